@@ -1,0 +1,72 @@
+package audit
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Action names what happened, as "<thing>.<past participle>".
+type Action string
+
+// The actions of CONTRACT section 4.
+const (
+	TenantCreated      Action = "tenant.created"
+	TenantUpdated      Action = "tenant.updated"
+	TenantSuspended    Action = "tenant.suspended"
+	TenantResumed      Action = "tenant.resumed"
+	TenantDeleted      Action = "tenant.deleted"
+	PolicyCreated      Action = "policy.created"
+	PolicyUpdated      Action = "policy.updated"
+	PolicyRetired      Action = "policy.retired"
+	KeyCreated         Action = "key.created"
+	KeyImported        Action = "key.imported"
+	KeyActivated       Action = "key.activated"
+	KeyDeprecated      Action = "key.deprecated"
+	KeyExpired         Action = "key.expired"
+	KeyRevoked         Action = "key.revoked"
+	KeyPurged          Action = "key.purged"
+	DataKeyCreated     Action = "data_key.created"
+	DataKeyRotated     Action = "data_key.rotated"
+	DataKeyRewrapped   Action = "data_key.rewrapped"
+	DataKeyDestroyed   Action = "data_key.destroyed"
+	APIKeyCreated      Action = "api_key.created"
+	APIKeyRevoked      Action = "api_key.revoked"
+	AuthorizationDenied Action = "authorization.denied"
+)
+
+// ActorType says what kind of thing acted.
+type ActorType string
+
+// The kinds of actors.
+const (
+	ActorAPIKey   ActorType = "api_key"  // a credential, ID is its id
+	ActorWorker   ActorType = "worker"   // the schedule, ID is the process
+	ActorOperator ActorType = "operator" // somebody at a shell with the database's password
+)
+
+// Actor is who did something.
+type Actor struct {
+	Type ActorType `json:"type"`
+	ID   string    `json:"id"`
+	Name string    `json:"name"`
+}
+
+// Event is one thing that happened to a tenant. Seq, PrevHash and Hash are
+// set by [Chain].
+type Event struct {
+	TenantID  uuid.UUID
+	Seq       int64 // 1, 2, 3 … without a gap per tenant
+	At        time.Time
+	Action    Action
+	Actor     Actor
+	KID       string // empty where the event is about no key
+	FromState string
+	ToState   string
+	Reason    string
+	RequestID string
+	Details   json.RawMessage // a JSON object
+	PrevHash  []byte          // 32 bytes; 32 zero bytes for Seq 1
+	Hash      []byte          // 32 bytes
+}

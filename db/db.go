@@ -1,0 +1,106 @@
+// Package db is the way to PostgreSQL: generated queries, a pool nobody else
+// holds, and the doors to a transaction.
+//
+// It guarantees that no statement runs without a role and, where the role is
+// one tenant's, without that tenant's id: both are set in the round trip that
+// begins the transaction and end with it, so a forgotten WHERE returns nothing
+// instead of another tenant's rows. It trusts the migrations to have made the
+// roles and the row level security (migrations/00007_row_security.sql).
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Config says how to reach PostgreSQL.
+type Config struct {
+	URL      string // as pgx understands it: a URL or keyword=value pairs
+	MaxConns int32  // 0: pgx's default, the larger of 4 and the number of CPUs
+}
+
+// DB is a pool of connections that can be used through its doors only.
+type DB struct {
+	pool *pgxpool.Pool
+}
+
+// Open prepares a pool; it connects when it is first used. The error names
+// what is wrong with the URL but never repeats its password.
+func Open(ctx context.Context, cfg Config) (*DB, error) {
+	pc, err := pgxpool.ParseConfig(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("db: database URL: %w", err)
+	}
+	if cfg.MaxConns > 0 {
+		pc.MaxConns = cfg.MaxConns
+	}
+	if pc.ConnConfig.ConnectTimeout == 0 {
+		pc.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, fmt.Errorf("db: %w", err)
+	}
+	return &DB{pool: pool}, nil
+}
+
+// Close waits for transactions under way and closes every connection.
+func (d *DB) Close() { d.pool.Close() }
+
+// Ping proves that PostgreSQL answers. Errors: ErrUnavailable.
+func (d *DB) Ping(ctx context.Context) error { return wrap(d.pool.Ping(ctx)) }
+
+// Stat reports connections in use and in the pool.
+func (d *DB) Stat() (inUse, total int32) {
+	s := d.pool.Stat()
+	return s.AcquiredConns(), s.TotalConns()
+}
+
+// Tx is a transaction that went through a door. It ends when the function
+// that was given to the door returns.
+type Tx struct {
+	*Queries
+	tx pgx.Tx
+}
+
+// InTenant runs fn in a transaction that sees and changes one tenant's rows.
+// It commits if fn returns nil. Errors: fn's, or ErrUnavailable.
+func (d *DB) InTenant(ctx context.Context, tenantID uuid.UUID, fn func(*Tx) error) error {
+	return d.within(ctx, "keyward_app", tenantID.String(), fn)
+}
+
+// AsPlatform runs fn in a transaction that sees and changes every tenant's
+// rows: for the worker and for what only the platform may ask.
+func (d *DB) AsPlatform(ctx context.Context, fn func(*Tx) error) error {
+	return d.within(ctx, "keyward_platform", "", fn)
+}
+
+// within begins, enters the role and leaves again. A crash before COMMIT has
+// reached PostgreSQL leaves nothing; one while its answer is under way leaves
+// everything, and the caller cannot tell: operations must be safe to repeat.
+func (d *DB) within(ctx context.Context, role, tenant string, fn func(*Tx) error) error {
+	begin := "begin; select set_config('role', '" + role + "', true), set_config('keyward.tenant_id', '" + tenant + "', true), " +
+		"set_config('lock_timeout', '10s', true), set_config('statement_timeout', '60s', true), " +
+		"set_config('idle_in_transaction_session_timeout', '60s', true)"
+	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+	if err != nil {
+		return wrap(err)
+	}
+	defer rollback(ctx, tx)
+	if err := fn(&Tx{Queries: New(tx), tx: tx}); err != nil {
+		return wrap(err)
+	}
+	return wrap(tx.Commit(ctx))
+}
+
+// rollback gives the connection back, also when the caller's context is over.
+func rollback(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = tx.Rollback(ctx) // after a commit this does nothing; after a failure pgx closes the connection
+}

@@ -1,0 +1,132 @@
+package db
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// changesChannel is where transactions that changed tenants say so; the
+// payload is "<tenant id> <slug>" (queries/changes.sql).
+const changesChannel = "keyward"
+
+// Listener hears of changes as they commit, on a connection of its own.
+type Listener struct {
+	// URL leads straight to PostgreSQL or through a session pooler: LISTEN
+	// does not work through a transaction pooler.
+	URL string
+	// Changed is called for every tenant that changed, in the order of commits.
+	Changed func(tenantID uuid.UUID, slug string)
+	// Connected is called each time listening begins; what was cached before
+	// may have changed unheard.
+	Connected func()
+	Log       *slog.Logger
+	// Heartbeat bounds how long a dead connection goes unnoticed; 0: 3 s.
+	Heartbeat time.Duration
+
+	alive atomic.Int64 // UnixNano of the last proof that nothing can have been missed
+	up    atomic.Bool
+}
+
+// Up says whether the listener is connected.
+func (l *Listener) Up() bool { return l.up.Load() }
+
+// HeardUntil is the last time at which everything committed before it had
+// been heard of; zero if never. It is read from this process's clock.
+func (l *Listener) HeardUntil() time.Time {
+	n := l.alive.Load()
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
+}
+
+// Run listens until ctx is over, connecting again with growing pauses.
+func (l *Listener) Run(ctx context.Context) {
+	pause := 50 * time.Millisecond
+	for ctx.Err() == nil {
+		err := l.session(ctx, func() { pause = 50 * time.Millisecond })
+		l.up.Store(false)
+		if ctx.Err() != nil {
+			return
+		}
+		l.Log.Warn("listening for changes interrupted", "error", err, "again_in", pause)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 2*time.Second)
+	}
+}
+
+// session is the life of one connection.
+func (l *Listener) session(ctx context.Context, connected func()) error {
+	cfg, err := pgx.ParseConfig(l.URL)
+	if err != nil {
+		return err
+	}
+	cfg.ConnectTimeout = 3 * time.Second
+	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { l.tell(n.Payload) }
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	began := time.Now()
+	if _, err := conn.Exec(ctx, "listen "+changesChannel); err != nil {
+		return err
+	}
+	l.Connected()
+	l.alive.Store(began.UnixNano())
+	l.up.Store(true)
+	connected()
+	for {
+		if err := l.next(ctx, conn); err != nil {
+			return err
+		}
+	}
+}
+
+// next waits for notifications, or proves after a while that the connection
+// still brings them: those of earlier commits come before the answer to a
+// statement, and are told of before it.
+func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
+	beat := l.Heartbeat
+	if beat == 0 {
+		beat = 3 * time.Second
+	}
+	wait, cancel := context.WithTimeout(ctx, beat)
+	err := conn.PgConn().WaitForNotification(wait)
+	overdue := wait.Err() != nil
+	cancel()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil || !overdue || conn.IsClosed() {
+		return err
+	}
+	began := time.Now()
+	ask, cancel := context.WithTimeout(ctx, beat)
+	defer cancel()
+	if _, err := conn.Exec(ask, "select 1"); err != nil {
+		return err
+	}
+	l.alive.Store(began.UnixNano())
+	return nil
+}
+
+func (l *Listener) tell(payload string) {
+	id, slug, _ := strings.Cut(payload, " ")
+	tenantID, err := uuid.Parse(id)
+	if err != nil {
+		l.Log.Warn("notification not understood", "channel", changesChannel)
+		return
+	}
+	l.Changed(tenantID, slug)
+}

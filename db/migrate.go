@@ -1,0 +1,90 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/keyward/keyward/migrations"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// migrationsTable is where goose remembers what it has applied.
+const migrationsTable = "keyward_migrations"
+
+// Migration is one step of the schema.
+type Migration struct {
+	Version   int64
+	Name      string
+	AppliedAt time.Time // zero: pending
+}
+
+// Migrate brings the schema of the database at url up to date. Processes that
+// do so at once wait for each other (a session lock, so url must not lead
+// through a transaction pooler). A crash leaves whole migrations only.
+func Migrate(ctx context.Context, url string) error {
+	return withGoose(url, func(p *goose.Provider) error {
+		_, err := p.Up(ctx)
+		return err
+	})
+}
+
+// MigrationStatus lists every migration this program knows, oldest first.
+func MigrationStatus(ctx context.Context, url string) ([]Migration, error) {
+	var out []Migration
+	err := withGoose(url, func(p *goose.Provider) error {
+		list, err := p.Status(ctx)
+		for _, m := range list {
+			out = append(out, Migration{Version: m.Source.Version, Name: m.Source.Path, AppliedAt: m.AppliedAt})
+		}
+		return err
+	})
+	return out, err
+}
+
+// PendingMigrations says how many migrations of this program the database
+// lacks. Errors: ErrUnavailable.
+func (d *DB) PendingMigrations(ctx context.Context) (int, error) {
+	entries, err := migrations.FS.ReadDir(".")
+	if err != nil {
+		return 0, fmt.Errorf("db: %w", err)
+	}
+	var applied int
+	err = d.AsPlatform(ctx, func(tx *Tx) error {
+		return tx.tx.QueryRow(ctx, "select count(*) from "+migrationsTable+" where version_id > 0 and is_applied").Scan(&applied)
+	})
+	if err != nil {
+		return len(entries), err
+	}
+	return len(entries) - applied, nil
+}
+
+func withGoose(url string, fn func(*goose.Provider) error) error {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return fmt.Errorf("db: database URL: %w", err)
+	}
+	conn := stdlib.OpenDB(*cfg)
+	defer conn.Close()
+	p, err := newGoose(conn)
+	if err != nil {
+		return fmt.Errorf("db: migrations: %w", err)
+	}
+	if err := fn(p); err != nil {
+		return wrap(fmt.Errorf("db: migrations: %w", err))
+	}
+	return nil
+}
+
+func newGoose(conn *sql.DB) (*goose.Provider, error) {
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectPostgres, conn, migrations.FS,
+		goose.WithSessionLocker(locker), goose.WithTableName(migrationsTable))
+}

@@ -1,0 +1,48 @@
+package db
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Public is all that anybody may know of a tenant.
+type Public struct {
+	Tenant   PublicTenantRow
+	Keys     []PublishedKeysRow
+	Policies []PublicPoliciesRow
+}
+
+// PublicTenant reads a live tenant by its id, or by its slug where id is
+// uuid.Nil, as the role that cannot read secrets, in one round trip. Without
+// an explicit BEGIN a pipeline is one transaction, and the role ends with it.
+// Errors: ErrNoRows, ErrUnavailable.
+func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (Public, error) {
+	var p Public
+	b := &pgx.Batch{}
+	b.Queue("select set_config('role', 'keyward_public', true)")
+	find := b.Queue(publicTenantBySlug, slug)
+	if id != uuid.Nil {
+		b.QueuedQueries = b.QueuedQueries[:1]
+		find = b.Queue(publicTenant, id)
+	}
+	find.Query(func(rows pgx.Rows) (err error) {
+		p.Tenant, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[PublicTenantRow])
+		return err
+	})
+	b.Queue(publishedKeys).Query(func(rows pgx.Rows) (err error) {
+		p.Keys, err = pgx.CollectRows(rows, pgx.RowToStructByPos[PublishedKeysRow])
+		return err
+	})
+	b.Queue(publicPolicies).Query(func(rows pgx.Rows) (err error) {
+		p.Policies, err = pgx.CollectRows(rows, pgx.RowToStructByPos[PublicPoliciesRow])
+		return err
+	})
+	err := d.pool.SendBatch(ctx, b).Close()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Public{}, ErrNoRows
+	}
+	return p, wrap(err)
+}

@@ -1,0 +1,196 @@
+-- +goose Up
+SET LOCAL ROLE keyward_owner;
+
+-- One signing key each. The timestamps say which state a key is in; state says
+-- it too, and the CHECKs below keep the two from ever disagreeing.
+CREATE TABLE keys (
+    tenant_id             uuid        NOT NULL,
+    kid                   text        NOT NULL,
+    alg                   text        NOT NULL,
+    state                 text        NOT NULL,
+    origin                text        NOT NULL,
+    public_jwk            json,
+    sealed_private        bytea,
+    data_key_version      integer,
+    created_at            timestamptz NOT NULL,
+    published_at          timestamptz NOT NULL,
+    activated_at          timestamptz,
+    -- By whose act the key became active; only 'scheduled' is held to the lead.
+    activation            text,
+    deprecated_at         timestamptz,
+    -- No token signed with the key is accepted anywhere after this: the exp it
+    -- can have at most, plus skew. Known once the key stops signing; before
+    -- that only where an earlier policy allowed longer tokens.
+    token_horizon         timestamptz,
+    expires_at            timestamptz,
+    expired_at            timestamptz,
+    revoked_at            timestamptz,
+    revocation_reason     text,
+    purged_at             timestamptz,
+    last_signed_at        timestamptz,
+    last_token_expires_at timestamptz,
+    -- The seq of the audit event of the last move.
+    state_event           bigint      NOT NULL,
+
+    PRIMARY KEY (tenant_id, kid),
+    FOREIGN KEY (tenant_id, alg) REFERENCES policies (tenant_id, alg),
+    FOREIGN KEY (tenant_id, data_key_version) REFERENCES data_keys (tenant_id, version),
+
+    CONSTRAINT keys_kid_pattern CHECK (kid ~ '^[A-Za-z0-9._~-]{1,128}$' AND kid NOT IN ('.', '..')),
+    CONSTRAINT keys_state CHECK (state IN ('standby', 'active', 'deprecated', 'expired', 'revoked', 'purged')),
+    CONSTRAINT keys_origin CHECK (origin IN ('generated', 'imported')),
+    CONSTRAINT keys_activation CHECK (activation IN
+        ('scheduled', 'first', 'manual', 'revocation', 'fresh', 'revoke_all', 'import')),
+    CONSTRAINT keys_revocation_reason CHECK (revocation_reason IN ('unspecified', 'compromised', 'superseded')),
+
+    -- A private key exists exactly while the key can sign or is about to.
+    CONSTRAINT keys_private_while_signing CHECK ((sealed_private IS NOT NULL) = (state IN ('standby', 'active'))),
+    CONSTRAINT keys_data_key_with_private CHECK ((data_key_version IS NOT NULL) = (sealed_private IS NOT NULL)),
+    CONSTRAINT keys_public_until_purged CHECK ((public_jwk IS NULL) = (state = 'purged')),
+
+    CONSTRAINT keys_standby_times CHECK ((state = 'standby') =
+        (activated_at IS NULL AND deprecated_at IS NULL AND revoked_at IS NULL)),
+    CONSTRAINT keys_active_times CHECK ((state = 'active') =
+        (activated_at IS NOT NULL AND deprecated_at IS NULL AND revoked_at IS NULL)),
+    CONSTRAINT keys_deprecated_times CHECK ((state = 'deprecated') =
+        (deprecated_at IS NOT NULL AND expired_at IS NULL AND revoked_at IS NULL)),
+    CONSTRAINT keys_expired_times CHECK ((state = 'expired') = (expired_at IS NOT NULL AND purged_at IS NULL)),
+    CONSTRAINT keys_revoked_times CHECK ((state = 'revoked') = (revoked_at IS NOT NULL AND purged_at IS NULL)),
+    CONSTRAINT keys_purged_times CHECK ((state = 'purged') = (purged_at IS NOT NULL)),
+    CONSTRAINT keys_one_way_out CHECK (num_nonnulls(expired_at, revoked_at) <= 1),
+    CONSTRAINT keys_purged_after_leaving CHECK (purged_at IS NULL OR num_nonnulls(expired_at, revoked_at) = 1),
+    CONSTRAINT keys_expired_after_deprecated CHECK (expired_at IS NULL OR deprecated_at IS NOT NULL),
+    CONSTRAINT keys_activation_when_activated CHECK ((activation IS NOT NULL) = (activated_at IS NOT NULL)),
+    CONSTRAINT keys_expiry_when_deprecated CHECK ((expires_at IS NOT NULL) = (deprecated_at IS NOT NULL)),
+    CONSTRAINT keys_reason_when_revoked CHECK ((revocation_reason IS NOT NULL) = (revoked_at IS NOT NULL)),
+    CONSTRAINT keys_public_only_is_imported CHECK (origin = 'imported' OR activated_at IS NOT NULL
+        OR deprecated_at IS NULL),
+    CONSTRAINT keys_times_in_order CHECK (published_at >= created_at
+        AND activated_at >= published_at AND deprecated_at >= COALESCE(activated_at, published_at)
+        AND expires_at >= deprecated_at AND expired_at >= deprecated_at
+        AND revoked_at >= COALESCE(deprecated_at, activated_at, published_at)
+        AND purged_at >= COALESCE(expired_at, revoked_at)),
+
+    -- No token outlives its key.
+    CONSTRAINT keys_horizon_when_deprecated CHECK (deprecated_at IS NULL OR activated_at IS NULL OR token_horizon IS NOT NULL),
+    CONSTRAINT keys_no_token_outlives_key CHECK (expires_at >= token_horizon AND expired_at >= token_horizon)
+);
+
+CREATE UNIQUE INDEX keys_one_active ON keys (tenant_id, alg) WHERE state = 'active';
+CREATE UNIQUE INDEX keys_one_standby ON keys (tenant_id, alg) WHERE state = 'standby';
+CREATE INDEX keys_by_age ON keys (tenant_id, created_at DESC, kid DESC);
+CREATE INDEX keys_by_policy ON keys (tenant_id, alg) WHERE state <> 'purged';
+CREATE INDEX keys_by_data_key ON keys (tenant_id, data_key_version) WHERE data_key_version IS NOT NULL;
+
+-- The moves that exist, and what each one must bring along.
+-- +goose StatementBegin
+CREATE FUNCTION keyward_guard_key_birth() RETURNS trigger
+    LANGUAGE plpgsql AS
+$$
+BEGIN
+    IF NEW.state NOT IN ('standby', 'active', 'deprecated')
+        OR (NEW.state = 'deprecated' AND (NEW.origin <> 'imported' OR NEW.activated_at IS NOT NULL))
+        OR (NEW.state = 'active' AND NEW.activation NOT IN ('first', 'fresh', 'revoke_all', 'import')) THEN
+        PERFORM keyward_refuse('keys_birth', 'a key enters as standby, which may become active at once by somebody''s act, '
+            'or as deprecated when only its public part is imported');
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION keyward_guard_key() RETURNS trigger
+    LANGUAGE plpgsql AS
+$$
+DECLARE
+    t tenants;
+    p policies;
+BEGIN
+    IF (NEW.tenant_id, NEW.kid, NEW.alg, NEW.origin, NEW.created_at, NEW.published_at)
+        IS DISTINCT FROM (OLD.tenant_id, OLD.kid, OLD.alg, OLD.origin, OLD.created_at, OLD.published_at)
+        OR (OLD.activated_at IS NOT NULL AND (NEW.activated_at, NEW.activation) IS DISTINCT FROM (OLD.activated_at, OLD.activation))
+        OR (OLD.deprecated_at IS NOT NULL AND (NEW.deprecated_at, NEW.token_horizon) IS DISTINCT FROM (OLD.deprecated_at, OLD.token_horizon))
+        OR (OLD.expired_at IS NOT NULL AND NEW.expired_at IS DISTINCT FROM OLD.expired_at)
+        OR (OLD.revoked_at IS NOT NULL AND (NEW.revoked_at, NEW.revocation_reason) IS DISTINCT FROM (OLD.revoked_at, OLD.revocation_reason))
+        OR (OLD.purged_at IS NOT NULL AND NEW.purged_at IS DISTINCT FROM OLD.purged_at)
+        OR (NEW.public_jwk IS NOT NULL AND NEW.public_jwk::text IS DISTINCT FROM OLD.public_jwk::text)
+        OR NEW.token_horizon < OLD.token_horizon THEN
+        PERFORM keyward_refuse('keys_history', 'what a key row says about the past never changes');
+    END IF;
+    IF NEW.state = OLD.state THEN
+        IF NEW.state_event <> OLD.state_event THEN
+            PERFORM keyward_refuse('keys_state_event', 'the event of the last move changes only with a move');
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF (OLD.state, NEW.state) NOT IN (
+        ('standby', 'active'), ('standby', 'revoked'),
+        ('active', 'deprecated'), ('active', 'revoked'),
+        ('deprecated', 'expired'), ('deprecated', 'revoked'),
+        ('expired', 'purged'), ('revoked', 'purged')) THEN
+        PERFORM keyward_refuse('keys_transition', 'no key moves from ' || OLD.state || ' to ' || NEW.state);
+    END IF;
+    IF NEW.state_event <= OLD.state_event THEN
+        PERFORM keyward_refuse('keys_state_event', 'a move needs an audit event newer than the last one''s');
+    END IF;
+    IF NEW.state = 'active' AND NEW.activation = 'scheduled' THEN
+        SELECT * INTO p FROM policies WHERE tenant_id = NEW.tenant_id AND alg = NEW.alg;
+        SELECT * INTO t FROM tenants WHERE id = NEW.tenant_id;
+        IF NEW.activated_at < NEW.published_at + make_interval(secs => p.publish_lead_seconds)
+            OR NEW.activated_at < t.cache_horizon THEN
+            PERFORM keyward_refuse('keys_published_for_lead', 'the schedule promotes no key before it has been published for publish_lead_seconds');
+        END IF;
+    END IF;
+    IF NEW.state = 'deprecated' THEN
+        SELECT * INTO p FROM policies WHERE tenant_id = NEW.tenant_id AND alg = NEW.alg;
+        SELECT * INTO t FROM tenants WHERE id = NEW.tenant_id;
+        IF NEW.token_horizon < NEW.deprecated_at + make_interval(secs => p.max_token_ttl_seconds + t.clock_skew_seconds) THEN
+            PERFORM keyward_refuse('keys_horizon_covers_tokens', 'token_horizon must be at least deprecated_at + max_token_ttl_seconds + clock_skew_seconds');
+        END IF;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- At the end of a transaction every move has its event.
+CREATE FUNCTION keyward_guard_key_audited() RETURNS trigger
+    LANGUAGE plpgsql AS
+$$
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.state_event = OLD.state_event THEN
+        RETURN NULL;
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM audit_events e WHERE e.tenant_id = NEW.tenant_id AND e.seq = NEW.state_event
+        AND e.kid = NEW.kid AND e.to_state = NEW.state) THEN
+        PERFORM keyward_refuse('keys_move_is_audited', 'a key does not move without an audit event');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A data key that still seals a private key cannot be destroyed.
+CREATE FUNCTION keyward_guard_data_key_destroyed() RETURNS trigger
+    LANGUAGE plpgsql AS
+$$
+BEGIN
+    IF NEW.destroyed_at IS NOT NULL AND OLD.destroyed_at IS NULL
+        AND EXISTS (SELECT 1 FROM keys WHERE tenant_id = NEW.tenant_id AND data_key_version = NEW.version) THEN
+        PERFORM keyward_refuse('data_keys_still_seals', 'the data key still seals private keys');
+    END IF;
+    RETURN NEW;
+END
+$$;
+-- +goose StatementEnd
+
+CREATE TRIGGER keys_birth BEFORE INSERT ON keys
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_key_birth();
+CREATE TRIGGER keys_guard BEFORE UPDATE ON keys
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_key();
+CREATE TRIGGER keys_never_deleted BEFORE DELETE OR TRUNCATE ON keys
+    FOR EACH STATEMENT EXECUTE FUNCTION keyward_guard_never_deleted();
+CREATE CONSTRAINT TRIGGER keys_audited AFTER INSERT OR UPDATE OF state, state_event ON keys
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_key_audited();
+CREATE TRIGGER data_keys_destroyed BEFORE UPDATE ON data_keys
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_data_key_destroyed();
+
+RESET ROLE;

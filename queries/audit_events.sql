@@ -1,0 +1,58 @@
+-- name: InsertAuditEvents :exec
+-- In the order of the arrays, so that each event finds the one it continues. Empty texts stand for NULL.
+INSERT INTO audit_events (tenant_id, seq, at, action, actor_type, actor_id, actor_name, kid, from_state, to_state, reason, request_id,
+    details, prev_hash, hash)
+SELECT unnest(@tenant_ids::uuid[]), unnest(@seqs::bigint[]), unnest(@ats::timestamptz[]), unnest(@actions::text[]),
+    unnest(@actor_types::text[]), unnest(@actor_ids::text[]), unnest(@actor_names::text[]), NULLIF(unnest(@kids::text[]), ''),
+    NULLIF(unnest(@from_states::text[]), ''), NULLIF(unnest(@to_states::text[]), ''), NULLIF(unnest(@reasons::text[]), ''),
+    NULLIF(unnest(@request_ids::text[]), ''), unnest(@details::text[])::json, unnest(@prev_hashes::bytea[]), unnest(@hashes::bytea[]);
+
+-- name: ListAuditEvents :many
+-- Between two seqs (exclusive), in either order.
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE e.tenant_id = @tenant_id
+  AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint
+  AND (@action::text = '' OR e.action = @action::text)
+  AND (@kid::text = '' OR e.kid = @kid::text)
+  AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
+  AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+ORDER BY CASE WHEN @ascending::boolean THEN e.seq ELSE -e.seq END
+LIMIT @page_size::integer;
+
+-- name: ListAuditEventsOfAll :many
+-- Every tenant's, newest first, after the cursor.
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE (e.at, e.tenant_id, e.seq) < (@before_at::timestamptz, @before_tenant_id::uuid, @before_seq::bigint)
+  AND (@action::text = '' OR e.action = @action::text)
+  AND (@kid::text = '' OR e.kid = @kid::text)
+  AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
+  AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+ORDER BY e.at DESC, e.tenant_id DESC, e.seq DESC
+LIMIT @page_size::integer;
+
+-- name: ListAuditEventsOfAllAscending :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE (e.at, e.tenant_id, e.seq) > (@after_at::timestamptz, @after_tenant_id::uuid, @after_seq::bigint)
+  AND (@action::text = '' OR e.action = @action::text)
+  AND (@kid::text = '' OR e.kid = @kid::text)
+  AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
+  AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+ORDER BY e.at, e.tenant_id, e.seq
+LIMIT @page_size::integer;
+
+-- name: AuditChain :many
+-- A stretch of one tenant's chain, for checking it.
+SELECT tenant_id, seq, at, action, actor_type, actor_id, actor_name, kid, from_state, to_state, reason, request_id, details, prev_hash, hash
+FROM audit_events
+WHERE tenant_id = @tenant_id AND seq > @after_seq::bigint
+ORDER BY seq
+LIMIT @page_size::integer;

@@ -1,0 +1,100 @@
+-- name: InsertKeys :execrows
+-- Empty texts, the epoch and version 0 stand for NULL.
+INSERT INTO keys (tenant_id, kid, alg, state, origin, public_jwk, sealed_private, data_key_version, created_at, published_at,
+    activated_at, activation, deprecated_at, expires_at, state_event)
+SELECT m.tenant_id, m.kid, m.alg, m.state, m.origin, m.public_jwk::json, NULLIF(m.sealed_private, ''::bytea), NULLIF(m.data_key_version, 0),
+    m.created_at, m.created_at, NULLIF(m.activated_at, 'epoch'::timestamptz), NULLIF(m.activation, ''),
+    NULLIF(m.deprecated_at, 'epoch'::timestamptz), NULLIF(m.expires_at, 'epoch'::timestamptz), m.state_event
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@algs::text[]) AS alg,
+             unnest(@states::text[]) AS state, unnest(@origins::text[]) AS origin, unnest(@public_jwks::text[]) AS public_jwk,
+             unnest(@sealed_privates::bytea[]) AS sealed_private, unnest(@data_key_versions::integer[]) AS data_key_version,
+             unnest(@created_ats::timestamptz[]) AS created_at, unnest(@activated_ats::timestamptz[]) AS activated_at,
+             unnest(@activations::text[]) AS activation, unnest(@deprecated_ats::timestamptz[]) AS deprecated_at,
+             unnest(@expires_ats::timestamptz[]) AS expires_at, unnest(@state_events::bigint[]) AS state_event) AS m;
+
+-- name: ActivateKeys :execrows
+UPDATE keys
+SET state = 'active', activated_at = m.at, activation = m.activation, state_event = m.state_event
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@ats::timestamptz[]) AS at,
+             unnest(@activations::text[]) AS activation, unnest(@state_events::bigint[]) AS state_event) AS m
+WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid AND keys.state = 'standby';
+
+-- name: DeprecateKeys :execrows
+-- The private key goes in the statement that ends its use.
+UPDATE keys
+SET state = 'deprecated', deprecated_at = m.at, token_horizon = m.token_horizon, expires_at = m.expires_at,
+    sealed_private = NULL, data_key_version = NULL, state_event = m.state_event
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@ats::timestamptz[]) AS at,
+             unnest(@token_horizons::timestamptz[]) AS token_horizon, unnest(@expires_ats::timestamptz[]) AS expires_at,
+             unnest(@state_events::bigint[]) AS state_event) AS m
+WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid AND keys.state = 'active';
+
+-- name: ExpireKeys :execrows
+UPDATE keys
+SET state = 'expired', expired_at = m.at, state_event = m.state_event
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@ats::timestamptz[]) AS at,
+             unnest(@state_events::bigint[]) AS state_event) AS m
+WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid AND keys.state = 'deprecated';
+
+-- name: RevokeKeys :execrows
+UPDATE keys
+SET state = 'revoked', revoked_at = m.at, revocation_reason = m.reason, sealed_private = NULL, data_key_version = NULL,
+    state_event = m.state_event
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@ats::timestamptz[]) AS at,
+             unnest(@reasons::text[]) AS reason, unnest(@state_events::bigint[]) AS state_event) AS m
+WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid AND keys.state IN ('standby', 'active', 'deprecated');
+
+-- name: PurgeKeys :execrows
+UPDATE keys
+SET state = 'purged', purged_at = m.at, public_jwk = NULL, state_event = m.state_event
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@ats::timestamptz[]) AS at,
+             unnest(@state_events::bigint[]) AS state_event) AS m
+WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid AND keys.state IN ('expired', 'revoked');
+
+-- name: RaiseTokenHorizon :exec
+-- A shorter token lifetime is coming; tokens of the longer one may still be about.
+UPDATE keys
+SET token_horizon = GREATEST(token_horizon, @token_horizon::timestamptz)
+WHERE tenant_id = @tenant_id AND alg = ANY (@algs::text[]) AND state = 'active';
+
+-- name: UnpurgedKeysOfTenants :many
+SELECT tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+    expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
+FROM keys
+WHERE tenant_id = ANY (@tenant_ids::uuid[]) AND state <> 'purged'
+ORDER BY tenant_id, created_at DESC, kid DESC;
+
+-- name: GetKey :one
+SELECT tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+    expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
+FROM keys
+WHERE tenant_id = @tenant_id AND kid = @kid;
+
+-- name: ListKeys :many
+-- Newest first, after the cursor. valid_at asks for keys that were published at that time; the epoch asks for all.
+SELECT tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+    expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
+FROM keys
+WHERE tenant_id = @tenant_id
+  AND (@state::text = '' OR state = @state::text)
+  AND (@alg::text = '' OR alg = @alg::text)
+  AND (@valid_at::timestamptz = 'epoch'::timestamptz
+       OR published_at <= @valid_at::timestamptz AND COALESCE(expired_at, revoked_at, 'infinity') > @valid_at::timestamptz)
+  AND (created_at, kid) < (@before_created_at::timestamptz, @before_kid::text)
+ORDER BY created_at DESC, kid DESC
+LIMIT @page_size::integer;
+
+-- name: GetSealedKey :one
+-- The one query that reads a private key, together with what opens it.
+SELECT k.alg, k.sealed_private, k.data_key_version, d.wrapped, d.master_key_id
+FROM keys k
+JOIN data_keys d ON d.tenant_id = k.tenant_id AND d.version = k.data_key_version
+WHERE k.tenant_id = @tenant_id AND k.kid = @kid AND k.state = 'active';
+
+-- name: RecordSignatures :exec
+UPDATE keys
+SET last_signed_at = GREATEST(last_signed_at, m.signed_at),
+    last_token_expires_at = GREATEST(last_token_expires_at, NULLIF(m.token_expires_at, 'epoch'::timestamptz))
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@signed_ats::timestamptz[]) AS signed_at,
+             unnest(@token_expires_ats::timestamptz[]) AS token_expires_at) AS m
+WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid;

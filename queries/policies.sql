@@ -1,0 +1,51 @@
+-- name: UpsertPolicy :exec
+INSERT INTO policies (tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at)
+VALUES (@tenant_id, @alg, @is_default, sqlc.narg(rsa_bits), @rotation_interval_seconds, @publish_lead_seconds, @grace_period_seconds,
+    @purge_after_seconds, @default_token_ttl_seconds, @max_token_ttl_seconds, @max_published_keys, sqlc.narg(due_at), @updated_at, @updated_at)
+ON CONFLICT (tenant_id, alg) DO UPDATE
+SET is_default = excluded.is_default, rsa_bits = excluded.rsa_bits, rotation_interval_seconds = excluded.rotation_interval_seconds,
+    publish_lead_seconds = excluded.publish_lead_seconds, grace_period_seconds = excluded.grace_period_seconds,
+    purge_after_seconds = excluded.purge_after_seconds, default_token_ttl_seconds = excluded.default_token_ttl_seconds,
+    max_token_ttl_seconds = excluded.max_token_ttl_seconds, max_published_keys = excluded.max_published_keys,
+    due_at = excluded.due_at, updated_at = excluded.updated_at, retired_at = NULL;
+
+-- name: ClearDefaultPolicy :exec
+UPDATE policies SET is_default = false, updated_at = @updated_at WHERE tenant_id = @tenant_id AND is_default;
+
+-- name: RetirePolicies :execrows
+UPDATE policies
+SET retired_at = @retired_at, updated_at = @retired_at, is_default = false
+WHERE tenant_id = @tenant_id AND alg = ANY (@algs::text[]) AND retired_at IS NULL;
+
+-- name: ListPolicies :many
+-- Retired policies too: their last keys still have to run out.
+SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at
+FROM policies
+WHERE tenant_id = @tenant_id
+ORDER BY is_default DESC, created_at, alg;
+
+-- name: ListPoliciesOfTenants :many
+SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at
+FROM policies
+WHERE tenant_id = ANY (@tenant_ids::uuid[]);
+
+-- name: DuePolicies :many
+-- The head of the worker's queue.
+SELECT tenant_id, alg FROM policies WHERE due_at <= @now::timestamptz ORDER BY due_at, tenant_id, alg LIMIT @batch::integer;
+
+-- name: NextDueAt :one
+SELECT due_at FROM policies WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1;
+
+-- name: CountDuePolicies :one
+-- How far behind the worker is; stops counting where it is far behind anyway.
+SELECT count(*) FROM (SELECT 1 FROM policies WHERE due_at <= @now::timestamptz LIMIT 10000) AS due;
+
+-- name: SetPoliciesDue :exec
+-- The epoch stands for never.
+UPDATE policies
+SET due_at = NULLIF(m.due_at, 'epoch'::timestamptz)
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@algs::text[]) AS alg, unnest(@due_ats::timestamptz[]) AS due_at) AS m
+WHERE policies.tenant_id = m.tenant_id AND policies.alg = m.alg;

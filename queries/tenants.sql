@@ -1,0 +1,69 @@
+-- name: InsertTenant :exec
+INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at)
+VALUES (@id, @slug, @name, sqlc.narg(issuer), sqlc.narg(custom_domain), @jwks_max_age_seconds, @jwks_stale_while_revalidate_seconds,
+    @jwks_stale_if_error_seconds, @clock_skew_seconds, @audit_seq, @audit_hash, @created_at, @created_at);
+
+-- name: GetTenant :one
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at
+FROM tenants
+WHERE id = @tenant_id;
+
+-- name: LiveTenantID :one
+-- The id of the live tenant with a slug; ids need no look-up.
+SELECT id FROM tenants WHERE slug = @slug AND status <> 'deleted';
+
+-- name: LockTenant :one
+-- The lock that every change of a tenant takes first.
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at
+FROM tenants
+WHERE id = @tenant_id
+FOR NO KEY UPDATE;
+
+-- name: LockIdleTenants :many
+-- The same for a batch, in one order for everybody; tenants that somebody is changing are left for the next look.
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at
+FROM tenants
+WHERE id = ANY (@tenant_ids::uuid[])
+ORDER BY id
+FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: GetTenants :many
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at
+FROM tenants
+WHERE id = ANY (@tenant_ids::uuid[]);
+
+-- name: ListTenants :many
+-- Newest first, after the cursor.
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at
+FROM tenants
+WHERE (@status::text = '' AND status <> 'deleted' OR status = @status::text)
+  AND (@q::text = '' OR strpos(slug, lower(@q::text)) > 0 OR strpos(lower(name), lower(@q::text)) > 0)
+  AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+ORDER BY created_at DESC, id DESC
+LIMIT @page_size::integer;
+
+-- name: UpdateTenant :execrows
+UPDATE tenants
+SET name = @name, issuer = sqlc.narg(issuer), custom_domain = sqlc.narg(custom_domain), status = @status,
+    jwks_max_age_seconds = @jwks_max_age_seconds, jwks_stale_while_revalidate_seconds = @jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds = @jwks_stale_if_error_seconds, clock_skew_seconds = @clock_skew_seconds,
+    cache_horizon = sqlc.narg(cache_horizon), not_before = sqlc.narg(not_before), updated_at = @updated_at,
+    deleted_at = sqlc.narg(deleted_at), audit_seq = @audit_seq, audit_hash = @audit_hash
+WHERE id = @tenant_id;
+
+-- name: MoveAuditHeads :execrows
+-- Moves the heads of audit chains on; a head that somebody else moved is not matched.
+UPDATE tenants
+SET audit_seq = m.seq, audit_hash = m.hash
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@old_seqs::bigint[]) AS old_seq,
+             unnest(@seqs::bigint[]) AS seq, unnest(@hashes::bytea[]) AS hash) AS m
+WHERE tenants.id = m.tenant_id AND tenants.audit_seq = m.old_seq;
+
+-- name: TenantVersions :many
+SELECT id, audit_seq, status FROM tenants WHERE id = ANY (@tenant_ids::uuid[]);
