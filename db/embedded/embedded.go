@@ -1,0 +1,149 @@
+// Package embedded runs a private PostgreSQL server from the binaries that are
+// already on the machine, for `keyward dev` and for tests.
+//
+// It guarantees that one directory is one cluster with at most one server; that
+// the cluster survives whatever ends the server or this process, and is found
+// again; that nobody but the user who runs it (and root) can connect, because
+// it listens on a socket in a private directory and nowhere else; and that on
+// Linux the server ends when this process does, even by SIGKILL. PostgreSQL
+// refuses to run as root, so under root it runs as another user.
+//
+// It trusts every process of the user that runs it: there is no password.
+// This is not how Keyward is meant to be run in production.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+var (
+	// ErrNoBinaries means that no PostgreSQL server was found on this machine.
+	// The error that wraps it says how to install one.
+	ErrNoBinaries = errors.New("no PostgreSQL server on this machine")
+	// ErrInUse means that another process runs the cluster in that directory.
+	ErrInUse = errors.New("the PostgreSQL cluster is in use by another process")
+	// ErrVersion means that a cluster was made by a major version of PostgreSQL
+	// of which there are no binaries here.
+	ErrVersion = errors.New("no PostgreSQL of the cluster's major version")
+	// ErrUnreachable means that the user who has to run PostgreSQL cannot reach
+	// an existing cluster's directory.
+	ErrUnreachable = errors.New("the PostgreSQL cluster is out of its user's reach")
+)
+
+// Config says where a cluster is and how its server is run.
+type Config struct {
+	// Dir is the cluster's directory, and nothing else's. It is created when
+	// missing. Under root it is given to the user PostgreSQL runs as; when that
+	// user cannot get there, the cluster is put below /var/lib/keyward and a
+	// file named "location" in Dir tells where.
+	Dir string
+	// BinDir holds postgres, initdb and pg_ctl. Empty: $KEYWARD_PG_BIN, else
+	// the newest of the places where systems install PostgreSQL, else $PATH.
+	BinDir string
+	// Parameters are server settings, as in postgresql.conf. Nil means
+	// PostgreSQL's defaults, which are durable.
+	Parameters map[string]string
+	// Log is told what is done to the cluster. Nil means nobody is. The server
+	// writes its own log to the file postgres.log beside the cluster.
+	Log *slog.Logger
+}
+
+// stopGrace is how long a server may take to end its sessions and write its
+// last checkpoint before it is made to leave without one.
+const stopGrace = 20 * time.Second
+
+// Server is a running PostgreSQL server.
+type Server struct {
+	dsn  string
+	home *home
+	proc *process
+}
+
+// Start runs the server of the cluster in cfg.Dir, which it makes first if
+// there is none, and returns when it takes connections. A server left over
+// from a crash is stopped first. ctx bounds the start, not the server's life.
+func Start(ctx context.Context, cfg Config) (*Server, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	home, err := openHome(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	s, err := start(ctx, cfg, home)
+	if err != nil {
+		home.close()
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	return s, nil
+}
+
+func start(ctx context.Context, cfg Config, home *home) (*Server, error) {
+	bin, err := findBinaries(cfg.BinDir, home.major())
+	if err != nil {
+		return nil, err
+	}
+	c := cluster{home: home, bin: bin, params: cfg.Parameters, log: cfg.Log}
+	if err := c.prepare(ctx); err != nil {
+		return nil, err
+	}
+	socket, err := home.openSocketDir()
+	if err != nil {
+		return nil, err
+	}
+	proc, err := c.launch(socket)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dsn: dsn(socket), home: home, proc: proc}
+	if err := s.awaitReady(ctx); err != nil {
+		proc.stop(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("%w%s", err, home.logTail())
+	}
+	return s, nil
+}
+
+// DSN is the URL of the database postgres, for its superuser. pgx and psql both
+// take it. It can differ from one start of a cluster to the next.
+func (s *Server) DSN() string { return s.dsn }
+
+// Dir is where the cluster is: Config.Dir, or the place "location" there names.
+func (s *Server) Dir() string { return s.home.dir }
+
+// PID is the process id of the postmaster.
+func (s *Server) PID() int { return s.proc.cmd.Process.Pid }
+
+// Done is closed once the server has ended and its directory is free again.
+func (s *Server) Done() <-chan struct{} { return s.proc.done }
+
+// Err says, after Done, how the server ended: nil if it was asked to.
+func (s *Server) Err() error {
+	<-s.proc.done
+	if s.proc.err == nil {
+		return nil
+	}
+	return fmt.Errorf("embedded: PostgreSQL ended: %w%s", s.proc.err, s.home.logTail())
+}
+
+// Stop ends all sessions and the server. A server that takes longer than 20
+// seconds, or than ctx, is stopped without its last checkpoint: nothing
+// committed is lost. Stopping a server that has ended is no error.
+func (s *Server) Stop(ctx context.Context) error {
+	s.proc.stop(ctx)
+	return nil
+}
+
+// Destroy stops the server and deletes the cluster with all data.
+func (s *Server) Destroy(ctx context.Context) error {
+	s.proc.stop(ctx)
+	return errors.Join(
+		os.RemoveAll(s.home.dir),
+		os.RemoveAll(filepath.Join(s.home.base, noteFile)),
+	)
+}
