@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,29 +11,29 @@ import (
 // Action names what happened, as "<thing>.<past participle>".
 type Action string
 
-// The actions of CONTRACT section 4.
+// The actions of CONTRACT section 4, and denied attempts.
 const (
-	TenantCreated      Action = "tenant.created"
-	TenantUpdated      Action = "tenant.updated"
-	TenantSuspended    Action = "tenant.suspended"
-	TenantResumed      Action = "tenant.resumed"
-	TenantDeleted      Action = "tenant.deleted"
-	PolicyCreated      Action = "policy.created"
-	PolicyUpdated      Action = "policy.updated"
-	PolicyRetired      Action = "policy.retired"
-	KeyCreated         Action = "key.created"
-	KeyImported        Action = "key.imported"
-	KeyActivated       Action = "key.activated"
-	KeyDeprecated      Action = "key.deprecated"
-	KeyExpired         Action = "key.expired"
-	KeyRevoked         Action = "key.revoked"
-	KeyPurged          Action = "key.purged"
-	DataKeyCreated     Action = "data_key.created"
-	DataKeyRotated     Action = "data_key.rotated"
-	DataKeyRewrapped   Action = "data_key.rewrapped"
-	DataKeyDestroyed   Action = "data_key.destroyed"
-	APIKeyCreated      Action = "api_key.created"
-	APIKeyRevoked      Action = "api_key.revoked"
+	TenantCreated       Action = "tenant.created"
+	TenantUpdated       Action = "tenant.updated"
+	TenantSuspended     Action = "tenant.suspended"
+	TenantResumed       Action = "tenant.resumed"
+	TenantDeleted       Action = "tenant.deleted"
+	PolicyCreated       Action = "policy.created"
+	PolicyUpdated       Action = "policy.updated"
+	PolicyRetired       Action = "policy.retired"
+	KeyCreated          Action = "key.created"
+	KeyImported         Action = "key.imported"
+	KeyActivated        Action = "key.activated"
+	KeyDeprecated       Action = "key.deprecated"
+	KeyExpired          Action = "key.expired"
+	KeyRevoked          Action = "key.revoked"
+	KeyPurged           Action = "key.purged"
+	DataKeyCreated      Action = "data_key.created"
+	DataKeyRotated      Action = "data_key.rotated"
+	DataKeyRewrapped    Action = "data_key.rewrapped"
+	DataKeyDestroyed    Action = "data_key.destroyed"
+	APIKeyCreated       Action = "api_key.created"
+	APIKeyRevoked       Action = "api_key.revoked"
 	AuthorizationDenied Action = "authorization.denied"
 )
 
@@ -53,11 +54,24 @@ type Actor struct {
 	Name string    `json:"name"`
 }
 
-// Event is one thing that happened to a tenant. Seq, PrevHash and Hash are
-// set by [Chain].
+// By is on whose behalf a change is made. Every method that changes something
+// takes one.
+type By struct {
+	Actor     Actor
+	RequestID string // empty outside a request
+}
+
+// Event begins the event of something done by b at a time.
+func (b By) Event(at time.Time, action Action) Event {
+	return Event{At: at, Action: action, Actor: b.Actor, RequestID: b.RequestID}
+}
+
+// Event is one thing that happened to a tenant. TenantID, Seq, PrevHash and
+// Hash are set by [Chain].
 type Event struct {
 	TenantID  uuid.UUID
-	Seq       int64 // 1, 2, 3 … without a gap per tenant
+	Tenant    string // the tenant's slug, set on reading; not part of the hash
+	Seq       int64  // 1, 2, 3 … without a gap per tenant
 	At        time.Time
 	Action    Action
 	Actor     Actor
@@ -66,7 +80,17 @@ type Event struct {
 	ToState   string
 	Reason    string
 	RequestID string
-	Details   json.RawMessage // a JSON object
+	Details   json.RawMessage // a JSON object; nil means {}
 	PrevHash  []byte          // 32 bytes; 32 zero bytes for Seq 1
 	Hash      []byte          // 32 bytes
+}
+
+// Details makes the details of an event of a map or struct of plain values.
+// Anything that has no JSON form is a mistake in the program and panics.
+func Details(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("audit: details: %v", err))
+	}
+	return b
 }

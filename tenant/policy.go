@@ -1,15 +1,25 @@
 package tenant
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
 
+// Algorithms are those that a policy can sign with: RFC 7518 section 3.1
+// without HMAC and none, RFC 8037 section 3.1 (EdDSA) and RFC 9864 section 2
+// (Ed25519).
+var Algorithms = []jose.SignatureAlgorithm{
+	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, "Ed25519",
+	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
+}
+
 // Policy is how one tenant signs with one algorithm. All durations are whole
 // seconds.
 type Policy struct {
-	Alg              jose.SignatureAlgorithm // RFC 7518 section 3.1, RFC 8037, RFC 9864
+	Alg              jose.SignatureAlgorithm // one of Algorithms
 	Default          bool                    // signs where a request names no algorithm
 	RSABits          int                     // 2048, 3072 or 4096; 0 for other key types
 	RotationInterval time.Duration           // 0: rotate by hand only
@@ -22,4 +32,89 @@ type Policy struct {
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 	RetiredAt        *time.Time // set: signs no more, only lets its published keys run out
+}
+
+// DefaultPolicy is what a policy is where nothing else is asked for.
+func DefaultPolicy(alg jose.SignatureAlgorithm) Policy {
+	p := Policy{
+		Alg:              alg,
+		RotationInterval: 30 * 24 * time.Hour,
+		PublishLead:      24 * time.Hour,
+		GracePeriod:      7 * 24 * time.Hour,
+		PurgeAfter:       90 * 24 * time.Hour,
+		DefaultTokenTTL:  15 * time.Minute,
+		MaxTokenTTL:      24 * time.Hour,
+		MaxPublishedKeys: 16,
+	}
+	if isRSA(alg) {
+		p.RSABits = 2048
+	}
+	return p
+}
+
+// Live says whether the policy still signs.
+func (p Policy) Live() bool { return p.RetiredAt == nil }
+
+func isRSA(alg jose.SignatureAlgorithm) bool {
+	return strings.HasPrefix(string(alg), "RS") || strings.HasPrefix(string(alg), "PS")
+}
+
+// longest bounds every duration of a policy: ten years.
+const longest = 315360000 * time.Second
+
+// Validate checks the policy by itself and against what its tenant tells
+// caches: the rules of the table policies and of CONTRACT section 1. The error
+// is a *PolicyError that names every broken rule.
+func (p Policy) Validate(c Caching) error {
+	var broken fields
+	p.validateKeys(&broken)
+	broken.duration("rotation_interval_seconds", p.RotationInterval, 0, longest)
+	broken.duration("publish_lead_seconds", p.PublishLead, time.Second, longest)
+	broken.duration("grace_period_seconds", p.GracePeriod, time.Second, longest)
+	broken.duration("purge_after_seconds", p.PurgeAfter, time.Second, longest)
+	broken.duration("default_token_ttl_seconds", p.DefaultTokenTTL, time.Second, longest)
+	broken.duration("max_token_ttl_seconds", p.MaxTokenTTL, time.Second, longest)
+	p.validateWindows(&broken, c)
+	return broken.policyError()
+}
+
+func (p Policy) validateKeys(broken *fields) {
+	if !slices.Contains(Algorithms, p.Alg) {
+		broken.add("alg", "must be one of %s", algorithmNames())
+		return
+	}
+	switch {
+	case !isRSA(p.Alg) && p.RSABits != 0:
+		broken.add("rsa_bits", "must be absent: %s keys are not RSA keys", p.Alg)
+	case isRSA(p.Alg) && !slices.Contains([]int{2048, 3072, 4096}, p.RSABits):
+		broken.add("rsa_bits", "must be 2048, 3072 or 4096")
+	}
+	if p.MaxPublishedKeys < 3 || p.MaxPublishedKeys > 64 {
+		broken.add("max_published_keys", "must be from 3 to 64")
+	}
+}
+
+// validateWindows checks the inequalities between durations.
+func (p Policy) validateWindows(broken *fields, c Caching) {
+	if p.RotationInterval > 0 && p.PublishLead > p.RotationInterval {
+		broken.add("publish_lead_seconds", "must be at most rotation_interval_seconds (%d)", seconds(p.RotationInterval))
+	}
+	if p.DefaultTokenTTL > p.MaxTokenTTL {
+		broken.add("default_token_ttl_seconds", "must be at most max_token_ttl_seconds (%d)", seconds(p.MaxTokenTTL))
+	}
+	if least := c.Propagation(); p.PublishLead < least {
+		broken.add("publish_lead_seconds",
+			"must be at least jwks_max_age_seconds + jwks_stale_while_revalidate_seconds + clock_skew_seconds (%d)", seconds(least))
+	}
+	if least := p.MaxTokenTTL + c.ClockSkew; p.GracePeriod < least {
+		broken.add("grace_period_seconds", "must be at least max_token_ttl_seconds + clock_skew_seconds (%d)", seconds(least))
+	}
+}
+
+func algorithmNames() string {
+	names := make([]string, len(Algorithms))
+	for i, alg := range Algorithms {
+		names[i] = string(alg)
+	}
+	return strings.Join(names, ", ")
 }

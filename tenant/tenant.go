@@ -2,13 +2,14 @@
 // they sign and the credentials by which they are administered.
 //
 // It guarantees that no policy is stored that breaks a promise of the platform
-// (see [Policy.Validate]) and that a credential's secret is never stored. It
-// trusts the database to keep one tenant's rows from another (row level
-// security) and to refuse what Validate should have refused.
+// (see [Policy.Validate]), that every change leaves an audit event in its own
+// transaction, and that a credential's secret is never stored. It trusts the
+// database to keep one tenant's rows from another (row level security) and to
+// refuse what Validate should have refused, and its callers to have decided
+// whether the actor may do what it asks.
 package tenant
 
 import (
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,29 +30,6 @@ const (
 // itself. It can be neither deleted nor suspended.
 const PlatformSlug = "platform"
 
-// Caching is what a tenant tells verifiers about how long its JWKS may be
-// kept, and how far clocks may differ. All are whole seconds.
-type Caching struct {
-	MaxAge               time.Duration // Cache-Control max-age, RFC 9111 section 5.2.2.1
-	StaleWhileRevalidate time.Duration // RFC 5861 section 3
-	StaleIfError         time.Duration // RFC 5861 section 4
-	ClockSkew            time.Duration // leeway between the platform's clock and a verifier's
-}
-
-// DefaultCaching is what a tenant gets that asks for nothing else.
-var DefaultCaching = Caching{
-	MaxAge:               5 * time.Minute,
-	StaleWhileRevalidate: time.Minute,
-	StaleIfError:         24 * time.Hour,
-	ClockSkew:            time.Minute,
-}
-
-// Propagation is the time after which every well-behaved cache has seen a
-// newly published key: max-age, plus stale-while-revalidate, plus skew.
-func (c Caching) Propagation() time.Duration {
-	return c.MaxAge + c.StaleWhileRevalidate + c.ClockSkew
-}
-
 // Tenant is one customer: own issuer, own policies, own keys, own history.
 type Tenant struct {
 	ID           uuid.UUID
@@ -64,6 +42,13 @@ type Tenant struct {
 	NotBefore    *time.Time // tokens issued earlier are refused by tokens/verify
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	DeletedAt    *time.Time
+
+	// CacheHorizon is until when caches filled under earlier, longer settings
+	// may still be fresh; nothing is promoted by the schedule before it.
+	CacheHorizon *time.Time
+	// Version grows with every change: it is the seq of the last audit event.
+	Version int64
 }
 
 // Issuer is the tenant's "iss" (RFC 7519 section 4.1.1): its own, or
@@ -74,12 +59,3 @@ func (t Tenant) Issuer(publicURL string) string {
 	}
 	return publicURL + "/t/" + t.Slug
 }
-
-// Errors of this package; test with errors.Is.
-var (
-	ErrNotFound   = errors.New("tenant: no such tenant")
-	ErrSlugTaken  = errors.New("tenant: slug is in use")
-	ErrDomainTaken = errors.New("tenant: custom domain is in use")
-	ErrSuspended  = errors.New("tenant: suspended")
-	ErrBuiltIn    = errors.New("tenant: the platform's own tenant cannot be suspended or deleted")
-)

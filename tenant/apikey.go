@@ -1,0 +1,80 @@
+package tenant
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"regexp"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// APIKey is what may be known of a credential: everything but its secret,
+// which only its bearer has.
+type APIKey struct {
+	ID         uuid.UUID
+	TenantID   *uuid.UUID // nil: the platform's
+	Role       Role
+	Name       string
+	CreatedAt  time.Time
+	ExpiresAt  *time.Time // nil: never
+	LastUsedAt *time.Time // flushed from time to time
+}
+
+// NewAPIKey asks for a credential.
+type NewAPIKey struct {
+	TenantID  *uuid.UUID // nil: the platform's
+	Role      Role
+	Name      string
+	ExpiresAt *time.Time // nil: never
+}
+
+func (n NewAPIKey) validate(now time.Time) error {
+	var broken fields
+	switch {
+	case n.TenantID == nil && (!n.Role.Valid() || !n.Role.OfPlatform()):
+		broken.add("role", "must be platform_admin or platform_auditor")
+	case n.TenantID != nil && (!n.Role.Valid() || n.Role.OfPlatform()):
+		broken.add("role", "must be tenant_admin, tenant_signer or tenant_auditor")
+	}
+	validateName(&broken, n.Name)
+	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) {
+		broken.add("expires_at", "must be in the future")
+	}
+	return broken.fieldErrors()
+}
+
+// A key is "kw_<id>_<secret>": the id as 32 hex digits, the secret as 52
+// characters of base32 (RFC 4648 section 6) in lower case, which are 32 random
+// bytes. What is stored is the SHA-256 of the whole text: with 256 bits of
+// randomness no slower hash is needed, and the id in it binds the hash to its
+// row.
+var (
+	keyPattern = regexp.MustCompile(`^kw_([0-9a-f]{32})_[a-z2-7]{52}$`)
+	secretText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+)
+
+// newKey makes the key of a new credential and what is stored of it.
+func newKey(id uuid.UUID) (key string, hash []byte) {
+	var secret [32]byte
+	rand.Read(secret[:]) // never fails: crypto/rand ends the program instead
+	key = "kw_" + hex.EncodeToString(id[:]) + "_" + secretText.EncodeToString(secret[:])
+	return key, hashKey(key)
+}
+
+// parseKey reads the id from something that looks like a key.
+func parseKey(key string) (uuid.UUID, bool) {
+	m := keyPattern.FindStringSubmatch(key)
+	if m == nil {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(m[1])
+	return id, err == nil
+}
+
+func hashKey(key string) []byte {
+	sum := sha256.Sum256([]byte(key))
+	return sum[:]
+}

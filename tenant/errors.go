@@ -1,0 +1,103 @@
+package tenant
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/keyward/keyward/db"
+)
+
+// Errors of this package; test with errors.Is.
+var (
+	ErrNotFound            = errors.New("tenant: no such tenant")
+	ErrSlugTaken           = errors.New("tenant: slug is in use")
+	ErrDomainTaken         = errors.New("tenant: custom domain is in use")
+	ErrSuspended           = errors.New("tenant: suspended")
+	ErrBuiltIn             = errors.New("tenant: the platform's own tenant cannot be suspended or deleted")
+	ErrNoPlatform          = errors.New("tenant: the platform's own tenant does not exist yet")
+	ErrNoAPIKey            = errors.New("tenant: no such API key")
+	ErrUnauthenticated     = errors.New("tenant: not a valid API key")
+	ErrBadCursor           = errors.New("tenant: cursor is not one that a list returned")
+	ErrIdempotencyMismatch = errors.New("tenant: this idempotency key was used for another request")
+	ErrUnavailable         = db.ErrUnavailable
+)
+
+// FieldError says what is wrong with one member of a request, by its name in
+// the API, and what would be accepted.
+type FieldError struct {
+	Field   string
+	Message string
+}
+
+// FieldErrors means that a request is malformed: no stored state could make
+// it acceptable.
+type FieldErrors struct{ Fields []FieldError }
+
+func (e *FieldErrors) Error() string { return "tenant: invalid " + list(e.Fields) }
+
+// PolicyError means that a policy, or a tenant's caching beside its policies,
+// would break a promise of the platform.
+type PolicyError struct{ Fields []FieldError }
+
+func (e *PolicyError) Error() string { return "tenant: policy violation: " + list(e.Fields) }
+
+func list(fields []FieldError) string {
+	texts := make([]string, len(fields))
+	for i, f := range fields {
+		texts[i] = f.Field + " " + f.Message
+	}
+	return strings.Join(texts, "; ")
+}
+
+// fields collects what is wrong.
+type fields []FieldError
+
+func (f *fields) add(field, format string, args ...any) {
+	*f = append(*f, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// duration demands whole seconds within bounds.
+func (f *fields) duration(field string, d, least, most time.Duration) {
+	if d < least || d > most || d%time.Second != 0 {
+		f.add(field, "must be a whole number of seconds from %d to %d", seconds(least), seconds(most))
+	}
+}
+
+func (f fields) fieldErrors() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return &FieldErrors{Fields: f}
+}
+
+func (f fields) policyError() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return &PolicyError{Fields: f}
+}
+
+// Refused turns a refusal by the database into the error of this package that
+// says the same; other errors pass unchanged. Validate finds what it can
+// before; this is for what only the database can know.
+func Refused(err error) error {
+	var broken fields
+	switch db.Constraint(err) {
+	case "tenants_live_slug":
+		return fmt.Errorf("%w: %w", ErrSlugTaken, err)
+	case "tenants_live_custom_domain":
+		return fmt.Errorf("%w: %w", ErrDomainTaken, err)
+	case "tenants_platform_stays":
+		return fmt.Errorf("%w: %w", ErrBuiltIn, err)
+	case "policies_lead_covers_caches":
+		broken.add("publish_lead_seconds",
+			"must be at least jwks_max_age_seconds + jwks_stale_while_revalidate_seconds + clock_skew_seconds")
+	case "policies_grace_covers_tokens":
+		broken.add("grace_period_seconds", "must be at least max_token_ttl_seconds + clock_skew_seconds")
+	default:
+		return err
+	}
+	return broken.policyError()
+}

@@ -1,0 +1,53 @@
+package tenant
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+var (
+	slugPattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	idPattern     = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	hostPattern   = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	numberPattern = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
+)
+
+// idLike says whether a slug could be taken for an id: a UUID, wherever its
+// dashes are.
+func idLike(slug string) bool { return idPattern.MatchString(strings.ReplaceAll(slug, "-", "")) }
+
+// validateName bounds a name that people read. PostgreSQL keeps no NUL.
+func validateName(broken *fields, name string) {
+	if utf8.RuneCountInString(name) > 200 || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+		broken.add("name", "must be at most 200 characters")
+	}
+}
+
+// validateIssuer checks RFC 8414 section 2: a URL without query or fragment.
+// It is compared byte by byte (RFC 7519 section 2, StringOrURI), so it is kept
+// exactly as given, a trailing slash and all. http is for trying things out.
+func validateIssuer(broken *fields, issuer string) {
+	if issuer == "" {
+		return
+	}
+	u, err := url.Parse(issuer)
+	ok := err == nil && len(issuer) <= 500 && (u.Scheme == "https" || u.Scheme == "http") &&
+		u.Hostname() != "" && u.User == nil && !strings.ContainsAny(issuer, "?#") &&
+		strings.IndexFunc(issuer, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+	if !ok {
+		broken.add("issuer", "must be an absolute https or http URL of at most 500 ASCII characters without query and fragment")
+	}
+}
+
+// validateDomain checks RFC 1123 section 2.1: a host name, which a last label
+// of digits would turn into an address (WHATWG URL, "ends in a number").
+func validateDomain(broken *fields, domain string) {
+	if domain == "" {
+		return
+	}
+	if len(domain) > 253 || !hostPattern.MatchString(domain) || numberPattern.MatchString(domain) {
+		broken.add("custom_domain", "must be a host name in lower case, without port")
+	}
+}

@@ -1,0 +1,166 @@
+package tenant
+
+import (
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+)
+
+// TenantRow is a row of tenants: the fields of db.Tenant in their order, so that Go
+// converts one into the other.
+type TenantRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+}
+
+// Tenant is the row as everybody else sees it.
+func (r TenantRow) Tenant() Tenant {
+	return Tenant{
+		ID: r.ID, Slug: r.Slug, Name: r.Name, OwnIssuer: deref(r.Issuer), CustomDomain: deref(r.CustomDomain), Status: Status(r.Status),
+		Caching: Caching{
+			MaxAge:               duration(r.JWKSMaxAgeSeconds),
+			StaleWhileRevalidate: duration(r.JWKSStaleWhileRevalidateSeconds),
+			StaleIfError:         duration(r.JWKSStaleIfErrorSeconds),
+			ClockSkew:            duration(r.ClockSkewSeconds),
+		},
+		NotBefore: utc(r.NotBefore), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DeletedAt: utc(r.DeletedAt),
+		CacheHorizon: utc(r.CacheHorizon), Version: r.AuditSeq,
+	}
+}
+
+// Head is the head of the tenant's audit chain.
+func (r TenantRow) Head() audit.Head {
+	return audit.Head{TenantID: r.ID, Seq: r.AuditSeq, Hash: r.AuditHash}
+}
+
+// NewRow is a tenant about to be inserted: the fields of db.InsertTenantParams.
+type NewRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	AuditSeq                        int64
+	AuditHash                       []byte
+	CreatedAt                       time.Time
+}
+
+// NewRow is the tenant that s asks for; head is the end of the audit chain
+// that begins in the same transaction.
+func (s Spec) NewRow(head audit.Head, at time.Time) NewRow {
+	return NewRow{
+		ID: head.TenantID, Slug: s.Slug, Name: s.Name, Issuer: nullable(s.Issuer), CustomDomain: nullable(s.CustomDomain),
+		JWKSMaxAgeSeconds: seconds(s.Caching.MaxAge), JWKSStaleWhileRevalidateSeconds: seconds(s.Caching.StaleWhileRevalidate),
+		JWKSStaleIfErrorSeconds: seconds(s.Caching.StaleIfError), ClockSkewSeconds: seconds(s.Caching.ClockSkew),
+		AuditSeq: head.Seq, AuditHash: head.Hash, CreatedAt: at,
+	}
+}
+
+// PolicyRow is a row of policies: the fields of db.Policy in their order.
+type PolicyRow struct {
+	TenantID                uuid.UUID
+	Alg                     string
+	IsDefault               bool
+	RSABits                 *int32
+	RotationIntervalSeconds int32
+	PublishLeadSeconds      int32
+	GracePeriodSeconds      int32
+	PurgeAfterSeconds       int32
+	DefaultTokenTTLSeconds  int32
+	MaxTokenTTLSeconds      int32
+	MaxPublishedKeys        int32
+	DueAt                   *time.Time
+	CreatedAt               time.Time
+	UpdatedAt               time.Time
+	RetiredAt               *time.Time
+}
+
+// Policy is the row as everybody else sees it.
+func (r PolicyRow) Policy() Policy {
+	return Policy{
+		Alg: jose.SignatureAlgorithm(r.Alg), Default: r.IsDefault, RSABits: int(deref(r.RSABits)),
+		RotationInterval: duration(r.RotationIntervalSeconds), PublishLead: duration(r.PublishLeadSeconds),
+		GracePeriod: duration(r.GracePeriodSeconds), PurgeAfter: duration(r.PurgeAfterSeconds),
+		DefaultTokenTTL: duration(r.DefaultTokenTTLSeconds), MaxTokenTTL: duration(r.MaxTokenTTLSeconds),
+		MaxPublishedKeys: int(r.MaxPublishedKeys),
+		CreatedAt:        r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), RetiredAt: utc(r.RetiredAt),
+	}
+}
+
+// NewPolicyRow is a policy about to be stored: the fields of
+// db.UpsertPolicyParams.
+type NewPolicyRow struct {
+	TenantID                uuid.UUID
+	Alg                     string
+	IsDefault               bool
+	RSABits                 *int32
+	RotationIntervalSeconds int32
+	PublishLeadSeconds      int32
+	GracePeriodSeconds      int32
+	PurgeAfterSeconds       int32
+	DefaultTokenTTLSeconds  int32
+	MaxTokenTTLSeconds      int32
+	MaxPublishedKeys        int32
+	DueAt                   *time.Time
+	UpdatedAt               time.Time
+}
+
+// NewRow is the policy as it is stored for a tenant. dueAt is when the worker
+// has to look at it; nil means never.
+func (p Policy) NewRow(tenantID uuid.UUID, dueAt *time.Time, at time.Time) NewPolicyRow {
+	return NewPolicyRow{
+		TenantID: tenantID, Alg: string(p.Alg), IsDefault: p.Default, RSABits: nullable(int32(p.RSABits)),
+		RotationIntervalSeconds: seconds(p.RotationInterval), PublishLeadSeconds: seconds(p.PublishLead),
+		GracePeriodSeconds: seconds(p.GracePeriod), PurgeAfterSeconds: seconds(p.PurgeAfter),
+		DefaultTokenTTLSeconds: seconds(p.DefaultTokenTTL), MaxTokenTTLSeconds: seconds(p.MaxTokenTTL),
+		MaxPublishedKeys: int32(p.MaxPublishedKeys), DueAt: dueAt, UpdatedAt: at,
+	}
+}
+
+func duration(seconds int32) time.Duration { return time.Duration(seconds) * time.Second }
+
+// nullable and deref map a zero value to NULL and back.
+func nullable[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+func deref[T any](p *T) T {
+	var v T
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}
