@@ -14,13 +14,13 @@ import (
 // DefaultImage is what containers are made from.
 const DefaultImage = "postgres:17-alpine"
 
-// quick are the settings of servers whose data is not worth a disk write.
+// quick are the settings of servers whose data need not survive the machine. It
+// does survive the server's death, so synchronous_commit stays on.
 var quick = map[string]string{
-	"fsync":              "off",
-	"full_page_writes":   "off",
-	"synchronous_commit": "off",
-	"autovacuum":         "off", // it would hold the template
-	"max_connections":    "200",
+	"fsync":            "off",
+	"full_page_writes": "off",
+	"autovacuum":       "off", // it would hold the template
+	"max_connections":  "200",
 }
 
 // startContainer runs PostgreSQL on the Docker engine, with its data in memory.
