@@ -13,11 +13,14 @@ import (
 )
 
 const getAPIKey = `-- name: GetAPIKey :one
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at FROM api_keys WHERE id = $1
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at
+FROM api_keys
+WHERE tenant_id IS NOT DISTINCT FROM $1::uuid AND id = $2
 `
 
-func (q *Queries) GetAPIKey(ctx context.Context, id uuid.UUID) (APIKey, error) {
-	row := q.db.QueryRow(ctx, getAPIKey, id)
+// A credential of one tenant or, where that is NULL, of the platform.
+func (q *Queries) GetAPIKey(ctx context.Context, tenantID *uuid.UUID, iD uuid.UUID) (APIKey, error) {
+	row := q.db.QueryRow(ctx, getAPIKey, tenantID, iD)
 	var i APIKey
 	err := row.Scan(
 		&i.ID,
@@ -29,6 +32,37 @@ func (q *Queries) GetAPIKey(ctx context.Context, id uuid.UUID) (APIKey, error) {
 		&i.ExpiresAt,
 		&i.RevokedAt,
 		&i.LastUsedAt,
+	)
+	return i, err
+}
+
+const getCredential = `-- name: GetCredential :one
+SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.expires_at
+FROM api_keys k
+LEFT JOIN tenants t ON t.id = k.tenant_id
+WHERE k.id = $1 AND k.revoked_at IS NULL AND (k.tenant_id IS NULL OR t.status <> 'deleted')
+`
+
+type GetCredentialRow struct {
+	ID         uuid.UUID
+	TenantID   *uuid.UUID
+	Role       string
+	Name       string
+	SecretHash []byte
+	ExpiresAt  *time.Time
+}
+
+// For authentication, which does not know the tenant yet; nothing where it could not succeed anyway.
+func (q *Queries) GetCredential(ctx context.Context, id uuid.UUID) (GetCredentialRow, error) {
+	row := q.db.QueryRow(ctx, getCredential, id)
+	var i GetCredentialRow
+	err := row.Scan(
+		&i.ID,
+		&i.TenantID,
+		&i.Role,
+		&i.Name,
+		&i.SecretHash,
+		&i.ExpiresAt,
 	)
 	return i, err
 }
@@ -153,11 +187,12 @@ func (q *Queries) ListTenantAPIKeys(ctx context.Context, arg ListTenantAPIKeysPa
 }
 
 const revokeAPIKey = `-- name: RevokeAPIKey :execrows
-UPDATE api_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL
+UPDATE api_keys SET revoked_at = $1
+WHERE tenant_id IS NOT DISTINCT FROM $2::uuid AND id = $3 AND revoked_at IS NULL
 `
 
-func (q *Queries) RevokeAPIKey(ctx context.Context, revokedAt *time.Time, iD uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, revokeAPIKey, revokedAt, iD)
+func (q *Queries) RevokeAPIKey(ctx context.Context, revokedAt *time.Time, tenantID *uuid.UUID, iD uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, revokeAPIKey, revokedAt, tenantID, iD)
 	if err != nil {
 		return 0, err
 	}
@@ -177,12 +212,18 @@ func (q *Queries) RevokeTenantAPIKeys(ctx context.Context, revokedAt *time.Time,
 }
 
 const touchAPIKeys = `-- name: TouchAPIKeys :exec
+WITH m AS (
+    SELECT unnest($1::uuid[]) AS id, unnest($2::timestamptz[]) AS used_at
+), locked AS (
+    SELECT api_keys.id FROM api_keys WHERE api_keys.id = ANY ($1::uuid[]) ORDER BY api_keys.id FOR NO KEY UPDATE
+)
 UPDATE api_keys
 SET last_used_at = GREATEST(last_used_at, m.used_at)
-FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::timestamptz[]) AS used_at) AS m
-WHERE api_keys.id = m.id
+FROM m, locked
+WHERE api_keys.id = m.id AND api_keys.id = locked.id
 `
 
+// Rows are locked in one order for everybody, so that replicas flushing at once do not deadlock.
 func (q *Queries) TouchAPIKeys(ctx context.Context, ids []uuid.UUID, usedAts []time.Time) error {
 	_, err := q.db.Exec(ctx, touchAPIKeys, ids, usedAts)
 	return err

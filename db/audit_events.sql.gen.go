@@ -130,25 +130,23 @@ SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.a
 FROM audit_events e
 JOIN tenants t ON t.id = e.tenant_id
 WHERE e.tenant_id = $1
-  AND e.seq > $2::bigint AND e.seq < $3::bigint
-  AND ($4::text = '' OR e.action = $4::text)
-  AND ($5::text = '' OR e.kid = $5::text)
-  AND ($6::text = '' OR e.actor_id = $6::text OR e.actor_name = $6::text)
-  AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
-ORDER BY CASE WHEN $9::boolean THEN e.seq ELSE -e.seq END
-LIMIT $10::integer
+  AND e.seq < $2::bigint
+  AND ($3::text = '' OR e.action = $3::text)
+  AND ($4::text = '' OR e.kid = $4::text)
+  AND ($5::text = '' OR e.actor_id = $5::text OR e.actor_name = $5::text)
+  AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+ORDER BY e.seq DESC
+LIMIT $8::integer
 `
 
 type ListAuditEventsParams struct {
 	TenantID  uuid.UUID
-	AfterSeq  int64
 	BeforeSeq int64
 	Action    string
 	KID       string
 	Actor     string
 	Since     time.Time
 	Until     time.Time
-	Ascending bool
 	PageSize  int32
 }
 
@@ -171,18 +169,16 @@ type ListAuditEventsRow struct {
 	Hash      []byte
 }
 
-// Between two seqs (exclusive), in either order.
+// One tenant's, newest first, after the cursor. Each order is a query of its own, so that the index has it.
 func (q *Queries) ListAuditEvents(ctx context.Context, arg ListAuditEventsParams) ([]ListAuditEventsRow, error) {
 	rows, err := q.db.Query(ctx, listAuditEvents,
 		arg.TenantID,
-		arg.AfterSeq,
 		arg.BeforeSeq,
 		arg.Action,
 		arg.KID,
 		arg.Actor,
 		arg.Since,
 		arg.Until,
-		arg.Ascending,
 		arg.PageSize,
 	)
 	if err != nil {
@@ -192,6 +188,97 @@ func (q *Queries) ListAuditEvents(ctx context.Context, arg ListAuditEventsParams
 	var items []ListAuditEventsRow
 	for rows.Next() {
 		var i ListAuditEventsRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Slug,
+			&i.Seq,
+			&i.At,
+			&i.Action,
+			&i.ActorType,
+			&i.ActorID,
+			&i.ActorName,
+			&i.KID,
+			&i.FromState,
+			&i.ToState,
+			&i.Reason,
+			&i.RequestID,
+			&i.Details,
+			&i.PrevHash,
+			&i.Hash,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listAuditEventsAscending = `-- name: ListAuditEventsAscending :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE e.tenant_id = $1
+  AND e.seq > $2::bigint
+  AND ($3::text = '' OR e.action = $3::text)
+  AND ($4::text = '' OR e.kid = $4::text)
+  AND ($5::text = '' OR e.actor_id = $5::text OR e.actor_name = $5::text)
+  AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+ORDER BY e.seq
+LIMIT $8::integer
+`
+
+type ListAuditEventsAscendingParams struct {
+	TenantID uuid.UUID
+	AfterSeq int64
+	Action   string
+	KID      string
+	Actor    string
+	Since    time.Time
+	Until    time.Time
+	PageSize int32
+}
+
+type ListAuditEventsAscendingRow struct {
+	TenantID  uuid.UUID
+	Slug      string
+	Seq       int64
+	At        time.Time
+	Action    string
+	ActorType string
+	ActorID   string
+	ActorName string
+	KID       *string
+	FromState *string
+	ToState   *string
+	Reason    *string
+	RequestID *string
+	Details   []byte
+	PrevHash  []byte
+	Hash      []byte
+}
+
+func (q *Queries) ListAuditEventsAscending(ctx context.Context, arg ListAuditEventsAscendingParams) ([]ListAuditEventsAscendingRow, error) {
+	rows, err := q.db.Query(ctx, listAuditEventsAscending,
+		arg.TenantID,
+		arg.AfterSeq,
+		arg.Action,
+		arg.KID,
+		arg.Actor,
+		arg.Since,
+		arg.Until,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListAuditEventsAscendingRow
+	for rows.Next() {
+		var i ListAuditEventsAscendingRow
 		if err := rows.Scan(
 			&i.TenantID,
 			&i.Slug,

@@ -3,7 +3,17 @@ INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expire
 VALUES (@id, sqlc.narg(tenant_id), @role, @name, @secret_hash, @created_at, sqlc.narg(expires_at));
 
 -- name: GetAPIKey :one
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at FROM api_keys WHERE id = @id;
+-- A credential of one tenant or, where that is NULL, of the platform.
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at
+FROM api_keys
+WHERE tenant_id IS NOT DISTINCT FROM sqlc.narg(tenant_id)::uuid AND id = @id;
+
+-- name: GetCredential :one
+-- For authentication, which does not know the tenant yet; nothing where it could not succeed anyway.
+SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.expires_at
+FROM api_keys k
+LEFT JOIN tenants t ON t.id = k.tenant_id
+WHERE k.id = @id AND k.revoked_at IS NULL AND (k.tenant_id IS NULL OR t.status <> 'deleted');
 
 -- name: ListTenantAPIKeys :many
 -- Newest first, after the cursor.
@@ -23,13 +33,20 @@ ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
 
 -- name: RevokeAPIKey :execrows
-UPDATE api_keys SET revoked_at = @revoked_at WHERE id = @id AND revoked_at IS NULL;
+UPDATE api_keys SET revoked_at = @revoked_at
+WHERE tenant_id IS NOT DISTINCT FROM sqlc.narg(tenant_id)::uuid AND id = @id AND revoked_at IS NULL;
 
 -- name: RevokeTenantAPIKeys :execrows
 UPDATE api_keys SET revoked_at = @revoked_at WHERE tenant_id = @tenant_id::uuid AND revoked_at IS NULL;
 
 -- name: TouchAPIKeys :exec
+-- Rows are locked in one order for everybody, so that replicas flushing at once do not deadlock.
+WITH m AS (
+    SELECT unnest(@ids::uuid[]) AS id, unnest(@used_ats::timestamptz[]) AS used_at
+), locked AS (
+    SELECT api_keys.id FROM api_keys WHERE api_keys.id = ANY (@ids::uuid[]) ORDER BY api_keys.id FOR NO KEY UPDATE
+)
 UPDATE api_keys
 SET last_used_at = GREATEST(last_used_at, m.used_at)
-FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@used_ats::timestamptz[]) AS used_at) AS m
-WHERE api_keys.id = m.id;
+FROM m, locked
+WHERE api_keys.id = m.id AND api_keys.id = locked.id;

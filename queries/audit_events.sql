@@ -8,18 +8,32 @@ SELECT unnest(@tenant_ids::uuid[]), unnest(@seqs::bigint[]), unnest(@ats::timest
     NULLIF(unnest(@request_ids::text[]), ''), unnest(@details::text[])::json, unnest(@prev_hashes::bytea[]), unnest(@hashes::bytea[]);
 
 -- name: ListAuditEvents :many
--- Between two seqs (exclusive), in either order.
+-- One tenant's, newest first, after the cursor. Each order is a query of its own, so that the index has it.
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
     e.request_id, e.details, e.prev_hash, e.hash
 FROM audit_events e
 JOIN tenants t ON t.id = e.tenant_id
 WHERE e.tenant_id = @tenant_id
-  AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint
+  AND e.seq < @before_seq::bigint
   AND (@action::text = '' OR e.action = @action::text)
   AND (@kid::text = '' OR e.kid = @kid::text)
   AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
   AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
-ORDER BY CASE WHEN @ascending::boolean THEN e.seq ELSE -e.seq END
+ORDER BY e.seq DESC
+LIMIT @page_size::integer;
+
+-- name: ListAuditEventsAscending :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE e.tenant_id = @tenant_id
+  AND e.seq > @after_seq::bigint
+  AND (@action::text = '' OR e.action = @action::text)
+  AND (@kid::text = '' OR e.kid = @kid::text)
+  AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
+  AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+ORDER BY e.seq
 LIMIT @page_size::integer;
 
 -- name: ListAuditEventsOfAll :many

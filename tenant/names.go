@@ -18,6 +18,17 @@ var (
 // dashes are.
 func idLike(slug string) bool { return idPattern.MatchString(strings.ReplaceAll(slug, "-", "")) }
 
+func validateSlug(broken *fields, slug string) {
+	switch {
+	case !slugPattern.MatchString(slug):
+		broken.add("slug", "must be 1 to 63 of a-z, 0-9 and -, and neither begin nor end with -")
+	case idLike(slug):
+		broken.add("slug", "must not look like an id")
+	case slug == PlatformSlug:
+		broken.add("slug", "must not be %q, which is the platform's own", PlatformSlug)
+	}
+}
+
 // validateName bounds a name that people read. PostgreSQL keeps no NUL.
 func validateName(broken *fields, name string) {
 	if utf8.RuneCountInString(name) > 200 || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {

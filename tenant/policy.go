@@ -55,6 +55,25 @@ func DefaultPolicy(alg jose.SignatureAlgorithm) Policy {
 // Live says whether the policy still signs.
 func (p Policy) Live() bool { return p.RetiredAt == nil }
 
+// Details is the policy as an audit event tells of it, in the API's words.
+func (p Policy) Details() map[string]any {
+	d := map[string]any{
+		"alg":                       p.Alg,
+		"default":                   p.Default,
+		"rotation_interval_seconds": seconds(p.RotationInterval),
+		"publish_lead_seconds":      seconds(p.PublishLead),
+		"grace_period_seconds":      seconds(p.GracePeriod),
+		"purge_after_seconds":       seconds(p.PurgeAfter),
+		"default_token_ttl_seconds": seconds(p.DefaultTokenTTL),
+		"max_token_ttl_seconds":     seconds(p.MaxTokenTTL),
+		"max_published_keys":        p.MaxPublishedKeys,
+	}
+	if p.RSABits != 0 {
+		d["rsa_bits"] = p.RSABits
+	}
+	return d
+}
+
 func isRSA(alg jose.SignatureAlgorithm) bool {
 	return strings.HasPrefix(string(alg), "RS") || strings.HasPrefix(string(alg), "PS")
 }

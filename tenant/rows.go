@@ -50,30 +50,14 @@ func (r TenantRow) Head() audit.Head {
 	return audit.Head{TenantID: r.ID, Seq: r.AuditSeq, Hash: r.AuditHash}
 }
 
-// NewRow is a tenant about to be inserted: the fields of db.InsertTenantParams.
-type NewRow struct {
-	ID                              uuid.UUID
-	Slug                            string
-	Name                            string
-	Issuer                          *string
-	CustomDomain                    *string
-	JWKSMaxAgeSeconds               int32
-	JWKSStaleWhileRevalidateSeconds int32
-	JWKSStaleIfErrorSeconds         int32
-	ClockSkewSeconds                int32
-	AuditSeq                        int64
-	AuditHash                       []byte
-	CreatedAt                       time.Time
-}
-
-// NewRow is the tenant that s asks for; head is the end of the audit chain
-// that begins in the same transaction.
-func (s Spec) NewRow(head audit.Head, at time.Time) NewRow {
-	return NewRow{
-		ID: head.TenantID, Slug: s.Slug, Name: s.Name, Issuer: nullable(s.Issuer), CustomDomain: nullable(s.CustomDomain),
-		JWKSMaxAgeSeconds: seconds(s.Caching.MaxAge), JWKSStaleWhileRevalidateSeconds: seconds(s.Caching.StaleWhileRevalidate),
-		JWKSStaleIfErrorSeconds: seconds(s.Caching.StaleIfError), ClockSkewSeconds: seconds(s.Caching.ClockSkew),
-		AuditSeq: head.Seq, AuditHash: head.Hash, CreatedAt: at,
+// RowOf is the tenant as it is stored, but for the head of its audit chain.
+func RowOf(t Tenant) TenantRow {
+	return TenantRow{
+		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: nullable(t.OwnIssuer), CustomDomain: nullable(t.CustomDomain), Status: string(t.Status),
+		JWKSMaxAgeSeconds: seconds(t.Caching.MaxAge), JWKSStaleWhileRevalidateSeconds: seconds(t.Caching.StaleWhileRevalidate),
+		JWKSStaleIfErrorSeconds: seconds(t.Caching.StaleIfError), ClockSkewSeconds: seconds(t.Caching.ClockSkew),
+		CacheHorizon: t.CacheHorizon, NotBefore: t.NotBefore, AuditSeq: t.Version,
+		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, DeletedAt: t.DeletedAt,
 	}
 }
 
@@ -108,33 +92,14 @@ func (r PolicyRow) Policy() Policy {
 	}
 }
 
-// NewPolicyRow is a policy about to be stored: the fields of
-// db.UpsertPolicyParams.
-type NewPolicyRow struct {
-	TenantID                uuid.UUID
-	Alg                     string
-	IsDefault               bool
-	RSABits                 *int32
-	RotationIntervalSeconds int32
-	PublishLeadSeconds      int32
-	GracePeriodSeconds      int32
-	PurgeAfterSeconds       int32
-	DefaultTokenTTLSeconds  int32
-	MaxTokenTTLSeconds      int32
-	MaxPublishedKeys        int32
-	DueAt                   *time.Time
-	UpdatedAt               time.Time
-}
-
-// NewRow is the policy as it is stored for a tenant. dueAt is when the worker
-// has to look at it; nil means never.
-func (p Policy) NewRow(tenantID uuid.UUID, dueAt *time.Time, at time.Time) NewPolicyRow {
-	return NewPolicyRow{
+// PolicyRowOf is the policy as it is stored, but for when it is due.
+func PolicyRowOf(tenantID uuid.UUID, p Policy) PolicyRow {
+	return PolicyRow{
 		TenantID: tenantID, Alg: string(p.Alg), IsDefault: p.Default, RSABits: nullable(int32(p.RSABits)),
 		RotationIntervalSeconds: seconds(p.RotationInterval), PublishLeadSeconds: seconds(p.PublishLead),
 		GracePeriodSeconds: seconds(p.GracePeriod), PurgeAfterSeconds: seconds(p.PurgeAfter),
 		DefaultTokenTTLSeconds: seconds(p.DefaultTokenTTL), MaxTokenTTLSeconds: seconds(p.MaxTokenTTL),
-		MaxPublishedKeys: int32(p.MaxPublishedKeys), DueAt: dueAt, UpdatedAt: at,
+		MaxPublishedKeys: int32(p.MaxPublishedKeys), CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt, RetiredAt: p.RetiredAt,
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
 )
 
 // Spec asks for a new tenant. Policies are complete: begin each with
@@ -18,15 +20,26 @@ type Spec struct {
 	CustomDomain string // empty: none
 	Caching      Caching
 	Policies     []Policy // none: ES256 with the defaults
-
-	// BuiltIn is set by the platform for its own tenant, which alone is called
-	// PlatformSlug. It never comes from a request.
-	BuiltIn bool
 }
 
-// Complete fills in what follows from the rest: the policy where none is
+// PlatformSpec is the platform's own tenant, which no request may ask for.
+func PlatformSpec() Spec {
+	s := Spec{Slug: PlatformSlug, Name: "Platform", Caching: DefaultCaching}
+	s.complete()
+	return s
+}
+
+// Tenant is the tenant that a valid spec asks for.
+func (s Spec) Tenant(id uuid.UUID, at time.Time) Tenant {
+	return Tenant{
+		ID: id, Slug: s.Slug, Name: s.Name, OwnIssuer: s.Issuer, CustomDomain: s.CustomDomain,
+		Status: Active, Caching: s.Caching, CreatedAt: at, UpdatedAt: at,
+	}
+}
+
+// complete fills in what follows from the rest: the policy where none is
 // named, the default where there is but one policy, a host name in lower case.
-func (s Spec) Complete() Spec {
+func (s *Spec) complete() {
 	s.CustomDomain = strings.ToLower(s.CustomDomain)
 	s.Policies = slices.Clone(s.Policies)
 	if len(s.Policies) == 0 {
@@ -35,15 +48,16 @@ func (s Spec) Complete() Spec {
 	if len(s.Policies) == 1 {
 		s.Policies[0].Default = true
 	}
-	return s
 }
 
-// Validate checks the completed spec. The error is a *FieldErrors where the
-// request is malformed, else a *PolicyError where its policies break a rule.
-func (s Spec) Validate() error {
-	s = s.Complete()
+// Validate completes the spec and checks it: without policies it gets one,
+// ES256 with the defaults; a single policy is the default one; the custom
+// domain is put in lower case. The error is a *FieldErrors where the request is
+// malformed, else a *PolicyError where its policies break a rule.
+func (s *Spec) Validate() error {
+	s.complete()
 	var broken fields
-	s.validateSlug(&broken)
+	validateSlug(&broken, s.Slug)
 	validateName(&broken, s.Name)
 	validateIssuer(&broken, s.Issuer)
 	validateDomain(&broken, s.CustomDomain)
@@ -54,18 +68,7 @@ func (s Spec) Validate() error {
 	return s.validatePolicies()
 }
 
-func (s Spec) validateSlug(broken *fields) {
-	switch {
-	case !slugPattern.MatchString(s.Slug):
-		broken.add("slug", "must be 1 to 63 of a-z, 0-9 and -, and neither begin nor end with -")
-	case idLike(s.Slug):
-		broken.add("slug", "must not look like an id")
-	case s.BuiltIn != (s.Slug == PlatformSlug):
-		broken.add("slug", "must not be %q, which is the platform's own", PlatformSlug)
-	}
-}
-
-func (s Spec) validatePolicies() error {
+func (s *Spec) validatePolicies() error {
 	var broken fields
 	defaults, seen := 0, map[jose.SignatureAlgorithm]bool{}
 	for i, p := range s.Policies {

@@ -1,0 +1,87 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
+)
+
+// Errors of this package; test with errors.Is.
+var (
+	ErrNotFound    = errors.New("audit: no such tenant")
+	ErrBadCursor   = errors.New("audit: cursor is not one that this list returned")
+	ErrUnavailable = db.ErrUnavailable
+)
+
+// Config says what a Store needs.
+type Config struct {
+	DB  *db.DB
+	Now func() time.Time // nil: time.Now
+}
+
+// Store reads the histories of tenants, and writes events that stand alone.
+type Store struct {
+	db  *db.DB
+	now func() time.Time
+}
+
+// New returns a Store.
+func New(cfg Config) *Store {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Store{db: cfg.DB, now: cfg.Now}
+}
+
+// Append writes events that are about no change, such as denied attempts, in a
+// transaction of their own. An event without a time happened now. Other
+// processes are not told: nothing that they keep has changed. Errors:
+// ErrNotFound, ErrUnavailable.
+func (s *Store) Append(ctx context.Context, tenantID uuid.UUID, events ...Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	now := s.now()
+	stamped := make([]Event, len(events))
+	for i, e := range events {
+		if e.At.IsZero() {
+			e.At = now
+		}
+		stamped[i] = e
+	}
+	return failed("append", s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error { return write(ctx, tx, tenantID, stamped) }))
+}
+
+func write(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) error {
+	row, err := tx.LockTenant(ctx, tenantID)
+	if err != nil {
+		return err
+	}
+	head, chained := Chain(Head{TenantID: row.ID, Seq: row.AuditSeq, Hash: row.AuditHash}, events)
+	w := tx.Later()
+	if _, err := w.MoveAuditHeads(ctx, db.MoveAuditHeadsParams{
+		TenantIds: []uuid.UUID{tenantID}, OldSeqs: []int64{row.AuditSeq}, Seqs: []int64{head.Seq}, Hashes: [][]byte{head.Hash},
+	}); err != nil {
+		return err
+	}
+	w.Expect(1)
+	if err := w.InsertAuditEvents(ctx, db.InsertAuditEventsParams(ToColumns(chained))); err != nil {
+		return err
+	}
+	return w.Send(ctx)
+}
+
+// failed says what was being done, and knows a tenant that is not there.
+func failed(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, db.ErrNoRows):
+		return ErrNotFound
+	}
+	return fmt.Errorf("audit: %s: %w", what, err)
+}

@@ -1,0 +1,101 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
+)
+
+// Report is what Verify found.
+type Report struct {
+	Intact   bool
+	Events   int64  // that continue the chain from its beginning
+	Head     Head   // as the tenant's row tells it
+	BrokenAt *int64 // the first seq that is not as it was written; nil if Intact
+}
+
+// stretch is how many events Verify holds in memory at once.
+const stretch = 1000
+
+// Verify recomputes a tenant's chain, also a deleted tenant's. Events appended
+// while it reads are left for the next time. Errors: ErrNotFound,
+// ErrUnavailable; a broken chain is a Report, not an error.
+func (s *Store) Verify(ctx context.Context, tenantID uuid.UUID) (Report, error) {
+	var r Report
+	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
+		r, err = verify(ctx, tx, tenantID)
+		return err
+	})
+	if err != nil {
+		return Report{}, failed("verify", err)
+	}
+	return r, nil
+}
+
+func verify(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) (Report, error) {
+	head, err := currentHead(ctx, tx, tenantID)
+	if err != nil {
+		return Report{}, err
+	}
+	last, err := follow(ctx, tx, head)
+	if err != nil {
+		return Report{}, err
+	}
+	beyond, err := beyondHead(ctx, tx, head)
+	broken := last.Seq + 1
+	switch {
+	case last.Seq < head.Seq: // changed, missing, reordered or cut off there
+	case !bytes.Equal(last.Hash, head.Hash): // the last event, or the head itself
+		broken = head.Seq
+	case beyond:
+	default:
+		return Report{Intact: true, Events: last.Seq, Head: head}, err
+	}
+	return Report{Events: last.Seq, Head: head, BrokenAt: &broken}, err
+}
+
+// follow walks the chain up to the head's seq and returns the last event that
+// continues the one before.
+func follow(ctx context.Context, tx *db.Tx, head Head) (Head, error) {
+	last := Genesis(head.TenantID)
+	for last.Seq < head.Seq {
+		rows, err := tx.AuditChain(ctx, head.TenantID, last.Seq, int32(min(stretch, head.Seq-last.Seq)))
+		if err != nil {
+			return last, err
+		}
+		for _, row := range rows {
+			e := stored(row)
+			if !continues(last, e) {
+				return last, nil
+			}
+			last = Head{TenantID: last.TenantID, Seq: e.Seq, Hash: e.Hash}
+		}
+		if len(rows) == 0 {
+			return last, nil
+		}
+	}
+	return last, nil
+}
+
+// continues says whether e is what was written after last.
+func continues(last Head, e Event) bool {
+	return e.Seq == last.Seq+1 && bytes.Equal(e.PrevHash, last.Hash) && bytes.Equal(e.Hash, digest(e))
+}
+
+// beyondHead finds an event smuggled in behind the head. One that was appended
+// since the head was read is there only together with a newer head.
+func beyondHead(ctx context.Context, tx *db.Tx, head Head) (bool, error) {
+	beyond, err := tx.AuditChain(ctx, head.TenantID, head.Seq, 1)
+	if err != nil || len(beyond) == 0 {
+		return false, err
+	}
+	newer, err := currentHead(ctx, tx, head.TenantID)
+	return newer.Seq < beyond[0].Seq, err
+}
+
+func currentHead(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) (Head, error) {
+	row, err := tx.GetTenant(ctx, tenantID)
+	return Head{TenantID: row.ID, Seq: row.AuditSeq, Hash: row.AuditHash}, err
+}
