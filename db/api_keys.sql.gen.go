@@ -37,10 +37,10 @@ func (q *Queries) GetAPIKey(ctx context.Context, tenantID *uuid.UUID, iD uuid.UU
 }
 
 const getCredential = `-- name: GetCredential :one
-SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.expires_at
+SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.expires_at, t.id AS home_id
 FROM api_keys k
-LEFT JOIN tenants t ON t.id = k.tenant_id
-WHERE k.id = $1 AND k.revoked_at IS NULL AND (k.tenant_id IS NULL OR t.status <> 'deleted')
+JOIN tenants t ON (t.id = k.tenant_id OR k.tenant_id IS NULL AND t.slug = 'platform') AND t.status <> 'deleted'
+WHERE k.id = $1 AND k.revoked_at IS NULL
 `
 
 type GetCredentialRow struct {
@@ -50,9 +50,11 @@ type GetCredentialRow struct {
 	Name       string
 	SecretHash []byte
 	ExpiresAt  *time.Time
+	HomeID     uuid.UUID
 }
 
-// For authentication, which does not know the tenant yet; nothing where it could not succeed anyway.
+// For authentication, which does not know the tenant yet; nothing where it could not succeed anyway. Its home is the tenant in
+// whose name changes of it are told: its own, or the platform's.
 func (q *Queries) GetCredential(ctx context.Context, id uuid.UUID) (GetCredentialRow, error) {
 	row := q.db.QueryRow(ctx, getCredential, id)
 	var i GetCredentialRow
@@ -63,6 +65,7 @@ func (q *Queries) GetCredential(ctx context.Context, id uuid.UUID) (GetCredentia
 		&i.Name,
 		&i.SecretHash,
 		&i.ExpiresAt,
+		&i.HomeID,
 	)
 	return i, err
 }

@@ -9,11 +9,12 @@ FROM api_keys
 WHERE tenant_id IS NOT DISTINCT FROM sqlc.narg(tenant_id)::uuid AND id = @id;
 
 -- name: GetCredential :one
--- For authentication, which does not know the tenant yet; nothing where it could not succeed anyway.
-SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.expires_at
+-- For authentication, which does not know the tenant yet; nothing where it could not succeed anyway. Its home is the tenant in
+-- whose name changes of it are told: its own, or the platform's.
+SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.expires_at, t.id AS home_id
 FROM api_keys k
-LEFT JOIN tenants t ON t.id = k.tenant_id
-WHERE k.id = @id AND k.revoked_at IS NULL AND (k.tenant_id IS NULL OR t.status <> 'deleted');
+JOIN tenants t ON (t.id = k.tenant_id OR k.tenant_id IS NULL AND t.slug = 'platform') AND t.status <> 'deleted'
+WHERE k.id = @id AND k.revoked_at IS NULL;
 
 -- name: ListTenantAPIKeys :many
 -- Newest first, after the cursor.

@@ -1,6 +1,9 @@
 package tenant
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Optional is a member of a change that may be left out.
 type Optional[T any] struct {
@@ -11,11 +14,10 @@ type Optional[T any] struct {
 // Some is a member that is there.
 func Some[T any](v T) Optional[T] { return Optional[T]{Value: v, Set: true} }
 
-func (o Optional[T]) or(v T) T {
+func (o Optional[T]) into(v *T) {
 	if o.Set {
-		return o.Value
+		*v = o.Value
 	}
-	return v
 }
 
 // Change asks for new settings of a tenant; what is not set stays. Empty texts
@@ -31,4 +33,84 @@ type Change struct {
 	ClockSkew            Optional[time.Duration]
 	NotBefore            Optional[*time.Time]
 	Status               Optional[Status] // Active or Suspended
+}
+
+// apply is the tenant as the change wants it. The error is a *FieldErrors, or
+// ErrBuiltIn.
+func (c Change) apply(t Tenant) (Tenant, error) {
+	c.Name.into(&t.Name)
+	c.Issuer.into(&t.OwnIssuer)
+	c.CustomDomain.into(&t.CustomDomain)
+	c.MaxAge.into(&t.Caching.MaxAge)
+	c.StaleWhileRevalidate.into(&t.Caching.StaleWhileRevalidate)
+	c.StaleIfError.into(&t.Caching.StaleIfError)
+	c.ClockSkew.into(&t.Caching.ClockSkew)
+	c.Status.into(&t.Status)
+	t.CustomDomain = strings.ToLower(t.CustomDomain)
+	if c.NotBefore.Set {
+		t.NotBefore = truncated(c.NotBefore.Value)
+	}
+	return t, t.validate()
+}
+
+func (t Tenant) validate() error {
+	var broken fields
+	validateName(&broken, t.Name)
+	validateIssuer(&broken, t.OwnIssuer)
+	validateDomain(&broken, t.CustomDomain)
+	t.Caching.validate(&broken)
+	if t.NotBefore != nil && (t.NotBefore.Before(time.Unix(0, 0)) || t.NotBefore.After(endOfTime)) {
+		broken.add("not_before", "must be a time from 1970 to 9999")
+	}
+	if t.Status != Active && t.Status != Suspended {
+		broken.add("status", "must be active or suspended")
+	}
+	if err := broken.fieldErrors(); err != nil {
+		return err
+	}
+	if t.Slug == PlatformSlug && t.Status != Active {
+		return ErrBuiltIn
+	}
+	return nil
+}
+
+// difference says what tells two states of a tenant apart, in the API's words,
+// as the details of an audit event; status has events of its own.
+func difference(before, after Tenant) map[string]any {
+	d := map[string]any{}
+	for name, value := range settings(after) {
+		if was := settings(before)[name]; was != value {
+			d[name] = map[string]any{"before": was, "after": value}
+		}
+	}
+	return d
+}
+
+// settings are what Change can change, as comparable values with a JSON form.
+func settings(t Tenant) map[string]any {
+	optional := func(s string) any {
+		if s == "" {
+			return nil
+		}
+		return s
+	}
+	var notBefore any
+	if t.NotBefore != nil {
+		notBefore = t.NotBefore.UTC().Format(time.RFC3339Nano)
+	}
+	return map[string]any{
+		"name": t.Name, "issuer": optional(t.OwnIssuer), "custom_domain": optional(t.CustomDomain), "not_before": notBefore,
+		"jwks_max_age_seconds":                seconds(t.Caching.MaxAge),
+		"jwks_stale_while_revalidate_seconds": seconds(t.Caching.StaleWhileRevalidate),
+		"jwks_stale_if_error_seconds":         seconds(t.Caching.StaleIfError),
+		"clock_skew_seconds":                  seconds(t.Caching.ClockSkew),
+	}
+}
+
+func truncated(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC().Truncate(time.Microsecond)
+	return &u
 }

@@ -3,6 +3,7 @@ package tenant
 import (
 	"crypto/subtle"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -36,4 +37,17 @@ func (i Idempotency) Replay(requestHash []byte, resourceID uuid.UUID) error {
 		return &ReplayError{ResourceID: resourceID}
 	}
 	return ErrIdempotencyMismatch
+}
+
+// validate checks the bounds of the table idempotency_keys; nil is valid. The
+// error is a *FieldErrors.
+func (i *Idempotency) validate() error {
+	if i == nil {
+		return nil
+	}
+	var broken fields
+	if n := utf8.RuneCountInString(i.Key); n < 1 || n > 255 || storable(i.Key) != i.Key {
+		broken.add("Idempotency-Key", "must be 1 to 255 characters")
+	}
+	return broken.fieldErrors()
 }

@@ -1,0 +1,133 @@
+package tenant
+
+import (
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// cached bounds how many entries a cache holds.
+const cached = 10_000
+
+// cache keeps what was read of tenants for a while, and drops a tenant's
+// entries on demand. An entry that was read before such a demand and arrives
+// after it is not kept, so a revocation cannot be outrun by a slow read.
+type cache[K comparable, V any] struct {
+	lifetime time.Duration
+
+	mu       sync.Mutex
+	entries  map[K]entry[V]
+	byTenant map[uuid.UUID]map[K]struct{}
+	reads    map[*read[K, V]]struct{} // under way
+}
+
+type entry[V any] struct {
+	value  V
+	tenant uuid.UUID
+	until  time.Time
+}
+
+// read is a look-up under way, and which tenants changed meanwhile.
+type read[K comparable, V any] struct {
+	cache   *cache[K, V]
+	changed map[uuid.UUID]struct{}
+	cleared bool
+}
+
+func newCache[K comparable, V any](lifetime time.Duration) *cache[K, V] {
+	return &cache[K, V]{
+		lifetime: lifetime, entries: map[K]entry[V]{},
+		byTenant: map[uuid.UUID]map[K]struct{}{}, reads: map[*read[K, V]]struct{}{},
+	}
+}
+
+func (c *cache[K, V]) get(key K, now time.Time) (value V, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[key]
+	if !ok || now.After(e.until) {
+		return value, false
+	}
+	return e.value, true
+}
+
+// begin is to be called before reading what may be kept; end, after.
+func (c *cache[K, V]) begin() *read[K, V] {
+	r := &read[K, V]{cache: c, changed: map[uuid.UUID]struct{}{}}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reads[r] = struct{}{}
+	return r
+}
+
+func (r *read[K, V]) end() {
+	r.cache.mu.Lock()
+	defer r.cache.mu.Unlock()
+	delete(r.cache.reads, r)
+}
+
+// keep keeps what was read, unless the tenant changed since begin. now is the
+// time of begin.
+func (r *read[K, V]) keep(key K, value V, tenant uuid.UUID, now time.Time) bool {
+	c := r.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, changed := r.changed[tenant]; changed || r.cleared {
+		return false
+	}
+	c.makeRoom(key)
+	c.entries[key] = entry[V]{value: value, tenant: tenant, until: now.Add(c.lifetime)}
+	if c.byTenant[tenant] == nil {
+		c.byTenant[tenant] = map[K]struct{}{}
+	}
+	c.byTenant[tenant][key] = struct{}{}
+	return true
+}
+
+// makeRoom lets any entry go where there are too many: map order is random
+// enough to make no enemy's choice of victim matter.
+func (c *cache[K, V]) makeRoom(key K) {
+	c.remove(key)
+	for k := range c.entries {
+		if len(c.entries) < cached {
+			return
+		}
+		c.remove(k)
+	}
+}
+
+func (c *cache[K, V]) remove(key K) {
+	e, ok := c.entries[key]
+	if !ok {
+		return
+	}
+	delete(c.entries, key)
+	delete(c.byTenant[e.tenant], key)
+	if len(c.byTenant[e.tenant]) == 0 {
+		delete(c.byTenant, e.tenant)
+	}
+}
+
+// drop forgets a tenant's entries.
+func (c *cache[K, V]) drop(tenant uuid.UUID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for r := range c.reads {
+		r.changed[tenant] = struct{}{}
+	}
+	for key := range c.byTenant[tenant] {
+		c.remove(key)
+	}
+}
+
+// clear forgets everything.
+func (c *cache[K, V]) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for r := range c.reads {
+		r.cleared = true
+	}
+	clear(c.entries)
+	clear(c.byTenant)
+}

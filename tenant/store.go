@@ -1,0 +1,177 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
+	"golang.org/x/sync/singleflight"
+)
+
+// Config says what a Store needs.
+type Config struct {
+	DB  *db.DB
+	Now func() time.Time // nil: time.Now
+
+	// CacheLifetime bounds how long a credential or a slug is answered from
+	// memory without having been confirmed; 0: 30 s.
+	CacheLifetime time.Duration
+}
+
+// Store reads and changes tenants and credentials. Tenants and policies are
+// created and retired together with their keys, by keys.Store.
+//
+// What it keeps in memory has to be told of changes: see [Store.Changed] and
+// [Store.Forget].
+type Store struct {
+	db  *db.DB
+	now func() time.Time
+
+	slugs       *cache[string, uuid.UUID]
+	credentials *cache[uuid.UUID, credential]
+	reads       singleflight.Group // of credentials, by id
+	used        usage
+}
+
+// New returns a Store.
+func New(cfg Config) *Store {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.CacheLifetime == 0 {
+		cfg.CacheLifetime = 30 * time.Second
+	}
+	return &Store{
+		db:          cfg.DB,
+		now:         func() time.Time { return cfg.Now().UTC().Truncate(time.Microsecond) },
+		slugs:       newCache[string, uuid.UUID](cfg.CacheLifetime),
+		credentials: newCache[uuid.UUID, credential](cfg.CacheLifetime),
+	}
+}
+
+// Changed drops what is kept of a tenant; for the platform's own tenant also
+// the platform's credentials. It is to be called for every notification.
+func (s *Store) Changed(tenantID uuid.UUID) {
+	s.slugs.drop(tenantID)
+	s.credentials.drop(tenantID)
+}
+
+// Forget drops everything. It is to be called when listening for notifications
+// begins (again), because changes may have gone unheard. Until then, while
+// PostgreSQL is away, what was kept serves for its lifetime.
+func (s *Store) Forget() {
+	s.slugs.clear()
+	s.credentials.clear()
+}
+
+// Resolve returns the id of the live tenant that ref names, by slug or by id.
+// Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) Resolve(ctx context.Context, ref string) (uuid.UUID, error) {
+	id, isID := parseID(ref)
+	if !isID && !slugPattern.MatchString(ref) {
+		return uuid.Nil, ErrNotFound
+	}
+	now := s.now()
+	if id, ok := s.slugs.get(ref, now); ok {
+		return id, nil
+	}
+	read := s.slugs.begin()
+	defer read.end()
+	id, err := s.resolve(ctx, ref, id)
+	if err != nil {
+		return uuid.Nil, failed("resolve", err)
+	}
+	read.keep(ref, id, id, now)
+	return id, nil
+}
+
+func (s *Store) resolve(ctx context.Context, ref string, id uuid.UUID) (uuid.UUID, error) {
+	if id != uuid.Nil {
+		_, err := s.live(ctx, id)
+		return id, err
+	}
+	err := s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		id, err = tx.LiveTenantID(ctx, ref)
+		return err
+	})
+	return id, err
+}
+
+// Get returns the live tenant that ref names, by slug or by id. Errors:
+// ErrNotFound, ErrUnavailable.
+func (s *Store) Get(ctx context.Context, ref string) (Tenant, error) {
+	id, err := s.Resolve(ctx, ref)
+	if err != nil {
+		return Tenant{}, err
+	}
+	t, err := s.live(ctx, id)
+	return t, failed("get", err)
+}
+
+// GetAny returns the tenant with an id, also a deleted one: for the platform,
+// which may read its history. Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) GetAny(ctx context.Context, id uuid.UUID) (Tenant, error) {
+	var row db.Tenant
+	err := s.db.InTenant(ctx, id, func(tx *db.Tx) (err error) {
+		row, err = tx.GetTenant(ctx, id)
+		return err
+	})
+	if err != nil {
+		return Tenant{}, failed("get", err)
+	}
+	return TenantRow(row).Tenant(), nil
+}
+
+func (s *Store) live(ctx context.Context, id uuid.UUID) (Tenant, error) {
+	t, err := s.GetAny(ctx, id)
+	if err == nil && t.Status == Deleted {
+		return Tenant{}, ErrNotFound
+	}
+	return t, err
+}
+
+// Policies returns a tenant's live policies, the default one first. Errors:
+// ErrUnavailable.
+func (s *Store) Policies(ctx context.Context, tenantID uuid.UUID) ([]Policy, error) {
+	var policies []Policy
+	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
+		policies, err = livePolicies(ctx, tx, tenantID)
+		return err
+	})
+	return policies, failed("policies", err)
+}
+
+func livePolicies(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) ([]Policy, error) {
+	rows, err := tx.ListPolicies(ctx, tenantID)
+	policies := []Policy{}
+	for _, row := range rows {
+		if p := PolicyRow(row).Policy(); p.Live() {
+			policies = append(policies, p)
+		}
+	}
+	return policies, err
+}
+
+// parseID knows an id in its canonical form (RFC 9562 section 4).
+func parseID(ref string) (uuid.UUID, bool) {
+	if len(ref) != 36 {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(ref)
+	return id, err == nil && id != uuid.Nil
+}
+
+// failed says what was being done, and turns what the database says into the
+// errors of this package.
+func failed(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrNotFound), errors.Is(err, db.ErrNoRows):
+		return ErrNotFound
+	}
+	return fmt.Errorf("tenant: %s: %w", what, Refused(err))
+}

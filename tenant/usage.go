@@ -1,0 +1,60 @@
+package tenant
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
+)
+
+// usage remembers when credentials were last used, until it is flushed. Only
+// credentials that exist get here, so they bound it.
+type usage struct {
+	mu sync.Mutex
+	at map[uuid.UUID]time.Time
+}
+
+func (u *usage) note(id uuid.UUID, at time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.at == nil {
+		u.at = map[uuid.UUID]time.Time{}
+	}
+	if at.After(u.at[id]) {
+		u.at[id] = at
+	}
+}
+
+func (u *usage) take() map[uuid.UUID]time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at := u.at
+	u.at = nil
+	return at
+}
+
+// FlushLastUsed writes down when credentials were last used, in one statement.
+// What could not be written is kept for the next time; a crash loses it.
+// Errors: ErrUnavailable.
+func (s *Store) FlushLastUsed(ctx context.Context) error {
+	used := s.used.take()
+	if len(used) == 0 {
+		return nil
+	}
+	ids := slices.Collect(maps.Keys(used))
+	ats := make([]time.Time, len(ids))
+	for i, id := range ids {
+		ats[i] = used[id]
+	}
+	err := s.db.AsPlatform(ctx, func(tx *db.Tx) error { return tx.TouchAPIKeys(ctx, ids, ats) })
+	if err != nil {
+		for id, at := range used {
+			s.used.note(id, at)
+		}
+	}
+	return failed("flush last use", err)
+}
