@@ -1,0 +1,27 @@
+# Keyward's image: one static binary, no shell, not root.
+#
+#   docker build -t keyward .
+#
+# Where no base image can be had, `deploy/image-from-binary keyward` builds the
+# last stage alone, around a binary built outside.
+ARG GO_IMAGE=golang:1.26-bookworm
+
+FROM ${GO_IMAGE} AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION
+ARG COMMIT
+RUN VERSION=${VERSION} COMMIT=${COMMIT} deploy/rootfs /rootfs
+
+FROM scratch AS release
+COPY --from=build /rootfs/keyward /keyward
+COPY --from=build /rootfs/etc /etc
+COPY --from=build --chown=65532:65532 /rootfs/tmp /tmp
+COPY --from=build --chown=65532:65532 /rootfs/var/lib/keyward /var/lib/keyward
+USER 65532:65532
+WORKDIR /var/lib/keyward
+EXPOSE 8080
+ENTRYPOINT ["/keyward"]
+CMD ["serve"]

@@ -1,0 +1,78 @@
+# What a developer does here. `make` lists it.
+
+# Tools have a module of their own, so that users of the library inherit none.
+# They need no C compiler.
+TOOL := CGO_ENABLED=0 go tool -modfile=tools/go.mod
+
+# The race detector needs a C compiler.
+RACE := $(if $(shell command -v $$(go env CC) 2>/dev/null),-race)
+
+# What go test is asked besides, as in: make test TESTFLAGS='-run Plan -v'
+TESTFLAGS ?=
+FUZZTIME ?= 10s
+IMAGE ?= keyward
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+
+GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
+
+.DEFAULT_GOAL := help
+.PHONY: help dev test interop bench fuzz generate lint build image image-from-binary
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
+
+dev: ## run everything with no configuration (make dev ARGS='--addr 127.0.0.1:9090')
+	@deploy/ensure-postgres
+	go run ./cmd/keyward dev $(ARGS)
+
+test: ## run all tests against a real PostgreSQL
+	@deploy/ensure-postgres
+	@[ -n "$(RACE)" ] || echo "no C compiler: tests run without the race detector" >&2
+	go test $(RACE) $(TESTFLAGS) ./...
+
+interop: ## verify tokens with JOSE libraries nobody here wrote (Go; Node if there is one)
+	@deploy/ensure-postgres
+	@if command -v npm >/dev/null; then \
+		for lock in $$(find interop -name package-lock.json ! -path '*/node_modules/*'); do \
+			npm ci --prefix "$${lock%/*}" --no-audit --no-fund --silent || exit; \
+		done; \
+	else \
+		echo "Node.js is missing: its libraries are not tried" >&2; \
+	fi
+	cd interop && go test -count=1 $(TESTFLAGS) ./...
+
+bench: ## run all benchmarks
+	@deploy/ensure-postgres
+	go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
+
+fuzz: ## run every fuzz target for FUZZTIME each
+	@deploy/ensure-postgres
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | sort -u | \
+	while read -r file target; do \
+		echo "$$target in $${file%/*}"; \
+		(cd "$${file%/*}" && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) .) || exit; \
+	done
+
+generate: ## write generated code again
+	$(TOOL) sqlc generate
+	CGO_ENABLED=0 go generate ./...
+
+lint: ## check format, vet, staticcheck, and that generated code is up to date
+	@bad=$$($(TOOL) gofumpt -l $$(find . -name '*.go' ! -name '*.gen.go' ! -path '*/node_modules/*')) || exit; \
+		[ -z "$$bad" ] || { echo "make lint: gofumpt -w these:" >&2; echo "$$bad" >&2; exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	$(TOOL) sqlc diff
+	@before=$$(cat $(GENERATED) | cksum); $(MAKE) --no-print-directory generate >/dev/null || exit; \
+		[ "$$before" = "$$(cat $(GENERATED) | cksum)" ] || { echo "make lint: generated code was not up to date; now it is" >&2; exit 1; }
+
+build: ## build a static binary, bin/keyward
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/keyward ./cmd/keyward
+
+image: ## build the image IMAGE from golang's
+	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t $(IMAGE) .
+
+image-from-binary: ## build the image IMAGE without any base image
+	VERSION=$(VERSION) COMMIT=$(COMMIT) deploy/image-from-binary $(IMAGE)
