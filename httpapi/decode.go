@@ -1,0 +1,125 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// decodeBody reads the body of a request into v: one JSON value of type
+// application/json, in UTF-8, without duplicate, unknown or wrongly cased
+// members (RFC 8259 section 4 leaves those to the reader; a reader that picks
+// one of two members signs something else than its neighbour checked). Errors
+// are [*Problem] or those of the body's reader.
+func decodeBody(c echo.Context, v any) error {
+	body, err := readBody(c.Request())
+	if err != nil {
+		return err
+	}
+	if len(body) == 0 {
+		return errNoBody()
+	}
+	return decodeStrict(body, v)
+}
+
+// decodeOptionalBody is decodeBody for requests that also come without one,
+// which leaves v as it is.
+func decodeOptionalBody(c echo.Context, v any) error {
+	body, err := readBody(c.Request())
+	if err != nil || len(body) == 0 {
+		return err
+	}
+	return decodeStrict(body, v)
+}
+
+// decodeStrict is decodeBody for bytes at hand.
+func decodeStrict(data []byte, v any) error {
+	if err := checkJSON(data, reflect.TypeOf(v)); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	return wrongType(dec.Decode(v))
+}
+
+// wrongType names the member that has the wrong type, but not its value.
+func wrongType(err error) error {
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrong):
+		return invalid(wrong.Field, "must be "+jsonKind(wrong.Type))
+	default:
+		return newProblem(ProblemCodeInvalidRequest, "A member of the body does not have the form it should have.")
+	}
+}
+
+// jsonKind is what JSON calls the values that fit a Go type.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "a boolean"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Pointer:
+		return jsonKind(t.Elem())
+	default:
+		return "an integer of 64 bits, written without fraction and exponent"
+	}
+}
+
+// readBody returns the whole body, nil for none. Its length is bounded by a
+// middleware, whose error passes through.
+func readBody(r *http.Request) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	if len(body) == 0 {
+		return nil, nil
+	}
+	return body, mustBeJSON(r.Header.Get(echo.HeaderContentType))
+}
+
+func bodyError(err error) error {
+	if _, known := problemOf(err); known {
+		return err
+	}
+	return newProblem(ProblemCodeInvalidRequest, "The body could not be read to its end.")
+}
+
+// mustBeJSON accepts application/json, with charset=utf-8 at most.
+func mustBeJSON(contentType string) error {
+	mediaType, params, err := mime.ParseMediaType(contentType)
+	if err != nil || mediaType != echo.MIMEApplicationJSON {
+		return newProblem(ProblemCodeUnsupportedMediaType, "")
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return newProblem(ProblemCodeUnsupportedMediaType, "JSON is UTF-8 (RFC 8259 section 8.1).")
+	}
+	return nil
+}
+
+func errNoBody() error {
+	return newProblem(ProblemCodeInvalidRequest, "A body is required: a JSON object.")
+}
+
+// invalid is a request with one bad field.
+func invalid(field, message string) *Problem {
+	return newProblem(ProblemCodeInvalidRequest, "", FieldError{Field: field, Message: message})
+}

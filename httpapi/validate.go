@@ -1,0 +1,179 @@
+package httpapi
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/tenant"
+)
+
+// OpenAPI is the contract, as it is served.
+//
+//go:embed openapi.yaml
+var OpenAPI []byte
+
+// handDecoded are the operations whose bodies are not held against the
+// document here, since a validation would cost more than the signature: their
+// handlers decode strictly by type.
+var handDecoded = map[string]bool{
+	"signToken": true, "signTokens": true, "signPayload": true, "verifyToken": true,
+}
+
+// validator holds requests against the document. echo has routed them before:
+// there is no second router whose opinion could differ.
+type validator struct {
+	operations  map[string]*operation // by method and echo path
+	parameters  *openapi3filter.Options
+	bodyOptions []openapi3.SchemaValidationOption
+}
+
+type operation struct {
+	parameters openapi3.Parameters // of the path and the operation
+	body       *openapi3.RequestBody
+}
+
+// newValidator reads the document; it fails only for a document that is broken.
+func newValidator() (*validator, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(OpenAPI)
+	if err != nil {
+		return nil, fmt.Errorf("httpapi: openapi.yaml: %w", err)
+	}
+	v := &validator{
+		operations: map[string]*operation{},
+		parameters: &openapi3filter.Options{
+			SkipSettingDefaults: true, MultiError: true, SchemaValidationOptions: formats(),
+		},
+		bodyOptions: append(formats(), openapi3.VisitAsRequest(), openapi3.MultiErrors()),
+	}
+	for path, item := range doc.Paths.Map() {
+		if strings.HasPrefix(path, "/v1/") {
+			v.add(path, item)
+		}
+	}
+	return v, nil
+}
+
+func (v *validator) add(path string, item *openapi3.PathItem) {
+	path = strings.NewReplacer("{", ":", "}", "").Replace(path)
+	for method, op := range item.Operations() {
+		if handDecoded[op.OperationID] {
+			continue
+		}
+		o := &operation{parameters: append(append(openapi3.Parameters{}, item.Parameters...), op.Parameters...)}
+		if op.RequestBody != nil {
+			o.body = op.RequestBody.Value
+		}
+		v.operations[method+" "+path] = o
+	}
+}
+
+// middleware refuses requests that the document does not allow. It must run
+// after the credential was checked: what it says is for those who may ask.
+func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		op := v.operations[c.Request().Method+" "+c.Path()]
+		if op == nil {
+			return next(c)
+		}
+		faults, err := v.parameterFaults(c, op)
+		if err != nil {
+			return err
+		}
+		body, err := v.bodyFaults(c.Request(), op.body)
+		if err != nil {
+			return err
+		}
+		if faults = append(faults, body...); len(faults) > 0 {
+			return newProblem(ProblemCodeInvalidRequest, "", faults[:min(len(faults), maxFaults)]...)
+		}
+		return next(c)
+	}
+}
+
+func (v *validator) parameterFaults(c echo.Context, op *operation) ([]FieldError, error) {
+	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return nil, newProblem(ProblemCodeInvalidRequest, "The query string is not valid.")
+	}
+	input := &openapi3filter.RequestValidationInput{
+		Request: c.Request(), QueryParams: query, PathParams: pathParams(c), Options: v.parameters,
+	}
+	faults := queryFaults(query, op.parameters)
+	for _, ref := range op.parameters {
+		p := ref.Value
+		err := openapi3filter.ValidateParameter(c.Request().Context(), input, p)
+		switch {
+		case err == nil:
+		case p.In == openapi3.ParameterInPath && missingThing(p.Name) != nil:
+			return nil, missingThing(p.Name)
+		default:
+			faults = append(faults, parameterFault(p, err))
+		}
+	}
+	return faults, nil
+}
+
+// missingThing is the answer to a name that nothing can have.
+func missingThing(name string) error {
+	switch name {
+	case "tenant":
+		return tenant.ErrNotFound
+	case "kid":
+		return newProblem(ProblemCodeKeyNotFound, "")
+	case "id":
+		return newProblem(ProblemCodeNotFound, "")
+	default:
+		return nil
+	}
+}
+
+func pathParams(c echo.Context) map[string]string {
+	params := make(map[string]string, len(c.ParamNames()))
+	for i, name := range c.ParamNames() {
+		params[name] = c.ParamValues()[i]
+	}
+	return params
+}
+
+// bodyFaults reads the body, checks it and puts it back for the handler.
+func (v *validator) bodyFaults(r *http.Request, want *openapi3.RequestBody) ([]FieldError, error) {
+	body, err := readBody(r)
+	switch {
+	case want == nil && len(body) > 0:
+		return nil, newProblem(ProblemCodeInvalidRequest, "This request takes no body.")
+	case err != nil:
+		return nil, err
+	case len(body) == 0 && want != nil && want.Required:
+		return nil, errNoBody()
+	case len(body) == 0:
+		return nil, nil
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	value, err := parse(body)
+	if err != nil {
+		return nil, err
+	}
+	schema := want.Content.Get(echo.MIMEApplicationJSON).Schema.Value
+	return schemaFaults(schema.VisitJSON(value, v.bodyOptions...)), nil
+}
+
+// parse decodes a body into what openapi3 validates.
+func parse(body []byte) (any, error) {
+	if err := checkJSON(body, nil); err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	var value any
+	return value, dec.Decode(&value)
+}
