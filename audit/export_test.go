@@ -1,0 +1,4 @@
+package audit
+
+// Digest lets tests forge events that hash right.
+var Digest = digest
