@@ -1,0 +1,136 @@
+package keys
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"regexp"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// ErrKID says that a kid is not one that Keyward uses.
+var ErrKID = errors.New("keys: a kid is 1 to 128 letters, digits or . _ ~ - and not one or two dots alone")
+
+var kidPattern = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
+
+// ValidKID reports whether a kid can be part of a URL path as it is: RFC 3986
+// section 2.3, without the two names that section 3.3 gives a meaning.
+func ValidKID(kid string) bool {
+	return kidPattern.MatchString(kid) && kid != "." && kid != ".."
+}
+
+// publicJWK is a JWK with its public members, in the order they are written
+// (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2). There is no
+// field for a private one.
+type publicJWK struct {
+	KTY string `json:"kty"`
+	KID string `json:"kid,omitempty"`
+	Use string `json:"use,omitempty"`
+	Alg string `json:"alg,omitempty"`
+	CRV string `json:"crv,omitempty"`
+	X   string `json:"x,omitempty"`
+	Y   string `json:"y,omitempty"`
+	N   string `json:"n,omitempty"`
+	E   string `json:"e,omitempty"`
+}
+
+// PublicJWK is the public key as a JWK for signatures: the same bytes for the
+// same key, always. Errors: [ErrUnsupportedAlgorithm], [ErrKeyMaterial], [ErrKID].
+func PublicJWK(pub crypto.PublicKey, alg jose.SignatureAlgorithm, kid string) (json.RawMessage, error) {
+	a, err := lookup(alg)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.fits(pub); err != nil {
+		return nil, err
+	}
+	if !ValidKID(kid) {
+		return nil, ErrKID
+	}
+	jwk, err := members(pub)
+	if err != nil {
+		return nil, err
+	}
+	jwk.KID, jwk.Use, jwk.Alg = kid, "sig", string(alg)
+	return json.Marshal(jwk)
+}
+
+// members are those that make the key what it is.
+func members(pub crypto.PublicKey) (publicJWK, error) {
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		return publicJWK{KTY: "RSA", N: b64(k.N.Bytes()), E: b64(big.NewInt(int64(k.E)).Bytes())}, nil
+	case *ecdsa.PublicKey:
+		point, err := k.Bytes() // 4, X, Y: both padded to the full length
+		if err != nil {
+			return publicJWK{}, fmt.Errorf("%w: not a point of its curve", ErrKeyMaterial)
+		}
+		half := 1 + len(point)/2
+		return publicJWK{KTY: "EC", CRV: k.Params().Name, X: b64(point[1:half]), Y: b64(point[half:])}, nil
+	case ed25519.PublicKey:
+		return publicJWK{KTY: "OKP", CRV: "Ed25519", X: b64(k)}, nil
+	}
+	return publicJWK{}, fmt.Errorf("%w: a public key of type %T", ErrKeyMaterial, pub)
+}
+
+// Thumbprint is the kid of a key that brings none: RFC 7638 with SHA-256, for
+// OKP RFC 8037 section 2. Labels are no part of it, so an Ed25519 key has the
+// same one as EdDSA and as Ed25519.
+func Thumbprint(pub crypto.PublicKey) (string, error) {
+	m, err := members(pub)
+	if err != nil {
+		return "", err
+	}
+	// RFC 7638 section 3.3: required members, in lexicographic order, no space.
+	var input string
+	switch m.KTY {
+	case "RSA":
+		input = fmt.Sprintf(`{"e":"%s","kty":"RSA","n":"%s"}`, m.E, m.N)
+	case "EC":
+		input = fmt.Sprintf(`{"crv":"%s","kty":"EC","x":"%s","y":"%s"}`, m.CRV, m.X, m.Y)
+	default:
+		input = fmt.Sprintf(`{"crv":"%s","kty":"OKP","x":"%s"}`, m.CRV, m.X)
+	}
+	sum := sha256.Sum256([]byte(input))
+	return b64(sum[:]), nil
+}
+
+// ParsePublicJWK returns the key of a public JWK that fits the algorithm. It
+// checks that an EC point is on its curve. Errors: [ErrUnsupportedAlgorithm],
+// [ErrKeyMaterial].
+func ParsePublicJWK(alg jose.SignatureAlgorithm, jwk []byte) (crypto.PublicKey, error) {
+	a, err := lookup(alg)
+	if err != nil {
+		return nil, err
+	}
+	var parsed jose.JSONWebKey
+	if err := parsed.UnmarshalJSON(jwk); err != nil || !parsed.IsPublic() || !parsed.Valid() {
+		return nil, fmt.Errorf("%w: not a public JWK", ErrKeyMaterial)
+	}
+	if err := a.fits(parsed.Key); err != nil {
+		return nil, err
+	}
+	return parsed.Key, nil
+}
+
+// PublicPEM is the key as a PEM block of its SubjectPublicKeyInfo (RFC 7468
+// section 13).
+func PublicPEM(pub crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("%w: a public key of type %T", ErrKeyMaterial, pub)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+}
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
