@@ -1,0 +1,142 @@
+package keys
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// maxClaims bounds the claims of a token in bytes, so that what is signed can
+// be verified too (see maxToken).
+const maxClaims = 128 << 10
+
+// TokenRules is what the platform holds a token to when it signs it.
+type TokenRules struct {
+	Issuer     string
+	Now        time.Time
+	Skew       time.Duration // how far a caller's clock may be off
+	DefaultTTL time.Duration
+	MaxTTL     time.Duration
+}
+
+// TokenRequest is what a caller wants in a token.
+type TokenRequest struct {
+	Claims     json.RawMessage // a JSON object; empty: no claims of its own
+	TTLSeconds *int64
+	NotBefore  bool // set nbf to iat, unless the claims bring one
+}
+
+// TokenClaims is a JWT's payload, ready to sign.
+type TokenClaims struct {
+	Payload   []byte
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+}
+
+// Claims makes the payload of a token: iss, iat, exp, nbf if asked, and jti
+// are the platform's, the rest is the caller's. What the caller says about
+// them is checked, never overruled in silence; only an iat within the skew
+// gives way to the platform's clock. A lifetime beyond the policy is refused,
+// not clipped. Its error is a *[ClaimError].
+func (r TokenRules) Claims(req TokenRequest) (TokenClaims, error) {
+	claims, err := parseClaims(req.Claims)
+	if err != nil {
+		return TokenClaims{}, err
+	}
+	exp, err := r.expiry(claims, req.TTLSeconds)
+	if err != nil {
+		return TokenClaims{}, err
+	}
+	if err := r.registered("claims.", claims, exp); err != nil {
+		return TokenClaims{}, err
+	}
+	payload, err := r.render(claims, exp, req.NotBefore)
+	return TokenClaims{payload, time.Unix(r.Now.Unix(), 0).UTC(), time.Unix(exp, 0).UTC()}, err
+}
+
+// CheckPayload holds a payload that is a JSON object with an exp to the rules
+// of a token, since a verifier could take it for one. It returns that exp, nil
+// for any other payload. Its error is a *[ClaimError].
+func (r TokenRules) CheckPayload(payload []byte) (*time.Time, error) {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(payload, &object) != nil || !slices.ContainsFunc(slices.Collect(maps.Keys(object)), isExp) {
+		return nil, nil
+	}
+	claims, err := strictObject(payload)
+	if err != nil {
+		return nil, invalid("payload", err.Error())
+	}
+	if err := misspelt("payload.", claims); err != nil {
+		return nil, err
+	}
+	exp, err := r.ownExpiry("payload.exp", claims["exp"])
+	if err != nil {
+		return nil, err
+	}
+	at := time.Unix(exp, 0).UTC()
+	return &at, r.registered("payload.", claims, exp)
+}
+
+// expiry is the exp of the token in seconds.
+func (r TokenRules) expiry(claims map[string]json.RawMessage, ttl *int64) (int64, error) {
+	longest, seconds := int64(r.MaxTTL/time.Second), int64(r.DefaultTTL/time.Second)
+	if ttl != nil {
+		seconds = *ttl
+		if seconds < 1 {
+			return 0, invalid("ttl_seconds", "is at least 1")
+		}
+		if seconds > longest {
+			return 0, forbidden("ttl_seconds", "is longer than the policy's max_token_ttl_seconds, "+strconv.FormatInt(longest, 10))
+		}
+	}
+	raw, own := claims["exp"]
+	if !own {
+		return r.Now.Unix() + seconds, nil
+	}
+	exp, err := r.ownExpiry("claims.exp", raw)
+	if off := exp - r.Now.Unix() - seconds; err == nil && ttl != nil && max(off, -off) > int64(r.Skew/time.Second) {
+		return 0, invalid("claims.exp", "contradicts ttl_seconds")
+	}
+	return exp, err
+}
+
+func (r TokenRules) ownExpiry(field string, raw json.RawMessage) (int64, error) {
+	exp, problem := numericDate(raw)
+	longest := int64(r.MaxTTL / time.Second)
+	switch {
+	case problem != "":
+		return 0, invalid(field, problem)
+	case exp <= r.Now.Unix():
+		return 0, forbidden(field, "is in the past")
+	case exp > r.Now.Unix()+longest:
+		return 0, forbidden(field, "is later than the policy's max_token_ttl_seconds allows, "+strconv.FormatInt(longest, 10)+" from now")
+	}
+	return exp, nil
+}
+
+// render writes the platform's claims first, then the caller's by name.
+func (r TokenRules) render(claims map[string]json.RawMessage, exp int64, notBefore bool) ([]byte, error) {
+	out := appendText(append(make([]byte, 0, 512), '{'), "iss", r.Issuer)
+	out = strconv.AppendInt(appendName(out, "iat"), r.Now.Unix(), 10)
+	out = strconv.AppendInt(appendName(out, "exp"), exp, 10)
+	if _, own := claims["nbf"]; notBefore && !own {
+		out = strconv.AppendInt(appendName(out, "nbf"), r.Now.Unix(), 10)
+	}
+	if _, own := claims["jti"]; !own {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, err
+		}
+		out = appendText(out, "jti", id.String())
+	}
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		if name != "iss" && name != "iat" && name != "exp" {
+			out = appendMember(out, name, claims[name])
+		}
+	}
+	return append(out, '}'), nil
+}

@@ -1,0 +1,152 @@
+package keys
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/json"
+	"math/big"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// VerifyCode says why a token is not valid.
+type VerifyCode string
+
+// The codes, in the order in which the checks are made: the first one to fail
+// decides.
+const (
+	CodeMalformed             VerifyCode = "malformed"
+	CodeUnknownCriticalHeader VerifyCode = "unknown_critical_header"
+	CodeAlgorithmNotAllowed   VerifyCode = "algorithm_not_allowed"
+	CodeUnknownKey            VerifyCode = "unknown_key"
+	CodeKeyRevoked            VerifyCode = "key_revoked"
+	CodeKeyExpired            VerifyCode = "key_expired"
+	CodeBadSignature          VerifyCode = "bad_signature"
+	CodeWrongType             VerifyCode = "wrong_type"
+	CodeWrongIssuer           VerifyCode = "wrong_issuer"
+	CodeWrongAudience         VerifyCode = "wrong_audience"
+	CodeExpired               VerifyCode = "expired"
+	CodeNotYetValid           VerifyCode = "not_yet_valid"
+)
+
+// VerifyError says why a token is not valid. Its detail carries nothing of the
+// token but what the sender of the token already knows.
+type VerifyError struct {
+	Code   VerifyCode
+	Detail string
+}
+
+// Error is the code and the detail.
+func (e *VerifyError) Error() string { return "keys: " + string(e.Code) + ": " + e.Detail }
+
+func fail(code VerifyCode, detail string) error { return &VerifyError{code, detail} }
+
+// Candidate is the key that a kid names, and its public key if the caller has
+// it parsed; otherwise it is parsed here.
+type Candidate struct {
+	Key
+	Public crypto.PublicKey
+}
+
+// Verdict is what is known of a token, valid or not: the header once it could
+// be read, the key once it was found, the claims once the signature was right.
+type Verdict struct {
+	Header json.RawMessage
+	KID    string
+	State  State
+	Claims json.RawMessage
+}
+
+// Verify checks one compact JWT (RFC 7519 section 7.2, RFC 8725). The kid
+// selects exactly one key by way of find, whose second result says whether
+// there is one; the algorithm is that of the key, and keys or URLs of keys in
+// the header are not looked at. The error is a *[VerifyError] for a token that
+// is not valid, or what find failed with.
+func Verify(token string, e Expectation, find func(kid string) (Candidate, bool, error)) (Verdict, error) {
+	u, err := parseToken(token)
+	if err != nil {
+		return Verdict{}, err
+	}
+	v := Verdict{Header: u.rawHeader, KID: u.kid}
+	k, err := u.key(find)
+	v.State = k.State
+	if err != nil {
+		return v, err
+	}
+	if !verifySignature(k.Public, k.Alg, u.signed, u.signature) {
+		return v, fail(CodeBadSignature, "the signature does not match")
+	}
+	claims, err := strictObject(u.payload)
+	if err != nil {
+		return v, fail(CodeMalformed, "the payload "+err.Error())
+	}
+	v.Claims = u.payload
+	if err := e.checkType(u); err != nil {
+		return v, err
+	}
+	return v, e.checkClaims(claims)
+}
+
+// key is the one key that may have signed the token.
+func (u *unverified) key(find func(string) (Candidate, bool, error)) (Candidate, error) {
+	if _, err := lookup(u.alg); err != nil {
+		return Candidate{}, fail(CodeAlgorithmNotAllowed, "the algorithm is not one that is signed with here")
+	}
+	if !ValidKID(u.kid) {
+		return Candidate{}, fail(CodeUnknownKey, "the token names no key of the tenant")
+	}
+	k, found, err := find(u.kid)
+	if err != nil {
+		return Candidate{}, err
+	}
+	if !found {
+		return Candidate{}, fail(CodeUnknownKey, "the token names no key of the tenant")
+	}
+	if u.alg != k.Alg {
+		return k, fail(CodeAlgorithmNotAllowed, "the key signs with another algorithm")
+	}
+	if err := k.trusted(); err != nil {
+		return k, err
+	}
+	if k.Public == nil {
+		k.Public, err = ParsePublicJWK(k.Alg, k.PublicJWK)
+	}
+	return k, err
+}
+
+// trusted says whether the key's state lets its tokens be valid.
+func (k Candidate) trusted() error {
+	switch {
+	case k.State.Published():
+		return nil
+	case k.RevokedAt != nil:
+		return fail(CodeKeyRevoked, "the key was revoked")
+	}
+	return fail(CodeKeyExpired, "the key has left the JWKS")
+}
+
+// verifySignature checks a signature over input by the algorithm of the key's
+// row.
+func verifySignature(pub crypto.PublicKey, alg jose.SignatureAlgorithm, input, signature []byte) bool {
+	a, err := lookup(alg)
+	if err != nil || a.fits(pub) != nil || len(signature) != a.signatureSize(pub) {
+		return false
+	}
+	switch k := pub.(type) {
+	case *ecdsa.PublicKey:
+		half := len(signature) / 2
+		r, s := new(big.Int).SetBytes(signature[:half]), new(big.Int).SetBytes(signature[half:])
+		return ecdsa.Verify(k, a.digest(input), r, s)
+	case ed25519.PublicKey:
+		return ed25519.Verify(k, input, signature)
+	case *rsa.PublicKey:
+		if !a.pss {
+			return rsa.VerifyPKCS1v15(k, a.hash, a.digest(input), signature) == nil
+		}
+		opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: a.hash}
+		return rsa.VerifyPSS(k, a.hash, a.digest(input), signature, opts) == nil
+	}
+	return false
+}
