@@ -112,31 +112,18 @@ func (q *Queries) DataKeysWrappedBy(ctx context.Context, masterKeyID *uuid.UUID,
 	return items, nil
 }
 
-const destroyDataKeys = `-- name: DestroyDataKeys :many
+const destroyDataKeys = `-- name: DestroyDataKeys :execrows
 UPDATE data_keys
 SET wrapped = NULL, master_key_id = NULL, is_current = false, destroyed_at = $1
 WHERE tenant_id = $2 AND destroyed_at IS NULL
-RETURNING version
 `
 
-func (q *Queries) DestroyDataKeys(ctx context.Context, destroyedAt *time.Time, tenantID uuid.UUID) ([]int32, error) {
-	rows, err := q.db.Query(ctx, destroyDataKeys, destroyedAt, tenantID)
+func (q *Queries) DestroyDataKeys(ctx context.Context, destroyedAt *time.Time, tenantID uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, destroyDataKeys, destroyedAt, tenantID)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer rows.Close()
-	var items []int32
-	for rows.Next() {
-		var version int32
-		if err := rows.Scan(&version); err != nil {
-			return nil, err
-		}
-		items = append(items, version)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+	return result.RowsAffected(), nil
 }
 
 const getDataKey = `-- name: GetDataKey :one
@@ -243,6 +230,30 @@ func (q *Queries) ListMasterKeys(ctx context.Context) ([]MasterKey, error) {
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const liveDataKeyVersions = `-- name: LiveDataKeyVersions :many
+SELECT version FROM data_keys WHERE tenant_id = $1 AND destroyed_at IS NULL ORDER BY version
+`
+
+func (q *Queries) LiveDataKeyVersions(ctx context.Context, tenantID uuid.UUID) ([]int32, error) {
+	rows, err := q.db.Query(ctx, liveDataKeyVersions, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int32
+	for rows.Next() {
+		var version int32
+		if err := rows.Scan(&version); err != nil {
+			return nil, err
+		}
+		items = append(items, version)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

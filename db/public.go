@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -10,9 +11,10 @@ import (
 
 // Public is all that anybody may know of a tenant.
 type Public struct {
-	Tenant   PublicTenantRow
-	Keys     []PublishedKeysRow
-	Policies []PublicPoliciesRow
+	Tenant    PublicTenantRow
+	Keys      []PublishedKeysRow
+	Policies  []PublicPoliciesRow
+	ChangedAt time.Time // of the tenant's last audit event
 }
 
 // PublicTenant reads a live tenant by its id, or by its slug where id is
@@ -40,6 +42,7 @@ func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (Publi
 		p.Policies, err = pgx.CollectRows(rows, pgx.RowToStructByPos[PublicPoliciesRow])
 		return err
 	})
+	b.Queue(publicChangedAt).QueryRow(func(row pgx.Row) error { return row.Scan(&p.ChangedAt) })
 	err := d.pool.SendBatch(ctx, b).Close()
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Public{}, ErrNoRows

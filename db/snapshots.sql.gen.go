@@ -12,6 +12,17 @@ import (
 	"github.com/google/uuid"
 )
 
+const publicChangedAt = `-- name: PublicChangedAt :one
+SELECT at FROM audit_events WHERE tenant_id = keyward_tenant() ORDER BY seq DESC LIMIT 1
+`
+
+func (q *Queries) PublicChangedAt(ctx context.Context) (time.Time, error) {
+	row := q.db.QueryRow(ctx, publicChangedAt)
+	var at time.Time
+	err := row.Scan(&at)
+	return at, err
+}
+
 const publicPolicies = `-- name: PublicPolicies :many
 SELECT alg, is_default, default_token_ttl_seconds, max_token_ttl_seconds
 FROM policies

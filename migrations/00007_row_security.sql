@@ -21,6 +21,8 @@ GRANT SELECT (tenant_id, alg, is_default, default_token_ttl_seconds, max_token_t
 GRANT SELECT (tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, deprecated_at,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at) ON keys TO keyward_public;
 
+GRANT SELECT (tenant_id, seq, at) ON audit_events TO keyward_public;
+
 -- Rows. FORCE, because an owner would be exempt.
 ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
@@ -51,7 +53,7 @@ CREATE POLICY one_tenant ON policies TO keyward_app, keyward_public
 CREATE POLICY one_tenant ON keys TO keyward_app, keyward_public
     USING (tenant_id = keyward_tenant()) WITH CHECK (tenant_id = keyward_tenant());
 CREATE POLICY one_tenant ON data_keys TO keyward_app USING (tenant_id = keyward_tenant()) WITH CHECK (tenant_id = keyward_tenant());
-CREATE POLICY one_tenant ON audit_events TO keyward_app USING (tenant_id = keyward_tenant()) WITH CHECK (tenant_id = keyward_tenant());
+CREATE POLICY one_tenant ON audit_events TO keyward_app, keyward_public USING (tenant_id = keyward_tenant()) WITH CHECK (tenant_id = keyward_tenant());
 CREATE POLICY one_tenant ON api_keys TO keyward_app USING (tenant_id = keyward_tenant()) WITH CHECK (tenant_id = keyward_tenant());
 CREATE POLICY one_tenant ON idempotency_keys TO keyward_app USING (tenant_id = keyward_tenant()) WITH CHECK (tenant_id = keyward_tenant());
 

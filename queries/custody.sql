@@ -44,8 +44,10 @@ FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@versions::integer
 WHERE data_keys.tenant_id = m.tenant_id AND data_keys.version = m.version
   AND data_keys.master_key_id = @old_master_key_id::uuid;
 
--- name: DestroyDataKeys :many
+-- name: DestroyDataKeys :execrows
 UPDATE data_keys
 SET wrapped = NULL, master_key_id = NULL, is_current = false, destroyed_at = @destroyed_at
-WHERE tenant_id = @tenant_id AND destroyed_at IS NULL
-RETURNING version;
+WHERE tenant_id = @tenant_id AND destroyed_at IS NULL;
+
+-- name: LiveDataKeyVersions :many
+SELECT version FROM data_keys WHERE tenant_id = @tenant_id AND destroyed_at IS NULL ORDER BY version;

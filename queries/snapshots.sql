@@ -25,3 +25,6 @@ SELECT alg, is_default, default_token_ttl_seconds, max_token_ttl_seconds
 FROM policies
 WHERE tenant_id = keyward_tenant() AND retired_at IS NULL
 ORDER BY is_default DESC, alg;
+
+-- name: PublicChangedAt :one
+SELECT at FROM audit_events WHERE tenant_id = keyward_tenant() ORDER BY seq DESC LIMIT 1;

@@ -70,7 +70,7 @@ func (s *Store) Forget() {
 // Resolve returns the id of the live tenant that ref names, by slug or by id.
 // Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) Resolve(ctx context.Context, ref string) (uuid.UUID, error) {
-	id, isID := parseID(ref)
+	id, isID := ParseID(ref)
 	if !isID && !slugPattern.MatchString(ref) {
 		return uuid.Nil, ErrNotFound
 	}
@@ -155,8 +155,8 @@ func livePolicies(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) ([]Policy,
 	return policies, err
 }
 
-// parseID knows an id in its canonical form (RFC 9562 section 4).
-func parseID(ref string) (uuid.UUID, bool) {
+// ParseID knows an id in its canonical form (RFC 9562 section 4).
+func ParseID(ref string) (uuid.UUID, bool) {
 	if len(ref) != 36 {
 		return uuid.Nil, false
 	}

@@ -1,0 +1,224 @@
+package keys
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
+)
+
+// candidate is a new key that no table knows yet. Making one is slow for RSA,
+// so it is made before a transaction and thrown away if it is not wanted.
+type candidate struct {
+	alg     jose.SignatureAlgorithm
+	kid     string
+	jwk     json.RawMessage
+	private Private
+}
+
+func (s *Store) candidate(ctx context.Context, p tenant.Policy) (candidate, error) {
+	private, err := s.cfg.Generator.Generate(ctx, p.Alg, p.RSABits)
+	if err != nil {
+		return candidate{}, err
+	}
+	kid, err := Thumbprint(private.Public())
+	if err != nil {
+		return candidate{}, err
+	}
+	jwk, err := PublicJWK(private.Public(), p.Alg, kid)
+	return candidate{alg: p.Alg, kid: kid, jwk: jwk, private: private}, err
+}
+
+// seal closes the private key for the tenant's row of this kid.
+func (c candidate) seal(tenantID uuid.UUID, s sealer) ([]byte, error) {
+	der, err := c.private.PKCS8()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(der)
+	return s.key.Seal(tenantID, s.version, c.kid, der)
+}
+
+// CreateTenant makes a tenant with a data key and, for each policy, an active
+// and a standby key. It answers after all of that is committed; a crash before
+// leaves nothing. Errors: *tenant.FieldErrors, *tenant.PolicyError,
+// tenant.ErrSlugTaken, tenant.ErrDomainTaken, *tenant.ReplayError for an
+// Idempotency-Key that has made a tenant already, ErrUnavailable.
+func (s *Store) CreateTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
+	if err := spec.Validate(); err != nil {
+		return tenant.Tenant{}, err
+	}
+	return s.createTenant(ctx, by, spec, idem)
+}
+
+// EnsurePlatform makes the platform's own tenant if there is none. Of several
+// processes that start at once, one does.
+func (s *Store) EnsurePlatform(ctx context.Context, by audit.By) error {
+	err := s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		_, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
+		return err
+	})
+	if !errors.Is(err, db.ErrNoRows) {
+		return err
+	}
+	_, err = s.createTenant(ctx, by, tenant.PlatformSpec(), nil)
+	if errors.Is(err, tenant.ErrSlugTaken) {
+		return nil
+	}
+	return err
+}
+
+func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
+	at := s.now()
+	l, err := s.newborn(spec, by, at)
+	if err != nil {
+		return tenant.Tenant{}, err
+	}
+	sealer, dataKey, err := s.cfg.Custody.newDataKey(ctx, l.tenant.ID, at)
+	if err != nil {
+		return tenant.Tenant{}, err
+	}
+	l.note(audit.Event{Action: audit.DataKeyCreated}, map[string]any{"version": sealer.version})
+	for _, p := range l.policies {
+		if err := s.found(ctx, l, p, sealer); err != nil {
+			return tenant.Tenant{}, err
+		}
+	}
+	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error { return s.insertTenant(ctx, tx, l, dataKey, idem) })
+	if err == nil {
+		return l.tenant, nil
+	}
+	return tenant.Tenant{}, s.cfg.refusedTenant(ctx, err, idem)
+}
+
+// newborn opens the ledger of a tenant that does not exist yet.
+func (s *Store) newborn(spec tenant.Spec, by audit.By, at time.Time) (*ledger, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	l := &ledger{
+		tenant: spec.Tenant(id, at), jitter: s.cfg.JitterFraction, head: audit.Genesis(id), by: by, at: at,
+		due: map[jose.SignatureAlgorithm]time.Time{}, rowMoves: true,
+	}
+	l.note(audit.Event{Action: audit.TenantCreated}, map[string]any{"slug": l.tenant.Slug})
+	for _, p := range spec.Policies {
+		p.CreatedAt, p.UpdatedAt = at, at
+		l.policies = append(l.policies, p)
+	}
+	return l, nil
+}
+
+// found gives a new policy its first two keys.
+func (s *Store) found(ctx context.Context, l *ledger, p tenant.Policy, sealer sealer) error {
+	l.note(audit.Event{Action: audit.PolicyCreated}, policyDetails(p))
+	for _, how := range []Activation{First, ""} {
+		c, err := s.candidate(ctx, p)
+		if err != nil {
+			return err
+		}
+		if _, err := l.enter(c, sealer, how); err != nil {
+			return err
+		}
+	}
+	l.reschedule(p)
+	return nil
+}
+
+func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, dataKey db.InsertDataKeyParams, idem *tenant.Idempotency) error {
+	st := new(statements).collect([]*ledger{l})
+	w := tx.Later()
+	row := tenant.RowOf(l.tenant)
+	err := w.InsertTenant(ctx, db.InsertTenantParams{
+		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain,
+		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
+		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
+		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, CreatedAt: l.at,
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.InsertDataKey(ctx, dataKey); err != nil {
+		return err
+	}
+	for _, p := range l.policies {
+		if err := w.UpsertPolicy(ctx, l.upsert(p)); err != nil {
+			return err
+		}
+	}
+	if err := st.queue(ctx, w); err != nil {
+		return err
+	}
+	if idem != nil {
+		if err := remember(ctx, tx, w, l, idem); err != nil {
+			return err
+		}
+	}
+	return w.Send(ctx)
+}
+
+// remember writes the Idempotency-Key down beside what it made, under the
+// platform's tenant: a tenant that makes itself has no other.
+func remember(ctx context.Context, tx *db.Tx, w *db.Writes, l *ledger, idem *tenant.Idempotency) error {
+	platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
+	if err != nil {
+		return err
+	}
+	return w.InsertIdempotencyKey(ctx, db.InsertIdempotencyKeyParams{
+		TenantID: platform, CredentialID: idem.CredentialID, Key: idem.Key, RequestHash: idem.RequestHash,
+		ResourceID: l.tenant.ID, CreatedAt: l.at,
+	})
+}
+
+// refusedTenant says why the database refused a new tenant.
+func (cfg Config) refusedTenant(ctx context.Context, err error, idem *tenant.Idempotency) error {
+	rule := db.Constraint(err)
+	if idem != nil && (rule == "idempotency_keys_pkey" || rule == "tenants_live_slug") {
+		if replay := cfg.replay(ctx, idem); replay != nil {
+			return replay
+		}
+	}
+	return tenant.Refused(err)
+}
+
+// replay returns what an Idempotency-Key made before; nil if nothing.
+func (cfg Config) replay(ctx context.Context, idem *tenant.Idempotency) error {
+	var found db.GetIdempotencyKeyRow
+	err := cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
+		if err != nil {
+			return err
+		}
+		found, err = tx.GetIdempotencyKey(ctx, platform, idem.CredentialID, idem.Key)
+		return err
+	})
+	if errors.Is(err, db.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return idem.Replay(found.RequestHash, found.ResourceID)
+}
+
+// upsert is the row of one of the ledger's policies.
+func (l *ledger) upsert(p tenant.Policy) db.UpsertPolicyParams {
+	row := tenant.PolicyRowOf(l.tenant.ID, p)
+	var due *time.Time
+	if at, set := l.due[p.Alg]; set && !at.IsZero() {
+		due = &at
+	}
+	return db.UpsertPolicyParams{
+		TenantID: row.TenantID, Alg: row.Alg, IsDefault: row.IsDefault, RSABits: row.RSABits,
+		RotationIntervalSeconds: row.RotationIntervalSeconds, PublishLeadSeconds: row.PublishLeadSeconds,
+		GracePeriodSeconds: row.GracePeriodSeconds, PurgeAfterSeconds: row.PurgeAfterSeconds,
+		DefaultTokenTTLSeconds: row.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: row.MaxTokenTTLSeconds,
+		MaxPublishedKeys: row.MaxPublishedKeys, DueAt: due, UpdatedAt: l.at,
+	}
+}

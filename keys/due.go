@@ -1,0 +1,93 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+)
+
+// Done says what a batch of due work did.
+type Done struct {
+	Tenants int       // looked at
+	Rotated int       // standby keys that became active
+	Created int       // keys that entered
+	Expired int       // keys that left the JWKS
+	Purged  int       // keys whose public part was forgotten
+	Failed  int       // tenants put off because they cannot be done now
+	Next    time.Time // when to look again; zero: nothing is planned
+}
+
+// RunDue does what is due for at most batch policies, in the steps
+//
+//  1. read what is due and plan it, without locks
+//  2. make and seal the keys the plan wants, outside any transaction
+//  3. in one transaction: lock the tenants nobody else has in hand, read and
+//     plan again, do what is still wanted
+//  4. throw away the keys that are not
+//
+// Two workers at once share the work or waste it, they cannot spoil it. A
+// crash before the commit leaves the batch due.
+func (s *Store) RunDue(ctx context.Context, by audit.By, batch int) (Done, error) {
+	at := s.now()
+	due, err := s.due(ctx, at, batch)
+	if err != nil {
+		return Done{}, err
+	}
+	if len(due) == 0 {
+		next, err := s.nextDue(ctx)
+		return Done{Next: next}, err
+	}
+	w, err := s.prepare(ctx, by, at, due)
+	if err != nil {
+		return Done{}, err
+	}
+	done, err := s.settle(ctx, by, w, w.tenants)
+	if err != nil {
+		return Done{}, err
+	}
+	done.Next, err = s.nextDue(ctx)
+	return done, err
+}
+
+// Backlog counts the policies that are due and not done, up to 10,000.
+func (s *Store) Backlog(ctx context.Context) (n int64, err error) {
+	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		n, err = tx.CountDuePolicies(ctx, s.now())
+		return err
+	})
+	return n, err
+}
+
+// due lists the tenants with due policies, each once.
+func (s *Store) due(ctx context.Context, at time.Time, batch int) (ids []uuid.UUID, err error) {
+	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		rows, err := tx.DuePolicies(ctx, at, int32(batch))
+		for _, row := range rows {
+			ids = append(ids, row.TenantID)
+		}
+		return err
+	})
+	slices.SortFunc(ids, compareUUIDs)
+	return slices.Compact(ids), err
+}
+
+func compareUUIDs(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }
+
+func (s *Store) nextDue(ctx context.Context) (next time.Time, err error) {
+	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		at, err := tx.NextDueAt(ctx)
+		if at != nil {
+			next = at.UTC()
+		}
+		if errors.Is(err, db.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return next, err
+}

@@ -1,0 +1,75 @@
+package keys
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
+)
+
+// evidence is what was signed with which key since it was last written down.
+// A crash loses at most what one interval between two flushes gathered, so
+// nothing is ever concluded from what it does not say.
+type evidence struct {
+	mu   sync.Mutex
+	seen map[keyName]signed
+}
+
+type keyName struct {
+	tenantID uuid.UUID
+	kid      string
+}
+
+type signed struct {
+	at      time.Time
+	expires time.Time // the latest exp; zero: nothing with one
+	count   int64
+}
+
+// add remembers one signature.
+func (e *evidence) add(name keyName, at, expires time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.seen == nil {
+		e.seen = map[keyName]signed{}
+	}
+	s := e.seen[name]
+	s.at, s.expires, s.count = later(s.at, at), later(s.expires, expires), s.count+1
+	e.seen[name] = s
+}
+
+// take gives away what was remembered.
+func (e *evidence) take() map[keyName]signed {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	seen := e.seen
+	e.seen = nil
+	return seen
+}
+
+// giveBack remembers again what could not be written.
+func (e *evidence) giveBack(seen map[keyName]signed) {
+	for name, s := range seen {
+		e.add(name, s.at, s.expires)
+	}
+}
+
+// flush writes what was remembered in one statement.
+func (e *evidence) flush(ctx context.Context, d *db.DB) error {
+	seen := e.take()
+	if len(seen) == 0 {
+		return nil
+	}
+	var p db.RecordSignaturesParams
+	for name, s := range seen {
+		p.TenantIds, p.Kids = append(p.TenantIds, name.tenantID), append(p.Kids, name.kid)
+		p.SignedAts, p.TokenExpiresAts = append(p.SignedAts, s.at), append(p.TokenExpiresAts, orEpoch(&s.expires))
+	}
+	err := d.AsPlatform(ctx, func(tx *db.Tx) error { return tx.RecordSignatures(ctx, p) })
+	if err != nil {
+		e.giveBack(seen)
+	}
+	return err
+}

@@ -1,0 +1,219 @@
+package keys
+
+import (
+	"slices"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
+)
+
+// ledger is one tenant in one transaction: what its keys are, how they move,
+// and the events that say so. A method that moves a key notes move and event
+// together, so that there is no way to write one without the other; statements
+// turns ledgers into SQL.
+type ledger struct {
+	tenant   tenant.Tenant
+	head     audit.Head
+	jitter   float64
+	by       audit.By
+	at       time.Time
+	policies []tenant.Policy
+	keys     []Key
+
+	events []audit.Event
+	births []birth
+	moves  []move
+	due    map[jose.SignatureAlgorithm]time.Time // zero time: never
+
+	// quiet says that readers need not look again: nothing they see changed.
+	quiet bool
+	// rowMoves says that the statement that writes the tenant's own row moves
+	// the head of its chain too, to next.
+	rowMoves bool
+	next     audit.Head
+}
+
+// birth is a key that enters.
+type birth struct {
+	Key
+	sealed     []byte
+	version    int32 // of the data key
+	stateEvent int64
+}
+
+// move is a key that goes from one state to another; Key is as it is after.
+type move struct {
+	Key
+	stateEvent int64
+}
+
+// newLedger opens the ledger of a tenant that is locked or only looked at.
+func newLedger(row db.Tenant, by audit.By, at time.Time) *ledger {
+	return &ledger{
+		tenant: tenant.TenantRow(row).Tenant(), head: tenant.TenantRow(row).Head(),
+		by: by, at: at, due: map[jose.SignatureAlgorithm]time.Time{},
+	}
+}
+
+func (s *Store) ledger(row db.Tenant, by audit.By, at time.Time) *ledger {
+	l := newLedger(row, by, at)
+	l.jitter = s.cfg.JitterFraction
+	return l
+}
+
+// note adds an event and returns its seq.
+func (l *ledger) note(e audit.Event, details map[string]any) int64 {
+	e.At, e.Actor, e.RequestID = l.at, l.by.Actor, l.by.RequestID
+	if details != nil {
+		e.Details = audit.Details(details)
+	}
+	l.events = append(l.events, e)
+	return l.head.Seq + int64(len(l.events))
+}
+
+// of returns the ledger's keys of one algorithm.
+func (l *ledger) of(alg jose.SignatureAlgorithm) []Key {
+	return slices.DeleteFunc(slices.Clone(l.keys), func(k Key) bool { return k.Alg != alg })
+}
+
+// in returns the key of a policy that is in a state of which there is one.
+func (l *ledger) in(alg jose.SignatureAlgorithm, state State) *Key {
+	for i := range l.keys {
+		if l.keys[i].Alg == alg && l.keys[i].State == state {
+			return &l.keys[i]
+		}
+	}
+	return nil
+}
+
+// find returns a key by its kid; nil if there is none or it is purged.
+func (l *ledger) find(kid string) *Key {
+	for i := range l.keys {
+		if l.keys[i].KID == kid {
+			return &l.keys[i]
+		}
+	}
+	return nil
+}
+
+// enter brings in a new key as standby or, by somebody's act, at once as
+// active. The key's history says both.
+func (l *ledger) enter(c candidate, s sealer, how Activation) (Key, error) {
+	sealed, err := c.seal(l.tenant.ID, s)
+	if err != nil {
+		return Key{}, err
+	}
+	k := Key{
+		TenantID: l.tenant.ID, KID: c.kid, Alg: c.alg, State: Standby, Origin: Generated, PublicJWK: c.jwk,
+		CreatedAt: l.at, PublishedAt: l.at,
+	}
+	seq := l.note(audit.Event{Action: audit.KeyCreated, KID: k.KID, ToState: string(Standby)}, map[string]any{"alg": k.Alg})
+	if how != "" {
+		k.State, k.Activation, k.ActivatedAt = Active, how, &l.at
+		seq = l.noteActivation(k)
+	}
+	l.births = append(l.births, birth{Key: k, sealed: sealed, version: s.version, stateEvent: seq})
+	l.keys = append(l.keys, k)
+	return k, nil
+}
+
+func (l *ledger) noteActivation(k Key) int64 {
+	return l.note(audit.Event{Action: audit.KeyActivated, KID: k.KID, FromState: string(Standby), ToState: string(Active)},
+		map[string]any{"activation": k.Activation, "published_seconds": publishedSeconds(k, l.at)})
+}
+
+// publishedSeconds is for how many whole seconds the key has been in the JWKS.
+func publishedSeconds(k Key, at time.Time) int64 { return int64(at.Sub(k.PublishedAt) / time.Second) }
+
+// moved writes a move down. The caller has set the fields that go with the
+// state; the key's own copy changes too.
+func (l *ledger) moved(k *Key, seq int64) {
+	l.moves = append(l.moves, move{Key: *k, stateEvent: seq})
+}
+
+// activate makes the standby sign.
+func (l *ledger) activate(k *Key, how Activation) error {
+	if err := legal(k, Active); err != nil {
+		return err
+	}
+	k.State, k.Activation, k.ActivatedAt = Active, how, &l.at
+	l.moved(k, l.noteActivation(*k))
+	return nil
+}
+
+// deprecate ends a key's signing; its private part goes with it. From here on
+// the horizon of its tokens is known.
+func (l *ledger) deprecate(k *Key, s Schedule) error {
+	if err := legal(k, Deprecated); err != nil {
+		return err
+	}
+	horizon := l.at.Add(s.MaxTokenTTL + s.ClockSkew)
+	if k.TokenHorizon != nil {
+		horizon = later(horizon, *k.TokenHorizon)
+	}
+	expires := ExpiresAt(s, l.at, *k)
+	k.State, k.DeprecatedAt, k.TokenHorizon, k.ExpiresAt = Deprecated, &l.at, &horizon, &expires
+	l.moved(k, l.note(audit.Event{Action: audit.KeyDeprecated, KID: k.KID, FromState: string(Active), ToState: string(Deprecated)},
+		map[string]any{"expires_at": expires}))
+	return nil
+}
+
+// expire takes a key out of the JWKS because its time is up.
+func (l *ledger) expire(k *Key) error {
+	if err := legal(k, Expired); err != nil {
+		return err
+	}
+	k.State, k.ExpiredAt = Expired, &l.at
+	l.moved(k, l.note(audit.Event{Action: audit.KeyExpired, KID: k.KID, FromState: string(Deprecated), ToState: string(Expired)}, nil))
+	return nil
+}
+
+// revoke takes a key out of the JWKS because someone said so.
+func (l *ledger) revoke(k *Key, reason Reason, comment string) error {
+	if err := legal(k, Revoked); err != nil {
+		return err
+	}
+	from := k.State
+	k.State, k.RevokedAt, k.RevocationReason = Revoked, &l.at, reason
+	var details map[string]any
+	if comment != "" {
+		details = map[string]any{"comment": comment}
+	}
+	l.moved(k, l.note(audit.Event{
+		Action: audit.KeyRevoked, KID: k.KID, FromState: string(from), ToState: string(Revoked), Reason: string(reason),
+	}, details))
+	return nil
+}
+
+// purge forgets a key's public part.
+func (l *ledger) purge(k *Key) error {
+	if err := legal(k, Purged); err != nil {
+		return err
+	}
+	from := k.State
+	k.State, k.PurgedAt, k.PublicJWK = Purged, &l.at, nil
+	l.moved(k, l.note(audit.Event{Action: audit.KeyPurged, KID: k.KID, FromState: string(from), ToState: string(Purged)}, nil))
+	return nil
+}
+
+func legal(k *Key, to State) error {
+	if !CanMove(k.State, to) {
+		return &StateError{KID: k.KID, From: k.State, To: to}
+	}
+	return nil
+}
+
+// reschedule asks Plan when the worker has to look at a policy again.
+func (l *ledger) reschedule(p tenant.Policy) {
+	steps, next := Plan(l.at, l.schedule(p), l.of(p.Alg))
+	if len(steps) > 0 {
+		next = l.at
+	}
+	l.due[p.Alg] = next
+}
+
+// changes is what other processes are told about a tenant.
+func (l *ledger) changes() string { return l.tenant.ID.String() + " " + l.tenant.Slug }

@@ -1,0 +1,203 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
+)
+
+// hearsay is how long a replica may go on signing by a policy that another one
+// has changed: a signer's snapshot is not used when it is older.
+const hearsay = FreshFor
+
+// PutPolicy creates the policy of p.Alg, with an active and a standby key, or
+// replaces it. Errors: *tenant.PolicyError, tenant.ErrNotFound, ErrDataKey,
+// ErrUnavailable.
+func (s *Store) PutPolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, p tenant.Policy) (_ tenant.Policy, created bool, err error) {
+	m, err := s.make(ctx, by, tenantID, ifNew(p))
+	if err != nil {
+		return tenant.Policy{}, false, err
+	}
+	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
+		l, err := s.open(ctx, tx, by, tenantID)
+		if err != nil {
+			return err
+		}
+		if err := p.Validate(l.tenant.Caching); err != nil {
+			return err
+		}
+		old, err := l.policy(p.Alg)
+		if created = errors.Is(err, ErrPolicyNotFound); created {
+			p, err = l.addPolicy(p, m)
+		} else {
+			p, err = l.replacePolicy(old, p)
+		}
+		if err != nil {
+			return err
+		}
+		return l.writePolicy(ctx, tx, old, p)
+	})
+	return p, created, tenant.Refused(err)
+}
+
+// ifNew wants the first two keys of a policy that does not sign yet.
+func ifNew(p tenant.Policy) wanted {
+	return func(l *ledger) (map[jose.SignatureAlgorithm]int, error) {
+		if _, err := l.policy(p.Alg); err == nil {
+			return nil, nil
+		}
+		if err := p.Validate(l.tenant.Caching); err != nil {
+			return nil, err
+		}
+		l.policies = append(l.policies, p) // so that make finds its key size
+		return map[jose.SignatureAlgorithm]int{p.Alg: 2}, nil
+	}
+}
+
+// addPolicy brings in a new policy, or one that was retired before.
+func (l *ledger) addPolicy(p tenant.Policy, m *made) (tenant.Policy, error) {
+	if len(m.candidates[p.Alg]) < 2 {
+		return p, tenant.ErrNotFound // retired since its keys were planned: ask again
+	}
+	p.CreatedAt, p.UpdatedAt, p.RetiredAt = l.at, l.at, nil
+	l.setPolicy(p)
+	l.note(audit.Event{Action: audit.PolicyCreated}, policyDetails(p))
+	for _, how := range []Activation{First, ""} {
+		if _, err := l.enter(m.take(p.Alg), m.sealer, how); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// replacePolicy changes a policy that signs. The default moves by making
+// another policy the default, never by leaving the tenant without one.
+func (l *ledger) replacePolicy(old, p tenant.Policy) (tenant.Policy, error) {
+	if old.Default && !p.Default {
+		return p, &tenant.PolicyError{Fields: []tenant.FieldError{{
+			Field: "default", Message: "must stay true; make another policy the default instead",
+		}}}
+	}
+	p.CreatedAt, p.UpdatedAt = old.CreatedAt, l.at
+	l.setPolicy(p)
+	l.note(audit.Event{Action: audit.PolicyUpdated}, map[string]any{"before": policyDetails(old), "after": policyDetails(p)})
+	return p, nil
+}
+
+func (l *ledger) setPolicy(p tenant.Policy) {
+	for i := range l.policies {
+		if l.policies[i].Alg == p.Alg {
+			l.policies[i] = p
+			return
+		}
+	}
+	l.policies = append(l.policies, p)
+}
+
+// writePolicy writes a policy and what follows from it: the default it takes
+// away from another, and how long tokens of a longer lifetime may still live.
+func (l *ledger) writePolicy(ctx context.Context, tx *db.Tx, old, p tenant.Policy) error {
+	w := tx.Later()
+	if p.Default {
+		if err := l.takeDefault(ctx, w, p); err != nil {
+			return err
+		}
+	}
+	if old.MaxTokenTTL > p.MaxTokenTTL {
+		horizon := l.at.Add(old.MaxTokenTTL + l.tenant.Caching.ClockSkew + hearsay)
+		if err := w.RaiseTokenHorizon(ctx, horizon, l.tenant.ID, []string{string(p.Alg)}); err != nil {
+			return err
+		}
+	}
+	l.reschedule(p)
+	if err := w.UpsertPolicy(ctx, l.upsert(p)); err != nil {
+		return err
+	}
+	if err := new(statements).collect([]*ledger{l}).queue(ctx, w); err != nil {
+		return err
+	}
+	return w.Send(ctx)
+}
+
+func (l *ledger) takeDefault(ctx context.Context, w *db.Writes, p tenant.Policy) error {
+	for _, other := range l.live() {
+		if other.Default && other.Alg != p.Alg {
+			l.note(audit.Event{Action: audit.PolicyUpdated}, map[string]any{
+				"before": map[string]any{"alg": other.Alg, "default": true}, "after": map[string]any{"alg": other.Alg, "default": false},
+			})
+		}
+	}
+	return w.ClearDefaultPolicy(ctx, l.at, l.tenant.ID)
+}
+
+// RetirePolicy ends signing with an algorithm: its active key is deprecated,
+// its standby revoked as superseded. What is published runs out by the
+// policy's own times. Errors: ErrPolicyNotFound, ErrDefaultPolicy,
+// tenant.ErrNotFound, ErrUnavailable.
+func (s *Store) RetirePolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, alg jose.SignatureAlgorithm) error {
+	return s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
+		l, err := s.open(ctx, tx, by, tenantID)
+		if err != nil {
+			return err
+		}
+		p, err := l.policy(alg)
+		if err != nil {
+			return err
+		}
+		if p.Default {
+			return ErrDefaultPolicy
+		}
+		if err := l.retire(p); err != nil {
+			return err
+		}
+		w := tx.Later()
+		if err := new(statements).collect([]*ledger{l}).queue(ctx, w); err != nil {
+			return err
+		}
+		if _, err := w.RetirePolicies(ctx, &l.at, tenantID, []string{string(alg)}); err != nil {
+			return err
+		}
+		return w.Send(ctx)
+	})
+}
+
+func (l *ledger) retire(p tenant.Policy) error {
+	s := l.schedule(p)
+	if k := l.in(p.Alg, Active); k != nil {
+		if err := l.deprecate(k, s); err != nil {
+			return err
+		}
+	}
+	if k := l.in(p.Alg, Standby); k != nil {
+		if err := l.revoke(k, Superseded, "the policy was retired"); err != nil {
+			return err
+		}
+	}
+	l.note(audit.Event{Action: audit.PolicyRetired}, map[string]any{"alg": p.Alg})
+	p.RetiredAt = &l.at
+	l.setPolicy(p)
+	l.reschedule(p)
+	return nil
+}
+
+// policyDetails is a policy as its events tell it, in the words of the API.
+func policyDetails(p tenant.Policy) map[string]any {
+	whole := func(d time.Duration) int64 { return int64(d / time.Second) }
+	d := map[string]any{
+		"alg": p.Alg, "default": p.Default,
+		"rotation_interval_seconds": whole(p.RotationInterval), "publish_lead_seconds": whole(p.PublishLead),
+		"grace_period_seconds": whole(p.GracePeriod), "purge_after_seconds": whole(p.PurgeAfter),
+		"default_token_ttl_seconds": whole(p.DefaultTokenTTL), "max_token_ttl_seconds": whole(p.MaxTokenTTL),
+		"max_published_keys": p.MaxPublishedKeys,
+	}
+	if p.RSABits != 0 {
+		d["rsa_bits"] = p.RSABits
+	}
+	return d
+}

@@ -1,0 +1,208 @@
+package keys
+
+import (
+	"context"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+)
+
+// RevokeRequest says why a key goes and, if it is the active one, which key
+// signs from then on.
+type RevokeRequest struct {
+	Reason  Reason
+	Comment string // free text for the audit history
+	Mode    Mode   // empty: FreshTakesOver for a compromised key, else StandbyTakesOver
+}
+
+// mode is the one asked for or the reason's default. A compromised key is
+// replaced by one that no verifier knows, so that those that behave must fetch
+// the set again and lose the old one.
+func (r RevokeRequest) mode() Mode {
+	switch {
+	case r.Mode != "":
+		return r.Mode
+	case r.Reason == Compromised:
+		return FreshTakesOver
+	}
+	return StandbyTakesOver
+}
+
+// Revocation is what a revocation did.
+type Revocation struct {
+	Key          Entry
+	Mode         Mode   // empty when the key was not the active one
+	Active       *Entry // signs from now on; nil when the key was not the active one
+	Standby      *Entry // entered in place of one that was used up or revoked
+	TrustedUntil []Trust
+}
+
+// Revoke takes a key out of the JWKS now. If it was the active one, another
+// signs in the same transaction. Errors: ErrNotFound, *StateError for a key
+// that has left the JWKS already, tenant.ErrNotFound, ErrDataKey,
+// ErrUnavailable.
+func (s *Store) Revoke(ctx context.Context, by audit.By, tenantID uuid.UUID, kid string, req RevokeRequest) (Revocation, error) {
+	k, err := s.Get(ctx, tenantID, kid)
+	if err != nil {
+		return Revocation{}, err
+	}
+	if err := legal(&k, Revoked); err != nil {
+		return Revocation{}, err
+	}
+	var out Revocation
+	err = s.change(ctx, by, tenantID, ifSigning(k), func(l *ledger, m *made) (err error) {
+		out, err = l.revokeOne(kid, req, m)
+		return err
+	})
+	return out, err
+}
+
+// ifSigning wants keys in place of one that is or will be the active one.
+func ifSigning(k Key) wanted {
+	return func(l *ledger) (map[jose.SignatureAlgorithm]int, error) {
+		if k.State == Deprecated {
+			return nil, nil
+		}
+		return one(k.Alg)(l)
+	}
+}
+
+func (l *ledger) revokeOne(kid string, req RevokeRequest, m *made) (Revocation, error) {
+	k := l.find(kid)
+	if k == nil {
+		return Revocation{}, &StateError{KID: kid, From: Purged, To: Revoked}
+	}
+	was := k.State
+	if err := l.revoke(k, req.Reason, req.Comment); err != nil {
+		return Revocation{}, err
+	}
+	out, alg := Revocation{Key: l.entry(*k)}, k.Alg
+	if was == Active {
+		out.Mode = req.mode()
+	}
+	out.TrustedUntil = TrustedUntil(l.at, l.tenant.Caching, out.Mode, was == Active)
+	if was != Deprecated {
+		if err := l.replace(alg, out.Mode, m, &out); err != nil {
+			return out, err
+		}
+	}
+	l.rescheduleAlg(alg)
+	return out, nil
+}
+
+// replace fills the places that a revocation emptied.
+func (l *ledger) replace(alg jose.SignatureAlgorithm, mode Mode, m *made, out *Revocation) error {
+	tookOver := l.in(alg, Active) == nil
+	if tookOver {
+		if err := l.takeOver(alg, mode, m); err != nil {
+			return err
+		}
+	}
+	if l.in(alg, Standby) == nil {
+		k, err := l.enter(m.take(alg), m.sealer, "")
+		if err != nil {
+			return err
+		}
+		standby := l.entry(k)
+		out.Standby = &standby
+	}
+	if tookOver {
+		active := l.entry(*l.in(alg, Active))
+		out.Active = &active
+	}
+	return nil
+}
+
+// takeOver makes another key sign. Without a standby a fresh key has to.
+func (l *ledger) takeOver(alg jose.SignatureAlgorithm, mode Mode, m *made) error {
+	if standby := l.in(alg, Standby); standby != nil && mode == StandbyTakesOver {
+		return l.activate(standby, ByRevocation)
+	}
+	_, err := l.enter(m.take(alg), m.sealer, Fresh)
+	return err
+}
+
+func (l *ledger) rescheduleAlg(alg jose.SignatureAlgorithm) {
+	for _, p := range l.policies {
+		if p.Alg == alg {
+			l.reschedule(p)
+		}
+	}
+}
+
+// MassRevocation is what RevokeAll did.
+type MassRevocation struct {
+	Revoked      []Entry
+	Active       []Entry // one per live policy, known to no verifier
+	Standby      []Entry
+	TrustedUntil []Trust
+}
+
+// RevokeAll takes every standby, active and deprecated key of a tenant out of
+// the JWKS and puts fresh active and standby keys in their place. Errors:
+// tenant.ErrNotFound, ErrDataKey, ErrUnavailable.
+func (s *Store) RevokeAll(ctx context.Context, by audit.By, tenantID uuid.UUID, reason Reason, comment string) (MassRevocation, error) {
+	var out MassRevocation
+	err := s.change(ctx, by, tenantID, every, func(l *ledger, m *made) (err error) {
+		out, err = l.revokeAll(reason, comment, m)
+		return err
+	})
+	return out, err
+}
+
+func (l *ledger) revokeAll(reason Reason, comment string, m *made) (out MassRevocation, err error) {
+	if out.Revoked, err = l.revokePublished(reason, comment); err != nil {
+		return out, err
+	}
+	for _, p := range l.live() {
+		active, err := l.enter(m.take(p.Alg), m.sealer, ByRevokeAll)
+		if err != nil {
+			return out, err
+		}
+		standby, err := l.enter(m.take(p.Alg), m.sealer, "")
+		if err != nil {
+			return out, err
+		}
+		out.Active, out.Standby = append(out.Active, l.entry(active)), append(out.Standby, l.entry(standby))
+	}
+	for _, p := range l.policies {
+		l.reschedule(p)
+	}
+	out.TrustedUntil = TrustedUntil(l.at, l.tenant.Caching, FreshTakesOver, true)
+	return out, nil
+}
+
+func (l *ledger) revokePublished(reason Reason, comment string) (revoked []Entry, err error) {
+	for i := range l.keys {
+		if k := &l.keys[i]; k.State.Published() {
+			if err := l.revoke(k, reason, comment); err != nil {
+				return nil, err
+			}
+			revoked = append(revoked, l.entry(*k))
+		}
+	}
+	return revoked, nil
+}
+
+// Purge forgets the public part of every expired and revoked key now instead
+// of after purge_after. Errors: tenant.ErrNotFound, ErrUnavailable.
+func (s *Store) Purge(ctx context.Context, by audit.By, tenantID uuid.UUID) (purged []Key, err error) {
+	none := func(*ledger) (map[jose.SignatureAlgorithm]int, error) { return nil, nil }
+	err = s.change(ctx, by, tenantID, none, func(l *ledger, _ *made) error {
+		purged = nil
+		for i := range l.keys {
+			if k := &l.keys[i]; k.State == Expired || k.State == Revoked {
+				if err := l.purge(k); err != nil {
+					return err
+				}
+				purged = append(purged, *k)
+			}
+		}
+		for _, p := range l.policies {
+			l.reschedule(p)
+		}
+		return nil
+	})
+	return purged, err
+}

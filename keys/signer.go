@@ -1,0 +1,309 @@
+package keys
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/tenant"
+	"github.com/maypok86/otter/v2"
+)
+
+// ErrNoActiveKey means that a tenant has no key that signs now.
+var ErrNoActiveKey = errors.New("keys: no active key")
+
+// SignerConfig is what a Signer needs.
+type SignerConfig struct {
+	DB        *db.DB
+	Snapshots *Snapshots
+	Custody   *Custody
+	Now       func() time.Time
+	Log       *slog.Logger
+	// MaxKeys bounds the parsed private keys in memory; 0: 100,000.
+	MaxKeys int
+	// KeyLifetime is how long a parsed private key is kept; 0: 15 minutes.
+	KeyLifetime time.Duration
+}
+
+// Signer signs with the active keys of tenants, and verifies what they signed.
+//
+// Which key signs is what the tenant's snapshot says, and only while that is
+// known to be the latest: without PostgreSQL signing stops within [FreshFor].
+// Once warm, a signature costs no SQL. Private keys are kept parsed, for a
+// while, and dropped when anything about their tenant changes.
+type Signer struct {
+	cfg      SignerConfig
+	privates *otter.Cache[keyName, Private]
+	kids     sync.Map // tenant id → *sync.Map of kids that may be in privates
+	evidence evidence
+	count    atomic.Int64
+}
+
+// NewSigner returns a signer that has opened no key yet.
+func NewSigner(cfg SignerConfig) *Signer {
+	if cfg.MaxKeys == 0 {
+		cfg.MaxKeys = 100_000
+	}
+	if cfg.KeyLifetime == 0 {
+		cfg.KeyLifetime = 15 * time.Minute
+	}
+	return &Signer{cfg: cfg, privates: otter.Must(&otter.Options[keyName, Private]{
+		MaximumSize:      cfg.MaxKeys,
+		ExpiryCalculator: otter.ExpiryWriting[keyName, Private](cfg.KeyLifetime),
+	})}
+}
+
+// Order asks for a token.
+type Order struct {
+	TokenRequest
+	Alg     jose.SignatureAlgorithm // empty: the default policy's
+	Typ     string                  // RFC 7519 section 5.1; empty: JWT
+	Headers map[string]json.RawMessage
+}
+
+// Token is a signed JWT.
+type Token struct {
+	Token     string
+	KID       string
+	Alg       jose.SignatureAlgorithm
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+}
+
+// SignToken signs a JWT for the tenant with that slug or id. Errors:
+// *ClaimError, ErrPolicyNotFound, tenant.ErrNotFound, tenant.ErrSuspended,
+// ErrNoActiveKey, ErrUnavailable.
+func (s *Signer) SignToken(ctx context.Context, ref string, o Order) (token Token, err error) {
+	err = s.atDesk(ctx, ref, func(d desk) (err error) {
+		token, err = s.signToken(ctx, d, o)
+		return err
+	})
+	return token, err
+}
+
+// atDesk signs. If the active key has just stopped being that and this process
+// has not heard yet, it looks again and signs with the next one.
+func (s *Signer) atDesk(ctx context.Context, ref string, sign func(desk) error) error {
+	d, err := s.desk(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if err = sign(d); !errors.Is(err, ErrNoActiveKey) {
+		return err
+	}
+	s.cfg.Snapshots.Changed(d.TenantID, d.Slug)
+	if d, err = s.desk(ctx, ref); err != nil {
+		return err
+	}
+	return sign(d)
+}
+
+// Signed is one result of a batch: a token or why there is none.
+type Signed struct {
+	Token Token
+	Err   error
+}
+
+// SignTokens signs many tokens; one that is refused fails alone. The error is
+// one that concerns them all.
+func (s *Signer) SignTokens(ctx context.Context, ref string, orders []Order) ([]Signed, error) {
+	d, err := s.desk(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Signed, len(orders))
+	inParallel(len(orders), func(i int) {
+		out[i].Token, out[i].Err = s.signToken(ctx, d, orders[i])
+		if errors.Is(out[i].Err, ErrNoActiveKey) {
+			out[i].Token, out[i].Err = s.SignToken(ctx, ref, orders[i])
+		}
+	})
+	return out, nil
+}
+
+// desk is a tenant that may sign, at one time.
+type desk struct {
+	*Snapshot
+	now time.Time
+}
+
+func (s *Signer) desk(ctx context.Context, ref string) (desk, error) {
+	snap, err := s.cfg.Snapshots.Fresh(ctx, ref)
+	if err != nil {
+		return desk{}, err
+	}
+	if snap.Status != tenant.Active {
+		return desk{}, tenant.ErrSuspended
+	}
+	return desk{snap, s.cfg.Now()}, nil
+}
+
+func (d desk) rules(p SigningPolicy) TokenRules {
+	return TokenRules{
+		Issuer: d.Issuer, Now: d.now, Skew: d.Caching.ClockSkew, DefaultTTL: p.DefaultTokenTTL, MaxTTL: p.MaxTokenTTL,
+	}
+}
+
+func (s *Signer) signToken(ctx context.Context, d desk, o Order) (Token, error) {
+	p, err := d.policy(o.Alg)
+	if err != nil {
+		return Token{}, err
+	}
+	claims, err := d.rules(p).Claims(o.TokenRequest)
+	if err != nil {
+		return Token{}, err
+	}
+	typ := o.Typ
+	if typ == "" {
+		typ = "JWT"
+	}
+	jws, err := s.sign(ctx, d, p, Header{Typ: typ, Extra: o.Headers}, claims.Payload, Form{}, claims.ExpiresAt)
+	return Token{Token: jws, KID: p.ActiveKID, Alg: p.Alg, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt}, err
+}
+
+// PayloadOrder asks for a JWS over any payload.
+type PayloadOrder struct {
+	Payload []byte
+	Alg     jose.SignatureAlgorithm // empty: the default policy's
+	Typ     string                  // empty: no typ
+	Form    Form
+}
+
+// SignedPayload is a compact JWS.
+type SignedPayload struct {
+	JWS string
+	KID string
+	Alg jose.SignatureAlgorithm
+}
+
+// SignPayload signs a payload. One that is a JSON object with an exp is held
+// to the rules of a token. Errors: those of SignToken.
+func (s *Signer) SignPayload(ctx context.Context, ref string, o PayloadOrder) (signed SignedPayload, err error) {
+	err = s.atDesk(ctx, ref, func(d desk) (err error) {
+		signed, err = s.signPayload(ctx, d, o)
+		return err
+	})
+	return signed, err
+}
+
+func (s *Signer) signPayload(ctx context.Context, d desk, o PayloadOrder) (SignedPayload, error) {
+	p, err := d.policy(o.Alg)
+	if err != nil {
+		return SignedPayload{}, err
+	}
+	exp, err := d.rules(p).CheckPayload(o.Payload)
+	if err != nil {
+		return SignedPayload{}, err
+	}
+	var expires time.Time
+	if exp != nil {
+		expires = *exp
+	}
+	jws, err := s.sign(ctx, d, p, Header{Typ: o.Typ}, o.Payload, o.Form, expires)
+	return SignedPayload{JWS: jws, KID: p.ActiveKID, Alg: p.Alg}, err
+}
+
+// sign makes the JWS and leaves the evidence of it.
+func (s *Signer) sign(ctx context.Context, d desk, p SigningPolicy, h Header, payload []byte, f Form, expires time.Time) (string, error) {
+	if p.ActiveKID == "" {
+		return "", ErrNoActiveKey
+	}
+	h.KID, h.Alg = p.ActiveKID, p.Alg
+	head, err := h.Protect(f)
+	if err != nil {
+		return "", err
+	}
+	name := keyName{d.TenantID, p.ActiveKID}
+	private, err := s.private(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	jws, err := Sign(private, head, payload, f)
+	if err != nil {
+		return "", err
+	}
+	s.evidence.add(name, d.now, expires)
+	s.count.Add(1)
+	return jws, nil
+}
+
+// private opens a key, or takes it from memory. A key that does not open is
+// logged with its row and never a reason to make another.
+func (s *Signer) private(ctx context.Context, name keyName) (Private, error) {
+	return s.privates.Get(ctx, name, otter.LoaderFunc[keyName, Private](
+		func(ctx context.Context, name keyName) (Private, error) {
+			kids, _ := s.kids.LoadOrStore(name.tenantID, new(sync.Map))
+			kids.(*sync.Map).Store(name.kid, true)
+			private, err := s.open(ctx, name)
+			if err != nil && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNoActiveKey) {
+				s.cfg.Log.Error("private key cannot be opened", "tenant_id", name.tenantID, "kid", name.kid, "error", err)
+			}
+			return private, err
+		}))
+}
+
+func (s *Signer) open(ctx context.Context, name keyName) (Private, error) {
+	var row db.GetSealedKeyRow
+	err := s.cfg.DB.InTenant(ctx, name.tenantID, func(tx *db.Tx) (err error) {
+		row, err = tx.GetSealedKey(ctx, name.tenantID, name.kid)
+		return err
+	})
+	if errors.Is(err, db.ErrNoRows) {
+		return Private{}, fmt.Errorf("%w: %s was active a moment ago", ErrNoActiveKey, name.kid)
+	}
+	if err != nil {
+		return Private{}, err
+	}
+	der, err := s.unseal(ctx, name, row)
+	if errors.Is(err, seal.ErrDestroyed) {
+		der, err = s.unseal(ctx, name, row) // the data key left memory meanwhile
+	}
+	if err != nil {
+		return Private{}, err
+	}
+	defer clear(der)
+	return ParsePKCS8(jose.SignatureAlgorithm(row.Alg), der)
+}
+
+func (s *Signer) unseal(ctx context.Context, name keyName, row db.GetSealedKeyRow) ([]byte, error) {
+	key, err := s.cfg.Custody.dataKey(ctx, name.tenantID, *row.DataKeyVersion, row.Wrapped, row.MasterKeyID)
+	if err != nil {
+		return nil, err
+	}
+	return key.Open(name.tenantID, *row.DataKeyVersion, name.kid, row.SealedPrivate)
+}
+
+// Changed is told that a tenant has changed: its parsed keys are dropped.
+func (s *Signer) Changed(tenantID uuid.UUID) {
+	kids, known := s.kids.LoadAndDelete(tenantID)
+	if !known {
+		return
+	}
+	kids.(*sync.Map).Range(func(kid, _ any) bool {
+		s.privates.Invalidate(keyName{tenantID, kid.(string)})
+		return true
+	})
+}
+
+// Missed is told that changes may have gone unheard: every parsed key is
+// dropped.
+func (s *Signer) Missed() {
+	s.kids.Clear()
+	s.privates.InvalidateAll()
+}
+
+// FlushEvidence writes down what was signed since the last time. It is called
+// at least every minute, and before the process ends.
+func (s *Signer) FlushEvidence(ctx context.Context) error { return s.evidence.flush(ctx, s.cfg.DB) }
+
+// Signatures counts what was signed since the start.
+func (s *Signer) Signatures() int64 { return s.count.Load() }

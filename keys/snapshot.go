@@ -1,0 +1,126 @@
+package keys
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
+)
+
+// Snapshot is all that readers need to know of a tenant at one version: what
+// its JWKS says, byte for byte, and which key signs. It never changes and holds
+// no secret.
+type Snapshot struct {
+	TenantID  uuid.UUID
+	Slug      string
+	Issuer    string
+	Status    tenant.Status
+	Caching   tenant.Caching
+	NotBefore time.Time // zero: tokens of any age are accepted
+	Version   int64     // the seq of the tenant's last audit event
+
+	JWKS         []byte // the JWK Set, RFC 7517 section 5
+	ETag         string // strong, RFC 9110 section 8.8.3
+	LastModified time.Time
+	CacheControl string
+
+	Policies []SigningPolicy // the default one first
+
+	published map[string]*publicKey
+}
+
+// SigningPolicy is how a tenant signs with one algorithm.
+type SigningPolicy struct {
+	Alg             jose.SignatureAlgorithm
+	Default         bool
+	DefaultTokenTTL time.Duration
+	MaxTokenTTL     time.Duration
+	ActiveKID       string // empty: nothing can sign
+}
+
+// publicKey is one key of the JWKS, parsed.
+type publicKey struct {
+	kid   string
+	alg   jose.SignatureAlgorithm
+	state State
+	key   crypto.PublicKey
+}
+
+// newSnapshot renders what the public may know.
+func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
+	t := p.Tenant
+	snap := &Snapshot{
+		TenantID: t.ID, Slug: t.Slug, Status: tenant.Status(t.Status), Version: t.AuditSeq,
+		Issuer: tenant.Tenant{Slug: t.Slug, OwnIssuer: optional(t.Issuer)}.Issuer(publicURL),
+		Caching: tenant.Caching{
+			MaxAge:               time.Duration(t.JWKSMaxAgeSeconds) * time.Second,
+			StaleWhileRevalidate: time.Duration(t.JWKSStaleWhileRevalidateSeconds) * time.Second,
+			StaleIfError:         time.Duration(t.JWKSStaleIfErrorSeconds) * time.Second,
+			ClockSkew:            time.Duration(t.ClockSkewSeconds) * time.Second,
+		},
+		CacheControl: fmt.Sprintf("public, max-age=%d, stale-while-revalidate=%d, stale-if-error=%d",
+			t.JWKSMaxAgeSeconds, t.JWKSStaleWhileRevalidateSeconds, t.JWKSStaleIfErrorSeconds),
+		LastModified: p.ChangedAt.UTC(),
+		published:    make(map[string]*publicKey, len(p.Keys)),
+	}
+	if t.NotBefore != nil {
+		snap.NotBefore = *t.NotBefore
+	}
+	if err := snap.addKeys(p.Keys); err != nil {
+		return nil, err
+	}
+	snap.addPolicies(p.Policies)
+	return snap, nil
+}
+
+func (s *Snapshot) addKeys(rows []db.PublishedKeysRow) error {
+	members := make([][]byte, len(rows))
+	for i, row := range rows {
+		public, err := ParsePublicJWK(jose.SignatureAlgorithm(row.Alg), row.PublicJWK)
+		if err != nil {
+			return fmt.Errorf("keys: public key %s of tenant %s: %w", row.KID, s.TenantID, err)
+		}
+		members[i] = row.PublicJWK
+		s.published[row.KID] = &publicKey{kid: row.KID, alg: jose.SignatureAlgorithm(row.Alg), state: State(row.State), key: public}
+	}
+	s.JWKS = append(append([]byte(`{"keys":[`), bytes.Join(members, []byte(","))...), "]}"...)
+	sum := sha256.Sum256(s.JWKS)
+	s.ETag = `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`
+	return nil
+}
+
+func (s *Snapshot) addPolicies(rows []db.PublicPoliciesRow) {
+	for _, row := range rows {
+		p := SigningPolicy{
+			Alg: jose.SignatureAlgorithm(row.Alg), Default: row.IsDefault,
+			DefaultTokenTTL: time.Duration(row.DefaultTokenTTLSeconds) * time.Second,
+			MaxTokenTTL:     time.Duration(row.MaxTokenTTLSeconds) * time.Second,
+		}
+		for _, k := range s.published {
+			if k.alg == p.Alg && k.state == Active {
+				p.ActiveKID = k.kid
+			}
+		}
+		s.Policies = append(s.Policies, p)
+	}
+}
+
+// policy finds a live policy; an empty algorithm asks for the default.
+func (s *Snapshot) policy(alg jose.SignatureAlgorithm) (SigningPolicy, error) {
+	for _, p := range s.Policies {
+		if p.Alg == alg || alg == "" && p.Default {
+			return p, nil
+		}
+	}
+	return SigningPolicy{}, fmt.Errorf("%w: %s", ErrPolicyNotFound, alg)
+}
+
+// weight is what the snapshot costs in memory, about.
+func (s *Snapshot) weight() int { return 1024 + 2*len(s.JWKS) + 512*len(s.published) }

@@ -1,0 +1,242 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
+	"github.com/maypok86/otter/v2"
+)
+
+// FreshFor is how old the last proof may be that a snapshot is the latest one.
+// Signing fails closed beyond it; a JWKS is read again or, if PostgreSQL is
+// away, served stale. It bounds how long a replica that is cut off from the
+// database may sign with a key that was revoked meanwhile.
+const FreshFor = 10 * time.Second
+
+// unknownFor bounds how long a slug is remembered to belong to nobody.
+const unknownFor = 5 * time.Second
+
+// SnapshotsConfig says what the cache of snapshots may hold.
+type SnapshotsConfig struct {
+	DB        *db.DB
+	PublicURL string // without a trailing slash
+	Now       func() time.Time
+	Log       *slog.Logger
+	// HeardUntil is the time until which every change has been heard of.
+	HeardUntil func() time.Time
+	MaxBytes   uint64        // of snapshots in memory; 0: 256 MiB
+	MaxStale   time.Duration // how long a JWKS is served without PostgreSQL; 0: 24 h
+}
+
+// Snapshots is the memory that readers are served from. An entry is good while
+// nothing was heard about its tenant and the listener is known to hear; one
+// that is not is read again, once however many ask.
+type Snapshots struct {
+	cfg     SnapshotsConfig
+	entries *otter.Cache[string, *entry]
+
+	mu      sync.Mutex
+	flights map[string]*flight
+
+	hits, misses, stale atomic.Int64
+}
+
+// entry is what is known about a reference: a snapshot, or that there is no
+// such tenant (nil).
+type entry struct {
+	snapshot *Snapshot
+	loadedAt time.Time
+	dirty    atomic.Bool // something was heard about the tenant since
+}
+
+// flight is a load under way.
+type flight struct {
+	done  chan struct{}
+	entry *entry
+	err   error
+	dirty bool // something was heard meanwhile: what is being read may be old
+}
+
+// NewSnapshots returns an empty memory.
+func NewSnapshots(cfg SnapshotsConfig) *Snapshots {
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = 256 << 20
+	}
+	if cfg.MaxStale == 0 {
+		cfg.MaxStale = 24 * time.Hour
+	}
+	return &Snapshots{
+		cfg: cfg, flights: map[string]*flight{},
+		entries: otter.Must(&otter.Options[string, *entry]{
+			MaximumWeight: cfg.MaxBytes,
+			Weigher:       func(ref string, e *entry) uint32 { return e.weight(ref) },
+		}),
+	}
+}
+
+func (e *entry) weight(ref string) uint32 {
+	if e.snapshot == nil {
+		return uint32(256 + len(ref))
+	}
+	return uint32(e.snapshot.weight() + len(ref))
+}
+
+// Get returns a tenant's snapshot by slug or id, fresh if it can be. stale is
+// how long ago it was last known to be the latest, zero if it is. Errors:
+// tenant.ErrNotFound; ErrUnavailable where nothing is remembered or it is too
+// old.
+func (s *Snapshots) Get(ctx context.Context, ref string) (snap *Snapshot, stale time.Duration, err error) {
+	e, cached := s.entries.GetIfPresent(ref)
+	if cached && s.fresh(e) {
+		s.hits.Add(1)
+		snap, err = e.found()
+		return snap, 0, err
+	}
+	loaded, err := s.load(ctx, ref)
+	if err == nil {
+		snap, err = loaded.found()
+		return snap, 0, err
+	}
+	if !cached || e.snapshot == nil {
+		return nil, 0, err
+	}
+	age := s.cfg.Now().Sub(s.confirmed(e))
+	if age > s.cfg.MaxStale {
+		return nil, 0, err
+	}
+	s.stale.Add(1)
+	return e.snapshot, max(age, time.Second), nil
+}
+
+// Fresh returns a tenant's snapshot only if it is known to be the latest, for
+// signing. Errors: tenant.ErrNotFound, ErrUnavailable.
+func (s *Snapshots) Fresh(ctx context.Context, ref string) (*Snapshot, error) {
+	e, cached := s.entries.GetIfPresent(ref)
+	if cached && s.fresh(e) {
+		s.hits.Add(1)
+		return e.found()
+	}
+	loaded, err := s.load(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return loaded.found()
+}
+
+func (e *entry) found() (*Snapshot, error) {
+	if e.snapshot == nil {
+		return nil, tenant.ErrNotFound
+	}
+	return e.snapshot, nil
+}
+
+func (s *Snapshots) fresh(e *entry) bool {
+	if e.dirty.Load() {
+		return false
+	}
+	if e.snapshot == nil {
+		return s.cfg.Now().Sub(e.loadedAt) < unknownFor
+	}
+	return s.cfg.Now().Sub(s.confirmed(e)) < FreshFor
+}
+
+// confirmed is when the entry was last known to be the latest.
+func (s *Snapshots) confirmed(e *entry) time.Time {
+	if heard := s.cfg.HeardUntil(); !e.dirty.Load() && heard.After(e.loadedAt) {
+		return heard
+	}
+	return e.loadedAt
+}
+
+// load reads a reference once for everybody who asks meanwhile. It goes on
+// when the one who asked first goes away.
+func (s *Snapshots) load(ctx context.Context, ref string) (*entry, error) {
+	s.mu.Lock()
+	f, flying := s.flights[ref]
+	if !flying {
+		f = &flight{done: make(chan struct{})}
+		s.flights[ref] = f
+		go s.fly(context.WithoutCancel(ctx), ref, f)
+	}
+	s.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.entry, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s *Snapshots) fly(ctx context.Context, ref string, f *flight) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	s.misses.Add(1)
+	e, err := s.read(ctx, ref)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.flights, ref)
+	if f.entry, f.err = e, err; err == nil {
+		e.dirty.Store(f.dirty)
+		s.entries.Set(ref, e)
+	}
+	close(f.done)
+}
+
+func (s *Snapshots) read(ctx context.Context, ref string) (*entry, error) {
+	e := &entry{loadedAt: s.cfg.Now()}
+	id, _ := tenant.ParseID(ref)
+	public, err := s.cfg.DB.PublicTenant(ctx, id, ref)
+	if errors.Is(err, db.ErrNoRows) {
+		return e, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	e.snapshot, err = newSnapshot(public, s.cfg.PublicURL)
+	if err != nil {
+		s.cfg.Log.Error("tenant cannot be read", "tenant_id", public.Tenant.ID, "error", err)
+	}
+	return e, err
+}
+
+// Changed is told that a tenant has changed: what is remembered of it must be
+// read again before it is fresh. It stays as a reserve for the time without
+// PostgreSQL.
+func (s *Snapshots) Changed(tenantID uuid.UUID, slug string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ref := range []string{slug, tenantID.String()} {
+		if f, flying := s.flights[ref]; flying {
+			f.dirty = true
+		}
+		if e, cached := s.entries.GetEntryQuietly(ref); cached {
+			e.Value.dirty.Store(true)
+		}
+	}
+}
+
+// Missed is told that changes may have gone unheard: everything must be read
+// again.
+func (s *Snapshots) Missed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.flights {
+		f.dirty = true
+	}
+	for e := range s.entries.Values() {
+		e.dirty.Store(true)
+	}
+}
+
+// Stats counts what was answered from memory, what was read, and what was
+// served stale, since the start.
+func (s *Snapshots) Stats() (hits, misses, stale int64) {
+	return s.hits.Load(), s.misses.Load(), s.stale.Load()
+}

@@ -1,0 +1,184 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
+)
+
+// Errors of the store; test with errors.Is. A [*StateError] and a
+// [*tenant.PolicyError] carry more.
+var (
+	ErrNotFound       = errors.New("keys: no such key")
+	ErrPolicyNotFound = errors.New("keys: the tenant has no policy for this algorithm")
+	ErrDefaultPolicy  = errors.New("keys: the default policy cannot be retired; make another one the default first")
+	ErrUnavailable    = db.ErrUnavailable
+	// ErrDataKey means that a tenant's data key does not open: its private
+	// keys cannot be read and no new ones can be sealed.
+	ErrDataKey = errors.New("keys: the tenant's data key cannot be opened")
+)
+
+// Config is what a Store needs.
+type Config struct {
+	DB        *db.DB
+	Custody   *Custody
+	Generator *Generator
+	Now       func() time.Time
+	Log       *slog.Logger
+	// JitterFraction of the rotation interval is the most by which a scheduled
+	// rotation is delayed, so that tenants created together do not rotate
+	// together; 0: exact timelines.
+	JitterFraction float64
+}
+
+// Store is the only place where moves of keys commit. Every exported method
+// that changes something is one transaction: it locks the tenant's row, reads,
+// decides, and writes the moves with their audit events in one round trip. A
+// crash before that leaves nothing, one after it leaves everything.
+type Store struct {
+	cfg Config
+}
+
+// NewStore returns a store.
+func NewStore(cfg Config) *Store { return &Store{cfg: cfg} }
+
+// now is read once per operation: every row one operation writes has one time.
+func (s *Store) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
+
+// Get returns one key, purged ones too. Errors: ErrNotFound.
+func (s *Store) Get(ctx context.Context, tenantID uuid.UUID, kid string) (Key, error) {
+	var row db.GetKeyRow
+	err := s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
+		row, err = tx.GetKey(ctx, tenantID, kid)
+		return err
+	})
+	if errors.Is(err, db.ErrNoRows) {
+		return Key{}, ErrNotFound
+	}
+	return keyRow(row).key(), err
+}
+
+// keyRow is a key as every query of the store selects it.
+type keyRow db.GetKeyRow
+
+func (r keyRow) key() Key {
+	return Key{
+		TenantID: r.TenantID, KID: r.KID, Alg: jose.SignatureAlgorithm(r.Alg), State: State(r.State), Origin: Origin(r.Origin),
+		PublicJWK: r.PublicJWK, CreatedAt: r.CreatedAt.UTC(), PublishedAt: r.PublishedAt.UTC(), ActivatedAt: utc(r.ActivatedAt),
+		Activation: Activation(optional(r.Activation)), DeprecatedAt: utc(r.DeprecatedAt), TokenHorizon: utc(r.TokenHorizon),
+		ExpiresAt: utc(r.ExpiresAt), ExpiredAt: utc(r.ExpiredAt), RevokedAt: utc(r.RevokedAt),
+		RevocationReason: Reason(optional(r.RevocationReason)), PurgedAt: utc(r.PurgedAt),
+		LastSignedAt: utc(r.LastSignedAt), LastTokenExpiresAt: utc(r.LastTokenExpiresAt),
+	}
+}
+
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}
+
+func optional(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// open locks one tenant and reads its policies and keys. Errors:
+// tenant.ErrNotFound for one that is not there or deleted.
+func (s *Store) open(ctx context.Context, tx *db.Tx, by audit.By, tenantID uuid.UUID) (*ledger, error) {
+	row, err := tx.LockTenant(ctx, tenantID)
+	if errors.Is(err, db.ErrNoRows) || err == nil && row.Status == string(tenant.Deleted) {
+		return nil, tenant.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := s.ledger(row, by, s.now()) // read under the lock: the operation before this one is over
+	return l, s.read(ctx, tx, l)
+}
+
+// openIdle locks those of the tenants that nobody else has in hand.
+func (s *Store) openIdle(ctx context.Context, tx *db.Tx, by audit.By, at time.Time, tenantIDs []uuid.UUID) ([]*ledger, error) {
+	rows, err := tx.LockIdleTenants(ctx, tenantIDs)
+	if err != nil {
+		return nil, err
+	}
+	ledgers := make([]*ledger, len(rows))
+	for i, row := range rows {
+		ledgers[i] = s.ledger(row, by, at)
+	}
+	return ledgers, s.read(ctx, tx, ledgers...)
+}
+
+// read fills ledgers with the policies and keys of their tenants.
+func (s *Store) read(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
+	byID := make(map[uuid.UUID]*ledger, len(ledgers))
+	ids := make([]uuid.UUID, len(ledgers))
+	for i, l := range ledgers {
+		byID[l.tenant.ID], ids[i] = l, l.tenant.ID
+	}
+	policies, err := tx.ListPoliciesOfTenants(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, row := range policies {
+		byID[row.TenantID].policies = append(byID[row.TenantID].policies, tenant.PolicyRow(row).Policy())
+	}
+	rows, err := tx.UnpurgedKeysOfTenants(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		l, k := byID[row.TenantID], keyRow(row).key()
+		l.keys = append(l.keys, k)
+		l.at = later(l.at, k.lastMoved())
+	}
+	return nil
+}
+
+// write sends what the ledgers hold in one round trip and tells the other
+// processes at commit.
+func write(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
+	w := tx.Later()
+	if err := new(statements).collect(ledgers).queue(ctx, w); err != nil {
+		return err
+	}
+	return w.Send(ctx)
+}
+
+// schedule is what [Plan] needs to know about one of the ledger's policies.
+func (l *ledger) schedule(p tenant.Policy) Schedule {
+	s := Schedule{
+		Policy: p, ClockSkew: l.tenant.Caching.ClockSkew,
+		Jitter: Jitter(l.tenant.ID, p.Alg, p.RotationInterval, l.jitter),
+	}
+	if l.tenant.CacheHorizon != nil {
+		s.HoldUntil = *l.tenant.CacheHorizon
+	}
+	return s
+}
+
+// policy finds a live policy by its algorithm; an empty one asks for the
+// default.
+func (l *ledger) policy(alg jose.SignatureAlgorithm) (tenant.Policy, error) {
+	i := slices.IndexFunc(l.policies, func(p tenant.Policy) bool {
+		return p.RetiredAt == nil && (p.Alg == alg || alg == "" && p.Default)
+	})
+	if i < 0 {
+		return tenant.Policy{}, fmt.Errorf("%w: %s", ErrPolicyNotFound, alg)
+	}
+	return l.policies[i], nil
+}
