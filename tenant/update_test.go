@@ -1,0 +1,174 @@
+package tenant_test
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/tenant"
+)
+
+func (w world) update(t *testing.T, id uuid.UUID, c tenant.Change) tenant.Tenant {
+	t.Helper()
+	got, err := w.Update(t.Context(), somebody, id, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := w.Get(t.Context(), id.String())
+	if err != nil || !reflect.DeepEqual(got, stored) {
+		t.Fatalf("answered %+v\nstored   %+v, %v", got, stored, err)
+	}
+	return got
+}
+
+func TestUpdate(t *testing.T) {
+	w := newWorld(t)
+	id := w.tenant(t, "acme")
+	before, _ := w.Get(t.Context(), "acme")
+	w.pass(time.Hour)
+	at := noon.Add(-90 * time.Nanosecond)
+	got := w.update(t, id, tenant.Change{
+		Name: tenant.Some("Acme"), Issuer: tenant.Some("https://id.acme.example/"), CustomDomain: tenant.Some("Keys.Acme.example"),
+		StaleIfError: tenant.Some(time.Hour), NotBefore: tenant.Some(&at),
+	})
+	want := before
+	want.Name, want.OwnIssuer, want.CustomDomain, want.Caching.StaleIfError = "Acme", "https://id.acme.example/", "keys.acme.example", time.Hour
+	cut := at.Truncate(time.Microsecond)
+	want.NotBefore, want.UpdatedAt, want.Version = &cut, noon.Add(time.Hour), 2
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	events := w.events(t, id)
+	if e := events[1]; e.Action != audit.TenantUpdated || e.Actor != somebody.Actor || e.RequestID != "r-1" || !e.At.Equal(noon.Add(time.Hour)) ||
+		string(e.Details) != `{"custom_domain":{"after":"keys.acme.example","before":null},`+
+			`"issuer":{"after":"https://id.acme.example/","before":null},`+
+			`"jwks_stale_if_error_seconds":{"after":3600,"before":86400},"name":{"after":"Acme","before":""},`+
+			`"not_before":{"after":"2026-03-01T11:59:59.999999Z","before":null}}` {
+		t.Errorf("%+v\n%s", e, e.Details)
+	}
+	got = w.update(t, id, tenant.Change{
+		Name: tenant.Some(""), Issuer: tenant.Some(""), CustomDomain: tenant.Some(""), NotBefore: tenant.Some[*time.Time](nil),
+		StaleIfError: tenant.Some(tenant.DefaultCaching.StaleIfError),
+	})
+	want = before
+	want.UpdatedAt, want.Version = noon.Add(time.Hour), 3
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("cleared %+v\nwant    %+v", got, want)
+	}
+}
+
+func TestUpdateThatChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	id := w.tenant(t, "acme")
+	w.pass(time.Hour)
+	for _, c := range []tenant.Change{{}, {Name: tenant.Some(""), Status: tenant.Some(tenant.Active), MaxAge: tenant.Some(5 * time.Minute)}} {
+		if got := w.update(t, id, c); got.Version != 1 || !got.UpdatedAt.Equal(noon) {
+			t.Errorf("%+v", got)
+		}
+	}
+	if got := w.events(t, id); len(got) != 1 {
+		t.Errorf("%v", actions(got))
+	}
+}
+
+func TestSuspendAndResume(t *testing.T) {
+	w := newWorld(t)
+	id := w.tenant(t, "acme")
+	for range 2 {
+		w.update(t, id, tenant.Change{Status: tenant.Some(tenant.Suspended)})
+	}
+	w.update(t, id, tenant.Change{Status: tenant.Some(tenant.Active), Name: tenant.Some("Acme")})
+	events := w.events(t, id)
+	want := []audit.Action{audit.TenantCreated, audit.TenantSuspended, audit.TenantUpdated, audit.TenantResumed}
+	if !slices.Equal(actions(events), want) {
+		t.Errorf("%v", actions(events))
+	}
+	if e := events[1]; e.FromState != "active" || e.ToState != "suspended" {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestUpdateRefused(t *testing.T) {
+	w := newWorld(t)
+	id, other, platform, gone := w.tenant(t, "acme"), w.tenant(t, "other"), w.tenant(t, tenant.PlatformSlug), w.tenant(t, "gone")
+	w.delete(t, gone)
+	w.update(t, other, tenant.Change{CustomDomain: tenant.Some("keys.example")})
+	ancient := time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC)
+	malformed := func(err error) bool { return errors.As(err, new(*tenant.FieldErrors)) }
+	against := func(err error) bool { return errors.As(err, new(*tenant.PolicyError)) }
+	is := func(target error) func(error) bool { return func(err error) bool { return errors.Is(err, target) } }
+	for _, c := range []struct {
+		name   string
+		id     uuid.UUID
+		change tenant.Change
+		is     func(error) bool
+	}{
+		{"nobody", uuid.New(), tenant.Change{Name: tenant.Some("x")}, is(tenant.ErrNotFound)},
+		{"deleted", gone, tenant.Change{Name: tenant.Some("x")}, is(tenant.ErrNotFound)},
+		{"domain in use", id, tenant.Change{CustomDomain: tenant.Some("KEYS.example")}, is(tenant.ErrDomainTaken)},
+		{"platform", platform, tenant.Change{Status: tenant.Some(tenant.Suspended)}, is(tenant.ErrBuiltIn)},
+		{"issuer", id, tenant.Change{Issuer: tenant.Some("x")}, malformed},
+		{"domain", id, tenant.Change{CustomDomain: tenant.Some("x:1")}, malformed},
+		{"status", id, tenant.Change{Status: tenant.Some(tenant.Deleted)}, malformed},
+		{"max age", id, tenant.Change{MaxAge: tenant.Some(-time.Second)}, malformed},
+		{"skew", id, tenant.Change{ClockSkew: tenant.Some(time.Hour)}, malformed},
+		{"not before", id, tenant.Change{NotBefore: tenant.Some(&ancient)}, malformed},
+		{"caches beyond the lead", id, tenant.Change{MaxAge: tenant.Some(24 * time.Hour)}, against},
+	} {
+		if _, err := w.Update(t.Context(), somebody, c.id, c.change); !c.is(err) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if got := w.events(t, id); len(got) != 1 {
+		t.Errorf("refused changes left %v", actions(got))
+	}
+}
+
+// Shorter cache settings take effect for verifiers only when what they
+// fetched before has run out.
+func TestCacheHorizon(t *testing.T) {
+	w := newWorld(t)
+	id := w.tenant(t, "acme")
+	max := func(d time.Duration) *time.Time {
+		return w.update(t, id, tenant.Change{MaxAge: tenant.Some(d)}).CacheHorizon
+	}
+	if h := max(20 * time.Minute); h != nil {
+		t.Errorf("longer: %v", h)
+	}
+	if h, want := max(10*time.Minute), noon.Add(22*time.Minute); h == nil || !h.Equal(want) {
+		t.Errorf("shorter: %v, want %v", h, want)
+	}
+	w.pass(time.Minute)
+	if h, want := max(time.Minute), noon.Add(22*time.Minute); h == nil || !h.Equal(want) {
+		t.Errorf("shorter again, caches of the first settings still fresh: %v, want %v", h, want)
+	}
+	w.pass(time.Hour)
+	if h, want := max(0), noon.Add(time.Hour+time.Minute+3*time.Minute); h == nil || !h.Equal(want) {
+		t.Errorf("later: %v, want %v", h, want)
+	}
+}
+
+func TestConcurrentUpdates(t *testing.T) {
+	w := newWorld(t)
+	id := w.tenant(t, "acme")
+	var writers sync.WaitGroup
+	for n := range 20 {
+		writers.Go(func() {
+			if _, err := w.Update(t.Context(), somebody, id, tenant.Change{StaleIfError: tenant.Some(time.Duration(n) * time.Second)}); err != nil {
+				t.Error(err)
+			}
+			if err := w.audit.Append(t.Context(), id, somebody.Event(noon, audit.AuthorizationDenied)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	writers.Wait()
+	if got := w.events(t, id); len(got) != 41 {
+		t.Errorf("%d events, want 41", len(got))
+	}
+}
