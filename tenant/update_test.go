@@ -4,10 +4,12 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/tenant"
@@ -96,11 +98,17 @@ func TestSuspendAndResume(t *testing.T) {
 func TestUpdateRefused(t *testing.T) {
 	w := newWorld(t)
 	id, other, platform, gone := w.tenant(t, "acme"), w.tenant(t, "other"), w.tenant(t, tenant.PlatformSlug), w.tenant(t, "gone")
+	tight := w.tenant(t, "tight", policy(jose.ES256, func(p *tenant.Policy) { p.GracePeriod = p.MaxTokenTTL + time.Minute }))
 	w.delete(t, gone)
 	w.update(t, other, tenant.Change{CustomDomain: tenant.Some("keys.example")})
 	ancient := time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC)
 	malformed := func(err error) bool { return errors.As(err, new(*tenant.FieldErrors)) }
-	against := func(err error) bool { return errors.As(err, new(*tenant.PolicyError)) }
+	against := func(field string) func(error) bool {
+		return func(err error) bool {
+			var broken *tenant.PolicyError
+			return errors.As(err, &broken) && broken.Fields[0].Field == field && strings.Contains(broken.Fields[0].Message, "ES256")
+		}
+	}
 	is := func(target error) func(error) bool { return func(err error) bool { return errors.Is(err, target) } }
 	for _, c := range []struct {
 		name   string
@@ -118,7 +126,8 @@ func TestUpdateRefused(t *testing.T) {
 		{"max age", id, tenant.Change{MaxAge: tenant.Some(-time.Second)}, malformed},
 		{"skew", id, tenant.Change{ClockSkew: tenant.Some(time.Hour)}, malformed},
 		{"not before", id, tenant.Change{NotBefore: tenant.Some(&ancient)}, malformed},
-		{"caches beyond the lead", id, tenant.Change{MaxAge: tenant.Some(24 * time.Hour)}, against},
+		{"caches beyond the lead", id, tenant.Change{MaxAge: tenant.Some(24 * time.Hour)}, against("jwks_max_age_seconds")},
+		{"skew beyond the grace", tight, tenant.Change{ClockSkew: tenant.Some(61 * time.Second)}, against("clock_skew_seconds")},
 	} {
 		if _, err := w.Update(t.Context(), somebody, c.id, c.change); !c.is(err) {
 			t.Errorf("%s: %v", c.name, err)
