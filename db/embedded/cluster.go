@@ -5,15 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -57,59 +54,52 @@ func (c cluster) initialise(ctx context.Context) error {
 	return nil
 }
 
-// endLeftover stops a server that outlived the process that started it. We hold
-// the lock, so nobody needs it.
-func (c cluster) endLeftover(ctx context.Context) error {
-	pid := c.postmaster()
-	switch {
-	case pid == 0 || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH):
-		return nil // PostgreSQL itself clears up what a dead one left
-	case !c.serves(pid):
-		// The number is another process's by now, and PostgreSQL would take it
-		// for a server.
-		return os.Remove(c.path(dataDir + "/postmaster.pid"))
-	}
-	c.log.Info("stopping a PostgreSQL server that was left over", "pid", pid)
-	err := c.run(ctx, "pg_ctl", "stop", "-D", c.path(dataDir), "-m", "fast", "-w", "-t", "30")
-	if err != nil && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-		return err
-	}
-	return nil
-}
+// patience is how long the processes of a killed server may take to notice.
+const patience = 15 * time.Second
 
-// postmaster is the process that postmaster.pid names, 0 if there is none.
-func (c cluster) postmaster() int {
-	text, err := os.ReadFile(c.path(dataDir + "/postmaster.pid"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	pid, _ := strconv.Atoi(strings.TrimSpace(line))
-	return max(pid, 0)
-}
-
-// serves reports whether a process is a server of this cluster. One that is
-// dead and only not buried has no command line; it counts as one, since
-// PostgreSQL counts it, and pg_ctl waits for its end.
-func (c cluster) serves(pid int) bool {
-	line, err := commandLine(pid)
-	return err != nil || line == "" || strings.Contains(line, c.path(dataDir))
-}
-
-// launch starts the server. It may not take connections yet.
-func (c cluster) launch(socket string) (*process, error) {
+// serve starts the server and returns when it takes connections. After a crash
+// it may take more than one try: PostgreSQL does not start while a process of
+// the dead server still has its shared memory.
+func (c cluster) serve(ctx context.Context, socket string) (*process, error) {
 	logTo, err := c.openLog()
 	if err != nil {
 		return nil, err
 	}
 	defer logTo.Close() // the server has its own by then
+	crashed := c.postmaster() != 0
+	giveUp := time.After(patience)
+	for {
+		proc, err := c.launch(ctx, socket, logTo)
+		if err == nil || !crashed || !errors.Is(err, errEnded) {
+			return proc, err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-giveUp:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// launch is one try to start the server.
+func (c cluster) launch(ctx context.Context, socket string, logTo *os.File) (*process, error) {
 	args := []string{"-D", c.path(dataDir)}
 	for _, set := range c.settings(socket) {
 		args = append(args, "-c", set)
 	}
 	cmd := c.command(context.Background(), "postgres", args...)
 	cmd.Stdout, cmd.Stderr = logTo, logTo
-	return startProcess(cmd, c.home.close)
+	proc, err := startProcess(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if err := proc.awaitReady(ctx, dsn(socket)); err != nil {
+		proc.stop(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return proc, nil
 }
 
 // settings are those of the caller, after the defaults and before what must be.

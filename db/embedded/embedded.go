@@ -63,6 +63,7 @@ type Server struct {
 	dsn  string
 	home *home
 	proc *process
+	done chan struct{}
 }
 
 // Start runs the server of the cluster in cfg.Dir, which it makes first if
@@ -97,16 +98,20 @@ func start(ctx context.Context, cfg Config, home *home) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	proc, err := c.launch(socket)
+	proc, err := c.serve(ctx, socket)
 	if err != nil {
-		return nil, err
-	}
-	s := &Server{dsn: dsn(socket), home: home, proc: proc}
-	if err := s.awaitReady(ctx); err != nil {
-		proc.stop(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("%w%s", err, home.logTail())
 	}
+	s := &Server{dsn: dsn(socket), home: home, proc: proc, done: make(chan struct{})}
+	go s.release()
 	return s, nil
+}
+
+// release gives the directory back when the server has ended.
+func (s *Server) release() {
+	<-s.proc.done
+	s.home.close()
+	close(s.done)
 }
 
 // DSN is the URL of the database postgres, for its superuser. pgx and psql both
@@ -120,11 +125,11 @@ func (s *Server) Dir() string { return s.home.dir }
 func (s *Server) PID() int { return s.proc.cmd.Process.Pid }
 
 // Done is closed once the server has ended and its directory is free again.
-func (s *Server) Done() <-chan struct{} { return s.proc.done }
+func (s *Server) Done() <-chan struct{} { return s.done }
 
 // Err says, after Done, how the server ended: nil if it was asked to.
 func (s *Server) Err() error {
-	<-s.proc.done
+	<-s.done
 	if s.proc.err == nil {
 		return nil
 	}
@@ -136,13 +141,14 @@ func (s *Server) Err() error {
 // committed is lost. Stopping a server that has ended is no error.
 func (s *Server) Stop(ctx context.Context) error {
 	s.proc.stop(ctx)
+	<-s.done
 	return nil
 }
 
 // Destroy stops the server and deletes the cluster with all data.
 func (s *Server) Destroy(ctx context.Context) error {
-	s.proc.stop(ctx)
 	return errors.Join(
+		s.Stop(ctx),
 		os.RemoveAll(s.home.dir),
 		os.RemoveAll(filepath.Join(s.home.base, noteFile)),
 	)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -109,6 +110,47 @@ func TestBothKilled(t *testing.T) {
 	s := start(t, dir)
 	if got := exec1(t, s.DSN(), "SELECT answer FROM kept"); got != "yes" {
 		t.Errorf("after a crash the table holds %q, want yes", got)
+	}
+}
+
+// A process of the killed server that has not noticed yet delays the start, no
+// more.
+func TestSlowProcessOfKilledServer(t *testing.T) {
+	dir := newDir(t)
+	s := start(t, dir)
+	conn, err := pgx.Connect(t.Context(), s.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := int(conn.PgConn().PID())
+	if err := syscall.Kill(slow, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(slow, syscall.SIGKILL)
+	syscall.Kill(s.PID(), syscall.SIGKILL)
+	<-s.Done()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		waitForLog(t, dir, "shared memory block")
+		syscall.Kill(slow, syscall.SIGKILL)
+	}()
+	exec1(t, start(t, dir).DSN(), "SELECT 'recovered'")
+	<-done
+}
+
+// waitForLog returns when the server has written text to its log.
+func waitForLog(t *testing.T, dir, text string) {
+	for tick := time.NewTicker(5 * time.Millisecond); ; {
+		log, _ := os.ReadFile(filepath.Join(dir, "postgres.log"))
+		if strings.Contains(string(log), text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			return
+		}
 	}
 }
 

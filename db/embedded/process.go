@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,12 +20,15 @@ import (
 type process struct {
 	cmd     *exec.Cmd
 	stopped atomic.Bool   // we asked it to end
-	done    chan struct{} // closed after err is set and free was called
+	done    chan struct{} // closed after err is set
 	err     error
 }
 
-// startProcess starts cmd and calls free once it has ended.
-func startProcess(cmd *exec.Cmd, free func()) (*process, error) {
+// errEnded means that the server ended instead of taking connections.
+var errEnded = errors.New("PostgreSQL ended while starting")
+
+// startProcess starts cmd.
+func startProcess(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	tieToParent(cmd.SysProcAttr)
 	started := make(chan error)
@@ -39,12 +43,8 @@ func startProcess(cmd *exec.Cmd, free func()) (*process, error) {
 		}
 		started <- nil
 		if err := cmd.Wait(); !p.stopped.Load() {
-			p.err = errors.Join(err)
-			if err == nil {
-				p.err = errors.New("stopped by somebody else")
-			}
+			p.err = cmp.Or(err, errors.New("somebody else stopped it"))
 		}
-		free()
 		close(p.done)
 	}()
 	return p, <-started
@@ -77,17 +77,17 @@ func (p *process) signal(ctx context.Context, sig syscall.Signal, wait time.Dura
 
 // awaitReady returns when the server takes connections. Recovery after a crash
 // can take long; only ctx limits it.
-func (s *Server) awaitReady(ctx context.Context) error {
+func (p *process) awaitReady(ctx context.Context, url string) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		conn, err := pgx.Connect(ctx, s.dsn)
+		conn, err := pgx.Connect(ctx, url)
 		if err == nil {
 			return conn.Close(ctx)
 		}
 		select {
-		case <-s.proc.done:
-			return fmt.Errorf("PostgreSQL ended while starting: %w", s.proc.err)
+		case <-p.done:
+			return fmt.Errorf("%w: %w", errEnded, p.err)
 		case <-ctx.Done():
 			return fmt.Errorf("PostgreSQL did not start in time: %w", errors.Join(ctx.Err(), err))
 		case <-tick.C:
