@@ -10,11 +10,13 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -87,7 +89,11 @@ func (d *DB) within(ctx context.Context, role, tenant string, fn func(*Tx) error
 	begin := "begin; select set_config('role', '" + role + "', true), set_config('keyward.tenant_id', '" + tenant + "', true), " +
 		"set_config('lock_timeout', '10s', true), set_config('statement_timeout', '60s', true), " +
 		"set_config('idle_in_transaction_session_timeout', '60s', true)"
-	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+	var tx pgx.Tx
+	err := d.healing(func() (err error) {
+		tx, err = d.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+		return err
+	})
 	if err != nil {
 		return wrap(err)
 	}
@@ -96,6 +102,18 @@ func (d *DB) within(ctx context.Context, role, tenant string, fn func(*Tx) error
 		return wrap(err)
 	}
 	return wrap(tx.Commit(ctx))
+}
+
+// healing does something that is safe to repeat once more if it met a
+// connection that ended unnoticed, as all do when PostgreSQL restarts.
+func (d *DB) healing(do func() error) error {
+	err := do()
+	var connect *pgconn.ConnectError
+	if err == nil || !unavailable(err) || errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	d.pool.Reset()
+	return do()
 }
 
 // rollback gives the connection back, also when the caller's context is over.

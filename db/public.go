@@ -21,7 +21,18 @@ type Public struct {
 // uuid.Nil, as the role that cannot read secrets, in one round trip. Without
 // an explicit BEGIN a pipeline is one transaction, and the role ends with it.
 // Errors: ErrNoRows, ErrUnavailable.
-func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (Public, error) {
+func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (p Public, err error) {
+	err = d.healing(func() (err error) {
+		p, err = d.publicTenant(ctx, id, slug)
+		return err
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Public{}, ErrNoRows
+	}
+	return p, wrap(err)
+}
+
+func (d *DB) publicTenant(ctx context.Context, id uuid.UUID, slug string) (Public, error) {
 	var p Public
 	b := &pgx.Batch{}
 	b.Queue("select set_config('role', 'keyward_public', true)")
@@ -43,9 +54,5 @@ func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (Publi
 		return err
 	})
 	b.Queue(publicChangedAt).QueryRow(func(row pgx.Row) error { return row.Scan(&p.ChangedAt) })
-	err := d.pool.SendBatch(ctx, b).Close()
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Public{}, ErrNoRows
-	}
-	return p, wrap(err)
+	return p, d.pool.SendBatch(ctx, b).Close()
 }

@@ -149,7 +149,7 @@ const publishedKeys = `-- name: PublishedKeys :many
 SELECT kid, alg, state, public_jwk, published_at, activated_at, deprecated_at
 FROM keys
 WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecated')
-ORDER BY array_position(ARRAY ['active', 'standby', 'deprecated'], state), created_at DESC, kid
+ORDER BY array_position(ARRAY ['active', 'standby', 'deprecated'], state), created_at DESC, kid DESC
 `
 
 type PublishedKeysRow struct {

@@ -117,7 +117,7 @@ func (s *Store) newborn(spec tenant.Spec, by audit.By, at time.Time) (*ledger, e
 
 // found gives a new policy its first two keys.
 func (s *Store) found(ctx context.Context, l *ledger, p tenant.Policy, sealer sealer) error {
-	l.note(audit.Event{Action: audit.PolicyCreated}, policyDetails(p))
+	l.note(audit.Event{Action: audit.PolicyCreated}, p.Details())
 	for _, how := range []Activation{First, ""} {
 		c, err := s.candidate(ctx, p)
 		if err != nil {

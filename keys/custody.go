@@ -35,6 +35,8 @@ type CustodyConfig struct {
 	MaxDataKeys int
 	// DataKeyLifetime is how long an opened data key is kept; 0: 15 minutes.
 	DataKeyLifetime time.Duration
+	// RewrapBatch bounds the data keys of one transaction of a re-wrap; 0: 500.
+	RewrapBatch int32
 }
 
 // Custody holds the master keys this process may use and the tenants' data
@@ -73,6 +75,9 @@ func NewCustody(cfg CustodyConfig) *Custody {
 	}
 	if cfg.DataKeyLifetime == 0 {
 		cfg.DataKeyLifetime = 15 * time.Minute
+	}
+	if cfg.RewrapBatch == 0 {
+		cfg.RewrapBatch = 500
 	}
 	return &Custody{
 		cfg:    cfg,

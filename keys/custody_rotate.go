@@ -34,9 +34,6 @@ type MasterRotation struct {
 	Retired   []MasterStatus // wrap nothing any more and can be removed
 }
 
-// rewrapBatch bounds the data keys of one transaction of a re-wrap.
-const rewrapBatch = 500
-
 // Status lists every master key the database knows, oldest first.
 func (c *Custody) Status(ctx context.Context) ([]MasterStatus, error) {
 	var (
@@ -226,7 +223,7 @@ func (c *Custody) rewrapFrom(ctx context.Context, by audit.By, old uuid.UUID, co
 	for ctx.Err() == nil {
 		var batch []db.DataKeysWrappedByRow
 		err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-			batch, err = tx.DataKeysWrappedBy(ctx, &old, after, rewrapBatch)
+			batch, err = tx.DataKeysWrappedBy(ctx, &old, after, c.cfg.RewrapBatch)
 			return err
 		})
 		if err != nil || len(batch) == 0 {

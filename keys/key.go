@@ -77,8 +77,10 @@ type Key struct {
 	RevocationReason Reason
 	PurgedAt         *time.Time
 
-	// TokenHorizon bounds the exp of tokens signed under an earlier, longer
-	// token lifetime of the policy: the key must stay published until then.
+	// TokenHorizon is when the last token signed with the key is accepted
+	// nowhere any more: the exp it can have at most, plus skew. It is known once
+	// the key stops signing; before that it is set where an earlier policy
+	// allowed longer tokens.
 	TokenHorizon *time.Time
 
 	// What this platform signed with the key, flushed at least every minute.

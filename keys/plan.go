@@ -66,7 +66,7 @@ func Plan(now time.Time, s Schedule, keys []Key) (steps []Step, next time.Time) 
 // the grace period, and not before the last token of an earlier, longer token
 // lifetime is over.
 func ExpiresAt(s Schedule, deprecatedAt time.Time, k Key) time.Time {
-	return later(deprecatedAt.Add(s.GracePeriod), horizon(s, k))
+	return later(deprecatedAt.Add(s.GracePeriod), horizon(k))
 }
 
 // SafeToRetireAt is when no token of the key can live any more: for a
@@ -107,7 +107,7 @@ func safe(s Schedule, k Key) time.Time {
 	if k.ActivatedAt == nil || k.DeprecatedAt == nil {
 		return expiry(s, k)
 	}
-	at := later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), horizon(s, k))
+	at := later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), horizon(k))
 	return earlier(at, expiry(s, k))
 }
 
@@ -118,11 +118,11 @@ func expiry(s Schedule, k Key) time.Time {
 	return ExpiresAt(s, *k.DeprecatedAt, k)
 }
 
-func horizon(s Schedule, k Key) time.Time {
+func horizon(k Key) time.Time {
 	if k.TokenHorizon == nil {
 		return time.Time{}
 	}
-	return k.TokenHorizon.Add(s.ClockSkew)
+	return *k.TokenHorizon
 }
 
 func purgeAt(s Schedule, k Key) time.Time {

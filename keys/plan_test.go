@@ -210,7 +210,7 @@ func TestTheHorizonHoldsAKey(t *testing.T) {
 	horizon := t0.Add(5 * hour)
 	k := active("a", t0)
 	k.TokenHorizon = &horizon
-	if got, want := ExpiresAt(s, t0, k), horizon.Add(s.ClockSkew); !got.Equal(want) {
+	if got, want := ExpiresAt(s, t0, k), horizon; !got.Equal(want) {
 		t.Errorf("expires at %v, want %v", got, want)
 	}
 	if got, want := ExpiresAt(s, t0.Add(4*hour), k), t0.Add(6*hour); !got.Equal(want) {
@@ -218,7 +218,7 @@ func TestTheHorizonHoldsAKey(t *testing.T) {
 	}
 	at := ExpiresAt(s, t0, k)
 	k.State, k.DeprecatedAt, k.ExpiresAt = Deprecated, &t0, &at
-	if got, want := SafeToRetireAt(s, k), horizon.Add(s.ClockSkew); got == nil || !got.Equal(want) {
+	if got, want := SafeToRetireAt(s, k), horizon; got == nil || !got.Equal(want) {
 		t.Errorf("safe to retire at %v, want %v", got, want)
 	}
 }

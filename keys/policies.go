@@ -3,7 +3,6 @@ package keys
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
@@ -67,7 +66,7 @@ func (l *ledger) addPolicy(p tenant.Policy, m *made) (tenant.Policy, error) {
 	}
 	p.CreatedAt, p.UpdatedAt, p.RetiredAt = l.at, l.at, nil
 	l.setPolicy(p)
-	l.note(audit.Event{Action: audit.PolicyCreated}, policyDetails(p))
+	l.note(audit.Event{Action: audit.PolicyCreated}, p.Details())
 	for _, how := range []Activation{First, ""} {
 		if _, err := l.enter(m.take(p.Alg), m.sealer, how); err != nil {
 			return p, err
@@ -86,7 +85,7 @@ func (l *ledger) replacePolicy(old, p tenant.Policy) (tenant.Policy, error) {
 	}
 	p.CreatedAt, p.UpdatedAt = old.CreatedAt, l.at
 	l.setPolicy(p)
-	l.note(audit.Event{Action: audit.PolicyUpdated}, map[string]any{"before": policyDetails(old), "after": policyDetails(p)})
+	l.note(audit.Event{Action: audit.PolicyUpdated}, map[string]any{"before": old.Details(), "after": p.Details()})
 	return p, nil
 }
 
@@ -184,20 +183,4 @@ func (l *ledger) retire(p tenant.Policy) error {
 	l.setPolicy(p)
 	l.reschedule(p)
 	return nil
-}
-
-// policyDetails is a policy as its events tell it, in the words of the API.
-func policyDetails(p tenant.Policy) map[string]any {
-	whole := func(d time.Duration) int64 { return int64(d / time.Second) }
-	d := map[string]any{
-		"alg": p.Alg, "default": p.Default,
-		"rotation_interval_seconds": whole(p.RotationInterval), "publish_lead_seconds": whole(p.PublishLead),
-		"grace_period_seconds": whole(p.GracePeriod), "purge_after_seconds": whole(p.PurgeAfter),
-		"default_token_ttl_seconds": whole(p.DefaultTokenTTL), "max_token_ttl_seconds": whole(p.MaxTokenTTL),
-		"max_published_keys": p.MaxPublishedKeys,
-	}
-	if p.RSABits != 0 {
-		d["rsa_bits"] = p.RSABits
-	}
-	return d
 }

@@ -164,9 +164,9 @@ func (w *world) changePolicy() {
 	for i := range w.keys {
 		switch k := &w.keys[i]; k.State {
 		case Active:
-			w.hold(k, w.now.Add(old))
+			w.hold(k, w.now.Add(old+w.s.ClockSkew))
 		case Deprecated:
-			w.hold(k, k.DeprecatedAt.Add(old))
+			w.hold(k, k.DeprecatedAt.Add(old+w.s.ClockSkew))
 		}
 	}
 }

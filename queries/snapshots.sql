@@ -18,7 +18,7 @@ WHERE id = @tenant_id AND status <> 'deleted';
 SELECT kid, alg, state, public_jwk, published_at, activated_at, deprecated_at
 FROM keys
 WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecated')
-ORDER BY array_position(ARRAY ['active', 'standby', 'deprecated'], state), created_at DESC, kid;
+ORDER BY array_position(ARRAY ['active', 'standby', 'deprecated'], state), created_at DESC, kid DESC;
 
 -- name: PublicPolicies :many
 SELECT alg, is_default, default_token_ttl_seconds, max_token_ttl_seconds

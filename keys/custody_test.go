@@ -1,0 +1,144 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/tenant"
+)
+
+// cold drops what a process has opened, as its lifetime in memory would.
+func (p *process) cold() {
+	p.signer.Missed()
+	p.custody.dataKeys.InvalidateAll()
+}
+
+func (p *process) rotateMaster(t testing.TB, to string) MasterRotation {
+	t.Helper()
+	r, err := p.custody.RotateMaster(t.Context(), tester, to, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestMasterKeyRotatesOnline(t *testing.T) {
+	p := newProcess(t)
+	other := p.another(t)
+	made := p.tenant(t, "acme")
+	ctx, stop := context.WithCancel(t.Context())
+	var signing sync.WaitGroup
+	signing.Go(func() {
+		for ctx.Err() == nil {
+			other.cold()
+			if _, err := other.signer.SignToken(context.Background(), "acme", Order{}); err != nil {
+				t.Errorf("signing meanwhile: %v", err)
+				return
+			}
+		}
+	})
+	for range 3 {
+		if r := p.rotateMaster(t, ""); r.Resumed || r.Rewrapped != 2 || len(r.Retired) != 1 || r.Current.DataKeys != 2 {
+			t.Errorf("got %+v", r)
+		}
+	}
+	stop()
+	signing.Wait()
+	removed, err := p.custody.PruneMaster(t.Context())
+	if err != nil || len(removed) != 3 {
+		t.Errorf("removed %v: %v", removed, err)
+	}
+	fresh := p.another(t)
+	fresh.sign(t, "acme")
+	if _, err := fresh.store.Rotate(t.Context(), tester, made.ID, RotateRequest{}); err != nil {
+		t.Error(err)
+	}
+	fresh.intact(t, made.ID)
+}
+
+// A process that was configured with the old place follows to the new one,
+// because the old key vouches for it.
+func TestMasterKeyMovesToAnotherPlace(t *testing.T) {
+	p := newProcess(t)
+	other := p.another(t)
+	p.tenant(t, "acme")
+	to := "file:" + filepath.Join(t.TempDir(), "next.json")
+	p.rotateMaster(t, to)
+	other.cold()
+	other.sign(t, "acme")
+	other.tenant(t, "later")
+	moved := startProcess(t, p.dsn, to, p.clock)
+	moved.sign(t, "acme")
+	moved.sign(t, "later")
+}
+
+func TestInterruptedRotationIsFinished(t *testing.T) {
+	p := newProcess(t)
+	for i := range 9 {
+		p.tenant(t, fmt.Sprintf("t%d", i))
+	}
+	p.custody.cfg.RewrapBatch = 2
+	ctx, crash := context.WithCancel(t.Context())
+	_, err := p.custody.RotateMaster(ctx, tester, "", func(done, _ int64) {
+		if done >= 4 {
+			crash()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("interrupted: %v", err)
+	}
+	q := p.another(t)
+	r := q.rotateMaster(t, "")
+	if !r.Resumed || r.Rewrapped >= 10 || r.Rewrapped < 1 || len(r.Retired) != 1 {
+		t.Errorf("got %+v", r)
+	}
+	for i := range 9 {
+		q.sign(t, fmt.Sprintf("t%d", i))
+	}
+}
+
+func TestWrongMasterKeyIsRefused(t *testing.T) {
+	p := newProcess(t)
+	wrong := "file:" + filepath.Join(t.TempDir(), "wrong.json")
+	c := NewCustody(CustodyConfig{DB: p.db, URI: wrong, Now: time.Now})
+	if err := c.Open(t.Context()); !errors.Is(err, ErrWrongMasterKey) {
+		t.Errorf("a lost file: %v", err)
+	}
+	if _, err := seal.Init(t.Context(), wrong); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Open(t.Context()); !errors.Is(err, ErrWrongMasterKey) {
+		t.Errorf("another master key: %v", err)
+	}
+}
+
+// Write access to the database is not enough to bring in a master key.
+func TestUnendorsedMasterKeyIsRefused(t *testing.T) {
+	p := newProcess(t)
+	evil := "file:" + filepath.Join(t.TempDir(), "evil.json")
+	ring, err := seal.Init(t.Context(), evil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, err := describe(t.Context(), ring, ring.Newest(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dbtest.Exec(t, p.dsn, "UPDATE master_keys SET is_current = false")
+	dbtest.Exec(t, p.dsn, `INSERT INTO master_keys (id, uri, version, is_current, key_check, endorsed_by, endorsement, created_at)
+		SELECT $1, $2, $3, true, $4, id, $4, now() FROM master_keys`, row.ID, row.URI, row.Version, row.KeyCheck)
+	if err := p.custody.Refresh(t.Context()); !errors.Is(err, ErrWrongMasterKey) {
+		t.Errorf("got %v", err)
+	}
+	_, err = p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "acme", Caching: tenant.DefaultCaching}, nil)
+	if !errors.Is(err, ErrWrongMasterKey) {
+		t.Errorf("a tenant was made under it: %v", err)
+	}
+}

@@ -1,0 +1,212 @@
+package keys
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/tenant"
+)
+
+var (
+	tester = audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: "test", Name: "test"}, RequestID: "test-request"}
+	robot  = audit.By{Actor: audit.Actor{Type: audit.ActorWorker, ID: "worker", Name: "worker"}}
+)
+
+// clock is a time that tests move.
+type clock struct {
+	mu     sync.Mutex
+	offset time.Duration
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.offset)
+}
+
+func (c *clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset += d
+}
+
+// process is one process of the platform: its own pool, memory and listener.
+type process struct {
+	dsn       string
+	db        *db.DB
+	master    string
+	clock     *clock
+	custody   *Custody
+	store     *Store
+	snapshots *Snapshots
+	signer    *Signer
+	audit     *audit.Store
+	tenants   *tenant.Store
+	listener  *db.Listener
+	heard     chan string // slugs, as changes are heard of
+	connected chan struct{}
+	deaf      atomic.Bool // the listener has not proved anything for long
+}
+
+// newProcess starts a platform on a fresh database.
+func newProcess(t testing.TB) *process {
+	t.Helper()
+	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
+	if _, err := seal.Init(t.Context(), uri); err != nil {
+		t.Fatal(err)
+	}
+	return newProcessOn(t, dbtest.New(t), uri)
+}
+
+// newProcessOn starts a platform on a database that has none yet.
+func newProcessOn(t testing.TB, dsn, uri string) *process {
+	t.Helper()
+	p := startProcess(t, dsn, uri, &clock{})
+	if err := p.store.EnsurePlatform(t.Context(), tester); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// another starts a second process beside p.
+func (p *process) another(t testing.TB) *process { return startProcess(t, p.dsn, p.master, p.clock) }
+
+func startProcess(t testing.TB, dsn, master string, c *clock) *process {
+	t.Helper()
+	d, err := db.Open(t.Context(), db.Config{URL: dsn, MaxConns: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	p := &process{dsn: dsn, db: d, master: master, clock: c, heard: make(chan string, 10_000), connected: make(chan struct{}, 100)}
+	p.custody = NewCustody(CustodyConfig{DB: d, URI: master, Now: c.Now, Log: log})
+	if err := p.custody.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	generator := NewGenerator(GeneratorConfig{Ready: 1})
+	t.Cleanup(generator.Close)
+	p.store = NewStore(Config{DB: d, Custody: p.custody, Generator: generator, Now: c.Now, Log: log})
+	p.listener = &db.Listener{URL: dsn, Log: log}
+	// The listener proves in real time that it hears; the test's clock is ahead.
+	heardUntil := func() time.Time {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		at := p.listener.HeardUntil()
+		if at.IsZero() || p.deaf.Load() {
+			return time.Time{}
+		}
+		return at.Add(c.offset)
+	}
+	p.snapshots = NewSnapshots(SnapshotsConfig{DB: d, PublicURL: "https://keys.example", Now: c.Now, Log: log, HeardUntil: heardUntil})
+	p.signer = NewSigner(SignerConfig{DB: d, Snapshots: p.snapshots, Custody: p.custody, Now: c.Now, Log: log})
+	p.audit = audit.New(audit.Config{DB: d, Now: c.Now})
+	p.tenants = tenant.New(tenant.Config{DB: d, Now: c.Now})
+	p.listen(t)
+	return p
+}
+
+// listen runs the listener until the test ends and waits until it hears.
+func (p *process) listen(t testing.TB) {
+	p.listener.Connected = func() { p.snapshots.Missed(); p.signer.Missed(); p.connected <- struct{}{} }
+	p.listener.Changed = func(id uuid.UUID, slug string) {
+		p.snapshots.Changed(id, slug)
+		p.signer.Changed(id)
+		p.heard <- slug
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { p.listener.Run(ctx) })
+	t.Cleanup(func() { stop(); done.Wait() })
+	<-p.connected
+}
+
+// await waits until a change of the tenant has been heard of.
+func (p *process) await(t testing.TB, slug string) {
+	t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case got := <-p.heard:
+			if got == slug {
+				return
+			}
+		case <-timeout:
+			t.Fatalf("no change of %s was heard of", slug)
+		}
+	}
+}
+
+// tenant creates one with the policies, or the default one.
+func (p *process) tenant(t testing.TB, slug string, policies ...tenant.Policy) tenant.Tenant {
+	t.Helper()
+	made, err := p.store.CreateTenant(t.Context(), tester,
+		tenant.Spec{Slug: slug, Caching: tenant.DefaultCaching, Policies: policies}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// in returns the kids of a tenant's keys that are in a state, newest first.
+func (p *process) in(t testing.TB, id uuid.UUID, state State) []string {
+	t.Helper()
+	page, err := p.store.List(t.Context(), id, Filter{State: state, Limit: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kids := []string{}
+	for _, k := range page.Items {
+		kids = append(kids, k.KID)
+	}
+	return kids
+}
+
+// only returns the one key in a state.
+func (p *process) only(t testing.TB, id uuid.UUID, state State) string {
+	t.Helper()
+	kids := p.in(t, id, state)
+	if len(kids) != 1 {
+		t.Fatalf("%d keys are %s, want one", len(kids), state)
+	}
+	return kids[0]
+}
+
+// tick lets the worker do all that is due.
+func (p *process) tick(t testing.TB) Done {
+	t.Helper()
+	var sum Done
+	for {
+		done, err := p.store.RunDue(t.Context(), robot, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.add(done)
+		if sum.Next = done.Next; done.Tenants == 0 {
+			return sum
+		}
+	}
+}
+
+// intact fails the test unless the tenant's audit chain is whole.
+func (p *process) intact(t testing.TB, id uuid.UUID) {
+	t.Helper()
+	report, err := p.audit.Verify(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !report.Intact {
+		t.Fatalf("the audit chain of %s is broken: %+v", id, report)
+	}
+}

@@ -1,0 +1,35 @@
+-- name: DatabaseClock :one
+SELECT clock_timestamp()::timestamptz AS now;
+
+-- name: LoginIsSuperuser :one
+SELECT rolsuper FROM pg_roles WHERE rolname = session_user;
+
+-- name: UnguardedRoles :many
+-- Roles of the doors that are missing, or that row level security does not bind.
+SELECT wanted.name::text AS name
+FROM unnest(ARRAY['keyward_owner', 'keyward_app', 'keyward_platform', 'keyward_public']) AS wanted (name)
+LEFT JOIN pg_roles r ON r.rolname = wanted.name
+WHERE r.rolname IS NULL OR r.rolsuper OR r.rolbypassrls;
+
+-- name: UnguardedTables :many
+-- Tables of tenants whose row level security is not in force for everybody.
+SELECT relname::text AS name
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+  AND relname IN ('tenants', 'policies', 'keys', 'data_keys', 'audit_events', 'api_keys', 'idempotency_keys')
+  AND NOT (relrowsecurity AND relforcerowsecurity);
+
+-- name: PoliciesWithoutKeys :many
+-- Live policies that have not exactly one active and one standby key.
+SELECT t.slug, p.alg
+FROM policies p
+JOIN tenants t ON t.id = p.tenant_id AND t.status <> 'deleted'
+LEFT JOIN keys k ON k.tenant_id = p.tenant_id AND k.alg = p.alg AND k.state IN ('active', 'standby')
+WHERE p.retired_at IS NULL
+GROUP BY t.slug, p.alg
+HAVING count(*) FILTER (WHERE k.state = 'active') <> 1 OR count(*) FILTER (WHERE k.state = 'standby') <> 1
+ORDER BY t.slug, p.alg
+LIMIT 20;
+
+-- name: CountMasterKeys :one
+SELECT count(*) FROM master_keys;
