@@ -2,19 +2,19 @@
 SELECT clock_timestamp()::timestamptz AS now;
 
 -- name: LoginIsSuperuser :one
-SELECT rolsuper FROM pg_roles WHERE rolname = session_user;
+SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user;
 
 -- name: UnguardedRoles :many
 -- Roles of the doors that are missing, or that row level security does not bind.
 SELECT wanted.name::text AS name
 FROM unnest(ARRAY['keyward_owner', 'keyward_app', 'keyward_platform', 'keyward_public']) AS wanted (name)
-LEFT JOIN pg_roles r ON r.rolname = wanted.name
+LEFT JOIN pg_catalog.pg_roles r ON r.rolname = wanted.name
 WHERE r.rolname IS NULL OR r.rolsuper OR r.rolbypassrls;
 
 -- name: UnguardedTables :many
 -- Tables of tenants whose row level security is not in force for everybody.
 SELECT relname::text AS name
-FROM pg_class
+FROM pg_catalog.pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
   AND relname IN ('tenants', 'policies', 'keys', 'data_keys', 'audit_events', 'api_keys', 'idempotency_keys')
   AND NOT (relrowsecurity AND relforcerowsecurity);
