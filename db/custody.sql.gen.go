@@ -115,11 +115,12 @@ func (q *Queries) DataKeysWrappedBy(ctx context.Context, masterKeyID *uuid.UUID,
 const destroyDataKeys = `-- name: DestroyDataKeys :execrows
 UPDATE data_keys
 SET wrapped = NULL, master_key_id = NULL, is_current = false, destroyed_at = $1
-WHERE tenant_id = $2 AND destroyed_at IS NULL
+WHERE tenant_id = $2 AND version < $3 AND destroyed_at IS NULL
 `
 
-func (q *Queries) DestroyDataKeys(ctx context.Context, destroyedAt *time.Time, tenantID uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, destroyDataKeys, destroyedAt, tenantID)
+// Those older than a version.
+func (q *Queries) DestroyDataKeys(ctx context.Context, destroyedAt *time.Time, tenantID uuid.UUID, beforeVersion int32) (int64, error) {
+	result, err := q.db.Exec(ctx, destroyDataKeys, destroyedAt, tenantID, beforeVersion)
 	if err != nil {
 		return 0, err
 	}
@@ -201,6 +202,42 @@ func (q *Queries) InsertMasterKey(ctx context.Context, arg InsertMasterKeyParams
 	return err
 }
 
+const listLiveDataKeys = `-- name: ListLiveDataKeys :many
+SELECT tenant_id, version, wrapped, master_key_id FROM data_keys WHERE tenant_id = $1 AND destroyed_at IS NULL ORDER BY version
+`
+
+type ListLiveDataKeysRow struct {
+	TenantID    uuid.UUID
+	Version     int32
+	Wrapped     []byte
+	MasterKeyID *uuid.UUID
+}
+
+func (q *Queries) ListLiveDataKeys(ctx context.Context, tenantID uuid.UUID) ([]ListLiveDataKeysRow, error) {
+	rows, err := q.db.Query(ctx, listLiveDataKeys, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListLiveDataKeysRow
+	for rows.Next() {
+		var i ListLiveDataKeysRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Version,
+			&i.Wrapped,
+			&i.MasterKeyID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listMasterKeys = `-- name: ListMasterKeys :many
 SELECT id, uri, version, is_current, key_check, endorsed_by, endorsement, created_at, retired_at
 FROM master_keys
@@ -230,30 +267,6 @@ func (q *Queries) ListMasterKeys(ctx context.Context) ([]MasterKey, error) {
 			return nil, err
 		}
 		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const liveDataKeyVersions = `-- name: LiveDataKeyVersions :many
-SELECT version FROM data_keys WHERE tenant_id = $1 AND destroyed_at IS NULL ORDER BY version
-`
-
-func (q *Queries) LiveDataKeyVersions(ctx context.Context, tenantID uuid.UUID) ([]int32, error) {
-	rows, err := q.db.Query(ctx, liveDataKeyVersions, tenantID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int32
-	for rows.Next() {
-		var version int32
-		if err := rows.Scan(&version); err != nil {
-			return nil, err
-		}
-		items = append(items, version)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -310,6 +323,18 @@ func (q *Queries) RewrapDataKeys(ctx context.Context, arg RewrapDataKeysParams) 
 		arg.Versions,
 		arg.Wrappeds,
 	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const supersedeDataKey = `-- name: SupersedeDataKey :execrows
+UPDATE data_keys SET is_current = false WHERE tenant_id = $1 AND is_current
+`
+
+func (q *Queries) SupersedeDataKey(ctx context.Context, tenantID uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, supersedeDataKey, tenantID)
 	if err != nil {
 		return 0, err
 	}

@@ -33,14 +33,14 @@ func (q *Queries) DatabaseClock(ctx context.Context) (time.Time, error) {
 }
 
 const loginIsSuperuser = `-- name: LoginIsSuperuser :one
-SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user
+SELECT COALESCE(bool_or(rolsuper), false)::boolean AS super FROM pg_catalog.pg_roles WHERE rolname = session_user
 `
 
-func (q *Queries) LoginIsSuperuser(ctx context.Context) (*bool, error) {
+func (q *Queries) LoginIsSuperuser(ctx context.Context) (bool, error) {
 	row := q.db.QueryRow(ctx, loginIsSuperuser)
-	var rolsuper *bool
-	err := row.Scan(&rolsuper)
-	return rolsuper, err
+	var super bool
+	err := row.Scan(&super)
+	return super, err
 }
 
 const policiesWithoutKeys = `-- name: PoliciesWithoutKeys :many

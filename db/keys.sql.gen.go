@@ -340,6 +340,37 @@ func (q *Queries) ListKeys(ctx context.Context, arg ListKeysParams) ([]ListKeysR
 	return items, nil
 }
 
+const listSealedKeys = `-- name: ListSealedKeys :many
+SELECT kid, sealed_private, data_key_version FROM keys WHERE tenant_id = $1 AND sealed_private IS NOT NULL ORDER BY kid
+`
+
+type ListSealedKeysRow struct {
+	KID            string
+	SealedPrivate  []byte
+	DataKeyVersion *int32
+}
+
+// Every private key of a tenant, for sealing them anew.
+func (q *Queries) ListSealedKeys(ctx context.Context, tenantID uuid.UUID) ([]ListSealedKeysRow, error) {
+	rows, err := q.db.Query(ctx, listSealedKeys, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListSealedKeysRow
+	for rows.Next() {
+		var i ListSealedKeysRow
+		if err := rows.Scan(&i.KID, &i.SealedPrivate, &i.DataKeyVersion); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const purgeKeys = `-- name: PurgeKeys :execrows
 UPDATE keys
 SET state = 'purged', purged_at = m.at, public_jwk = NULL, state_event = m.state_event
@@ -404,6 +435,33 @@ func (q *Queries) RecordSignatures(ctx context.Context, arg RecordSignaturesPara
 		arg.TokenExpiresAts,
 	)
 	return err
+}
+
+const resealKeys = `-- name: ResealKeys :execrows
+UPDATE keys
+SET sealed_private = m.sealed_private, data_key_version = $1::integer
+FROM (SELECT unnest($3::text[]) AS kid, unnest($4::bytea[]) AS sealed_private) AS m
+WHERE keys.tenant_id = $2 AND keys.kid = m.kid AND keys.sealed_private IS NOT NULL
+`
+
+type ResealKeysParams struct {
+	NewVersion     int32
+	TenantID       uuid.UUID
+	Kids           []string
+	SealedPrivates [][]byte
+}
+
+func (q *Queries) ResealKeys(ctx context.Context, arg ResealKeysParams) (int64, error) {
+	result, err := q.db.Exec(ctx, resealKeys,
+		arg.NewVersion,
+		arg.TenantID,
+		arg.Kids,
+		arg.SealedPrivates,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const revokeKeys = `-- name: RevokeKeys :execrows

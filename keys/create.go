@@ -80,7 +80,7 @@ func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec,
 	if err != nil {
 		return tenant.Tenant{}, err
 	}
-	sealer, dataKey, err := s.cfg.Custody.newDataKey(ctx, l.tenant.ID, at)
+	sealer, dataKey, err := s.cfg.Custody.newDataKey(ctx, l.tenant.ID, 1, at)
 	if err != nil {
 		return tenant.Tenant{}, err
 	}

@@ -274,8 +274,8 @@ func (c *Custody) masterKey(ctx context.Context, id uuid.UUID) (*seal.MasterKey,
 	return c.master(ctx, id)
 }
 
-// newDataKey makes the first data key of a tenant and the row that keeps it.
-func (c *Custody) newDataKey(ctx context.Context, tenantID uuid.UUID, now time.Time) (sealer, db.InsertDataKeyParams, error) {
+// newDataKey makes a data key of a tenant and the row that keeps it.
+func (c *Custody) newDataKey(ctx context.Context, tenantID uuid.UUID, version int32, now time.Time) (sealer, db.InsertDataKeyParams, error) {
 	c.mu.Lock()
 	id := c.current
 	c.mu.Unlock()
@@ -287,9 +287,9 @@ func (c *Custody) newDataKey(ctx context.Context, tenantID uuid.UUID, now time.T
 	if err != nil {
 		return sealer{}, db.InsertDataKeyParams{}, err
 	}
-	wrapped, err := m.WrapDataKey(ctx, tenantID, 1, key)
-	row := db.InsertDataKeyParams{TenantID: tenantID, Version: 1, Wrapped: wrapped, MasterKeyID: &id, CreatedAt: now}
-	return sealer{version: 1, key: key}, row, err
+	wrapped, err := m.WrapDataKey(ctx, tenantID, version, key)
+	row := db.InsertDataKeyParams{TenantID: tenantID, Version: version, Wrapped: wrapped, MasterKeyID: &id, CreatedAt: now}
+	return sealer{version: version, key: key}, row, err
 }
 
 // dataKey opens a tenant's data key, or takes it from memory.

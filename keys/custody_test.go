@@ -142,3 +142,22 @@ func TestUnendorsedMasterKeyIsRefused(t *testing.T) {
 		t.Errorf("a tenant was made under it: %v", err)
 	}
 }
+
+func TestDataKeyRotates(t *testing.T) {
+	p := newProcess(t)
+	made := p.tenant(t, "acme")
+	before := p.sign(t, "acme")
+	r, err := p.store.RotateDataKey(t.Context(), tester, made.ID)
+	if err != nil || r.Version != 2 || r.Resealed != 2 {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	p.await(t, "acme")
+	p.cold()
+	if after := p.sign(t, "acme"); after.KID != before.KID {
+		t.Error("another key signs")
+	}
+	if _, err := p.store.Rotate(t.Context(), tester, made.ID, RotateRequest{}); err != nil {
+		t.Error(err)
+	}
+	p.intact(t, made.ID)
+}

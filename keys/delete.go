@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"math"
 
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
@@ -23,8 +24,12 @@ func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 		if l.tenant.Slug == tenant.PlatformSlug {
 			return tenant.ErrBuiltIn
 		}
-		if versions, err = tx.LiveDataKeyVersions(ctx, tenantID); err != nil {
+		live, err := tx.ListLiveDataKeys(ctx, tenantID)
+		if err != nil {
 			return err
+		}
+		for _, row := range live {
+			versions = append(versions, row.Version)
 		}
 		if err := l.bury(versions); err != nil {
 			return err
@@ -82,7 +87,7 @@ func (l *ledger) writeDeletion(ctx context.Context, tx *db.Tx, dataKeys int) err
 	if _, err := w.RevokeTenantAPIKeys(ctx, &l.at, l.tenant.ID); err != nil {
 		return err
 	}
-	if _, err := w.DestroyDataKeys(ctx, &l.at, l.tenant.ID); err != nil {
+	if _, err := w.DestroyDataKeys(ctx, &l.at, l.tenant.ID, math.MaxInt32); err != nil {
 		return err
 	}
 	w.Expect(dataKeys)

@@ -44,10 +44,14 @@ FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@versions::integer
 WHERE data_keys.tenant_id = m.tenant_id AND data_keys.version = m.version
   AND data_keys.master_key_id = @old_master_key_id::uuid;
 
+-- name: SupersedeDataKey :execrows
+UPDATE data_keys SET is_current = false WHERE tenant_id = @tenant_id AND is_current;
+
+-- name: ListLiveDataKeys :many
+SELECT tenant_id, version, wrapped, master_key_id FROM data_keys WHERE tenant_id = @tenant_id AND destroyed_at IS NULL ORDER BY version;
+
 -- name: DestroyDataKeys :execrows
+-- Those older than a version.
 UPDATE data_keys
 SET wrapped = NULL, master_key_id = NULL, is_current = false, destroyed_at = @destroyed_at
-WHERE tenant_id = @tenant_id AND destroyed_at IS NULL;
-
--- name: LiveDataKeyVersions :many
-SELECT version FROM data_keys WHERE tenant_id = @tenant_id AND destroyed_at IS NULL ORDER BY version;
+WHERE tenant_id = @tenant_id AND version < @before_version AND destroyed_at IS NULL;

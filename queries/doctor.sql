@@ -2,7 +2,7 @@
 SELECT clock_timestamp()::timestamptz AS now;
 
 -- name: LoginIsSuperuser :one
-SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user;
+SELECT COALESCE(bool_or(rolsuper), false)::boolean AS super FROM pg_catalog.pg_roles WHERE rolname = session_user;
 
 -- name: UnguardedRoles :many
 -- Roles of the doors that are missing, or that row level security does not bind.

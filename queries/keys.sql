@@ -98,3 +98,13 @@ SET last_signed_at = GREATEST(last_signed_at, m.signed_at),
 FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@signed_ats::timestamptz[]) AS signed_at,
              unnest(@token_expires_ats::timestamptz[]) AS token_expires_at) AS m
 WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid;
+
+-- name: ListSealedKeys :many
+-- Every private key of a tenant, for sealing them anew.
+SELECT kid, sealed_private, data_key_version FROM keys WHERE tenant_id = @tenant_id AND sealed_private IS NOT NULL ORDER BY kid;
+
+-- name: ResealKeys :execrows
+UPDATE keys
+SET sealed_private = m.sealed_private, data_key_version = @new_version::integer
+FROM (SELECT unnest(@kids::text[]) AS kid, unnest(@sealed_privates::bytea[]) AS sealed_private) AS m
+WHERE keys.tenant_id = @tenant_id AND keys.kid = m.kid AND keys.sealed_private IS NOT NULL;
