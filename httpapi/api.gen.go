@@ -709,12 +709,6 @@ type CreatedAPIKey struct {
 	Role Role   `json:"role"`
 }
 
-// DataKey defines model for DataKey.
-type DataKey struct {
-	CreatedAt time.Time `json:"created_at"`
-	Version   int       `json:"version"`
-}
-
 // Discovery defines model for Discovery.
 type Discovery struct {
 	IDTokenSigningAlgValuesSupported []Alg                  `json:"id_token_signing_alg_values_supported"`
@@ -1004,6 +998,9 @@ type SignTokenRequest struct {
 	// Headers Any JSON object
 	Headers *JSONObject `json:"headers,omitempty"`
 
+	// Nbf Set `nbf` to `iat`, unless `claims` has its own
+	Nbf *bool `json:"nbf,omitempty"`
+
 	// TTLSeconds Absent, the policy's `default_token_ttl_seconds`
 	TTLSeconds *int64 `json:"ttl_seconds,omitempty"`
 
@@ -1270,6 +1267,21 @@ type GetAuthorizationServerMetadataParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
+// GetPlatformOpenIDConfigurationParams defines parameters for GetPlatformOpenIDConfiguration.
+type GetPlatformOpenIDConfigurationParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// GetDocsParams defines parameters for GetDocs.
+type GetDocsParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// GetOpenAPIParams defines parameters for GetOpenAPI.
+type GetOpenAPIParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetJWKSParams defines parameters for GetJWKS.
 type GetJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -1329,7 +1341,7 @@ type ListPlatformAuditEventsParams struct {
 
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
-	// Q Part of the slug, name or custom domain, in any case
+	// Q Part of the slug or the name, in any case
 	Q      *string       `form:"q,omitempty" json:"q,omitempty"`
 	Status *TenantStatus `form:"status,omitempty" json:"status,omitempty"`
 
@@ -1418,9 +1430,6 @@ type UpdateTenantJSONRequestBody = UpdateTenantRequest
 
 // CreateTenantAPIKeyJSONRequestBody defines body for CreateTenantAPIKey for application/json ContentType.
 type CreateTenantAPIKeyJSONRequestBody = CreateTenantAPIKeyRequest
-
-// RotateDataKeyJSONRequestBody defines body for RotateDataKey for application/json ContentType.
-type RotateDataKeyJSONRequestBody = NoOptions
 
 // PurgeKeysJSONRequestBody defines body for PurgeKeys for application/json ContentType.
 type PurgeKeysJSONRequestBody = NoOptions
@@ -1646,15 +1655,18 @@ type ServerInterface interface {
 	// GetAuthorizationServerMetadata Discovery metadata (RFC 8414)
 	// (GET /.well-known/oauth-authorization-server/t/{tenant})
 	GetAuthorizationServerMetadata(ctx echo.Context, tenant TenantPath, params GetAuthorizationServerMetadataParams) error
+	// GetPlatformOpenIDConfiguration Discovery metadata of the platform's own tenant
+	// (GET /.well-known/openid-configuration)
+	GetPlatformOpenIDConfiguration(ctx echo.Context, params GetPlatformOpenIDConfigurationParams) error
 	// GetDocs A page to read this document
 	// (GET /docs)
-	GetDocs(ctx echo.Context) error
+	GetDocs(ctx echo.Context, params GetDocsParams) error
 	// Healthz Liveness
 	// (GET /healthz)
 	Healthz(ctx echo.Context) error
 	// GetOpenAPI This document
 	// (GET /openapi.yaml)
-	GetOpenAPI(ctx echo.Context) error
+	GetOpenAPI(ctx echo.Context, params GetOpenAPIParams) error
 	// Readyz Readiness
 	// (GET /readyz)
 	Readyz(ctx echo.Context) error
@@ -1709,9 +1721,6 @@ type ServerInterface interface {
 	// VerifyAudit Check the tenant's hash chain
 	// (GET /v1/tenants/{tenant}/audit/verify)
 	VerifyAudit(ctx echo.Context, tenant TenantPath) error
-	// RotateDataKey Make a new data key version
-	// (POST /v1/tenants/{tenant}/data-key/rotate)
-	RotateDataKey(ctx echo.Context, tenant TenantPath) error
 	// ListKeys List keys
 	// (GET /v1/tenants/{tenant}/keys)
 	ListKeys(ctx echo.Context, tenant TenantPath, params ListKeysParams) error
@@ -1852,12 +1861,61 @@ func (w *ServerInterfaceWrapper) GetAuthorizationServerMetadata(ctx echo.Context
 	return err
 }
 
+// GetPlatformOpenIDConfiguration converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPlatformOpenIDConfiguration(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPlatformOpenIDConfigurationParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPlatformOpenIDConfiguration(ctx, params)
+	return err
+}
+
 // GetDocs converts echo context to params.
 func (w *ServerInterfaceWrapper) GetDocs(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetDocsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetDocs(ctx)
+	err = w.Handler.GetDocs(ctx, params)
 	return err
 }
 
@@ -1874,8 +1932,28 @@ func (w *ServerInterfaceWrapper) Healthz(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) GetOpenAPI(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetOpenAPIParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetOpenAPI(ctx)
+	err = w.Handler.GetOpenAPI(ctx, params)
 	return err
 }
 
@@ -2438,22 +2516,6 @@ func (w *ServerInterfaceWrapper) VerifyAudit(ctx echo.Context) error {
 	return err
 }
 
-// RotateDataKey converts echo context to params.
-func (w *ServerInterfaceWrapper) RotateDataKey(ctx echo.Context) error {
-	var err error
-	// ------------- Path parameter "tenant" -------------
-	var tenant TenantPath
-
-	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
-	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
-	}
-
-	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.RotateDataKey(ctx, tenant)
-	return err
-}
-
 // ListKeys converts echo context to params.
 func (w *ServerInterfaceWrapper) ListKeys(ctx echo.Context) error {
 	var err error
@@ -2792,7 +2854,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/:kid/revoke", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/revoke-all", wrapper.RevokeAllKeys, options.OperationMiddlewares["revokeAllKeys"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/purge", wrapper.PurgeKeys, options.OperationMiddlewares["purgeKeys"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/data-key/rotate", wrapper.RotateDataKey, options.OperationMiddlewares["rotateDataKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens", wrapper.SignToken, options.OperationMiddlewares["signToken"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens/batch", wrapper.SignTokens, options.OperationMiddlewares["signTokens"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens/verify", wrapper.VerifyToken, options.OperationMiddlewares["verifyToken"]...)
@@ -2812,6 +2873,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/.well-known/oauth-authorization-server/t/:tenant", wrapper.GetAuthorizationServerMetadata, options.OperationMiddlewares["getAuthorizationServerMetadata"]...)
 	router.GET(options.BaseURL+"/.well-known/jwks.json", wrapper.GetPlatformJWKS, options.OperationMiddlewares["getPlatformJWKS"]...)
 	router.HEAD(options.BaseURL+"/.well-known/jwks.json", wrapper.HeadPlatformJWKS, options.OperationMiddlewares["headPlatformJWKS"]...)
+	router.GET(options.BaseURL+"/.well-known/openid-configuration", wrapper.GetPlatformOpenIDConfiguration, options.OperationMiddlewares["getPlatformOpenIDConfiguration"]...)
 	router.GET(options.BaseURL+"/healthz", wrapper.Healthz, options.OperationMiddlewares["healthz"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.Readyz, options.OperationMiddlewares["readyz"]...)
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)

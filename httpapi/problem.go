@@ -105,6 +105,10 @@ var rules = []rule{
 	is(keys.ErrPolicyNotFound, ProblemCodePolicyViolation, "The tenant has no policy for this algorithm."),
 	is(keys.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
 	is(keys.ErrRotationWaits, ProblemCodeConflict, "max_published_keys leaves no room while tokens of the oldest key may live."),
+	is(keys.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
+	is(keys.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no key that signs at the moment; try again."),
+	as(refusedClaim),
+	is(keys.ErrInvalid, ProblemCodeInvalidRequest, "The payload cannot be signed in the form asked for."),
 	as(refusedMove),
 	is(keys.ErrInvalidTransition, ProblemCodeInvalidTransition, ""),
 
@@ -141,6 +145,15 @@ func refusedMove(e *keys.StateError) *Problem {
 		return newProblem(ProblemCodeInvalidTransition, "")
 	}
 	return newProblem(ProblemCodeInvalidTransition, fmt.Sprintf("The key is %s and cannot become %s.", e.From, e.To))
+}
+
+// refusedClaim tells what makes no sense from what the policy does not allow.
+func refusedClaim(e *keys.ClaimError) *Problem {
+	code := ProblemCodeInvalidRequest
+	if errors.Is(e, keys.ErrPolicy) {
+		code = ProblemCodePolicyViolation
+	}
+	return newProblem(code, "", FieldError{Field: e.Field, Message: e.Message})
 }
 
 func fieldErrors(broken []tenant.FieldError) []FieldError {

@@ -211,6 +211,7 @@ var silent = map[string]bool{
 	"keys.ErrKID":                  true, // only import brings in a kid
 	"keys.ErrNoMasterKey":          true, // the program does not start then
 	"keys.ErrWrongMasterKey":       true, // the program does not start then
+	"keys.VerifyError":             true, // it is the answer of verifyToken, not an error
 	"keys.ErrDataKey":              true, // for an operator to see in the log
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -44,9 +43,9 @@ type operation struct {
 
 // newValidator reads the document; it fails only for a document that is broken.
 func newValidator() (*validator, error) {
-	doc, err := openapi3.NewLoader().LoadFromData(OpenAPI)
+	doc, err := readDocument()
 	if err != nil {
-		return nil, fmt.Errorf("httpapi: openapi.yaml: %w", err)
+		return nil, err
 	}
 	v := &validator{
 		operations: map[string]*operation{},
@@ -64,7 +63,7 @@ func newValidator() (*validator, error) {
 }
 
 func (v *validator) add(path string, item *openapi3.PathItem) {
-	path = strings.NewReplacer("{", ":", "}", "").Replace(path)
+	path = routePath(path)
 	for method, op := range item.Operations() {
 		if handDecoded[op.OperationID] {
 			continue

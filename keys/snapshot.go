@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -30,6 +32,7 @@ type Snapshot struct {
 	ETag         string // strong, RFC 9110 section 8.8.3
 	LastModified time.Time
 	CacheControl string
+	Header       http.Header // that go with JWKS, ready so that answering allocates nothing; not to be changed
 
 	Policies []SigningPolicy // the default one first
 
@@ -77,6 +80,10 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 		return nil, err
 	}
 	snap.addPolicies(p.Policies)
+	snap.Header = http.Header{
+		"Etag": {snap.ETag}, "Last-Modified": {snap.LastModified.Format(http.TimeFormat)},
+		"Cache-Control": {snap.CacheControl}, "Content-Length": {strconv.Itoa(len(snap.JWKS))},
+	}
 	return snap, nil
 }
 

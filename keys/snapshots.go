@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,6 +94,7 @@ func (e *entry) weight(ref string) uint32 {
 // tenant.ErrNotFound; ErrUnavailable where nothing is remembered or it is too
 // old.
 func (s *Snapshots) Get(ctx context.Context, ref string) (snap *Snapshot, stale time.Duration, err error) {
+	ref = spelling(ref)
 	e, cached := s.entries.GetIfPresent(ref)
 	if cached && s.fresh(e) {
 		s.hits.Add(1)
@@ -118,6 +120,7 @@ func (s *Snapshots) Get(ctx context.Context, ref string) (snap *Snapshot, stale 
 // Fresh returns a tenant's snapshot only if it is known to be the latest, for
 // signing. Errors: tenant.ErrNotFound, ErrUnavailable.
 func (s *Snapshots) Fresh(ctx context.Context, ref string) (*Snapshot, error) {
+	ref = spelling(ref)
 	e, cached := s.entries.GetIfPresent(ref)
 	if cached && s.fresh(e) {
 		s.hits.Add(1)
@@ -128,6 +131,15 @@ func (s *Snapshots) Fresh(ctx context.Context, ref string) (*Snapshot, error) {
 		return nil, err
 	}
 	return loaded.found()
+}
+
+// spelling is the one way in which Changed names a tenant: an id in lower case.
+// Under another one a snapshot would never hear of a change.
+func spelling(ref string) string {
+	if _, isID := tenant.ParseID(ref); isID {
+		return strings.ToLower(ref)
+	}
+	return ref
 }
 
 func (e *entry) found() (*Snapshot, error) {

@@ -1,0 +1,94 @@
+package httpapi
+
+import (
+	"strconv"
+	"strings"
+)
+
+// A mediaRange is one element of an Accept header (RFC 9110 section 12.5.1).
+// Parameters other than q are ignored: nothing here has any.
+type mediaRange struct {
+	name string // in lower case, such as text/*
+	q    float64
+}
+
+// parseAccept reads what a client accepts; nil means anything.
+func parseAccept(lines []string) []mediaRange {
+	var ranges []mediaRange
+	for _, element := range strings.Split(strings.Join(lines, ","), ",") {
+		name, params, _ := strings.Cut(element, ";")
+		r := mediaRange{strings.ToLower(strings.TrimSpace(name)), 1}
+		for _, param := range strings.Split(params, ";") {
+			if key, value, _ := strings.Cut(param, "="); strings.EqualFold(strings.TrimSpace(key), "q") {
+				r.q = quality(strings.TrimSpace(value))
+			}
+		}
+		if r.name != "" {
+			ranges = append(ranges, r)
+		}
+	}
+	return ranges
+}
+
+func quality(s string) float64 {
+	q, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(q >= 0 && q <= 1) {
+		return 1 // unreadable: as if it were not there
+	}
+	return q
+}
+
+// named is the quality of a media type by its own name; ok says if it is named.
+func named(ranges []mediaRange, mediaType string) (q float64, ok bool) {
+	for _, r := range ranges {
+		if r.name == mediaType {
+			return r.q, true
+		}
+	}
+	return 0, false
+}
+
+// acceptedQuality is the quality of a media type by the range that fits it best.
+func acceptedQuality(ranges []mediaRange, mediaType string) float64 {
+	if len(ranges) == 0 {
+		return 1
+	}
+	kind, _, _ := strings.Cut(mediaType, "/")
+	for _, name := range []string{mediaType, kind + "/*", "*/*"} {
+		if q, ok := named(ranges, name); ok {
+			return q
+		}
+	}
+	return 0
+}
+
+// negotiate picks the offer that the client likes best, the first of several;
+// "" if it accepts none.
+func negotiate(lines []string, offers ...string) (best string) {
+	ranges, most := parseAccept(lines), 0.0
+	for _, offer := range offers {
+		if q := acceptedQuality(ranges, offer); q > most {
+			best, most = offer, q
+		}
+	}
+	return best
+}
+
+// prefersJWKSet says whether an Accept names application/jwk-set+json, and
+// application/json neither by name nor by a wildcard that it prefers. Everybody
+// else gets application/json, whatever they accept: a verifier that asks for
+// something odd is better off with keys than with 406.
+func prefersJWKSet(lines []string) bool {
+	const jwkSet = "application/jwk-set+json"
+	if len(lines) == 0 || len(lines) == 1 && len(lines[0]) < len(jwkSet) {
+		return false
+	}
+	ranges := parseAccept(lines)
+	set, ok := named(ranges, jwkSet)
+	if plain, both := named(ranges, "application/json"); !ok || set == 0 || both && plain > 0 {
+		return false
+	} else if both {
+		return true
+	}
+	return set >= acceptedQuality(ranges, "application/json")
+}

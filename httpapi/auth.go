@@ -1,0 +1,150 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/tenant"
+)
+
+// call is who asks, and about which tenant.
+type call struct {
+	tenant.Principal
+	requestID string
+	tenantID  uuid.UUID // of the tenant in the path
+	slug      string
+}
+
+const callKey = "keyward.call"
+
+// of returns the call that admin let through.
+func of(c echo.Context) *call { return c.Get(callKey).(*call) }
+
+// by is on whose behalf a handler makes a change.
+func by(c echo.Context) audit.By { return of(c).by() }
+
+func (w *call) by() audit.By {
+	return audit.By{
+		Actor:     audit.Actor{Type: audit.ActorAPIKey, ID: w.ID.String(), Name: w.Name},
+		RequestID: w.requestID,
+	}
+}
+
+// admin lets through whom a permission allows. Everything behind it is for its
+// caller's eyes only.
+func (s *server) admin(a access, next echo.HandlerFunc) echo.HandlerFunc {
+	limit := int64(maxBody)
+	if a.operation == "signTokens" {
+		limit = maxBatchBody
+	}
+	return func(c echo.Context) error {
+		private(c.Response().Header())
+		p, err := s.authenticate(c.Request())
+		if err != nil {
+			return err
+		}
+		w := &call{Principal: p, requestID: c.Response().Header().Get(echo.HeaderXRequestID)}
+		if err := s.authorize(c, w, a); err != nil {
+			return err
+		}
+		c.Set(callKey, w)
+		c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, limit)
+		err = next(c)
+		if a.changes { // whatever err says: a commit may have outlived it
+			s.changed(w.tenantID, w.slug)
+		}
+		return err
+	}
+}
+
+func private(h http.Header) {
+	h.Set(echo.HeaderCacheControl, "no-store")
+	h.Set(echo.HeaderXContentTypeOptions, "nosniff")
+	h.Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
+	h.Set(echo.HeaderReferrerPolicy, "no-referrer")
+}
+
+// changed makes this process see a change before the caller hears of it; the
+// others hear of it from PostgreSQL.
+func (s *server) changed(tenantID uuid.UUID, slug string) {
+	s.cfg.Tenants.Changed(tenantID)
+	s.cfg.Snapshots.Changed(tenantID, slug)
+	s.cfg.Signer.Changed(tenantID)
+}
+
+// authenticate reads the credential (RFC 6750 section 2.1). Only wrong ones
+// count against the client's address; right ones are never slowed down.
+func (s *server) authenticate(r *http.Request) (tenant.Principal, error) {
+	scheme, key, _ := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " ")
+	if !strings.EqualFold(scheme, "Bearer") || key == "" || len(r.Header[echo.HeaderAuthorization]) != 1 {
+		return tenant.Principal{}, errNoCredential
+	}
+	p, err := s.cfg.Tenants.Authenticate(r.Context(), key)
+	if errors.Is(err, tenant.ErrUnauthenticated) {
+		if wait := s.failures.take(network(r), s.cfg.Now()); wait > 0 {
+			return tenant.Principal{}, &rateLimitedError{wait}
+		}
+	}
+	return p, err
+}
+
+// authorize finds the tenant and decides. To a tenant's credential every other
+// tenant looks as if it did not exist; nothing is looked up for it, so that not
+// even the time it takes tells.
+func (s *server) authorize(c echo.Context, w *call, a access) error {
+	ref := c.Param("tenant")
+	if a.ofTenant && w.TenantID != nil {
+		own, err := s.isOwn(c.Request().Context(), w, ref)
+		if err != nil {
+			return err
+		}
+		if !own {
+			s.denials.note(w, a.operation, ref)
+			return tenant.ErrNotFound
+		}
+	}
+	if !a.allows(w.Role) {
+		s.denials.note(w, a.operation, ref)
+		return errForbidden
+	}
+	if !a.ofTenant || w.TenantID != nil {
+		return nil
+	}
+	return s.resolve(c.Request().Context(), w, ref)
+}
+
+// isOwn says whether ref names the tenant of a tenant's credential.
+func (s *server) isOwn(ctx context.Context, w *call, ref string) (bool, error) {
+	snap, _, err := s.cfg.Snapshots.Get(ctx, w.TenantID.String())
+	if err != nil {
+		return false, err
+	}
+	w.tenantID, w.slug = snap.TenantID, snap.Slug
+	id, isID := tenant.ParseID(ref)
+	return ref == snap.Slug || isID && id == snap.TenantID, nil
+}
+
+// resolve finds any live tenant, from memory if it can. A tenant whose keys
+// cannot be read is found all the same: somebody has to mend it.
+func (s *server) resolve(ctx context.Context, w *call, ref string) error {
+	if !isRef(ref) {
+		return tenant.ErrNotFound
+	}
+	snap, _, err := s.cfg.Snapshots.Get(ctx, ref)
+	switch {
+	case err == nil:
+		w.tenantID, w.slug = snap.TenantID, snap.Slug
+		return nil
+	case errors.Is(err, tenant.ErrNotFound), errors.Is(err, tenant.ErrUnavailable):
+		return err
+	}
+	t, err := s.cfg.Tenants.Get(ctx, ref)
+	w.tenantID, w.slug = t.ID, t.Slug
+	return err
+}

@@ -1,0 +1,87 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/tenant"
+)
+
+// discovery answers the metadata by which verifiers find a tenant's keys. It is
+// cached like the keys.
+func (s *server) discovery(c echo.Context, ref string) error {
+	h := c.Response().Header()
+	public(h)
+	if !isRef(ref) {
+		return tenant.ErrNotFound
+	}
+	snap, stale, err := s.cfg.Snapshots.Get(c.Request().Context(), ref)
+	if err != nil {
+		return err
+	}
+	body, err := s.metadata(snap)
+	if err != nil {
+		return err
+	}
+	etag := entityTag(body)
+	h.Set("ETag", etag)
+	h.Set(echo.HeaderCacheControl, snap.CacheControl)
+	if stale > 0 {
+		markStale(h, stale)
+	}
+	if matches(c.Request().Header["If-None-Match"], etag) {
+		return notModified(c)
+	}
+	h["Content-Type"] = typeJSON
+	h.Set(echo.HeaderContentLength, strconv.Itoa(len(body)))
+	return respond(c, body)
+}
+
+// metadata is as much of OpenID Connect Discovery 1.0 section 3 and RFC 8414
+// section 2 as is true of a platform that keeps keys and signs, but logs nobody
+// in: the endpoints of a provider are missing because they do not exist here.
+// Response and subject types are required by both; what is said of them is what
+// the tokens are, "sub" being whatever the tenant puts there.
+func (s *server) metadata(snap *keys.Snapshot) ([]byte, error) {
+	d := Discovery{
+		Issuer:                           snap.Issuer,
+		JWKSURI:                          s.cfg.PublicURL + "/t/" + snap.Slug + "/.well-known/jwks.json",
+		IDTokenSigningAlgValuesSupported: make([]Alg, len(snap.Policies)),
+		ResponseTypesSupported:           []string{"id_token"},
+		SubjectTypesSupported:            []string{"public"},
+	}
+	for i, p := range snap.Policies {
+		d.IDTokenSigningAlgValuesSupported[i] = Alg(p.Alg)
+	}
+	body, err := json.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
+}
+
+// entityTag is a strong validator of bytes (RFC 9110 section 8.8.3).
+func entityTag(body []byte) string {
+	sum := sha256.Sum256(body)
+	return `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`
+}
+
+// GetOpenIDConfiguration answers a tenant's metadata.
+func (s *server) GetOpenIDConfiguration(c echo.Context, ref TenantPath, _ GetOpenIDConfigurationParams) error {
+	return s.discovery(c, ref)
+}
+
+// GetAuthorizationServerMetadata answers the same (RFC 8414 section 3.1).
+func (s *server) GetAuthorizationServerMetadata(c echo.Context, ref TenantPath, _ GetAuthorizationServerMetadataParams) error {
+	return s.discovery(c, ref)
+}
+
+// GetPlatformOpenIDConfiguration answers that of the platform's own tenant.
+func (s *server) GetPlatformOpenIDConfiguration(c echo.Context, _ GetPlatformOpenIDConfigurationParams) error {
+	return s.discovery(c, tenant.PlatformSlug)
+}

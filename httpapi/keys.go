@@ -1,0 +1,117 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/keys"
+)
+
+// Media types of a public key.
+const (
+	mimePEM = "application/x-pem-file"
+	mimeJWK = "application/jwk+json" // RFC 7517 section 8.5.1
+)
+
+// ListKeys lists a tenant's keys.
+func (s *server) ListKeys(c echo.Context, _ TenantPath, params ListKeysParams) error {
+	page, err := s.cfg.Store.List(c.Request().Context(), of(c).tenantID, keys.Filter{
+		State: keys.State(or(params.State, "")), Alg: jose.SignatureAlgorithm(or(params.Alg, "")),
+		ValidAt: or(params.ValidAt, time.Time{}), Limit: or(params.Limit, 50), Cursor: or(params.Cursor, ""),
+	})
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, KeyList{Items: renderKeys(page.Items), NextCursor: given(page.Next)})
+}
+
+// GetKey reads a key, in the form that the client likes best.
+func (s *server) GetKey(c echo.Context, _ TenantPath, kid KIDPath) error {
+	c.Response().Header()["Vary"] = varyAccept
+	form := negotiate(c.Request().Header["Accept"], echo.MIMEApplicationJSON, mimeJWK, mimePEM)
+	if form == "" {
+		return newProblem(ProblemCodeNotAcceptable, "")
+	}
+	e, err := s.cfg.Store.Find(c.Request().Context(), of(c).tenantID, kid)
+	if err != nil {
+		return err
+	}
+	if form == echo.MIMEApplicationJSON {
+		return reply(c, http.StatusOK, renderKey(e))
+	}
+	if e.PublicJWK == nil {
+		return newProblem(ProblemCodeKeyNotFound, "The public key was purged.")
+	}
+	return publicKey(c, form, e.Key)
+}
+
+func publicKey(c echo.Context, form string, k keys.Key) error {
+	if form == mimeJWK {
+		return c.Blob(http.StatusOK, mimeJWK, k.PublicJWK)
+	}
+	public, err := keys.ParsePublicJWK(k.Alg, k.PublicJWK)
+	if err != nil {
+		return err
+	}
+	pem, err := keys.PublicPEM(public)
+	if err != nil {
+		return err
+	}
+	return c.Blob(http.StatusOK, mimePEM, pem)
+}
+
+// RevokeKey takes a key out of the JWKS.
+func (s *server) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath) error {
+	var body RevokeRequest
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	done, err := s.cfg.Store.Revoke(c.Request().Context(), by(c), of(c).tenantID, kid, keys.RevokeRequest{
+		Reason: keys.Reason(body.Reason), Comment: or(body.Comment, ""), Mode: keys.Mode(or(body.Mode, "")),
+	})
+	if err != nil {
+		return err
+	}
+	out := RevokeResult{
+		Key: renderKey(done.Key), Mode: given(RevocationMode(done.Mode)), TrustedUntil: renderTrust(done.TrustedUntil),
+	}
+	if done.Active != nil {
+		out.Replacement = ptr(renderKey(*done.Active))
+	}
+	if done.Standby != nil {
+		out.Standby = ptr(renderKey(*done.Standby))
+	}
+	return reply(c, http.StatusOK, out)
+}
+
+// RevokeAllKeys revokes and replaces every key of a tenant.
+func (s *server) RevokeAllKeys(c echo.Context, _ TenantPath) error {
+	var body RevokeAllRequest
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	done, err := s.cfg.Store.RevokeAll(c.Request().Context(), by(c), of(c).tenantID, keys.Reason(body.Reason), or(body.Comment, ""))
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, RevokeAllResult{
+		Revoked: renderKeys(done.Revoked), Active: renderKeys(done.Active), Standby: renderKeys(done.Standby),
+		TrustedUntil: renderTrust(done.TrustedUntil),
+	})
+}
+
+// PurgeKeys forgets the public part of keys that have left the JWKS.
+func (s *server) PurgeKeys(c echo.Context, _ TenantPath) error {
+	purged, err := s.cfg.Store.Purge(c.Request().Context(), by(c), of(c).tenantID)
+	if err != nil {
+		return err
+	}
+	out := PurgeResult{Purged: make([]string, len(purged))}
+	for i, k := range purged {
+		out.Purged[i] = k.KID
+	}
+	return reply(c, http.StatusOK, out)
+}

@@ -1,0 +1,73 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics count requests by operation and status. A nil *metrics counts
+// nothing.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics(cfg Config) (*metrics, error) {
+	if cfg.Metrics == nil {
+		return nil, nil
+	}
+	labels := []string{"operation", "status"}
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keyward_http_requests_total", Help: "Requests by operation of the API and status.",
+		}, labels),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "keyward_http_request_duration_seconds", Help: "Time from a request's header to its answer.",
+			Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3, 10},
+		}, labels),
+	}
+	return m, errors.Join(cfg.Metrics.Register(m.requests), cfg.Metrics.Register(m.seconds))
+}
+
+func (m *metrics) handler(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// counter counts one operation. The series of a status is looked up once.
+type counter struct {
+	metrics   *metrics
+	operation string
+	byStatus  [600]atomic.Pointer[series]
+}
+
+type series struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
+}
+
+func (m *metrics) of(operation string) *counter {
+	if m == nil {
+		return nil
+	}
+	return &counter{metrics: m, operation: operation}
+}
+
+func (c *counter) observe(status int, took time.Duration) {
+	if c == nil || status < 0 || status >= len(c.byStatus) {
+		return
+	}
+	s := c.byStatus[status].Load()
+	if s == nil {
+		label := strconv.Itoa(status)
+		s = &series{c.metrics.requests.WithLabelValues(c.operation, label), c.metrics.seconds.WithLabelValues(c.operation, label)}
+		c.byStatus[status].Store(s)
+	}
+	s.requests.Inc()
+	s.seconds.Observe(took.Seconds())
+}

@@ -1,0 +1,150 @@
+package httpapi
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/tenant"
+)
+
+// Headers that every public answer has. The slices are shared between answers:
+// nothing appends to them.
+var (
+	anyOrigin  = []string{"*"}
+	noSniff    = []string{"nosniff"}
+	varyAccept = []string{"Accept"}
+	typeJSON   = []string{echo.MIMEApplicationJSON}
+	typeJWKSet = []string{"application/jwk-set+json"} // RFC 7517 section 8.5.2
+)
+
+// direct is the handler of an operation that verifiers call: without the
+// generated binding, which costs more than the answer and refuses an
+// If-None-Match on two lines. Nil for every other operation.
+func (s *server) direct(operation string) echo.HandlerFunc {
+	switch operation {
+	case "getJWKS", "headJWKS":
+		return func(c echo.Context) error { return s.jwks(c, c.Param("tenant")) }
+	case "getPlatformJWKS", "headPlatformJWKS":
+		return func(c echo.Context) error { return s.jwks(c, tenant.PlatformSlug) }
+	case "getOpenIDConfiguration", "getAuthorizationServerMetadata":
+		return func(c echo.Context) error { return s.discovery(c, c.Param("tenant")) }
+	case "getPlatformOpenIDConfiguration":
+		return func(c echo.Context) error { return s.discovery(c, tenant.PlatformSlug) }
+	case "getOpenAPI":
+		return s.document.serve
+	case "getDocs":
+		return s.page.serve
+	}
+	return nil
+}
+
+// jwks answers a tenant's JWK Set from its snapshot. Once that is in memory,
+// what is allocated here is the request id and the slice it is in.
+func (s *server) jwks(c echo.Context, ref string) error {
+	h, r := c.Response().Header(), c.Request()
+	public(h)
+	if !isRef(ref) {
+		return tenant.ErrNotFound
+	}
+	snap, stale, err := s.cfg.Snapshots.Get(r.Context(), ref)
+	if err != nil {
+		return err
+	}
+	for name, value := range snap.Header {
+		h[name] = value
+	}
+	h["Vary"] = varyAccept
+	if stale > 0 {
+		markStale(h, stale)
+	}
+	if none := r.Header["If-None-Match"]; len(none) > 0 && matches(none, snap.ETag) {
+		return notModified(c)
+	}
+	h["Content-Type"] = typeJSON
+	if prefersJWKSet(r.Header["Accept"]) {
+		h["Content-Type"] = typeJWKSet
+	}
+	return respond(c, snap.JWKS)
+}
+
+// public lets scripts of any origin read what is public anyway.
+func public(h http.Header) {
+	h["Access-Control-Allow-Origin"] = anyOrigin
+	h["X-Content-Type-Options"] = noSniff
+}
+
+// markStale says that the answer may be outdated, because PostgreSQL is away:
+// to people and programs, and to caches (RFC 7234 section 5.5.1, which RFC 9111
+// no longer asks for).
+func markStale(h http.Header, stale time.Duration) {
+	h.Set("Keyward-Stale", strconv.FormatInt(int64(stale/time.Second), 10))
+	h.Set("Warning", `110 - "Response is Stale"`)
+}
+
+func notModified(c echo.Context) error {
+	c.Response().Header().Del(echo.HeaderContentLength)
+	return c.NoContent(http.StatusNotModified)
+}
+
+// respond answers 200 with what the headers describe, or with them alone.
+func respond(c echo.Context, body []byte) error {
+	c.Response().WriteHeader(http.StatusOK)
+	if c.Request().Method == http.MethodHead {
+		return nil
+	}
+	_, err := c.Response().Write(body)
+	return err
+}
+
+// preflight allows what public paths offer to scripts that ask first, such as
+// those that send If-None-Match (Fetch standard, section 3.2.2).
+func preflight(c echo.Context) error {
+	h := c.Response().Header()
+	public(h)
+	h.Set(echo.HeaderAllow, "GET, HEAD, OPTIONS")
+	h.Set(echo.HeaderAccessControlAllowMethods, "GET, HEAD")
+	h.Set(echo.HeaderAccessControlAllowHeaders, "Accept, If-None-Match, X-Request-Id")
+	h.Set(echo.HeaderAccessControlMaxAge, "86400")
+	return c.NoContent(http.StatusNoContent)
+}
+
+// isRef is what a slug or an id looks like. Anything else names no tenant, and
+// must not get as far as a cache.
+func isRef(ref string) bool {
+	if len(ref) == 0 || len(ref) > 63 {
+		return false
+	}
+	for i := range len(ref) {
+		switch b := ref[i]; {
+		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9', b == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// GetJWKS and its like are never called: direct answers first.
+
+// GetJWKS answers a tenant's JWK Set.
+func (s *server) GetJWKS(c echo.Context, ref TenantPath, _ GetJWKSParams) error {
+	return s.jwks(c, ref)
+}
+
+// HeadJWKS answers its headers.
+func (s *server) HeadJWKS(c echo.Context, ref TenantPath, _ HeadJWKSParams) error {
+	return s.jwks(c, ref)
+}
+
+// GetPlatformJWKS answers the JWK Set of the platform itself.
+func (s *server) GetPlatformJWKS(c echo.Context, _ GetPlatformJWKSParams) error {
+	return s.jwks(c, tenant.PlatformSlug)
+}
+
+// HeadPlatformJWKS answers its headers.
+func (s *server) HeadPlatformJWKS(c echo.Context, _ HeadPlatformJWKSParams) error {
+	return s.jwks(c, tenant.PlatformSlug)
+}

@@ -1,0 +1,64 @@
+package httpapi
+
+import (
+	"slices"
+
+	"github.com/keyward/keyward/tenant"
+)
+
+// access says who may do an operation. This table is the only place that does.
+type access struct {
+	roles   []tenant.Role
+	changes bool // readers in this process must look again afterwards
+
+	operation string
+	ofTenant  bool // it is about the tenant in its path
+}
+
+func (a access) allows(r tenant.Role) bool { return slices.Contains(a.roles, r) }
+
+// The words of CONTRACT section 4. A tenant's role reaches that tenant only.
+var (
+	anyone    = []tenant.Role{tenant.PlatformAdmin, tenant.PlatformAuditor, tenant.TenantAdmin, tenant.TenantSigner, tenant.TenantAuditor}
+	admins    = []tenant.Role{tenant.PlatformAdmin, tenant.TenantAdmin}
+	signers   = []tenant.Role{tenant.PlatformAdmin, tenant.TenantAdmin, tenant.TenantSigner}
+	auditors  = []tenant.Role{tenant.PlatformAdmin, tenant.PlatformAuditor, tenant.TenantAdmin, tenant.TenantAuditor}
+	platform  = []tenant.Role{tenant.PlatformAdmin}
+	platforms = []tenant.Role{tenant.PlatformAdmin, tenant.PlatformAuditor}
+)
+
+// permissions by operationId.
+var permissions = map[string]access{
+	"createTenant": {roles: platform},
+	"listTenants":  {roles: platforms},
+	"getTenant":    {roles: anyone},
+	"updateTenant": {roles: admins, changes: true},
+	"deleteTenant": {roles: platform, changes: true},
+
+	"listPolicies": {roles: anyone},
+	"putPolicy":    {roles: admins, changes: true},
+	"retirePolicy": {roles: admins, changes: true},
+
+	"listKeys":      {roles: auditors},
+	"getKey":        {roles: auditors},
+	"rotateKeys":    {roles: admins, changes: true},
+	"revokeKey":     {roles: admins, changes: true},
+	"revokeAllKeys": {roles: admins, changes: true},
+	"purgeKeys":     {roles: admins, changes: true},
+
+	"signToken":   {roles: signers},
+	"signTokens":  {roles: signers},
+	"signPayload": {roles: signers},
+	"verifyToken": {roles: anyone},
+
+	"listAuditEvents":         {roles: auditors},
+	"verifyAudit":             {roles: auditors},
+	"listPlatformAuditEvents": {roles: platforms},
+
+	"createTenantAPIKey":   {roles: admins},
+	"listTenantAPIKeys":    {roles: admins},
+	"revokeTenantAPIKey":   {roles: admins},
+	"createPlatformAPIKey": {roles: platform},
+	"listPlatformAPIKeys":  {roles: platform},
+	"revokePlatformAPIKey": {roles: platform},
+}

@@ -1,0 +1,98 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	maxBody      = 1 << 20 // bytes
+	maxBatchBody = 4 << 20 // of signTokens
+)
+
+// readDocument reads openapi.yaml.
+func readDocument() (*openapi3.T, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(OpenAPI)
+	if err != nil {
+		return nil, fmt.Errorf("httpapi: openapi.yaml: %w", err)
+	}
+	return doc, nil
+}
+
+// routePath is a path of the document as echo writes it.
+func routePath(path string) string { return strings.NewReplacer("{", ":", "}", "").Replace(path) }
+
+// operationNames are the operationIds by method and echo path.
+func operationNames(doc *openapi3.T) map[string]string {
+	names := map[string]string{}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			names[method+" "+routePath(path)] = op.OperationID
+		}
+	}
+	return names
+}
+
+// routes puts around each generated handler what its operation needs as it is
+// registered: admin operations are authorized, held against the document and
+// never cached; public ones take the short way.
+type routes struct {
+	*echo.Echo
+	server *server
+	names  map[string]string
+	faults []error
+}
+
+// GET registers a handler; public paths answer HEAD the same way.
+func (r *routes) GET(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFunc) *echo.Route {
+	if !isAdmin(path) {
+		r.add(http.MethodHead, path, r.names["GET "+path], h)
+	}
+	return r.add(http.MethodGet, path, r.names["GET "+path], h)
+}
+
+// HEAD has been registered with GET.
+func (r *routes) HEAD(string, echo.HandlerFunc, ...echo.MiddlewareFunc) *echo.Route { return nil }
+
+// POST registers a handler.
+func (r *routes) POST(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodPost, path, r.names["POST "+path], h)
+}
+
+// PUT registers a handler.
+func (r *routes) PUT(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodPut, path, r.names["PUT "+path], h)
+}
+
+// PATCH registers a handler.
+func (r *routes) PATCH(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodPatch, path, r.names["PATCH "+path], h)
+}
+
+// DELETE registers a handler.
+func (r *routes) DELETE(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFunc) *echo.Route {
+	return r.add(http.MethodDelete, path, r.names["DELETE "+path], h)
+}
+
+func isAdmin(path string) bool { return strings.HasPrefix(path, "/v1/") }
+
+func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.Route {
+	s := r.server
+	if !isAdmin(path) {
+		if direct := s.direct(operation); direct != nil {
+			h = direct
+			r.Echo.OPTIONS(path, s.edge(operation, preflight))
+		}
+		return r.Echo.Add(method, path, s.edge(operation, h))
+	}
+	a, known := permissions[operation]
+	if !known {
+		r.faults = append(r.faults, fmt.Errorf("httpapi: nobody may do %s", operation))
+	}
+	a.operation, a.ofTenant = operation, strings.Contains(path, ":tenant")
+	return r.Echo.Add(method, path, s.edge(operation, s.admin(a, s.validator.middleware(h))))
+}

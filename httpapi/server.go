@@ -1,0 +1,118 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/tenant"
+)
+
+// Config says what the API serves. The stores are required.
+type Config struct {
+	PublicURL string // where verifiers reach this; issuers begin with it
+	Store     *keys.Store
+	Snapshots *keys.Snapshots
+	Signer    *keys.Signer
+	Tenants   *tenant.Store
+	Audit     *audit.Store
+	// Ready says which parts are ready, by name; nil: all of them, always. Its
+	// errors are shown to anybody.
+	Ready func(context.Context) map[string]error
+	// Metrics is where requests are counted, and what /metrics shows; nil:
+	// neither.
+	Metrics *prometheus.Registry
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: slog.Default
+	Version string
+}
+
+// server answers the operations of openapi.yaml; it is the generated
+// [ServerInterface].
+type server struct {
+	cfg       Config
+	echo      *echo.Echo
+	answer    echo.HTTPErrorHandler
+	ids       requestIDs
+	failures  *limiter // failed authentications, by client address
+	denials   *denials
+	metrics   *metrics
+	validator *validator
+	document  *static
+	page      *static
+}
+
+// New returns the whole HTTP API. Timeouts, TLS and shutting down are the
+// business of the http.Server around it.
+func New(cfg Config) (http.Handler, error) {
+	doc, err := readDocument()
+	if err != nil {
+		return nil, err
+	}
+	s, err := newServer(cfg, doc)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.register(doc)
+}
+
+func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	cfg.PublicURL = strings.TrimRight(cfg.PublicURL, "/")
+	s = &server{
+		cfg: cfg, answer: ErrorHandler(cfg.Log), ids: newRequestIDs(),
+		failures: newLimiter(20, time.Second), denials: newDenials(cfg),
+		document: newStatic("application/yaml", OpenAPI),
+	}
+	if s.validator, err = newValidator(); err != nil {
+		return nil, err
+	}
+	if s.page, err = newPage(doc); err != nil {
+		return nil, err
+	}
+	s.metrics, err = newMetrics(cfg)
+	return s, err
+}
+
+func (s *server) register(doc *openapi3.T) error {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.Logger.SetOutput(io.Discard) // everything goes through slog
+	e.HTTPErrorHandler = s.unrouted()
+	s.echo = e
+	r := &routes{Echo: e, server: s, names: operationNames(doc)}
+	RegisterHandlers(r, s)
+	if s.cfg.Metrics != nil {
+		e.GET("/metrics", s.edge("metrics", echo.WrapHandler(s.metrics.handler(s.cfg.Metrics))))
+	}
+	return errors.Join(r.faults...)
+}
+
+// ServeHTTP answers one request.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+
+// unrouted answers what has no route: paths and methods that do not exist.
+func (s *server) unrouted() echo.HTTPErrorHandler {
+	answer := s.edge("none", func(c echo.Context) error { return c.Get(unroutedKey).(error) })
+	return func(err error, c echo.Context) {
+		c.Set(unroutedKey, err)
+		_ = answer(c) // edge has answered every error
+	}
+}
+
+const unroutedKey = "keyward.unrouted"

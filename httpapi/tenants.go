@@ -1,0 +1,146 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+	"github.com/oapi-codegen/nullable"
+
+	"github.com/keyward/keyward/tenant"
+)
+
+// CreateTenant makes a tenant that can sign when it is answered.
+func (s *server) CreateTenant(c echo.Context, params CreateTenantParams) error {
+	var body CreateTenantRequest
+	idem, err := decodeOnce(c, params.IdempotencyKey, &body)
+	if err != nil {
+		return err
+	}
+	t, err := s.cfg.Store.CreateTenant(c.Request().Context(), by(c), body.spec(), idem)
+	var replay *tenant.ReplayError
+	if errors.As(err, &replay) {
+		t, err = s.replayTenant(c, replay.ResourceID)
+	}
+	if err != nil {
+		return err
+	}
+	s.changed(t.ID, t.Slug) // somebody may have asked for it before there was one
+	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+t.Slug)
+	return reply(c, http.StatusCreated, s.renderTenant(t))
+}
+
+// replayTenant finds what this very request has made before.
+func (s *server) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant, error) {
+	t, err := s.cfg.Tenants.Get(c.Request().Context(), id.String())
+	if errors.Is(err, tenant.ErrNotFound) {
+		err = newProblem(ProblemCodeConflict, fmt.Sprintf("This request has already created the tenant %s, which was deleted since.", id))
+	}
+	return t, err
+}
+
+func (r CreateTenantRequest) spec() tenant.Spec {
+	spec := tenant.Spec{
+		Slug: r.Slug, Name: or(r.Name, ""), Issuer: or(r.Issuer, ""), CustomDomain: or(r.CustomDomain, ""),
+		Caching: tenant.DefaultCaching,
+	}
+	override(&spec.Caching.MaxAge, r.JWKSMaxAgeSeconds)
+	override(&spec.Caching.StaleWhileRevalidate, r.JWKSStaleWhileRevalidateSeconds)
+	override(&spec.Caching.StaleIfError, r.JWKSStaleIfErrorSeconds)
+	override(&spec.Caching.ClockSkew, r.ClockSkewSeconds)
+	for _, p := range r.Policies {
+		spec.Policies = append(spec.Policies, p.policy(or(p.Alg, "")))
+	}
+	return spec
+}
+
+func override(d *time.Duration, n *int64) {
+	if n != nil {
+		*d = seconds(*n)
+	}
+}
+
+// ListTenants lists the platform's tenants.
+func (s *server) ListTenants(c echo.Context, params ListTenantsParams) error {
+	tenants, next, err := s.cfg.Tenants.List(c.Request().Context(), tenant.ListFilter{
+		Q: or(params.Q, ""), Status: tenant.Status(or(params.Status, "")), Limit: or(params.Limit, 0), Cursor: or(params.Cursor, ""),
+	})
+	if err != nil {
+		return err
+	}
+	out := TenantList{Items: make([]Tenant, len(tenants)), NextCursor: given(next)}
+	for i, t := range tenants {
+		out.Items[i] = s.renderTenant(t)
+	}
+	return reply(c, http.StatusOK, out)
+}
+
+// GetTenant reads a tenant.
+func (s *server) GetTenant(c echo.Context, _ TenantPath) error {
+	t, err := s.cfg.Tenants.Get(c.Request().Context(), of(c).tenantID.String())
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, s.renderTenant(t))
+}
+
+// UpdateTenant changes a tenant.
+func (s *server) UpdateTenant(c echo.Context, _ TenantPath) error {
+	var body UpdateTenantRequest
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	t, err := s.cfg.Tenants.Update(c.Request().Context(), by(c), of(c).tenantID, body.change())
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, s.renderTenant(t))
+}
+
+func (r UpdateTenantRequest) change() tenant.Change {
+	standard := tenant.DefaultCaching
+	change := tenant.Change{
+		Name: cleared(r.Name, ""), Issuer: cleared(r.Issuer, ""), CustomDomain: cleared(r.CustomDomain, ""),
+		MaxAge:               setting(r.JWKSMaxAgeSeconds, standard.MaxAge),
+		StaleWhileRevalidate: setting(r.JWKSStaleWhileRevalidateSeconds, standard.StaleWhileRevalidate),
+		StaleIfError:         setting(r.JWKSStaleIfErrorSeconds, standard.StaleIfError),
+		ClockSkew:            setting(r.ClockSkewSeconds, standard.ClockSkew),
+	}
+	if r.NotBefore.IsNull() {
+		change.NotBefore = tenant.Some[*time.Time](nil)
+	} else if at, err := r.NotBefore.Get(); err == nil {
+		change.NotBefore = tenant.Some(&at)
+	}
+	if r.Status != nil {
+		change.Status = tenant.Some(tenant.Status(*r.Status))
+	}
+	return change
+}
+
+// cleared is a member that null sets to its default (RFC 7396 section 1).
+func cleared[T any](v nullable.Nullable[T], standard T) tenant.Optional[T] {
+	switch {
+	case !v.IsSpecified():
+		return tenant.Optional[T]{}
+	case v.IsNull():
+		return tenant.Some(standard)
+	default:
+		return tenant.Some(v.MustGet())
+	}
+}
+
+func setting(v nullable.Nullable[int64], standard time.Duration) tenant.Optional[time.Duration] {
+	o := cleared(v, whole(standard))
+	return tenant.Optional[time.Duration]{Value: seconds(o.Value), Set: o.Set}
+}
+
+// DeleteTenant ends a tenant.
+func (s *server) DeleteTenant(c echo.Context, _ TenantPath) error {
+	if err := s.cfg.Store.DeleteTenant(c.Request().Context(), by(c), of(c).tenantID); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}

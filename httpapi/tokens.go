@@ -1,0 +1,138 @@
+package httpapi
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/tenant"
+)
+
+// The bodies of these operations are not held against the document, see
+// handDecoded: what it says of them beyond their types is said here again.
+
+var typPattern = regexp.MustCompile(`^[A-Za-z0-9!#$&^_.+/-]{1,127}$`)
+
+// SignToken signs a JWT.
+func (s *server) SignToken(c echo.Context, _ TenantPath) error {
+	var body SignTokenRequest
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	order, err := body.order()
+	if err != nil {
+		return err
+	}
+	t, err := s.cfg.Signer.SignToken(c.Request().Context(), of(c).tenantID.String(), order)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, SignedToken{
+		Token: t.Token, KID: t.KID, Alg: Alg(t.Alg), IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
+	})
+}
+
+func (r SignTokenRequest) order() (o keys.Order, err error) {
+	if err := checkForm(r.Alg, r.Typ); err != nil {
+		return o, err
+	}
+	if or(r.TTLSeconds, 1) < 1 {
+		return o, invalid("ttl_seconds", "must be at least 1")
+	}
+	o = keys.Order{
+		TokenRequest: keys.TokenRequest{Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: or(r.Nbf, false)},
+		Alg:          jose.SignatureAlgorithm(or(r.Alg, "")), Typ: or(r.Typ, ""),
+	}
+	if r.Headers != nil {
+		err = json.Unmarshal(*r.Headers, &o.Headers)
+	}
+	return o, err
+}
+
+func checkForm(alg *Alg, typ *string) error {
+	switch {
+	case alg != nil && !alg.Valid():
+		return invalid("alg", "must be one of: "+joinAlgs())
+	case typ != nil && !typPattern.MatchString(*typ):
+		return invalid("typ", "must match "+typPattern.String())
+	}
+	return nil
+}
+
+func joinAlgs() string {
+	names := make([]any, len(tenant.Algorithms))
+	for i, alg := range tenant.Algorithms {
+		names[i] = alg
+	}
+	return joined(names)
+}
+
+// SignPayload signs a JWS over any payload.
+func (s *server) SignPayload(c echo.Context, _ TenantPath) error {
+	var body SignPayloadRequest
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	if err := checkForm(body.Alg, body.Typ); err != nil {
+		return err
+	}
+	payload, err := base64.RawURLEncoding.Strict().DecodeString(body.Payload)
+	if err != nil {
+		return invalid("payload", "must be base64url without padding (RFC 7515 section 2)")
+	}
+	signed, err := s.cfg.Signer.SignPayload(c.Request().Context(), of(c).tenantID.String(), keys.PayloadOrder{
+		Payload: payload, Alg: jose.SignatureAlgorithm(or(body.Alg, "")), Typ: or(body.Typ, ""),
+		Form: keys.Form{Detached: or(body.Detached, false), Unencoded: !or(body.B64, true)},
+	})
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, SignedPayload{Jws: signed.JWS, KID: signed.KID, Alg: Alg(signed.Alg)})
+}
+
+// VerifyToken says whether a token is valid, and if not, why.
+func (s *server) VerifyToken(c echo.Context, _ TenantPath) error {
+	var body VerifyTokenRequest
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	if err := body.check(); err != nil {
+		return err
+	}
+	v, err := s.cfg.Signer.Verify(c.Request().Context(), of(c).tenantID.String(), keys.Inquiry{
+		Token: body.Token, Audience: or(body.Audience, ""), Issuer: or(body.Issuer, ""), Type: or(body.Typ, ""),
+	})
+	var refused *keys.VerifyError
+	if err != nil && !errors.As(err, &refused) {
+		return err
+	}
+	out := VerifyTokenResult{Valid: err == nil, KID: given(v.KID), KeyState: given(KeyState(v.State))}
+	if v.Header != nil {
+		out.Header = ptr(JSONObject(v.Header))
+	}
+	if v.Claims != nil {
+		out.Claims = ptr(JSONObject(v.Claims))
+	}
+	if refused != nil {
+		out.Code, out.Detail = ptr(VerifyCode(refused.Code)), ptr(refused.Detail)
+	}
+	return reply(c, http.StatusOK, out)
+}
+
+func (r VerifyTokenRequest) check() error {
+	for _, m := range []struct {
+		name  string
+		value *string
+	}{{"token", &r.Token}, {"audience", r.Audience}, {"issuer", r.Issuer}, {"typ", r.Typ}} {
+		if m.value != nil && *m.value == "" {
+			return invalid(m.name, "must not be empty")
+		}
+	}
+	return nil
+}
