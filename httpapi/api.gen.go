@@ -709,6 +709,13 @@ type CreatedAPIKey struct {
 	Role Role   `json:"role"`
 }
 
+// DataKey defines model for DataKey.
+type DataKey struct {
+	CreatedAt time.Time `json:"created_at"`
+	Resealed  int       `json:"resealed"`
+	Version   int       `json:"version"`
+}
+
 // Discovery defines model for Discovery.
 type Discovery struct {
 	IDTokenSigningAlgValuesSupported []Alg                  `json:"id_token_signing_alg_values_supported"`
@@ -1431,6 +1438,9 @@ type UpdateTenantJSONRequestBody = UpdateTenantRequest
 // CreateTenantAPIKeyJSONRequestBody defines body for CreateTenantAPIKey for application/json ContentType.
 type CreateTenantAPIKeyJSONRequestBody = CreateTenantAPIKeyRequest
 
+// RotateDataKeyJSONRequestBody defines body for RotateDataKey for application/json ContentType.
+type RotateDataKeyJSONRequestBody = NoOptions
+
 // PurgeKeysJSONRequestBody defines body for PurgeKeys for application/json ContentType.
 type PurgeKeysJSONRequestBody = NoOptions
 
@@ -1721,6 +1731,9 @@ type ServerInterface interface {
 	// VerifyAudit Check the tenant's hash chain
 	// (GET /v1/tenants/{tenant}/audit/verify)
 	VerifyAudit(ctx echo.Context, tenant TenantPath) error
+	// RotateDataKey Make a new data key version
+	// (POST /v1/tenants/{tenant}/data-key/rotate)
+	RotateDataKey(ctx echo.Context, tenant TenantPath) error
 	// ListKeys List keys
 	// (GET /v1/tenants/{tenant}/keys)
 	ListKeys(ctx echo.Context, tenant TenantPath, params ListKeysParams) error
@@ -2516,6 +2529,22 @@ func (w *ServerInterfaceWrapper) VerifyAudit(ctx echo.Context) error {
 	return err
 }
 
+// RotateDataKey converts echo context to params.
+func (w *ServerInterfaceWrapper) RotateDataKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RotateDataKey(ctx, tenant)
+	return err
+}
+
 // ListKeys converts echo context to params.
 func (w *ServerInterfaceWrapper) ListKeys(ctx echo.Context) error {
 	var err error
@@ -2854,6 +2883,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/:kid/revoke", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/revoke-all", wrapper.RevokeAllKeys, options.OperationMiddlewares["revokeAllKeys"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/purge", wrapper.PurgeKeys, options.OperationMiddlewares["purgeKeys"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/data-key/rotate", wrapper.RotateDataKey, options.OperationMiddlewares["rotateDataKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens", wrapper.SignToken, options.OperationMiddlewares["signToken"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens/batch", wrapper.SignTokens, options.OperationMiddlewares["signTokens"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens/verify", wrapper.VerifyToken, options.OperationMiddlewares["verifyToken"]...)

@@ -115,3 +115,12 @@ func (s *server) PurgeKeys(c echo.Context, _ TenantPath) error {
 	}
 	return reply(c, http.StatusOK, out)
 }
+
+// RotateDataKey seals a tenant's private keys under a new data key.
+func (s *server) RotateDataKey(c echo.Context, _ TenantPath) error {
+	done, err := s.cfg.Store.RotateDataKey(c.Request().Context(), by(c), of(c).tenantID)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, DataKey{Version: int(done.Version), Resealed: done.Resealed, CreatedAt: done.CreatedAt})
+}

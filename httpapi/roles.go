@@ -45,6 +45,7 @@ var permissions = map[string]access{
 	"revokeKey":     {roles: admins, changes: true},
 	"revokeAllKeys": {roles: admins, changes: true},
 	"purgeKeys":     {roles: admins, changes: true},
+	"rotateDataKey": {roles: admins, changes: true},
 
 	"signToken":   {roles: signers},
 	"signTokens":  {roles: signers},
