@@ -13,16 +13,23 @@ import (
 // repeated: it could hold anything.
 var errPanic = errors.New("worker: panic")
 
+// gap is the least time between passes that were only woken: a burst of
+// changes elsewhere must not turn into a burst of passes.
+const gap = 100 * time.Millisecond
+
 // work makes passes and does chores until ctx is over or leading is.
 func (w *Worker) work(ctx, leading context.Context) {
 	var failed backoff
 	chores := make([]time.Time, len(w.cfg.Every)) // when each is due: at once
 	for ctx.Err() == nil && leading.Err() == nil {
+		began := w.cfg.Now()
 		next, err := w.pass(leading)
 		switch {
 		case err == nil:
 			failed.reset()
-			w.rest(ctx, leading, earliest(next, w.housekeeping(ctx, leading, chores)), w.wake)
+			if w.rest(ctx, leading, earliest(next, w.housekeeping(ctx, leading, chores)), w.wake) {
+				w.rest(ctx, leading, began.Add(gap), nil)
+			}
 		case leading.Err() == nil:
 			pause := failed.next()
 			w.cfg.Log.Error("pass failed", "error", err, "again_in", pause)
@@ -63,15 +70,15 @@ func (w *Worker) housekeeping(ctx, leading context.Context, due []time.Time) (ne
 }
 
 // rest waits until a time that is not zero, a wake-up, or the end. It never
-// waits longer than Idle.
-func (w *Worker) rest(ctx, leading context.Context, until time.Time, wake <-chan struct{}) {
+// waits longer than Idle, and tells whether it was woken.
+func (w *Worker) rest(ctx, leading context.Context, until time.Time, wake <-chan struct{}) bool {
 	pause := w.cfg.Idle
 	if !until.IsZero() {
 		pause = min(pause, until.Sub(w.cfg.Now()))
 	}
 	w.count(func(s *Status) { s.Next = w.cfg.Now().Add(max(pause, 0)) })
 	if pause <= 0 {
-		return
+		return false
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -79,8 +86,10 @@ func (w *Worker) rest(ctx, leading context.Context, until time.Time, wake <-chan
 	case <-ctx.Done():
 	case <-leading.Done():
 	case <-wake:
+		return true
 	case <-timer.C:
 	}
+	return false
 }
 
 // guard runs fn and turns a panic into an error.

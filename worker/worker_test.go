@@ -181,9 +181,22 @@ func TestWake(t *testing.T) {
 	passes := make(chan time.Time)
 	w, _, _ := run(t, Config{DB: open(t, dbtest.New(t)), Idle: time.Hour, Run: signal(passes, nothing)})
 	await(t, passes)
+	w.Wake()
+	await(t, passes) // in less than an hour
+}
+
+func TestBurstOfWakes(t *testing.T) {
+	t.Parallel()
+	passes := make(chan time.Time)
+	w, _, _ := run(t, Config{DB: open(t, dbtest.New(t)), Idle: time.Hour, Run: signal(passes, nothing)})
+	last := await(t, passes)
 	for range 3 {
 		w.Wake()
-		await(t, passes)
+		at := await(t, passes)
+		if at.Sub(last) < gap/2 { // the signal comes a little after the pass began
+			t.Errorf("a pass only %v after the one before", at.Sub(last))
+		}
+		last = at
 	}
 }
 

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+)
+
+const (
+	batch          = 100                    // policies of one pass
+	busyPause      = 200 * time.Millisecond // when all that is due is in somebody else's hands
+	flushInterval  = 10 * time.Second       // of what memory knows and the database should
+	masterInterval = time.Minute            // between looks at the master keys
+	idempotencyAge = 24 * time.Hour         // after which an Idempotency-Key is forgotten
+	lastWords      = 5 * time.Second        // for what is written at the end
+)
+
+// background starts what goes on beside requests, until ctx is over. stopped
+// returns when it has ended, and then nothing more is to be written down.
+func (a *app) background(ctx context.Context) (stopped func()) {
+	var wg sync.WaitGroup
+	wg.Go(func() { a.listener.Run(ctx) })
+	wg.Go(func() { a.watchMasterKey(ctx) })
+	wg.Go(func() { a.flushNowAndThen(ctx) })
+	if a.works {
+		wg.Go(func() { _ = a.worker.Run(ctx) }) // always nil
+	}
+	return wg.Wait
+}
+
+// pass is one pass of the worker.
+func (a *app) pass(ctx context.Context) (time.Time, error) {
+	done, err := a.store.RunDue(ctx, audit.By{Actor: a.actor()}, batch)
+	if err != nil {
+		return time.Time{}, err
+	}
+	moved := done.Rotated + done.Created + done.Expired + done.Purged
+	a.did.add(done)
+	if moved+done.Failed > 0 {
+		a.log.Info("brought up to date", "tenants", done.Tenants, "rotated", done.Rotated, "created", done.Created,
+			"expired", done.Expired, "purged", done.Purged, "failed", done.Failed)
+	} else if soon := now().Add(busyPause); !done.Next.IsZero() && done.Next.Before(soon) {
+		return soon, nil
+	}
+	return done.Next, nil
+}
+
+func (a *app) forgetIdempotencyKeys(ctx context.Context) error {
+	return a.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		_, err := tx.ForgetIdempotencyKeys(ctx, now().Add(-idempotencyAge))
+		return err
+	})
+}
+
+// watchMasterKey looks at the master keys when told to, and now and then.
+func (a *app) watchMasterKey(ctx context.Context) {
+	tick := time.NewTicker(masterInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-a.refresh:
+		}
+		if err := a.custody.Refresh(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("master keys not looked at", "error", err)
+		}
+	}
+}
+
+func (a *app) flushNowAndThen(ctx context.Context) {
+	tick := time.NewTicker(flushInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			a.flush(ctx)
+		}
+	}
+}
+
+// flush writes down which keys have signed and which credentials were used.
+// What fails is kept for the next time.
+func (a *app) flush(ctx context.Context) {
+	err := errors.Join(a.signer.FlushEvidence(ctx), a.tenants.FlushLastUsed(ctx))
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("not written down yet", "error", err)
+	}
+}
+
+// flushLast is flush for the end of the program.
+func (a *app) flushLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	a.flush(ctx)
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keyward/keyward/db"
+)
+
+// checks keeps the first bad setting.
+type checks struct{ err error }
+
+// fail refuses a setting; its flag is named as the variable is.
+func (c *checks) fail(variable, accepts string) {
+	if c.err == nil {
+		flag := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, "KEYWARD_"), "_", "-"))
+		c.err = badValue(variable+" (--"+flag+")", accepts)
+	}
+}
+
+// database lets the driver judge; it does not connect.
+func (c *checks) database(ctx context.Context, variable, value string) string {
+	if value == "" {
+		return ""
+	}
+	d, err := db.Open(ctx, db.Config{URL: value})
+	if err != nil {
+		c.fail(variable, "a PostgreSQL URL, as in postgres://user@host:5432/database")
+		return ""
+	}
+	d.Close()
+	return value
+}
+
+func (c *checks) number(variable, value string, least, most int) int {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < least || n > most {
+		c.fail(variable, "a whole number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most))
+	}
+	return n
+}
+
+func (c *checks) fraction(variable, value string, most float64) float64 {
+	f, err := strconv.ParseFloat(value, 64)
+	if err != nil || math.IsNaN(f) || f < 0 || f > most {
+		c.fail(variable, "a number from 0 to "+strconv.FormatFloat(most, 'g', -1, 64))
+	}
+	return f
+}
+
+func (c *checks) duration(variable, value string, least, most time.Duration) time.Duration {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < least || d > most {
+		c.fail(variable, "a duration from "+least.String()+" to "+most.String()+", as in 90s, 30m or 24h")
+	}
+	return d
+}
+
+func (c *checks) oneOf(variable, value string, names ...string) string {
+	for _, name := range names {
+		if strings.EqualFold(value, name) {
+			return name
+		}
+	}
+	c.fail(variable, strings.Join(names[:len(names)-1], ", ")+" or "+names[len(names)-1])
+	return ""
+}
+
+func (c *checks) level(variable, value string) (l slog.Level) {
+	_ = l.UnmarshalText([]byte(c.oneOf(variable, value, "debug", "info", "warn", "error"))) // one of these, or c.err is set
+	return l
+}
+
+func (c *checks) address(variable, value string) string {
+	_, port, err := net.SplitHostPort(value)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n > math.MaxUint16 {
+		c.fail(variable, "host:port, as in 127.0.0.1:8080 or :8080")
+	}
+	return value
+}
+
+func (c *checks) publicURL(variable, value string) string {
+	if value == "" {
+		return ""
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+		strings.ContainsAny(value, "?# ") || strings.HasSuffix(value, "/") {
+		c.fail(variable, "an absolute http or https URL without query, fragment and final slash, as in https://keys.example.com")
+	}
+	return value
+}
+
+func (c *checks) pair(cert, key string) {
+	if cert != "" && key == "" {
+		c.fail("KEYWARD_TLS_KEY", "the file with the private key of KEYWARD_TLS_CERT")
+	}
+	if cert == "" && key != "" {
+		c.fail("KEYWARD_TLS_CERT", "the file with the certificate of KEYWARD_TLS_KEY")
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// settings are the configuration as it was typed.
+type settings struct {
+	DatabaseURL       string `name:"database-url" var:"KEYWARD_DATABASE_URL" placeholder:"URL" help:"The database, as in postgres://user@host:5432/database."`
+	ListenDatabaseURL string `name:"listen-database-url" var:"KEYWARD_LISTEN_DATABASE_URL" placeholder:"URL" help:"The same database without a transaction pooler between, for LISTEN and migrations. Default: the database URL."`
+	DBMaxConns        string `name:"db-max-conns" var:"KEYWARD_DB_MAX_CONNS" placeholder:"N" help:"Connections to the database, at most. Default: 4 or the number of CPUs."`
+	MasterKey         string `name:"master-key" var:"KEYWARD_MASTER_KEY" placeholder:"URI" help:"The master key, as in file:/etc/keyward/master.json."`
+	Addr              string `name:"addr" var:"KEYWARD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen. Default: ${default}."`
+	AdminAddr         string `name:"admin-addr" var:"KEYWARD_ADMIN_ADDR" hidden:""`
+	PublicURL         string `name:"public-url" var:"KEYWARD_PUBLIC_URL" placeholder:"URL" help:"Where verifiers reach this service; issuers begin with it. Default: http://<addr>."`
+	TLSCert           string `name:"tls-cert" var:"KEYWARD_TLS_CERT" placeholder:"FILE" help:"Certificate chain in PEM, to serve HTTPS."`
+	TLSKey            string `name:"tls-key" var:"KEYWARD_TLS_KEY" placeholder:"FILE" help:"Private key of the certificate in PEM."`
+	Metrics           bool   `name:"metrics" var:"KEYWARD_METRICS" default:"true" negatable:"" help:"Serve /metrics, on the same address. Default: yes."`
+	LogLevel          string `name:"log-level" var:"KEYWARD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${default}."`
+	LogFormat         string `name:"log-format" var:"KEYWARD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"text or json. Default: ${default}."`
+	RotationJitter    string `name:"rotation-jitter" var:"KEYWARD_ROTATION_JITTER" default:"0.05" placeholder:"FRACTION" help:"Rotations are late by up to this fraction of their interval, so that tenants do not rotate together. Default: ${default}."`
+	MaxStale          string `name:"max-stale" var:"KEYWARD_MAX_STALE" default:"24h" placeholder:"DURATION" help:"How long a JWKS is served from memory without the database. Default: ${default}."`
+	CacheMB           string `name:"cache-mb" var:"KEYWARD_CACHE_MB" default:"256" placeholder:"MB" help:"Memory for what verifiers read. Default: ${default}."`
+	DrainDelay        string `name:"drain-delay" var:"KEYWARD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after a signal, with /readyz at 503, so that load balancers notice. Default: ${default}."`
+	ShutdownTimeout   string `name:"shutdown-timeout" var:"KEYWARD_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"How long requests in flight may take then. Default: ${default}."`
+}
+
+// config is the configuration, checked.
+type config struct {
+	databaseURL     string // empty: not set
+	listenURL       string
+	maxConns        int32  // 0: pgx decides
+	masterKey       string // empty: not set
+	addr            string
+	publicURL       string // empty: the address makes it
+	tlsCert, tlsKey string // both or none
+	metrics         bool
+	logLevel        slog.Level
+	logJSON         bool
+	jitter          float64
+	maxStale        time.Duration
+	cacheBytes      uint64
+	drainDelay      time.Duration
+	shutdownTimeout time.Duration
+}
+
+// parse checks every setting. The error is a *usageError that names the first
+// bad one and what it accepts.
+func (s settings) parse(ctx context.Context) (config, error) {
+	var c checks
+	if s.AdminAddr != "" {
+		c.fail("KEYWARD_ADMIN_ADDR", "unset: an address of its own for administration is not supported yet")
+	}
+	c.pair(s.TLSCert, s.TLSKey)
+	return config{
+		databaseURL:     c.database(ctx, "KEYWARD_DATABASE_URL", s.DatabaseURL),
+		listenURL:       c.database(ctx, "KEYWARD_LISTEN_DATABASE_URL", cmp.Or(s.ListenDatabaseURL, s.DatabaseURL)),
+		maxConns:        int32(c.number("KEYWARD_DB_MAX_CONNS", cmp.Or(s.DBMaxConns, "0"), 0, 10_000)),
+		masterKey:       s.MasterKey,
+		addr:            c.address("KEYWARD_ADDR", s.Addr),
+		publicURL:       c.publicURL("KEYWARD_PUBLIC_URL", s.PublicURL),
+		tlsCert:         s.TLSCert,
+		tlsKey:          s.TLSKey,
+		metrics:         s.Metrics,
+		logLevel:        c.level("KEYWARD_LOG_LEVEL", s.LogLevel),
+		logJSON:         c.oneOf("KEYWARD_LOG_FORMAT", s.LogFormat, "text", "json") == "json",
+		jitter:          c.fraction("KEYWARD_ROTATION_JITTER", s.RotationJitter, 0.5),
+		maxStale:        c.duration("KEYWARD_MAX_STALE", s.MaxStale, time.Second, 365*24*time.Hour),
+		cacheBytes:      uint64(c.number("KEYWARD_CACHE_MB", s.CacheMB, 1, 1<<20)) << 20,
+		drainDelay:      c.duration("KEYWARD_DRAIN_DELAY", s.DrainDelay, 0, 10*time.Minute),
+		shutdownTimeout: c.duration("KEYWARD_SHUTDOWN_TIMEOUT", s.ShutdownTimeout, 0, time.Hour),
+	}, c.err
+}
+
+// logger writes to w as configured.
+func (c config) logger(w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.logLevel}
+	if c.logJSON {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

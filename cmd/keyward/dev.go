@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/keyward/keyward/db/embedded"
+	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/tenant"
+)
+
+// What is found in the data directory, beside the cluster:
+const (
+	clusterDir   = "postgres"
+	masterFile   = "master.json"
+	adminKeyFile = "admin.key"
+)
+
+// demoSlug names the tenant that is there from the start.
+const demoSlug = "demo"
+
+type devCmd struct {
+	DataDir string `name:"data-dir" var:"KEYWARD_DATA_DIR" default:".keyward" placeholder:"DIR" help:"Where everything is kept. Default: ${default}."`
+}
+
+// Run is keyward dev.
+func (c *devCmd) Run(ctx context.Context, p *program) error {
+	dir, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return err
+	}
+	// Others may pass, not look: the user that runs PostgreSQL is one of them.
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	if p.cfg.databaseURL != "" {
+		return p.develop(ctx, dir, "the one KEYWARD_DATABASE_URL names")
+	}
+	pg, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(dir, clusterDir), Log: p.log})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = pg.Stop(context.WithoutCancel(ctx)) }() // never fails
+	p.cfg.databaseURL, p.cfg.listenURL = pg.DSN(), pg.DSN()
+	return p.developOn(ctx, pg, dir)
+}
+
+// developOn ends when PostgreSQL does.
+func (p *program) developOn(ctx context.Context, pg *embedded.Server, dir string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-pg.Done():
+			cancel(pg.Err())
+		case <-ctx.Done():
+		}
+	}()
+	err := p.develop(ctx, dir, pg.DSN())
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// develop is serve with all that it needs made first. database is what is said
+// about it.
+func (p *program) develop(ctx context.Context, dir, database string) error {
+	if p.cfg.masterKey == "" {
+		p.cfg.masterKey = "file:" + (&url.URL{Path: filepath.Join(dir, masterFile)}).EscapedPath()
+		if _, err := seal.Init(ctx, p.cfg.masterKey); err != nil && !errors.Is(err, seal.ErrExists) {
+			return err
+		}
+	}
+	if err := p.migrate(ctx); err != nil {
+		return err
+	}
+	return p.serve(ctx, true, func(ctx context.Context, a *app, url string) error {
+		keyFile := filepath.Join(dir, adminKeyFile)
+		if err := a.ensureAdminKey(ctx, keyFile); err != nil {
+			return err
+		}
+		if err := a.ensureDemo(ctx); err != nil {
+			return err
+		}
+		slug, err := a.freeSlug(ctx)
+		if err != nil {
+			return err
+		}
+		return welcome(p.stdout, tour{URL: url, KeyFile: keyFile, Database: database, DataDir: dir, Demo: demoSlug, Slug: slug})
+	})
+}
+
+// ensureDemo makes the tenant to play with.
+func (a *app) ensureDemo(ctx context.Context) error {
+	_, err := a.tenants.Resolve(ctx, demoSlug)
+	if !errors.Is(err, tenant.ErrNotFound) {
+		return err
+	}
+	spec := tenant.Spec{Slug: demoSlug, Name: "Demo", Caching: tenant.DefaultCaching}
+	_, err = a.store.CreateTenant(ctx, operator(), spec, nil)
+	if errors.Is(err, tenant.ErrSlugTaken) {
+		return nil
+	}
+	return err
+}
+
+// freeSlug finds a slug for the tenant that the tour creates.
+func (a *app) freeSlug(ctx context.Context) (string, error) {
+	for n := 1; ; n++ {
+		slug := "acme"
+		if n > 1 {
+			slug = fmt.Sprintf("acme-%d", n)
+		}
+		if _, err := a.tenants.Resolve(ctx, slug); err != nil {
+			if errors.Is(err, tenant.ErrNotFound) {
+				return slug, nil
+			}
+			return "", err
+		}
+	}
+}
+
+// ensureAdminKey keeps the key in the file if it still opens the door, else
+// replaces it by a new one. A crash leaves the old file or the new one.
+func (a *app) ensureAdminKey(ctx context.Context, file string) error {
+	old, err := readKey(file)
+	if err != nil {
+		return err
+	}
+	who, err := a.tenants.Authenticate(ctx, old)
+	if err == nil && who.Role == tenant.PlatformAdmin {
+		return nil
+	}
+	if err != nil && !errors.Is(err, tenant.ErrUnauthenticated) {
+		return err
+	}
+	_, key, err := a.tenants.CreateAPIKey(ctx, operator(), tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "keyward dev"}, nil)
+	if err != nil {
+		return err
+	}
+	return writeKey(file, key)
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/seal"
+)
+
+type masterCmd struct {
+	Init   masterInitCmd   `cmd:"" help:"Create the one that KEYWARD_MASTER_KEY names, unless it is there: it is never overwritten."`
+	Status masterStatusCmd `cmd:"" help:"See which version wraps what."`
+	Rotate masterRotateCmd `cmd:"" help:"Wrap all data keys under a new version, or under another master key, while everything runs."`
+	Prune  masterPruneCmd  `cmd:"" help:"Remove the versions that wrap nothing any more."`
+}
+
+type (
+	masterInitCmd   struct{}
+	masterStatusCmd struct{}
+	masterRotateCmd struct {
+		To string `name:"to" placeholder:"URI" help:"The master key to move to. Default: a new version of the present one."`
+	}
+	masterPruneCmd struct{}
+)
+
+// Run is keyward master init. That the key is there already is no failure, so
+// that it can be run at every start.
+func (masterInitCmd) Run(ctx context.Context, p *program) error {
+	uri, err := p.masterURI()
+	if err != nil {
+		return err
+	}
+	ring, err := seal.Init(ctx, uri)
+	if err == nil {
+		_, err = fmt.Fprintf(p.stdout, "Created %s.\nWithout it nothing that Keyward keeps can be opened: make a backup now, and keep it apart from the database's.\n", seal.Redact(ring.URI()))
+		return err
+	}
+	if !errors.Is(err, seal.ErrExists) {
+		return masterKeyError(err)
+	}
+	if ring, err = seal.Open(ctx, uri); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s is there already and was left as it is.\n", seal.Redact(ring.URI()))
+	return err
+}
+
+// Run is keyward master status. It also answers with the wrong master key,
+// and fails then.
+func (masterStatusCmd) Run(ctx context.Context, p *program) error {
+	custody, done, err := p.custody(ctx)
+	if err != nil && !errors.Is(err, keys.ErrWrongMasterKey) {
+		return err
+	}
+	defer done()
+	list, statusErr := custody.Status(ctx)
+	if statusErr != nil {
+		return errors.Join(err, statusErr)
+	}
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "MASTER KEY\tVERSION\tSINCE\tSTATE\tWRAPS\tUSABLE HERE")
+	for _, m := range list {
+		usable := "yes"
+		if m.Usable != nil {
+			usable = "no: " + m.Usable.Error()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", m.URI, m.Version, m.CreatedAt.Format(time.RFC3339), masterState(m), m.DataKeys, usable)
+	}
+	return errors.Join(w.Flush(), err)
+}
+
+func masterState(m keys.MasterStatus) string {
+	switch {
+	case m.Current:
+		return "current"
+	case m.RetiredAt != nil:
+		return "retired"
+	}
+	return "superseded"
+}
+
+// Run is keyward master rotate.
+func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
+	custody, done, err := p.custody(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	r, err := custody.RotateMaster(ctx, operator(), c.To, func(done, total int64) {
+		fmt.Fprintf(p.stderr, "%d of %d data keys\n", done, total)
+	})
+	if err != nil {
+		return fmt.Errorf("%w\n  nothing is lost: run it again and it goes on where it stopped", masterKeyError(err))
+	}
+	if r.Resumed {
+		fmt.Fprintln(p.stdout, "An earlier rotation was finished.")
+	}
+	fmt.Fprintf(p.stdout, "%d data keys are wrapped by version %s of %s.\n", r.Rewrapped, r.Current.Version, r.Current.URI)
+	for _, m := range r.Retired {
+		fmt.Fprintf(p.stdout, "Version %s of %s wraps nothing any more; keyward master prune removes it, but backups from before today need it.\n", m.Version, m.URI)
+	}
+	if c.To != "" {
+		fmt.Fprintln(p.stdout, "Set KEYWARD_MASTER_KEY to the new one at the next start.")
+	}
+	return nil
+}
+
+// Run is keyward master prune.
+func (masterPruneCmd) Run(ctx context.Context, p *program) error {
+	custody, done, err := p.custody(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	removed, err := custody.PruneMaster(ctx)
+	if err != nil {
+		return err
+	}
+	if len(removed) == 0 {
+		_, err = fmt.Fprintln(p.stdout, "Nothing to remove.")
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "Removed: %s. Keep copies for as long as backups of the database that need them.\n", strings.Join(removed, ", "))
+	return err
+}
+
+// custody opens the database and the master key. With ErrWrongMasterKey the
+// custody can still be asked for its status.
+func (p *program) custody(ctx context.Context) (_ *keys.Custody, done func(), err error) {
+	if _, err := p.masterURI(); err != nil {
+		return nil, nil, err
+	}
+	d, err := p.openDB(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := current(ctx, d); err != nil {
+		d.Close()
+		return nil, nil, err
+	}
+	c, err := p.openCustody(ctx, d)
+	if err != nil && !errors.Is(err, keys.ErrWrongMasterKey) {
+		d.Close()
+		return nil, nil, err
+	}
+	return c, d.Close, err
+}

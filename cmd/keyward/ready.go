@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	readyFor     = time.Second     // how long an answer about readiness is good
+	readyTimeout = 3 * time.Second // for finding one
+)
+
+var (
+	errNoDatabase  = errors.New("PostgreSQL does not answer")
+	errNoSchema    = errors.New("the schema cannot be read; run keyward migrate up")
+	errNoMasterKey = errors.New("the master key is not usable; keyward doctor tells more")
+	errStopping    = errors.New("shutting down")
+)
+
+// readiness remembers the last answer for a moment: anybody may ask, and
+// asking must not load the database.
+type readiness struct {
+	mu     sync.Mutex
+	at     time.Time
+	checks map[string]error
+}
+
+// checkReady says of each part whether it works. The errors are for anybody to
+// read; what is behind them is logged.
+func (a *app) checkReady(ctx context.Context) map[string]error {
+	r := &a.ready
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.at) > readyFor {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
+		defer cancel()
+		r.checks = a.lookReady(ctx)
+		r.at = time.Now()
+	}
+	checks := make(map[string]error, len(r.checks)+1)
+	for name, err := range r.checks {
+		checks[name] = err
+	}
+	if a.stopping.Load() {
+		checks["process"] = errStopping
+	}
+	return checks
+}
+
+func (a *app) lookReady(ctx context.Context) map[string]error {
+	checks := map[string]error{
+		"database":   a.shorten("database", errNoDatabase, a.db.Ping(ctx)),
+		"migrations": nil,
+		"master_key": a.shorten("master_key", errNoMasterKey, a.custody.Check(ctx)),
+	}
+	if checks["database"] == nil {
+		checks["migrations"] = a.lookMigrations(ctx)
+	}
+	return checks
+}
+
+func (a *app) lookMigrations(ctx context.Context) error {
+	n, err := a.db.PendingMigrations(ctx)
+	if err == nil && n > 0 {
+		return fmt.Errorf("%d migrations are pending; run keyward migrate up", n)
+	}
+	return a.shorten("migrations", errNoSchema, err)
+}
+
+// shorten keeps what is behind an error in the log.
+func (a *app) shorten(part string, short, err error) error {
+	if err == nil {
+		return nil
+	}
+	a.log.Warn("not ready", "part", part, "error", err)
+	return short
+}

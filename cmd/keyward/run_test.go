@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/tenant"
+)
+
+// environ is what a test sets of the environment.
+type environ map[string]string
+
+func (e environ) get(name string) string { return e[name] }
+
+// result is how a run of the program ended.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// keyward runs the program in this process.
+func keyward(t *testing.T, env environ, args ...string) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr, env.get)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// want ends the test unless the run ended with a code and said something.
+func (r result) want(t *testing.T, code int, said ...string) {
+	t.Helper()
+	if r.code != code {
+		t.Fatalf("exit code %d, want %d\n%s%s", r.code, code, r.stdout, r.stderr)
+	}
+	for _, s := range said {
+		if !strings.Contains(r.stdout+r.stderr, s) {
+			t.Errorf("output lacks %q:\n%s%s", s, r.stdout, r.stderr)
+		}
+	}
+}
+
+// deployed is the environment of a migrated database and a new master key.
+func deployed(t *testing.T) environ {
+	t.Helper()
+	env := environ{
+		"KEYWARD_DATABASE_URL": dbtest.New(t),
+		"KEYWARD_MASTER_KEY":   "file:" + filepath.Join(t.TempDir(), "master.json"),
+		"KEYWARD_ADDR":         "127.0.0.1:0",
+	}
+	keyward(t, env, "master", "init").want(t, exitOK, "Created", "backup")
+	return env
+}
+
+func TestUsage(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		said string
+	}{
+		"nothing":          {nil, "expected one of"},
+		"unknown command":  {[]string{"sevre"}, "serve"},
+		"unknown flag":     {[]string{"version", "--colour"}, "--colour"},
+		"missing flag":     {[]string{"api-key", "create"}, "--role"},
+		"extra argument":   {[]string{"version", "please"}, "please"},
+		"no database":      {[]string{"migrate", "up"}, "KEYWARD_DATABASE_URL"},
+		"no master key":    {[]string{"master", "init"}, "KEYWARD_MASTER_KEY"},
+		"bad duration":     {[]string{"api-key", "create", "--role=x", "--expires-in=soon"}, "--expires-in"},
+		"subcommand alone": {[]string{"master"}, "init"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := keyward(t, nil, c.args...)
+			r.want(t, exitUsage, c.said)
+			if r.stdout != "" || !strings.HasPrefix(r.stderr, "keyward: ") {
+				t.Errorf("stdout %q, stderr %q", r.stdout, r.stderr)
+			}
+		})
+	}
+}
+
+func TestHelpListsEverySetting(t *testing.T) {
+	r := keyward(t, nil, "--help")
+	r.want(t, exitOK, "KEYWARD_DATABASE_URL", "KEYWARD_MASTER_KEY", "KEYWARD_PUBLIC_URL", "KEYWARD_ADDR", "KEYWARD_TLS_CERT",
+		"KEYWARD_ROTATION_JITTER", "KEYWARD_MAX_STALE", "KEYWARD_LOG_FORMAT", "KEYWARD_METRICS", "doctor", "migrate up")
+	keyward(t, nil, "serve", "--help").want(t, exitOK, "KEYWARD_NO_WORKER")
+}
+
+func TestBadValues(t *testing.T) {
+	const url = "an absolute http or https URL"
+	for _, c := range []struct{ variable, value, accepts string }{
+		{"KEYWARD_DATABASE_URL", "postgres://keyward:hunter2@host:port/x", "a PostgreSQL URL"},
+		{"KEYWARD_LISTEN_DATABASE_URL", "mysql://hunter2@", "a PostgreSQL URL"},
+		{"KEYWARD_DB_MAX_CONNS", "many", "a whole number from 0 to 10000"},
+		{"KEYWARD_DB_MAX_CONNS", "-1", "a whole number from 0 to 10000"},
+		{"KEYWARD_PUBLIC_URL", "keys.example.com", url},
+		{"KEYWARD_PUBLIC_URL", "ftp://keys.example.com", url},
+		{"KEYWARD_PUBLIC_URL", "https://keys.example.com/", url},
+		{"KEYWARD_PUBLIC_URL", "https://keys.example.com?a=b", url},
+		{"KEYWARD_PUBLIC_URL", "https://user:hunter2@keys.example.com", url},
+		{"KEYWARD_ADDR", "8080", "host:port"},
+		{"KEYWARD_ADDR", "127.0.0.1:http", "host:port"},
+		{"KEYWARD_ADDR", "127.0.0.1:80800", "host:port"},
+		{"KEYWARD_ADMIN_ADDR", "127.0.0.1:9090", "not supported yet"},
+		{"KEYWARD_TLS_CERT", "cert.pem", "KEYWARD_TLS_KEY"},
+		{"KEYWARD_TLS_KEY", "key.pem", "KEYWARD_TLS_CERT"},
+		{"KEYWARD_LOG_LEVEL", "loud", "debug, info, warn or error"},
+		{"KEYWARD_LOG_FORMAT", "xml", "text or json"},
+		{"KEYWARD_ROTATION_JITTER", "0.6", "a number from 0 to 0.5"},
+		{"KEYWARD_ROTATION_JITTER", "NaN", "a number from 0 to 0.5"},
+		{"KEYWARD_MAX_STALE", "1", "a duration from 1s"},
+		{"KEYWARD_MAX_STALE", "-1h", "a duration from 1s"},
+		{"KEYWARD_CACHE_MB", "0", "a whole number from 1"},
+		{"KEYWARD_DRAIN_DELAY", "forever", "a duration from 0s"},
+		{"KEYWARD_SHUTDOWN_TIMEOUT", "2h", "a duration from 0s to 1h"},
+		{"KEYWARD_METRICS", "maybe", "true or false"},
+		{"KEYWARD_NO_WORKER", "2", "true or false"},
+	} {
+		t.Run(c.variable+"="+c.value, func(t *testing.T) {
+			r := keyward(t, environ{c.variable: c.value}, "serve")
+			r.want(t, exitUsage, c.variable, c.accepts)
+			if strings.Count(r.stderr, "\n") != 1 || strings.Contains(r.stderr, "hunter2") {
+				t.Errorf("want one line without secrets, got %q", r.stderr)
+			}
+		})
+	}
+}
+
+func TestFlagsComeBeforeTheEnvironment(t *testing.T) {
+	env := environ{"KEYWARD_LOG_LEVEL": "loud", "KEYWARD_METRICS": ""}
+	keyward(t, env, "migrate", "status", "--log-level=warn").want(t, exitUsage, "KEYWARD_DATABASE_URL")
+}
+
+func TestBadMasterKeyURI(t *testing.T) {
+	for _, uri := range []string{"master.json", "vault://x/y", "file:"} {
+		keyward(t, environ{"KEYWARD_MASTER_KEY": uri}, "master", "init").want(t, exitUsage, "KEYWARD_MASTER_KEY")
+	}
+}
+
+func TestVersion(t *testing.T) {
+	keyward(t, environ{"KEYWARD_LOG_LEVEL": "loud"}, "version").want(t, exitOK, "keyward ", "commit ", runtime.Version())
+}
+
+func TestMigrate(t *testing.T) {
+	env := environ{"KEYWARD_DATABASE_URL": dbtest.Empty(t)}
+	keyward(t, env, "migrate", "status").want(t, exitFailed, "00001_roles.sql", "pending", "keyward migrate up")
+	keyward(t, env, "migrate", "up").want(t, exitOK, "up to date")
+	keyward(t, env, "migrate", "up").want(t, exitOK, "up to date")
+	if r := keyward(t, env, "migrate", "status"); r.code != exitOK || strings.Contains(r.stdout, "pending") {
+		t.Errorf("status after up: %+v", r)
+	}
+}
+
+func TestServeRefuses(t *testing.T) {
+	env := deployed(t)
+	t.Run("old schema", func(t *testing.T) {
+		env := environ{"KEYWARD_DATABASE_URL": dbtest.Empty(t), "KEYWARD_MASTER_KEY": env["KEYWARD_MASTER_KEY"], "KEYWARD_ADDR": "127.0.0.1:0"}
+		keyward(t, env, "serve").want(t, exitFailed, "keyward migrate up")
+	})
+	t.Run("no master key", func(t *testing.T) {
+		env := environ{"KEYWARD_DATABASE_URL": env["KEYWARD_DATABASE_URL"], "KEYWARD_MASTER_KEY": "file:" + filepath.Join(t.TempDir(), "no"), "KEYWARD_ADDR": "127.0.0.1:0"}
+		keyward(t, env, "serve").want(t, exitFailed, "keyward master init")
+	})
+	t.Run("no database", func(t *testing.T) {
+		env := environ{"KEYWARD_DATABASE_URL": "postgres://keyward@127.0.0.1:1/x", "KEYWARD_MASTER_KEY": env["KEYWARD_MASTER_KEY"], "KEYWARD_ADDR": "127.0.0.1:0"}
+		keyward(t, env, "serve").want(t, exitFailed, "unavailable", "KEYWARD_DATABASE_URL")
+	})
+	t.Run("bad certificate", func(t *testing.T) {
+		keyward(t, env, "serve", "--tls-cert=/dev/null", "--tls-key=/dev/null").want(t, exitUsage, "KEYWARD_TLS_CERT")
+	})
+}
+
+func TestCreateAPIKey(t *testing.T) {
+	env := deployed(t)
+	bare := environ{"KEYWARD_DATABASE_URL": env["KEYWARD_DATABASE_URL"]}
+	keyward(t, bare, "api-key", "create", "--role=platform_admin").want(t, exitFailed, "KEYWARD_MASTER_KEY")
+	r := keyward(t, env, "api-key", "create", "--role=platform_admin", "--name=first", "--expires-in=1h")
+	r.want(t, exitOK)
+	if who := authenticate(t, env, r.stdout); who.Role != tenant.PlatformAdmin || who.Name != "first" {
+		t.Errorf("the key speaks for %+v", who)
+	}
+	r = keyward(t, bare, "api-key", "create", "--role=tenant_signer", "--tenant=platform")
+	r.want(t, exitOK)
+	if who := authenticate(t, env, r.stdout); who.Role != tenant.TenantSigner || who.TenantID == nil {
+		t.Errorf("the key speaks for %+v", who)
+	}
+	keyward(t, env, "api-key", "create", "--role=tenant_admin").want(t, exitUsage, "--role must be platform_admin")
+	keyward(t, env, "api-key", "create", "--role=king", "--tenant=platform").want(t, exitUsage, "--role must be tenant_admin")
+	keyward(t, env, "api-key", "create", "--role=tenant_admin", "--tenant=nobody").want(t, exitFailed, "nobody", "slug or an id")
+	keyward(t, env, "api-key", "create", "--role=platform_admin", "--expires-in=-1h").want(t, exitUsage, "--expires-in")
+}
+
+func authenticate(t *testing.T, env environ, key string) tenant.Principal {
+	t.Helper()
+	d, err := db.Open(t.Context(), db.Config{URL: env["KEYWARD_DATABASE_URL"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	who, err := tenant.New(tenant.Config{DB: d}).Authenticate(t.Context(), strings.TrimSpace(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return who
+}
+
+func TestMasterInitNeverOverwrites(t *testing.T) {
+	env := deployed(t)
+	file := strings.TrimPrefix(env["KEYWARD_MASTER_KEY"], "file:")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyward(t, env, "master", "init").want(t, exitOK, "left as it is")
+	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file has changed (%v)", err)
+	}
+	if err := os.WriteFile(file, []byte("not a key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keyward(t, env, "master", "init").want(t, exitFailed, "backup")
+	if after, _ := os.ReadFile(file); string(after) != "not a key" {
+		t.Error("a file that was no master key was overwritten")
+	}
+}
+
+func TestMasterRotation(t *testing.T) {
+	env := deployed(t)
+	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK) // makes a tenant with a data key
+	keyward(t, env, "master", "status").want(t, exitOK, "current", "yes")
+	keyward(t, env, "master", "prune").want(t, exitOK, "Nothing")
+	keyward(t, env, "master", "rotate").want(t, exitOK, "1 data keys", "prune")
+	keyward(t, env, "master", "status").want(t, exitOK, "current", "retired")
+	keyward(t, env, "master", "prune").want(t, exitOK, "Removed")
+	next := "file:" + filepath.Join(t.TempDir(), "next.json")
+	keyward(t, env, "master", "rotate", "--to="+next).want(t, exitOK, "1 data keys", "next.json", "KEYWARD_MASTER_KEY")
+	env["KEYWARD_MASTER_KEY"] = next
+	keyward(t, env, "master", "status").want(t, exitOK, "next.json")
+	keyward(t, env, "doctor").want(t, exitOK, "opens what this database keeps")
+}
+
+func TestWrongMasterKey(t *testing.T) {
+	env := deployed(t)
+	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK)
+	env["KEYWARD_MASTER_KEY"] = "file:" + filepath.Join(t.TempDir(), "other.json")
+	keyward(t, env, "master", "init").want(t, exitOK)
+	keyward(t, env, "serve").want(t, exitFailed, "wrong master key", "KEYWARD_MASTER_KEY")
+	keyward(t, env, "master", "status").want(t, exitFailed, "current", "no: ", "wrong master key")
+	keyward(t, env, "doctor").want(t, exitFailed, "FAIL  master key")
+}
+
+func TestNothingOfTheEnvironmentIsLogged(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out bytes.Buffer
+	env := environ{"KEYWARD_DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/x", "KEYWARD_MASTER_KEY": "file:nothing", "KEYWARD_ADDR": "127.0.0.1:0"}
+	run(ctx, []string{"serve", "--log-level=debug"}, strings.NewReader(""), io.MultiWriter(&out), &out, env.get)
+	if strings.Contains(out.String(), "hunter2") {
+		t.Errorf("the password is shown: %s", out.String())
+	}
+}

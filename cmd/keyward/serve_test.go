@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// running is the program running in this process.
+type running struct {
+	log  <-chan string // lines
+	stop func() int    // ends it and returns its exit code
+}
+
+func launch(t *testing.T, env environ, args ...string) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r, w := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, args, strings.NewReader(""), io.Discard, w, env.get)
+		w.Close()
+	}()
+	log := make(chan string, 10_000) // whoever logs must not wait for us
+	go func() {
+		defer close(log)
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			log <- lines.Text()
+		}
+	}()
+	stop := func() int {
+		cancel()
+		c := <-code
+		code <- c
+		return c
+	}
+	t.Cleanup(func() { stop() })
+	return &running{log: log, stop: stop}
+}
+
+// until reads the log to a line that matches and returns the submatches.
+func (r *running) until(t *testing.T, pattern string) []string {
+	t.Helper()
+	var seen []string
+	re := regexp.MustCompile(pattern)
+	for line := range r.log {
+		if m := re.FindStringSubmatch(line); m != nil {
+			return m
+		}
+		seen = append(seen, line)
+	}
+	t.Fatalf("the log ended without %s:\n%s", pattern, strings.Join(seen, "\n"))
+	return nil
+}
+
+func status(t *testing.T, url string) int {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+func TestServe(t *testing.T) {
+	env := deployed(t)
+	for name, c := range map[string]struct {
+		args    []string
+		metrics int
+		worker  string
+	}{
+		"as it comes": {[]string{"serve"}, http.StatusOK, "true"},
+		"with less":   {[]string{"serve", "--no-metrics", "--no-worker", "--migrate", "--log-format=text"}, http.StatusNotFound, "false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := launch(t, env, c.args...)
+			m := r.until(t, `msg=serving url=(\S+) .*worker=(\w+)`)
+			if m[2] != c.worker {
+				t.Errorf("worker=%s", m[2])
+			}
+			if got := status(t, m[1]+"/readyz"); got != http.StatusOK {
+				t.Errorf("/readyz: %d", got)
+			}
+			if got := status(t, m[1]+"/metrics"); got != c.metrics {
+				t.Errorf("/metrics: %d, want %d", got, c.metrics)
+			}
+			http.DefaultClient.CloseIdleConnections()
+			if code := r.stop(); code != exitOK {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
+
+// The second worker leads at once: the first gave its lease back.
+func TestWorker(t *testing.T) {
+	env := deployed(t)
+	for range 2 {
+		r := launch(t, env, "worker", "--log-format=json")
+		r.until(t, `"msg":"leading"`)
+		if code := r.stop(); code != exitOK {
+			t.Errorf("exit code %d", code)
+		}
+	}
+}

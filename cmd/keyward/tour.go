@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"text/template"
+)
+
+// tour is what keyward dev prints first.
+type tour struct {
+	URL, KeyFile, DataDir, Demo string
+	Database                    string // its DSN, if that has no password
+	Slug                        string // of a tenant that does not exist yet
+}
+
+// The commands are for a POSIX shell and work as printed, in this order.
+var welcomeText = template.Must(template.New("").Funcs(template.FuncMap{"sh": shellQuote}).Parse(
+	`Keyward is at      {{.URL}}
+  API reference    {{.URL}}/docs
+  admin API key    {{.KeyFile}}
+  database         {{.Database}}
+  all data         {{.DataDir}}
+  a tenant         {{.URL}}/t/{{.Demo}}
+
+Create a tenant, sign a token for it, fetch what verifies the token:
+
+  curl -sS {{sh .URL}}/v1/tenants -H "Authorization: Bearer $(cat {{sh .KeyFile}})" -H 'Content-Type: application/json' -d '{"slug":"{{.Slug}}"}'
+
+  curl -sS {{sh .URL}}/v1/tenants/{{.Slug}}/tokens -H "Authorization: Bearer $(cat {{sh .KeyFile}})" -H 'Content-Type: application/json' -d '{"claims":{"sub":"alice","aud":"api"}}'
+
+  curl -sS {{sh .URL}}/t/{{.Slug}}/.well-known/jwks.json
+
+Ctrl-C stops it. The data stays.
+
+`))
+
+func welcome(w io.Writer, t tour) error { return welcomeText.Execute(w, t) }
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=-]+$`)
+
+// shellQuote makes s one word of a POSIX shell, also inside "$(…)".
+func shellQuote(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// readKey reads a key; a file that is not there holds none.
+func readKey(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+// writeKey replaces the file as a whole. Only its owner may read it.
+func writeKey(file, key string) error {
+	temp := file + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	w, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, key+"\n")
+	if err := errors.Join(err, w.Sync(), w.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp, file)
+}

@@ -1,0 +1,25 @@
+package main
+
+import "context"
+
+type workerCmd struct {
+	Migrate bool `name:"migrate" var:"KEYWARD_MIGRATE" help:"Bring the schema up to date first."`
+}
+
+// Run is keyward worker.
+func (c *workerCmd) Run(ctx context.Context, p *program) error {
+	if c.Migrate {
+		if err := p.migrate(ctx); err != nil {
+			return err
+		}
+	}
+	a, err := p.openApp(ctx, p.cfg.publicURL)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	a.works = true
+	a.log.Info("working", "holder", process)
+	a.background(ctx)()
+	return nil
+}
