@@ -25,6 +25,7 @@ const demoSlug = "demo"
 
 type devCmd struct {
 	DataDir string `name:"data-dir" var:"KEYWARD_DATA_DIR" default:".keyward" placeholder:"DIR" help:"Where everything is kept. Default: ${default}."`
+	PGBin   string `name:"pg-bin" var:"KEYWARD_PG_BIN" placeholder:"DIR" help:"Where PostgreSQL's programs are. Default: the newest found."`
 }
 
 // Run is keyward dev.
@@ -40,7 +41,7 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 	if p.cfg.databaseURL != "" {
 		return p.develop(ctx, dir, "the one KEYWARD_DATABASE_URL names")
 	}
-	pg, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(dir, clusterDir), Log: p.log})
+	pg, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(dir, clusterDir), BinDir: c.PGBin, Log: p.log})
 	if err != nil {
 		return err
 	}

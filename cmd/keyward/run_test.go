@@ -254,6 +254,11 @@ func TestWrongMasterKey(t *testing.T) {
 	keyward(t, env, "doctor").want(t, exitFailed, "FAIL  master key")
 }
 
+func TestDevWithoutPostgres(t *testing.T) {
+	dir := t.TempDir()
+	keyward(t, nil, "dev", "--addr=127.0.0.1:0", "--data-dir="+dir, "--pg-bin="+dir).want(t, exitFailed, "keyward: ", "PostgreSQL")
+}
+
 func TestNothingOfTheEnvironmentIsLogged(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -5,9 +5,14 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/tenant"
 )
 
 // running is the program running in this process.
@@ -95,6 +100,33 @@ func TestServe(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 		})
+	}
+}
+
+func TestDevOnAGivenDatabase(t *testing.T) {
+	dir := t.TempDir()
+	env := environ{"KEYWARD_DATABASE_URL": dbtest.Empty(t), "KEYWARD_ADDR": "127.0.0.1:0"}
+	r := launch(t, env, "dev", "--data-dir="+dir)
+	m := r.until(t, `msg=serving url=(\S+)`)
+	if got := status(t, m[1]+"/t/demo/.well-known/jwks.json"); got != http.StatusOK {
+		t.Errorf("the JWKS of the demo tenant: %d", got)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if code := r.stop(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Stat(filepath.Join(dir, clusterDir)); err == nil {
+		t.Error("a cluster was made beside the given database")
+	}
+	key := adminKey(t, dir)
+	if who := authenticate(t, env, key); who.Role != tenant.PlatformAdmin {
+		t.Errorf("the admin key speaks for %+v", who)
+	}
+	dbtest.Exec(t, env["KEYWARD_DATABASE_URL"], "SET session_replication_role = replica; UPDATE api_keys SET revoked_at = now()")
+	again := launch(t, env, "dev", "--data-dir="+dir)
+	again.until(t, `msg=serving`)
+	if adminKey(t, dir) == key {
+		t.Error("a key that opens nothing was kept")
 	}
 }
 
