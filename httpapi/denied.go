@@ -13,23 +13,34 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
+// maxDenials bounds how many denied attempts wait to be written; more at once
+// are not worth remembering.
+const maxDenials = 256
+
 // denials writes denied attempts into the history of the credential's own
-// tenant, or of the platform: a few per minute and credential, and never
-// while the caller waits.
+// tenant, or of the platform: a few per minute and credential, one after the
+// other, and never while the caller waits.
 type denials struct {
 	audit     *audit.Store
 	snapshots *keys.Snapshots
 	now       func() time.Time
 	log       *slog.Logger
 	limit     *limiter
-	slots     chan struct{} // bounds how many are being written
 	writing   sync.WaitGroup
+
+	mu    sync.Mutex
+	queue []denied // not empty while somebody writes
+}
+
+// denied is an event and whose history it goes into: nil, the platform's.
+type denied struct {
+	home  *uuid.UUID
+	event audit.Event
 }
 
 func newDenials(cfg Config) *denials {
 	return &denials{
-		audit: cfg.Audit, snapshots: cfg.Snapshots, now: cfg.Now, log: cfg.Log,
-		limit: newLimiter(5, 12*time.Second), slots: make(chan struct{}, 4),
+		audit: cfg.Audit, snapshots: cfg.Snapshots, now: cfg.Now, log: cfg.Log, limit: newLimiter(5, 12*time.Second),
 	}
 }
 
@@ -39,35 +50,60 @@ func (d *denials) note(w *call, operation, ref string) {
 	if d.limit.take(w.ID.String(), d.now()) > 0 {
 		return
 	}
-	select {
-	case d.slots <- struct{}{}:
-	default: // more at once than is worth a queue
-		return
-	}
 	e := w.by().Event(d.now().UTC().Truncate(time.Microsecond), audit.AuthorizationDenied)
 	details := map[string]any{"operation": operation, "role": w.Role}
 	if isRef(ref) {
 		details["tenant"] = ref
 	}
 	e.Details = audit.Details(details)
-	d.writing.Go(func() {
-		defer func() { <-d.slots }()
-		d.write(w.TenantID, e)
-	})
+	d.enqueue(denied{w.TenantID, e})
 }
 
-func (d *denials) write(home *uuid.UUID, e audit.Event) {
+func (d *denials) enqueue(n denied) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.queue) >= maxDenials {
+		return
+	}
+	d.queue = append(d.queue, n)
+	if len(d.queue) == 1 {
+		d.writing.Go(d.drain)
+	}
+}
+
+// drain writes until nothing waits.
+func (d *denials) drain() {
+	for n, more := d.first(), true; more; n, more = d.next() {
+		if err := d.write(n); err != nil {
+			d.log.Warn("denied attempt not audited", "error", err)
+		}
+	}
+}
+
+func (d *denials) first() denied {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.queue[0]
+}
+
+func (d *denials) next() (n denied, more bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.queue = d.queue[1:]; len(d.queue) == 0 {
+		return n, false
+	}
+	return d.queue[0], true
+}
+
+func (d *denials) write(n denied) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if home == nil {
+	if n.home == nil {
 		snap, _, err := d.snapshots.Get(ctx, tenant.PlatformSlug)
 		if err != nil {
-			d.log.Warn("denied attempt not audited", "error", err)
-			return
+			return err
 		}
-		home = &snap.TenantID
+		n.home = &snap.TenantID
 	}
-	if err := d.audit.Append(ctx, *home, e); err != nil {
-		d.log.Warn("denied attempt not audited", "error", err)
-	}
+	return d.audit.Append(ctx, *n.home, n.event)
 }

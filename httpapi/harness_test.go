@@ -92,11 +92,17 @@ var operator = audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: "test"
 // newWorld starts a platform on a fresh database.
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldOn(t, dbtest.New(t))
+}
+
+// newWorldOn starts a platform on a migrated database.
+func newWorldOn(t testing.TB, dsn string) *world {
+	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
 	if _, err := seal.Init(t.Context(), uri); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, dsn: dbtest.New(t), log: &lockedBuffer{}, clock: &clock{}, contract: contractOf(t)}
+	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, contract: contractOf(t)}
 	d, err := db.Open(t.Context(), db.Config{URL: w.dsn, MaxConns: 16})
 	if err != nil {
 		t.Fatal(err)
@@ -285,36 +291,38 @@ func (w *world) state() string {
 
 // contract holds responses against the document.
 type contract struct {
+	doc    *openapi3.T
 	router routers.Router
 
 	mu   sync.Mutex
 	seen map[string]map[int]bool // statuses by operationId
 }
 
-// shared by the tests of the package, so that one of them can see what all saw.
-var contractOf = func() func(testing.TB) *contract {
-	make := sync.OnceValues(func() (*contract, error) {
-		doc, err := openapi3.NewLoader().LoadFromData(OpenAPI)
-		if err != nil {
-			return nil, err
-		}
-		router, err := legacy.NewRouter(doc)
-		openapi3filter.RegisterBodyDecoder(mimePEM, openapi3filter.FileBodyDecoder)
-		openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
-		openapi3filter.RegisterBodyDecoder("application/yaml", openapi3filter.FileBodyDecoder)
-		for _, name := range []string{"application/jwk-set+json", mimeJWK} {
-			openapi3filter.RegisterBodyDecoder(name, openapi3filter.RegisteredBodyDecoder("application/json"))
-		}
-		return &contract{router: router, seen: map[string]map[int]bool{}}, err
-	})
-	return func(t testing.TB) *contract {
-		c, err := make()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
+// loadContract is shared by the tests of the package, so that TestMain sees what
+// all of them saw.
+var loadContract = sync.OnceValues(func() (*contract, error) {
+	doc, err := readDocument()
+	if err != nil {
+		return nil, err
 	}
-}()
+	for _, name := range []string{mimePEM, "text/html", "application/yaml"} {
+		openapi3filter.RegisterBodyDecoder(name, openapi3filter.FileBodyDecoder)
+	}
+	for _, name := range []string{"application/jwk-set+json", mimeJWK} {
+		openapi3filter.RegisterBodyDecoder(name, openapi3filter.RegisteredBodyDecoder("application/json"))
+	}
+	router, err := legacy.NewRouter(doc)
+	return &contract{doc: doc, router: router, seen: map[string]map[int]bool{}}, err
+})
+
+func contractOf(t testing.TB) *contract {
+	t.Helper()
+	c, err := loadContract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
 
 // check fails the test for a response that the document does not allow, or that
 // holds what none may hold.
