@@ -196,6 +196,12 @@ func (w *world) do(method, path, key, body string, headers ...string) *answer {
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}
+	return w.send(r)
+}
+
+// send is do for a request made by hand.
+func (w *world) send(r *http.Request) *answer {
+	w.t.Helper()
 	res, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		w.t.Fatal(err)
