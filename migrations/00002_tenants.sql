@@ -116,11 +116,25 @@ BEGIN
 END
 $$;
 
+-- At the end of a transaction a tenant that signs has a default.
+CREATE FUNCTION keyward_guard_default() RETURNS trigger
+    LANGUAGE plpgsql AS
+$$
+BEGIN
+    IF EXISTS (SELECT 1 FROM policies WHERE tenant_id = NEW.tenant_id AND retired_at IS NULL)
+        AND NOT EXISTS (SELECT 1 FROM policies WHERE tenant_id = NEW.tenant_id AND is_default) THEN
+        PERFORM keyward_refuse('policies_has_default', 'one of a tenant''s policies is the default');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION keyward_guard_tenant() RETURNS trigger
     LANGUAGE plpgsql AS
 $$
 DECLARE
-    p policies;
+    p          policies;
+    old_window integer;
 BEGIN
     IF NEW.id <> OLD.id OR NEW.slug <> OLD.slug OR NEW.created_at <> OLD.created_at THEN
         PERFORM keyward_refuse('tenants_identity', 'the id, slug and creation time of a tenant never change');
@@ -139,8 +153,16 @@ BEGIN
         AND NEW.audit_seq = OLD.audit_seq THEN
         PERFORM keyward_refuse('tenants_change_is_audited', 'a tenant does not change without an audit event');
     END IF;
+    IF OLD.cache_horizon > COALESCE(NEW.cache_horizon, '-infinity') THEN
+        PERFORM keyward_refuse('tenants_cache_horizon_stays', 'no cache forgets earlier than it was told');
+    END IF;
     IF (NEW.jwks_max_age_seconds, NEW.jwks_stale_while_revalidate_seconds, NEW.clock_skew_seconds)
         IS DISTINCT FROM (OLD.jwks_max_age_seconds, OLD.jwks_stale_while_revalidate_seconds, OLD.clock_skew_seconds) THEN
+        old_window := OLD.jwks_max_age_seconds + OLD.jwks_stale_while_revalidate_seconds + OLD.clock_skew_seconds;
+        IF NEW.jwks_max_age_seconds + NEW.jwks_stale_while_revalidate_seconds + NEW.clock_skew_seconds < old_window
+            AND COALESCE(NEW.cache_horizon, '-infinity') < NEW.updated_at + make_interval(secs => old_window) THEN
+            PERFORM keyward_refuse('tenants_cache_horizon_covers_caches', 'caches filled before a change are fresh for as long as they were told then');
+        END IF;
         FOR p IN SELECT * FROM policies WHERE tenant_id = NEW.id AND retired_at IS NULL LOOP
             PERFORM keyward_guard_windows(NEW, p);
         END LOOP;
@@ -152,6 +174,9 @@ $$;
 
 CREATE TRIGGER policies_guard BEFORE INSERT OR UPDATE ON policies
     FOR EACH ROW EXECUTE FUNCTION keyward_guard_policy();
+CREATE CONSTRAINT TRIGGER policies_has_default AFTER INSERT OR UPDATE OF is_default, retired_at ON policies
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_default();
 CREATE TRIGGER tenants_guard BEFORE UPDATE ON tenants
     FOR EACH ROW EXECUTE FUNCTION keyward_guard_tenant();
 

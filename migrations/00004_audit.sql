@@ -44,6 +44,9 @@ DECLARE
     head_hash bytea;
     last_hash bytea;
 BEGIN
+    IF NEW.xid <> pg_current_xact_id() THEN
+        PERFORM keyward_refuse('audit_events_xid', 'an audit event belongs to the transaction that writes it');
+    END IF;
     SELECT audit_seq, audit_hash INTO head_seq, head_hash FROM tenants WHERE id = NEW.tenant_id;
     IF head_seq IS NULL OR NEW.seq > head_seq OR (NEW.seq = head_seq AND NEW.hash <> head_hash) THEN
         PERFORM keyward_refuse('audit_events_reach_head', 'an audit event must lead up to the head of its tenant');
@@ -72,6 +75,30 @@ BEGIN
 END
 $$;
 
+-- At the end of a transaction a change has an event of the same transaction,
+-- whose action matches the trigger's argument. The platform's credentials are
+-- in the history of the platform's own tenant.
+CREATE FUNCTION keyward_guard_audited() RETURNS trigger
+    LANGUAGE plpgsql AS
+$$
+DECLARE
+    e record;
+BEGIN
+    FOR e IN
+        SELECT action, xid FROM audit_events
+        WHERE tenant_id = COALESCE(NEW.tenant_id, (SELECT id FROM tenants WHERE slug = 'platform'))
+        ORDER BY seq DESC
+    LOOP
+        EXIT WHEN e.xid <> pg_current_xact_id();
+        IF e.action ~ TG_ARGV[0] THEN
+            RETURN NULL;
+        END IF;
+    END LOOP;
+    PERFORM keyward_refuse(TG_TABLE_NAME || '_change_is_audited', 'rows of ' || TG_TABLE_NAME || ' do not change without an audit event');
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION keyward_guard_append_only() RETURNS trigger
     LANGUAGE plpgsql AS
 $$
@@ -89,5 +116,12 @@ CREATE TRIGGER audit_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON a
 CREATE CONSTRAINT TRIGGER tenants_audit_head_exists AFTER INSERT OR UPDATE OF audit_seq ON tenants
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION keyward_guard_audit_head();
+-- All that somebody decides about a policy; due_at follows from it. The first
+-- policies may be told of with their tenant.
+CREATE CONSTRAINT TRIGGER policies_audited AFTER INSERT OR UPDATE OF tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds,
+        publish_lead_seconds, grace_period_seconds, purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds,
+        max_published_keys, retired_at ON policies
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_audited('^(policy\.|tenant\.created$)');
 
 RESET ROLE;

@@ -105,15 +105,23 @@ DECLARE
     t tenants;
     p policies;
 BEGIN
+    IF NEW.state <> OLD.state AND (OLD.state, NEW.state) NOT IN (
+        ('standby', 'active'), ('standby', 'revoked'),
+        ('active', 'deprecated'), ('active', 'revoked'),
+        ('deprecated', 'expired'), ('deprecated', 'revoked'),
+        ('expired', 'purged'), ('revoked', 'purged')) THEN
+        PERFORM keyward_refuse('keys_transition', 'no key moves from ' || OLD.state || ' to ' || NEW.state);
+    END IF;
     IF (NEW.tenant_id, NEW.kid, NEW.alg, NEW.origin, NEW.created_at, NEW.published_at)
         IS DISTINCT FROM (OLD.tenant_id, OLD.kid, OLD.alg, OLD.origin, OLD.created_at, OLD.published_at)
         OR (OLD.activated_at IS NOT NULL AND (NEW.activated_at, NEW.activation) IS DISTINCT FROM (OLD.activated_at, OLD.activation))
-        OR (OLD.deprecated_at IS NOT NULL AND (NEW.deprecated_at, NEW.token_horizon) IS DISTINCT FROM (OLD.deprecated_at, OLD.token_horizon))
+        OR (OLD.deprecated_at IS NOT NULL AND (NEW.deprecated_at, NEW.token_horizon, NEW.expires_at)
+            IS DISTINCT FROM (OLD.deprecated_at, OLD.token_horizon, OLD.expires_at))
         OR (OLD.expired_at IS NOT NULL AND NEW.expired_at IS DISTINCT FROM OLD.expired_at)
         OR (OLD.revoked_at IS NOT NULL AND (NEW.revoked_at, NEW.revocation_reason) IS DISTINCT FROM (OLD.revoked_at, OLD.revocation_reason))
         OR (OLD.purged_at IS NOT NULL AND NEW.purged_at IS DISTINCT FROM OLD.purged_at)
         OR (NEW.public_jwk IS NOT NULL AND NEW.public_jwk::text IS DISTINCT FROM OLD.public_jwk::text)
-        OR NEW.token_horizon < OLD.token_horizon THEN
+        OR OLD.token_horizon > COALESCE(NEW.token_horizon, '-infinity') THEN
         PERFORM keyward_refuse('keys_history', 'what a key row says about the past never changes');
     END IF;
     IF NEW.state = OLD.state THEN
@@ -121,13 +129,6 @@ BEGIN
             PERFORM keyward_refuse('keys_state_event', 'the event of the last move changes only with a move');
         END IF;
         RETURN NEW;
-    END IF;
-    IF (OLD.state, NEW.state) NOT IN (
-        ('standby', 'active'), ('standby', 'revoked'),
-        ('active', 'deprecated'), ('active', 'revoked'),
-        ('deprecated', 'expired'), ('deprecated', 'revoked'),
-        ('expired', 'purged'), ('revoked', 'purged')) THEN
-        PERFORM keyward_refuse('keys_transition', 'no key moves from ' || OLD.state || ' to ' || NEW.state);
     END IF;
     IF NEW.state_event <= OLD.state_event THEN
         PERFORM keyward_refuse('keys_state_event', 'a move needs an audit event newer than the last one''s');
@@ -151,7 +152,8 @@ BEGIN
 END
 $$;
 
--- At the end of a transaction every move has its event.
+-- At the end of a transaction every move has its event, written by the same
+-- transaction. A key born active has that of its activation.
 CREATE FUNCTION keyward_guard_key_audited() RETURNS trigger
     LANGUAGE plpgsql AS
 $$
@@ -160,7 +162,8 @@ BEGIN
         RETURN NULL;
     END IF;
     IF NOT EXISTS (SELECT 1 FROM audit_events e WHERE e.tenant_id = NEW.tenant_id AND e.seq = NEW.state_event
-        AND e.kid = NEW.kid AND e.to_state = NEW.state) THEN
+        AND e.kid = NEW.kid AND e.to_state = NEW.state AND e.xid = pg_current_xact_id()
+        AND (TG_OP = 'INSERT' OR e.from_state = OLD.state)) THEN
         PERFORM keyward_refuse('keys_move_is_audited', 'a key does not move without an audit event');
     END IF;
     RETURN NULL;
@@ -172,9 +175,46 @@ CREATE FUNCTION keyward_guard_data_key_destroyed() RETURNS trigger
     LANGUAGE plpgsql AS
 $$
 BEGIN
-    IF NEW.destroyed_at IS NOT NULL AND OLD.destroyed_at IS NULL
-        AND EXISTS (SELECT 1 FROM keys WHERE tenant_id = NEW.tenant_id AND data_key_version = NEW.version) THEN
+    IF NEW.destroyed_at IS NULL OR OLD.destroyed_at IS NOT NULL THEN
+        RETURN NEW;
+    END IF;
+    -- Waits for those who are sealing with it: their foreign key has a lock.
+    PERFORM 1 FROM data_keys WHERE tenant_id = NEW.tenant_id AND version = NEW.version FOR UPDATE;
+    IF EXISTS (SELECT 1 FROM keys WHERE tenant_id = NEW.tenant_id AND data_key_version = NEW.version) THEN
         PERFORM keyward_refuse('data_keys_still_seals', 'the data key still seals private keys');
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Nor is anything sealed with one that is destroyed. This runs after the
+-- foreign key has its lock (triggers run by name, and those of foreign keys
+-- begin with RI_), so a destruction is either seen here or waits.
+CREATE FUNCTION keyward_guard_key_sealed() RETURNS trigger
+    LANGUAGE plpgsql AS
+$$
+BEGIN
+    IF EXISTS (SELECT 1 FROM data_keys WHERE tenant_id = NEW.tenant_id AND version = NEW.data_key_version AND destroyed_at IS NOT NULL) THEN
+        PERFORM keyward_refuse('keys_data_key_is_live', 'nothing is sealed with a destroyed data key');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- Who shortens token lifetimes says until when tokens of the longer one live.
+CREATE FUNCTION keyward_guard_horizon() RETURNS trigger
+    LANGUAGE plpgsql AS
+$$
+DECLARE
+    skew integer;
+BEGIN
+    IF NEW.max_token_ttl_seconds >= OLD.max_token_ttl_seconds THEN
+        RETURN NEW;
+    END IF;
+    SELECT clock_skew_seconds INTO skew FROM tenants WHERE id = NEW.tenant_id;
+    IF EXISTS (SELECT 1 FROM keys WHERE tenant_id = NEW.tenant_id AND alg = NEW.alg AND state = 'active'
+        AND COALESCE(token_horizon, '-infinity') < NEW.updated_at + make_interval(secs => OLD.max_token_ttl_seconds + skew)) THEN
+        PERFORM keyward_refuse('keys_horizon_covers_earlier_tokens', 'tokens of the longer lifetime may still be about');
     END IF;
     RETURN NEW;
 END
@@ -190,7 +230,11 @@ CREATE TRIGGER keys_never_deleted BEFORE DELETE OR TRUNCATE ON keys
 CREATE CONSTRAINT TRIGGER keys_audited AFTER INSERT OR UPDATE OF state, state_event ON keys
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION keyward_guard_key_audited();
+CREATE TRIGGER keys_sealed AFTER INSERT OR UPDATE OF data_key_version ON keys
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_key_sealed();
 CREATE TRIGGER data_keys_destroyed BEFORE UPDATE ON data_keys
     FOR EACH ROW EXECUTE FUNCTION keyward_guard_data_key_destroyed();
+CREATE TRIGGER policies_horizon BEFORE UPDATE ON policies
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_horizon();
 
 RESET ROLE;

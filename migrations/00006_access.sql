@@ -22,6 +22,29 @@ CREATE TABLE api_keys (
 
 CREATE INDEX api_keys_by_tenant ON api_keys (tenant_id, created_at DESC, id DESC);
 
+-- +goose StatementBegin
+CREATE FUNCTION keyward_guard_api_key() RETURNS trigger
+    LANGUAGE plpgsql AS
+$$
+BEGIN
+    IF (NEW.id, NEW.tenant_id, NEW.role, NEW.secret_hash, NEW.created_at)
+        IS DISTINCT FROM (OLD.id, OLD.tenant_id, OLD.role, OLD.secret_hash, OLD.created_at) THEN
+        PERFORM keyward_refuse('api_keys_identity', 'a credential keeps its tenant, role and secret');
+    END IF;
+    IF OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at THEN
+        PERFORM keyward_refuse('api_keys_revoked_stays', 'a revoked credential does not come back');
+    END IF;
+    RETURN NEW;
+END
+$$;
+-- +goose StatementEnd
+
+CREATE TRIGGER api_keys_guard BEFORE UPDATE ON api_keys
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_api_key();
+-- All but when it was last used. The end of a tenant is that of its credentials.
+CREATE CONSTRAINT TRIGGER api_keys_audited AFTER INSERT OR UPDATE OF tenant_id, role, name, secret_hash, expires_at, revoked_at ON api_keys
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_audited('^(api_key\.|tenant\.deleted$)');
 CREATE TRIGGER api_keys_never_deleted BEFORE DELETE OR TRUNCATE ON api_keys
     FOR EACH STATEMENT EXECUTE FUNCTION keyward_guard_never_deleted();
 
