@@ -108,6 +108,7 @@ func TestErrorsChangeNothing(t *testing.T) {
 		{"no policy to rotate", "POST", v1 + "/keys/rotate", w.root, `{"alg":"PS512"}`, ProblemCodePolicyViolation},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			w := w.in(t)
 			before := w.rows()
 			w.do(c.method, c.path, c.key, c.body).problem(c.code)
 			if after := w.rows(); after != before {

@@ -167,6 +167,13 @@ func (w *world) listen() {
 	<-connected
 }
 
+// in is the same world for a part of its test.
+func (w *world) in(t testing.TB) *world {
+	part := *w
+	part.t = t
+	return &part
+}
+
 // answer is a response that has been read and held against the document.
 type answer struct {
 	t testing.TB
