@@ -53,14 +53,16 @@ func (d *DB) PendingMigrations(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("db: %w", err)
 	}
+	// Before the first migration there is neither a table nor a role.
+	var exists bool
+	if err := d.pool.QueryRow(ctx, "select to_regclass($1) is not null", migrationsTable).Scan(&exists); err != nil || !exists {
+		return len(entries), wrap(err)
+	}
 	var applied int
 	err = d.AsPlatform(ctx, func(tx *Tx) error {
 		return tx.tx.QueryRow(ctx, "select count(*) from "+migrationsTable+" where version_id > 0 and is_applied").Scan(&applied)
 	})
-	if err != nil {
-		return len(entries), err
-	}
-	return len(entries) - applied, nil
+	return len(entries) - applied, err
 }
 
 func withGoose(url string, fn func(*goose.Provider) error) error {

@@ -40,19 +40,28 @@ func (s *Store) prepare(ctx context.Context, by audit.By, at time.Time, tenants 
 	if w.sealers, err = s.cfg.Custody.sealers(ctx, tenants...); err != nil {
 		return nil, err
 	}
+	return w, s.makeCandidates(ctx, w, ledgers)
+}
+
+// makeCandidates makes the keys that the plans want, on all cores.
+func (s *Store) makeCandidates(ctx context.Context, w *work, ledgers []*ledger) error {
+	var (
+		names    []policyName
+		policies []tenant.Policy
+	)
 	for _, l := range ledgers {
 		for _, p := range l.policies {
-			if steps, _ := Plan(at, l.schedule(p), l.of(p.Alg)); !wantsKey(steps) {
-				continue
+			if steps, _ := Plan(l.at, l.schedule(p), l.of(p.Alg)); wantsKey(steps) {
+				names, policies = append(names, policyName{l.tenant.ID, p.Alg}), append(policies, p)
 			}
-			c, err := s.candidate(ctx, p)
-			if err != nil {
-				return nil, err
-			}
-			w.candidates[policyName{l.tenant.ID, p.Alg}] = c
 		}
 	}
-	return w, nil
+	made, errs := make([]candidate, len(names)), make([]error, len(names))
+	inParallel(len(names), func(i int) { made[i], errs[i] = s.candidate(ctx, policies[i]) })
+	for i, name := range names {
+		w.candidates[name] = made[i]
+	}
+	return errors.Join(errs...)
 }
 
 // peek reads tenants without locking them.
@@ -138,79 +147,4 @@ func (s *Store) putOff(ctx context.Context, at time.Time, tenantID uuid.UUID) er
 		}
 		return tx.SetPoliciesDue(ctx, due.tenantIDs, due.algs, due.ats)
 	})
-}
-
-// follow takes the steps of every plan of one tenant.
-func (s *Store) follow(l *ledger, w *work, done *Done) error {
-	for _, p := range l.policies {
-		schedule := l.schedule(p)
-		steps, _ := Plan(l.at, schedule, l.of(p.Alg))
-		c, made := w.candidates[policyName{l.tenant.ID, p.Alg}]
-		sealer, sealed := w.sealers[l.tenant.ID]
-		if wantsKey(steps) && !(made && sealed) {
-			// Somebody changed the tenant since it was planned, or its data key
-			// does not open. Neither is a reason to sign with what may not work.
-			l.due[p.Alg] = l.at.Add(retryAfter)
-			if sealed {
-				l.due[p.Alg] = l.at
-			}
-			continue
-		}
-		for _, step := range steps {
-			if err := l.take(step, schedule, c, sealer); err != nil {
-				return err
-			}
-			done.count(step)
-		}
-		l.reschedule(p)
-	}
-	return nil
-}
-
-func (l *ledger) take(step Step, s Schedule, c candidate, sealer sealer) error {
-	switch step.Kind {
-	case Expire:
-		return l.expire(l.find(step.KID))
-	case Purge:
-		return l.purge(l.find(step.KID))
-	case Promote:
-		return l.promote(s, Scheduled)
-	case CreateStandby:
-		_, err := l.enter(c, sealer, "")
-		return err
-	}
-	return errors.New("keys: unknown step " + string(step.Kind))
-}
-
-// promote lets the standby take over from the active key.
-func (l *ledger) promote(s Schedule, how Activation) error {
-	if active := l.in(s.Alg, Active); active != nil {
-		if err := l.deprecate(active, s); err != nil {
-			return err
-		}
-	}
-	return l.activate(l.in(s.Alg, Standby), how)
-}
-
-func (d *Done) count(step Step) {
-	switch step.Kind {
-	case Expire:
-		d.Expired++
-	case Purge:
-		d.Purged++
-	case Promote:
-		d.Rotated++
-	case CreateStandby:
-		d.Created++
-	}
-}
-
-// live are the ledger's policies that sign.
-func (l *ledger) live() (out []tenant.Policy) {
-	for _, p := range l.policies {
-		if p.RetiredAt == nil {
-			out = append(out, p)
-		}
-	}
-	return out
 }

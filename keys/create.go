@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -12,38 +11,6 @@ import (
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/tenant"
 )
-
-// candidate is a new key that no table knows yet. Making one is slow for RSA,
-// so it is made before a transaction and thrown away if it is not wanted.
-type candidate struct {
-	alg     jose.SignatureAlgorithm
-	kid     string
-	jwk     json.RawMessage
-	private Private
-}
-
-func (s *Store) candidate(ctx context.Context, p tenant.Policy) (candidate, error) {
-	private, err := s.cfg.Generator.Generate(ctx, p.Alg, p.RSABits)
-	if err != nil {
-		return candidate{}, err
-	}
-	kid, err := Thumbprint(private.Public())
-	if err != nil {
-		return candidate{}, err
-	}
-	jwk, err := PublicJWK(private.Public(), p.Alg, kid)
-	return candidate{alg: p.Alg, kid: kid, jwk: jwk, private: private}, err
-}
-
-// seal closes the private key for the tenant's row of this kid.
-func (c candidate) seal(tenantID uuid.UUID, s sealer) ([]byte, error) {
-	der, err := c.private.PKCS8()
-	if err != nil {
-		return nil, err
-	}
-	defer clear(der)
-	return s.key.Seal(tenantID, s.version, c.kid, der)
-}
 
 // CreateTenant makes a tenant with a data key and, for each policy, an active
 // and a standby key. It answers after all of that is committed; a crash before
@@ -92,6 +59,7 @@ func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec,
 	}
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error { return s.insertTenant(ctx, tx, l, dataKey, idem) })
 	if err == nil {
+		l.tenant.Version = l.next.Seq
 		return l.tenant, nil
 	}
 	return tenant.Tenant{}, s.cfg.refusedTenant(ctx, err, idem)
@@ -129,82 +97,6 @@ func (s *Store) found(ctx context.Context, l *ledger, p tenant.Policy, sealer se
 	}
 	l.reschedule(p)
 	return nil
-}
-
-func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, dataKey db.InsertDataKeyParams, idem *tenant.Idempotency) error {
-	st := new(statements).collect([]*ledger{l})
-	w := tx.Later()
-	row := tenant.RowOf(l.tenant)
-	err := w.InsertTenant(ctx, db.InsertTenantParams{
-		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain,
-		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
-		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
-		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, CreatedAt: l.at,
-	})
-	if err != nil {
-		return err
-	}
-	if err := w.InsertDataKey(ctx, dataKey); err != nil {
-		return err
-	}
-	for _, p := range l.policies {
-		if err := w.UpsertPolicy(ctx, l.upsert(p)); err != nil {
-			return err
-		}
-	}
-	if err := st.queue(ctx, w); err != nil {
-		return err
-	}
-	if idem != nil {
-		if err := remember(ctx, tx, w, l, idem); err != nil {
-			return err
-		}
-	}
-	return w.Send(ctx)
-}
-
-// remember writes the Idempotency-Key down beside what it made, under the
-// platform's tenant: a tenant that makes itself has no other.
-func remember(ctx context.Context, tx *db.Tx, w *db.Writes, l *ledger, idem *tenant.Idempotency) error {
-	platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
-	if err != nil {
-		return err
-	}
-	return w.InsertIdempotencyKey(ctx, db.InsertIdempotencyKeyParams{
-		TenantID: platform, CredentialID: idem.CredentialID, Key: idem.Key, RequestHash: idem.RequestHash,
-		ResourceID: l.tenant.ID, CreatedAt: l.at,
-	})
-}
-
-// refusedTenant says why the database refused a new tenant.
-func (cfg Config) refusedTenant(ctx context.Context, err error, idem *tenant.Idempotency) error {
-	rule := db.Constraint(err)
-	if idem != nil && (rule == "idempotency_keys_pkey" || rule == "tenants_live_slug") {
-		if replay := cfg.replay(ctx, idem); replay != nil {
-			return replay
-		}
-	}
-	return tenant.Refused(err)
-}
-
-// replay returns what an Idempotency-Key made before; nil if nothing.
-func (cfg Config) replay(ctx context.Context, idem *tenant.Idempotency) error {
-	var found db.GetIdempotencyKeyRow
-	err := cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
-		platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
-		if err != nil {
-			return err
-		}
-		found, err = tx.GetIdempotencyKey(ctx, platform, idem.CredentialID, idem.Key)
-		return err
-	})
-	if errors.Is(err, db.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return idem.Replay(found.RequestHash, found.ResourceID)
 }
 
 // upsert is the row of one of the ledger's policies.

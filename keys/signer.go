@@ -4,16 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/google/uuid"
 	"github.com/keyward/keyward/db"
-	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
 	"github.com/maypok86/otter/v2"
 )
@@ -170,48 +167,6 @@ func (s *Signer) signToken(ctx context.Context, d desk, o Order) (Token, error) 
 	return Token{Token: jws, KID: p.ActiveKID, Alg: p.Alg, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt}, err
 }
 
-// PayloadOrder asks for a JWS over any payload.
-type PayloadOrder struct {
-	Payload []byte
-	Alg     jose.SignatureAlgorithm // empty: the default policy's
-	Typ     string                  // empty: no typ
-	Form    Form
-}
-
-// SignedPayload is a compact JWS.
-type SignedPayload struct {
-	JWS string
-	KID string
-	Alg jose.SignatureAlgorithm
-}
-
-// SignPayload signs a payload. One that is a JSON object with an exp is held
-// to the rules of a token. Errors: those of SignToken.
-func (s *Signer) SignPayload(ctx context.Context, ref string, o PayloadOrder) (signed SignedPayload, err error) {
-	err = s.atDesk(ctx, ref, func(d desk) (err error) {
-		signed, err = s.signPayload(ctx, d, o)
-		return err
-	})
-	return signed, err
-}
-
-func (s *Signer) signPayload(ctx context.Context, d desk, o PayloadOrder) (SignedPayload, error) {
-	p, err := d.policy(o.Alg)
-	if err != nil {
-		return SignedPayload{}, err
-	}
-	exp, err := d.rules(p).CheckPayload(o.Payload)
-	if err != nil {
-		return SignedPayload{}, err
-	}
-	var expires time.Time
-	if exp != nil {
-		expires = *exp
-	}
-	jws, err := s.sign(ctx, d, p, Header{Typ: o.Typ}, o.Payload, o.Form, expires)
-	return SignedPayload{JWS: jws, KID: p.ActiveKID, Alg: p.Alg}, err
-}
-
 // sign makes the JWS and leaves the evidence of it.
 func (s *Signer) sign(ctx context.Context, d desk, p SigningPolicy, h Header, payload []byte, f Form, expires time.Time) (string, error) {
 	if p.ActiveKID == "" {
@@ -234,71 +189,6 @@ func (s *Signer) sign(ctx context.Context, d desk, p SigningPolicy, h Header, pa
 	s.evidence.add(name, d.now, expires)
 	s.count.Add(1)
 	return jws, nil
-}
-
-// private opens a key, or takes it from memory. A key that does not open is
-// logged with its row and never a reason to make another.
-func (s *Signer) private(ctx context.Context, name keyName) (Private, error) {
-	return s.privates.Get(ctx, name, otter.LoaderFunc[keyName, Private](
-		func(ctx context.Context, name keyName) (Private, error) {
-			kids, _ := s.kids.LoadOrStore(name.tenantID, new(sync.Map))
-			kids.(*sync.Map).Store(name.kid, true)
-			private, err := s.open(ctx, name)
-			if err != nil && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNoActiveKey) {
-				s.cfg.Log.Error("private key cannot be opened", "tenant_id", name.tenantID, "kid", name.kid, "error", err)
-			}
-			return private, err
-		}))
-}
-
-func (s *Signer) open(ctx context.Context, name keyName) (Private, error) {
-	var row db.GetSealedKeyRow
-	err := s.cfg.DB.InTenant(ctx, name.tenantID, func(tx *db.Tx) (err error) {
-		row, err = tx.GetSealedKey(ctx, name.tenantID, name.kid)
-		return err
-	})
-	if errors.Is(err, db.ErrNoRows) {
-		return Private{}, fmt.Errorf("%w: %s was active a moment ago", ErrNoActiveKey, name.kid)
-	}
-	if err != nil {
-		return Private{}, err
-	}
-	der, err := s.unseal(ctx, name, row)
-	if errors.Is(err, seal.ErrDestroyed) {
-		der, err = s.unseal(ctx, name, row) // the data key left memory meanwhile
-	}
-	if err != nil {
-		return Private{}, err
-	}
-	defer clear(der)
-	return ParsePKCS8(jose.SignatureAlgorithm(row.Alg), der)
-}
-
-func (s *Signer) unseal(ctx context.Context, name keyName, row db.GetSealedKeyRow) ([]byte, error) {
-	key, err := s.cfg.Custody.dataKey(ctx, name.tenantID, *row.DataKeyVersion, row.Wrapped, row.MasterKeyID)
-	if err != nil {
-		return nil, err
-	}
-	return key.Open(name.tenantID, *row.DataKeyVersion, name.kid, row.SealedPrivate)
-}
-
-// Changed is told that a tenant has changed: its parsed keys are dropped.
-func (s *Signer) Changed(tenantID uuid.UUID) {
-	kids, known := s.kids.LoadAndDelete(tenantID)
-	if !known {
-		return
-	}
-	kids.(*sync.Map).Range(func(kid, _ any) bool {
-		s.privates.Invalidate(keyName{tenantID, kid.(string)})
-		return true
-	})
-}
-
-// Missed is told that changes may have gone unheard: every parsed key is
-// dropped.
-func (s *Signer) Missed() {
-	s.kids.Clear()
-	s.privates.InvalidateAll()
 }
 
 // FlushEvidence writes down what was signed since the last time. It is called

@@ -1,0 +1,42 @@
+package keys
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/tenant"
+)
+
+// candidate is a new key that no table knows yet. Making one is slow for RSA,
+// so it is made before a transaction and thrown away if it is not wanted.
+type candidate struct {
+	alg     jose.SignatureAlgorithm
+	kid     string
+	jwk     json.RawMessage
+	private Private
+}
+
+func (s *Store) candidate(ctx context.Context, p tenant.Policy) (candidate, error) {
+	private, err := s.cfg.Generator.Generate(ctx, p.Alg, p.RSABits)
+	if err != nil {
+		return candidate{}, err
+	}
+	kid, err := Thumbprint(private.Public())
+	if err != nil {
+		return candidate{}, err
+	}
+	jwk, err := PublicJWK(private.Public(), p.Alg, kid)
+	return candidate{alg: p.Alg, kid: kid, jwk: jwk, private: private}, err
+}
+
+// seal closes the private key for the tenant's row of this kid.
+func (c candidate) seal(tenantID uuid.UUID, s sealer) ([]byte, error) {
+	der, err := c.private.PKCS8()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(der)
+	return s.key.Seal(tenantID, s.version, c.kid, der)
+}

@@ -1,0 +1,74 @@
+package keys
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys/seal"
+	"github.com/maypok86/otter/v2"
+)
+
+// newDataKey makes a data key of a tenant and the row that keeps it.
+func (c *Custody) newDataKey(ctx context.Context, tenantID uuid.UUID, version int32, now time.Time) (sealer, db.InsertDataKeyParams, error) {
+	c.mu.Lock()
+	id := c.current
+	c.mu.Unlock()
+	m, err := c.masterKey(ctx, id)
+	if err != nil {
+		return sealer{}, db.InsertDataKeyParams{}, err
+	}
+	key, err := seal.NewDataKey()
+	if err != nil {
+		return sealer{}, db.InsertDataKeyParams{}, err
+	}
+	wrapped, err := m.WrapDataKey(ctx, tenantID, version, key)
+	row := db.InsertDataKeyParams{TenantID: tenantID, Version: version, Wrapped: wrapped, MasterKeyID: &id, CreatedAt: now}
+	return sealer{version: version, key: key}, row, err
+}
+
+// dataKey opens a tenant's data key, or takes it from memory.
+func (c *Custody) dataKey(ctx context.Context, tenantID uuid.UUID, version int32, wrapped []byte, masterID *uuid.UUID) (*seal.DataKey, error) {
+	name := dataKeyName{tenantID, version}
+	return c.dataKeys.Get(ctx, name, otter.LoaderFunc[dataKeyName, *seal.DataKey](
+		func(ctx context.Context, _ dataKeyName) (*seal.DataKey, error) {
+			if masterID == nil {
+				return nil, fmt.Errorf("keys: data key %d of tenant %s is destroyed", version, tenantID)
+			}
+			m, err := c.masterKey(ctx, *masterID)
+			if err != nil {
+				return nil, err
+			}
+			return m.UnwrapDataKey(ctx, tenantID, version, wrapped)
+		}))
+}
+
+// sealers opens the current data keys of tenants.
+func (c *Custody) sealers(ctx context.Context, tenantIDs ...uuid.UUID) (map[uuid.UUID]sealer, error) {
+	var rows []db.CurrentDataKeysRow
+	err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		rows, err = tx.CurrentDataKeys(ctx, tenantIDs)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	open := make(map[uuid.UUID]sealer, len(rows))
+	for _, row := range rows {
+		key, err := c.dataKey(ctx, row.TenantID, row.Version, row.Wrapped, row.MasterKeyID)
+		if err != nil {
+			// One tenant's damage must not stop the others.
+			c.cfg.Log.Error("data key cannot be opened", "tenant_id", row.TenantID, "version", row.Version, "error", err)
+			continue
+		}
+		open[row.TenantID] = sealer{version: row.Version, key: key}
+	}
+	return open, nil
+}
+
+// forget drops a tenant's opened data keys from memory.
+func (c *Custody) forget(tenantID uuid.UUID, version int32) {
+	c.dataKeys.Invalidate(dataKeyName{tenantID, version})
+}

@@ -1,0 +1,85 @@
+package keys
+
+import (
+	"context"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+)
+
+// MassRevocation is what RevokeAll did.
+type MassRevocation struct {
+	Revoked      []Entry
+	Active       []Entry // one per live policy, known to no verifier
+	Standby      []Entry
+	TrustedUntil []Trust
+}
+
+// RevokeAll takes every standby, active and deprecated key of a tenant out of
+// the JWKS and puts fresh active and standby keys in their place. Errors:
+// tenant.ErrNotFound, ErrDataKey, ErrUnavailable.
+func (s *Store) RevokeAll(ctx context.Context, by audit.By, tenantID uuid.UUID, reason Reason, comment string) (MassRevocation, error) {
+	var out MassRevocation
+	err := s.change(ctx, by, tenantID, every, func(l *ledger, m *made) (err error) {
+		out, err = l.revokeAll(reason, comment, m)
+		return err
+	})
+	return out, err
+}
+
+func (l *ledger) revokeAll(reason Reason, comment string, m *made) (out MassRevocation, err error) {
+	if out.Revoked, err = l.revokePublished(reason, comment); err != nil {
+		return out, err
+	}
+	for _, p := range l.live() {
+		active, err := l.enter(m.take(p.Alg), m.sealer, ByRevokeAll)
+		if err != nil {
+			return out, err
+		}
+		standby, err := l.enter(m.take(p.Alg), m.sealer, "")
+		if err != nil {
+			return out, err
+		}
+		out.Active, out.Standby = append(out.Active, l.entry(active)), append(out.Standby, l.entry(standby))
+	}
+	for _, p := range l.policies {
+		l.reschedule(p)
+	}
+	out.TrustedUntil = TrustedUntil(l.at, l.tenant.Caching, FreshTakesOver, true)
+	return out, nil
+}
+
+func (l *ledger) revokePublished(reason Reason, comment string) (revoked []Entry, err error) {
+	for i := range l.keys {
+		if k := &l.keys[i]; k.State.Published() {
+			if err := l.revoke(k, reason, comment); err != nil {
+				return nil, err
+			}
+			revoked = append(revoked, l.entry(*k))
+		}
+	}
+	return revoked, nil
+}
+
+// Purge forgets the public part of every expired and revoked key now instead
+// of after purge_after. Errors: tenant.ErrNotFound, ErrUnavailable.
+func (s *Store) Purge(ctx context.Context, by audit.By, tenantID uuid.UUID) (purged []Key, err error) {
+	none := func(*ledger) (map[jose.SignatureAlgorithm]int, error) { return nil, nil }
+	err = s.change(ctx, by, tenantID, none, func(l *ledger, _ *made) error {
+		purged = nil
+		for i := range l.keys {
+			if k := &l.keys[i]; k.State == Expired || k.State == Revoked {
+				if err := l.purge(k); err != nil {
+					return err
+				}
+				purged = append(purged, *k)
+			}
+		}
+		for _, p := range l.policies {
+			l.reschedule(p)
+		}
+		return nil
+	})
+	return purged, err
+}

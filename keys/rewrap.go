@@ -1,0 +1,143 @@
+package keys
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+)
+
+// rewrapAll moves every data key under the current master key, until a pass
+// over all of them finds nothing left: tenants that are busy are skipped, and
+// replicas that have not heard yet may still use the old one.
+func (c *Custody) rewrapAll(ctx context.Context, by audit.By, progress func(done, total int64)) (done int64, err error) {
+	for pass := 0; ; pass++ {
+		keys, err := c.Status(ctx)
+		if err != nil {
+			return done, err
+		}
+		var left int64
+		for _, k := range keys {
+			if !k.Current {
+				left += k.DataKeys
+			}
+		}
+		if left == 0 {
+			return done, nil
+		}
+		if pass > 0 {
+			time.Sleep(min(time.Duration(pass)*50*time.Millisecond, time.Second))
+		}
+		total := done + left
+		for _, k := range keys {
+			if k.Current || k.DataKeys == 0 {
+				continue
+			}
+			err := c.rewrapFrom(ctx, by, k.ID, func(n int64) {
+				if done += n; progress != nil {
+					progress(done, total)
+				}
+			})
+			if err != nil {
+				return done, err
+			}
+		}
+	}
+}
+
+// rewrapFrom makes one pass over the data keys of one old master key.
+func (c *Custody) rewrapFrom(ctx context.Context, by audit.By, old uuid.UUID, count func(int64)) error {
+	var after uuid.UUID
+	for ctx.Err() == nil {
+		var batch []db.DataKeysWrappedByRow
+		err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+			batch, err = tx.DataKeysWrappedBy(ctx, &old, after, c.cfg.RewrapBatch)
+			return err
+		})
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		n, err := c.rewrap(ctx, by, old, batch)
+		if err != nil {
+			return err
+		}
+		count(n)
+		after = batch[len(batch)-1].TenantID
+	}
+	return ctx.Err()
+}
+
+// rewrap opens and wraps outside of locks, then replaces what is unchanged.
+func (c *Custody) rewrap(ctx context.Context, by audit.By, old uuid.UUID, batch []db.DataKeysWrappedByRow) (n int64, err error) {
+	c.mu.Lock()
+	current := c.current
+	c.mu.Unlock()
+	from, err := c.masterKey(ctx, old)
+	if err != nil {
+		return 0, err
+	}
+	to, err := c.masterKey(ctx, current)
+	if err != nil {
+		return 0, err
+	}
+	wrapped := make(map[uuid.UUID][]rewrapped, len(batch))
+	var ids []uuid.UUID
+	for _, row := range batch {
+		key, err := from.UnwrapDataKey(ctx, row.TenantID, row.Version, row.Wrapped)
+		if err != nil {
+			return 0, fmt.Errorf("keys: data key %d of tenant %s: %w", row.Version, row.TenantID, err)
+		}
+		closed, err := to.WrapDataKey(ctx, row.TenantID, row.Version, key)
+		key.Destroy()
+		if err != nil {
+			return 0, err
+		}
+		if wrapped[row.TenantID] == nil {
+			ids = append(ids, row.TenantID)
+		}
+		wrapped[row.TenantID] = append(wrapped[row.TenantID], rewrapped{row.Version, closed})
+	}
+	err = c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		n, err = c.replace(ctx, tx, by, old, current, ids, wrapped)
+		return err
+	})
+	return n, err
+}
+
+// rewrapped is one data key, closed under the new master key.
+type rewrapped struct {
+	version int32
+	wrapped []byte
+}
+
+func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, current uuid.UUID, ids []uuid.UUID, wrapped map[uuid.UUID][]rewrapped) (int64, error) {
+	rows, err := tx.LockIdleTenants(ctx, ids)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	at := c.cfg.Now().UTC().Truncate(time.Microsecond)
+	params := db.RewrapDataKeysParams{NewMasterKeyID: current, OldMasterKeyID: old, RewrappedAt: at}
+	var ledgers []*ledger
+	for _, row := range rows {
+		l := newLedger(row, by, at)
+		for _, k := range wrapped[row.ID] {
+			params.TenantIds, params.Versions = append(params.TenantIds, row.ID), append(params.Versions, k.version)
+			params.Wrappeds = append(params.Wrappeds, k.wrapped)
+			l.note(audit.Event{Action: audit.DataKeyRewrapped}, map[string]any{"version": k.version, "master_key_id": current})
+		}
+		l.quiet = true
+		ledgers = append(ledgers, l)
+	}
+	w := tx.Later()
+	if _, err := w.RewrapDataKeys(ctx, params); err != nil {
+		return 0, err
+	}
+	w.Expect(len(params.Versions))
+	if err := new(statements).collect(ledgers).queue(ctx, w); err != nil {
+		return 0, err
+	}
+	return int64(len(params.Versions)), w.Send(ctx)
+}
