@@ -53,9 +53,7 @@ func (s *server) jwks(c echo.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	for name, value := range snap.Header {
-		h[name] = value
-	}
+	h["Etag"], h["Last-Modified"], h["Cache-Control"] = snap.Header["Etag"], snap.Header["Last-Modified"], snap.Header["Cache-Control"]
 	h["Vary"] = varyAccept
 	if stale > 0 {
 		markStale(h, stale)
@@ -67,8 +65,15 @@ func (s *server) jwks(c echo.Context, ref string) error {
 	if prefersJWKSet(r.Header["Accept"]) {
 		h["Content-Type"] = typeJWKSet
 	}
+	if len(snap.JWKS) > counted || r.Method == http.MethodHead {
+		h["Content-Length"] = snap.Header["Content-Length"]
+	}
 	return respond(c, snap.JWKS)
 }
+
+// counted is up to where net/http finds the length of a body by itself. It is
+// cheaper at it: a ninth header would make the map of them grow.
+const counted = 2048
 
 // public lets scripts of any origin read what is public anyway.
 func public(h http.Header) {
