@@ -54,7 +54,7 @@ func (s *server) admin(a access, next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		}
 		c.Set(callKey, w)
-		c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, limit)
+		c.Request().Body = http.MaxBytesReader(c.Response().Writer, c.Request().Body, limit)
 		err = next(c)
 		if a.changes { // whatever err says: a commit may have outlived it
 			s.changed(w.tenantID, w.slug)

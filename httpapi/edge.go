@@ -83,7 +83,7 @@ func (ids requestIDs) set(c echo.Context) {
 		return
 	}
 	var buf [32]byte
-	id := strconv.AppendUint(append(buf[:0], ids.process...), ids.count.Add(1), 36)
+	id := strconv.AppendUint(append(buf[:0], ids.process...), ids.count.Add(1), 32)
 	c.Response().Header()["X-Request-Id"] = []string{string(id)}
 }
 

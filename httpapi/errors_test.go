@@ -61,6 +61,8 @@ func TestErrorsChangeNothing(t *testing.T) {
 		{"unencodable", "POST", v1 + "/sign", w.root, `{"payload":"Lg","b64":false}`, ProblemCodeInvalidRequest},
 		{"no tokens", "POST", v1 + "/tokens/batch", w.root, `{"tokens":[]}`, ProblemCodeInvalidRequest},
 		{"too many tokens", "POST", v1 + "/tokens/batch", w.root, `{"tokens":[` + strings.Repeat(`{},`, maxBatch) + `{}]}`, ProblemCodeInvalidRequest},
+		{"query where none is read", "POST", v1 + "/tokens?ttl_seconds=1", w.root, `{"claims":{}}`, ProblemCodeInvalidRequest},
+		{"year 10000", "POST", v1 + "/api-keys", w.root, `{"role":"tenant_admin","expires_at":"9999-12-31T23:59:59-12:00"}`, ProblemCodeInvalidRequest},
 		{"empty token", "POST", v1 + "/tokens/verify", w.root, `{"token":""}`, ProblemCodeInvalidRequest},
 		{"body where none is taken", "DELETE", v1, w.root, `{}`, ProblemCodeInvalidRequest},
 

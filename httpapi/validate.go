@@ -81,8 +81,8 @@ func (v *validator) add(path string, item *openapi3.PathItem) {
 func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		op := v.operations[c.Request().Method+" "+c.Path()]
-		if op == nil {
-			return next(c)
+		if op == nil { // decoded by hand, and without parameters
+			return refuseQuery(c, next)
 		}
 		faults, err := v.parameterFaults(c, op)
 		if err != nil {
@@ -97,6 +97,14 @@ func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+func refuseQuery(c echo.Context, next echo.HandlerFunc) error {
+	if c.Request().URL.RawQuery == "" {
+		return next(c)
+	}
+	faults := queryFaults(c.QueryParams(), nil)
+	return newProblem(ProblemCodeInvalidRequest, "", faults[:min(len(faults), maxFaults)]...)
 }
 
 func (v *validator) parameterFaults(c echo.Context, op *operation) ([]FieldError, error) {

@@ -40,8 +40,8 @@ func (n NewAPIKey) validate(now time.Time) error {
 		broken.add("role", "must be tenant_admin, tenant_signer or tenant_auditor")
 	}
 	validateName(&broken, n.Name)
-	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) {
-		broken.add("expires_at", "must be in the future")
+	if n.ExpiresAt != nil && (!n.ExpiresAt.After(now) || n.ExpiresAt.After(endOfTime)) {
+		broken.add("expires_at", "must be in the future, and before 9999-12-31")
 	}
 	return broken.fieldErrors()
 }
