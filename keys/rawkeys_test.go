@@ -16,8 +16,8 @@ type columns map[string]any
 // When the keys of these tests move: late enough for the policy's windows.
 func activatedAt(at time.Time) time.Time  { return at.Add(48 * time.Hour) }
 func deprecatedAt(at time.Time) time.Time { return at.Add(72 * time.Hour) }
-func expiredAt(at time.Time) time.Time      { return deprecatedAt(at).Add(7 * 24 * time.Hour) }
-func purgedAt(at time.Time) time.Time       { return expiredAt(at).Add(90 * 24 * time.Hour) }
+func expiredAt(at time.Time) time.Time    { return deprecatedAt(at).Add(7 * 24 * time.Hour) }
+func purgedAt(at time.Time) time.Time     { return expiredAt(at).Add(90 * 24 * time.Hour) }
 
 // newborn is a key with no state yet.
 func (a *act) newborn(id uuid.UUID, kid string) columns {
