@@ -3,22 +3,13 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"io"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
@@ -174,79 +165,6 @@ func (w *world) in(t testing.TB) *world {
 	return &part
 }
 
-// answer is a response that has been read and held against the document.
-type answer struct {
-	t testing.TB
-	*http.Response
-	body []byte
-}
-
-// do sends a request, with key as its credential if there is one. headers are
-// pairs of name and value. A response that the document does not allow fails
-// the test, whatever the test is about.
-func (w *world) do(method, path, key, body string, headers ...string) *answer {
-	w.t.Helper()
-	var in io.Reader
-	if body != "" {
-		in = strings.NewReader(body)
-	}
-	r, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, in)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if key != "" {
-		r.Header.Set("Authorization", "Bearer "+key)
-	}
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(headers); i += 2 {
-		r.Header.Add(headers[i], headers[i+1])
-	}
-	return w.send(r)
-}
-
-// send is do for a request made by hand.
-func (w *world) send(r *http.Request) *answer {
-	w.t.Helper()
-	res, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	a := &answer{t: w.t, Response: res}
-	if a.body, err = io.ReadAll(res.Body); err != nil {
-		w.t.Fatal(err)
-	}
-	w.contract.check(w.t, r, a)
-	return a
-}
-
-// ok demands a status and decodes the body.
-func (a *answer) ok(status int, into ...any) *answer {
-	a.t.Helper()
-	if a.StatusCode != status {
-		a.t.Fatalf("%s %s: %d, want %d: %s", a.Request.Method, a.Request.URL.Path, a.StatusCode, status, a.body)
-	}
-	for _, v := range into {
-		if err := json.Unmarshal(a.body, v); err != nil {
-			a.t.Fatalf("%s: %v", a.body, err)
-		}
-	}
-	return a
-}
-
-// problem demands a problem with a code and its status.
-func (a *answer) problem(code ProblemCode) Problem {
-	a.t.Helper()
-	var p Problem
-	a.ok(problems[code].status, &p)
-	if p.Code != code {
-		a.t.Fatalf("%s %s: %s, want %s", a.Request.Method, a.Request.URL.Path, a.body, code)
-	}
-	return p
-}
-
 // tenant makes a tenant through the API.
 func (w *world) tenant(slug string) Tenant {
 	w.t.Helper()
@@ -300,103 +218,4 @@ func (w *world) state() string {
 		(SELECT string_agg(kid || state, ',' ORDER BY kid) FROM keys),
 		(SELECT count(*) FROM audit_events WHERE action <> 'authorization.denied'),
 		(SELECT count(*) FROM api_keys WHERE revoked_at IS NULL), (SELECT count(*) FROM idempotency_keys))`)
-}
-
-// contract holds responses against the document.
-type contract struct {
-	doc    *openapi3.T
-	router routers.Router
-
-	mu   sync.Mutex
-	seen map[string]map[int]bool // statuses by operationId
-}
-
-// loadContract is shared by the tests of the package, so that TestMain sees what
-// all of them saw.
-var loadContract = sync.OnceValues(func() (*contract, error) {
-	doc, err := readDocument()
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range []string{mimePEM, "text/html", "application/yaml"} {
-		openapi3filter.RegisterBodyDecoder(name, openapi3filter.FileBodyDecoder)
-	}
-	for _, name := range []string{"application/jwk-set+json", mimeJWK} {
-		openapi3filter.RegisterBodyDecoder(name, openapi3filter.RegisteredBodyDecoder("application/json"))
-	}
-	router, err := legacy.NewRouter(doc)
-	return &contract{doc: doc, router: router, seen: map[string]map[int]bool{}}, err
-})
-
-func contractOf(t testing.TB) *contract {
-	t.Helper()
-	c, err := loadContract()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// check fails the test for a response that the document does not allow, or that
-// holds what none may hold.
-func (c *contract) check(t testing.TB, r *http.Request, a *answer) {
-	t.Helper()
-	if !isRequestID(a.Header.Get("X-Request-Id")) {
-		t.Errorf("%s %s: X-Request-Id %q", r.Method, r.URL.Path, a.Header.Get("X-Request-Id"))
-	}
-	noPrivateMembers(t, r, a)
-	bare := *r
-	bare.URL = &url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}
-	bare.Host = ""
-	route, params, err := c.router.FindRoute(&bare)
-	if err != nil { // not in the document
-		if a.StatusCode < 400 && r.URL.Path != "/metrics" && r.Method != "OPTIONS" && r.Method != "HEAD" {
-			t.Errorf("%s %s answers %d, but is not in the document", r.Method, r.URL.Path, a.StatusCode)
-		}
-		return
-	}
-	c.mu.Lock()
-	if c.seen[route.Operation.OperationID] == nil {
-		c.seen[route.Operation.OperationID] = map[int]bool{}
-	}
-	c.seen[route.Operation.OperationID][a.StatusCode] = true
-	c.mu.Unlock()
-	err = openapi3filter.ValidateResponse(t.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: &bare, PathParams: params, Route: route},
-		Status:                 a.StatusCode, Header: a.Header, Body: io.NopCloser(bytes.NewReader(a.body)),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: r.Method == "HEAD" || len(a.body) == 0},
-	})
-	if err != nil {
-		t.Errorf("%s %s: %d is not what the document says: %v\n%s", r.Method, r.URL.Path, a.StatusCode, err, a.body)
-	}
-}
-
-// noPrivateMembers looks into every object that is a JWK (RFC 7518 sections
-// 6.2.2, 6.3.2 and 6.4, RFC 8037 section 2), and for PEM of private keys.
-func noPrivateMembers(t testing.TB, r *http.Request, a *answer) {
-	t.Helper()
-	if bytes.Contains(a.body, []byte("PRIVATE KEY")) {
-		t.Errorf("%s %s: a private key", r.Method, r.URL.Path)
-	}
-	var v any
-	if json.Unmarshal(a.body, &v) != nil {
-		return
-	}
-	var look func(any)
-	look = func(v any) {
-		switch v := v.(type) {
-		case map[string]any:
-			for name, member := range v {
-				look(member)
-				if _, jwk := v["kty"]; jwk && strings.Contains(" d p q dp dq qi k oth priv ", " "+name+" ") {
-					t.Errorf("%s %s: a JWK has %s", r.Method, r.URL.Path, name)
-				}
-			}
-		case []any:
-			for _, item := range v {
-				look(item)
-			}
-		}
-	}
-	look(v)
 }
