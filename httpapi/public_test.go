@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -173,6 +175,10 @@ func TestServiceEndpoints(t *testing.T) {
 	csp := docs.Header.Get("Content-Security-Policy")
 	if !strings.HasPrefix(csp, "default-src 'none'; style-src 'sha256-") || regexp.MustCompile(`(?i)<(script|link|img|iframe)|\ssrc=|@import|url\(`).Match(docs.body) {
 		t.Errorf("%s", csp)
+	}
+	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindSubmatch(docs.body)
+	if sum := sha256.Sum256(style[1]); !strings.Contains(csp, base64.StdEncoding.EncodeToString(sum[:])) {
+		t.Error("the policy does not let the page's own style through")
 	}
 	for _, operation := range operationNames(w.contract.doc) {
 		if !strings.Contains(string(docs.body), `id="`+operation+`"`) {
