@@ -34,14 +34,8 @@ test: ## run all tests against a real PostgreSQL
 
 interop: ## verify tokens with JOSE libraries nobody here wrote (Go; Node if there is one)
 	@deploy/ensure-postgres
-	@if command -v npm >/dev/null; then \
-		for lock in $$(find interop -name package-lock.json ! -path '*/node_modules/*'); do \
-			npm ci --prefix "$${lock%/*}" --no-audit --no-fund --silent || exit; \
-		done; \
-	else \
-		echo "Node.js is missing: its libraries are not tried" >&2; \
-	fi
-	cd interop && go test -count=1 $(TESTFLAGS) ./...
+	@command -v node >/dev/null || echo "Node.js is missing: its libraries are not tried" >&2
+	cd interop && go test -count=1 -timeout 5m $(TESTFLAGS) ./...
 
 bench: ## run all benchmarks
 	@deploy/ensure-postgres

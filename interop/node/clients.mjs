@@ -1,0 +1,52 @@
+// Verifies tokens for the Go tests of the directory above. Each line of
+// standard input is a request {id, client, kind, jwks, issuer, audience, alg,
+// token}; each line of standard output its answer {id, error?}. Requests with
+// the same client share one verifier, which has its library's default cache.
+import { createInterface } from 'node:readline';
+import { createRemoteJWKSet, importSPKI, jwtVerify } from 'jose';
+import jwt from 'jsonwebtoken';
+import jwksRsa from 'jwks-rsa';
+
+// kinds make a verifier: a function from a token to a promise.
+const kinds = {
+  'jose': ({ jwks, issuer, audience, alg }) => {
+    const keys = createRemoteJWKSet(new URL(jwks));
+    return (token) => jwtVerify(token, keys, { issuer, audience, algorithms: [alg] });
+  },
+
+  'jwks-rsa+jsonwebtoken': ({ jwks, issuer, audience, alg }) => {
+    const keys = jwksRsa({ jwksUri: jwks });
+    const find = ({ kid }, done) => keys.getSigningKey(kid).then((key) => done(null, key.getPublicKey()), done);
+    return (token) => new Promise((resolve, reject) => {
+      jwt.verify(token, find, { issuer, audience, algorithms: [alg] }, (err, claims) => (err ? reject(err) : resolve(claims)));
+    });
+  },
+
+  'jwks-rsa+jose': ({ jwks, issuer, audience, alg }) => {
+    const keys = jwksRsa({ jwksUri: jwks });
+    const find = async ({ kid }) => importSPKI((await keys.getSigningKey(kid)).getPublicKey(), alg);
+    return (token) => jwtVerify(token, find, { issuer, audience, algorithms: [alg] });
+  },
+};
+
+const verifiers = new Map();
+
+function verifier(request) {
+  if (!verifiers.has(request.client)) {
+    verifiers.set(request.client, kinds[request.kind](request));
+  }
+  return verifiers.get(request.client);
+}
+
+async function answer(line) {
+  const request = JSON.parse(line);
+  const result = { id: request.id };
+  try {
+    await verifier(request)(request.token);
+  } catch (err) {
+    result.error = `${err.name}: ${err.message}`;
+  }
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+}
+
+createInterface({ input: process.stdin }).on('line', answer);
