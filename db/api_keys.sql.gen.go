@@ -189,6 +189,36 @@ func (q *Queries) ListTenantAPIKeys(ctx context.Context, arg ListTenantAPIKeysPa
 	return items, nil
 }
 
+const listUnrevokedTenantAPIKeys = `-- name: ListUnrevokedTenantAPIKeys :many
+SELECT id, role, name FROM api_keys WHERE tenant_id = $1::uuid AND revoked_at IS NULL ORDER BY id FOR NO KEY UPDATE
+`
+
+type ListUnrevokedTenantAPIKeysRow struct {
+	ID   uuid.UUID
+	Role string
+	Name string
+}
+
+func (q *Queries) ListUnrevokedTenantAPIKeys(ctx context.Context, tenantID uuid.UUID) ([]ListUnrevokedTenantAPIKeysRow, error) {
+	rows, err := q.db.Query(ctx, listUnrevokedTenantAPIKeys, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListUnrevokedTenantAPIKeysRow
+	for rows.Next() {
+		var i ListUnrevokedTenantAPIKeysRow
+		if err := rows.Scan(&i.ID, &i.Role, &i.Name); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const revokeAPIKey = `-- name: RevokeAPIKey :execrows
 UPDATE api_keys SET revoked_at = $1
 WHERE tenant_id IS NOT DISTINCT FROM $2::uuid AND id = $3 AND revoked_at IS NULL

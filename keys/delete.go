@@ -31,10 +31,14 @@ func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 		for _, row := range live {
 			versions = append(versions, row.Version)
 		}
-		if err := l.bury(versions); err != nil {
+		credentials, err := tx.ListUnrevokedTenantAPIKeys(ctx, tenantID)
+		if err != nil {
 			return err
 		}
-		return l.writeDeletion(ctx, tx, len(versions))
+		if err := l.bury(versions, credentials); err != nil {
+			return err
+		}
+		return l.writeDeletion(ctx, tx, len(versions), len(credentials))
 	})
 	if err != nil {
 		return err
@@ -46,7 +50,7 @@ func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 }
 
 // bury notes everything that ends with a tenant.
-func (l *ledger) bury(dataKeys []int32) error {
+func (l *ledger) bury(dataKeys []int32, credentials []db.ListUnrevokedTenantAPIKeysRow) error {
 	if _, err := l.revokePublished(Unspecified, "the tenant was deleted"); err != nil {
 		return err
 	}
@@ -58,6 +62,9 @@ func (l *ledger) bury(dataKeys []int32) error {
 	for _, p := range l.policies {
 		l.reschedule(p)
 	}
+	for _, c := range credentials {
+		l.note(audit.Event{Action: audit.APIKeyRevoked}, map[string]any{"id": c.ID, "role": c.Role, "name": c.Name})
+	}
 	for _, v := range dataKeys {
 		l.note(audit.Event{Action: audit.DataKeyDestroyed}, map[string]any{"version": v})
 	}
@@ -67,7 +74,7 @@ func (l *ledger) bury(dataKeys []int32) error {
 	return nil
 }
 
-func (l *ledger) writeDeletion(ctx context.Context, tx *db.Tx, dataKeys int) error {
+func (l *ledger) writeDeletion(ctx context.Context, tx *db.Tx, dataKeys, credentials int) error {
 	st := new(statements).collect([]*ledger{l})
 	w := tx.Later()
 	if _, err := w.UpdateTenant(ctx, l.update()); err != nil {
@@ -87,6 +94,7 @@ func (l *ledger) writeDeletion(ctx context.Context, tx *db.Tx, dataKeys int) err
 	if _, err := w.RevokeTenantAPIKeys(ctx, &l.at, l.tenant.ID); err != nil {
 		return err
 	}
+	w.Expect(credentials)
 	if _, err := w.DestroyDataKeys(ctx, &l.at, l.tenant.ID, math.MaxInt32); err != nil {
 		return err
 	}

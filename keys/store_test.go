@@ -271,8 +271,18 @@ func TestShorterTokensDoNotShortenOldOnes(t *testing.T) {
 func TestDeleteTenant(t *testing.T) {
 	p := newProcess(t)
 	made := p.tenant(t, "acme")
+	_, credential, err := p.tenants.CreateAPIKey(t.Context(), tester, tenant.NewAPIKey{TenantID: &made.ID, Role: tenant.TenantSigner}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := p.store.DeleteTenant(t.Context(), tester, made.ID); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := p.tenants.Authenticate(t.Context(), credential); !errors.Is(err, tenant.ErrUnauthenticated) {
+		t.Errorf("the deleted tenant's credential: %v", err)
+	}
+	if got := p.actions(t, made); !slices.Contains(got, audit.APIKeyRevoked) || !slices.Contains(got, audit.DataKeyDestroyed) {
+		t.Errorf("history is %v", got)
 	}
 	if err := p.store.DeleteTenant(t.Context(), tester, made.ID); !errors.Is(err, tenant.ErrNotFound) {
 		t.Errorf("deleting again: %v", err)

@@ -41,10 +41,10 @@ $$;
 
 CREATE TRIGGER api_keys_guard BEFORE UPDATE ON api_keys
     FOR EACH ROW EXECUTE FUNCTION keyward_guard_api_key();
--- All but when it was last used. The end of a tenant is that of its credentials.
+-- All but when it was last used.
 CREATE CONSTRAINT TRIGGER api_keys_audited AFTER INSERT OR UPDATE OF tenant_id, role, name, secret_hash, expires_at, revoked_at ON api_keys
     DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION keyward_guard_audited('^(api_key\.|tenant\.deleted$)');
+    FOR EACH ROW EXECUTE FUNCTION keyward_guard_audited('^api_key\.');
 CREATE TRIGGER api_keys_never_deleted BEFORE DELETE OR TRUNCATE ON api_keys
     FOR EACH STATEMENT EXECUTE FUNCTION keyward_guard_never_deleted();
 

@@ -51,3 +51,6 @@ UPDATE api_keys
 SET last_used_at = GREATEST(last_used_at, m.used_at)
 FROM m, locked
 WHERE api_keys.id = m.id AND api_keys.id = locked.id;
+
+-- name: ListUnrevokedTenantAPIKeys :many
+SELECT id, role, name FROM api_keys WHERE tenant_id = @tenant_id::uuid AND revoked_at IS NULL ORDER BY id FOR NO KEY UPDATE;
