@@ -64,7 +64,7 @@ var libraries = []library{
 	},
 	{
 		name: "jwx", open: openJWX,
-		unknownKID: waits,
+		unknownKID: waits, example: "lestrrat jwx jwk.Cache",
 	},
 	{
 		name: "jose", node: true, open: openNode("jose"),

@@ -39,15 +39,17 @@ var verifiers = []struct {
 	age       time.Duration
 	refetches bool
 	why       string
+	orMaxAge  bool // kept for max-age where that is longer
 }{
-	{"whole set, 5 minutes", []string{"PyJWKClient", "Apigee VerifyJWT", "Spring Security (Nimbus)"}, 5 * time.Minute, true, "The set is fetched anew when it is 5 minutes old."},
-	{"whole set, 10 minutes", []string{"panva jose createRemoteJWKSet"}, 10 * time.Minute, true, "The set is fetched anew when it is 10 minutes old; an unknown kid does so earlier, at most every 30 seconds."},
-	{"single key, 10 minutes", []string{"node jwks-rsa"}, 10 * time.Minute, false, "Each kid is cached for itself; fetching another one drops nothing."},
-	{"whole set, 20 minutes", []string{"Istio"}, 20 * time.Minute, false, "The set is fetched anew every 20 minutes, an unknown kid changes nothing: tokens of a fresh key fail until then."},
-	{"whole set, 1 hour", []string{"MicahParks keyfunc", "AWS API Gateway"}, time.Hour, true, "The set is fetched anew every hour; an unknown kid does so earlier, with keyfunc at most every 5 minutes."},
-	{"single key, 10 hours", []string{"jwks-rsa-java"}, 10 * time.Hour, false, "Each kid is cached for itself; fetching another one drops nothing."},
-	{"whole set, no age limit", []string{"coreos go-oidc RemoteKeySet"}, 0, true, "Only an unknown kid or a restart makes it fetch again."},
-	{"single key, no age limit", []string{"PyJWKClient with cache_keys"}, 0, false, "A cached kid stays until the process restarts or other kids crowd it out."},
+	{class: "whole set, 5 minutes", examples: []string{"PyJWKClient", "Apigee VerifyJWT", "Spring Security (Nimbus)"}, age: 5 * time.Minute, refetches: true, why: "The set is fetched anew when it is 5 minutes old."},
+	{class: "whole set, 10 minutes", examples: []string{"panva jose createRemoteJWKSet"}, age: 10 * time.Minute, refetches: true, why: "The set is fetched anew when it is 10 minutes old; an unknown kid does so earlier, at most every 30 seconds."},
+	{class: "single key, 10 minutes", examples: []string{"node jwks-rsa"}, age: 10 * time.Minute, why: "Each kid is cached for itself; fetching another one drops nothing."},
+	{class: "whole set, 15 minutes", examples: []string{"lestrrat jwx jwk.Cache"}, age: 15 * time.Minute, why: "The set is fetched anew after 15 minutes, or max-age if that is longer; an unknown kid changes nothing.", orMaxAge: true},
+	{class: "whole set, 20 minutes", examples: []string{"Istio"}, age: 20 * time.Minute, why: "The set is fetched anew every 20 minutes, an unknown kid changes nothing: tokens of a fresh key fail until then."},
+	{class: "whole set, 1 hour", examples: []string{"MicahParks keyfunc", "AWS API Gateway"}, age: time.Hour, refetches: true, why: "The set is fetched anew every hour; an unknown kid does so earlier, with keyfunc at most every 5 minutes."},
+	{class: "single key, 10 hours", examples: []string{"jwks-rsa-java"}, age: 10 * time.Hour, why: "Each kid is cached for itself; fetching another one drops nothing."},
+	{class: "whole set, no age limit", examples: []string{"coreos go-oidc RemoteKeySet"}, refetches: true, why: "Only an unknown kid or a restart makes it fetch again."},
+	{class: "single key, no age limit", examples: []string{"PyJWKClient with cache_keys"}, why: "A cached kid stays until the process restarts or other kids crowd it out."},
 }
 
 // TrustedUntil says, class by class, how long verifiers may go on accepting a
@@ -58,8 +60,11 @@ func TrustedUntil(revokedAt time.Time, c tenant.Caching, mode Mode, wasActive bo
 	trust := []Trust{followsHTTP(revokedAt, c)}
 	for _, v := range verifiers {
 		t := Trust{Class: v.class, Examples: v.examples, EndsAtFreshToken: fresh && v.refetches, Why: v.why}
-		if v.age > 0 {
-			until := revokedAt.Add(v.age)
+		if age := v.age; age > 0 {
+			if v.orMaxAge {
+				age = max(age, c.MaxAge)
+			}
+			until := revokedAt.Add(age)
 			t.Until = &until
 		}
 		if t.EndsAtFreshToken {
