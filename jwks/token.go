@@ -1,0 +1,145 @@
+package jwks
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// A Token is a verified token. It has the registered claims of RFC 7519 section
+// 4.1; [Claims] and [Token.Decode] give the others.
+type Token struct {
+	Algorithm jose.SignatureAlgorithm // of the header
+	KeyID     string                  // kid of the header; "" if it has none
+	Type      string                  // typ of the header as it is written
+
+	Issuer    string
+	Subject   string
+	Audience  []string
+	Expiry    time.Time // zero, like the other times, if there is no such claim
+	NotBefore time.Time
+	IssuedAt  time.Time
+	ID        string // jti
+	ClientID  string // client_id (RFC 9068 section 2.2), or else azp
+
+	payload string
+	scope   string // as it is written: a string (RFC 8693 section 4.2) or a list
+	scp     string // the same by another name
+	alone   [1]string
+	azp     string
+}
+
+// Payload is the JSON of the claims.
+func (t *Token) Payload() []byte { return []byte(t.payload) }
+
+// Decode unmarshals the claims into v.
+func (t *Token) Decode(v any) error {
+	if err := json.Unmarshal([]byte(t.payload), v); err != nil {
+		return fmt.Errorf("%w: %w", ErrClaim, err)
+	}
+	return nil
+}
+
+// Claims are the claims of a token as a type of the caller's.
+func Claims[T any](t *Token) (claims T, err error) {
+	return claims, t.Decode(&claims)
+}
+
+// Scopes are those of the claims scope and scp, each a string with spaces or a
+// list of strings.
+func (t *Token) Scopes() []string { return append(scopes(t.scope), scopes(t.scp)...) }
+
+// HasScopes says whether the token has all of these scopes.
+func (t *Token) HasScopes(wanted ...string) bool {
+	if len(wanted) == 0 {
+		return true
+	}
+	has := t.Scopes()
+	for _, scope := range wanted {
+		if !slices.Contains(has, scope) {
+			return false
+		}
+	}
+	return true
+}
+
+func scopes(value string) []string {
+	if list, ok := texts(value); ok {
+		return list
+	}
+	text, _ := unquote(value)
+	return strings.Fields(text)
+}
+
+// claim takes one claim; false if it is registered and of a wrong form.
+func (t *Token) claim(name, value string) bool {
+	ok := true
+	switch name {
+	case "iss":
+		t.Issuer, ok = unquote(value)
+	case "sub":
+		t.Subject, ok = unquote(value)
+	case "jti":
+		t.ID, ok = unquote(value)
+	case "client_id":
+		t.ClientID, ok = unquote(value)
+	case "azp":
+		t.azp, ok = unquote(value)
+	case "aud":
+		ok = t.audience(value)
+	case "exp":
+		t.Expiry, ok = numericDate(value)
+	case "nbf":
+		t.NotBefore, ok = numericDate(value)
+	case "iat":
+		t.IssuedAt, ok = numericDate(value)
+	case "scope":
+		t.scope = value
+	case "scp":
+		t.scp = value
+	}
+	return ok
+}
+
+// audience is a string or a list of them (RFC 7519 section 4.1.3).
+func (t *Token) audience(value string) (ok bool) {
+	if t.alone[0], ok = unquote(value); ok {
+		t.Audience = t.alone[:]
+		return true
+	}
+	t.Audience, ok = texts(value)
+	return ok
+}
+
+// texts reads a list of strings.
+func texts(value string) (list []string, ok bool) {
+	if !strings.HasPrefix(value, "[") {
+		return nil, false
+	}
+	err := json.Unmarshal([]byte(value), &list)
+	return list, err == nil && !slices.Contains(list, "")
+}
+
+// latest is the end of the year 9999. A date beyond it is one in milliseconds,
+// which is not what RFC 7519 section 2 calls a NumericDate.
+const latest = 253402300800
+
+// numericDate reads seconds since 1970, with a fraction or not.
+func numericDate(value string) (time.Time, bool) {
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+		return time.Unix(n, 0).UTC(), 0 <= n && n < latest
+	}
+	if value == "" || value[0] != '-' && (value[0] < '0' || value[0] > '9') {
+		return time.Time{}, false
+	}
+	f, err := strconv.ParseFloat(value, 64)
+	if err != nil || f < 0 || f >= latest {
+		return time.Time{}, false
+	}
+	return time.UnixMicro(int64(f * 1e6)).UTC(), true
+}

@@ -1,0 +1,210 @@
+package jwks
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// VerifierConfig says which tokens a [Verifier] accepts. Issuer or Issuers,
+// Audience and Algorithms are mandatory: who wants to do without a check has to
+// say so.
+type VerifierConfig struct {
+	// Issuer that the iss claim has to be, exactly. Its keys are found by
+	// discovery, unless there is a Client.
+	Issuer string
+	// Client has the Issuer's keys; nil is one made from Keys.
+	Client *Client
+	// Keys is how the client is made if there is none. Its Issuer is set.
+	Keys Config
+	// Issuers has the clients of many issuers; then there is no Issuer.
+	Issuers *Issuers
+	// AnyIssuer accepts every iss, and none, with the Client's keys.
+	AnyIssuer bool
+
+	// Audience are the names this service goes by: aud must have one of them.
+	Audience []string
+	// AnyAudience accepts every aud, and none.
+	AnyAudience bool
+
+	// Algorithms that are accepted (RFC 8725 section 3.1). Each signature must
+	// be of the algorithm of its key besides. [jose.EdDSA] and [Ed25519] are one
+	// algorithm, but each name is accepted only if it is here.
+	Algorithms []jose.SignatureAlgorithm
+
+	// Types that typ may be; "" is none. Nil is "", "JWT" and "at+jwt". Case and
+	// a leading "application/" do not matter (RFC 7515 section 4.1.9).
+	Types []string
+	// Skew is how far the clocks of issuer and verifier may be apart.
+	Skew time.Duration
+	// MaxTokenAge is the longest time since iat, which then must be there; 0 is
+	// no limit.
+	MaxTokenAge time.Duration
+	// NoExpiry accepts tokens without exp.
+	NoExpiry bool
+	// IssuedSince refuses tokens whose iat is before it or missing.
+	IssuedSince time.Time
+	// Required are claims that must be there and not null.
+	Required []string
+	// Scopes that the token must have, all of them.
+	Scopes []string
+	// Validate is asked last, about a token that is fine otherwise. Its error is
+	// wrapped in [ErrToken].
+	Validate func(context.Context, *Token) error
+
+	// MaxSize is how long a token may be, in bytes; 0 is 16 KiB.
+	MaxSize int
+	// Now is the clock; nil is [time.Now].
+	Now func() time.Time
+}
+
+// A Verifier accepts tokens, or does not. It is safe for concurrent use.
+type Verifier struct {
+	config VerifierConfig
+	accept []*algorithm
+}
+
+// NewVerifier makes a verifier. Its errors wrap [ErrArgument].
+func NewVerifier(config VerifierConfig) (*Verifier, error) {
+	v := &Verifier{config: config}
+	c := &v.config
+	c.Audience, c.Scopes, c.Required = slices.Clone(c.Audience), slices.Clone(c.Scopes), slices.Clone(c.Required)
+	if c.Types == nil {
+		c.Types = []string{"", "jwt", "at+jwt"}
+	}
+	c.Types = slices.Clone(c.Types)
+	c.MaxSize = or(c.MaxSize, 16<<10)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	for _, name := range c.Algorithms {
+		a := named(name)
+		if a == nil {
+			return nil, argument("algorithm %q is not one for public keys", name)
+		}
+		v.accept = append(v.accept, a)
+	}
+	return v, c.client()
+}
+
+func (c *VerifierConfig) check() error {
+	switch {
+	case len(c.Algorithms) == 0:
+		return argument("Algorithms is empty")
+	case len(c.Audience) == 0 && !c.AnyAudience:
+		return argument("Audience is empty; AnyAudience would do without")
+	case slices.Contains(c.Audience, ""):
+		return argument("Audience has an empty name")
+	case c.Issuers != nil && (c.Issuer != "" || c.Client != nil || c.AnyIssuer):
+		return argument("Issuers is given, and so is Issuer, Client or AnyIssuer")
+	case c.Issuers == nil && c.Issuer == "" && !c.AnyIssuer:
+		return argument("neither Issuer nor Issuers is given; AnyIssuer would do without")
+	case c.AnyIssuer && (c.Issuer != "" || c.Client == nil):
+		return argument("AnyIssuer wants a Client and no Issuer")
+	case c.Skew < 0 || c.MaxTokenAge < 0 || c.MaxSize < 0:
+		return argument("Skew, MaxTokenAge or MaxSize is negative")
+	case len(c.Required) > maxRequired:
+		return argument("more than %d claims are required", maxRequired)
+	}
+	return nil
+}
+
+// client makes the client that was not given.
+func (c *VerifierConfig) client() (err error) {
+	if c.Client != nil || c.Issuers != nil {
+		return nil
+	}
+	c.Keys.Issuer = c.Issuer
+	if c.Keys.Now == nil {
+		c.Keys.Now = c.Now
+	}
+	c.Client, err = New(c.Keys)
+	return err
+}
+
+// Verify checks a token in the compact form. Errors about the token wrap
+// [ErrToken]; others say that its key could not be had: [ErrSigningKeyNotFound],
+// [ErrJWKS], [ErrRateLimited], or what ended ctx.
+func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
+	if len(raw) > v.config.MaxSize {
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, v.config.MaxSize)
+	}
+	jws, ok := parseCompact(raw)
+	if !ok {
+		return nil, ErrMalformed
+	}
+	alg := v.accepted(jws.alg)
+	if alg == nil {
+		return nil, fmt.Errorf("%w: %.20q", ErrAlgorithm, jws.alg)
+	}
+	token := &Token{Algorithm: alg.name, KeyID: jws.kid, Type: jws.typ, payload: jws.payload}
+	missing, err := token.read(v.config.Required)
+	if err != nil {
+		return nil, err
+	}
+	now := v.config.Now()
+	client, err := v.clientOf(ctx, token.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	key, err := client.find(ctx, now, jws.kid, alg)
+	if err != nil {
+		return nil, err
+	}
+	if !key.verify(alg, []byte(jws.input), jws.signature) {
+		return nil, ErrSignature
+	}
+	if missing >= 0 {
+		return nil, fmt.Errorf("%w: %s", ErrClaim, v.config.Required[missing])
+	}
+	if err := v.check(ctx, token, now); err != nil {
+		return nil, err
+	}
+	return token, nil
+}
+
+func (v *Verifier) accepted(name string) *algorithm {
+	for _, a := range v.accept {
+		if string(a.name) == name {
+			return a
+		}
+	}
+	return nil
+}
+
+// clientOf is the client that has the keys of an issuer, if that is accepted at
+// all (RFC 8725 section 3.8).
+func (v *Verifier) clientOf(ctx context.Context, issuer string) (*Client, error) {
+	switch {
+	case v.config.Issuers != nil:
+		return v.config.Issuers.Client(ctx, issuer)
+	case v.config.AnyIssuer || issuer == v.config.Issuer:
+		return v.config.Client, nil
+	}
+	return nil, noClientFor(issuer)
+}
+
+// VerifyAs verifies a token and gives its claims as a type of the caller's.
+func VerifyAs[T any](ctx context.Context, v *Verifier, raw string) (claims T, token *Token, err error) {
+	if token, err = v.Verify(ctx, raw); err != nil {
+		return claims, nil, err
+	}
+	err = token.Decode(&claims)
+	return claims, token, err
+}
+
+// plainType is a typ without what does not matter in it.
+func plainType(typ string) string {
+	const prefix = "application/"
+	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
+		return typ[len(prefix):]
+	}
+	return typ
+}
