@@ -1,0 +1,111 @@
+package jwks_test
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/keyward/keyward/jwks"
+)
+
+// readJSON reads a file of testdata.
+func readJSON(t *testing.T, name string, into any) {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/" + name)
+	if err == nil {
+		err = json.Unmarshal(raw, into)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holding is a client that has these keys, and no network.
+func holding(t testing.TB, keys ...json.RawMessage) *jwks.Client {
+	t.Helper()
+	set, err := json.Marshal(map[string]any{"keys": keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := jwks.New(jwks.Config{Local: jwks.Static(set)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// The examples of RFC 7515, RFC 7520 and RFC 8037. They are about signatures
+// over any payload, so [jwks.Client.VerifySignature] is asked.
+func TestExamplesOfTheStandards(t *testing.T) {
+	var examples []struct {
+		Name, JWS, Payload string
+		Key                json.RawMessage
+		Refused            bool
+	}
+	readJSON(t, "rfc.json", &examples)
+	if len(examples) != 11 {
+		t.Fatalf("%d examples", len(examples))
+	}
+	for _, example := range examples {
+		t.Run(example.Name, func(t *testing.T) {
+			client := holding(t, example.Key)
+			payload, err := client.VerifySignature(t.Context(), example.JWS)
+			if example.Refused {
+				if err == nil {
+					t.Error("it was accepted")
+				}
+				return
+			}
+			if err != nil || string(payload) != example.Payload {
+				t.Fatalf("%q, %v", payload, err)
+			}
+			for at := range example.JWS {
+				bad := []byte(example.JWS)
+				bad[at] ^= 1
+				if _, err := client.VerifySignature(t.Context(), string(bad)); err == nil {
+					t.Fatalf("accepted with byte %d changed", at)
+				}
+			}
+		})
+	}
+}
+
+// Wycheproof calls these valid; here they are not, because the key's own alg is
+// another than the signature's: 346 and 350 say PS256 and are PS384, the keys of
+// 347 and 351 say "ES521", which is no algorithm.
+var stricter = []int{346, 347, 350, 351}
+
+func TestWycheproof(t *testing.T) {
+	var vectors struct {
+		TestGroups []struct {
+			Comment string
+			Public  json.RawMessage
+			Tests   []struct {
+				TcID                 int
+				Comment, JWS, Result string
+			}
+		}
+	}
+	readJSON(t, "wycheproof/json_web_signature_test.json", &vectors)
+	valid, invalid := 0, 0
+	for _, group := range vectors.TestGroups {
+		symmetric := string(group.Public) == `{"kty":"oct"}`
+		client := holding(t, group.Public)
+		for _, test := range group.Tests {
+			_, err := client.VerifySignature(t.Context(), test.JWS)
+			accept := test.Result == "valid" && !symmetric && !slices.Contains(stricter, test.TcID)
+			if accept != (err == nil) {
+				t.Errorf("%d (%s, %s): %v, but the vector is %s", test.TcID, group.Comment, test.Comment, err, test.Result)
+			}
+			if accept {
+				valid++
+			} else {
+				invalid++
+			}
+		}
+	}
+	if valid != 32 || valid+invalid != 401 {
+		t.Errorf("%d accepted, %d refused", valid, invalid)
+	}
+}
