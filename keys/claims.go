@@ -63,7 +63,10 @@ func (r TokenRules) Claims(req TokenRequest) (TokenClaims, error) {
 // for any other payload. Its error is a *[ClaimError].
 func (r TokenRules) CheckPayload(payload []byte) (*time.Time, error) {
 	var object map[string]json.RawMessage
-	if json.Unmarshal(payload, &object) != nil || !slices.ContainsFunc(slices.Collect(maps.Keys(object)), isExp) {
+	if json.Unmarshal(payload, &object) != nil {
+		return nil, lookalike(payload)
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(object)), isExp) {
 		return nil, nil
 	}
 	claims, err := strictObject(payload)

@@ -154,6 +154,15 @@ func TestCheckPayload(t *testing.T) {
 		`{"exp":1800000060,"EXP":9}`:           {0, ErrInvalid},
 		`{"Exp":99999999999}`:                  {0, ErrInvalid},
 		"{\"exp\":99999999999,\"a\":\"\xff\"}": {0, ErrInvalid},
+		// What lenient parsers take for an object (Node and Python strip a
+		// byte order mark, Python reads NaN and UTF-16, Node any depth).
+		"\xef\xbb\xbf {\"exp\":99999999999}":                                            {0, ErrInvalid},
+		"\xff\xfe{\x00\"\x00e\x00x\x00p\x00\"\x00:\x009\x00}\x00":                       {0, ErrInvalid},
+		"\x00{\x00\"\x00e\x00x\x00p\x00\"\x00:\x009\x00}":                               {0, ErrInvalid},
+		`{"\u0065xp":99999999999,"a":NaN}`:                                              {0, ErrInvalid},
+		`{"exp":9,"a":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`: {0, ErrInvalid},
+		`{{ .Explanation`: {0, ErrInvalid},
+		`{hello}`:         {0, nil},
 	} {
 		exp, err := rules().CheckPayload([]byte(payload))
 		if !errors.Is(err, c.rule) {
