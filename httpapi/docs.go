@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -32,7 +33,7 @@ type pageOperation struct {
 // script, and a style that the policy knows by its hash (CSP level 3, section
 // 2.3.1).
 func newPage(doc *openapi3.T) (*static, error) {
-	t, err := template.New("docs").Parse(docsHTML)
+	t, err := template.New("docs").Funcs(template.FuncMap{"inline": inline}).Parse(docsHTML)
 	if err != nil {
 		return nil, fmt.Errorf("httpapi: docs.html: %w", err)
 	}
@@ -89,3 +90,18 @@ func answers(op *openapi3.Operation) []string {
 }
 
 func paragraphs(text string) []string { return strings.Split(strings.TrimSpace(text), "\n\n") }
+
+// markup are the two kinds of emphasis that descriptions use (CommonMark
+// sections 6.1 and 6.2), once the text is escaped.
+var markup = regexp.MustCompile("`([^`]+)`|\\*\\*([^*]+)\\*\\*")
+
+// inline renders a description.
+func inline(text string) template.HTML {
+	escaped := template.HTMLEscapeString(text)
+	return template.HTML(markup.ReplaceAllStringFunc(escaped, func(m string) string {
+		if code, is := strings.CutPrefix(m, "`"); is {
+			return "<code>" + strings.TrimSuffix(code, "`") + "</code>"
+		}
+		return "<strong>" + strings.Trim(m, "*") + "</strong>"
+	}))
+}

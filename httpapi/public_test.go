@@ -250,3 +250,17 @@ func TestPanicsAreLoggedAndNotTold(t *testing.T) {
 		t.Errorf("log: %s", log.String())
 	}
 }
+
+// What descriptions emphasize is shown so, and nothing else of them is markup.
+func TestInline(t *testing.T) {
+	for text, want := range map[string]string{
+		"a `b` c":       "a <code>b</code> c",
+		"**a** and `b`": "<strong>a</strong> and <code>b</code>",
+		"`kw_<id>`":     "<code>kw_&lt;id&gt;</code>",
+		"<b>a</b>":      "&lt;b&gt;a&lt;/b&gt;",
+	} {
+		if got := string(inline(text)); got != want {
+			t.Errorf("%s is shown as %s, want %s", text, got, want)
+		}
+	}
+}
