@@ -818,8 +818,7 @@ type Order string
 type Policy struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
 	// the name the policy has.
-	Alg       Alg       `json:"alg"`
-	CreatedAt time.Time `json:"created_at"`
+	Alg Alg `json:"alg"`
 
 	// Default Signs where a request names no algorithm
 	Default                bool  `json:"default"`
@@ -840,8 +839,7 @@ type Policy struct {
 	RotationIntervalSeconds int64 `json:"rotation_interval_seconds"`
 
 	// RSABits RSA only
-	RSABits   *int      `json:"rsa_bits,omitempty"`
-	UpdatedAt time.Time `json:"updated_at"`
+	RSABits *int `json:"rsa_bits,omitempty"`
 }
 
 // PolicyList defines model for PolicyList.

@@ -50,6 +50,13 @@ func (w *world) policies() {
 	if len(list.Items) != 3 || list.Items[0].Alg != "ES256" {
 		w.t.Fatalf("%+v", list)
 	}
+	for _, p := range list.Items { // what is read may be edited and written back
+		body, err := json.Marshal(p)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.do("PUT", "/v1/tenants/acme/policies/"+string(p.Alg), w.root, string(body)).ok(200)
+	}
 	w.do("DELETE", "/v1/tenants/acme/policies/ES256", w.root, "").problem(ProblemCodeConflict)
 	w.do("DELETE", "/v1/tenants/acme/policies/PS256", w.root, "").ok(204)
 	w.do("DELETE", "/v1/tenants/acme/policies/PS256", w.root, "").problem(ProblemCodeNotFound)

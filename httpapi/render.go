@@ -70,7 +70,7 @@ func renderPolicy(p tenant.Policy) Policy {
 		RotationIntervalSeconds: whole(p.RotationInterval), PublishLeadSeconds: whole(p.PublishLead),
 		GracePeriodSeconds: whole(p.GracePeriod), PurgeAfterSeconds: whole(p.PurgeAfter),
 		DefaultTokenTTLSeconds: whole(p.DefaultTokenTTL), MaxTokenTTLSeconds: whole(p.MaxTokenTTL),
-		MaxPublishedKeys: p.MaxPublishedKeys, CreatedAt: p.CreatedAt.UTC(), UpdatedAt: p.UpdatedAt.UTC(),
+		MaxPublishedKeys: p.MaxPublishedKeys,
 	}
 }
 
