@@ -22,10 +22,11 @@ func eachMember(text string, take func(name, value string)) bool {
 
 // scanner reads JSON (RFC 8259) once, from left to right, and nothing twice.
 // Its methods are false at the first fault. They leave it after the white space
-// that follows what they read.
+// that follows what they read, and note where that began.
 type scanner struct {
 	text string
 	at   int
+	end  int
 }
 
 // next is the byte to be read; 0, which is no JSON, at the end.
@@ -37,6 +38,7 @@ func (p *scanner) next() byte {
 }
 
 func (p *scanner) space() {
+	p.end = p.at
 	for p.at < len(p.text) {
 		switch p.text[p.at] {
 		case ' ', '\t', '\n', '\r':
@@ -86,7 +88,7 @@ func (p *scanner) object(depth int, take func(name, value string)) bool {
 		if !p.str() {
 			return false
 		}
-		name, ok := unquote(strings.TrimRight(p.text[start:p.at], " \t\r\n"))
+		name, ok := unquote(p.text[start:p.end])
 		if !ok || !names.add(name) || !p.symbol(':') {
 			return false
 		}
@@ -95,7 +97,7 @@ func (p *scanner) object(depth int, take func(name, value string)) bool {
 			return false
 		}
 		if take != nil {
-			take(name, strings.TrimRight(p.text[start:p.at], " \t\r\n"))
+			take(name, p.text[start:p.end])
 		}
 		if !p.symbol(',') {
 			return p.symbol('}')
@@ -237,12 +239,18 @@ func (n *names) add(name string) bool {
 }
 
 // unquote is the string that JSON writes like this; false if it is none.
-func unquote(quoted string) (s string, ok bool) {
+func unquote(quoted string) (string, bool) {
 	if len(quoted) < 2 || quoted[0] != '"' {
 		return "", false
 	}
-	if strings.IndexByte(quoted, '\\') < 0 {
-		return quoted[1 : len(quoted)-1], true
+	if strings.IndexByte(quoted, '\\') >= 0 {
+		return unescape(quoted)
 	}
-	return s, json.Unmarshal([]byte(quoted), &s) == nil
+	return quoted[1 : len(quoted)-1], true
+}
+
+// unescape is apart from unquote because it allocates.
+func unescape(quoted string) (s string, ok bool) {
+	err := json.Unmarshal([]byte(quoted), &s)
+	return s, err == nil
 }
