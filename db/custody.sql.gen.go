@@ -12,6 +12,18 @@ import (
 	"github.com/google/uuid"
 )
 
+const countStaleDataKeys = `-- name: CountStaleDataKeys :one
+SELECT count(*) FROM data_keys WHERE master_key_id IN (SELECT id FROM master_keys WHERE NOT is_current)
+`
+
+// What a re-wrap still has to do.
+func (q *Queries) CountStaleDataKeys(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, countStaleDataKeys)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const countWrappedDataKeys = `-- name: CountWrappedDataKeys :many
 SELECT master_key_id, count(*) AS data_keys FROM data_keys WHERE master_key_id IS NOT NULL GROUP BY master_key_id
 `

@@ -213,6 +213,7 @@ var silent = map[string]bool{
 	"keys.ErrWrongMasterKey":       true, // the program does not start then
 	"keys.VerifyError":             true, // it is the answer of verifyToken, not an error
 	"keys.ErrDataKey":              true, // for an operator to see in the log
+	"keys.WrapsError":              true, // of keyward master retire
 }
 
 // Every exported error of the packages below is in the table or in silent.

@@ -136,7 +136,6 @@ func (c *Custody) retireOld(ctx context.Context, out *MasterRotation) error {
 	if err != nil {
 		return err
 	}
-	at := c.cfg.Now().UTC().Truncate(time.Microsecond)
 	for _, k := range keys {
 		if k.Current {
 			out.Current = k
@@ -144,17 +143,13 @@ func (c *Custody) retireOld(ctx context.Context, out *MasterRotation) error {
 		if k.Current || k.RetiredAt != nil {
 			continue
 		}
-		err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
-			_, err := tx.RetireMasterKey(ctx, &at, k.ID)
-			return err
-		})
-		if db.Constraint(err) == "master_keys_still_wraps" {
+		err := c.retire(ctx, &k)
+		if wraps := (*WrapsError)(nil); errors.As(err, &wraps) {
 			continue // a replica used it again: the next rotation finishes that
 		}
 		if err != nil {
 			return err
 		}
-		k.RetiredAt = &at
 		out.Retired = append(out.Retired, k)
 	}
 	return nil

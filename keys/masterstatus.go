@@ -48,6 +48,16 @@ func (c *Custody) Status(ctx context.Context) ([]MasterStatus, error) {
 	return out, nil
 }
 
+// Pending counts the data keys that are not under the current master key: what
+// a rotation that is under way, or was interrupted, has still to do.
+func (c *Custody) Pending(ctx context.Context) (n int64, err error) {
+	err = c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		n, err = tx.CountStaleDataKeys(ctx)
+		return err
+	})
+	return n, err
+}
+
 func (c *Custody) status(ctx context.Context, row db.MasterKey, dataKeys int64) MasterStatus {
 	s := MasterStatus{
 		ID: row.ID, URI: seal.Redact(row.URI), Version: row.Version, Current: row.IsCurrent,

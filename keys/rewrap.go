@@ -29,7 +29,9 @@ func (c *Custody) rewrapAll(ctx context.Context, by audit.By, progress func(done
 			return done, nil
 		}
 		if pass > 0 {
-			time.Sleep(min(time.Duration(pass)*50*time.Millisecond, time.Second))
+			if err := pause(ctx, min(time.Duration(pass)*50*time.Millisecond, time.Second)); err != nil {
+				return done, err
+			}
 		}
 		total := done + left
 		for _, k := range keys {
@@ -37,7 +39,7 @@ func (c *Custody) rewrapAll(ctx context.Context, by audit.By, progress func(done
 				continue
 			}
 			err := c.rewrapFrom(ctx, by, k.ID, func(n int64) {
-				if done += n; progress != nil {
+				if done += n; progress != nil && n > 0 {
 					progress(done, total)
 				}
 			})
@@ -45,6 +47,16 @@ func (c *Custody) rewrapAll(ctx context.Context, by audit.By, progress func(done
 				return done, err
 			}
 		}
+	}
+}
+
+// pause waits, or says why not to.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -19,6 +19,10 @@ UPDATE master_keys SET retired_at = @retired_at WHERE id = @id AND retired_at IS
 -- name: CountWrappedDataKeys :many
 SELECT master_key_id, count(*) AS data_keys FROM data_keys WHERE master_key_id IS NOT NULL GROUP BY master_key_id;
 
+-- name: CountStaleDataKeys :one
+-- What a re-wrap still has to do.
+SELECT count(*) FROM data_keys WHERE master_key_id IN (SELECT id FROM master_keys WHERE NOT is_current);
+
 -- name: InsertDataKey :exec
 INSERT INTO data_keys (tenant_id, version, is_current, wrapped, master_key_id, created_at)
 VALUES (@tenant_id, @version, true, @wrapped, @master_key_id, @created_at);

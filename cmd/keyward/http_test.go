@@ -154,7 +154,7 @@ func TestMetrics(t *testing.T) {
 		names[f.GetName()] = true
 	}
 	for _, name := range []string{
-		"keyward_build_info", "keyward_due_policies", "keyward_keys_moved_total", "keyward_worker_leader", "keyward_worker_lease_term",
+		"keyward_build_info", "keyward_due_policies", "keyward_rewrap_pending_data_keys", "keyward_keys_moved_total", "keyward_worker_leader", "keyward_worker_lease_term",
 		"keyward_worker_errors_total", "keyward_snapshot_reads_total", "keyward_signatures_total", "keyward_listener_up", "keyward_db_connections",
 	} {
 		if !names[name] {

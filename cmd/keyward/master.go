@@ -16,6 +16,7 @@ type masterCmd struct {
 	Init   masterInitCmd   `cmd:"" help:"Create the one that KEYWARD_MASTER_KEY names, unless it is there: it is never overwritten."`
 	Status masterStatusCmd `cmd:"" help:"See which version wraps what."`
 	Rotate masterRotateCmd `cmd:"" help:"Wrap all data keys under a new version, or under another master key, while everything runs."`
+	Retire masterRetireCmd `cmd:"" help:"Take a version out of use; refused while it wraps anything."`
 	Prune  masterPruneCmd  `cmd:"" help:"Remove the versions that wrap nothing any more."`
 }
 
@@ -24,6 +25,10 @@ type (
 	masterStatusCmd struct{}
 	masterRotateCmd struct {
 		To string `name:"to" placeholder:"URI" help:"The master key to move to. Default: a new version of the present one."`
+	}
+	masterRetireCmd struct {
+		Version string `arg:"" help:"As keyward master status lists it."`
+		URI     string `name:"uri" placeholder:"URI" help:"Where it is, if several places have such a version."`
 	}
 	masterPruneCmd struct{}
 )
@@ -110,6 +115,24 @@ func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
+// Run is keyward master retire. A rotation does the same at its end.
+func (c *masterRetireCmd) Run(ctx context.Context, p *program) error {
+	custody, done, err := p.custody(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	k, err := custody.RetireMaster(ctx, c.URI, c.Version)
+	if wraps := (*keys.WrapsError)(nil); errors.As(err, &wraps) && !wraps.Current {
+		return fmt.Errorf("%w\n  keyward master rotate moves them to the current one", err)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "Version %s of %s wraps nothing and is retired.\n", k.Version, k.URI)
+	return err
+}
+
 // Run is keyward master prune.
 func (masterPruneCmd) Run(ctx context.Context, p *program) error {
 	custody, done, err := p.custody(ctx)
@@ -121,11 +144,25 @@ func (masterPruneCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	if err := p.tellKept(ctx, custody); err != nil {
+		return err
+	}
 	if len(removed) == 0 {
 		_, err = fmt.Fprintln(p.stdout, "Nothing to remove.")
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "Removed: %s. Keep copies for as long as backups of the database that need them.\n", strings.Join(removed, ", "))
+	return err
+}
+
+// tellKept names the old versions that must stay, and why.
+func (p *program) tellKept(ctx context.Context, custody *keys.Custody) error {
+	list, err := custody.Status(ctx)
+	for _, m := range list {
+		if !m.Current && m.DataKeys > 0 {
+			fmt.Fprintf(p.stdout, "Version %s of %s still wraps %d data keys and stays; keyward master rotate moves them.\n", m.Version, m.URI, m.DataKeys)
+		}
+	}
 	return err
 }
 

@@ -35,7 +35,8 @@ func (a *app) newMetrics() *prometheus.Registry {
 		ConstLabels: prometheus.Labels{"version": v, "commit": c, "go": goVersion},
 	})
 	build.Set(1)
-	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &backlog{app: a})
+	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&backlog{desc: backlogDesc, ask: a.store.Backlog}, &backlog{desc: rewrapDesc, ask: a.custody.Pending})
 	a.registerWorker(r)
 	a.registerReaders(r)
 	return r
@@ -92,10 +93,11 @@ func flag(on bool) float64 {
 	return 0
 }
 
-// backlog asks the database how much is due. Without an answer there is no
-// metric.
+// backlog asks the database how much is to be done. Without an answer there is
+// no metric.
 type backlog struct {
-	app *app
+	desc *prometheus.Desc
+	ask  func(context.Context) (int64, error)
 
 	mu sync.Mutex
 	at time.Time
@@ -103,15 +105,19 @@ type backlog struct {
 	ok bool
 }
 
-var backlogDesc = prometheus.NewDesc("keyward_due_policies", "Policies that are due and not done, counted up to 10,000.", nil, nil)
+var (
+	backlogDesc = prometheus.NewDesc("keyward_due_policies", "Policies that are due and not done, counted up to 10,000.", nil, nil)
+	rewrapDesc  = prometheus.NewDesc("keyward_rewrap_pending_data_keys",
+		"Data keys that are not under the current master key: a rotation of it is under way, or was interrupted.", nil, nil)
+)
 
 // Describe implements [prometheus.Collector].
-func (b *backlog) Describe(c chan<- *prometheus.Desc) { c <- backlogDesc }
+func (b *backlog) Describe(c chan<- *prometheus.Desc) { c <- b.desc }
 
 // Collect implements [prometheus.Collector].
 func (b *backlog) Collect(c chan<- prometheus.Metric) {
 	if n, ok := b.count(); ok {
-		c <- prometheus.MustNewConstMetric(backlogDesc, prometheus.GaugeValue, float64(n))
+		c <- prometheus.MustNewConstMetric(b.desc, prometheus.GaugeValue, float64(n))
 	}
 }
 
@@ -121,7 +127,7 @@ func (b *backlog) count() (int64, bool) {
 	if time.Since(b.at) > backlogFor {
 		ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 		defer cancel()
-		n, err := b.app.store.Backlog(ctx)
+		n, err := b.ask(ctx)
 		b.n, b.ok, b.at = n, err == nil, time.Now()
 	}
 	return b.n, b.ok

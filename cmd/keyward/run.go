@@ -25,6 +25,7 @@ type cli struct {
 	Worker  workerCmd  `cmd:"" help:"Run the worker alone."`
 	Migrate migrateCmd `cmd:"" help:"The database's schema."`
 	Master  masterCmd  `cmd:"" help:"The master key."`
+	Tenant  tenantCmd  `cmd:"" help:"Tenants, straight in the database."`
 	APIKey  apiKeyCmd  `cmd:"" name:"api-key" help:"Credentials, straight in the database."`
 	Doctor  doctorCmd  `cmd:"" help:"Check everything, and say what to do."`
 	Version versionCmd `cmd:"" help:"Version, commit, Go version."`

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/tenant"
+)
+
+type tenantCmd struct {
+	RotateDataKey rotateDataKeyCmd `cmd:"" name:"rotate-data-key" help:"Seal its private keys under a new data key and destroy the old one, while it signs."`
+}
+
+type rotateDataKeyCmd struct {
+	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Slug or id of the tenant."`
+}
+
+// Run is keyward tenant rotate-data-key.
+func (c *rotateDataKeyCmd) Run(ctx context.Context, p *program) error {
+	if _, err := p.masterURI(); err != nil {
+		return err
+	}
+	d, err := p.openDB(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := current(ctx, d); err != nil {
+		return err
+	}
+	custody, err := p.openCustody(ctx, d)
+	if err != nil {
+		return err
+	}
+	id, err := tenant.New(tenant.Config{DB: d, Now: now}).Resolve(ctx, c.Tenant)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, c.Tenant)
+	}
+	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Now: now, Log: p.log, JitterFraction: p.cfg.jitter})
+	r, err := store.RotateDataKey(ctx, operator(), id)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%d private keys of %s are sealed under version %d of its data key; the old one is destroyed.\n", r.Resealed, c.Tenant, r.Version)
+	return err
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/tenant"
+)
+
+// real starts the program in a process of its own and returns it with its
+// standard error.
+func real(t *testing.T, env environ, args ...string) (*exec.Cmd, *bufio.Scanner) {
+	t.Helper()
+	cmd := exec.Command(built(t), args...)
+	cmd.Env = os.Environ()
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return cmd, bufio.NewScanner(stderr)
+}
+
+// tenants makes some straight in the database.
+func tenants(t *testing.T, env environ, slugs ...string) {
+	t.Helper()
+	discard := slog.New(slog.DiscardHandler)
+	p := &program{log: discard, cfg: config{databaseURL: env["KEYWARD_DATABASE_URL"], masterKey: env["KEYWARD_MASTER_KEY"]}}
+	d, err := db.Open(t.Context(), db.Config{URL: p.cfg.databaseURL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	custody, err := p.openCustody(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	generator := keys.NewGenerator(keys.GeneratorConfig{Ready: 1})
+	defer generator.Close()
+	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: now, Log: discard})
+	for _, slug := range slugs {
+		spec := tenant.Spec{Slug: slug, Caching: tenant.DefaultCaching}
+		if _, err := store.CreateTenant(t.Context(), operator(), spec, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A re-wrap is paused with Ctrl-C or killed; what is left is told, the old
+// master key cannot go, and the next run finishes.
+func TestRewrapIsPausedAndKilled(t *testing.T) {
+	env := deployed(t)
+	tenants(t, env, "a", "b", "c", "busy")
+	for _, end := range []os.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		conn, err := pgx.Connect(t.Context(), env["KEYWARD_DATABASE_URL"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Somebody has this tenant in hand, so the re-wrap cannot end.
+		if _, err := conn.Exec(t.Context(), "BEGIN; SELECT FROM tenants WHERE slug = 'busy' FOR UPDATE"); err != nil {
+			t.Fatal(err)
+		}
+		cmd, stderr := real(t, env, "master", "rotate")
+		for stderr.Scan() && !strings.Contains(stderr.Text(), "3 of 4 data keys") {
+		}
+		if err := cmd.Process.Signal(end); err != nil {
+			t.Fatal(err)
+		}
+		said := ""
+		for stderr.Scan() {
+			said += stderr.Text()
+		}
+		err = cmd.Wait()
+		if told := strings.Contains(said, "run it again"); err == nil || told != (end == syscall.SIGINT) {
+			t.Errorf("%v: %v, said %q", end, err, said)
+		}
+		old := superseded(t, env)
+		keyward(t, env, "master", "retire", old).want(t, exitFailed, old, "still wraps 1 data keys", "keyward master rotate")
+		keyward(t, env, "master", "prune").want(t, exitOK, old, "still wraps 1 data keys and stays")
+		if err := conn.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		keyward(t, env, "master", "rotate").want(t, exitOK, "An earlier rotation was finished.", "1 data keys")
+		keyward(t, env, "master", "retire", old).want(t, exitOK, "is retired")
+	}
+	keyward(t, env, "master", "retire", "nonsense").want(t, exitFailed, "no such version")
+	keyward(t, env, "master", "prune").want(t, exitOK, "Removed")
+	keyward(t, env, "doctor").want(t, exitOK, "opens what this database keeps")
+}
+
+// superseded is the version that master status calls that.
+func superseded(t *testing.T, env environ) string {
+	t.Helper()
+	r := keyward(t, env, "master", "status")
+	for line := range strings.Lines(r.stdout) {
+		if f := strings.Fields(line); len(f) > 3 && f[3] == "superseded" {
+			return f[1]
+		}
+	}
+	t.Fatalf("none is superseded:\n%s", r.stdout)
+	return ""
+}
+
+func TestRotateDataKey(t *testing.T) {
+	env := deployed(t)
+	tenants(t, env, "acme")
+	for version := 2; version <= 3; version++ {
+		keyward(t, env, "tenant", "rotate-data-key", "--tenant=acme").want(t, exitOK, fmt.Sprintf("2 private keys of acme are sealed under version %d", version))
+	}
+	keyward(t, env, "tenant", "rotate-data-key", "--tenant=nobody").want(t, exitFailed, "nobody")
+	keyward(t, env, "tenant", "rotate-data-key").want(t, exitUsage, "--tenant")
+	keyward(t, env, "doctor").want(t, exitOK, "intact")
+}
