@@ -31,8 +31,8 @@ type IssuersConfig struct {
 // safe for concurrent use; finding a client that is there takes no lock.
 type Issuers struct {
 	config  IssuersConfig
-	clients sync.Map // of issuer to *tenant
-	tick    atomic.Int64
+	clients sync.Map     // of issuer to *tenant
+	tick    atomic.Int64 // goes on with each client that is added
 
 	mu    sync.Mutex // held while a client is added
 	count int
@@ -40,7 +40,7 @@ type Issuers struct {
 
 type tenant struct {
 	*Client
-	used atomic.Int64
+	used atomic.Int64 // the tick of its last use
 }
 
 // NewIssuers makes an empty collection. Its errors wrap [ErrArgument].
@@ -122,7 +122,7 @@ func (s *Issuers) add(issuer string, client *Client) *Client {
 		s.makeRoom()
 	}
 	t := &tenant{Client: client}
-	t.used.Store(s.tick.Add(1))
+	t.used.Store(s.tick.Add(2) - 1) // whatever is used from now on is used later
 	s.clients.Store(issuer, t)
 	s.count++
 	return client
