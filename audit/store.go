@@ -14,6 +14,7 @@ import (
 var (
 	ErrNotFound    = errors.New("audit: no such tenant")
 	ErrBadCursor   = errors.New("audit: cursor is not one that this list returned")
+	ErrBadPosition = errors.New("audit: position is not one of this feed")
 	ErrUnavailable = db.ErrUnavailable
 )
 
@@ -25,8 +26,9 @@ type Config struct {
 
 // Store reads the histories of tenants, and writes events that stand alone.
 type Store struct {
-	db  *db.DB
-	now func() time.Time
+	db      *db.DB
+	now     func() time.Time
+	watches *watches
 }
 
 // New returns a Store.
@@ -34,13 +36,13 @@ func New(cfg Config) *Store {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Store{db: cfg.DB, now: cfg.Now}
+	return &Store{db: cfg.DB, now: cfg.Now, watches: newWatches()}
 }
 
 // Append writes events that are about no change, such as denied attempts, in a
 // transaction of their own. An event without a time happened now. Other
-// processes are not told: nothing that they keep has changed. Errors:
-// ErrNotFound, ErrUnavailable.
+// processes are not told: nothing that they keep has changed, and their feeds
+// find it in time. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) Append(ctx context.Context, tenantID uuid.UUID, events ...Event) error {
 	if len(events) == 0 {
 		return nil
@@ -53,7 +55,9 @@ func (s *Store) Append(ctx context.Context, tenantID uuid.UUID, events ...Event)
 		}
 		stamped[i] = e
 	}
-	return failed("append", s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error { return write(ctx, tx, tenantID, stamped) }))
+	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error { return write(ctx, tx, tenantID, stamped) })
+	s.Changed(tenantID)
+	return failed("append", err)
 }
 
 func write(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) error {

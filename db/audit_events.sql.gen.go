@@ -75,6 +75,108 @@ func (q *Queries) AuditChain(ctx context.Context, tenantID uuid.UUID, afterSeq i
 	return items, nil
 }
 
+const feedBounds = `-- name: FeedBounds :one
+SELECT pg_snapshot_xmin(pg_current_snapshot())::xid8 AS settled, pg_snapshot_xmax(pg_current_snapshot())::xid8 AS unused
+`
+
+type FeedBoundsRow struct {
+	Settled uint64
+	Unused  uint64
+}
+
+// Below the first, everything is settled; nothing has reached the second.
+func (q *Queries) FeedBounds(ctx context.Context) (FeedBoundsRow, error) {
+	row := q.db.QueryRow(ctx, feedBounds)
+	var i FeedBoundsRow
+	err := row.Scan(&i.Settled, &i.Unused)
+	return i, err
+}
+
+const feedOfAll = `-- name: FeedOfAll :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash, e.feed_xid,
+    (e.feed_xid < pg_snapshot_xmin(pg_current_snapshot()))::boolean AS settled
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE (e.feed_xid, e.tenant_id, e.seq) > ($1::xid8, $2::uuid, $3::bigint)
+ORDER BY e.feed_xid, e.tenant_id, e.seq
+LIMIT $4::integer
+`
+
+type FeedOfAllParams struct {
+	AfterXID      uint64
+	AfterTenantID uuid.UUID
+	AfterSeq      int64
+	PageSize      int32
+}
+
+type FeedOfAllRow struct {
+	TenantID  uuid.UUID
+	Slug      string
+	Seq       int64
+	At        time.Time
+	Action    string
+	ActorType string
+	ActorID   string
+	ActorName string
+	KID       *string
+	FromState *string
+	ToState   *string
+	Reason    *string
+	RequestID *string
+	Details   []byte
+	PrevHash  []byte
+	Hash      []byte
+	FeedXID   uint64
+	Settled   bool
+}
+
+// Every tenant's, in an order in which each tenant's keep their own. Settled are those that nothing can come to lie before: every
+// transaction up to theirs has ended. They precede the others, in this one snapshot.
+func (q *Queries) FeedOfAll(ctx context.Context, arg FeedOfAllParams) ([]FeedOfAllRow, error) {
+	rows, err := q.db.Query(ctx, feedOfAll,
+		arg.AfterXID,
+		arg.AfterTenantID,
+		arg.AfterSeq,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FeedOfAllRow
+	for rows.Next() {
+		var i FeedOfAllRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Slug,
+			&i.Seq,
+			&i.At,
+			&i.Action,
+			&i.ActorType,
+			&i.ActorID,
+			&i.ActorName,
+			&i.KID,
+			&i.FromState,
+			&i.ToState,
+			&i.Reason,
+			&i.RequestID,
+			&i.Details,
+			&i.PrevHash,
+			&i.Hash,
+			&i.FeedXID,
+			&i.Settled,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const insertAuditEvents = `-- name: InsertAuditEvents :exec
 INSERT INTO audit_events (tenant_id, seq, at, action, actor_type, actor_id, actor_name, kid, from_state, to_state, reason, request_id,
     details, prev_hash, hash)

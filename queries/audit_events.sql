@@ -70,3 +70,19 @@ FROM audit_events
 WHERE tenant_id = @tenant_id AND seq > @after_seq::bigint
 ORDER BY seq
 LIMIT @page_size::integer;
+
+-- name: FeedOfAll :many
+-- Every tenant's, in an order in which each tenant's keep their own. Settled are those that nothing can come to lie before: every
+-- transaction up to theirs has ended. They precede the others, in this one snapshot.
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash, e.feed_xid,
+    (e.feed_xid < pg_snapshot_xmin(pg_current_snapshot()))::boolean AS settled
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE (e.feed_xid, e.tenant_id, e.seq) > (@after_xid::xid8, @after_tenant_id::uuid, @after_seq::bigint)
+ORDER BY e.feed_xid, e.tenant_id, e.seq
+LIMIT @page_size::integer;
+
+-- name: FeedBounds :one
+-- Below the first, everything is settled; nothing has reached the second.
+SELECT pg_snapshot_xmin(pg_current_snapshot())::xid8 AS settled, pg_snapshot_xmax(pg_current_snapshot())::xid8 AS unused;

@@ -1,0 +1,53 @@
+package audit
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+
+	"github.com/google/uuid"
+)
+
+// place is where a feed is: behind an event. In a tenant's feed xid is zero.
+type place struct {
+	xid      uint64
+	tenantID uuid.UUID
+	seq      int64
+}
+
+const placeSize = 8 + 16 + 8
+
+// position is the place as a text: base64url (RFC 4648 section 5) of
+//
+//	xid, 8 bytes ‖ tenant id, 16 ‖ seq, 8 ‖ check, 8
+//
+// As in a cursor the check is no secret: a position that was cut short, or is
+// another feed's, is refused instead of answered with the wrong events.
+func (p place) position(scope uuid.UUID) string {
+	b := binary.BigEndian.AppendUint64(nil, p.xid)
+	b = append(b, p.tenantID[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.seq))
+	return base64.RawURLEncoding.EncodeToString(append(b, placeCheck(scope, b)...))
+}
+
+// parsePlace reads a position of the feed of scope. Errors: ErrBadPosition.
+func parsePlace(scope uuid.UUID, position string) (place, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(position)
+	if err != nil || len(b) != placeSize+8 || subtle.ConstantTimeCompare(placeCheck(scope, b[:placeSize]), b[placeSize:]) != 1 {
+		return place{}, ErrBadPosition
+	}
+	return place{binary.BigEndian.Uint64(b), uuid.UUID(b[8:24]), int64(binary.BigEndian.Uint64(b[24:placeSize]))}, nil
+}
+
+func placeCheck(scope uuid.UUID, place []byte) []byte {
+	sum := sha256.Sum256(append(append([]byte("keyward event position v1"), scope[:]...), place...))
+	return sum[:8]
+}
+
+// beyond says whether p is behind all that q is behind, and more.
+func (p place) beyond(q place) bool {
+	return cmp.Or(cmp.Compare(p.xid, q.xid), bytes.Compare(p.tenantID[:], q.tenantID[:]), cmp.Compare(p.seq, q.seq)) > 0
+}
