@@ -58,7 +58,7 @@ func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			token, refusal := g.Check(r, scopes...)
 			if refusal != nil {
-				g.config.Write(w, r, refusal)
+				g.Write(w, r, refusal)
 				return
 			}
 			if token != nil {
@@ -79,6 +79,11 @@ func (g *Guard) Check(r *http.Request, scopes ...string) (*jwks.Token, *Refusal)
 	refusal := Refuse(err, g.config.Realm, scopes...)
 	g.config.OnRefusal(r, refusal)
 	return nil, refusal
+}
+
+// Write writes a refusal as the configuration says.
+func (g *Guard) Write(w http.ResponseWriter, r *http.Request, refusal *Refusal) {
+	g.config.Write(w, r, refusal)
 }
 
 func (g *Guard) verify(r *http.Request, scopes []string) (*jwks.Token, error) {
