@@ -1,0 +1,4 @@
+// Package examples shows services that verify tokens with package jwks: with
+// chi, Gin and Fiber. Each file stands alone and is tested. It is a module of
+// its own, so that users of the library inherit no router.
+package examples
