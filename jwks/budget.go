@@ -3,7 +3,7 @@ package jwks
 import "time"
 
 // A budget is a token bucket: so many a minute, that many at once. It is not
-// safe for concurrent use. The zero budget allows nothing; nil allows all.
+// safe for concurrent use. A nil one allows all.
 type budget struct {
 	perMinute float64
 	left      float64

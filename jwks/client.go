@@ -47,7 +47,7 @@ func New(config Config) (*Client, error) {
 }
 
 func (c *Client) source(life context.Context, fetch func(context.Context, *copied) (*copied, error)) *source {
-	unknown := newBudget(max(c.config.UnknownKidsPerMinute, 0))
+	unknown := newBudget(c.config.UnknownKidsPerMinute)
 	return &source{config: &c.config, fetch: fetch, life: life, told: &c.told, unknown: unknown}
 }
 
@@ -127,18 +127,15 @@ func (c *Client) skip(kid string, reason error) {
 	c.config.OnSkip(kid, reason)
 }
 
-// Refresh fetches the set now, or waits for the fetch under way. It is for
-// those who know that the set has changed; back-off and budgets are kept.
+// Refresh fetches the set now and waits for it: it is for those who know that
+// the set has changed, such as a subscriber to an issuer's events. Back-off and
+// RateLimit are kept.
 func (c *Client) Refresh(ctx context.Context) error {
-	for _, s := range []*source{c.local, c.remote} {
+	for _, s := range [...]*source{c.local, c.remote} {
 		if s == nil {
 			continue
 		}
-		f, err := s.join(c.config.Now(), false)
-		if err == nil {
-			_, err = f.wait(ctx)
-		}
-		if err != nil {
+		if err := s.renew(ctx, c.config.Now()); err != nil {
 			return err
 		}
 	}

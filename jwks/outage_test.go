@@ -189,3 +189,33 @@ func TestWithoutRateLimitThereIsNone(t *testing.T) {
 	}
 	requests(t, issuer, 50)
 }
+
+func TestUnknownKidsMayCauseNoFetchAtAll(t *testing.T) {
+	issuer := jwkstest.New(issuerURL)
+	client := newClient(t, issuer, jwks.Config{UnknownKidsPerMinute: -1})
+	wants(t, client, "1", nil)
+	issuer.Add("2", "ES256")
+	wants(t, client, "2", jwks.ErrSigningKeyNotFound)
+	requests(t, issuer, 1)
+}
+
+// A refresh must not be content with a fetch that began before the change that
+// it is called for.
+func TestRefreshSeesWhatIsThereWhenItIsCalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := jwkstest.New(issuerURL, "ES256", "EdDSA")
+		client := newClient(t, issuer, jwks.Config{})
+		issuer.Answer(func(w http.ResponseWriter, _ *http.Request) {
+			old := issuer.JWKS()
+			time.Sleep(time.Second)
+			_, _ = w.Write(old)
+		})
+		go func() { _, _ = client.Key(t.Context(), "1") }()
+		synctest.Wait()
+		issuer.Revoke("1")
+		if err := client.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, client, "1", jwks.ErrSigningKeyNotFound)
+	})
+}

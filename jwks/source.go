@@ -79,7 +79,7 @@ func (s *source) again(ctx context.Context, now time.Time, had *copied) (*copied
 	f, err := s.flight, error(nil)
 	switch {
 	case f != nil:
-	case now.Before(s.quiet):
+	case now.Before(s.quiet) || s.config.UnknownKidsPerMinute < 0:
 		s.mu.Unlock()
 		return had, nil
 	default:
@@ -93,6 +93,23 @@ func (s *source) again(ctx context.Context, now time.Time, had *copied) (*copied
 		return nil, err
 	}
 	return f.wait(ctx)
+}
+
+// renew gets a copy whose fetch began after the call.
+func (s *source) renew(ctx context.Context, now time.Time) error {
+	s.mu.Lock()
+	before := s.flight
+	s.mu.Unlock()
+	if before != nil {
+		if _, err := before.wait(ctx); ctx.Err() != nil {
+			return err
+		}
+	}
+	f, err := s.join(now, false)
+	if err == nil {
+		_, err = f.wait(ctx)
+	}
+	return err
 }
 
 // refreshAhead has the set fetched without waiting for it. That it may not be
