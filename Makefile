@@ -15,10 +15,14 @@ IMAGE ?= keyward
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 
+# Modules of their own, so that users of the library inherit none of what they
+# need. interop and bench have their own targets.
+MODULES = $$(find . -mindepth 2 -name go.mod ! -path './tools/*' ! -path './interop/*' ! -path './bench/*' ! -path '*/node_modules/*' -exec dirname {} + | sort)
+
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test interop bench fuzz generate lint build image image-from-binary
+.PHONY: help dev test modules interop bench fuzz generate lint build image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +35,13 @@ test: ## run all tests against a real PostgreSQL
 	@deploy/ensure-postgres
 	@[ -n "$(RACE)" ] || echo "no C compiler: tests run without the race detector" >&2
 	go test $(RACE) $(TESTFLAGS) ./...
+
+modules: ## vet and test the modules of their own: middleware and examples
+	@for module in $(MODULES); do \
+		echo "$$module"; \
+		(cd "$$module" && go vet ./... && go test $(RACE) $(TESTFLAGS) ./...) || exit; \
+	done
+	@for module in interop bench; do (cd "$$module" && go vet ./...) || exit; done
 
 interop: ## verify tokens with JOSE libraries nobody here wrote (Go; Node if there is one)
 	@deploy/ensure-postgres
