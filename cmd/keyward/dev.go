@@ -41,31 +41,13 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 	if p.cfg.databaseURL != "" {
 		return p.develop(ctx, dir, "the one KEYWARD_DATABASE_URL names")
 	}
-	pg, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(dir, clusterDir), BinDir: c.PGBin, Log: p.log})
+	cfg := embedded.Config{Dir: filepath.Join(dir, clusterDir), BinDir: c.PGBin, Log: p.log}
+	pg, err := embedded.Start(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = pg.Stop(context.WithoutCancel(ctx)) }() // never fails
 	p.cfg.databaseURL, p.cfg.listenURL = pg.DSN(), pg.DSN()
-	return p.developOn(ctx, pg, dir)
-}
-
-// developOn ends when PostgreSQL does.
-func (p *program) developOn(ctx context.Context, pg *embedded.Server, dir string) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		select {
-		case <-pg.Done():
-			cancel(pg.Err())
-		case <-ctx.Done():
-		}
-	}()
-	err := p.develop(ctx, dir, pg.DSN())
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return err
+	return p.developOn(ctx, cfg, pg, dir)
 }
 
 // develop is serve with all that it needs made first. database is what is said
