@@ -30,7 +30,8 @@ var below = map[string][]string{
 	"jwks":            {},
 	"jwks/jwkshttp":   {"jwks"},
 	"jwks/jwkstest":   {},
-	"cmd/keyward":     {"httpapi", "worker", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
+	"moving":          {},
+	"cmd/keyward":     {"moving", "httpapi", "worker", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
 	"httpapi/console": {"keys", "tenant", "audit"},
 }
 

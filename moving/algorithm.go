@@ -1,0 +1,57 @@
+package moving
+
+import (
+	"slices"
+	"strings"
+)
+
+var rsaAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+
+// byCurve are the algorithms of a curve (RFC 7518 section 3.4, RFC 8037 section
+// 3.1, RFC 9864 section 2.2), the usual one first.
+var byCurve = map[string][]string{
+	"P-256": {"ES256"}, "P-384": {"ES384"}, "P-521": {"ES512"},
+	"Ed25519": {"EdDSA", "Ed25519"},
+}
+
+// algorithms are those that a key can sign by at Keyward.
+func (j JWK) algorithms() []string {
+	if j.Kty == "RSA" {
+		return rsaAlgorithms
+	}
+	if j.Kty == "EC" || j.Kty == "OKP" {
+		return byCurve[j.Crv]
+	}
+	return nil
+}
+
+// judge gives a key its algorithm, or says why it does not move.
+func (k *Key) judge(s Settings) {
+	can := k.Public.algorithms()
+	switch {
+	case k.Stays != "" || k.Refused != "":
+	case k.Public.Kty == "oct":
+		k.Stays = "a shared secret: Keyward has key pairs only"
+	case k.Public.encrypts():
+		k.Stays = "is for encryption, not for signatures"
+	case len(can) == 0:
+		k.Stays = "Keyward has no algorithm for this kind of key"
+	case k.Public.Alg != "":
+		if k.Alg = k.Public.Alg; !slices.Contains(can, k.Alg) {
+			k.Refused = "its alg is not one that Keyward has for this kind of key"
+		}
+	case slices.Contains(can, s.Alg):
+		k.Alg = s.Alg
+	case k.Public.Kty != "RSA":
+		k.Alg = can[0]
+	default:
+		k.Refused = "an RSA key that does not say its algorithm: give --alg"
+	}
+}
+
+// encrypts reports whether a JWK says that it is not for signatures.
+func (j JWK) encrypts() bool {
+	signs := slices.Contains(j.KeyOps, "sign") || slices.Contains(j.KeyOps, "verify")
+	return j.Use != "" && j.Use != "sig" || len(j.KeyOps) > 0 && !signs ||
+		strings.HasPrefix(j.Alg, "RSA-OAEP") || strings.HasPrefix(j.Alg, "ECDH-ES") || j.Alg == "RSA1_5"
+}

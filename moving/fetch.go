@@ -1,0 +1,68 @@
+package moving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Limits of a request to a source.
+const (
+	fetchTime    = 15 * time.Second
+	maxRedirects = 3
+)
+
+var errPlain = errors.New("only https is asked, or http on this machine itself: whoever is between could read the keys or give others")
+
+// fetch gets a document. Redirects are followed as long as each is as safe as
+// the first has to be; none is followed to where private keys may be expected.
+func fetch(ctx context.Context, address string, redirects int) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%w: it is not a URL", ErrUnreadable)
+	}
+	if !confidential(u) {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, errPlain)
+	}
+	client := &http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
+		if len(via) > redirects {
+			return fmt.Errorf("redirected more than %d times", redirects)
+		}
+		if !confidential(req.URL) {
+			return errPlain
+		}
+		return nil
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: it is not a URL", ErrUnreadable)
+	}
+	req.Header.Set("Accept", "application/json, application/jwk-set+json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%w: it answers %s", ErrUnreadable, resp.Status)
+	}
+	return readAll(resp.Body)
+}
+
+// confidential reports whether nobody between can read or change what is fetched.
+func confidential(u *url.URL) bool {
+	host := u.Hostname()
+	loopback := host == "localhost" || net.ParseIP(host).IsLoopback()
+	return u.Scheme == "https" || u.Scheme == "http" && loopback
+}
+
+func isURL(source string) bool {
+	u, err := url.Parse(source)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https")
+}

@@ -1,0 +1,20 @@
+package moving
+
+import "context"
+
+// Hydra reads a key set of Ory Hydra as GET /admin/keys/{set} answers it, from
+// a file or from the admin API itself: a JWK Set with private members, the
+// newest key first, by which Hydra signs.
+func Hydra(ctx context.Context, source string, s Settings) (keys []Key, err error) {
+	var text []byte
+	if isURL(source) {
+		text, err = fetch(ctx, source, 0)
+	} else {
+		text, err = readFile(source)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	return fromSet(text, s, halves)
+}

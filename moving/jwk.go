@@ -1,0 +1,95 @@
+package moving
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// maxKeys bounds how many keys one source may have: more than are ever kept.
+const maxKeys = 1000
+
+// JWK is the public part of a JSON Web Key (RFC 7517).
+type JWK struct {
+	Kty    string   `json:"kty"`
+	Crv    string   `json:"crv,omitempty"`
+	X      string   `json:"x,omitempty"`
+	Y      string   `json:"y,omitempty"`
+	N      string   `json:"n,omitempty"`
+	E      string   `json:"e,omitempty"`
+	KID    string   `json:"kid,omitempty"`
+	Alg    string   `json:"alg,omitempty"`
+	Use    string   `json:"use,omitempty"`
+	KeyOps []string `json:"-"`
+}
+
+// Thumbprint tells keys apart (RFC 7638), whatever they are called.
+func (j JWK) Thumbprint() string {
+	members := map[string]string{"kty": j.Kty}
+	for name, value := range map[string]string{"crv": j.Crv, "x": j.X, "y": j.Y, "n": j.N, "e": j.E} {
+		if value != "" {
+			members[name] = value
+		}
+	}
+	text, _ := json.Marshal(members) // sorts; strings cannot fail
+	sum := sha256.Sum256(text)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// fromSet reads a JWK Set, each key with the state that stands for it.
+func fromSet(text []byte, s Settings, state func(private bool) string) ([]Key, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	// What the decoder says may quote what it read.
+	if json.Unmarshal(text, &set) != nil || set.Keys == nil {
+		return nil, fmt.Errorf("%w: it is no JWK Set (RFC 7517 section 5)", ErrFormat)
+	}
+	if len(set.Keys) > maxKeys {
+		return nil, fmt.Errorf("%w: it has %d keys, and %d are too many", ErrFormat, len(set.Keys), maxKeys)
+	}
+	keys := make([]Key, 0, len(set.Keys))
+	for i, raw := range set.Keys {
+		k := fromJWK(raw, s)
+		if k.KID == "" && k.Refused != "" {
+			k.KID = fmt.Sprintf("keys[%d]", i)
+		}
+		k.State = state(k.Private != nil)
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// fromJWK reads a key, private or not.
+func fromJWK(raw []byte, s Settings) Key {
+	var j struct {
+		JWK
+		KeyOps []string `json:"key_ops"`
+		D      any      `json:"d"`
+	}
+	if json.Unmarshal(raw, &j) != nil {
+		return Key{Refused: "is no JWK (RFC 7517 section 4)"}
+	}
+	j.JWK.KeyOps = j.KeyOps
+	k := Key{KID: j.KID, Public: j.JWK}
+	if k.judge(s); k.KID == "" {
+		k.KID, k.Note = k.Public.Thumbprint(), "the source gives it no kid; this is its thumbprint"
+	}
+	if j.D != nil && k.Stays == "" && k.Refused == "" {
+		k.Private = Secret(append([]byte(nil), raw...))
+	}
+	return k
+}
+
+// publicJWK writes a public key as a JWK.
+func publicJWK(pub crypto.PublicKey) (j JWK, err error) {
+	text, err := (&jose.JSONWebKey{Key: pub}).MarshalJSON()
+	if err != nil {
+		return j, fmt.Errorf("%w: a kind of key that no JWK is for", ErrFormat)
+	}
+	return j, json.Unmarshal(text, &j)
+}

@@ -1,0 +1,98 @@
+package moving
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+)
+
+// nestKey is an entry of metadata.json; times are milliseconds.
+type nestKey struct {
+	KID       string  `json:"kid"`
+	Status    string  `json:"status"`
+	ExpiresAt float64 `json:"expiresAt"`
+	KeyPath   *string `json:"keyPath"` // null: the file was purged
+}
+
+// NestJWKS reads the key directory of nestjs-jwks: metadata.json, and
+// <kid>.pem with each public key. That program has private keys in memory
+// only, so all its keys can do is verify. Its metadata name no algorithm.
+func NestJWKS(dir string, s Settings) ([]Key, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	defer root.Close()
+	text, err := readIn(root, "metadata.json")
+	if err != nil {
+		return nil, err
+	}
+	var metadata struct {
+		Keys []nestKey `json:"keys"`
+	}
+	if err := json.Unmarshal(text, &metadata); err != nil || metadata.Keys == nil || len(metadata.Keys) > maxKeys {
+		return nil, fmt.Errorf("%w: metadata.json has no list of keys, or too long a one", ErrFormat)
+	}
+	var keys []Key
+	for i := len(metadata.Keys) - 1; i >= 0; i-- { // newest first
+		keys = append(keys, metadata.Keys[i].read(root, s))
+	}
+	return keys, nil
+}
+
+// read looks for the file beside metadata.json: keyPath is where it was on the
+// machine that wrote it.
+func (n nestKey) read(root *os.Root, s Settings) Key {
+	k := Key{KID: n.KID, State: n.Status, Ends: unixMilli(n.ExpiresAt)}
+	switch {
+	case n.Status != "active" && n.Status != "deprecated":
+		k.Stays = "its tokens do not verify there either"
+		return k
+	case n.KeyPath == nil || !servable.MatchString(n.KID):
+		k.Refused = "there is no file for it"
+		return k
+	}
+	text, err := readIn(root, n.KID+".pem")
+	if err == nil {
+		k.Public, _, err = fromPEM(text)
+	}
+	if err != nil {
+		k.Refused = n.KID + ".pem: " + err.Error()
+	}
+	if n.Status == "active" {
+		k.Note = "its private half never left that program's memory"
+	}
+	k.judge(s)
+	return k
+}
+
+// readIn reads a file that does not lead out of the directory.
+func readIn(root *os.Root, name string) ([]byte, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	defer f.Close()
+	return readAll(f)
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	defer f.Close()
+	return readAll(f)
+}
+
+func readAll(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxSource+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	if len(text) > maxSource {
+		return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrFormat, maxSource)
+	}
+	return text, nil
+}

@@ -1,0 +1,25 @@
+package moving
+
+import "slices"
+
+// NodeJose reads what node-jose's keystore.toJSON(true) wrote: a JWK Set with
+// private members, the newest key last. The newest is taken for the one that
+// signs; the file does not say it.
+func NodeJose(path string, s Settings) ([]Key, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	keys, err := fromSet(text, s, halves)
+	slices.Reverse(keys)
+	return keys, err
+}
+
+// halves is the state of a key in a file that says nothing else.
+func halves(private bool) string {
+	if private {
+		return "private"
+	}
+	return "public"
+}

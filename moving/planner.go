@@ -1,0 +1,102 @@
+package moving
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// servable are the kids that Keyward can serve.
+var servable = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
+
+type planner struct {
+	Options
+	Target
+	seen   map[string]bool
+	signer map[string]bool // algorithms whose signing key was met
+}
+
+func (p *planner) step(k Key) Step {
+	signs := p.signs(k)
+	known, there := p.known(k.KID)
+	switch {
+	case k.Refused != "":
+		return Step{Becomes: Refused, Why: k.Refused}
+	case k.Stays != "":
+		return Step{Becomes: Left, Why: k.Stays}
+	case p.seen[k.KID]:
+		return Step{Becomes: Left, Why: "the source lists this kid twice"}
+	case !servable.MatchString(k.KID) || k.KID == "." || k.KID == "..":
+		return Step{Becomes: Refused, Why: "Keyward cannot serve such a kid, so tokens that name it would not verify"}
+	case there && known.Thumbprint != "" && known.Thumbprint != k.Public.Thumbprint():
+		return Step{Becomes: Refused, Why: "the tenant has another key of this kid"}
+	case there:
+		return Step{Becomes: Present, Why: "already there as " + known.State}
+	case signs:
+		return p.sign(k)
+	}
+	return p.verify(k)
+}
+
+// signs reports whether a key is the one that signs by its algorithm.
+func (p *planner) signs(k Key) bool {
+	if k.Private == nil || p.As == VerifyOnly || p.signer[k.Alg] || p.Signs != "" && p.Signs != k.KID {
+		return false
+	}
+	p.signer[k.Alg] = true
+	return true
+}
+
+func (p *planner) sign(k Key) Step {
+	if !slices.Contains(p.Policies, k.Alg) {
+		return Step{Becomes: Refused, Why: "the tenant has no policy for " + k.Alg + " to sign by: put one first, or move with --as=" + VerifyOnly}
+	}
+	for _, known := range p.Keys {
+		switch {
+		case known.Alg != k.Alg || known.State != p.As:
+		case p.As == Active:
+			return Step{Becomes: Active, Why: "in place of " + known.KID + ", which is deprecated"}
+		case known.Imported:
+			return Step{Becomes: Refused, Why: "would revoke the standby " + known.KID + ", which was imported, too, and whose tokens may live: rotate first, or move with --as=active or --as=" + VerifyOnly}
+		default:
+			return Step{Becomes: Standby, Why: "in place of " + known.KID + ", which never signed and is revoked as superseded"}
+		}
+	}
+	return Step{Becomes: p.As}
+}
+
+func (p *planner) verify(k Key) Step {
+	s := Step{Becomes: Deprecated, Until: k.Ends, Why: "until the source's own end"}
+	if k.Ends.IsZero() {
+		s.Until, s.Why = p.Now.Add(p.KeepFor), "for "+days(p.KeepFor)+" (--keep-for)"
+	}
+	if !s.Until.After(p.Now) {
+		return Step{Becomes: Left, Why: "its end is past: " + s.Until.Format(time.RFC3339)}
+	}
+	return s
+}
+
+func (p *planner) known(kid string) (Known, bool) {
+	for _, k := range p.Keys {
+		if k.KID == kid {
+			return k, true
+		}
+	}
+	return Known{}, false
+}
+
+// days writes a duration as people say it.
+func days(d time.Duration) string {
+	if d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	}
+	return d.String()
+}
+
+func join(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
+}

@@ -1,0 +1,128 @@
+package moving
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Names in Redis, of "How to JWKS".
+const (
+	redisActive  = "auth:keys:active"
+	redisPEM     = "auth:keys:pem:" // and a kid
+	redisJWK     = "auth:keys:jwk:" // and a kid
+	redisRecent  = "auth:keys:recent"
+	redisRevoked = "auth:keys:revoked"
+)
+
+// redisStore is what is asked of Redis. An absent string is "".
+type redisStore interface {
+	get(ctx context.Context, name string) (string, error)
+	members(ctx context.Context, name string) ([]string, error)
+	newest(ctx context.Context, name string, n int64) ([]string, error)
+}
+
+// Redis reads the layout of "How to JWKS" from a redis: or rediss: URL; the
+// password may be given apart. The private key of the active kid is read, no
+// other.
+func Redis(ctx context.Context, address, password string, s Settings) ([]Key, error) {
+	opts, err := redis.ParseURL(address)
+	if err != nil { // whose text may hold the password
+		return nil, fmt.Errorf("%w: it is not a URL as in redis://host:6379/0", ErrUnreadable)
+	}
+	if opts.Password == "" {
+		opts.Password = password
+	}
+	opts.DialTimeout, opts.MaxRetries, opts.DialerRetries, opts.DisableIdentity = 5*time.Second, 1, 1, true
+	redis.SetLogger(quiet{}) // what it would say is in the error
+	client := redis.NewClient(opts)
+	defer client.Close()
+	keys, err := fromRedis(ctx, redisClient{client}, s)
+	if err != nil {
+		return nil, fmt.Errorf("%w: Redis: %w", ErrUnreadable, err)
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%w: nothing is under %s or %s", ErrFormat, redisActive, redisRecent)
+	}
+	return keys, nil
+}
+
+func fromRedis(ctx context.Context, r redisStore, s Settings) (keys []Key, err error) {
+	active, err := r.get(ctx, redisActive)
+	if err != nil {
+		return nil, err
+	}
+	recent, err := r.newest(ctx, redisRecent, maxKeys)
+	if err != nil {
+		return nil, err
+	}
+	revoked, err := r.members(ctx, redisRevoked)
+	if err != nil {
+		return nil, err
+	}
+	var kids []string
+	for _, kid := range slices.Concat([]string{active}, recent, revoked) {
+		if kid != "" && !slices.Contains(kids, kid) && len(kids) < maxKeys {
+			kids = append(kids, kid)
+		}
+	}
+	for _, kid := range kids {
+		k, err := redisKey(ctx, r, kid, kid == active, slices.Contains(revoked, kid), s)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+func redisKey(ctx context.Context, r redisStore, kid string, active, revoked bool, s Settings) (Key, error) {
+	k := Key{KID: kid, State: "recent"}
+	if active {
+		k.State = "active"
+	}
+	if revoked {
+		k.State, k.Stays = "revoked", "it was revoked or dropped there"
+		return k, nil
+	}
+	text, err := r.get(ctx, redisJWK+kid)
+	if err != nil {
+		return k, err
+	}
+	if text == "" {
+		k.Refused = "nothing is under " + redisJWK + kid
+		return k, nil
+	}
+	read := fromJWK([]byte(text), s)
+	clear(read.Private) // there should be none
+	k.Public, k.Alg, k.Stays, k.Refused = read.Public, read.Alg, read.Stays, read.Refused
+	if active {
+		err = k.redisPrivate(ctx, r)
+	}
+	return k, err
+}
+
+// redisPrivate reads the private half of the key that signs there.
+func (k *Key) redisPrivate(ctx context.Context, r redisStore) error {
+	text, err := r.get(ctx, redisPEM+k.KID)
+	if err != nil {
+		return err
+	}
+	if text == "" {
+		k.Note = "it has no private key any more, so it verifies only"
+		return nil
+	}
+	public, private, err := fromPEM([]byte(text))
+	switch {
+	case err != nil || private == nil:
+		k.Refused = "what is under " + redisPEM + k.KID + " is no private key in PEM"
+	case public.Thumbprint() != k.Public.Thumbprint():
+		k.Refused = "its PEM and its JWK are not of one key"
+	default:
+		k.Private = private
+	}
+	return nil
+}
