@@ -9,6 +9,7 @@ import (
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
+	josejwt "github.com/go-jose/go-jose/v4/jwt"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/keyward/keyward/jwks"
 	"github.com/keyward/keyward/jwks/jwkstest"
@@ -30,6 +31,7 @@ type peer struct {
 
 var peers = []peer{
 	{"jwks", openJWKS},
+	{"go-jose, key at hand", openJose},
 	{"keyfunc + golang-jwt", openKeyfunc},
 	{"go-oidc", openOIDC},
 	{"jwx", openJWX},
@@ -57,6 +59,22 @@ func openJWKS(tb testing.TB, issuer *jwkstest.Issuer, alg jose.SignatureAlgorith
 	return func(ctx context.Context, raw string) error {
 		_, err := verifier.Verify(ctx, raw)
 		return err
+	}
+}
+
+// openJose is go-jose without a key set: what its parsing costs.
+func openJose(tb testing.TB, issuer *jwkstest.Issuer, alg jose.SignatureAlgorithm) check {
+	key := publicKey(tb, issuer, alg)
+	return func(_ context.Context, raw string) error {
+		token, err := josejwt.ParseSigned(raw, []jose.SignatureAlgorithm{alg})
+		if err != nil {
+			return err
+		}
+		var claims josejwt.Claims
+		if err := token.Claims(key, &claims); err != nil {
+			return err
+		}
+		return claims.Validate(josejwt.Expected{Issuer: issuer.URL, AnyAudience: josejwt.Audience{audience}})
 	}
 }
 
