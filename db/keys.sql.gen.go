@@ -162,30 +162,39 @@ func (q *Queries) GetKey(ctx context.Context, tenantID uuid.UUID, kID string) (G
 }
 
 const getSealedKey = `-- name: GetSealedKey :one
-SELECT k.alg, k.sealed_private, k.data_key_version, d.wrapped, d.master_key_id
+SELECT k.alg, k.public_jwk, k.sealed_private, k.data_key_version, d.wrapped, d.master_key_id,
+    (EXISTS (SELECT 1 FROM audit_events e
+             WHERE e.tenant_id = k.tenant_id AND e.seq = k.state_event AND e.kid = k.kid AND e.to_state = k.state)
+     AND NOT EXISTS (SELECT 1 FROM audit_events e
+                     WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.to_state IS NOT NULL))::boolean AS is_latest
 FROM keys k
-JOIN data_keys d ON d.tenant_id = k.tenant_id AND d.version = k.data_key_version
+LEFT JOIN data_keys d ON d.tenant_id = k.tenant_id AND d.version = k.data_key_version
 WHERE k.tenant_id = $1 AND k.kid = $2 AND k.state = 'active'
 `
 
 type GetSealedKeyRow struct {
 	Alg            string
+	PublicJWK      []byte
 	SealedPrivate  []byte
 	DataKeyVersion *int32
 	Wrapped        []byte
 	MasterKeyID    *uuid.UUID
+	IsLatest       bool
 }
 
-// The one query that reads a private key, together with what opens it.
+// The one query that reads a private key, together with what opens it, and
+// whether the row is as its history has it: nobody has put back an earlier one.
 func (q *Queries) GetSealedKey(ctx context.Context, tenantID uuid.UUID, kID string) (GetSealedKeyRow, error) {
 	row := q.db.QueryRow(ctx, getSealedKey, tenantID, kID)
 	var i GetSealedKeyRow
 	err := row.Scan(
 		&i.Alg,
+		&i.PublicJWK,
 		&i.SealedPrivate,
 		&i.DataKeyVersion,
 		&i.Wrapped,
 		&i.MasterKeyID,
+		&i.IsLatest,
 	)
 	return i, err
 }

@@ -74,7 +74,11 @@ func (s *Store) reseal(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, live 
 		return nil, nil, err
 	}
 	for _, row := range rows {
-		der, err := old[*row.DataKeyVersion].Open(tenantID, *row.DataKeyVersion, row.KID, row.SealedPrivate)
+		key, live := old[*row.DataKeyVersion]
+		if !live {
+			return nil, nil, fmt.Errorf("%w: key %s: its data key is destroyed", ErrDataKey, row.KID)
+		}
+		der, err := key.Open(tenantID, *row.DataKeyVersion, row.KID, row.SealedPrivate)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: key %s: %w", ErrDataKey, row.KID, err)
 		}

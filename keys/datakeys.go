@@ -31,12 +31,12 @@ func (c *Custody) newDataKey(ctx context.Context, tenantID uuid.UUID, version in
 
 // dataKey opens a tenant's data key, or takes it from memory.
 func (c *Custody) dataKey(ctx context.Context, tenantID uuid.UUID, version int32, wrapped []byte, masterID *uuid.UUID) (*seal.DataKey, error) {
+	if masterID == nil { // even if this process has it open still
+		return nil, fmt.Errorf("keys: there is no data key %d of tenant %s, or it is destroyed", version, tenantID)
+	}
 	name := dataKeyName{tenantID, version}
 	return c.dataKeys.Get(ctx, name, otter.LoaderFunc[dataKeyName, *seal.DataKey](
 		func(ctx context.Context, _ dataKeyName) (*seal.DataKey, error) {
-			if masterID == nil {
-				return nil, fmt.Errorf("keys: data key %d of tenant %s is destroyed", version, tenantID)
-			}
 			m, err := c.masterKey(ctx, *masterID)
 			if err != nil {
 				return nil, err

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"sync"
@@ -13,19 +14,41 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
+// Why a private key that was read is not used; who can write the database has
+// caused it.
+var (
+	errNotLatest = errors.New("keys: the row of a key is not as its history has it")
+	errNotItsOwn = errors.New("keys: the public key beside a private key is not its own")
+)
+
 // private opens a key, or takes it from memory. A key that does not open is
 // logged with its row and never a reason to make another.
 func (s *Signer) private(ctx context.Context, name keyName) (Private, error) {
-	return s.privates.Get(ctx, name, otter.LoaderFunc[keyName, Private](
+	loaded := false
+	private, err := s.privates.Get(ctx, name, otter.LoaderFunc[keyName, Private](
 		func(ctx context.Context, name keyName) (Private, error) {
+			loaded = true
 			kids, _ := s.kids.LoadOrStore(name.tenantID, new(sync.Map))
 			kids.(*sync.Map).Store(name.kid, true)
 			private, err := s.open(ctx, name)
-			if err != nil && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNoActiveKey) {
+			if err != nil && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNoActiveKey) && ctx.Err() == nil {
 				s.cfg.Log.Error("private key cannot be opened", "tenant_id", name.tenantID, "kid", name.kid, "error", err)
 			}
 			return private, err
 		}))
+	if loaded && !s.keeps(name) {
+		s.privates.Invalidate(name) // the tenant has changed while it was opened
+	}
+	return private, err
+}
+
+// keeps reports whether the next change of the tenant will drop the key.
+func (s *Signer) keeps(name keyName) bool {
+	kids, known := s.kids.Load(name.tenantID)
+	if known {
+		_, known = kids.(*sync.Map).Load(name.kid)
+	}
+	return known
 }
 
 func (s *Signer) open(ctx context.Context, name keyName) (Private, error) {
@@ -40,6 +63,9 @@ func (s *Signer) open(ctx context.Context, name keyName) (Private, error) {
 	if err != nil {
 		return Private{}, err
 	}
+	if !row.IsLatest {
+		return Private{}, errNotLatest
+	}
 	der, err := s.unseal(ctx, name, row)
 	if errors.Is(err, seal.ErrDestroyed) {
 		der, err = s.unseal(ctx, name, row) // the data key left memory meanwhile
@@ -48,7 +74,24 @@ func (s *Signer) open(ctx context.Context, name keyName) (Private, error) {
 		return Private{}, err
 	}
 	defer clear(der)
-	return ParsePKCS8(jose.SignatureAlgorithm(row.Alg), der)
+	return matching(jose.SignatureAlgorithm(row.Alg), der, row.PublicJWK)
+}
+
+// matching is the private key, if it belongs to the public one that is published.
+func matching(alg jose.SignatureAlgorithm, der, jwk []byte) (Private, error) {
+	private, err := ParsePKCS8(alg, der)
+	if err != nil {
+		return Private{}, err
+	}
+	public, err := ParsePublicJWK(alg, jwk)
+	if err != nil {
+		return Private{}, err
+	}
+	own, ok := private.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !own.Equal(public) {
+		return Private{}, errNotItsOwn
+	}
+	return private, nil
 }
 
 func (s *Signer) unseal(ctx context.Context, name keyName, row db.GetSealedKeyRow) ([]byte, error) {

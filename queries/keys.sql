@@ -85,10 +85,15 @@ ORDER BY created_at DESC, kid DESC
 LIMIT @page_size::integer;
 
 -- name: GetSealedKey :one
--- The one query that reads a private key, together with what opens it.
-SELECT k.alg, k.sealed_private, k.data_key_version, d.wrapped, d.master_key_id
+-- The one query that reads a private key, together with what opens it, and
+-- whether the row is as its history has it: nobody has put back an earlier one.
+SELECT k.alg, k.public_jwk, k.sealed_private, k.data_key_version, d.wrapped, d.master_key_id,
+    (EXISTS (SELECT 1 FROM audit_events e
+             WHERE e.tenant_id = k.tenant_id AND e.seq = k.state_event AND e.kid = k.kid AND e.to_state = k.state)
+     AND NOT EXISTS (SELECT 1 FROM audit_events e
+                     WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.to_state IS NOT NULL))::boolean AS is_latest
 FROM keys k
-JOIN data_keys d ON d.tenant_id = k.tenant_id AND d.version = k.data_key_version
+LEFT JOIN data_keys d ON d.tenant_id = k.tenant_id AND d.version = k.data_key_version
 WHERE k.tenant_id = @tenant_id AND k.kid = @kid AND k.state = 'active';
 
 -- name: RecordSignatures :exec
