@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/keyward/keyward/db"
@@ -39,7 +40,11 @@ func (c *apiKeyCreateCmd) Run(ctx context.Context, p *program) error {
 	}
 	k, key, err := p.createAPIKey(ctx, d, tenants, wanted)
 	if bad := (*tenant.FieldErrors)(nil); errors.As(err, &bad) {
-		return &usageError{refusedFlags(bad)}
+		text := refusedFlags(bad)
+		if wanted.TenantID == nil && strings.HasPrefix(c.Role, "tenant_") {
+			text += "; a tenant's roles need --tenant"
+		}
+		return &usageError{text}
 	}
 	if err != nil {
 		return err

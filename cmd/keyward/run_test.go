@@ -189,7 +189,7 @@ func TestCreateAPIKey(t *testing.T) {
 	if who := authenticate(t, env, r.stdout); who.Role != tenant.TenantSigner || who.TenantID == nil {
 		t.Errorf("the key speaks for %+v", who)
 	}
-	keyward(t, env, "api-key", "create", "--role=tenant_admin").want(t, exitUsage, "--role must be platform_admin")
+	keyward(t, env, "api-key", "create", "--role=tenant_admin").want(t, exitUsage, "--role must be platform_admin", "--tenant")
 	keyward(t, env, "api-key", "create", "--role=king", "--tenant=platform").want(t, exitUsage, "--role must be tenant_admin")
 	keyward(t, env, "api-key", "create", "--role=tenant_admin", "--tenant=nobody").want(t, exitFailed, "nobody", "slug or an id")
 	keyward(t, env, "api-key", "create", "--role=platform_admin", "--expires-in=-1h").want(t, exitUsage, "--expires-in")
