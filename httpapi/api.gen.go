@@ -213,6 +213,24 @@ func (e HealthStatus) Valid() bool {
 	}
 }
 
+// Defines values for ImportKeyRequestRole.
+const (
+	ImportKeyRequestRoleActive  ImportKeyRequestRole = "active"
+	ImportKeyRequestRoleStandby ImportKeyRequestRole = "standby"
+)
+
+// Valid indicates whether the value is a known member of the ImportKeyRequestRole enum.
+func (e ImportKeyRequestRole) Valid() bool {
+	switch e {
+	case ImportKeyRequestRoleActive:
+		return true
+	case ImportKeyRequestRoleStandby:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for KeyKty.
 const (
 	KeyKtyEC  KeyKty = "EC"
@@ -742,6 +760,31 @@ type Health struct {
 
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
+
+// ImportKeyRequest defines model for ImportKeyRequest.
+type ImportKeyRequest struct {
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
+	// the name the policy has.
+	Alg *Alg `json:"alg,omitempty"`
+
+	// ExpiresAt Of public keys; required for them
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// KID Not `.` and not `..`
+	KID *string `json:"kid,omitempty"`
+
+	// PrivateKey PEM or a JSON object, also one that is written into a string
+	PrivateKey *KeyMaterial `json:"private_key,omitempty"`
+
+	// PublicKey PEM or a JSON object, also one that is written into a string
+	PublicKey *KeyMaterial `json:"public_key,omitempty"`
+
+	// Role Of a private key
+	Role *ImportKeyRequestRole `json:"role,omitempty"`
+}
+
+// ImportKeyRequestRole Of a private key
+type ImportKeyRequestRole string
 
 // JWKSet RFC 7517 section 5
 type JWKSet struct {
@@ -1419,6 +1462,18 @@ type ListKeysParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ImportKeyParams defines parameters for ImportKey.
+type ImportKeyParams struct {
+	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// another body 409. Kept for 24 hours, per credential.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ImportKey201JSONResponseBody defines parameters for ImportKey.
+type ImportKey201JSONResponseBody struct {
+	union json.RawMessage
+}
+
 // RotateKeys200JSONResponseBody defines parameters for RotateKeys.
 type RotateKeys200JSONResponseBody struct {
 	union json.RawMessage
@@ -1438,6 +1493,9 @@ type CreateTenantAPIKeyJSONRequestBody = CreateTenantAPIKeyRequest
 
 // RotateDataKeyJSONRequestBody defines body for RotateDataKey for application/json ContentType.
 type RotateDataKeyJSONRequestBody = NoOptions
+
+// ImportKeyJSONRequestBody defines body for ImportKey for application/json ContentType.
+type ImportKeyJSONRequestBody = ImportKeyRequest
 
 // PurgeKeysJSONRequestBody defines body for PurgeKeys for application/json ContentType.
 type PurgeKeysJSONRequestBody = NoOptions
@@ -1590,6 +1648,68 @@ func (a Discovery) MarshalJSON() ([]byte, error) {
 	return json.Marshal(object)
 }
 
+// AsKey returns the union data inside the ImportKey201JSONResponseBody as a Key
+func (t ImportKey201JSONResponseBody) AsKey() (Key, error) {
+	var body Key
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromKey overwrites any union data inside the ImportKey201JSONResponseBody as the provided Key
+func (t *ImportKey201JSONResponseBody) FromKey(v Key) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeKey performs a merge with any union data inside the ImportKey201JSONResponseBody, using the provided Key
+func (t *ImportKey201JSONResponseBody) MergeKey(v Key) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsKeyList returns the union data inside the ImportKey201JSONResponseBody as a KeyList
+func (t ImportKey201JSONResponseBody) AsKeyList() (KeyList, error) {
+	var body KeyList
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromKeyList overwrites any union data inside the ImportKey201JSONResponseBody as the provided KeyList
+func (t *ImportKey201JSONResponseBody) FromKeyList(v KeyList) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeKeyList performs a merge with any union data inside the ImportKey201JSONResponseBody, using the provided KeyList
+func (t *ImportKey201JSONResponseBody) MergeKeyList(v KeyList) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t ImportKey201JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *ImportKey201JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
 // AsRotateResult returns the union data inside the RotateKeys200JSONResponseBody as a RotateResult
 func (t RotateKeys200JSONResponseBody) AsRotateResult() (RotateResult, error) {
 	var body RotateResult
@@ -1735,6 +1855,9 @@ type ServerInterface interface {
 	// ListKeys List keys
 	// (GET /v1/tenants/{tenant}/keys)
 	ListKeys(ctx echo.Context, tenant TenantPath, params ListKeysParams) error
+	// ImportKey Bring in an existing key
+	// (POST /v1/tenants/{tenant}/keys/import)
+	ImportKey(ctx echo.Context, tenant TenantPath, params ImportKeyParams) error
 	// PurgeKeys Purge expired and revoked keys now
 	// (POST /v1/tenants/{tenant}/keys/purge)
 	PurgeKeys(ctx echo.Context, tenant TenantPath) error
@@ -2596,6 +2719,42 @@ func (w *ServerInterfaceWrapper) ListKeys(ctx echo.Context) error {
 	return err
 }
 
+// ImportKey converts echo context to params.
+func (w *ServerInterfaceWrapper) ImportKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportKeyParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ImportKey(ctx, tenant, params)
+	return err
+}
+
 // PurgeKeys converts echo context to params.
 func (w *ServerInterfaceWrapper) PurgeKeys(ctx echo.Context) error {
 	var err error
@@ -2877,6 +3036,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/v1/tenants/:tenant/policies/:alg", wrapper.PutPolicy, options.OperationMiddlewares["putPolicy"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys/:kid", wrapper.GetKey, options.OperationMiddlewares["getKey"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/import", wrapper.ImportKey, options.OperationMiddlewares["importKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/rotate", wrapper.RotateKeys, options.OperationMiddlewares["rotateKeys"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/:kid/revoke", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/revoke-all", wrapper.RevokeAllKeys, options.OperationMiddlewares["revokeAllKeys"]...)

@@ -105,6 +105,9 @@ var rules = []rule{
 	is(keys.ErrPolicyNotFound, ProblemCodePolicyViolation, "The tenant has no policy for this algorithm."),
 	is(keys.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
 	is(keys.ErrRotationWaits, ProblemCodeConflict, "max_published_keys leaves no room while tokens of the oldest key may live."),
+	as(func(e *keys.UsedKIDError) *Problem {
+		return newProblem(ProblemCodeConflict, "The tenant has, or had, a key of this kid: "+e.KID)
+	}),
 	is(keys.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 	is(keys.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no key that signs at the moment; try again."),
 	as(refusedClaim),

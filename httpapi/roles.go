@@ -41,6 +41,7 @@ var permissions = map[string]access{
 
 	"listKeys":      {roles: auditors},
 	"getKey":        {roles: auditors},
+	"importKey":     {roles: admins, changes: true},
 	"rotateKeys":    {roles: admins, changes: true},
 	"revokeKey":     {roles: admins, changes: true},
 	"revokeAllKeys": {roles: admins, changes: true},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -15,7 +16,8 @@ type candidate struct {
 	alg     jose.SignatureAlgorithm
 	kid     string
 	jwk     json.RawMessage
-	private Private
+	private Private // the zero Private for a public key brought in alone
+	origin  Origin
 }
 
 func (s *Store) candidate(ctx context.Context, p tenant.Policy) (candidate, error) {
@@ -28,7 +30,7 @@ func (s *Store) candidate(ctx context.Context, p tenant.Policy) (candidate, erro
 		return candidate{}, err
 	}
 	jwk, err := PublicJWK(private.Public(), p.Alg, kid)
-	return candidate{alg: p.Alg, kid: kid, jwk: jwk, private: private}, err
+	return candidate{alg: p.Alg, kid: kid, jwk: jwk, private: private, origin: Generated}, err
 }
 
 // seal closes the private key for the tenant's row of this kid.
@@ -39,4 +41,12 @@ func (c candidate) seal(tenantID uuid.UUID, s sealer) ([]byte, error) {
 	}
 	defer clear(der)
 	return s.key.Seal(tenantID, s.version, c.kid, der)
+}
+
+// arrival is the event of its entry.
+func (c candidate) arrival() audit.Action {
+	if c.origin == Imported {
+		return audit.KeyImported
+	}
+	return audit.KeyCreated
 }

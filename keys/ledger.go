@@ -107,10 +107,10 @@ func (l *ledger) enter(c candidate, s sealer, how Activation) (Key, error) {
 		return Key{}, err
 	}
 	k := Key{
-		TenantID: l.tenant.ID, KID: c.kid, Alg: c.alg, State: Standby, Origin: Generated, PublicJWK: c.jwk,
+		TenantID: l.tenant.ID, KID: c.kid, Alg: c.alg, State: Standby, Origin: c.origin, PublicJWK: c.jwk,
 		CreatedAt: l.at, PublishedAt: l.at,
 	}
-	seq := l.note(audit.Event{Action: audit.KeyCreated, KID: k.KID, ToState: string(Standby)}, map[string]any{"alg": k.Alg})
+	seq := l.note(audit.Event{Action: c.arrival(), KID: k.KID, ToState: string(Standby)}, map[string]any{"alg": k.Alg})
 	if how != "" {
 		k.State, k.Activation, k.ActivatedAt = Active, how, &l.at
 		seq = l.noteActivation(k)

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Why a request to sign was refused; test with errors.Is. The error itself is
-// a *[ClaimError].
+// Why a request to sign or to import was refused; test with errors.Is. The
+// error itself is a *[ClaimError].
 var (
 	ErrInvalid = errors.New("keys: invalid request")    // it makes no sense
 	ErrPolicy  = errors.New("keys: against the policy") // it does, but is not allowed
 )
 
-// ClaimError says which part of a request to sign was refused. Its message
-// never repeats the value.
+// ClaimError says which part of a request to sign or to import was refused.
+// Its message never repeats the value.
 type ClaimError struct {
-	Field   string // as in the request: claims.exp, headers.kid, ttl_seconds, payload
+	Field   string // as in the request: claims.exp, ttl_seconds, payload, public_key.keys[2].crv
 	Message string
 	rule    error
 }
