@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -44,7 +45,7 @@ func New(url string, algorithms ...jose.SignatureAlgorithm) *Issuer {
 	}
 	i := &Issuer{URL: url, control: "max-age=300"}
 	for n, alg := range algorithms {
-		i.Add(string(rune('1'+n)), alg)
+		i.Add(strconv.Itoa(n+1), alg)
 	}
 	return i
 }
