@@ -116,7 +116,8 @@ func (s *source) find(ctx context.Context, now time.Time, kid string, alg *algor
 		return nil, err
 	}
 	key, matches := have.pick(kid, alg, now.UnixNano())
-	if key == nil && matches == 0 && !fetched && !have.knows(kid) {
+	// The second time is for a fetch that began before the key was there.
+	for tries := 0; tries < 2 && matches == 0 && !fetched && !have.knows(kid); tries++ {
 		if have, err = s.again(ctx, now, have); err != nil {
 			return nil, err
 		}

@@ -219,3 +219,24 @@ func TestRefreshSeesWhatIsThereWhenItIsCalled(t *testing.T) {
 		wants(t, client, "1", jwks.ErrSigningKeyNotFound)
 	})
 }
+
+// A kid may be met while a fetch is under way that began before its key was
+// published.
+func TestAKeyThatCameDuringAFetchIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := jwkstest.New(issuerURL)
+		client := newClient(t, issuer, jwks.Config{})
+		wants(t, client, "1", nil)
+		issuer.Answer(func(w http.ResponseWriter, _ *http.Request) {
+			before := issuer.JWKS()
+			time.Sleep(time.Second)
+			_, _ = w.Write(before)
+		})
+		time.Sleep(250 * time.Second)
+		wants(t, client, "1", nil) // starts a fetch in the background
+		synctest.Wait()
+		issuer.Add("2", "ES256")
+		wants(t, client, "2", nil)
+		requests(t, issuer, 3)
+	})
+}

@@ -60,7 +60,7 @@ func TestExamplesOfTheStandards(t *testing.T) {
 			if err != nil || string(payload) != example.Payload {
 				t.Fatalf("%q, %v", payload, err)
 			}
-			for at := range example.JWS {
+			for at := 0; at < len(example.JWS); at += 1 + len(example.JWS)/200 {
 				bad := []byte(example.JWS)
 				bad[at] ^= 1
 				if _, err := client.VerifySignature(t.Context(), string(bad)); err == nil {
