@@ -1216,6 +1216,12 @@ type IfNoneMatch = string
 // KIDPath defines model for KIDPath.
 type KIDPath = string
 
+// LastEventID defines model for LastEventID.
+type LastEventID = string
+
+// LastEventIDQuery defines model for LastEventIDQuery.
+type LastEventIDQuery = string
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -1387,6 +1393,15 @@ type ListPlatformAuditEventsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// StreamPlatformEventsParams defines parameters for StreamPlatformEvents.
+type StreamPlatformEventsParams struct {
+	// LastEventIDQuery The same, for clients that cannot set the header, which counts if both are there
+	LastEventIDQuery *LastEventIDQuery `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
+
+	// LastEventID The last `id` that was read; the stream goes on behind it
+	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
+}
+
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
 	// Q Part of the slug or the name, in any case
@@ -1445,6 +1460,15 @@ type ListAuditEventsParams struct {
 
 	// Cursor `next_cursor` of the page before; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// StreamTenantEventsParams defines parameters for StreamTenantEvents.
+type StreamTenantEventsParams struct {
+	// LastEventIDQuery The same, for clients that cannot set the header, which counts if both are there
+	LastEventIDQuery *LastEventIDQuery `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
+
+	// LastEventID The last `id` that was read; the stream goes on behind it
+	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
 // ListKeysParams defines parameters for ListKeys.
@@ -1819,6 +1843,9 @@ type ServerInterface interface {
 	// ListPlatformAuditEvents Read the history of all tenants
 	// (GET /v1/audit)
 	ListPlatformAuditEvents(ctx echo.Context, params ListPlatformAuditEventsParams) error
+	// StreamPlatformEvents Hear of all tenants' events as they happen
+	// (GET /v1/events)
+	StreamPlatformEvents(ctx echo.Context, params StreamPlatformEventsParams) error
 	// ListTenants List tenants
 	// (GET /v1/tenants)
 	ListTenants(ctx echo.Context, params ListTenantsParams) error
@@ -1852,6 +1879,9 @@ type ServerInterface interface {
 	// RotateDataKey Make a new data key version
 	// (POST /v1/tenants/{tenant}/data-key/rotate)
 	RotateDataKey(ctx echo.Context, tenant TenantPath) error
+	// StreamTenantEvents Hear of the tenant's events as they happen
+	// (GET /v1/tenants/{tenant}/events)
+	StreamTenantEvents(ctx echo.Context, tenant TenantPath, params StreamTenantEventsParams) error
 	// ListKeys List keys
 	// (GET /v1/tenants/{tenant}/keys)
 	ListKeys(ctx echo.Context, tenant TenantPath, params ListKeysParams) error
@@ -2352,6 +2382,41 @@ func (w *ServerInterfaceWrapper) ListPlatformAuditEvents(ctx echo.Context) error
 	return err
 }
 
+// StreamPlatformEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) StreamPlatformEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamPlatformEventsParams
+	// ------------- Optional query parameter "last_event_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "last_event_id", ctx.QueryParams(), &params.LastEventIDQuery, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter last_event_id: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID LastEventID
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StreamPlatformEvents(ctx, params)
+	return err
+}
+
 // ListTenants converts echo context to params.
 func (w *ServerInterfaceWrapper) ListTenants(ctx echo.Context) error {
 	var err error
@@ -2663,6 +2728,48 @@ func (w *ServerInterfaceWrapper) RotateDataKey(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RotateDataKey(ctx, tenant)
+	return err
+}
+
+// StreamTenantEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) StreamTenantEvents(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamTenantEventsParams
+	// ------------- Optional query parameter "last_event_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "last_event_id", ctx.QueryParams(), &params.LastEventIDQuery, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter last_event_id: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID LastEventID
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StreamTenantEvents(ctx, tenant, params)
 	return err
 }
 
@@ -3049,6 +3156,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit", wrapper.ListAuditEvents, options.OperationMiddlewares["listAuditEvents"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
 	router.GET(options.BaseURL+"/v1/audit", wrapper.ListPlatformAuditEvents, options.OperationMiddlewares["listPlatformAuditEvents"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/events", wrapper.StreamTenantEvents, options.OperationMiddlewares["streamTenantEvents"]...)
+	router.GET(options.BaseURL+"/v1/events", wrapper.StreamPlatformEvents, options.OperationMiddlewares["streamPlatformEvents"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/api-keys", wrapper.ListTenantAPIKeys, options.OperationMiddlewares["listTenantAPIKeys"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/api-keys", wrapper.CreateTenantAPIKey, options.OperationMiddlewares["createTenantAPIKey"]...)
 	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/api-keys/:id", wrapper.RevokeTenantAPIKey, options.OperationMiddlewares["revokeTenantAPIKey"]...)

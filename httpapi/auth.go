@@ -76,13 +76,14 @@ func (s *server) changed(tenantID uuid.UUID, slug string) {
 	s.cfg.Tenants.Changed(tenantID)
 	s.cfg.Snapshots.Changed(tenantID, slug)
 	s.cfg.Signer.Changed(tenantID)
+	s.cfg.Audit.Changed(tenantID) // last: streams then find credentials and tenants as they are now
 }
 
 // authenticate reads the credential (RFC 6750 section 2.1). Only wrong ones
 // count against the client's address; right ones are never slowed down.
 func (s *server) authenticate(r *http.Request) (tenant.Principal, error) {
-	scheme, key, _ := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " ")
-	if !strings.EqualFold(scheme, "Bearer") || key == "" || len(r.Header[echo.HeaderAuthorization]) != 1 {
+	key := bearer(r)
+	if key == "" {
 		return tenant.Principal{}, errNoCredential
 	}
 	p, err := s.cfg.Tenants.Authenticate(r.Context(), key)
@@ -92,6 +93,15 @@ func (s *server) authenticate(r *http.Request) (tenant.Principal, error) {
 		}
 	}
 	return p, err
+}
+
+// bearer is the one credential of a request, "" if there is none.
+func bearer(r *http.Request) string {
+	scheme, key, _ := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " ")
+	if !strings.EqualFold(scheme, "Bearer") || len(r.Header[echo.HeaderAuthorization]) != 1 {
+		return ""
+	}
+	return key
 }
 
 // authorize finds the tenant and decides. To a tenant's credential every other

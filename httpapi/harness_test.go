@@ -38,6 +38,7 @@ type world struct {
 	log       *lockedBuffer
 	clock     *clock
 	contract  *contract
+	streams   Streams
 
 	root string // the key of a platform_admin
 }
@@ -89,11 +90,17 @@ func newWorld(t testing.TB) *world {
 // newWorldOn starts a platform on a migrated database.
 func newWorldOn(t testing.TB, dsn string) *world {
 	t.Helper()
+	return newWorldWith(t, dsn, Streams{})
+}
+
+// newWorldWith starts a platform with limits of its own.
+func newWorldWith(t testing.TB, dsn string, streams Streams) *world {
+	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
 	if _, err := seal.Init(t.Context(), uri); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, contract: contractOf(t)}
+	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, contract: contractOf(t), streams: streams}
 	d, err := db.Open(t.Context(), db.Config{URL: w.dsn, MaxConns: 16})
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +140,7 @@ func (w *world) wire(d *db.DB, masterURI string) {
 	h, err := New(Config{
 		PublicURL: testPublicURL + "/", Store: w.store, Snapshots: w.snapshots, Signer: w.signer, Tenants: w.tenants,
 		Audit: audit.New(audit.Config{DB: d, Now: w.clock.now}), Metrics: prometheus.NewRegistry(),
-		Now: w.clock.now, Log: log, Version: "test",
+		Now: w.clock.now, Log: log, Version: "test", Streams: w.streams,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -148,6 +155,7 @@ func (w *world) listen() {
 		w.snapshots.Missed()
 		w.signer.Missed()
 		w.tenants.Forget()
+		w.server.cfg.Audit.Missed()
 		connected <- struct{}{}
 	}
 	w.listener.Changed = w.server.changed

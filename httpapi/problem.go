@@ -99,6 +99,7 @@ var rules = []rule{
 	}),
 
 	is(audit.ErrNotFound, ProblemCodeTenantNotFound, ""),
+	is(audit.ErrBadPosition, ProblemCodeInvalidRequest, "The last event id is not one of this stream, or the database is older than it; read the state and begin without one."),
 	is(audit.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 
 	is(keys.ErrNotFound, ProblemCodeKeyNotFound, ""),

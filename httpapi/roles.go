@@ -56,6 +56,8 @@ var permissions = map[string]access{
 	"listAuditEvents":         {roles: auditors},
 	"verifyAudit":             {roles: auditors},
 	"listPlatformAuditEvents": {roles: platforms},
+	"streamTenantEvents":      {roles: auditors},
+	"streamPlatformEvents":    {roles: platforms},
 
 	"createTenantAPIKey":   {roles: admins},
 	"listTenantAPIKeys":    {roles: admins},

@@ -37,6 +37,8 @@ var matrix = []struct {
 	{"listAuditEvents", "GET", "/v1/tenants/acme/audit", "", "PpAa"},
 	{"verifyAudit", "GET", "/v1/tenants/acme/audit/verify", "", "PpAa"},
 	{"listPlatformAuditEvents", "GET", "/v1/audit", "", "Pp"},
+	{"streamTenantEvents", "GET", "/v1/tenants/acme/events?last_event_id=none", "", "PpAa"},
+	{"streamPlatformEvents", "GET", "/v1/events?last_event_id=none", "", "Pp"},
 	{"createTenantAPIKey", "POST", "/v1/tenants/acme/api-keys", `{}`, "PA"},
 	{"listTenantAPIKeys", "GET", "/v1/tenants/acme/api-keys", "", "PA"},
 	{"revokeTenantAPIKey", "DELETE", "/v1/tenants/acme/api-keys/00000000-0000-7000-8000-000000000000", "", "PA"},

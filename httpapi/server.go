@@ -32,6 +32,7 @@ type Config struct {
 	// Metrics is where requests are counted, and what /metrics shows; nil:
 	// neither.
 	Metrics *prometheus.Registry
+	Streams Streams
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: slog.Default
 	Version string
@@ -46,6 +47,7 @@ type server struct {
 	ids       requestIDs
 	failures  *limiter // failed authentications, by client address
 	denials   *denials
+	seats     *seats
 	metrics   *metrics
 	validator *validator
 	document  *static
@@ -74,6 +76,7 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 		cfg.Log = slog.Default()
 	}
 	cfg.PublicURL = strings.TrimRight(cfg.PublicURL, "/")
+	cfg.Streams = cfg.Streams.withDefaults()
 	s = &server{
 		cfg: cfg, answer: ErrorHandler(cfg.Log), ids: newRequestIDs(),
 		failures: newLimiter(20, time.Second), denials: newDenials(cfg),
@@ -83,6 +86,9 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 		return nil, err
 	}
 	if s.page, err = newPage(doc); err != nil {
+		return nil, err
+	}
+	if s.seats, err = newSeats(cfg); err != nil {
 		return nil, err
 	}
 	s.metrics, err = newMetrics(cfg)

@@ -97,6 +97,7 @@ func (a *app) changed(id uuid.UUID, slug string) {
 	a.snapshots.Changed(id, slug)
 	a.signer.Changed(id)
 	a.tenants.Changed(id)
+	a.audit.Changed(id) // after the others: streams look at what these keep
 	if slug == tenant.PlatformSlug {
 		a.refreshSoon()
 	}
@@ -108,6 +109,7 @@ func (a *app) missed() {
 	a.snapshots.Missed()
 	a.signer.Missed()
 	a.tenants.Forget()
+	a.audit.Missed()
 	a.refreshSoon()
 	a.worker.Wake()
 }

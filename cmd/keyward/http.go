@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/keyward/keyward/httpapi"
@@ -15,9 +16,11 @@ import (
 // newServer serves the API. The limits are for clients that mean no good; one
 // that is slow and honest fits in.
 func (a *app) newServer(publicURL string) (*http.Server, error) {
+	stop := make(chan struct{})
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
 		Ready: a.checkReady, Now: now, Log: a.log, Version: versionText(),
+		Streams: httpapi.Streams{Stop: stop},
 	}
 	if a.cfg.metrics {
 		cfg.Metrics = a.newMetrics()
@@ -31,6 +34,7 @@ func (a *app) newServer(publicURL string) (*http.Server, error) {
 		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // handshakes of port scanners and the like
 	}
+	s.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // a stream is never done by itself
 	return s, a.cfg.secure(s)
 }
 

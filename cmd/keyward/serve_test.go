@@ -103,6 +103,35 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// A stream is told, and does not keep the process from stopping.
+func TestStopWithAStreamOpen(t *testing.T) {
+	env := deployed(t)
+	key := keyward(t, env, "api-key", "create", "--role=platform_auditor", "--name=listener").stdout
+	r := launch(t, env, "serve", "--no-worker", "--log-format=text")
+	url := r.until(t, `msg=serving url=(\S+)`)[1]
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+regexp.MustCompile(`kw_\w+`).FindString(key))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if code := r.stop(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if heard, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(heard), "\n: this process is shutting down") {
+		t.Errorf("%d %q, %v", resp.StatusCode, heard, err)
+	}
+	for line := range r.log {
+		if strings.Contains(line, "cut off") {
+			t.Error(line)
+		}
+	}
+}
+
 func TestDevOnAGivenDatabase(t *testing.T) {
 	dir := t.TempDir()
 	env := environ{"KEYWARD_DATABASE_URL": dbtest.Empty(t), "KEYWARD_ADDR": "127.0.0.1:0"}

@@ -1,0 +1,86 @@
+package httpapi
+
+import (
+	"cmp"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const mimeEventStream = "text/event-stream"
+
+// Streams bounds the event streams of this process. What is zero has its
+// default.
+type Streams struct {
+	Most      int             // open at once, a tenth of them by one tenant's credentials; 1,000
+	Heartbeat time.Duration   // between comments; 15 s
+	Look      time.Duration   // between looks for events that nobody told of; 30 s
+	Patience  time.Duration   // for a reader to take a page of events; 10 s
+	Stop      <-chan struct{} // closed: all streams end; nil: never
+}
+
+func (s Streams) withDefaults() Streams {
+	s.Most = cmp.Or(s.Most, 1000)
+	s.Heartbeat = cmp.Or(s.Heartbeat, 15*time.Second)
+	s.Look = cmp.Or(s.Look, 30*time.Second)
+	s.Patience = cmp.Or(s.Patience, 10*time.Second)
+	return s
+}
+
+// seats are the streams that there is room for.
+type seats struct {
+	most int
+
+	mu    sync.Mutex
+	taken int
+	of    map[uuid.UUID]int // by the tenant of the credential
+}
+
+// newSeats counts the seats that are taken, if there is somebody to tell.
+func newSeats(cfg Config) (*seats, error) {
+	s := &seats{most: cfg.Streams.Most, of: map[uuid.UUID]int{}}
+	if cfg.Metrics == nil {
+		return s, nil
+	}
+	return s, cfg.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "keyward_event_streams", Help: "Event streams that are open.",
+	}, func() float64 { return float64(s.count()) }))
+}
+
+// take takes a seat for a credential of a tenant, or of the platform, until
+// leave is called. One tenant never takes all.
+func (s *seats) take(tenantID *uuid.UUID) (leave func(), err error) {
+	home := uuid.Nil
+	if tenantID != nil {
+		home = *tenantID
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if share := max(1, s.most/10); tenantID != nil && s.of[home] >= share {
+		return nil, newProblem(ProblemCodeRateLimited, fmt.Sprintf("The tenant's API keys have %d event streams open, which is all they may.", share))
+	}
+	if s.taken >= s.most {
+		return nil, newProblem(ProblemCodeUnavailable, "There is no room for another event stream; try again.")
+	}
+	s.taken++
+	s.of[home]++
+	return func() { s.leave(home) }, nil
+}
+
+func (s *seats) leave(home uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken--
+	if s.of[home]--; s.of[home] == 0 {
+		delete(s.of, home)
+	}
+}
+
+func (s *seats) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.taken
+}
