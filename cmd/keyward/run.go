@@ -20,15 +20,17 @@ const (
 
 // cli is what can be typed.
 type cli struct {
-	Dev     devCmd     `cmd:"" help:"Run everything with no configuration, for trying out and for development."`
-	Serve   serveCmd   `cmd:"" help:"Run the API, and the worker."`
-	Worker  workerCmd  `cmd:"" help:"Run the worker alone."`
-	Migrate migrateCmd `cmd:"" help:"The database's schema."`
-	Master  masterCmd  `cmd:"" help:"The master key."`
-	Tenant  tenantCmd  `cmd:"" help:"Tenants, straight in the database."`
-	APIKey  apiKeyCmd  `cmd:"" name:"api-key" help:"Credentials, straight in the database."`
-	Doctor  doctorCmd  `cmd:"" help:"Check everything, and say what to do."`
-	Version versionCmd `cmd:"" help:"Version, commit, Go version."`
+	Dev     devCmd        `cmd:"" help:"Run everything with no configuration, for trying out and for development."`
+	Serve   serveCmd      `cmd:"" help:"Run the API, and the worker."`
+	Worker  workerCmd     `cmd:"" help:"Run the worker alone."`
+	Migrate migrateCmd    `cmd:"" help:"The database's schema."`
+	Master  masterCmd     `cmd:"" help:"The master key."`
+	Tenant  tenantCmd     `cmd:"" help:"Tenants, straight in the database."`
+	APIKey  apiKeyCmd     `cmd:"" name:"api-key" help:"Credentials, straight in the database."`
+	Key     keyCmd        `cmd:"" help:"A tenant's keys, by the admin API."`
+	Import  importFromCmd `cmd:"" name:"import-from" help:"Move the keys of another system in, keeping their kids."`
+	Doctor  doctorCmd     `cmd:"" help:"Check everything, and say what to do."`
+	Version versionCmd    `cmd:"" help:"Version, commit, Go version."`
 
 	Settings settings `embed:"" group:"Configuration, by flag or environment:"`
 }

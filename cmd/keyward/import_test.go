@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// served is a running Keyward with the tenant acme, which signs by EdDSA, and
+// the environment to reach it.
+func served(t *testing.T) environ {
+	t.Helper()
+	env := deployed(t)
+	key := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)
+	r := launch(t, env, "serve", "--log-format=text")
+	url := r.until(t, `msg=serving url=(\S+)`)[1]
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	rec := &recorder{url: url, key: key}
+	rec.ask(t, "POST", "/v1/tenants", `{"slug":"acme","policies":[{"alg":"EdDSA","default":true}]}`, true)
+	return environ{"KEYWARD_URL": url, "KEYWARD_API_KEY": key}
+}
+
+func newKey(t *testing.T) ed25519.PrivateKey {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// onDisk writes a key as PEM and as JWK, private and public, and names the files.
+func onDisk(t *testing.T, key ed25519.PrivateKey, kid string) (private, public, jwk, set string) {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name string, text []byte, err error) string {
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(dir, name)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	private = write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err)
+	der, err = x509.MarshalPKIXPublicKey(key.Public())
+	public = write("public.pem", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), err)
+	text, err := json.Marshal(jose.JSONWebKey{Key: key, KeyID: kid, Algorithm: "EdDSA", Use: "sig"})
+	jwk = write("jwk.json", text, err)
+	text, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: kid + "-1", Algorithm: "EdDSA"}, {Key: newKey(t).Public(), KeyID: kid + "-2", Algorithm: "EdDSA"}}})
+	return private, public, jwk, write("set.json", text, err)
+}
+
+func TestKeyImport(t *testing.T) {
+	env := served(t)
+	private, public, jwk, set := onDisk(t, newKey(t), "mine")
+	keyward(t, env, "key", "import", "--tenant=acme", "--pem="+private, "--alg=EdDSA", "--kid=a").want(t, exitOK, "a (EdDSA) is standby.")
+	keyward(t, env, "key", "import", "--tenant=acme", "--pem="+public, "--alg=EdDSA", "--kid=b", "--keep-for=1h").want(t, exitOK, "b (EdDSA) is deprecated until ")
+	keyward(t, env, "key", "import", "--tenant=acme", "--jwks="+jwk, "--alg=EdDSA", "--as=active").want(t, exitOK, "mine (EdDSA) is active.")
+	r := keyward(t, env, "key", "import", "--tenant=acme", "--jwks="+set, "--json")
+	r.want(t, exitOK)
+	var list remoteKeys
+	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil || len(list.Items) != 2 || list.Items[1].KID != "mine-2" {
+		t.Errorf("%s: %v", r.stdout, err)
+	}
+	keyward(t, env, "key", "import", "--tenant=acme", "--jwks="+set).want(t, exitFailed, "mine-1", "409")
+	keyward(t, env, "key", "import", "--tenant=acme", "--pem="+jwk, "--alg=EdDSA").want(t, exitFailed)
+	keyward(t, env, "key", "import", "--tenant=acme").want(t, exitUsage, "--pem", "--jwks")
+	keyward(t, env, "key", "import", "--tenant=acme", "--pem="+private, "--jwks="+jwk).want(t, exitUsage)
+	keyward(t, env, "key", "import", "--tenant=acme", "--jwks="+private).want(t, exitUsage, "--jwks")
+	keyward(t, env, "key", "import", "--tenant=acme", "--pem=/does/not/exist").want(t, exitFailed, "/does/not/exist")
+	keyward(t, env, "key", "import", "--tenant=nobody", "--pem="+private, "--alg=EdDSA").want(t, exitFailed, "404")
+}
+
+func TestImportFrom(t *testing.T) {
+	env := served(t)
+	older, newer := newKey(t), newKey(t)
+	text, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
+		{Key: older, KeyID: "older", Algorithm: "EdDSA", Use: "sig"}, {Key: []byte("hunter2"), KeyID: "shared"}, {Key: newer, KeyID: "newer", Algorithm: "EdDSA", Use: "sig"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	move := func(flags ...string) result {
+		r := keyward(t, env, append([]string{"import-from", "node-jose", file, "--tenant=acme"}, flags...)...)
+		for _, key := range []ed25519.PrivateKey{older, newer} {
+			wantAbsent(t, r.stdout+r.stderr, "a private key", key.Seed())
+		}
+		wantAbsent(t, r.stdout+r.stderr, "the shared secret", []byte("hunter2"))
+		return r
+	}
+	move("--dry-run").want(t, exitOK, "older", "deprecated until", "7 days (--keep-for)", "newer", "standby", "shared secret", "Nothing was changed")
+	move().want(t, exitUsage, "KID", "--yes") // shows the plan all the same
+	r := move("--yes", "--json")
+	r.want(t, exitOK)
+	var said struct{ Keys []stepReport }
+	if err := json.Unmarshal([]byte(r.stdout), &said); err != nil || len(said.Keys) != 3 || !said.Keys[0].Done || !said.Keys[2].Done || said.Keys[1].Becomes != "left" {
+		t.Fatalf("%v in %s", err, r.stdout)
+	}
+	move("--yes").want(t, exitOK, "already there as standby", "already there as deprecated", "Nothing to do.")
+	move("--signs=nobody").want(t, exitUsage, "--signs")
+	move("--keep-for=0s").want(t, exitUsage, "--keep-for")
+}
+
+// What cannot move is said, and does not keep the rest from moving.
+func TestImportFromGoesOn(t *testing.T) {
+	env := served(t)
+	text, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
+		{Key: newKey(t).Public(), KeyID: "good", Algorithm: "EdDSA"},
+		{Key: newKey(t).Public(), KeyID: "public:old", Algorithm: "EdDSA"},
+		// The API refuses it; the plan does not know such things.
+		{Key: newKey(t), KeyID: "weak", Algorithm: "EdDSA"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`"d":"`), []byte(`"d":"AAAA`), 1)
+	file := filepath.Join(t.TempDir(), "set.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes")
+	r.want(t, exitFailed, "REFUSED", "weak: Invalid request", "1 moved.", "2 of 3 keys cannot move")
+	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes").want(t, exitFailed, "already there as deprecated", "0 moved.")
+}
+
+func TestNobodyAtTheTerminal(t *testing.T) {
+	env := served(t)
+	private, _, _, _ := onDisk(t, newKey(t), "x")
+	null, err := os.Open(os.DevNull) // a device, and it says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	var stderr bytes.Buffer
+	args := []string{"import-from", "oauth2-server", private, "--tenant=acme"}
+	if code := run(t.Context(), args, null, io.Discard, &stderr, env.get); code != exitFailed || !strings.Contains(stderr.String(), "Move 1 into acme? [y/N] keyward: nothing was changed") {
+		t.Errorf("%d: %s", code, &stderr)
+	}
+	for answer, yes := range map[string]bool{"y\n": true, " YES \n": true, "yes": true, "\n": false, "": false, "no\n": false, "yesterday\n": false} {
+		if saysYes(strings.NewReader(answer)) != yes {
+			t.Errorf("%q", answer)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/keyward/keyward/moving"
+)
+
+// mover carries out the plan of a move.
+type mover struct {
+	client *adminClient
+	flags  moveFlags
+	steps  []moving.Step
+	failed map[string]error // by kid
+}
+
+func (m *mover) plan(ctx context.Context, keys []moving.Key, o moving.Options) error {
+	has, err := m.client.listKeys(ctx)
+	if err != nil {
+		return err
+	}
+	t := moving.Target{}
+	if t.Policies, err = m.client.policies(ctx); err != nil {
+		return err
+	}
+	for _, k := range has {
+		known := moving.Known{KID: k.KID, Alg: k.Alg, State: k.State, Imported: k.Origin == "imported"}
+		if k.PublicJWK != nil {
+			var j moving.JWK
+			if err := json.Unmarshal(k.PublicJWK, &j); err != nil {
+				return fmt.Errorf("the public key %s that Keyward shows is no JWK", k.KID)
+			}
+			known.Thumbprint = j.Thumbprint()
+		}
+		t.Keys = append(t.Keys, known)
+	}
+	m.steps = moving.Plan(keys, t, o)
+	return nil
+}
+
+// run shows the plan and carries it out. The answer asked for as JSON goes to
+// the standard output alone.
+func (m *mover) run(ctx context.Context, p *program) error {
+	todo := 0
+	for _, s := range m.steps {
+		if s.Moves() {
+			todo++
+		}
+	}
+	shown := p.stdout
+	if m.flags.JSON {
+		shown = p.stderr
+	}
+	if !m.flags.JSON || !m.flags.Yes && !m.flags.DryRun {
+		m.show(shown)
+	}
+	if todo > 0 && !m.flags.DryRun {
+		if err := m.confirm(p, todo); err != nil {
+			return err
+		}
+		m.carryOut(ctx)
+	}
+	return m.conclude(p)
+}
+
+// carryOut moves what verifies before what signs, so that no token is refused
+// on the way. A key that fails does not keep the others back.
+func (m *mover) carryOut(ctx context.Context) {
+	m.failed = map[string]error{}
+	for _, signing := range []bool{false, true} {
+		for _, s := range m.steps {
+			if !s.Moves() || signing == (s.Becomes == moving.Deprecated) {
+				continue
+			}
+			if err := m.one(ctx, s); err != nil {
+				m.failed[s.KID] = err
+			}
+		}
+	}
+}
+
+func (m *mover) one(ctx context.Context, s moving.Step) (err error) {
+	k := keyImport{KID: s.KID, Alg: s.Alg}
+	if s.Becomes == moving.Deprecated {
+		k.ExpiresAt = &s.Until
+		k.PublicKey, err = json.Marshal(moving.JWK{Kty: s.Public.Kty, Crv: s.Public.Crv, X: s.Public.X, Y: s.Public.Y, N: s.Public.N, E: s.Public.E})
+	} else {
+		k.Role, k.PrivateKey = s.Becomes, json.RawMessage(s.Private)
+		if !bytes.HasPrefix(bytes.TrimSpace(s.Private), []byte("{")) { // PEM
+			k.PrivateKey, err = json.Marshal(string(s.Private))
+			defer clear(k.PrivateKey)
+		}
+	}
+	if err == nil {
+		_, err = m.client.importKeys(ctx, k)
+	}
+	return err
+}
