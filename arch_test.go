@@ -17,26 +17,27 @@ const module = "github.com/keyward/keyward/"
 
 // below lists the rooms that each room may import. Nothing points up.
 var below = map[string][]string{
-	"migrations":      {},
-	"db":              {"migrations"},
-	"db/dbtest":       {"db", "db/embedded", "migrations"},
-	"db/embedded":     {},
-	"audit":           {"db"},
-	"tenant":          {"audit", "db"},
-	"keys":            {"tenant", "audit", "db", "keys/seal"},
-	"keys/seal":       {},
-	"worker":          {"keys", "db"},
-	"httpapi":         {"keys", "tenant", "audit"},
-	"jwks":            {},
-	"jwks/jwkshttp":   {"jwks"},
-	"jwks/jwkstest":   {},
-	"moving":          {},
-	"cmd/keyward":     {"moving", "httpapi", "worker", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
-	"httpapi/console": {"keys", "tenant", "audit"},
+	"migrations":        {},
+	"db":                {"migrations"},
+	"db/dbtest":         {"db", "db/embedded", "migrations"},
+	"db/embedded":       {},
+	"audit":             {"db"},
+	"tenant":            {"audit", "db"},
+	"keys":              {"tenant", "audit", "db", "keys/seal"},
+	"keys/seal":         {},
+	"keys/seal/kmstest": {},
+	"worker":            {"keys", "db"},
+	"httpapi":           {"keys", "tenant", "audit"},
+	"jwks":              {},
+	"jwks/jwkshttp":     {"jwks"},
+	"jwks/jwkstest":     {},
+	"moving":            {},
+	"cmd/keyward":       {"moving", "httpapi", "worker", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
+	"httpapi/console":   {"keys", "tenant", "audit"},
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/seal", "tenant", "audit", "httpapi", "worker", "migrations", "jwks", "jwks/jwkstest"}
+var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "worker", "migrations", "jwks", "jwks/jwkstest"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {

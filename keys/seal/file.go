@@ -100,7 +100,7 @@ func (f file) read() (*keyset.Handle, fs.FileInfo, error) {
 	// O_NONBLOCK: a named pipe must not make us wait for its writer.
 	r, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, ErrNoMasterKey
+		return nil, nil, fmt.Errorf("%w; keyward master init creates one", ErrNoMasterKey)
 	}
 	if err != nil {
 		return nil, nil, err

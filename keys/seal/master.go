@@ -15,7 +15,8 @@ import (
 // MasterKey is one version of a master key; what it encrypts, no other version
 // decrypts. It is safe for concurrent use and prints as its URI and version.
 //
-// Everything it makes is a Tink ciphertext. Of a wrapped data key:
+// Everything a local one makes is a Tink ciphertext; a KMS makes its own, with
+// the same associated data. Of a wrapped data key:
 //
 //	┌──────┬───────────┬───────────┬───────────────────────┬─────────┐
 //	│ 0x01 │ version,4 │ nonce, 12 │ data key, encrypted 32│ tag, 16 │
@@ -42,7 +43,8 @@ type MasterKey struct {
 func (m *MasterKey) URI() string { return m.uri }
 
 // Version returns the name of this version: for a Tink keyset its key id in
-// decimal. It is unique within the URI.
+// decimal, for a key in a KMS when Keyward was given it. It is unique within
+// the URI.
 func (m *MasterKey) Version() string { return m.version }
 
 // WrapDataKey encrypts a tenant's data key; version is that of the data key.

@@ -33,6 +33,11 @@ type source interface {
 	remove(ctx context.Context, name string) error
 }
 
+// A renaming source has one key under all names that version accepts.
+type renaming interface {
+	version(name string) (version, bool)
+}
+
 // version is one version as a source knows it. Its aead fails to decrypt with
 // exactly ErrCannotOpen if the ciphertext is to blame, and with anything else
 // if the key could not be asked.
@@ -41,8 +46,9 @@ type version struct {
 	aead tink.AEADWithContext
 }
 
-// Open reads the master key at uri: ErrBadURI, ErrUnknownScheme,
-// ErrNoMasterKey, ErrPermissions, ErrNotMasterKey, or why it can't be read.
+// Open reads the master key at uri, or tries the one in a KMS: ErrBadURI,
+// ErrUnknownScheme, ErrNoMasterKey, ErrPermissions, ErrNotMasterKey, ErrUnfit,
+// ErrDenied, ErrUnavailable, or why it can't be read.
 func Open(ctx context.Context, uri string) (*Ring, error) {
 	src, uri, err := locate(uri)
 	if err != nil {
@@ -57,7 +63,7 @@ func Open(ctx context.Context, uri string) (*Ring, error) {
 
 // Init creates a master key with one version at uri and opens it. It never
 // overwrites: of any number of concurrent calls one succeeds and the others
-// fail with ErrExists.
+// fail with ErrExists. In a KMS or a variable it makes none: ErrReadOnly.
 func Init(ctx context.Context, uri string) (*Ring, error) {
 	src, uri, err := locate(uri)
 	if err != nil {
@@ -124,19 +130,25 @@ func (r *Ring) Key(ctx context.Context, version string) (*MasterKey, error) {
 	return nil, fmt.Errorf("master key %s: %w: %q", Redact(r.uri), ErrUnknownVersion, version)
 }
 
-func (r *Ring) find(version string) *MasterKey {
+func (r *Ring) find(name string) *MasterKey {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	i := slices.IndexFunc(r.keys, func(k *MasterKey) bool { return k.version == version })
-	if i < 0 {
-		return nil
+	i := slices.IndexFunc(r.keys, func(k *MasterKey) bool { return k.version == name })
+	if i >= 0 {
+		return r.keys[i]
 	}
-	return r.keys[i]
+	if s, ok := r.source.(renaming); ok {
+		if v, known := s.version(name); known {
+			return &MasterKey{uri: r.uri, version: v.name, aead: v.aead}
+		}
+	}
+	return nil
 }
 
 // AddVersion adds a version, which is the newest from now on, and returns its
 // name. Every process that unwraps must be able to read the URI before
-// anything is wrapped with it: a file has to be on all their machines.
+// anything is wrapped with it: a file has to be on all their machines. Other
+// kinds fail with ErrReadOnly and say what to do instead.
 func (r *Ring) AddVersion(ctx context.Context) (string, error) {
 	name, err := r.source.add(ctx)
 	if err != nil {
@@ -145,8 +157,8 @@ func (r *Ring) AddVersion(ctx context.Context) (string, error) {
 	return name, r.Reload(ctx)
 }
 
-// RemoveVersion forgets a version for good: ErrUnknownVersion, or
-// ErrNewestVersion. The caller must know that it wraps nothing any more; what
+// RemoveVersion forgets a version for good: ErrUnknownVersion,
+// ErrNewestVersion, ErrReadOnly. The caller must know that it wraps nothing any more; what
 // it still wraps is lost.
 func (r *Ring) RemoveVersion(ctx context.Context, version string) error {
 	if err := r.source.remove(ctx, version); err != nil {

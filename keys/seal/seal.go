@@ -18,7 +18,7 @@
 // It does not hide how long a private key is, and it cannot tell an old
 // ciphertext of a row from its present one: a row put back to an earlier state
 // opens. It trusts the machine's random numbers, whoever can read the master
-// key, and the memory of this process.
+// key or may use it in a KMS, and the memory of this process.
 package seal
 
 import "errors"
@@ -31,7 +31,7 @@ var (
 	// ErrUnknownScheme: no kind of master key has this scheme.
 	ErrUnknownScheme = errors.New("unknown scheme")
 	// ErrNoMasterKey: the URI names nothing yet.
-	ErrNoMasterKey = errors.New("no master key there; keyward master init creates one")
+	ErrNoMasterKey = errors.New("no master key there")
 	// ErrExists: Init found something where it was to create a master key.
 	ErrExists = errors.New("a master key is there already and is never overwritten")
 	// ErrPermissions: others than the owner may read or write the master key.
@@ -43,6 +43,15 @@ var (
 	ErrUnknownVersion = errors.New("no such version of the master key")
 	// ErrNewestVersion: the newest version of a master key can't be removed.
 	ErrNewestVersion = errors.New("the newest version of a master key stays")
+
+	// ErrReadOnly: this kind of master key is made and changed elsewhere.
+	ErrReadOnly = errors.New("this kind of master key is only used here, not made or changed")
+	// ErrUnfit: what the URI names works, but not as a master key has to.
+	ErrUnfit = errors.New("not fit to be a master key")
+	// ErrUnavailable: a KMS could not be asked, however often it was tried.
+	ErrUnavailable = errors.New("the KMS is not available")
+	// ErrDenied: a KMS does not let this process use the key.
+	ErrDenied = errors.New("the KMS refuses")
 
 	// ErrWrongMasterKey: this master key did not make the key check, or does
 	// not vouch for the successor.

@@ -12,9 +12,10 @@ import (
 
 // kinds maps each scheme to what makes a source of the rest of a URI; it also
 // returns the one spelling of the URI that is stored and compared.
-// A further kind of master key (a KMS) is a further line here.
 var kinds = map[string]func(rest string) (source, string, error){
-	"file": newFile,
+	"aws-kms": newAWS,
+	"env":     newEnv,
+	"file":    newFile,
 }
 
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`) // RFC 3986 section 3.1
@@ -63,14 +64,15 @@ func newFile(rest string) (source, string, error) {
 }
 
 // Redact returns uri without what may be a credential in it: user information,
-// a query, and whatever follows the scheme where no "//" does. Every error of
-// this package shows a URI in this way.
+// a query, and whatever follows the scheme where no "//" does and what is
+// neither a path nor the name of a variable. Every error of this package shows
+// a URI in this way.
 func Redact(uri string) string {
 	name, rest, found := strings.Cut(uri, ":")
 	switch {
 	case !found || !scheme.MatchString(name):
 		return redactedText
-	case strings.EqualFold(name, "file"):
+	case strings.EqualFold(name, "file"), strings.EqualFold(name, "env") && envName.MatchString(rest):
 		return uri
 	case !strings.HasPrefix(rest, "//"):
 		return name + ":" + redactedText

@@ -1,0 +1,135 @@
+package seal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/tink-crypto/tink-go/v2/tink"
+)
+
+const (
+	callTimeout  = 5 * time.Second // of one attempt, unless the URI says otherwise
+	callAttempts = 3               // in all, and more than one only while ErrUnavailable
+	firstPause   = 100 * time.Millisecond
+)
+
+// remote calls a KMS: each attempt has a timeout, and one that failed for a
+// passing reason is repeated after a pause that doubles and is half random, so
+// that replicas that failed together do not come back together.
+type remote struct {
+	provider
+	timeout time.Duration
+
+	dialing sync.Mutex
+	dialled tink.AEADWithContext
+}
+
+// fault is what went wrong in a call.
+type fault struct {
+	// kind is ErrUnavailable (worth another attempt), ErrCannotOpen, ErrDenied,
+	// ErrNoMasterKey, ErrUnfit, or nil for what nobody foresaw.
+	kind error
+	text string // in the service's words
+}
+
+func (r *remote) EncryptWithContext(ctx context.Context, plain, ad []byte) ([]byte, error) {
+	return r.call(ctx, func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
+		return a.EncryptWithContext(ctx, plain, ad)
+	})
+}
+
+func (r *remote) DecryptWithContext(ctx context.Context, ciphertext, ad []byte) ([]byte, error) {
+	return r.call(ctx, func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
+		return a.DecryptWithContext(ctx, ciphertext, ad)
+	})
+}
+
+type request func(context.Context, tink.AEADWithContext) ([]byte, error)
+
+func (r *remote) call(ctx context.Context, do request) ([]byte, error) {
+	for attempt := 1; ; attempt++ {
+		out, err := r.attempt(ctx, do)
+		if err == nil || !errors.Is(err, ErrUnavailable) || attempt == callAttempts {
+			return out, err
+		}
+		if err := pause(ctx, firstPause<<(attempt-1)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// attempt blames the caller's context before the service: a call that was
+// given up says nothing about the key.
+func (r *remote) attempt(ctx context.Context, do request) ([]byte, error) {
+	timed, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	a, err := r.client(timed)
+	var out []byte
+	if err == nil {
+		out, err = do(timed, a)
+	}
+	switch {
+	case err == nil && len(out) == 0:
+		return nil, errors.New("the KMS answers with nothing")
+	case err == nil:
+		return out, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case timed.Err() != nil:
+		return nil, fmt.Errorf("%w: no answer within %v", ErrUnavailable, r.timeout)
+	}
+	return nil, r.judge(err).error()
+}
+
+// client is dialled at the first call, and again until that has worked.
+func (r *remote) client(ctx context.Context) (tink.AEADWithContext, error) {
+	r.dialing.Lock()
+	defer r.dialing.Unlock()
+	if r.dialled != nil {
+		return r.dialled, nil
+	}
+	a, err := r.dial(ctx)
+	if err == nil {
+		r.dialled = a
+	}
+	return a, err
+}
+
+func (f fault) error() error {
+	switch {
+	case errors.Is(f.kind, ErrCannotOpen):
+		return ErrCannotOpen
+	case f.kind == nil:
+		return errors.New("the KMS fails: " + oneLine(f.text))
+	}
+	return fmt.Errorf("%w: %s", f.kind, oneLine(f.text))
+}
+
+// oneLine keeps what a service says readable, and a log intact.
+func oneLine(text string) string {
+	const most = 300
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+func pause(ctx context.Context, longest time.Duration) error {
+	t := time.NewTimer(longest/2 + rand.N(longest/2))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
