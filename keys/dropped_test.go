@@ -42,8 +42,8 @@ func TestParsedKeysAreDroppedOnEveryProcess(t *testing.T) {
 		"deleted": func(made tenant.Tenant) error { return p.store.DeleteTenant(t.Context(), tester, made.ID) },
 	} {
 		made := p.tenant(t, slug)
+		other.await(t, slug)
 		for name, each := range map[string]*process{"the one that changed it": p, "another": other} {
-			each.await(t, slug)
 			each.sign(t, slug)
 			if each.parsed(made.ID) != 1 {
 				t.Fatalf("%s: %s has not kept the key that it signed with", slug, name)

@@ -156,6 +156,7 @@ func (p *process) tenant(t testing.TB, slug string, policies ...tenant.Policy) t
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.await(t, slug) // so that what is heard next is news
 	return made
 }
 

@@ -161,7 +161,6 @@ func TestWithoutPostgreSQL(t *testing.T) {
 	}
 	p := newProcessOn(t, server.DSN(), uri)
 	p.tenant(t, "acme")
-	p.await(t, "acme")
 	p.sign(t, "acme")
 	server.Stop()
 	p.sign(t, "acme") // still known to be fresh: no statement is needed
@@ -203,7 +202,6 @@ func TestUnknownTenantsAreRememberedBriefly(t *testing.T) {
 		t.Errorf("read %d times, want once", misses)
 	}
 	p.tenant(t, "acme")
-	p.await(t, "acme")
 	if _, _, err := p.snapshots.Get(t.Context(), "acme"); err != nil {
 		t.Errorf("once created: %v", err)
 	}
@@ -212,7 +210,6 @@ func TestUnknownTenantsAreRememberedBriefly(t *testing.T) {
 func TestManyReadersCauseOneRead(t *testing.T) {
 	p := newProcess(t)
 	p.tenant(t, "acme")
-	p.await(t, "acme")
 	_, before, _ := p.snapshots.Stats()
 	for _, err := range together(200, func(int) error {
 		_, _, err := p.snapshots.Get(context.Background(), "acme")
