@@ -16,8 +16,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 
 # Modules of their own, so that users of the library inherit none of what they
-# need. interop and bench have their own targets.
-MODULES = $$(find . -mindepth 2 -name go.mod ! -path './tools/*' ! -path './interop/*' ! -path './bench/*' ! -path '*/node_modules/*' -exec dirname {} + | sort)
+# need. interop has its own target.
+MODULES = $$(find . -mindepth 2 -name go.mod ! -path './tools/*' ! -path './interop/*' ! -path '*/node_modules/*' -exec dirname {} + | sort)
 
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
@@ -41,7 +41,7 @@ modules: ## vet and test the modules of their own: middleware and examples
 		echo "$$module"; \
 		(cd "$$module" && go vet ./... && go test $(RACE) $(TESTFLAGS) ./...) || exit; \
 	done
-	@for module in interop bench; do (cd "$$module" && go vet ./...) || exit; done
+	@cd interop && go vet ./...
 
 interop: ## verify tokens with JOSE libraries nobody here wrote (Go; Node if there is one)
 	@deploy/ensure-postgres
@@ -51,6 +51,7 @@ interop: ## verify tokens with JOSE libraries nobody here wrote (Go; Node if the
 bench: ## run all benchmarks
 	@deploy/ensure-postgres
 	go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
+	cd bench && go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
 
 fuzz: ## run every fuzz target for FUZZTIME each
 	@deploy/ensure-postgres
