@@ -6,5 +6,6 @@
 // dev` in a directory of their own, and know it by its HTTP API alone: nothing
 // is imported from it. The clients are a module of their own, so that users of
 // the library inherit none. Those of Node.js are driven through one process,
-// node/clients.mjs, and left out where there is no Node.js.
+// node/clients.mjs, and left out where there is no Node.js. sources/make.mjs makes
+// systems that keys move in from.
 package interop
