@@ -75,6 +75,28 @@ func (q *Queries) AuditChain(ctx context.Context, tenantID uuid.UUID, afterSeq i
 	return items, nil
 }
 
+const deletionEvent = `-- name: DeletionEvent :one
+SELECT seq, at, hash
+FROM audit_events
+WHERE tenant_id = $1 AND action = 'tenant.deleted'
+ORDER BY seq DESC
+LIMIT 1
+`
+
+type DeletionEventRow struct {
+	Seq  int64
+	At   time.Time
+	Hash []byte
+}
+
+// The event that ends a tenant: nothing of its keys happens after it but their being forgotten.
+func (q *Queries) DeletionEvent(ctx context.Context, tenantID uuid.UUID) (DeletionEventRow, error) {
+	row := q.db.QueryRow(ctx, deletionEvent, tenantID)
+	var i DeletionEventRow
+	err := row.Scan(&i.Seq, &i.At, &i.Hash)
+	return i, err
+}
+
 const feedBounds = `-- name: FeedBounds :one
 SELECT pg_snapshot_xmin(pg_current_snapshot())::xid8 AS settled, pg_snapshot_xmax(pg_current_snapshot())::xid8 AS unused
 `

@@ -214,6 +214,37 @@ func (q *Queries) InsertMasterKey(ctx context.Context, arg InsertMasterKeyParams
 	return err
 }
 
+const listDataKeys = `-- name: ListDataKeys :many
+SELECT version, created_at, destroyed_at FROM data_keys WHERE tenant_id = $1 ORDER BY version
+`
+
+type ListDataKeysRow struct {
+	Version     int32
+	CreatedAt   time.Time
+	DestroyedAt *time.Time
+}
+
+// Every version there ever was, without what it holds.
+func (q *Queries) ListDataKeys(ctx context.Context, tenantID uuid.UUID) ([]ListDataKeysRow, error) {
+	rows, err := q.db.Query(ctx, listDataKeys, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListDataKeysRow
+	for rows.Next() {
+		var i ListDataKeysRow
+		if err := rows.Scan(&i.Version, &i.CreatedAt, &i.DestroyedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listLiveDataKeys = `-- name: ListLiveDataKeys :many
 SELECT tenant_id, version, wrapped, master_key_id FROM data_keys WHERE tenant_id = $1 AND destroyed_at IS NULL ORDER BY version
 `

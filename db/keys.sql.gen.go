@@ -349,6 +349,54 @@ func (q *Queries) ListKeys(ctx context.Context, arg ListKeysParams) ([]ListKeysR
 	return items, nil
 }
 
+const listKeysEver = `-- name: ListKeysEver :many
+SELECT kid, alg, origin, public_jwk, (sealed_private IS NOT NULL)::boolean AS sealed, activated_at, deprecated_at, revoked_at
+FROM keys
+WHERE tenant_id = $1
+ORDER BY created_at, kid
+`
+
+type ListKeysEverRow struct {
+	KID          string
+	Alg          string
+	Origin       string
+	PublicJWK    []byte
+	Sealed       bool
+	ActivatedAt  *time.Time
+	DeprecatedAt *time.Time
+	RevokedAt    *time.Time
+}
+
+// Every key a tenant ever had, and when its private part went.
+func (q *Queries) ListKeysEver(ctx context.Context, tenantID uuid.UUID) ([]ListKeysEverRow, error) {
+	rows, err := q.db.Query(ctx, listKeysEver, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListKeysEverRow
+	for rows.Next() {
+		var i ListKeysEverRow
+		if err := rows.Scan(
+			&i.KID,
+			&i.Alg,
+			&i.Origin,
+			&i.PublicJWK,
+			&i.Sealed,
+			&i.ActivatedAt,
+			&i.DeprecatedAt,
+			&i.RevokedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listSealedKeys = `-- name: ListSealedKeys :many
 SELECT kid, sealed_private, data_key_version FROM keys WHERE tenant_id = $1 AND sealed_private IS NOT NULL ORDER BY kid
 `

@@ -734,6 +734,14 @@ type DataKey struct {
 	Version   int       `json:"version"`
 }
 
+// DestructionCertificate defines model for DestructionCertificate.
+type DestructionCertificate struct {
+	// Certificate A JWT of `typ` `keyward-destruction+jwt`, signed by the platform's active key. `sub` is the tenant's id;
+	// `destruction` holds `tenant_id`, `slug`, `deleted_at`, `keys` (`kid`, `alg`, `origin`, `jkt`,
+	// `private_destroyed_at`), `data_keys` (`version`, `created_at`, `destroyed_at`) and `audit_head` (`seq`, `hash`).
+	Certificate string `json:"certificate"`
+}
+
 // Discovery defines model for Discovery.
 type Discovery struct {
 	IDTokenSigningAlgValuesSupported []Alg                  `json:"id_token_signing_alg_values_supported"`
@@ -1852,6 +1860,9 @@ type ServerInterface interface {
 	// CreateTenant Create a tenant
 	// (POST /v1/tenants)
 	CreateTenant(ctx echo.Context, params CreateTenantParams) error
+	// GetDestructionCertificate Certify what the deletion of a tenant destroyed
+	// (GET /v1/tenants/{id}/destruction-certificate)
+	GetDestructionCertificate(ctx echo.Context, id openapi_types.UUID) error
 	// DeleteTenant Delete a tenant
 	// (DELETE /v1/tenants/{tenant})
 	DeleteTenant(ctx echo.Context, tenant TenantPath) error
@@ -2482,6 +2493,22 @@ func (w *ServerInterfaceWrapper) CreateTenant(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateTenant(ctx, params)
+	return err
+}
+
+// GetDestructionCertificate converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDestructionCertificate(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDestructionCertificate(ctx, id)
 	return err
 }
 
@@ -3138,6 +3165,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/tenants/:tenant", wrapper.DeleteTenant, options.OperationMiddlewares["deleteTenant"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant", wrapper.GetTenant, options.OperationMiddlewares["getTenant"]...)
 	router.PATCH(options.BaseURL+"/v1/tenants/:tenant", wrapper.UpdateTenant, options.OperationMiddlewares["updateTenant"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:id/destruction-certificate", wrapper.GetDestructionCertificate, options.OperationMiddlewares["getDestructionCertificate"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/policies", wrapper.ListPolicies, options.OperationMiddlewares["listPolicies"]...)
 	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/policies/:alg", wrapper.RetirePolicy, options.OperationMiddlewares["retirePolicy"]...)
 	router.PUT(options.BaseURL+"/v1/tenants/:tenant/policies/:alg", wrapper.PutPolicy, options.OperationMiddlewares["putPolicy"]...)

@@ -14,6 +14,7 @@ import (
 const (
 	mimePEM = "application/x-pem-file"
 	mimeJWK = "application/jwk+json" // RFC 7517 section 8.5.1
+	mimeDER = "application/octet-stream"
 )
 
 // ListKeys lists a tenant's keys.
@@ -31,7 +32,7 @@ func (s *server) ListKeys(c echo.Context, _ TenantPath, params ListKeysParams) e
 // GetKey reads a key, in the form that the client likes best.
 func (s *server) GetKey(c echo.Context, _ TenantPath, kid KIDPath) error {
 	c.Response().Header()["Vary"] = varyAccept
-	form := negotiate(c.Request().Header["Accept"], echo.MIMEApplicationJSON, mimeJWK, mimePEM)
+	form := negotiate(c.Request().Header["Accept"], echo.MIMEApplicationJSON, mimeJWK, mimePEM, mimeDER)
 	if form == "" {
 		return newProblem(ProblemCodeNotAcceptable, "")
 	}
@@ -55,6 +56,14 @@ func publicKey(c echo.Context, form string, k keys.Key) error {
 	public, err := keys.ParsePublicJWK(k.Alg, k.PublicJWK)
 	if err != nil {
 		return err
+	}
+	if form == mimeDER {
+		der, err := keys.PublicDER(public)
+		if err != nil {
+			return err
+		}
+		c.Response().Header().Set(echo.HeaderContentDisposition, `attachment; filename="`+k.KID+`.der"`)
+		return c.Blob(http.StatusOK, mimeDER, der)
 	}
 	pem, err := keys.PublicPEM(public)
 	if err != nil {

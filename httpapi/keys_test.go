@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -18,7 +19,7 @@ func TestFormsOfAKey(t *testing.T) {
 	path := "/v1/tenants/acme/keys/" + k.KID
 	for accept, want := range map[string]string{
 		"": "application/json", "*/*": "application/json", "application/json": "application/json", "application/*": "application/json",
-		mimeJWK: mimeJWK, mimePEM: mimePEM, "application/x-pem-file, application/json;q=0.5": mimePEM, "application/jwk+json;q=0.1, text/html": mimeJWK,
+		mimeJWK: mimeJWK, mimePEM: mimePEM, mimeDER: mimeDER, "application/x-pem-file, application/json;q=0.5": mimePEM, "application/jwk+json;q=0.1, text/html": mimeJWK,
 	} {
 		a := w.do("GET", path, w.root, "", "Accept", accept).ok(200)
 		if got := a.Header.Get("Content-Type"); got != want || a.Header.Get("Vary") != "Accept" {
@@ -30,6 +31,10 @@ func TestFormsOfAKey(t *testing.T) {
 	public, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil || block.Type != "PUBLIC KEY" {
 		t.Fatal(err)
+	}
+	der := w.do("GET", path, w.root, "", "Accept", mimeDER)
+	if name := der.Header.Get("Content-Disposition"); !bytes.Equal(der.body, block.Bytes) || name != `attachment; filename="`+k.KID+`.der"` {
+		t.Errorf("DER and PEM differ, %s", name)
 	}
 	var jwk jose.JSONWebKey
 	if err := jwk.UnmarshalJSON(w.do("GET", path, w.root, "", "Accept", mimeJWK).body); err != nil || jwk.KeyID != k.KID {
@@ -45,7 +50,7 @@ func TestFormsOfAKey(t *testing.T) {
 	if w.do("GET", path, w.root, "").ok(200, &purged); purged.State != KeyStatePurged || purged.PublicJWK != nil || purged.RevocationReason == nil {
 		t.Errorf("%+v", purged)
 	}
-	for _, form := range []string{mimePEM, mimeJWK} {
+	for _, form := range []string{mimePEM, mimeJWK, mimeDER} {
 		w.do("GET", path, w.root, "", "Accept", form).problem(ProblemCodeKeyNotFound)
 	}
 }

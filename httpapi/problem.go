@@ -103,6 +103,7 @@ var rules = []rule{
 	is(audit.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 
 	is(keys.ErrNotFound, ProblemCodeKeyNotFound, ""),
+	is(keys.ErrNotDeleted, ProblemCodeTenantNotFound, "There is no deleted tenant of this id."),
 	is(keys.ErrPolicyNotFound, ProblemCodePolicyViolation, "The tenant has no policy for this algorithm."),
 	is(keys.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
 	is(keys.ErrRotationWaits, ProblemCodeConflict, "max_published_keys leaves no room while tokens of the oldest key may live."),

@@ -75,6 +75,7 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		{wrap(audit.ErrNotFound), 404, ProblemCodeTenantNotFound},
 		{wrap(audit.ErrBadCursor), 400, ProblemCodeInvalidRequest},
 		{wrap(keys.ErrNotFound), 404, ProblemCodeKeyNotFound},
+		{wrap(keys.ErrNotDeleted), 404, ProblemCodeTenantNotFound},
 		{wrap(keys.ErrPolicyNotFound), 422, ProblemCodePolicyViolation},
 		{wrap(keys.ErrDefaultPolicy), 409, ProblemCodeConflict},
 		{wrap(keys.ErrRotationWaits), 409, ProblemCodeConflict},

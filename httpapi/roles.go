@@ -35,6 +35,8 @@ var permissions = map[string]access{
 	"updateTenant": {roles: admins, changes: true},
 	"deleteTenant": {roles: platform, changes: true},
 
+	"getDestructionCertificate": {roles: platforms},
+
 	"listPolicies": {roles: anyone},
 	"putPolicy":    {roles: admins, changes: true},
 	"retirePolicy": {roles: admins, changes: true},

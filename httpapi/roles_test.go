@@ -19,6 +19,7 @@ var matrix = []struct {
 	{"getTenant", "GET", "/v1/tenants/acme", "", "PpAsa"},
 	{"updateTenant", "PATCH", "/v1/tenants/acme", `{"slug":1}`, "PA"},
 	{"deleteTenant", "DELETE", "/v1/tenants/acme", "{}", "P"},
+	{"getDestructionCertificate", "GET", "/v1/tenants/00000000-0000-7000-8000-000000000000/destruction-certificate", "", "Pp"},
 	{"listPolicies", "GET", "/v1/tenants/acme/policies", "", "PpAsa"},
 	{"putPolicy", "PUT", "/v1/tenants/acme/policies/ES256", `{"x":1}`, "PA"},
 	{"retirePolicy", "DELETE", "/v1/tenants/acme/policies/ES256", "{}", "PA"},

@@ -139,8 +139,12 @@ func setting(v nullable.Nullable[int64], standard time.Duration) tenant.Optional
 
 // DeleteTenant ends a tenant.
 func (s *server) DeleteTenant(c echo.Context, _ TenantPath) error {
-	if err := s.cfg.Store.DeleteTenant(c.Request().Context(), by(c), of(c).tenantID); err != nil {
+	id := of(c).tenantID
+	if err := s.cfg.Store.DeleteTenant(c.Request().Context(), by(c), id); err != nil {
 		return err
+	}
+	if prefersRepresentation(c.Request().Header["Prefer"]) {
+		return s.deleted(c, id)
 	}
 	return c.NoContent(http.StatusNoContent)
 }

@@ -123,12 +123,20 @@ func ParsePublicJWK(alg jose.SignatureAlgorithm, jwk []byte) (crypto.PublicKey, 
 	return parsed.Key, nil
 }
 
-// PublicPEM is the key as a PEM block of its SubjectPublicKeyInfo (RFC 7468
-// section 13).
-func PublicPEM(pub crypto.PublicKey) ([]byte, error) {
+// PublicDER is the key as its SubjectPublicKeyInfo (RFC 5280 section 4.1).
+func PublicDER(pub crypto.PublicKey) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
 		return nil, fmt.Errorf("%w: a public key of type %T", ErrKeyMaterial, pub)
+	}
+	return der, nil
+}
+
+// PublicPEM is [PublicDER] as a PEM block (RFC 7468 section 13).
+func PublicPEM(pub crypto.PublicKey) ([]byte, error) {
+	der, err := PublicDER(pub)
+	if err != nil {
+		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }

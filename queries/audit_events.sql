@@ -86,3 +86,11 @@ LIMIT @page_size::integer;
 -- name: FeedBounds :one
 -- Below the first, everything is settled; nothing has reached the second.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::xid8 AS settled, pg_snapshot_xmax(pg_current_snapshot())::xid8 AS unused;
+
+-- name: DeletionEvent :one
+-- The event that ends a tenant: nothing of its keys happens after it but their being forgotten.
+SELECT seq, at, hash
+FROM audit_events
+WHERE tenant_id = @tenant_id AND action = 'tenant.deleted'
+ORDER BY seq DESC
+LIMIT 1;

@@ -59,3 +59,7 @@ SELECT tenant_id, version, wrapped, master_key_id FROM data_keys WHERE tenant_id
 UPDATE data_keys
 SET wrapped = NULL, master_key_id = NULL, is_current = false, destroyed_at = @destroyed_at
 WHERE tenant_id = @tenant_id AND version < @before_version AND destroyed_at IS NULL;
+
+-- name: ListDataKeys :many
+-- Every version there ever was, without what it holds.
+SELECT version, created_at, destroyed_at FROM data_keys WHERE tenant_id = @tenant_id ORDER BY version;

@@ -113,3 +113,10 @@ UPDATE keys
 SET sealed_private = m.sealed_private, data_key_version = @new_version::integer
 FROM (SELECT unnest(@kids::text[]) AS kid, unnest(@sealed_privates::bytea[]) AS sealed_private) AS m
 WHERE keys.tenant_id = @tenant_id AND keys.kid = m.kid AND keys.sealed_private IS NOT NULL;
+
+-- name: ListKeysEver :many
+-- Every key a tenant ever had, and when its private part went.
+SELECT kid, alg, origin, public_jwk, (sealed_private IS NOT NULL)::boolean AS sealed, activated_at, deprecated_at, revoked_at
+FROM keys
+WHERE tenant_id = @tenant_id
+ORDER BY created_at, kid;
