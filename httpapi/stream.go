@@ -1,0 +1,156 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/tenant"
+)
+
+// stream is one reader's. It holds a page of events while it writes them, and
+// nothing while it waits.
+type stream struct {
+	server   *server
+	tenantID uuid.UUID // uuid.Nil: every tenant
+	key      string    // the reader's credential
+	feed     *audit.Feed
+	woken    <-chan struct{}
+	beat     <-chan time.Time
+	held     time.Duration // the last pause for events that must wait
+	silent   bool          // about the trouble there is
+
+	request   *http.Request
+	out       *echo.Response
+	deadlines *http.ResponseController
+}
+
+// ended is why a stream ends that its reader has not left. It is told as a
+// comment.
+type ended string
+
+func (e ended) Error() string { return string(e) }
+
+const (
+	noCredential ended = "the API key is not valid any more"
+	noTenant     ended = "the tenant was deleted"
+	tooSlow      ended = "too slow; go on with Last-Event-ID"
+	shuttingDown ended = "this process is shutting down; go on with Last-Event-ID"
+)
+
+// serve writes until the stream ends, and says why.
+func (st *stream) serve(ctx context.Context) error {
+	err := st.begin()
+	for next := time.Duration(0); err == nil; {
+		if next, err = st.step(ctx); err == nil {
+			err = st.wait(ctx, next)
+		}
+	}
+	if why := ended(""); errors.As(err, &why) {
+		return errors.Join(err, st.write(": "+string(why)+"\n\n"), st.flush())
+	}
+	return err
+}
+
+// step tells what is new and returns how long to wait before the next look if
+// nobody wakes the stream. While the database does not answer, a stream stays
+// and tries again.
+func (st *stream) step(ctx context.Context) (next time.Duration, err error) {
+	var b audit.Batch
+	if err = st.allowed(ctx); err == nil {
+		b, err = st.feed.Next(ctx)
+	}
+	if why := ended(""); errors.As(err, &why) {
+		return 0, err
+	}
+	if err != nil {
+		st.trouble(err)
+		return troubled, nil
+	}
+	st.silent = false
+	if err := st.tell(b.Events); err != nil || b.More {
+		return 0, err
+	}
+	if b.Held {
+		st.held = min(max(2*st.held, shortly), longHeld)
+		return st.held, nil
+	}
+	st.held = 0
+	return st.server.cfg.Streams.Look, st.lives(ctx)
+}
+
+const (
+	shortly  = 20 * time.Millisecond // for a transaction that began before
+	longHeld = time.Second           // and takes its time
+	troubled = 2 * time.Second
+)
+
+// trouble logs the first of several errors in a row.
+func (st *stream) trouble(err error) {
+	if !st.silent {
+		st.log(slog.LevelWarn, "stream waits", err)
+	}
+	st.silent = true
+}
+
+// allowed ends the stream when its credential ends.
+func (st *stream) allowed(ctx context.Context) error {
+	_, err := st.server.cfg.Tenants.Authenticate(ctx, st.key)
+	if errors.Is(err, tenant.ErrUnauthenticated) {
+		return noCredential
+	}
+	return err
+}
+
+// lives ends the stream when its tenant does, after the last event.
+func (st *stream) lives(ctx context.Context) error {
+	if st.tenantID == uuid.Nil {
+		return nil
+	}
+	if _, _, err := st.server.cfg.Snapshots.Get(ctx, st.tenantID.String()); errors.Is(err, tenant.ErrNotFound) {
+		return noTenant
+	}
+	return nil
+}
+
+// wait returns when it is time to look again. Comments keep the connection
+// alive; a reader that hears none for long knows that it is alone.
+func (st *stream) wait(ctx context.Context, d time.Duration) error {
+	again := time.NewTimer(d)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-st.server.cfg.Streams.Stop:
+			return shuttingDown
+		case <-st.woken:
+			return nil
+		case <-again.C:
+			return nil
+		case <-st.beat:
+			if err := st.heartbeat(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (st *stream) heartbeat(ctx context.Context) error {
+	if err := st.allowed(ctx); errors.Is(err, noCredential) { // it may have expired
+		return err
+	}
+	return errors.Join(st.write(":\n\n"), st.flush())
+}
+
+// log says what became of a stream.
+func (st *stream) log(level slog.Level, what string, why error) {
+	st.server.cfg.Log.LogAttrs(st.request.Context(), level, what,
+		slog.String("request_id", st.out.Header().Get(echo.HeaderXRequestID)), slog.Any("error", why))
+}
