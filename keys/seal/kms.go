@@ -108,6 +108,8 @@ func (k *kms) create(ctx context.Context) error {
 		return ErrExists
 	case errors.Is(err, ErrNoMasterKey):
 		return fmt.Errorf("%w: %w; create it with `%s`", ErrReadOnly, err, create)
+	case errors.Is(err, ErrDenied):
+		return fmt.Errorf("%w; if it does not exist, create it with `%s`", err, create)
 	}
 	return err
 }

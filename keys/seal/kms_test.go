@@ -16,6 +16,7 @@ import (
 type service struct {
 	start     func(testing.TB) *kmstest.Server
 	another   func(*kmstest.Server) string // makes a second key
+	missing   error                        // what using a key that does not exist is
 	throttled http.HandlerFunc
 	broken    http.HandlerFunc
 	denied    http.HandlerFunc
@@ -26,12 +27,25 @@ var services = map[string]service{
 	"aws-kms": {
 		start:     kmstest.NewAWS,
 		another:   func(s *kmstest.Server) string { return s.NewAWSKey("99999999-12ab-34cd-56ef-1234567890ab") },
+		missing:   seal.ErrNoMasterKey,
 		throttled: kmstest.AWSFault(http.StatusBadRequest, "ThrottlingException", "Rate exceeded"),
 		broken:    kmstest.AWSFault(http.StatusInternalServerError, "KMSInternalException", ""),
 		denied:    kmstest.AWSFault(http.StatusBadRequest, "AccessDeniedException", "User: arn:aws:iam::111122223333:user/keyward is not authorized to perform: kms:Encrypt"),
 		garbled: []http.HandlerFunc{
 			text(http.StatusOK, "application/x-amz-json-1.1", "{}"), text(http.StatusOK, "application/x-amz-json-1.1", `{"Plaintext":7,"CiphertextBlob":7}`),
 			text(http.StatusOK, "text/html", "<html>Log in to the network</html>"),
+		},
+	},
+	"hcvault": {
+		start:     kmstest.NewVault,
+		another:   func(s *kmstest.Server) string { return s.NewVaultKey("another") + "?tls=off" },
+		missing:   seal.ErrDenied, // to make it would be another right
+		throttled: kmstest.VaultFault(http.StatusTooManyRequests, "request path \"transit/encrypt/keyward\": rate limit quota exceeded"),
+		broken:    kmstest.VaultFault(http.StatusServiceUnavailable, "Vault is sealed"),
+		denied:    kmstest.VaultFault(http.StatusForbidden, "1 error occurred:\n\t* permission denied\n\n"),
+		garbled: []http.HandlerFunc{
+			text(http.StatusOK, "application/json", "{}"), text(http.StatusOK, "application/json", `{"data":{"plaintext":7,"ciphertext":7}}`),
+			text(http.StatusOK, "application/json", `{"data":{"plaintext":"?"}}`), text(http.StatusOK, "text/html", "<html>Log in to the network</html>"),
 		},
 	},
 }
@@ -153,7 +167,7 @@ func TestKMSVersionsAreMoments(t *testing.T) {
 }
 
 func TestKMSIsNotChangedFromHere(t *testing.T) {
-	eachKMS(t, func(t *testing.T, _ service, s *kmstest.Server) {
+	eachKMS(t, func(t *testing.T, k service, s *kmstest.Server) {
 		r := openKMS(t, s.URI)
 		_, err := r.AddVersion(t.Context())
 		wantErr(t, "AddVersion", err, seal.ErrReadOnly)
@@ -165,9 +179,9 @@ func TestKMSIsNotChangedFromHere(t *testing.T) {
 		wantErr(t, "Init", err, seal.ErrExists)
 		gone := strings.ReplaceAll(strings.ReplaceAll(s.URI, "1234abcd", "00000000"), "keys/keyward", "keys/nothing")
 		_, err = seal.Open(t.Context(), gone)
-		wantErr(t, "Open what is not there", err, seal.ErrNoMasterKey)
+		wantErr(t, "Open what is not there", err, k.missing)
 		_, err = seal.Init(t.Context(), gone)
-		wantErr(t, "Init what is not there", err, seal.ErrReadOnly)
+		wantErr(t, "Init what is not there", err, k.missing)
 		if !strings.Contains(err.Error(), "create it with") {
 			t.Errorf("%v: want what to do", err)
 		}
@@ -230,14 +244,14 @@ func TestKMSMalformedAnswers(t *testing.T) {
 }
 
 func TestKMSCallsEndWithTheirContext(t *testing.T) {
-	eachKMS(t, func(t *testing.T, _ service, s *kmstest.Server) {
+	eachKMS(t, func(t *testing.T, k service, s *kmstest.Server) {
 		m, check := newest(t, openKMS(t, s.URI)), []byte("x")
 		ctx, cancel := context.WithCancel(t.Context())
 		s.Instead(func(_ http.ResponseWriter, r *http.Request) { cancel(); <-r.Context().Done() })
 		wantErr(t, "cancelled", m.VerifyKeyCheck(ctx, tenantA, check), context.Canceled)
 		ctx, cancel = context.WithCancel(t.Context())
 		defer cancel()
-		s.Instead(func(w http.ResponseWriter, r *http.Request) { cancel(); services["aws-kms"].broken(w, r) })
+		s.Instead(func(w http.ResponseWriter, r *http.Request) { cancel(); k.broken(w, r) })
 		wantErr(t, "cancelled in a pause", m.VerifyKeyCheck(ctx, tenantA, check), context.Canceled)
 	})
 }

@@ -16,6 +16,7 @@ var kinds = map[string]func(rest string) (source, string, error){
 	"aws-kms": newAWS,
 	"env":     newEnv,
 	"file":    newFile,
+	"hcvault": newVault,
 }
 
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`) // RFC 3986 section 3.1

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -52,6 +53,7 @@ func newServer(handler func(*Server, http.ResponseWriter, *http.Request)) *Serve
 		}
 		handler(s, w, r)
 	}))
+	s.http.Config.ErrorLog = log.New(io.Discard, "", 0)
 	return s
 }
 

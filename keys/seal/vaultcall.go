@@ -1,0 +1,56 @@
+package seal
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/tink-crypto/tink-go-hcvault/v2/integration/hcvault"
+	"github.com/tink-crypto/tink-go/v2/tink"
+)
+
+// vaultCaller gives the calls of Tink's client, which takes no context, the
+// one they need: each is made by a client of its own, whose transport puts the
+// context into the request. The connections are shared.
+type vaultCaller struct {
+	key  vaultKey
+	http *http.Client
+}
+
+func (v *vaultCaller) EncryptWithContext(ctx context.Context, plain, ad []byte) ([]byte, error) {
+	a, err := v.bound(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.Encrypt(plain, ad)
+}
+
+func (v *vaultCaller) DecryptWithContext(ctx context.Context, ciphertext, ad []byte) ([]byte, error) {
+	a, err := v.bound(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.Decrypt(ciphertext, ad)
+}
+
+// bound returns a client whose calls end with ctx. Token and namespace are
+// read anew, from the environment. Retries are remote's.
+func (v *vaultCaller) bound(ctx context.Context) (tink.AEAD, error) {
+	h := *v.http
+	h.Transport = during{ctx, v.http.Transport}
+	client, err := api.NewClient(&api.Config{Address: v.key.address, HttpClient: &h})
+	if err != nil {
+		return nil, err
+	}
+	return hcvault.NewAEAD(v.key.path, client.Logical())
+}
+
+// during makes requests that end with a context.
+type during struct {
+	ctx  context.Context
+	next http.RoundTripper
+}
+
+func (d during) RoundTrip(r *http.Request) (*http.Response, error) {
+	return d.next.RoundTrip(r.WithContext(d.ctx))
+}
