@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,6 +26,7 @@ func (c *Custody) newDataKey(ctx context.Context, tenantID uuid.UUID, version in
 		return sealer{}, db.InsertDataKeyParams{}, err
 	}
 	wrapped, err := m.WrapDataKey(ctx, tenantID, version, key)
+	err = unavailable(err)
 	row := db.InsertDataKeyParams{TenantID: tenantID, Version: version, Wrapped: wrapped, MasterKeyID: &id, CreatedAt: now}
 	return sealer{version: version, key: key}, row, err
 }
@@ -39,10 +41,20 @@ func (c *Custody) dataKey(ctx context.Context, tenantID uuid.UUID, version int32
 		func(ctx context.Context, _ dataKeyName) (*seal.DataKey, error) {
 			m, err := c.masterKey(ctx, *masterID)
 			if err != nil {
-				return nil, err
+				return nil, unavailable(err)
 			}
-			return m.UnwrapDataKey(ctx, tenantID, version, wrapped)
+			key, err := m.UnwrapDataKey(ctx, tenantID, version, wrapped)
+			return key, unavailable(err)
 		}))
+}
+
+// unavailable says ErrUnavailable of a KMS that is away, as of a database: what
+// needs it can be tried again later.
+func unavailable(err error) error {
+	if errors.Is(err, seal.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
 }
 
 // sealers opens the current data keys of tenants.

@@ -102,12 +102,15 @@ func (c *Custody) succeed(ctx context.Context, to string) error {
 	return c.Refresh(ctx)
 }
 
-// successor makes the next version in place, or opens the new place.
+// successor makes a version where the current master key is, or opens another
+// place. There, too, it makes one if the newest has been a master key before,
+// so that a place that was left can be returned to.
 func (c *Custody) successor(ctx context.Context, to string) (*seal.Ring, string, error) {
-	c.mu.Lock()
-	ring := c.ring
-	c.mu.Unlock()
-	if to == "" || to == ring.URI() {
+	if to == "" {
+		ring, err := c.currentRing(ctx)
+		if err != nil {
+			return nil, "", err
+		}
 		version, err := ring.AddVersion(ctx)
 		return ring, version, err
 	}
@@ -118,7 +121,34 @@ func (c *Custody) successor(ctx context.Context, to string) (*seal.Ring, string,
 	if err != nil {
 		return nil, "", err
 	}
-	return next, next.Newest(), nil
+	version := next.Newest()
+	if c.registered(next.URI(), version) {
+		version, err = next.AddVersion(ctx)
+	}
+	return next, version, err
+}
+
+// currentRing returns the place of the current master key, which is not the
+// configured one if that was left while this process ran.
+func (c *Custody) currentRing(ctx context.Context) (*seal.Ring, error) {
+	c.mu.Lock()
+	ring, row, opened := c.ring, c.rows[c.current], c.opened[c.current]
+	c.mu.Unlock()
+	if opened == nil || opened.URI() == ring.URI() {
+		return ring, nil
+	}
+	return seal.Open(ctx, row.URI)
+}
+
+func (c *Custody) registered(uri, version string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, row := range c.rows {
+		if row.URI == uri && row.Version == version {
+			return true
+		}
+	}
+	return false
 }
 
 // announce tells every replica to look which master key is current.
