@@ -8,6 +8,9 @@
 // changes (migrations/00004_audit.sql) and, against somebody who may rewrite
 // events and head alike, that a checkpoint of the head was kept elsewhere.
 //
+// A [Feed] tells events as they are committed, each once, also where a
+// transaction commits late; [Store.Watch] says when to look.
+//
 // Events are written in the transaction of what they tell of: the caller locks
 // the tenant's row, which holds the [Head], builds the events with [Chain],
 // moves the head and inserts the events ([ToColumns]).
