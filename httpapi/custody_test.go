@@ -1,10 +1,21 @@
 package httpapi
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/keys"
 )
 
 // A private key that does not open is the operator's business: the caller is
@@ -42,5 +53,43 @@ func TestDamagedKeyFailsClosed(t *testing.T) {
 			t.Errorf("%s: something was changed:\n%s\n%s", slug, before, after)
 		}
 		w.do("POST", "/v1/tenants/bystander/tokens", w.root, `{"claims":{}}`).ok(200)
+	}
+}
+
+// A handler that panics with a key in hand tells nobody which, and the log no
+// more than that.
+func TestPanicWithAKeyInHand(t *testing.T) {
+	var log lockedBuffer
+	h, err := New(Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := keys.NewPrivate(keys.Ed25519, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := h.(*server)
+	for name, value := range map[string]any{
+		"raw": key, "in a struct": struct{ Key ed25519.PrivateKey }{key}, "as keys have it": private, "in an error": fmt.Errorf("with %v", private),
+	} {
+		s.echo.GET("/boom", s.edge("boom", func(echo.Context) error { panic(value) }))
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest("GET", "/boom", nil))
+		told := log.String() + rec.Body.String()
+		if rec.Code != 500 || !strings.Contains(told, "httpapi: panic: ") {
+			t.Errorf("%s: %d %s", name, rec.Code, told)
+		}
+		for _, spelt := range []string{
+			string(key.Seed()), hex.EncodeToString(key.Seed()), base64.RawURLEncoding.EncodeToString(key.Seed()[3:]),
+			strings.Trim(fmt.Sprint(key.Seed()), "[]"), fmt.Sprintf("%x", binary.LittleEndian.Uint64(key)),
+		} {
+			if strings.Contains(told, spelt) {
+				t.Errorf("%s: the key is told: %s", name, told)
+			}
+		}
 	}
 }

@@ -39,7 +39,16 @@ type panicError struct {
 	stack []byte
 }
 
-func (e *panicError) Error() string { return fmt.Sprintf("httpapi: panic: %v\n%s", e.value, e.stack) }
+// Error tells a text or an error that was panicked with. Of any other value,
+// which may hold anything, it tells the type; the stack has addresses, no values
+// behind them.
+func (e *panicError) Error() string {
+	switch e.value.(type) {
+	case error, string:
+		return fmt.Sprintf("httpapi: panic: %v\n%s", e.value, e.stack)
+	}
+	return fmt.Sprintf("httpapi: panic: a %T\n%s", e.value, e.stack)
+}
 
 func guarded(next echo.HandlerFunc, c echo.Context) (err error) {
 	defer func() {

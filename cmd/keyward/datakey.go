@@ -10,6 +10,7 @@ import (
 
 type tenantCmd struct {
 	RotateDataKey rotateDataKeyCmd `cmd:"" name:"rotate-data-key" help:"Seal its private keys under a new data key and destroy the old one, while it signs."`
+	JWKS          jwksCmd          `cmd:"" name:"jwks" help:"Write its JWK Set, as verifiers get it, to a file or the standard output."`
 }
 
 type rotateDataKeyCmd struct {

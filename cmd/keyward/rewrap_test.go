@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -127,4 +128,22 @@ func TestRotateDataKey(t *testing.T) {
 	keyward(t, env, "tenant", "rotate-data-key", "--tenant=nobody").want(t, exitFailed, "nobody")
 	keyward(t, env, "tenant", "rotate-data-key").want(t, exitUsage, "--tenant")
 	keyward(t, env, "doctor").want(t, exitOK, "intact")
+}
+
+func TestJWKSToAFile(t *testing.T) {
+	env := deployed(t)
+	tenants(t, env, "acme")
+	delete(env, "KEYWARD_MASTER_KEY") // nothing secret is read
+	shown := keyward(t, env, "tenant", "jwks", "--tenant=acme")
+	shown.want(t, exitOK, `"kty":"EC"`)
+	path := filepath.Join(t.TempDir(), "jwks.json")
+	for range 2 { // the second time it is there already
+		keyward(t, env, "tenant", "jwks", "--tenant=acme", "--out="+path).want(t, exitOK)
+	}
+	written, err := os.ReadFile(path)
+	if err != nil || string(written) != strings.TrimSpace(shown.stdout) || strings.Contains(shown.stdout, `"d":`) {
+		t.Errorf("%s, %v; shown was %s", written, err, shown.stdout)
+	}
+	keyward(t, env, "tenant", "jwks", "--tenant=nobody").want(t, exitFailed, "nobody")
+	keyward(t, env, "tenant", "jwks", "--tenant=acme", "--out="+filepath.Join(path, "x")).want(t, exitFailed)
 }

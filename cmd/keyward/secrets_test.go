@@ -30,7 +30,8 @@ type recorder struct {
 	url, key     string
 }
 
-func (r *recorder) ask(t *testing.T, method, path, body string, auth bool) []byte {
+// ask sends a request; header is pairs of name and value.
+func (r *recorder) ask(t *testing.T, method, path, body string, auth bool, header ...string) []byte {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, strings.NewReader(body))
 	if err != nil {
@@ -38,6 +39,9 @@ func (r *recorder) ask(t *testing.T, method, path, body string, auth bool) []byt
 	}
 	if req.Header.Set("Content-Type", "application/json"); auth {
 		req.Header.Set("Authorization", "Bearer "+r.key)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -81,10 +85,21 @@ func TestNoSecretIsShown(t *testing.T) {
 	for _, path := range []string{"/v1/tenants/acme/keys", "/v1/tenants/acme/audit", "/t/acme/.well-known/jwks.json", "/metrics", "/readyz"} {
 		rec.ask(t, "GET", path, "", true)
 	}
+	for kid := range strings.SplitSeq(kids(t, rec), " ") {
+		for _, form := range []string{"application/json", "application/jwk+json", "application/x-pem-file", "application/octet-stream", "application/pkcs8"} {
+			rec.ask(t, "GET", "/v1/tenants/acme/keys/"+kid, "", true, "Accept", form)
+		}
+	}
+	rec.ask(t, "POST", "/v1/tenants/acme/data-key/rotate", "", true)
+	private = append(private, privateKeys(t, env, "acme")...)
 	rec.ask(t, "POST", "/v1/tenants/acme/keys/rotate", `{}`, true)
 	rec.ask(t, "POST", "/v1/tenants/acme/keys/revoke-all", `{"reason":"compromised"}`, true)
+	private = append(private, privateKeys(t, env, "acme")...)
+	admin := rec.key
 	rec.key = second[:len(second)-1]
 	rec.ask(t, "GET", "/v1/tenants/acme", "", true)
+	rec.key = admin
+	rec.ask(t, "DELETE", "/v1/tenants/acme", "", true, "Prefer", "return=representation")
 	http.DefaultClient.CloseIdleConnections()
 	r.stop()
 	for line := range r.log {
@@ -100,9 +115,21 @@ func TestNoSecretIsShown(t *testing.T) {
 		secret = strings.TrimSpace(secret[strings.LastIndex(secret, "_")+1:])
 		wantAbsent(t, rec.log.String()+rec.answers.String()[quiet:], "a credential or token", []byte(secret))
 	}
-	if !strings.Contains(shown, "acme") || len(private) < 6 {
+	if !strings.Contains(shown, "acme") || len(private) < 36 {
 		t.Errorf("too little was looked at: %d private keys", len(private))
 	}
+}
+
+// kids are those of the tenant's keys, with spaces between.
+func kids(t *testing.T, rec *recorder) string {
+	t.Helper()
+	var list struct{ Items []struct{ KID string } }
+	unmarshal(t, rec.ask(t, "GET", "/v1/tenants/acme/keys", "", true), &list)
+	var all []string
+	for _, k := range list.Items {
+		all = append(all, k.KID)
+	}
+	return strings.Join(all, " ")
 }
 
 func unmarshal(t *testing.T, text []byte, v any) {

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/keyward/keyward/keys"
+)
+
+type jwksCmd struct {
+	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Slug or id of the tenant."`
+	Out    string `name:"out" placeholder:"FILE" help:"Where to write it; whoever reads the file sees the old set or the new one, never a part."`
+}
+
+// Run is keyward tenant jwks. It needs no master key: it reads what is public,
+// by the role that can read nothing else.
+func (c *jwksCmd) Run(ctx context.Context, p *program) error {
+	d, err := p.openDB(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := current(ctx, d); err != nil {
+		return err
+	}
+	unheard := func() time.Time { return time.Time{} }
+	snapshots := keys.NewSnapshots(keys.SnapshotsConfig{DB: d, PublicURL: p.cfg.publicURL, Now: now, Log: p.log, HeardUntil: unheard})
+	s, _, err := snapshots.Get(ctx, c.Tenant)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, c.Tenant)
+	}
+	if c.Out == "" {
+		_, err = fmt.Fprintf(p.stdout, "%s\n", s.JWKS)
+		return err
+	}
+	return replaceFile(c.Out, s.JWKS)
+}
+
+// replaceFile writes a file as a whole, for anybody to read.
+func replaceFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".jwks-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
