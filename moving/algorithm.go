@@ -14,6 +14,16 @@ var byCurve = map[string][]string{
 	"Ed25519": {"EdDSA", "Ed25519"},
 }
 
+// ValidAlg reports whether Keyward has an algorithm of that name.
+func ValidAlg(name string) bool {
+	for _, curve := range byCurve {
+		if slices.Contains(curve, name) {
+			return true
+		}
+	}
+	return slices.Contains(rsaAlgorithms, name)
+}
+
 // algorithms are those that a key can sign by at Keyward.
 func (j JWK) algorithms() []string {
 	if j.Kty == "RSA" {

@@ -50,7 +50,7 @@ func (p *planner) signs(k Key) bool {
 
 func (p *planner) sign(k Key) Step {
 	if !slices.Contains(p.Policies, k.Alg) {
-		return Step{Becomes: Refused, Why: "the tenant has no policy for " + k.Alg + " to sign by: put one first, or move with --as=" + VerifyOnly}
+		return Step{Becomes: Refused, Why: "the tenant has no policy for " + k.Alg + " to sign by: make one first (PUT …/policies/" + k.Alg + "), or move with --as=" + VerifyOnly}
 	}
 	for _, known := range p.Keys {
 		switch {

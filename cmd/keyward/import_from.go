@@ -125,6 +125,9 @@ func (f moveFlags) check(sign signFlags, keys []moving.Key) error {
 	if f.KeepFor <= 0 {
 		return &usageError{"--keep-for must be a duration above 0, as in 168h"}
 	}
+	if f.Alg != "" && !moving.ValidAlg(f.Alg) {
+		return &usageError{"--alg must be an algorithm that Keyward has, as in RS256"}
+	}
 	if len(keys) == 0 {
 		return errors.New("the source has no keys")
 	}

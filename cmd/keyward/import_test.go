@@ -116,6 +116,7 @@ func TestImportFrom(t *testing.T) {
 	move("--yes").want(t, exitOK, "already there as standby", "already there as deprecated", "Nothing to do.")
 	move("--signs=nobody").want(t, exitUsage, "--signs")
 	move("--keep-for=0s").want(t, exitUsage, "--keep-for")
+	move("--alg=HS256").want(t, exitUsage, "--alg")
 }
 
 // What cannot move is said, and does not keep the rest from moving.

@@ -1,0 +1,39 @@
+package moving
+
+import (
+	"strings"
+	"testing"
+)
+
+// Whatever a source holds, a reader ends without panic, and only a key with an
+// algorithm, a kid and a public half is ever planned to move.
+func FuzzReaders(f *testing.F) {
+	for _, seed := range []string{
+		"", "{}", `{"keys":[]}`, `{"keys":[{}]}`, `{"keys":[null,7,"x"]}`,
+		`{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA","d":"AA","kid":"a"}]}`,
+		`{"keys":[{"kty":"RSA","n":"AA","e":"AQAB","alg":"RS256","kid":"a","key_ops":["sign"]},{"kty":"RSA","kid":"a","alg":"ES256"}]}`,
+		`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA","d":null,"use":"sig"}]}`,
+		`{"keys":[{"kty":"oct","k":"AA"}]}`,
+		"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+		"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if public, _, err := fromPEM([]byte(text)); err == nil && len(public.algorithms()) == 0 && public.Kty == "" {
+			t.Errorf("a key of no kind: %+v", public)
+		}
+		keys, err := fromSet([]byte(text), Settings{}, halves)
+		if err != nil && len(err.Error()) > 200 {
+			t.Errorf("%d letters of error", len(err.Error()))
+		}
+		for _, s := range Plan(keys, both, here) {
+			if s.Moves() && (s.Alg == "" || !servable.MatchString(s.KID) || s.Public.Kty == "") {
+				t.Errorf("%+v would move", s)
+			}
+			if s.Becomes == Standby && s.Private == nil || strings.Contains(s.Why, `"`) {
+				t.Errorf("%+v", s)
+			}
+		}
+	})
+}
