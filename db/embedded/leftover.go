@@ -24,10 +24,10 @@ func (c cluster) endLeftover(ctx context.Context) error {
 	}
 	c.log.Info("stopping a PostgreSQL server that was left over", "pid", pid)
 	err := c.run(ctx, "pg_ctl", "stop", "-D", c.path(dataDir), "-m", "fast", "-w", "-t", "30")
-	if err != nil && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+	if err != nil && c.postmaster() == pid && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return err
 	}
-	return nil
+	return nil // it may have ended by itself, between our look and pg_ctl's
 }
 
 // postmaster is the process that postmaster.pid names, 0 if there is none.
