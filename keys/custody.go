@@ -55,6 +55,7 @@ type Custody struct {
 	rows    map[uuid.UUID]db.MasterKey
 	opened  map[uuid.UUID]*seal.MasterKey
 	current uuid.UUID
+	checked map[uuid.UUID]time.Time // when Check last saw it work
 }
 
 type dataKeyName struct {
@@ -148,18 +149,33 @@ func (c *Custody) Refresh(ctx context.Context) error {
 	return err
 }
 
+// checkedFor is how long Check trusts its last good answer: it is asked every
+// second, and a KMS charges for each call.
+const checkedFor = time.Minute
+
 // Check reports whether the current master key is usable, for readiness.
 func (c *Custody) Check(ctx context.Context) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.current == uuid.Nil {
+	id := c.current
+	row, at := c.rows[id], c.checked[id]
+	c.mu.Unlock()
+	if id == uuid.Nil {
 		return ErrNoMasterKey
 	}
-	m, err := c.master(ctx, c.current)
+	if !at.IsZero() && time.Since(at) < checkedFor {
+		return nil
+	}
+	m, err := c.masterKey(ctx, id)
 	if err != nil {
 		return err
 	}
-	return m.VerifyKeyCheck(ctx, c.current, c.rows[c.current].KeyCheck)
+	if err := m.VerifyKeyCheck(ctx, id, row.KeyCheck); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.checked = map[uuid.UUID]time.Time{id: time.Now()}
+	return nil
 }
 
 func (c *Custody) masterRows(ctx context.Context) (rows []db.MasterKey, err error) {

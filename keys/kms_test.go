@@ -39,6 +39,12 @@ func TestKMSIsAskedOncePerDataKey(t *testing.T) {
 	if got := calls(); got != [2]int{started[0], started[1] + 1} {
 		t.Errorf("100 signatures: calls went from %v to %v, want one to decrypt", started, got)
 	}
+	for range 10 { // as readiness does
+		if err := q.custody.Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	started[1]++
 	q.signer.Missed() // as when a listener was away: the private keys are opened again, the data key is not
 	q.sign(t, "acme")
 	q.sign(t, "other")

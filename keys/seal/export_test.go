@@ -1,5 +1,17 @@
 package seal
 
+import (
+	"testing"
+
+	"google.golang.org/api/option"
+)
+
+// UseGCP has Google's client reach a fake service until the test ends.
+func UseGCP(t testing.TB, opts ...option.ClientOption) {
+	gcpOptions = opts
+	t.Cleanup(func() { gcpOptions = nil })
+}
+
 // DataKeyOf returns the data key with these bytes.
 func DataKeyOf(material [32]byte) *DataKey {
 	k, err := newDataKey(&material)

@@ -39,9 +39,13 @@ type fault struct {
 }
 
 func (r *remote) EncryptWithContext(ctx context.Context, plain, ad []byte) ([]byte, error) {
-	return r.call(ctx, func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
+	out, err := r.call(ctx, func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
 		return a.EncryptWithContext(ctx, plain, ad)
 	})
+	if errors.Is(err, ErrCannotOpen) { // nothing was to be opened
+		err = fmt.Errorf("%w: it takes the request for invalid", ErrUnfit)
+	}
+	return out, err
 }
 
 func (r *remote) DecryptWithContext(ctx context.Context, ciphertext, ad []byte) ([]byte, error) {

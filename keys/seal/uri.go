@@ -16,6 +16,7 @@ var kinds = map[string]func(rest string) (source, string, error){
 	"aws-kms": newAWS,
 	"env":     newEnv,
 	"file":    newFile,
+	"gcp-kms": newGCP,
 	"hcvault": newVault,
 }
 
