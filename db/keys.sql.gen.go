@@ -428,6 +428,38 @@ func (q *Queries) ListSealedKeys(ctx context.Context, tenantID uuid.UUID) ([]Lis
 	return items, nil
 }
 
+const listStrayKeys = `-- name: ListStrayKeys :many
+SELECT k.kid
+FROM keys k
+WHERE k.tenant_id = $1
+  AND NOT (EXISTS (SELECT 1 FROM audit_events e
+                   WHERE e.tenant_id = k.tenant_id AND e.seq = k.state_event AND e.kid = k.kid AND e.to_state = k.state)
+           AND NOT EXISTS (SELECT 1 FROM audit_events e
+                           WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.to_state IS NOT NULL))
+ORDER BY k.kid
+`
+
+// Keys whose row is not as their history has it: somebody has written it by hand.
+func (q *Queries) ListStrayKeys(ctx context.Context, tenantID uuid.UUID) ([]string, error) {
+	rows, err := q.db.Query(ctx, listStrayKeys, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var kid string
+		if err := rows.Scan(&kid); err != nil {
+			return nil, err
+		}
+		items = append(items, kid)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const purgeKeys = `-- name: PurgeKeys :execrows
 UPDATE keys
 SET state = 'purged', purged_at = m.at, public_jwk = NULL, state_event = m.state_event

@@ -103,6 +103,7 @@ func (d *Destruction) read(ctx context.Context, tx *db.Tx) error {
 	return err
 }
 
+// destroyed is a key as a certificate lists it.
 func destroyed(row db.ListKeysEverRow) DestroyedKey {
 	k := DestroyedKey{KID: row.KID, Alg: jose.SignatureAlgorithm(row.Alg), Origin: Origin(row.Origin)}
 	if public, err := ParsePublicJWK(k.Alg, row.PublicJWK); err == nil {

@@ -210,6 +210,9 @@ func TestYesterdaysRowsDoNotSign(t *testing.T) {
 		i.exec("INSERT INTO keys SELECT * FROM yesterday")
 		i.exec("DROP TABLE yesterday")
 		i.wantClosed(c.how, victim)
+		if stray, err := i.store.Stray(t.Context(), victim.ID); err != nil || (len(stray) == 0) != (n == 0) {
+			t.Errorf("%s: stray are %v, %v", c.how, stray, err)
+		}
 		// Neither in a process that has the data key of yesterday open still.
 		warm.snapshots.Missed()
 		warm.signer.Missed()
@@ -240,5 +243,28 @@ func TestYesterdaysBlobDoesNotOpen(t *testing.T) {
 	i.wantClosed("yesterday's version", victim)
 	if _, err := i.store.RotateDataKey(t.Context(), tester, victim.ID); !errors.Is(err, ErrDataKey) {
 		t.Errorf("sealing it anew: %v", err)
+	}
+}
+
+// Who can write the database can publish a key of their own, or a revoked one
+// again; that this was done is found.
+func TestKeysWrittenByHandAreFound(t *testing.T) {
+	i := newIntruder(t)
+	donor := i.tenant(t, "donor")
+	for n, sql := range []string{
+		`INSERT INTO keys (tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, deprecated_at, expires_at, token_horizon, state_event)
+			SELECT $1, 'planted', alg, 'deprecated', 'imported', public_jwk, now(), now(), now(), now() + interval '9 days', now() + interval '8 days', 1
+			FROM keys WHERE tenant_id = $2 AND state = 'active'`,
+		`UPDATE keys v SET public_jwk = d.public_jwk FROM keys d
+			WHERE v.tenant_id = $1 AND v.state = 'active' AND d.tenant_id = $2 AND d.state = 'active'`,
+	} {
+		victim := i.tenant(t, fmt.Sprintf("victim-%d", n))
+		if stray, err := i.store.Stray(t.Context(), victim.ID); err != nil || len(stray) != 0 {
+			t.Errorf("untouched: %v, %v", stray, err)
+		}
+		i.exec(sql, victim.ID, donor.ID)
+		if stray, err := i.store.Stray(t.Context(), victim.ID); err != nil || len(stray) != 1 {
+			t.Errorf("%d: %v, %v", n, stray, err)
+		}
 	}
 }

@@ -120,3 +120,14 @@ SELECT kid, alg, origin, public_jwk, (sealed_private IS NOT NULL)::boolean AS se
 FROM keys
 WHERE tenant_id = @tenant_id
 ORDER BY created_at, kid;
+
+-- name: ListStrayKeys :many
+-- Keys whose row is not as their history has it: somebody has written it by hand.
+SELECT k.kid
+FROM keys k
+WHERE k.tenant_id = @tenant_id
+  AND NOT (EXISTS (SELECT 1 FROM audit_events e
+                   WHERE e.tenant_id = k.tenant_id AND e.seq = k.state_event AND e.kid = k.kid AND e.to_state = k.state)
+           AND NOT EXISTS (SELECT 1 FROM audit_events e
+                           WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.to_state IS NOT NULL))
+ORDER BY k.kid;

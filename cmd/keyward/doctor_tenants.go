@@ -8,6 +8,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -53,6 +54,7 @@ func listPolicies(rows []db.PoliciesWithoutKeysRow) string {
 func (e *examination) histories(ctx context.Context) {
 	tenants := tenant.New(tenant.Config{DB: e.db, Now: now})
 	store := audit.New(audit.Config{DB: e.db, Now: now})
+	rows := keys.NewStore(keys.Config{DB: e.db, Now: now, Log: e.p.log})
 	proved, events, cursor := 0, int64(0), ""
 	for {
 		page, next, err := tenants.List(ctx, tenant.ListFilter{Limit: 100, Cursor: cursor})
@@ -61,7 +63,7 @@ func (e *examination) histories(ctx context.Context) {
 			return
 		}
 		for _, t := range page {
-			n, err := proveHistory(ctx, store, t)
+			n, err := proveHistory(ctx, store, rows, t)
 			if err != nil {
 				e.say(failure, "audit", "%v", err)
 				continue
@@ -79,13 +81,21 @@ func (e *examination) histories(ctx context.Context) {
 	e.say(fine, "audit", "%d tenants with %d events intact (%s)", proved, events, what)
 }
 
-func proveHistory(ctx context.Context, store *audit.Store, t tenant.Tenant) (int64, error) {
+// proveHistory proves the chain, and that the tenant's keys are as it has them.
+func proveHistory(ctx context.Context, store *audit.Store, rows *keys.Store, t tenant.Tenant) (int64, error) {
 	r, err := store.Verify(ctx, t.ID)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%s: %w", t.Slug, err)
 	case !r.Intact:
 		return 0, fmt.Errorf("the history of %s is broken at event %d: somebody with rights on the database has changed it; compare with a backup", t.Slug, *r.BrokenAt)
+	}
+	stray, err := rows.Stray(ctx, t.ID)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%s: %w", t.Slug, err)
+	case len(stray) > 0:
+		return 0, fmt.Errorf("keys of %s are not as its history has them: %s; somebody with rights on the database has written them: revoke them all", t.Slug, strings.Join(stray, ", "))
 	}
 	return r.Events, nil
 }

@@ -33,6 +33,11 @@ func TestDoctor(t *testing.T) {
 			"SET session_replication_role = replica; UPDATE policies SET alg = 'ES256'",
 			"FAIL  keys            not exactly one active and one standby key: platform ES384",
 		},
+		{
+			"SET session_replication_role = replica; UPDATE keys SET state_event = state_event - 1 WHERE state = 'active'",
+			"SET session_replication_role = replica; UPDATE keys SET state_event = state_event + 1 WHERE state = 'active'",
+			"FAIL  audit           keys of platform are not as its history has them",
+		},
 	} {
 		dbtest.Exec(t, url, c.harm)
 		keyward(t, env, "doctor").want(t, exitFailed, c.said)
