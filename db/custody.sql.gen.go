@@ -372,6 +372,36 @@ func (q *Queries) RewrapDataKeys(ctx context.Context, arg RewrapDataKeysParams) 
 	return result.RowsAffected(), nil
 }
 
+const stillWrappedBy = `-- name: StillWrappedBy :many
+SELECT tenant_id, version FROM data_keys WHERE master_key_id = $1 AND tenant_id = ANY ($2::uuid[])
+`
+
+type StillWrappedByRow struct {
+	TenantID uuid.UUID
+	Version  int32
+}
+
+// Which of the tenants' data keys a re-wrap still has to move, asked under their locks.
+func (q *Queries) StillWrappedBy(ctx context.Context, masterKeyID *uuid.UUID, tenantIds []uuid.UUID) ([]StillWrappedByRow, error) {
+	rows, err := q.db.Query(ctx, stillWrappedBy, masterKeyID, tenantIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []StillWrappedByRow
+	for rows.Next() {
+		var i StillWrappedByRow
+		if err := rows.Scan(&i.TenantID, &i.Version); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const supersedeDataKey = `-- name: SupersedeDataKey :execrows
 UPDATE data_keys SET is_current = false WHERE tenant_id = $1 AND is_current
 `

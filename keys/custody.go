@@ -37,6 +37,8 @@ type CustodyConfig struct {
 	DataKeyLifetime time.Duration
 	// RewrapBatch bounds the data keys of one transaction of a re-wrap; 0: 500.
 	RewrapBatch int32
+	// RewrapParallel is how many of these go on at a time; 0: 4.
+	RewrapParallel int
 }
 
 // Custody holds the master keys this process may use and the tenants' data
@@ -79,6 +81,9 @@ func NewCustody(cfg CustodyConfig) *Custody {
 	}
 	if cfg.RewrapBatch == 0 {
 		cfg.RewrapBatch = 500
+	}
+	if cfg.RewrapParallel == 0 {
+		cfg.RewrapParallel = 4
 	}
 	return &Custody{
 		cfg:    cfg,

@@ -104,6 +104,46 @@ func TestInterruptedRotationIsFinished(t *testing.T) {
 	}
 }
 
+// Data keys that are rotated, and tenants that are deleted, while they are
+// being re-wrapped are no reason to stop; nor is a second rotation.
+func TestRewrapAmongOtherChanges(t *testing.T) {
+	p := newProcess(t)
+	p.custody.cfg.RewrapBatch = 3
+	var made []tenant.Tenant
+	for i := range 12 {
+		made = append(made, p.tenant(t, fmt.Sprintf("t%d", i)))
+	}
+	other := p.another(t)
+	errs := together(4, func(i int) error {
+		switch i {
+		case 0:
+			_, err := p.custody.RotateMaster(context.Background(), tester, "", nil)
+			return err
+		case 1:
+			_, err := other.custody.rewrapAll(context.Background(), tester, nil)
+			return err
+		case 2:
+			for _, m := range made[:10] {
+				if _, err := other.store.RotateDataKey(context.Background(), tester, m.ID); err != nil {
+					return err
+				}
+			}
+		case 3:
+			return errors.Join(p.store.DeleteTenant(context.Background(), tester, made[10].ID), p.store.DeleteTenant(context.Background(), tester, made[11].ID))
+		}
+		return nil
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+	p.rotateMaster(t, "")
+	for _, m := range made[:10] {
+		p.forget()
+		p.sign(t, m.Slug)
+		p.intact(t, m.ID)
+	}
+}
+
 func TestWrongMasterKeyIsRefused(t *testing.T) {
 	p := newProcess(t)
 	wrong := "file:" + filepath.Join(t.TempDir(), "wrong.json")

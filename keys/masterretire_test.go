@@ -22,7 +22,7 @@ func TestMasterKeyInUseIsNotRetired(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.refuses(t, before[0], 6)
-	p.custody.cfg.RewrapBatch = 2
+	p.custody.cfg.RewrapBatch, p.custody.cfg.RewrapParallel = 2, 1
 	ctx, crash := context.WithCancel(t.Context())
 	defer crash()
 	_, err = p.custody.RotateMaster(ctx, tester, "", func(done, _ int64) { crash() })

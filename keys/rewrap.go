@@ -3,11 +3,14 @@ package keys
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"golang.org/x/sync/errgroup"
 )
 
 // rewrapAll moves every data key under the current master key, until a pass
@@ -60,23 +63,40 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// rewrapFrom makes one pass over the data keys of one old master key.
+// rewrapFrom makes one pass over the data keys of one old master key, several
+// batches at a time: no two of them have a tenant in common.
 func (c *Custody) rewrapFrom(ctx context.Context, by audit.By, old uuid.UUID, count func(int64)) error {
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(c.cfg.RewrapParallel)
+	err := c.eachBatch(ctx, old, func(batch []db.DataKeysWrappedByRow) {
+		group.Go(func() error {
+			n, err := c.rewrap(ctx, by, old, batch)
+			mu.Lock()
+			defer mu.Unlock()
+			count(n)
+			return err
+		})
+	})
+	if failed := group.Wait(); failed != nil {
+		return failed
+	}
+	return err
+}
+
+// eachBatch reads what one master key wraps, in the order of the tenants.
+func (c *Custody) eachBatch(ctx context.Context, id uuid.UUID, do func([]db.DataKeysWrappedByRow)) error {
 	var after uuid.UUID
 	for ctx.Err() == nil {
 		var batch []db.DataKeysWrappedByRow
 		err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-			batch, err = tx.DataKeysWrappedBy(ctx, &old, after, c.cfg.RewrapBatch)
+			batch, err = tx.DataKeysWrappedBy(ctx, &id, after, c.cfg.RewrapBatch)
 			return err
 		})
 		if err != nil || len(batch) == 0 {
 			return err
 		}
-		n, err := c.rewrap(ctx, by, old, batch)
-		if err != nil {
-			return err
-		}
-		count(n)
+		do(batch)
 		after = batch[len(batch)-1].TenantID
 	}
 	return ctx.Err()
@@ -130,10 +150,16 @@ func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, curr
 	if err != nil || len(rows) == 0 {
 		return 0, err
 	}
+	if err := leaveMoved(ctx, tx, old, ids, wrapped); err != nil {
+		return 0, err
+	}
 	at := c.cfg.Now().UTC().Truncate(time.Microsecond)
 	params := db.RewrapDataKeysParams{NewMasterKeyID: current, OldMasterKeyID: old, RewrappedAt: at}
 	var ledgers []*ledger
 	for _, row := range rows {
+		if len(wrapped[row.ID]) == 0 {
+			continue
+		}
 		l := newLedger(row, by, at)
 		for _, k := range wrapped[row.ID] {
 			params.TenantIds, params.Versions = append(params.TenantIds, row.ID), append(params.Versions, k.version)
@@ -142,6 +168,9 @@ func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, curr
 		}
 		l.quiet = true
 		ledgers = append(ledgers, l)
+	}
+	if len(ledgers) == 0 {
+		return 0, nil
 	}
 	w := tx.Later()
 	if _, err := w.RewrapDataKeys(ctx, params); err != nil {
@@ -152,4 +181,21 @@ func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, curr
 		return 0, err
 	}
 	return int64(len(params.Versions)), w.Send(ctx)
+}
+
+// leaveMoved drops the data keys that somebody has destroyed, or moved, since
+// they were read.
+func leaveMoved(ctx context.Context, tx *db.Tx, old uuid.UUID, ids []uuid.UUID, wrapped map[uuid.UUID][]rewrapped) error {
+	rows, err := tx.StillWrappedBy(ctx, &old, ids)
+	if err != nil {
+		return err
+	}
+	still := make(map[dataKeyName]bool, len(rows))
+	for _, row := range rows {
+		still[dataKeyName{row.TenantID, row.Version}] = true
+	}
+	for id, list := range wrapped {
+		wrapped[id] = slices.DeleteFunc(list, func(k rewrapped) bool { return !still[dataKeyName{id, k.version}] })
+	}
+	return nil
 }

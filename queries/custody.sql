@@ -63,3 +63,7 @@ WHERE tenant_id = @tenant_id AND version < @before_version AND destroyed_at IS N
 -- name: ListDataKeys :many
 -- Every version there ever was, without what it holds.
 SELECT version, created_at, destroyed_at FROM data_keys WHERE tenant_id = @tenant_id ORDER BY version;
+
+-- name: StillWrappedBy :many
+-- Which of the tenants' data keys a re-wrap still has to move, asked under their locks.
+SELECT tenant_id, version FROM data_keys WHERE master_key_id = @master_key_id AND tenant_id = ANY (@tenant_ids::uuid[]);
