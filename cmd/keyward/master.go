@@ -99,6 +99,9 @@ func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
 	r, err := custody.RotateMaster(ctx, operator(), c.To, func(done, total int64) {
 		fmt.Fprintf(p.stderr, "%d of %d data keys\n", done, total)
 	})
+	if errors.Is(err, seal.ErrReadOnly) {
+		return err // it says what to do instead
+	}
 	if err != nil {
 		return fmt.Errorf("%w\n  nothing is lost: run it again and it goes on where it stopped", masterKeyError(err))
 	}

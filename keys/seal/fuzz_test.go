@@ -64,7 +64,7 @@ func FuzzOpen(f *testing.F) {
 // FuzzURI: no URI makes opening it panic or fail with anything but an error
 // that says what is wrong with it, and a URI opens as its one spelling does.
 func FuzzURI(f *testing.F) {
-	for _, uri := range []string{"file:a", "file:///a/../b", "file://host/a", "file:%41", "v://u:p@h/k?q", ":", "file:a%2Fb"} {
+	for _, uri := range []string{"file:a", "file:///a/../b", "file://host/a", "file:%41", "v://u:p@h/k?q", ":", "file:a%2Fb", "env:A", "hcvault://h/m/keys/k?tls=off&timeout=1s", "aws-kms://arn:aws:kms:r:111122223333:key/k", "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k"} {
 		f.Add(uri)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {

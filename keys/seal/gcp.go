@@ -35,9 +35,24 @@ func newGCP(rest string) (source, string, error) {
 	return newKMS(gcpKey{name}, o), "gcp-kms://" + name + options, nil
 }
 
-// dial takes the Application Default Credentials.
+// dial takes the Application Default Credentials. They renew themselves with
+// the context they were made with, so that must not end; looking for them may
+// take longer than the caller waits.
 func (k gcpKey) dial(ctx context.Context) (tink.AEADWithContext, error) {
-	return gcpkms.GetAEADWithContext(context.WithoutCancel(ctx), "gcp-kms://"+k.name, gcpkms.WithGoogleAPIClientOptions(gcpOptions...))
+	opts := gcpkms.WithGoogleAPIClientOptions(gcpOptions...)
+	done := make(chan struct{})
+	var found tink.AEADWithContext
+	var missing error
+	go func() {
+		defer close(done)
+		found, missing = gcpkms.GetAEADWithContext(context.WithoutCancel(ctx), "gcp-kms://"+k.name, opts)
+	}()
+	select {
+	case <-done:
+		return found, missing
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // gcpFaults are what Cloud KMS answers. A ciphertext that does not belong is
