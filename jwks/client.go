@@ -16,6 +16,7 @@ type Client struct {
 	local  *source // nil if there is none
 	remote *source // nil if there is none
 	told   counters
+	life   context.Context // until Close
 	end    context.CancelFunc
 }
 
@@ -29,7 +30,7 @@ func New(config Config) (*Client, error) {
 	c := &Client{config: config}
 	c.web = newWeb(&c.config)
 	life, end := context.WithCancel(context.Background())
-	c.end = end
+	c.life, c.end = life, end
 	if config.Local != nil {
 		c.local = c.source(life, c.fetchLocal)
 	}
@@ -58,9 +59,9 @@ func (c *Client) describe() {
 	}
 }
 
-// Close ends what is under way; later fetches fail with [ErrClosed]. The keys
-// at hand stay good for their age. A client that is only forgotten leaks
-// nothing.
+// Close ends what is under way, subscriptions too; later fetches fail with
+// [ErrClosed]. The keys at hand stay good for their age. A client that is only
+// forgotten, and not subscribed, leaks nothing.
 func (c *Client) Close() { c.end() }
 
 // fetchRemote is one fetch of the issuer's set.

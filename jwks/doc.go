@@ -28,6 +28,11 @@
 // so that a stranger's random kids neither hammer the issuer nor use up what
 // honest users need. Private and symmetric keys in a set are refused.
 //
+// Whoever cannot wait for a fetch listens to Keyward's events with
+// [Client.Subscribe]: a revoked key verifies nothing from the moment its event
+// is heard. A stream can only take keys away, never bring one; without it all
+// goes on as above.
+//
 // Verifying with a warm cache takes no lock and starts no goroutine.
 //
 // # What it trusts
@@ -36,6 +41,6 @@
 // within the configured skew; and that an issuer's set belongs to it. Answers
 // are bounded in size, in keys, in redirects and in time.
 //
-// A client starts no goroutine until it fetches and leaves none behind: there
-// is nothing that must be closed, though [Client.Close] ends what is under way.
+// A client starts no goroutine until it fetches or is told to subscribe, and
+// leaves none behind: there is nothing that must be closed, though [Client.Close] ends what is under way.
 package jwks

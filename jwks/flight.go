@@ -47,8 +47,8 @@ func (s *source) start(now time.Time, also *budget) (*flight, error) {
 	return s.flight, nil
 }
 
-// run is the only goroutine there is. It ends with the fetch, which ends with
-// its timeout or the client's life.
+// run is the only goroutine there is, but for those of a subscription. It ends
+// with the fetch, which ends with its timeout or the client's life.
 func (s *source) run(f *flight) {
 	ctx, cancel := context.WithTimeout(s.life, s.config.Timeout)
 	defer cancel()
@@ -69,6 +69,7 @@ func (s *source) settle(f *flight) {
 	if f.err == nil {
 		s.failures, s.failed = 0, nil
 		s.retry.Store(0)
+		f.copy = f.copy.without(s.revoked.kids)
 		s.current.Store(f.copy)
 		return
 	}

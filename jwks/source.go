@@ -27,6 +27,7 @@ type source struct {
 	quiet    time.Time // no fetch for an unknown kid before this
 	limit    *budget   // of all fetches; nil if there is none
 	unknown  *budget   // of those for unknown kids, within the other
+	revoked  revoked   // what events said
 }
 
 // fresh is the copy at hand if nothing at all needs to be done about it.

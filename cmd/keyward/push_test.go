@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/keyward/keyward/jwks"
+)
+
+// A key that is revoked over HTTP stops verifying in a service that has its set
+// for five minutes more, because the service hears of it.
+func TestARevokedKeyStopsVerifyingAtOnce(t *testing.T) {
+	env := deployed(t)
+	rec := &recorder{key: strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)}
+	r := launch(t, env, "serve", "--no-worker", "--log-format=text")
+	rec.url = r.until(t, `msg=serving url=(\S+)`)[1]
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	rec.ask(t, "POST", "/v1/tenants", `{"slug":"acme","policies":[{"alg":"ES256","default":true}]}`, true)
+	auditor := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=tenant_auditor", "--tenant=acme").stdout)
+
+	client, err := jwks.New(jwks.Config{URL: rec.url + "/t/acme/.well-known/jwks.json", AllowHTTP: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := jwks.NewVerifier(jwks.VerifierConfig{
+		Client: client, AnyIssuer: true, AnyAudience: true, Algorithms: []jose.SignatureAlgorithm{jose.ES256},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- client.Subscribe(t.Context(), jwks.Push{
+			URL:   rec.url + "/v1/tenants/acme/events",
+			Token: func(context.Context) (string, error) { return auditor, nil },
+		})
+	}()
+	eventually(t, "a subscription and a set", func() bool {
+		_, warm := client.Age()
+		return warm && client.Stats().Subscribed
+	})
+
+	var took []time.Duration
+	for range 5 {
+		old, kid := rec.sign(t)
+		if _, err := verifier.Verify(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		rec.ask(t, "POST", "/v1/tenants/acme/keys/"+kid+"/revoke", `{"reason":"compromised"}`, true)
+		answered := time.Now()
+		eventually(t, "a refusal", func() bool {
+			_, err := verifier.Verify(t.Context(), old)
+			if err != nil && !errors.Is(err, jwks.ErrSigningKeyNotFound) {
+				t.Fatal(err)
+			}
+			return err != nil
+		})
+		took = append(took, time.Since(answered))
+		next, _ := rec.sign(t)
+		if _, err := verifier.Verify(t.Context(), next); err != nil {
+			t.Errorf("a token of the next key: %v", err)
+		}
+	}
+	t.Logf("after the answer to the revocation, the key verified for another %s", took)
+
+	client.Close()
+	if err := <-ended; !errors.Is(err, jwks.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// sign has acme sign a token.
+func (r *recorder) sign(t *testing.T) (token, kid string) {
+	t.Helper()
+	var signed struct{ Token, KID string }
+	unmarshal(t, r.ask(t, "POST", "/v1/tenants/acme/tokens", `{"claims":{"sub":"alice"}}`, true), &signed)
+	if signed.Token == "" || signed.KID == "" {
+		t.Fatal("nothing was signed")
+	}
+	return signed.Token, signed.KID
+}
+
+// eventually ends the test unless a condition comes true in the time that even a
+// slow machine needs.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("there was not %s in ten seconds", what)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package jwks
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A Push says where [Client.Subscribe] hears of changes, and how.
+type Push struct {
+	// URL of the event stream of the tenant whose keys the client has, such as
+	// https://keys.example.com/v1/tenants/acme/events.
+	URL string
+	// Token gives the API key of one who may read the tenant's history, for the
+	// header Authorization. It is asked for each connection, so that a key can
+	// be replaced; nil is none. It is neither kept nor logged.
+	Token func(context.Context) (string, error)
+	// Header is added to each request, such as User-Agent.
+	Header http.Header
+	// HTTPClient brings TLS, client certificates and proxies; nil is that of
+	// the client. Its Timeout does not count, and redirects are not followed.
+	HTTPClient *http.Client
+	// Silence is how long the stream may say nothing at all, after which it is
+	// taken for lost; 0 is 45 seconds. Keyward is never silent for more than 15.
+	Silence time.Duration
+}
+
+// Subscribe listens to the events of the tenant whose keys the client has,
+// until ctx is done or the client is closed, and returns why; a Push that cannot
+// work is an [ErrArgument] at once. It is meant for a goroutine of the caller:
+//
+//	go client.Subscribe(ctx, push)
+//
+// A revoked key verifies nothing from the moment its event is heard. Its kid
+// stays refused by this client whatever set is fetched later, as caches on the
+// way may have older ones and a revocation is final. Each change of a key or of
+// the tenant has the set fetched again, as does a connection that could not go
+// on where the last one ended.
+//
+// A lost stream is opened again after a while, for as long as it takes. The
+// client works without it as it did before: keys leave with the next fetched
+// set. Stats tell whether there is a stream.
+func (c *Client) Subscribe(ctx context.Context, push Push) error {
+	s, err := c.subscription(push)
+	if err != nil {
+		return err
+	}
+	var fetching sync.WaitGroup
+	defer fetching.Wait()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(c.life, func() { end(ErrClosed) })()
+	fetching.Go(func() { s.follow(ctx) })
+	s.listen(ctx)
+	return context.Cause(ctx)
+}
+
+// A subscription is a call of Subscribe.
+type subscription struct {
+	client   *Client
+	push     Push
+	web      http.Client
+	news     chan struct{} // of one: a set fetched before it was put in is old
+	last     string        // the id of the last event; "" to begin with now
+	retry    time.Duration // what the stream asks for between two connections
+	failures int           // in a row
+}
+
+func (c *Client) subscription(push Push) (*subscription, error) {
+	if err := c.config.allowed(push.URL); err != nil {
+		return nil, argument("Push.URL: %w", err)
+	}
+	if push.Silence < 0 {
+		return nil, argument("Push.Silence is negative")
+	}
+	push.Silence = or(push.Silence, 45*time.Second)
+	push.Header = push.Header.Clone()
+	s := &subscription{client: c, push: push, web: *or(push.HTTPClient, c.config.HTTPClient), news: make(chan struct{}, 1)}
+	s.web.Timeout = 0
+	s.web.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return s, nil
+}
+
+// listen keeps a stream open until ctx is done.
+func (s *subscription) listen(ctx context.Context) {
+	const settled = 10 * time.Second // a stream that lasts so long was none that failed
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := s.connect(ctx)
+		if time.Since(began) >= settled {
+			s.failures = 0
+		}
+		wait := reconnect(s.retry, s.failures, err)
+		s.failures++
+		if ctx.Err() == nil {
+			s.client.config.Logger.Warn("The event stream is lost", slog.Any("error", err), slog.Duration("retry_after", wait))
+		}
+		pause(ctx, wait)
+	}
+}

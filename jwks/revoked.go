@@ -1,0 +1,68 @@
+package jwks
+
+import "maps"
+
+const (
+	maxRevoked    = 4096 // kids that are kept; sets are far smaller
+	maxRevokedKid = 1024 // bytes of such a kid
+)
+
+// revoked are the kids that stay refused, those heard of last. They are taken
+// out of sets, not looked up for tokens, so that verifying costs nothing more.
+type revoked struct {
+	kids  map[string]struct{}
+	order []string
+}
+
+func (r *revoked) add(kid string) {
+	if _, known := r.kids[kid]; known {
+		return
+	}
+	if len(r.order) == maxRevoked {
+		delete(r.kids, r.order[0])
+		r.order = r.order[1:]
+	}
+	if r.kids == nil {
+		r.kids = map[string]struct{}{}
+	}
+	r.kids[kid] = struct{}{}
+	r.order = append(r.order, kid)
+}
+
+// refuse takes a kid out of the copy at hand and of all that are fetched later,
+// whenever their fetch began.
+func (s *source) refuse(kid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revoked.add(kid)
+	if have := s.current.Load(); have != nil {
+		s.current.Store(have.without(s.revoked.kids))
+	}
+}
+
+// without is the copy without the keys with those kids; itself if it has none.
+func (c *copied) without(kids map[string]struct{}) *copied {
+	left := c.set.without(kids)
+	if left == c.set {
+		return c
+	}
+	other := *c
+	other.set = left
+	return &other
+}
+
+func (s *set) without(kids map[string]struct{}) *set {
+	byID := maps.Clone(s.byID)
+	maps.DeleteFunc(byID, func(kid string, _ []*entry) bool { _, gone := kids[kid]; return gone })
+	if len(byID) == len(s.byID) {
+		return s
+	}
+	left := &set{raw: s.raw, byID: byID, total: s.total, max: s.max}
+	for _, e := range s.entries {
+		if _, kept := byID[e.id]; kept {
+			left.entries = append(left.entries, e)
+		}
+	}
+	left.crowded = len(left.entries) > left.max
+	return left
+}
