@@ -1,9 +1,11 @@
 package keys
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -143,4 +145,36 @@ func TestMasterKeyDoesNotMoveToAKMSThatCannotDecrypt(t *testing.T) {
 	}
 	p.tenant(t, "later")
 	p.rotateMaster(t, "file:"+filepath.Join(t.TempDir(), "next.json"))
+}
+
+// Who sets the variable adds the next version to its value, everywhere, and
+// then has Keyward move to it.
+func TestMasterKeyInAVariableRotates(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "master.json")
+	ring, err := seal.Init(t.Context(), "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func() {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("KEYWARD_TEST_KEYSET", base64.StdEncoding.EncodeToString(data))
+	}
+	set()
+	p := newProcessOn(t, dbtest.New(t), "env:KEYWARD_TEST_KEYSET")
+	p.tenant(t, "acme")
+	if _, err := p.custody.RotateMaster(t.Context(), tester, "env:KEYWARD_TEST_KEYSET", nil); !errors.Is(err, seal.ErrReadOnly) {
+		t.Errorf("with the same value: %v", err)
+	}
+	next, err := ring.AddVersion(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set()
+	if r := p.rotateMaster(t, "env:KEYWARD_TEST_KEYSET"); r.Current.Version != next || r.Rewrapped != 2 {
+		t.Errorf("got %+v", r)
+	}
+	p.another(t).sign(t, "acme")
 }
