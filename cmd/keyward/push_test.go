@@ -13,30 +13,26 @@ import (
 	"github.com/keyward/keyward/jwks"
 )
 
-// A key that is revoked over HTTP stops verifying in a service that has its set
-// for five minutes more, because the service hears of it.
-func TestARevokedKeyStopsVerifyingAtOnce(t *testing.T) {
+// subscribed is a running Keyward with the tenant acme, and a client that has
+// its keys, good for five minutes, and hears its events with an API key that
+// was created with args. ended gets what its subscription ended with.
+func subscribed(t *testing.T, args ...string) (rec *recorder, client *jwks.Client, ended chan error) {
+	t.Helper()
 	env := deployed(t)
-	rec := &recorder{key: strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)}
+	rec = &recorder{key: strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)}
 	r := launch(t, env, "serve", "--no-worker", "--log-format=text")
 	rec.url = r.until(t, `msg=serving url=(\S+)`)[1]
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	rec.ask(t, "POST", "/v1/tenants", `{"slug":"acme","policies":[{"alg":"ES256","default":true}]}`, true)
-	auditor := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=tenant_auditor", "--tenant=acme").stdout)
-
+	auditor := strings.TrimSpace(keyward(t, env, append([]string{"api-key", "create"}, args...)...).stdout)
 	client, err := jwks.New(jwks.Config{URL: rec.url + "/t/acme/.well-known/jwks.json", AllowHTTP: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := jwks.NewVerifier(jwks.VerifierConfig{
-		Client: client, AnyIssuer: true, AnyAudience: true, Algorithms: []jose.SignatureAlgorithm{jose.ES256},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
+	t.Cleanup(client.Close)
+	ended = make(chan error, 1)
 	go func() {
-		ended <- client.Subscribe(t.Context(), jwks.Push{
+		ended <- client.Subscribe(context.Background(), jwks.Push{
 			URL:   rec.url + "/v1/tenants/acme/events",
 			Token: func(context.Context) (string, error) { return auditor, nil },
 		})
@@ -45,7 +41,19 @@ func TestARevokedKeyStopsVerifyingAtOnce(t *testing.T) {
 		_, warm := client.Age()
 		return warm && client.Stats().Subscribed
 	})
+	return rec, client, ended
+}
 
+// A key that is revoked over HTTP stops verifying in a service that has its set
+// for five minutes more, because the service hears of it.
+func TestARevokedKeyStopsVerifyingAtOnce(t *testing.T) {
+	rec, client, ended := subscribed(t, "--role=tenant_auditor", "--tenant=acme")
+	verifier, err := jwks.NewVerifier(jwks.VerifierConfig{
+		Client: client, AnyIssuer: true, AnyAudience: true, Algorithms: []jose.SignatureAlgorithm{jose.ES256},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var took []time.Duration
 	for range 5 {
 		old, kid := rec.sign(t)
@@ -73,6 +81,21 @@ func TestARevokedKeyStopsVerifyingAtOnce(t *testing.T) {
 	if err := <-ended; !errors.Is(err, jwks.ErrClosed) {
 		t.Error(err)
 	}
+}
+
+// The keys of a deleted tenant are revoked with it. That is told to the
+// platform's auditors; the tenant's own have lost their credentials with it.
+func TestADeletedTenantsKeysStopVerifyingAtOnce(t *testing.T) {
+	rec, client, _ := subscribed(t, "--role=platform_auditor")
+	_, kid := rec.sign(t)
+	if _, err := client.Key(t.Context(), kid); err != nil {
+		t.Fatal(err)
+	}
+	rec.ask(t, "DELETE", "/v1/tenants/acme", "", true)
+	eventually(t, "a refusal", func() bool {
+		_, err := client.Key(t.Context(), kid)
+		return err != nil
+	})
 }
 
 // sign has acme sign a token.
