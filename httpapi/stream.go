@@ -102,10 +102,13 @@ func (st *stream) trouble(err error) {
 // allowed ends the stream when its credential ends.
 func (st *stream) allowed(ctx context.Context) error {
 	_, err := st.server.cfg.Tenants.Authenticate(ctx, st.key)
-	if errors.Is(err, tenant.ErrUnauthenticated) {
-		return noCredential
+	switch {
+	case !errors.Is(err, tenant.ErrUnauthenticated):
+		return err
+	case errors.Is(st.lives(ctx), noTenant):
+		return st.last(ctx) // its credentials ended with it: their readers hear of that
 	}
-	return err
+	return noCredential
 }
 
 // lives ends the stream when its tenant does, after the last event.
@@ -117,6 +120,22 @@ func (st *stream) lives(ctx context.Context) error {
 		return noTenant
 	}
 	return nil
+}
+
+// last tells the events that end with the deletion of the tenant.
+func (st *stream) last(ctx context.Context) error {
+	for {
+		b, err := st.feed.Next(ctx)
+		if err != nil {
+			return noCredential
+		}
+		if err := st.tell(b.Events); err != nil {
+			return err
+		}
+		if !b.More {
+			return noTenant
+		}
+	}
 }
 
 // wait returns when it is time to look again. Comments keep the connection
@@ -143,8 +162,8 @@ func (st *stream) wait(ctx context.Context, d time.Duration) error {
 }
 
 func (st *stream) heartbeat(ctx context.Context) error {
-	if err := st.allowed(ctx); errors.Is(err, noCredential) { // it may have expired
-		return err
+	if why := ended(""); errors.As(st.allowed(ctx), &why) { // it may have expired
+		return why
 	}
 	return errors.Join(st.write(":\n\n"), st.flush())
 }

@@ -16,7 +16,7 @@ import (
 // subscribed is a running Keyward with the tenant acme, and a client that has
 // its keys, good for five minutes, and hears its events with an API key that
 // was created with args. ended gets what its subscription ended with.
-func subscribed(t *testing.T, args ...string) (rec *recorder, client *jwks.Client, ended chan error) {
+func subscribed(t *testing.T) (rec *recorder, client *jwks.Client, ended chan error) {
 	t.Helper()
 	env := deployed(t)
 	rec = &recorder{key: strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)}
@@ -24,7 +24,7 @@ func subscribed(t *testing.T, args ...string) (rec *recorder, client *jwks.Clien
 	rec.url = r.until(t, `msg=serving url=(\S+)`)[1]
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	rec.ask(t, "POST", "/v1/tenants", `{"slug":"acme","policies":[{"alg":"ES256","default":true}]}`, true)
-	auditor := strings.TrimSpace(keyward(t, env, append([]string{"api-key", "create"}, args...)...).stdout)
+	auditor := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=tenant_auditor", "--tenant=acme").stdout)
 	client, err := jwks.New(jwks.Config{URL: rec.url + "/t/acme/.well-known/jwks.json", AllowHTTP: true})
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func subscribed(t *testing.T, args ...string) (rec *recorder, client *jwks.Clien
 // A key that is revoked over HTTP stops verifying in a service that has its set
 // for five minutes more, because the service hears of it.
 func TestARevokedKeyStopsVerifyingAtOnce(t *testing.T) {
-	rec, client, ended := subscribed(t, "--role=tenant_auditor", "--tenant=acme")
+	rec, client, ended := subscribed(t)
 	verifier, err := jwks.NewVerifier(jwks.VerifierConfig{
 		Client: client, AnyIssuer: true, AnyAudience: true, Algorithms: []jose.SignatureAlgorithm{jose.ES256},
 	})
@@ -83,10 +83,10 @@ func TestARevokedKeyStopsVerifyingAtOnce(t *testing.T) {
 	}
 }
 
-// The keys of a deleted tenant are revoked with it. That is told to the
-// platform's auditors; the tenant's own have lost their credentials with it.
+// The keys of a deleted tenant are revoked with it, and so is the credential
+// that listens; it hears of both.
 func TestADeletedTenantsKeysStopVerifyingAtOnce(t *testing.T) {
-	rec, client, _ := subscribed(t, "--role=platform_auditor")
+	rec, client, _ := subscribed(t)
 	_, kid := rec.sign(t)
 	if _, err := client.Key(t.Context(), kid); err != nil {
 		t.Fatal(err)
