@@ -2,8 +2,10 @@ package jwks_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/keyward/keyward/jwks"
@@ -37,6 +39,12 @@ func holding(t testing.TB, keys ...json.RawMessage) *jwks.Client {
 
 // The examples of RFC 7515, RFC 7520 and RFC 8037. They are about signatures
 // over any payload, so [jwks.Client.VerifySignature] is asked.
+//
+// Of RFC 7520 sections 4.5 to 4.8 only what can be written as a compact token is
+// accepted. A JSON Web Token has no other form (RFC 7519 section 1): a detached
+// payload is none that a token could carry, and the JSON serializations allow
+// headers that no signature protects, and several signatures, of which someone
+// would have to say which count. They are refused, as are HMACs.
 func TestExamplesOfTheStandards(t *testing.T) {
 	var examples []struct {
 		Name, JWS, Payload string
@@ -44,7 +52,7 @@ func TestExamplesOfTheStandards(t *testing.T) {
 		Refused            bool
 	}
 	readJSON(t, "rfc.json", &examples)
-	if len(examples) != 11 {
+	if len(examples) != 17 {
 		t.Fatalf("%d examples", len(examples))
 	}
 	for _, example := range examples {
@@ -59,6 +67,15 @@ func TestExamplesOfTheStandards(t *testing.T) {
 			}
 			if err != nil || string(payload) != example.Payload {
 				t.Fatalf("%q, %v", payload, err)
+			}
+			parts := strings.Split(example.JWS, ".")
+			for _, other := range []string{
+				parts[0] + ".." + parts[2], // RFC 7515 appendix F
+				fmt.Sprintf(`{"protected":%q,"payload":%q,"signature":%q}`, parts[0], parts[1], parts[2]),
+			} {
+				if _, err := client.VerifySignature(t.Context(), other); err == nil {
+					t.Errorf("accepted as %s", other)
+				}
 			}
 			for at := 0; at < len(example.JWS); at += 1 + len(example.JWS)/200 {
 				bad := []byte(example.JWS)

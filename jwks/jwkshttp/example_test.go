@@ -1,10 +1,12 @@
 package jwkshttp_test
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -45,4 +47,48 @@ func Example() {
 	// 200 orders of alice
 	// refused: insufficient_scope
 	// 403 {"type":"urn:keyward:problem:insufficient_scope","title":"Forbidden","status":403,"detail":"the token does not allow this","code":"insufficient_scope"}
+}
+
+// Tokens in other places than the field Authorization.
+func ExampleFirst() {
+	find := jwkshttp.First(jwkshttp.Bearer, jwkshttp.Header("X-Token"), jwkshttp.Cookie("session"), inQuery)
+	for _, put := range []func(*http.Request){
+		func(r *http.Request) { r.Header.Set("Authorization", "Bearer a") },
+		func(r *http.Request) { r.Header.Set("X-Token", "b") },
+		func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "session", Value: "c"}) },
+		func(r *http.Request) { r.URL.RawQuery = "access_token=d" },
+		func(*http.Request) {},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/orders", nil)
+		put(r)
+		token, err := find(r) // a guard does, with Config{Token: find}
+		fmt.Printf("%q %v\n", token, err)
+	}
+	// Output:
+	// "a" <nil>
+	// "b" <nil>
+	// "c" <nil>
+	// "d" <nil>
+	// "" <nil>
+}
+
+// inQuery is a way of one's own, for an old program.
+func inQuery(r *http.Request) (string, error) { return r.URL.Query().Get("access_token"), nil }
+
+// What errors become in HTTP. Frameworks without net/http's middleware call this.
+func ExampleRefuse() {
+	for _, err := range []error{
+		&jwks.RateLimitError{RetryAfter: 6 * time.Second},
+		jwks.ErrSigningKeyNotFound,
+		jwks.ErrExpired,
+		&jwks.FetchError{URL: "https://keys.example.com/jwks.json", Err: context.DeadlineExceeded},
+	} {
+		refusal := jwkshttp.Refuse(err, "orders")
+		fmt.Printf("%d %s %q\n", refusal.Status, refusal.Code, refusal.RetryAfter)
+	}
+	// Output:
+	// 429 rate_limited "6"
+	// 401 key_not_found ""
+	// 401 token_expired ""
+	// 503 keys_unavailable ""
 }
