@@ -22,7 +22,7 @@ MODULES = $$(find . -mindepth 2 -name go.mod ! -path './tools/*' ! -path './inte
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test modules interop bench fuzz generate lint build image image-from-binary
+.PHONY: help dev test modules interop bench soak fuzz generate lint build image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ bench: ## run all benchmarks
 	@deploy/ensure-postgres
 	go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
 	cd bench && go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
+
+soak: ## simulate twenty thousand policies over two years each
+	KEYWARD_SIMULATIONS=20000 go test -run Simulation -timeout 60m ./keys
 
 fuzz: ## run every fuzz target for FUZZTIME each
 	@deploy/ensure-postgres
