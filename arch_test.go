@@ -24,6 +24,7 @@ var below = map[string][]string{
 	"audit":             {"db"},
 	"tenant":            {"audit", "db"},
 	"keys":              {"tenant", "audit", "db", "keys/seal"},
+	"keys/keystest":     {"keys/seal"},
 	"keys/seal":         {},
 	"keys/seal/kmstest": {},
 	"worker":            {"keys", "db"},
@@ -37,7 +38,7 @@ var below = map[string][]string{
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "worker", "migrations", "jwks", "jwks/jwkstest"}
+var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "worker", "migrations", "jwks", "jwks/jwkstest"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net/http/httptest"
 	"path/filepath"
@@ -100,6 +101,7 @@ func newWorldWith(t testing.TB, dsn string, streams Streams) *world {
 	if _, err := seal.Init(t.Context(), uri); err != nil {
 		t.Fatal(err)
 	}
+	shown.Database(t, dsn, func() string { return uri })
 	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, contract: contractOf(t), streams: streams}
 	d, err := db.Open(t.Context(), db.Config{URL: w.dsn, MaxConns: 16})
 	if err != nil {
@@ -120,7 +122,7 @@ func newWorldWith(t testing.TB, dsn string, streams Streams) *world {
 }
 
 func (w *world) wire(d *db.DB, masterURI string) {
-	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewJSONHandler(io.MultiWriter(w.log, shown.Place("the log of "+w.t.Name())), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	custody := keys.NewCustody(keys.CustodyConfig{DB: d, URI: masterURI, Now: w.clock.now, Log: log})
 	if err := custody.Open(w.t.Context()); err != nil {
 		w.t.Fatal(err)

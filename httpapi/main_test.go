@@ -3,18 +3,31 @@ package httpapi
 import (
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"testing"
+
+	"github.com/keyward/keyward/keys/keystest"
 )
 
-// TestMain fails a full run in which some operation of the document was never
-// asked for, or never with success.
+// shown is all that the tests of this package made the program show: its logs,
+// responses and databases.
+var shown = keystest.New()
+
+// TestMain fails a run in which a private key was shown, and a full one in which
+// some operation of the document was never asked for, or never with success.
 func TestMain(m *testing.M) {
+	shown.Tee()
+	http.DefaultTransport = shown.Transport(http.DefaultTransport)
 	code := m.Run()
 	if full := flag.Lookup("test.run").Value.String() == "" && !testing.Short(); full && code == 0 {
 		code = unexercised()
 	}
-	os.Exit(code)
+	if testing.Verbose() {
+		learnt, bytes := shown.Seen()
+		fmt.Printf("%d private keys were looked for in %d bytes\n", learnt, bytes)
+	}
+	os.Exit(shown.End(code))
 }
 
 func unexercised() (code int) {

@@ -75,6 +75,10 @@ type Generator struct {
 
 	mu    sync.Mutex // guards pools and, against Close, wg.Add
 	pools map[int]chan *rsa.PrivateKey
+
+	// learn hears of every key that is handed out. It is nil but in tests of this
+	// package, which look for the key in all that they made the program show.
+	learn func(Private, error)
 }
 
 // NewGenerator makes a generator; nothing runs until an RSA key is asked for.
@@ -100,7 +104,10 @@ func (g *Generator) Close() {
 
 // Generate is [Generate] with a ready key if there is one. ctx is looked at
 // before a key is made; the making itself cannot be stopped.
-func (g *Generator) Generate(ctx context.Context, alg jose.SignatureAlgorithm, rsaBits int) (Private, error) {
+func (g *Generator) Generate(ctx context.Context, alg jose.SignatureAlgorithm, rsaBits int) (made Private, err error) {
+	if g.learn != nil {
+		defer func() { g.learn(made, err) }()
+	}
 	if err := ctx.Err(); err != nil {
 		return Private{}, err
 	}

@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -72,6 +71,7 @@ func newProcess(t testing.TB) *process {
 // newProcessOn starts a platform on a database that has none yet.
 func newProcessOn(t testing.TB, dsn, uri string) *process {
 	t.Helper()
+	shown.Database(t, dsn, func() string { return uri })
 	p := startProcess(t, dsn, uri, &clock{})
 	if err := p.store.EnsurePlatform(t.Context(), tester); err != nil {
 		t.Fatal(err)
@@ -89,13 +89,14 @@ func startProcess(t testing.TB, dsn, master string, c *clock) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.NewTextHandler(shown.Place("the log of "+t.Name()), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	p := &process{dsn: dsn, db: d, master: master, clock: c, heard: make(chan string, 10_000), connected: make(chan struct{}, 100)}
 	p.custody = NewCustody(CustodyConfig{DB: d, URI: master, Now: c.Now, Log: log})
 	if err := p.custody.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	generator := NewGenerator(GeneratorConfig{Ready: 1})
+	generator.learn = learn
 	t.Cleanup(generator.Close)
 	p.store = NewStore(Config{DB: d, Custody: p.custody, Generator: generator, Now: c.Now, Log: log})
 	p.listener = &db.Listener{URL: dsn, Log: log}

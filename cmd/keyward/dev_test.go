@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/keyward/keyward/db/embedded"
+	"github.com/keyward/keyward/keys/keystest"
 )
 
 // patience is how long something may take that must happen.
@@ -69,7 +71,7 @@ func start(t *testing.T, dir string, cred *syscall.Credential) *instance {
 		kill: func() { _ = cmd.Process.Kill(); _ = wait() },
 		wait: wait,
 	}
-	if err := i.read(out); err != nil {
+	if err := i.read(io.TeeReader(out, shown.Place("the output of the program in "+t.Name()))); err != nil {
 		_ = cmd.Process.Kill()
 		_ = wait()
 		t.Fatalf("keyward dev: %v\n%s", err, cmd.Stderr)
@@ -123,10 +125,21 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// shown is all that the tests of this package made the program show: what it
+// printed, logged and answered, and its databases.
+var shown = keystest.New()
+
+// TestMain fails a run in which a private key was shown.
 func TestMain(m *testing.M) {
+	shown.Tee()
+	http.DefaultTransport = shown.Transport(http.DefaultTransport)
 	code := m.Run()
 	os.RemoveAll(buildDir)
-	os.Exit(code)
+	if testing.Verbose() {
+		learnt, bytes := shown.Seen()
+		fmt.Printf("%d private keys were looked for in %d bytes\n", learnt, bytes)
+	}
+	os.Exit(shown.End(code))
 }
 
 // needPostgres skips a test on a machine that cannot run it; in CI it fails.
@@ -170,6 +183,7 @@ func paste(t *testing.T, command string) []byte {
 	if err != nil {
 		t.Fatalf("%s: %v", command, err)
 	}
+	_, _ = shown.Place("the commands of " + t.Name()).Write(append(out, '\n'))
 	return out
 }
 

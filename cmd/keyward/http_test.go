@@ -23,7 +23,9 @@ func opened(t *testing.T, url string) *app {
 	if _, err := seal.Init(t.Context(), uri); err != nil {
 		t.Fatal(err)
 	}
-	p := &program{log: slog.New(slog.DiscardHandler), stdout: io.Discard, stderr: io.Discard}
+	shown.Database(t, url, func() string { return uri })
+	log := shown.Place("the log of " + t.Name())
+	p := &program{log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), stdout: log, stderr: log}
 	p.cfg = config{databaseURL: url, listenURL: url, masterKey: uri, shutdownTimeout: patience}
 	a, err := p.openApp(t.Context(), "http://localhost")
 	if err != nil {

@@ -43,6 +43,7 @@ func TestReadmeTour(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	_, _ = shown.Place("the commands of " + t.Name()).Write(append(out, '\n'))
 	wantInOrder(t, string(out),
 		`--- 1`, `"slug":"acme"`, `"items":[`, `"state":"`, // created
 		`--- 2`, `"token":"`, `"keys":[`, // signed

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -28,6 +29,7 @@ func real(t *testing.T, env environ, args ...string) (*exec.Cmd, *bufio.Scanner)
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
+	cmd.Stdout = shown.Place("the output of " + t.Name())
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -36,14 +38,14 @@ func real(t *testing.T, env environ, args ...string) (*exec.Cmd, *bufio.Scanner)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return cmd, bufio.NewScanner(stderr)
+	return cmd, bufio.NewScanner(io.TeeReader(stderr, shown.Place("the log of "+t.Name())))
 }
 
 // tenants makes some straight in the database.
 func tenants(t *testing.T, env environ, slugs ...string) {
 	t.Helper()
-	discard := slog.New(slog.DiscardHandler)
-	p := &program{log: discard, cfg: config{databaseURL: env["KEYWARD_DATABASE_URL"], masterKey: env["KEYWARD_MASTER_KEY"]}}
+	log := slog.New(slog.NewTextHandler(shown.Place("the log of "+t.Name()), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	p := &program{log: log, cfg: config{databaseURL: env["KEYWARD_DATABASE_URL"], masterKey: env["KEYWARD_MASTER_KEY"]}}
 	d, err := db.Open(t.Context(), db.Config{URL: p.cfg.databaseURL})
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +57,7 @@ func tenants(t *testing.T, env environ, slugs ...string) {
 	}
 	generator := keys.NewGenerator(keys.GeneratorConfig{Ready: 1})
 	defer generator.Close()
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: now, Log: discard})
+	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: now, Log: log})
 	for _, slug := range slugs {
 		spec := tenant.Spec{Slug: slug, Caching: tenant.DefaultCaching}
 		if _, err := store.CreateTenant(t.Context(), operator(), spec, nil); err != nil {

@@ -30,7 +30,9 @@ type result struct {
 func keyward(t *testing.T, env environ, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr, env.get)
+	place := shown.Place("the output of " + t.Name())
+	defer place.Close()
+	code := run(t.Context(), args, strings.NewReader(""), io.MultiWriter(&stdout, place), io.MultiWriter(&stderr, place), env.get)
 	return result{code, stdout.String(), stderr.String()}
 }
 
@@ -55,6 +57,7 @@ func deployed(t *testing.T) environ {
 		"KEYWARD_MASTER_KEY":   "file:" + filepath.Join(t.TempDir(), "master.json"),
 		"KEYWARD_ADDR":         "127.0.0.1:0",
 	}
+	shown.Database(t, env["KEYWARD_DATABASE_URL"], func() string { return env["KEYWARD_MASTER_KEY"] })
 	keyward(t, env, "master", "init").want(t, exitOK, "Created", "backup")
 	return env
 }

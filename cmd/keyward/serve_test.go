@@ -27,7 +27,8 @@ func launch(t *testing.T, env environ, args ...string) *running {
 	r, w := io.Pipe()
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, args, strings.NewReader(""), io.Discard, w, env.get)
+		log := io.MultiWriter(w, shown.Place("the log of "+t.Name()))
+		code <- run(ctx, args, strings.NewReader(""), shown.Place("the output of "+t.Name()), log, env.get)
 		w.Close()
 	}()
 	log := make(chan string, 10_000) // whoever logs must not wait for us
@@ -135,6 +136,7 @@ func TestStopWithAStreamOpen(t *testing.T) {
 func TestDevOnAGivenDatabase(t *testing.T) {
 	dir := t.TempDir()
 	env := environ{"KEYWARD_DATABASE_URL": dbtest.Empty(t), "KEYWARD_ADDR": "127.0.0.1:0"}
+	shown.Database(t, env["KEYWARD_DATABASE_URL"], func() string { return "file:" + filepath.Join(dir, masterFile) })
 	r := launch(t, env, "dev", "--data-dir="+dir)
 	m := r.until(t, `msg=serving url=(\S+)`)
 	if got := status(t, m[1]+"/t/demo/.well-known/jwks.json"); got != http.StatusOK {

@@ -1,0 +1,93 @@
+package keystest
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"strings"
+)
+
+const (
+	fragment = 24 // bytes of a secret that are looked for
+	longest  = 48 // bytes of a spelling
+)
+
+// Learn takes in a private key: an *ecdsa.PrivateKey, *rsa.PrivateKey or
+// ed25519.PrivateKey. It panics at any other.
+func (s *Shown) Learn(key crypto.PrivateKey) {
+	all := numbers(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news := false
+	for _, secret := range all {
+		for _, spelt := range spellings(secret) {
+			news = s.secrets.add(spelt) || news
+		}
+	}
+	if news {
+		s.learnt++
+	}
+}
+
+// numbers are those that make a key private; one of them is enough to have it.
+func numbers(key crypto.PrivateKey) [][]byte {
+	switch k := key.(type) {
+	case *ecdsa.PrivateKey:
+		if d, err := k.Bytes(); err == nil {
+			return [][]byte{d}
+		}
+	case ed25519.PrivateKey:
+		return [][]byte{k.Seed()}
+	case *rsa.PrivateKey:
+		all := [][]byte{k.D.Bytes()}
+		for _, p := range append([]*big.Int{k.Precomputed.Dp, k.Precomputed.Dq}, k.Primes...) {
+			if p != nil {
+				all = append(all, p.Bytes())
+			}
+		}
+		return all
+	}
+	panic(fmt.Sprintf("keystest: a private key of type %T", key))
+}
+
+// spellings are the forms in which a secret would be shown. All but the
+// decimal ones are of its middle, so that what stands around it, a leading zero
+// or an ASN.1 header, does not matter.
+func spellings(secret []byte) []string {
+	at := (len(secret) - fragment) / 2
+	middle := secret[at : at+fragment]
+	low := hex.EncodeToString(middle)
+	list := strings.Trim(fmt.Sprint(middle), "[]") // as %v prints bytes
+	all := []string{string(squeeze(middle)), low, strings.ToUpper(low), list, new(big.Int).SetBytes(secret).String()}
+	for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		for before := range 3 {
+			text := alphabet.EncodeToString(append(make([]byte, before), middle...))
+			// The first and last characters also tell of the neighbours.
+			all = append(all, text[(before*8+5)/6:(before+fragment)*8/6])
+		}
+	}
+	for i := range all {
+		all[i] = all[i][:min(longest, len(all[i]))]
+	}
+	return all
+}
+
+// squeeze leaves out line breaks, also those that JSON or %q has escaped.
+func squeeze(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\n' || c == '\r':
+		case c == '\\' && i+1 < len(text) && (text[i+1] == 'n' || text[i+1] == 'r'):
+			i++
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
+}
