@@ -27,7 +27,7 @@ var below = map[string][]string{
 	"keys/keystest":     {"keys/seal"},
 	"keys/seal":         {},
 	"keys/seal/kmstest": {},
-	"worker":            {"keys", "db"},
+	"worker":            {"db"},
 	"httpapi":           {"keys", "tenant", "audit"},
 	"jwks":              {},
 	"jwks/jwkshttp":     {"jwks"},
