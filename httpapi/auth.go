@@ -49,6 +49,9 @@ func (s *server) admin(a access, next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
+		if err := s.notTooOften(p); err != nil {
+			return err
+		}
 		w := &call{Principal: p, requestID: c.Response().Header().Get(echo.HeaderXRequestID)}
 		if err := s.authorize(c, w, a); err != nil {
 			return err
@@ -88,11 +91,24 @@ func (s *server) authenticate(r *http.Request) (tenant.Principal, error) {
 	}
 	p, err := s.cfg.Tenants.Authenticate(r.Context(), key)
 	if errors.Is(err, tenant.ErrUnauthenticated) {
-		if wait := s.failures.take(network(r), s.cfg.Now()); wait > 0 {
+		if wait := s.failures.take(s.proxies.network(r), s.cfg.Now()); wait > 0 {
+			s.limitedBy.failures.Inc()
 			return tenant.Principal{}, &rateLimitedError{wait}
 		}
 	}
 	return p, err
+}
+
+// notTooOften holds a credential to its rate, if there is one.
+func (s *server) notTooOften(p tenant.Principal) error {
+	if s.cfg.RateLimits.Credential == (Rate{}) {
+		return nil
+	}
+	if wait := s.byCaller.take(p.ID.String(), s.cfg.Now()); wait > 0 {
+		s.limitedBy.credential.Inc()
+		return &rateLimitedError{wait}
+	}
+	return nil
 }
 
 // bearer is the one credential of a request, "" if there is none.

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -91,34 +90,6 @@ func TestFailedAuthenticationIsRateLimited(t *testing.T) {
 	w.do("GET", "/v1/tenants", w.root, "").ok(200) // who is right is not kept waiting
 	w.clock.pass(time.Minute)
 	w.do("GET", "/v1/tenants", "rubbish", "").problem(ProblemCodeUnauthenticated)
-}
-
-func TestLimiter(t *testing.T) {
-	l, now := newLimiter(3, time.Second), time.Unix(1000, 0)
-	for i, want := range []time.Duration{0, 0, 0, time.Second, time.Second} {
-		if got := l.take("a", now); got != want {
-			t.Errorf("%d: %s", i, got)
-		}
-	}
-	if l.take("b", now) != 0 || l.take("a", now.Add(time.Second)) != 0 || l.take("a", now.Add(1500*time.Millisecond)) != 500*time.Millisecond {
-		t.Error("buckets are mixed up or do not fill")
-	}
-	for i := range 3 * maxBuckets {
-		l.take(fmt.Sprint(i), now)
-	}
-	if len(l.empty) > maxBuckets {
-		t.Errorf("%d buckets", len(l.empty))
-	}
-}
-
-func TestNetwork(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64", "pipe": "pipe",
-	} {
-		if got := network(&http.Request{RemoteAddr: addr}); got != want {
-			t.Errorf("%s: %s", addr, got)
-		}
-	}
 }
 
 // No credential, token or key shows up in the log.

@@ -25,7 +25,7 @@ type denials struct {
 	snapshots *keys.Snapshots
 	now       func() time.Time
 	log       *slog.Logger
-	limit     *limiter
+	limit     *limiter[string]
 	writing   sync.WaitGroup
 
 	mu    sync.Mutex
@@ -40,7 +40,7 @@ type denied struct {
 
 func newDenials(cfg Config) *denials {
 	return &denials{
-		audit: cfg.Audit, snapshots: cfg.Snapshots, now: cfg.Now, log: cfg.Log, limit: newLimiter(5, 12*time.Second),
+		audit: cfg.Audit, snapshots: cfg.Snapshots, now: cfg.Now, log: cfg.Log, limit: newLimiter[string](Rate{5, 12 * time.Second}),
 	}
 }
 

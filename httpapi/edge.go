@@ -18,6 +18,7 @@ import (
 // built once, at registration.
 func (s *server) edge(operation string, next echo.HandlerFunc) echo.HandlerFunc {
 	count := s.metrics.of(operation)
+	next = s.limited(operation, next)
 	return func(c echo.Context) error {
 		start := time.Now()
 		s.ids.set(c)
@@ -74,7 +75,7 @@ func (s *server) access(c echo.Context, operation string, took time.Duration) {
 		slog.Int("status", c.Response().Status),
 		slog.Int64("bytes", c.Response().Size),
 		slog.Duration("took", took),
-		slog.String("client", clientAddress(c.Request())))
+		slog.String("client", s.proxies.address(c.Request())))
 }
 
 // requestIDs makes ids that are unique, also across processes, and no secret.

@@ -39,7 +39,7 @@ type world struct {
 	log       *lockedBuffer
 	clock     *clock
 	contract  *contract
-	streams   Streams
+	configure func(*Config)
 
 	root string // the key of a platform_admin
 }
@@ -97,12 +97,18 @@ func newWorldOn(t testing.TB, dsn string) *world {
 // newWorldWith starts a platform with limits of its own.
 func newWorldWith(t testing.TB, dsn string, streams Streams) *world {
 	t.Helper()
+	return newWorldLike(t, dsn, func(c *Config) { c.Streams = streams })
+}
+
+// newWorldLike starts a platform that is configured otherwise.
+func newWorldLike(t testing.TB, dsn string, configure func(*Config)) *world {
+	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
 	if _, err := seal.Init(t.Context(), uri); err != nil {
 		t.Fatal(err)
 	}
 	shown.Database(t, dsn, func() string { return uri })
-	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, contract: contractOf(t), streams: streams}
+	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, contract: contractOf(t), configure: configure}
 	d, err := db.Open(t.Context(), db.Config{URL: w.dsn, MaxConns: 16})
 	if err != nil {
 		t.Fatal(err)
@@ -139,11 +145,13 @@ func (w *world) wire(d *db.DB, masterURI string) {
 	if err := w.store.EnsurePlatform(w.t.Context(), operator); err != nil {
 		w.t.Fatal(err)
 	}
-	h, err := New(Config{
+	cfg := Config{
 		PublicURL: testPublicURL + "/", Store: w.store, Snapshots: w.snapshots, Signer: w.signer, Tenants: w.tenants,
 		Audit: audit.New(audit.Config{DB: d, Now: w.clock.now}), Metrics: prometheus.NewRegistry(),
-		Now: w.clock.now, Log: log, Version: "test", Streams: w.streams,
-	})
+		Now: w.clock.now, Log: log, Version: "test",
+	}
+	w.configure(&cfg)
+	h, err := New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}

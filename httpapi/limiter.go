@@ -1,79 +1,70 @@
 package httpapi
 
 import (
-	"net/http"
-	"net/netip"
+	"hash/maphash"
 	"sync"
 	"time"
 )
 
-// maxBuckets bounds the memory of a limiter.
-const maxBuckets = 10_000
+// A limiter's memory is bounded: it remembers at least 32,768 keys that were
+// used last, and at most twice as many.
+const (
+	limiterShards   = 64
+	bucketsPerShard = 512
+)
 
 // limiter is a token bucket for each key: burst at once, then one every so
-// often.
-type limiter struct {
-	burst int
-	every time.Duration
-
-	mu    sync.Mutex
-	empty map[string]time.Time // when the bucket will be full again
+// often. Keys that meet in no shard do not wait for each other.
+type limiter[K comparable] struct {
+	rate   Rate
+	seed   maphash.Seed // nobody chooses keys that meet in one shard
+	shards [limiterShards]shard[K]
 }
 
-func newLimiter(burst int, every time.Duration) *limiter {
-	return &limiter{burst: burst, every: every, empty: map[string]time.Time{}}
+// shard holds, for each key, when its bucket will be full again. What was used
+// since the last generation began is in recent. To be forgotten is to be
+// forgiven, so a key is forgotten only when 512 others were used since: who is
+// being refused and goes on asking is remembered, however many others come.
+type shard[K comparable] struct {
+	mu          sync.Mutex
+	recent, old map[K]time.Time
+}
+
+func newLimiter[K comparable](rate Rate) *limiter[K] {
+	l := &limiter[K]{rate: rate, seed: maphash.MakeSeed()}
+	for i := range l.shards {
+		l.shards[i].recent = map[K]time.Time{}
+	}
+	return l
 }
 
 // take takes a token, or says how long to wait for one.
-func (l *limiter) take(key string, now time.Time) (wait time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	full, known := l.empty[key]
-	if !known || full.Before(now) {
+func (l *limiter[K]) take(key K, now time.Time) (wait time.Duration) {
+	s := &l.shards[maphash.Comparable(l.seed, key)%limiterShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := s.full(key)
+	if full.Before(now) {
 		full = now
 	}
-	full = full.Add(l.every)
-	if wait := full.Sub(now) - time.Duration(l.burst)*l.every; wait > 0 {
-		return wait
+	next := full.Add(l.rate.Every)
+	if wait = next.Sub(now) - time.Duration(l.rate.Burst)*l.rate.Every; wait > 0 {
+		next = full
 	}
-	if !known {
-		l.makeRoom()
-	}
-	l.empty[key] = full
-	return 0
+	s.note(key, next)
+	return max(wait, 0)
 }
 
-// makeRoom forgets somebody, whom the order of the map chooses: to be
-// forgotten is to be forgiven, which is the cheaper mistake.
-func (l *limiter) makeRoom() {
-	for key := range l.empty {
-		if len(l.empty) < maxBuckets {
-			return
-		}
-		delete(l.empty, key)
+func (s *shard[K]) full(key K) time.Time {
+	if full, known := s.recent[key]; known {
+		return full
 	}
+	return s.old[key]
 }
 
-// clientAddress is the other end of the connection. What a proxy says of the
-// client before it is not believed: anybody can say it.
-func clientAddress(r *http.Request) string {
-	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
+func (s *shard[K]) note(key K, full time.Time) {
+	if _, known := s.recent[key]; !known && len(s.recent) >= bucketsPerShard {
+		s.old, s.recent = s.recent, make(map[K]time.Time, bucketsPerShard)
 	}
-	return addr.Addr().Unmap().String()
-}
-
-// network is what one client holds: an IPv4 address or an IPv6 /64.
-func network(r *http.Request) string {
-	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	ip := addr.Addr().Unmap().WithZone("")
-	if ip.Is4() {
-		return ip.String()
-	}
-	prefix, _ := ip.Prefix(64)
-	return prefix.String()
+	s.recent[key] = full
 }

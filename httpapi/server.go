@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -33,9 +34,14 @@ type Config struct {
 	// neither.
 	Metrics *prometheus.Registry
 	Streams Streams
-	Now     func() time.Time // nil: time.Now
-	Log     *slog.Logger     // nil: slog.Default
-	Version string
+	// TrustedProxies are believed when they say who the client is, in
+	// X-Forwarded-For or Forwarded (RFC 7239). Nobody is believed about the host
+	// or the scheme: issuers begin with PublicURL.
+	TrustedProxies []netip.Prefix
+	RateLimits     RateLimits
+	Now            func() time.Time // nil: time.Now
+	Log            *slog.Logger     // nil: slog.Default
+	Version        string
 }
 
 // server answers the operations of openapi.yaml; it is the generated
@@ -45,7 +51,11 @@ type server struct {
 	echo      *echo.Echo
 	answer    echo.HTTPErrorHandler
 	ids       requestIDs
-	failures  *limiter // failed authentications, by client address
+	proxies   proxies
+	byAddress *limiter[netip.Prefix] // requests
+	byCaller  *limiter[string]       // requests, by credential
+	failures  *limiter[netip.Prefix] // failed authentications, by client address
+	limitedBy *limitedBy
 	denials   *denials
 	seats     *seats
 	metrics   *metrics
@@ -79,13 +89,18 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	cfg.Streams = cfg.Streams.withDefaults()
 	s = &server{
 		cfg: cfg, answer: ErrorHandler(cfg.Log), ids: newRequestIDs(),
-		failures: newLimiter(20, time.Second), denials: newDenials(cfg),
+		proxies: proxies{cfg.TrustedProxies}, byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
+		byCaller: newLimiter[string](cfg.RateLimits.Credential), failures: newLimiter[netip.Prefix](Rate{20, time.Second}),
+		denials:  newDenials(cfg),
 		document: newStatic("application/yaml", OpenAPI),
 	}
 	if s.validator, err = newValidator(); err != nil {
 		return nil, err
 	}
 	if s.page, err = newPage(doc); err != nil {
+		return nil, err
+	}
+	if s.limitedBy, err = newLimitedBy(cfg); err != nil {
 		return nil, err
 	}
 	if s.seats, err = newSeats(cfg); err != nil {

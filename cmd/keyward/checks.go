@@ -5,12 +5,14 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/httpapi"
 )
 
 // checks keeps the first bad setting.
@@ -104,4 +106,20 @@ func (c *checks) pair(cert, key string) {
 	if cert == "" && key != "" {
 		c.fail("KEYWARD_TLS_CERT", "the file with the certificate of KEYWARD_TLS_KEY")
 	}
+}
+
+func (c *checks) proxies(variable, value string) []netip.Prefix {
+	networks, err := httpapi.ParseProxies(value)
+	if err != nil {
+		c.fail(variable, "addresses and networks with commas between, as in 10.0.0.0/8,2001:db8::1, and none that everybody is in")
+	}
+	return networks
+}
+
+func (c *checks) rate(variable, value string) httpapi.Rate {
+	rate, err := httpapi.ParseRate(value)
+	if err != nil {
+		c.fail(variable, "a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000")
+	}
+	return rate
 }

@@ -5,7 +5,10 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 	"time"
+
+	"github.com/keyward/keyward/httpapi"
 )
 
 // settings are the configuration as it was typed.
@@ -25,6 +28,9 @@ type settings struct {
 	RotationJitter    string `name:"rotation-jitter" var:"KEYWARD_ROTATION_JITTER" default:"0.05" placeholder:"FRACTION" help:"Rotations are late by up to this fraction of their interval, so that tenants do not rotate together. Default: ${default}."`
 	MaxStale          string `name:"max-stale" var:"KEYWARD_MAX_STALE" default:"24h" placeholder:"DURATION" help:"How long a JWKS is served from memory without the database. Default: ${default}."`
 	CacheMB           string `name:"cache-mb" var:"KEYWARD_CACHE_MB" default:"256" placeholder:"MB" help:"Memory for what verifiers read. Default: ${default}."`
+	TrustedProxies    string `name:"trusted-proxies" var:"KEYWARD_TRUSTED_PROXIES" placeholder:"CIDRS" help:"Proxies that are believed about client addresses, as in 10.0.0.0/8,2001:db8::1. Default: none."`
+	RateLimitAddress  string `name:"rate-limit-address" var:"KEYWARD_RATE_LIMIT_ADDRESS" placeholder:"RATE" help:"Requests by one client address, as in 100/s or 6000/m:200. Default: no limit."`
+	RateLimitCred     string `name:"rate-limit-credential" var:"KEYWARD_RATE_LIMIT_CREDENTIAL" placeholder:"RATE" help:"Requests with one credential, in the same form. Default: no limit."`
 	DrainDelay        string `name:"drain-delay" var:"KEYWARD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after a signal, with /readyz at 503, so that load balancers notice. Default: ${default}."`
 	ShutdownTimeout   string `name:"shutdown-timeout" var:"KEYWARD_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"How long requests in flight may take then. Default: ${default}."`
 }
@@ -44,6 +50,8 @@ type config struct {
 	jitter          float64
 	maxStale        time.Duration
 	cacheBytes      uint64
+	trustedProxies  []netip.Prefix
+	rateLimits      httpapi.RateLimits
 	drainDelay      time.Duration
 	shutdownTimeout time.Duration
 }
@@ -57,20 +65,25 @@ func (s settings) parse(ctx context.Context) (config, error) {
 	}
 	c.pair(s.TLSCert, s.TLSKey)
 	return config{
-		databaseURL:     c.database(ctx, "KEYWARD_DATABASE_URL", s.DatabaseURL),
-		listenURL:       c.database(ctx, "KEYWARD_LISTEN_DATABASE_URL", cmp.Or(s.ListenDatabaseURL, s.DatabaseURL)),
-		maxConns:        int32(c.number("KEYWARD_DB_MAX_CONNS", cmp.Or(s.DBMaxConns, "0"), 0, 10_000)),
-		masterKey:       s.MasterKey,
-		addr:            c.address("KEYWARD_ADDR", s.Addr),
-		publicURL:       c.publicURL("KEYWARD_PUBLIC_URL", s.PublicURL),
-		tlsCert:         s.TLSCert,
-		tlsKey:          s.TLSKey,
-		metrics:         s.Metrics,
-		logLevel:        c.level("KEYWARD_LOG_LEVEL", s.LogLevel),
-		logJSON:         c.oneOf("KEYWARD_LOG_FORMAT", s.LogFormat, "text", "json") == "json",
-		jitter:          c.fraction("KEYWARD_ROTATION_JITTER", s.RotationJitter, 0.5),
-		maxStale:        c.duration("KEYWARD_MAX_STALE", s.MaxStale, time.Second, 365*24*time.Hour),
-		cacheBytes:      uint64(c.number("KEYWARD_CACHE_MB", s.CacheMB, 1, 1<<20)) << 20,
+		databaseURL:    c.database(ctx, "KEYWARD_DATABASE_URL", s.DatabaseURL),
+		listenURL:      c.database(ctx, "KEYWARD_LISTEN_DATABASE_URL", cmp.Or(s.ListenDatabaseURL, s.DatabaseURL)),
+		maxConns:       int32(c.number("KEYWARD_DB_MAX_CONNS", cmp.Or(s.DBMaxConns, "0"), 0, 10_000)),
+		masterKey:      s.MasterKey,
+		addr:           c.address("KEYWARD_ADDR", s.Addr),
+		publicURL:      c.publicURL("KEYWARD_PUBLIC_URL", s.PublicURL),
+		tlsCert:        s.TLSCert,
+		tlsKey:         s.TLSKey,
+		metrics:        s.Metrics,
+		logLevel:       c.level("KEYWARD_LOG_LEVEL", s.LogLevel),
+		logJSON:        c.oneOf("KEYWARD_LOG_FORMAT", s.LogFormat, "text", "json") == "json",
+		jitter:         c.fraction("KEYWARD_ROTATION_JITTER", s.RotationJitter, 0.5),
+		maxStale:       c.duration("KEYWARD_MAX_STALE", s.MaxStale, time.Second, 365*24*time.Hour),
+		cacheBytes:     uint64(c.number("KEYWARD_CACHE_MB", s.CacheMB, 1, 1<<20)) << 20,
+		trustedProxies: c.proxies("KEYWARD_TRUSTED_PROXIES", s.TrustedProxies),
+		rateLimits: httpapi.RateLimits{
+			Address:    c.rate("KEYWARD_RATE_LIMIT_ADDRESS", s.RateLimitAddress),
+			Credential: c.rate("KEYWARD_RATE_LIMIT_CREDENTIAL", s.RateLimitCred),
+		},
 		drainDelay:      c.duration("KEYWARD_DRAIN_DELAY", s.DrainDelay, 0, 10*time.Minute),
 		shutdownTimeout: c.duration("KEYWARD_SHUTDOWN_TIMEOUT", s.ShutdownTimeout, 0, time.Hour),
 	}, c.err
