@@ -74,6 +74,19 @@ func negotiate(lines []string, offers ...string) (best string) {
 	return best
 }
 
+// acceptsGzip says whether an Accept-Encoding allows gzip (RFC 9110 section
+// 12.5.3). Without one, nothing is compressed: who does not ask may not know how
+// to open it.
+func acceptsGzip(lines []string) bool {
+	ranges := parseAccept(lines)
+	for _, name := range []string{"gzip", "*"} {
+		if q, ok := named(ranges, name); ok {
+			return q > 0
+		}
+	}
+	return false
+}
+
 // prefersJWKSet says whether an Accept names application/jwk-set+json, and
 // application/json neither by name nor by a wildcard that it prefers. Everybody
 // else gets application/json, whatever they accept: a verifier that asks for

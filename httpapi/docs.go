@@ -2,106 +2,135 @@ package httpapi
 
 import (
 	"bytes"
-	"cmp"
-	"crypto/sha256"
-	_ "embed"
-	"encoding/base64"
+	"compress/gzip"
+	"embed"
 	"fmt"
 	"html/template"
-	"net/http"
-	"regexp"
-	"slices"
+	"path"
 	"strings"
+	"sync"
 
-	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
 )
 
-//go:embed docs.html
-var docsHTML string
+// What /docs is made of: a page of ours around a release of Swagger UI, which
+// docs/swagger-ui/README.md tells where it is from.
+//
+//go:embed docs/index.html docs/start.js docs/page.css docs/swagger-ui/*.gz
+var docsFiles embed.FS
 
-//go:embed docs.css
-var docsCSS string
+// docsPolicy lets the page load and ask nothing but this origin, and run nothing
+// that is written into it (CSP level 3, section 8.1). Swagger UI draws its icons
+// as data: images.
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// pageOperation is an operation as the page shows it.
-type pageOperation struct {
-	ID, Method, Path, Summary, Description string
-	Body                                   string // name of its schema
-	Answers                                []string
+// assetFiles are what the page loads, by its name under /docs/.
+var assetFiles = map[string]string{
+	"start.js":             "docs/start.js",
+	"page.css":             "docs/page.css",
+	"swagger-ui-bundle.js": "docs/swagger-ui/swagger-ui-bundle.js.gz",
+	"swagger-ui.css":       "docs/swagger-ui/swagger-ui.css.gz",
 }
 
-// newPage renders the document as one page that asks for nothing else: no
-// script, and a style that the policy knows by its hash (CSP level 3, section
-// 2.3.1).
-func newPage(doc *openapi3.T) (*static, error) {
-	t, err := template.New("docs").Funcs(template.FuncMap{"inline": inline}).Parse(docsHTML)
+var assetTypes = map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+
+// asset is a file that the page loads.
+type asset struct {
+	*static
+	zipped  *static // the file as it is kept; nil for one that is kept as it is
+	version string  // what the page calls this content
+}
+
+// docsAssets are opened once in a process.
+var docsAssets = sync.OnceValues(func() (map[string]*asset, error) {
+	assets := map[string]*asset{}
+	for name, file := range assetFiles {
+		a, err := newAsset(name, file)
+		if err != nil {
+			return nil, fmt.Errorf("httpapi: %s: %w", file, err)
+		}
+		assets[name] = a
+	}
+	return assets, nil
+})
+
+func newAsset(name, file string) (*asset, error) {
+	kept, err := docsFiles.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("httpapi: docs.html: %w", err)
+		return nil, err
+	}
+	contentType := assetTypes[path.Ext(name)]
+	if path.Ext(file) != ".gz" {
+		plain := newStatic(contentType, kept)
+		return &asset{static: plain, version: strings.Trim(plain.etag, `"`)}, nil
+	}
+	open, err := gzip.NewReader(bytes.NewReader(kept))
+	if err != nil {
+		return nil, err
+	}
+	var body bytes.Buffer
+	if _, err := body.ReadFrom(open); err != nil {
+		return nil, err
+	}
+	a := &asset{static: newStatic(contentType, body.Bytes()), zipped: newStatic(contentType, kept)}
+	a.zipped.header["Content-Encoding"] = []string{"gzip"}
+	a.version = strings.Trim(a.etag, `"`)
+	return a, nil
+}
+
+// serve answers the file; for ever to whoever asks for the version it has (RFC
+// 8246), which a new release of the page does not.
+func (a *asset) serve(c echo.Context) error {
+	form, h := a.static, c.Response().Header()
+	if a.zipped != nil {
+		h["Vary"] = []string{echo.HeaderAcceptEncoding}
+		if acceptsGzip(c.Request().Header[echo.HeaderAcceptEncoding]) {
+			form = a.zipped
+		}
+	}
+	caching := form.header["Cache-Control"]
+	if c.QueryParam("v") == a.version {
+		caching = []string{"public, max-age=31536000, immutable"}
+	}
+	return form.serveFor(c, caching)
+}
+
+// newPage is the page, which names the versions of what it loads.
+func newPage(title string) (*static, error) {
+	assets, err := docsAssets()
+	if err != nil {
+		return nil, err
+	}
+	t, err := template.New("index.html").Funcs(template.FuncMap{"asset": func(name string) string {
+		return "docs/" + name + "?v=" + assets[name].version
+	}}).ParseFS(docsFiles, "docs/index.html")
+	if err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	var b bytes.Buffer
-	err = t.Execute(&b, map[string]any{
-		"Title": doc.Info.Title, "Version": doc.Info.Version, "About": paragraphs(doc.Info.Description),
-		"Tags": doc.Tags, "Operations": pageOperations(doc), "Style": template.CSS(docsCSS),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("httpapi: docs.html: %w", err)
+	if err := t.Execute(&b, map[string]string{"Title": title}); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	page := newStatic("text/html; charset=utf-8", b.Bytes())
-	sum := sha256.Sum256([]byte(docsCSS))
-	page.header["Content-Security-Policy"] = []string{fmt.Sprintf(
-		"default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-		base64.StdEncoding.EncodeToString(sum[:]))}
+	page.header["Content-Security-Policy"] = []string{docsPolicy}
 	page.header["Referrer-Policy"] = []string{"no-referrer"}
 	return page, nil
 }
 
-// pageOperations are the operations by tag, in the order of their paths.
-func pageOperations(doc *openapi3.T) map[string][]pageOperation {
-	byTag := map[string][]pageOperation{}
-	for path, item := range doc.Paths.Map() {
-		for method, op := range item.Operations() {
-			tag := op.Tags[0]
-			byTag[tag] = append(byTag[tag], pageOperation{
-				ID: op.OperationID, Method: method, Path: path, Summary: op.Summary, Description: op.Description,
-				Body: bodyName(op), Answers: answers(op),
-			})
-		}
+// docsAsset answers what the page loads.
+func (s *server) docsAsset(c echo.Context) error {
+	assets, err := docsAssets()
+	if err != nil {
+		return err
 	}
-	methods := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
-	for _, ops := range byTag {
-		slices.SortFunc(ops, func(a, b pageOperation) int {
-			return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(slices.Index(methods, a.Method), slices.Index(methods, b.Method)))
-		})
+	if a := assets[c.Param("asset")]; a != nil {
+		return a.serve(c)
 	}
-	return byTag
+	return newProblem(ProblemCodeNotFound, "")
 }
 
-func bodyName(op *openapi3.Operation) string {
-	if op.RequestBody == nil {
-		return ""
-	}
-	for _, m := range op.RequestBody.Value.Content {
-		return m.Schema.Ref[strings.LastIndexByte(m.Schema.Ref, '/')+1:]
-	}
-	return ""
-}
-
-func answers(op *openapi3.Operation) []string {
-	return namesOf(op.Responses.Map())
-}
-
-func paragraphs(text string) []string { return strings.Split(strings.TrimSpace(text), "\n\n") }
-
-// markup are the two kinds of emphasis that descriptions use (CommonMark
-// sections 6.1 and 6.2), once the text is escaped.
-var markup = regexp.MustCompile("`([^`]+)`|\\*\\*([^*]+)\\*\\*")
-
-// inline renders a description.
-func inline(text string) template.HTML {
-	escaped := template.HTMLEscapeString(text)
-	return template.HTML(markup.ReplaceAllStringFunc(escaped, func(m string) string {
-		if code, is := strings.CutPrefix(m, "`"); is {
-			return "<code>" + strings.TrimSuffix(code, "`") + "</code>"
-		}
-		return "<strong>" + strings.Trim(m, "*") + "</strong>"
-	}))
+// GetDocsAsset is never called: the direct answer is.
+func (s *server) GetDocsAsset(c echo.Context, _ GetDocsAssetParamsAsset, _ GetDocsAssetParams) error {
+	return s.docsAsset(c)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -236,4 +237,13 @@ func (w *world) state() string {
 		(SELECT string_agg(kid || state, ',' ORDER BY kid) FROM keys),
 		(SELECT count(*) FROM audit_events WHERE action <> 'authorization.denied'),
 		(SELECT count(*) FROM api_keys WHERE revoked_at IS NULL), (SELECT count(*) FROM idempotency_keys))`)
+}
+
+func readFile(t testing.TB, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -37,6 +37,8 @@ func (s *server) direct(operation string) echo.HandlerFunc {
 		return s.document.serve
 	case "getDocs":
 		return s.page.serve
+	case "getDocsAsset":
+		return s.docsAsset
 	}
 	return nil
 }

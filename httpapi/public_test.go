@@ -2,8 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -62,7 +60,7 @@ func TestJWKSHeaders(t *testing.T) {
 func TestConditionalRequests(t *testing.T) {
 	w := newWorld(t)
 	w.tenant("acme")
-	for _, path := range []string{"/t/acme/.well-known/jwks.json", "/.well-known/jwks.json", "/t/acme/.well-known/openid-configuration", "/openapi.yaml", "/docs"} {
+	for _, path := range []string{"/t/acme/.well-known/jwks.json", "/.well-known/jwks.json", "/t/acme/.well-known/openid-configuration", "/openapi.yaml", "/docs", "/docs/start.js"} {
 		etag := w.do("GET", path, "", "").ok(200).Header.Get("ETag")
 		for _, method := range []string{"GET", "HEAD"} {
 			for _, same := range [][]string{{etag}, {"W/" + etag}, {"*"}, {`"x", ` + etag}, {`"a,b" ,W/"c",` + etag}, {`"x"`, etag}} {
@@ -171,20 +169,7 @@ func TestServiceEndpoints(t *testing.T) {
 	w := newWorld(t)
 	w.do("GET", "/healthz", "", "").ok(200)
 	w.do("GET", "/readyz", "", "").ok(200)
-	docs := w.do("GET", "/docs", "", "").ok(200)
-	csp := docs.Header.Get("Content-Security-Policy")
-	if !strings.HasPrefix(csp, "default-src 'none'; style-src 'sha256-") || regexp.MustCompile(`(?i)<(script|link|img|iframe)|\ssrc=|@import|url\(`).Match(docs.body) {
-		t.Errorf("%s", csp)
-	}
-	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindSubmatch(docs.body)
-	if sum := sha256.Sum256(style[1]); !strings.Contains(csp, base64.StdEncoding.EncodeToString(sum[:])) {
-		t.Error("the policy does not let the page's own style through")
-	}
-	for _, operation := range operationNames(w.contract.doc) {
-		if !strings.Contains(string(docs.body), `id="`+operation+`"`) {
-			t.Errorf("%s is not on the page", operation)
-		}
-	}
+	w.do("GET", "/docs", "", "").ok(200)
 	if spec := w.do("GET", "/openapi.yaml", "", "").ok(200); string(spec.body) != string(OpenAPI) {
 		t.Error("the document is not served as it is")
 	}
@@ -248,19 +233,5 @@ func TestPanicsAreLoggedAndNotTold(t *testing.T) {
 	}
 	if strings.Count(log.String(), "panic: hunter2") != 1 {
 		t.Errorf("log: %s", log.String())
-	}
-}
-
-// What descriptions emphasize is shown so, and nothing else of them is markup.
-func TestInline(t *testing.T) {
-	for text, want := range map[string]string{
-		"a `b` c":       "a <code>b</code> c",
-		"**a** and `b`": "<strong>a</strong> and <code>b</code>",
-		"`kw_<id>`":     "<code>kw_&lt;id&gt;</code>",
-		"<b>a</b>":      "&lt;b&gt;a&lt;/b&gt;",
-	} {
-		if got := string(inline(text)); got != want {
-			t.Errorf("%s is shown as %s, want %s", text, got, want)
-		}
 	}
 }

@@ -97,7 +97,7 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	if s.validator, err = newValidator(); err != nil {
 		return nil, err
 	}
-	if s.page, err = newPage(doc); err != nil {
+	if s.page, err = newPage(doc.Info.Title); err != nil {
 		return nil, err
 	}
 	if s.limitedBy, err = newLimitedBy(cfg); err != nil {

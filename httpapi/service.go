@@ -26,12 +26,15 @@ func newStatic(contentType string, body []byte) *static {
 	}}
 }
 
-func (d *static) serve(c echo.Context) error {
+func (d *static) serve(c echo.Context) error { return d.serveFor(c, d.header["Cache-Control"]) }
+
+func (d *static) serveFor(c echo.Context, caching []string) error {
 	h := c.Response().Header()
 	public(h)
 	for name, value := range d.header {
 		h[name] = value
 	}
+	h["Cache-Control"] = caching
 	if matches(c.Request().Header["If-None-Match"], d.etag) {
 		return notModified(c)
 	}
