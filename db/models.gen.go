@@ -70,4 +70,7 @@ type Tenant struct {
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
 }

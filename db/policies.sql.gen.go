@@ -151,6 +151,16 @@ func (q *Queries) ListPoliciesOfTenants(ctx context.Context, tenantIds []uuid.UU
 	return items, nil
 }
 
+const lookAgainAtPolicies = `-- name: LookAgainAtPolicies :exec
+UPDATE policies SET due_at = $1::timestamptz WHERE tenant_id = $2 AND due_at > $1::timestamptz
+`
+
+// What holds rotations back has changed: the worker has to plan anew.
+func (q *Queries) LookAgainAtPolicies(ctx context.Context, now time.Time, tenantID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, lookAgainAtPolicies, now, tenantID)
+	return err
+}
+
 const nextDueAt = `-- name: NextDueAt :one
 SELECT due_at FROM policies WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1
 `

@@ -14,7 +14,8 @@ import (
 
 const getTenant = `-- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = $1
 `
@@ -40,13 +41,17 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, er
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
+		&i.FreezeStarts,
+		&i.FreezeEnds,
+		&i.FreezeReasons,
 	)
 	return i, err
 }
 
 const getTenants = `-- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 `
@@ -78,6 +83,9 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tena
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
 		); err != nil {
 			return nil, err
 		}
@@ -91,9 +99,11 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tena
 
 const insertTenant = `-- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at)
+    jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
+    freeze_starts, freeze_ends, freeze_reasons)
 VALUES ($1, $2, $3, $4, $5, $6, $7,
-    $8, $9, $10, $11, $12, $12)
+    $8, $9, $10, $11, $12, $12,
+    COALESCE($13::timestamptz[], '{}'), COALESCE($14::timestamptz[], '{}'), COALESCE($15::text[], '{}'))
 `
 
 type InsertTenantParams struct {
@@ -109,6 +119,9 @@ type InsertTenantParams struct {
 	AuditSeq                        int64
 	AuditHash                       []byte
 	CreatedAt                       time.Time
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
 }
 
 func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) error {
@@ -125,13 +138,17 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 		arg.AuditSeq,
 		arg.AuditHash,
 		arg.CreatedAt,
+		arg.FreezeStarts,
+		arg.FreezeEnds,
+		arg.FreezeReasons,
 	)
 	return err
 }
 
 const listTenants = `-- name: ListTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE ($1::text = '' AND status <> 'deleted' OR status = $1::text)
   AND ($2::text = '' OR strpos(slug, lower($2::text)) > 0 OR strpos(lower(name), lower($2::text)) > 0)
@@ -182,6 +199,9 @@ func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]Ten
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
 		); err != nil {
 			return nil, err
 		}
@@ -207,7 +227,8 @@ func (q *Queries) LiveTenantID(ctx context.Context, slug string) (uuid.UUID, err
 
 const lockIdleTenants = `-- name: LockIdleTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 ORDER BY id
@@ -242,6 +263,9 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
 		); err != nil {
 			return nil, err
 		}
@@ -255,7 +279,8 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 
 const lockTenant = `-- name: LockTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = $1
 FOR NO KEY UPDATE
@@ -283,6 +308,9 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, e
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
+		&i.FreezeStarts,
+		&i.FreezeEnds,
+		&i.FreezeReasons,
 	)
 	return i, err
 }
@@ -352,8 +380,10 @@ SET name = $1, issuer = $2, custom_domain = $3, status = $4,
     jwks_max_age_seconds = $5, jwks_stale_while_revalidate_seconds = $6,
     jwks_stale_if_error_seconds = $7, clock_skew_seconds = $8,
     cache_horizon = $9, not_before = $10, updated_at = $11,
-    deleted_at = $12, audit_seq = $13, audit_hash = $14
-WHERE id = $15
+    freeze_starts = COALESCE($12::timestamptz[], freeze_starts), freeze_ends = COALESCE($13::timestamptz[], freeze_ends),
+    freeze_reasons = COALESCE($14::text[], freeze_reasons),
+    deleted_at = $15, audit_seq = $16, audit_hash = $17
+WHERE id = $18
 `
 
 type UpdateTenantParams struct {
@@ -368,12 +398,16 @@ type UpdateTenantParams struct {
 	CacheHorizon                    *time.Time
 	NotBefore                       *time.Time
 	UpdatedAt                       time.Time
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
 	DeletedAt                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
 	TenantID                        uuid.UUID
 }
 
+// Freeze windows that are NULL stay as they are; none at all is an empty array.
 func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int64, error) {
 	result, err := q.db.Exec(ctx, updateTenant,
 		arg.Name,
@@ -387,6 +421,9 @@ func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int
 		arg.CacheHorizon,
 		arg.NotBefore,
 		arg.UpdatedAt,
+		arg.FreezeStarts,
+		arg.FreezeEnds,
+		arg.FreezeReasons,
 		arg.DeletedAt,
 		arg.AuditSeq,
 		arg.AuditHash,

@@ -725,6 +725,9 @@ type CreateTenantRequest struct {
 	// CustomDomain A host name without port; kept in lower case
 	CustomDomain *string `json:"custom_domain,omitempty"`
 
+	// FreezeWindows Windows in which the schedule starts no rotation
+	FreezeWindows []FreezeWindow `json:"freeze_windows,omitempty"`
+
 	// Issuer An http or https URL without query and fragment (RFC 8414 section 2). Absent, `{public URL}/t/{slug}`
 	Issuer                          *string `json:"issuer,omitempty"`
 	JWKSMaxAgeSeconds               *int64  `json:"jwks_max_age_seconds,omitempty"`
@@ -783,6 +786,17 @@ type FieldError struct {
 
 	// Message What is accepted
 	Message string `json:"message"`
+}
+
+// FreezeWindow A scheduled rotation that falls due inside starts when the window ends. Expiry, purging, new standby keys, rotation by
+// hand and revocation go on.
+type FreezeWindow struct {
+	// From The first moment inside
+	From   time.Time `json:"from"`
+	Reason *string   `json:"reason,omitempty"`
+
+	// Until The first moment outside; after `from`, by at most 90 days
+	Until time.Time `json:"until"`
 }
 
 // Health defines model for Health.
@@ -1123,7 +1137,10 @@ type Tenant struct {
 	ClockSkewSeconds int64                     `json:"clock_skew_seconds"`
 	CreatedAt        time.Time                 `json:"created_at"`
 	CustomDomain     nullable.Nullable[string] `json:"custom_domain"`
-	ID               openapi_types.UUID        `json:"id"`
+
+	// FreezeWindows Windows in which the schedule starts no rotation, by their start; absent if there are none
+	FreezeWindows []FreezeWindow     `json:"freeze_windows,omitempty"`
+	ID            openapi_types.UUID `json:"id"`
 
 	// Issuer The `iss` of its tokens: its own or `{public URL}/t/{slug}`
 	Issuer                          string `json:"issuer"`
@@ -1166,15 +1183,18 @@ type TrustedUntil = []VerifierTrust
 
 // UpdateTenantRequest defines model for UpdateTenantRequest.
 type UpdateTenantRequest struct {
-	ClockSkewSeconds                nullable.Nullable[int64]     `json:"clock_skew_seconds,omitempty"`
-	CustomDomain                    nullable.Nullable[string]    `json:"custom_domain,omitempty"`
-	Issuer                          nullable.Nullable[string]    `json:"issuer,omitempty"`
-	JWKSMaxAgeSeconds               nullable.Nullable[int64]     `json:"jwks_max_age_seconds,omitempty"`
-	JWKSStaleIfErrorSeconds         nullable.Nullable[int64]     `json:"jwks_stale_if_error_seconds,omitempty"`
-	JWKSStaleWhileRevalidateSeconds nullable.Nullable[int64]     `json:"jwks_stale_while_revalidate_seconds,omitempty"`
-	Name                            nullable.Nullable[string]    `json:"name,omitempty"`
-	NotBefore                       nullable.Nullable[time.Time] `json:"not_before,omitempty"`
-	Status                          *TenantStatus                `json:"status,omitempty"`
+	ClockSkewSeconds nullable.Nullable[int64]  `json:"clock_skew_seconds,omitempty"`
+	CustomDomain     nullable.Nullable[string] `json:"custom_domain,omitempty"`
+
+	// FreezeWindows Windows in which the schedule starts no rotation. They replace all that there were
+	FreezeWindows                   nullable.Nullable[[]FreezeWindow] `json:"freeze_windows,omitempty"`
+	Issuer                          nullable.Nullable[string]         `json:"issuer,omitempty"`
+	JWKSMaxAgeSeconds               nullable.Nullable[int64]          `json:"jwks_max_age_seconds,omitempty"`
+	JWKSStaleIfErrorSeconds         nullable.Nullable[int64]          `json:"jwks_stale_if_error_seconds,omitempty"`
+	JWKSStaleWhileRevalidateSeconds nullable.Nullable[int64]          `json:"jwks_stale_while_revalidate_seconds,omitempty"`
+	Name                            nullable.Nullable[string]         `json:"name,omitempty"`
+	NotBefore                       nullable.Nullable[time.Time]      `json:"not_before,omitempty"`
+	Status                          *TenantStatus                     `json:"status,omitempty"`
 }
 
 // VerifierTrust defines model for VerifierTrust.

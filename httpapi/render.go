@@ -60,8 +60,16 @@ func (s *server) renderTenant(t tenant.Tenant) Tenant {
 		JWKSStaleWhileRevalidateSeconds: whole(t.Caching.StaleWhileRevalidate),
 		JWKSStaleIfErrorSeconds:         whole(t.Caching.StaleIfError),
 		ClockSkewSeconds:                whole(t.Caching.ClockSkew),
-		NotBefore:                       t.NotBefore, CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
+		NotBefore:                       t.NotBefore, FreezeWindows: renderFreezes(t.Freezes), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
 	}
+}
+
+func renderFreezes(freezes []tenant.Freeze) []FreezeWindow {
+	out := make([]FreezeWindow, len(freezes))
+	for i, f := range freezes {
+		out[i] = FreezeWindow{From: f.From, Until: f.Until, Reason: given(f.Reason)}
+	}
+	return out
 }
 
 func renderPolicy(p tenant.Policy) Policy {

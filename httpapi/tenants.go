@@ -45,7 +45,7 @@ func (s *server) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant, erro
 func (r CreateTenantRequest) spec() tenant.Spec {
 	spec := tenant.Spec{
 		Slug: r.Slug, Name: or(r.Name, ""), Issuer: or(r.Issuer, ""), CustomDomain: or(r.CustomDomain, ""),
-		Caching: tenant.DefaultCaching,
+		Caching: tenant.DefaultCaching, Freezes: freezes(r.FreezeWindows),
 	}
 	override(&spec.Caching.MaxAge, r.JWKSMaxAgeSeconds)
 	override(&spec.Caching.StaleWhileRevalidate, r.JWKSStaleWhileRevalidateSeconds)
@@ -114,10 +114,22 @@ func (r UpdateTenantRequest) change() tenant.Change {
 	} else if at, err := r.NotBefore.Get(); err == nil {
 		change.NotBefore = tenant.Some(&at)
 	}
+	change.Freezes = tenant.Optional[[]tenant.Freeze]{Set: r.FreezeWindows.IsSpecified()}
+	if windows, err := r.FreezeWindows.Get(); err == nil {
+		change.Freezes.Value = freezes(windows)
+	}
 	if r.Status != nil {
 		change.Status = tenant.Some(tenant.Status(*r.Status))
 	}
 	return change
+}
+
+func freezes(windows []FreezeWindow) []tenant.Freeze {
+	out := make([]tenant.Freeze, len(windows))
+	for i, w := range windows {
+		out[i] = tenant.Freeze{From: w.From, Until: w.Until, Reason: or(w.Reason, "")}
+	}
+	return out
 }
 
 // cleared is a member that null sets to its default (RFC 7396 section 1).

@@ -10,13 +10,14 @@ import (
 // due next is asked of the keys as they will be.
 type line struct {
 	Schedule
+	now             time.Time
 	active, standby *Key
 	deprecated      []Key // oldest first
 	gone            []Key // expired or revoked, not purged
 }
 
-func newLine(s Schedule, keys []Key) *line {
-	l := &line{Schedule: s}
+func newLine(now time.Time, s Schedule, keys []Key) *line {
+	l := &line{Schedule: s, now: now}
 	for _, k := range keys {
 		switch k.State {
 		case Active:
@@ -130,14 +131,35 @@ func (l *line) promotionDue() time.Time {
 	}
 	ready := later(l.standby.PublishedAt.Add(l.PublishLead), l.HoldUntil)
 	if l.active == nil {
-		return ready
+		return l.thawed(ready)
 	}
 	room, ever := l.roomAt()
 	if l.RotationInterval == 0 || !ever {
 		return time.Time{}
 	}
 	due := l.active.ActivatedAt.Add(l.RotationInterval + l.Jitter)
-	return later(later(due, ready), room)
+	return l.thawed(later(later(due, ready), room))
+}
+
+// thawed is when what is due may be done: not inside a freeze window, be it one
+// that began after the due time, while nobody got to it.
+func (l *line) thawed(due time.Time) time.Time {
+	at := l.thaw(due)
+	if until := l.thaw(l.now); until.After(l.now) {
+		return later(at, until)
+	}
+	return at
+}
+
+// thaw puts a moment inside a freeze window off to the first one outside of
+// all. The windows are in the order of their starts, so that one pass does.
+func (l *line) thaw(at time.Time) time.Time {
+	for _, f := range l.Freezes {
+		if f.Holds(at) {
+			at = f.Until
+		}
+	}
+	return at
 }
 
 // roomAt is when enough deprecated keys can have left for one more to come.

@@ -104,7 +104,7 @@ func (l *ledger) entry(k Key) Entry {
 	for _, p := range l.policies {
 		if p.Alg == k.Alg {
 			s := l.schedule(p)
-			return Entry{Key: k, NextTransitionAt: NextTransition(s, k, l.of(k.Alg)), SafeToRetireAt: SafeToRetireAt(s, k)}
+			return Entry{Key: k, NextTransitionAt: NextTransition(l.at, s, k, l.of(k.Alg)), SafeToRetireAt: SafeToRetireAt(s, k)}
 		}
 	}
 	return Entry{Key: k}

@@ -2,12 +2,12 @@ package keys
 
 import "time"
 
-// NextTransition is when the schedule will change the state of k, if nobody
-// acts before; nil if never. all are the keys of its policy, k among them. For
+// NextTransition is when the schedule, as seen at now, will change the state of
+// k, if nobody acts before; nil if never. all are the keys of its policy, k among them. For
 // a deprecated key it looks one rotation ahead: later ones may crowd the key
 // out earlier than said.
-func NextTransition(s Schedule, k Key, all []Key) *time.Time {
-	l := newLine(s, all)
+func NextTransition(now time.Time, s Schedule, k Key, all []Key) *time.Time {
+	l := newLine(now, s, all)
 	var at time.Time
 	switch k.State {
 	case Standby, Active: // the same moment for both

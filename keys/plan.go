@@ -22,6 +22,10 @@ type Schedule struct {
 	// max-age has run out: no scheduled promotion before it. Whoever shortens a
 	// tenant's caching sets it to that moment plus the old propagation time.
 	HoldUntil time.Time
+
+	// Freezes are windows in which the schedule promotes nothing, by their
+	// start: what falls due inside is put off to the end.
+	Freezes []tenant.Freeze
 }
 
 // StepKind says what a [Step] does.
@@ -50,11 +54,13 @@ type Step struct {
 // The rules: a retired policy only lets its published keys run out. A live
 // one always has a standby, which becomes active when the active key's time is
 // up, but not before it was published for the lead, and not while a crowd of
-// deprecated keys whose tokens may still live leaves no room for one more.
+// deprecated keys whose tokens may still live leaves no room for one more, and
+// not inside a freeze window. Nothing else waits for a freeze to end.
 // Without an active key (which takes damage, not a schedule) the standby is
-// promoted once its lead is over.
+// promoted once its lead is over, and no freeze in force; until then a rotation
+// by hand helps.
 func Plan(now time.Time, s Schedule, keys []Key) (steps []Step, next time.Time) {
-	l := newLine(s, keys)
+	l := newLine(now, s, keys)
 	steps = append(steps, l.expire(now)...)
 	steps = append(steps, l.purge(now)...)
 	steps = append(steps, l.promote(now)...)

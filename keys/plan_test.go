@@ -261,13 +261,13 @@ func TestNextTransition(t *testing.T) {
 		"e": t0.Add(90 * day), "r": t0.Add(90 * day), "p": {},
 	}
 	for _, k := range keys {
-		got := NextTransition(s, k, keys)
+		got := NextTransition(t0, s, k, keys)
 		if at := want[k.KID]; (got == nil) != at.IsZero() || got != nil && !got.Equal(at) {
 			t.Errorf("%s: %v, want %v", k.KID, got, at)
 		}
 	}
 	s.RotationInterval = 0
-	if got := NextTransition(s, keys[0], keys); got != nil {
+	if got := NextTransition(t0, s, keys[0], keys); got != nil {
 		t.Errorf("rotated by hand only, but due %v", got)
 	}
 }

@@ -99,8 +99,8 @@ func (l *ledger) timeline(s Schedule) []Milestone {
 				Milestone{At: gone.Add(s.PurgeAfter), KID: m.KID, From: Expired, To: Purged})
 		}
 	}
-	if s.RotationInterval > 0 {
-		next := l.at.Add(s.RotationInterval + s.Jitter)
+	followed := append(l.of(s.Alg), Key{State: Standby, PublishedAt: l.at})
+	if next := newLine(l.at, s, followed).promotionDue(); !next.IsZero() {
 		out = append(out,
 			Milestone{At: next, KID: l.in(s.Alg, Active).KID, From: Active, To: Deprecated},
 			Milestone{At: next, From: Standby, To: Active})

@@ -3,6 +3,8 @@ package keys
 import (
 	"slices"
 	"time"
+
+	"github.com/keyward/keyward/tenant"
 )
 
 // take does to the model what the store does to the rows for one step.
@@ -74,6 +76,14 @@ func (w *world) promoteBySchedule(kid string) {
 	if old := w.find(Active); old == nil || w.now.Before(old.ActivatedAt.Add(w.s.RotationInterval)) || w.s.RotationInterval == 0 {
 		w.Errorf("%v: %s promoted before its time", w.now, kid)
 	}
+	for _, f := range w.s.Freezes {
+		if f.Holds(w.now) {
+			w.Errorf("%v: %s promoted inside the freeze %+v", w.now, kid, f)
+		}
+		if w.now.Equal(f.Until) { // at the very end: it was due before
+			w.Thawed++
+		}
+	}
 	w.rotate()
 	w.Promoted++
 	if !w.seen[kid] {
@@ -122,7 +132,7 @@ func (w *world) act() {
 			func() { w.revokeActive(FreshTakesOver) },
 			func() { w.revoke(Standby) },
 			func() { w.revoke(Deprecated) },
-			w.changePolicy, w.changePolicy, w.changeCaching, w.importPublic, w.retire,
+			w.changePolicy, w.changePolicy, w.changeCaching, w.changeFreezes, w.importPublic, w.retire,
 		}
 		acts[w.IntN(len(acts))]()
 	}
@@ -186,6 +196,17 @@ func (w *world) changeCaching() {
 	if w.s.RotationInterval > 0 {
 		w.s.RotationInterval = max(w.s.RotationInterval, w.s.PublishLead)
 	}
+}
+
+// changeFreezes draws windows of up to 90 days, some of them overlapping, with
+// some in force and some to come.
+func (w *world) changeFreezes() {
+	w.s.Freezes = nil
+	for range w.IntN(5) {
+		from := w.now.Add(w.duration(0, 400*day) - 20*day)
+		w.s.Freezes = append(w.s.Freezes, tenant.Freeze{From: from, Until: from.Add(w.duration(time.Second, 90*day))})
+	}
+	slices.SortFunc(w.s.Freezes, func(a, b tenant.Freeze) int { return a.From.Compare(b.From) })
 }
 
 func (w *world) importPublic() {

@@ -33,7 +33,7 @@ func TestSimulation(t *testing.T) {
 		total.add(w.tally)
 	}
 	t.Logf("%d policies: %+v", count, total)
-	if total.Promoted == 0 || total.Early == 0 || total.Crashed == 0 || total.Verified == 0 || total.Acts == 0 {
+	if total.Promoted == 0 || total.Thawed == 0 || total.Early == 0 || total.Crashed == 0 || total.Verified == 0 || total.Acts == 0 {
 		t.Error("the simulation never came to what it is to test")
 	}
 }
@@ -51,7 +51,7 @@ func env(t *testing.T, name string, otherwise uint64) uint64 {
 }
 
 // tally counts what happened, to see that anything did.
-type tally struct{ Ticks, Promoted, Early, Crashed, Acts, Verified int }
+type tally struct{ Ticks, Promoted, Thawed, Early, Crashed, Acts, Verified int }
 
 func (t *tally) add(u tally) {
 	sum, one := reflect.ValueOf(t).Elem(), reflect.ValueOf(u)
@@ -97,6 +97,7 @@ func newWorld(t *testing.T, r *rand.Rand) *world {
 	w.s.ClockSkew = []time.Duration{0, time.Minute, 5 * time.Minute}[r.IntN(3)]
 	w.prop = w.duration(time.Second, 2*hour)
 	w.randomPolicy()
+	w.changeFreezes()
 	w.firstKeys()
 	for range 3 {
 		w.verifiers = append(w.verifiers, &verifier{slow: r.Float64()})
@@ -206,7 +207,7 @@ func (w *world) settled(next time.Time) {
 	}
 	var first time.Time
 	for _, k := range w.keys {
-		if at := NextTransition(w.s, k, w.keys); at != nil {
+		if at := NextTransition(w.now, w.s, k, w.keys); at != nil {
 			first = soonest(first, *at)
 		}
 	}

@@ -163,7 +163,7 @@ func write(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
 func (l *ledger) schedule(p tenant.Policy) Schedule {
 	s := Schedule{
 		Policy: p, ClockSkew: l.tenant.Caching.ClockSkew,
-		Jitter: Jitter(l.tenant.ID, p.Alg, p.RotationInterval, l.jitter),
+		Jitter: Jitter(l.tenant.ID, p.Alg, p.RotationInterval, l.jitter), Freezes: l.tenant.Freezes,
 	}
 	if l.tenant.CacheHorizon != nil {
 		s.HoldUntil = *l.tenant.CacheHorizon

@@ -49,3 +49,7 @@ UPDATE policies
 SET due_at = NULLIF(m.due_at, 'epoch'::timestamptz)
 FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@algs::text[]) AS alg, unnest(@due_ats::timestamptz[]) AS due_at) AS m
 WHERE policies.tenant_id = m.tenant_id AND policies.alg = m.alg;
+
+-- name: LookAgainAtPolicies :exec
+-- What holds rotations back has changed: the worker has to plan anew.
+UPDATE policies SET due_at = @now::timestamptz WHERE tenant_id = @tenant_id AND due_at > @now::timestamptz;

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"reflect"
 	"strings"
 	"time"
 )
@@ -32,6 +33,7 @@ type Change struct {
 	StaleIfError         Optional[time.Duration]
 	ClockSkew            Optional[time.Duration]
 	NotBefore            Optional[*time.Time]
+	Freezes              Optional[[]Freeze] // all of them
 	Status               Optional[Status] // Active or Suspended
 }
 
@@ -50,7 +52,12 @@ func (c Change) apply(t Tenant) (Tenant, error) {
 	if c.NotBefore.Set {
 		t.NotBefore = truncated(c.NotBefore.Value)
 	}
-	return t, t.validate()
+	c.Freezes.into(&t.Freezes)
+	if err := t.validate(); err != nil {
+		return t, err
+	}
+	t.Freezes = normalFreezes(t.Freezes)
+	return t, nil
 }
 
 func (t Tenant) validate() error {
@@ -59,6 +66,7 @@ func (t Tenant) validate() error {
 	validateIssuer(&broken, t.OwnIssuer)
 	validateDomain(&broken, t.CustomDomain)
 	t.Caching.validate(&broken)
+	validateFreezes(&broken, t.Freezes)
 	if t.NotBefore != nil && (t.NotBefore.Before(time.Unix(0, 0)) || t.NotBefore.After(endOfTime)) {
 		broken.add("not_before", "must be a time from 1970 to 9999")
 	}
@@ -79,14 +87,14 @@ func (t Tenant) validate() error {
 func difference(before, after Tenant) map[string]any {
 	d := map[string]any{}
 	for name, value := range settings(after) {
-		if was := settings(before)[name]; was != value {
+		if was := settings(before)[name]; !reflect.DeepEqual(was, value) {
 			d[name] = map[string]any{"before": was, "after": value}
 		}
 	}
 	return d
 }
 
-// settings are what Change can change, as comparable values with a JSON form.
+// settings are what Change can change, as values with a JSON form.
 func settings(t Tenant) map[string]any {
 	optional := func(s string) any {
 		if s == "" {
@@ -104,6 +112,7 @@ func settings(t Tenant) map[string]any {
 		"jwks_stale_while_revalidate_seconds": seconds(t.Caching.StaleWhileRevalidate),
 		"jwks_stale_if_error_seconds":         seconds(t.Caching.StaleIfError),
 		"clock_skew_seconds":                  seconds(t.Caching.ClockSkew),
+		"freeze_windows":                      freezeDetails(t.Freezes),
 	}
 }
 

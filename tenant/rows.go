@@ -28,6 +28,9 @@ type TenantRow struct {
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
 }
 
 // Tenant is the row as everybody else sees it.
@@ -41,7 +44,7 @@ func (r TenantRow) Tenant() Tenant {
 			ClockSkew:            duration(r.ClockSkewSeconds),
 		},
 		NotBefore: utc(r.NotBefore), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DeletedAt: utc(r.DeletedAt),
-		CacheHorizon: utc(r.CacheHorizon), Version: r.AuditSeq,
+		CacheHorizon: utc(r.CacheHorizon), Version: r.AuditSeq, Freezes: freezesOf(r.FreezeStarts, r.FreezeEnds, r.FreezeReasons),
 	}
 }
 
@@ -52,12 +55,14 @@ func (r TenantRow) Head() audit.Head {
 
 // RowOf is the tenant as it is stored, but for the head of its audit chain.
 func RowOf(t Tenant) TenantRow {
+	starts, ends, reasons := freezeColumns(t.Freezes)
 	return TenantRow{
 		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: nullable(t.OwnIssuer), CustomDomain: nullable(t.CustomDomain), Status: string(t.Status),
 		JWKSMaxAgeSeconds: seconds(t.Caching.MaxAge), JWKSStaleWhileRevalidateSeconds: seconds(t.Caching.StaleWhileRevalidate),
 		JWKSStaleIfErrorSeconds: seconds(t.Caching.StaleIfError), ClockSkewSeconds: seconds(t.Caching.ClockSkew),
 		CacheHorizon: t.CacheHorizon, NotBefore: t.NotBefore, AuditSeq: t.Version,
 		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, DeletedAt: t.DeletedAt,
+		FreezeStarts: starts, FreezeEnds: ends, FreezeReasons: reasons,
 	}
 }
 

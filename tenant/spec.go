@@ -19,6 +19,7 @@ type Spec struct {
 	Issuer       string // empty: the public URL and the slug make it
 	CustomDomain string // empty: none
 	Caching      Caching
+	Freezes      []Freeze // windows without scheduled rotations
 	Policies     []Policy // none: ES256 with the defaults
 }
 
@@ -33,7 +34,7 @@ func PlatformSpec() Spec {
 func (s Spec) Tenant(id uuid.UUID, at time.Time) Tenant {
 	return Tenant{
 		ID: id, Slug: s.Slug, Name: s.Name, OwnIssuer: s.Issuer, CustomDomain: s.CustomDomain,
-		Status: Active, Caching: s.Caching, CreatedAt: at, UpdatedAt: at,
+		Status: Active, Caching: s.Caching, Freezes: s.Freezes, CreatedAt: at, UpdatedAt: at,
 	}
 }
 
@@ -52,7 +53,7 @@ func (s *Spec) complete() {
 
 // Validate completes the spec and checks it: without policies it gets one,
 // ES256 with the defaults; a single policy is the default one; the custom
-// domain is put in lower case. The error is a *FieldErrors where the request is
+// domain is put in lower case, freezes in order. The error is a *FieldErrors where the request is
 // malformed, else a *PolicyError where its policies break a rule.
 func (s *Spec) Validate() error {
 	s.complete()
@@ -62,9 +63,11 @@ func (s *Spec) Validate() error {
 	validateIssuer(&broken, s.Issuer)
 	validateDomain(&broken, s.CustomDomain)
 	s.Caching.validate(&broken)
+	validateFreezes(&broken, s.Freezes)
 	if err := broken.fieldErrors(); err != nil {
 		return err
 	}
+	s.Freezes = normalFreezes(s.Freezes)
 	return s.validatePolicies()
 }
 

@@ -39,7 +39,8 @@ type Tenant struct {
 	CustomDomain string // empty: none
 	Status       Status
 	Caching      Caching
-	NotBefore    *time.Time // tokens issued earlier are refused by tokens/verify
+	NotBefore    *time.Time // tokens issued earlier are refused, here and by relying parties that learn of it with the JWKS
+	Freezes      []Freeze   // by their start; in none of them does the schedule rotate
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
 	DeletedAt    *time.Time

@@ -50,6 +50,12 @@ func update(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change,
 		}
 		after.CacheHorizon = horizon(before, after.Caching, now)
 	}
+	if !sameFreezes(before, after) {
+		// A rotation may be due earlier now; the worker hears and plans anew.
+		if err := tx.LookAgainAtPolicies(ctx, now, id); err != nil {
+			return Tenant{}, err
+		}
+	}
 	after.UpdatedAt = now
 	return writeTenant(ctx, tx, after, row.Head(), events)
 }
@@ -116,6 +122,7 @@ func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, even
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
+		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons,
 		AuditSeq: head.Seq, AuditHash: head.Hash, TenantID: row.ID,
 	})
 	if err != nil {

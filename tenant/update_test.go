@@ -181,3 +181,45 @@ func TestConcurrentUpdates(t *testing.T) {
 		t.Errorf("%d events, want 41", len(got))
 	}
 }
+
+// Freezes are one list: what is given replaces what was there, in the order of
+// time.
+func TestFreezes(t *testing.T) {
+	w := newWorld(t)
+	id := w.tenant(t, "acme")
+	hours := func(from, until int, reason string) tenant.Freeze {
+		return tenant.Freeze{From: noon.Add(time.Duration(from) * time.Hour), Until: noon.Add(time.Duration(until) * time.Hour), Reason: reason}
+	}
+	set := func(windows ...tenant.Freeze) tenant.Change { return tenant.Change{Freezes: tenant.Some(windows)} }
+	got := w.update(t, id, set(hours(5, 7, "release"), hours(-1, 6, "")))
+	if want := []tenant.Freeze{hours(-1, 6, ""), hours(5, 7, "release")}; !reflect.DeepEqual(got.Freezes, want) {
+		t.Errorf("%+v", got.Freezes)
+	}
+	if got = w.update(t, id, set(hours(-1, 6, ""), hours(5, 7, "release"))); got.Version != 2 {
+		t.Errorf("the same windows in another order are a change: %+v", got)
+	}
+	if got = w.update(t, id, set()); got.Freezes != nil || got.Version != 3 {
+		t.Errorf("cleared: %+v", got)
+	}
+	events := w.events(t, id)
+	if string(events[1].Details) != `{"freeze_windows":{"after":[{"from":"2026-03-01T11:00:00Z","until":"2026-03-01T18:00:00Z"},`+
+		`{"from":"2026-03-01T17:00:00Z","reason":"release","until":"2026-03-01T19:00:00Z"}],"before":null}}` {
+		t.Errorf("%s", events[1].Details)
+	}
+	for field, c := range map[string]tenant.Change{
+		"freeze_windows":           set(make([]tenant.Freeze, 51)...),
+		"freeze_windows[1].until":  set(hours(1, 2, ""), hours(1, 1, "")),
+		"freeze_windows[0].until":  set(hours(0, 90*24+1, "")),
+		"freeze_windows[0].reason": set(hours(0, 1, strings.Repeat("x", 201))),
+		"freeze_windows[0].from":   set(tenant.Freeze{From: time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC), Until: noon}),
+	} {
+		var broken *tenant.FieldErrors
+		if _, err := w.Update(t.Context(), somebody, id, c); !errors.As(err, &broken) || broken.Fields[0].Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+		spec := tenant.Spec{Slug: "other", Caching: tenant.DefaultCaching, Freezes: c.Freezes.Value}
+		if err := spec.Validate(); !errors.As(err, &broken) || broken.Fields[0].Field != field {
+			t.Errorf("%s in a new tenant: %v", field, err)
+		}
+	}
+}
