@@ -34,7 +34,7 @@ type Change struct {
 	ClockSkew            Optional[time.Duration]
 	NotBefore            Optional[*time.Time]
 	Freezes              Optional[[]Freeze] // all of them
-	Status               Optional[Status] // Active or Suspended
+	Status               Optional[Status]   // Active or Suspended
 }
 
 // apply is the tenant as the change wants it. The error is a *FieldErrors, or

@@ -21,8 +21,8 @@ type Freeze struct {
 
 // Bounds of the freezes of a tenant: the CHECKs of the table tenants.
 const (
-	maxFreezes       = 50
-	longestFreeze    = 90 * 24 * time.Hour // a typing error must not end rotation for years
+	maxFreezes      = 50
+	longestFreeze   = 90 * 24 * time.Hour // a typing error must not end rotation for years
 	maxFreezeReason = 200                 // characters
 )
 
