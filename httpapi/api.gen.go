@@ -1151,7 +1151,7 @@ type Tenant struct {
 	// Name Empty if it has none
 	Name string `json:"name"`
 
-	// NotBefore Tokens issued earlier are refused by `tokens/verify`
+	// NotBefore Tokens issued earlier, or that do not say when, are `expired` to `tokens/verify` and to relying parties that look at `Keyward-Not-Before`
 	NotBefore *time.Time   `json:"not_before,omitempty"`
 	Slug      string       `json:"slug"`
 	Status    TenantStatus `json:"status"`
@@ -1193,8 +1193,10 @@ type UpdateTenantRequest struct {
 	JWKSStaleIfErrorSeconds         nullable.Nullable[int64]          `json:"jwks_stale_if_error_seconds,omitempty"`
 	JWKSStaleWhileRevalidateSeconds nullable.Nullable[int64]          `json:"jwks_stale_while_revalidate_seconds,omitempty"`
 	Name                            nullable.Nullable[string]         `json:"name,omitempty"`
-	NotBefore                       nullable.Nullable[time.Time]      `json:"not_before,omitempty"`
-	Status                          *TenantStatus                     `json:"status,omitempty"`
+
+	// NotBefore Not later than now and `clock_skew_seconds`; may be moved back
+	NotBefore nullable.Nullable[time.Time] `json:"not_before,omitempty"`
+	Status    *TenantStatus                `json:"status,omitempty"`
 }
 
 // VerifierTrust defines model for VerifierTrust.

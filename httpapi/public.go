@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -57,6 +58,9 @@ func (s *server) jwks(c echo.Context, ref string) error {
 	}
 	h["Etag"], h["Last-Modified"], h["Cache-Control"] = snap.Header["Etag"], snap.Header["Last-Modified"], snap.Header["Cache-Control"]
 	h["Vary"] = varyAccept
+	if epoch := snap.Header[keys.EpochHeader]; epoch != nil { // on a 304 too: caches take it over
+		h[keys.EpochHeader] = epoch
+	}
 	if stale > 0 {
 		markStale(h, stale)
 	}

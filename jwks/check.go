@@ -97,7 +97,7 @@ func (v *Verifier) checkTimes(t *Token, now time.Time) error {
 
 // VerifySignature gives the payload of a compact JWS if its signature is right:
 // nothing else is checked, not even that it is a token. The algorithm is the
-// key's own; a key without one takes those of its type. It makes a client a
+// key's own; a key without one takes those of its type; see [Client.NotBefore]. It makes a client a
 // KeySet of github.com/coreos/go-oidc.
 func (c *Client) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
 	jws, ok := parseCompact(raw)

@@ -33,6 +33,10 @@
 // is heard. A stream can only take keys away, never bring one; without it all
 // goes on as above.
 //
+// An issuer that is a tenant of Keyward can refuse all tokens issued before some
+// time, its not_before. Its set comes with that, and a verifier refuses them with
+// [ErrIssuedBefore], as it does tokens without iat while there is one.
+//
 // Verifying with a warm cache takes no lock and starts no goroutine.
 //
 // # What it trusts

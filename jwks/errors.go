@@ -40,8 +40,10 @@ var (
 	ErrAudience    = kind(ErrToken, "jwks: the token is for another audience")
 	ErrExpired     = kind(ErrToken, "jwks: the token has expired")
 	ErrNotYetValid = kind(ErrToken, "jwks: the token is not valid yet")
-	ErrType        = kind(ErrToken, "jwks: the token's type is not accepted")
-	ErrClaim       = kind(ErrToken, "jwks: a required claim is missing or of a wrong form")
+	// ErrIssuedBefore is a token older than its issuer's not_before, an [ErrExpired].
+	ErrIssuedBefore = kind(ErrExpired, "jwks: the token was issued before its issuer's not_before")
+	ErrType         = kind(ErrToken, "jwks: the token's type is not accepted")
+	ErrClaim        = kind(ErrToken, "jwks: a required claim is missing or of a wrong form")
 	// ErrScope is a valid token that does not allow what is asked.
 	ErrScope = kind(ErrToken, "jwks: the token's scope is insufficient")
 )

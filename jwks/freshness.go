@@ -13,6 +13,8 @@ type copied struct {
 	*set
 	etag, modified string // what revalidates it
 	control        string // the issuer's Cache-Control
+	epoch          string // its not_before as it came
+	notBefore      time.Time
 	fetched        time.Time
 	refresh        int64 // from here on it is fetched again in the background
 	expires        int64 // from here on it is not used
@@ -36,14 +38,16 @@ func newCopy(s *set, header http.Header, now time.Time, c *Config) *copied {
 	age := control.freshness(header, c.MinAge, c.MaxAge)
 	expires := now.Add(age)
 	return &copied{
-		set:      s,
-		etag:     header.Get("ETag"),
-		modified: header.Get("Last-Modified"),
-		control:  strings.Join(header.Values("Cache-Control"), ", "),
-		fetched:  now,
-		refresh:  now.Add(time.Duration(ahead * float64(age))).UnixNano(),
-		expires:  expires.UnixNano(),
-		stale:    expires.Add(control.grace(c.StaleIfError)).UnixNano(),
+		set:       s,
+		etag:      header.Get("ETag"),
+		modified:  header.Get("Last-Modified"),
+		control:   strings.Join(header.Values("Cache-Control"), ", "),
+		epoch:     header.Get(epochHeader),
+		notBefore: parseEpoch(header.Get(epochHeader)),
+		fetched:   now,
+		refresh:   now.Add(time.Duration(ahead * float64(age))).UnixNano(),
+		expires:   expires.UnixNano(),
+		stale:     expires.Add(control.grace(c.StaleIfError)).UnixNano(),
 	}
 }
 

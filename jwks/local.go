@@ -60,5 +60,8 @@ func unchanged(header http.Header, prior *copied) http.Header {
 	if full.Get("Cache-Control") == "" && prior.control != "" {
 		full.Set("Cache-Control", prior.control)
 	}
+	if full.Get(epochHeader) == "" && prior.epoch != "" {
+		full.Set(epochHeader, prior.epoch)
+	}
 	return full
 }

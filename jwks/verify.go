@@ -41,6 +41,9 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
 	if missing >= 0 {
 		return nil, fmt.Errorf("%w: %s", ErrClaim, v.config.Required[missing])
 	}
+	if err := client.checkEpoch(token); err != nil {
+		return nil, err
+	}
 	if err := v.check(ctx, token, now); err != nil {
 		return nil, err
 	}

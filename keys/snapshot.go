@@ -80,10 +80,7 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 		return nil, err
 	}
 	snap.addPolicies(p.Policies)
-	snap.Header = http.Header{
-		"Etag": {snap.ETag}, "Last-Modified": {snap.LastModified.Format(http.TimeFormat)},
-		"Cache-Control": {snap.CacheControl}, "Content-Length": {strconv.Itoa(len(snap.JWKS))},
-	}
+	snap.addHeader()
 	return snap, nil
 }
 
@@ -98,9 +95,35 @@ func (s *Snapshot) addKeys(rows []db.PublishedKeysRow) error {
 		s.published[row.KID] = &publicKey{kid: row.KID, alg: jose.SignatureAlgorithm(row.Alg), state: State(row.State), key: public}
 	}
 	s.JWKS = append(append([]byte(`{"keys":[`), bytes.Join(members, []byte(","))...), "]}"...)
-	sum := sha256.Sum256(s.JWKS)
-	s.ETag = `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`
 	return nil
+}
+
+// EpochHeader tells relying parties, with each JWKS, the tenant's not_before as
+// a NumericDate (RFC 7519 section 2): tokens with an earlier iat are refused.
+const EpochHeader = "Keyward-Not-Before"
+
+// epoch is what [EpochHeader] says: whole seconds, as iat is, so rounded up;
+// empty where tokens of any age are accepted.
+func (s *Snapshot) epoch() string {
+	if s.NotBefore.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(s.NotBefore.Add(time.Second-1).Unix(), 10)
+}
+
+// addHeader describes the JWKS. The entity tag is of the epoch too: a cache that
+// revalidates with 304 would not forget one that was taken back (RFC 9111
+// section 3.2 adds and replaces fields, it removes none).
+func (s *Snapshot) addHeader() {
+	sum := sha256.Sum256(append(bytes.Clone(s.JWKS), s.epoch()...))
+	s.ETag = `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`
+	s.Header = http.Header{
+		"Etag": {s.ETag}, "Last-Modified": {s.LastModified.Format(http.TimeFormat)},
+		"Cache-Control": {s.CacheControl}, "Content-Length": {strconv.Itoa(len(s.JWKS))},
+	}
+	if epoch := s.epoch(); epoch != "" {
+		s.Header[EpochHeader] = []string{epoch}
+	}
 }
 
 func (s *Snapshot) addPolicies(rows []db.PublicPoliciesRow) {

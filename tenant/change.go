@@ -37,9 +37,9 @@ type Change struct {
 	Status               Optional[Status]   // Active or Suspended
 }
 
-// apply is the tenant as the change wants it. The error is a *FieldErrors, or
-// ErrBuiltIn.
-func (c Change) apply(t Tenant) (Tenant, error) {
+// apply is the tenant as the change wants it at now. The error is a
+// *FieldErrors, or ErrBuiltIn.
+func (c Change) apply(t Tenant, now time.Time) (Tenant, error) {
 	c.Name.into(&t.Name)
 	c.Issuer.into(&t.OwnIssuer)
 	c.CustomDomain.into(&t.CustomDomain)
@@ -51,6 +51,9 @@ func (c Change) apply(t Tenant) (Tenant, error) {
 	t.CustomDomain = strings.ToLower(t.CustomDomain)
 	if c.NotBefore.Set {
 		t.NotBefore = truncated(c.NotBefore.Value)
+		if err := t.validateEpoch(now); err != nil {
+			return t, err
+		}
 	}
 	c.Freezes.into(&t.Freezes)
 	if err := t.validate(); err != nil {
@@ -58,6 +61,16 @@ func (c Change) apply(t Tenant) (Tenant, error) {
 	}
 	t.Freezes = normalFreezes(t.Freezes)
 	return t, nil
+}
+
+// validateEpoch refuses a new not_before in the future: until then every token,
+// the newest too, would be refused.
+func (t Tenant) validateEpoch(now time.Time) error {
+	var broken fields
+	if t.NotBefore != nil && t.NotBefore.Before(endOfTime) && t.NotBefore.After(now.Add(t.Caching.ClockSkew)) {
+		broken.add("not_before", "must not be later than now, by more than clock_skew_seconds (%d)", seconds(t.Caching.ClockSkew))
+	}
+	return broken.fieldErrors()
 }
 
 func (t Tenant) validate() error {

@@ -36,7 +36,7 @@ func update(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change,
 		return Tenant{}, err
 	}
 	before := row.Tenant()
-	after, err := c.apply(before)
+	after, err := c.apply(before, now)
 	if err != nil {
 		return Tenant{}, err
 	}

@@ -101,7 +101,7 @@ func TestUpdateRefused(t *testing.T) {
 	tight := w.tenant(t, "tight", policy(jose.ES256, func(p *tenant.Policy) { p.GracePeriod = p.MaxTokenTTL + time.Minute }))
 	w.delete(t, gone)
 	w.update(t, other, tenant.Change{CustomDomain: tenant.Some("keys.example")})
-	ancient := time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC)
+	ancient, future := time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC), noon.Add(time.Minute+time.Microsecond)
 	malformed := func(err error) bool { return errors.As(err, new(*tenant.FieldErrors)) }
 	against := func(field string) func(error) bool {
 		return func(err error) bool {
@@ -125,6 +125,7 @@ func TestUpdateRefused(t *testing.T) {
 		{"status", id, tenant.Change{Status: tenant.Some(tenant.Deleted)}, malformed},
 		{"max age", id, tenant.Change{MaxAge: tenant.Some(-time.Second)}, malformed},
 		{"skew", id, tenant.Change{ClockSkew: tenant.Some(time.Hour)}, malformed},
+		{"a future not before", id, tenant.Change{NotBefore: tenant.Some(&future)}, malformed},
 		{"not before", id, tenant.Change{NotBefore: tenant.Some(&ancient)}, malformed},
 		{"caches beyond the lead", id, tenant.Change{MaxAge: tenant.Some(24 * time.Hour)}, against("jwks_max_age_seconds")},
 		{"skew beyond the grace", tight, tenant.Change{ClockSkew: tenant.Some(61 * time.Second)}, against("clock_skew_seconds")},

@@ -83,6 +83,28 @@ func TestARevokedKeyStopsVerifyingAtOnce(t *testing.T) {
 	}
 }
 
+// Who listens refuses tokens from before the tenant's not_before as soon as it
+// is set, with a set that is good for five minutes more.
+func TestNotBeforeIsHeardOfAtOnce(t *testing.T) {
+	rec, client, _ := subscribed(t)
+	verifier, err := jwks.NewVerifier(jwks.VerifierConfig{
+		Client: client, AnyIssuer: true, AnyAudience: true, Algorithms: []jose.SignatureAlgorithm{jose.ES256},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := rec.sign(t)
+	token, err := verifier.Verify(t.Context(), old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.ask(t, "PATCH", "/v1/tenants/acme", `{"not_before":"`+token.IssuedAt.Add(time.Second).Format(time.RFC3339)+`"}`, true)
+	eventually(t, "a refusal", func() bool {
+		_, err := verifier.Verify(t.Context(), old)
+		return errors.Is(err, jwks.ErrIssuedBefore)
+	})
+}
+
 // The keys of a deleted tenant are revoked with it, and so is the credential
 // that listens; it hears of both.
 func TestADeletedTenantsKeysStopVerifyingAtOnce(t *testing.T) {

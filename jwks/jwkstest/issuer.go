@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -27,6 +28,7 @@ type Issuer struct {
 	keys     []key
 	answer   http.HandlerFunc // nil is the key set
 	control  string
+	epoch    string
 	requests int
 	sets     int
 }
@@ -78,6 +80,16 @@ func (i *Issuer) CacheControl(value string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.control = value
+}
+
+// NotBefore is sent with the key set from now on, as Keyward-Not-Before; a zero
+// time is not.
+func (i *Issuer) NotBefore(at time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.epoch = ""; !at.IsZero() {
+		i.epoch = strconv.FormatInt(at.Unix(), 10)
+	}
 }
 
 // Requests is how many requests for the key set there were.
@@ -148,7 +160,7 @@ func (i *Issuer) JWKSURL() string { return strings.TrimSuffix(i.URL, "/") + "/jw
 func (i *Issuer) serveSet(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	i.requests++
-	answer, control := i.answer, i.control
+	answer, control, epoch := i.answer, i.control, i.epoch
 	i.mu.Unlock()
 	if answer != nil {
 		answer(w, r)
@@ -159,6 +171,9 @@ func (i *Issuer) serveSet(w http.ResponseWriter, r *http.Request) {
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:8]) + `"`
 	w.Header().Set("ETag", etag)
 	w.Header().Set("Cache-Control", control)
+	if epoch != "" {
+		w.Header().Set("Keyward-Not-Before", epoch)
+	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	if r.Header.Get("If-None-Match") == etag {
 		w.WriteHeader(http.StatusNotModified)
