@@ -28,17 +28,18 @@ var below = map[string][]string{
 	"keys/seal":         {},
 	"keys/seal/kmstest": {},
 	"worker":            {"db"},
-	"httpapi":           {"keys", "tenant", "audit"},
+	"webhook":           {"tenant", "audit", "db"},
+	"httpapi":           {"keys", "webhook", "tenant", "audit"},
 	"jwks":              {},
 	"jwks/jwkshttp":     {"jwks"},
 	"jwks/jwkstest":     {},
 	"moving":            {},
-	"cmd/keyward":       {"moving", "httpapi", "worker", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
+	"cmd/keyward":       {"moving", "httpapi", "worker", "webhook", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
 	"httpapi/console":   {"keys", "tenant", "audit"},
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "worker", "migrations", "jwks", "jwks/jwkstest"}
+var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {

@@ -34,6 +34,10 @@ const (
 	DataKeyDestroyed    Action = "data_key.destroyed"
 	APIKeyCreated       Action = "api_key.created"
 	APIKeyRevoked       Action = "api_key.revoked"
+	WebhookCreated      Action = "webhook.created"
+	WebhookUpdated      Action = "webhook.updated"
+	WebhookDisabled     Action = "webhook.disabled"
+	WebhookDeleted      Action = "webhook.deleted"
 	AuthorizationDenied Action = "authorization.denied"
 )
 

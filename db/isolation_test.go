@@ -16,7 +16,7 @@ import (
 // owned are the tables with rows of tenants, and the column that says whose.
 var owned = map[string]string{
 	"tenants": "id", "policies": "tenant_id", "keys": "tenant_id", "data_keys": "tenant_id", "audit_events": "tenant_id",
-	"api_keys": "tenant_id", "idempotency_keys": "tenant_id",
+	"api_keys": "tenant_id", "idempotency_keys": "tenant_id", "webhooks": "tenant_id", "webhook_deliveries": "tenant_id",
 }
 
 // shared are the others, which no tenant has anything to do with.
@@ -46,7 +46,10 @@ func open(t *testing.T, conns int32) *db.DB {
 				VALUES ('%[1]s', 'kid', 'ES256', 'standby', 'generated', '{}', 'sealed', 1, now(), now(), 1);
 			INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at) VALUES (gen_random_uuid(), '%[1]s', 'tenant_admin', '', sha256('s'), now());
 			INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, resource_id, created_at)
-				VALUES ('%[1]s', 'c', 'k', 'h', gen_random_uuid(), now())`, id, slug))
+				VALUES ('%[1]s', 'c', 'k', 'h', gen_random_uuid(), now());
+			INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq) VALUES ('%[1]s', '%[1]s', false, 'u', '{}', now(), now(), 1);
+			INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, of_all, event_tenant_id, event_seq, action, asked_at, due_at, created_at)
+				VALUES ('%[1]s', '%[1]s', gen_random_uuid(), false, '%[1]s', 1, 'tenant.created', now(), now(), now())`, id, slug))
 	}
 	d, err := db.Open(t.Context(), db.Config{URL: url, MaxConns: conns})
 	if err != nil {
@@ -195,7 +198,7 @@ func TestPublicReadsNoSecrets(t *testing.T) {
 		"SELECT sealed_private FROM keys", "SELECT data_key_version FROM keys", "SELECT * FROM keys", "SELECT k FROM keys k",
 		"SELECT 1 FROM keys WHERE sealed_private IS NOT NULL", "SELECT details FROM audit_events", "SELECT actor_id FROM audit_events",
 		"SELECT audit_hash FROM tenants", "SELECT name FROM tenants", "SELECT 1 FROM data_keys", "SELECT 1 FROM api_keys",
-		"SELECT 1 FROM idempotency_keys", "SELECT 1 FROM master_keys", "SELECT 1 FROM leases",
+		"SELECT 1 FROM idempotency_keys", "SELECT 1 FROM webhooks", "SELECT 1 FROM webhook_deliveries", "SELECT 1 FROM master_keys", "SELECT 1 FROM leases",
 		"SELECT kid FROM keys FOR UPDATE",
 	} {
 		denied(t, d, "keyward_public", a.String(), sql)
@@ -210,8 +213,10 @@ func TestPublicReadsNoSecrets(t *testing.T) {
 }
 
 // Rows are history: nobody who can log in may delete, and the public writes
-// nothing at all. What a retry was promised is forgotten after a day.
+// nothing at all. What a retry was promised is forgotten after a day, and what
+// became of deliveries after a month.
 func TestNobodyDeletes(t *testing.T) {
+	forgotten := []string{"idempotency_keys", "webhooks", "webhook_deliveries"}
 	d := open(t, 2)
 	tables := slices.Clone(shared)
 	for table, column := range owned {
@@ -221,7 +226,7 @@ func TestNobodyDeletes(t *testing.T) {
 	}
 	for _, table := range tables {
 		for _, role := range []string{"keyward_public", "keyward_app", "keyward_platform"} {
-			if role != "keyward_platform" || table != "idempotency_keys" {
+			if role != "keyward_platform" || !slices.Contains(forgotten, table) {
 				denied(t, d, role, a.String(), "DELETE FROM "+table)
 			}
 			denied(t, d, role, a.String(), "TRUNCATE "+table+" CASCADE")

@@ -105,6 +105,10 @@ const (
 	AuditActionTenantResumed       AuditAction = "tenant.resumed"
 	AuditActionTenantSuspended     AuditAction = "tenant.suspended"
 	AuditActionTenantUpdated       AuditAction = "tenant.updated"
+	AuditActionWebhookCreated      AuditAction = "webhook.created"
+	AuditActionWebhookDeleted      AuditAction = "webhook.deleted"
+	AuditActionWebhookDisabled     AuditAction = "webhook.disabled"
+	AuditActionWebhookUpdated      AuditAction = "webhook.updated"
 )
 
 // Valid indicates whether the value is a known member of the AuditAction enum.
@@ -153,6 +157,14 @@ func (e AuditAction) Valid() bool {
 	case AuditActionTenantSuspended:
 		return true
 	case AuditActionTenantUpdated:
+		return true
+	case AuditActionWebhookCreated:
+		return true
+	case AuditActionWebhookDeleted:
+		return true
+	case AuditActionWebhookDisabled:
+		return true
+	case AuditActionWebhookUpdated:
 		return true
 	default:
 		return false
@@ -567,6 +579,114 @@ func (e VerifyCode) Valid() bool {
 	}
 }
 
+// Defines values for WebhookDisabledReason.
+const (
+	WebhookDisabledReasonFailing   WebhookDisabledReason = "failing"
+	WebhookDisabledReasonGone      WebhookDisabledReason = "gone"
+	WebhookDisabledReasonRequested WebhookDisabledReason = "requested"
+)
+
+// Valid indicates whether the value is a known member of the WebhookDisabledReason enum.
+func (e WebhookDisabledReason) Valid() bool {
+	switch e {
+	case WebhookDisabledReasonFailing:
+		return true
+	case WebhookDisabledReasonGone:
+		return true
+	case WebhookDisabledReasonRequested:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookDeliveryLastError.
+const (
+	WebhookDeliveryLastErrorAddressNotAllowed WebhookDeliveryLastError = "address_not_allowed"
+	WebhookDeliveryLastErrorConnectionFailed  WebhookDeliveryLastError = "connection_failed"
+	WebhookDeliveryLastErrorGone              WebhookDeliveryLastError = "gone"
+	WebhookDeliveryLastErrorInvalidURL        WebhookDeliveryLastError = "invalid_url"
+	WebhookDeliveryLastErrorNameNotResolved   WebhookDeliveryLastError = "name_not_resolved"
+	WebhookDeliveryLastErrorNotTried          WebhookDeliveryLastError = "not_tried"
+	WebhookDeliveryLastErrorRedirected        WebhookDeliveryLastError = "redirected"
+	WebhookDeliveryLastErrorRefused           WebhookDeliveryLastError = "refused"
+	WebhookDeliveryLastErrorTLSFailed         WebhookDeliveryLastError = "tls_failed"
+	WebhookDeliveryLastErrorTimeout           WebhookDeliveryLastError = "timeout"
+	WebhookDeliveryLastErrorWebhookDeleted    WebhookDeliveryLastError = "webhook_deleted"
+	WebhookDeliveryLastErrorWebhookDisabled   WebhookDeliveryLastError = "webhook_disabled"
+)
+
+// Valid indicates whether the value is a known member of the WebhookDeliveryLastError enum.
+func (e WebhookDeliveryLastError) Valid() bool {
+	switch e {
+	case WebhookDeliveryLastErrorAddressNotAllowed:
+		return true
+	case WebhookDeliveryLastErrorConnectionFailed:
+		return true
+	case WebhookDeliveryLastErrorGone:
+		return true
+	case WebhookDeliveryLastErrorInvalidURL:
+		return true
+	case WebhookDeliveryLastErrorNameNotResolved:
+		return true
+	case WebhookDeliveryLastErrorNotTried:
+		return true
+	case WebhookDeliveryLastErrorRedirected:
+		return true
+	case WebhookDeliveryLastErrorRefused:
+		return true
+	case WebhookDeliveryLastErrorTLSFailed:
+		return true
+	case WebhookDeliveryLastErrorTimeout:
+		return true
+	case WebhookDeliveryLastErrorWebhookDeleted:
+		return true
+	case WebhookDeliveryLastErrorWebhookDisabled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookDeliveryStatus.
+const (
+	WebhookDeliveryStatusDelivered WebhookDeliveryStatus = "delivered"
+	WebhookDeliveryStatusFailed    WebhookDeliveryStatus = "failed"
+	WebhookDeliveryStatusPending   WebhookDeliveryStatus = "pending"
+)
+
+// Valid indicates whether the value is a known member of the WebhookDeliveryStatus enum.
+func (e WebhookDeliveryStatus) Valid() bool {
+	switch e {
+	case WebhookDeliveryStatusDelivered:
+		return true
+	case WebhookDeliveryStatusFailed:
+		return true
+	case WebhookDeliveryStatusPending:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookStatus.
+const (
+	WebhookStatusActive   WebhookStatus = "active"
+	WebhookStatusDisabled WebhookStatus = "disabled"
+)
+
+// Valid indicates whether the value is a known member of the WebhookStatus enum.
+func (e WebhookStatus) Valid() bool {
+	switch e {
+	case WebhookStatusActive:
+		return true
+	case WebhookStatusDisabled:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetDocsAssetParamsAsset.
 const (
 	GetDocsAssetParamsAssetPageCSS           GetDocsAssetParamsAsset = "page.css"
@@ -742,6 +862,17 @@ type CreateTenantRequest struct {
 	Slug string `json:"slug"`
 }
 
+// CreateWebhookRequest defines model for CreateWebhookRequest.
+type CreateWebhookRequest struct {
+	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	Actions     *WebhookActions `json:"actions,omitempty"`
+	Description *string         `json:"description,omitempty"`
+
+	// URL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
+	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
+	URL WebhookURL `json:"url"`
+}
+
 // CreatedAPIKey defines model for CreatedAPIKey.
 type CreatedAPIKey struct {
 	CreatedAt time.Time          `json:"created_at"`
@@ -759,6 +890,16 @@ type DataKey struct {
 	CreatedAt time.Time `json:"created_at"`
 	Resealed  int       `json:"resealed"`
 	Version   int       `json:"version"`
+}
+
+// DeliveredEvent Names the audit event
+type DeliveredEvent struct {
+	Action AuditAction `json:"action"`
+	Seq    int64       `json:"seq"`
+
+	// Tenant The slug
+	Tenant   string             `json:"tenant"`
+	TenantID openapi_types.UUID `json:"tenant_id"`
 }
 
 // DestructionCertificate defines model for DestructionCertificate.
@@ -1199,6 +1340,18 @@ type UpdateTenantRequest struct {
 	Status    *TenantStatus                `json:"status,omitempty"`
 }
 
+// UpdateWebhookRequest defines model for UpdateWebhookRequest.
+type UpdateWebhookRequest struct {
+	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	Actions     *WebhookActions `json:"actions,omitempty"`
+	Description *string         `json:"description,omitempty"`
+	Status      *WebhookStatus  `json:"status,omitempty"`
+
+	// URL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
+	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
+	URL *WebhookURL `json:"url,omitempty"`
+}
+
 // VerifierTrust defines model for VerifierTrust.
 type VerifierTrust struct {
 	Class string `json:"class"`
@@ -1242,6 +1395,84 @@ type VerifyTokenResult struct {
 	Valid    bool        `json:"valid"`
 }
 
+// Webhook defines model for Webhook.
+type Webhook struct {
+	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	Actions     WebhookActions `json:"actions"`
+	CreatedAt   time.Time      `json:"created_at"`
+	Description *string        `json:"description,omitempty"`
+
+	// DisabledReason Why it is disabled: somebody asked for it, the receiver answered 410, or nothing was taken for three days
+	DisabledReason *WebhookDisabledReason `json:"disabled_reason,omitempty"`
+	ID             openapi_types.UUID     `json:"id"`
+
+	// LastDeliveryAt When the receiver last took one
+	LastDeliveryAt *time.Time    `json:"last_delivery_at,omitempty"`
+	Status         WebhookStatus `json:"status"`
+	UpdatedAt      time.Time     `json:"updated_at"`
+
+	// URL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
+	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
+	URL WebhookURL `json:"url"`
+}
+
+// WebhookDisabledReason Why it is disabled: somebody asked for it, the receiver answered 410, or nothing was taken for three days
+type WebhookDisabledReason string
+
+// WebhookActions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+type WebhookActions = []string
+
+// WebhookDelivery defines model for WebhookDelivery.
+type WebhookDelivery struct {
+	// Attempts Since it was asked for, by the event or by somebody
+	Attempts    int        `json:"attempts"`
+	CreatedAt   time.Time  `json:"created_at"`
+	DeliveredAt *time.Time `json:"delivered_at,omitempty"`
+
+	// Event Names the audit event
+	Event DeliveredEvent `json:"event"`
+
+	// ID The same in every attempt
+	ID            openapi_types.UUID `json:"id"`
+	LastAttemptAt *time.Time         `json:"last_attempt_at,omitempty"`
+
+	// LastError What was wrong last: the answer (`redirected`, `refused`, `gone`), or that there was none; `not_tried` and
+	// `webhook_…` say why there was no attempt
+	LastError *WebhookDeliveryLastError `json:"last_error,omitempty"`
+
+	// LastStatus What the receiver last answered
+	LastStatus    *int                  `json:"last_status,omitempty"`
+	NextAttemptAt *time.Time            `json:"next_attempt_at,omitempty"`
+	Status        WebhookDeliveryStatus `json:"status"`
+	WebhookID     openapi_types.UUID    `json:"webhook_id"`
+}
+
+// WebhookDeliveryLastError What was wrong last: the answer (`redirected`, `refused`, `gone`), or that there was none; `not_tried` and
+// `webhook_…` say why there was no attempt
+type WebhookDeliveryLastError string
+
+// WebhookDeliveryList defines model for WebhookDeliveryList.
+type WebhookDeliveryList struct {
+	Items      []WebhookDelivery `json:"items"`
+	NextCursor *string           `json:"next_cursor,omitempty"`
+}
+
+// WebhookDeliveryStatus defines model for WebhookDeliveryStatus.
+type WebhookDeliveryStatus string
+
+// WebhookList defines model for WebhookList.
+type WebhookList struct {
+	Items      []Webhook `json:"items"`
+	NextCursor *string   `json:"next_cursor,omitempty"`
+}
+
+// WebhookStatus defines model for WebhookStatus.
+type WebhookStatus string
+
+// WebhookURL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
+// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
+type WebhookURL = string
+
 // APIKeyIDPath defines model for APIKeyIDPath.
 type APIKeyIDPath = openapi_types.UUID
 
@@ -1260,6 +1491,12 @@ type AuditKID = string
 
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DeliveryPath defines model for DeliveryPath.
+type DeliveryPath = openapi_types.UUID
+
+// DeliveryStatusFilter defines model for DeliveryStatusFilter.
+type DeliveryStatusFilter = WebhookDeliveryStatus
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
@@ -1290,6 +1527,9 @@ type TenantPath = string
 
 // Until defines model for Until.
 type Until = time.Time
+
+// WebhookIDPath defines model for WebhookIDPath.
+type WebhookIDPath = openapi_types.UUID
 
 // APIKeyListResponse defines model for APIKeyListResponse.
 type APIKeyListResponse = APIKeyList
@@ -1359,6 +1599,15 @@ type Unavailable = Problem
 
 // UnsupportedMediaType RFC 9457
 type UnsupportedMediaType = Problem
+
+// WebhookDeliveryListResponse defines model for WebhookDeliveryListResponse.
+type WebhookDeliveryListResponse = WebhookDeliveryList
+
+// WebhookListResponse defines model for WebhookListResponse.
+type WebhookListResponse = WebhookList
+
+// WebhookResponse defines model for WebhookResponse.
+type WebhookResponse = Webhook
 
 // GetPlatformJWKSParams defines parameters for GetPlatformJWKS.
 type GetPlatformJWKSParams struct {
@@ -1567,6 +1816,60 @@ type RotateKeys200JSONResponseBody struct {
 	union json.RawMessage
 }
 
+// ListTenantWebhooksParams defines parameters for ListTenantWebhooks.
+type ListTenantWebhooksParams struct {
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateTenantWebhookParams defines parameters for CreateTenantWebhook.
+type CreateTenantWebhookParams struct {
+	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// another body 409. Kept for 24 hours, per credential.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListTenantWebhookDeliveriesParams defines parameters for ListTenantWebhookDeliveries.
+type ListTenantWebhookDeliveriesParams struct {
+	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListPlatformWebhooksParams defines parameters for ListPlatformWebhooks.
+type ListPlatformWebhooksParams struct {
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreatePlatformWebhookParams defines parameters for CreatePlatformWebhook.
+type CreatePlatformWebhookParams struct {
+	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// another body 409. Kept for 24 hours, per credential.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListPlatformWebhookDeliveriesParams defines parameters for ListPlatformWebhookDeliveries.
+type ListPlatformWebhookDeliveriesParams struct {
+	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // CreatePlatformAPIKeyJSONRequestBody defines body for CreatePlatformAPIKey for application/json ContentType.
 type CreatePlatformAPIKeyJSONRequestBody = CreatePlatformAPIKeyRequest
 
@@ -1611,6 +1914,18 @@ type SignTokensJSONRequestBody = SignTokensRequest
 
 // VerifyTokenJSONRequestBody defines body for VerifyToken for application/json ContentType.
 type VerifyTokenJSONRequestBody = VerifyTokenRequest
+
+// CreateTenantWebhookJSONRequestBody defines body for CreateTenantWebhook for application/json ContentType.
+type CreateTenantWebhookJSONRequestBody = CreateWebhookRequest
+
+// UpdateTenantWebhookJSONRequestBody defines body for UpdateTenantWebhook for application/json ContentType.
+type UpdateTenantWebhookJSONRequestBody = UpdateWebhookRequest
+
+// CreatePlatformWebhookJSONRequestBody defines body for CreatePlatformWebhook for application/json ContentType.
+type CreatePlatformWebhookJSONRequestBody = CreateWebhookRequest
+
+// UpdatePlatformWebhookJSONRequestBody defines body for UpdatePlatformWebhook for application/json ContentType.
+type UpdatePlatformWebhookJSONRequestBody = UpdateWebhookRequest
 
 // Getter for additional properties for Discovery. Returns the specified
 // element and whether it was found
@@ -1994,6 +2309,48 @@ type ServerInterface interface {
 	// VerifyToken Verify a JWT
 	// (POST /v1/tenants/{tenant}/tokens/verify)
 	VerifyToken(ctx echo.Context, tenant TenantPath) error
+	// ListTenantWebhooks List the webhooks of the tenant
+	// (GET /v1/tenants/{tenant}/webhooks)
+	ListTenantWebhooks(ctx echo.Context, tenant TenantPath, params ListTenantWebhooksParams) error
+	// CreateTenantWebhook Create a webhook of the tenant
+	// (POST /v1/tenants/{tenant}/webhooks)
+	CreateTenantWebhook(ctx echo.Context, tenant TenantPath, params CreateTenantWebhookParams) error
+	// DeleteTenantWebhook Delete a webhook of the tenant
+	// (DELETE /v1/tenants/{tenant}/webhooks/{id})
+	DeleteTenantWebhook(ctx echo.Context, tenant TenantPath, id WebhookIDPath) error
+	// GetTenantWebhook Read a webhook of the tenant
+	// (GET /v1/tenants/{tenant}/webhooks/{id})
+	GetTenantWebhook(ctx echo.Context, tenant TenantPath, id WebhookIDPath) error
+	// UpdateTenantWebhook Change a webhook of the tenant
+	// (PATCH /v1/tenants/{tenant}/webhooks/{id})
+	UpdateTenantWebhook(ctx echo.Context, tenant TenantPath, id WebhookIDPath) error
+	// ListTenantWebhookDeliveries List what became of a webhook's deliveries
+	// (GET /v1/tenants/{tenant}/webhooks/{id}/deliveries)
+	ListTenantWebhookDeliveries(ctx echo.Context, tenant TenantPath, id WebhookIDPath, params ListTenantWebhookDeliveriesParams) error
+	// RedeliverTenantWebhook Post a delivery once more
+	// (POST /v1/tenants/{tenant}/webhooks/{id}/deliveries/{delivery}/redeliver)
+	RedeliverTenantWebhook(ctx echo.Context, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath) error
+	// ListPlatformWebhooks List the webhooks of the platform
+	// (GET /v1/webhooks)
+	ListPlatformWebhooks(ctx echo.Context, params ListPlatformWebhooksParams) error
+	// CreatePlatformWebhook Create a webhook of the platform
+	// (POST /v1/webhooks)
+	CreatePlatformWebhook(ctx echo.Context, params CreatePlatformWebhookParams) error
+	// DeletePlatformWebhook Delete a webhook of the platform
+	// (DELETE /v1/webhooks/{id})
+	DeletePlatformWebhook(ctx echo.Context, id WebhookIDPath) error
+	// GetPlatformWebhook Read a webhook of the platform
+	// (GET /v1/webhooks/{id})
+	GetPlatformWebhook(ctx echo.Context, id WebhookIDPath) error
+	// UpdatePlatformWebhook Change a webhook of the platform
+	// (PATCH /v1/webhooks/{id})
+	UpdatePlatformWebhook(ctx echo.Context, id WebhookIDPath) error
+	// ListPlatformWebhookDeliveries List what became of a webhook's deliveries
+	// (GET /v1/webhooks/{id}/deliveries)
+	ListPlatformWebhookDeliveries(ctx echo.Context, id WebhookIDPath, params ListPlatformWebhookDeliveriesParams) error
+	// RedeliverPlatformWebhook Post a delivery once more
+	// (POST /v1/webhooks/{id}/deliveries/{delivery}/redeliver)
+	RedeliverPlatformWebhook(ctx echo.Context, id WebhookIDPath, delivery DeliveryPath) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -3214,6 +3571,390 @@ func (w *ServerInterfaceWrapper) VerifyToken(ctx echo.Context) error {
 	return err
 }
 
+// ListTenantWebhooks converts echo context to params.
+func (w *ServerInterfaceWrapper) ListTenantWebhooks(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTenantWebhooksParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListTenantWebhooks(ctx, tenant, params)
+	return err
+}
+
+// CreateTenantWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateTenantWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateTenantWebhookParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateTenantWebhook(ctx, tenant, params)
+	return err
+}
+
+// DeleteTenantWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteTenantWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id WebhookIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteTenantWebhook(ctx, tenant, id)
+	return err
+}
+
+// GetTenantWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) GetTenantWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id WebhookIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetTenantWebhook(ctx, tenant, id)
+	return err
+}
+
+// UpdateTenantWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateTenantWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id WebhookIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateTenantWebhook(ctx, tenant, id)
+	return err
+}
+
+// ListTenantWebhookDeliveries converts echo context to params.
+func (w *ServerInterfaceWrapper) ListTenantWebhookDeliveries(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id WebhookIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTenantWebhookDeliveriesParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListTenantWebhookDeliveries(ctx, tenant, id, params)
+	return err
+}
+
+// RedeliverTenantWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) RedeliverTenantWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id WebhookIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "delivery" -------------
+	var delivery DeliveryPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "delivery", ctx.Param("delivery"), &delivery, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter delivery: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RedeliverTenantWebhook(ctx, tenant, id, delivery)
+	return err
+}
+
+// ListPlatformWebhooks converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPlatformWebhooks(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPlatformWebhooksParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPlatformWebhooks(ctx, params)
+	return err
+}
+
+// CreatePlatformWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePlatformWebhook(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePlatformWebhookParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePlatformWebhook(ctx, params)
+	return err
+}
+
+// DeletePlatformWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) DeletePlatformWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id WebhookIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeletePlatformWebhook(ctx, id)
+	return err
+}
+
+// GetPlatformWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPlatformWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id WebhookIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPlatformWebhook(ctx, id)
+	return err
+}
+
+// UpdatePlatformWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdatePlatformWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id WebhookIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdatePlatformWebhook(ctx, id)
+	return err
+}
+
+// ListPlatformWebhookDeliveries converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPlatformWebhookDeliveries(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id WebhookIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPlatformWebhookDeliveriesParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPlatformWebhookDeliveries(ctx, id, params)
+	return err
+}
+
+// RedeliverPlatformWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) RedeliverPlatformWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id WebhookIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "delivery" -------------
+	var delivery DeliveryPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "delivery", ctx.Param("delivery"), &delivery, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter delivery: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RedeliverPlatformWebhook(ctx, id, delivery)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -3293,6 +4034,20 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/api-keys", wrapper.ListPlatformAPIKeys, options.OperationMiddlewares["listPlatformAPIKeys"]...)
 	router.POST(options.BaseURL+"/v1/api-keys", wrapper.CreatePlatformAPIKey, options.OperationMiddlewares["createPlatformAPIKey"]...)
 	router.DELETE(options.BaseURL+"/v1/api-keys/:id", wrapper.RevokePlatformAPIKey, options.OperationMiddlewares["revokePlatformAPIKey"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/webhooks", wrapper.ListTenantWebhooks, options.OperationMiddlewares["listTenantWebhooks"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/webhooks", wrapper.CreateTenantWebhook, options.OperationMiddlewares["createTenantWebhook"]...)
+	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/webhooks/:id", wrapper.DeleteTenantWebhook, options.OperationMiddlewares["deleteTenantWebhook"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/webhooks/:id", wrapper.GetTenantWebhook, options.OperationMiddlewares["getTenantWebhook"]...)
+	router.PATCH(options.BaseURL+"/v1/tenants/:tenant/webhooks/:id", wrapper.UpdateTenantWebhook, options.OperationMiddlewares["updateTenantWebhook"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/webhooks/:id/deliveries", wrapper.ListTenantWebhookDeliveries, options.OperationMiddlewares["listTenantWebhookDeliveries"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/webhooks/:id/deliveries/:delivery/redeliver", wrapper.RedeliverTenantWebhook, options.OperationMiddlewares["redeliverTenantWebhook"]...)
+	router.GET(options.BaseURL+"/v1/webhooks", wrapper.ListPlatformWebhooks, options.OperationMiddlewares["listPlatformWebhooks"]...)
+	router.POST(options.BaseURL+"/v1/webhooks", wrapper.CreatePlatformWebhook, options.OperationMiddlewares["createPlatformWebhook"]...)
+	router.DELETE(options.BaseURL+"/v1/webhooks/:id", wrapper.DeletePlatformWebhook, options.OperationMiddlewares["deletePlatformWebhook"]...)
+	router.GET(options.BaseURL+"/v1/webhooks/:id", wrapper.GetPlatformWebhook, options.OperationMiddlewares["getPlatformWebhook"]...)
+	router.PATCH(options.BaseURL+"/v1/webhooks/:id", wrapper.UpdatePlatformWebhook, options.OperationMiddlewares["updatePlatformWebhook"]...)
+	router.GET(options.BaseURL+"/v1/webhooks/:id/deliveries", wrapper.ListPlatformWebhookDeliveries, options.OperationMiddlewares["listPlatformWebhookDeliveries"]...)
+	router.POST(options.BaseURL+"/v1/webhooks/:id/deliveries/:delivery/redeliver", wrapper.RedeliverPlatformWebhook, options.OperationMiddlewares["redeliverPlatformWebhook"]...)
 	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.GetJWKS, options.OperationMiddlewares["getJWKS"]...)
 	router.HEAD(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.HeadJWKS, options.OperationMiddlewares["headJWKS"]...)
 	router.GET(options.BaseURL+"/t/:tenant/.well-known/openid-configuration", wrapper.GetOpenIDConfiguration, options.OperationMiddlewares["getOpenIDConfiguration"]...)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
+	"github.com/keyward/keyward/webhook"
 )
 
 const testPublicURL = "https://keys.example.com"
@@ -36,6 +38,8 @@ type world struct {
 	store     *keys.Store
 	snapshots *keys.Snapshots
 	signer    *keys.Signer
+	webhooks  *webhook.Store
+	sender    *webhook.Sender
 	listener  *db.Listener
 	log       *lockedBuffer
 	clock     *clock
@@ -143,12 +147,13 @@ func (w *world) wire(d *db.DB, masterURI string) {
 	})
 	w.signer = keys.NewSigner(keys.SignerConfig{DB: d, Snapshots: w.snapshots, Custody: custody, Now: w.clock.now, Log: log})
 	w.tenants = tenant.New(tenant.Config{DB: d, Now: w.clock.now})
+	w.webhooks = webhook.NewStore(webhook.Config{DB: d, Now: w.clock.now, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err := w.store.EnsurePlatform(w.t.Context(), operator); err != nil {
 		w.t.Fatal(err)
 	}
 	cfg := Config{
 		PublicURL: testPublicURL + "/", Store: w.store, Snapshots: w.snapshots, Signer: w.signer, Tenants: w.tenants,
-		Audit: audit.New(audit.Config{DB: d, Now: w.clock.now}), Metrics: prometheus.NewRegistry(),
+		Audit: audit.New(audit.Config{DB: d, Now: w.clock.now}), Webhooks: w.webhooks, Metrics: prometheus.NewRegistry(),
 		Now: w.clock.now, Log: log, Version: "test",
 	}
 	w.configure(&cfg)
@@ -157,6 +162,7 @@ func (w *world) wire(d *db.DB, masterURI string) {
 		w.t.Fatal(err)
 	}
 	w.server = h.(*server)
+	w.sender = w.newSender(log)
 }
 
 // listen hears of changes until the test ends, and returns once it does.

@@ -12,6 +12,7 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
+	"github.com/keyward/keyward/webhook"
 )
 
 // ProblemType begins the type of every problem (RFC 9457 section 3.1.1); the
@@ -90,7 +91,7 @@ var rules = []rule{
 	is(tenant.ErrNoAPIKey, ProblemCodeNotFound, "There is no such API key."),
 	is(tenant.ErrIdempotencyMismatch, ProblemCodeConflict, "This Idempotency-Key was used for another request."),
 	is(tenant.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
-	is(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also keys.ErrUnavailable and audit.ErrUnavailable
+	is(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also keys.ErrUnavailable, audit.ErrUnavailable and webhook.ErrUnavailable
 	as(func(e *tenant.FieldErrors) *Problem {
 		return newProblem(ProblemCodeInvalidRequest, "", fieldErrors(e.Fields)...)
 	}),
@@ -101,6 +102,12 @@ var rules = []rule{
 	is(audit.ErrNotFound, ProblemCodeTenantNotFound, ""),
 	is(audit.ErrBadPosition, ProblemCodeInvalidRequest, "The last event id is not one of this stream, or the database is older than it; read the state and begin without one."),
 	is(audit.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
+
+	is(webhook.ErrNotFound, ProblemCodeNotFound, "There is no such webhook."),
+	is(webhook.ErrNoDelivery, ProblemCodeNotFound, "The webhook has no such delivery."),
+	is(webhook.ErrTooMany, ProblemCodeConflict, "There are 20 webhooks, which is all there may be; delete one first."),
+	is(webhook.ErrDisabled, ProblemCodeConflict, "The webhook is disabled; enable it first."),
+	is(webhook.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 
 	is(keys.ErrNotFound, ProblemCodeKeyNotFound, ""),
 	is(keys.ErrNotDeleted, ProblemCodeTenantNotFound, "There is no deleted tenant of this id."),

@@ -223,7 +223,7 @@ func TestEveryExportedErrorIsInTheTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pkg := range []string{"tenant", "keys", "audit"} {
+	for _, pkg := range []string{"tenant", "keys", "audit", "webhook"} {
 		for _, name := range exportedErrors(t, filepath.Join("..", pkg)) {
 			if name = pkg + "." + name; !silent[name] && !strings.Contains(string(table), name) {
 				t.Errorf("%s is neither in the table of problem.go nor in silent", name)

@@ -46,6 +46,20 @@ var matrix = []struct {
 	{"createPlatformAPIKey", "POST", "/v1/api-keys", `{}`, "P"},
 	{"listPlatformAPIKeys", "GET", "/v1/api-keys", "", "P"},
 	{"revokePlatformAPIKey", "DELETE", "/v1/api-keys/00000000-0000-7000-8000-000000000000", "", "P"},
+	{"createTenantWebhook", "POST", "/v1/tenants/acme/webhooks", `{}`, "PA"},
+	{"listTenantWebhooks", "GET", "/v1/tenants/acme/webhooks", "", "PA"},
+	{"getTenantWebhook", "GET", "/v1/tenants/acme/webhooks/00000000-0000-7000-8000-000000000000", "", "PA"},
+	{"updateTenantWebhook", "PATCH", "/v1/tenants/acme/webhooks/00000000-0000-7000-8000-000000000000", `{}`, "PA"},
+	{"deleteTenantWebhook", "DELETE", "/v1/tenants/acme/webhooks/00000000-0000-7000-8000-000000000000", "", "PA"},
+	{"listTenantWebhookDeliveries", "GET", "/v1/tenants/acme/webhooks/00000000-0000-7000-8000-000000000000/deliveries", "", "PA"},
+	{"redeliverTenantWebhook", "POST", "/v1/tenants/acme/webhooks/00000000-0000-7000-8000-000000000000/deliveries/00000000-0000-7000-8000-000000000000/redeliver", "", "PA"},
+	{"createPlatformWebhook", "POST", "/v1/webhooks", `{}`, "P"},
+	{"listPlatformWebhooks", "GET", "/v1/webhooks", "", "P"},
+	{"getPlatformWebhook", "GET", "/v1/webhooks/00000000-0000-7000-8000-000000000000", "", "P"},
+	{"updatePlatformWebhook", "PATCH", "/v1/webhooks/00000000-0000-7000-8000-000000000000", `{}`, "P"},
+	{"deletePlatformWebhook", "DELETE", "/v1/webhooks/00000000-0000-7000-8000-000000000000", "", "P"},
+	{"listPlatformWebhookDeliveries", "GET", "/v1/webhooks/00000000-0000-7000-8000-000000000000/deliveries", "", "P"},
+	{"redeliverPlatformWebhook", "POST", "/v1/webhooks/00000000-0000-7000-8000-000000000000/deliveries/00000000-0000-7000-8000-000000000000/redeliver", "", "P"},
 }
 
 var letters = map[string]tenant.Role{

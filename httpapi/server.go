@@ -17,6 +17,7 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
+	"github.com/keyward/keyward/webhook"
 )
 
 // Config says what the API serves. The stores are required.
@@ -27,6 +28,7 @@ type Config struct {
 	Signer    *keys.Signer
 	Tenants   *tenant.Store
 	Audit     *audit.Store
+	Webhooks  *webhook.Store
 	// Ready says which parts are ready, by name; nil: all of them, always. Its
 	// errors are shown to anybody.
 	Ready func(context.Context) map[string]error
@@ -59,6 +61,7 @@ type server struct {
 	denials   *denials
 	seats     *seats
 	metrics   *metrics
+	things    things
 	validator *validator
 	document  *static
 	page      *static
@@ -92,7 +95,7 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 		proxies: proxies{cfg.TrustedProxies}, byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
 		byCaller: newLimiter[string](cfg.RateLimits.Credential), failures: newLimiter[netip.Prefix](Rate{20, time.Second}),
 		denials:  newDenials(cfg),
-		document: newStatic("application/yaml", OpenAPI),
+		document: newStatic("application/yaml", OpenAPI), things: thingsOf(doc),
 	}
 	if s.validator, err = newValidator(); err != nil {
 		return nil, err

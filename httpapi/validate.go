@@ -137,7 +137,7 @@ func missingThing(name string) error {
 		return tenant.ErrNotFound
 	case "kid":
 		return newProblem(ProblemCodeKeyNotFound, "")
-	case "id":
+	case "id", "delivery":
 		return newProblem(ProblemCodeNotFound, "")
 	default:
 		return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
+	"github.com/keyward/keyward/webhook"
 	"github.com/keyward/keyward/worker"
 )
 
@@ -31,6 +32,8 @@ type app struct {
 	signer    *keys.Signer
 	tenants   *tenant.Store
 	audit     *audit.Store
+	webhooks  *webhook.Store
+	sender    *webhook.Sender
 	listener  *db.Listener
 	worker    *worker.Worker
 	works     bool // whether the worker runs here
@@ -78,9 +81,14 @@ func (a *app) assemble(publicURL string) {
 	a.signer = keys.NewSigner(keys.SignerConfig{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: now, Log: a.log})
 	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: now})
 	a.audit = audit.New(audit.Config{DB: a.db, Now: now})
+	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: now})
+	a.sender = a.newSender()
 	a.worker = worker.New(worker.Config{
 		DB: a.db, Holder: a.actor().ID, Run: a.pass, Now: now, Log: a.log,
-		Every: []worker.Chore{{Name: "forget idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys}},
+		Every: []worker.Chore{
+			{Name: "forget idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
+			{Name: "forget webhook deliveries", Interval: time.Hour, Run: a.webhooks.Forget},
+		},
 	})
 }
 
@@ -101,6 +109,7 @@ func (a *app) changed(id uuid.UUID, slug string) {
 	if slug == tenant.PlatformSlug {
 		a.refreshSoon()
 	}
+	a.sender.Changed(id)
 	a.worker.Wake()
 }
 
@@ -111,6 +120,7 @@ func (a *app) missed() {
 	a.tenants.Forget()
 	a.audit.Missed()
 	a.refreshSoon()
+	a.sender.Missed()
 	a.worker.Wake()
 }
 

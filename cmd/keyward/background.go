@@ -28,6 +28,7 @@ func (a *app) background(ctx context.Context) (stopped func()) {
 	wg.Go(func() { a.flushNowAndThen(ctx) })
 	if a.works {
 		wg.Go(func() { _ = a.worker.Run(ctx) }) // always nil
+		wg.Go(func() { a.sender.Run(ctx) })
 	}
 	return wg.Wait
 }

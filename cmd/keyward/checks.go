@@ -99,6 +99,23 @@ func (c *checks) publicURL(variable, value string) string {
 	return value
 }
 
+// networks are address ranges with commas between, each without host bits, so
+// that nobody allows more than they meant to.
+func (c *checks) networks(variable, value string) (list []netip.Prefix) {
+	for text := range strings.SplitSeq(value, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil || p != p.Masked() || p.Addr().Is4In6() {
+			c.fail(variable, "networks with commas between, as in 10.1.0.0/16,fd00::/8")
+			return nil
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
 func (c *checks) pair(cert, key string) {
 	if cert != "" && key == "" {
 		c.fail("KEYWARD_TLS_KEY", "the file with the private key of KEYWARD_TLS_CERT")

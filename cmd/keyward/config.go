@@ -31,6 +31,7 @@ type settings struct {
 	TrustedProxies    string `name:"trusted-proxies" var:"KEYWARD_TRUSTED_PROXIES" placeholder:"CIDRS" help:"Proxies that are believed about client addresses, as in 10.0.0.0/8,2001:db8::1. Default: none."`
 	RateLimitAddress  string `name:"rate-limit-address" var:"KEYWARD_RATE_LIMIT_ADDRESS" placeholder:"RATE" help:"Requests by one client address, as in 100/s or 6000/m:200. Default: no limit."`
 	RateLimitCred     string `name:"rate-limit-credential" var:"KEYWARD_RATE_LIMIT_CREDENTIAL" placeholder:"RATE" help:"Requests with one credential, in the same form. Default: no limit."`
+	WebhookAllow      string `name:"webhook-allow" var:"KEYWARD_WEBHOOK_ALLOW" placeholder:"CIDRS" help:"Private networks that webhooks may reach, also by http, as in 10.1.0.0/16,fd00::/8. Default: none."`
 	DrainDelay        string `name:"drain-delay" var:"KEYWARD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after a signal, with /readyz at 503, so that load balancers notice. Default: ${default}."`
 	ShutdownTimeout   string `name:"shutdown-timeout" var:"KEYWARD_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"How long requests in flight may take then. Default: ${default}."`
 }
@@ -52,6 +53,7 @@ type config struct {
 	cacheBytes      uint64
 	trustedProxies  []netip.Prefix
 	rateLimits      httpapi.RateLimits
+	webhookAllow    []netip.Prefix
 	drainDelay      time.Duration
 	shutdownTimeout time.Duration
 }
@@ -84,6 +86,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 			Address:    c.rate("KEYWARD_RATE_LIMIT_ADDRESS", s.RateLimitAddress),
 			Credential: c.rate("KEYWARD_RATE_LIMIT_CREDENTIAL", s.RateLimitCred),
 		},
+		webhookAllow:    c.networks("KEYWARD_WEBHOOK_ALLOW", s.WebhookAllow),
 		drainDelay:      c.duration("KEYWARD_DRAIN_DELAY", s.DrainDelay, 0, 10*time.Minute),
 		shutdownTimeout: c.duration("KEYWARD_SHUTDOWN_TIMEOUT", s.ShutdownTimeout, 0, time.Hour),
 	}, c.err

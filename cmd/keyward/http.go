@@ -19,7 +19,8 @@ func (a *app) newServer(publicURL string) (*http.Server, error) {
 	stop := make(chan struct{})
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
-		Ready: a.checkReady, Now: now, Log: a.log, Version: versionText(),
+		Webhooks: a.webhooks,
+		Ready:    a.checkReady, Now: now, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
 	}
 	if a.cfg.metrics {

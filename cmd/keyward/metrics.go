@@ -36,8 +36,10 @@ func (a *app) newMetrics() *prometheus.Registry {
 	})
 	build.Set(1)
 	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&backlog{desc: backlogDesc, ask: a.store.Backlog}, &backlog{desc: rewrapDesc, ask: a.custody.Pending})
+		&backlog{desc: backlogDesc, ask: a.store.Backlog}, &backlog{desc: rewrapDesc, ask: a.custody.Pending},
+		&backlog{desc: deliveriesDesc, ask: a.webhooks.Backlog})
 	a.registerWorker(r)
+	a.registerSender(r)
 	a.registerReaders(r)
 	return r
 }
@@ -106,8 +108,9 @@ type backlog struct {
 }
 
 var (
-	backlogDesc = prometheus.NewDesc("keyward_due_policies", "Policies that are due and not done, counted up to 10,000.", nil, nil)
-	rewrapDesc  = prometheus.NewDesc("keyward_rewrap_pending_data_keys",
+	backlogDesc    = prometheus.NewDesc("keyward_due_policies", "Policies that are due and not done, counted up to 10,000.", nil, nil)
+	deliveriesDesc = prometheus.NewDesc("keyward_webhook_pending_deliveries", "Deliveries that no receiver has taken yet, counted up to 10,000.", nil, nil)
+	rewrapDesc     = prometheus.NewDesc("keyward_rewrap_pending_data_keys",
 		"Data keys that are not under the current master key: a rotation of it is under way, or was interrupted.", nil, nil)
 )
 

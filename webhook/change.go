@@ -1,0 +1,213 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
+)
+
+// Create makes a webhook. It is told of its own creation first. Errors:
+// *tenant.FieldErrors, ErrTooMany, tenant.ErrNotFound, *tenant.ReplayError,
+// tenant.ErrIdempotencyMismatch, ErrUnavailable.
+func (s *Store) Create(ctx context.Context, by audit.By, n New, idem *tenant.Idempotency) (Webhook, error) {
+	now := s.now()
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Webhook{}, failed("create", err)
+	}
+	w := Webhook{
+		ID: id, TenantID: n.TenantID, URL: n.URL, Actions: distinct(n.Actions), Description: n.Description, Status: Active,
+		CreatedAt: now, UpdatedAt: now,
+	}
+	if err := s.validate(w, true); err != nil {
+		return Webhook{}, err
+	}
+	err = s.change(ctx, n.TenantID, func(tx *db.Tx, home tenant.TenantRow) error {
+		return insert(ctx, tx, by, home, w, idem)
+	})
+	if err != nil {
+		return Webhook{}, failed("create", err)
+	}
+	return w, nil
+}
+
+func insert(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, w Webhook, idem *tenant.Idempotency) error {
+	if err := replayed(ctx, tx, home.ID, idem); err != nil {
+		return err
+	}
+	n, err := tx.CountWebhooks(ctx, home.ID, w.TenantID == nil)
+	if err == nil && n >= most {
+		err = ErrTooMany
+	}
+	if err != nil {
+		return err
+	}
+	xid, seq, err := place(ctx, tx, w.TenantID, home)
+	if err != nil {
+		return err
+	}
+	q := tx.Later()
+	err = q.InsertWebhook(ctx, db.InsertWebhookParams{
+		TenantID: home.ID, ID: w.ID, OfAll: w.TenantID == nil, Url: w.URL, Actions: w.Actions, Description: w.Description,
+		CreatedAt: w.CreatedAt, PlaceXID: xid, PlaceSeq: seq,
+	})
+	if err != nil {
+		return err
+	}
+	if idem != nil {
+		err := q.InsertIdempotencyKey(ctx, db.InsertIdempotencyKeyParams{
+			TenantID: home.ID, CredentialID: idem.CredentialID, Key: idem.Key,
+			RequestHash: idem.RequestHash, ResourceID: w.ID, CreatedAt: w.CreatedAt,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	e := by.Event(w.CreatedAt, audit.WebhookCreated)
+	e.Details = audit.Details(details(w))
+	return tell(ctx, q, home, e)
+}
+
+// replayed finds what an earlier request under the same key has made. The
+// tenant's lock is held, so there is none under way.
+func replayed(ctx context.Context, tx *db.Tx, home uuid.UUID, idem *tenant.Idempotency) error {
+	if idem == nil {
+		return nil
+	}
+	row, err := tx.GetIdempotencyKey(ctx, home, idem.CredentialID, idem.Key)
+	if errors.Is(err, db.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return idem.Replay(row.RequestHash, row.ResourceID)
+}
+
+// details are what an audit event tells of a webhook: not the whole URL, whose
+// path may be a secret.
+func details(w Webhook) map[string]any {
+	d := map[string]any{"id": w.ID, "actions": w.Actions}
+	if u, err := url.Parse(w.URL); err == nil {
+		d["host"] = u.Host
+	}
+	return d
+}
+
+func distinct(actions []string) []string {
+	sorted := slices.Sorted(slices.Values(actions))
+	return append([]string{}, slices.Compact(sorted)...)
+}
+
+// Update changes a webhook and returns it as it is then. Deliveries that are
+// pending when it is disabled fail; those it has missed are not made up for.
+// Errors: *tenant.FieldErrors, ErrNotFound, tenant.ErrNotFound, ErrUnavailable.
+func (s *Store) Update(ctx context.Context, by audit.By, tenantID *uuid.UUID, id uuid.UUID, c Change) (after Webhook, err error) {
+	err = s.change(ctx, tenantID, func(tx *db.Tx, home tenant.TenantRow) error {
+		before, err := get(ctx, tx, tenantID, home.ID, id)
+		if err != nil {
+			return err
+		}
+		after = c.apply(before)
+		if err := s.validate(after, c.URL != nil); err != nil || same(before, after) {
+			return err
+		}
+		after.UpdatedAt = s.now()
+		return update(ctx, tx, by, home, before, after)
+	})
+	return after, failed("update", err)
+}
+
+func (c Change) apply(w Webhook) Webhook {
+	if c.URL != nil {
+		w.URL = *c.URL
+	}
+	if c.Actions != nil {
+		w.Actions = distinct(*c.Actions)
+	}
+	if c.Description != nil {
+		w.Description = *c.Description
+	}
+	if c.Status != nil && *c.Status != w.Status {
+		w.Status, w.DisabledReason = *c.Status, ""
+		if w.Status == Disabled {
+			w.DisabledReason = Requested
+		}
+	}
+	return w
+}
+
+func same(a, b Webhook) bool {
+	return a.URL == b.URL && slices.Equal(a.Actions, b.Actions) && a.Description == b.Description && a.Status == b.Status
+}
+
+func update(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, before, after Webhook) error {
+	q := tx.Later()
+	if before.Status == Disabled && after.Status == Active {
+		xid, seq, err := place(ctx, tx, after.TenantID, home)
+		if err != nil {
+			return err
+		}
+		if err := q.RestartWebhook(ctx, db.RestartWebhookParams{PlaceXID: xid, PlaceSeq: seq, TenantID: home.ID, ID: after.ID}); err != nil {
+			return err
+		}
+	}
+	action := audit.WebhookUpdated
+	if before.Status == Active && after.Status == Disabled {
+		action = audit.WebhookDisabled
+	}
+	e := by.Event(after.UpdatedAt, action)
+	d := details(after)
+	d["status"] = after.Status
+	e.Reason, e.Details = string(after.DisabledReason), audit.Details(d)
+	return write(ctx, q, home, after, string(after.Status), e)
+}
+
+// write stores a webhook with the event that tells why. One that is not active
+// any more has nothing pending.
+func write(ctx context.Context, q *db.Writes, home tenant.TenantRow, w Webhook, status string, e audit.Event) error {
+	_, err := q.UpdateWebhook(ctx, db.UpdateWebhookParams{
+		Url: nullable(w.URL), Actions: w.Actions, Description: w.Description, Status: status,
+		DisabledReason: nullable(string(w.DisabledReason)), UpdatedAt: e.At, TenantID: home.ID, ID: w.ID,
+	})
+	if err != nil {
+		return err
+	}
+	q.Expect(1)
+	if status != string(Active) {
+		if err := q.FailPendingDeliveries(ctx, nullable("webhook_"+status), home.ID, w.ID); err != nil {
+			return err
+		}
+	}
+	return tell(ctx, q, home, e)
+}
+
+// Delete ends a webhook and forgets its URL at once, its deliveries in time.
+// Errors: ErrNotFound, tenant.ErrNotFound, ErrUnavailable.
+func (s *Store) Delete(ctx context.Context, by audit.By, tenantID *uuid.UUID, id uuid.UUID) error {
+	err := s.change(ctx, tenantID, func(tx *db.Tx, home tenant.TenantRow) error {
+		w, err := get(ctx, tx, tenantID, home.ID, id)
+		if err != nil {
+			return err
+		}
+		e := by.Event(s.now(), audit.WebhookDeleted)
+		e.Details = audit.Details(details(w))
+		w.URL, w.DisabledReason = "", ""
+		return write(ctx, tx.Later(), home, w, "deleted", e)
+	})
+	return failed("delete", err)
+}
+
+func nullable(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

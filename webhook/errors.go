@@ -1,0 +1,37 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
+)
+
+// Errors of this package; test with errors.Is.
+var (
+	ErrNotFound    = errors.New("webhook: no such webhook")
+	ErrNoDelivery  = errors.New("webhook: no such delivery")
+	ErrTooMany     = errors.New("webhook: there are as many webhooks as there may be")
+	ErrDisabled    = errors.New("webhook: disabled")
+	ErrBadCursor   = errors.New("webhook: cursor is not one that a list returned")
+	ErrUnavailable = db.ErrUnavailable
+)
+
+// failed says what was being done; what callers tell apart passes through.
+func failed(what string, err error) error {
+	var replay *tenant.ReplayError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &replay), errors.Is(err, tenant.ErrIdempotencyMismatch), errors.Is(err, tenant.ErrNotFound), errors.Is(err, tenant.ErrNoPlatform):
+		return err
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrNoDelivery), errors.Is(err, ErrTooMany), errors.Is(err, ErrDisabled):
+		return err
+	}
+	var fields *tenant.FieldErrors
+	if errors.As(err, &fields) {
+		return err
+	}
+	return fmt.Errorf("webhook: %s: %w", what, err)
+}

@@ -1,0 +1,135 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"code.dny.dev/ssrf"
+	"github.com/google/uuid"
+)
+
+// maxAnswer is how much of an answer is read, in bytes, for the connection's
+// sake; all of it is thrown away.
+const maxAnswer = 4 << 10
+
+// Names of headers that a receiver gets.
+const (
+	signatureHeader = "Keyward-Signature"
+	deliveryHeader  = "Keyward-Delivery"
+	eventHeader     = "Keyward-Event"
+)
+
+// body is what is posted. The signature covers all of it.
+type body struct {
+	ID        uuid.UUID       `json:"id"`         // of the delivery, the same in each attempt
+	WebhookID uuid.UUID       `json:"webhook_id"` // the receiver checks that it is its own
+	Attempt   int             `json:"attempt"`    // 1, 2, …
+	SentAt    time.Time       `json:"sent_at"`    // the receiver refuses what was sent long ago
+	Event     json.RawMessage `json:"event"`
+
+	action string
+	text   []byte
+}
+
+// body makes the body of an attempt.
+func (s *Sender) body(ctx context.Context, c claim, d due, at time.Time) (body, error) {
+	e, err := s.cfg.Audit.Get(ctx, d.eventTenantID, d.eventSeq)
+	if err != nil {
+		return body{}, err
+	}
+	event, err := s.cfg.Render(e)
+	if err != nil {
+		return body{}, err
+	}
+	b := body{ID: d.id, WebhookID: c.id, Attempt: d.attempts + 1, SentAt: at, Event: event, action: string(e.Action)}
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	err = enc.Encode(b)
+	b.text = bytes.TrimSuffix(text.Bytes(), []byte("\n"))
+	return b, err
+}
+
+// post makes one request.
+func (t *targets) post(ctx context.Context, url string, b body, signature string) answer {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(b.text))
+	if err != nil {
+		return answer{class: "invalid_url"}
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "Keyward-Webhook/1")
+	r.Header.Set(signatureHeader, signature)
+	r.Header.Set(deliveryHeader, b.ID.String())
+	r.Header.Set(eventHeader, b.action)
+	res, err := t.client(r.URL.Scheme).Do(r)
+	if err != nil {
+		return answer{class: classOf(err)}
+	}
+	defer res.Body.Close()
+	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer)
+	return answered(res)
+}
+
+func answered(res *http.Response) answer {
+	a := answer{status: res.StatusCode}
+	switch {
+	case res.StatusCode >= 200 && res.StatusCode < 300:
+		return a
+	case res.StatusCode >= 300 && res.StatusCode < 400:
+		a.class = "redirected"
+	case res.StatusCode == http.StatusGone:
+		a.class = "gone"
+	default:
+		a.class = "refused"
+	}
+	a.retryAfter = retryAfter(res.Header.Get("Retry-After"), time.Now())
+	return a
+}
+
+// retryAfter reads RFC 9110 section 10.2.3: seconds or a date; 0 for neither.
+func retryAfter(value string, now time.Time) time.Duration {
+	if n, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
+}
+
+// classOf is an error in a word. Its text may hold more than its reader may
+// know, such as what answers inside the operator's network.
+func classOf(err error) string {
+	var (
+		resolve     *net.DNSError
+		network     net.Error
+		certificate *tls.CertificateVerificationError
+		authority   x509.UnknownAuthorityError
+		record      tls.RecordHeaderError
+		alert       tls.AlertError
+	)
+	switch {
+	case errors.Is(err, ssrf.ErrProhibitedIP), errors.Is(err, ssrf.ErrProhibitedNetwork), errors.Is(err, ssrf.ErrInvalidHostPort), errors.Is(err, errNotAllowed):
+		return "address_not_allowed"
+	case errors.As(err, &resolve):
+		return "name_not_resolved"
+	case errors.As(err, &certificate), errors.As(err, &authority), errors.As(err, &record), errors.As(err, &alert),
+		strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return "tls_failed"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return "timeout"
+	}
+	return "connection_failed"
+}

@@ -1,0 +1,63 @@
+package webhook
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/keyward/keyward/tenant"
+)
+
+// What the table webhooks holds at most.
+const (
+	maxURL         = 2000
+	maxActions     = 50
+	maxDescription = 200
+)
+
+// actionPattern is an action, or all of one thing's.
+var actionPattern = regexp.MustCompile(`^[a-z_]+\.([a-z_]+|\*)$`)
+
+// validate checks settings as a request gives them. A URL that is there already
+// is left alone, so that a webhook can be disabled whatever is allowed by now.
+// The error is a *tenant.FieldErrors.
+func (s *Store) validate(w Webhook, newURL bool) error {
+	var broken []tenant.FieldError
+	add := func(field, format string, args ...any) {
+		broken = append(broken, tenant.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+	}
+	if newURL {
+		if message := s.targets.refusal(w.URL); message != "" {
+			add("url", "%s", message)
+		}
+	}
+	if len(w.Actions) > maxActions {
+		add("actions", "must be at most %d", maxActions)
+	}
+	for i, a := range w.Actions {
+		if !actionPattern.MatchString(a) {
+			add(fmt.Sprintf("actions[%d]", i), "must be an action, as in key.revoked, or all of one thing's, as in key.*")
+		}
+	}
+	if d := w.Description; utf8.RuneCountInString(d) > maxDescription || !utf8.ValidString(d) || strings.ContainsRune(d, 0) {
+		add("description", "must be at most %d characters", maxDescription)
+	}
+	if w.Status != Active && w.Status != Disabled {
+		add("status", "must be active or disabled")
+	}
+	if len(broken) == 0 {
+		return nil
+	}
+	return &tenant.FieldErrors{Fields: broken}
+}
+
+// wants says whether a webhook with these actions is told of one.
+func wants(actions []string, action string) bool {
+	if len(actions) == 0 || slices.Contains(actions, action) {
+		return true
+	}
+	thing, _, _ := strings.Cut(action, ".")
+	return slices.Contains(actions, thing+".*")
+}

@@ -1,0 +1,142 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
+// private are addresses that nothing may be posted to, in spellings that some
+// resolver or library knows.
+var private = []string{
+	"127.0.0.1", "127.8.9.10", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1", "100.127.255.255",
+	"192.0.0.8", "192.0.2.1", "198.18.0.1", "198.51.100.7", "203.0.113.9", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255",
+	"::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:a9fe:a9fe", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::a00:1", "fc00::1", "fd12:3456::1",
+	"fe80::1", "fec0::1", "ff02::1", "2001:db8::1", "2002:7f00:1::", "2001::1", "100::1",
+}
+
+// An address in the URL is refused at once, whatever it is called.
+func TestPrivateAddressesAreRefused(t *testing.T) {
+	none := newTargets(nil, nil)
+	for _, ip := range private {
+		for _, scheme := range []string{"http", "https"} {
+			if u := (&url.URL{Scheme: scheme, Host: net.JoinHostPort(ip, "8443"), Path: "/"}).String(); none.refusal(u) == "" {
+				t.Errorf("%s is accepted", u)
+			}
+		}
+	}
+	for _, host := range []string{"2130706433", "0x7f000001", "0X7F.1", "127.1", "017700000001", "0177.0.0.1", "127.0.0.1.", "10.0.1", "hooks.0x7f", "localhost.1"} {
+		if u := "https://" + host + "/"; none.refusal(u) == "" {
+			t.Errorf("%s is accepted", u)
+		}
+	}
+	for _, u := range []string{"https://hooks.example.com/x?y=z", "https://93.184.215.14/", "https://[2606:4700::1111]:8443/", "https://0x7f.example.com/"} {
+		if message := none.refusal(u); message != "" {
+			t.Errorf("%s %s", u, message)
+		}
+	}
+	some := newTargets(loopback, nil)
+	for u, fine := range map[string]bool{
+		"http://127.0.0.1:8080/": true, "https://127.0.0.1/": true, "http://[::1]/": true, "http://receiver.internal/": true, "https://10.0.0.1/": false,
+		"http://93.184.215.14/": false, "ftp://127.0.0.1/": false, "ftp://x.example/": false,
+	} {
+		if message := some.refusal(u); (message == "") != fine {
+			t.Errorf("%s %q", u, message)
+		}
+	}
+}
+
+// What counts is where a connection really leads: a name, however it is spelt
+// and whenever it is resolved, reaches nothing that its address may not.
+func TestPrivateAddressesAreNotDialled(t *testing.T) {
+	reached := false
+	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	defer s.Close()
+	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	trusting := &tls.Config{RootCAs: roots}
+	for _, host := range append([]string{"localhost", "0x7f000001", "2130706433", "127.1"}, private...) {
+		for _, scheme := range []string{"https", "http"} {
+			u := (&url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port)}).String()
+			a := newTargets(nil, trusting).post(t.Context(), u, body{ID: uuid.New()}, "")
+			if a.class != "address_not_allowed" && a.class != "name_not_resolved" && a.class != "connection_failed" || a.status != 0 || reached {
+				t.Errorf("%s: %+v", u, a)
+			}
+			if _, err := netip.ParseAddr(host); (err == nil || host == "localhost") && a.class != "address_not_allowed" {
+				t.Errorf("%s: %+v", u, a)
+			}
+		}
+	}
+	if a := newTargets(loopback, trusting).post(t.Context(), s.URL, body{}, ""); a.status != 200 || !reached {
+		t.Errorf("an allowed network: %+v", a)
+	}
+	if a := newTargets(loopback, nil).post(t.Context(), s.URL, body{}, ""); a.class != "tls_failed" {
+		t.Errorf("a certificate of nobody's: %+v", a)
+	}
+	if a := newTargets(loopback, nil).post(t.Context(), "http://93.184.215.14/", body{}, ""); a.class != "address_not_allowed" {
+		t.Errorf("plain HTTP to a public address: %+v", a)
+	}
+}
+
+// A proxy would resolve names itself.
+func TestNoProxyOfTheEnvironment(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	for _, scheme := range []string{"http", "https"} {
+		if newTargets(nil, nil).client(scheme).Transport.(*http.Transport).Proxy != nil {
+			t.Errorf("%s goes through a proxy", scheme)
+		}
+	}
+}
+
+func TestErrorsHaveClasses(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := l.Addr().String()
+	l.Close()
+	ts := newTargets(loopback, nil)
+	for u, class := range map[string]string{
+		"http://" + nobody:            "connection_failed",
+		"https://nobody.invalid/":     "name_not_resolved",
+		"http://nobody.invalid:8080/": "name_not_resolved",
+		"http://%zz":                  "invalid_url",
+	} {
+		if a := ts.post(t.Context(), u, body{}, ""); a.class != class {
+			t.Errorf("%s: %+v, want %s", u, a, class)
+		}
+	}
+	for want, err := range map[string]error{
+		"timeout": fmt.Errorf("x: %w", context.DeadlineExceeded), "tls_failed": tls.RecordHeaderError{}, "connection_failed": errors.New("what answers inside"),
+	} {
+		if got := classOf(err); got != want {
+			t.Errorf("%v is %s, want %s", err, got, want)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"": 0, "120": 2 * time.Minute, "-1": 0, "1.5": 0, "soon": 0, "99999999999999999999": 0,
+		"Tue, 24 Nov 2026 12:00:30 GMT": 30 * time.Second, "Tue, 24 Nov 2026 11:00:00 GMT": 0,
+	} {
+		if got := retryAfter(value, now); got != want {
+			t.Errorf("%q: %s, want %s", value, got, want)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package webhook
+
+import (
+	"context"
+
+	"github.com/keyward/keyward/db"
+)
+
+// turnOfAll turns a page of every tenant's events for each of the platform's
+// webhooks. Only settled events are told of, as in [audit.Feed]: what commits
+// late is told late, not skipped.
+func (s *Sender) turnOfAll(ctx context.Context) (more, waits bool, err error) {
+	err = s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		rows, err := tx.LockWebhooksOfAll(ctx)
+		if err != nil {
+			return err
+		}
+		for _, w := range rows {
+			full, held, err := s.turnPageOfAll(ctx, tx, w)
+			if err != nil {
+				return err
+			}
+			more, waits = more || full, waits || held
+		}
+		return nil
+	})
+	return more, waits, err
+}
+
+func (s *Sender) turnPageOfAll(ctx context.Context, tx *db.Tx, w db.LockWebhooksOfAllRow) (full, held bool, err error) {
+	events, err := tx.EventsOfAllBehind(ctx, db.EventsOfAllBehindParams{
+		PlaceXID: w.PlaceXID, PlaceTenantID: w.PlaceTenantID, PlaceSeq: w.PlaceSeq, PageSize: turnPage,
+	})
+	if err != nil {
+		return false, false, err
+	}
+	full = len(events) == turnPage
+	for i, e := range events {
+		if !e.Settled {
+			events, full, held = events[:i], false, true
+			break
+		}
+	}
+	if len(events) == 0 {
+		return full, held, nil
+	}
+	return full, held, s.tellOfAll(ctx, tx, w, events)
+}
+
+func (s *Sender) tellOfAll(ctx context.Context, tx *db.Tx, w db.LockWebhooksOfAllRow, events []db.EventsOfAllBehindRow) error {
+	now := s.store.now()
+	t, last := newTurn(now, true), events[len(events)-1]
+	for _, e := range events {
+		if !wants(w.Actions, e.Action) {
+			continue
+		}
+		if err := t.add(w.TenantID, w.ID, e.TenantID, e.Seq, e.Action); err != nil {
+			return err
+		}
+	}
+	if err := t.write(ctx, tx); err != nil {
+		return err
+	}
+	_, err := tx.MoveWebhookOfAll(ctx, db.MoveWebhookOfAllParams{
+		PlaceXID: last.FeedXID, PlaceTenantID: last.TenantID, PlaceSeq: last.Seq, Told: len(t.deliveries.Ids) > 0, Now: now,
+		TenantID: w.TenantID, ID: w.ID,
+	})
+	return err
+}
