@@ -1078,6 +1078,20 @@ type PolicyList struct {
 	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
+// PolicyPreview What would happen. The worker takes what is due at once, such as the expiry of keys over a lower `max_published_keys`, within seconds
+type PolicyPreview struct {
+	// Created There is no such policy yet
+	Created bool `json:"created"`
+
+	// JWKSAfter Without keys that would be made
+	JWKSAfter JWKSet `json:"jwks_after"`
+
+	// JWKSBefore RFC 7517 section 5
+	JWKSBefore JWKSet         `json:"jwks_before"`
+	Policy     Policy         `json:"policy"`
+	Timeline   []TimelineStep `json:"timeline"`
+}
+
 // Problem RFC 9457
 type Problem struct {
 	Code   ProblemCode  `json:"code"`
@@ -1133,6 +1147,16 @@ type Readiness struct {
 // ReadinessStatus defines model for Readiness.Status.
 type ReadinessStatus string
 
+// RetirePreview defines model for RetirePreview.
+type RetirePreview struct {
+	// JWKSAfter RFC 7517 section 5
+	JWKSAfter JWKSet `json:"jwks_after"`
+
+	// JWKSBefore RFC 7517 section 5
+	JWKSBefore JWKSet         `json:"jwks_before"`
+	Timeline   []TimelineStep `json:"timeline"`
+}
+
 // RevocationMode defines model for RevocationMode.
 type RevocationMode string
 
@@ -1141,13 +1165,23 @@ type RevocationReason string
 
 // RevokeAllRequest defines model for RevokeAllRequest.
 type RevokeAllRequest struct {
-	Comment *string          `json:"comment,omitempty"`
-	Reason  RevocationReason `json:"reason"`
+	Comment *string `json:"comment,omitempty"`
+
+	// DryRun The same as in the query
+	DryRun *bool            `json:"dry_run,omitempty"`
+	Reason RevocationReason `json:"reason"`
 }
 
 // RevokeAllResult defines model for RevokeAllResult.
 type RevokeAllResult struct {
-	Active  []Key `json:"active"`
+	Active []Key `json:"active"`
+
+	// BreaksTokensUntil When the last token known to be signed with what is revoked would have expired; absent if none is known to live.
+	// Other replicas tell of what they signed within a minute
+	BreaksTokensUntil *time.Time `json:"breaks_tokens_until,omitempty"`
+
+	// DryRun `true` where nothing has changed
+	DryRun  *bool `json:"dry_run,omitempty"`
 	Revoked []Key `json:"revoked"`
 	Standby []Key `json:"standby"`
 
@@ -1157,13 +1191,22 @@ type RevokeAllResult struct {
 
 // RevokeRequest defines model for RevokeRequest.
 type RevokeRequest struct {
-	Comment *string          `json:"comment,omitempty"`
-	Mode    *RevocationMode  `json:"mode,omitempty"`
-	Reason  RevocationReason `json:"reason"`
+	Comment *string `json:"comment,omitempty"`
+
+	// DryRun The same as in the query
+	DryRun *bool            `json:"dry_run,omitempty"`
+	Mode   *RevocationMode  `json:"mode,omitempty"`
+	Reason RevocationReason `json:"reason"`
 }
 
 // RevokeResult defines model for RevokeResult.
 type RevokeResult struct {
+	// BreaksTokensUntil When the last token known to be signed with what is revoked would have expired; absent if none is known to live.
+	// Other replicas tell of what they signed within a minute
+	BreaksTokensUntil *time.Time `json:"breaks_tokens_until,omitempty"`
+
+	// DryRun `true` where nothing has changed
+	DryRun      *bool           `json:"dry_run,omitempty"`
 	Key         Key             `json:"key"`
 	Mode        *RevocationMode `json:"mode,omitempty"`
 	Replacement *Key            `json:"replacement,omitempty"`
@@ -1191,7 +1234,9 @@ type RotatePreview struct {
 type RotateRequest struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
 	// the name the policy has.
-	Alg    *Alg  `json:"alg,omitempty"`
+	Alg *Alg `json:"alg,omitempty"`
+
+	// DryRun The same as in the query
 	DryRun *bool `json:"dry_run,omitempty"`
 
 	// Reason Free text for the audit event
@@ -1497,6 +1542,9 @@ type DeliveryPath = openapi_types.UUID
 
 // DeliveryStatusFilter defines model for DeliveryStatusFilter.
 type DeliveryStatusFilter = WebhookDeliveryStatus
+
+// DryRun defines model for DryRun.
+type DryRun = bool
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
@@ -1811,8 +1859,43 @@ type ImportKey201JSONResponseBody struct {
 	union json.RawMessage
 }
 
+// RevokeAllKeysParams defines parameters for RevokeAllKeys.
+type RevokeAllKeysParams struct {
+	// DryRun Answer what would happen, and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
+// RotateKeysParams defines parameters for RotateKeys.
+type RotateKeysParams struct {
+	// DryRun Answer what would happen, and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
 // RotateKeys200JSONResponseBody defines parameters for RotateKeys.
 type RotateKeys200JSONResponseBody struct {
+	union json.RawMessage
+}
+
+// RevokeKeyParams defines parameters for RevokeKey.
+type RevokeKeyParams struct {
+	// DryRun Answer what would happen, and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
+// RetirePolicyParams defines parameters for RetirePolicy.
+type RetirePolicyParams struct {
+	// DryRun Answer what would happen, and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
+// PutPolicyParams defines parameters for PutPolicy.
+type PutPolicyParams struct {
+	// DryRun Answer what would happen, and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
+// PutPolicy200JSONResponseBody defines parameters for PutPolicy.
+type PutPolicy200JSONResponseBody struct {
 	union json.RawMessage
 }
 
@@ -2175,6 +2258,68 @@ func (t *RotateKeys200JSONResponseBody) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// AsPolicy returns the union data inside the PutPolicy200JSONResponseBody as a Policy
+func (t PutPolicy200JSONResponseBody) AsPolicy() (Policy, error) {
+	var body Policy
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromPolicy overwrites any union data inside the PutPolicy200JSONResponseBody as the provided Policy
+func (t *PutPolicy200JSONResponseBody) FromPolicy(v Policy) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergePolicy performs a merge with any union data inside the PutPolicy200JSONResponseBody, using the provided Policy
+func (t *PutPolicy200JSONResponseBody) MergePolicy(v Policy) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsPolicyPreview returns the union data inside the PutPolicy200JSONResponseBody as a PolicyPreview
+func (t PutPolicy200JSONResponseBody) AsPolicyPreview() (PolicyPreview, error) {
+	var body PolicyPreview
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromPolicyPreview overwrites any union data inside the PutPolicy200JSONResponseBody as the provided PolicyPreview
+func (t *PutPolicy200JSONResponseBody) FromPolicyPreview(v PolicyPreview) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergePolicyPreview performs a merge with any union data inside the PutPolicy200JSONResponseBody, using the provided PolicyPreview
+func (t *PutPolicy200JSONResponseBody) MergePolicyPreview(v PolicyPreview) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t PutPolicy200JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *PutPolicy200JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// GetPlatformJWKS The platform's own JWK Set
@@ -2278,25 +2423,25 @@ type ServerInterface interface {
 	PurgeKeys(ctx echo.Context, tenant TenantPath) error
 	// RevokeAllKeys Revoke every key of the tenant
 	// (POST /v1/tenants/{tenant}/keys/revoke-all)
-	RevokeAllKeys(ctx echo.Context, tenant TenantPath) error
+	RevokeAllKeys(ctx echo.Context, tenant TenantPath, params RevokeAllKeysParams) error
 	// RotateKeys Rotate now
 	// (POST /v1/tenants/{tenant}/keys/rotate)
-	RotateKeys(ctx echo.Context, tenant TenantPath) error
+	RotateKeys(ctx echo.Context, tenant TenantPath, params RotateKeysParams) error
 	// GetKey Read a key
 	// (GET /v1/tenants/{tenant}/keys/{kid})
 	GetKey(ctx echo.Context, tenant TenantPath, kid KIDPath) error
 	// RevokeKey Revoke a key
 	// (POST /v1/tenants/{tenant}/keys/{kid}/revoke)
-	RevokeKey(ctx echo.Context, tenant TenantPath, kid KIDPath) error
+	RevokeKey(ctx echo.Context, tenant TenantPath, kid KIDPath, params RevokeKeyParams) error
 	// ListPolicies List the tenant's policies
 	// (GET /v1/tenants/{tenant}/policies)
 	ListPolicies(ctx echo.Context, tenant TenantPath) error
 	// RetirePolicy Retire a policy
 	// (DELETE /v1/tenants/{tenant}/policies/{alg})
-	RetirePolicy(ctx echo.Context, tenant TenantPath, alg AlgPath) error
+	RetirePolicy(ctx echo.Context, tenant TenantPath, alg AlgPath, params RetirePolicyParams) error
 	// PutPolicy Create or replace a policy
 	// (PUT /v1/tenants/{tenant}/policies/{alg})
-	PutPolicy(ctx echo.Context, tenant TenantPath, alg AlgPath) error
+	PutPolicy(ctx echo.Context, tenant TenantPath, alg AlgPath, params PutPolicyParams) error
 	// SignPayload Sign any payload
 	// (POST /v1/tenants/{tenant}/sign)
 	SignPayload(ctx echo.Context, tenant TenantPath) error
@@ -3374,8 +3519,17 @@ func (w *ServerInterfaceWrapper) RevokeAllKeys(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokeAllKeysParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.RevokeAllKeys(ctx, tenant)
+	err = w.Handler.RevokeAllKeys(ctx, tenant, params)
 	return err
 }
 
@@ -3390,8 +3544,17 @@ func (w *ServerInterfaceWrapper) RotateKeys(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RotateKeysParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.RotateKeys(ctx, tenant)
+	err = w.Handler.RotateKeys(ctx, tenant, params)
 	return err
 }
 
@@ -3438,8 +3601,17 @@ func (w *ServerInterfaceWrapper) RevokeKey(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kid: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokeKeyParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.RevokeKey(ctx, tenant, kid)
+	err = w.Handler.RevokeKey(ctx, tenant, kid, params)
 	return err
 }
 
@@ -3478,8 +3650,17 @@ func (w *ServerInterfaceWrapper) RetirePolicy(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter alg: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RetirePolicyParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.RetirePolicy(ctx, tenant, alg)
+	err = w.Handler.RetirePolicy(ctx, tenant, alg, params)
 	return err
 }
 
@@ -3502,8 +3683,17 @@ func (w *ServerInterfaceWrapper) PutPolicy(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter alg: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutPolicyParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.PutPolicy(ctx, tenant, alg)
+	err = w.Handler.PutPolicy(ctx, tenant, alg, params)
 	return err
 }
 

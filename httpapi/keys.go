@@ -72,46 +72,6 @@ func publicKey(c echo.Context, form string, k keys.Key) error {
 	return c.Blob(http.StatusOK, mimePEM, pem)
 }
 
-// RevokeKey takes a key out of the JWKS.
-func (s *server) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath) error {
-	var body RevokeRequest
-	if err := decodeBody(c, &body); err != nil {
-		return err
-	}
-	done, err := s.cfg.Store.Revoke(c.Request().Context(), by(c), of(c).tenantID, kid, keys.RevokeRequest{
-		Reason: keys.Reason(body.Reason), Comment: or(body.Comment, ""), Mode: keys.Mode(or(body.Mode, "")),
-	})
-	if err != nil {
-		return err
-	}
-	out := RevokeResult{
-		Key: renderKey(done.Key), Mode: given(RevocationMode(done.Mode)), TrustedUntil: renderTrust(done.TrustedUntil),
-	}
-	if done.Active != nil {
-		out.Replacement = ptr(renderKey(*done.Active))
-	}
-	if done.Standby != nil {
-		out.Standby = ptr(renderKey(*done.Standby))
-	}
-	return reply(c, http.StatusOK, out)
-}
-
-// RevokeAllKeys revokes and replaces every key of a tenant.
-func (s *server) RevokeAllKeys(c echo.Context, _ TenantPath) error {
-	var body RevokeAllRequest
-	if err := decodeBody(c, &body); err != nil {
-		return err
-	}
-	done, err := s.cfg.Store.RevokeAll(c.Request().Context(), by(c), of(c).tenantID, keys.Reason(body.Reason), or(body.Comment, ""))
-	if err != nil {
-		return err
-	}
-	return reply(c, http.StatusOK, RevokeAllResult{
-		Revoked: renderKeys(done.Revoked), Active: renderKeys(done.Active), Standby: renderKeys(done.Standby),
-		TrustedUntil: renderTrust(done.TrustedUntil),
-	})
-}
-
 // PurgeKeys forgets the public part of keys that have left the JWKS.
 func (s *server) PurgeKeys(c echo.Context, _ TenantPath) error {
 	purged, err := s.cfg.Store.Purge(c.Request().Context(), by(c), of(c).tenantID)

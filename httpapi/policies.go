@@ -28,7 +28,7 @@ func (s *server) ListPolicies(c echo.Context, _ TenantPath) error {
 }
 
 // PutPolicy creates or replaces a policy.
-func (s *server) PutPolicy(c echo.Context, _ TenantPath, alg AlgPath) error {
+func (s *server) PutPolicy(c echo.Context, _ TenantPath, alg AlgPath, params PutPolicyParams) error {
 	var body PutPolicyRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
@@ -43,6 +43,9 @@ func (s *server) PutPolicy(c echo.Context, _ TenantPath, alg AlgPath) error {
 			return err
 		}
 	}
+	if or(params.DryRun, false) {
+		return s.previewPolicy(c, p)
+	}
 	p, created, err := s.cfg.Store.PutPolicy(c.Request().Context(), by(c), of(c).tenantID, p)
 	if err != nil {
 		return err
@@ -51,6 +54,17 @@ func (s *server) PutPolicy(c echo.Context, _ TenantPath, alg AlgPath) error {
 		return reply(c, http.StatusCreated, renderPolicy(p))
 	}
 	return reply(c, http.StatusOK, renderPolicy(p))
+}
+
+func (s *server) previewPolicy(c echo.Context, p tenant.Policy) error {
+	would, err := s.cfg.Store.PreviewPolicy(c.Request().Context(), by(c), of(c).tenantID, p)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, PolicyPreview{
+		Policy: renderPolicy(would.Policy), Created: would.Created, Timeline: renderTimeline(would.Timeline),
+		JWKSBefore: renderSet(would.Before), JWKSAfter: renderSet(would.After),
+	})
 }
 
 // isDefault is what "default" stays at where a request does not say. Should it
@@ -77,13 +91,32 @@ func (r PutPolicyRequest) policy(alg Alg) tenant.Policy {
 }
 
 // RetirePolicy ends signing with an algorithm.
-func (s *server) RetirePolicy(c echo.Context, _ TenantPath, alg AlgPath) error {
-	err := s.cfg.Store.RetirePolicy(c.Request().Context(), by(c), of(c).tenantID, jose.SignatureAlgorithm(alg))
-	if errors.Is(err, keys.ErrPolicyNotFound) { // here it is the thing asked for, not a means
-		return newProblem(ProblemCodeNotFound, "The tenant has no policy for this algorithm.")
+func (s *server) RetirePolicy(c echo.Context, _ TenantPath, alg AlgPath, params RetirePolicyParams) error {
+	if or(params.DryRun, false) {
+		return s.previewRetirement(c, jose.SignatureAlgorithm(alg))
 	}
+	err := s.cfg.Store.RetirePolicy(c.Request().Context(), by(c), of(c).tenantID, jose.SignatureAlgorithm(alg))
 	if err != nil {
-		return err
+		return notThere(err)
 	}
 	return c.NoContent(http.StatusNoContent)
+}
+
+func (s *server) previewRetirement(c echo.Context, alg jose.SignatureAlgorithm) error {
+	would, err := s.cfg.Store.PreviewRetirement(c.Request().Context(), by(c), of(c).tenantID, alg)
+	if err != nil {
+		return notThere(err)
+	}
+	return reply(c, http.StatusOK, RetirePreview{
+		Timeline: renderTimeline(would.Timeline), JWKSBefore: renderSet(would.Before), JWKSAfter: renderSet(would.After),
+	})
+}
+
+// notThere is for requests in which the policy is the thing asked for, not a
+// means.
+func notThere(err error) error {
+	if errors.Is(err, keys.ErrPolicyNotFound) {
+		return newProblem(ProblemCodeNotFound, "The tenant has no policy for this algorithm.")
+	}
+	return err
 }

@@ -13,13 +13,17 @@ import (
 )
 
 // RotateKeys rotates now, or says what that would do.
-func (s *server) RotateKeys(c echo.Context, _ TenantPath) error {
+func (s *server) RotateKeys(c echo.Context, _ TenantPath, params RotateKeysParams) error {
 	var body RotateRequest
 	if err := decodeOptionalBody(c, &body); err != nil {
 		return err
 	}
+	dry, err := dryRun(params.DryRun, body.DryRun)
+	if err != nil {
+		return err
+	}
 	req := keys.RotateRequest{Alg: jose.SignatureAlgorithm(or(body.Alg, "")), Reason: or(body.Reason, "")}
-	if or(body.DryRun, false) {
+	if dry {
 		return s.previewRotation(c, req)
 	}
 	done, err := s.cfg.Store.Rotate(c.Request().Context(), by(c), of(c).tenantID, req)
@@ -42,15 +46,28 @@ func (s *server) previewRotation(c echo.Context, req keys.RotateRequest) error {
 		return err
 	}
 	out := RotatePreview{
-		Timeline: make([]TimelineStep, len(p.Timeline)), PublishedSeconds: p.PublishedSeconds,
+		Timeline: renderTimeline(p.Timeline), PublishedSeconds: p.PublishedSeconds,
 		JWKSBefore: renderSet(p.Before), JWKSAfter: renderSet(p.After),
 	}
-	for i, m := range p.Timeline {
-		out.Timeline[i] = TimelineStep{
+	return reply(c, http.StatusOK, out)
+}
+
+// dryRun is what the query or the body asks for; they must not contradict.
+func dryRun(query, body *bool) (bool, error) {
+	if query != nil && body != nil && *query != *body {
+		return false, invalid("dry_run", "must be the same in the query and in the body, or in one of them only")
+	}
+	return or(query, false) || or(body, false), nil
+}
+
+func renderTimeline(timeline []keys.Milestone) []TimelineStep {
+	out := make([]TimelineStep, len(timeline))
+	for i, m := range timeline {
+		out[i] = TimelineStep{
 			At: m.At, KID: given(m.KID), Action: arrival(m.To), FromState: given(KeyState(m.From)), ToState: given(KeyState(m.To)),
 		}
 	}
-	return reply(c, http.StatusOK, out)
+	return out
 }
 
 // arrival is the event of a key that reaches a state.

@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
@@ -109,8 +110,7 @@ func (l *ledger) writePolicy(ctx context.Context, tx *db.Tx, old, p tenant.Polic
 		}
 	}
 	if old.MaxTokenTTL > p.MaxTokenTTL {
-		horizon := l.at.Add(old.MaxTokenTTL + l.tenant.Caching.ClockSkew + hearsay)
-		if err := w.RaiseTokenHorizon(ctx, horizon, l.tenant.ID, []string{string(p.Alg)}); err != nil {
+		if err := w.RaiseTokenHorizon(ctx, l.tokensUntil(old), l.tenant.ID, []string{string(p.Alg)}); err != nil {
 			return err
 		}
 	}
@@ -122,6 +122,12 @@ func (l *ledger) writePolicy(ctx context.Context, tx *db.Tx, old, p tenant.Polic
 		return err
 	}
 	return w.Send(ctx)
+}
+
+// tokensUntil is when the last token is over that was signed by a policy until
+// now, here or by a replica that has not heard yet.
+func (l *ledger) tokensUntil(p tenant.Policy) time.Time {
+	return l.at.Add(p.MaxTokenTTL + l.tenant.Caching.ClockSkew + hearsay)
 }
 
 func (l *ledger) takeDefault(ctx context.Context, w *db.Writes, p tenant.Policy) error {

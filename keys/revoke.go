@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
@@ -36,6 +37,10 @@ type Revocation struct {
 	Active       *Entry // signs from now on; nil when the key was not the active one
 	Standby      *Entry // entered in place of one that was used up or revoked
 	TrustedUntil []Trust
+	// BreaksTokensUntil is when the last token known to be signed with the key
+	// would have expired; nil if none is known to live. Evidence is up to a
+	// minute old, see [Signer.FlushEvidence].
+	BreaksTokensUntil *time.Time
 }
 
 // Revoke takes a key out of the JWKS now. If it was the active one, another
@@ -69,26 +74,46 @@ func ifSigning(k Key) wanted {
 }
 
 func (l *ledger) revokeOne(kid string, req RevokeRequest, m *made) (Revocation, error) {
-	k := l.find(kid)
-	if k == nil {
-		return Revocation{}, &StateError{KID: kid, From: Purged, To: Revoked}
+	out, was, err := l.condemn(kid, req)
+	if err != nil {
+		return out, err
 	}
-	was := k.State
-	if err := l.revoke(k, req.Reason, req.Comment); err != nil {
-		return Revocation{}, err
-	}
-	out, alg := Revocation{Key: l.entry(*k)}, k.Alg
-	if was == Active {
-		out.Mode = req.mode()
-	}
-	out.TrustedUntil = TrustedUntil(l.at, l.tenant.Caching, out.Mode, was == Active)
 	if was != Deprecated {
-		if err := l.replace(alg, out.Mode, m, &out); err != nil {
+		if err := l.replace(out.Key.Alg, out.Mode, m, &out); err != nil {
 			return out, err
 		}
 	}
-	l.rescheduleAlg(alg)
+	l.rescheduleAlg(out.Key.Alg)
 	return out, nil
+}
+
+// condemn revokes a key and says what follows, but for who signs from then on.
+func (l *ledger) condemn(kid string, req RevokeRequest) (out Revocation, was State, err error) {
+	k := l.find(kid)
+	if k == nil {
+		return out, was, &StateError{KID: kid, From: Purged, To: Revoked}
+	}
+	was = k.State
+	if err := l.revoke(k, req.Reason, req.Comment); err != nil {
+		return out, was, err
+	}
+	if out.Key = l.entry(*k); was == Active {
+		out.Mode = req.mode()
+	}
+	out.TrustedUntil = TrustedUntil(l.at, l.tenant.Caching, out.Mode, was == Active)
+	out.BreaksTokensUntil = l.breaks(*k)
+	return out, was, nil
+}
+
+// breaks is until when tokens live that go with these keys, as far as evidence
+// says.
+func (l *ledger) breaks(gone ...Key) (until *time.Time) {
+	for _, k := range gone {
+		if last := k.LastTokenExpiresAt; last != nil && last.After(l.at) && (until == nil || last.After(*until)) {
+			until = last
+		}
+	}
+	return until
 }
 
 // replace fills the places that a revocation emptied.

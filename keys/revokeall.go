@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
@@ -14,6 +15,9 @@ type MassRevocation struct {
 	Active       []Entry // one per live policy, known to no verifier
 	Standby      []Entry
 	TrustedUntil []Trust
+	// BreaksTokensUntil is when the last token known to be signed with any of
+	// them would have expired; nil if none is known to live.
+	BreaksTokensUntil *time.Time
 }
 
 // RevokeAll takes every standby, active and deprecated key of a tenant out of
@@ -29,7 +33,7 @@ func (s *Store) RevokeAll(ctx context.Context, by audit.By, tenantID uuid.UUID, 
 }
 
 func (l *ledger) revokeAll(reason Reason, comment string, m *made) (out MassRevocation, err error) {
-	if out.Revoked, err = l.revokePublished(reason, comment); err != nil {
+	if out, err = l.condemnAll(reason, comment); err != nil {
 		return out, err
 	}
 	for _, p := range l.live() {
@@ -46,8 +50,20 @@ func (l *ledger) revokeAll(reason Reason, comment string, m *made) (out MassRevo
 	for _, p := range l.policies {
 		l.reschedule(p)
 	}
-	out.TrustedUntil = TrustedUntil(l.at, l.tenant.Caching, FreshTakesOver, true)
 	return out, nil
+}
+
+// condemnAll revokes what is published and says what follows, but for the keys
+// in their place.
+func (l *ledger) condemnAll(reason Reason, comment string) (out MassRevocation, err error) {
+	out.Revoked, err = l.revokePublished(reason, comment)
+	out.TrustedUntil = TrustedUntil(l.at, l.tenant.Caching, FreshTakesOver, true)
+	gone := make([]Key, len(out.Revoked))
+	for i, e := range out.Revoked {
+		gone[i] = e.Key
+	}
+	out.BreaksTokensUntil = l.breaks(gone...)
+	return out, err
 }
 
 func (l *ledger) revokePublished(reason Reason, comment string) (revoked []Entry, err error) {
