@@ -43,10 +43,11 @@ func (s *Store) EnsurePlatform(ctx context.Context, by audit.By) error {
 
 func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
 	at := s.now()
-	l, err := s.newborn(spec, by, at)
+	id, err := uuid.NewV7()
 	if err != nil {
 		return tenant.Tenant{}, err
 	}
+	l := s.newborn(id, spec, by, at)
 	sealer, dataKey, err := s.cfg.Custody.newDataKey(ctx, l.tenant.ID, 1, at)
 	if err != nil {
 		return tenant.Tenant{}, err
@@ -66,11 +67,7 @@ func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec,
 }
 
 // newborn opens the ledger of a tenant that does not exist yet.
-func (s *Store) newborn(spec tenant.Spec, by audit.By, at time.Time) (*ledger, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, err
-	}
+func (s *Store) newborn(id uuid.UUID, spec tenant.Spec, by audit.By, at time.Time) *ledger {
 	l := &ledger{
 		tenant: spec.Tenant(id, at), jitter: s.cfg.JitterFraction, head: audit.Genesis(id), by: by, at: at,
 		due: map[jose.SignatureAlgorithm]time.Time{}, rowMoves: true,
@@ -80,7 +77,7 @@ func (s *Store) newborn(spec tenant.Spec, by audit.By, at time.Time) (*ledger, e
 		p.CreatedAt, p.UpdatedAt = at, at
 		l.policies = append(l.policies, p)
 	}
-	return l, nil
+	return l
 }
 
 // found gives a new policy its first two keys.

@@ -31,6 +31,7 @@ type cli struct {
 	Import  importFromCmd `cmd:"" name:"import-from" help:"Move the keys of another system in, keeping their kids."`
 	Doctor  doctorCmd     `cmd:"" help:"Check everything, and say what to do."`
 	Version versionCmd    `cmd:"" help:"Version, commit, Go version."`
+	Bench   benchCmd      `cmd:"" hidden:"" help:"Databases to measure."`
 
 	Settings settings `embed:"" group:"Configuration, by flag or environment:"`
 }
