@@ -121,6 +121,8 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_CACHE_MB", "0", "a whole number from 1"},
 		{"KEYWARD_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "addresses and networks"},
 		{"KEYWARD_TRUSTED_PROXIES", "0.0.0.0/0", "none that everybody is in"},
+		{"KEYWARD_WEBHOOK_ALLOW", "10.1.2.3/8", "networks with commas between"},
+		{"KEYWARD_WEBHOOK_ALLOW", "10.0.0.0/8;localhost", "networks with commas between"},
 		{"KEYWARD_RATE_LIMIT_ADDRESS", "100", "a number per s, m or h"},
 		{"KEYWARD_RATE_LIMIT_CREDENTIAL", "0/s", "each from 1 to 1000000"},
 		{"KEYWARD_DRAIN_DELAY", "forever", "a duration from 0s"},
