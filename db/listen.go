@@ -13,7 +13,8 @@ import (
 )
 
 // changesChannel is where transactions that changed tenants say so; the
-// payload is "<tenant id> <slug>" (queries/changes.sql).
+// payload is "<tenant id> <slug>", or a custom domain's stand-in in the place of
+// the slug (tenant.Told, queries/changes.sql).
 const changesChannel = "keyward"
 
 // Listener hears of changes as they commit, on a connection of its own.

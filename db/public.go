@@ -32,6 +32,21 @@ func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (p Pub
 	return p, wrap(err)
 }
 
+// TenantOfDomain finds the live tenant whose custom domain this is, as
+// PublicTenant does. Errors: ErrNoRows, ErrUnavailable.
+func (d *DB) TenantOfDomain(ctx context.Context, domain string) (id uuid.UUID, err error) {
+	err = d.healing(func() error {
+		b := &pgx.Batch{}
+		b.Queue("select set_config('role', 'keyward_public', true)")
+		b.Queue(tenantOfDomain, domain).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
+		return d.pool.SendBatch(ctx, b).Close()
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return uuid.Nil, ErrNoRows
+	}
+	return id, wrap(err)
+}
+
 func (d *DB) publicTenant(ctx context.Context, id uuid.UUID, slug string) (Public, error) {
 	var p Public
 	b := &pgx.Batch{}

@@ -63,7 +63,7 @@ func (q *Queries) PublicPolicies(ctx context.Context) ([]PublicPoliciesRow, erro
 }
 
 const publicTenant = `-- name: PublicTenant :one
-SELECT id, slug, issuer, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
+SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
     clock_skew_seconds, not_before, audit_seq, set_config('keyward.tenant_id', id::text, true)::text AS scope
 FROM tenants
 WHERE id = $1 AND status <> 'deleted'
@@ -73,6 +73,7 @@ type PublicTenantRow struct {
 	ID                              uuid.UUID
 	Slug                            string
 	Issuer                          *string
+	CustomDomain                    *string
 	Status                          string
 	JWKSMaxAgeSeconds               int32
 	JWKSStaleWhileRevalidateSeconds int32
@@ -90,6 +91,7 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 		&i.ID,
 		&i.Slug,
 		&i.Issuer,
+		&i.CustomDomain,
 		&i.Status,
 		&i.JWKSMaxAgeSeconds,
 		&i.JWKSStaleWhileRevalidateSeconds,
@@ -104,7 +106,7 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 
 const publicTenantBySlug = `-- name: PublicTenantBySlug :one
 
-SELECT id, slug, issuer, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
+SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
     clock_skew_seconds, not_before, audit_seq, set_config('keyward.tenant_id', id::text, true)::text AS scope
 FROM tenants
 WHERE slug = $1 AND status <> 'deleted'
@@ -114,6 +116,7 @@ type PublicTenantBySlugRow struct {
 	ID                              uuid.UUID
 	Slug                            string
 	Issuer                          *string
+	CustomDomain                    *string
 	Status                          string
 	JWKSMaxAgeSeconds               int32
 	JWKSStaleWhileRevalidateSeconds int32
@@ -133,6 +136,7 @@ func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTe
 		&i.ID,
 		&i.Slug,
 		&i.Issuer,
+		&i.CustomDomain,
 		&i.Status,
 		&i.JWKSMaxAgeSeconds,
 		&i.JWKSStaleWhileRevalidateSeconds,
@@ -189,4 +193,15 @@ func (q *Queries) PublishedKeys(ctx context.Context) ([]PublishedKeysRow, error)
 		return nil, err
 	}
 	return items, nil
+}
+
+const tenantOfDomain = `-- name: TenantOfDomain :one
+SELECT id FROM tenants WHERE custom_domain = $1 AND status <> 'deleted'
+`
+
+func (q *Queries) TenantOfDomain(ctx context.Context, domain *string) (uuid.UUID, error) {
+	row := q.db.QueryRow(ctx, tenantOfDomain, domain)
+	var id uuid.UUID
+	err := row.Scan(&id)
+	return id, err
 }

@@ -1667,6 +1667,11 @@ type HeadPlatformJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
+// GetPlatformAuthorizationServerMetadataParams defines parameters for GetPlatformAuthorizationServerMetadata.
+type GetPlatformAuthorizationServerMetadataParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetAuthorizationServerMetadataParams defines parameters for GetAuthorizationServerMetadata.
 type GetAuthorizationServerMetadataParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -2322,16 +2327,19 @@ func (t *PutPolicy200JSONResponseBody) UnmarshalJSON(b []byte) error {
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
-	// GetPlatformJWKS The platform's own JWK Set
+	// GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
 	// (GET /.well-known/jwks.json)
 	GetPlatformJWKS(ctx echo.Context, params GetPlatformJWKSParams) error
-	// HeadPlatformJWKS The headers of the platform's own JWK Set
+	// HeadPlatformJWKS The headers of the same
 	// (HEAD /.well-known/jwks.json)
 	HeadPlatformJWKS(ctx echo.Context, params HeadPlatformJWKSParams) error
+	// GetPlatformAuthorizationServerMetadata The same (RFC 8414), of the tenant with this domain, or of the platform
+	// (GET /.well-known/oauth-authorization-server)
+	GetPlatformAuthorizationServerMetadata(ctx echo.Context, params GetPlatformAuthorizationServerMetadataParams) error
 	// GetAuthorizationServerMetadata Discovery metadata (RFC 8414)
 	// (GET /.well-known/oauth-authorization-server/t/{tenant})
 	GetAuthorizationServerMetadata(ctx echo.Context, tenant TenantPath, params GetAuthorizationServerMetadataParams) error
-	// GetPlatformOpenIDConfiguration Discovery metadata of the platform's own tenant
+	// GetPlatformOpenIDConfiguration Discovery metadata of the tenant with this domain, or of the platform
 	// (GET /.well-known/openid-configuration)
 	GetPlatformOpenIDConfiguration(ctx echo.Context, params GetPlatformOpenIDConfigurationParams) error
 	// GetDocs A page to read this document
@@ -2558,6 +2566,35 @@ func (w *ServerInterfaceWrapper) HeadPlatformJWKS(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.HeadPlatformJWKS(ctx, params)
+	return err
+}
+
+// GetPlatformAuthorizationServerMetadata converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPlatformAuthorizationServerMetadata(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPlatformAuthorizationServerMetadataParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPlatformAuthorizationServerMetadata(ctx, params)
 	return err
 }
 
@@ -4245,6 +4282,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/.well-known/jwks.json", wrapper.GetPlatformJWKS, options.OperationMiddlewares["getPlatformJWKS"]...)
 	router.HEAD(options.BaseURL+"/.well-known/jwks.json", wrapper.HeadPlatformJWKS, options.OperationMiddlewares["headPlatformJWKS"]...)
 	router.GET(options.BaseURL+"/.well-known/openid-configuration", wrapper.GetPlatformOpenIDConfiguration, options.OperationMiddlewares["getPlatformOpenIDConfiguration"]...)
+	router.GET(options.BaseURL+"/.well-known/oauth-authorization-server", wrapper.GetPlatformAuthorizationServerMetadata, options.OperationMiddlewares["getPlatformAuthorizationServerMetadata"]...)
 	router.GET(options.BaseURL+"/healthz", wrapper.Healthz, options.OperationMiddlewares["healthz"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.Readyz, options.OperationMiddlewares["readyz"]...)
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)

@@ -4,23 +4,20 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"net/url"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/keys"
-	"github.com/keyward/keyward/tenant"
 )
 
 // discovery answers the metadata by which verifiers find a tenant's keys. It is
 // cached like the keys.
-func (s *server) discovery(c echo.Context, ref string) error {
+func (s *server) discovery(c echo.Context, find finder) error {
 	h := c.Response().Header()
 	public(h)
-	if !isRef(ref) {
-		return tenant.ErrNotFound
-	}
-	snap, stale, err := s.cfg.Snapshots.Get(c.Request().Context(), ref)
+	snap, stale, err := find(c)
 	if err != nil {
 		return err
 	}
@@ -50,7 +47,7 @@ func (s *server) discovery(c echo.Context, ref string) error {
 func (s *server) metadata(snap *keys.Snapshot) ([]byte, error) {
 	d := Discovery{
 		Issuer:                           snap.Issuer,
-		JWKSURI:                          s.cfg.PublicURL + "/t/" + snap.Slug + "/.well-known/jwks.json",
+		JWKSURI:                          s.jwksURI(snap),
 		IDTokenSigningAlgValuesSupported: make([]Alg, len(snap.Policies)),
 		ResponseTypesSupported:           []string{"id_token"},
 		SubjectTypesSupported:            []string{"public"},
@@ -65,6 +62,16 @@ func (s *server) metadata(snap *keys.Snapshot) ([]byte, error) {
 	return body, nil
 }
 
+// jwksURI is where the tenant's keys are: on its own domain if its issuer is
+// there too, which then must lead here, else under the public URL, which does.
+func (s *server) jwksURI(snap *keys.Snapshot) string {
+	const path = "/.well-known/jwks.json"
+	if u, err := url.Parse(snap.Issuer); err == nil && snap.Domain != "" && domainOf(u.Host) == snap.Domain && snap.Domain != s.ownHost {
+		return u.Scheme + "://" + u.Host + path
+	}
+	return s.cfg.PublicURL + "/t/" + snap.Slug + path
+}
+
 // entityTag is a strong validator of bytes (RFC 9110 section 8.8.3).
 func entityTag(body []byte) string {
 	sum := sha256.Sum256(body)
@@ -72,16 +79,22 @@ func entityTag(body []byte) string {
 }
 
 // GetOpenIDConfiguration answers a tenant's metadata.
-func (s *server) GetOpenIDConfiguration(c echo.Context, ref TenantPath, _ GetOpenIDConfigurationParams) error {
-	return s.discovery(c, ref)
+func (s *server) GetOpenIDConfiguration(c echo.Context, _ TenantPath, _ GetOpenIDConfigurationParams) error {
+	return s.discovery(c, s.byPath)
 }
 
 // GetAuthorizationServerMetadata answers the same (RFC 8414 section 3.1).
-func (s *server) GetAuthorizationServerMetadata(c echo.Context, ref TenantPath, _ GetAuthorizationServerMetadataParams) error {
-	return s.discovery(c, ref)
+func (s *server) GetAuthorizationServerMetadata(c echo.Context, _ TenantPath, _ GetAuthorizationServerMetadataParams) error {
+	return s.discovery(c, s.byPath)
 }
 
-// GetPlatformOpenIDConfiguration answers that of the platform's own tenant.
+// GetPlatformOpenIDConfiguration answers that of whoever has the domain, or of
+// the platform's own tenant.
 func (s *server) GetPlatformOpenIDConfiguration(c echo.Context, _ GetPlatformOpenIDConfigurationParams) error {
-	return s.discovery(c, tenant.PlatformSlug)
+	return s.discovery(c, s.byHost)
+}
+
+// GetPlatformAuthorizationServerMetadata answers the same.
+func (s *server) GetPlatformAuthorizationServerMetadata(c echo.Context, _ GetPlatformAuthorizationServerMetadataParams) error {
+	return s.discovery(c, s.byHost)
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/keys"
-	"github.com/keyward/keyward/tenant"
 )
 
 // Headers that every public answer has. The slices are shared between answers:
@@ -25,15 +24,16 @@ var (
 // generated binding, which costs more than the answer and refuses an
 // If-None-Match on two lines. Nil for every other operation.
 func (s *server) direct(operation string) echo.HandlerFunc {
+	byPath, byHost := s.byPath, s.byHost
 	switch operation {
 	case "getJWKS", "headJWKS":
-		return func(c echo.Context) error { return s.jwks(c, c.Param("tenant")) }
+		return func(c echo.Context) error { return s.jwks(c, byPath) }
 	case "getPlatformJWKS", "headPlatformJWKS":
-		return func(c echo.Context) error { return s.jwks(c, tenant.PlatformSlug) }
+		return func(c echo.Context) error { return s.jwks(c, byHost) }
 	case "getOpenIDConfiguration", "getAuthorizationServerMetadata":
-		return func(c echo.Context) error { return s.discovery(c, c.Param("tenant")) }
-	case "getPlatformOpenIDConfiguration":
-		return func(c echo.Context) error { return s.discovery(c, tenant.PlatformSlug) }
+		return func(c echo.Context) error { return s.discovery(c, byPath) }
+	case "getPlatformOpenIDConfiguration", "getPlatformAuthorizationServerMetadata":
+		return func(c echo.Context) error { return s.discovery(c, byHost) }
 	case "getOpenAPI":
 		return s.document.serve
 	case "getDocs":
@@ -46,13 +46,10 @@ func (s *server) direct(operation string) echo.HandlerFunc {
 
 // jwks answers a tenant's JWK Set from its snapshot. Once that is in memory,
 // what is allocated here is the request id and the slice it is in.
-func (s *server) jwks(c echo.Context, ref string) error {
+func (s *server) jwks(c echo.Context, find finder) error {
 	h, r := c.Response().Header(), c.Request()
 	public(h)
-	if !isRef(ref) {
-		return tenant.ErrNotFound
-	}
-	snap, stale, err := s.cfg.Snapshots.Get(r.Context(), ref)
+	snap, stale, err := find(c)
 	if err != nil {
 		return err
 	}
@@ -141,21 +138,21 @@ func isRef(ref string) bool {
 // GetJWKS and its like are never called: direct answers first.
 
 // GetJWKS answers a tenant's JWK Set.
-func (s *server) GetJWKS(c echo.Context, ref TenantPath, _ GetJWKSParams) error {
-	return s.jwks(c, ref)
+func (s *server) GetJWKS(c echo.Context, _ TenantPath, _ GetJWKSParams) error {
+	return s.jwks(c, s.byPath)
 }
 
 // HeadJWKS answers its headers.
-func (s *server) HeadJWKS(c echo.Context, ref TenantPath, _ HeadJWKSParams) error {
-	return s.jwks(c, ref)
+func (s *server) HeadJWKS(c echo.Context, _ TenantPath, _ HeadJWKSParams) error {
+	return s.jwks(c, s.byPath)
 }
 
-// GetPlatformJWKS answers the JWK Set of the platform itself.
+// GetPlatformJWKS answers the JWK Set of whoever has the domain, or the platform.
 func (s *server) GetPlatformJWKS(c echo.Context, _ GetPlatformJWKSParams) error {
-	return s.jwks(c, tenant.PlatformSlug)
+	return s.jwks(c, s.byHost)
 }
 
 // HeadPlatformJWKS answers its headers.
 func (s *server) HeadPlatformJWKS(c echo.Context, _ HeadPlatformJWKSParams) error {
-	return s.jwks(c, tenant.PlatformSlug)
+	return s.jwks(c, s.byHost)
 }

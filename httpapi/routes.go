@@ -44,6 +44,7 @@ type routes struct {
 	*echo.Echo
 	server *server
 	names  map[string]string
+	has    func(path string) bool // whether the router has a path
 	faults []error
 }
 
@@ -80,8 +81,17 @@ func (r *routes) DELETE(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFun
 
 func isAdmin(path string) bool { return strings.HasPrefix(path, "/v1/") }
 
+// isPublic tells what verifiers and load balancers need from what moves to the
+// admin address where there is one (CONTRACT section 3).
+func isPublic(path string) bool {
+	return strings.HasPrefix(path, "/t/") || strings.HasPrefix(path, "/.well-known/") || path == "/healthz" || path == "/readyz"
+}
+
 func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.Route {
 	s := r.server
+	if !r.has(path) {
+		return nil
+	}
 	if !isAdmin(path) {
 		if direct := s.direct(operation); direct != nil {
 			h = direct

@@ -50,7 +50,9 @@ type Config struct {
 // [ServerInterface].
 type server struct {
 	cfg       Config
+	ownHost   string // of the public URL
 	echo      *echo.Echo
+	public    *echo.Echo // the public paths alone
 	answer    echo.HTTPErrorHandler
 	ids       requestIDs
 	proxies   proxies
@@ -67,9 +69,16 @@ type server struct {
 	page      *static
 }
 
-// New returns the whole HTTP API. Timeouts, TLS and shutting down are the
-// business of the http.Server around it.
-func New(cfg Config) (http.Handler, error) {
+// API is the whole HTTP API, and a part of it to serve on an address of its own.
+type API interface {
+	http.Handler
+	// Public answers the public paths and readiness, and nothing else is there.
+	Public() http.Handler
+}
+
+// New returns the HTTP API. Timeouts, TLS and shutting down are the business of
+// the http.Server around it.
+func New(cfg Config) (API, error) {
 	doc, err := readDocument()
 	if err != nil {
 		return nil, err
@@ -91,7 +100,7 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	cfg.PublicURL = strings.TrimRight(cfg.PublicURL, "/")
 	cfg.Streams = cfg.Streams.withDefaults()
 	s = &server{
-		cfg: cfg, answer: ErrorHandler(cfg.Log), ids: newRequestIDs(),
+		cfg: cfg, ownHost: hostOf(cfg.PublicURL), answer: ErrorHandler(cfg.Log), ids: newRequestIDs(),
 		proxies: proxies{cfg.TrustedProxies}, byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
 		byCaller: newLimiter[string](cfg.RateLimits.Credential), failures: newLimiter[netip.Prefix](Rate{20, time.Second}),
 		denials:  newDenials(cfg),
@@ -113,19 +122,31 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	return s, err
 }
 
-func (s *server) register(doc *openapi3.T) error {
+// register makes two routers of the same handlers. What one does not know it
+// cannot answer, however a path is written.
+func (s *server) register(doc *openapi3.T) (err error) {
+	if s.echo, err = s.router(doc, func(string) bool { return true }); err != nil {
+		return err
+	}
+	s.public, err = s.router(doc, isPublic)
+	return err
+}
+
+func (s *server) router(doc *openapi3.T, has func(path string) bool) (*echo.Echo, error) {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.Logger.SetOutput(io.Discard) // everything goes through slog
 	e.HTTPErrorHandler = s.unrouted()
-	s.echo = e
-	r := &routes{Echo: e, server: s, names: operationNames(doc)}
+	r := &routes{Echo: e, server: s, names: operationNames(doc), has: has}
 	RegisterHandlers(r, s)
-	if s.cfg.Metrics != nil {
+	if s.cfg.Metrics != nil && has("/metrics") {
 		e.GET("/metrics", s.edge("metrics", echo.WrapHandler(s.metrics.handler(s.cfg.Metrics))))
 	}
-	return errors.Join(r.faults...)
+	return e, errors.Join(r.faults...)
 }
+
+// Public implements [API].
+func (s *server) Public() http.Handler { return s.public }
 
 // ServeHTTP answers one request.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }

@@ -20,6 +20,9 @@ func (s *server) CreateTenant(c echo.Context, params CreateTenantParams) error {
 	if err != nil {
 		return err
 	}
+	if err := s.notOwnHost(or(body.CustomDomain, "")); err != nil {
+		return err
+	}
 	t, err := s.cfg.Store.CreateTenant(c.Request().Context(), by(c), body.spec(), idem)
 	var replay *tenant.ReplayError
 	if errors.As(err, &replay) {
@@ -29,6 +32,7 @@ func (s *server) CreateTenant(c echo.Context, params CreateTenantParams) error {
 		return err
 	}
 	s.changed(t.ID, t.Slug) // somebody may have asked for it before there was one
+	s.domainChanged(t)
 	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+t.Slug)
 	return reply(c, http.StatusCreated, s.renderTenant(t))
 }
@@ -93,10 +97,15 @@ func (s *server) UpdateTenant(c echo.Context, _ TenantPath) error {
 	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	t, err := s.cfg.Tenants.Update(c.Request().Context(), by(c), of(c).tenantID, body.change())
+	change := body.change()
+	if err := s.notOwnHost(change.CustomDomain.Value); err != nil {
+		return err
+	}
+	t, err := s.cfg.Tenants.Update(c.Request().Context(), by(c), of(c).tenantID, change)
 	if err != nil {
 		return err
 	}
+	s.domainChanged(t)
 	return reply(c, http.StatusOK, s.renderTenant(t))
 }
 

@@ -46,12 +46,15 @@ func (s *Snapshots) fly(ctx context.Context, ref string, f *flight) {
 	delete(s.flights, ref)
 	if f.entry, f.err = e, err; err == nil {
 		e.dirty.Store(f.dirty)
-		s.entries.Set(ref, e)
+		s.about(ref).Set(ref, e)
 	}
 	close(f.done)
 }
 
 func (s *Snapshots) read(ctx context.Context, ref string) (*entry, error) {
+	if domain := tenant.RefDomain(ref); domain != "" {
+		return s.ask(ctx, domain)
+	}
 	e := &entry{loadedAt: s.cfg.Now()}
 	id, _ := tenant.ParseID(ref)
 	public, err := s.cfg.DB.PublicTenant(ctx, id, ref)

@@ -215,5 +215,11 @@ func (l *ledger) reschedule(p tenant.Policy) {
 	l.due[p.Alg] = next
 }
 
-// changes is what other processes are told about a tenant.
-func (l *ledger) changes() string { return l.tenant.ID.String() + " " + l.tenant.Slug }
+// changes is what other processes are told about a tenant. One that begins or
+// ends gets its domain, or gives it up.
+func (l *ledger) changes() []string {
+	if l.rowMoves {
+		return tenant.Told(l.tenant.ID, l.tenant.Slug, l.tenant.CustomDomain)
+	}
+	return tenant.Told(l.tenant.ID, l.tenant.Slug)
+}

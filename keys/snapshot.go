@@ -23,6 +23,7 @@ type Snapshot struct {
 	TenantID  uuid.UUID
 	Slug      string
 	Issuer    string
+	Domain    string // the tenant's own, empty: none
 	Status    tenant.Status
 	Caching   tenant.Caching
 	NotBefore time.Time // zero: tokens of any age are accepted
@@ -60,7 +61,7 @@ type publicKey struct {
 func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 	t := p.Tenant
 	snap := &Snapshot{
-		TenantID: t.ID, Slug: t.Slug, Status: tenant.Status(t.Status), Version: t.AuditSeq,
+		TenantID: t.ID, Slug: t.Slug, Domain: optional(t.CustomDomain), Status: tenant.Status(t.Status), Version: t.AuditSeq,
 		Issuer: tenant.Tenant{Slug: t.Slug, OwnIssuer: optional(t.Issuer)}.Issuer(publicURL),
 		Caching: tenant.Caching{
 			MaxAge:               time.Duration(t.JWKSMaxAgeSeconds) * time.Second,

@@ -41,6 +41,8 @@ type SnapshotsConfig struct {
 type Snapshots struct {
 	cfg     SnapshotsConfig
 	entries *otter.Cache[string, *entry]
+	domains *otter.Cache[string, *entry]
+	asking  chan struct{} // holds one for each question about a domain
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -48,10 +50,11 @@ type Snapshots struct {
 	hits, misses, stale atomic.Int64
 }
 
-// entry is what is known about a reference: a snapshot, or that there is no
-// such tenant (nil).
+// entry is what is known about a reference: a snapshot or, of a domain, whose
+// it is; or that there is no such tenant (neither).
 type entry struct {
 	snapshot *Snapshot
+	owner    string // the id of the domain's tenant
 	loadedAt time.Time
 	dirty    atomic.Bool // something was heard about the tenant since
 }
@@ -65,13 +68,27 @@ func NewSnapshots(cfg SnapshotsConfig) *Snapshots {
 		cfg.MaxStale = 24 * time.Hour
 	}
 	return &Snapshots{
-		cfg: cfg, flights: map[string]*flight{},
-		entries: otter.Must(&otter.Options[string, *entry]{
-			MaximumWeight: cfg.MaxBytes,
-			Weigher:       func(ref string, e *entry) uint32 { return e.weight(ref) },
-		}),
+		cfg: cfg, flights: map[string]*flight{}, asking: make(chan struct{}, maxAsking),
+		entries: newEntries(cfg.MaxBytes), domains: newEntries(cfg.MaxBytes / domainShare),
 	}
 }
+
+func newEntries(bytes uint64) *otter.Cache[string, *entry] {
+	return otter.Must(&otter.Options[string, *entry]{
+		MaximumWeight: bytes,
+		Weigher:       func(ref string, e *entry) uint32 { return e.weight(ref) },
+	})
+}
+
+// about is where what is known about a reference is kept.
+func (s *Snapshots) about(ref string) *otter.Cache[string, *entry] {
+	if tenant.RefDomain(ref) != "" {
+		return s.domains
+	}
+	return s.entries
+}
+
+func (e *entry) unknown() bool { return e.snapshot == nil && e.owner == "" }
 
 func (e *entry) weight(ref string) uint32 {
 	if e.snapshot == nil {
@@ -85,19 +102,26 @@ func (e *entry) weight(ref string) uint32 {
 // tenant.ErrNotFound; ErrUnavailable where nothing is remembered or it is too
 // old.
 func (s *Snapshots) Get(ctx context.Context, ref string) (snap *Snapshot, stale time.Duration, err error) {
-	ref = spelling(ref)
-	e, cached := s.entries.GetIfPresent(ref)
+	e, stale, err := s.know(ctx, spelling(ref))
+	if err != nil {
+		return nil, 0, err
+	}
+	snap, err = e.found()
+	return snap, stale, err
+}
+
+// know returns what is known about a reference, fresh if it can be.
+func (s *Snapshots) know(ctx context.Context, ref string) (e *entry, stale time.Duration, err error) {
+	e, cached := s.about(ref).GetIfPresent(ref)
 	if cached && s.fresh(e) {
 		s.hits.Add(1)
-		snap, err = e.found()
-		return snap, 0, err
+		return e, 0, nil
 	}
 	loaded, err := s.load(ctx, ref)
 	if err == nil {
-		snap, err = loaded.found()
-		return snap, 0, err
+		return loaded, 0, nil
 	}
-	if !cached || e.snapshot == nil {
+	if !cached || e.unknown() {
 		return nil, 0, err
 	}
 	age := s.cfg.Now().Sub(s.confirmed(e))
@@ -105,7 +129,7 @@ func (s *Snapshots) Get(ctx context.Context, ref string) (snap *Snapshot, stale 
 		return nil, 0, err
 	}
 	s.stale.Add(1)
-	return e.snapshot, max(age, time.Second), nil
+	return e, max(age, time.Second), nil
 }
 
 // Fresh returns a tenant's snapshot only if it is known to be the latest, for
@@ -144,7 +168,7 @@ func (s *Snapshots) fresh(e *entry) bool {
 	if e.dirty.Load() {
 		return false
 	}
-	if e.snapshot == nil {
+	if e.unknown() {
 		return s.cfg.Now().Sub(e.loadedAt) < unknownFor
 	}
 	return s.cfg.Now().Sub(s.confirmed(e)) < FreshFor
@@ -158,9 +182,9 @@ func (s *Snapshots) confirmed(e *entry) time.Time {
 	return e.loadedAt
 }
 
-// Changed is told that a tenant has changed: what is remembered of it must be
-// read again before it is fresh. It stays as a reserve for the time without
-// PostgreSQL.
+// Changed is told that a tenant has changed, or whose a domain is: slug is then
+// the domain's [tenant.DomainRef]. What is remembered must be read again before
+// it is fresh. It stays as a reserve for the time without PostgreSQL.
 func (s *Snapshots) Changed(tenantID uuid.UUID, slug string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,7 +192,7 @@ func (s *Snapshots) Changed(tenantID uuid.UUID, slug string) {
 		if f, flying := s.flights[ref]; flying {
 			f.dirty = true
 		}
-		if e, cached := s.entries.GetEntryQuietly(ref); cached {
+		if e, cached := s.about(ref).GetEntryQuietly(ref); cached {
 			e.Value.dirty.Store(true)
 		}
 	}
@@ -182,8 +206,10 @@ func (s *Snapshots) Missed() {
 	for _, f := range s.flights {
 		f.dirty = true
 	}
-	for e := range s.entries.Values() {
-		e.dirty.Store(true)
+	for _, known := range []*otter.Cache[string, *entry]{s.entries, s.domains} {
+		for e := range known.Values() {
+			e.dirty.Store(true)
+		}
 	}
 }
 

@@ -63,7 +63,7 @@ func (s *statements) chain(l *ledger) {
 	l.next = head
 	s.events = append(s.events, events...)
 	if !l.quiet {
-		s.notify = append(s.notify, l.changes())
+		s.notify = append(s.notify, l.changes()...)
 	}
 	if l.rowMoves {
 		return

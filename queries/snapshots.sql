@@ -2,16 +2,19 @@
 -- row level security about it; the others follow in the same round trip, so they ask keyward_tenant() for the id.
 
 -- name: PublicTenantBySlug :one
-SELECT id, slug, issuer, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
+SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
     clock_skew_seconds, not_before, audit_seq, set_config('keyward.tenant_id', id::text, true)::text AS scope
 FROM tenants
 WHERE slug = @slug AND status <> 'deleted';
 
 -- name: PublicTenant :one
-SELECT id, slug, issuer, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
+SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
     clock_skew_seconds, not_before, audit_seq, set_config('keyward.tenant_id', id::text, true)::text AS scope
 FROM tenants
 WHERE id = @tenant_id AND status <> 'deleted';
+
+-- name: TenantOfDomain :one
+SELECT id FROM tenants WHERE custom_domain = @domain AND status <> 'deleted';
 
 -- name: PublishedKeys :many
 -- The tenant's JWKS: active first, then standby, then deprecated, newest first.

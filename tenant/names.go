@@ -10,7 +10,6 @@ import (
 var (
 	slugPattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	idPattern     = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	hostPattern   = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	numberPattern = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
 )
 
@@ -58,7 +57,33 @@ func validateDomain(broken *fields, domain string) {
 	if domain == "" {
 		return
 	}
-	if len(domain) > 253 || !hostPattern.MatchString(domain) || numberPattern.MatchString(domain) {
+	if !IsDomain(domain) {
 		broken.add("custom_domain", "must be a host name in lower case, without port")
 	}
+}
+
+// IsDomain says whether a text is a host name in lower case: what a custom
+// domain can be. It reads every request's Host.
+func IsDomain(name string) bool {
+	if len(name) > 253 || numberPattern.MatchString(name) {
+		return false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if !isLabel(label) {
+			return false
+		}
+	}
+	return true
+}
+
+func isLabel(label string) bool {
+	if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	for i := range len(label) {
+		if b := label[i]; !(b >= 'a' && b <= 'z' || b >= '0' && b <= '9' || b == '-') {
+			return false
+		}
+	}
+	return true
 }

@@ -57,7 +57,11 @@ func update(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change,
 		}
 	}
 	after.UpdatedAt = now
-	return writeTenant(ctx, tx, after, row.Head(), events)
+	var domains []string
+	if before.CustomDomain != after.CustomDomain {
+		domains = []string{before.CustomDomain, after.CustomDomain}
+	}
+	return writeTenant(ctx, tx, after, row.Head(), events, domains...)
 }
 
 // lockLive takes the lock that every change of a tenant takes first.
@@ -112,8 +116,9 @@ func horizon(before Tenant, c Caching, now time.Time) *time.Time {
 }
 
 // writeTenant stores the tenant with the events that tell why. The statement
-// that changes the row moves the head of its chain too.
-func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, events []audit.Event) (Tenant, error) {
+// that changes the row moves the head of its chain too. domains are those that
+// it got or gave up.
+func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, events []audit.Event, domains ...string) (Tenant, error) {
 	head, chained := audit.Chain(head, events)
 	t.Version = head.Seq
 	row, w := RowOf(t), tx.Later()
@@ -129,15 +134,16 @@ func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, even
 		return Tenant{}, err
 	}
 	w.Expect(1)
-	return t, record(ctx, w, TenantRow{ID: row.ID, Slug: row.Slug}, chained)
+	return t, record(ctx, w, TenantRow{ID: row.ID, Slug: row.Slug}, chained, domains...)
 }
 
-// record sends what is queued, then the events, then word to other processes.
-func record(ctx context.Context, w *db.Writes, row TenantRow, chained []audit.Event) error {
+// record sends what is queued, then the events, then word to other processes,
+// which keep what they know of the tenant and of domains that changed hands.
+func record(ctx context.Context, w *db.Writes, row TenantRow, chained []audit.Event, domains ...string) error {
 	if err := w.InsertAuditEvents(ctx, db.InsertAuditEventsParams(audit.ToColumns(chained))); err != nil {
 		return err
 	}
-	if err := w.NotifyChanges(ctx, []string{row.ID.String() + " " + row.Slug}); err != nil {
+	if err := w.NotifyChanges(ctx, Told(row.ID, row.Slug, domains...)); err != nil {
 		return err
 	}
 	return w.Send(ctx)
