@@ -1,9 +1,7 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"math"
@@ -106,15 +104,13 @@ func retryAfter(err error) string {
 }
 
 func writeProblem(c echo.Context, p *Problem) error {
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(p); err != nil {
+	body, err := encoded(p)
+	if err != nil {
 		return err
 	}
 	if c.Request().Method == http.MethodHead {
 		c.Response().Header().Set(echo.HeaderContentType, problemJSON)
 		return c.NoContent(p.Status)
 	}
-	return c.Blob(p.Status, problemJSON, body.Bytes())
+	return c.Blob(p.Status, problemJSON, body)
 }

@@ -16,13 +16,20 @@ import (
 
 // reply answers with a JSON body. Nothing is escaped for HTML: it is none.
 func reply(c echo.Context, status int, v any) error {
+	body, err := encoded(v)
+	if err != nil {
+		return err
+	}
+	return c.Blob(status, echo.MIMEApplicationJSON, body)
+}
+
+// encoded is v as JSON, in which "&" stays "&", and a line feed.
+func encoded(v any) ([]byte, error) {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	return c.Blob(status, echo.MIMEApplicationJSON, body.Bytes())
+	err := enc.Encode(v)
+	return body.Bytes(), err
 }
 
 // ptr is a value that may be absent.

@@ -21,21 +21,45 @@ var typPattern = regexp.MustCompile(`^[A-Za-z0-9!#$&^_.+/-]{1,127}$`)
 
 // SignToken signs a JWT.
 func (s *server) SignToken(c echo.Context, _ TenantPath) error {
-	var body SignTokenRequest
-	if err := decodeBody(c, &body); err != nil {
-		return err
-	}
-	order, err := body.order()
+	body, err := readBody(c.Request())
 	if err != nil {
 		return err
+	}
+	order, plain := plainOrder(body)
+	if !plain {
+		if order, err = decodeOrder(body); err != nil {
+			return err
+		}
 	}
 	t, err := s.cfg.Signer.SignToken(c.Request().Context(), of(c).tenantID.String(), order)
 	if err != nil {
+		return better(plain, body, err)
+	}
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(appendToken(make([]byte, 0, 128+len(t.Token)+len(t.KID)), t), '\n'))
+}
+
+// better is why an order was refused: for a body that seemed plain what only
+// decodeStrict sees in it, such as a member of the claims that is there twice.
+func better(plain bool, body []byte, err error) error {
+	if !plain {
 		return err
 	}
-	return reply(c, http.StatusOK, SignedToken{
-		Token: t.Token, KID: t.KID, Alg: Alg(t.Alg), IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
-	})
+	if _, wrong := decodeOrder(body); wrong != nil {
+		return wrong
+	}
+	return err
+}
+
+// decodeOrder reads any body, and says what is wrong with it.
+func decodeOrder(body []byte) (keys.Order, error) {
+	if len(body) == 0 {
+		return keys.Order{}, errNoBody()
+	}
+	var r SignTokenRequest
+	if err := decodeStrict(body, &r); err != nil {
+		return keys.Order{}, err
+	}
+	return r.order()
 }
 
 func (r SignTokenRequest) order() (o keys.Order, err error) {

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -159,11 +160,7 @@ func (s *Signer) signToken(ctx context.Context, d desk, o Order) (Token, error) 
 	if err != nil {
 		return Token{}, err
 	}
-	typ := o.Typ
-	if typ == "" {
-		typ = "JWT"
-	}
-	jws, err := s.sign(ctx, d, p, Header{Typ: typ, Extra: o.Headers}, claims.Payload, Form{}, claims.ExpiresAt)
+	jws, err := s.sign(ctx, d, p, Header{Typ: cmp.Or(o.Typ, jwtType), Extra: o.Headers}, claims.Payload, Form{}, claims.ExpiresAt)
 	return Token{Token: jws, KID: p.ActiveKID, Alg: p.Alg, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt}, err
 }
 
@@ -172,8 +169,7 @@ func (s *Signer) sign(ctx context.Context, d desk, p SigningPolicy, h Header, pa
 	if p.ActiveKID == "" {
 		return "", ErrNoActiveKey
 	}
-	h.KID, h.Alg = p.ActiveKID, p.Alg
-	head, err := h.Protect(f)
+	head, err := p.protect(h, f)
 	if err != nil {
 		return "", err
 	}
@@ -189,6 +185,18 @@ func (s *Signer) sign(ctx context.Context, d desk, p SigningPolicy, h Header, pa
 	s.evidence.add(name, d.now, expires)
 	s.count.Add(1)
 	return jws, nil
+}
+
+// jwtType is the typ of a token that asks for none (RFC 7519 section 5.1).
+const jwtType = "JWT"
+
+// protect encodes a header for the active key; that of most tokens is ready.
+func (p SigningPolicy) protect(h Header, f Form) (Protected, error) {
+	if h.Typ == jwtType && len(h.Extra) == 0 && f == (Form{}) {
+		return p.jwt, nil
+	}
+	h.KID, h.Alg = p.ActiveKID, p.Alg
+	return h.Protect(f)
 }
 
 // FlushEvidence writes down what was signed since the last time. It is called

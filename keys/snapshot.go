@@ -47,6 +47,8 @@ type SigningPolicy struct {
 	DefaultTokenTTL time.Duration
 	MaxTokenTTL     time.Duration
 	ActiveKID       string // empty: nothing can sign
+
+	jwt Protected // the header of an ordinary JWT by ActiveKID
 }
 
 // publicKey is one key of the JWKS, parsed.
@@ -137,6 +139,7 @@ func (s *Snapshot) addPolicies(rows []db.PublicPoliciesRow) {
 		for _, k := range s.published {
 			if k.alg == p.Alg && k.state == Active {
 				p.ActiveKID = k.kid
+				p.jwt, _ = Header{KID: k.kid, Alg: p.Alg, Typ: jwtType}.Protect(Form{}) // fails for Extra alone
 			}
 		}
 		s.Policies = append(s.Policies, p)

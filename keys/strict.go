@@ -1,9 +1,11 @@
 package keys
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -61,9 +63,6 @@ func (w *walker) value(depth int, members map[string]json.RawMessage) error {
 	}
 	switch w.peek() {
 	case '{':
-		if members == nil {
-			members = map[string]json.RawMessage{}
-		}
 		return w.object(depth, members)
 	case '[':
 		return w.array(depth)
@@ -78,12 +77,13 @@ func (w *walker) value(depth int, members map[string]json.RawMessage) error {
 }
 
 func (w *walker) object(depth int, members map[string]json.RawMessage) error {
+	var seen names
 	for w.at++; w.peek() != '}'; {
-		var name string
-		if err := json.Unmarshal(w.text(), &name); err != nil {
-			return errJSON
+		name, err := nameOf(w.text())
+		if err != nil {
+			return err
 		}
-		if _, twice := members[name]; twice {
+		if !seen.add(name) {
 			return errName
 		}
 		w.peek()
@@ -93,11 +93,52 @@ func (w *walker) object(depth int, members map[string]json.RawMessage) error {
 		if err := w.value(depth+1, nil); err != nil {
 			return err
 		}
-		members[name] = w.raw[start:w.at:w.at]
+		if members != nil {
+			members[name] = w.raw[start:w.at:w.at]
+		}
 		w.comma()
 	}
 	w.at++
 	return nil
+}
+
+// names are those of one object: few are looked through, many looked up.
+type names struct {
+	few  [12]string
+	n    int
+	many map[string]struct{}
+}
+
+// add says whether the name is new.
+func (s *names) add(name string) bool {
+	if s.many == nil && s.n < len(s.few) {
+		if slices.Contains(s.few[:s.n], name) {
+			return false
+		}
+		s.few[s.n] = name
+		s.n++
+		return true
+	}
+	if s.many == nil {
+		s.many = make(map[string]struct{}, 4*len(s.few))
+		for _, known := range s.few {
+			s.many[known] = struct{}{}
+		}
+	}
+	_, twice := s.many[name]
+	s.many[name] = struct{}{}
+	return !twice
+}
+
+// nameOf is what a string in quotes means.
+func nameOf(quoted []byte) (name string, err error) {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1]), nil
+	}
+	if json.Unmarshal(quoted, &name) != nil {
+		return "", errJSON
+	}
+	return name, nil
 }
 
 func (w *walker) array(depth int) error {

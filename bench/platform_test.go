@@ -1,0 +1,173 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/httpapi"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/tenant"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// TestMain is also the other process of a load.
+func TestMain(m *testing.M) {
+	if text := os.Getenv(loadVariable); text != "" {
+		if err := generate(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// platform is Keyward as keyward serve runs it, metrics and listener included;
+// the worker is called by hand.
+type platform struct {
+	addr, dsn string
+	db        *db.DB
+	store     *keys.Store
+	snapshots *keys.Snapshots
+	signer    *keys.Signer
+	tenants   *tenant.Store
+
+	mu    sync.Mutex
+	ahead time.Duration
+}
+
+var operator = audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: "bench", Name: "bench"}}
+
+const publicURL = "https://keys.example.com"
+
+func (p *platform) now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().UTC().Truncate(time.Microsecond).Add(p.ahead)
+}
+
+// pass moves the clock on.
+func (p *platform) pass(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ahead += d
+}
+
+func newPlatform(tb testing.TB) *platform {
+	tb.Helper()
+	uri := "file:" + filepath.Join(tb.TempDir(), "master.json")
+	if _, err := seal.Init(tb.Context(), uri); err != nil {
+		tb.Fatal(err)
+	}
+	return openPlatform(tb, dbtest.New(tb), uri)
+}
+
+// openPlatform is one process on a database; there can be several.
+func openPlatform(tb testing.TB, dsn, uri string) *platform {
+	tb.Helper()
+	log := slog.New(slog.DiscardHandler)
+	d, err := db.Open(tb.Context(), db.Config{URL: dsn, MaxConns: 16})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(d.Close)
+	p := &platform{dsn: dsn, db: d}
+	custody := keys.NewCustody(keys.CustodyConfig{DB: d, URI: uri, Now: p.now, Log: log})
+	if err := custody.Open(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	generator := keys.NewGenerator(keys.GeneratorConfig{})
+	tb.Cleanup(generator.Close)
+	listener := &db.Listener{URL: dsn, Log: log}
+	p.store = keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: p.now, Log: log})
+	p.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
+		DB: d, PublicURL: publicURL, Now: p.now, Log: log, HeardUntil: listener.HeardUntil, MaxBytes: 2 << 30,
+	})
+	p.signer = keys.NewSigner(keys.SignerConfig{DB: d, Snapshots: p.snapshots, Custody: custody, Now: p.now, Log: log})
+	p.tenants = tenant.New(tenant.Config{DB: d, Now: p.now})
+	history := audit.New(audit.Config{DB: d, Now: p.now})
+	if err := p.store.EnsurePlatform(tb.Context(), operator); err != nil {
+		tb.Fatal(err)
+	}
+	handler, err := httpapi.New(httpapi.Config{
+		PublicURL: publicURL, Store: p.store, Snapshots: p.snapshots, Signer: p.signer, Tenants: p.tenants, Audit: history,
+		Metrics: prometheus.NewRegistry(), Now: p.now, Log: log, Version: "bench",
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p.addr = serveOn(tb, handler)
+	p.listen(tb, listener, history)
+	return p
+}
+
+func (p *platform) listen(tb testing.TB, l *db.Listener, history *audit.Store) {
+	connected := make(chan struct{}, 1)
+	l.Connected = func() {
+		p.snapshots.Missed()
+		p.signer.Missed()
+		p.tenants.Forget()
+		history.Missed()
+		select {
+		case connected <- struct{}{}:
+		default:
+		}
+	}
+	l.Changed = func(id uuid.UUID, slug string) {
+		p.snapshots.Changed(id, slug)
+		p.signer.Changed(id)
+		p.tenants.Changed(id)
+		history.Changed(id)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { l.Run(ctx) })
+	tb.Cleanup(func() { stop(); done.Wait() })
+	<-connected
+}
+
+// serveOn serves a handler as keyward does, and returns its address.
+func serveOn(tb testing.TB, handler http.Handler) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 64 << 10,
+	}
+	go func() { _ = s.Serve(l) }()
+	tb.Cleanup(func() { s.Close() })
+	return l.Addr().String()
+}
+
+// key is a credential of a role.
+func (p *platform) key(tb testing.TB, role tenant.Role) string {
+	_, key, err := p.tenants.CreateAPIKey(tb.Context(), operator, tenant.NewAPIKey{Role: role, Name: "bench"}, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return key
+}
+
+func percentile(all []time.Duration, p float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[min(len(all)-1, int(p*float64(len(all))))]
+}

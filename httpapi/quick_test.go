@@ -1,0 +1,106 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/keyward/keyward/keys"
+)
+
+// bodies of signToken: what is plain, nearly plain, and wrong.
+var bodies = []string{
+	`{"claims":{}}`, ` { "claims" : { "a" : [ 1 , {} ] } , "nbf" : true } `, `{"claims":{"sub":"a","n":1e3},"ttl_seconds":60,"alg":"ES256","typ":"at+jwt"}`,
+	`{"claims":{"a":1,"a":2}}`, `{"claims":{"a":{"b":1,"b":2}}}`, `{"claims":{},"claims":{}}`, `{"claims":[]}`, `{"claims":null}`, `{}`, `[]`, `"x"`, `1`, ``,
+	`{"claims":{},"ttl_seconds":0}`, `{"claims":{},"ttl_seconds":-1}`, `{"claims":{},"ttl_seconds":1.5}`, `{"claims":{},"ttl_seconds":1e2}`, `{"claims":{},"ttl_seconds":"1"}`,
+	`{"claims":{},"ttl_seconds":9223372036854775807}`, `{"claims":{},"ttl_seconds":9223372036854775808}`, `{"claims":{},"ttl_seconds":null}`,
+	`{"claims":{},"alg":"none"}`, `{"claims":{},"alg":"HS256"}`, `{"claims":{},"alg":1}`, `{"claims":{},"alg":null}`, `{"claims":{},"typ":""}`, `{"claims":{},"typ":"a b"}`, `{"claims":{},"typ":"a\/b"}`,
+	`{"claims":{},"nbf":"true"}`, `{"claims":{},"nbf":null}`, `{"claims":{},"nbf":false}`, `{"claims":{},"headers":{"x":1}}`, `{"claims":{},"Claims":{}}`, `{"claims":{},"x":1}`,
+	`{"cla\u0069ms":{}}`, `{"claims":{"a":"\ud800"}}`, `{"claims":{"a":"\\\"}{"}}`, `{"claims":{}} x`, `{"claims":{}`, "{\"claims\":{\"a\":\"\x80\"}}", `{"claims":{"a":"ü"}}`,
+}
+
+// FuzzPlainOrder demands that a body which is read quickly means what the strict
+// reader makes of it, or is refused by whoever reads the claims.
+func FuzzPlainOrder(f *testing.F) {
+	for _, body := range bodies {
+		f.Add([]byte(body))
+	}
+	rules := keys.TokenRules{Issuer: "https://issuer.example", Now: time.Unix(1_800_000_000, 0), DefaultTTL: time.Minute, MaxTTL: 1 << 62}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		quick, plain := plainOrder(body)
+		if !plain {
+			return
+		}
+		slow, err := decodeOrder(body)
+		if _, refused := rules.Claims(quick.TokenRequest); err != nil && refused == nil {
+			t.Errorf("%q is read, and signed, though %v", body, err)
+		}
+		if err == nil && !sameOrder(quick, slow) {
+			t.Errorf("%q: %+v, %+v", body, quick, slow)
+		}
+	})
+}
+
+// FuzzPlainOrders demands the same of a batch.
+func FuzzPlainOrders(f *testing.F) {
+	for i, body := range bodies {
+		f.Add([]byte(`{"tokens":[` + body + `]}`))
+		f.Add([]byte(`{"tokens":[` + body + `,` + bodies[(i+1)%len(bodies)] + `]}`))
+	}
+	for _, body := range []string{`{"tokens":[]}`, `{"tokens":{}}`, `{"tokens":[{}],"x":1}`, `{"tokens":[{}],"tokens":[{}]}`, `{"tokens":[1],}`, `{"token":[{}]}`, `{"tokens":[[]]}`} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		quick, plain := plainOrders(body)
+		if !plain {
+			return
+		}
+		slow, err := anyOrders(body)
+		if err != nil {
+			t.Fatalf("%q is read though %v", body, err)
+		}
+		if len(quick) != len(slow) {
+			t.Fatalf("%q: %d entries, %d", body, len(quick), len(slow))
+		}
+		for i := range slow {
+			if !bytes.Equal(quick[i].raw, bytes.TrimSpace(slow[i].raw)) {
+				t.Errorf("%q: %q, %q", body, quick[i].raw, slow[i].raw)
+			}
+		}
+	})
+}
+
+func sameOrder(a, b keys.Order) bool {
+	ttlA, ttlB := or(a.TTLSeconds, 0), or(b.TTLSeconds, 0)
+	a.TTLSeconds, b.TTLSeconds = nil, nil
+	return ttlA == ttlB && reflect.DeepEqual(a, b)
+}
+
+// The plain ones among them are read quickly, or the quick way would be of no use.
+func TestUsualBodiesArePlain(t *testing.T) {
+	for _, body := range bodies[:3] {
+		if _, plain := plainOrder([]byte(body)); !plain {
+			t.Errorf("%s is not plain", body)
+		}
+		if entries, plain := plainOrders([]byte(`{"tokens":[` + body + `]}`)); !plain || !entries[0].plain {
+			t.Errorf("%s is not plain in a batch", body)
+		}
+	}
+}
+
+func TestTokensAreWrittenAsJSONWrites(t *testing.T) {
+	token := keys.Token{
+		Token: "eyJh.eyJp.c2ln", KID: "a-._~Z9", Alg: "EdDSA", IssuedAt: time.Unix(1_800_000_000, 0).UTC(), ExpiresAt: time.Unix(1_800_000_900, 0).UTC(),
+	}
+	for _, v := range []any{
+		SignedToken{Token: token.Token, KID: token.KID, Alg: Alg(token.Alg), IssuedAt: token.IssuedAt, ExpiresAt: token.ExpiresAt},
+		BatchResult{Token: &token.Token, KID: &token.KID, Alg: ptr(Alg(token.Alg)), IssuedAt: &token.IssuedAt, ExpiresAt: &token.ExpiresAt},
+	} {
+		want, err := json.Marshal(v)
+		if got := appendToken(nil, token); err != nil || string(got) != string(want) {
+			t.Errorf("%s\n%s %v", got, want, err)
+		}
+	}
+}
