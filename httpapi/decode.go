@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"reflect"
@@ -86,10 +85,12 @@ func readBody(r *http.Request) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
+	// Room for what is announced, and for a read that finds the end.
+	room := bytes.NewBuffer(make([]byte, 0, max(0, min(r.ContentLength, 64<<10))+bytes.MinRead))
+	if _, err := room.ReadFrom(r.Body); err != nil {
 		return nil, bodyError(err)
 	}
+	body := room.Bytes()
 	if len(body) == 0 {
 		return nil, nil
 	}
@@ -105,6 +106,9 @@ func bodyError(err error) error {
 
 // mustBeJSON accepts application/json, with charset=utf-8 at most.
 func mustBeJSON(contentType string) error {
+	if contentType == echo.MIMEApplicationJSON {
+		return nil
+	}
 	mediaType, params, err := mime.ParseMediaType(contentType)
 	if err != nil || mediaType != echo.MIMEApplicationJSON {
 		return newProblem(ProblemCodeUnsupportedMediaType, "")

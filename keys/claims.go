@@ -136,10 +136,15 @@ func (r TokenRules) render(claims map[string]json.RawMessage, exp int64, notBefo
 		}
 		out = appendText(out, "jti", id.String())
 	}
-	for _, name := range slices.Sorted(maps.Keys(claims)) {
+	names := make([]string, 0, 16)
+	for name := range claims {
 		if name != "iss" && name != "iat" && name != "exp" {
-			out = appendMember(out, name, claims[name])
+			names = append(names, name)
 		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		out = appendMember(out, name, claims[name])
 	}
 	return append(out, '}'), nil
 }

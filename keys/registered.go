@@ -87,10 +87,11 @@ func numericDate(raw json.RawMessage) (seconds int64, problem string) {
 }
 
 func text(raw json.RawMessage) (s string, ok bool) {
-	if len(raw) == 0 || raw[0] != '"' {
+	if len(raw) < 2 || raw[0] != '"' {
 		return "", false
 	}
-	return s, json.Unmarshal(raw, &s) == nil
+	s, err := meant(raw)
+	return s, err == nil
 }
 
 // audiences reads an "aud" (RFC 7519 section 4.1.3).

@@ -79,7 +79,7 @@ func (w *walker) value(depth int, members map[string]json.RawMessage) error {
 func (w *walker) object(depth int, members map[string]json.RawMessage) error {
 	var seen names
 	for w.at++; w.peek() != '}'; {
-		name, err := nameOf(w.text())
+		name, err := meant(w.text())
 		if err != nil {
 			return err
 		}
@@ -130,15 +130,15 @@ func (s *names) add(name string) bool {
 	return !twice
 }
 
-// nameOf is what a string in quotes means.
-func nameOf(quoted []byte) (name string, err error) {
+// meant is what a string of valid JSON means.
+func meant(quoted []byte) (s string, err error) {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return string(quoted[1 : len(quoted)-1]), nil
 	}
-	if json.Unmarshal(quoted, &name) != nil {
+	if json.Unmarshal(quoted, &s) != nil {
 		return "", errJSON
 	}
-	return name, nil
+	return s, nil
 }
 
 func (w *walker) array(depth int) error {
