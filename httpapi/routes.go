@@ -104,5 +104,8 @@ func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.R
 		r.faults = append(r.faults, fmt.Errorf("httpapi: nobody may do %s", operation))
 	}
 	a.operation, a.ofTenant = operation, strings.Contains(path, ":tenant")
-	return r.Echo.Add(method, path, s.edge(operation, s.admin(a, s.validator.middleware(h))))
+	if len(s.cfg.ConsoleOrigins) > 0 {
+		r.Echo.OPTIONS(path, s.edge("preflight", s.crossOrigin(consolePreflight)))
+	}
+	return r.Echo.Add(method, path, s.edge(operation, s.crossOrigin(s.admin(a, s.validator.middleware(h)))))
 }

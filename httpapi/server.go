@@ -35,7 +35,10 @@ type Config struct {
 	// Metrics is where requests are counted, and what /metrics shows; nil:
 	// neither.
 	Metrics *prometheus.Registry
-	Streams Streams
+	// ConsoleOrigins are those whose scripts may call the admin API from a
+	// browser, as browsers write them.
+	ConsoleOrigins []string
+	Streams        Streams
 	// TrustedProxies are believed when they say who the client is, in
 	// X-Forwarded-For or Forwarded (RFC 7239). Nobody is believed about the host
 	// or the scheme: issuers begin with PublicURL.

@@ -87,6 +87,31 @@ func (c *checks) address(variable, value string) string {
 	return value
 }
 
+func (c *checks) optionalAddress(variable, value string) string {
+	if value == "" {
+		return ""
+	}
+	return c.address(variable, value)
+}
+
+// origins are serialized as browsers do (RFC 6454 section 6.1), since they are
+// compared byte by byte. "*" is none: what an admin sees is not for every page.
+func (c *checks) origins(variable, value string) (origins []string) {
+	if value == "" {
+		return nil
+	}
+	for _, origin := range strings.Split(value, ",") {
+		origin = strings.TrimSpace(origin)
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || origin != strings.ToLower(u.Scheme+"://"+u.Host) ||
+			u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
+			c.fail(variable, "origins in lower case, separated by commas, without path and default port, as in https://console.example.com")
+		}
+		origins = append(origins, origin)
+	}
+	return origins
+}
+
 func (c *checks) publicURL(variable, value string) string {
 	if value == "" {
 		return ""

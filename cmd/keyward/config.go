@@ -18,11 +18,13 @@ type settings struct {
 	DBMaxConns        string `name:"db-max-conns" var:"KEYWARD_DB_MAX_CONNS" placeholder:"N" help:"Connections to the database, at most. Default: 4 or the number of CPUs."`
 	MasterKey         string `name:"master-key" var:"KEYWARD_MASTER_KEY" placeholder:"URI" help:"The master key, as in file:/etc/keyward/master.json."`
 	Addr              string `name:"addr" var:"KEYWARD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen. Default: ${default}."`
-	AdminAddr         string `name:"admin-addr" var:"KEYWARD_ADMIN_ADDR" hidden:""`
+	AdminAddr         string `name:"admin-addr" var:"KEYWARD_ADMIN_ADDR" placeholder:"HOST:PORT" help:"Where to listen for all that is not public: the admin API, its documentation and /metrics. Default: the same address."`
+	ConsoleOrigins    string `name:"console-origins" var:"KEYWARD_CONSOLE_ORIGINS" placeholder:"ORIGINS" help:"Origins whose scripts may call the admin API, as in https://console.example.com,http://localhost:3000. Default: none."`
+	AdminClientCA     string `name:"admin-client-ca" var:"KEYWARD_ADMIN_CLIENT_CA" placeholder:"FILE" help:"Certificates in PEM of who issues those that clients of the admin address must have. Default: none are asked for."`
 	PublicURL         string `name:"public-url" var:"KEYWARD_PUBLIC_URL" placeholder:"URL" help:"Where verifiers reach this service; issuers begin with it. Default: http://<addr>."`
 	TLSCert           string `name:"tls-cert" var:"KEYWARD_TLS_CERT" placeholder:"FILE" help:"Certificate chain in PEM, to serve HTTPS."`
 	TLSKey            string `name:"tls-key" var:"KEYWARD_TLS_KEY" placeholder:"FILE" help:"Private key of the certificate in PEM."`
-	Metrics           bool   `name:"metrics" var:"KEYWARD_METRICS" default:"true" negatable:"" help:"Serve /metrics, on the same address. Default: yes."`
+	Metrics           bool   `name:"metrics" var:"KEYWARD_METRICS" default:"true" negatable:"" help:"Serve /metrics, on the admin address. Default: yes."`
 	LogLevel          string `name:"log-level" var:"KEYWARD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${default}."`
 	LogFormat         string `name:"log-format" var:"KEYWARD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"text or json. Default: ${default}."`
 	RotationJitter    string `name:"rotation-jitter" var:"KEYWARD_ROTATION_JITTER" default:"0.05" placeholder:"FRACTION" help:"Rotations are late by up to this fraction of their interval, so that tenants do not rotate together. Default: ${default}."`
@@ -43,8 +45,11 @@ type config struct {
 	maxConns        int32  // 0: pgx decides
 	masterKey       string // empty: not set
 	addr            string
-	publicURL       string // empty: the address makes it
-	tlsCert, tlsKey string // both or none
+	adminAddr       string   // empty: addr serves everything
+	adminClientCA   string   // empty: no client certificates
+	consoleOrigins  []string // as browsers write them
+	publicURL       string   // empty: the address makes it
+	tlsCert, tlsKey string   // both or none
 	metrics         bool
 	logLevel        slog.Level
 	logJSON         bool
@@ -62,8 +67,8 @@ type config struct {
 // bad one and what it accepts.
 func (s settings) parse(ctx context.Context) (config, error) {
 	var c checks
-	if s.AdminAddr != "" {
-		c.fail("KEYWARD_ADMIN_ADDR", "unset: an address of its own for administration is not supported yet")
+	if s.AdminClientCA != "" && (s.AdminAddr == "" || s.TLSCert == "") {
+		c.fail("KEYWARD_ADMIN_CLIENT_CA", "a file only where KEYWARD_ADMIN_ADDR and KEYWARD_TLS_CERT are set too")
 	}
 	c.pair(s.TLSCert, s.TLSKey)
 	return config{
@@ -72,6 +77,9 @@ func (s settings) parse(ctx context.Context) (config, error) {
 		maxConns:       int32(c.number("KEYWARD_DB_MAX_CONNS", cmp.Or(s.DBMaxConns, "0"), 0, 10_000)),
 		masterKey:      s.MasterKey,
 		addr:           c.address("KEYWARD_ADDR", s.Addr),
+		adminAddr:      c.optionalAddress("KEYWARD_ADMIN_ADDR", s.AdminAddr),
+		adminClientCA:  s.AdminClientCA,
+		consoleOrigins: c.origins("KEYWARD_CONSOLE_ORIGINS", s.ConsoleOrigins),
 		publicURL:      c.publicURL("KEYWARD_PUBLIC_URL", s.PublicURL),
 		tlsCert:        s.TLSCert,
 		tlsKey:         s.TLSKey,

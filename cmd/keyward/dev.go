@@ -62,7 +62,7 @@ func (p *program) develop(ctx context.Context, dir, database string) error {
 	if err := p.migrate(ctx); err != nil {
 		return err
 	}
-	return p.serve(ctx, true, func(ctx context.Context, a *app, url string) error {
+	return p.serve(ctx, true, func(ctx context.Context, a *app, where urls) error {
 		keyFile := filepath.Join(dir, adminKeyFile)
 		if err := a.ensureAdminKey(ctx, keyFile); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (p *program) develop(ctx context.Context, dir, database string) error {
 		if err != nil {
 			return err
 		}
-		return welcome(p.stdout, tour{URL: url, KeyFile: keyFile, Database: database, DataDir: dir, Demo: demoSlug, Slug: slug})
+		return welcome(p.stdout, tour{URL: where.public, Admin: where.admin, KeyFile: keyFile, Database: database, DataDir: dir, Demo: demoSlug, Slug: slug})
 	})
 }
 

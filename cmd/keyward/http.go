@@ -3,40 +3,54 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/keyward/keyward/httpapi"
+	"golang.org/x/sync/errgroup"
 )
 
-// newServer serves the API. The limits are for clients that mean no good; one
-// that is slow and honest fits in.
-func (a *app) newServer(publicURL string) (*http.Server, error) {
+// newServers serve the API: all of it on one address, or on two the public paths
+// and the rest.
+func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 	stop := make(chan struct{})
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
 		Webhooks: a.webhooks,
 		Ready:    a.checkReady, Now: now, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
+		ConsoleOrigins: a.cfg.consoleOrigins,
 	}
 	if a.cfg.metrics {
 		cfg.Metrics = a.newMetrics()
 	}
-	handler, err := httpapi.New(cfg)
+	api, err := httpapi.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+	all := a.newServer(api)
+	all.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // a stream is never done by itself
+	if a.cfg.adminAddr == "" {
+		return []*http.Server{all}, a.cfg.secure(all)
+	}
+	public := a.newServer(api.Public())
+	return []*http.Server{public, all}, errors.Join(a.cfg.secure(public), a.cfg.secureAdmin(all))
+}
+
+// newServer has limits for clients that mean no good; one that is slow and
+// honest fits in.
+func (a *app) newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // handshakes of port scanners and the like
 	}
-	s.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // a stream is never done by itself
-	return s, a.cfg.secure(s)
 }
 
 // secure loads the certificate, if there is one.
@@ -52,12 +66,32 @@ func (c config) secure(s *http.Server) error {
 	return nil
 }
 
+// secureAdmin is secure for the admin address: it may demand a certificate of
+// its clients too, before they can ask for anything.
+func (c config) secureAdmin(s *http.Server) error {
+	if err := c.secure(s); err != nil || c.adminClientCA == "" {
+		return err
+	}
+	pem, err := os.ReadFile(c.adminClientCA)
+	pool := x509.NewCertPool()
+	if err != nil || !pool.AppendCertsFromPEM(pem) {
+		return &usageError{"KEYWARD_ADMIN_CLIENT_CA must be a file with certificates in PEM"}
+	}
+	s.TLSConfig.ClientAuth, s.TLSConfig.ClientCAs = tls.RequireAndVerifyClientCert, pool
+	return nil
+}
+
 // public is the URL that verifiers use: the configured one, else the address
 // that is listened on.
 func (c config) public(at net.Addr) string {
 	if c.publicURL != "" {
 		return c.publicURL
 	}
+	return c.reached(at)
+}
+
+// reached is the URL of an address of this machine.
+func (c config) reached(at net.Addr) string {
 	scheme := "http"
 	if c.tlsCert != "" {
 		scheme = "https"
@@ -73,36 +107,45 @@ func (c config) public(at net.Addr) string {
 }
 
 // serve answers requests until ctx is over and those in flight have been
-// answered, or have taken too long. ready is called once requests are taken.
-func (a *app) serve(ctx context.Context, s *http.Server, l net.Listener, ready func()) error {
-	failed := make(chan error, 1)
-	go func() {
-		if s.TLSConfig != nil {
-			failed <- s.ServeTLS(l, "", "")
-			return
-		}
-		failed <- s.Serve(l)
-	}()
+// answered, or have taken too long. ready is called once requests are taken, on
+// every address.
+func (a *app) serve(ctx context.Context, servers []*http.Server, listeners []net.Listener, ready func()) error {
+	failed := make(chan error, len(servers))
+	for i, s := range servers {
+		go func() {
+			if s.TLSConfig != nil {
+				failed <- s.ServeTLS(listeners[i], "", "")
+				return
+			}
+			failed <- s.Serve(listeners[i])
+		}()
+	}
 	ready()
 	select {
 	case err := <-failed:
-		return err
+		return errors.Join(err, a.finish(ctx, servers))
 	case <-ctx.Done():
 	}
 	a.stopping.Store(true)
 	a.log.Info("stopping; again to stop at once")
 	time.Sleep(a.cfg.drainDelay)
-	return a.finish(ctx, s)
+	return a.finish(ctx, servers)
 }
 
-// finish waits for requests in flight.
-func (a *app) finish(ctx context.Context, s *http.Server) error {
+// finish waits for requests in flight, on all addresses at once.
+func (a *app) finish(ctx context.Context, servers []*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.shutdownTimeout)
 	defer cancel()
-	err := s.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		a.log.Warn("requests in flight were cut off", "after", a.cfg.shutdownTimeout)
-		err = s.Close()
+	var g errgroup.Group
+	for _, s := range servers {
+		g.Go(func() error {
+			err := s.Shutdown(ctx)
+			if errors.Is(err, context.DeadlineExceeded) {
+				a.log.Warn("requests in flight were cut off", "after", a.cfg.shutdownTimeout)
+				err = s.Close()
+			}
+			return err
+		})
 	}
-	return err
+	return g.Wait()
 }

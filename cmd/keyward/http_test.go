@@ -49,7 +49,7 @@ func TestRequestsInFlightAreFinished(t *testing.T) {
 	})}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- a.serve(ctx, s, l, func() {}) }()
+	go func() { ended <- a.serve(ctx, []*http.Server{s}, []net.Listener{l}, func() {}) }()
 	got := make(chan string, 1)
 	go func() {
 		resp, err := http.Get("http://" + l.Addr().String())

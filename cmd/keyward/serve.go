@@ -19,7 +19,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	return p.serve(ctx, !c.NoWorker, func(context.Context, *app, string) error { return nil })
+	return p.serve(ctx, !c.NoWorker, func(context.Context, *app, urls) error { return nil })
 }
 
 // migrate brings the schema up to date.
@@ -32,26 +32,54 @@ func (p *program) migrate(ctx context.Context) error {
 
 // serve runs the API and, if works is true, the worker, until ctx is over.
 // Requests are answered once prepare has returned.
-func (p *program) serve(ctx context.Context, works bool, prepare func(ctx context.Context, a *app, url string) error) error {
-	l, err := net.Listen("tcp", p.cfg.addr)
+func (p *program) serve(ctx context.Context, works bool, prepare func(ctx context.Context, a *app, urls urls) error) error {
+	listeners, err := p.cfg.listen()
 	if err != nil {
 		return err
 	}
-	defer l.Close()
-	url := p.cfg.public(l.Addr())
-	a, err := p.openApp(ctx, url)
+	defer closeAll(listeners)
+	where := urls{public: p.cfg.public(listeners[0].Addr())}
+	if where.admin = where.public; len(listeners) > 1 {
+		where.admin = p.cfg.reached(listeners[1].Addr())
+	}
+	a, err := p.openApp(ctx, where.public)
 	if err != nil {
 		return err
 	}
 	defer a.close()
 	a.works = works
-	return a.run(ctx, l, url, prepare)
+	return a.run(ctx, listeners, where, prepare)
+}
+
+// urls are where the service is reached: by verifiers, and by who administers it.
+type urls struct{ public, admin string }
+
+// listen takes the addresses: the public one and, if there is one, the admin's.
+func (c config) listen() (listeners []net.Listener, err error) {
+	for _, addr := range []string{c.addr, c.adminAddr} {
+		if addr == "" {
+			continue
+		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			closeAll(listeners)
+			return nil, err
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		_ = l.Close() // a server has closed it already
+	}
 }
 
 // run is the life of the service. The parts end in the order in which they
 // need each other: requests, what goes on beside them, what must be written.
-func (a *app) run(ctx context.Context, l net.Listener, url string, prepare func(context.Context, *app, string) error) error {
-	s, err := a.newServer(url)
+func (a *app) run(ctx context.Context, listeners []net.Listener, where urls, prepare func(context.Context, *app, urls) error) error {
+	servers, err := a.newServers(where.public)
 	if err != nil {
 		return err
 	}
@@ -62,8 +90,10 @@ func (a *app) run(ctx context.Context, l net.Listener, url string, prepare func(
 		stopped()
 		a.flushLast(ctx)
 	}()
-	if err := prepare(ctx, a, url); err != nil {
+	if err := prepare(ctx, a, where); err != nil {
 		return err
 	}
-	return a.serve(ctx, s, l, func() { a.log.Info("serving", "url", url, "addr", l.Addr().String(), "worker", a.works) })
+	return a.serve(ctx, servers, listeners, func() {
+		a.log.Info("serving", "url", where.public, "addr", listeners[0].Addr().String(), "worker", a.works, "admin_url", where.admin)
+	})
 }

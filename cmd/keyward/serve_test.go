@@ -172,3 +172,30 @@ func TestWorker(t *testing.T) {
 		}
 	}
 }
+
+// With an address of its own, what is not public is there and nowhere else.
+func TestAdminAddress(t *testing.T) {
+	env := deployed(t)
+	r := launch(t, env, "serve", "--no-worker", "--admin-addr=127.0.0.1:0", "--log-format=text")
+	m := r.until(t, `msg=serving url=(\S+) .*admin_url=(\S+)`)
+	for path, want := range map[string][2]int{
+		"/readyz": {200, 200}, "/healthz": {200, 200}, "/.well-known/jwks.json": {200, 200},
+		"/metrics": {404, 200}, "/openapi.yaml": {404, 200}, "/docs": {404, 200}, "/v1/tenants": {404, 401},
+	} {
+		for i, url := range m[1:] {
+			if got := status(t, url+path); got != want[i] {
+				t.Errorf("%s%s: %d, want %d", url, path, got, want[i])
+			}
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if code := r.stop(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	for _, url := range m[1:] {
+		if resp, err := http.Get(url + "/healthz"); err == nil {
+			resp.Body.Close()
+			t.Errorf("%s still answers", url)
+		}
+	}
+}

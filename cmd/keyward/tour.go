@@ -12,15 +12,15 @@ import (
 
 // tour is what keyward dev prints first.
 type tour struct {
-	URL, KeyFile, DataDir, Demo string
-	Database                    string // its DSN, if that has no password
-	Slug                        string // of a tenant that does not exist yet
+	URL, Admin, KeyFile, DataDir, Demo string
+	Database                           string // its DSN, if that has no password
+	Slug                               string // of a tenant that does not exist yet
 }
 
 // The commands are for a POSIX shell and work as printed, in this order.
 var welcomeText = template.Must(template.New("").Funcs(template.FuncMap{"sh": shellQuote}).Parse(
 	`Keyward is at      {{.URL}}
-  API reference    {{.URL}}/docs
+  API reference    {{.Admin}}/docs
   admin API key    {{.KeyFile}}
   database         {{.Database}}
   all data         {{.DataDir}}
@@ -28,9 +28,9 @@ var welcomeText = template.Must(template.New("").Funcs(template.FuncMap{"sh": sh
 
 Create a tenant, sign a token for it, fetch what verifies the token:
 
-  curl -sS {{sh .URL}}/v1/tenants -H "Authorization: Bearer $(cat {{sh .KeyFile}})" -H 'Content-Type: application/json' -d '{"slug":"{{.Slug}}"}'
+  curl -sS {{sh .Admin}}/v1/tenants -H "Authorization: Bearer $(cat {{sh .KeyFile}})" -H 'Content-Type: application/json' -d '{"slug":"{{.Slug}}"}'
 
-  curl -sS {{sh .URL}}/v1/tenants/{{.Slug}}/tokens -H "Authorization: Bearer $(cat {{sh .KeyFile}})" -H 'Content-Type: application/json' -d '{"claims":{"sub":"alice","aud":"api"}}'
+  curl -sS {{sh .Admin}}/v1/tenants/{{.Slug}}/tokens -H "Authorization: Bearer $(cat {{sh .KeyFile}})" -H 'Content-Type: application/json' -d '{"claims":{"sub":"alice","aud":"api"}}'
 
   curl -sS {{sh .URL}}/t/{{.Slug}}/.well-known/jwks.json
 
