@@ -639,7 +639,7 @@ JOIN tenants t ON t.id = w.tenant_id
 WHERE NOT w.of_all AND w.status = 'active' AND w.ended_at IS NULL AND t.audit_seq > w.place_seq
 ORDER BY w.tenant_id, w.id
 LIMIT $1::integer
-FOR NO KEY UPDATE OF w SKIP LOCKED
+FOR NO KEY UPDATE OF w
 `
 
 type LockAnyWebhooksBehindRow struct {
@@ -649,7 +649,7 @@ type LockAnyWebhooksBehindRow struct {
 	PlaceSeq int64
 }
 
-// The same for all tenants.
+// The same for all tenants. What it costs depends on how many webhooks there are.
 func (q *Queries) LockAnyWebhooksBehind(ctx context.Context, batch int32) ([]LockAnyWebhooksBehindRow, error) {
 	rows, err := q.db.Query(ctx, lockAnyWebhooksBehind, batch)
 	if err != nil {
@@ -702,7 +702,7 @@ JOIN tenants t ON t.id = w.tenant_id
 WHERE w.tenant_id = ANY ($1::uuid[]) AND NOT w.of_all AND w.status = 'active' AND w.ended_at IS NULL AND t.audit_seq > w.place_seq
 ORDER BY w.tenant_id, w.id
 LIMIT $2::integer
-FOR NO KEY UPDATE OF w SKIP LOCKED
+FOR NO KEY UPDATE OF w
 `
 
 type LockWebhooksBehindRow struct {
@@ -712,7 +712,8 @@ type LockWebhooksBehindRow struct {
 	PlaceSeq int64
 }
 
-// Webhooks of these tenants that have not been told of all yet; those in somebody else's hands are left to them.
+// Webhooks of these tenants that have not been told of all yet. This waits for others, all in one order: a webhook that was passed over
+// because its last delivery is just being written down would have to wait for the next event.
 func (q *Queries) LockWebhooksBehind(ctx context.Context, tenantIds []uuid.UUID, batch int32) ([]LockWebhooksBehindRow, error) {
 	rows, err := q.db.Query(ctx, lockWebhooksBehind, tenantIds, batch)
 	if err != nil {
@@ -743,7 +744,7 @@ SELECT tenant_id, id, actions, place_xid, place_tenant_id, place_seq
 FROM webhooks
 WHERE of_all AND status = 'active'
 ORDER BY id
-FOR NO KEY UPDATE SKIP LOCKED
+FOR NO KEY UPDATE
 `
 
 type LockWebhooksOfAllRow struct {
@@ -990,6 +991,34 @@ func (q *Queries) RestartWebhook(ctx context.Context, arg RestartWebhookParams) 
 		arg.ID,
 	)
 	return err
+}
+
+const tenantsToldOf = `-- name: TenantsToldOf :many
+SELECT DISTINCT e.tenant_id
+FROM audit_events e
+WHERE e.feed_xid >= $1::xid8
+  AND EXISTS (SELECT 1 FROM webhooks w WHERE w.tenant_id = e.tenant_id AND NOT w.of_all AND w.status = 'active' AND w.ended_at IS NULL)
+`
+
+// Tenants with webhooks and events that may not have been there when since was the oldest transaction running.
+func (q *Queries) TenantsToldOf(ctx context.Context, since uint64) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, tenantsToldOf, since)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var tenant_id uuid.UUID
+		if err := rows.Scan(&tenant_id); err != nil {
+			return nil, err
+		}
+		items = append(items, tenant_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const updateWebhook = `-- name: UpdateWebhook :execrows

@@ -71,24 +71,32 @@ WHERE tenant_id = @tenant_id AND webhook_id = @webhook_id AND id = @id;
 UPDATE webhooks SET due_at = LEAST(due_at, @due_at::timestamptz) WHERE tenant_id = @tenant_id AND id = @id AND status = 'active';
 
 -- name: LockWebhooksBehind :many
--- Webhooks of these tenants that have not been told of all yet; those in somebody else's hands are left to them.
+-- Webhooks of these tenants that have not been told of all yet. This waits for others, all in one order: a webhook that was passed over
+-- because its last delivery is just being written down would have to wait for the next event.
 SELECT w.tenant_id, w.id, w.actions, w.place_seq
 FROM webhooks w
 JOIN tenants t ON t.id = w.tenant_id
 WHERE w.tenant_id = ANY (@tenant_ids::uuid[]) AND NOT w.of_all AND w.status = 'active' AND w.ended_at IS NULL AND t.audit_seq > w.place_seq
 ORDER BY w.tenant_id, w.id
 LIMIT @batch::integer
-FOR NO KEY UPDATE OF w SKIP LOCKED;
+FOR NO KEY UPDATE OF w;
+
+-- name: TenantsToldOf :many
+-- Tenants with webhooks and events that may not have been there when since was the oldest transaction running.
+SELECT DISTINCT e.tenant_id
+FROM audit_events e
+WHERE e.feed_xid >= @since::xid8
+  AND EXISTS (SELECT 1 FROM webhooks w WHERE w.tenant_id = e.tenant_id AND NOT w.of_all AND w.status = 'active' AND w.ended_at IS NULL);
 
 -- name: LockAnyWebhooksBehind :many
--- The same for all tenants.
+-- The same for all tenants. What it costs depends on how many webhooks there are.
 SELECT w.tenant_id, w.id, w.actions, w.place_seq
 FROM webhooks w
 JOIN tenants t ON t.id = w.tenant_id
 WHERE NOT w.of_all AND w.status = 'active' AND w.ended_at IS NULL AND t.audit_seq > w.place_seq
 ORDER BY w.tenant_id, w.id
 LIMIT @batch::integer
-FOR NO KEY UPDATE OF w SKIP LOCKED;
+FOR NO KEY UPDATE OF w;
 
 -- name: EventsBehind :many
 -- What each of these webhooks has not been told of, at most a page each.
@@ -107,7 +115,7 @@ SELECT tenant_id, id, actions, place_xid, place_tenant_id, place_seq
 FROM webhooks
 WHERE of_all AND status = 'active'
 ORDER BY id
-FOR NO KEY UPDATE SKIP LOCKED;
+FOR NO KEY UPDATE;
 
 -- name: EventsOfAllBehind :many
 -- In the order of FeedOfAll, and settled as there.

@@ -41,6 +41,10 @@ func (s *Sender) deliverNowAndThen(ctx context.Context) {
 	defer all.Wait()
 	slots := make(chan struct{}, s.cfg.Parallel)
 	for ctx.Err() == nil {
+		if len(slots) == cap(slots) {
+			rest(ctx, s.due, nil, s.cfg.Look)
+			continue
+		}
 		claims, err := s.claim(ctx, cap(slots)-len(slots))
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn("deliveries not looked at", "error", err)
@@ -78,9 +82,6 @@ func (s *Sender) nextDue(ctx context.Context) time.Duration {
 // claim takes up to n webhooks that have deliveries due. If this process ends,
 // others take them when the lease is over.
 func (s *Sender) claim(ctx context.Context, n int) (claims []claim, err error) {
-	if n == 0 {
-		return nil, nil
-	}
 	now := s.store.now()
 	lease := now.Add(s.cfg.Lease)
 	err = s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {

@@ -42,6 +42,8 @@ type Sender struct {
 	woken   chan struct{}      // holds one call
 	due     chan struct{}      // the same, for whoever delivers
 
+	looked uint64 // the oldest transaction that ran at the last look; 0: none yet. Whoever turns owns it
+
 	counts [3]atomic.Int64 // by outcome
 }
 

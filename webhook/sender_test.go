@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
@@ -238,4 +239,108 @@ func TestSenderIsWoken(t *testing.T) {
 	<-k.asked
 	stop()
 	running.Wait()
+}
+
+// A webhook that somebody is just writing to is waited for, not passed over:
+// nobody would look again before the next event.
+func TestBusyWebhookIsNotPassedOver(t *testing.T) {
+	w, k := newWorld(t), newSink(t)
+	acme := w.tenant("acme")
+	h, all := w.hook(&acme, k.url), w.hook(nil, k.url)
+	s := w.sender()
+	w.once(s)
+	w.happens(acme, 1)
+	locked, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		done <- w.db.AsPlatform(t.Context(), func(tx *db.Tx) error {
+			_, err := tx.LockWebhook(t.Context(), acme, h.ID)
+			if err == nil {
+				var home uuid.UUID
+				if home, err = tx.LiveTenantID(t.Context(), "platform"); err == nil {
+					_, err = tx.LockWebhook(t.Context(), home, all.ID)
+				}
+			}
+			close(locked)
+			<-goOn
+			return err
+		})
+	}()
+	<-locked
+	turned := make(chan error)
+	go func() {
+		var err error
+		for held := true; held && err == nil; {
+			held, err = s.turn(t.Context(), []uuid.UUID{acme}, false)
+		}
+		turned <- err
+	}()
+	waitForLock(t, w, turned)
+	close(goOn)
+	w.must(<-done)
+	w.must(<-turned)
+	claims, err := s.claim(t.Context(), 10)
+	w.must(err)
+	for _, c := range claims {
+		s.deliver(t.Context(), c)
+	}
+	if told := k.take(); len(told) != 2 {
+		t.Errorf("told of %+v", told)
+	}
+}
+
+// waitForLock returns when somebody waits for a row of the database, and fails
+// if that somebody goes on instead.
+func waitForLock(t *testing.T, w *world, goesOn <-chan error) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), w.url)
+	w.must(err)
+	defer conn.Close(t.Context())
+	for n := 0; n == 0; {
+		select {
+		case err := <-goesOn:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+		w.must(conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&n))
+	}
+}
+
+// After its first look at every webhook, a sender looks only at tenants with
+// events since, and still misses none, also of a transaction that began before.
+func TestLaterLooksMissNothing(t *testing.T) {
+	w, k := newWorld(t), newSink(t)
+	acme, quiet := w.tenant("acme"), w.tenant("quiet")
+	w.hook(&acme, k.url)
+	w.hook(&quiet, k.url)
+	s := w.sender()
+	w.once(s)
+	began, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		done <- w.db.InTenant(t.Context(), acme, func(tx *db.Tx) error {
+			row, err := tx.LockTenant(t.Context(), acme)
+			if err != nil {
+				return err
+			}
+			head, events := audit.Chain(audit.Head{TenantID: acme, Seq: row.AuditSeq, Hash: row.AuditHash},
+				[]audit.Event{somebody.Event(noon, audit.AuthorizationDenied)})
+			if _, err := tx.MoveAuditHeads(t.Context(), db.MoveAuditHeadsParams{
+				TenantIds: []uuid.UUID{acme}, OldSeqs: []int64{row.AuditSeq}, Seqs: []int64{head.Seq}, Hashes: [][]byte{head.Hash},
+			}); err != nil {
+				return err
+			}
+			err = tx.InsertAuditEvents(t.Context(), db.InsertAuditEventsParams(audit.ToColumns(events)))
+			close(began)
+			<-goOn
+			return err
+		})
+	}()
+	<-began
+	for range 3 {
+		w.must(s.look(t.Context())) // while it is not committed
+	}
+	close(goOn)
+	w.must(<-done)
+	w.must(s.look(t.Context()))
+	w.once(s)
+	exactlyOnce(t, k.take(), 3, 3, "acme")
 }

@@ -70,17 +70,11 @@ func rest(ctx context.Context, woken <-chan struct{}, tick <-chan time.Time, pau
 // the platform's. waits says that events must wait for a transaction that began
 // before, and nobody will tell when it ends.
 func (s *Sender) turn(ctx context.Context, tenantIDs []uuid.UUID, any bool) (waits bool, err error) {
-	for len(tenantIDs) > 0 && !any {
-		n := min(len(tenantIDs), hintBatch)
-		if err := s.exhaust(ctx, tenantIDs[:n]); err != nil {
-			return false, err
-		}
-		tenantIDs = tenantIDs[n:]
-	}
 	if any {
-		if err := s.exhaust(ctx, nil); err != nil {
-			return false, err
-		}
+		err = s.look(ctx)
+	}
+	if err == nil {
+		err = s.turnOf(ctx, tenantIDs)
 	}
 	for more := true; more && err == nil; {
 		more, waits, err = s.turnOfAll(ctx)
@@ -88,6 +82,46 @@ func (s *Sender) turn(ctx context.Context, tenantIDs []uuid.UUID, any bool) (wai
 	return waits, err
 }
 
+// look turns what nobody told of. The first time that is a look at every webhook;
+// then it costs what has happened since the last: an event that was not visible
+// then belongs to a transaction that ran, or came later.
+func (s *Sender) look(ctx context.Context) error {
+	var (
+		bounds db.FeedBoundsRow
+		ids    []uuid.UUID
+	)
+	err := s.store.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		if bounds, err = tx.FeedBounds(ctx); err == nil && s.looked > 0 {
+			ids, err = tx.TenantsToldOf(ctx, s.looked)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+	case s.looked == 0:
+		err = s.exhaust(ctx, nil)
+	default:
+		err = s.turnOf(ctx, ids)
+	}
+	if err == nil {
+		s.looked = bounds.Settled
+	}
+	return err
+}
+
+// turnOf turns what these tenants' webhooks have not been told of.
+func (s *Sender) turnOf(ctx context.Context, tenantIDs []uuid.UUID) error {
+	for len(tenantIDs) > 0 {
+		n := min(len(tenantIDs), hintBatch)
+		if err := s.exhaust(ctx, tenantIDs[:n]); err != nil {
+			return err
+		}
+		tenantIDs = tenantIDs[n:]
+	}
+	return nil
+}
+
+// exhaust turns all there is of some tenants, nil: of all.
 func (s *Sender) exhaust(ctx context.Context, tenantIDs []uuid.UUID) error {
 	for more := true; more; {
 		err := s.store.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
