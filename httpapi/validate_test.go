@@ -204,7 +204,7 @@ func TestFaultsAreBounded(t *testing.T) {
 func TestExamplesPass(t *testing.T) {
 	e := validated(t)
 	for path, item := range document(t).Paths.Map() {
-		target := strings.NewReplacer("{tenant}", "acme", "{alg}", "ES256", "{kid}", "k1").Replace(path)
+		target := strings.NewReplacer("{tenant}", "acme", "{alg}", "ES256", "{kid}", "k1", "{id}", "0198c2f4-7d1e-7c7a-9d0b-3f6d2f6f2a11").Replace(path)
 		for method, op := range item.Operations() {
 			if op.RequestBody == nil {
 				continue

@@ -115,10 +115,9 @@ func (w *world) once(s *Sender) {
 type sink struct {
 	url string
 
-	mu     sync.Mutex
-	told   []sunk
-	answer int // 0: 204
-	asked  chan struct{}
+	mu    sync.Mutex
+	told  []sunk
+	asked chan struct{}
 }
 
 type sunk struct {
@@ -144,12 +143,8 @@ func (k *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewDecoder(r.Body).Decode(&b)
 	k.mu.Lock()
 	k.told = append(k.told, b)
-	answer := k.answer
 	k.mu.Unlock()
-	if answer == 0 {
-		answer = http.StatusNoContent
-	}
-	w.WriteHeader(answer)
+	w.WriteHeader(http.StatusNoContent)
 	k.asked <- struct{}{}
 }
 
@@ -159,10 +154,4 @@ func (k *sink) take() []sunk {
 	told := k.told
 	k.told = nil
 	return told
-}
-
-func (k *sink) answers(status int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.answer = status
 }
