@@ -251,9 +251,23 @@ func TestPlatformWebhookIsToldOfEverybody(t *testing.T) {
 		t.Errorf("a webhook of the platform's own tenant was told of %+v", got)
 	}
 	w.do("GET", "/v1/tenants/platform/webhooks/"+h.ID.String(), w.root, "").problem(ProblemCodeNotFound)
-	var list WebhookList
-	if w.do("GET", "/v1/webhooks", w.root, "").ok(200, &list); len(list.Items) != 1 || list.Items[0].ID != h.ID {
-		t.Errorf("%+v", list)
+	path := "/v1/webhooks/" + h.ID.String()
+	list := w.deliveries(path + "/deliveries")
+	last := list[len(list)-1]
+	if last.Status != "delivered" || last.Event.Tenant != "acme" || last.Event.Action != "tenant.deleted" {
+		t.Errorf("%+v", last)
+	}
+	w.do("POST", path+"/deliveries/"+last.ID.String()+"/redeliver", w.root, "").ok(202)
+	if w.deliver(); len(r.take()) != 1 {
+		t.Error("not told again of a deleted tenant's end")
+	}
+	w.do("PATCH", path, w.root, `{"description":"ours"}`).ok(200)
+	if w.do("GET", path, w.root, "").ok(200, &h); *h.Description != "ours" {
+		t.Errorf("%+v", h)
+	}
+	var all WebhookList
+	if w.do("GET", "/v1/webhooks", w.root, "").ok(200, &all); len(all.Items) != 1 || all.Items[0].ID != h.ID {
+		t.Errorf("%+v", all)
 	}
 }
 
