@@ -20,8 +20,11 @@ UPDATE master_keys SET retired_at = @retired_at WHERE id = @id AND retired_at IS
 SELECT master_key_id, count(*) AS data_keys FROM data_keys WHERE master_key_id IS NOT NULL GROUP BY master_key_id;
 
 -- name: CountStaleDataKeys :one
--- What a re-wrap still has to do.
-SELECT count(*) FROM data_keys WHERE master_key_id IN (SELECT id FROM master_keys WHERE NOT is_current);
+-- What a re-wrap still has to do. Where none is under way no data key is looked at: a retired master key wraps none.
+SELECT COALESCE(sum(stale.data_keys), 0)::bigint AS data_keys
+FROM master_keys m
+CROSS JOIN LATERAL (SELECT count(*) AS data_keys FROM data_keys d WHERE d.master_key_id = m.id) AS stale
+WHERE NOT m.is_current AND m.retired_at IS NULL;
 
 -- name: InsertDataKey :exec
 INSERT INTO data_keys (tenant_id, version, is_current, wrapped, master_key_id, created_at)
