@@ -14,6 +14,7 @@ type Filter struct {
 	TenantID  uuid.UUID // of ListAll only
 	Action    string
 	KID       string
+	State     string // what the event brought its key into: Event.ToState
 	Actor     string // an actor's id or name
 	Since     time.Time
 	Until     time.Time // exclusive
@@ -37,11 +38,7 @@ func (s *Store) List(ctx context.Context, tenantID uuid.UUID, f Filter) (Page, e
 	if err != nil {
 		return Page{}, err
 	}
-	var events []Event
-	err = s.db.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
-		events, err = read(ctx, tx, f, after)
-		return err
-	})
+	events, err := s.read(ctx, f, after)
 	return f.page(events), failed("list", err)
 }
 
@@ -57,39 +54,66 @@ func (s *Store) ListAll(ctx context.Context, f Filter) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	var events []Event
-	err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		events, err = readAll(ctx, tx, f, after)
-		return err
-	})
+	events, err := s.read(ctx, f, after)
 	return f.page(events), failed("list", err)
 }
 
+// read reads a page and one event more, in a transaction of its own.
+func (s *Store) read(ctx context.Context, f Filter, after position) (events []Event, err error) {
+	if f.TenantID == uuid.Nil {
+		err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+			events, err = readAll(ctx, tx, f, after)
+			return err
+		})
+		return events, err
+	}
+	err = s.db.InTenant(ctx, f.TenantID, func(tx *db.Tx) (err error) {
+		events, err = read(ctx, tx, f, after)
+		return err
+	})
+	return events, err
+}
+
 func read(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, error) {
+	if err := f.plan(ctx, tx); err != nil {
+		return nil, err
+	}
 	if f.Ascending {
 		rows, err := tx.ListAuditEventsAscending(ctx, db.ListAuditEventsAscendingParams{
-			TenantID: f.TenantID, AfterSeq: p.Seq, Action: f.Action, KID: f.KID, Actor: f.Actor,
+			TenantID: f.TenantID, AfterSeq: p.Seq, Action: f.Action, KID: f.KID, State: f.State, Actor: f.Actor,
 			Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
 		})
 		return each(rows, func(r db.ListAuditEventsAscendingRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
 	}
 	rows, err := tx.ListAuditEvents(ctx, db.ListAuditEventsParams{
-		TenantID: f.TenantID, BeforeSeq: p.Seq, Action: f.Action, KID: f.KID, Actor: f.Actor,
+		TenantID: f.TenantID, BeforeSeq: p.Seq, Action: f.Action, KID: f.KID, State: f.State, Actor: f.Actor,
 		Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
 	})
 	return each(rows, listed), err
 }
 
+// plan has PostgreSQL look at what is filtered for; a list without filters,
+// such as a feed, is the same for everybody.
+func (f Filter) plan(ctx context.Context, tx *db.Tx) error {
+	if f.Action+f.KID+f.State+f.Actor == "" && f.Since.Equal(beginning) && f.Until.Equal(end) {
+		return nil
+	}
+	return tx.PlanForFilters(ctx)
+}
+
 func readAll(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, error) {
+	if err := f.plan(ctx, tx); err != nil {
+		return nil, err
+	}
 	if f.Ascending {
 		rows, err := tx.ListAuditEventsOfAllAscending(ctx, db.ListAuditEventsOfAllAscendingParams{
-			AfterAt: p.At, AfterTenantID: p.TenantID, AfterSeq: p.Seq, Action: f.Action, KID: f.KID, Actor: f.Actor,
+			AfterAt: p.At, AfterTenantID: p.TenantID, AfterSeq: p.Seq, Action: f.Action, KID: f.KID, State: f.State, Actor: f.Actor,
 			Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
 		})
 		return each(rows, func(r db.ListAuditEventsOfAllAscendingRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
 	}
 	rows, err := tx.ListAuditEventsOfAll(ctx, db.ListAuditEventsOfAllParams{
-		BeforeAt: p.At, BeforeTenantID: p.TenantID, BeforeSeq: p.Seq, Action: f.Action, KID: f.KID, Actor: f.Actor,
+		BeforeAt: p.At, BeforeTenantID: p.TenantID, BeforeSeq: p.Seq, Action: f.Action, KID: f.KID, State: f.State, Actor: f.Actor,
 		Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
 	})
 	return each(rows, func(r db.ListAuditEventsOfAllRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
@@ -105,7 +129,7 @@ func each[R any](rows []R, event func(R) Event) []Event {
 
 // bounded is the filter with its ends filled in, and texts as they are stored.
 func (f Filter) bounded() Filter {
-	f.Action, f.KID, f.Actor = text(f.Action), text(f.KID), text(f.Actor)
+	f.Action, f.KID, f.State, f.Actor = text(f.Action), text(f.KID), text(f.State), text(f.Actor)
 	if f.Limit <= 0 {
 		f.Limit = 50
 	}
@@ -121,9 +145,11 @@ func (f Filter) page(events []Event) Page {
 		return Page{Events: events}
 	}
 	events = events[:f.Limit]
-	last := events[f.Limit-1]
-	return Page{Events: events, Next: f.cursor(position{At: last.At, TenantID: last.TenantID, Seq: last.Seq})}
+	return Page{Events: events, Next: f.cursor(behind(events[f.Limit-1]))}
 }
+
+// behind is where a list goes on after an event.
+func behind(e Event) position { return position{At: e.At, TenantID: e.TenantID, Seq: e.Seq} }
 
 // start is before the first event in the filter's order.
 func (f Filter) start() position {

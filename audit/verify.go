@@ -16,7 +16,7 @@ type Report struct {
 	BrokenAt *int64 // the first seq that is not as it was written; nil if Intact
 }
 
-// stretch is how many events Verify holds in memory at once.
+// stretch is how many events Verify and Export hold in memory at once.
 const stretch = 1000
 
 // Verify recomputes a tenant's chain, also a deleted tenant's. Events appended

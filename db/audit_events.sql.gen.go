@@ -75,6 +75,60 @@ func (q *Queries) AuditChain(ctx context.Context, tenantID uuid.UUID, afterSeq i
 	return items, nil
 }
 
+const auditHeadEvent = `-- name: AuditHeadEvent :one
+SELECT t.slug, t.audit_hash, e.tenant_id, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state,
+    e.reason, e.request_id, e.details, e.prev_hash, e.hash
+FROM tenants t
+JOIN audit_events e ON e.tenant_id = t.id AND e.seq = t.audit_seq
+WHERE t.id = $1
+`
+
+type AuditHeadEventRow struct {
+	Slug      string
+	AuditHash []byte
+	TenantID  uuid.UUID
+	Seq       int64
+	At        time.Time
+	Action    string
+	ActorType string
+	ActorID   string
+	ActorName string
+	KID       *string
+	FromState *string
+	ToState   *string
+	Reason    *string
+	RequestID *string
+	Details   []byte
+	PrevHash  []byte
+	Hash      []byte
+}
+
+// The event that a tenant's head names, and the head itself.
+func (q *Queries) AuditHeadEvent(ctx context.Context, tenantID uuid.UUID) (AuditHeadEventRow, error) {
+	row := q.db.QueryRow(ctx, auditHeadEvent, tenantID)
+	var i AuditHeadEventRow
+	err := row.Scan(
+		&i.Slug,
+		&i.AuditHash,
+		&i.TenantID,
+		&i.Seq,
+		&i.At,
+		&i.Action,
+		&i.ActorType,
+		&i.ActorID,
+		&i.ActorName,
+		&i.KID,
+		&i.FromState,
+		&i.ToState,
+		&i.Reason,
+		&i.RequestID,
+		&i.Details,
+		&i.PrevHash,
+		&i.Hash,
+	)
+	return i, err
+}
+
 const deletionEvent = `-- name: DeletionEvent :one
 SELECT seq, at, hash
 FROM audit_events
@@ -257,10 +311,11 @@ WHERE e.tenant_id = $1
   AND e.seq < $2::bigint
   AND ($3::text = '' OR e.action = $3::text)
   AND ($4::text = '' OR e.kid = $4::text)
-  AND ($5::text = '' OR e.actor_id = $5::text OR e.actor_name = $5::text)
-  AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+  AND ($5::text = '' OR e.to_state = $5::text)
+  AND ($6::text = '' OR e.actor_id = $6::text OR e.actor_name = $6::text)
+  AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
 ORDER BY e.seq DESC
-LIMIT $8::integer
+LIMIT $9::integer
 `
 
 type ListAuditEventsParams struct {
@@ -268,6 +323,7 @@ type ListAuditEventsParams struct {
 	BeforeSeq int64
 	Action    string
 	KID       string
+	State     string
 	Actor     string
 	Since     time.Time
 	Until     time.Time
@@ -300,6 +356,7 @@ func (q *Queries) ListAuditEvents(ctx context.Context, arg ListAuditEventsParams
 		arg.BeforeSeq,
 		arg.Action,
 		arg.KID,
+		arg.State,
 		arg.Actor,
 		arg.Since,
 		arg.Until,
@@ -349,10 +406,11 @@ WHERE e.tenant_id = $1
   AND e.seq > $2::bigint
   AND ($3::text = '' OR e.action = $3::text)
   AND ($4::text = '' OR e.kid = $4::text)
-  AND ($5::text = '' OR e.actor_id = $5::text OR e.actor_name = $5::text)
-  AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+  AND ($5::text = '' OR e.to_state = $5::text)
+  AND ($6::text = '' OR e.actor_id = $6::text OR e.actor_name = $6::text)
+  AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
 ORDER BY e.seq
-LIMIT $8::integer
+LIMIT $9::integer
 `
 
 type ListAuditEventsAscendingParams struct {
@@ -360,6 +418,7 @@ type ListAuditEventsAscendingParams struct {
 	AfterSeq int64
 	Action   string
 	KID      string
+	State    string
 	Actor    string
 	Since    time.Time
 	Until    time.Time
@@ -391,6 +450,7 @@ func (q *Queries) ListAuditEventsAscending(ctx context.Context, arg ListAuditEve
 		arg.AfterSeq,
 		arg.Action,
 		arg.KID,
+		arg.State,
 		arg.Actor,
 		arg.Since,
 		arg.Until,
@@ -439,10 +499,11 @@ JOIN tenants t ON t.id = e.tenant_id
 WHERE (e.at, e.tenant_id, e.seq) < ($1::timestamptz, $2::uuid, $3::bigint)
   AND ($4::text = '' OR e.action = $4::text)
   AND ($5::text = '' OR e.kid = $5::text)
-  AND ($6::text = '' OR e.actor_id = $6::text OR e.actor_name = $6::text)
-  AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+  AND ($6::text = '' OR e.to_state = $6::text)
+  AND ($7::text = '' OR e.actor_id = $7::text OR e.actor_name = $7::text)
+  AND e.at >= $8::timestamptz AND e.at < $9::timestamptz
 ORDER BY e.at DESC, e.tenant_id DESC, e.seq DESC
-LIMIT $9::integer
+LIMIT $10::integer
 `
 
 type ListAuditEventsOfAllParams struct {
@@ -451,6 +512,7 @@ type ListAuditEventsOfAllParams struct {
 	BeforeSeq      int64
 	Action         string
 	KID            string
+	State          string
 	Actor          string
 	Since          time.Time
 	Until          time.Time
@@ -484,6 +546,7 @@ func (q *Queries) ListAuditEventsOfAll(ctx context.Context, arg ListAuditEventsO
 		arg.BeforeSeq,
 		arg.Action,
 		arg.KID,
+		arg.State,
 		arg.Actor,
 		arg.Since,
 		arg.Until,
@@ -532,10 +595,11 @@ JOIN tenants t ON t.id = e.tenant_id
 WHERE (e.at, e.tenant_id, e.seq) > ($1::timestamptz, $2::uuid, $3::bigint)
   AND ($4::text = '' OR e.action = $4::text)
   AND ($5::text = '' OR e.kid = $5::text)
-  AND ($6::text = '' OR e.actor_id = $6::text OR e.actor_name = $6::text)
-  AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+  AND ($6::text = '' OR e.to_state = $6::text)
+  AND ($7::text = '' OR e.actor_id = $7::text OR e.actor_name = $7::text)
+  AND e.at >= $8::timestamptz AND e.at < $9::timestamptz
 ORDER BY e.at, e.tenant_id, e.seq
-LIMIT $9::integer
+LIMIT $10::integer
 `
 
 type ListAuditEventsOfAllAscendingParams struct {
@@ -544,6 +608,7 @@ type ListAuditEventsOfAllAscendingParams struct {
 	AfterSeq      int64
 	Action        string
 	KID           string
+	State         string
 	Actor         string
 	Since         time.Time
 	Until         time.Time
@@ -576,6 +641,7 @@ func (q *Queries) ListAuditEventsOfAllAscending(ctx context.Context, arg ListAud
 		arg.AfterSeq,
 		arg.Action,
 		arg.KID,
+		arg.State,
 		arg.Actor,
 		arg.Since,
 		arg.Until,
@@ -614,4 +680,15 @@ func (q *Queries) ListAuditEventsOfAllAscending(ctx context.Context, arg ListAud
 		return nil, err
 	}
 	return items, nil
+}
+
+const planForFilters = `-- name: PlanForFilters :exec
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true)
+`
+
+// Until the transaction ends, statements are planned for the values they come with: one plan for all filters would use none of
+// their indexes.
+func (q *Queries) PlanForFilters(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, planForFilters)
+	return err
 }

@@ -71,3 +71,26 @@ func (d *DB) publicTenant(ctx context.Context, id uuid.UUID, slug string) (Publi
 	b.Queue(publicChangedAt).QueryRow(func(row pgx.Row) error { return row.Scan(&p.ChangedAt) })
 	return p, d.pool.SendBatch(ctx, b).Close()
 }
+
+// PublicKeyHistory reads the keys of a live tenant that ever signed, as the
+// role that cannot read secrets, in one round trip. Errors: ErrNoRows,
+// ErrUnavailable.
+func (d *DB) PublicKeyHistory(ctx context.Context, id uuid.UUID) (history []PublicKeyHistoryRow, err error) {
+	err = d.healing(func() error {
+		b := &pgx.Batch{}
+		b.Queue("select set_config('role', 'keyward_public', true)")
+		b.Queue(publicTenant, id).Query(func(rows pgx.Rows) error {
+			_, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[PublicTenantRow])
+			return err
+		})
+		b.Queue(publicKeyHistory).Query(func(rows pgx.Rows) (err error) {
+			history, err = pgx.CollectRows(rows, pgx.RowToStructByPos[PublicKeyHistoryRow])
+			return err
+		})
+		return d.pool.SendBatch(ctx, b).Close()
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, ErrNoRows
+	}
+	return history, wrap(err)
+}

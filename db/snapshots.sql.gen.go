@@ -23,6 +23,63 @@ func (q *Queries) PublicChangedAt(ctx context.Context) (time.Time, error) {
 	return at, err
 }
 
+const publicKeyHistory = `-- name: PublicKeyHistory :many
+SELECT k.kid, k.state, k.public_jwk, k.created_at, k.activated_at, k.expires_at, k.expired_at, k.revoked_at, k.revocation_reason,
+    COALESCE(p.rotation_interval_seconds, 0)::bigint AS rotation_interval_seconds,
+    COALESCE(p.grace_period_seconds, 0)::bigint AS grace_period_seconds
+FROM keys k
+LEFT JOIN policies p ON p.tenant_id = k.tenant_id AND p.alg = k.alg
+WHERE k.tenant_id = keyward_tenant() AND k.state <> 'purged' AND (k.activated_at IS NOT NULL OR k.deprecated_at IS NOT NULL)
+ORDER BY k.created_at DESC, k.kid DESC
+`
+
+type PublicKeyHistoryRow struct {
+	KID                     string
+	State                   string
+	PublicJWK               []byte
+	CreatedAt               time.Time
+	ActivatedAt             *time.Time
+	ExpiresAt               *time.Time
+	ExpiredAt               *time.Time
+	RevokedAt               *time.Time
+	RevocationReason        *string
+	RotationIntervalSeconds int64
+	GracePeriodSeconds      int64
+}
+
+// Every key that ever signed, here or before it was imported, and is not forgotten; and what is planned for those that still sign.
+func (q *Queries) PublicKeyHistory(ctx context.Context) ([]PublicKeyHistoryRow, error) {
+	rows, err := q.db.Query(ctx, publicKeyHistory)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PublicKeyHistoryRow
+	for rows.Next() {
+		var i PublicKeyHistoryRow
+		if err := rows.Scan(
+			&i.KID,
+			&i.State,
+			&i.PublicJWK,
+			&i.CreatedAt,
+			&i.ActivatedAt,
+			&i.ExpiresAt,
+			&i.ExpiredAt,
+			&i.RevokedAt,
+			&i.RevocationReason,
+			&i.RotationIntervalSeconds,
+			&i.GracePeriodSeconds,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const publicPolicies = `-- name: PublicPolicies :many
 SELECT alg, is_default, default_token_ttl_seconds, max_token_ttl_seconds
 FROM policies

@@ -171,6 +171,39 @@ func (e AuditAction) Valid() bool {
 	}
 }
 
+// Defines values for AuditState.
+const (
+	AuditStateActive     AuditState = "active"
+	AuditStateDeprecated AuditState = "deprecated"
+	AuditStateExpired    AuditState = "expired"
+	AuditStatePurged     AuditState = "purged"
+	AuditStateRevoked    AuditState = "revoked"
+	AuditStateStandby    AuditState = "standby"
+	AuditStateSuspended  AuditState = "suspended"
+)
+
+// Valid indicates whether the value is a known member of the AuditState enum.
+func (e AuditState) Valid() bool {
+	switch e {
+	case AuditStateActive:
+		return true
+	case AuditStateDeprecated:
+		return true
+	case AuditStateExpired:
+		return true
+	case AuditStatePurged:
+		return true
+	case AuditStateRevoked:
+		return true
+	case AuditStateStandby:
+		return true
+	case AuditStateSuspended:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CreatePlatformAPIKeyRequestRole.
 const (
 	CreatePlatformAPIKeyRequestRolePlatformAdmin   CreatePlatformAPIKeyRequestRole = "platform_admin"
@@ -744,6 +777,13 @@ type Alg string
 // AuditAction defines model for AuditAction.
 type AuditAction string
 
+// AuditCheckpoint defines model for AuditCheckpoint.
+type AuditCheckpoint struct {
+	// Checkpoint A JWT of `typ` `keyward-checkpoint+jwt`, signed by the platform's active key, with `iss`, `iat`, `tenant_id`,
+	// `tenant` (the slug) and `seq`, `hash` and `at` of the last event.
+	Checkpoint string `json:"checkpoint"`
+}
+
 // AuditEvent defines model for AuditEvent.
 type AuditEvent struct {
 	Action AuditAction `json:"action"`
@@ -783,6 +823,9 @@ type AuditHead struct {
 	Hash string `json:"hash"`
 	Seq  int64  `json:"seq"`
 }
+
+// AuditState defines model for AuditState.
+type AuditState string
 
 // AuditVerification defines model for AuditVerification.
 type AuditVerification struct {
@@ -1262,8 +1305,10 @@ type SignPayloadRequest struct {
 	Detached *bool `json:"detached,omitempty"`
 
 	// Payload base64url without padding
-	Payload string  `json:"payload"`
-	Typ     *string `json:"typ,omitempty"`
+	Payload string `json:"payload"`
+
+	// Typ The `typ` header; the same are reserved as for tokens
+	Typ *string `json:"typ,omitempty"`
 }
 
 // SignTokenRequest defines model for SignTokenRequest.
@@ -1284,7 +1329,7 @@ type SignTokenRequest struct {
 	// TTLSeconds Absent, the policy's `default_token_ttl_seconds`
 	TTLSeconds *int64 `json:"ttl_seconds,omitempty"`
 
-	// Typ The `typ` header (RFC 7515 section 4.1.9)
+	// Typ The `typ` header (RFC 7515 section 4.1.9). Those that begin with `keyward-`, and `jwk-set+jwt`, are for what Keyward itself attests
 	Typ *string `json:"typ,omitempty"`
 }
 
@@ -1534,6 +1579,9 @@ type AlgPath = Alg
 // AuditKID defines model for AuditKID.
 type AuditKID = string
 
+// AuditStateFilter defines model for AuditStateFilter.
+type AuditStateFilter = AuditState
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -1702,6 +1750,11 @@ type GetOpenAPIParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
+// GetJWKSHistoryParams defines parameters for GetJWKSHistory.
+type GetJWKSHistoryParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetJWKSParams defines parameters for GetJWKS.
 type GetJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -1739,6 +1792,10 @@ type ListPlatformAuditEventsParams struct {
 	Tenant *string   `form:"tenant,omitempty" json:"tenant,omitempty"`
 	Action *Action   `form:"action,omitempty" json:"action,omitempty"`
 	KID    *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
+
+	// State Events that brought their key into this state: those whose `to_state` it is. `active` and `suspended` are also
+	// states of the tenant; add `action` or `kid` to tell them apart
+	State *AuditStateFilter `form:"state,omitempty" json:"state,omitempty"`
 
 	// Actor The actor's id or name
 	Actor *ActorFilter `form:"actor,omitempty" json:"actor,omitempty"`
@@ -1808,6 +1865,10 @@ type CreateTenantAPIKeyParams struct {
 type ListAuditEventsParams struct {
 	Action *Action   `form:"action,omitempty" json:"action,omitempty"`
 	KID    *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
+
+	// State Events that brought their key into this state: those whose `to_state` it is. `active` and `suspended` are also
+	// states of the tenant; add `action` or `kid` to tell them apart
+	State *AuditStateFilter `form:"state,omitempty" json:"state,omitempty"`
 
 	// Actor The actor's id or name
 	Actor *ActorFilter `form:"actor,omitempty" json:"actor,omitempty"`
@@ -2357,6 +2418,9 @@ type ServerInterface interface {
 	// Readyz Readiness
 	// (GET /readyz)
 	Readyz(ctx echo.Context) error
+	// GetJWKSHistory The tenant's signed key history (OpenID Federation 1.0 section 8.7)
+	// (GET /t/{tenant}/.well-known/jwks-history)
+	GetJWKSHistory(ctx echo.Context, tenant TenantPath, params GetJWKSHistoryParams) error
 	// GetJWKS The tenant's JWK Set
 	// (GET /t/{tenant}/.well-known/jwks.json)
 	GetJWKS(ctx echo.Context, tenant TenantPath, params GetJWKSParams) error
@@ -2411,6 +2475,9 @@ type ServerInterface interface {
 	// ListAuditEvents Read the tenant's history
 	// (GET /v1/tenants/{tenant}/audit)
 	ListAuditEvents(ctx echo.Context, tenant TenantPath, params ListAuditEventsParams) error
+	// GetAuditCheckpoint Attest the end of the tenant's hash chain
+	// (GET /v1/tenants/{tenant}/audit/checkpoint)
+	GetAuditCheckpoint(ctx echo.Context, tenant TenantPath) error
 	// VerifyAudit Check the tenant's hash chain
 	// (GET /v1/tenants/{tenant}/audit/verify)
 	VerifyAudit(ctx echo.Context, tenant TenantPath) error
@@ -2781,6 +2848,42 @@ func (w *ServerInterfaceWrapper) Readyz(ctx echo.Context) error {
 	return err
 }
 
+// GetJWKSHistory converts echo context to params.
+func (w *ServerInterfaceWrapper) GetJWKSHistory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetJWKSHistoryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetJWKSHistory(ctx, tenant, params)
+	return err
+}
+
 // GetJWKS converts echo context to params.
 func (w *ServerInterfaceWrapper) GetJWKS(ctx echo.Context) error {
 	var err error
@@ -2984,6 +3087,13 @@ func (w *ServerInterfaceWrapper) ListPlatformAuditEvents(ctx echo.Context) error
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "kid", ctx.QueryParams(), &params.KID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kid: %s", err))
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
 	}
 
 	// ------------- Optional query parameter "actor" -------------
@@ -3319,6 +3429,13 @@ func (w *ServerInterfaceWrapper) ListAuditEvents(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kid: %s", err))
 	}
 
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
 	// ------------- Optional query parameter "actor" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", ctx.QueryParams(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -3363,6 +3480,22 @@ func (w *ServerInterfaceWrapper) ListAuditEvents(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListAuditEvents(ctx, tenant, params)
+	return err
+}
+
+// GetAuditCheckpoint converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAuditCheckpoint(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAuditCheckpoint(ctx, tenant)
 	return err
 }
 
@@ -4252,6 +4385,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/sign", wrapper.SignPayload, options.OperationMiddlewares["signPayload"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit", wrapper.ListAuditEvents, options.OperationMiddlewares["listAuditEvents"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit/checkpoint", wrapper.GetAuditCheckpoint, options.OperationMiddlewares["getAuditCheckpoint"]...)
 	router.GET(options.BaseURL+"/v1/audit", wrapper.ListPlatformAuditEvents, options.OperationMiddlewares["listPlatformAuditEvents"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/events", wrapper.StreamTenantEvents, options.OperationMiddlewares["streamTenantEvents"]...)
 	router.GET(options.BaseURL+"/v1/events", wrapper.StreamPlatformEvents, options.OperationMiddlewares["streamPlatformEvents"]...)
@@ -4277,6 +4411,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/webhooks/:id/deliveries/:delivery/redeliver", wrapper.RedeliverPlatformWebhook, options.OperationMiddlewares["redeliverPlatformWebhook"]...)
 	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.GetJWKS, options.OperationMiddlewares["getJWKS"]...)
 	router.HEAD(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.HeadJWKS, options.OperationMiddlewares["headJWKS"]...)
+	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks-history", wrapper.GetJWKSHistory, options.OperationMiddlewares["getJWKSHistory"]...)
 	router.GET(options.BaseURL+"/t/:tenant/.well-known/openid-configuration", wrapper.GetOpenIDConfiguration, options.OperationMiddlewares["getOpenIDConfiguration"]...)
 	router.GET(options.BaseURL+"/.well-known/oauth-authorization-server/t/:tenant", wrapper.GetAuthorizationServerMetadata, options.OperationMiddlewares["getAuthorizationServerMetadata"]...)
 	router.GET(options.BaseURL+"/.well-known/jwks.json", wrapper.GetPlatformJWKS, options.OperationMiddlewares["getPlatformJWKS"]...)

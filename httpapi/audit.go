@@ -15,15 +15,16 @@ import (
 
 // ListAuditEvents reads a tenant's history.
 func (s *server) ListAuditEvents(c echo.Context, _ TenantPath, p ListAuditEventsParams) error {
-	page, err := s.cfg.Audit.List(c.Request().Context(), of(c).tenantID, p.filter())
-	return replyEvents(c, page, err)
+	f := p.filter()
+	f.TenantID = of(c).tenantID
+	return s.events(c, f, p.Order)
 }
 
 // ListPlatformAuditEvents reads the history of all tenants, or of one that may
 // be deleted.
 func (s *server) ListPlatformAuditEvents(c echo.Context, p ListPlatformAuditEventsParams) error {
 	f := ListAuditEventsParams{
-		Action: p.Action, KID: p.KID, Actor: p.Actor, Since: p.Since, Until: p.Until, Order: p.Order, Limit: p.Limit, Cursor: p.Cursor,
+		Action: p.Action, KID: p.KID, State: p.State, Actor: p.Actor, Since: p.Since, Until: p.Until, Order: p.Order, Limit: p.Limit, Cursor: p.Cursor,
 	}.filter()
 	if p.Tenant != nil {
 		id, err := s.anyTenant(c.Request().Context(), *p.Tenant)
@@ -32,9 +33,30 @@ func (s *server) ListPlatformAuditEvents(c echo.Context, p ListPlatformAuditEven
 		}
 		f.TenantID = id
 	}
-	page, err := s.cfg.Audit.ListAll(c.Request().Context(), f)
-	return replyEvents(c, page, err)
+	return s.events(c, f, p.Order)
 }
+
+// events answers with a page of events or, in the forms that say so, with all.
+// Those are oldest first, as a chain is checked, unless the client says
+// otherwise or goes on behind a page.
+func (s *server) events(c echo.Context, f audit.Filter, order *OrderQuery) error {
+	if f.TenantID == uuid.Nil && of(c).TenantID != nil {
+		return errForbidden // all tenants are for the platform's credentials
+	}
+	c.Response().Header()["Vary"] = varyExport
+	form := negotiate(c.Request().Header["Accept"], echo.MIMEApplicationJSON, mimeNDJSON, mimeCSV)
+	switch form {
+	case "":
+		return newProblem(ProblemCodeNotAcceptable, "")
+	case echo.MIMEApplicationJSON:
+		page, err := s.cfg.Audit.ListAll(c.Request().Context(), f)
+		return replyEvents(c, page, err)
+	}
+	f.Ascending = f.Ascending || order == nil && f.Cursor == ""
+	return s.export(c, form, f)
+}
+
+var varyExport = []string{"Accept, Accept-Encoding"}
 
 // anyTenant finds a live tenant by its slug and any by its id.
 func (s *server) anyTenant(ctx context.Context, ref string) (uuid.UUID, error) {
@@ -47,7 +69,7 @@ func (s *server) anyTenant(ctx context.Context, ref string) (uuid.UUID, error) {
 
 func (p ListAuditEventsParams) filter() audit.Filter {
 	return audit.Filter{
-		Action: string(or(p.Action, "")), KID: or(p.KID, ""), Actor: or(p.Actor, ""),
+		Action: string(or(p.Action, "")), KID: or(p.KID, ""), State: string(or(p.State, "")), Actor: or(p.Actor, ""),
 		Since: or(p.Since, time.Time{}), Until: or(p.Until, time.Time{}), Ascending: or(p.Order, OrderDesc) == OrderAsc,
 		Limit: or(p.Limit, 0), Cursor: or(p.Cursor, ""),
 	}
@@ -74,4 +96,17 @@ func (s *server) VerifyAudit(c echo.Context, _ TenantPath) error {
 		Intact: r.Intact, Events: r.Events, BrokenAt: r.BrokenAt,
 		Head: AuditHead{Seq: r.Head.Seq, Hash: hex.EncodeToString(r.Head.Hash)},
 	})
+}
+
+// GetAuditCheckpoint attests the end of a tenant's hash chain.
+func (s *server) GetAuditCheckpoint(c echo.Context, _ TenantPath) error {
+	head, err := s.cfg.Audit.Head(c.Request().Context(), of(c).tenantID)
+	if err != nil {
+		return err
+	}
+	signed, err := s.cfg.Signer.Checkpoint(c.Request().Context(), head)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, AuditCheckpoint{Checkpoint: signed.JWS})
 }

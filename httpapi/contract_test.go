@@ -32,7 +32,9 @@ var loadContract = sync.OnceValues(func() (*contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{mimePEM, mimeDER, "text/html", "text/css", "text/javascript", "application/yaml", mimeEventStream} {
+	for _, name := range []string{
+		mimePEM, mimeDER, "text/html", "text/css", "text/javascript", "application/yaml", mimeEventStream, mimeNDJSON, mimeCSV, mimeKeyHistory,
+	} {
 		openapi3filter.RegisterBodyDecoder(name, openapi3filter.FileBodyDecoder)
 	}
 	for _, name := range []string{"application/jwk-set+json", mimeJWK} {

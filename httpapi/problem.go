@@ -100,6 +100,7 @@ var rules = []rule{
 	}),
 
 	is(audit.ErrNotFound, ProblemCodeTenantNotFound, ""),
+	is(audit.ErrBroken, ProblemCodeConflict, "The tenant's hash chain is broken; audit/verify says where."),
 	is(audit.ErrBadPosition, ProblemCodeInvalidRequest, "The last event id is not one of this stream, or the database is older than it; read the state and begin without one."),
 	is(audit.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 
@@ -114,6 +115,7 @@ var rules = []rule{
 	is(keys.ErrPolicyNotFound, ProblemCodePolicyViolation, "The tenant has no policy for this algorithm."),
 	is(keys.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
 	is(keys.ErrRotationWaits, ProblemCodeConflict, "max_published_keys leaves no room while tokens of the oldest key may live."),
+	is(keys.ErrPlatformImport, ProblemCodeConflict, "The platform's own tenant takes no keys from outside."),
 	as(func(e *keys.UsedKIDError) *Problem {
 		return newProblem(ProblemCodeConflict, "The tenant has, or had, a key of this kid: "+e.KID)
 	}),

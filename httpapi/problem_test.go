@@ -214,6 +214,9 @@ var silent = map[string]bool{
 	"keys.ErrWrongMasterKey":       true, // the program does not start then
 	"keys.VerifyError":             true, // it is the answer of verifyToken, not an error
 	"keys.ErrDataKey":              true, // for an operator to see in the log
+	"keys.ErrCheckpoint":           true, // of keyward audit verify
+	"audit.ErrLine":                true, // of keyward audit verify
+	"audit.BrokenError":            true, // of keyward audit verify
 	"keys.WrapsError":              true, // of keyward master retire
 }
 

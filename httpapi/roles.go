@@ -57,6 +57,7 @@ var permissions = map[string]access{
 
 	"listAuditEvents":         {roles: auditors},
 	"verifyAudit":             {roles: auditors},
+	"getAuditCheckpoint":      {roles: auditors},
 	"listPlatformAuditEvents": {roles: platforms},
 	"streamTenantEvents":      {roles: auditors},
 	"streamPlatformEvents":    {roles: platforms},

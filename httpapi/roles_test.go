@@ -37,6 +37,7 @@ var matrix = []struct {
 	{"signPayload", "POST", "/v1/tenants/acme/sign", `{"payload":""}`, "PAs"},
 	{"listAuditEvents", "GET", "/v1/tenants/acme/audit", "", "PpAa"},
 	{"verifyAudit", "GET", "/v1/tenants/acme/audit/verify", "", "PpAa"},
+	{"getAuditCheckpoint", "GET", "/v1/tenants/acme/audit/checkpoint", "", "PpAa"},
 	{"listPlatformAuditEvents", "GET", "/v1/audit", "", "Pp"},
 	{"streamTenantEvents", "GET", "/v1/tenants/acme/events?last_event_id=none", "", "PpAa"},
 	{"streamPlatformEvents", "GET", "/v1/events?last_event_id=none", "", "Pp"},

@@ -64,7 +64,8 @@ type server struct {
 	failures  *limiter[netip.Prefix] // failed authentications, by client address
 	limitedBy *limitedBy
 	denials   *denials
-	seats     *seats
+	seats     *seats // of event streams
+	exports   *seats
 	metrics   *metrics
 	things    things
 	validator *validator
@@ -118,7 +119,10 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	if s.limitedBy, err = newLimitedBy(cfg); err != nil {
 		return nil, err
 	}
-	if s.seats, err = newSeats(cfg); err != nil {
+	if s.seats, err = newSeats(cfg.Metrics, "event stream", "keyward_event_streams", cfg.Streams.Most); err != nil {
+		return nil, err
+	}
+	if s.exports, err = newSeats(cfg.Metrics, "audit export", "keyward_audit_exports", exportsAtOnce); err != nil {
 		return nil, err
 	}
 	s.metrics, err = newMetrics(cfg)

@@ -30,8 +30,9 @@ func (s Streams) withDefaults() Streams {
 	return s
 }
 
-// seats are the streams that there is room for.
+// seats are the streams, or exports, that there is room for.
 type seats struct {
+	what string // in the singular
 	most int
 
 	mu    sync.Mutex
@@ -40,13 +41,13 @@ type seats struct {
 }
 
 // newSeats counts the seats that are taken, if there is somebody to tell.
-func newSeats(cfg Config) (*seats, error) {
-	s := &seats{most: cfg.Streams.Most, of: map[uuid.UUID]int{}}
-	if cfg.Metrics == nil {
+func newSeats(metrics *prometheus.Registry, what, gauge string, most int) (*seats, error) {
+	s := &seats{what: what, most: most, of: map[uuid.UUID]int{}}
+	if metrics == nil {
 		return s, nil
 	}
-	return s, cfg.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "keyward_event_streams", Help: "Event streams that are open.",
+	return s, metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: gauge, Help: "How many of them are open: " + what + "s.",
 	}, func() float64 { return float64(s.count()) }))
 }
 
@@ -60,10 +61,10 @@ func (s *seats) take(tenantID *uuid.UUID) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if share := max(1, s.most/10); tenantID != nil && s.of[home] >= share {
-		return nil, newProblem(ProblemCodeRateLimited, fmt.Sprintf("The tenant's API keys have %d event streams open, which is all they may.", share))
+		return nil, newProblem(ProblemCodeRateLimited, fmt.Sprintf("The tenant's API keys have %d %ss open, which is all they may.", share, s.what))
 	}
 	if s.taken >= s.most {
-		return nil, newProblem(ProblemCodeUnavailable, "There is no room for another event stream; try again.")
+		return nil, newProblem(ProblemCodeUnavailable, "There is no room for another "+s.what+"; try again.")
 	}
 	s.taken++
 	s.of[home]++

@@ -138,5 +138,5 @@ func (s *Signer) CertifyDestruction(ctx context.Context, d Destruction) (SignedP
 	if err != nil {
 		return SignedPayload{}, err
 	}
-	return s.SignPayload(ctx, tenant.PlatformSlug, PayloadOrder{Payload: payload, Typ: DestructionType})
+	return s.Attest(ctx, PayloadOrder{Payload: payload, Typ: DestructionType})
 }

@@ -23,6 +23,11 @@ func (e *UsedKIDError) Error() string {
 	return "keys: the tenant has used the kid " + e.KID + " before"
 }
 
+// ErrPlatformImport means that a key was to be brought into the platform's own
+// tenant. Its keys attest what Keyward says: whoever had one outside, or brought
+// in a public key of his own, could forge checkpoints and certificates.
+var ErrPlatformImport = errors.New("keys: the platform's own tenant takes no keys from outside")
+
 // PrivateImport brings in a private key that shall sign.
 type PrivateImport struct {
 	Key    []byte                  // PEM or JWK; the caller clears it
@@ -43,7 +48,7 @@ type PublicImport struct {
 // ImportPrivate brings in a private key. As standby it takes the place of the
 // one there is, which is revoked as superseded; as active it deprecates the
 // active one and leaves the standby. Errors: *ClaimError for material that is
-// refused, *UsedKIDError, ErrRotationWaits, tenant.ErrNotFound,
+// refused, *UsedKIDError, ErrRotationWaits, ErrPlatformImport, tenant.ErrNotFound,
 // tenant.ErrIdempotencyMismatch, ErrDataKey, ErrUnavailable.
 func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UUID, req PrivateImport, idem *tenant.Idempotency) (Entry, error) {
 	c, err := req.candidate()
@@ -93,6 +98,9 @@ func (s *Store) bringIn(ctx context.Context, by audit.By, tenantID uuid.UUID, cs
 		l, err := s.open(ctx, tx, by, tenantID)
 		if err != nil {
 			return err
+		}
+		if l.tenant.Slug == tenant.PlatformSlug {
+			return ErrPlatformImport
 		}
 		if err := replayed(ctx, tx, tenantID, idem); err != nil {
 			return err

@@ -58,6 +58,9 @@ func (s *Store) List(ctx context.Context, tenantID uuid.UUID, f Filter) (Page, e
 	if err != nil {
 		return Page{}, err
 	}
+	if f.ValidAt.Equal(epoch) { // which asks the query for all
+		f.ValidAt = f.ValidAt.Add(-time.Microsecond)
+	}
 	var rows []db.ListKeysRow
 	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
 		rows, err = tx.ListKeys(ctx, db.ListKeysParams{

@@ -24,8 +24,12 @@ type SignedPayload struct {
 }
 
 // SignPayload signs a payload. One that is a JSON object with an exp is held
-// to the rules of a token. Errors: those of SignToken.
+// to the rules of a token. A reserved typ is refused. Errors: those of
+// SignToken.
 func (s *Signer) SignPayload(ctx context.Context, ref string, o PayloadOrder) (signed SignedPayload, err error) {
+	if err := notReserved(o.Typ); err != nil {
+		return SignedPayload{}, err
+	}
 	err = s.atDesk(ctx, ref, func(d desk) (err error) {
 		signed, err = s.signPayload(ctx, d, o)
 		return err

@@ -44,6 +44,8 @@ type Signer struct {
 	kids     sync.Map // tenant id → *sync.Map of kids that may be in privates
 	evidence evidence
 	count    atomic.Int64
+
+	histories *histories
 }
 
 // NewSigner returns a signer that has opened no key yet.
@@ -54,7 +56,7 @@ func NewSigner(cfg SignerConfig) *Signer {
 	if cfg.KeyLifetime == 0 {
 		cfg.KeyLifetime = 15 * time.Minute
 	}
-	return &Signer{cfg: cfg, privates: otter.Must(&otter.Options[keyName, Private]{
+	return &Signer{cfg: cfg, histories: newHistories(), privates: otter.Must(&otter.Options[keyName, Private]{
 		MaximumSize:      cfg.MaxKeys,
 		ExpiryCalculator: otter.ExpiryWriting[keyName, Private](cfg.KeyLifetime),
 	})}
@@ -64,7 +66,7 @@ func NewSigner(cfg SignerConfig) *Signer {
 type Order struct {
 	TokenRequest
 	Alg     jose.SignatureAlgorithm // empty: the default policy's
-	Typ     string                  // RFC 7519 section 5.1; empty: JWT
+	Typ     string                  // RFC 7519 section 5.1, not a reserved one; empty: JWT
 	Headers map[string]json.RawMessage
 }
 
@@ -152,6 +154,9 @@ func (d desk) rules(p SigningPolicy) TokenRules {
 }
 
 func (s *Signer) signToken(ctx context.Context, d desk, o Order) (Token, error) {
+	if err := notReserved(o.Typ); err != nil {
+		return Token{}, err
+	}
 	p, err := d.policy(o.Alg)
 	if err != nil {
 		return Token{}, err

@@ -7,6 +7,11 @@ SELECT unnest(@tenant_ids::uuid[]), unnest(@seqs::bigint[]), unnest(@ats::timest
     NULLIF(unnest(@from_states::text[]), ''), NULLIF(unnest(@to_states::text[]), ''), NULLIF(unnest(@reasons::text[]), ''),
     NULLIF(unnest(@request_ids::text[]), ''), unnest(@details::text[])::json, unnest(@prev_hashes::bytea[]), unnest(@hashes::bytea[]);
 
+-- name: PlanForFilters :exec
+-- Until the transaction ends, statements are planned for the values they come with: one plan for all filters would use none of
+-- their indexes.
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true);
+
 -- name: ListAuditEvents :many
 -- One tenant's, newest first, after the cursor. Each order is a query of its own, so that the index has it.
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
@@ -17,6 +22,7 @@ WHERE e.tenant_id = @tenant_id
   AND e.seq < @before_seq::bigint
   AND (@action::text = '' OR e.action = @action::text)
   AND (@kid::text = '' OR e.kid = @kid::text)
+  AND (@state::text = '' OR e.to_state = @state::text)
   AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
   AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
 ORDER BY e.seq DESC
@@ -31,6 +37,7 @@ WHERE e.tenant_id = @tenant_id
   AND e.seq > @after_seq::bigint
   AND (@action::text = '' OR e.action = @action::text)
   AND (@kid::text = '' OR e.kid = @kid::text)
+  AND (@state::text = '' OR e.to_state = @state::text)
   AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
   AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
 ORDER BY e.seq
@@ -45,6 +52,7 @@ JOIN tenants t ON t.id = e.tenant_id
 WHERE (e.at, e.tenant_id, e.seq) < (@before_at::timestamptz, @before_tenant_id::uuid, @before_seq::bigint)
   AND (@action::text = '' OR e.action = @action::text)
   AND (@kid::text = '' OR e.kid = @kid::text)
+  AND (@state::text = '' OR e.to_state = @state::text)
   AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
   AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
 ORDER BY e.at DESC, e.tenant_id DESC, e.seq DESC
@@ -58,6 +66,7 @@ JOIN tenants t ON t.id = e.tenant_id
 WHERE (e.at, e.tenant_id, e.seq) > (@after_at::timestamptz, @after_tenant_id::uuid, @after_seq::bigint)
   AND (@action::text = '' OR e.action = @action::text)
   AND (@kid::text = '' OR e.kid = @kid::text)
+  AND (@state::text = '' OR e.to_state = @state::text)
   AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
   AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
 ORDER BY e.at, e.tenant_id, e.seq
@@ -94,3 +103,11 @@ FROM audit_events
 WHERE tenant_id = @tenant_id AND action = 'tenant.deleted'
 ORDER BY seq DESC
 LIMIT 1;
+
+-- name: AuditHeadEvent :one
+-- The event that a tenant's head names, and the head itself.
+SELECT t.slug, t.audit_hash, e.tenant_id, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state,
+    e.reason, e.request_id, e.details, e.prev_hash, e.hash
+FROM tenants t
+JOIN audit_events e ON e.tenant_id = t.id AND e.seq = t.audit_seq
+WHERE t.id = @tenant_id;

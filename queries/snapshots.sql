@@ -31,3 +31,13 @@ ORDER BY is_default DESC, alg;
 
 -- name: PublicChangedAt :one
 SELECT at FROM audit_events WHERE tenant_id = keyward_tenant() ORDER BY seq DESC LIMIT 1;
+
+-- name: PublicKeyHistory :many
+-- Every key that ever signed, here or before it was imported, and is not forgotten; and what is planned for those that still sign.
+SELECT k.kid, k.state, k.public_jwk, k.created_at, k.activated_at, k.expires_at, k.expired_at, k.revoked_at, k.revocation_reason,
+    COALESCE(p.rotation_interval_seconds, 0)::bigint AS rotation_interval_seconds,
+    COALESCE(p.grace_period_seconds, 0)::bigint AS grace_period_seconds
+FROM keys k
+LEFT JOIN policies p ON p.tenant_id = k.tenant_id AND p.alg = k.alg
+WHERE k.tenant_id = keyward_tenant() AND k.state <> 'purged' AND (k.activated_at IS NOT NULL OR k.deprecated_at IS NOT NULL)
+ORDER BY k.created_at DESC, k.kid DESC;

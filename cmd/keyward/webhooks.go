@@ -8,7 +8,6 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/httpapi"
 	"github.com/keyward/keyward/keys"
-	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 )
 
@@ -21,7 +20,7 @@ func (a *app) newSender() *webhook.Sender {
 	return webhook.NewSender(webhook.SenderConfig{
 		Store: a.webhooks, Audit: a.audit, By: audit.By{Actor: a.actor()}, Render: httpapi.RenderEvent, Log: a.log,
 		Sign: func(ctx context.Context, body []byte) (string, error) {
-			signed, err := a.signer.SignPayload(ctx, tenant.PlatformSlug, keys.PayloadOrder{
+			signed, err := a.signer.Attest(ctx, keys.PayloadOrder{
 				Payload: body, Typ: webhookType, Form: keys.Form{Detached: true},
 			})
 			return signed.JWS, err

@@ -1,0 +1,57 @@
+package audit
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// BrokenError says where a chain stops being what was written.
+type BrokenError struct {
+	Seq int64  // the first event that does not fit
+	Why string // in words
+}
+
+// Error names the seq.
+func (e *BrokenError) Error() string {
+	return fmt.Sprintf("audit: the chain is broken at seq %d: %s", e.Seq, e.Why)
+}
+
+// Verifier recomputes a tenant's chain from its events, one after the other,
+// without a database. It holds the last of them, however many there are. The
+// zero value is ready, and takes the tenant from the first event.
+type Verifier struct {
+	head Head
+}
+
+// Head is the end of the chain so far: the genesis before the first event.
+func (v *Verifier) Head() Head { return v.head }
+
+// Add takes the next event, oldest first. Its error is a *[BrokenError], after
+// which the verifier is where it was.
+func (v *Verifier) Add(e Event) error {
+	if v.head.TenantID == uuid.Nil {
+		v.head = Genesis(e.TenantID)
+	}
+	if why := v.fault(e); why != "" {
+		return &BrokenError{Seq: v.head.Seq + 1, Why: why}
+	}
+	v.head = Head{TenantID: e.TenantID, Seq: e.Seq, Hash: e.Hash}
+	return nil
+}
+
+// fault is why e is not what was written after the events so far.
+func (v *Verifier) fault(e Event) string {
+	switch {
+	case e.TenantID != v.head.TenantID:
+		return fmt.Sprintf("an event of another tenant, %s, follows", e.TenantID)
+	case e.Seq != v.head.Seq+1:
+		return fmt.Sprintf("the event with seq %d follows", e.Seq)
+	case !bytes.Equal(e.Hash, digest(e)):
+		return "the event was changed: it does not have the hash that it is said to have"
+	case !continues(v.head, e):
+		return "the event does not continue the one before"
+	}
+	return ""
+}
