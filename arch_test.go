@@ -34,12 +34,13 @@ var below = map[string][]string{
 	"jwks/jwkshttp":     {"jwks"},
 	"jwks/jwkstest":     {},
 	"moving":            {},
-	"cmd/keyward":       {"moving", "httpapi", "worker", "webhook", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
+	"cmd/keyward":       {"signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
+	"signin":            {"jwks", "tenant", "audit"},
 	"httpapi/console":   {"keys", "tenant", "audit"},
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest"}
+var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {

@@ -47,6 +47,7 @@ type ActorType string
 // The kinds of actors.
 const (
 	ActorAPIKey   ActorType = "api_key"  // a credential, ID is its id
+	ActorOIDC     ActorType = "oidc"     // somebody of the operator's identity provider, ID is iss, "#" and sub
 	ActorWorker   ActorType = "worker"   // the schedule, ID is the process
 	ActorOperator ActorType = "operator" // somebody at a shell with the database's password
 )

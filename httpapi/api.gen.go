@@ -18,6 +18,7 @@ import (
 // Defines values for ActorType.
 const (
 	ActorTypeAPIKey   ActorType = "api_key"
+	ActorTypeOidc     ActorType = "oidc"
 	ActorTypeOperator ActorType = "operator"
 	ActorTypeWorker   ActorType = "worker"
 )
@@ -26,6 +27,8 @@ const (
 func (e ActorType) Valid() bool {
 	switch e {
 	case ActorTypeAPIKey:
+		return true
+	case ActorTypeOidc:
 		return true
 	case ActorTypeOperator:
 		return true
@@ -762,12 +765,14 @@ type APIKeyList struct {
 
 // Actor defines model for Actor.
 type Actor struct {
-	ID   string    `json:"id"`
-	Name string    `json:"name"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
+
+	// Type api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
 	Type ActorType `json:"type"`
 }
 
-// ActorType defines model for Actor.Type.
+// ActorType api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
 type ActorType string
 
 // Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry

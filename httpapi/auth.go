@@ -30,10 +30,7 @@ func of(c echo.Context) *call { return c.Get(callKey).(*call) }
 func by(c echo.Context) audit.By { return of(c).by() }
 
 func (w *call) by() audit.By {
-	return audit.By{
-		Actor:     audit.Actor{Type: audit.ActorAPIKey, ID: w.ID.String(), Name: w.Name},
-		RequestID: w.requestID,
-	}
+	return audit.By{Actor: w.Actor, RequestID: w.requestID}
 }
 
 // admin lets through whom a permission allows. Everything behind it is for its
@@ -95,7 +92,7 @@ func (s *server) authenticate(r *http.Request) (tenant.Principal, error) {
 	if key == "" {
 		return tenant.Principal{}, errNoCredential
 	}
-	p, err := s.cfg.Tenants.Authenticate(r.Context(), key)
+	p, err := s.principal(r.Context(), key)
 	if errors.Is(err, tenant.ErrUnauthenticated) {
 		if wait := s.failures.take(s.proxies.network(r), s.cfg.Now()); wait > 0 {
 			s.limitedBy.failures.Inc()
@@ -110,11 +107,21 @@ func (s *server) notTooOften(p tenant.Principal) error {
 	if s.cfg.RateLimits.Credential == (Rate{}) {
 		return nil
 	}
-	if wait := s.byCaller.take(p.ID.String(), s.cfg.Now()); wait > 0 {
+	if wait := s.byCaller.take(p.Actor.ID, s.cfg.Now()); wait > 0 {
 		s.limitedBy.credential.Inc()
 		return &rateLimitedError{wait}
 	}
 	return nil
+}
+
+// principal is whose credential that is: an API key, or a token of the
+// operator's identity provider, which has the form of a JWS (RFC 7515 section
+// 7.1) and none of a key.
+func (s *server) principal(ctx context.Context, credential string) (tenant.Principal, error) {
+	if s.cfg.SignIn == nil || strings.HasPrefix(credential, "kw_") || strings.Count(credential, ".") != 2 {
+		return s.cfg.Tenants.Authenticate(ctx, credential)
+	}
+	return s.cfg.SignIn.Principal(ctx, credential)
 }
 
 // bearer is the one credential of a request, "" if there is none.

@@ -47,7 +47,7 @@ func newDenials(cfg Config) *denials {
 // note remembers that a credential tried what it may not; ref is the tenant it
 // named, if any.
 func (d *denials) note(w *call, operation, ref string) {
-	if d.limit.take(w.ID.String(), d.now()) > 0 {
+	if d.limit.take(w.Actor.ID, d.now()) > 0 {
 		return
 	}
 	e := w.by().Event(d.now().UTC().Truncate(time.Microsecond), audit.AuthorizationDenied)

@@ -45,6 +45,7 @@ type world struct {
 	clock     *clock
 	contract  *contract
 	configure func(*Config)
+	masterURI string
 
 	root string // the key of a platform_admin
 }
@@ -113,7 +114,7 @@ func newWorldLike(t testing.TB, dsn string, configure func(*Config)) *world {
 		t.Fatal(err)
 	}
 	shown.Database(t, dsn, func() string { return uri })
-	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, contract: contractOf(t), configure: configure}
+	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, contract: contractOf(t), configure: configure, masterURI: uri}
 	d, err := db.Open(t.Context(), db.Config{URL: w.dsn, MaxConns: 16})
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +167,7 @@ func (w *world) wire(d *db.DB, masterURI string) {
 }
 
 // listen hears of changes until the test ends, and returns once it does.
-func (w *world) listen() {
+func (w *world) listen(told ...func()) {
 	connected := make(chan struct{}, 100)
 	w.listener.Connected = func() {
 		w.snapshots.Missed()
@@ -175,12 +176,37 @@ func (w *world) listen() {
 		w.server.cfg.Audit.Missed()
 		connected <- struct{}{}
 	}
-	w.listener.Changed = w.server.changed
+	w.listener.Changed = func(id uuid.UUID, slug string) {
+		w.server.changed(id, slug)
+		for _, tell := range told {
+			tell()
+		}
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { w.listener.Run(ctx) })
 	w.t.Cleanup(func() { stop(); done.Wait() })
 	<-connected
+}
+
+// replica is another server over the same database. told gets word of each
+// change after the replica has heard of it.
+func (w *world) replica(t testing.TB) (other *world, told <-chan struct{}) {
+	t.Helper()
+	other = w.in(t)
+	d, err := db.Open(t.Context(), db.Config{URL: w.dsn, MaxConns: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	other.wire(d, w.masterURI)
+	heard := make(chan struct{}, 1000)
+	other.listen(func() { heard <- struct{}{} })
+	handler := httptest.NewServer(other.server)
+	t.Cleanup(handler.Close)
+	t.Cleanup(other.server.denials.writing.Wait)
+	other.url = handler.URL
+	return other, heard
 }
 
 // in is the same world for a part of its test.

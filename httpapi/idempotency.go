@@ -19,7 +19,7 @@ func decodeOnce(c echo.Context, key *IdempotencyKey, v any) (*tenant.Idempotency
 	if err := decodeStrict(body, v); err != nil || key == nil {
 		return nil, err
 	}
-	return &tenant.Idempotency{CredentialID: of(c).ID.String(), Key: *key, RequestHash: requestHash(c, body)}, nil
+	return &tenant.Idempotency{CredentialID: of(c).Actor.ID, Key: *key, RequestHash: requestHash(c, body)}, nil
 }
 
 func requestHash(c echo.Context, body []byte) []byte {

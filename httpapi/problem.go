@@ -25,8 +25,8 @@ var problems = map[ProblemCode]struct {
 	title, detail string
 }{
 	ProblemCodeInvalidRequest:       {http.StatusBadRequest, "Invalid request", "The request is not valid; errors names each field."},
-	ProblemCodeUnauthenticated:      {http.StatusUnauthorized, "Unauthenticated", "Send an API key as Authorization: Bearer kw_<id>_<secret>."},
-	ProblemCodeForbidden:            {http.StatusForbidden, "Forbidden", "The role of this API key does not allow this."},
+	ProblemCodeUnauthenticated:      {http.StatusUnauthorized, "Unauthenticated", "Send an API key as Authorization: Bearer kw_<id>_<secret>, or a token of the operator's identity provider if there is one."},
+	ProblemCodeForbidden:            {http.StatusForbidden, "Forbidden", "The role of this credential does not allow this."},
 	ProblemCodeTenantNotFound:       {http.StatusNotFound, "Tenant not found", "There is no such tenant."},
 	ProblemCodeKeyNotFound:          {http.StatusNotFound, "Key not found", "The tenant has no such key."},
 	ProblemCodeNotFound:             {http.StatusNotFound, "Not found", "There is nothing here."},
@@ -79,8 +79,10 @@ type rule func(error) *Problem
 // knows says nothing to the caller, is logged and answered as internal.
 var rules = []rule{
 	is(errNoCredential, ProblemCodeUnauthenticated, ""),
-	is(tenant.ErrUnauthenticated, ProblemCodeUnauthenticated, "The API key is not valid, has expired or was revoked."),
+	is(tenant.ErrUnauthenticated, ProblemCodeUnauthenticated, "The credential is not valid, has expired or was revoked."),
 	is(errForbidden, ProblemCodeForbidden, ""),
+	is(tenant.ErrNoRole, ProblemCodeForbidden, "The identity provider knows you, but gives you no role here."),
+	is(tenant.ErrNoIdentityProvider, ProblemCodeUnavailable, "The identity provider does not answer, so that nobody can sign in by it now; try again."),
 	as(func(*rateLimitedError) *Problem { return newProblem(ProblemCodeRateLimited, "") }),
 
 	is(tenant.ErrNotFound, ProblemCodeTenantNotFound, ""),

@@ -82,6 +82,8 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		{errNoCredential, 401, ProblemCodeUnauthenticated},
 		{tenant.ErrUnauthenticated, 401, ProblemCodeUnauthenticated},
 		{errForbidden, 403, ProblemCodeForbidden},
+		{wrap(tenant.ErrNoRole), 403, ProblemCodeForbidden},
+		{wrap(tenant.ErrNoIdentityProvider), 503, ProblemCodeUnavailable},
 		{&rateLimitedError{time.Second}, 429, ProblemCodeRateLimited},
 		{context.DeadlineExceeded, 503, ProblemCodeUnavailable},
 		{context.Canceled, 503, ProblemCodeUnavailable},

@@ -20,6 +20,13 @@ import (
 	"github.com/keyward/keyward/webhook"
 )
 
+// SignIn knows the people of an identity provider. Errors: those of
+// [tenant.Store.Authenticate], tenant.ErrNoRole and
+// tenant.ErrNoIdentityProvider.
+type SignIn interface {
+	Principal(ctx context.Context, token string) (tenant.Principal, error)
+}
+
 // Config says what the API serves. The stores are required.
 type Config struct {
 	PublicURL string // where verifiers reach this; issuers begin with it
@@ -44,6 +51,7 @@ type Config struct {
 	// or the scheme: issuers begin with PublicURL.
 	TrustedProxies []netip.Prefix
 	RateLimits     RateLimits
+	SignIn         SignIn           // nil: API keys only
 	Now            func() time.Time // nil: time.Now
 	Log            *slog.Logger     // nil: slog.Default
 	Version        string

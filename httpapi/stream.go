@@ -38,7 +38,7 @@ type ended string
 func (e ended) Error() string { return string(e) }
 
 const (
-	noCredential ended = "the API key is not valid any more"
+	noCredential ended = "the credential is not valid any more"
 	noTenant     ended = "the tenant was deleted"
 	tooSlow      ended = "too slow; go on with Last-Event-ID"
 	shuttingDown ended = "this process is shutting down; go on with Last-Event-ID"
@@ -101,9 +101,9 @@ func (st *stream) trouble(err error) {
 
 // allowed ends the stream when its credential ends.
 func (st *stream) allowed(ctx context.Context) error {
-	_, err := st.server.cfg.Tenants.Authenticate(ctx, st.key)
+	_, err := st.server.principal(ctx, st.key)
 	switch {
-	case !errors.Is(err, tenant.ErrUnauthenticated):
+	case !errors.Is(err, tenant.ErrUnauthenticated) && !errors.Is(err, tenant.ErrNoRole):
 		return err
 	case errors.Is(st.lives(ctx), noTenant):
 		return st.last(ctx) // its credentials ended with it: their readers hear of that

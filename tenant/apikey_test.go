@@ -35,7 +35,7 @@ func TestCreateAPIKey(t *testing.T) {
 		t.Errorf("key looks like %q", regexp.MustCompile(`[a-z2-7]{52}$`).ReplaceAllString(key, "…"))
 	}
 	p, err := w.Authenticate(t.Context(), key)
-	if err != nil || p.ID != k.ID || p.Role != tenant.TenantSigner || *p.TenantID != id || p.Name != "ci" {
+	if err != nil || p.Actor.ID != k.ID.String() || p.Role != tenant.TenantSigner || *p.TenantID != id || p.Actor.Name != "ci" {
 		t.Errorf("%+v, %v", p, err)
 	}
 	events := w.events(t, id)

@@ -7,15 +7,15 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
 
 // Principal is whom a request speaks for.
 type Principal struct {
-	ID       uuid.UUID // the credential's
+	Actor    audit.Actor // its ID is nobody else's, whatever its type
 	Role     Role
 	TenantID *uuid.UUID // nil: the platform's
-	Name     string
 }
 
 // credential is what is kept in memory of one.
@@ -93,8 +93,11 @@ func (s *Store) readAndKeep(ctx context.Context, id uuid.UUID) (c credential, ke
 		return credential{}, false, failed("authenticate", err)
 	}
 	c = credential{
-		Principal: Principal{ID: row.ID, Role: Role(row.Role), TenantID: row.TenantID, Name: row.Name},
-		hash:      row.SecretHash, expiresAt: row.ExpiresAt,
+		Principal: Principal{
+			Actor: audit.Actor{Type: audit.ActorAPIKey, ID: row.ID.String(), Name: row.Name},
+			Role:  Role(row.Role), TenantID: row.TenantID,
+		},
+		hash: row.SecretHash, expiresAt: row.ExpiresAt,
 	}
 	return c, read.keep(id, c, row.HomeID, now), nil
 }

@@ -44,7 +44,7 @@ func TestAuthenticateRefuses(t *testing.T) {
 			}
 		}
 	}
-	if p, err := w.Authenticate(t.Context(), key); err != nil || p.ID != k.ID {
+	if p, err := w.Authenticate(t.Context(), key); err != nil || p.Actor.ID != k.ID.String() {
 		t.Errorf("%+v, %v", p, err)
 	}
 	if kept := w.Kept(); kept > 2 {

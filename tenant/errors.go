@@ -18,7 +18,9 @@ var (
 	ErrBuiltIn             = errors.New("tenant: the platform's own tenant cannot be suspended or deleted")
 	ErrNoPlatform          = errors.New("tenant: the platform's own tenant does not exist yet")
 	ErrNoAPIKey            = errors.New("tenant: no such API key")
-	ErrUnauthenticated     = errors.New("tenant: not a valid API key")
+	ErrUnauthenticated     = errors.New("tenant: not a valid credential")
+	ErrNoRole              = errors.New("tenant: known, but without a role here")
+	ErrNoIdentityProvider  = errors.New("tenant: the identity provider's keys cannot be had")
 	ErrBadCursor           = errors.New("tenant: cursor is not one that a list returned")
 	ErrIdempotencyMismatch = errors.New("tenant: this idempotency key was used for another request")
 	ErrUnavailable         = db.ErrUnavailable

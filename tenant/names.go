@@ -17,6 +17,9 @@ var (
 // dashes are.
 func idLike(slug string) bool { return idPattern.MatchString(strings.ReplaceAll(slug, "-", "")) }
 
+// IsSlug says whether text has the form of a slug.
+func IsSlug(text string) bool { return slugPattern.MatchString(text) && !idLike(text) }
+
 func validateSlug(broken *fields, slug string) {
 	switch {
 	case !slugPattern.MatchString(slug):

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/httpapi"
+	"github.com/keyward/keyward/signin"
 )
 
 // settings are the configuration as it was typed.
@@ -34,6 +35,10 @@ type settings struct {
 	RateLimitAddress  string `name:"rate-limit-address" var:"KEYWARD_RATE_LIMIT_ADDRESS" placeholder:"RATE" help:"Requests by one client address, as in 100/s or 6000/m:200. Default: no limit."`
 	RateLimitCred     string `name:"rate-limit-credential" var:"KEYWARD_RATE_LIMIT_CREDENTIAL" placeholder:"RATE" help:"Requests with one credential, in the same form. Default: no limit."`
 	WebhookAllow      string `name:"webhook-allow" var:"KEYWARD_WEBHOOK_ALLOW" placeholder:"CIDRS" help:"Private networks that webhooks may reach, also by http, as in 10.1.0.0/16,fd00::/8. Default: none."`
+	OIDCIssuer        string `name:"oidc-issuer" var:"KEYWARD_OIDC_ISSUER" placeholder:"URL" help:"The identity provider whose access tokens the admin API accepts. Default: none."`
+	OIDCAudience      string `name:"oidc-audience" var:"KEYWARD_OIDC_AUDIENCE" placeholder:"NAMES" help:"What the tokens' aud must have one of, with commas between."`
+	OIDCAlgorithms    string `name:"oidc-algorithms" var:"KEYWARD_OIDC_ALGORITHMS" placeholder:"ALGS" help:"Their algorithms, with commas between. Default: RS256,PS256,ES256,ES384,EdDSA,Ed25519."`
+	OIDCRoles         string `name:"oidc-roles" var:"KEYWARD_OIDC_ROLES" placeholder:"RULES" help:"Which claim gives which role; the first rule met decides. As in groups=admins:platform_admin,groups=acme-ops:tenant_admin@acme."`
 	DrainDelay        string `name:"drain-delay" var:"KEYWARD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after a signal, with /readyz at 503, so that load balancers notice. Default: ${default}."`
 	ShutdownTimeout   string `name:"shutdown-timeout" var:"KEYWARD_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"How long requests in flight may take then. Default: ${default}."`
 }
@@ -59,6 +64,7 @@ type config struct {
 	trustedProxies  []netip.Prefix
 	rateLimits      httpapi.RateLimits
 	webhookAllow    []netip.Prefix
+	signIn          signin.Config // Issuer empty: none
 	drainDelay      time.Duration
 	shutdownTimeout time.Duration
 }
@@ -95,6 +101,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 			Credential: c.rate("KEYWARD_RATE_LIMIT_CREDENTIAL", s.RateLimitCred),
 		},
 		webhookAllow:    c.networks("KEYWARD_WEBHOOK_ALLOW", s.WebhookAllow),
+		signIn:          c.signIn(s),
 		drainDelay:      c.duration("KEYWARD_DRAIN_DELAY", s.DrainDelay, 0, 10*time.Minute),
 		shutdownTimeout: c.duration("KEYWARD_SHUTDOWN_TIMEOUT", s.ShutdownTimeout, 0, time.Hour),
 	}, c.err

@@ -27,6 +27,9 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
 		ConsoleOrigins: a.cfg.consoleOrigins,
 	}
+	if err := a.letPeopleIn(&cfg); err != nil {
+		return nil, err
+	}
 	if a.cfg.metrics {
 		cfg.Metrics = a.newMetrics()
 	}

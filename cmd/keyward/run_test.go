@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -128,6 +129,8 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_WEBHOOK_ALLOW", "10.0.0.0/8;localhost", "networks with commas between"},
 		{"KEYWARD_RATE_LIMIT_ADDRESS", "100", "a number per s, m or h"},
 		{"KEYWARD_RATE_LIMIT_CREDENTIAL", "0/s", "each from 1 to 1000000"},
+		{"KEYWARD_OIDC_ISSUER", "http://id.example.com", "an https URL"},
+		{"KEYWARD_OIDC_AUDIENCE", "keyward", "KEYWARD_OIDC_ISSUER"},
 		{"KEYWARD_DRAIN_DELAY", "forever", "a duration from 0s"},
 		{"KEYWARD_SHUTDOWN_TIMEOUT", "2h", "a duration from 0s to 1h"},
 		{"KEYWARD_METRICS", "maybe", "true or false"},
@@ -193,7 +196,7 @@ func TestCreateAPIKey(t *testing.T) {
 	keyward(t, bare, "api-key", "create", "--role=platform_admin").want(t, exitFailed, "KEYWARD_MASTER_KEY")
 	r := keyward(t, env, "api-key", "create", "--role=platform_admin", "--name=first", "--expires-in=1h")
 	r.want(t, exitOK)
-	if who := authenticate(t, env, r.stdout); who.Role != tenant.PlatformAdmin || who.Name != "first" {
+	if who := authenticate(t, env, r.stdout); who.Role != tenant.PlatformAdmin || who.Actor.Name != "first" {
 		t.Errorf("the key speaks for %+v", who)
 	}
 	r = keyward(t, bare, "api-key", "create", "--role=tenant_signer", "--tenant=platform")
@@ -279,5 +282,23 @@ func TestNothingOfTheEnvironmentIsLogged(t *testing.T) {
 	run(ctx, []string{"serve", "--log-level=debug"}, strings.NewReader(""), io.MultiWriter(&out), &out, env.get)
 	if strings.Contains(out.String(), "hunter2") {
 		t.Errorf("the password is shown: %s", out.String())
+	}
+}
+
+func TestBadSignIn(t *testing.T) {
+	good := environ{
+		"KEYWARD_DATABASE_URL": "postgres://localhost/x", "KEYWARD_OIDC_ISSUER": "https://id.example.com", "KEYWARD_OIDC_AUDIENCE": "keyward",
+		"KEYWARD_OIDC_ROLES": "groups=admins:platform_admin",
+	}
+	for variable, bad := range map[string][]string{
+		"KEYWARD_OIDC_AUDIENCE":   {"", "a,,b"},
+		"KEYWARD_OIDC_ROLES":      {"", "groups=admins", "groups=admins:root", "groups=admins:tenant_admin"},
+		"KEYWARD_OIDC_ALGORITHMS": {"none", "HS256", "RS256,HS256", "RS256,"},
+	} {
+		for _, value := range bad {
+			env := maps.Clone(good)
+			env[variable] = value
+			keyward(t, env, "serve").want(t, exitUsage, variable, "must be")
+		}
 	}
 }
