@@ -214,6 +214,8 @@ var silent = map[string]bool{
 	"keys.ErrKID":                  true, // only import brings in a kid
 	"keys.ErrNoMasterKey":          true, // the program does not start then
 	"keys.ErrWrongMasterKey":       true, // the program does not start then
+	"keys.ErrBadSeed":              true, // keyward bench alone seeds
+	"keys.ErrNotSuperuser":         true,
 	"keys.VerifyError":             true, // it is the answer of verifyToken, not an error
 	"keys.ErrDataKey":              true, // for an operator to see in the log
 	"keys.ErrCheckpoint":           true, // of keyward audit verify
