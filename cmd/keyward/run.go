@@ -29,6 +29,7 @@ type cli struct {
 	APIKey  apiKeyCmd     `cmd:"" name:"api-key" help:"Credentials, straight in the database."`
 	Key     keyCmd        `cmd:"" help:"A tenant's keys, by the admin API."`
 	Import  importFromCmd `cmd:"" name:"import-from" help:"Move the keys of another system in, keeping their kids."`
+	Audit   auditCmd      `cmd:"" help:"The history."`
 	Doctor  doctorCmd     `cmd:"" help:"Check everything, and say what to do."`
 	Version versionCmd    `cmd:"" help:"Version, commit, Go version."`
 	Bench   benchCmd      `cmd:"" hidden:"" help:"Databases to measure."`
