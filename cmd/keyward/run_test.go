@@ -130,7 +130,6 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_RATE_LIMIT_ADDRESS", "100", "a number per s, m or h"},
 		{"KEYWARD_RATE_LIMIT_CREDENTIAL", "0/s", "each from 1 to 1000000"},
 		{"KEYWARD_OIDC_ISSUER", "http://id.example.com", "an https URL"},
-		{"KEYWARD_OIDC_AUDIENCE", "keyward", "KEYWARD_OIDC_ISSUER"},
 		{"KEYWARD_DRAIN_DELAY", "forever", "a duration from 0s"},
 		{"KEYWARD_SHUTDOWN_TIMEOUT", "2h", "a duration from 0s to 1h"},
 		{"KEYWARD_METRICS", "maybe", "true or false"},
@@ -286,6 +285,7 @@ func TestNothingOfTheEnvironmentIsLogged(t *testing.T) {
 }
 
 func TestBadSignIn(t *testing.T) {
+	keyward(t, environ{"KEYWARD_OIDC_AUDIENCE": "keyward"}, "serve").want(t, exitUsage, "KEYWARD_OIDC_ISSUER") // half of it is none of it
 	good := environ{
 		"KEYWARD_DATABASE_URL": "postgres://localhost/x", "KEYWARD_OIDC_ISSUER": "https://id.example.com", "KEYWARD_OIDC_AUDIENCE": "keyward",
 		"KEYWARD_OIDC_ROLES": "groups=admins:platform_admin",
