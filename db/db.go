@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,23 +24,45 @@ import (
 // Config says how to reach PostgreSQL.
 type Config struct {
 	URL      string // as pgx understands it: a URL or keyword=value pairs
-	MaxConns int32  // 0: pgx's default, the larger of 4 and the number of CPUs
+	MaxConns int32  // of each pool; 0: pgx's default, the larger of 4 and the number of CPUs
+	Pooled   bool   // URL leads through a transaction pooler, where prepared statements get lost
+	ReadURL  string // a streaming standby, for PublicTenantOfReplica; empty: none
 }
 
 // DB is a pool of connections that can be used through its doors only.
 type DB struct {
-	pool *pgxpool.Pool
+	pool   *pgxpool.Pool
+	reader *pgxpool.Pool // nil without a standby
 }
 
 // Open prepares a pool; it connects when it is first used. The error names
 // what is wrong with the URL but never repeats its password.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
-	pc, err := pgxpool.ParseConfig(cfg.URL)
+	pool, err := newPool(ctx, cfg.URL, cfg)
+	if err != nil {
+		return nil, err
+	}
+	d := &DB{pool: pool}
+	if cfg.ReadURL == "" {
+		return d, nil
+	}
+	if d.reader, err = newPool(ctx, cfg.ReadURL, cfg); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error) {
+	pc, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("db: database URL: %w", err)
 	}
 	if cfg.MaxConns > 0 {
 		pc.MaxConns = cfg.MaxConns
+	}
+	if cfg.Pooled && !strings.Contains(url, "default_query_exec_mode") {
+		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // without statements that a session keeps
 	}
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
@@ -48,11 +71,16 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("db: %w", err)
 	}
-	return &DB{pool: pool}, nil
+	return pool, nil
 }
 
 // Close waits for transactions under way and closes every connection.
-func (d *DB) Close() { d.pool.Close() }
+func (d *DB) Close() {
+	d.pool.Close()
+	if d.reader != nil {
+		d.reader.Close()
+	}
+}
 
 // Ping proves that PostgreSQL answers. Errors: ErrUnavailable.
 func (d *DB) Ping(ctx context.Context) error { return wrap(d.pool.Ping(ctx)) }

@@ -28,6 +28,9 @@ type Listener struct {
 	// may have changed unheard.
 	Connected func()
 	Log       *slog.Logger
+	// Beat, if set, is told now and then how far the primary's write-ahead log
+	// had got: what was heard of before one call lies below what the next tells.
+	Beat func(position uint64)
 	// Heartbeat bounds how long a dead connection goes unnoticed; 0: 3 s.
 	Heartbeat time.Duration
 
@@ -87,6 +90,9 @@ func (l *Listener) session(ctx context.Context, connected func()) error {
 	l.alive.Store(began.UnixNano())
 	l.up.Store(true)
 	connected()
+	if err := l.beat(ctx, conn); err != nil {
+		return err
+	}
 	for {
 		if err := l.next(ctx, conn); err != nil {
 			return err
@@ -115,10 +121,24 @@ func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
 	began := time.Now()
 	ask, cancel := context.WithTimeout(ctx, beat)
 	defer cancel()
-	if _, err := conn.Exec(ask, "select 1"); err != nil {
+	if err := l.beat(ask, conn); err != nil {
 		return err
 	}
 	l.alive.Store(began.UnixNano())
+	return nil
+}
+
+// beat makes the connection prove itself.
+func (l *Listener) beat(ctx context.Context, conn *pgx.Conn) error {
+	if l.Beat == nil {
+		_, err := conn.Exec(ctx, "select 1")
+		return err
+	}
+	var at uint64
+	if err := conn.QueryRow(ctx, position).Scan(&at); err != nil {
+		return err
+	}
+	l.Beat(at)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Public is all that anybody may know of a tenant.
@@ -23,7 +24,7 @@ type Public struct {
 // Errors: ErrNoRows, ErrUnavailable.
 func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (p Public, err error) {
 	err = d.healing(func() (err error) {
-		p, err = d.publicTenant(ctx, id, slug)
+		p, err = publicTenantOf(ctx, d.pool, &pgx.Batch{}, id, slug)
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -47,14 +48,14 @@ func (d *DB) TenantOfDomain(ctx context.Context, domain string) (id uuid.UUID, e
 	return id, wrap(err)
 }
 
-func (d *DB) publicTenant(ctx context.Context, id uuid.UUID, slug string) (Public, error) {
+func publicTenantOf(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, id uuid.UUID, slug string) (Public, error) {
 	var p Public
-	b := &pgx.Batch{}
 	b.Queue("select set_config('role', 'keyward_public', true)")
-	find := b.Queue(publicTenantBySlug, slug)
+	var find *pgx.QueuedQuery
 	if id != uuid.Nil {
-		b.QueuedQueries = b.QueuedQueries[:1]
 		find = b.Queue(publicTenant, id)
+	} else {
+		find = b.Queue(publicTenantBySlug, slug)
 	}
 	find.Query(func(rows pgx.Rows) (err error) {
 		p.Tenant, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[PublicTenantRow])
@@ -69,7 +70,7 @@ func (d *DB) publicTenant(ctx context.Context, id uuid.UUID, slug string) (Publi
 		return err
 	})
 	b.Queue(publicChangedAt).QueryRow(func(row pgx.Row) error { return row.Scan(&p.ChangedAt) })
-	return p, d.pool.SendBatch(ctx, b).Close()
+	return p, pool.SendBatch(ctx, b).Close()
 }
 
 // PublicKeyHistory reads the keys of a live tenant that ever signed, as the

@@ -46,10 +46,10 @@ var carries = regexp.MustCompile(`(?s)tenant_id (=|IS NOT DISTINCT FROM) (\$\d|A
 
 // everywhere lists the statements that cannot carry the tenant, and why.
 var everywhere = map[string][]string{
-	"the tenant is what they look for": {"PublicTenantBySlug", "LiveTenantID", "GetCredential", "PublicTenantByDomain"},
+	"the tenant is what they look for": {"PublicTenantBySlug", "LiveTenantID", "GetCredential", "TenantOfDomain"},
 	"the platform's credentials are no tenant's, and uses of credentials are flushed by their id":    {"ListPlatformAPIKeys", "TouchAPIKeys"},
 	"a queue of every tenant's work, off the path of requests; a distributed worker asks each shard": {"DuePolicies", "NextDueAt", "CountDuePolicies", "ClaimWebhooks", "NextWebhookReady", "LockAnyWebhooksBehind", "CountPendingDeliveries"},
-	"every tenant's, and only the platform may ask":                                                  {"ListTenants", "FeedOfAll", "ListAuditEventsOfAll", "ListAuditEventsOfAllAscending", "EventsOfAllBehind", "LockWebhooksOfAll"},
+	"every tenant's, and only the platform may ask":                                                  {"ListTenants", "FeedOfAll", "ListAuditEventsOfAll", "ListAuditEventsOfAllAscending", "EventsOfAllBehind", "LockWebhooksOfAll", "TenantsToldOf"},
 	"a re-wrap goes through every data key, and says how far it is":                                  {"DataKeysWrappedBy", "CountStaleDataKeys", "CountWrappedDataKeys"},
 	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks"},
 	"doctor looks at everything": {"PoliciesWithoutKeys"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/tenant"
 )
@@ -22,7 +23,7 @@ type flight struct {
 func (s *Snapshots) load(ctx context.Context, ref string) (*entry, error) {
 	s.mu.Lock()
 	f, flying := s.flights[ref]
-	if !flying {
+	if !flying || f.dirty { // who asks after a change is not told of the time before
 		f = &flight{done: make(chan struct{})}
 		s.flights[ref] = f
 		go s.fly(context.WithoutCancel(ctx), ref, f)
@@ -43,8 +44,11 @@ func (s *Snapshots) fly(ctx context.Context, ref string, f *flight) {
 	e, err := s.read(ctx, ref)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.flights, ref)
-	if f.entry, f.err = e, err; err == nil {
+	current := s.flights[ref] == f
+	if current {
+		delete(s.flights, ref)
+	}
+	if f.entry, f.err = e, err; err == nil && current {
 		e.dirty.Store(f.dirty)
 		s.about(ref).Set(ref, e)
 	}
@@ -57,7 +61,14 @@ func (s *Snapshots) read(ctx context.Context, ref string) (*entry, error) {
 	}
 	e := &entry{loadedAt: s.cfg.Now()}
 	id, _ := tenant.ParseID(ref)
-	public, err := s.cfg.DB.PublicTenant(ctx, id, ref)
+	public, as, ok := s.readReplica(ctx, id, ref)
+	if ok {
+		e.loadedAt = as
+	}
+	var err error
+	if !ok {
+		public, err = s.cfg.DB.PublicTenant(ctx, id, ref)
+	}
 	if errors.Is(err, db.ErrNoRows) {
 		return e, nil
 	}
@@ -70,3 +81,31 @@ func (s *Snapshots) read(ctx context.Context, ref string) (*entry, error) {
 	}
 	return e, err
 }
+
+// readReplica asks the standby. Its answer is used if it is as late as all that
+// was heard of until as, which counts as the time of reading: what has been
+// committed since may be missing in it. A tenant that it does not know, a
+// standby that lags or is away, and a time in which nothing can be heard are
+// left to the primary.
+func (s *Snapshots) readReplica(ctx context.Context, id uuid.UUID, ref string) (p db.Public, as time.Time, ok bool) {
+	if !s.cfg.DB.HasReplica() || s.cfg.Now().Sub(s.cfg.HeardUntil()) >= FreshFor {
+		return p, as, false
+	}
+	p, place, err := s.cfg.DB.PublicTenantOfReplica(ctx, id, ref)
+	if err != nil {
+		return p, as, false
+	}
+	as = s.cfg.HeardUntil()
+	now := s.cfg.Now()
+	if !s.replica.knows(p.Tenant.ID, place, now) || now.Sub(as) >= FreshFor {
+		return p, as, false
+	}
+	s.replicaReads.Add(1)
+	return p, as, true
+}
+
+// Beat is told how far the primary's log has got ([db.Listener.Beat]).
+func (s *Snapshots) Beat(place uint64) { s.replica.beat(place, s.cfg.Now()) }
+
+// ReplicaReads counts what was read from the standby, since the start.
+func (s *Snapshots) ReplicaReads() int64 { return s.replicaReads.Load() }

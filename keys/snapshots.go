@@ -47,7 +47,9 @@ type Snapshots struct {
 	mu      sync.Mutex
 	flights map[string]*flight
 
-	hits, misses, stale atomic.Int64
+	replica *replica
+
+	hits, misses, stale, replicaReads atomic.Int64
 }
 
 // entry is what is known about a reference: a snapshot or, of a domain, whose
@@ -68,7 +70,7 @@ func NewSnapshots(cfg SnapshotsConfig) *Snapshots {
 		cfg.MaxStale = 24 * time.Hour
 	}
 	return &Snapshots{
-		cfg: cfg, flights: map[string]*flight{}, asking: make(chan struct{}, maxAsking),
+		cfg: cfg, flights: map[string]*flight{}, replica: newReplica(), asking: make(chan struct{}, maxAsking),
 		entries: newEntries(cfg.MaxBytes), domains: newEntries(cfg.MaxBytes / domainShare),
 	}
 }
@@ -186,6 +188,7 @@ func (s *Snapshots) confirmed(e *entry) time.Time {
 // the domain's [tenant.DomainRef]. What is remembered must be read again before
 // it is fresh. It stays as a reserve for the time without PostgreSQL.
 func (s *Snapshots) Changed(tenantID uuid.UUID, slug string) {
+	s.replica.changed(tenantID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ref := range []string{slug, tenantID.String()} {
@@ -201,6 +204,7 @@ func (s *Snapshots) Changed(tenantID uuid.UUID, slug string) {
 // Missed is told that changes may have gone unheard: everything must be read
 // again.
 func (s *Snapshots) Missed() {
+	s.replica.missed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.flights {

@@ -78,6 +78,9 @@ func (a *app) assemble(publicURL string) {
 		DB: a.db, PublicURL: publicURL, Now: now, Log: a.log, HeardUntil: a.listener.HeardUntil,
 		MaxBytes: a.cfg.cacheBytes, MaxStale: a.cfg.maxStale,
 	})
+	if a.db.HasReplica() {
+		a.listener.Beat = a.snapshots.Beat
+	}
 	a.signer = keys.NewSigner(keys.SignerConfig{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: now, Log: a.log})
 	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: now})
 	a.audit = audit.New(audit.Config{DB: a.db, Now: now})

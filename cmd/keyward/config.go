@@ -16,6 +16,7 @@ import (
 type settings struct {
 	DatabaseURL       string `name:"database-url" var:"KEYWARD_DATABASE_URL" placeholder:"URL" help:"The database, as in postgres://user@host:5432/database."`
 	ListenDatabaseURL string `name:"listen-database-url" var:"KEYWARD_LISTEN_DATABASE_URL" placeholder:"URL" help:"The same database without a transaction pooler between, for LISTEN and migrations. Default: the database URL."`
+	ReadDatabaseURL   string `name:"read-database-url" var:"KEYWARD_READ_DATABASE_URL" placeholder:"URL" help:"A streaming standby of the database, for what verifiers read. Default: none."`
 	DBMaxConns        string `name:"db-max-conns" var:"KEYWARD_DB_MAX_CONNS" placeholder:"N" help:"Connections to the database, at most. Default: 4 or the number of CPUs."`
 	MasterKey         string `name:"master-key" var:"KEYWARD_MASTER_KEY" placeholder:"URI" help:"The master key, as in file:/etc/keyward/master.json."`
 	Addr              string `name:"addr" var:"KEYWARD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen. Default: ${default}."`
@@ -47,6 +48,7 @@ type settings struct {
 type config struct {
 	databaseURL     string // empty: not set
 	listenURL       string
+	readURL         string // empty: no standby
 	maxConns        int32  // 0: pgx decides
 	masterKey       string // empty: not set
 	addr            string
@@ -80,6 +82,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 	return config{
 		databaseURL:    c.database(ctx, "KEYWARD_DATABASE_URL", s.DatabaseURL),
 		listenURL:      c.database(ctx, "KEYWARD_LISTEN_DATABASE_URL", cmp.Or(s.ListenDatabaseURL, s.DatabaseURL)),
+		readURL:        c.database(ctx, "KEYWARD_READ_DATABASE_URL", s.ReadDatabaseURL),
 		maxConns:       int32(c.number("KEYWARD_DB_MAX_CONNS", cmp.Or(s.DBMaxConns, "0"), 0, 10_000)),
 		masterKey:      s.MasterKey,
 		addr:           c.address("KEYWARD_ADDR", s.Addr),

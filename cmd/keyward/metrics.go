@@ -69,6 +69,7 @@ func (a *app) registerReaders(r *prometheus.Registry) {
 		counter(r, "keyward_snapshot_reads_total", "Readers served from memory, after reading the database, and from memory while that is away.",
 			prometheus.Labels{"result": result}, stat(i))
 	}
+	counter(r, "keyward_snapshot_replica_reads_total", "Readers served after reading the standby.", nil, a.snapshots.ReplicaReads)
 	counter(r, "keyward_signatures_total", "Signatures made.", nil, a.signer.Signatures)
 	gauge(r, "keyward_listener_up", "1 if changes are heard of.", nil, func() float64 { return flag(a.listener.Up()) })
 	for i, state := range []string{"in_use", "open"} {

@@ -26,7 +26,10 @@ func (p *program) openDB(ctx context.Context) (*db.DB, error) {
 	if err := p.needDatabase(); err != nil {
 		return nil, err
 	}
-	return db.Open(ctx, db.Config{URL: p.cfg.databaseURL, MaxConns: p.cfg.maxConns})
+	return db.Open(ctx, db.Config{
+		URL: p.cfg.databaseURL, MaxConns: p.cfg.maxConns, ReadURL: p.cfg.readURL,
+		Pooled: p.cfg.listenURL != p.cfg.databaseURL, // why else would there be two
+	})
 }
 
 // masterURI demands that a master key is configured.

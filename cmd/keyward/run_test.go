@@ -100,6 +100,7 @@ func TestBadValues(t *testing.T) {
 	for _, c := range []struct{ variable, value, accepts string }{
 		{"KEYWARD_DATABASE_URL", "postgres://keyward:hunter2@host:port/x", "a PostgreSQL URL"},
 		{"KEYWARD_LISTEN_DATABASE_URL", "mysql://hunter2@", "a PostgreSQL URL"},
+		{"KEYWARD_READ_DATABASE_URL", "mysql://hunter2@", "a PostgreSQL URL"},
 		{"KEYWARD_DB_MAX_CONNS", "many", "a whole number from 0 to 10000"},
 		{"KEYWARD_DB_MAX_CONNS", "-1", "a whole number from 0 to 10000"},
 		{"KEYWARD_PUBLIC_URL", "keys.example.com", url},

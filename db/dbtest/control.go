@@ -16,8 +16,9 @@ import (
 // Server is a PostgreSQL server for one test, which may stop and kill it. Its
 // methods are for the test's own goroutine: they end the test on an error.
 type Server struct {
-	t   testing.TB
-	dir string
+	t      testing.TB
+	dir    string
+	follow string // the server that this one is a standby of
 
 	mu  sync.Mutex // DSN is for all goroutines
 	pg  *embedded.Server
@@ -47,6 +48,23 @@ func NewServer(t testing.TB) *Server {
 	return s
 }
 
+// Replica starts a streaming standby of the server. It ends with the test.
+func (s *Server) Replica() *Server {
+	s.t.Helper()
+	dir, err := clusterDir()
+	if err != nil {
+		s.t.Fatalf("dbtest: %v", err)
+	}
+	s.t.Cleanup(func() { os.RemoveAll(filepath.Dir(dir)) })
+	r := &Server{t: s.t, dir: dir, follow: s.pg.DSN()}
+	r.Start()
+	if _, err := deleteAtExit(r.pg.Dir(), filepath.Dir(dir)); err != nil {
+		s.t.Fatalf("dbtest: %v", err)
+	}
+	s.t.Cleanup(func() { r.pg.Destroy(context.Background()) })
+	return r
+}
+
 // DSN is the URL of the migrated database, for its superuser. It stays the
 // same.
 func (s *Server) DSN() string {
@@ -59,7 +77,7 @@ func (s *Server) DSN() string {
 // connections.
 func (s *Server) Start() {
 	s.t.Helper()
-	pg, err := embedded.Start(s.t.Context(), embedded.Config{Dir: s.dir, Parameters: quick})
+	pg, err := embedded.Start(s.t.Context(), embedded.Config{Dir: s.dir, Follow: s.follow, Parameters: quick})
 	if errors.Is(err, embedded.ErrNoBinaries) && os.Getenv(wayVar) != "embedded" {
 		s.t.Skipf("dbtest: %v", err)
 	}

@@ -19,6 +19,7 @@ type cluster struct {
 	*home
 	bin    binaries
 	params map[string]string
+	follow string // the server to copy; empty: none
 	log    *slog.Logger
 }
 
@@ -44,7 +45,11 @@ func (c cluster) initialise(ctx context.Context) error {
 	if c.params["fsync"] == "off" {
 		args = append(args, "--no-sync")
 	}
-	if err := c.run(ctx, "initdb", args...); err != nil {
+	program := "initdb"
+	if c.follow != "" {
+		program, args = "pg_basebackup", []string{"-d", c.follow, "-D", c.path(initDir), "-R", "-X", "stream", "--checkpoint=fast", "--no-sync"}
+	}
+	if err := c.run(ctx, program, args...); err != nil {
 		return err
 	}
 	if err := os.Rename(c.path(initDir), c.path(dataDir)); err != nil {

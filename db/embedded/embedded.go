@@ -49,6 +49,9 @@ type Config struct {
 	// Parameters are server settings, as in postgresql.conf. Nil means
 	// PostgreSQL's defaults, which are durable.
 	Parameters map[string]string
+	// Follow makes a missing cluster a standby of the server at this URL, which
+	// trusts the user postgres to replicate. Empty: a cluster of its own.
+	Follow string
 	// Log is told what is done to the cluster. Nil means nobody is. The server
 	// writes its own log to the file postgres.log beside the cluster.
 	Log *slog.Logger
@@ -90,7 +93,7 @@ func start(ctx context.Context, cfg Config, home *home) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := cluster{home: home, bin: bin, params: cfg.Parameters, log: cfg.Log}
+	c := cluster{home: home, bin: bin, params: cfg.Parameters, follow: cfg.Follow, log: cfg.Log}
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
