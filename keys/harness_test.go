@@ -56,6 +56,7 @@ type process struct {
 	heard     chan string // slugs, as changes are heard of
 	connected chan struct{}
 	deaf      atomic.Bool // the listener has not proved anything for long
+	cut       atomic.Bool // what the listener hears gets nowhere
 }
 
 // newProcess starts a platform on a fresh database.
@@ -122,6 +123,9 @@ func startProcess(t testing.TB, dsn, master string, c *clock) *process {
 func (p *process) listen(t testing.TB) {
 	p.listener.Connected = func() { p.snapshots.Missed(); p.signer.Missed(); p.connected <- struct{}{} }
 	p.listener.Changed = func(id uuid.UUID, slug string) {
+		if p.cut.Load() {
+			return
+		}
 		p.snapshots.Changed(id, slug)
 		p.signer.Changed(id)
 		p.heard <- slug

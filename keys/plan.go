@@ -76,8 +76,8 @@ func ExpiresAt(s Schedule, deprecatedAt time.Time, k Key) time.Time {
 }
 
 // SafeToRetireAt is when no token of the key can live any more: for a
-// deprecated key the longest token lifetime after it stopped signing, for a
-// standby the moment it was published, since it signed nothing. It is nil for
+// deprecated key the longest token lifetime after the last replica stopped
+// signing with it, or its own expiry if that is earlier; for a standby the moment it was published, since it signed nothing. It is nil for
 // an active key, for one that already left the JWKS, and for an imported
 // standby, of which only its former owner knows what it signed.
 func SafeToRetireAt(s Schedule, k Key) *time.Time {
@@ -107,13 +107,14 @@ func Jitter(tenantID uuid.UUID, alg jose.SignatureAlgorithm, interval time.Durat
 // safe is when no token of a deprecated key can live any more. Its own expiry
 // bounds it: that was set when the key stopped signing, by the lifetimes of
 // that time. For a public key brought in from elsewhere there is nothing else
-// to go by. Evidence (LastTokenExpiresAt) may not shorten it: replicas report
-// it late.
+// to go by. A replica that has not heard may have signed on for a moment after
+// the key was deprecated, see [FreshFor]. Evidence (LastTokenExpiresAt) may not
+// shorten it: replicas report it late.
 func safe(s Schedule, k Key) time.Time {
 	if k.ActivatedAt == nil || k.DeprecatedAt == nil {
 		return expiry(s, k)
 	}
-	at := later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), horizon(k))
+	at := later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), horizon(k)).Add(hearsay)
 	return earlier(at, expiry(s, k))
 }
 
