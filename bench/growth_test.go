@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/tenant"
+)
+
+// growthGoal is the most that anything may cost with many tenants beside its
+// cost with few.
+const growthGoal = 1.3
+
+// population is a platform with so many seeded tenants.
+type population struct {
+	*platform
+	tenants int
+	audit   *audit.Store
+	took    map[string][]time.Duration
+}
+
+// BenchmarkGrowth prints what operations cost with few tenants and with many,
+// in turns, so that whatever else the machine does hits both alike. The sizes
+// are those of KEYWARD_GROWTH, 1000,20000 by default. To measure databases that
+// keyward bench seed has filled, name them in KEYWARD_GROWTH_URLS, separated by
+// a space, and their master key in KEYWARD_MASTER_KEY.
+func BenchmarkGrowth(b *testing.B) {
+	few, many := populations(b)
+	turns := 300
+	for _, o := range operations {
+		for i := range turns + 20 {
+			for _, p := range []*population{few, many} {
+				began := time.Now()
+				if err := o.run(b.Context(), p); err != nil {
+					b.Fatalf("%s with %d tenants: %v", o.name, p.tenants, err)
+				}
+				if i >= 20 { // connections and their plans are warm
+					p.took[o.name] = append(p.took[o.name], time.Since(began))
+				}
+			}
+		}
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	defer w.Flush()
+	fmt.Fprintf(w, "median, µs\t%d tenants\t%d tenants\tratio\tgoal\n", few.tenants, many.tenants)
+	for _, o := range operations {
+		x, y := percentile(few.took[o.name], 0.5), percentile(many.took[o.name], 0.5)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%.2f\t%.1f\n", o.name, x.Microseconds(), y.Microseconds(), float64(y)/float64(x), growthGoal)
+	}
+}
+
+func populations(b *testing.B) (few, many *population) {
+	sizes := strings.Split(os.Getenv("KEYWARD_GROWTH"), ",")
+	if sizes[0] == "" {
+		sizes = []string{"1000", "20000"}
+	}
+	urls, uri := strings.Fields(os.Getenv("KEYWARD_GROWTH_URLS")), os.Getenv("KEYWARD_MASTER_KEY")
+	if len(sizes) != 2 || len(urls) != 0 && len(urls) != 2 {
+		b.Fatal("KEYWARD_GROWTH must be two numbers, as in 10000,1000000; KEYWARD_GROWTH_URLS two URLs of databases with so many tenants")
+	}
+	var both [2]*population
+	for i, size := range sizes {
+		n, err := strconv.Atoi(size)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(urls) == 2 {
+			both[i] = newPopulation(openPlatform(b, urls[i], uri), n)
+			continue
+		}
+		both[i] = newPopulation(openPlatform(b, dbtest.New(b), newMaster(b)), n)
+		seed := keys.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "bench"}
+		if err := both[i].store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return both[0], both[1]
+}
+
+func newPopulation(p *platform, n int) *population {
+	return &population{platform: p, tenants: n, audit: audit.New(audit.Config{DB: p.db, Now: p.now}), took: map[string][]time.Duration{}}
+}
+
+func newMaster(b *testing.B) string {
+	uri := "file:" + filepath.Join(b.TempDir(), "master.json")
+	if _, err := seal.Init(b.Context(), uri); err != nil {
+		b.Fatal(err)
+	}
+	return uri
+}
+
+// anyone is a random tenant.
+func (p *population) anyone() string { return keys.Seed{Prefix: "bench"}.Slug(rand.IntN(p.tenants)) }
+
+func (p *population) anyID(ctx context.Context) (uuid.UUID, error) {
+	t, err := p.platform.tenants.Get(ctx, p.anyone())
+	return t.ID, err
+}
+
+// operations are each one request's work or one look of the worker.
+var operations = []struct {
+	name string
+	run  func(context.Context, *population) error
+}{
+	{"worker, nothing due", func(ctx context.Context, p *population) error {
+		_, err := p.store.RunDue(ctx, operator, 100)
+		return err
+	}},
+	{"JWKS, not in memory", func(ctx context.Context, p *population) error {
+		_, err := p.db.PublicTenant(ctx, uuid.Nil, p.anyone())
+		return err
+	}},
+	{"token, nothing in memory", func(ctx context.Context, p *population) error {
+		_, err := p.signer.SignToken(ctx, p.anyone(), keys.Order{})
+		return err
+	}},
+	{"create a tenant", func(ctx context.Context, p *population) error {
+		_, err := p.store.CreateTenant(ctx, operator, tenant.Spec{Slug: "new-" + uuid.NewString()[:13], Caching: tenant.DefaultCaching}, nil)
+		return err
+	}},
+	{"rotate", func(ctx context.Context, p *population) error {
+		id, err := p.anyID(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = p.store.Rotate(ctx, operator, id, keys.RotateRequest{})
+		return err
+	}},
+	{"revoke", func(ctx context.Context, p *population) error {
+		t, err := p.platform.tenants.Get(ctx, p.anyone())
+		if err != nil {
+			return err
+		}
+		page, err := p.store.List(ctx, t.ID, keys.Filter{State: keys.Active, Limit: 1})
+		if err != nil {
+			return err
+		}
+		_, err = p.store.Revoke(ctx, operator, t.ID, page.Items[0].KID, keys.RevokeRequest{Reason: keys.Unspecified})
+		return err
+	}},
+	{"page of tenants", func(ctx context.Context, p *population) error {
+		_, _, err := p.platform.tenants.List(ctx, tenant.ListFilter{Limit: 50})
+		return err
+	}},
+	{"page of a history", func(ctx context.Context, p *population) error {
+		id, err := p.anyID(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = p.audit.List(ctx, id, audit.Filter{Limit: 50})
+		return err
+	}},
+}
