@@ -34,7 +34,8 @@ var below = map[string][]string{
 	"jwks/jwkshttp":     {"jwks"},
 	"jwks/jwkstest":     {},
 	"moving":            {},
-	"cmd/keyward":       {"signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
+	"client":            {},
+	"cmd/keyward":       {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
 	"signin":            {"jwks", "tenant", "audit"},
 	"httpapi/console":   {"keys", "tenant", "audit"},
 }

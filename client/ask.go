@@ -1,0 +1,25 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+)
+
+// Accept asks for an answer of another media type.
+func Accept(mediaType string) RequestEditorFn { return header("Accept", mediaType) }
+
+// Once makes a request that creates something safe to send again: the server
+// keeps the first answer for a day. Retries of the package use the same key.
+// Give a key of your own to go on after your process was restarted.
+func Once(key string) RequestEditorFn { return header("Idempotency-Key", key) }
+
+// NewKey is a key for [Once].
+func NewKey() string { return rand.Text() }
+
+func header(name, value string) RequestEditorFn {
+	return func(_ context.Context, req *http.Request) error {
+		req.Header.Set(name, value)
+		return nil
+	}
+}

@@ -1,0 +1,90 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// What [New] refuses.
+var (
+	ErrBadURL   = errors.New("the URL of Keyward must be an absolute http or https URL without user, query and fragment")
+	ErrInsecure = errors.New("http to another machine lets whoever is between read the credential; use https")
+	ErrNoAPIKey = errors.New("no API key is given")
+)
+
+// Client speaks to one Keyward with one credential. It may be used by many
+// goroutines at once.
+type Client struct {
+	// Requests are the operations with their plain answers; see [Decode],
+	// [Bytes] and [Stream].
+	Requests *Requests
+}
+
+// An Option changes what [New] makes.
+type Option func(*sender)
+
+// HTTPClient sends by a client of the caller's own: a proxy, a client
+// certificate. It is copied; its redirects are not followed either.
+func HTTPClient(c *http.Client) Option { return func(s *sender) { s.http = *c } }
+
+// AllowHTTP permits plain http to another machine.
+func AllowHTTP() Option { return func(s *sender) { s.insecure = true } }
+
+// UserAgent is what the server's logs show.
+func UserAgent(name string) Option { return func(s *sender) { s.agent = name } }
+
+// Retries is how often a request that failed is sent again, 3 by default.
+func Retries(n int) Option { return func(s *sender) { s.retries = n } }
+
+// New makes a client of the Keyward at a URL, as in https://keys.example.com.
+// It does not connect.
+func New(at, apiKey string, options ...Option) (*Client, error) {
+	s := &sender{
+		key: apiKey, agent: "keyward-go", retries: 3, pause: pause,
+		http: http.Client{Transport: http.DefaultTransport},
+	}
+	for _, option := range options {
+		option(s)
+	}
+	s.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if err := s.check(at); err != nil {
+		return nil, err
+	}
+	requests, err := NewClient(strings.TrimRight(at, "/"), WithHTTPClient(s))
+	if err != nil {
+		return nil, ErrBadURL
+	}
+	return &Client{Requests: requests}, nil
+}
+
+func (s *sender) check(at string) error {
+	u, err := url.Parse(at)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
+		return ErrBadURL
+	}
+	here := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
+	if u.Scheme == "http" && !here && !s.insecure {
+		return ErrInsecure
+	}
+	if s.key == "" {
+		return ErrNoAPIKey
+	}
+	return nil
+}
+
+// pause waits, or returns the context's error.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
