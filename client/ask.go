@@ -23,3 +23,6 @@ func header(name, value string) RequestEditorFn {
 		return nil
 	}
 }
+
+// Certified has the deletion of a tenant answer its certificate.
+func Certified() RequestEditorFn { return header("Prefer", "return=representation") }

@@ -22,6 +22,7 @@ import (
 // Defines values for ActorType.
 const (
 	ActorTypeAPIKey   ActorType = "api_key"
+	ActorTypeOidc     ActorType = "oidc"
 	ActorTypeOperator ActorType = "operator"
 	ActorTypeWorker   ActorType = "worker"
 )
@@ -30,6 +31,8 @@ const (
 func (e ActorType) Valid() bool {
 	switch e {
 	case ActorTypeAPIKey:
+		return true
+	case ActorTypeOidc:
 		return true
 	case ActorTypeOperator:
 		return true
@@ -109,6 +112,10 @@ const (
 	AuditActionTenantResumed       AuditAction = "tenant.resumed"
 	AuditActionTenantSuspended     AuditAction = "tenant.suspended"
 	AuditActionTenantUpdated       AuditAction = "tenant.updated"
+	AuditActionWebhookCreated      AuditAction = "webhook.created"
+	AuditActionWebhookDeleted      AuditAction = "webhook.deleted"
+	AuditActionWebhookDisabled     AuditAction = "webhook.disabled"
+	AuditActionWebhookUpdated      AuditAction = "webhook.updated"
 )
 
 // Valid indicates whether the value is a known member of the AuditAction enum.
@@ -157,6 +164,47 @@ func (e AuditAction) Valid() bool {
 	case AuditActionTenantSuspended:
 		return true
 	case AuditActionTenantUpdated:
+		return true
+	case AuditActionWebhookCreated:
+		return true
+	case AuditActionWebhookDeleted:
+		return true
+	case AuditActionWebhookDisabled:
+		return true
+	case AuditActionWebhookUpdated:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AuditState.
+const (
+	AuditStateActive     AuditState = "active"
+	AuditStateDeprecated AuditState = "deprecated"
+	AuditStateExpired    AuditState = "expired"
+	AuditStatePurged     AuditState = "purged"
+	AuditStateRevoked    AuditState = "revoked"
+	AuditStateStandby    AuditState = "standby"
+	AuditStateSuspended  AuditState = "suspended"
+)
+
+// Valid indicates whether the value is a known member of the AuditState enum.
+func (e AuditState) Valid() bool {
+	switch e {
+	case AuditStateActive:
+		return true
+	case AuditStateDeprecated:
+		return true
+	case AuditStateExpired:
+		return true
+	case AuditStatePurged:
+		return true
+	case AuditStateRevoked:
+		return true
+	case AuditStateStandby:
+		return true
+	case AuditStateSuspended:
 		return true
 	default:
 		return false
@@ -592,6 +640,138 @@ func (e VerifyCode) Valid() bool {
 	}
 }
 
+// Defines values for WebhookDisabledReason.
+const (
+	WebhookDisabledReasonFailing   WebhookDisabledReason = "failing"
+	WebhookDisabledReasonGone      WebhookDisabledReason = "gone"
+	WebhookDisabledReasonRequested WebhookDisabledReason = "requested"
+)
+
+// Valid indicates whether the value is a known member of the WebhookDisabledReason enum.
+func (e WebhookDisabledReason) Valid() bool {
+	switch e {
+	case WebhookDisabledReasonFailing:
+		return true
+	case WebhookDisabledReasonGone:
+		return true
+	case WebhookDisabledReasonRequested:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookDeliveryLastError.
+const (
+	WebhookDeliveryLastErrorAddressNotAllowed WebhookDeliveryLastError = "address_not_allowed"
+	WebhookDeliveryLastErrorConnectionFailed  WebhookDeliveryLastError = "connection_failed"
+	WebhookDeliveryLastErrorGone              WebhookDeliveryLastError = "gone"
+	WebhookDeliveryLastErrorInvalidURL        WebhookDeliveryLastError = "invalid_url"
+	WebhookDeliveryLastErrorNameNotResolved   WebhookDeliveryLastError = "name_not_resolved"
+	WebhookDeliveryLastErrorNotTried          WebhookDeliveryLastError = "not_tried"
+	WebhookDeliveryLastErrorRedirected        WebhookDeliveryLastError = "redirected"
+	WebhookDeliveryLastErrorRefused           WebhookDeliveryLastError = "refused"
+	WebhookDeliveryLastErrorTLSFailed         WebhookDeliveryLastError = "tls_failed"
+	WebhookDeliveryLastErrorTimeout           WebhookDeliveryLastError = "timeout"
+	WebhookDeliveryLastErrorWebhookDeleted    WebhookDeliveryLastError = "webhook_deleted"
+	WebhookDeliveryLastErrorWebhookDisabled   WebhookDeliveryLastError = "webhook_disabled"
+)
+
+// Valid indicates whether the value is a known member of the WebhookDeliveryLastError enum.
+func (e WebhookDeliveryLastError) Valid() bool {
+	switch e {
+	case WebhookDeliveryLastErrorAddressNotAllowed:
+		return true
+	case WebhookDeliveryLastErrorConnectionFailed:
+		return true
+	case WebhookDeliveryLastErrorGone:
+		return true
+	case WebhookDeliveryLastErrorInvalidURL:
+		return true
+	case WebhookDeliveryLastErrorNameNotResolved:
+		return true
+	case WebhookDeliveryLastErrorNotTried:
+		return true
+	case WebhookDeliveryLastErrorRedirected:
+		return true
+	case WebhookDeliveryLastErrorRefused:
+		return true
+	case WebhookDeliveryLastErrorTLSFailed:
+		return true
+	case WebhookDeliveryLastErrorTimeout:
+		return true
+	case WebhookDeliveryLastErrorWebhookDeleted:
+		return true
+	case WebhookDeliveryLastErrorWebhookDisabled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookDeliveryStatus.
+const (
+	WebhookDeliveryStatusDelivered WebhookDeliveryStatus = "delivered"
+	WebhookDeliveryStatusFailed    WebhookDeliveryStatus = "failed"
+	WebhookDeliveryStatusPending   WebhookDeliveryStatus = "pending"
+)
+
+// Valid indicates whether the value is a known member of the WebhookDeliveryStatus enum.
+func (e WebhookDeliveryStatus) Valid() bool {
+	switch e {
+	case WebhookDeliveryStatusDelivered:
+		return true
+	case WebhookDeliveryStatusFailed:
+		return true
+	case WebhookDeliveryStatusPending:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookStatus.
+const (
+	WebhookStatusActive   WebhookStatus = "active"
+	WebhookStatusDisabled WebhookStatus = "disabled"
+)
+
+// Valid indicates whether the value is a known member of the WebhookStatus enum.
+func (e WebhookStatus) Valid() bool {
+	switch e {
+	case WebhookStatusActive:
+		return true
+	case WebhookStatusDisabled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetDocsAssetParamsAsset.
+const (
+	GetDocsAssetParamsAssetPageCSS           GetDocsAssetParamsAsset = "page.css"
+	GetDocsAssetParamsAssetStartJs           GetDocsAssetParamsAsset = "start.js"
+	GetDocsAssetParamsAssetSwaggerUIBundleJs GetDocsAssetParamsAsset = "swagger-ui-bundle.js"
+	GetDocsAssetParamsAssetSwaggerUICSS      GetDocsAssetParamsAsset = "swagger-ui.css"
+)
+
+// Valid indicates whether the value is a known member of the GetDocsAssetParamsAsset enum.
+func (e GetDocsAssetParamsAsset) Valid() bool {
+	switch e {
+	case GetDocsAssetParamsAssetPageCSS:
+		return true
+	case GetDocsAssetParamsAssetStartJs:
+		return true
+	case GetDocsAssetParamsAssetSwaggerUIBundleJs:
+		return true
+	case GetDocsAssetParamsAssetSwaggerUICSS:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey defines model for APIKey.
 type APIKey struct {
 	CreatedAt  time.Time          `json:"created_at"`
@@ -610,12 +790,14 @@ type APIKeyList struct {
 
 // Actor defines model for Actor.
 type Actor struct {
-	ID   string    `json:"id"`
-	Name string    `json:"name"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
+
+	// Type api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
 	Type ActorType `json:"type"`
 }
 
-// ActorType defines model for Actor.Type.
+// ActorType api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
 type ActorType string
 
 // Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
@@ -624,6 +806,13 @@ type Alg string
 
 // AuditAction defines model for AuditAction.
 type AuditAction string
+
+// AuditCheckpoint defines model for AuditCheckpoint.
+type AuditCheckpoint struct {
+	// Checkpoint A JWT of `typ` `keyward-checkpoint+jwt`, signed by the platform's active key, with `iss`, `iat`, `tenant_id`,
+	// `tenant` (the slug) and `seq`, `hash` and `at` of the last event.
+	Checkpoint string `json:"checkpoint"`
+}
 
 // AuditEvent defines model for AuditEvent.
 type AuditEvent struct {
@@ -664,6 +853,9 @@ type AuditHead struct {
 	Hash string `json:"hash"`
 	Seq  int64  `json:"seq"`
 }
+
+// AuditState defines model for AuditState.
+type AuditState string
 
 // AuditVerification defines model for AuditVerification.
 type AuditVerification struct {
@@ -747,6 +939,9 @@ type CreateTenantRequest struct {
 	// CustomDomain A host name without port; kept in lower case
 	CustomDomain *string `json:"custom_domain,omitempty"`
 
+	// FreezeWindows Windows in which the schedule starts no rotation
+	FreezeWindows []FreezeWindow `json:"freeze_windows,omitempty"`
+
 	// Issuer An http or https URL without query and fragment (RFC 8414 section 2). Absent, `{public URL}/t/{slug}`
 	Issuer                          *string `json:"issuer,omitempty"`
 	JWKSMaxAgeSeconds               *int64  `json:"jwks_max_age_seconds,omitempty"`
@@ -759,6 +954,17 @@ type CreateTenantRequest struct {
 
 	// Slug Lower-case letters, digits and inner hyphens; not of the form of an id
 	Slug string `json:"slug"`
+}
+
+// CreateWebhookRequest defines model for CreateWebhookRequest.
+type CreateWebhookRequest struct {
+	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	Actions     *WebhookActions `json:"actions,omitempty"`
+	Description *string         `json:"description,omitempty"`
+
+	// URL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
+	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
+	URL WebhookURL `json:"url"`
 }
 
 // CreatedAPIKey defines model for CreatedAPIKey.
@@ -778,6 +984,16 @@ type DataKey struct {
 	CreatedAt time.Time `json:"created_at"`
 	Resealed  int       `json:"resealed"`
 	Version   int       `json:"version"`
+}
+
+// DeliveredEvent Names the audit event
+type DeliveredEvent struct {
+	Action AuditAction `json:"action"`
+	Seq    int64       `json:"seq"`
+
+	// Tenant The slug
+	Tenant   string             `json:"tenant"`
+	TenantID openapi_types.UUID `json:"tenant_id"`
 }
 
 // DestructionCertificate defines model for DestructionCertificate.
@@ -805,6 +1021,17 @@ type FieldError struct {
 
 	// Message What is accepted
 	Message string `json:"message"`
+}
+
+// FreezeWindow A scheduled rotation that falls due inside starts when the window ends. Expiry, purging, new standby keys, rotation by
+// hand and revocation go on.
+type FreezeWindow struct {
+	// From The first moment inside
+	From   time.Time `json:"from"`
+	Reason *string   `json:"reason,omitempty"`
+
+	// Until The first moment outside; after `from`, by at most 90 days
+	Until time.Time `json:"until"`
 }
 
 // Health defines model for Health.
@@ -945,6 +1172,20 @@ type PolicyList struct {
 	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
+// PolicyPreview What would happen. The worker takes what is due at once, such as the expiry of keys over a lower `max_published_keys`, within seconds
+type PolicyPreview struct {
+	// Created There is no such policy yet
+	Created bool `json:"created"`
+
+	// JWKSAfter Without keys that would be made
+	JWKSAfter JWKSet `json:"jwks_after"`
+
+	// JWKSBefore RFC 7517 section 5
+	JWKSBefore JWKSet         `json:"jwks_before"`
+	Policy     Policy         `json:"policy"`
+	Timeline   []TimelineStep `json:"timeline"`
+}
+
 // ProblemCode defines model for ProblemCode.
 type ProblemCode string
 
@@ -988,6 +1229,16 @@ type Readiness struct {
 // ReadinessStatus defines model for Readiness.Status.
 type ReadinessStatus string
 
+// RetirePreview defines model for RetirePreview.
+type RetirePreview struct {
+	// JWKSAfter RFC 7517 section 5
+	JWKSAfter JWKSet `json:"jwks_after"`
+
+	// JWKSBefore RFC 7517 section 5
+	JWKSBefore JWKSet         `json:"jwks_before"`
+	Timeline   []TimelineStep `json:"timeline"`
+}
+
 // RevocationMode defines model for RevocationMode.
 type RevocationMode string
 
@@ -996,13 +1247,23 @@ type RevocationReason string
 
 // RevokeAllRequest defines model for RevokeAllRequest.
 type RevokeAllRequest struct {
-	Comment *string          `json:"comment,omitempty"`
-	Reason  RevocationReason `json:"reason"`
+	Comment *string `json:"comment,omitempty"`
+
+	// DryRun The same as in the query
+	DryRun *bool            `json:"dry_run,omitempty"`
+	Reason RevocationReason `json:"reason"`
 }
 
 // RevokeAllResult defines model for RevokeAllResult.
 type RevokeAllResult struct {
-	Active  []Key `json:"active"`
+	Active []Key `json:"active"`
+
+	// BreaksTokensUntil When the last token known to be signed with what is revoked would have expired; absent if none is known to live.
+	// Other replicas tell of what they signed within a minute
+	BreaksTokensUntil *time.Time `json:"breaks_tokens_until,omitempty"`
+
+	// DryRun `true` where nothing has changed
+	DryRun  *bool `json:"dry_run,omitempty"`
 	Revoked []Key `json:"revoked"`
 	Standby []Key `json:"standby"`
 
@@ -1012,13 +1273,22 @@ type RevokeAllResult struct {
 
 // RevokeRequest defines model for RevokeRequest.
 type RevokeRequest struct {
-	Comment *string          `json:"comment,omitempty"`
-	Mode    *RevocationMode  `json:"mode,omitempty"`
-	Reason  RevocationReason `json:"reason"`
+	Comment *string `json:"comment,omitempty"`
+
+	// DryRun The same as in the query
+	DryRun *bool            `json:"dry_run,omitempty"`
+	Mode   *RevocationMode  `json:"mode,omitempty"`
+	Reason RevocationReason `json:"reason"`
 }
 
 // RevokeResult defines model for RevokeResult.
 type RevokeResult struct {
+	// BreaksTokensUntil When the last token known to be signed with what is revoked would have expired; absent if none is known to live.
+	// Other replicas tell of what they signed within a minute
+	BreaksTokensUntil *time.Time `json:"breaks_tokens_until,omitempty"`
+
+	// DryRun `true` where nothing has changed
+	DryRun      *bool           `json:"dry_run,omitempty"`
 	Key         Key             `json:"key"`
 	Mode        *RevocationMode `json:"mode,omitempty"`
 	Replacement *Key            `json:"replacement,omitempty"`
@@ -1046,7 +1316,9 @@ type RotatePreview struct {
 type RotateRequest struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
 	// the name the policy has.
-	Alg    *Alg  `json:"alg,omitempty"`
+	Alg *Alg `json:"alg,omitempty"`
+
+	// DryRun The same as in the query
 	DryRun *bool `json:"dry_run,omitempty"`
 
 	// Reason Free text for the audit event
@@ -1072,8 +1344,10 @@ type SignPayloadRequest struct {
 	Detached *bool `json:"detached,omitempty"`
 
 	// Payload base64url without padding
-	Payload string  `json:"payload"`
-	Typ     *string `json:"typ,omitempty"`
+	Payload string `json:"payload"`
+
+	// Typ The `typ` header; the same are reserved as for tokens
+	Typ *string `json:"typ,omitempty"`
 }
 
 // SignTokenRequest defines model for SignTokenRequest.
@@ -1094,7 +1368,7 @@ type SignTokenRequest struct {
 	// TTLSeconds Absent, the policy's `default_token_ttl_seconds`
 	TTLSeconds *int64 `json:"ttl_seconds,omitempty"`
 
-	// Typ The `typ` header (RFC 7515 section 4.1.9)
+	// Typ The `typ` header (RFC 7515 section 4.1.9). Those that begin with `keyward-`, and `jwk-set+jwt`, are for what Keyward itself attests
 	Typ *string `json:"typ,omitempty"`
 }
 
@@ -1133,7 +1407,10 @@ type Tenant struct {
 	ClockSkewSeconds int64                     `json:"clock_skew_seconds"`
 	CreatedAt        time.Time                 `json:"created_at"`
 	CustomDomain     nullable.Nullable[string] `json:"custom_domain"`
-	ID               openapi_types.UUID        `json:"id"`
+
+	// FreezeWindows Windows in which the schedule starts no rotation, by their start; absent if there are none
+	FreezeWindows []FreezeWindow     `json:"freeze_windows,omitempty"`
+	ID            openapi_types.UUID `json:"id"`
 
 	// Issuer The `iss` of its tokens: its own or `{public URL}/t/{slug}`
 	Issuer                          string `json:"issuer"`
@@ -1144,7 +1421,7 @@ type Tenant struct {
 	// Name Empty if it has none
 	Name string `json:"name"`
 
-	// NotBefore Tokens issued earlier are refused by `tokens/verify`
+	// NotBefore Tokens issued earlier, or that do not say when, are `expired` to `tokens/verify` and to relying parties that look at `Keyward-Not-Before`
 	NotBefore *time.Time   `json:"not_before,omitempty"`
 	Slug      string       `json:"slug"`
 	Status    TenantStatus `json:"status"`
@@ -1176,15 +1453,32 @@ type TrustedUntil = []VerifierTrust
 
 // UpdateTenantRequest defines model for UpdateTenantRequest.
 type UpdateTenantRequest struct {
-	ClockSkewSeconds                nullable.Nullable[int64]     `json:"clock_skew_seconds,omitempty"`
-	CustomDomain                    nullable.Nullable[string]    `json:"custom_domain,omitempty"`
-	Issuer                          nullable.Nullable[string]    `json:"issuer,omitempty"`
-	JWKSMaxAgeSeconds               nullable.Nullable[int64]     `json:"jwks_max_age_seconds,omitempty"`
-	JWKSStaleIfErrorSeconds         nullable.Nullable[int64]     `json:"jwks_stale_if_error_seconds,omitempty"`
-	JWKSStaleWhileRevalidateSeconds nullable.Nullable[int64]     `json:"jwks_stale_while_revalidate_seconds,omitempty"`
-	Name                            nullable.Nullable[string]    `json:"name,omitempty"`
-	NotBefore                       nullable.Nullable[time.Time] `json:"not_before,omitempty"`
-	Status                          *TenantStatus                `json:"status,omitempty"`
+	ClockSkewSeconds nullable.Nullable[int64]  `json:"clock_skew_seconds,omitempty"`
+	CustomDomain     nullable.Nullable[string] `json:"custom_domain,omitempty"`
+
+	// FreezeWindows Windows in which the schedule starts no rotation. They replace all that there were
+	FreezeWindows                   nullable.Nullable[[]FreezeWindow] `json:"freeze_windows,omitempty"`
+	Issuer                          nullable.Nullable[string]         `json:"issuer,omitempty"`
+	JWKSMaxAgeSeconds               nullable.Nullable[int64]          `json:"jwks_max_age_seconds,omitempty"`
+	JWKSStaleIfErrorSeconds         nullable.Nullable[int64]          `json:"jwks_stale_if_error_seconds,omitempty"`
+	JWKSStaleWhileRevalidateSeconds nullable.Nullable[int64]          `json:"jwks_stale_while_revalidate_seconds,omitempty"`
+	Name                            nullable.Nullable[string]         `json:"name,omitempty"`
+
+	// NotBefore Not later than now and `clock_skew_seconds`; may be moved back
+	NotBefore nullable.Nullable[time.Time] `json:"not_before,omitempty"`
+	Status    *TenantStatus                `json:"status,omitempty"`
+}
+
+// UpdateWebhookRequest defines model for UpdateWebhookRequest.
+type UpdateWebhookRequest struct {
+	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	Actions     *WebhookActions `json:"actions,omitempty"`
+	Description *string         `json:"description,omitempty"`
+	Status      *WebhookStatus  `json:"status,omitempty"`
+
+	// URL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
+	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
+	URL *WebhookURL `json:"url,omitempty"`
 }
 
 // VerifierTrust defines model for VerifierTrust.
@@ -1230,6 +1524,84 @@ type VerifyTokenResult struct {
 	Valid    bool        `json:"valid"`
 }
 
+// Webhook defines model for Webhook.
+type Webhook struct {
+	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	Actions     WebhookActions `json:"actions"`
+	CreatedAt   time.Time      `json:"created_at"`
+	Description *string        `json:"description,omitempty"`
+
+	// DisabledReason Why it is disabled: somebody asked for it, the receiver answered 410, or nothing was taken for three days
+	DisabledReason *WebhookDisabledReason `json:"disabled_reason,omitempty"`
+	ID             openapi_types.UUID     `json:"id"`
+
+	// LastDeliveryAt When the receiver last took one
+	LastDeliveryAt *time.Time    `json:"last_delivery_at,omitempty"`
+	Status         WebhookStatus `json:"status"`
+	UpdatedAt      time.Time     `json:"updated_at"`
+
+	// URL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
+	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
+	URL WebhookURL `json:"url"`
+}
+
+// WebhookDisabledReason Why it is disabled: somebody asked for it, the receiver answered 410, or nothing was taken for three days
+type WebhookDisabledReason string
+
+// WebhookActions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+type WebhookActions = []string
+
+// WebhookDelivery defines model for WebhookDelivery.
+type WebhookDelivery struct {
+	// Attempts Since it was asked for, by the event or by somebody
+	Attempts    int        `json:"attempts"`
+	CreatedAt   time.Time  `json:"created_at"`
+	DeliveredAt *time.Time `json:"delivered_at,omitempty"`
+
+	// Event Names the audit event
+	Event DeliveredEvent `json:"event"`
+
+	// ID The same in every attempt
+	ID            openapi_types.UUID `json:"id"`
+	LastAttemptAt *time.Time         `json:"last_attempt_at,omitempty"`
+
+	// LastError What was wrong last: the answer (`redirected`, `refused`, `gone`), or that there was none; `not_tried` and
+	// `webhook_…` say why there was no attempt
+	LastError *WebhookDeliveryLastError `json:"last_error,omitempty"`
+
+	// LastStatus What the receiver last answered
+	LastStatus    *int                  `json:"last_status,omitempty"`
+	NextAttemptAt *time.Time            `json:"next_attempt_at,omitempty"`
+	Status        WebhookDeliveryStatus `json:"status"`
+	WebhookID     openapi_types.UUID    `json:"webhook_id"`
+}
+
+// WebhookDeliveryLastError What was wrong last: the answer (`redirected`, `refused`, `gone`), or that there was none; `not_tried` and
+// `webhook_…` say why there was no attempt
+type WebhookDeliveryLastError string
+
+// WebhookDeliveryList defines model for WebhookDeliveryList.
+type WebhookDeliveryList struct {
+	Items      []WebhookDelivery `json:"items"`
+	NextCursor *string           `json:"next_cursor,omitempty"`
+}
+
+// WebhookDeliveryStatus defines model for WebhookDeliveryStatus.
+type WebhookDeliveryStatus string
+
+// WebhookList defines model for WebhookList.
+type WebhookList struct {
+	Items      []Webhook `json:"items"`
+	NextCursor *string   `json:"next_cursor,omitempty"`
+}
+
+// WebhookStatus defines model for WebhookStatus.
+type WebhookStatus string
+
+// WebhookURL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
+// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
+type WebhookURL = string
+
 // APIKeyIDPath defines model for APIKeyIDPath.
 type APIKeyIDPath = openapi_types.UUID
 
@@ -1246,8 +1618,20 @@ type AlgPath = Alg
 // AuditKID defines model for AuditKID.
 type AuditKID = string
 
+// AuditStateFilter defines model for AuditStateFilter.
+type AuditStateFilter = AuditState
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DeliveryPath defines model for DeliveryPath.
+type DeliveryPath = openapi_types.UUID
+
+// DeliveryStatusFilter defines model for DeliveryStatusFilter.
+type DeliveryStatusFilter = WebhookDeliveryStatus
+
+// DryRun defines model for DryRun.
+type DryRun = bool
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
@@ -1278,6 +1662,9 @@ type TenantPath = string
 
 // Until defines model for Until.
 type Until = time.Time
+
+// WebhookIDPath defines model for WebhookIDPath.
+type WebhookIDPath = openapi_types.UUID
 
 // APIKeyListResponse defines model for APIKeyListResponse.
 type APIKeyListResponse = APIKeyList
@@ -1348,6 +1735,15 @@ type Unavailable = Problem
 // UnsupportedMediaType RFC 9457
 type UnsupportedMediaType = Problem
 
+// WebhookDeliveryListResponse defines model for WebhookDeliveryListResponse.
+type WebhookDeliveryListResponse = WebhookDeliveryList
+
+// WebhookListResponse defines model for WebhookListResponse.
+type WebhookListResponse = WebhookList
+
+// WebhookResponse defines model for WebhookResponse.
+type WebhookResponse = Webhook
+
 // GetPlatformJWKSParams defines parameters for GetPlatformJWKS.
 type GetPlatformJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -1355,6 +1751,11 @@ type GetPlatformJWKSParams struct {
 
 // HeadPlatformJWKSParams defines parameters for HeadPlatformJWKS.
 type HeadPlatformJWKSParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// GetPlatformAuthorizationServerMetadataParams defines parameters for GetPlatformAuthorizationServerMetadata.
+type GetPlatformAuthorizationServerMetadataParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
@@ -1373,8 +1774,23 @@ type GetDocsParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
+// GetDocsAssetParams defines parameters for GetDocsAsset.
+type GetDocsAssetParams struct {
+	// V The version that the page names
+	V           *string      `form:"v,omitempty" json:"v,omitempty"`
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// GetDocsAssetParamsAsset defines parameters for GetDocsAsset.
+type GetDocsAssetParamsAsset string
+
 // GetOpenAPIParams defines parameters for GetOpenAPI.
 type GetOpenAPIParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// GetJWKSHistoryParams defines parameters for GetJWKSHistory.
+type GetJWKSHistoryParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
@@ -1415,6 +1831,10 @@ type ListPlatformAuditEventsParams struct {
 	Tenant *string   `form:"tenant,omitempty" json:"tenant,omitempty"`
 	Action *Action   `form:"action,omitempty" json:"action,omitempty"`
 	KID    *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
+
+	// State Events that brought their key into this state: those whose `to_state` it is. `active` and `suspended` are also
+	// states of the tenant; add `action` or `kid` to tell them apart
+	State *AuditStateFilter `form:"state,omitempty" json:"state,omitempty"`
 
 	// Actor The actor's id or name
 	Actor *ActorFilter `form:"actor,omitempty" json:"actor,omitempty"`
@@ -1485,6 +1905,10 @@ type ListAuditEventsParams struct {
 	Action *Action   `form:"action,omitempty" json:"action,omitempty"`
 	KID    *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
 
+	// State Events that brought their key into this state: those whose `to_state` it is. `active` and `suspended` are also
+	// states of the tenant; add `action` or `kid` to tell them apart
+	State *AuditStateFilter `form:"state,omitempty" json:"state,omitempty"`
+
 	// Actor The actor's id or name
 	Actor *ActorFilter `form:"actor,omitempty" json:"actor,omitempty"`
 
@@ -1540,9 +1964,98 @@ type ImportKey201JSONResponseBody struct {
 	union json.RawMessage
 }
 
+// RevokeAllKeysParams defines parameters for RevokeAllKeys.
+type RevokeAllKeysParams struct {
+	// DryRun Answer what would happen, and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
+// RotateKeysParams defines parameters for RotateKeys.
+type RotateKeysParams struct {
+	// DryRun Answer what would happen, and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
 // RotateKeys200JSONResponseBody defines parameters for RotateKeys.
 type RotateKeys200JSONResponseBody struct {
 	union json.RawMessage
+}
+
+// RevokeKeyParams defines parameters for RevokeKey.
+type RevokeKeyParams struct {
+	// DryRun Answer what would happen, and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
+// RetirePolicyParams defines parameters for RetirePolicy.
+type RetirePolicyParams struct {
+	// DryRun Answer what would happen, and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
+// PutPolicyParams defines parameters for PutPolicy.
+type PutPolicyParams struct {
+	// DryRun Answer what would happen, and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
+// PutPolicy200JSONResponseBody defines parameters for PutPolicy.
+type PutPolicy200JSONResponseBody struct {
+	union json.RawMessage
+}
+
+// ListTenantWebhooksParams defines parameters for ListTenantWebhooks.
+type ListTenantWebhooksParams struct {
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateTenantWebhookParams defines parameters for CreateTenantWebhook.
+type CreateTenantWebhookParams struct {
+	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// another body 409. Kept for 24 hours, per credential.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListTenantWebhookDeliveriesParams defines parameters for ListTenantWebhookDeliveries.
+type ListTenantWebhookDeliveriesParams struct {
+	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListPlatformWebhooksParams defines parameters for ListPlatformWebhooks.
+type ListPlatformWebhooksParams struct {
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreatePlatformWebhookParams defines parameters for CreatePlatformWebhook.
+type CreatePlatformWebhookParams struct {
+	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// another body 409. Kept for 24 hours, per credential.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListPlatformWebhookDeliveriesParams defines parameters for ListPlatformWebhookDeliveries.
+type ListPlatformWebhookDeliveriesParams struct {
+	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreatePlatformAPIKeyJSONRequestBody defines body for CreatePlatformAPIKey for application/json ContentType.
@@ -1589,6 +2102,18 @@ type SignTokensJSONRequestBody = SignTokensRequest
 
 // VerifyTokenJSONRequestBody defines body for VerifyToken for application/json ContentType.
 type VerifyTokenJSONRequestBody = VerifyTokenRequest
+
+// CreateTenantWebhookJSONRequestBody defines body for CreateTenantWebhook for application/json ContentType.
+type CreateTenantWebhookJSONRequestBody = CreateWebhookRequest
+
+// UpdateTenantWebhookJSONRequestBody defines body for UpdateTenantWebhook for application/json ContentType.
+type UpdateTenantWebhookJSONRequestBody = UpdateWebhookRequest
+
+// CreatePlatformWebhookJSONRequestBody defines body for CreatePlatformWebhook for application/json ContentType.
+type CreatePlatformWebhookJSONRequestBody = CreateWebhookRequest
+
+// UpdatePlatformWebhookJSONRequestBody defines body for UpdatePlatformWebhook for application/json ContentType.
+type UpdatePlatformWebhookJSONRequestBody = UpdateWebhookRequest
 
 // Getter for additional properties for Discovery. Returns the specified
 // element and whether it was found
@@ -1838,6 +2363,68 @@ func (t *RotateKeys200JSONResponseBody) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// AsPolicy returns the union data inside the PutPolicy200JSONResponseBody as a Policy
+func (t PutPolicy200JSONResponseBody) AsPolicy() (Policy, error) {
+	var body Policy
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromPolicy overwrites any union data inside the PutPolicy200JSONResponseBody as the provided Policy
+func (t *PutPolicy200JSONResponseBody) FromPolicy(v Policy) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergePolicy performs a merge with any union data inside the PutPolicy200JSONResponseBody, using the provided Policy
+func (t *PutPolicy200JSONResponseBody) MergePolicy(v Policy) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsPolicyPreview returns the union data inside the PutPolicy200JSONResponseBody as a PolicyPreview
+func (t PutPolicy200JSONResponseBody) AsPolicyPreview() (PolicyPreview, error) {
+	var body PolicyPreview
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromPolicyPreview overwrites any union data inside the PutPolicy200JSONResponseBody as the provided PolicyPreview
+func (t *PutPolicy200JSONResponseBody) FromPolicyPreview(v PolicyPreview) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergePolicyPreview performs a merge with any union data inside the PutPolicy200JSONResponseBody, using the provided PolicyPreview
+func (t *PutPolicy200JSONResponseBody) MergePolicyPreview(v PolicyPreview) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t PutPolicy200JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *PutPolicy200JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
 
@@ -1911,22 +2498,34 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
-	// GetPlatformJWKS The platform's own JWK Set
+
+	// GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
+	//
+	// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
 	//
 	// Corresponds with GET /.well-known/jwks.json (the `GetPlatformJWKS` operationId).
 	GetPlatformJWKS(ctx context.Context, params *GetPlatformJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HeadPlatformJWKS The headers of the platform's own JWK Set
+	// HeadPlatformJWKS The headers of the same
 	//
 	// Corresponds with HEAD /.well-known/jwks.json (the `HeadPlatformJWKS` operationId).
 	HeadPlatformJWKS(ctx context.Context, params *HeadPlatformJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPlatformAuthorizationServerMetadata The same (RFC 8414), of the tenant with this domain, or of the platform
+	//
+	// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
+	//
+	// Corresponds with GET /.well-known/oauth-authorization-server (the `GetPlatformAuthorizationServerMetadata` operationId).
+	GetPlatformAuthorizationServerMetadata(ctx context.Context, params *GetPlatformAuthorizationServerMetadataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetAuthorizationServerMetadata Discovery metadata (RFC 8414)
 	//
 	// Corresponds with GET /.well-known/oauth-authorization-server/t/{tenant} (the `GetAuthorizationServerMetadata` operationId).
 	GetAuthorizationServerMetadata(ctx context.Context, tenant TenantPath, params *GetAuthorizationServerMetadataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetPlatformOpenIDConfiguration Discovery metadata of the platform's own tenant
+	// GetPlatformOpenIDConfiguration Discovery metadata of the tenant with this domain, or of the platform
+	//
+	// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
 	//
 	// Corresponds with GET /.well-known/openid-configuration (the `GetPlatformOpenIDConfiguration` operationId).
 	GetPlatformOpenIDConfiguration(ctx context.Context, params *GetPlatformOpenIDConfigurationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1935,6 +2534,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
 	GetDocs(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDocsAsset What that page loads
+	//
+	// Compressed for clients that accept gzip. To be kept for a year if `v` is the version of what is answered.
+	//
+	// Corresponds with GET /docs/{asset} (the `GetDocsAsset` operationId).
+	GetDocsAsset(ctx context.Context, asset GetDocsAssetParamsAsset, params *GetDocsAssetParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Healthz Liveness
 	//
@@ -1952,6 +2558,23 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetJWKSHistory The tenant's signed key history (OpenID Federation 1.0 section 8.7)
+	//
+	// A JWT of `typ` `jwk-set+jwt`, signed by the active key of the tenant's default policy, with `iss` (the tenant's
+	// issuer), `iat` and `keys`: every key that ever signed and is not purged, newest first, as a JWK with, in seconds
+	// since 1970-01-01 UTC,
+	//
+	// - `iat`: when it was made or imported;
+	// - `nbf`: when it began to sign here; absent for a public key that was imported;
+	// - `exp`: when it left the JWKS. For a key that is still there, when it leaves as planned; for one that still
+	//   signs, the rotation that is due next, or the time of this history if none is, and the grace period after it;
+	// - `revoked`: `revoked_at` and `reason`, for a key that was.
+	//
+	// Signed anew after a change, and every five minutes if it is asked for. Also answered for a suspended tenant.
+	//
+	// Corresponds with GET /t/{tenant}/.well-known/jwks-history (the `GetJWKSHistory` operationId).
+	GetJWKSHistory(ctx context.Context, tenant TenantPath, params *GetJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetJWKS The tenant's JWK Set
 	//
@@ -2005,7 +2628,8 @@ type ClientInterface interface {
 
 	// ListPlatformAuditEvents Read the history of all tenants
 	//
-	// Roles: platform_admin, platform_auditor.
+	// In the order of time. Exports as for one tenant; that of all tenants ends with its own beginning, and an event
+	// that commits while it runs may be missing from it. Roles: platform_admin, platform_auditor.
 	//
 	// Corresponds with GET /v1/audit (the `ListPlatformAuditEvents` operationId).
 	ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2129,10 +2753,24 @@ type ClientInterface interface {
 	// ListAuditEvents Read the tenant's history
 	//
 	// The history of a deleted tenant stays readable to the roles of the platform, at `/v1/audit?tenant=<id>`.
+	//
+	// With `Accept: application/x-ndjson` or `text/csv` it is an export: all that the filters choose, as a stream,
+	// oldest first unless `order` says otherwise, up to the event that was the last when the export began. `limit` then
+	// caps the whole, and `cursor` goes on behind a page of the list with the same filters and `order`. An export that
+	// cannot be finished breaks the connection off; one that ends as HTTP says is whole. Few exports run at a time:
+	// `429` or `503` says to come back.
 	// Role: auditor.
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/audit (the `ListAuditEvents` operationId).
 	ListAuditEvents(ctx context.Context, tenant TenantPath, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAuditCheckpoint Attest the end of the tenant's hash chain
+	//
+	// To be kept where the database's administrators cannot change it: whoever holds one finds out, with
+	// `keyward audit verify`, that the history before it was rewritten. Role: auditor.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/audit/checkpoint (the `GetAuditCheckpoint` operationId).
+	GetAuditCheckpoint(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VerifyAudit Check the tenant's hash chain
 	//
@@ -2246,22 +2884,24 @@ type ClientInterface interface {
 	// RevokeAllKeysWithBody Revoke every key of the tenant
 	//
 	// Every standby, active and deprecated key is revoked and each policy gets a fresh active and standby key, in one
-	// transaction. Every token signed so far stops verifying at verifiers that refetch. Role: admin.
+	// transaction. Every token signed so far stops verifying at verifiers that refetch. `dry_run` answers the
+	// same without the fresh keys, and changes nothing. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/revoke-all (the `RevokeAllKeys` operationId).
-	RevokeAllKeysWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokeAllKeysWithBody(ctx context.Context, tenant TenantPath, params *RevokeAllKeysParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeAllKeys Revoke every key of the tenant
 	//
 	// Every standby, active and deprecated key is revoked and each policy gets a fresh active and standby key, in one
-	// transaction. Every token signed so far stops verifying at verifiers that refetch. Role: admin.
+	// transaction. Every token signed so far stops verifying at verifiers that refetch. `dry_run` answers the
+	// same without the fresh keys, and changes nothing. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/revoke-all (the `RevokeAllKeys` operationId).
-	RevokeAllKeys(ctx context.Context, tenant TenantPath, body RevokeAllKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokeAllKeys(ctx context.Context, tenant TenantPath, params *RevokeAllKeysParams, body RevokeAllKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RotateKeysWithBody Rotate now
 	//
@@ -2273,7 +2913,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
-	RotateKeysWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RotateKeysWithBody(ctx context.Context, tenant TenantPath, params *RotateKeysParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RotateKeys Rotate now
 	//
@@ -2285,7 +2925,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
-	RotateKeys(ctx context.Context, tenant TenantPath, body RotateKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RotateKeys(ctx context.Context, tenant TenantPath, params *RotateKeysParams, body RotateKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetKey Read a key
 	//
@@ -2302,24 +2942,26 @@ type ClientInterface interface {
 	// Out of the JWKS now. If the key was active, another one signs in the same transaction: the `standby` (no verifier
 	// fails, but one that never refetches may trust the revoked key longer) or a `fresh` one that no verifier has seen
 	// (well-behaved verifiers must refetch, which drops the revoked key). `mode` is `fresh` by default for
-	// `compromised`, else `standby`. Role: admin.
+	// `compromised`, else `standby`. `dry_run` answers the same, but for keys that only the real thing makes, and changes nothing.
+	// Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/{kid}/revoke (the `RevokeKey` operationId).
-	RevokeKeyWithBody(ctx context.Context, tenant TenantPath, kid KIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokeKeyWithBody(ctx context.Context, tenant TenantPath, kid KIDPath, params *RevokeKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeKey Revoke a key
 	//
 	// Out of the JWKS now. If the key was active, another one signs in the same transaction: the `standby` (no verifier
 	// fails, but one that never refetches may trust the revoked key longer) or a `fresh` one that no verifier has seen
 	// (well-behaved verifiers must refetch, which drops the revoked key). `mode` is `fresh` by default for
-	// `compromised`, else `standby`. Role: admin.
+	// `compromised`, else `standby`. `dry_run` answers the same, but for keys that only the real thing makes, and changes nothing.
+	// Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/{kid}/revoke (the `RevokeKey` operationId).
-	RevokeKey(ctx context.Context, tenant TenantPath, kid KIDPath, body RevokeKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokeKey(ctx context.Context, tenant TenantPath, kid KIDPath, params *RevokeKeyParams, body RevokeKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPolicies List the tenant's policies
 	//
@@ -2331,32 +2973,35 @@ type ClientInterface interface {
 	// RetirePolicy Retire a policy
 	//
 	// Its active key is deprecated, its standby revoked as superseded; tokens already signed keep verifying until the
-	// grace period is over. The default policy cannot be retired: make another one the default first. Role: admin.
+	// grace period is over. The default policy cannot be retired: make another one the default first.
+	// `dry_run` answers until when its keys would stay published, and changes nothing. Role: admin.
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant}/policies/{alg} (the `RetirePolicy` operationId).
-	RetirePolicy(ctx context.Context, tenant TenantPath, alg AlgPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RetirePolicy(ctx context.Context, tenant TenantPath, alg AlgPath, params *RetirePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutPolicyWithBody Create or replace a policy
 	//
 	// A new policy gets an active and a standby key before this answers. Replacing sets every member that is absent
 	// to its default, except `default`: absent leaves it as it is. `"default": true` takes it from the policy that had
-	// it; `"default": false` on the default policy is refused, since there is always exactly one. Role: admin.
+	// it; `"default": false` on the default policy is refused, since there is always exactly one.
+	// `dry_run` answers what would happen, with the same errors, and changes nothing. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{alg} (the `PutPolicy` operationId).
-	PutPolicyWithBody(ctx context.Context, tenant TenantPath, alg AlgPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PutPolicyWithBody(ctx context.Context, tenant TenantPath, alg AlgPath, params *PutPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutPolicy Create or replace a policy
 	//
 	// A new policy gets an active and a standby key before this answers. Replacing sets every member that is absent
 	// to its default, except `default`: absent leaves it as it is. `"default": true` takes it from the policy that had
-	// it; `"default": false` on the default policy is refused, since there is always exactly one. Role: admin.
+	// it; `"default": false` on the default policy is refused, since there is always exactly one.
+	// `dry_run` answers what would happen, with the same errors, and changes nothing. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{alg} (the `PutPolicy` operationId).
-	PutPolicy(ctx context.Context, tenant TenantPath, alg AlgPath, body PutPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PutPolicy(ctx context.Context, tenant TenantPath, alg AlgPath, params *PutPolicyParams, body PutPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SignPayloadWithBody Sign any payload
 	//
@@ -2441,9 +3086,161 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/tokens/verify (the `VerifyToken` operationId).
 	VerifyToken(ctx context.Context, tenant TenantPath, body VerifyTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListTenantWebhooks List the webhooks of the tenant
+	//
+	// Newest first. Role: admin.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/webhooks (the `ListTenantWebhooks` operationId).
+	ListTenantWebhooks(ctx context.Context, tenant TenantPath, params *ListTenantWebhooksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateTenantWebhookWithBody Create a webhook of the tenant
+	//
+	// Events of the tenant are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: admin.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/webhooks (the `CreateTenantWebhook` operationId).
+	CreateTenantWebhookWithBody(ctx context.Context, tenant TenantPath, params *CreateTenantWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateTenantWebhook Create a webhook of the tenant
+	//
+	// Events of the tenant are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: admin.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/webhooks (the `CreateTenantWebhook` operationId).
+	CreateTenantWebhook(ctx context.Context, tenant TenantPath, params *CreateTenantWebhookParams, body CreateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteTenantWebhook Delete a webhook of the tenant
+	//
+	// Nothing more is posted; its deliveries are forgotten. Role: admin.
+	//
+	// Corresponds with DELETE /v1/tenants/{tenant}/webhooks/{id} (the `DeleteTenantWebhook` operationId).
+	DeleteTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetTenantWebhook Read a webhook of the tenant
+	//
+	// Role: admin.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/webhooks/{id} (the `GetTenantWebhook` operationId).
+	GetTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateTenantWebhookWithBody Change a webhook of the tenant
+	//
+	// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
+	// enabled again goes on with what happens then. Role: admin.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/tenants/{tenant}/webhooks/{id} (the `UpdateTenantWebhook` operationId).
+	UpdateTenantWebhookWithBody(ctx context.Context, tenant TenantPath, id WebhookIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateTenantWebhook Change a webhook of the tenant
+	//
+	// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
+	// enabled again goes on with what happens then. Role: admin.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/tenants/{tenant}/webhooks/{id} (the `UpdateTenantWebhook` operationId).
+	UpdateTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, body UpdateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListTenantWebhookDeliveries List what became of a webhook's deliveries
+	//
+	// Newest first; kept for 30 days. Role: admin.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/webhooks/{id}/deliveries (the `ListTenantWebhookDeliveries` operationId).
+	ListTenantWebhookDeliveries(ctx context.Context, tenant TenantPath, id WebhookIDPath, params *ListTenantWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RedeliverTenantWebhook Post a delivery once more
+	//
+	// Whatever became of it, under the same `id`, and with as much patience as the first time. 409 while the webhook is
+	// disabled. Role: admin.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverTenantWebhook` operationId).
+	RedeliverTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListPlatformWebhooks List the webhooks of the platform
+	//
+	// Newest first. Role: platform_admin.
+	//
+	// Corresponds with GET /v1/webhooks (the `ListPlatformWebhooks` operationId).
+	ListPlatformWebhooks(ctx context.Context, params *ListPlatformWebhooksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreatePlatformWebhookWithBody Create a webhook of the platform
+	//
+	// Every tenant's events are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
+	// moments before may come too. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: platform_admin.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/webhooks (the `CreatePlatformWebhook` operationId).
+	CreatePlatformWebhookWithBody(ctx context.Context, params *CreatePlatformWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreatePlatformWebhook Create a webhook of the platform
+	//
+	// Every tenant's events are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
+	// moments before may come too. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: platform_admin.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/webhooks (the `CreatePlatformWebhook` operationId).
+	CreatePlatformWebhook(ctx context.Context, params *CreatePlatformWebhookParams, body CreatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeletePlatformWebhook Delete a webhook of the platform
+	//
+	// Nothing more is posted; its deliveries are forgotten. Role: platform_admin.
+	//
+	// Corresponds with DELETE /v1/webhooks/{id} (the `DeletePlatformWebhook` operationId).
+	DeletePlatformWebhook(ctx context.Context, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPlatformWebhook Read a webhook of the platform
+	//
+	// Role: platform_admin.
+	//
+	// Corresponds with GET /v1/webhooks/{id} (the `GetPlatformWebhook` operationId).
+	GetPlatformWebhook(ctx context.Context, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdatePlatformWebhookWithBody Change a webhook of the platform
+	//
+	// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
+	// enabled again goes on with what happens then. Role: platform_admin.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/webhooks/{id} (the `UpdatePlatformWebhook` operationId).
+	UpdatePlatformWebhookWithBody(ctx context.Context, id WebhookIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdatePlatformWebhook Change a webhook of the platform
+	//
+	// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
+	// enabled again goes on with what happens then. Role: platform_admin.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/webhooks/{id} (the `UpdatePlatformWebhook` operationId).
+	UpdatePlatformWebhook(ctx context.Context, id WebhookIDPath, body UpdatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListPlatformWebhookDeliveries List what became of a webhook's deliveries
+	//
+	// Newest first; kept for 30 days. Role: platform_admin.
+	//
+	// Corresponds with GET /v1/webhooks/{id}/deliveries (the `ListPlatformWebhookDeliveries` operationId).
+	ListPlatformWebhookDeliveries(ctx context.Context, id WebhookIDPath, params *ListPlatformWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RedeliverPlatformWebhook Post a delivery once more
+	//
+	// Whatever became of it, under the same `id`, and with as much patience as the first time. 409 while the webhook is
+	// disabled. Role: platform_admin.
+	//
+	// Corresponds with POST /v1/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverPlatformWebhook` operationId).
+	RedeliverPlatformWebhook(ctx context.Context, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// GetPlatformJWKS The platform's own JWK Set
+// GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
+//
+// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
 //
 // Corresponds with GET /.well-known/jwks.json (the `GetPlatformJWKS` operationId).
 func (c *Requests) GetPlatformJWKS(ctx context.Context, params *GetPlatformJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2458,11 +3255,28 @@ func (c *Requests) GetPlatformJWKS(ctx context.Context, params *GetPlatformJWKSP
 	return c.Client.Do(req)
 }
 
-// HeadPlatformJWKS The headers of the platform's own JWK Set
+// HeadPlatformJWKS The headers of the same
 //
 // Corresponds with HEAD /.well-known/jwks.json (the `HeadPlatformJWKS` operationId).
 func (c *Requests) HeadPlatformJWKS(ctx context.Context, params *HeadPlatformJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHeadPlatformJWKSRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPlatformAuthorizationServerMetadata The same (RFC 8414), of the tenant with this domain, or of the platform
+//
+// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
+//
+// Corresponds with GET /.well-known/oauth-authorization-server (the `GetPlatformAuthorizationServerMetadata` operationId).
+func (c *Requests) GetPlatformAuthorizationServerMetadata(ctx context.Context, params *GetPlatformAuthorizationServerMetadataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPlatformAuthorizationServerMetadataRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2488,7 +3302,9 @@ func (c *Requests) GetAuthorizationServerMetadata(ctx context.Context, tenant Te
 	return c.Client.Do(req)
 }
 
-// GetPlatformOpenIDConfiguration Discovery metadata of the platform's own tenant
+// GetPlatformOpenIDConfiguration Discovery metadata of the tenant with this domain, or of the platform
+//
+// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
 //
 // Corresponds with GET /.well-known/openid-configuration (the `GetPlatformOpenIDConfiguration` operationId).
 func (c *Requests) GetPlatformOpenIDConfiguration(ctx context.Context, params *GetPlatformOpenIDConfigurationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2508,6 +3324,23 @@ func (c *Requests) GetPlatformOpenIDConfiguration(ctx context.Context, params *G
 // Corresponds with GET /docs (the `GetDocs` operationId).
 func (c *Requests) GetDocs(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetDocsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDocsAsset What that page loads
+//
+// Compressed for clients that accept gzip. To be kept for a year if `v` is the version of what is answered.
+//
+// Corresponds with GET /docs/{asset} (the `GetDocsAsset` operationId).
+func (c *Requests) GetDocsAsset(ctx context.Context, asset GetDocsAssetParamsAsset, params *GetDocsAssetParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDocsAssetRequest(c.Server, asset, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2555,6 +3388,33 @@ func (c *Requests) GetOpenAPI(ctx context.Context, params *GetOpenAPIParams, req
 // Corresponds with GET /readyz (the `Readyz` operationId).
 func (c *Requests) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReadyzRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetJWKSHistory The tenant's signed key history (OpenID Federation 1.0 section 8.7)
+//
+// A JWT of `typ` `jwk-set+jwt`, signed by the active key of the tenant's default policy, with `iss` (the tenant's
+// issuer), `iat` and `keys`: every key that ever signed and is not purged, newest first, as a JWK with, in seconds
+// since 1970-01-01 UTC,
+//
+//   - `iat`: when it was made or imported;
+//   - `nbf`: when it began to sign here; absent for a public key that was imported;
+//   - `exp`: when it left the JWKS. For a key that is still there, when it leaves as planned; for one that still
+//     signs, the rotation that is due next, or the time of this history if none is, and the grace period after it;
+//   - `revoked`: `revoked_at` and `reason`, for a key that was.
+//
+// Signed anew after a change, and every five minutes if it is asked for. Also answered for a suspended tenant.
+//
+// Corresponds with GET /t/{tenant}/.well-known/jwks-history (the `GetJWKSHistory` operationId).
+func (c *Requests) GetJWKSHistory(ctx context.Context, tenant TenantPath, params *GetJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetJWKSHistoryRequest(c.Server, tenant, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2687,7 +3547,8 @@ func (c *Requests) RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, re
 
 // ListPlatformAuditEvents Read the history of all tenants
 //
-// Roles: platform_admin, platform_auditor.
+// In the order of time. Exports as for one tenant; that of all tenants ends with its own beginning, and an event
+// that commits while it runs may be missing from it. Roles: platform_admin, platform_auditor.
 //
 // Corresponds with GET /v1/audit (the `ListPlatformAuditEvents` operationId).
 func (c *Requests) ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2951,11 +3812,35 @@ func (c *Requests) RevokeTenantAPIKey(ctx context.Context, tenant TenantPath, id
 // ListAuditEvents Read the tenant's history
 //
 // The history of a deleted tenant stays readable to the roles of the platform, at `/v1/audit?tenant=<id>`.
+//
+// With `Accept: application/x-ndjson` or `text/csv` it is an export: all that the filters choose, as a stream,
+// oldest first unless `order` says otherwise, up to the event that was the last when the export began. `limit` then
+// caps the whole, and `cursor` goes on behind a page of the list with the same filters and `order`. An export that
+// cannot be finished breaks the connection off; one that ends as HTTP says is whole. Few exports run at a time:
+// `429` or `503` says to come back.
 // Role: auditor.
 //
 // Corresponds with GET /v1/tenants/{tenant}/audit (the `ListAuditEvents` operationId).
 func (c *Requests) ListAuditEvents(ctx context.Context, tenant TenantPath, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAuditEventsRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAuditCheckpoint Attest the end of the tenant's hash chain
+//
+// To be kept where the database's administrators cannot change it: whoever holds one finds out, with
+// `keyward audit verify`, that the history before it was rewritten. Role: auditor.
+//
+// Corresponds with GET /v1/tenants/{tenant}/audit/checkpoint (the `GetAuditCheckpoint` operationId).
+func (c *Requests) GetAuditCheckpoint(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAuditCheckpointRequest(c.Server, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -3168,13 +4053,14 @@ func (c *Requests) PurgeKeys(ctx context.Context, tenant TenantPath, body PurgeK
 // RevokeAllKeysWithBody Revoke every key of the tenant
 //
 // Every standby, active and deprecated key is revoked and each policy gets a fresh active and standby key, in one
-// transaction. Every token signed so far stops verifying at verifiers that refetch. Role: admin.
+// transaction. Every token signed so far stops verifying at verifiers that refetch. `dry_run` answers the
+// same without the fresh keys, and changes nothing. Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/keys/revoke-all (the `RevokeAllKeys` operationId).
-func (c *Requests) RevokeAllKeysWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRevokeAllKeysRequestWithBody(c.Server, tenant, contentType, body)
+func (c *Requests) RevokeAllKeysWithBody(ctx context.Context, tenant TenantPath, params *RevokeAllKeysParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeAllKeysRequestWithBody(c.Server, tenant, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3188,13 +4074,14 @@ func (c *Requests) RevokeAllKeysWithBody(ctx context.Context, tenant TenantPath,
 // RevokeAllKeys Revoke every key of the tenant
 //
 // Every standby, active and deprecated key is revoked and each policy gets a fresh active and standby key, in one
-// transaction. Every token signed so far stops verifying at verifiers that refetch. Role: admin.
+// transaction. Every token signed so far stops verifying at verifiers that refetch. `dry_run` answers the
+// same without the fresh keys, and changes nothing. Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/keys/revoke-all (the `RevokeAllKeys` operationId).
-func (c *Requests) RevokeAllKeys(ctx context.Context, tenant TenantPath, body RevokeAllKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRevokeAllKeysRequest(c.Server, tenant, body)
+func (c *Requests) RevokeAllKeys(ctx context.Context, tenant TenantPath, params *RevokeAllKeysParams, body RevokeAllKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeAllKeysRequest(c.Server, tenant, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3215,8 +4102,8 @@ func (c *Requests) RevokeAllKeys(ctx context.Context, tenant TenantPath, body Re
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
-func (c *Requests) RotateKeysWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRotateKeysRequestWithBody(c.Server, tenant, contentType, body)
+func (c *Requests) RotateKeysWithBody(ctx context.Context, tenant TenantPath, params *RotateKeysParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateKeysRequestWithBody(c.Server, tenant, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3237,8 +4124,8 @@ func (c *Requests) RotateKeysWithBody(ctx context.Context, tenant TenantPath, co
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
-func (c *Requests) RotateKeys(ctx context.Context, tenant TenantPath, body RotateKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRotateKeysRequest(c.Server, tenant, body)
+func (c *Requests) RotateKeys(ctx context.Context, tenant TenantPath, params *RotateKeysParams, body RotateKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateKeysRequest(c.Server, tenant, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3274,13 +4161,14 @@ func (c *Requests) GetKey(ctx context.Context, tenant TenantPath, kid KIDPath, r
 // Out of the JWKS now. If the key was active, another one signs in the same transaction: the `standby` (no verifier
 // fails, but one that never refetches may trust the revoked key longer) or a `fresh` one that no verifier has seen
 // (well-behaved verifiers must refetch, which drops the revoked key). `mode` is `fresh` by default for
-// `compromised`, else `standby`. Role: admin.
+// `compromised`, else `standby`. `dry_run` answers the same, but for keys that only the real thing makes, and changes nothing.
+// Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/keys/{kid}/revoke (the `RevokeKey` operationId).
-func (c *Requests) RevokeKeyWithBody(ctx context.Context, tenant TenantPath, kid KIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRevokeKeyRequestWithBody(c.Server, tenant, kid, contentType, body)
+func (c *Requests) RevokeKeyWithBody(ctx context.Context, tenant TenantPath, kid KIDPath, params *RevokeKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeKeyRequestWithBody(c.Server, tenant, kid, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3296,13 +4184,14 @@ func (c *Requests) RevokeKeyWithBody(ctx context.Context, tenant TenantPath, kid
 // Out of the JWKS now. If the key was active, another one signs in the same transaction: the `standby` (no verifier
 // fails, but one that never refetches may trust the revoked key longer) or a `fresh` one that no verifier has seen
 // (well-behaved verifiers must refetch, which drops the revoked key). `mode` is `fresh` by default for
-// `compromised`, else `standby`. Role: admin.
+// `compromised`, else `standby`. `dry_run` answers the same, but for keys that only the real thing makes, and changes nothing.
+// Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/keys/{kid}/revoke (the `RevokeKey` operationId).
-func (c *Requests) RevokeKey(ctx context.Context, tenant TenantPath, kid KIDPath, body RevokeKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRevokeKeyRequest(c.Server, tenant, kid, body)
+func (c *Requests) RevokeKey(ctx context.Context, tenant TenantPath, kid KIDPath, params *RevokeKeyParams, body RevokeKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeKeyRequest(c.Server, tenant, kid, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3333,11 +4222,12 @@ func (c *Requests) ListPolicies(ctx context.Context, tenant TenantPath, reqEdito
 // RetirePolicy Retire a policy
 //
 // Its active key is deprecated, its standby revoked as superseded; tokens already signed keep verifying until the
-// grace period is over. The default policy cannot be retired: make another one the default first. Role: admin.
+// grace period is over. The default policy cannot be retired: make another one the default first.
+// `dry_run` answers until when its keys would stay published, and changes nothing. Role: admin.
 //
 // Corresponds with DELETE /v1/tenants/{tenant}/policies/{alg} (the `RetirePolicy` operationId).
-func (c *Requests) RetirePolicy(ctx context.Context, tenant TenantPath, alg AlgPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRetirePolicyRequest(c.Server, tenant, alg)
+func (c *Requests) RetirePolicy(ctx context.Context, tenant TenantPath, alg AlgPath, params *RetirePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetirePolicyRequest(c.Server, tenant, alg, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3352,13 +4242,14 @@ func (c *Requests) RetirePolicy(ctx context.Context, tenant TenantPath, alg AlgP
 //
 // A new policy gets an active and a standby key before this answers. Replacing sets every member that is absent
 // to its default, except `default`: absent leaves it as it is. `"default": true` takes it from the policy that had
-// it; `"default": false` on the default policy is refused, since there is always exactly one. Role: admin.
+// it; `"default": false` on the default policy is refused, since there is always exactly one.
+// `dry_run` answers what would happen, with the same errors, and changes nothing. Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{alg} (the `PutPolicy` operationId).
-func (c *Requests) PutPolicyWithBody(ctx context.Context, tenant TenantPath, alg AlgPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPutPolicyRequestWithBody(c.Server, tenant, alg, contentType, body)
+func (c *Requests) PutPolicyWithBody(ctx context.Context, tenant TenantPath, alg AlgPath, params *PutPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutPolicyRequestWithBody(c.Server, tenant, alg, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3373,13 +4264,14 @@ func (c *Requests) PutPolicyWithBody(ctx context.Context, tenant TenantPath, alg
 //
 // A new policy gets an active and a standby key before this answers. Replacing sets every member that is absent
 // to its default, except `default`: absent leaves it as it is. `"default": true` takes it from the policy that had
-// it; `"default": false` on the default policy is refused, since there is always exactly one. Role: admin.
+// it; `"default": false` on the default policy is refused, since there is always exactly one.
+// `dry_run` answers what would happen, with the same errors, and changes nothing. Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{alg} (the `PutPolicy` operationId).
-func (c *Requests) PutPolicy(ctx context.Context, tenant TenantPath, alg AlgPath, body PutPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPutPolicyRequest(c.Server, tenant, alg, body)
+func (c *Requests) PutPolicy(ctx context.Context, tenant TenantPath, alg AlgPath, params *PutPolicyParams, body PutPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutPolicyRequest(c.Server, tenant, alg, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3554,6 +4446,336 @@ func (c *Requests) VerifyToken(ctx context.Context, tenant TenantPath, body Veri
 	return c.Client.Do(req)
 }
 
+// ListTenantWebhooks List the webhooks of the tenant
+//
+// Newest first. Role: admin.
+//
+// Corresponds with GET /v1/tenants/{tenant}/webhooks (the `ListTenantWebhooks` operationId).
+func (c *Requests) ListTenantWebhooks(ctx context.Context, tenant TenantPath, params *ListTenantWebhooksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListTenantWebhooksRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateTenantWebhookWithBody Create a webhook of the tenant
+//
+// Events of the tenant are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: admin.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/webhooks (the `CreateTenantWebhook` operationId).
+func (c *Requests) CreateTenantWebhookWithBody(ctx context.Context, tenant TenantPath, params *CreateTenantWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateTenantWebhookRequestWithBody(c.Server, tenant, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateTenantWebhook Create a webhook of the tenant
+//
+// Events of the tenant are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: admin.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/webhooks (the `CreateTenantWebhook` operationId).
+func (c *Requests) CreateTenantWebhook(ctx context.Context, tenant TenantPath, params *CreateTenantWebhookParams, body CreateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateTenantWebhookRequest(c.Server, tenant, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteTenantWebhook Delete a webhook of the tenant
+//
+// Nothing more is posted; its deliveries are forgotten. Role: admin.
+//
+// Corresponds with DELETE /v1/tenants/{tenant}/webhooks/{id} (the `DeleteTenantWebhook` operationId).
+func (c *Requests) DeleteTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteTenantWebhookRequest(c.Server, tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTenantWebhook Read a webhook of the tenant
+//
+// Role: admin.
+//
+// Corresponds with GET /v1/tenants/{tenant}/webhooks/{id} (the `GetTenantWebhook` operationId).
+func (c *Requests) GetTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTenantWebhookRequest(c.Server, tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateTenantWebhookWithBody Change a webhook of the tenant
+//
+// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
+// enabled again goes on with what happens then. Role: admin.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/tenants/{tenant}/webhooks/{id} (the `UpdateTenantWebhook` operationId).
+func (c *Requests) UpdateTenantWebhookWithBody(ctx context.Context, tenant TenantPath, id WebhookIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateTenantWebhookRequestWithBody(c.Server, tenant, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateTenantWebhook Change a webhook of the tenant
+//
+// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
+// enabled again goes on with what happens then. Role: admin.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/tenants/{tenant}/webhooks/{id} (the `UpdateTenantWebhook` operationId).
+func (c *Requests) UpdateTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, body UpdateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateTenantWebhookRequest(c.Server, tenant, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListTenantWebhookDeliveries List what became of a webhook's deliveries
+//
+// Newest first; kept for 30 days. Role: admin.
+//
+// Corresponds with GET /v1/tenants/{tenant}/webhooks/{id}/deliveries (the `ListTenantWebhookDeliveries` operationId).
+func (c *Requests) ListTenantWebhookDeliveries(ctx context.Context, tenant TenantPath, id WebhookIDPath, params *ListTenantWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListTenantWebhookDeliveriesRequest(c.Server, tenant, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedeliverTenantWebhook Post a delivery once more
+//
+// Whatever became of it, under the same `id`, and with as much patience as the first time. 409 while the webhook is
+// disabled. Role: admin.
+//
+// Corresponds with POST /v1/tenants/{tenant}/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverTenantWebhook` operationId).
+func (c *Requests) RedeliverTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRedeliverTenantWebhookRequest(c.Server, tenant, id, delivery)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListPlatformWebhooks List the webhooks of the platform
+//
+// Newest first. Role: platform_admin.
+//
+// Corresponds with GET /v1/webhooks (the `ListPlatformWebhooks` operationId).
+func (c *Requests) ListPlatformWebhooks(ctx context.Context, params *ListPlatformWebhooksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPlatformWebhooksRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreatePlatformWebhookWithBody Create a webhook of the platform
+//
+// Every tenant's events are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
+// moments before may come too. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: platform_admin.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/webhooks (the `CreatePlatformWebhook` operationId).
+func (c *Requests) CreatePlatformWebhookWithBody(ctx context.Context, params *CreatePlatformWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePlatformWebhookRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreatePlatformWebhook Create a webhook of the platform
+//
+// Every tenant's events are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
+// moments before may come too. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: platform_admin.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/webhooks (the `CreatePlatformWebhook` operationId).
+func (c *Requests) CreatePlatformWebhook(ctx context.Context, params *CreatePlatformWebhookParams, body CreatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePlatformWebhookRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeletePlatformWebhook Delete a webhook of the platform
+//
+// Nothing more is posted; its deliveries are forgotten. Role: platform_admin.
+//
+// Corresponds with DELETE /v1/webhooks/{id} (the `DeletePlatformWebhook` operationId).
+func (c *Requests) DeletePlatformWebhook(ctx context.Context, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeletePlatformWebhookRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPlatformWebhook Read a webhook of the platform
+//
+// Role: platform_admin.
+//
+// Corresponds with GET /v1/webhooks/{id} (the `GetPlatformWebhook` operationId).
+func (c *Requests) GetPlatformWebhook(ctx context.Context, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPlatformWebhookRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdatePlatformWebhookWithBody Change a webhook of the platform
+//
+// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
+// enabled again goes on with what happens then. Role: platform_admin.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/webhooks/{id} (the `UpdatePlatformWebhook` operationId).
+func (c *Requests) UpdatePlatformWebhookWithBody(ctx context.Context, id WebhookIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdatePlatformWebhookRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdatePlatformWebhook Change a webhook of the platform
+//
+// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
+// enabled again goes on with what happens then. Role: platform_admin.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/webhooks/{id} (the `UpdatePlatformWebhook` operationId).
+func (c *Requests) UpdatePlatformWebhook(ctx context.Context, id WebhookIDPath, body UpdatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdatePlatformWebhookRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListPlatformWebhookDeliveries List what became of a webhook's deliveries
+//
+// Newest first; kept for 30 days. Role: platform_admin.
+//
+// Corresponds with GET /v1/webhooks/{id}/deliveries (the `ListPlatformWebhookDeliveries` operationId).
+func (c *Requests) ListPlatformWebhookDeliveries(ctx context.Context, id WebhookIDPath, params *ListPlatformWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPlatformWebhookDeliveriesRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedeliverPlatformWebhook Post a delivery once more
+//
+// Whatever became of it, under the same `id`, and with as much patience as the first time. 409 while the webhook is
+// disabled. Role: platform_admin.
+//
+// Corresponds with POST /v1/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverPlatformWebhook` operationId).
+func (c *Requests) RedeliverPlatformWebhook(ctx context.Context, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRedeliverPlatformWebhookRequest(c.Server, id, delivery)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // NewGetPlatformJWKSRequest constructs an http.Request for the GetPlatformJWKS method
 func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*http.Request, error) {
 	var err error
@@ -3579,6 +4801,7 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -3589,6 +4812,7 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -3619,6 +4843,7 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -3629,6 +4854,49 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetPlatformAuthorizationServerMetadataRequest constructs an http.Request for the GetPlatformAuthorizationServerMetadata method
+func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *GetPlatformAuthorizationServerMetadataParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/.well-known/oauth-authorization-server")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -3666,6 +4934,7 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -3676,6 +4945,7 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -3706,6 +4976,7 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -3716,6 +4987,7 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -3746,6 +5018,7 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -3756,6 +5029,83 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetDocsAssetRequest constructs an http.Request for the GetDocsAsset method
+func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params *GetDocsAssetParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "asset", asset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/docs/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.V != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "v", *params.V, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -3813,6 +5163,7 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -3823,6 +5174,7 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -3850,6 +5202,55 @@ func NewReadyzRequest(server string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetJWKSHistoryRequest constructs an http.Request for the GetJWKSHistory method
+func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSHistoryParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/t/%s/.well-known/jwks-history", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -3887,6 +5288,7 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -3897,6 +5299,7 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -3934,6 +5337,7 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -3944,6 +5348,7 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -3981,6 +5386,7 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -3991,6 +5397,7 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -4025,6 +5432,7 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4032,9 +5440,11 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4042,6 +5452,7 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -4096,6 +5507,7 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -4106,6 +5518,7 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -4174,6 +5587,7 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 		var rawQueryFragments []string
 
 		if params.Tenant != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tenant", *params.Tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4181,9 +5595,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Action != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4191,9 +5607,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.KID != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kid", *params.KID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4201,9 +5619,23 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
+		}
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
 		}
 
 		if params.Actor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4211,9 +5643,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Since != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -4221,9 +5655,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Until != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -4231,9 +5667,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Order != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4241,9 +5679,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4251,9 +5691,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4261,6 +5703,7 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -4306,6 +5749,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 		var rawQueryFragments []string
 
 		if params.LastEventIDQuery != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4313,6 +5757,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -4327,6 +5772,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 	}
 
 	if params != nil {
+
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -4337,6 +5783,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -4371,6 +5818,7 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 		var rawQueryFragments []string
 
 		if params.Q != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "q", *params.Q, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4378,9 +5826,11 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Status != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4388,9 +5838,11 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4398,9 +5850,11 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4408,6 +5862,7 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -4462,6 +5917,7 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -4472,6 +5928,7 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -4662,6 +6119,7 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4669,9 +6127,11 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4679,6 +6139,7 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -4740,6 +6201,7 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -4750,6 +6212,7 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -4832,6 +6295,7 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 		var rawQueryFragments []string
 
 		if params.Action != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4839,9 +6303,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.KID != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kid", *params.KID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4849,9 +6315,23 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
+		}
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
 		}
 
 		if params.Actor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4859,9 +6339,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Since != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -4869,9 +6351,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Until != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -4879,9 +6363,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Order != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4889,9 +6375,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4899,9 +6387,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -4909,12 +6399,47 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
 		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAuditCheckpointRequest constructs an http.Request for the GetAuditCheckpoint method
+func NewGetAuditCheckpointRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/audit/checkpoint", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -5042,6 +6567,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 		var rawQueryFragments []string
 
 		if params.LastEventIDQuery != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5049,6 +6575,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -5063,6 +6590,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 	}
 
 	if params != nil {
+
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -5073,6 +6601,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5114,6 +6643,7 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 		var rawQueryFragments []string
 
 		if params.State != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5121,9 +6651,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Alg != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "alg", *params.Alg, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5131,9 +6663,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.ValidAt != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "valid_at", *params.ValidAt, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -5141,9 +6675,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5151,9 +6687,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5161,6 +6699,7 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -5222,6 +6761,7 @@ func NewImportKeyRequestWithBody(server string, tenant TenantPath, params *Impor
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -5232,6 +6772,7 @@ func NewImportKeyRequestWithBody(server string, tenant TenantPath, params *Impor
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5285,18 +6826,18 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, contentType s
 }
 
 // NewRevokeAllKeysRequest calls the generic RevokeAllKeys builder with application/json body
-func NewRevokeAllKeysRequest(server string, tenant TenantPath, body RevokeAllKeysJSONRequestBody) (*http.Request, error) {
+func NewRevokeAllKeysRequest(server string, tenant TenantPath, params *RevokeAllKeysParams, body RevokeAllKeysJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewRevokeAllKeysRequestWithBody(server, tenant, "application/json", bodyReader)
+	return NewRevokeAllKeysRequestWithBody(server, tenant, params, "application/json", bodyReader)
 }
 
 // NewRevokeAllKeysRequestWithBody constructs an http.Request for the RevokeAllKeys method, with any body, and a specified content type
-func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *RevokeAllKeysParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5321,6 +6862,33 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, contentTy
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
@@ -5332,18 +6900,18 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, contentTy
 }
 
 // NewRotateKeysRequest calls the generic RotateKeys builder with application/json body
-func NewRotateKeysRequest(server string, tenant TenantPath, body RotateKeysJSONRequestBody) (*http.Request, error) {
+func NewRotateKeysRequest(server string, tenant TenantPath, params *RotateKeysParams, body RotateKeysJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewRotateKeysRequestWithBody(server, tenant, "application/json", bodyReader)
+	return NewRotateKeysRequestWithBody(server, tenant, params, "application/json", bodyReader)
 }
 
 // NewRotateKeysRequestWithBody constructs an http.Request for the RotateKeys method, with any body, and a specified content type
-func NewRotateKeysRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *RotateKeysParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5366,6 +6934,33 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, contentType 
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
@@ -5420,18 +7015,18 @@ func NewGetKeyRequest(server string, tenant TenantPath, kid KIDPath) (*http.Requ
 }
 
 // NewRevokeKeyRequest calls the generic RevokeKey builder with application/json body
-func NewRevokeKeyRequest(server string, tenant TenantPath, kid KIDPath, body RevokeKeyJSONRequestBody) (*http.Request, error) {
+func NewRevokeKeyRequest(server string, tenant TenantPath, kid KIDPath, params *RevokeKeyParams, body RevokeKeyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewRevokeKeyRequestWithBody(server, tenant, kid, "application/json", bodyReader)
+	return NewRevokeKeyRequestWithBody(server, tenant, kid, params, "application/json", bodyReader)
 }
 
 // NewRevokeKeyRequestWithBody constructs an http.Request for the RevokeKey method, with any body, and a specified content type
-func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, contentType string, body io.Reader) (*http.Request, error) {
+func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, params *RevokeKeyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5461,6 +7056,33 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
@@ -5508,7 +7130,7 @@ func NewListPoliciesRequest(server string, tenant TenantPath) (*http.Request, er
 }
 
 // NewRetirePolicyRequest constructs an http.Request for the RetirePolicy method
-func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath) (*http.Request, error) {
+func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, params *RetirePolicyParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5538,6 +7160,33 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath) (*htt
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
@@ -5549,18 +7198,18 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath) (*htt
 }
 
 // NewPutPolicyRequest calls the generic PutPolicy builder with application/json body
-func NewPutPolicyRequest(server string, tenant TenantPath, alg AlgPath, body PutPolicyJSONRequestBody) (*http.Request, error) {
+func NewPutPolicyRequest(server string, tenant TenantPath, alg AlgPath, params *PutPolicyParams, body PutPolicyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewPutPolicyRequestWithBody(server, tenant, alg, "application/json", bodyReader)
+	return NewPutPolicyRequestWithBody(server, tenant, alg, params, "application/json", bodyReader)
 }
 
 // NewPutPolicyRequestWithBody constructs an http.Request for the PutPolicy method, with any body, and a specified content type
-func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, contentType string, body io.Reader) (*http.Request, error) {
+func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, params *PutPolicyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5590,6 +7239,33 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
@@ -5790,6 +7466,779 @@ func NewVerifyTokenRequestWithBody(server string, tenant TenantPath, contentType
 	return req, nil
 }
 
+// NewListTenantWebhooksRequest constructs an http.Request for the ListTenantWebhooks method
+func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *ListTenantWebhooksParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateTenantWebhookRequest calls the generic CreateTenantWebhook builder with application/json body
+func NewCreateTenantWebhookRequest(server string, tenant TenantPath, params *CreateTenantWebhookParams, body CreateTenantWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateTenantWebhookRequestWithBody(server, tenant, params, "application/json", bodyReader)
+}
+
+// NewCreateTenantWebhookRequestWithBody constructs an http.Request for the CreateTenantWebhook method, with any body, and a specified content type
+func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, params *CreateTenantWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteTenantWebhookRequest constructs an http.Request for the DeleteTenantWebhook method
+func NewDeleteTenantWebhookRequest(server string, tenant TenantPath, id WebhookIDPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetTenantWebhookRequest constructs an http.Request for the GetTenantWebhook method
+func NewGetTenantWebhookRequest(server string, tenant TenantPath, id WebhookIDPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateTenantWebhookRequest calls the generic UpdateTenantWebhook builder with application/json body
+func NewUpdateTenantWebhookRequest(server string, tenant TenantPath, id WebhookIDPath, body UpdateTenantWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateTenantWebhookRequestWithBody(server, tenant, id, "application/json", bodyReader)
+}
+
+// NewUpdateTenantWebhookRequestWithBody constructs an http.Request for the UpdateTenantWebhook method, with any body, and a specified content type
+func NewUpdateTenantWebhookRequestWithBody(server string, tenant TenantPath, id WebhookIDPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListTenantWebhookDeliveriesRequest constructs an http.Request for the ListTenantWebhookDeliveries method
+func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id WebhookIDPath, params *ListTenantWebhookDeliveriesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s/deliveries", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRedeliverTenantWebhookRequest constructs an http.Request for the RedeliverTenantWebhook method
+func NewRedeliverTenantWebhookRequest(server string, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "delivery", delivery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s/deliveries/%s/redeliver", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListPlatformWebhooksRequest constructs an http.Request for the ListPlatformWebhooks method
+func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreatePlatformWebhookRequest calls the generic CreatePlatformWebhook builder with application/json body
+func NewCreatePlatformWebhookRequest(server string, params *CreatePlatformWebhookParams, body CreatePlatformWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreatePlatformWebhookRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreatePlatformWebhookRequestWithBody constructs an http.Request for the CreatePlatformWebhook method, with any body, and a specified content type
+func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatformWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeletePlatformWebhookRequest constructs an http.Request for the DeletePlatformWebhook method
+func NewDeletePlatformWebhookRequest(server string, id WebhookIDPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetPlatformWebhookRequest constructs an http.Request for the GetPlatformWebhook method
+func NewGetPlatformWebhookRequest(server string, id WebhookIDPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdatePlatformWebhookRequest calls the generic UpdatePlatformWebhook builder with application/json body
+func NewUpdatePlatformWebhookRequest(server string, id WebhookIDPath, body UpdatePlatformWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdatePlatformWebhookRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewUpdatePlatformWebhookRequestWithBody constructs an http.Request for the UpdatePlatformWebhook method, with any body, and a specified content type
+func NewUpdatePlatformWebhookRequestWithBody(server string, id WebhookIDPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListPlatformWebhookDeliveriesRequest constructs an http.Request for the ListPlatformWebhookDeliveries method
+func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, params *ListPlatformWebhookDeliveriesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/%s/deliveries", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRedeliverPlatformWebhookRequest constructs an http.Request for the RedeliverPlatformWebhook method
+func NewRedeliverPlatformWebhookRequest(server string, id WebhookIDPath, delivery DeliveryPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "delivery", delivery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/%s/deliveries/%s/redeliver", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Requests) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -5804,9 +8253,14 @@ func (c *Requests) applyEditors(ctx context.Context, req *http.Request, addition
 	return nil
 }
 
-// GetPlatformJWKS: The platform's own JWK Set.
+// GetPlatformJWKS: The JWK Set of the tenant with this domain, or of the platform.
 func (c *Client) GetPlatformJWKS(ctx context.Context, params *GetPlatformJWKSParams, reqEditors ...RequestEditorFn) (*JWKSApplicationJSON, error) {
 	return Decode[JWKSApplicationJSON](c.Requests.GetPlatformJWKS(ctx, params, reqEditors...))
+}
+
+// GetPlatformAuthorizationServerMetadata: The same (RFC 8414), of the tenant with this domain, or of the platform.
+func (c *Client) GetPlatformAuthorizationServerMetadata(ctx context.Context, params *GetPlatformAuthorizationServerMetadataParams, reqEditors ...RequestEditorFn) (*DiscoveryResponse, error) {
+	return Decode[DiscoveryResponse](c.Requests.GetPlatformAuthorizationServerMetadata(ctx, params, reqEditors...))
 }
 
 // GetAuthorizationServerMetadata: Discovery metadata (RFC 8414).
@@ -5814,7 +8268,7 @@ func (c *Client) GetAuthorizationServerMetadata(ctx context.Context, tenant Tena
 	return Decode[DiscoveryResponse](c.Requests.GetAuthorizationServerMetadata(ctx, tenant, params, reqEditors...))
 }
 
-// GetPlatformOpenIDConfiguration: Discovery metadata of the platform's own tenant.
+// GetPlatformOpenIDConfiguration: Discovery metadata of the tenant with this domain, or of the platform.
 func (c *Client) GetPlatformOpenIDConfiguration(ctx context.Context, params *GetPlatformOpenIDConfigurationParams, reqEditors ...RequestEditorFn) (*DiscoveryResponse, error) {
 	return Decode[DiscoveryResponse](c.Requests.GetPlatformOpenIDConfiguration(ctx, params, reqEditors...))
 }
@@ -5906,6 +8360,11 @@ func (c *Client) ListAuditEvents(ctx context.Context, tenant TenantPath, params 
 	return Decode[AuditEventList](c.Requests.ListAuditEvents(ctx, tenant, params, reqEditors...))
 }
 
+// GetAuditCheckpoint: Attest the end of the tenant's hash chain.
+func (c *Client) GetAuditCheckpoint(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*AuditCheckpoint, error) {
+	return Decode[AuditCheckpoint](c.Requests.GetAuditCheckpoint(ctx, tenant, reqEditors...))
+}
+
 // VerifyAudit: Check the tenant's hash chain.
 func (c *Client) VerifyAudit(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*AuditVerification, error) {
 	return Decode[AuditVerification](c.Requests.VerifyAudit(ctx, tenant, reqEditors...))
@@ -5927,8 +8386,8 @@ func (c *Client) PurgeKeys(ctx context.Context, tenant TenantPath, body PurgeKey
 }
 
 // RevokeAllKeys: Revoke every key of the tenant.
-func (c *Client) RevokeAllKeys(ctx context.Context, tenant TenantPath, body RevokeAllKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeAllResult, error) {
-	return Decode[RevokeAllResult](c.Requests.RevokeAllKeys(ctx, tenant, body, reqEditors...))
+func (c *Client) RevokeAllKeys(ctx context.Context, tenant TenantPath, params *RevokeAllKeysParams, body RevokeAllKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeAllResult, error) {
+	return Decode[RevokeAllResult](c.Requests.RevokeAllKeys(ctx, tenant, params, body, reqEditors...))
 }
 
 // GetKey: Read a key.
@@ -5937,24 +8396,13 @@ func (c *Client) GetKey(ctx context.Context, tenant TenantPath, kid KIDPath, req
 }
 
 // RevokeKey: Revoke a key.
-func (c *Client) RevokeKey(ctx context.Context, tenant TenantPath, kid KIDPath, body RevokeKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeResult, error) {
-	return Decode[RevokeResult](c.Requests.RevokeKey(ctx, tenant, kid, body, reqEditors...))
+func (c *Client) RevokeKey(ctx context.Context, tenant TenantPath, kid KIDPath, params *RevokeKeyParams, body RevokeKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeResult, error) {
+	return Decode[RevokeResult](c.Requests.RevokeKey(ctx, tenant, kid, params, body, reqEditors...))
 }
 
 // ListPolicies: List the tenant's policies.
 func (c *Client) ListPolicies(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*PolicyList, error) {
 	return Decode[PolicyList](c.Requests.ListPolicies(ctx, tenant, reqEditors...))
-}
-
-// RetirePolicy: Retire a policy.
-func (c *Client) RetirePolicy(ctx context.Context, tenant TenantPath, alg AlgPath, reqEditors ...RequestEditorFn) error {
-	_, err := Bytes(c.Requests.RetirePolicy(ctx, tenant, alg, reqEditors...))
-	return err
-}
-
-// PutPolicy: Create or replace a policy.
-func (c *Client) PutPolicy(ctx context.Context, tenant TenantPath, alg AlgPath, body PutPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*Policy, error) {
-	return Decode[Policy](c.Requests.PutPolicy(ctx, tenant, alg, body, reqEditors...))
 }
 
 // SignPayload: Sign any payload.
@@ -5975,4 +8423,76 @@ func (c *Client) SignTokens(ctx context.Context, tenant TenantPath, body SignTok
 // VerifyToken: Verify a JWT.
 func (c *Client) VerifyToken(ctx context.Context, tenant TenantPath, body VerifyTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*VerifyTokenResult, error) {
 	return Decode[VerifyTokenResult](c.Requests.VerifyToken(ctx, tenant, body, reqEditors...))
+}
+
+// ListTenantWebhooks: List the webhooks of the tenant.
+func (c *Client) ListTenantWebhooks(ctx context.Context, tenant TenantPath, params *ListTenantWebhooksParams, reqEditors ...RequestEditorFn) (*WebhookListResponse, error) {
+	return Decode[WebhookListResponse](c.Requests.ListTenantWebhooks(ctx, tenant, params, reqEditors...))
+}
+
+// CreateTenantWebhook: Create a webhook of the tenant.
+func (c *Client) CreateTenantWebhook(ctx context.Context, tenant TenantPath, params *CreateTenantWebhookParams, body CreateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*Webhook, error) {
+	return Decode[Webhook](c.Requests.CreateTenantWebhook(ctx, tenant, params, body, reqEditors...))
+}
+
+// DeleteTenantWebhook: Delete a webhook of the tenant.
+func (c *Client) DeleteTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, reqEditors ...RequestEditorFn) error {
+	_, err := Bytes(c.Requests.DeleteTenantWebhook(ctx, tenant, id, reqEditors...))
+	return err
+}
+
+// GetTenantWebhook: Read a webhook of the tenant.
+func (c *Client) GetTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, reqEditors ...RequestEditorFn) (*WebhookResponse, error) {
+	return Decode[WebhookResponse](c.Requests.GetTenantWebhook(ctx, tenant, id, reqEditors...))
+}
+
+// UpdateTenantWebhook: Change a webhook of the tenant.
+func (c *Client) UpdateTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, body UpdateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*WebhookResponse, error) {
+	return Decode[WebhookResponse](c.Requests.UpdateTenantWebhook(ctx, tenant, id, body, reqEditors...))
+}
+
+// ListTenantWebhookDeliveries: List what became of a webhook's deliveries.
+func (c *Client) ListTenantWebhookDeliveries(ctx context.Context, tenant TenantPath, id WebhookIDPath, params *ListTenantWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*WebhookDeliveryListResponse, error) {
+	return Decode[WebhookDeliveryListResponse](c.Requests.ListTenantWebhookDeliveries(ctx, tenant, id, params, reqEditors...))
+}
+
+// RedeliverTenantWebhook: Post a delivery once more.
+func (c *Client) RedeliverTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*WebhookDelivery, error) {
+	return Decode[WebhookDelivery](c.Requests.RedeliverTenantWebhook(ctx, tenant, id, delivery, reqEditors...))
+}
+
+// ListPlatformWebhooks: List the webhooks of the platform.
+func (c *Client) ListPlatformWebhooks(ctx context.Context, params *ListPlatformWebhooksParams, reqEditors ...RequestEditorFn) (*WebhookListResponse, error) {
+	return Decode[WebhookListResponse](c.Requests.ListPlatformWebhooks(ctx, params, reqEditors...))
+}
+
+// CreatePlatformWebhook: Create a webhook of the platform.
+func (c *Client) CreatePlatformWebhook(ctx context.Context, params *CreatePlatformWebhookParams, body CreatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*Webhook, error) {
+	return Decode[Webhook](c.Requests.CreatePlatformWebhook(ctx, params, body, reqEditors...))
+}
+
+// DeletePlatformWebhook: Delete a webhook of the platform.
+func (c *Client) DeletePlatformWebhook(ctx context.Context, id WebhookIDPath, reqEditors ...RequestEditorFn) error {
+	_, err := Bytes(c.Requests.DeletePlatformWebhook(ctx, id, reqEditors...))
+	return err
+}
+
+// GetPlatformWebhook: Read a webhook of the platform.
+func (c *Client) GetPlatformWebhook(ctx context.Context, id WebhookIDPath, reqEditors ...RequestEditorFn) (*WebhookResponse, error) {
+	return Decode[WebhookResponse](c.Requests.GetPlatformWebhook(ctx, id, reqEditors...))
+}
+
+// UpdatePlatformWebhook: Change a webhook of the platform.
+func (c *Client) UpdatePlatformWebhook(ctx context.Context, id WebhookIDPath, body UpdatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*WebhookResponse, error) {
+	return Decode[WebhookResponse](c.Requests.UpdatePlatformWebhook(ctx, id, body, reqEditors...))
+}
+
+// ListPlatformWebhookDeliveries: List what became of a webhook's deliveries.
+func (c *Client) ListPlatformWebhookDeliveries(ctx context.Context, id WebhookIDPath, params *ListPlatformWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*WebhookDeliveryListResponse, error) {
+	return Decode[WebhookDeliveryListResponse](c.Requests.ListPlatformWebhookDeliveries(ctx, id, params, reqEditors...))
+}
+
+// RedeliverPlatformWebhook: Post a delivery once more.
+func (c *Client) RedeliverPlatformWebhook(ctx context.Context, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*WebhookDelivery, error) {
+	return Decode[WebhookDelivery](c.Requests.RedeliverPlatformWebhook(ctx, id, delivery, reqEditors...))
 }

@@ -77,7 +77,10 @@ func TestTriesAgainOnlyWhatIsSafe(t *testing.T) {
 			_, err := c.CreateTenant(ctx, nil, CreateTenantRequest{Slug: "acme"})
 			return err
 		},
-		"delete": func(ctx context.Context, c *Client) error { return c.RetirePolicy(ctx, "acme", "ES256") },
+		"delete": func(ctx context.Context, c *Client) error {
+			_, err := Bytes(c.Requests.RetirePolicy(ctx, "acme", "ES256", nil))
+			return err
+		},
 	} {
 		tries := 0
 		c, _ := api(t, func(w http.ResponseWriter, _ *http.Request) { tries++; unavailable(w, "1") })

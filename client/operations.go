@@ -9,13 +9,13 @@ import (
 // RotateKeys makes the standby sign, now. See [Client.PreviewRotation].
 func (c *Client) RotateKeys(ctx context.Context, tenant string, body RotateRequest) (*RotateResult, error) {
 	body.DryRun = nil
-	return Decode[RotateResult](c.Requests.RotateKeys(ctx, tenant, body))
+	return Decode[RotateResult](c.Requests.RotateKeys(ctx, tenant, nil, body))
 }
 
 // PreviewRotation answers what [Client.RotateKeys] would do. It changes nothing.
 func (c *Client) PreviewRotation(ctx context.Context, tenant string, body RotateRequest) (*RotatePreview, error) {
 	body.DryRun = new(true)
-	return Decode[RotatePreview](c.Requests.RotateKeys(ctx, tenant, body))
+	return Decode[RotatePreview](c.Requests.RotateKeys(ctx, tenant, nil, body))
 }
 
 // ImportKeys brings in one key, or those of a JWK Set; see the document for
@@ -45,5 +45,5 @@ func (c *Client) ImportKeys(ctx context.Context, tenant string, body ImportKeyRe
 
 // DeleteTenant destroys a tenant's keys and answers the certificate of it.
 func (c *Client) DeleteTenant(ctx context.Context, tenant string) (*DestructionCertificate, error) {
-	return Decode[DestructionCertificate](c.Requests.DeleteTenant(ctx, tenant, header("Prefer", "return=representation")))
+	return Decode[DestructionCertificate](c.Requests.DeleteTenant(ctx, tenant, Certified()))
 }

@@ -13,7 +13,9 @@ import (
 )
 
 type apiKeyCmd struct {
-	Create apiKeyCreateCmd `cmd:"" help:"Create one and print it, this once."`
+	Create apiKeyCreateCmd `cmd:"" help:"Create one straight in the database and print it, this once."`
+	List   apiKeyListCmd   `cmd:"" help:"List those of the platform, or of a tenant."`
+	Revoke apiKeyRevokeCmd `cmd:"" help:"Revoke one, at once."`
 }
 
 type apiKeyCreateCmd struct {

@@ -8,11 +8,6 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-type tenantCmd struct {
-	RotateDataKey rotateDataKeyCmd `cmd:"" name:"rotate-data-key" help:"Seal its private keys under a new data key and destroy the old one, while it signs."`
-	JWKS          jwksCmd          `cmd:"" name:"jwks" help:"Write its JWK Set, as verifiers get it, to a file or the standard output."`
-}
-
 type rotateDataKeyCmd struct {
 	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Slug or id of the tenant."`
 }

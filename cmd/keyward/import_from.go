@@ -55,8 +55,8 @@ type moveFlags struct {
 	Alg     string        `name:"alg" placeholder:"ALG" help:"Algorithm of keys that do not say it."`
 	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"How long keys verify whose own end the source does not say: as long as tokens of that system may live. Default: ${default}, seven days."`
 	DryRun  bool          `name:"dry-run" help:"Print the plan and stop."`
-	Yes     bool          `name:"yes" help:"Do not ask."`
-	remote
+	asking
+	ofTenant
 }
 
 // signFlags are those of sources with private keys.
@@ -110,11 +110,11 @@ func (f moveFlags) move(ctx context.Context, p *program, sign signFlags, keys []
 	if err := f.check(sign, keys); err != nil {
 		return err
 	}
-	client, err := f.open()
+	api, err := f.open()
 	if err != nil {
 		return err
 	}
-	m := mover{client: client, flags: f}
+	m := mover{api: api, flags: f}
 	if err := m.plan(ctx, keys, moving.Options{Now: now(), KeepFor: f.KeepFor, As: sign.As, Signs: sign.Signs}); err != nil {
 		return err
 	}

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/keyward/keyward/client"
 )
 
 // served is a running Keyward with the tenant acme, which signs by EdDSA, and
@@ -71,7 +73,7 @@ func TestKeyImport(t *testing.T) {
 	keyward(t, env, "key", "import", "--tenant=acme", "--jwks="+jwk, "--alg=EdDSA", "--as=active").want(t, exitOK, "mine (EdDSA) is active.")
 	r := keyward(t, env, "key", "import", "--tenant=acme", "--jwks="+set, "--json")
 	r.want(t, exitOK)
-	var list remoteKeys
+	var list client.KeyList
 	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil || len(list.Items) != 2 || list.Items[1].KID != "mine-2" {
 		t.Errorf("%s: %v", r.stdout, err)
 	}

@@ -8,11 +8,9 @@ import (
 	"io"
 	"os"
 	"time"
-)
 
-type keyCmd struct {
-	Import keyImportCmd `cmd:"" help:"Bring in an existing key: a private one to sign with, public ones to verify with."`
-}
+	"github.com/keyward/keyward/client"
+)
 
 // sourceFlags say where a key is; exactly one is given.
 type sourceFlags struct {
@@ -26,12 +24,12 @@ type keyImportCmd struct {
 	KID     string        `name:"kid" placeholder:"KID" help:"What it is called. Default: the JWK's own kid, else its thumbprint."`
 	As      string        `name:"as" default:"standby" enum:"standby,active" help:"What a private key becomes: standby (signs from the next rotation on) or active (signs at once). Default: ${default}."`
 	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"How long public keys verify. Default: ${default}, seven days."`
-	remote
+	ofTenant
 }
 
 // Run is keyward key import.
 func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
-	client, err := c.open()
+	api, err := c.open()
 	if err != nil {
 		return err
 	}
@@ -44,13 +42,15 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	defer clear(req.PrivateKey)
-	keys, err := client.importKeys(ctx, req)
+	if req.PrivateKey != nil {
+		defer clear(*req.PrivateKey)
+	}
+	keys, err := api.ImportKeys(ctx, c.Tenant, req)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return json.NewEncoder(p.stdout).Encode(remoteKeys{Items: keys})
+		return json.NewEncoder(p.stdout).Encode(client.KeyList{Items: keys})
 	}
 	for _, k := range keys {
 		fmt.Fprintf(p.stdout, "%s (%s) is %s%s.\n", k.KID, k.Alg, k.State, until(k.ExpiresAt))
@@ -59,8 +59,8 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 }
 
 // request puts the key where it belongs. What is wrong with it, Keyward says.
-func (c *keyImportCmd) request(text []byte) (k keyImport, err error) {
-	k = keyImport{Alg: c.Alg, KID: c.KID}
+func (c *keyImportCmd) request(text []byte) (k client.ImportKeyRequest, err error) {
+	k = client.ImportKeyRequest{Alg: given(client.Alg(c.Alg)), KID: given(c.KID)}
 	material, private := json.RawMessage(nil), bytes.Contains(text, []byte("PRIVATE KEY-----"))
 	if c.PEM != "" {
 		if material, err = json.Marshal(string(text)); err != nil {
@@ -70,14 +70,13 @@ func (c *keyImportCmd) request(text []byte) (k keyImport, err error) {
 		return k, err
 	}
 	if private {
-		k.PrivateKey, k.Role = material, c.As
+		k.PrivateKey, k.Role = &material, new(client.ImportKeyRequestRole(c.As))
 		return k, nil
 	}
 	if c.KeepFor <= 0 {
 		return k, &usageError{"--keep-for must be a duration above 0, as in 168h"}
 	}
-	end := now().Add(c.KeepFor)
-	k.PublicKey, k.ExpiresAt = material, &end
+	k.PublicKey, k.ExpiresAt = &material, new(now().Add(c.KeepFor))
 	return k, nil
 }
 

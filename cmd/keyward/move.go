@@ -6,31 +6,35 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/moving"
 )
 
 // mover carries out the plan of a move.
 type mover struct {
-	client *adminClient
+	api    *client.Client
 	flags  moveFlags
 	steps  []moving.Step
 	failed map[string]error // by kid
 }
 
 func (m *mover) plan(ctx context.Context, keys []moving.Key, o moving.Options) error {
-	has, err := m.client.listKeys(ctx)
+	t := moving.Target{}
+	policies, err := m.api.ListPolicies(ctx, m.flags.Tenant)
 	if err != nil {
 		return err
 	}
-	t := moving.Target{}
-	if t.Policies, err = m.client.policies(ctx); err != nil {
-		return err
+	for _, p := range policies.Items {
+		t.Policies = append(t.Policies, string(p.Alg))
 	}
-	for _, k := range has {
-		known := moving.Known{KID: k.KID, Alg: k.Alg, State: k.State, Imported: k.Origin == "imported"}
+	for k, err := range m.api.Keys(ctx, m.flags.Tenant, nil) {
+		if err != nil {
+			return err
+		}
+		known := moving.Known{KID: k.KID, Alg: string(k.Alg), State: string(k.State), Imported: k.Origin == client.KeyOriginImported}
 		if k.PublicJWK != nil {
 			var j moving.JWK
-			if err := json.Unmarshal(k.PublicJWK, &j); err != nil {
+			if err := json.Unmarshal(*k.PublicJWK, &j); err != nil {
 				return fmt.Errorf("the public key %s that Keyward shows is no JWK", k.KID)
 			}
 			known.Thumbprint = j.Thumbprint()
@@ -55,10 +59,12 @@ func (m *mover) run(ctx context.Context, p *program) error {
 		shown = p.stderr
 	}
 	if !m.flags.JSON || !m.flags.Yes && !m.flags.DryRun {
-		m.show(shown)
+		if err := m.show(shown); err != nil {
+			return err
+		}
 	}
 	if todo > 0 && !m.flags.DryRun {
-		if err := m.confirm(p, todo); err != nil {
+		if err := m.flags.confirm(p, fmt.Sprintf("Move %d into %s?", todo, m.flags.Tenant)); err != nil {
 			return err
 		}
 		m.carryOut(ctx)
@@ -83,19 +89,20 @@ func (m *mover) carryOut(ctx context.Context) {
 }
 
 func (m *mover) one(ctx context.Context, s moving.Step) (err error) {
-	k := keyImport{KID: s.KID, Alg: s.Alg}
+	k := client.ImportKeyRequest{KID: given(s.KID), Alg: given(client.Alg(s.Alg))}
+	var material client.KeyMaterial
 	if s.Becomes == moving.Deprecated {
-		k.ExpiresAt = &s.Until
-		k.PublicKey, err = json.Marshal(moving.JWK{Kty: s.Public.Kty, Crv: s.Public.Crv, X: s.Public.X, Y: s.Public.Y, N: s.Public.N, E: s.Public.E})
+		k.PublicKey, k.ExpiresAt = &material, &s.Until
+		material, err = json.Marshal(moving.JWK{Kty: s.Public.Kty, Crv: s.Public.Crv, X: s.Public.X, Y: s.Public.Y, N: s.Public.N, E: s.Public.E})
 	} else {
-		k.Role, k.PrivateKey = s.Becomes, json.RawMessage(s.Private)
+		k.PrivateKey, k.Role, material = &material, new(client.ImportKeyRequestRole(s.Becomes)), client.KeyMaterial(s.Private)
 		if !bytes.HasPrefix(bytes.TrimSpace(s.Private), []byte("{")) { // PEM
-			k.PrivateKey, err = json.Marshal(string(s.Private))
-			defer clear(k.PrivateKey)
+			material, err = json.Marshal(string(s.Private))
+			defer clear(material)
 		}
 	}
 	if err == nil {
-		_, err = m.client.importKeys(ctx, k)
+		_, err = m.api.ImportKeys(ctx, m.flags.Tenant, k)
 	}
 	return err
 }

@@ -25,11 +25,13 @@ type cli struct {
 	Worker  workerCmd     `cmd:"" help:"Run the worker alone."`
 	Migrate migrateCmd    `cmd:"" help:"The database's schema."`
 	Master  masterCmd     `cmd:"" help:"The master key."`
-	Tenant  tenantCmd     `cmd:"" help:"Tenants, straight in the database."`
-	APIKey  apiKeyCmd     `cmd:"" name:"api-key" help:"Credentials, straight in the database."`
-	Key     keyCmd        `cmd:"" help:"A tenant's keys, by the admin API."`
+	Tenant  tenantCmd     `cmd:"" help:"Tenants."`
+	APIKey  apiKeyCmd     `cmd:"" name:"api-key" help:"Credentials."`
+	Key     keyCmd        `cmd:"" help:"A tenant's keys."`
+	Policy  policyCmd     `cmd:"" help:"How a tenant signs with an algorithm."`
+	Token   tokenCmd      `cmd:"" help:"Sign and verify tokens."`
+	Audit   auditCmd      `cmd:"" help:"What happened."`
 	Import  importFromCmd `cmd:"" name:"import-from" help:"Move the keys of another system in, keeping their kids."`
-	Audit   auditCmd      `cmd:"" help:"The history."`
 	Doctor  doctorCmd     `cmd:"" help:"Check everything, and say what to do."`
 	Version versionCmd    `cmd:"" help:"Version, commit, Go version."`
 	Bench   benchCmd      `cmd:"" hidden:"" help:"Databases to measure."`

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// progress shows how far long work is, on the standard error: a bar at a
+// terminal, else a line every few seconds, none for work that is soon done.
+type progress struct {
+	bar   *progressbar.ProgressBar
+	w     io.Writer
+	what  string
+	n     int
+	total int // below 0: unknown
+	next  time.Time
+}
+
+// between is the time between two lines.
+const between = 10 * time.Second
+
+func (p *program) progress(what string, total int) *progress {
+	g := &progress{w: p.stderr, what: what, total: total, next: time.Now().Add(between)}
+	if isTerminal(p.stderr) {
+		g.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(p.stderr), progressbar.OptionSetDescription(what),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(what),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+	}
+	return g
+}
+
+func (g *progress) add(n int) { g.set(g.n+n, g.total) }
+
+func (g *progress) set(n, total int) {
+	g.n, g.total = n, total
+	if g.bar != nil {
+		if total > 0 {
+			g.bar.ChangeMax(total)
+		}
+		_ = g.bar.Set(n) // a bar that cannot be drawn stops nothing
+		return
+	}
+	if time.Now().Before(g.next) {
+		return
+	}
+	g.next = time.Now().Add(between)
+	if total > 0 {
+		fmt.Fprintf(g.w, "%d of %d %s\n", n, total, g.what)
+		return
+	}
+	fmt.Fprintf(g.w, "%d %s\n", n, g.what)
+}
+
+// done takes the bar away.
+func (g *progress) done() {
+	if g.bar != nil {
+		_ = g.bar.Finish()
+	}
+}
