@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,7 @@ type contract struct {
 	router routers.Router
 
 	mu   sync.Mutex
-	seen map[string]map[int]bool // statuses by operationId
+	seen map[string]map[string]bool // statuses and media types by operationId
 }
 
 // loadContract is shared by the tests of the package, so that TestMain sees what
@@ -41,7 +42,7 @@ var loadContract = sync.OnceValues(func() (*contract, error) {
 		openapi3filter.RegisterBodyDecoder(name, openapi3filter.RegisteredBodyDecoder("application/json"))
 	}
 	router, err := legacy.NewRouter(doc)
-	return &contract{doc: doc, router: router, seen: map[string]map[int]bool{}}, err
+	return &contract{doc: doc, router: router, seen: map[string]map[string]bool{}}, err
 })
 
 func contractOf(t testing.TB) *contract {
@@ -65,7 +66,7 @@ func (c *contract) check(t testing.TB, r *http.Request, a *answer) {
 	bare.URL = &url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}
 	bare.Host = ""
 	route, params, err := c.router.FindRoute(&bare)
-	if err != nil { // not in the document
+	if err != nil || a.StatusCode == http.StatusMethodNotAllowed { // not in the document
 		if a.StatusCode < 400 && r.URL.Path != "/metrics" && r.Method != "OPTIONS" && r.Method != "HEAD" {
 			t.Errorf("%s %s answers %d, but is not in the document", r.Method, r.URL.Path, a.StatusCode)
 		}
@@ -73,9 +74,11 @@ func (c *contract) check(t testing.TB, r *http.Request, a *answer) {
 	}
 	c.mu.Lock()
 	if c.seen[route.Operation.OperationID] == nil {
-		c.seen[route.Operation.OperationID] = map[int]bool{}
+		c.seen[route.Operation.OperationID] = map[string]bool{}
 	}
-	c.seen[route.Operation.OperationID][a.StatusCode] = true
+	for _, what := range []string{strconv.Itoa(a.StatusCode), form(a.StatusCode, a.Header.Get("Content-Type"))} {
+		c.seen[route.Operation.OperationID][what] = true
+	}
 	c.mu.Unlock()
 	err = openapi3filter.ValidateResponse(t.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: &bare, PathParams: params, Route: route},
@@ -115,4 +118,10 @@ func noPrivateMembers(t testing.TB, r *http.Request, a *answer) {
 		}
 	}
 	look(v)
+}
+
+// form names a response by its status and its media type.
+func form(status int, contentType string) string {
+	name, _, _ := strings.Cut(contentType, ";")
+	return strconv.Itoa(status) + " " + name
 }

@@ -154,13 +154,14 @@ func pathParams(c echo.Context) map[string]string {
 
 // bodyFaults reads the body, checks it and puts it back for the handler.
 func (v *validator) bodyFaults(r *http.Request, want *openapi3.RequestBody) ([]FieldError, error) {
+	if want == nil {
+		return nil, noBody(r)
+	}
 	body, err := readBody(r)
 	switch {
-	case want == nil && len(body) > 0:
-		return nil, newProblem(ProblemCodeInvalidRequest, "This request takes no body.")
 	case err != nil:
 		return nil, err
-	case len(body) == 0 && want != nil && want.Required:
+	case len(body) == 0 && want.Required:
 		return nil, errNoBody()
 	case len(body) == 0:
 		return nil, nil
@@ -172,6 +173,17 @@ func (v *validator) bodyFaults(r *http.Request, want *openapi3.RequestBody) ([]F
 	}
 	schema := want.Content.Get(echo.MIMEApplicationJSON).Schema.Value
 	return schemaFaults(schema.VisitJSON(value, v.bodyOptions...)), nil
+}
+
+// noBody refuses a body, however long, by its first byte.
+func noBody(r *http.Request) error {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	if n, _ := io.ReadFull(r.Body, make([]byte, 1)); n > 0 {
+		return newProblem(ProblemCodeInvalidRequest, "This request takes no body.")
+	}
+	return nil
 }
 
 // parse decodes a body into what openapi3 validates.

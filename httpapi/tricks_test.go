@@ -1,0 +1,193 @@
+package httpapi
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// spoken sends a request as it is written, which net/http's client would tidy up.
+func (w *world) spoken(text string) *answer {
+	w.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute)) // for a test that fails
+	if _, err := io.WriteString(conn, text); err != nil {
+		w.t.Fatal(err)
+	}
+	method, _, _ := strings.Cut(text, " ")
+	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	if err != nil {
+		w.t.Fatalf("%.100q: %v", text, err)
+	}
+	defer res.Body.Close()
+	a := &answer{t: w.t, Response: res}
+	if a.body, err = io.ReadAll(res.Body); err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+func (w *world) spell(method, target string, headers ...string) *answer {
+	w.t.Helper()
+	lines := append([]string{method + " " + target + " HTTP/1.1", "Host: x", "Connection: close", "Authorization: Bearer " + w.root}, headers...)
+	return w.spoken(strings.Join(lines, "\r\n") + "\r\n\r\n")
+}
+
+// refused demands a 4xx that is a problem, where the server of ours answered at
+// all: what is no HTTP is refused by net/http, in plain text.
+func (a *answer) refused(what string) {
+	a.t.Helper()
+	var p Problem
+	ours := a.Header.Get("X-Request-Id") != ""
+	if a.StatusCode < 400 || a.StatusCode > 499 || ours && (json.Unmarshal(a.body, &p) != nil || p.Status != a.StatusCode || p.Code == "") {
+		a.t.Errorf("%q: %d %s", what, a.StatusCode, a.body)
+	}
+}
+
+// A tenant has one spelling. An unreserved character may be escaped (RFC 3986
+// section 6.2.2.2), which names the same tenant or none; nothing else that looks
+// alike, climbs or hides reaches a tenant at all.
+func TestPathTricks(t *testing.T) {
+	w := newWorld(t)
+	acme := w.tenant("acme")
+	w.tenant("other")
+	w.inert(func() {
+		for _, name := range []string{
+			"%2e%2e", "..", ".", "%2e", "acme%00", "%00", "acme%2f", "other%2f..%2facme", "acme%2F", "acme%5c", "acme;x=1", "acme%20", "%20acme",
+			"ACME", "Acme", "%41cme", "acm\u0435", "\uff41cme", "%D0%B0cme", "acme%E2%80%8B", "acme%0d%0a", "acme%09", "acme%23", "acme%3f", "acme*", "acme,other",
+			"%25%36%31cme", "a%CC%81cme", "%c0%ae%c0%ae", "%ff", "-acme", "acme.", "{tenant}", ":tenant", strings.Repeat("a", 64), strings.Repeat("a", 8000),
+			strings.ToUpper(acme.ID.String()) + "0", "{" + acme.ID.String() + "}", "urn:uuid:" + acme.ID.String(), strings.ReplaceAll(acme.ID.String(), "-", ""),
+		} {
+			for _, target := range []struct{ method, path string }{
+				{"GET", "/v1/tenants/" + name},
+				{"DELETE", "/v1/tenants/" + name},
+				{"GET", "/v1/tenants/" + name + "/keys"},
+				{"POST", "/v1/tenants/" + name + "/keys/purge"},
+				{"GET", "/t/" + name + "/.well-known/jwks.json"},
+				{"GET", "/.well-known/oauth-authorization-server/t/" + name},
+			} {
+				w.spell(target.method, target.path).refused(target.method + " " + target.path)
+			}
+		}
+		for _, path := range []string{
+			"//v1/tenants/acme", "/v1//tenants/acme", "/v1/tenants//acme", "/./v1/tenants/acme", "/v1/./tenants/acme", "/v1/tenants/acme/", "/v1/tenants/acme//keys",
+			"/v1/tenants/other/../acme", "/v1/tenants/other/%2e%2e/acme", "/t/acme/../other/.well-known/jwks.json", "/v1/%74enants/acme/..", "/v1/tenants/acme/keys/..",
+			"/v1/tenants/acme/keys/%2e%2e", "/v1/tenants/acme/keys/.", "/docs/../v1/tenants", "/docs/..%2fopenapi.yaml", "/docs/%2e%2e%2fdocs.go", "/docs/swagger-ui/LICENSE",
+			"/V1/tenants", "/v1/tenants%2facme", "/v1\\tenants\\acme", "/v1/tenants/acme/keys/a%2fb", "/v1/tenants/acme/keys/%00", "*", "/%", "/%zz", "/v1/tenants/%",
+			"/v1/tenants/acme?%00=1", "/v1/tenants/acme?a=%zz", "/v1/tenants;/acme", "/" + strings.Repeat("a/", 4000),
+		} {
+			w.spell("GET", path).refused(path)
+		}
+	})
+	for _, same := range []string{"/v1/tenants/%61cme", "/v1/tenants/ac%6De"} {
+		var got Tenant
+		if a := w.spell("GET", same); a.StatusCode != 404 && (json.Unmarshal(a.body, &got) != nil || got.ID != acme.ID) {
+			t.Errorf("%s: %d %s", same, a.StatusCode, a.body)
+		}
+	}
+}
+
+// Whatever stands in a header, it comes back in none, and breaks nothing.
+func TestHeaderTricks(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	long := strings.Repeat("x", 5000)
+	for _, value := range []string{"a\r\nX-Injected: 1", "a\rX-Injected: 1", "a\nX-Injected: 1", "a\x00b", "a\x7fb", "\u00e9\u20ac", "\xff\xfe", long, "%0d%0aX-Injected:1", "a, b", `"`, ";;;q=,", ""} {
+		for _, name := range []string{"X-Request-Id", "Idempotency-Key", "Accept", "Accept-Encoding", "If-None-Match", "Last-Event-ID", "X-Forwarded-For", "Forwarded", "Prefer", "Content-Type", "User-Agent"} {
+			for _, target := range [][2]string{
+				{"GET", "/t/acme/.well-known/jwks.json"},
+				{"GET", "/v1/tenants/acme/keys/none"},
+				{"GET", "/v1/tenants/acme/events?last_event_id=none"},
+				{"POST", "/v1/tenants/acme/keys/purge"},
+				{"GET", "/docs/start.js"},
+			} {
+				a := w.spell(target[0], target[1], name+": "+value, "X-Request-Id: second")
+				if a.StatusCode >= 500 || a.Header.Get("X-Injected") != "" || strings.Contains(a.Header.Get("X-Request-Id"), value) && value != "" {
+					t.Errorf("%s: %.40q to %s: %d %v", name, value, target[1], a.StatusCode, a.Header)
+				}
+			}
+		}
+		w.spoken("GET /.well-known/jwks.json HTTP/1.1\r\nHost: " + strings.NewReplacer("\r", "", "\n", "").Replace(value) + "\r\nConnection: close\r\n\r\n")
+	}
+	for _, text := range []string{
+		"GET /v1/tenants HTTP/1.1\r\nConnection: close\r\n\r\n", "GET /v1/tenants HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
+		"POST /v1/tenants HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+		"POST /v1/tenants HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde", "GET /v1/tenants HTTP/1.1\r\nHost: x\r\nA" + "\x00: b\r\n\r\n",
+	} {
+		w.spoken(text).refused(text)
+	}
+}
+
+// A cursor is good for the list, the filters and the tenant that it came from;
+// whatever else it is made to be, it is refused or shows nothing that is not there
+// for whoever asks.
+func TestCursorTricks(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	w.tenant("other")
+	for _, slug := range []string{"acme", "other"} {
+		for range 2 {
+			w.do("POST", "/v1/tenants/"+slug+"/api-keys", w.root, `{"role":"tenant_auditor"}`).ok(201)
+			w.do("POST", "/v1/tenants/"+slug+"/webhooks", w.root, `{"url":"https://127.0.0.1/hook"}`).ok(201)
+		}
+	}
+	w.do("POST", "/v1/api-keys", w.root, `{"role":"platform_auditor"}`).ok(201)
+	lists := map[string]string{}
+	for _, path := range []string{"/v1/tenants", "/v1/audit", "/v1/api-keys", "/v1/tenants/acme/keys", "/v1/tenants/acme/audit", "/v1/tenants/acme/api-keys", "/v1/tenants/acme/webhooks"} {
+		var page struct {
+			Next string `json:"next_cursor"`
+		}
+		if w.do("GET", path+"?limit=1", w.root, "").ok(200, &page); page.Next == "" {
+			t.Fatalf("%s has one page", path)
+		}
+		lists[path] = page.Next
+	}
+	w.inert(func() {
+		for path, cursor := range lists {
+			for _, name := range namesOf(lists) {
+				if name != path {
+					w.tampered(path, lists[name])
+				}
+			}
+			for i := 0; i < len(cursor); i += 1 + len(cursor)/16 {
+				w.tampered(path, cursor[:i])
+				w.tampered(path, cursor[:i]+string(flip(cursor[i]))+cursor[i+1:])
+			}
+			w.tampered(path, cursor+"A")
+			w.tampered(path, cursor+cursor)
+			if other := strings.Replace(path, "acme", "other", 1); other != path {
+				w.tampered(other, cursor)
+			}
+		}
+	})
+}
+
+func flip(b byte) byte {
+	if b == 'A' {
+		return 'B'
+	}
+	return 'A'
+}
+
+// tampered demands 400, or a page of this very list: a cursor that happens to name
+// another place in it.
+func (w *world) tampered(path, cursor string) {
+	w.t.Helper()
+	a := w.do("GET", path+"?limit=1&cursor="+cursor, w.root, "")
+	if a.StatusCode == 400 {
+		a.problem(ProblemCodeInvalidRequest)
+		return
+	}
+	if a.ok(200); strings.Contains(path, "/other/") && strings.Contains(string(a.body), `"tenant":"acme"`) {
+		w.t.Errorf("%s shows another tenant's: %s", path, a.body)
+	}
+}
