@@ -41,7 +41,7 @@ func statements(t *testing.T) (all []statement) {
 // carries finds the tenant in a statement: a database that is distributed by
 // it sends the statement to one place.
 var carries = regexp.MustCompile(`(?s)tenant_id (=|IS NOT DISTINCT FROM) (\$\d|ANY \(\$\d|m\.tenant_id|keyward_tenant\(\))` +
-	`|(FROM|UPDATE) tenants\s.*WHERE id = (\$\d|ANY \(\$\d)|tenants\.id = m\.tenant_id` +
+	`|(FROM|UPDATE) tenants\s.*WHERE (t\.)?id = (\$\d|ANY \(\$\d)|tenants\.id = m\.tenant_id` +
 	`|a\.tenant_id = w\.tenant_id AND a\.seq > w\.place_seq|INSERT INTO (\w+ \(tenant_id|tenants \(id|api_keys \(id, tenant_id)`)
 
 // everywhere lists the statements that cannot carry the tenant, and why.
@@ -54,7 +54,7 @@ var everywhere = map[string][]string{
 	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks"},
 	"doctor looks at everything": {"PoliciesWithoutKeys"},
 	"no table of tenants": {
-		"FeedBounds", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",
+		"FeedBounds", "PlanForFilters", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",
 		"CountMasterKeys", "DatabaseClock", "LoginIsSuperuser", "UnguardedRoles", "UnguardedTables", "AcquireLease", "ReleaseLease", "RenewLease",
 	},
 }
