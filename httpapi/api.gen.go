@@ -960,6 +960,7 @@ type DestructionCertificate struct {
 
 // Discovery defines model for Discovery.
 type Discovery struct {
+	// IDTokenSigningAlgValuesSupported The live policies', the default one first, then those of other keys that are still published
 	IDTokenSigningAlgValuesSupported []Alg                  `json:"id_token_signing_alg_values_supported"`
 	Issuer                           string                 `json:"issuer"`
 	JWKSURI                          string                 `json:"jwks_uri"`

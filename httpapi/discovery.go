@@ -43,17 +43,20 @@ func (s *server) discovery(c echo.Context, find finder) error {
 // section 2 as is true of a platform that keeps keys and signs, but logs nobody
 // in: the endpoints of a provider are missing because they do not exist here.
 // Response and subject types are required by both; what is said of them is what
-// the tokens are, "sub" being whatever the tenant puts there.
+// the tokens are, "sub" being whatever the tenant puts there. A retired algorithm
+// is listed while a key of it is published, since its tokens are to be accepted
+// so long by those who take from here what they accept.
 func (s *server) metadata(snap *keys.Snapshot) ([]byte, error) {
+	algorithms := snap.Algorithms()
 	d := Discovery{
 		Issuer:                           snap.Issuer,
 		JWKSURI:                          s.jwksURI(snap),
-		IDTokenSigningAlgValuesSupported: make([]Alg, len(snap.Policies)),
+		IDTokenSigningAlgValuesSupported: make([]Alg, len(algorithms)),
 		ResponseTypesSupported:           []string{"id_token"},
 		SubjectTypesSupported:            []string{"public"},
 	}
-	for i, p := range snap.Policies {
-		d.IDTokenSigningAlgValuesSupported[i] = Alg(p.Alg)
+	for i, alg := range algorithms {
+		d.IDTokenSigningAlgValuesSupported[i] = Alg(alg)
 	}
 	body, err := json.Marshal(d)
 	if err != nil {

@@ -142,8 +142,8 @@ func TestImportPublicKeys(t *testing.T) {
 	w.verdict(token, "")
 	var discovery map[string]any
 	w.do("GET", "/t/acme/.well-known/openid-configuration", "", "").ok(200, &discovery)
-	if got := fmt.Sprint(discovery["id_token_signing_alg_values_supported"]); got != "[ES256]" {
-		t.Errorf("a carrier is announced: %s", got)
+	if got := fmt.Sprint(discovery["id_token_signing_alg_values_supported"]); got != "[ES256 EdDSA]" {
+		t.Errorf("who accepts what discovery says would refuse the other system's tokens: %s", got)
 	}
 	var k Key
 	der, _ := x509.MarshalPKIXPublicKey(foreignEC(t).signer.Public())

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -144,6 +145,24 @@ func (s *Snapshot) addPolicies(rows []db.PublicPoliciesRow) {
 		}
 		s.Policies = append(s.Policies, p)
 	}
+}
+
+// Algorithms are those a verifier needs: first what is signed with, the default
+// first of all, then what published keys of retired policies signed, until the
+// last of them has left.
+func (s *Snapshot) Algorithms() []jose.SignatureAlgorithm {
+	algs := make([]jose.SignatureAlgorithm, 0, len(s.Policies))
+	for _, p := range s.Policies {
+		algs = append(algs, p.Alg)
+	}
+	live := len(algs)
+	for _, k := range s.published {
+		if !slices.Contains(algs, k.alg) {
+			algs = append(algs, k.alg)
+		}
+	}
+	slices.Sort(algs[live:])
+	return algs
 }
 
 // policy finds a live policy; an empty algorithm asks for the default.
