@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -170,4 +171,19 @@ func percentile(all []time.Duration, p float64) time.Duration {
 	}
 	slices.Sort(all)
 	return all[min(len(all)-1, int(p*float64(len(all))))]
+}
+
+// fetch asks once.
+func fetch(tb testing.TB, url string) (*http.Response, []byte) {
+	tb.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		tb.Fatalf("%s: %d %s %v", url, res.StatusCode, body, err)
+	}
+	return res, body
 }

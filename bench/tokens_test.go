@@ -111,11 +111,17 @@ func BenchmarkTokens(b *testing.B) {
 // compare lets two loads take turns on one core and reports the share of the
 // second one's throughput that the first has.
 func compare(b *testing.B, ours, theirs *load, round int) {
+	compareAfter(b, func() {}, ours, theirs, round)
+}
+
+// compareAfter does something before each turn.
+func compareAfter(b *testing.B, before func(), ours, theirs *load, round int) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	ours.round(b, round)
 	theirs.round(b, round)
 	var ratios, tails []float64
 	for b.Loop() {
+		before()
 		took, p99 := ours.round(b, round)
 		bareTook, bareP99 := theirs.round(b, round)
 		ratios, tails = append(ratios, bareTook.Seconds()/took.Seconds()), append(tails, p99.Seconds()/bareP99.Seconds())

@@ -9,7 +9,8 @@ import (
 )
 
 type doctorCmd struct {
-	All bool `name:"all" help:"Prove the audit history of every tenant, not only of the hundred newest."`
+	All    bool   `name:"all" xor:"what" help:"Prove the audit history of every tenant, not only of the hundred newest."`
+	Tenant string `name:"tenant" xor:"what" placeholder:"SLUG" help:"Fetch what verifiers of this tenant fetch, and explain what they would make of it. Needs the public URL alone."`
 }
 
 // verdict is how a check went.
@@ -53,6 +54,9 @@ type examination struct {
 // Run is keyward doctor. It changes nothing. The configuration has been
 // checked before it runs.
 func (c *doctorCmd) Run(ctx context.Context, p *program) error {
+	if c.Tenant != "" {
+		return c.examineTenant(ctx, p)
+	}
 	e := &examination{report: report{w: p.stdout}, p: p, all: c.All}
 	e.configuration()
 	e.machine(ctx)

@@ -1,0 +1,97 @@
+package bench
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/keyward/keyward/keys"
+	"github.com/labstack/echo/v4"
+)
+
+// manyTenants is a platform with tenants that can be asked for by number, and
+// what one of them answers.
+func manyTenants(b *testing.B, n int) (p *platform, path string, example *http.Response, body []byte) {
+	p = newPlatform(b)
+	seed := keys.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "t"}
+	if err := p.store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
+		b.Fatal(err)
+	}
+	example, body = fetch(b, "http://"+p.addr+"/t/"+seed.Slug(0)+"/.well-known/jwks.json")
+	return p, "/t/t-%07d/.well-known/jwks.json", example, body
+}
+
+// bareSet is an echo handler that writes the same bytes with the same headers.
+func bareSet(like *http.Response, body []byte) http.Handler {
+	e := echo.New()
+	header := like.Header.Clone()
+	header.Del("Date")
+	answer := func(c echo.Context) error {
+		h := c.Response().Header()
+		for name, values := range header {
+			h[name] = values
+		}
+		if c.Request().Header.Get("If-None-Match") != "" {
+			h.Del("Content-Length")
+			return c.NoContent(http.StatusNotModified)
+		}
+		c.Response().WriteHeader(http.StatusOK)
+		_, err := c.Response().Write(body)
+		return err
+	}
+	e.GET("/t/:tenant/.well-known/jwks.json", answer)
+	return e
+}
+
+// BenchmarkJWKS compares JWK Sets from memory with bareSet: many tenants, in
+// two patterns, as 200 and 304.
+func BenchmarkJWKS(b *testing.B) {
+	n := size(2000)
+	p, path, example, body := manyTenants(b, n)
+	bareAddr := serveOn(b, bareSet(example, body))
+	for _, c := range []struct {
+		name   string
+		zipf   bool
+		header string
+		want   int
+	}{
+		{"uniform", false, "", 200},
+		{"zipf", true, "", 200},
+		{"not-modified", true, "If-None-Match: *\r\n", 304},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			t := traffic{Addr: p.addr, Conns: 32, Method: "GET", Path: path, Header: c.header, Tenants: n, Zipf: c.zipf, Want: c.want}
+			bare := t
+			bare.Addr = bareAddr
+			ours := newLoad(b, t)
+			ours.round(b, 4*n/32) // into memory
+			compare(b, ours, newLoad(b, bare), 1000)
+		})
+	}
+}
+
+// BenchmarkJWKSMiss compares JWK Sets that are in nobody's memory with an echo
+// handler that makes one SELECT by pgx per request.
+func BenchmarkJWKSMiss(b *testing.B) {
+	n := size(2000)
+	p, path, _, _ := manyTenants(b, n)
+	pool, err := pgxpool.New(b.Context(), p.dsn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(pool.Close)
+	e := echo.New()
+	e.GET("/t/:tenant/.well-known/jwks.json", func(c echo.Context) error {
+		var set []byte
+		err := pool.QueryRow(c.Request().Context(), `SELECT json_build_object('keys', json_agg(k.public_jwk)) FROM tenants t JOIN keys k ON k.tenant_id = t.id
+			WHERE t.slug = $1 AND t.status <> 'deleted' AND k.state IN ('active', 'standby', 'deprecated')`, c.Param("tenant")).Scan(&set)
+		if err != nil {
+			return err
+		}
+		return c.JSONBlob(http.StatusOK, set)
+	})
+	t := traffic{Addr: p.addr, Conns: 32, Method: "GET", Path: path, Tenants: n, Want: 200}
+	bare := t
+	bare.Addr = serveOn(b, e)
+	compareAfter(b, p.snapshots.Missed, newLoad(b, t), newLoad(b, bare), max(1, n/32/4))
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// maxVisit is more than any verifier reads.
+const maxVisit = 1 << 20
+
+// visited is what a verifier was answered.
+type visited struct {
+	url    string
+	status int
+	header http.Header
+	body   []byte
+	took   time.Duration
+	at     time.Time // this machine's time of the answer
+	ends   time.Time // when the first of the certificates does; zero: no TLS
+}
+
+// visitor fetches as verifiers do: without a credential, and without following
+// redirects, which several of them do not.
+type visitor struct{ http *http.Client }
+
+func newVisitor() *visitor {
+	return &visitor{&http.Client{
+		Timeout:       answerLimit,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// answerLimit is when jose gives up, the least patient of the usual verifiers.
+const answerLimit = 5 * time.Second
+
+func (v *visitor) get(ctx context.Context, method, url string, headers ...string) (visited, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return visited{}, err
+	}
+	req.Header.Set("Accept", "application/json, application/jwk-set+json") // as jose and Spring send it
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	began := time.Now()
+	res, err := v.http.Do(req)
+	if err != nil {
+		return visited{}, err
+	}
+	defer res.Body.Close()
+	p := visited{url: url, status: res.StatusCode, header: res.Header}
+	if p.body, err = io.ReadAll(io.LimitReader(res.Body, maxVisit)); err != nil {
+		return visited{}, err
+	}
+	p.at, p.took = time.Now(), time.Since(began)
+	if res.TLS != nil {
+		for _, cert := range res.TLS.PeerCertificates {
+			if p.ends.IsZero() || cert.NotAfter.Before(p.ends) {
+				p.ends = cert.NotAfter
+			}
+		}
+	}
+	return p, nil
+}
+
+// nobody is a slug that no tenant has.
+func nobody() string { return "nobody-" + strings.ToLower(rand.Text()[:16]) }
+
+// onThisMachine says whether a host is, so that http is no risk.
+func onThisMachine(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
+
+// metadataURLs are where a verifier looks for an issuer's metadata: appended
+// (OpenID Connect Discovery 1.0 section 4) and inserted (RFC 8414 section 3.1).
+func metadataURLs(issuer string) (appended, inserted string, err error) {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
+		return "", "", fmt.Errorf("the issuer %q is no http or https URL without query and fragment, so no verifier can discover its keys", issuer)
+	}
+	appended = strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
+	u.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(u.Path, "/")
+	return appended, u.String(), nil
+}
