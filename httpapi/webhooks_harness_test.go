@@ -24,7 +24,7 @@ func (w *world) newSender(log *slog.Logger) *webhook.Sender {
 	return webhook.NewSender(webhook.SenderConfig{
 		Store: w.webhooks, Audit: w.server.cfg.Audit, By: operator, Render: RenderEvent, Log: log,
 		Sign: func(ctx context.Context, body []byte) (string, error) {
-			signed, err := w.signer.SignPayload(ctx, "platform", keys.PayloadOrder{
+			signed, err := w.signer.Attest(ctx, keys.PayloadOrder{
 				Payload: body, Typ: "keyward-webhook+jws", Form: keys.Form{Detached: true},
 			})
 			return signed.JWS, err
