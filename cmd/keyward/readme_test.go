@@ -18,17 +18,62 @@ func TestReadmeTour(t *testing.T) {
 		t.Skip("no curl here to paste the commands for")
 	}
 	needPostgres(t)
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := tourBlock.FindAllSubmatch(readme, -1)
-	if len(blocks) < 6 {
-		t.Fatalf("the README has %d blocks of commands marked as its tour", len(blocks))
-	}
+	blocks := toured(t, "README.md", 6)
 	dir := dataDir(t)
 	i := start(t, dir, nil)
 	i.wantReady(t)
+	out := pasteTour(t, i, dir, blocks)
+	wantInOrder(t, out,
+		`--- 1`, `"slug":"acme"`, `"items":[`, `"state":"`, // created
+		`--- 2`, `"token":"`, `"keys":[`, // signed
+		`--- 3`, `"timeline":[`, `"published_seconds":`, `"valid":true`, // rotated
+		`--- 4`, `"trusted_until":[`, `"code":"key_revoked"`, `"valid":false`, // revoked
+		`--- 5`, `"action":"tenant.created"`, `"action":"key.revoked"`, `"intact":true`, // audited
+	)
+}
+
+// The commands of the documents about tenants, one after the other.
+func TestToursOfTheDocuments(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("no curl here to paste the commands for")
+	}
+	needPostgres(t)
+	dir := dataDir(t)
+	i := start(t, dir, nil)
+	i.wantReady(t)
+	wantInOrder(t, pasteTour(t, i, dir, toured(t, "docs/algorithms.md", 5)),
+		`--- 1`, `"created":true`, `"alg":"RS256"`, `"default":false`, // published
+		`--- 2`, `"token":"`,
+		`--- 3`, `"default":true`, `"token":"`, // switched
+		`--- 4`, `"timeline":[`, `"id_token_signing_alg_values_supported":["RS256","ES256"]`, // retired
+	)
+	wantInOrder(t, pasteTour(t, i, dir, toured(t, "docs/operations.md", 6)),
+		`--- 1`, `"status":"suspended"`, `"keys":[`, `"status":"active"`,
+		`--- 2`, `"jwks_after":`, `"rotation_interval_seconds":604800`,
+		`--- 3`, `"freeze_windows":[`, `"next_transition_at":"`,
+		`--- 4`, `"not_before":"`,
+		`--- 5`, `"token":"`, `"safe_to_retire_at":"`, `"breaks_tokens_until":"`, `"dry_run":true`,
+	)
+}
+
+// toured are the commands of a document that are marked as a tour, at least so
+// many blocks of them.
+func toured(t *testing.T, document string, least int) [][][]byte {
+	t.Helper()
+	text, err := os.ReadFile("../../" + document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := tourBlock.FindAllSubmatch(text, -1)
+	if len(blocks) < least {
+		t.Fatalf("%s has %d blocks of commands marked as its tour", document, len(blocks))
+	}
+	return blocks
+}
+
+// pasteTour runs blocks of commands in one shell and gives what they print.
+func pasteTour(t *testing.T, i *instance, dir string, blocks [][][]byte) string {
+	t.Helper()
 	script := "set -e\n"
 	for n, block := range blocks {
 		script += "echo '--- " + string(rune('0'+n)) + "'\n" + string(block[1])
@@ -44,13 +89,7 @@ func TestReadmeTour(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	_, _ = shown.Place("the commands of " + t.Name()).Write(append(out, '\n'))
-	wantInOrder(t, string(out),
-		`--- 1`, `"slug":"acme"`, `"items":[`, `"state":"`, // created
-		`--- 2`, `"token":"`, `"keys":[`, // signed
-		`--- 3`, `"timeline":[`, `"published_seconds":`, `"valid":true`, // rotated
-		`--- 4`, `"trusted_until":[`, `"code":"key_revoked"`, `"valid":false`, // revoked
-		`--- 5`, `"action":"tenant.created"`, `"action":"key.revoked"`, `"intact":true`, // audited
-	)
+	return string(out)
 }
 
 func wantInOrder(t *testing.T, text string, parts ...string) {
