@@ -24,7 +24,11 @@ func (w world) populate(t *testing.T, slug string) uuid.UUID {
 	dbtest.Exec(t, w.url, fmt.Sprintf(`SET session_replication_role = replica;
 		INSERT INTO data_keys (tenant_id, version, is_current, created_at, destroyed_at) VALUES ('%[1]s', 1, false, now(), now());
 		INSERT INTO keys (tenant_id, kid, alg, state, origin, created_at, published_at, revoked_at, revocation_reason, purged_at, state_event)
-		VALUES ('%[1]s', 'kid', 'ES256', 'purged', 'generated', now(), now(), now(), 'unspecified', now(), 1)`, id))
+		VALUES ('%[1]s', 'kid', 'ES256', 'purged', 'generated', now(), now(), now(), 'unspecified', now(), 1);
+		INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq)
+		VALUES ('%[1]s', '%[1]s', false, 'https://example.com', '{}', now(), now(), 1);
+		INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, of_all, event_tenant_id, event_seq, action, asked_at, due_at, created_at)
+		VALUES ('%[1]s', '%[1]s', '%[1]s', false, '%[1]s', 1, 'tenant.created', now(), now(), now())`, id))
 	return id
 }
 
