@@ -112,6 +112,7 @@ func TestDiscovery(t *testing.T) {
 		"/t/acme/.well-known/openid-configuration":       "https://id.acme.example/a&b",
 		"/.well-known/oauth-authorization-server/t/acme": "https://id.acme.example/a&b",
 		"/.well-known/openid-configuration":              testPublicURL + "/t/platform",
+		"/.well-known/oauth-authorization-server":        testPublicURL + "/t/platform",
 	} {
 		var d map[string]any
 		a := w.do("GET", path, "", "").ok(200, &d)
