@@ -1015,6 +1015,26 @@ type Discovery struct {
 	AdditionalProperties             map[string]interface{} `json:"-"`
 }
 
+// FeedItem defines model for FeedItem.
+type FeedItem struct {
+	// Deleted The tenant is gone and its tokens with it
+	Deleted *bool  `json:"deleted,omitempty"`
+	Issuer  string `json:"issuer"`
+
+	// JWKS Any JSON object
+	JWKS JSONObject `json:"jwks"`
+
+	// NotBefore Tokens issued earlier are to be refused
+	NotBefore *time.Time `json:"not_before,omitempty"`
+
+	// Tenant The slug
+	Tenant   string             `json:"tenant"`
+	TenantID openapi_types.UUID `json:"tenant_id"`
+
+	// Version Grows with every change of the tenant
+	Version int64 `json:"version"`
+}
+
 // FieldError defines model for FieldError.
 type FieldError struct {
 	// Field Path of a body member, as in `policies[0].alg`, or the name of a parameter; empty for the body as a whole
@@ -1067,6 +1087,12 @@ type ImportKeyRequest struct {
 
 // ImportKeyRequestRole Of a private key
 type ImportKeyRequestRole string
+
+// JWKSFeed defines model for JWKSFeed.
+type JWKSFeed struct {
+	Items      []FeedItem `json:"items"`
+	NextCursor string     `json:"next_cursor"`
+}
 
 // JWKSet RFC 7517 section 5
 type JWKSet struct {
@@ -1865,6 +1891,15 @@ type StreamPlatformEventsParams struct {
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
+// GetJWKSFeedParams defines parameters for GetJWKSFeed.
+type GetJWKSFeedParams struct {
+	// SinceCursor The `next_cursor` of the answer before
+	SinceCursor *string `form:"since,omitempty" json:"since,omitempty"`
+
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
 	// Q Part of the slug or the name, in any case
@@ -2643,6 +2678,17 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/events (the `StreamPlatformEvents` operationId).
 	StreamPlatformEvents(ctx context.Context, params *StreamPlatformEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetJWKSFeed Keep a gateway current
+	//
+	// The tenants whose keys, issuer or settings changed behind a cursor, each once and as it is now, `gzip` for who
+	// accepts it. Without `since`, all from the beginning. There is always a `next_cursor`: go on from it at once
+	// while `items` are answered, later when there are none. No change is missed, however transactions overlap; a
+	// tenant may be told twice. A 400 for a cursor of a database that was restored since: begin again.
+	// Roles: platform_admin, platform_auditor.
+	//
+	// Corresponds with GET /v1/jwks-feed (the `GetJWKSFeed` operationId).
+	GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTenants List tenants
 	//
@@ -3573,6 +3619,27 @@ func (c *Requests) ListPlatformAuditEvents(ctx context.Context, params *ListPlat
 // Corresponds with GET /v1/events (the `StreamPlatformEvents` operationId).
 func (c *Requests) StreamPlatformEvents(ctx context.Context, params *StreamPlatformEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStreamPlatformEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetJWKSFeed Keep a gateway current
+//
+// The tenants whose keys, issuer or settings changed behind a cursor, each once and as it is now, `gzip` for who
+// accepts it. Without `since`, all from the beginning. There is always a `next_cursor`: go on from it at once
+// while `items` are answered, later when there are none. No change is missed, however transactions overlap; a
+// tenant may be told twice. A 400 for a cursor of a database that was restored since: begin again.
+// Roles: platform_admin, platform_auditor.
+//
+// Corresponds with GET /v1/jwks-feed (the `GetJWKSFeed` operationId).
+func (c *Requests) GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetJWKSFeedRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5785,6 +5852,72 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewGetJWKSFeedRequest constructs an http.Request for the GetJWKSFeed method
+func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/jwks-feed")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SinceCursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.SinceCursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -8313,6 +8446,11 @@ func (c *Client) RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, reqE
 // ListPlatformAuditEvents: Read the history of all tenants.
 func (c *Client) ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*AuditEventList, error) {
 	return Decode[AuditEventList](c.Requests.ListPlatformAuditEvents(ctx, params, reqEditors...))
+}
+
+// GetJWKSFeed: Keep a gateway current.
+func (c *Client) GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, reqEditors ...RequestEditorFn) (*JWKSFeed, error) {
+	return Decode[JWKSFeed](c.Requests.GetJWKSFeed(ctx, params, reqEditors...))
 }
 
 // ListTenants: List tenants.

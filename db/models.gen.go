@@ -70,6 +70,7 @@ type Tenant struct {
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
+	FeedXID                         uint64
 	FreezeStarts                    []time.Time
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string

@@ -15,7 +15,7 @@ import (
 const getTenant = `-- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = $1
 `
@@ -41,6 +41,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, er
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
+		&i.FeedXID,
 		&i.FreezeStarts,
 		&i.FreezeEnds,
 		&i.FreezeReasons,
@@ -51,7 +52,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, er
 const getTenants = `-- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 `
@@ -83,6 +84,7 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tena
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
+			&i.FeedXID,
 			&i.FreezeStarts,
 			&i.FreezeEnds,
 			&i.FreezeReasons,
@@ -100,10 +102,10 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tena
 const insertTenant = `-- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid)
 VALUES ($1, $2, $3, $4, $5, $6, $7,
     $8, $9, $10, $11, $12, $12,
-    COALESCE($13::timestamptz[], '{}'), COALESCE($14::timestamptz[], '{}'), COALESCE($15::text[], '{}'))
+    COALESCE($13::timestamptz[], '{}'), COALESCE($14::timestamptz[], '{}'), COALESCE($15::text[], '{}'), pg_current_xact_id())
 `
 
 type InsertTenantParams struct {
@@ -148,7 +150,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 const listTenants = `-- name: ListTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE ($1::text = '' AND status <> 'deleted' OR status = $1::text)
   AND ($2::text = '' OR strpos(slug, lower($2::text)) > 0 OR strpos(lower(name), lower($2::text)) > 0)
@@ -199,6 +201,7 @@ func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]Ten
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
+			&i.FeedXID,
 			&i.FreezeStarts,
 			&i.FreezeEnds,
 			&i.FreezeReasons,
@@ -228,7 +231,7 @@ func (q *Queries) LiveTenantID(ctx context.Context, slug string) (uuid.UUID, err
 const lockIdleTenants = `-- name: LockIdleTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 ORDER BY id
@@ -263,6 +266,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
+			&i.FeedXID,
 			&i.FreezeStarts,
 			&i.FreezeEnds,
 			&i.FreezeReasons,
@@ -280,7 +284,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 const lockTenant = `-- name: LockTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = $1
 FOR NO KEY UPDATE
@@ -308,6 +312,7 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, e
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
+		&i.FeedXID,
 		&i.FreezeStarts,
 		&i.FreezeEnds,
 		&i.FreezeReasons,
@@ -317,22 +322,25 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, e
 
 const moveAuditHeads = `-- name: MoveAuditHeads :execrows
 UPDATE tenants
-SET audit_seq = m.seq, audit_hash = m.hash
-FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::bigint[]) AS old_seq,
-             unnest($3::bigint[]) AS seq, unnest($4::bytea[]) AS hash) AS m
+SET audit_seq = m.seq, audit_hash = m.hash, feed_xid = CASE WHEN $1::boolean THEN pg_current_xact_id() ELSE feed_xid END
+FROM (SELECT unnest($2::uuid[]) AS tenant_id, unnest($3::bigint[]) AS old_seq,
+             unnest($4::bigint[]) AS seq, unnest($5::bytea[]) AS hash) AS m
 WHERE tenants.id = m.tenant_id AND tenants.audit_seq = m.old_seq
 `
 
 type MoveAuditHeadsParams struct {
+	Visible   bool
 	TenantIds []uuid.UUID
 	OldSeqs   []int64
 	Seqs      []int64
 	Hashes    [][]byte
 }
 
-// Moves the heads of audit chains on; a head that somebody else moved is not matched.
+// Moves the heads of audit chains on; a head that somebody else moved is not matched. What verifiers see of the tenants may have changed
+// with it, and then gateways are told.
 func (q *Queries) MoveAuditHeads(ctx context.Context, arg MoveAuditHeadsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, moveAuditHeads,
+		arg.Visible,
 		arg.TenantIds,
 		arg.OldSeqs,
 		arg.Seqs,
@@ -382,7 +390,7 @@ SET name = $1, issuer = $2, custom_domain = $3, status = $4,
     cache_horizon = $9, not_before = $10, updated_at = $11,
     freeze_starts = COALESCE($12::timestamptz[], freeze_starts), freeze_ends = COALESCE($13::timestamptz[], freeze_ends),
     freeze_reasons = COALESCE($14::text[], freeze_reasons),
-    deleted_at = $15, audit_seq = $16, audit_hash = $17
+    deleted_at = $15, audit_seq = $16, audit_hash = $17, feed_xid = pg_current_xact_id()
 WHERE id = $18
 `
 

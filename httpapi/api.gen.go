@@ -969,6 +969,26 @@ type Discovery struct {
 	AdditionalProperties             map[string]interface{} `json:"-"`
 }
 
+// FeedItem defines model for FeedItem.
+type FeedItem struct {
+	// Deleted The tenant is gone and its tokens with it
+	Deleted *bool  `json:"deleted,omitempty"`
+	Issuer  string `json:"issuer"`
+
+	// JWKS Any JSON object
+	JWKS JSONObject `json:"jwks"`
+
+	// NotBefore Tokens issued earlier are to be refused
+	NotBefore *time.Time `json:"not_before,omitempty"`
+
+	// Tenant The slug
+	Tenant   string             `json:"tenant"`
+	TenantID openapi_types.UUID `json:"tenant_id"`
+
+	// Version Grows with every change of the tenant
+	Version int64 `json:"version"`
+}
+
 // FieldError defines model for FieldError.
 type FieldError struct {
 	// Field Path of a body member, as in `policies[0].alg`, or the name of a parameter; empty for the body as a whole
@@ -1021,6 +1041,12 @@ type ImportKeyRequest struct {
 
 // ImportKeyRequestRole Of a private key
 type ImportKeyRequestRole string
+
+// JWKSFeed defines model for JWKSFeed.
+type JWKSFeed struct {
+	Items      []FeedItem `json:"items"`
+	NextCursor string     `json:"next_cursor"`
+}
 
 // JWKSet RFC 7517 section 5
 type JWKSet struct {
@@ -1831,6 +1857,15 @@ type StreamPlatformEventsParams struct {
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
+// GetJWKSFeedParams defines parameters for GetJWKSFeed.
+type GetJWKSFeedParams struct {
+	// SinceCursor The `next_cursor` of the answer before
+	SinceCursor *string `form:"since,omitempty" json:"since,omitempty"`
+
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
 	// Q Part of the slug or the name, in any case
@@ -2451,6 +2486,9 @@ type ServerInterface interface {
 	// StreamPlatformEvents Hear of all tenants' events as they happen
 	// (GET /v1/events)
 	StreamPlatformEvents(ctx echo.Context, params StreamPlatformEventsParams) error
+	// GetJWKSFeed Keep a gateway current
+	// (GET /v1/jwks-feed)
+	GetJWKSFeed(ctx echo.Context, params GetJWKSFeedParams) error
 	// ListTenants List tenants
 	// (GET /v1/tenants)
 	ListTenants(ctx echo.Context, params ListTenantsParams) error
@@ -3181,6 +3219,31 @@ func (w *ServerInterfaceWrapper) StreamPlatformEvents(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.StreamPlatformEvents(ctx, params)
+	return err
+}
+
+// GetJWKSFeed converts echo context to params.
+func (w *ServerInterfaceWrapper) GetJWKSFeed(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetJWKSFeedParams
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", ctx.QueryParams(), &params.SinceCursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter since: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetJWKSFeed(ctx, params)
 	return err
 }
 
@@ -4415,6 +4478,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/v1/webhooks/:id", wrapper.UpdatePlatformWebhook, options.OperationMiddlewares["updatePlatformWebhook"]...)
 	router.GET(options.BaseURL+"/v1/webhooks/:id/deliveries", wrapper.ListPlatformWebhookDeliveries, options.OperationMiddlewares["listPlatformWebhookDeliveries"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/:id/deliveries/:delivery/redeliver", wrapper.RedeliverPlatformWebhook, options.OperationMiddlewares["redeliverPlatformWebhook"]...)
+	router.GET(options.BaseURL+"/v1/jwks-feed", wrapper.GetJWKSFeed, options.OperationMiddlewares["getJWKSFeed"]...)
 	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.GetJWKS, options.OperationMiddlewares["getJWKS"]...)
 	router.HEAD(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.HeadJWKS, options.OperationMiddlewares["headJWKS"]...)
 	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks-history", wrapper.GetJWKSHistory, options.OperationMiddlewares["getJWKSHistory"]...)

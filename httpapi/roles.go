@@ -58,6 +58,7 @@ var permissions = map[string]access{
 	"listAuditEvents":         {roles: auditors},
 	"verifyAudit":             {roles: auditors},
 	"getAuditCheckpoint":      {roles: auditors},
+	"getJWKSFeed":             {roles: platforms},
 	"listPlatformAuditEvents": {roles: platforms},
 	"streamTenantEvents":      {roles: auditors},
 	"streamPlatformEvents":    {roles: platforms},

@@ -38,6 +38,7 @@ var matrix = []struct {
 	{"listAuditEvents", "GET", "/v1/tenants/acme/audit", "", "PpAa"},
 	{"verifyAudit", "GET", "/v1/tenants/acme/audit/verify", "", "PpAa"},
 	{"getAuditCheckpoint", "GET", "/v1/tenants/acme/audit/checkpoint", "", "PpAa"},
+	{"getJWKSFeed", "GET", "/v1/jwks-feed", "", "Pp"},
 	{"listPlatformAuditEvents", "GET", "/v1/audit", "", "Pp"},
 	{"streamTenantEvents", "GET", "/v1/tenants/acme/events?last_event_id=none", "", "PpAa"},
 	{"streamPlatformEvents", "GET", "/v1/events?last_event_id=none", "", "Pp"},

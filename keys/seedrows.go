@@ -59,7 +59,7 @@ func (r *seedRows) copy(ctx context.Context, d *db.DB) error {
 			columns []string
 			rows    [][]any
 		}{
-			{"tenants", seedTenantColumns, r.tenants},
+			{"tenants", seedTenantColumns, r.tenantRows(b.XID)},
 			{"data_keys", seedDataKeyColumns, r.dataKeys},
 			{"policies", seedPolicyColumns, r.policies},
 			{"keys", seedKeyColumns, r.keyRows()},
@@ -76,7 +76,7 @@ func (r *seedRows) copy(ctx context.Context, d *db.DB) error {
 var (
 	seedTenantColumns = []string{
 		"id", "slug", "name", "jwks_max_age_seconds", "jwks_stale_while_revalidate_seconds", "jwks_stale_if_error_seconds",
-		"clock_skew_seconds", "audit_seq", "audit_hash", "created_at", "updated_at",
+		"clock_skew_seconds", "audit_seq", "audit_hash", "created_at", "updated_at", "feed_xid",
 	}
 	seedDataKeyColumns = []string{"tenant_id", "version", "is_current", "wrapped", "master_key_id", "created_at"}
 	seedPolicyColumns  = []string{
@@ -92,6 +92,14 @@ var (
 		"details", "prev_hash", "hash", "feed_xid",
 	}
 )
+
+func (r *seedRows) tenantRows(xid uint64) [][]any {
+	rows := make([][]any, len(r.tenants))
+	for i, t := range r.tenants {
+		rows[i] = append(t, xid)
+	}
+	return rows
+}
 
 func (r *seedRows) keyRows() [][]any {
 	rows := make([][]any, len(r.keys))

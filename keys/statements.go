@@ -72,6 +72,7 @@ func (s *statements) chain(l *ledger) {
 	s.heads.OldSeqs = append(s.heads.OldSeqs, l.head.Seq)
 	s.heads.Seqs = append(s.heads.Seqs, head.Seq)
 	s.heads.Hashes = append(s.heads.Hashes, head.Hash)
+	s.heads.Visible = s.heads.Visible || !l.quiet
 }
 
 func (s *statements) move(m move) {

@@ -1,15 +1,15 @@
 -- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid)
 VALUES (@id, @slug, @name, sqlc.narg(issuer), sqlc.narg(custom_domain), @jwks_max_age_seconds, @jwks_stale_while_revalidate_seconds,
     @jwks_stale_if_error_seconds, @clock_skew_seconds, @audit_seq, @audit_hash, @created_at, @created_at,
-    COALESCE(@freeze_starts::timestamptz[], '{}'), COALESCE(@freeze_ends::timestamptz[], '{}'), COALESCE(@freeze_reasons::text[], '{}'));
+    COALESCE(@freeze_starts::timestamptz[], '{}'), COALESCE(@freeze_ends::timestamptz[], '{}'), COALESCE(@freeze_reasons::text[], '{}'), pg_current_xact_id());
 
 -- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = @tenant_id;
 
@@ -21,7 +21,7 @@ SELECT id FROM tenants WHERE slug = @slug AND status <> 'deleted';
 -- The lock that every change of a tenant takes first.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = @tenant_id
 FOR NO KEY UPDATE;
@@ -30,7 +30,7 @@ FOR NO KEY UPDATE;
 -- The same for a batch, in one order for everybody; tenants that somebody is changing are left for the next look.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[])
 ORDER BY id
@@ -39,7 +39,7 @@ FOR NO KEY UPDATE SKIP LOCKED;
 -- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[]);
 
@@ -47,7 +47,7 @@ WHERE id = ANY (@tenant_ids::uuid[]);
 -- Newest first, after the cursor.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons
 FROM tenants
 WHERE (@status::text = '' AND status <> 'deleted' OR status = @status::text)
   AND (@q::text = '' OR strpos(slug, lower(@q::text)) > 0 OR strpos(lower(name), lower(@q::text)) > 0)
@@ -64,13 +64,14 @@ SET name = @name, issuer = sqlc.narg(issuer), custom_domain = sqlc.narg(custom_d
     cache_horizon = sqlc.narg(cache_horizon), not_before = sqlc.narg(not_before), updated_at = @updated_at,
     freeze_starts = COALESCE(@freeze_starts::timestamptz[], freeze_starts), freeze_ends = COALESCE(@freeze_ends::timestamptz[], freeze_ends),
     freeze_reasons = COALESCE(@freeze_reasons::text[], freeze_reasons),
-    deleted_at = sqlc.narg(deleted_at), audit_seq = @audit_seq, audit_hash = @audit_hash
+    deleted_at = sqlc.narg(deleted_at), audit_seq = @audit_seq, audit_hash = @audit_hash, feed_xid = pg_current_xact_id()
 WHERE id = @tenant_id;
 
 -- name: MoveAuditHeads :execrows
--- Moves the heads of audit chains on; a head that somebody else moved is not matched.
+-- Moves the heads of audit chains on; a head that somebody else moved is not matched. What verifiers see of the tenants may have changed
+-- with it, and then gateways are told.
 UPDATE tenants
-SET audit_seq = m.seq, audit_hash = m.hash
+SET audit_seq = m.seq, audit_hash = m.hash, feed_xid = CASE WHEN @visible::boolean THEN pg_current_xact_id() ELSE feed_xid END
 FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@old_seqs::bigint[]) AS old_seq,
              unnest(@seqs::bigint[]) AS seq, unnest(@hashes::bytea[]) AS hash) AS m
 WHERE tenants.id = m.tenant_id AND tenants.audit_seq = m.old_seq;

@@ -28,6 +28,7 @@ type TenantRow struct {
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
+	FeedXID                         uint64 // set by the statements, never from here
 	FreezeStarts                    []time.Time
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string
