@@ -1771,6 +1771,11 @@ type WebhookListResponse = WebhookList
 // WebhookResponse defines model for WebhookResponse.
 type WebhookResponse = Webhook
 
+// GetPlatformJWKSHistoryParams defines parameters for GetPlatformJWKSHistory.
+type GetPlatformJWKSHistoryParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetPlatformJWKSParams defines parameters for GetPlatformJWKS.
 type GetPlatformJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -2535,6 +2540,13 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
+	//
+	// As a tenant's, of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own.
+	//
+	// Corresponds with GET /.well-known/jwks-history (the `GetPlatformJWKSHistory` operationId).
+	GetPlatformJWKSHistory(ctx context.Context, params *GetPlatformJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
 	//
 	// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
@@ -3283,6 +3295,23 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverPlatformWebhook` operationId).
 	RedeliverPlatformWebhook(ctx context.Context, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
+//
+// As a tenant's, of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own.
+//
+// Corresponds with GET /.well-known/jwks-history (the `GetPlatformJWKSHistory` operationId).
+func (c *Requests) GetPlatformJWKSHistory(ctx context.Context, params *GetPlatformJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPlatformJWKSHistoryRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
@@ -4842,6 +4871,48 @@ func (c *Requests) RedeliverPlatformWebhook(ctx context.Context, id WebhookIDPat
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewGetPlatformJWKSHistoryRequest constructs an http.Request for the GetPlatformJWKSHistory method
+func NewGetPlatformJWKSHistoryRequest(server string, params *GetPlatformJWKSHistoryParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/.well-known/jwks-history")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
 }
 
 // NewGetPlatformJWKSRequest constructs an http.Request for the GetPlatformJWKS method

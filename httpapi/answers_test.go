@@ -11,7 +11,7 @@ func TestOtherFormsOfDocuments(t *testing.T) {
 	w.tenant("acme")
 	for _, path := range []string{
 		"/t/acme/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/acme",
-		"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
+		"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks-history",
 	} {
 		etag := w.do("GET", path, "", "").ok(200).Header.Get("ETag")
 		if again := w.do("GET", path, "", "", "If-None-Match", etag); again.StatusCode != 304 || len(again.body) != 0 {

@@ -1737,6 +1737,11 @@ type WebhookListResponse = WebhookList
 // WebhookResponse defines model for WebhookResponse.
 type WebhookResponse = Webhook
 
+// GetPlatformJWKSHistoryParams defines parameters for GetPlatformJWKSHistory.
+type GetPlatformJWKSHistoryParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetPlatformJWKSParams defines parameters for GetPlatformJWKS.
 type GetPlatformJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -2429,6 +2434,9 @@ func (t *PutPolicy200JSONResponseBody) UnmarshalJSON(b []byte) error {
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
+	// (GET /.well-known/jwks-history)
+	GetPlatformJWKSHistory(ctx echo.Context, params GetPlatformJWKSHistoryParams) error
 	// GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
 	// (GET /.well-known/jwks.json)
 	GetPlatformJWKS(ctx echo.Context, params GetPlatformJWKSParams) error
@@ -2620,6 +2628,35 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// GetPlatformJWKSHistory converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPlatformJWKSHistory(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPlatformJWKSHistoryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPlatformJWKSHistory(ctx, params)
+	return err
 }
 
 // GetPlatformJWKS converts echo context to params.
@@ -4488,6 +4525,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.HEAD(options.BaseURL+"/.well-known/jwks.json", wrapper.HeadPlatformJWKS, options.OperationMiddlewares["headPlatformJWKS"]...)
 	router.GET(options.BaseURL+"/.well-known/openid-configuration", wrapper.GetPlatformOpenIDConfiguration, options.OperationMiddlewares["getPlatformOpenIDConfiguration"]...)
 	router.GET(options.BaseURL+"/.well-known/oauth-authorization-server", wrapper.GetPlatformAuthorizationServerMetadata, options.OperationMiddlewares["getPlatformAuthorizationServerMetadata"]...)
+	router.GET(options.BaseURL+"/.well-known/jwks-history", wrapper.GetPlatformJWKSHistory, options.OperationMiddlewares["getPlatformJWKSHistory"]...)
 	router.GET(options.BaseURL+"/healthz", wrapper.Healthz, options.OperationMiddlewares["healthz"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.Readyz, options.OperationMiddlewares["readyz"]...)
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)

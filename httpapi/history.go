@@ -35,3 +35,8 @@ func (s *server) history(c echo.Context, find finder) error {
 func (s *server) GetJWKSHistory(c echo.Context, _ TenantPath, _ GetJWKSHistoryParams) error {
 	return s.history(c, s.byPath)
 }
+
+// GetPlatformJWKSHistory is never called: direct answers first.
+func (s *server) GetPlatformJWKSHistory(c echo.Context, _ GetPlatformJWKSHistoryParams) error {
+	return s.history(c, s.byHost)
+}

@@ -36,6 +36,8 @@ func (s *server) direct(operation string) echo.HandlerFunc {
 		return func(c echo.Context) error { return s.discovery(c, byHost) }
 	case "getJWKSHistory":
 		return func(c echo.Context) error { return s.history(c, byPath) }
+	case "getPlatformJWKSHistory":
+		return func(c echo.Context) error { return s.history(c, byHost) }
 	case "getOpenAPI":
 		return s.document.serve
 	case "getDocs":

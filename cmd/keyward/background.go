@@ -26,6 +26,9 @@ func (a *app) background(ctx context.Context) (stopped func()) {
 	wg.Go(func() { a.listener.Run(ctx) })
 	wg.Go(func() { a.watchMasterKey(ctx) })
 	wg.Go(func() { a.flushNowAndThen(ctx) })
+	if a.certificate != nil {
+		wg.Go(func() { a.watchCertificate(ctx) })
+	}
 	if a.works {
 		wg.Go(func() { _ = a.worker.Run(ctx) }) // always nil
 		wg.Go(func() { a.sender.Run(ctx) })

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -31,7 +30,7 @@ func (e *examination) configuration() {
 	default:
 		e.say(fine, "configuration", "public URL %s", cfg.publicURL)
 	}
-	if err := cfg.secure(&http.Server{}); err != nil {
+	if _, err := loadCertificate(cfg.tlsCert, cfg.tlsKey); err != nil {
 		e.say(failure, "TLS", "%v", err)
 	}
 }

@@ -30,6 +30,10 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 	if err := a.letPeopleIn(&cfg); err != nil {
 		return nil, err
 	}
+	var err error
+	if a.certificate, err = loadCertificate(a.cfg.tlsCert, a.cfg.tlsKey); err != nil {
+		return nil, err
+	}
 	if a.cfg.metrics {
 		cfg.Metrics = a.newMetrics()
 	}
@@ -40,10 +44,12 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 	all := a.newServer(api)
 	all.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // a stream is never done by itself
 	if a.cfg.adminAddr == "" {
-		return []*http.Server{all}, a.cfg.secure(all)
+		a.secure(all)
+		return []*http.Server{all}, nil
 	}
 	public := a.newServer(api.Public())
-	return []*http.Server{public, all}, errors.Join(a.cfg.secure(public), a.cfg.secureAdmin(all))
+	a.secure(public)
+	return []*http.Server{public, all}, a.secureAdmin(all)
 }
 
 // newServer has limits for clients that mean no good; one that is slow and
@@ -56,26 +62,21 @@ func (a *app) newServer(h http.Handler) *http.Server {
 	}
 }
 
-// secure loads the certificate, if there is one.
-func (c config) secure(s *http.Server) error {
-	if c.tlsCert == "" {
-		return nil
+// secure serves by TLS, if there is a certificate.
+func (a *app) secure(s *http.Server) {
+	if a.certificate != nil {
+		s.TLSConfig = a.certificate.config()
 	}
-	cert, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
-	if err != nil {
-		return &usageError{"KEYWARD_TLS_CERT and KEYWARD_TLS_KEY must be files in PEM that belong together: " + err.Error()}
-	}
-	s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
-	return nil
 }
 
 // secureAdmin is secure for the admin address: it may demand a certificate of
 // its clients too, before they can ask for anything.
-func (c config) secureAdmin(s *http.Server) error {
-	if err := c.secure(s); err != nil || c.adminClientCA == "" {
-		return err
+func (a *app) secureAdmin(s *http.Server) error {
+	a.secure(s)
+	if a.cfg.adminClientCA == "" {
+		return nil
 	}
-	pem, err := os.ReadFile(c.adminClientCA)
+	pem, err := os.ReadFile(a.cfg.adminClientCA)
 	pool := x509.NewCertPool()
 	if err != nil || !pool.AppendCertsFromPEM(pem) {
 		return &usageError{"KEYWARD_ADMIN_CLIENT_CA must be a file with certificates in PEM"}

@@ -41,6 +41,9 @@ func (a *app) newMetrics() *prometheus.Registry {
 	a.registerWorker(r)
 	a.registerSender(r)
 	a.registerReaders(r)
+	if a.certificate != nil {
+		gauge(r, "keyward_tls_certificate_expires_timestamp_seconds", "When the certificate in use ends.", nil, a.certificate.ends)
+	}
 	return r
 }
 
