@@ -1,10 +1,12 @@
-// Package bench measures package jwks against the libraries that Go services
-// verify tokens with otherwise, and against bare cryptography: one run, one
-// machine, the same tokens.
+// Package bench measures Keyward beside what bounds it, as ratios of one run on
+// one machine: the service beside bare echo handlers and unguarded tables,
+// package jwks beside the libraries that Go services verify tokens with otherwise
+// and beside bare cryptography. RESULTS.md says what it last found.
 //
-//	go test -bench Ratios           # prints the table of ratios
-//	go test -bench . -benchmem
+//	go test -run '^$' -bench Ratios      # package jwks
+//	go test -run '^$' -bench 'Tokens|JWKS|Rotation'
+//	go test -run '^$' -bench Growth -benchtime 1x
 //
-// It is a module of its own, so that users of the library inherit none of
-// those.
+// It is a module of its own, so that users of Keyward inherit none of those
+// libraries.
 package bench
