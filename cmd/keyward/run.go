@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -34,7 +35,10 @@ type cli struct {
 	Import  importFromCmd `cmd:"" name:"import-from" help:"Move the keys of another system in, keeping their kids."`
 	Doctor  doctorCmd     `cmd:"" help:"Check everything, and say what to do."`
 	Version versionCmd    `cmd:"" help:"Version, commit, Go version."`
-	Bench   benchCmd      `cmd:"" hidden:"" help:"Databases to measure."`
+
+	Completion completionCmd `cmd:"" help:"A script that lets a shell complete what is typed."`
+	Complete   completeCmd   `cmd:"" hidden:"" help:"What could come next; for those scripts."`
+	Bench      benchCmd      `cmd:"" hidden:"" help:"Databases to measure."`
 
 	Settings settings `embed:"" group:"Configuration, by flag or environment:"`
 }
@@ -82,7 +86,7 @@ func execute(ctx context.Context, args []string, p *program, getenv func(string)
 	if err != nil {
 		return wrongUsage(err)
 	}
-	if command.Command() != "version" {
+	if name, _, _ := strings.Cut(command.Command(), " "); !slices.Contains([]string{"version", "completion", "complete"}, name) {
 		if p.cfg, err = c.Settings.parse(ctx); err != nil {
 			return err
 		}
