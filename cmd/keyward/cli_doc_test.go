@@ -27,7 +27,9 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 	var there []string
 	for _, leaf := range k.Model.Leaves(true) {
 		words := strings.Fields(leaf.Path())
-		there = append(there, strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "keyward" || strings.HasPrefix(w, "<") || strings.HasPrefix(w, "[") || strings.HasPrefix(w, "(") }), " "))
+		there = append(there, strings.Join(slices.DeleteFunc(words, func(w string) bool {
+			return w == "keyward" || strings.HasPrefix(w, "<") || strings.HasPrefix(w, "[") || strings.HasPrefix(w, "(")
+		}), " "))
 	}
 	for _, name := range there {
 		if !slices.Contains(documented, name) {

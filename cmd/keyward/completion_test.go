@@ -10,14 +10,14 @@ import (
 
 func TestCompletion(t *testing.T) {
 	for typed, want := range map[string]string{
-		"ke":                             "key",
-		"key re":                         "revoke revoke-all",
+		"ke":                              "key",
+		"key re":                          "revoke revoke-all",
 		"key revoke --tenant acme --reas": "--reason",
-		"completion ":                    "bash fish zsh",
-		"key revoke --reason ":           "compromised superseded unspecified",
-		"serve --no-w":                   "--no-worker",
-		"nothing-like-this ":             "", // what is wrong is not the shell's to say
-		"ben":                            "",
+		"completion ":                     "bash fish zsh",
+		"key revoke --reason ":            "compromised superseded unspecified",
+		"serve --no-w":                    "--no-worker",
+		"nothing-like-this ":              "", // what is wrong is not the shell's to say
+		"ben":                             "",
 	} {
 		words := strings.Split(typed, " ")
 		r := keyward(t, environ{"KEYWARD_ADDR": "a bad value is no trouble here"}, append([]string{"complete", "--"}, words...)...)
