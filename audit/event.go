@@ -3,6 +3,7 @@ package audit
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,6 +39,10 @@ const (
 	WebhookUpdated      Action = "webhook.updated"
 	WebhookDisabled     Action = "webhook.disabled"
 	WebhookDeleted      Action = "webhook.deleted"
+	ApprovalRequested   Action = "approval.requested"
+	ApprovalApproved    Action = "approval.approved"
+	ApprovalRejected    Action = "approval.rejected"
+	ApprovalUsed        Action = "approval.used"
 	AuthorizationDenied Action = "authorization.denied"
 )
 
@@ -63,7 +68,24 @@ type Actor struct {
 // takes one.
 type By struct {
 	Actor     Actor
-	RequestID string // empty outside a request
+	RequestID string    // empty outside a request
+	Approval  *Approval // nil where nobody else had to agree
+}
+
+// Approval is who agreed to a change beside the one who makes it.
+type Approval struct {
+	ID uuid.UUID
+	By Actor
+}
+
+// Details are details of an event that tell also who agreed to what b does.
+func (b By) Details(details map[string]any) map[string]any {
+	if b.Approval == nil {
+		return details
+	}
+	all := map[string]any{"approval": map[string]any{"id": b.Approval.ID, "approved_by": b.Approval.By}}
+	maps.Copy(all, details)
+	return all
 }
 
 // Event begins the event of something done by b at a time.

@@ -16,7 +16,7 @@ import (
 // owned are the tables with rows of tenants, and the column that says whose.
 var owned = map[string]string{
 	"tenants": "id", "policies": "tenant_id", "keys": "tenant_id", "data_keys": "tenant_id", "audit_events": "tenant_id",
-	"api_keys": "tenant_id", "idempotency_keys": "tenant_id", "webhooks": "tenant_id", "webhook_deliveries": "tenant_id",
+	"api_keys": "tenant_id", "idempotency_keys": "tenant_id", "webhooks": "tenant_id", "webhook_deliveries": "tenant_id", "approvals": "tenant_id",
 }
 
 // shared are the others, which no tenant has anything to do with.
@@ -48,6 +48,8 @@ func open(t *testing.T, conns int32) *db.DB {
 			INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, resource_id, created_at)
 				VALUES ('%[1]s', 'c', 'k', 'h', gen_random_uuid(), now());
 			INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq) VALUES ('%[1]s', '%[1]s', false, 'u', '{}', now(), now(), 1);
+			INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
+				VALUES ('%[1]s', '%[1]s', 'purge', sha256('r'), 'operator', '', '', now(), now() + interval '1 day');
 			INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, of_all, event_tenant_id, event_seq, action, asked_at, due_at, created_at)
 				VALUES ('%[1]s', '%[1]s', gen_random_uuid(), false, '%[1]s', 1, 'tenant.created', now(), now(), now())`, id, slug))
 	}

@@ -22,6 +22,24 @@ type APIKey struct {
 	LastUsedAt *time.Time
 }
 
+type Approval struct {
+	TenantID      uuid.UUID
+	ID            uuid.UUID
+	Operation     string
+	RequestHash   []byte
+	Status        string
+	RequesterType string
+	RequesterID   string
+	RequesterName string
+	DeciderType   *string
+	DeciderID     *string
+	DeciderName   *string
+	CreatedAt     time.Time
+	ExpiresAt     time.Time
+	DecidedAt     *time.Time
+	UsedAt        *time.Time
+}
+
 type MasterKey struct {
 	ID          uuid.UUID
 	URI         string
@@ -74,4 +92,5 @@ type Tenant struct {
 	FreezeStarts                    []time.Time
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string
+	ApprovalRequired                []string
 }

@@ -15,7 +15,7 @@ import (
 const getTenant = `-- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
 FROM tenants
 WHERE id = $1
 `
@@ -45,6 +45,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, er
 		&i.FreezeStarts,
 		&i.FreezeEnds,
 		&i.FreezeReasons,
+		&i.ApprovalRequired,
 	)
 	return i, err
 }
@@ -52,7 +53,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, er
 const getTenants = `-- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 `
@@ -88,6 +89,7 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tena
 			&i.FreezeStarts,
 			&i.FreezeEnds,
 			&i.FreezeReasons,
+			&i.ApprovalRequired,
 		); err != nil {
 			return nil, err
 		}
@@ -102,10 +104,11 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tena
 const insertTenant = `-- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons, feed_xid)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required)
 VALUES ($1, $2, $3, $4, $5, $6, $7,
     $8, $9, $10, $11, $12, $12,
-    COALESCE($13::timestamptz[], '{}'), COALESCE($14::timestamptz[], '{}'), COALESCE($15::text[], '{}'), pg_current_xact_id())
+    COALESCE($13::timestamptz[], '{}'), COALESCE($14::timestamptz[], '{}'), COALESCE($15::text[], '{}'), pg_current_xact_id(),
+    COALESCE($16::text[], '{}'))
 `
 
 type InsertTenantParams struct {
@@ -124,6 +127,7 @@ type InsertTenantParams struct {
 	FreezeStarts                    []time.Time
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string
+	ApprovalRequired                []string
 }
 
 func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) error {
@@ -143,6 +147,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 		arg.FreezeStarts,
 		arg.FreezeEnds,
 		arg.FreezeReasons,
+		arg.ApprovalRequired,
 	)
 	return err
 }
@@ -150,7 +155,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 const listTenants = `-- name: ListTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
 FROM tenants
 WHERE ($1::text = '' AND status <> 'deleted' OR status = $1::text)
   AND ($2::text = '' OR strpos(slug, lower($2::text)) > 0 OR strpos(lower(name), lower($2::text)) > 0)
@@ -205,6 +210,7 @@ func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]Ten
 			&i.FreezeStarts,
 			&i.FreezeEnds,
 			&i.FreezeReasons,
+			&i.ApprovalRequired,
 		); err != nil {
 			return nil, err
 		}
@@ -231,7 +237,7 @@ func (q *Queries) LiveTenantID(ctx context.Context, slug string) (uuid.UUID, err
 const lockIdleTenants = `-- name: LockIdleTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 ORDER BY id
@@ -270,6 +276,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 			&i.FreezeStarts,
 			&i.FreezeEnds,
 			&i.FreezeReasons,
+			&i.ApprovalRequired,
 		); err != nil {
 			return nil, err
 		}
@@ -284,7 +291,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 const lockTenant = `-- name: LockTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
 FROM tenants
 WHERE id = $1
 FOR NO KEY UPDATE
@@ -316,6 +323,7 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, e
 		&i.FreezeStarts,
 		&i.FreezeEnds,
 		&i.FreezeReasons,
+		&i.ApprovalRequired,
 	)
 	return i, err
 }
@@ -390,8 +398,9 @@ SET name = $1, issuer = $2, custom_domain = $3, status = $4,
     cache_horizon = $9, not_before = $10, updated_at = $11,
     freeze_starts = COALESCE($12::timestamptz[], freeze_starts), freeze_ends = COALESCE($13::timestamptz[], freeze_ends),
     freeze_reasons = COALESCE($14::text[], freeze_reasons),
-    deleted_at = $15, audit_seq = $16, audit_hash = $17, feed_xid = pg_current_xact_id()
-WHERE id = $18
+    approval_required = COALESCE($15::text[], approval_required),
+    deleted_at = $16, audit_seq = $17, audit_hash = $18, feed_xid = pg_current_xact_id()
+WHERE id = $19
 `
 
 type UpdateTenantParams struct {
@@ -409,13 +418,14 @@ type UpdateTenantParams struct {
 	FreezeStarts                    []time.Time
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string
+	ApprovalRequired                []string
 	DeletedAt                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
 	TenantID                        uuid.UUID
 }
 
-// Freeze windows that are NULL stay as they are; none at all is an empty array.
+// Freeze windows and approval_required that are NULL stay as they are; none at all is an empty array.
 func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int64, error) {
 	result, err := q.db.Exec(ctx, updateTenant,
 		arg.Name,
@@ -432,6 +442,7 @@ func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int
 		arg.FreezeStarts,
 		arg.FreezeEnds,
 		arg.FreezeReasons,
+		arg.ApprovalRequired,
 		arg.DeletedAt,
 		arg.AuditSeq,
 		arg.AuditHash,

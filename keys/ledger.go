@@ -67,7 +67,7 @@ func (s *Store) ledger(row db.Tenant, by audit.By, at time.Time) *ledger {
 // note adds an event and returns its seq.
 func (l *ledger) note(e audit.Event, details map[string]any) int64 {
 	e.At, e.Actor, e.RequestID = l.at, l.by.Actor, l.by.RequestID
-	if details != nil {
+	if details = l.by.Details(details); details != nil {
 		e.Details = audit.Details(details)
 	}
 	l.events = append(l.events, e)

@@ -33,8 +33,9 @@ type Change struct {
 	StaleIfError         Optional[time.Duration]
 	ClockSkew            Optional[time.Duration]
 	NotBefore            Optional[*time.Time]
-	Freezes              Optional[[]Freeze] // all of them
-	Status               Optional[Status]   // Active or Suspended
+	Freezes              Optional[[]Freeze]    // all of them
+	Status               Optional[Status]      // Active or Suspended
+	ApprovalRequired     Optional[[]Operation] // all of them
 }
 
 // apply is the tenant as the change wants it at now. The error is a
@@ -56,10 +57,12 @@ func (c Change) apply(t Tenant, now time.Time) (Tenant, error) {
 		}
 	}
 	c.Freezes.into(&t.Freezes)
+	c.ApprovalRequired.into(&t.ApprovalRequired)
 	if err := t.validate(); err != nil {
 		return t, err
 	}
 	t.Freezes = normalFreezes(t.Freezes)
+	t.ApprovalRequired = normalGuarded(t.ApprovalRequired)
 	return t, nil
 }
 
@@ -80,6 +83,7 @@ func (t Tenant) validate() error {
 	validateDomain(&broken, t.CustomDomain)
 	t.Caching.validate(&broken)
 	validateFreezes(&broken, t.Freezes)
+	validateGuarded(&broken, t.ApprovalRequired)
 	if t.NotBefore != nil && (t.NotBefore.Before(time.Unix(0, 0)) || t.NotBefore.After(endOfTime)) {
 		broken.add("not_before", "must be a time from 1970 to 9999")
 	}
@@ -126,6 +130,7 @@ func settings(t Tenant) map[string]any {
 		"jwks_stale_if_error_seconds":         seconds(t.Caching.StaleIfError),
 		"clock_skew_seconds":                  seconds(t.Caching.ClockSkew),
 		"freeze_windows":                      freezeDetails(t.Freezes),
+		"approval_required":                   guardedColumn(t.ApprovalRequired),
 	}
 }
 

@@ -139,6 +139,11 @@ func revokeAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, t
 // told sends what is queued with an event about a credential.
 func told(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event, k APIKey) error {
 	e.Details = audit.Details(map[string]any{"id": k.ID, "role": k.Role, "name": k.Name})
+	return chain(ctx, w, home, e)
+}
+
+// chain sends what is queued with an event.
+func chain(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event) error {
 	head, chained := audit.Chain(home.Head(), []audit.Event{e})
 	_, err := w.MoveAuditHeads(ctx, db.MoveAuditHeadsParams{
 		TenantIds: []uuid.UUID{home.ID}, OldSeqs: []int64{home.AuditSeq}, Seqs: []int64{head.Seq}, Hashes: [][]byte{head.Hash},

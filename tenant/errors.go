@@ -23,6 +23,11 @@ var (
 	ErrNoIdentityProvider  = errors.New("tenant: the identity provider's keys cannot be had")
 	ErrBadCursor           = errors.New("tenant: cursor is not one that a list returned")
 	ErrIdempotencyMismatch = errors.New("tenant: this idempotency key was used for another request")
+	ErrNoApproval          = errors.New("tenant: no such approval")
+	ErrOwnRequest          = errors.New("tenant: a second person has to decide")
+	ErrOtherRequester      = errors.New("tenant: somebody else asked for this approval")
+	ErrOtherRequest        = errors.New("tenant: the approval is for another request")
+	ErrNeedsApproval       = errors.New("tenant: a second person has to agree first")
 	ErrUnavailable         = db.ErrUnavailable
 )
 

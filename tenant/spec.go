@@ -21,6 +21,8 @@ type Spec struct {
 	Caching      Caching
 	Freezes      []Freeze // windows without scheduled rotations
 	Policies     []Policy // none: ES256 with the defaults
+
+	ApprovalRequired []Operation // operations to which a second person has to agree
 }
 
 // PlatformSpec is the platform's own tenant, which no request may ask for.
@@ -34,7 +36,7 @@ func PlatformSpec() Spec {
 func (s Spec) Tenant(id uuid.UUID, at time.Time) Tenant {
 	return Tenant{
 		ID: id, Slug: s.Slug, Name: s.Name, OwnIssuer: s.Issuer, CustomDomain: s.CustomDomain,
-		Status: Active, Caching: s.Caching, Freezes: s.Freezes, CreatedAt: at, UpdatedAt: at,
+		Status: Active, Caching: s.Caching, Freezes: s.Freezes, ApprovalRequired: s.ApprovalRequired, CreatedAt: at, UpdatedAt: at,
 	}
 }
 
@@ -64,10 +66,12 @@ func (s *Spec) Validate() error {
 	validateDomain(&broken, s.CustomDomain)
 	s.Caching.validate(&broken)
 	validateFreezes(&broken, s.Freezes)
+	validateGuarded(&broken, s.ApprovalRequired)
 	if err := broken.fieldErrors(); err != nil {
 		return err
 	}
 	s.Freezes = normalFreezes(s.Freezes)
+	s.ApprovalRequired = normalGuarded(s.ApprovalRequired)
 	return s.validatePolicies()
 }
 

@@ -41,9 +41,13 @@ type Tenant struct {
 	Caching      Caching
 	NotBefore    *time.Time // tokens issued earlier are refused, here and by relying parties that learn of it with the JWKS
 	Freezes      []Freeze   // by their start; in none of them does the schedule rotate
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	DeletedAt    *time.Time
+
+	// ApprovalRequired are the operations to which a second person has to agree.
+	ApprovalRequired []Operation
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	DeletedAt *time.Time
 
 	// CacheHorizon is until when caches filled under earlier, longer settings
 	// may still be fresh; nothing is promoted by the schedule before it.

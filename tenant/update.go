@@ -13,7 +13,8 @@ import (
 // Update changes a live tenant and returns it as it is then. A change that
 // changes nothing writes nothing. Of changes at once, each sees the one
 // before. Errors: ErrNotFound, *FieldErrors, *PolicyError where a live policy
-// does not fit the new caching, ErrDomainTaken, ErrBuiltIn, ErrUnavailable.
+// does not fit the new caching, ErrDomainTaken, ErrBuiltIn,
+// ErrNeedsApproval, ErrUnavailable.
 func (s *Store) Update(ctx context.Context, by audit.By, id uuid.UUID, c Change) (Tenant, error) {
 	var t Tenant
 	err := s.db.InTenant(ctx, id, func(tx *db.Tx) (err error) {
@@ -22,7 +23,7 @@ func (s *Store) Update(ctx context.Context, by audit.By, id uuid.UUID, c Change)
 	})
 	var malformed *FieldErrors
 	switch {
-	case errors.As(err, &malformed), errors.Is(err, ErrBuiltIn):
+	case errors.As(err, &malformed), errors.Is(err, ErrBuiltIn), errors.Is(err, ErrNeedsApproval):
 		return Tenant{}, err
 	case err != nil:
 		return Tenant{}, failed("update", err)
@@ -39,6 +40,9 @@ func update(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change,
 	after, err := c.apply(before, now)
 	if err != nil {
 		return Tenant{}, err
+	}
+	if by.Approval == nil && Relaxes(before, after.ApprovalRequired) {
+		return Tenant{}, ErrNeedsApproval // it came on the list since somebody looked
 	}
 	events := updated(by, before, after, now)
 	if len(events) == 0 {
@@ -78,7 +82,7 @@ func updated(by audit.By, before, after Tenant, now time.Time) []audit.Event {
 	var events []audit.Event
 	if d := difference(before, after); len(d) > 0 {
 		e := by.Event(now, audit.TenantUpdated)
-		e.Details = audit.Details(d)
+		e.Details = audit.Details(by.Details(d))
 		events = append(events, e)
 	}
 	if before.Status != after.Status {
@@ -127,7 +131,7 @@ func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, even
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
-		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons,
+		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired,
 		AuditSeq: head.Seq, AuditHash: head.Hash, TenantID: row.ID,
 	})
 	if err != nil {

@@ -1,0 +1,31 @@
+-- name: InsertApproval :exec
+INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
+VALUES (@tenant_id, @id, @operation, @request_hash, @requester_type, @requester_id, @requester_name, @created_at, @expires_at);
+
+-- name: GetApproval :one
+SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
+    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at
+FROM approvals
+WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: ListApprovals :many
+-- Newest first, after the cursor; what is neither finished nor in time has expired.
+SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
+    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at
+FROM approvals
+WHERE tenant_id = @tenant_id
+  AND (@status::text = '' OR @status::text =
+       CASE WHEN status IN ('pending', 'approved') AND expires_at <= @now::timestamptz THEN 'expired' ELSE status END)
+  AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+ORDER BY created_at DESC, id DESC
+LIMIT @page_size::integer;
+
+-- name: DecideApproval :execrows
+UPDATE approvals
+SET status = @status, decider_type = @decider_type::text, decider_id = @decider_id::text, decider_name = @decider_name::text,
+    decided_at = @decided_at::timestamptz
+WHERE tenant_id = @tenant_id AND id = @id AND status = 'pending' AND expires_at > @decided_at::timestamptz;
+
+-- name: UseApproval :execrows
+UPDATE approvals SET status = 'used', used_at = @used_at::timestamptz
+WHERE tenant_id = @tenant_id AND id = @id AND status = 'approved' AND expires_at > @used_at::timestamptz;
