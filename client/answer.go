@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 )
 
 // maxAnswer bounds an answer in bytes. The largest are batches of tokens.
@@ -43,6 +44,8 @@ func Bytes(resp *http.Response, err error) ([]byte, error) {
 		return nil, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return nil, refusal(resp, text)
+	case resp.StatusCode == http.StatusAccepted && strings.Contains(resp.Header.Get("Location"), "/approvals/"):
+		return nil, awaited(text)
 	}
 	return text, nil
 }

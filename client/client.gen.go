@@ -88,10 +88,68 @@ func (e Alg) Valid() bool {
 	}
 }
 
+// Defines values for ApprovalOperation.
+const (
+	ApprovalOperationDelete    ApprovalOperation = "delete"
+	ApprovalOperationImport    ApprovalOperation = "import"
+	ApprovalOperationPurge     ApprovalOperation = "purge"
+	ApprovalOperationRelax     ApprovalOperation = "relax"
+	ApprovalOperationRevokeAll ApprovalOperation = "revoke_all"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalOperation enum.
+func (e ApprovalOperation) Valid() bool {
+	switch e {
+	case ApprovalOperationDelete:
+		return true
+	case ApprovalOperationImport:
+		return true
+	case ApprovalOperationPurge:
+		return true
+	case ApprovalOperationRelax:
+		return true
+	case ApprovalOperationRevokeAll:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ApprovalStatus.
+const (
+	ApprovalStatusApproved ApprovalStatus = "approved"
+	ApprovalStatusExpired  ApprovalStatus = "expired"
+	ApprovalStatusPending  ApprovalStatus = "pending"
+	ApprovalStatusRejected ApprovalStatus = "rejected"
+	ApprovalStatusUsed     ApprovalStatus = "used"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalStatus enum.
+func (e ApprovalStatus) Valid() bool {
+	switch e {
+	case ApprovalStatusApproved:
+		return true
+	case ApprovalStatusExpired:
+		return true
+	case ApprovalStatusPending:
+		return true
+	case ApprovalStatusRejected:
+		return true
+	case ApprovalStatusUsed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AuditAction.
 const (
 	AuditActionAPIKeyCreated       AuditAction = "api_key.created"
 	AuditActionAPIKeyRevoked       AuditAction = "api_key.revoked"
+	AuditActionApprovalApproved    AuditAction = "approval.approved"
+	AuditActionApprovalRejected    AuditAction = "approval.rejected"
+	AuditActionApprovalRequested   AuditAction = "approval.requested"
+	AuditActionApprovalUsed        AuditAction = "approval.used"
 	AuditActionAuthorizationDenied AuditAction = "authorization.denied"
 	AuditActionDataKeyCreated      AuditAction = "data_key.created"
 	AuditActionDataKeyDestroyed    AuditAction = "data_key.destroyed"
@@ -124,6 +182,14 @@ func (e AuditAction) Valid() bool {
 	case AuditActionAPIKeyCreated:
 		return true
 	case AuditActionAPIKeyRevoked:
+		return true
+	case AuditActionApprovalApproved:
+		return true
+	case AuditActionApprovalRejected:
+		return true
+	case AuditActionApprovalRequested:
+		return true
+	case AuditActionApprovalUsed:
 		return true
 	case AuditActionAuthorizationDenied:
 		return true
@@ -265,6 +331,30 @@ func (e CreateTenantAPIKeyRequestRole) Valid() bool {
 	case CreateTenantAPIKeyRequestRoleTenantAuditor:
 		return true
 	case CreateTenantAPIKeyRequestRoleTenantSigner:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GuardedOperation.
+const (
+	GuardedOperationDelete    GuardedOperation = "delete"
+	GuardedOperationImport    GuardedOperation = "import"
+	GuardedOperationPurge     GuardedOperation = "purge"
+	GuardedOperationRevokeAll GuardedOperation = "revoke_all"
+)
+
+// Valid indicates whether the value is a known member of the GuardedOperation enum.
+func (e GuardedOperation) Valid() bool {
+	switch e {
+	case GuardedOperationDelete:
+		return true
+	case GuardedOperationImport:
+		return true
+	case GuardedOperationPurge:
+		return true
+	case GuardedOperationRevokeAll:
 		return true
 	default:
 		return false
@@ -804,6 +894,35 @@ type ActorType string
 // the name the policy has.
 type Alg string
 
+// Approval What somebody asked to do. Of the request itself only a digest is kept
+type Approval struct {
+	CreatedAt time.Time  `json:"created_at"`
+	DecidedAt *time.Time `json:"decided_at,omitempty"`
+	DecidedBy *Actor     `json:"decided_by,omitempty"`
+
+	// ExpiresAt It can be given and used before this time
+	ExpiresAt time.Time          `json:"expires_at"`
+	ID        openapi_types.UUID `json:"id"`
+
+	// Operation `relax` takes others off the list of those that need an approval
+	Operation   ApprovalOperation `json:"operation"`
+	RequestedBy Actor             `json:"requested_by"`
+	Status      ApprovalStatus    `json:"status"`
+	UsedAt      *time.Time        `json:"used_at,omitempty"`
+}
+
+// ApprovalList defines model for ApprovalList.
+type ApprovalList struct {
+	Items      []Approval `json:"items"`
+	NextCursor *string    `json:"next_cursor,omitempty"`
+}
+
+// ApprovalOperation `relax` takes others off the list of those that need an approval
+type ApprovalOperation string
+
+// ApprovalStatus defines model for ApprovalStatus.
+type ApprovalStatus string
+
 // AuditAction defines model for AuditAction.
 type AuditAction string
 
@@ -934,7 +1053,9 @@ type CreateTenantAPIKeyRequestRole string
 
 // CreateTenantRequest defines model for CreateTenantRequest.
 type CreateTenantRequest struct {
-	ClockSkewSeconds *int64 `json:"clock_skew_seconds,omitempty"`
+	// ApprovalRequired Operations to which a second person has to agree, each at most once
+	ApprovalRequired []GuardedOperation `json:"approval_required,omitempty"`
+	ClockSkewSeconds *int64             `json:"clock_skew_seconds,omitempty"`
 
 	// CustomDomain A host name without port; kept in lower case
 	CustomDomain *string `json:"custom_domain,omitempty"`
@@ -1015,26 +1136,6 @@ type Discovery struct {
 	AdditionalProperties             map[string]interface{} `json:"-"`
 }
 
-// FeedItem defines model for FeedItem.
-type FeedItem struct {
-	// Deleted The tenant is gone and its tokens with it
-	Deleted *bool  `json:"deleted,omitempty"`
-	Issuer  string `json:"issuer"`
-
-	// JWKS Any JSON object
-	JWKS JSONObject `json:"jwks"`
-
-	// NotBefore Tokens issued earlier are to be refused
-	NotBefore *time.Time `json:"not_before,omitempty"`
-
-	// Tenant The slug
-	Tenant   string             `json:"tenant"`
-	TenantID openapi_types.UUID `json:"tenant_id"`
-
-	// Version Grows with every change of the tenant
-	Version int64 `json:"version"`
-}
-
 // FieldError defines model for FieldError.
 type FieldError struct {
 	// Field Path of a body member, as in `policies[0].alg`, or the name of a parameter; empty for the body as a whole
@@ -1054,6 +1155,9 @@ type FreezeWindow struct {
 	// Until The first moment outside; after `from`, by at most 90 days
 	Until time.Time `json:"until"`
 }
+
+// GuardedOperation defines model for GuardedOperation.
+type GuardedOperation string
 
 // Health defines model for Health.
 type Health struct {
@@ -1087,12 +1191,6 @@ type ImportKeyRequest struct {
 
 // ImportKeyRequestRole Of a private key
 type ImportKeyRequestRole string
-
-// JWKSFeed defines model for JWKSFeed.
-type JWKSFeed struct {
-	Items      []FeedItem `json:"items"`
-	NextCursor string     `json:"next_cursor"`
-}
 
 // JWKSet RFC 7517 section 5
 type JWKSet struct {
@@ -1431,6 +1529,8 @@ type SignedToken struct {
 
 // Tenant defines model for Tenant.
 type Tenant struct {
+	// ApprovalRequired Operations to which a second person has to agree; absent if there are none
+	ApprovalRequired []GuardedOperation        `json:"approval_required,omitempty"`
 	ClockSkewSeconds int64                     `json:"clock_skew_seconds"`
 	CreatedAt        time.Time                 `json:"created_at"`
 	CustomDomain     nullable.Nullable[string] `json:"custom_domain"`
@@ -1480,8 +1580,10 @@ type TrustedUntil = []VerifierTrust
 
 // UpdateTenantRequest defines model for UpdateTenantRequest.
 type UpdateTenantRequest struct {
-	ClockSkewSeconds nullable.Nullable[int64]  `json:"clock_skew_seconds,omitempty"`
-	CustomDomain     nullable.Nullable[string] `json:"custom_domain,omitempty"`
+	// ApprovalRequired Operations to which a second person has to agree. To take one off needs an approval itself, of operation `relax`
+	ApprovalRequired nullable.Nullable[[]GuardedOperation] `json:"approval_required,omitempty"`
+	ClockSkewSeconds nullable.Nullable[int64]              `json:"clock_skew_seconds,omitempty"`
+	CustomDomain     nullable.Nullable[string]             `json:"custom_domain,omitempty"`
 
 	// FreezeWindows Windows in which the schedule starts no rotation. They replace all that there were
 	FreezeWindows                   nullable.Nullable[[]FreezeWindow] `json:"freeze_windows,omitempty"`
@@ -1642,6 +1744,12 @@ type ActorFilter = string
 // the name the policy has.
 type AlgPath = Alg
 
+// ApprovalIDPath defines model for ApprovalIDPath.
+type ApprovalIDPath = openapi_types.UUID
+
+// ApprovalStatusFilter defines model for ApprovalStatusFilter.
+type ApprovalStatusFilter = ApprovalStatus
+
 // AuditKID defines model for AuditKID.
 type AuditKID = string
 
@@ -1669,6 +1777,9 @@ type IfNoneMatch = string
 // KIDPath defines model for KIDPath.
 type KIDPath = string
 
+// KeywardApproval defines model for KeywardApproval.
+type KeywardApproval = openapi_types.UUID
+
 // LastEventID defines model for LastEventID.
 type LastEventID = string
 
@@ -1695,6 +1806,15 @@ type WebhookIDPath = openapi_types.UUID
 
 // APIKeyListResponse defines model for APIKeyListResponse.
 type APIKeyListResponse = APIKeyList
+
+// ApprovalListResponse defines model for ApprovalListResponse.
+type ApprovalListResponse = ApprovalList
+
+// ApprovalRequired What somebody asked to do. Of the request itself only a digest is kept
+type ApprovalRequired = Approval
+
+// ApprovalResponse What somebody asked to do. Of the request itself only a digest is kept
+type ApprovalResponse = Approval
 
 // Conflict RFC 9457
 type Conflict = Problem
@@ -1770,11 +1890,6 @@ type WebhookListResponse = WebhookList
 
 // WebhookResponse defines model for WebhookResponse.
 type WebhookResponse = Webhook
-
-// GetPlatformJWKSHistoryParams defines parameters for GetPlatformJWKSHistory.
-type GetPlatformJWKSHistoryParams struct {
-	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
-}
 
 // GetPlatformJWKSParams defines parameters for GetPlatformJWKS.
 type GetPlatformJWKSParams struct {
@@ -1896,15 +2011,6 @@ type StreamPlatformEventsParams struct {
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
-// GetJWKSFeedParams defines parameters for GetJWKSFeed.
-type GetJWKSFeedParams struct {
-	// SinceCursor The `next_cursor` of the answer before
-	SinceCursor *string `form:"since,omitempty" json:"since,omitempty"`
-
-	// Limit Most items on a page
-	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
-}
-
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
 	// Q Part of the slug or the name, in any case
@@ -1925,6 +2031,20 @@ type CreateTenantParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteTenantParams defines parameters for DeleteTenant.
+type DeleteTenantParams struct {
+	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
+	// `approval_required` does not ask for one.
+	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
+}
+
+// UpdateTenantParams defines parameters for UpdateTenant.
+type UpdateTenantParams struct {
+	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
+	// `approval_required` does not ask for one.
+	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
+}
+
 // ListTenantAPIKeysParams defines parameters for ListTenantAPIKeys.
 type ListTenantAPIKeysParams struct {
 	// Limit Most items on a page
@@ -1939,6 +2059,17 @@ type CreateTenantAPIKeyParams struct {
 	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListApprovalsParams defines parameters for ListApprovals.
+type ListApprovalsParams struct {
+	Status *ApprovalStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListAuditEventsParams defines parameters for ListAuditEvents.
@@ -1998,6 +2129,10 @@ type ImportKeyParams struct {
 	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
+	// `approval_required` does not ask for one.
+	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // ImportKey201JSONResponseBody defines parameters for ImportKey.
@@ -2005,10 +2140,21 @@ type ImportKey201JSONResponseBody struct {
 	union json.RawMessage
 }
 
+// PurgeKeysParams defines parameters for PurgeKeys.
+type PurgeKeysParams struct {
+	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
+	// `approval_required` does not ask for one.
+	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
+}
+
 // RevokeAllKeysParams defines parameters for RevokeAllKeys.
 type RevokeAllKeysParams struct {
 	// DryRun Answer what would happen, and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
+	// `approval_required` does not ask for one.
+	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // RotateKeysParams defines parameters for RotateKeys.
@@ -2110,6 +2256,12 @@ type UpdateTenantJSONRequestBody = UpdateTenantRequest
 
 // CreateTenantAPIKeyJSONRequestBody defines body for CreateTenantAPIKey for application/json ContentType.
 type CreateTenantAPIKeyJSONRequestBody = CreateTenantAPIKeyRequest
+
+// ApproveApprovalJSONRequestBody defines body for ApproveApproval for application/json ContentType.
+type ApproveApprovalJSONRequestBody = NoOptions
+
+// RejectApprovalJSONRequestBody defines body for RejectApproval for application/json ContentType.
+type RejectApprovalJSONRequestBody = NoOptions
 
 // RotateDataKeyJSONRequestBody defines body for RotateDataKey for application/json ContentType.
 type RotateDataKeyJSONRequestBody = NoOptions
@@ -2539,14 +2691,6 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
-
-	// GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
-	//
-	// As a tenant's, of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own.
-	//
-	// Corresponds with GET /.well-known/jwks-history (the `GetPlatformJWKSHistory` operationId).
-	GetPlatformJWKSHistory(ctx context.Context, params *GetPlatformJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
-
 	// GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
 	//
 	// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
@@ -2691,17 +2835,6 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/events (the `StreamPlatformEvents` operationId).
 	StreamPlatformEvents(ctx context.Context, params *StreamPlatformEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetJWKSFeed Keep a gateway current
-	//
-	// The tenants whose keys, issuer or settings changed behind a cursor, each once and as it is now, `gzip` for who
-	// accepts it. Without `since`, all from the beginning. There is always a `next_cursor`: go on from it at once
-	// while `items` are answered, later when there are none. No change is missed, however transactions overlap; a
-	// tenant may be told twice. A 400 for a cursor of a database that was restored since: begin again.
-	// Roles: platform_admin, platform_auditor.
-	//
-	// Corresponds with GET /v1/jwks-feed (the `GetJWKSFeed` operationId).
-	GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
-
 	// ListTenants List tenants
 	//
 	// Newest first. Roles: platform_admin, platform_auditor.
@@ -2746,7 +2879,7 @@ type ClientInterface interface {
 	// it can also be had later. Role: platform_admin.
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant} (the `DeleteTenant` operationId).
-	DeleteTenant(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteTenant(ctx context.Context, tenant TenantPath, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetTenant Read a tenant
 	//
@@ -2764,7 +2897,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `UpdateTenant` operationId).
-	UpdateTenantWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateTenantWithBody(ctx context.Context, tenant TenantPath, params *UpdateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateTenant Change a tenant
 	//
@@ -2775,7 +2908,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `UpdateTenant` operationId).
-	UpdateTenant(ctx context.Context, tenant TenantPath, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateTenant(ctx context.Context, tenant TenantPath, params *UpdateTenantParams, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTenantAPIKeys List the tenant's credentials
 	//
@@ -2808,6 +2941,56 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant}/api-keys/{id} (the `RevokeTenantAPIKey` operationId).
 	RevokeTenantAPIKey(ctx context.Context, tenant TenantPath, id APIKeyIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListApprovals List the approvals of the tenant
+	//
+	// Newest first. Role: admin.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/approvals (the `ListApprovals` operationId).
+	ListApprovals(ctx context.Context, tenant TenantPath, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetApproval Read an approval
+	//
+	// Role: admin.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/approvals/{id} (the `GetApproval` operationId).
+	GetApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveApprovalWithBody Agree to what somebody else asked to do
+	//
+	// It is done when they repeat their request with the id, within 24 hours after they asked. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/approve (the `ApproveApproval` operationId).
+	ApproveApprovalWithBody(ctx context.Context, tenant TenantPath, id ApprovalIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveApproval Agree to what somebody else asked to do
+	//
+	// It is done when they repeat their request with the id, within 24 hours after they asked. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/approve (the `ApproveApproval` operationId).
+	ApproveApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, body ApproveApprovalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RejectApprovalWithBody Refuse what somebody else asked to do
+	//
+	// It cannot be done with this approval any more. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/reject (the `RejectApproval` operationId).
+	RejectApprovalWithBody(ctx context.Context, tenant TenantPath, id ApprovalIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RejectApproval Refuse what somebody else asked to do
+	//
+	// It cannot be done with this approval any more. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/reject (the `RejectApproval` operationId).
+	RejectApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, body RejectApprovalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAuditEvents Read the tenant's history
 	//
@@ -2928,7 +3111,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/purge (the `PurgeKeys` operationId).
-	PurgeKeysWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PurgeKeysWithBody(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PurgeKeys Purge expired and revoked keys now
 	//
@@ -2938,7 +3121,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/purge (the `PurgeKeys` operationId).
-	PurgeKeys(ctx context.Context, tenant TenantPath, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PurgeKeys(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeAllKeysWithBody Revoke every key of the tenant
 	//
@@ -3297,23 +3480,6 @@ type ClientInterface interface {
 	RedeliverPlatformWebhook(ctx context.Context, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
-//
-// As a tenant's, of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own.
-//
-// Corresponds with GET /.well-known/jwks-history (the `GetPlatformJWKSHistory` operationId).
-func (c *Requests) GetPlatformJWKSHistory(ctx context.Context, params *GetPlatformJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetPlatformJWKSHistoryRequest(c.Server, params)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
 // GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
 //
 // Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
@@ -3658,27 +3824,6 @@ func (c *Requests) StreamPlatformEvents(ctx context.Context, params *StreamPlatf
 	return c.Client.Do(req)
 }
 
-// GetJWKSFeed Keep a gateway current
-//
-// The tenants whose keys, issuer or settings changed behind a cursor, each once and as it is now, `gzip` for who
-// accepts it. Without `since`, all from the beginning. There is always a `next_cursor`: go on from it at once
-// while `items` are answered, later when there are none. No change is missed, however transactions overlap; a
-// tenant may be told twice. A 400 for a cursor of a database that was restored since: begin again.
-// Roles: platform_admin, platform_auditor.
-//
-// Corresponds with GET /v1/jwks-feed (the `GetJWKSFeed` operationId).
-func (c *Requests) GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetJWKSFeedRequest(c.Server, params)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
 // ListTenants List tenants
 //
 // Newest first. Roles: platform_admin, platform_auditor.
@@ -3763,8 +3908,8 @@ func (c *Requests) GetDestructionCertificate(ctx context.Context, id openapi_typ
 // it can also be had later. Role: platform_admin.
 //
 // Corresponds with DELETE /v1/tenants/{tenant} (the `DeleteTenant` operationId).
-func (c *Requests) DeleteTenant(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteTenantRequest(c.Server, tenant)
+func (c *Requests) DeleteTenant(ctx context.Context, tenant TenantPath, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteTenantRequest(c.Server, tenant, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3801,8 +3946,8 @@ func (c *Requests) GetTenant(ctx context.Context, tenant TenantPath, reqEditors 
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PATCH /v1/tenants/{tenant} (the `UpdateTenant` operationId).
-func (c *Requests) UpdateTenantWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateTenantRequestWithBody(c.Server, tenant, contentType, body)
+func (c *Requests) UpdateTenantWithBody(ctx context.Context, tenant TenantPath, params *UpdateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateTenantRequestWithBody(c.Server, tenant, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3822,8 +3967,8 @@ func (c *Requests) UpdateTenantWithBody(ctx context.Context, tenant TenantPath, 
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/tenants/{tenant} (the `UpdateTenant` operationId).
-func (c *Requests) UpdateTenant(ctx context.Context, tenant TenantPath, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateTenantRequest(c.Server, tenant, body)
+func (c *Requests) UpdateTenant(ctx context.Context, tenant TenantPath, params *UpdateTenantParams, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateTenantRequest(c.Server, tenant, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3896,6 +4041,116 @@ func (c *Requests) CreateTenantAPIKey(ctx context.Context, tenant TenantPath, pa
 // Corresponds with DELETE /v1/tenants/{tenant}/api-keys/{id} (the `RevokeTenantAPIKey` operationId).
 func (c *Requests) RevokeTenantAPIKey(ctx context.Context, tenant TenantPath, id APIKeyIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeTenantAPIKeyRequest(c.Server, tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListApprovals List the approvals of the tenant
+//
+// Newest first. Role: admin.
+//
+// Corresponds with GET /v1/tenants/{tenant}/approvals (the `ListApprovals` operationId).
+func (c *Requests) ListApprovals(ctx context.Context, tenant TenantPath, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListApprovalsRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetApproval Read an approval
+//
+// Role: admin.
+//
+// Corresponds with GET /v1/tenants/{tenant}/approvals/{id} (the `GetApproval` operationId).
+func (c *Requests) GetApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetApprovalRequest(c.Server, tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveApprovalWithBody Agree to what somebody else asked to do
+//
+// It is done when they repeat their request with the id, within 24 hours after they asked. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/approve (the `ApproveApproval` operationId).
+func (c *Requests) ApproveApprovalWithBody(ctx context.Context, tenant TenantPath, id ApprovalIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveApprovalRequestWithBody(c.Server, tenant, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveApproval Agree to what somebody else asked to do
+//
+// It is done when they repeat their request with the id, within 24 hours after they asked. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/approve (the `ApproveApproval` operationId).
+func (c *Requests) ApproveApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, body ApproveApprovalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveApprovalRequest(c.Server, tenant, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RejectApprovalWithBody Refuse what somebody else asked to do
+//
+// It cannot be done with this approval any more. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/reject (the `RejectApproval` operationId).
+func (c *Requests) RejectApprovalWithBody(ctx context.Context, tenant TenantPath, id ApprovalIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRejectApprovalRequestWithBody(c.Server, tenant, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RejectApproval Refuse what somebody else asked to do
+//
+// It cannot be done with this approval any more. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/reject (the `RejectApproval` operationId).
+func (c *Requests) RejectApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, body RejectApprovalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRejectApprovalRequest(c.Server, tenant, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4115,8 +4370,8 @@ func (c *Requests) ImportKey(ctx context.Context, tenant TenantPath, params *Imp
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/keys/purge (the `PurgeKeys` operationId).
-func (c *Requests) PurgeKeysWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPurgeKeysRequestWithBody(c.Server, tenant, contentType, body)
+func (c *Requests) PurgeKeysWithBody(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPurgeKeysRequestWithBody(c.Server, tenant, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4135,8 +4390,8 @@ func (c *Requests) PurgeKeysWithBody(ctx context.Context, tenant TenantPath, con
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/keys/purge (the `PurgeKeys` operationId).
-func (c *Requests) PurgeKeys(ctx context.Context, tenant TenantPath, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPurgeKeysRequest(c.Server, tenant, body)
+func (c *Requests) PurgeKeys(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPurgeKeysRequest(c.Server, tenant, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4873,48 +5128,6 @@ func (c *Requests) RedeliverPlatformWebhook(ctx context.Context, id WebhookIDPat
 	return c.Client.Do(req)
 }
 
-// NewGetPlatformJWKSHistoryRequest constructs an http.Request for the GetPlatformJWKSHistory method
-func NewGetPlatformJWKSHistoryRequest(server string, params *GetPlatformJWKSHistoryParams) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/.well-known/jwks-history")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-
-		if params.IfNoneMatch != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("If-None-Match", headerParam0)
-		}
-
-	}
-
-	return req, nil
-}
-
 // NewGetPlatformJWKSRequest constructs an http.Request for the GetPlatformJWKS method
 func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*http.Request, error) {
 	var err error
@@ -4940,7 +5153,6 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -4951,7 +5163,6 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -4982,7 +5193,6 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -4993,7 +5203,6 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5024,7 +5233,6 @@ func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *Get
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5035,7 +5243,6 @@ func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *Get
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5073,7 +5280,6 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5084,7 +5290,6 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5115,7 +5320,6 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5126,7 +5330,6 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5157,7 +5360,6 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5168,7 +5370,6 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5210,7 +5411,6 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 		var rawQueryFragments []string
 
 		if params.V != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "v", *params.V, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5218,7 +5418,6 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -5233,7 +5432,6 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5244,7 +5442,6 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5302,7 +5499,6 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5313,7 +5509,6 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5378,7 +5573,6 @@ func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSH
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5389,7 +5583,6 @@ func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSH
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5427,7 +5620,6 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5438,7 +5630,6 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5476,7 +5667,6 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5487,7 +5677,6 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5525,7 +5714,6 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5536,7 +5724,6 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5571,7 +5758,6 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5579,11 +5765,9 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5591,7 +5775,6 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -5646,7 +5829,6 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -5657,7 +5839,6 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5726,7 +5907,6 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 		var rawQueryFragments []string
 
 		if params.Tenant != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tenant", *params.Tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5734,11 +5914,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Action != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5746,11 +5924,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.KID != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kid", *params.KID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5758,11 +5934,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.State != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5770,11 +5944,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Actor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5782,11 +5954,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Since != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -5794,11 +5964,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Until != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -5806,11 +5974,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Order != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5818,11 +5984,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5830,11 +5994,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5842,7 +6004,6 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -5888,7 +6049,6 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 		var rawQueryFragments []string
 
 		if params.LastEventIDQuery != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5896,7 +6056,6 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -5911,7 +6070,6 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 	}
 
 	if params != nil {
-
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -5922,73 +6080,6 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
-
-	}
-
-	return req, nil
-}
-
-// NewGetJWKSFeedRequest constructs an http.Request for the GetJWKSFeed method
-func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/v1/jwks-feed")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-		// queryValues collects non-styled parameters (passthrough, JSON)
-		// that are safe to round-trip through url.Values.Encode().
-		queryValues := queryURL.Query()
-		// rawQueryFragments collects pre-encoded query fragments from
-		// styled parameters, preserving literal commas as delimiters
-		// per the OpenAPI spec (e.g. "color=blue,black,brown").
-		var rawQueryFragments []string
-
-		if params.SinceCursor != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.SinceCursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if params.Limit != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if encoded := queryValues.Encode(); encoded != "" {
-			rawQueryFragments = append(rawQueryFragments, encoded)
-		}
-		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
-	}
-
-	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
 	}
 
 	return req, nil
@@ -6023,7 +6114,6 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 		var rawQueryFragments []string
 
 		if params.Q != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "q", *params.Q, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6031,11 +6121,9 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Status != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6043,11 +6131,9 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6055,11 +6141,9 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6067,7 +6151,6 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6122,7 +6205,6 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -6133,7 +6215,6 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6174,7 +6255,7 @@ func NewGetDestructionCertificateRequest(server string, id openapi_types.UUID) (
 }
 
 // NewDeleteTenantRequest constructs an http.Request for the DeleteTenant method
-func NewDeleteTenantRequest(server string, tenant TenantPath) (*http.Request, error) {
+func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTenantParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6202,6 +6283,19 @@ func NewDeleteTenantRequest(server string, tenant TenantPath) (*http.Request, er
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		if params.KeywardApproval != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Keyward-Approval", headerParam0)
+		}
 	}
 
 	return req, nil
@@ -6242,18 +6336,18 @@ func NewGetTenantRequest(server string, tenant TenantPath) (*http.Request, error
 }
 
 // NewUpdateTenantRequest calls the generic UpdateTenant builder with application/json body
-func NewUpdateTenantRequest(server string, tenant TenantPath, body UpdateTenantJSONRequestBody) (*http.Request, error) {
+func NewUpdateTenantRequest(server string, tenant TenantPath, params *UpdateTenantParams, body UpdateTenantJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateTenantRequestWithBody(server, tenant, "application/json", bodyReader)
+	return NewUpdateTenantRequestWithBody(server, tenant, params, "application/json", bodyReader)
 }
 
 // NewUpdateTenantRequestWithBody constructs an http.Request for the UpdateTenant method, with any body, and a specified content type
-func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *UpdateTenantParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6284,6 +6378,19 @@ func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, contentTyp
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+		if params.KeywardApproval != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Keyward-Approval", headerParam0)
+		}
+	}
 
 	return req, nil
 }
@@ -6324,7 +6431,6 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6332,11 +6438,9 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6344,7 +6448,6 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6406,7 +6509,6 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -6417,7 +6519,6 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6464,6 +6565,234 @@ func NewRevokeTenantAPIKeyRequest(server string, tenant TenantPath, id APIKeyIDP
 	return req, nil
 }
 
+// NewListApprovalsRequest constructs an http.Request for the ListApprovals method
+func NewListApprovalsRequest(server string, tenant TenantPath, params *ListApprovalsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Status != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+		}
+
+		if params.Limit != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+		}
+
+		if params.Cursor != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetApprovalRequest constructs an http.Request for the GetApproval method
+func NewGetApprovalRequest(server string, tenant TenantPath, id ApprovalIDPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewApproveApprovalRequest calls the generic ApproveApproval builder with application/json body
+func NewApproveApprovalRequest(server string, tenant TenantPath, id ApprovalIDPath, body ApproveApprovalJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApproveApprovalRequestWithBody(server, tenant, id, "application/json", bodyReader)
+}
+
+// NewApproveApprovalRequestWithBody constructs an http.Request for the ApproveApproval method, with any body, and a specified content type
+func NewApproveApprovalRequestWithBody(server string, tenant TenantPath, id ApprovalIDPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals/%s/approve", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRejectApprovalRequest calls the generic RejectApproval builder with application/json body
+func NewRejectApprovalRequest(server string, tenant TenantPath, id ApprovalIDPath, body RejectApprovalJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRejectApprovalRequestWithBody(server, tenant, id, "application/json", bodyReader)
+}
+
+// NewRejectApprovalRequestWithBody constructs an http.Request for the RejectApproval method, with any body, and a specified content type
+func NewRejectApprovalRequestWithBody(server string, tenant TenantPath, id ApprovalIDPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals/%s/reject", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListAuditEventsRequest constructs an http.Request for the ListAuditEvents method
 func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAuditEventsParams) (*http.Request, error) {
 	var err error
@@ -6500,7 +6829,6 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 		var rawQueryFragments []string
 
 		if params.Action != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6508,11 +6836,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.KID != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kid", *params.KID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6520,11 +6846,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.State != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6532,11 +6856,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Actor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6544,11 +6866,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Since != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -6556,11 +6876,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Until != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -6568,11 +6886,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Order != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6580,11 +6896,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6592,11 +6906,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6604,7 +6916,6 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6772,7 +7083,6 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 		var rawQueryFragments []string
 
 		if params.LastEventIDQuery != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6780,7 +7090,6 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6795,7 +7104,6 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 	}
 
 	if params != nil {
-
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -6806,7 +7114,6 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6848,7 +7155,6 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 		var rawQueryFragments []string
 
 		if params.State != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6856,11 +7162,9 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Alg != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "alg", *params.Alg, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6868,11 +7172,9 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.ValidAt != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "valid_at", *params.ValidAt, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -6880,11 +7182,9 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6892,11 +7192,9 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6904,7 +7202,6 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6978,24 +7275,35 @@ func NewImportKeyRequestWithBody(server string, tenant TenantPath, params *Impor
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
+		if params.KeywardApproval != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Keyward-Approval", headerParam1)
+		}
+
 	}
 
 	return req, nil
 }
 
 // NewPurgeKeysRequest calls the generic PurgeKeys builder with application/json body
-func NewPurgeKeysRequest(server string, tenant TenantPath, body PurgeKeysJSONRequestBody) (*http.Request, error) {
+func NewPurgeKeysRequest(server string, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewPurgeKeysRequestWithBody(server, tenant, "application/json", bodyReader)
+	return NewPurgeKeysRequestWithBody(server, tenant, params, "application/json", bodyReader)
 }
 
 // NewPurgeKeysRequestWithBody constructs an http.Request for the PurgeKeys method, with any body, and a specified content type
-func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *PurgeKeysParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -7026,6 +7334,19 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, contentType s
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+		if params.KeywardApproval != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Keyward-Approval", headerParam0)
+		}
+	}
 
 	return req, nil
 }
@@ -7077,7 +7398,6 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7085,7 +7405,6 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7100,6 +7419,19 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+		if params.KeywardApproval != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Keyward-Approval", headerParam0)
+		}
+	}
 
 	return req, nil
 }
@@ -7151,7 +7483,6 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *Rota
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7159,7 +7490,6 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *Rota
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7273,7 +7603,6 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7281,7 +7610,6 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7377,7 +7705,6 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, param
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7385,7 +7712,6 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, param
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7456,7 +7782,6 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7464,7 +7789,6 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7707,7 +8031,6 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7715,11 +8038,9 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7727,7 +8048,6 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7789,7 +8109,6 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -7800,7 +8119,6 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -7985,7 +8303,6 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 		var rawQueryFragments []string
 
 		if params.Status != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7993,11 +8310,9 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8005,11 +8320,9 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8017,7 +8330,6 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8111,7 +8423,6 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8119,11 +8430,9 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8131,7 +8440,6 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8186,7 +8494,6 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -8197,7 +8504,6 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -8354,7 +8660,6 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 		var rawQueryFragments []string
 
 		if params.Status != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8362,11 +8667,9 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8374,11 +8677,9 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8386,7 +8687,6 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8519,11 +8819,6 @@ func (c *Client) ListPlatformAuditEvents(ctx context.Context, params *ListPlatfo
 	return Decode[AuditEventList](c.Requests.ListPlatformAuditEvents(ctx, params, reqEditors...))
 }
 
-// GetJWKSFeed: Keep a gateway current.
-func (c *Client) GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, reqEditors ...RequestEditorFn) (*JWKSFeed, error) {
-	return Decode[JWKSFeed](c.Requests.GetJWKSFeed(ctx, params, reqEditors...))
-}
-
 // ListTenants: List tenants.
 func (c *Client) ListTenants(ctx context.Context, params *ListTenantsParams, reqEditors ...RequestEditorFn) (*TenantList, error) {
 	return Decode[TenantList](c.Requests.ListTenants(ctx, params, reqEditors...))
@@ -8545,8 +8840,8 @@ func (c *Client) GetTenant(ctx context.Context, tenant TenantPath, reqEditors ..
 }
 
 // UpdateTenant: Change a tenant.
-func (c *Client) UpdateTenant(ctx context.Context, tenant TenantPath, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*TenantResponse, error) {
-	return Decode[TenantResponse](c.Requests.UpdateTenant(ctx, tenant, body, reqEditors...))
+func (c *Client) UpdateTenant(ctx context.Context, tenant TenantPath, params *UpdateTenantParams, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*TenantResponse, error) {
+	return Decode[TenantResponse](c.Requests.UpdateTenant(ctx, tenant, params, body, reqEditors...))
 }
 
 // ListTenantAPIKeys: List the tenant's credentials.
@@ -8563,6 +8858,26 @@ func (c *Client) CreateTenantAPIKey(ctx context.Context, tenant TenantPath, para
 func (c *Client) RevokeTenantAPIKey(ctx context.Context, tenant TenantPath, id APIKeyIDPath, reqEditors ...RequestEditorFn) error {
 	_, err := Bytes(c.Requests.RevokeTenantAPIKey(ctx, tenant, id, reqEditors...))
 	return err
+}
+
+// ListApprovals: List the approvals of the tenant.
+func (c *Client) ListApprovals(ctx context.Context, tenant TenantPath, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*ApprovalListResponse, error) {
+	return Decode[ApprovalListResponse](c.Requests.ListApprovals(ctx, tenant, params, reqEditors...))
+}
+
+// GetApproval: Read an approval.
+func (c *Client) GetApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, reqEditors ...RequestEditorFn) (*ApprovalResponse, error) {
+	return Decode[ApprovalResponse](c.Requests.GetApproval(ctx, tenant, id, reqEditors...))
+}
+
+// ApproveApproval: Agree to what somebody else asked to do.
+func (c *Client) ApproveApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, body ApproveApprovalJSONRequestBody, reqEditors ...RequestEditorFn) (*ApprovalResponse, error) {
+	return Decode[ApprovalResponse](c.Requests.ApproveApproval(ctx, tenant, id, body, reqEditors...))
+}
+
+// RejectApproval: Refuse what somebody else asked to do.
+func (c *Client) RejectApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, body RejectApprovalJSONRequestBody, reqEditors ...RequestEditorFn) (*ApprovalResponse, error) {
+	return Decode[ApprovalResponse](c.Requests.RejectApproval(ctx, tenant, id, body, reqEditors...))
 }
 
 // ListAuditEvents: Read the tenant's history.
@@ -8591,8 +8906,8 @@ func (c *Client) ListKeys(ctx context.Context, tenant TenantPath, params *ListKe
 }
 
 // PurgeKeys: Purge expired and revoked keys now.
-func (c *Client) PurgeKeys(ctx context.Context, tenant TenantPath, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*PurgeResult, error) {
-	return Decode[PurgeResult](c.Requests.PurgeKeys(ctx, tenant, body, reqEditors...))
+func (c *Client) PurgeKeys(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*PurgeResult, error) {
+	return Decode[PurgeResult](c.Requests.PurgeKeys(ctx, tenant, params, body, reqEditors...))
 }
 
 // RevokeAllKeys: Revoke every key of the tenant.

@@ -45,5 +45,5 @@ func (c *Client) ImportKeys(ctx context.Context, tenant string, body ImportKeyRe
 
 // DeleteTenant destroys a tenant's keys and answers the certificate of it.
 func (c *Client) DeleteTenant(ctx context.Context, tenant string) (*DestructionCertificate, error) {
-	return Decode[DestructionCertificate](c.Requests.DeleteTenant(ctx, tenant, Certified()))
+	return Decode[DestructionCertificate](c.Requests.DeleteTenant(ctx, tenant, nil, Certified()))
 }

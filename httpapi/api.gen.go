@@ -84,10 +84,68 @@ func (e Alg) Valid() bool {
 	}
 }
 
+// Defines values for ApprovalOperation.
+const (
+	ApprovalOperationDelete    ApprovalOperation = "delete"
+	ApprovalOperationImport    ApprovalOperation = "import"
+	ApprovalOperationPurge     ApprovalOperation = "purge"
+	ApprovalOperationRelax     ApprovalOperation = "relax"
+	ApprovalOperationRevokeAll ApprovalOperation = "revoke_all"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalOperation enum.
+func (e ApprovalOperation) Valid() bool {
+	switch e {
+	case ApprovalOperationDelete:
+		return true
+	case ApprovalOperationImport:
+		return true
+	case ApprovalOperationPurge:
+		return true
+	case ApprovalOperationRelax:
+		return true
+	case ApprovalOperationRevokeAll:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ApprovalStatus.
+const (
+	ApprovalStatusApproved ApprovalStatus = "approved"
+	ApprovalStatusExpired  ApprovalStatus = "expired"
+	ApprovalStatusPending  ApprovalStatus = "pending"
+	ApprovalStatusRejected ApprovalStatus = "rejected"
+	ApprovalStatusUsed     ApprovalStatus = "used"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalStatus enum.
+func (e ApprovalStatus) Valid() bool {
+	switch e {
+	case ApprovalStatusApproved:
+		return true
+	case ApprovalStatusExpired:
+		return true
+	case ApprovalStatusPending:
+		return true
+	case ApprovalStatusRejected:
+		return true
+	case ApprovalStatusUsed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AuditAction.
 const (
 	AuditActionAPIKeyCreated       AuditAction = "api_key.created"
 	AuditActionAPIKeyRevoked       AuditAction = "api_key.revoked"
+	AuditActionApprovalApproved    AuditAction = "approval.approved"
+	AuditActionApprovalRejected    AuditAction = "approval.rejected"
+	AuditActionApprovalRequested   AuditAction = "approval.requested"
+	AuditActionApprovalUsed        AuditAction = "approval.used"
 	AuditActionAuthorizationDenied AuditAction = "authorization.denied"
 	AuditActionDataKeyCreated      AuditAction = "data_key.created"
 	AuditActionDataKeyDestroyed    AuditAction = "data_key.destroyed"
@@ -120,6 +178,14 @@ func (e AuditAction) Valid() bool {
 	case AuditActionAPIKeyCreated:
 		return true
 	case AuditActionAPIKeyRevoked:
+		return true
+	case AuditActionApprovalApproved:
+		return true
+	case AuditActionApprovalRejected:
+		return true
+	case AuditActionApprovalRequested:
+		return true
+	case AuditActionApprovalUsed:
 		return true
 	case AuditActionAuthorizationDenied:
 		return true
@@ -240,6 +306,30 @@ func (e CreateTenantAPIKeyRequestRole) Valid() bool {
 	case CreateTenantAPIKeyRequestRoleTenantAuditor:
 		return true
 	case CreateTenantAPIKeyRequestRoleTenantSigner:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GuardedOperation.
+const (
+	GuardedOperationDelete    GuardedOperation = "delete"
+	GuardedOperationImport    GuardedOperation = "import"
+	GuardedOperationPurge     GuardedOperation = "purge"
+	GuardedOperationRevokeAll GuardedOperation = "revoke_all"
+)
+
+// Valid indicates whether the value is a known member of the GuardedOperation enum.
+func (e GuardedOperation) Valid() bool {
+	switch e {
+	case GuardedOperationDelete:
+		return true
+	case GuardedOperationImport:
+		return true
+	case GuardedOperationPurge:
+		return true
+	case GuardedOperationRevokeAll:
 		return true
 	default:
 		return false
@@ -779,6 +869,35 @@ type ActorType string
 // the name the policy has.
 type Alg string
 
+// Approval What somebody asked to do. Of the request itself only a digest is kept
+type Approval struct {
+	CreatedAt time.Time  `json:"created_at"`
+	DecidedAt *time.Time `json:"decided_at,omitempty"`
+	DecidedBy *Actor     `json:"decided_by,omitempty"`
+
+	// ExpiresAt It can be given and used before this time
+	ExpiresAt time.Time          `json:"expires_at"`
+	ID        openapi_types.UUID `json:"id"`
+
+	// Operation `relax` takes others off the list of those that need an approval
+	Operation   ApprovalOperation `json:"operation"`
+	RequestedBy Actor             `json:"requested_by"`
+	Status      ApprovalStatus    `json:"status"`
+	UsedAt      *time.Time        `json:"used_at,omitempty"`
+}
+
+// ApprovalList defines model for ApprovalList.
+type ApprovalList struct {
+	Items      []Approval `json:"items"`
+	NextCursor *string    `json:"next_cursor,omitempty"`
+}
+
+// ApprovalOperation `relax` takes others off the list of those that need an approval
+type ApprovalOperation string
+
+// ApprovalStatus defines model for ApprovalStatus.
+type ApprovalStatus string
+
 // AuditAction defines model for AuditAction.
 type AuditAction string
 
@@ -888,7 +1007,9 @@ type CreateTenantAPIKeyRequestRole string
 
 // CreateTenantRequest defines model for CreateTenantRequest.
 type CreateTenantRequest struct {
-	ClockSkewSeconds *int64 `json:"clock_skew_seconds,omitempty"`
+	// ApprovalRequired Operations to which a second person has to agree, each at most once
+	ApprovalRequired []GuardedOperation `json:"approval_required,omitempty"`
+	ClockSkewSeconds *int64             `json:"clock_skew_seconds,omitempty"`
 
 	// CustomDomain A host name without port; kept in lower case
 	CustomDomain *string `json:"custom_domain,omitempty"`
@@ -1008,6 +1129,9 @@ type FreezeWindow struct {
 	// Until The first moment outside; after `from`, by at most 90 days
 	Until time.Time `json:"until"`
 }
+
+// GuardedOperation defines model for GuardedOperation.
+type GuardedOperation string
 
 // Health defines model for Health.
 type Health struct {
@@ -1397,6 +1521,8 @@ type SignedToken struct {
 
 // Tenant defines model for Tenant.
 type Tenant struct {
+	// ApprovalRequired Operations to which a second person has to agree; absent if there are none
+	ApprovalRequired []GuardedOperation        `json:"approval_required,omitempty"`
 	ClockSkewSeconds int64                     `json:"clock_skew_seconds"`
 	CreatedAt        time.Time                 `json:"created_at"`
 	CustomDomain     nullable.Nullable[string] `json:"custom_domain"`
@@ -1446,8 +1572,10 @@ type TrustedUntil = []VerifierTrust
 
 // UpdateTenantRequest defines model for UpdateTenantRequest.
 type UpdateTenantRequest struct {
-	ClockSkewSeconds nullable.Nullable[int64]  `json:"clock_skew_seconds,omitempty"`
-	CustomDomain     nullable.Nullable[string] `json:"custom_domain,omitempty"`
+	// ApprovalRequired Operations to which a second person has to agree. To take one off needs an approval itself, of operation `relax`
+	ApprovalRequired nullable.Nullable[[]GuardedOperation] `json:"approval_required,omitempty"`
+	ClockSkewSeconds nullable.Nullable[int64]              `json:"clock_skew_seconds,omitempty"`
+	CustomDomain     nullable.Nullable[string]             `json:"custom_domain,omitempty"`
 
 	// FreezeWindows Windows in which the schedule starts no rotation. They replace all that there were
 	FreezeWindows                   nullable.Nullable[[]FreezeWindow] `json:"freeze_windows,omitempty"`
@@ -1608,6 +1736,12 @@ type ActorFilter = string
 // the name the policy has.
 type AlgPath = Alg
 
+// ApprovalIDPath defines model for ApprovalIDPath.
+type ApprovalIDPath = openapi_types.UUID
+
+// ApprovalStatusFilter defines model for ApprovalStatusFilter.
+type ApprovalStatusFilter = ApprovalStatus
+
 // AuditKID defines model for AuditKID.
 type AuditKID = string
 
@@ -1635,6 +1769,9 @@ type IfNoneMatch = string
 // KIDPath defines model for KIDPath.
 type KIDPath = string
 
+// KeywardApproval defines model for KeywardApproval.
+type KeywardApproval = openapi_types.UUID
+
 // LastEventID defines model for LastEventID.
 type LastEventID = string
 
@@ -1661,6 +1798,15 @@ type WebhookIDPath = openapi_types.UUID
 
 // APIKeyListResponse defines model for APIKeyListResponse.
 type APIKeyListResponse = APIKeyList
+
+// ApprovalListResponse defines model for ApprovalListResponse.
+type ApprovalListResponse = ApprovalList
+
+// ApprovalRequired What somebody asked to do. Of the request itself only a digest is kept
+type ApprovalRequired = Approval
+
+// ApprovalResponse What somebody asked to do. Of the request itself only a digest is kept
+type ApprovalResponse = Approval
 
 // Conflict RFC 9457
 type Conflict = Problem
@@ -1891,6 +2037,20 @@ type CreateTenantParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteTenantParams defines parameters for DeleteTenant.
+type DeleteTenantParams struct {
+	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
+	// `approval_required` does not ask for one.
+	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
+}
+
+// UpdateTenantParams defines parameters for UpdateTenant.
+type UpdateTenantParams struct {
+	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
+	// `approval_required` does not ask for one.
+	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
+}
+
 // ListTenantAPIKeysParams defines parameters for ListTenantAPIKeys.
 type ListTenantAPIKeysParams struct {
 	// Limit Most items on a page
@@ -1905,6 +2065,17 @@ type CreateTenantAPIKeyParams struct {
 	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListApprovalsParams defines parameters for ListApprovals.
+type ListApprovalsParams struct {
+	Status *ApprovalStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListAuditEventsParams defines parameters for ListAuditEvents.
@@ -1964,6 +2135,10 @@ type ImportKeyParams struct {
 	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
+	// `approval_required` does not ask for one.
+	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // ImportKey201JSONResponseBody defines parameters for ImportKey.
@@ -1971,10 +2146,21 @@ type ImportKey201JSONResponseBody struct {
 	union json.RawMessage
 }
 
+// PurgeKeysParams defines parameters for PurgeKeys.
+type PurgeKeysParams struct {
+	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
+	// `approval_required` does not ask for one.
+	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
+}
+
 // RevokeAllKeysParams defines parameters for RevokeAllKeys.
 type RevokeAllKeysParams struct {
 	// DryRun Answer what would happen, and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
+	// `approval_required` does not ask for one.
+	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // RotateKeysParams defines parameters for RotateKeys.
@@ -2076,6 +2262,12 @@ type UpdateTenantJSONRequestBody = UpdateTenantRequest
 
 // CreateTenantAPIKeyJSONRequestBody defines body for CreateTenantAPIKey for application/json ContentType.
 type CreateTenantAPIKeyJSONRequestBody = CreateTenantAPIKeyRequest
+
+// ApproveApprovalJSONRequestBody defines body for ApproveApproval for application/json ContentType.
+type ApproveApprovalJSONRequestBody = NoOptions
+
+// RejectApprovalJSONRequestBody defines body for RejectApproval for application/json ContentType.
+type RejectApprovalJSONRequestBody = NoOptions
 
 // RotateDataKeyJSONRequestBody defines body for RotateDataKey for application/json ContentType.
 type RotateDataKeyJSONRequestBody = NoOptions
@@ -2508,13 +2700,13 @@ type ServerInterface interface {
 	GetDestructionCertificate(ctx echo.Context, id openapi_types.UUID) error
 	// DeleteTenant Delete a tenant
 	// (DELETE /v1/tenants/{tenant})
-	DeleteTenant(ctx echo.Context, tenant TenantPath) error
+	DeleteTenant(ctx echo.Context, tenant TenantPath, params DeleteTenantParams) error
 	// GetTenant Read a tenant
 	// (GET /v1/tenants/{tenant})
 	GetTenant(ctx echo.Context, tenant TenantPath) error
 	// UpdateTenant Change a tenant
 	// (PATCH /v1/tenants/{tenant})
-	UpdateTenant(ctx echo.Context, tenant TenantPath) error
+	UpdateTenant(ctx echo.Context, tenant TenantPath, params UpdateTenantParams) error
 	// ListTenantAPIKeys List the tenant's credentials
 	// (GET /v1/tenants/{tenant}/api-keys)
 	ListTenantAPIKeys(ctx echo.Context, tenant TenantPath, params ListTenantAPIKeysParams) error
@@ -2524,6 +2716,18 @@ type ServerInterface interface {
 	// RevokeTenantAPIKey Revoke a credential of the tenant
 	// (DELETE /v1/tenants/{tenant}/api-keys/{id})
 	RevokeTenantAPIKey(ctx echo.Context, tenant TenantPath, id APIKeyIDPath) error
+	// ListApprovals List the approvals of the tenant
+	// (GET /v1/tenants/{tenant}/approvals)
+	ListApprovals(ctx echo.Context, tenant TenantPath, params ListApprovalsParams) error
+	// GetApproval Read an approval
+	// (GET /v1/tenants/{tenant}/approvals/{id})
+	GetApproval(ctx echo.Context, tenant TenantPath, id ApprovalIDPath) error
+	// ApproveApproval Agree to what somebody else asked to do
+	// (POST /v1/tenants/{tenant}/approvals/{id}/approve)
+	ApproveApproval(ctx echo.Context, tenant TenantPath, id ApprovalIDPath) error
+	// RejectApproval Refuse what somebody else asked to do
+	// (POST /v1/tenants/{tenant}/approvals/{id}/reject)
+	RejectApproval(ctx echo.Context, tenant TenantPath, id ApprovalIDPath) error
 	// ListAuditEvents Read the tenant's history
 	// (GET /v1/tenants/{tenant}/audit)
 	ListAuditEvents(ctx echo.Context, tenant TenantPath, params ListAuditEventsParams) error
@@ -2547,7 +2751,7 @@ type ServerInterface interface {
 	ImportKey(ctx echo.Context, tenant TenantPath, params ImportKeyParams) error
 	// PurgeKeys Purge expired and revoked keys now
 	// (POST /v1/tenants/{tenant}/keys/purge)
-	PurgeKeys(ctx echo.Context, tenant TenantPath) error
+	PurgeKeys(ctx echo.Context, tenant TenantPath, params PurgeKeysParams) error
 	// RevokeAllKeys Revoke every key of the tenant
 	// (POST /v1/tenants/{tenant}/keys/revoke-all)
 	RevokeAllKeys(ctx echo.Context, tenant TenantPath, params RevokeAllKeysParams) error
@@ -3379,8 +3583,28 @@ func (w *ServerInterfaceWrapper) DeleteTenant(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteTenantParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Keyward-Approval" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
+		var KeywardApproval KeywardApproval
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Keyward-Approval, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Keyward-Approval", valueList[0], &KeywardApproval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Keyward-Approval: %s", err))
+		}
+
+		params.KeywardApproval = &KeywardApproval
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.DeleteTenant(ctx, tenant)
+	err = w.Handler.DeleteTenant(ctx, tenant, params)
 	return err
 }
 
@@ -3411,8 +3635,28 @@ func (w *ServerInterfaceWrapper) UpdateTenant(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateTenantParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Keyward-Approval" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
+		var KeywardApproval KeywardApproval
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Keyward-Approval, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Keyward-Approval", valueList[0], &KeywardApproval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Keyward-Approval: %s", err))
+		}
+
+		params.KeywardApproval = &KeywardApproval
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.UpdateTenant(ctx, tenant)
+	err = w.Handler.UpdateTenant(ctx, tenant, params)
 	return err
 }
 
@@ -3505,6 +3749,117 @@ func (w *ServerInterfaceWrapper) RevokeTenantAPIKey(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RevokeTenantAPIKey(ctx, tenant, id)
+	return err
+}
+
+// ListApprovals converts echo context to params.
+func (w *ServerInterfaceWrapper) ListApprovals(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListApprovalsParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListApprovals(ctx, tenant, params)
+	return err
+}
+
+// GetApproval converts echo context to params.
+func (w *ServerInterfaceWrapper) GetApproval(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id ApprovalIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetApproval(ctx, tenant, id)
+	return err
+}
+
+// ApproveApproval converts echo context to params.
+func (w *ServerInterfaceWrapper) ApproveApproval(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id ApprovalIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ApproveApproval(ctx, tenant, id)
+	return err
+}
+
+// RejectApproval converts echo context to params.
+func (w *ServerInterfaceWrapper) RejectApproval(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id ApprovalIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RejectApproval(ctx, tenant, id)
 	return err
 }
 
@@ -3762,6 +4117,21 @@ func (w *ServerInterfaceWrapper) ImportKey(ctx echo.Context) error {
 
 		params.IdempotencyKey = &IdempotencyKey
 	}
+	// ------------- Optional header parameter "Keyward-Approval" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
+		var KeywardApproval KeywardApproval
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Keyward-Approval, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Keyward-Approval", valueList[0], &KeywardApproval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Keyward-Approval: %s", err))
+		}
+
+		params.KeywardApproval = &KeywardApproval
+	}
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ImportKey(ctx, tenant, params)
@@ -3779,8 +4149,28 @@ func (w *ServerInterfaceWrapper) PurgeKeys(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PurgeKeysParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Keyward-Approval" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
+		var KeywardApproval KeywardApproval
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Keyward-Approval, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Keyward-Approval", valueList[0], &KeywardApproval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Keyward-Approval: %s", err))
+		}
+
+		params.KeywardApproval = &KeywardApproval
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.PurgeKeys(ctx, tenant)
+	err = w.Handler.PurgeKeys(ctx, tenant, params)
 	return err
 }
 
@@ -3802,6 +4192,23 @@ func (w *ServerInterfaceWrapper) RevokeAllKeys(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Keyward-Approval" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
+		var KeywardApproval KeywardApproval
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Keyward-Approval, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Keyward-Approval", valueList[0], &KeywardApproval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Keyward-Approval: %s", err))
+		}
+
+		params.KeywardApproval = &KeywardApproval
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -4463,7 +4870,6 @@ func RegisterHandlersWithBaseURL(router EchoRouter, si ServerInterface, baseURL 
 // RegisterHandlersWithOptions registers handlers using the supplied options,
 // including any per-operation middleware.
 func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options RegisterHandlersOptions) {
-
 	wrapper := ServerInterfaceWrapper{
 		Handler: si,
 	}
@@ -4474,6 +4880,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/tenants/:tenant", wrapper.GetTenant, options.OperationMiddlewares["getTenant"]...)
 	router.PATCH(options.BaseURL+"/v1/tenants/:tenant", wrapper.UpdateTenant, options.OperationMiddlewares["updateTenant"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:id/destruction-certificate", wrapper.GetDestructionCertificate, options.OperationMiddlewares["getDestructionCertificate"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/approvals", wrapper.ListApprovals, options.OperationMiddlewares["listApprovals"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/approvals/:id", wrapper.GetApproval, options.OperationMiddlewares["getApproval"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/approvals/:id/approve", wrapper.ApproveApproval, options.OperationMiddlewares["approveApproval"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/approvals/:id/reject", wrapper.RejectApproval, options.OperationMiddlewares["rejectApproval"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/policies", wrapper.ListPolicies, options.OperationMiddlewares["listPolicies"]...)
 	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/policies/:alg", wrapper.RetirePolicy, options.OperationMiddlewares["retirePolicy"]...)
 	router.PUT(options.BaseURL+"/v1/tenants/:tenant/policies/:alg", wrapper.PutPolicy, options.OperationMiddlewares["putPolicy"]...)
@@ -4531,5 +4941,4 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)
 	router.GET(options.BaseURL+"/docs", wrapper.GetDocs, options.OperationMiddlewares["getDocs"]...)
 	router.GET(options.BaseURL+"/docs/:asset", wrapper.GetDocsAsset, options.OperationMiddlewares["getDocsAsset"]...)
-
 }

@@ -19,6 +19,9 @@ type call struct {
 	requestID string
 	tenantID  uuid.UUID // of the tenant in the path
 	slug      string
+
+	request  *requestReader  // what was asked, where somebody may have to agree; else nil
+	approval *audit.Approval // who agreed; nil where nobody had to
 }
 
 const callKey = "keyward.call"
@@ -30,7 +33,7 @@ func of(c echo.Context) *call { return c.Get(callKey).(*call) }
 func by(c echo.Context) audit.By { return of(c).by() }
 
 func (w *call) by() audit.By {
-	return audit.By{Actor: w.Actor, RequestID: w.requestID}
+	return audit.By{Actor: w.Actor, RequestID: w.requestID, Approval: w.approval}
 }
 
 // admin lets through whom a permission allows. Everything behind it is for its
@@ -55,6 +58,9 @@ func (s *server) admin(a access, next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		c.Set(callKey, w)
 		c.Request().Body = http.MaxBytesReader(c.Response().Writer, c.Request().Body, limit)
+		if a.needs != "" {
+			w.request = digesting(c.Request(), a.needs)
+		}
 		err = next(c)
 		if a.changes { // whatever err says: a commit may have outlived it
 			s.changed(w.tenantID, w.slug)

@@ -27,6 +27,9 @@ func (s *server) ImportKey(c echo.Context, _ TenantPath, params ImportKeyParams)
 	if problem := body.contradiction(); problem != nil {
 		return problem
 	}
+	if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
+		return err
+	}
 	if body.PrivateKey != nil {
 		return s.importPrivateKey(c, body, idem)
 	}

@@ -73,7 +73,10 @@ func publicKey(c echo.Context, form string, k keys.Key) error {
 }
 
 // PurgeKeys forgets the public part of keys that have left the JWKS.
-func (s *server) PurgeKeys(c echo.Context, _ TenantPath) error {
+func (s *server) PurgeKeys(c echo.Context, _ TenantPath, params PurgeKeysParams) error {
+	if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
+		return err
+	}
 	purged, err := s.cfg.Store.Purge(c.Request().Context(), by(c), of(c).tenantID)
 	if err != nil {
 		return err

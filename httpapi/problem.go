@@ -93,6 +93,14 @@ var rules = []rule{
 	is(tenant.ErrNoAPIKey, ProblemCodeNotFound, "There is no such API key."),
 	is(tenant.ErrIdempotencyMismatch, ProblemCodeConflict, "This Idempotency-Key was used for another request."),
 	is(tenant.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
+	is(tenant.ErrNoApproval, ProblemCodeNotFound, "There is no such approval."),
+	is(tenant.ErrOwnRequest, ProblemCodeForbidden, "You asked for this approval; a second person has to decide."),
+	is(tenant.ErrOtherRequester, ProblemCodeForbidden, "Somebody else asked for this approval; only they can use it."),
+	is(tenant.ErrOtherRequest, ProblemCodeConflict, "The approval is for another request: operation, path, query and body must be the same."),
+	is(tenant.ErrNeedsApproval, ProblemCodeConflict, "Taking operations off approval_required needs an approval, and the list has just changed; try again."),
+	as(func(e *tenant.ApprovalStatusError) *Problem {
+		return newProblem(ProblemCodeConflict, "The approval is "+string(e.Status)+".")
+	}),
 	is(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also keys.ErrUnavailable, audit.ErrUnavailable and webhook.ErrUnavailable
 	as(func(e *tenant.FieldErrors) *Problem {
 		return newProblem(ProblemCodeInvalidRequest, "", fieldErrors(e.Fields)...)

@@ -67,7 +67,7 @@ func (s *server) renderTenant(t tenant.Tenant) Tenant {
 		JWKSStaleWhileRevalidateSeconds: whole(t.Caching.StaleWhileRevalidate),
 		JWKSStaleIfErrorSeconds:         whole(t.Caching.StaleIfError),
 		ClockSkewSeconds:                whole(t.Caching.ClockSkew),
-		NotBefore:                       t.NotBefore, FreezeWindows: renderFreezes(t.Freezes), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
+		NotBefore:                       t.NotBefore, FreezeWindows: renderFreezes(t.Freezes), ApprovalRequired: renderGuarded(t.ApprovalRequired), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
 	}
 }
 

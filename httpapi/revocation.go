@@ -61,6 +61,11 @@ func (s *server) RevokeAllKeys(c echo.Context, _ TenantPath, params RevokeAllKey
 	if err != nil {
 		return err
 	}
+	if !dry {
+		if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
+			return err
+		}
+	}
 	revoke := s.cfg.Store.RevokeAll
 	if dry {
 		revoke = s.cfg.Store.PreviewRevokeAll

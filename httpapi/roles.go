@@ -11,6 +11,8 @@ type access struct {
 	roles   []tenant.Role
 	changes bool // readers in this process must look again afterwards
 
+	needs tenant.Operation // a second person's agreement, where a tenant asks for it; "" where none can
+
 	operation string
 	ofTenant  bool // it is about the tenant in its path
 }
@@ -32,10 +34,15 @@ var permissions = map[string]access{
 	"createTenant": {roles: platform},
 	"listTenants":  {roles: platforms},
 	"getTenant":    {roles: anyone},
-	"updateTenant": {roles: admins, changes: true},
-	"deleteTenant": {roles: platform, changes: true},
+	"updateTenant": {roles: admins, changes: true, needs: tenant.Relax},
+	"deleteTenant": {roles: platform, changes: true, needs: tenant.Delete},
 
 	"getDestructionCertificate": {roles: platforms},
+
+	"listApprovals":   {roles: admins},
+	"getApproval":     {roles: admins},
+	"approveApproval": {roles: admins}, // and who may do the operation itself
+	"rejectApproval":  {roles: admins},
 
 	"listPolicies": {roles: anyone},
 	"putPolicy":    {roles: admins, changes: true},
@@ -43,11 +50,11 @@ var permissions = map[string]access{
 
 	"listKeys":      {roles: auditors},
 	"getKey":        {roles: auditors},
-	"importKey":     {roles: admins, changes: true},
+	"importKey":     {roles: admins, changes: true, needs: tenant.Import},
 	"rotateKeys":    {roles: admins, changes: true},
 	"revokeKey":     {roles: admins, changes: true},
-	"revokeAllKeys": {roles: admins, changes: true},
-	"purgeKeys":     {roles: admins, changes: true},
+	"revokeAllKeys": {roles: admins, changes: true, needs: tenant.RevokeAll},
+	"purgeKeys":     {roles: admins, changes: true, needs: tenant.Purge},
 	"rotateDataKey": {roles: admins, changes: true},
 
 	"signToken":   {roles: signers},

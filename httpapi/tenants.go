@@ -49,7 +49,7 @@ func (s *server) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant, erro
 func (r CreateTenantRequest) spec() tenant.Spec {
 	spec := tenant.Spec{
 		Slug: r.Slug, Name: or(r.Name, ""), Issuer: or(r.Issuer, ""), CustomDomain: or(r.CustomDomain, ""),
-		Caching: tenant.DefaultCaching, Freezes: freezes(r.FreezeWindows),
+		Caching: tenant.DefaultCaching, Freezes: freezes(r.FreezeWindows), ApprovalRequired: guardedOperations(r.ApprovalRequired),
 	}
 	override(&spec.Caching.MaxAge, r.JWKSMaxAgeSeconds)
 	override(&spec.Caching.StaleWhileRevalidate, r.JWKSStaleWhileRevalidateSeconds)
@@ -92,7 +92,7 @@ func (s *server) GetTenant(c echo.Context, _ TenantPath) error {
 }
 
 // UpdateTenant changes a tenant.
-func (s *server) UpdateTenant(c echo.Context, _ TenantPath) error {
+func (s *server) UpdateTenant(c echo.Context, _ TenantPath, params UpdateTenantParams) error {
 	var body UpdateTenantRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
@@ -100,6 +100,11 @@ func (s *server) UpdateTenant(c echo.Context, _ TenantPath) error {
 	change := body.change()
 	if err := s.notOwnHost(change.CustomDomain.Value); err != nil {
 		return err
+	}
+	if change.ApprovalRequired.Set {
+		if agreed, err := s.agreedToRelax(c, change, params.KeywardApproval); !agreed {
+			return err
+		}
 	}
 	t, err := s.cfg.Tenants.Update(c.Request().Context(), by(c), of(c).tenantID, change)
 	if err != nil {
@@ -126,6 +131,10 @@ func (r UpdateTenantRequest) change() tenant.Change {
 	change.Freezes = tenant.Optional[[]tenant.Freeze]{Set: r.FreezeWindows.IsSpecified()}
 	if windows, err := r.FreezeWindows.Get(); err == nil {
 		change.Freezes.Value = freezes(windows)
+	}
+	change.ApprovalRequired = tenant.Optional[[]tenant.Operation]{Set: r.ApprovalRequired.IsSpecified()}
+	if list, err := r.ApprovalRequired.Get(); err == nil {
+		change.ApprovalRequired.Value = guardedOperations(list)
 	}
 	if r.Status != nil {
 		change.Status = tenant.Some(tenant.Status(*r.Status))
@@ -159,7 +168,10 @@ func setting(v nullable.Nullable[int64], standard time.Duration) tenant.Optional
 }
 
 // DeleteTenant ends a tenant.
-func (s *server) DeleteTenant(c echo.Context, _ TenantPath) error {
+func (s *server) DeleteTenant(c echo.Context, _ TenantPath, params DeleteTenantParams) error {
+	if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
+		return err
+	}
 	id := of(c).tenantID
 	if err := s.cfg.Store.DeleteTenant(c.Request().Context(), by(c), id); err != nil {
 		return err

@@ -66,8 +66,8 @@ type Approval struct {
 // Guards says whether a second person has to agree to an operation.
 func (t Tenant) Guards(op Operation) bool { return slices.Contains(t.ApprovalRequired, op) }
 
-// Relaxes says whether a list takes operations off that of t.
-func Relaxes(t Tenant, list []Operation) bool {
+// relaxes says whether a list takes operations off that of t.
+func relaxes(t Tenant, list []Operation) bool {
 	return slices.ContainsFunc(t.ApprovalRequired, func(op Operation) bool { return !slices.Contains(list, op) })
 }
 

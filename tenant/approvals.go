@@ -74,6 +74,18 @@ func (s *Store) UseApproval(ctx context.Context, by audit.By, tenantID, id uuid.
 	})
 }
 
+// Relaxes says whether a change that is well-formed would take operations off
+// the list of those that need an approval. Errors: *FieldErrors, ErrBuiltIn,
+// ErrNotFound, ErrUnavailable.
+func (s *Store) Relaxes(ctx context.Context, tenantID uuid.UUID, c Change) (bool, error) {
+	before, err := s.GetAny(ctx, tenantID)
+	if err != nil {
+		return false, err
+	}
+	after, err := c.apply(before, s.now())
+	return err == nil && relaxes(before, after.ApprovalRequired), err
+}
+
 // moveApproval lets decide change an approval under the tenant's lock. The
 // statements are guarded by the state they expect all the same.
 func (s *Store) moveApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, action audit.Action, decide func(*Approval) error) (a Approval, err error) {

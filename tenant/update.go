@@ -41,7 +41,7 @@ func update(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change,
 	if err != nil {
 		return Tenant{}, err
 	}
-	if by.Approval == nil && Relaxes(before, after.ApprovalRequired) {
+	if by.Approval == nil && relaxes(before, after.ApprovalRequired) {
 		return Tenant{}, ErrNeedsApproval // it came on the list since somebody looked
 	}
 	events := updated(by, before, after, now)

@@ -152,6 +152,6 @@ func (t aTenant) set(ctx context.Context, p *program, changes any) error {
 	if err != nil {
 		return err
 	}
-	resp, err := api.Requests.UpdateTenantWithBody(ctx, name, "application/json", strings.NewReader(string(body)))
+	resp, err := api.Requests.UpdateTenantWithBody(ctx, name, nil, "application/json", strings.NewReader(string(body)))
 	return answered(p, t.JSON, resp, err, p.showTenant)
 }

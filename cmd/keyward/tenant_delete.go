@@ -34,7 +34,7 @@ func (c *tenantDeleteCmd) Run(ctx context.Context, p *program) error {
 	if err := c.confirm(p, "Delete "+t.Slug+"?"); err != nil {
 		return err
 	}
-	resp, err := api.Requests.DeleteTenant(ctx, t.ID.String(), client.Certified())
+	resp, err := api.Requests.DeleteTenant(ctx, t.ID.String(), nil, client.Certified())
 	return answered(p, c.JSON, resp, err, func(d client.DestructionCertificate) error {
 		fmt.Fprintf(p.stderr, "%s is deleted. Its certificate of destruction, which keyward tenant certificate %s prints again:\n", t.Slug, t.ID)
 		_, err := fmt.Fprintln(p.stdout, d.Certificate)
