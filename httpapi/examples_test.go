@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/keyward/keyward/tenant"
 )
 
 // Every example of a request does what it says, where there is what it is about.
@@ -45,7 +47,18 @@ func (w *world) things(e errand, slug string) map[string]string {
 		w.do("POST", list, w.root, `{"url":"https://127.0.0.1/hook"}`).ok(201, &made)
 		things["id"] = made.ID.String()
 	}
+	if strings.Contains(e.path, "/approvals/{id}") {
+		things["id"] = w.waiting(slug).ID.String()
+	}
 	return things
+}
+
+// waiting is an approval that somebody else asked for.
+func (w *world) waiting(slug string) (a Approval) {
+	w.t.Helper()
+	w.do("PATCH", "/v1/tenants/"+slug, w.root, `{"approval_required":["purge"]}`).ok(200)
+	w.do("POST", "/v1/tenants/"+slug+"/keys/purge", w.key(tenant.PlatformAdmin, nil), "").ok(202, &a)
+	return a
 }
 
 // keyFile is an RSA key as a member of JSON.
