@@ -1136,6 +1136,26 @@ type Discovery struct {
 	AdditionalProperties             map[string]interface{} `json:"-"`
 }
 
+// FeedItem defines model for FeedItem.
+type FeedItem struct {
+	// Deleted The tenant is gone and its tokens with it
+	Deleted *bool  `json:"deleted,omitempty"`
+	Issuer  string `json:"issuer"`
+
+	// JWKS Any JSON object
+	JWKS JSONObject `json:"jwks"`
+
+	// NotBefore Tokens issued earlier are to be refused
+	NotBefore *time.Time `json:"not_before,omitempty"`
+
+	// Tenant The slug
+	Tenant   string             `json:"tenant"`
+	TenantID openapi_types.UUID `json:"tenant_id"`
+
+	// Version Grows with every change of the tenant
+	Version int64 `json:"version"`
+}
+
 // FieldError defines model for FieldError.
 type FieldError struct {
 	// Field Path of a body member, as in `policies[0].alg`, or the name of a parameter; empty for the body as a whole
@@ -1191,6 +1211,12 @@ type ImportKeyRequest struct {
 
 // ImportKeyRequestRole Of a private key
 type ImportKeyRequestRole string
+
+// JWKSFeed defines model for JWKSFeed.
+type JWKSFeed struct {
+	Items      []FeedItem `json:"items"`
+	NextCursor string     `json:"next_cursor"`
+}
 
 // JWKSet RFC 7517 section 5
 type JWKSet struct {
@@ -1891,6 +1917,11 @@ type WebhookListResponse = WebhookList
 // WebhookResponse defines model for WebhookResponse.
 type WebhookResponse = Webhook
 
+// GetPlatformJWKSHistoryParams defines parameters for GetPlatformJWKSHistory.
+type GetPlatformJWKSHistoryParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetPlatformJWKSParams defines parameters for GetPlatformJWKS.
 type GetPlatformJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -2009,6 +2040,15 @@ type StreamPlatformEventsParams struct {
 
 	// LastEventID The last `id` that was read; the stream goes on behind it
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
+}
+
+// GetJWKSFeedParams defines parameters for GetJWKSFeed.
+type GetJWKSFeedParams struct {
+	// SinceCursor The `next_cursor` of the answer before
+	SinceCursor *string `form:"since,omitempty" json:"since,omitempty"`
+
+	// Limit Most items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListTenantsParams defines parameters for ListTenants.
@@ -2691,6 +2731,14 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
+
+	// GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
+	//
+	// As a tenant's, of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own.
+	//
+	// Corresponds with GET /.well-known/jwks-history (the `GetPlatformJWKSHistory` operationId).
+	GetPlatformJWKSHistory(ctx context.Context, params *GetPlatformJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
 	//
 	// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
@@ -2834,6 +2882,17 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/events (the `StreamPlatformEvents` operationId).
 	StreamPlatformEvents(ctx context.Context, params *StreamPlatformEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetJWKSFeed Keep a gateway current
+	//
+	// The tenants whose keys, issuer or settings changed behind a cursor, each once and as it is now, `gzip` for who
+	// accepts it. Without `since`, all from the beginning. There is always a `next_cursor`: go on from it at once
+	// while `items` are answered, later when there are none. No change is missed, however transactions overlap; a
+	// tenant may be told twice. A 400 for a cursor of a database that was restored since: begin again.
+	// Roles: platform_admin, platform_auditor.
+	//
+	// Corresponds with GET /v1/jwks-feed (the `GetJWKSFeed` operationId).
+	GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTenants List tenants
 	//
@@ -3480,6 +3539,23 @@ type ClientInterface interface {
 	RedeliverPlatformWebhook(ctx context.Context, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
+// GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
+//
+// As a tenant's, of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own.
+//
+// Corresponds with GET /.well-known/jwks-history (the `GetPlatformJWKSHistory` operationId).
+func (c *Requests) GetPlatformJWKSHistory(ctx context.Context, params *GetPlatformJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPlatformJWKSHistoryRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
 //
 // Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
@@ -3814,6 +3890,27 @@ func (c *Requests) ListPlatformAuditEvents(ctx context.Context, params *ListPlat
 // Corresponds with GET /v1/events (the `StreamPlatformEvents` operationId).
 func (c *Requests) StreamPlatformEvents(ctx context.Context, params *StreamPlatformEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStreamPlatformEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetJWKSFeed Keep a gateway current
+//
+// The tenants whose keys, issuer or settings changed behind a cursor, each once and as it is now, `gzip` for who
+// accepts it. Without `since`, all from the beginning. There is always a `next_cursor`: go on from it at once
+// while `items` are answered, later when there are none. No change is missed, however transactions overlap; a
+// tenant may be told twice. A 400 for a cursor of a database that was restored since: begin again.
+// Roles: platform_admin, platform_auditor.
+//
+// Corresponds with GET /v1/jwks-feed (the `GetJWKSFeed` operationId).
+func (c *Requests) GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetJWKSFeedRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5128,6 +5225,48 @@ func (c *Requests) RedeliverPlatformWebhook(ctx context.Context, id WebhookIDPat
 	return c.Client.Do(req)
 }
 
+// NewGetPlatformJWKSHistoryRequest constructs an http.Request for the GetPlatformJWKSHistory method
+func NewGetPlatformJWKSHistoryRequest(server string, params *GetPlatformJWKSHistoryParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/.well-known/jwks-history")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetPlatformJWKSRequest constructs an http.Request for the GetPlatformJWKS method
 func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*http.Request, error) {
 	var err error
@@ -5153,6 +5292,7 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5163,6 +5303,7 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5193,6 +5334,7 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5203,6 +5345,7 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5233,6 +5376,7 @@ func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *Get
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5243,6 +5387,7 @@ func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *Get
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5280,6 +5425,7 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5290,6 +5436,7 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5320,6 +5467,7 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5330,6 +5478,7 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5360,6 +5509,7 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5370,6 +5520,7 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5411,6 +5562,7 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 		var rawQueryFragments []string
 
 		if params.V != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "v", *params.V, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5418,6 +5570,7 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -5432,6 +5585,7 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5442,6 +5596,7 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5499,6 +5654,7 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5509,6 +5665,7 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5573,6 +5730,7 @@ func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSH
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5583,6 +5741,7 @@ func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSH
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5620,6 +5779,7 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5630,6 +5790,7 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5667,6 +5828,7 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5677,6 +5839,7 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5714,6 +5877,7 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5724,6 +5888,7 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5758,6 +5923,7 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5765,9 +5931,11 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5775,6 +5943,7 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -5829,6 +5998,7 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -5839,6 +6009,7 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5907,6 +6078,7 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 		var rawQueryFragments []string
 
 		if params.Tenant != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tenant", *params.Tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5914,9 +6086,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Action != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5924,9 +6098,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.KID != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kid", *params.KID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5934,9 +6110,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.State != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5944,9 +6122,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Actor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5954,9 +6134,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Since != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -5964,9 +6146,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Until != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -5974,9 +6158,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Order != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5984,9 +6170,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5994,9 +6182,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6004,6 +6194,7 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6049,6 +6240,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 		var rawQueryFragments []string
 
 		if params.LastEventIDQuery != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6056,6 +6248,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6070,6 +6263,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 	}
 
 	if params != nil {
+
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -6080,6 +6274,73 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetJWKSFeedRequest constructs an http.Request for the GetJWKSFeed method
+func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/jwks-feed")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SinceCursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.SinceCursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -6114,6 +6375,7 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 		var rawQueryFragments []string
 
 		if params.Q != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "q", *params.Q, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6121,9 +6383,11 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Status != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6131,9 +6395,11 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6141,9 +6407,11 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6151,6 +6419,7 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6205,6 +6474,7 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -6215,6 +6485,7 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6286,6 +6557,7 @@ func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTena
 	}
 
 	if params != nil {
+
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -6296,6 +6568,7 @@ func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTena
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6380,6 +6653,7 @@ func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *Up
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -6390,6 +6664,7 @@ func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *Up
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6431,6 +6706,7 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6438,9 +6714,11 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6448,6 +6726,7 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6509,6 +6788,7 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -6519,6 +6799,7 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6601,6 +6882,7 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 		var rawQueryFragments []string
 
 		if params.Status != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6608,9 +6890,11 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6618,9 +6902,11 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6628,6 +6914,7 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6829,6 +7116,7 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 		var rawQueryFragments []string
 
 		if params.Action != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6836,9 +7124,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.KID != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kid", *params.KID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6846,9 +7136,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.State != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6856,9 +7148,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Actor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6866,9 +7160,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Since != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -6876,9 +7172,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Until != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -6886,9 +7184,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Order != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6896,9 +7196,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6906,9 +7208,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6916,6 +7220,7 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7083,6 +7388,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 		var rawQueryFragments []string
 
 		if params.LastEventIDQuery != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7090,6 +7396,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7104,6 +7411,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 	}
 
 	if params != nil {
+
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -7114,6 +7422,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -7155,6 +7464,7 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 		var rawQueryFragments []string
 
 		if params.State != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7162,9 +7472,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Alg != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "alg", *params.Alg, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7172,9 +7484,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.ValidAt != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "valid_at", *params.ValidAt, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -7182,9 +7496,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7192,9 +7508,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7202,6 +7520,7 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7336,6 +7655,7 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *Purge
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -7346,6 +7666,7 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *Purge
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -7398,6 +7719,7 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7405,6 +7727,7 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7421,6 +7744,7 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -7431,6 +7755,7 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -7483,6 +7808,7 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *Rota
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7490,6 +7816,7 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *Rota
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7603,6 +7930,7 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7610,6 +7938,7 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7705,6 +8034,7 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, param
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7712,6 +8042,7 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, param
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7782,6 +8113,7 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7789,6 +8121,7 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8031,6 +8364,7 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8038,9 +8372,11 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8048,6 +8384,7 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8109,6 +8446,7 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -8119,6 +8457,7 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -8303,6 +8642,7 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 		var rawQueryFragments []string
 
 		if params.Status != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8310,9 +8650,11 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8320,9 +8662,11 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8330,6 +8674,7 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8423,6 +8768,7 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8430,9 +8776,11 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8440,6 +8788,7 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8494,6 +8843,7 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -8504,6 +8854,7 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -8660,6 +9011,7 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 		var rawQueryFragments []string
 
 		if params.Status != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8667,9 +9019,11 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8677,9 +9031,11 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8687,6 +9043,7 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8817,6 +9174,11 @@ func (c *Client) RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, reqE
 // ListPlatformAuditEvents: Read the history of all tenants.
 func (c *Client) ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*AuditEventList, error) {
 	return Decode[AuditEventList](c.Requests.ListPlatformAuditEvents(ctx, params, reqEditors...))
+}
+
+// GetJWKSFeed: Keep a gateway current.
+func (c *Client) GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, reqEditors ...RequestEditorFn) (*JWKSFeed, error) {
+	return Decode[JWKSFeed](c.Requests.GetJWKSFeed(ctx, params, reqEditors...))
 }
 
 // ListTenants: List tenants.
