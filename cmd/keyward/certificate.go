@@ -85,6 +85,7 @@ func (a *app) watchCertificate(ctx context.Context) {
 			return
 		case <-tick.C:
 		case <-hangup:
+			a.certificate.seen = "" // read, whatever the files look like
 		}
 		switch changed, err := a.certificate.look(); {
 		case err != nil:
