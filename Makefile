@@ -34,7 +34,7 @@ dev: ## run everything with no configuration (make dev ARGS='--addr 127.0.0.1:90
 test: ## run all tests against a real PostgreSQL
 	@deploy/ensure-postgres
 	@[ -n "$(RACE)" ] || echo "no C compiler: tests run without the race detector" >&2
-	go test $(RACE) $(TESTFLAGS) ./...
+	go test $(RACE) -timeout 25m $(TESTFLAGS) ./...
 
 modules: ## vet and test the modules of their own: middleware and examples
 	@for module in $(MODULES); do \
