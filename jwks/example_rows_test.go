@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -145,7 +146,10 @@ func ExampleFetchError() {
 
 // An issuer that is down for longer than its set's age.
 func ExampleStale() {
-	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	var passed atomic.Int64 // since noon; refreshes in the background ask too
+	now := func() time.Time {
+		return time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(passed.Load()))
+	}
 	issuer := jwkstest.New("https://keys.example.com")
 	client := must(jwks.New(jwks.Config{
 		URL:          issuer.JWKSURL(),
@@ -154,14 +158,14 @@ func ExampleStale() {
 		OnStale: func(s jwks.Stale) {
 			fmt.Println("old keys until", s.Until.Format(time.TimeOnly), errors.Is(s.Err, jwks.ErrJWKS))
 		},
-		Now: func() time.Time { return now },
+		Now: now,
 	}))
 	must(client.Key(ctx, "1")) // good for five minutes, as the issuer says
 	issuer.Answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	for range 3 {
-		now = now.Add(32 * time.Minute)
+		passed.Add(int64(32 * time.Minute))
 		_, err := client.Key(ctx, "1")
-		fmt.Println(now.Format(time.TimeOnly), errors.Is(err, jwks.ErrJWKS))
+		fmt.Println(now().Format(time.TimeOnly), errors.Is(err, jwks.ErrJWKS))
 	}
 	// Output:
 	// old keys until 13:05:00 true
