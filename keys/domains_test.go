@@ -91,10 +91,9 @@ func TestKeysRotateUnderADomain(t *testing.T) {
 // Names that nobody has are forgotten, and asking for them takes few connections.
 func TestStrangeDomainsAreBounded(t *testing.T) {
 	p := newProcess(t)
-	asked := *p // the listener has p's own
-	asked.snapshots = NewSnapshots(SnapshotsConfig{
+	asked := &process{snapshots: NewSnapshots(SnapshotsConfig{ // the listener has p's own
 		DB: p.db, Now: p.clock.Now, HeardUntil: p.listener.HeardUntil, MaxBytes: domainShare * 4096,
-	})
+	})}
 	for i := range 200 {
 		if got := asked.owner(t, fmt.Sprintf("h%d.example", i)); got != "" {
 			t.Fatal(got)
