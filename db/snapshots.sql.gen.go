@@ -30,7 +30,7 @@ SELECT k.kid, k.state, k.public_jwk, k.created_at, k.activated_at, k.expires_at,
 FROM keys k
 LEFT JOIN policies p ON p.tenant_id = k.tenant_id AND p.alg = k.alg
 WHERE k.tenant_id = keyward_tenant() AND k.state <> 'purged' AND (k.activated_at IS NOT NULL OR k.deprecated_at IS NOT NULL)
-ORDER BY k.created_at DESC, k.kid DESC
+ORDER BY COALESCE(k.activated_at, k.created_at) DESC, k.kid
 `
 
 type PublicKeyHistoryRow struct {
