@@ -24,20 +24,20 @@ type app struct {
 	cfg config
 	log *slog.Logger
 
-	db          *db.DB
-	custody     *keys.Custody
-	generator   *keys.Generator
-	store       *keys.Store
-	snapshots   *keys.Snapshots
-	signer      *keys.Signer
-	tenants     *tenant.Store
-	audit       *audit.Store
-	webhooks    *webhook.Store
-	sender      *webhook.Sender
-	listener    *db.Listener
-	worker      *worker.Worker
-	certificate *certificate // nil: plain HTTP
-	works       bool         // whether the worker runs here
+	db        *db.DB
+	custody   *keys.Custody
+	generator *keys.Generator
+	store     *keys.Store
+	snapshots *keys.Snapshots
+	signer    *keys.Signer
+	tenants   *tenant.Store
+	audit     *audit.Store
+	webhooks  *webhook.Store
+	sender    *webhook.Sender
+	listener  *db.Listener
+	worker    *worker.Worker
+	transport transport
+	works     bool // whether the worker runs here
 
 	refresh  chan struct{} // the master key may have changed; holds one call
 	did      counters      // by the worker

@@ -26,8 +26,8 @@ func (a *app) background(ctx context.Context) (stopped func()) {
 	wg.Go(func() { a.listener.Run(ctx) })
 	wg.Go(func() { a.watchMasterKey(ctx) })
 	wg.Go(func() { a.flushNowAndThen(ctx) })
-	if a.certificate != nil {
-		wg.Go(func() { a.watchCertificate(ctx) })
+	if len(a.transport.files()) > 0 {
+		wg.Go(func() { a.watchFiles(ctx) })
 	}
 	if a.works {
 		wg.Go(func() { _ = a.worker.Run(ctx) }) // always nil

@@ -1,97 +1,117 @@
 package main
 
 import (
-	"context"
+	"bytes"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"sync/atomic"
-	"syscall"
 	"time"
 )
 
-// lookAtFiles is how often it is seen that a certificate was renewed.
-const lookAtFiles = 5 * time.Second
+// certificate is a chain and its private key. Connections keep the one they
+// began with.
+type certificate = reloaded[tls.Certificate]
 
-// certificate is a chain and its private key in files that are read again when
-// they have changed, so that whoever renews it restarts nothing. Connections keep
-// the one they began with. What cannot be read, or does not belong together,
-// leaves the one before in place: files are seldom replaced both at once.
-type certificate struct {
-	cert, key string
-	current   atomic.Pointer[tls.Certificate]
-	seen      string // what the files looked like when they were read last
-}
-
-// loadCertificate reads the pair for the first time; nil if there is none.
-func loadCertificate(cert, key string) (*certificate, error) {
+// loadCertificate reads the pair that two variables name for the first time; nil
+// if they name none.
+func loadCertificate(variable, keyVariable, cert, key string) (*certificate, error) {
 	if cert == "" {
 		return nil, nil
 	}
-	c := &certificate{cert: cert, key: key}
-	if _, err := c.look(); err != nil {
-		return nil, &usageError{"KEYWARD_TLS_CERT and KEYWARD_TLS_KEY must be files in PEM that belong together: " + err.Error()}
+	c := &certificate{
+		variable: variable, what: "certificate", files: []string{cert, key},
+		read: func() (*tls.Certificate, error) { return readPair(cert, key) },
+		ends: func(pair *tls.Certificate) time.Time { return pair.Leaf.NotAfter },
+	}
+	if err := c.load(); err != nil {
+		return nil, &usageError{variable + " and " + keyVariable + " must be files in PEM that belong together: " + err.Error()}
 	}
 	return c, nil
 }
 
-// look reads the files if they are others than before. It is called by one
-// goroutine at a time.
-func (c *certificate) look() (changed bool, err error) {
-	state := appearance(c.cert) + appearance(c.key)
-	if state == c.seen {
-		return false, nil
-	}
-	c.seen = state // a broken pair is complained of once
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+// readPair is [tls.LoadX509KeyPair], which would pass over what is cut off in the
+// middle of a chain.
+func readPair(cert, key string) (*tls.Certificate, error) {
+	chain, err := os.ReadFile(cert)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	c.current.Store(&pair)
-	return true, nil
-}
-
-// appearance is what tells a file from the one before it.
-func appearance(path string) string {
-	info, err := os.Stat(path)
+	if _, err := blocks(chain); err != nil {
+		return nil, fmt.Errorf("%s: %w", cert, err)
+	}
+	private, err := os.ReadFile(key)
 	if err != nil {
-		return "missing;"
+		return nil, err
 	}
-	return fmt.Sprintf("%d %d;", info.ModTime().UnixNano(), info.Size())
+	pair, err := tls.X509KeyPair(chain, private)
+	return &pair, err
 }
 
-// config serves with the pair as it then is, by TLS 1.2 or later.
-func (c *certificate) config() *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current.Load(), nil },
-	}
+// authorities are who issues the certificates that clients must have.
+type authorities struct {
+	pool *x509.CertPool
+	ends time.Time // when the first of them does
 }
 
-// ends is when the certificate does, in seconds since 1970.
-func (c *certificate) ends() float64 { return float64(c.current.Load().Leaf.NotAfter.Unix()) }
+// clientCA is the bundle of authorities.
+type clientCA = reloaded[authorities]
 
-// watchCertificate looks at the files now and then, and at once on SIGHUP.
-func (a *app) watchCertificate(ctx context.Context) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	tick := time.NewTicker(lookAtFiles)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-hangup:
-			a.certificate.seen = "" // read, whatever the files look like
+// loadClientCA reads the bundle for the first time; nil if there is none.
+func loadClientCA(variable, path string) (*clientCA, error) {
+	if path == "" {
+		return nil, nil
+	}
+	ca := &clientCA{
+		variable: variable, what: "client CA", files: []string{path},
+		read: func() (*authorities, error) { return readAuthorities(path) },
+		ends: func(a *authorities) time.Time { return a.ends },
+	}
+	if err := ca.load(); err != nil {
+		return nil, &usageError{variable + " must be a file with certificates in PEM: " + err.Error()}
+	}
+	return ca, nil
+}
+
+// readAuthorities is stricter than [x509.CertPool.AppendCertsFromPEM], which
+// passes over what it cannot read: half a bundle would lock people out.
+func readAuthorities(path string) (*authorities, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	list, err := blocks(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	a := &authorities{pool: x509.NewCertPool()}
+	for i, block := range list {
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if block.Type != "CERTIFICATE" || err != nil {
+			return nil, fmt.Errorf("%s: PEM block %d is no certificate", path, i+1)
 		}
-		switch changed, err := a.certificate.look(); {
-		case err != nil:
-			a.log.Warn("the new certificate cannot be used; the one before stays", "error", err)
-		case changed:
-			a.log.Info("certificate read again", "ends", a.certificate.current.Load().Leaf.NotAfter)
+		a.pool.AddCert(cert)
+		if i == 0 || cert.NotAfter.Before(a.ends) {
+			a.ends = cert.NotAfter
 		}
 	}
+	return a, nil
+}
+
+// blocks are all PEM blocks of a text. One that is begun and not ended is an
+// error, and so is none at all.
+func blocks(text []byte) (list []*pem.Block, err error) {
+	begun := bytes.Count(text, []byte("-----BEGIN "))
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		list = append(list, block)
+	}
+	switch {
+	case len(list) < begun:
+		return nil, fmt.Errorf("%d of %d PEM blocks are not complete", begun-len(list), begun)
+	case begun == 0:
+		return nil, errors.New("no PEM block")
+	}
+	return list, nil
 }

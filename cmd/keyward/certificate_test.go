@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -23,10 +24,11 @@ type authority struct {
 	t    *testing.T
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+	life time.Duration // of what it signs
 }
 
 func newAuthority(t *testing.T) *authority {
-	a := &authority{t: t}
+	a := &authority{t: t, life: time.Hour}
 	a.key = a.newKey()
 	a.cert = a.sign(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, a.key, nil)
 	return a
@@ -43,7 +45,7 @@ func (a *authority) newKey() *ecdsa.PrivateKey {
 func (a *authority) sign(c *x509.Certificate, key *ecdsa.PrivateKey, parent *x509.Certificate) *x509.Certificate {
 	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
 	c.SerialNumber, c.Subject = serial, pkix.Name{CommonName: "test"}
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(a.life)
 	if parent == nil {
 		parent = c
 	}
@@ -58,7 +60,8 @@ func (a *authority) sign(c *x509.Certificate, key *ecdsa.PrivateKey, parent *x50
 	return signed
 }
 
-// pair writes a certificate for this machine and its key.
+// pair writes a certificate for this machine and its key. It answers the serial
+// number.
 func (a *authority) pair(certFile, keyFile string) *big.Int {
 	key := a.newKey()
 	cert := a.sign(&x509.Certificate{
@@ -79,17 +82,29 @@ func (a *authority) write(path, kind string, der []byte) {
 	}
 }
 
-// served is the serial number of the certificate that an address shows.
-func (a *authority) served(addr string, cfg *tls.Config) (*big.Int, error) {
+// get asks an address that shows a certificate of this authority for something,
+// by a connection of its own.
+func (a *authority) get(url string, cfg *tls.Config) (*http.Response, string, error) {
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
 	cfg.RootCAs = roots
-	client := http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}}
-	resp, err := client.Get("https://" + addr + "/healthz")
+	transport := &http.Transport{TLSClientConfig: cfg, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get(url)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp, string(body), err
+}
+
+// served is the serial number of the certificate that an address shows.
+func (a *authority) served(addr string, cfg *tls.Config) (*big.Int, error) {
+	resp, _, err := a.get("https://"+addr+"/healthz", cfg)
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
 	return resp.TLS.PeerCertificates[0].SerialNumber, nil
 }
 
@@ -132,7 +147,7 @@ func TestCertificates(t *testing.T) {
 	if err := os.WriteFile(file("cert.pem"), []byte(strings.Repeat("broken", 9)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.until(t, `the new certificate cannot be used`)
+	r.until(t, `level=ERROR msg="the new certificate cannot be used; the one before stays" variable=KEYWARD_TLS_CERT `)
 	if got, err := a.served(public, &tls.Config{}); err != nil || got.Cmp(first) != 0 {
 		t.Fatalf("a broken file: %v %v", got, err)
 	}

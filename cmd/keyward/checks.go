@@ -141,12 +141,26 @@ func (c *checks) networks(variable, value string) (list []netip.Prefix) {
 	return list
 }
 
-func (c *checks) pair(cert, key string) {
+// pair wants both files or none.
+func (c *checks) pair(certVariable, cert, keyVariable, key string) {
 	if cert != "" && key == "" {
-		c.fail("KEYWARD_TLS_KEY", "the file with the private key of KEYWARD_TLS_CERT")
+		c.fail(keyVariable, "the file with the private key of "+certVariable)
 	}
 	if cert == "" && key != "" {
-		c.fail("KEYWARD_TLS_CERT", "the file with the certificate of KEYWARD_TLS_KEY")
+		c.fail(certVariable, "the file with the certificate of "+keyVariable)
+	}
+}
+
+// transport wants settings of the admin address only where there is one, and
+// certificates of clients only where TLS is spoken.
+func (c *checks) transport(s settings) {
+	c.pair("KEYWARD_TLS_CERT", s.TLSCert, "KEYWARD_TLS_KEY", s.TLSKey)
+	c.pair("KEYWARD_ADMIN_TLS_CERT", s.AdminTLSCert, "KEYWARD_ADMIN_TLS_KEY", s.AdminTLSKey)
+	if s.AdminTLSCert != "" && s.AdminAddr == "" {
+		c.fail("KEYWARD_ADMIN_TLS_CERT", "a file only where KEYWARD_ADMIN_ADDR is set too")
+	}
+	if s.AdminClientCA != "" && (s.AdminAddr == "" || s.TLSCert == "" && s.AdminTLSCert == "") {
+		c.fail("KEYWARD_ADMIN_CLIENT_CA", "a file only where KEYWARD_ADMIN_ADDR, and KEYWARD_ADMIN_TLS_CERT or KEYWARD_TLS_CERT, are set too")
 	}
 }
 

@@ -22,6 +22,8 @@ type settings struct {
 	Addr              string `name:"addr" var:"KEYWARD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen. Default: ${default}."`
 	AdminAddr         string `name:"admin-addr" var:"KEYWARD_ADMIN_ADDR" placeholder:"HOST:PORT" help:"Where to listen for all that is not public: the admin API, its documentation and /metrics. Default: the same address."`
 	ConsoleOrigins    string `name:"console-origins" var:"KEYWARD_CONSOLE_ORIGINS" placeholder:"ORIGINS" help:"Origins whose scripts may call the admin API, as in https://console.example.com,http://localhost:3000. Default: none."`
+	AdminTLSCert      string `name:"admin-tls-cert" var:"KEYWARD_ADMIN_TLS_CERT" placeholder:"FILE" help:"Certificate chain of the admin address in PEM. Default: that of the main address."`
+	AdminTLSKey       string `name:"admin-tls-key" var:"KEYWARD_ADMIN_TLS_KEY" placeholder:"FILE" help:"Private key of that certificate in PEM."`
 	AdminClientCA     string `name:"admin-client-ca" var:"KEYWARD_ADMIN_CLIENT_CA" placeholder:"FILE" help:"Certificates in PEM of who issues those that clients of the admin address must have. Default: none are asked for."`
 	PublicURL         string `name:"public-url" var:"KEYWARD_PUBLIC_URL" placeholder:"URL" help:"Where verifiers reach this service; issuers begin with it. Default: http://<addr>."`
 	TLSCert           string `name:"tls-cert" var:"KEYWARD_TLS_CERT" placeholder:"FILE" help:"Certificate chain in PEM, to serve HTTPS."`
@@ -57,6 +59,8 @@ type config struct {
 	consoleOrigins  []string // as browsers write them
 	publicURL       string   // empty: the address makes it
 	tlsCert, tlsKey string   // both or none
+	adminTLSCert    string   // empty: those of the main address
+	adminTLSKey     string
 	metrics         bool
 	logLevel        slog.Level
 	logJSON         bool
@@ -75,10 +79,7 @@ type config struct {
 // bad one and what it accepts.
 func (s settings) parse(ctx context.Context) (config, error) {
 	var c checks
-	if s.AdminClientCA != "" && (s.AdminAddr == "" || s.TLSCert == "") {
-		c.fail("KEYWARD_ADMIN_CLIENT_CA", "a file only where KEYWARD_ADMIN_ADDR and KEYWARD_TLS_CERT are set too")
-	}
-	c.pair(s.TLSCert, s.TLSKey)
+	c.transport(s)
 	return config{
 		databaseURL:    c.database(ctx, "KEYWARD_DATABASE_URL", s.DatabaseURL),
 		listenURL:      c.database(ctx, "KEYWARD_LISTEN_DATABASE_URL", cmp.Or(s.ListenDatabaseURL, s.DatabaseURL)),
@@ -92,6 +93,8 @@ func (s settings) parse(ctx context.Context) (config, error) {
 		publicURL:      c.publicURL("KEYWARD_PUBLIC_URL", s.PublicURL),
 		tlsCert:        s.TLSCert,
 		tlsKey:         s.TLSKey,
+		adminTLSCert:   s.AdminTLSCert,
+		adminTLSKey:    s.AdminTLSKey,
 		metrics:        s.Metrics,
 		logLevel:       c.level("KEYWARD_LOG_LEVEL", s.LogLevel),
 		logJSON:        c.oneOf("KEYWARD_LOG_FORMAT", s.LogFormat, "text", "json") == "json",

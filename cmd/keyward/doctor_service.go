@@ -30,8 +30,25 @@ func (e *examination) configuration() {
 	default:
 		e.say(fine, "configuration", "public URL %s", cfg.publicURL)
 	}
-	if _, err := loadCertificate(cfg.tlsCert, cfg.tlsKey); err != nil {
+	e.transport()
+}
+
+// transport looks at the files of the addresses.
+func (e *examination) transport() {
+	t, err := e.p.cfg.loadTransport()
+	if err != nil {
 		e.say(failure, "TLS", "%v", err)
+	}
+	for _, f := range t.files() {
+		variable, what := f.names()
+		switch end := f.end(); {
+		case end.Before(now()):
+			e.say(failure, "TLS", "the %s of %s ended on %s: renew it", what, variable, end.UTC().Format(time.DateOnly))
+		case end.Before(now().Add(soonExpired)):
+			e.say(warning, "TLS", "the %s of %s ends on %s: renew it", what, variable, end.UTC().Format(time.DateOnly))
+		default:
+			e.say(fine, "TLS", "the %s of %s ends on %s", what, variable, end.UTC().Format(time.DateOnly))
+		}
 	}
 }
 

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -31,7 +28,7 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 		return nil, err
 	}
 	var err error
-	if a.certificate, err = loadCertificate(a.cfg.tlsCert, a.cfg.tlsKey); err != nil {
+	if a.transport, err = a.cfg.loadTransport(); err != nil {
 		return nil, err
 	}
 	if a.cfg.metrics {
@@ -44,12 +41,13 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 	all := a.newServer(api)
 	all.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // a stream is never done by itself
 	if a.cfg.adminAddr == "" {
-		a.secure(all)
+		a.transport.secure(all)
 		return []*http.Server{all}, nil
 	}
 	public := a.newServer(api.Public())
-	a.secure(public)
-	return []*http.Server{public, all}, a.secureAdmin(all)
+	a.transport.secure(public)
+	a.transport.secureAdmin(all)
+	return []*http.Server{public, all}, nil
 }
 
 // newServer has limits for clients that mean no good; one that is slow and
@@ -62,42 +60,24 @@ func (a *app) newServer(h http.Handler) *http.Server {
 	}
 }
 
-// secure serves by TLS, if there is a certificate.
-func (a *app) secure(s *http.Server) {
-	if a.certificate != nil {
-		s.TLSConfig = a.certificate.config()
-	}
-}
-
-// secureAdmin is secure for the admin address: it may demand a certificate of
-// its clients too, before they can ask for anything.
-func (a *app) secureAdmin(s *http.Server) error {
-	a.secure(s)
-	if a.cfg.adminClientCA == "" {
-		return nil
-	}
-	pem, err := os.ReadFile(a.cfg.adminClientCA)
-	pool := x509.NewCertPool()
-	if err != nil || !pool.AppendCertsFromPEM(pem) {
-		return &usageError{"KEYWARD_ADMIN_CLIENT_CA must be a file with certificates in PEM"}
-	}
-	s.TLSConfig.ClientAuth, s.TLSConfig.ClientCAs = tls.RequireAndVerifyClientCert, pool
-	return nil
-}
-
 // public is the URL that verifiers use: the configured one, else the address
 // that is listened on.
 func (c config) public(at net.Addr) string {
 	if c.publicURL != "" {
 		return c.publicURL
 	}
-	return c.reached(at)
+	return reached(at, c.tlsCert != "")
+}
+
+// admin is the URL of the admin address.
+func (c config) admin(at net.Addr) string {
+	return reached(at, c.tlsCert != "" || c.adminTLSCert != "")
 }
 
 // reached is the URL of an address of this machine.
-func (c config) reached(at net.Addr) string {
+func reached(at net.Addr, tls bool) string {
 	scheme := "http"
-	if c.tlsCert != "" {
+	if tls {
 		scheme = "https"
 	}
 	host, port, err := net.SplitHostPort(at.String())

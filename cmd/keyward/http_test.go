@@ -143,6 +143,15 @@ func TestPublicURL(t *testing.T) {
 			t.Errorf("public(%s) = %s, want %s", c.at, got, c.want)
 		}
 	}
+	at := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9090}
+	for _, c := range []struct {
+		cfg  config
+		want string
+	}{{config{}, "http"}, {config{tlsCert: "c"}, "https"}, {config{adminTLSCert: "c"}, "https"}} {
+		if got := c.cfg.admin(at); got != c.want+"://127.0.0.1:9090" {
+			t.Errorf("admin of %+v: %s", c.cfg, got)
+		}
+	}
 }
 
 func TestMetrics(t *testing.T) {

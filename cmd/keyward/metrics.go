@@ -41,10 +41,20 @@ func (a *app) newMetrics() *prometheus.Registry {
 	a.registerWorker(r)
 	a.registerSender(r)
 	a.registerReaders(r)
-	if a.certificate != nil {
-		gauge(r, "keyward_tls_certificate_expires_timestamp_seconds", "When the certificate in use ends.", nil, a.certificate.ends)
-	}
+	a.registerTransport(r)
 	return r
+}
+
+func (a *app) registerTransport(r *prometheus.Registry) {
+	for address, c := range map[string]*certificate{"main": a.transport.main, "admin": a.transport.admin} {
+		if c != nil {
+			gauge(r, "keyward_tls_certificate_expires_timestamp_seconds", "When the certificate in use ends, by the address that shows it.",
+				prometheus.Labels{"address": address}, c.seconds)
+		}
+	}
+	if ca := a.transport.clientCA; ca != nil {
+		gauge(r, "keyward_tls_client_ca_expires_timestamp_seconds", "When the first of the authorities of the admin address's clients ends.", nil, ca.seconds)
+	}
 }
 
 func (a *app) registerWorker(r *prometheus.Registry) {

@@ -112,7 +112,9 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_ADDR", "127.0.0.1:http", "host:port"},
 		{"KEYWARD_ADDR", "127.0.0.1:80800", "host:port"},
 		{"KEYWARD_ADMIN_ADDR", "9090", "host:port"},
-		{"KEYWARD_ADMIN_CLIENT_CA", "ca.pem", "KEYWARD_ADMIN_ADDR and KEYWARD_TLS_CERT"},
+		{"KEYWARD_ADMIN_CLIENT_CA", "ca.pem", "KEYWARD_ADMIN_ADDR, and KEYWARD_ADMIN_TLS_CERT or KEYWARD_TLS_CERT"},
+		{"KEYWARD_ADMIN_TLS_CERT", "cert.pem", "KEYWARD_ADMIN_TLS_KEY"},
+		{"KEYWARD_ADMIN_TLS_KEY", "key.pem", "KEYWARD_ADMIN_TLS_CERT"},
 		{"KEYWARD_CONSOLE_ORIGINS", "*", "origins in lower case"},
 		{"KEYWARD_CONSOLE_ORIGINS", "https://a.example/", "origins in lower case"},
 		{"KEYWARD_TLS_CERT", "cert.pem", "KEYWARD_TLS_KEY"},
@@ -187,6 +189,9 @@ func TestServeRefuses(t *testing.T) {
 	})
 	t.Run("bad certificate", func(t *testing.T) {
 		keyward(t, env, "serve", "--tls-cert=/dev/null", "--tls-key=/dev/null").want(t, exitUsage, "KEYWARD_TLS_CERT")
+		keyward(t, env, "serve", "--admin-tls-cert=c", "--admin-tls-key=k").want(t, exitUsage, "KEYWARD_ADMIN_TLS_CERT", "KEYWARD_ADMIN_ADDR")
+		keyward(t, env, "serve", "--admin-addr=127.0.0.1:0", "--admin-tls-cert=/dev/null", "--admin-tls-key=/dev/null").
+			want(t, exitUsage, "KEYWARD_ADMIN_TLS_CERT and KEYWARD_ADMIN_TLS_KEY must be files in PEM")
 	})
 }
 

@@ -40,7 +40,7 @@ func (p *program) serve(ctx context.Context, works bool, prepare func(ctx contex
 	defer closeAll(listeners)
 	where := urls{public: p.cfg.public(listeners[0].Addr())}
 	if where.admin = where.public; len(listeners) > 1 {
-		where.admin = p.cfg.reached(listeners[1].Addr())
+		where.admin = p.cfg.admin(listeners[1].Addr())
 	}
 	a, err := p.openApp(ctx, where.public)
 	if err != nil {
