@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 )
 
 // RotateKeys makes the standby sign, now. See [Client.PreviewRotation].
@@ -21,7 +22,7 @@ func (c *Client) PreviewRotation(ctx context.Context, tenant string, body Rotate
 // ImportKeys brings in one key, or those of a JWK Set; see the document for
 // what goes with what. It is sent again where no answer came: the same request
 // twice is one.
-func (c *Client) ImportKeys(ctx context.Context, tenant string, body ImportKeyRequest) ([]Key, error) {
+func (c *Client) ImportKeys(ctx context.Context, tenant string, body ImportKeyRequest, reqEditors ...RequestEditorFn) ([]Key, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
@@ -31,7 +32,7 @@ func (c *Client) ImportKeys(ctx context.Context, tenant string, body ImportKeyRe
 		Key
 		Items []Key `json:"items"`
 	}
-	a, err := Decode[answer](c.Requests.ImportKeyWithBody(ctx, tenant, nil, "application/json", bytes.NewReader(text), Once(NewKey())))
+	a, err := Decode[answer](c.Requests.ImportKeyWithBody(ctx, tenant, nil, "application/json", bytes.NewReader(text), append(slices.Clip(reqEditors), Once(NewKey()))...))
 	switch {
 	case err != nil:
 		return nil, err
@@ -44,6 +45,6 @@ func (c *Client) ImportKeys(ctx context.Context, tenant string, body ImportKeyRe
 }
 
 // DeleteTenant destroys a tenant's keys and answers the certificate of it.
-func (c *Client) DeleteTenant(ctx context.Context, tenant string) (*DestructionCertificate, error) {
-	return Decode[DestructionCertificate](c.Requests.DeleteTenant(ctx, tenant, nil, Certified()))
+func (c *Client) DeleteTenant(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*DestructionCertificate, error) {
+	return Decode[DestructionCertificate](c.Requests.DeleteTenant(ctx, tenant, nil, append(slices.Clip(reqEditors), Certified())...))
 }
