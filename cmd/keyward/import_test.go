@@ -23,7 +23,12 @@ import (
 // the environment to reach it.
 func served(t *testing.T) environ {
 	t.Helper()
-	env := deployed(t)
+	return serving(t, deployed(t))
+}
+
+// serving is served on a database that the test has in hand.
+func serving(t *testing.T, env environ) environ {
+	t.Helper()
 	key := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)
 	r := launch(t, env, "serve", "--log-format=text")
 	url := r.until(t, `msg=serving url=(\S+)`)[1]

@@ -24,7 +24,9 @@ type keyImportCmd struct {
 	KID     string        `name:"kid" placeholder:"KID" help:"What it is called. Default: the JWK's own kid, else its thumbprint."`
 	As      string        `name:"as" default:"standby" enum:"standby,active" help:"What a private key becomes: standby (signs from the next rotation on) or active (signs at once). Default: ${default}."`
 	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"How long public keys verify. Default: ${default}, seven days."`
+	Expires *time.Time    `name:"expires-at" placeholder:"TIME" help:"The same as a time in RFC 3339, as in 2027-01-31T00:00:00Z; --keep-for does not count then."`
 	ofTenant
+	approving
 }
 
 // Run is keyward key import.
@@ -45,9 +47,9 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 	if req.PrivateKey != nil {
 		defer clear(*req.PrivateKey)
 	}
-	keys, err := api.ImportKeys(ctx, c.Tenant, req)
+	keys, err := api.ImportKeys(ctx, c.Tenant, req, c.edit()...)
 	if err != nil {
-		return err
+		return c.concluded(p, c.remote, c.Tenant, err, c.again(req)...)
 	}
 	if c.JSON {
 		return json.NewEncoder(p.stdout).Encode(client.KeyList{Items: keys})
@@ -76,8 +78,22 @@ func (c *keyImportCmd) request(text []byte) (k client.ImportKeyRequest, err erro
 	if c.KeepFor <= 0 {
 		return k, &usageError{"--keep-for must be a duration above 0, as in 168h"}
 	}
-	k.PublicKey, k.ExpiresAt = &material, new(now().Add(c.KeepFor))
+	k.PublicKey, k.ExpiresAt = &material, c.Expires
+	if c.Expires == nil {
+		k.ExpiresAt = new(now().Add(c.KeepFor).Truncate(time.Second))
+	}
 	return k, nil
+}
+
+// again is the command that sends the very same request once more.
+func (c *keyImportCmd) again(k client.ImportKeyRequest) []string {
+	flags := words("--pem", c.PEM, "--jwks", c.JWKS, "--alg", c.Alg, "--kid", c.KID)
+	if k.PrivateKey != nil {
+		flags = append(flags, "--as", c.As)
+	} else {
+		flags = append(flags, "--expires-at", k.ExpiresAt.Format(time.RFC3339Nano))
+	}
+	return append([]string{"key", "import", "--tenant", c.Tenant}, flags...)
 }
 
 // onlyJWK takes a private key out of a set that has no other.

@@ -109,6 +109,7 @@ type keyRevokeAllCmd struct {
 	ofTenant
 	revoking
 	asking
+	approving
 }
 
 // Run is keyward key revoke-all.
@@ -118,25 +119,39 @@ func (c *keyRevokeAllCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if !c.Yes {
-		s, err := standing(ctx, api, c.Tenant)
-		if err != nil {
+		if err := p.foretellRevokeAll(ctx, api, c.Tenant); err != nil {
 			return err
 		}
-		t := keyTable(s.published...)
-		if err := t.print(p.stderr, width(p.stderr)); err != nil {
-			return err
-		}
-		p.evidence("All %d leave the JWKS at once, and fresh keys that no verifier has seen take their place: %s", len(s.published), s.harm())
 	}
 	if err := c.confirm(p, "Revoke every key of "+c.Tenant+"?"); err != nil {
 		return err
 	}
-	resp, err := api.Requests.RevokeAllKeys(ctx, c.Tenant, nil, client.RevokeAllRequest{Reason: client.RevocationReason(c.Reason), Comment: given(c.Comment)})
-	return answered(p, c.JSON, resp, err, func(r client.RevokeAllResult) error {
-		fmt.Fprintf(p.stdout, "%d keys revoked.\n", len(r.Revoked))
-		if err := p.show(keyTable(append(r.Active, r.Standby...)...)); err != nil {
-			return err
-		}
-		return p.trust(r.TrustedUntil)
-	})
+	req := client.RevokeAllRequest{Reason: client.RevocationReason(c.Reason), Comment: given(c.Comment)}
+	resp, err := api.Requests.RevokeAllKeys(ctx, c.Tenant, nil, req, c.edit()...)
+	err = answered(p, c.JSON, resp, err, p.revokedAll)
+	return c.concluded(p, c.remote, c.Tenant, err,
+		append([]string{"key", "revoke-all", "--tenant", c.Tenant}, words("--reason", c.Reason, "--comment", c.Comment)...)...)
+}
+
+// foretellRevokeAll says what the revocation of all keys will do.
+func (p *program) foretellRevokeAll(ctx context.Context, api *client.Client, tenant string) error {
+	s, err := standing(ctx, api, tenant)
+	if err != nil {
+		return err
+	}
+	t := keyTable(s.published...)
+	if err := t.print(p.stderr, width(p.stderr)); err != nil {
+		return err
+	}
+	p.evidence("All %d leave the JWKS at once, and fresh keys that no verifier has seen take their place: %s", len(s.published), s.harm())
+	return nil
+}
+
+// revokedAll says who signs now.
+func (p *program) revokedAll(r client.RevokeAllResult) error {
+	fmt.Fprintf(p.stdout, "%d keys revoked.\n", len(r.Revoked))
+	if err := p.show(keyTable(append(r.Active, r.Standby...)...)); err != nil {
+		return err
+	}
+	return p.trust(r.TrustedUntil)
 }

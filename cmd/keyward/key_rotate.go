@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/keyward/keyward/client"
@@ -75,41 +74,3 @@ func (p *program) rotated(r client.RotateResult) error {
 
 // elapsed is a length of time for people.
 func elapsed(seconds int64) string { return (time.Duration(seconds) * time.Second).String() }
-
-type keyPurgeCmd struct {
-	ofTenant
-	asking
-}
-
-// Run is keyward key purge.
-func (c *keyPurgeCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
-	if err != nil {
-		return err
-	}
-	s, err := standing(ctx, api, c.Tenant)
-	if err != nil {
-		return err
-	}
-	var gone []client.Key
-	for _, k := range s.all {
-		if k.State == client.KeyStateExpired || k.State == client.KeyStateRevoked {
-			gone = append(gone, k)
-		}
-	}
-	if len(gone) > 0 {
-		t := keyTable(gone...)
-		if err := t.print(p.stderr, width(p.stderr)); err != nil {
-			return err
-		}
-		p.evidence("The public keys of these %d will be forgotten; kids, times and reasons stay.", len(gone))
-		if err := c.confirm(p, fmt.Sprintf("Purge %d keys of %s?", len(gone), c.Tenant)); err != nil {
-			return err
-		}
-	}
-	resp, err := api.Requests.PurgeKeys(ctx, c.Tenant, nil, client.NoOptions{})
-	return answered(p, c.JSON, resp, err, func(r client.PurgeResult) error {
-		_, err := fmt.Fprintf(p.stdout, "%d keys purged.\n", len(r.Purged))
-		return err
-	})
-}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/moving"
@@ -16,9 +18,13 @@ type mover struct {
 	flags  moveFlags
 	steps  []moving.Step
 	failed map[string]error // by kid
+	tenant *client.Tenant
 }
 
-func (m *mover) plan(ctx context.Context, keys []moving.Key, o moving.Options) error {
+func (m *mover) plan(ctx context.Context, keys []moving.Key, o moving.Options) (err error) {
+	if m.tenant, err = m.api.GetTenant(ctx, m.flags.Tenant); err != nil {
+		return err
+	}
 	t := moving.Target{}
 	policies, err := m.api.ListPolicies(ctx, m.flags.Tenant)
 	if err != nil {
@@ -64,12 +70,29 @@ func (m *mover) run(ctx context.Context, p *program) error {
 		}
 	}
 	if todo > 0 && !m.flags.DryRun {
+		if err := m.guarded(todo); err != nil {
+			return err
+		}
 		if err := m.flags.confirm(p, fmt.Sprintf("Move %d into %s?", todo, m.flags.Tenant)); err != nil {
 			return err
 		}
 		m.carryOut(ctx)
 	}
 	return m.conclude(p)
+}
+
+// guarded refuses to ask a second person about key after key.
+func (m *mover) guarded(todo int) error {
+	rest := slices.DeleteFunc(slices.Clone(m.tenant.ApprovalRequired), func(op client.GuardedOperation) bool { return op == client.GuardedOperationImport })
+	if len(rest) == len(m.tenant.ApprovalRequired) {
+		return nil
+	}
+	without := "--clear=approval-required"
+	if len(rest) > 0 {
+		without = "--approval-required=" + strings.ReplaceAll(operations(rest), " ", "")
+	}
+	return fmt.Errorf("nothing was changed: %s asks for a second person's approval of every import, and these are %d\n  take import off its list for the move, which needs one approval: %s",
+		m.tenant.Slug, todo, command(m.flags.remote, "tenant", "update", m.tenant.Slug, without))
 }
 
 // carryOut moves what verifies before what signs, so that no token is refused

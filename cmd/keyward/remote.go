@@ -8,6 +8,9 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
+// defaultURL is that of keyward serve and dev on this machine.
+const defaultURL = "http://127.0.0.1:8080"
+
 // remote is how a command reaches the admin API.
 type remote struct {
 	URL       string `name:"url" var:"KEYWARD_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Where Keyward is. Default: ${default}."`

@@ -21,20 +21,21 @@ const (
 
 // cli is what can be typed.
 type cli struct {
-	Dev     devCmd        `cmd:"" help:"Run everything with no configuration, for trying out and for development."`
-	Serve   serveCmd      `cmd:"" help:"Run the API, and the worker."`
-	Worker  workerCmd     `cmd:"" help:"Run the worker alone."`
-	Migrate migrateCmd    `cmd:"" help:"The database's schema."`
-	Master  masterCmd     `cmd:"" help:"The master key."`
-	Tenant  tenantCmd     `cmd:"" help:"Tenants."`
-	APIKey  apiKeyCmd     `cmd:"" name:"api-key" help:"Credentials."`
-	Key     keyCmd        `cmd:"" help:"A tenant's keys."`
-	Policy  policyCmd     `cmd:"" help:"How a tenant signs with an algorithm."`
-	Token   tokenCmd      `cmd:"" help:"Sign and verify tokens."`
-	Audit   auditCmd      `cmd:"" help:"What happened."`
-	Import  importFromCmd `cmd:"" name:"import-from" help:"Move the keys of another system in, keeping their kids."`
-	Doctor  doctorCmd     `cmd:"" help:"Check everything, and say what to do."`
-	Version versionCmd    `cmd:"" help:"Version, commit, Go version."`
+	Dev      devCmd        `cmd:"" help:"Run everything with no configuration, for trying out and for development."`
+	Serve    serveCmd      `cmd:"" help:"Run the API, and the worker."`
+	Worker   workerCmd     `cmd:"" help:"Run the worker alone."`
+	Migrate  migrateCmd    `cmd:"" help:"The database's schema."`
+	Master   masterCmd     `cmd:"" help:"The master key."`
+	Tenant   tenantCmd     `cmd:"" help:"Tenants."`
+	APIKey   apiKeyCmd     `cmd:"" name:"api-key" help:"Credentials."`
+	Key      keyCmd        `cmd:"" help:"A tenant's keys."`
+	Policy   policyCmd     `cmd:"" help:"How a tenant signs with an algorithm."`
+	Approval approvalCmd   `cmd:"" help:"What waits for a second person."`
+	Token    tokenCmd      `cmd:"" help:"Sign and verify tokens."`
+	Audit    auditCmd      `cmd:"" help:"What happened."`
+	Import   importFromCmd `cmd:"" name:"import-from" help:"Move the keys of another system in, keeping their kids."`
+	Doctor   doctorCmd     `cmd:"" help:"Check everything, and say what to do."`
+	Version  versionCmd    `cmd:"" help:"Version, commit, Go version."`
 
 	Completion completionCmd `cmd:"" help:"A script that lets a shell complete what is typed."`
 	Complete   completeCmd   `cmd:"" hidden:"" help:"What could come next; for those scripts."`

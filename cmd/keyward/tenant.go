@@ -1,11 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/keyward/keyward/client"
 )
@@ -111,6 +110,7 @@ func (p *program) showTenant(t client.Tenant) error {
 		seconds(t.JWKSMaxAgeSeconds), seconds(t.JWKSStaleWhileRevalidateSeconds), seconds(t.JWKSStaleIfErrorSeconds)))
 	out.add("clock skew", seconds(t.ClockSkewSeconds))
 	out.add("not before", maybe(t.NotBefore, when))
+	out.add("approval required", operations(t.ApprovalRequired))
 	out.add("created", when(t.CreatedAt))
 	out.add("updated", when(t.UpdatedAt))
 	return p.show(out)
@@ -134,24 +134,20 @@ func (c *tenantSuspendCmd) Run(ctx context.Context, p *program) error {
 	if err := c.ask(p, "Suspend "+name+"?"); err != nil {
 		return err
 	}
-	return c.set(ctx, p, map[string]any{"status": client.TenantStatusSuspended})
+	return c.set(ctx, p, []byte(`{"status":"suspended"}`))
 }
 
 // Run is keyward tenant resume.
 func (c *tenantResumeCmd) Run(ctx context.Context, p *program) error {
-	return c.set(ctx, p, map[string]any{"status": client.TenantStatusActive})
+	return c.set(ctx, p, []byte(`{"status":"active"}`))
 }
 
 // set changes a tenant and shows it.
-func (t aTenant) set(ctx context.Context, p *program, changes any) error {
+func (t aTenant) set(ctx context.Context, p *program, changes []byte, edit ...client.RequestEditorFn) error {
 	api, name, err := t.openNamed()
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(changes)
-	if err != nil {
-		return err
-	}
-	resp, err := api.Requests.UpdateTenantWithBody(ctx, name, nil, "application/json", strings.NewReader(string(body)))
+	resp, err := api.Requests.UpdateTenantWithBody(ctx, name, nil, "application/json", bytes.NewReader(changes), edit...)
 	return answered(p, t.JSON, resp, err, p.showTenant)
 }

@@ -10,14 +10,15 @@ import (
 
 // tenantFlags are the settings of a tenant.
 type tenantFlags struct {
-	Label                string  `name:"name" placeholder:"TEXT" help:"What people know it by."`
-	Issuer               string  `name:"issuer" placeholder:"URL" help:"Its tokens' iss. Default: made of the public URL and the slug."`
-	CustomDomain         string  `name:"custom-domain" placeholder:"HOST" help:"A host name that answers with its JWKS."`
-	MaxAge               *span   `name:"jwks-max-age" placeholder:"DURATION" help:"How long verifiers may cache its JWKS. Default: 5m."`
-	StaleWhileRevalidate *span   `name:"jwks-stale-while-revalidate" placeholder:"DURATION" help:"Default: 60s."`
-	StaleIfError         *span   `name:"jwks-stale-if-error" placeholder:"DURATION" help:"Default: 1d."`
-	ClockSkew            *span   `name:"clock-skew" placeholder:"DURATION" help:"How far clocks may differ. Default: 60s."`
-	Body                 *string `name:"body" placeholder:"JSON|@FILE|-" help:"The request as the API takes it; flags come before it."`
+	Label                string   `name:"name" placeholder:"TEXT" help:"What people know it by."`
+	Issuer               string   `name:"issuer" placeholder:"URL" help:"Its tokens' iss. Default: made of the public URL and the slug."`
+	CustomDomain         string   `name:"custom-domain" placeholder:"HOST" help:"A host name that answers with its JWKS."`
+	MaxAge               *span    `name:"jwks-max-age" placeholder:"DURATION" help:"How long verifiers may cache its JWKS. Default: 5m."`
+	StaleWhileRevalidate *span    `name:"jwks-stale-while-revalidate" placeholder:"DURATION" help:"Default: 60s."`
+	StaleIfError         *span    `name:"jwks-stale-if-error" placeholder:"DURATION" help:"Default: 1d."`
+	ClockSkew            *span    `name:"clock-skew" placeholder:"DURATION" help:"How far clocks may differ. Default: 60s."`
+	ApprovalRequired     []string `name:"approval-required" placeholder:"OPERATION" enum:"revoke_all,import,purge,delete" help:"What needs a second person's approval, all of it: ${enum}; with commas between, or repeated. Default: nothing."`
+	Body                 *string  `name:"body" placeholder:"JSON|@FILE|-" help:"The request as the API takes it; flags come before it."`
 }
 
 // request is what the flags and the body make. Absent members stay absent.
@@ -48,6 +49,9 @@ func (f tenantFlags) request(p *program) (map[string]any, error) {
 		if value != nil {
 			req[name] = value.seconds()
 		}
+	}
+	if f.ApprovalRequired != nil {
+		req["approval_required"] = f.ApprovalRequired
 	}
 	return req, nil
 }
@@ -94,11 +98,13 @@ func (c *tenantCreateCmd) Run(ctx context.Context, p *program) error {
 type tenantUpdateCmd struct {
 	aTenant
 	NotBefore *moment  `name:"not-before" placeholder:"TIME" help:"Refuse tokens issued earlier."`
-	Clear     []string `name:"clear" placeholder:"SETTING" enum:"name,issuer,custom-domain,jwks-max-age,jwks-stale-while-revalidate,jwks-stale-if-error,clock-skew,not-before" help:"Back to the default: ${enum}; may be repeated."`
+	Clear     []string `name:"clear" placeholder:"SETTING" enum:"name,issuer,custom-domain,jwks-max-age,jwks-stale-while-revalidate,jwks-stale-if-error,clock-skew,not-before,approval-required" help:"Back to the default: ${enum}; may be repeated."`
 	tenantFlags
+	approving
 }
 
-// Run is keyward tenant update.
+// Run is keyward tenant update. To take something off the list of what needs a
+// second person needs one itself.
 func (c *tenantUpdateCmd) Run(ctx context.Context, p *program) error {
 	req, err := c.request(p)
 	if err != nil {
@@ -120,5 +126,11 @@ func (c *tenantUpdateCmd) Run(ctx context.Context, p *program) error {
 	if len(req) == 0 {
 		return &usageError{"what shall change? see keyward tenant update --help"}
 	}
-	return c.set(ctx, p, req)
+	body, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	err = c.set(ctx, p, body, c.edit()...)
+	name, _ := c.named()
+	return c.concluded(p, c.remote, name, err, "tenant", "update", name, "--body", string(body))
 }

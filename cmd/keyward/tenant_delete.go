@@ -13,6 +13,7 @@ import (
 type tenantDeleteCmd struct {
 	aTenant
 	asking
+	approving
 }
 
 // Run is keyward tenant delete. The certificate goes to the standard output.
@@ -21,25 +22,35 @@ func (c *tenantDeleteCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	t, err := api.GetTenant(ctx, name)
+	t, err := p.foretellDeletion(ctx, api, name)
 	if err != nil {
 		return err
 	}
-	s, err := standing(ctx, api, name)
-	if err != nil {
-		return err
-	}
-	p.evidence("%s (%s, %s) will be deleted for good, and with it the private keys and data keys.", t.Slug, dash(t.Name), t.ID)
-	p.evidence("%d published keys will be revoked: %s", len(s.published), s.harm())
 	if err := c.confirm(p, "Delete "+t.Slug+"?"); err != nil {
 		return err
 	}
-	resp, err := api.Requests.DeleteTenant(ctx, t.ID.String(), nil, client.Certified())
-	return answered(p, c.JSON, resp, err, func(d client.DestructionCertificate) error {
+	resp, err := api.Requests.DeleteTenant(ctx, t.ID.String(), nil, c.edit(client.Certified())...)
+	err = answered(p, c.JSON, resp, err, func(d client.DestructionCertificate) error {
 		fmt.Fprintf(p.stderr, "%s is deleted. Its certificate of destruction, which keyward tenant certificate %s prints again:\n", t.Slug, t.ID)
 		_, err := fmt.Fprintln(p.stdout, d.Certificate)
 		return err
 	})
+	return c.concluded(p, c.remote, t.Slug, err, "tenant", "delete", t.Slug)
+}
+
+// foretellDeletion says what the deletion of a tenant will do.
+func (p *program) foretellDeletion(ctx context.Context, api *client.Client, name string) (*client.Tenant, error) {
+	t, err := api.GetTenant(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := standing(ctx, api, name)
+	if err != nil {
+		return nil, err
+	}
+	p.evidence("%s (%s, %s) will be deleted for good, and with it the private keys and data keys.", t.Slug, dash(t.Name), t.ID)
+	p.evidence("%d published keys will be revoked: %s", len(s.published), s.harm())
+	return t, nil
 }
 
 type tenantCertificateCmd struct {
