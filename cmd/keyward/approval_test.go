@@ -18,7 +18,7 @@ import (
 func twoPeople(t *testing.T) (first, second environ, databaseURL string) {
 	t.Helper()
 	env := deployed(t)
-	first = serving(t, env)
+	first = servedOn(t, env)
 	second = maps.Clone(first)
 	second["KEYWARD_API_KEY"] = ok(t, env, "api-key", "create", "--role=platform_admin", "--name=Bob")
 	ok(t, first, "tenant", "update", "acme", "--approval-required=revoke_all,import", "--approval-required=purge,delete")

@@ -23,11 +23,11 @@ import (
 // the environment to reach it.
 func served(t *testing.T) environ {
 	t.Helper()
-	return serving(t, deployed(t))
+	return servedOn(t, deployed(t))
 }
 
-// serving is served on a database that the test has in hand.
-func serving(t *testing.T, env environ) environ {
+// servedOn is served on a database that the test has in hand.
+func servedOn(t *testing.T, env environ) environ {
 	t.Helper()
 	key := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)
 	r := launch(t, env, "serve", "--log-format=text")
