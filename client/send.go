@@ -14,6 +14,7 @@ import (
 // Limits of a request.
 const (
 	answerTime = 30 * time.Second // for the whole of an answer; for a stream, for its beginning
+	exportTime = 10 * time.Minute // for the beginning of an export: what is chosen may be rare
 	longest    = 30 * time.Second // wait between two tries
 )
 
@@ -75,7 +76,11 @@ func again(req *http.Request, resp *http.Response, err error) bool {
 // of a stream, has not begun.
 func (s *sender) once(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	timer := time.AfterFunc(answerTime, func() { cancel(errTooSlow) })
+	limit := answerTime
+	if exports(req) {
+		limit = exportTime
+	}
+	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w than %v", errTooSlow, limit)) })
 	out := req.Clone(ctx)
 	if req.GetBody != nil {
 		body, err := req.GetBody()
@@ -100,12 +105,18 @@ func (s *sender) once(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-var errTooSlow = fmt.Errorf("it took longer than %v", answerTime)
+var errTooSlow = errors.New("it took longer")
 
 // streams reports whether what is asked for may take as long as it likes.
 func streams(req *http.Request) bool {
+	return exports(req) || strings.HasPrefix(req.Header.Get("Accept"), "text/")
+}
+
+// exports reports whether an export is asked for, which begins when the server
+// has found something.
+func exports(req *http.Request) bool {
 	accept := req.Header.Get("Accept")
-	return strings.HasPrefix(accept, "text/") || strings.Contains(accept, "ndjson")
+	return strings.Contains(accept, "ndjson") || strings.HasPrefix(accept, "text/csv")
 }
 
 // body gives back what a request holds once its answer has been read.

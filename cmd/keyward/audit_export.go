@@ -1,57 +1,91 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
-	"os"
+	"mime"
+	"strings"
 
 	"github.com/keyward/keyward/client"
 )
 
 type auditExportCmd struct {
-	Out string `name:"out" placeholder:"FILE" help:"Where to write it. Default: the standard output."`
+	Out    string `name:"out" placeholder:"FILE" help:"Where to write it, once it is whole. Default: the standard output."`
+	Format string `name:"format" enum:",ndjson,csv" default:"" placeholder:"FORMAT" help:"ndjson or csv. Default: csv for a file whose name ends so, else ndjson."`
 	auditFilter
 	anyTenant
 }
 
-// Run is keyward audit export: one event a line, as the API has it, the oldest
-// first unless --order says otherwise. A file that could not be written to its
-// end is removed.
+// exportForms are the media types of an export.
+var exportForms = map[string]string{"ndjson": "application/x-ndjson", "csv": "text/csv"}
+
+// Run is keyward audit export: what the API streams, as it is, the oldest first
+// unless --order says otherwise.
 func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.open()
 	if err != nil {
 		return err
 	}
-	if c.Order == "" {
-		c.Order = "asc"
+	form := c.form()
+	if c.JSON && form == "csv" {
+		return &usageError{"--json and CSV contradict each other"}
 	}
-	err = p.writeFile(c.Out, func(w io.Writer) error { return c.export(ctx, p, api, w) })
-	if err != nil && c.Out != "" && c.Out != "-" {
-		os.Remove(c.Out)
-	}
-	return err
+	return p.writeFile(c.Out, func(w io.Writer) error { return c.export(ctx, p, api, exportForms[form], w) })
 }
 
-func (c *auditExportCmd) export(ctx context.Context, p *program, api *client.Client, w io.Writer) error {
-	out, bar, most := bufio.NewWriter(w), p.progress("events", -1), biggestPage
-	defer bar.done()
-	for cursor := (*string)(nil); ; {
-		got, err := client.Decode[page](c.events(ctx, api, c.Tenant, &most, cursor))
-		if err != nil {
-			return err
-		}
-		for _, event := range got.Items {
-			if _, err := out.Write(append(event, '\n')); err != nil {
-				return err
-			}
-		}
-		bar.add(len(got.Items))
-		if cursor = got.NextCursor; cursor == nil {
-			return out.Flush()
-		}
+func (c *auditExportCmd) form() string {
+	switch {
+	case c.Format != "":
+		return c.Format
+	case !c.JSON && strings.HasSuffix(strings.ToLower(c.Out), ".csv"):
+		return "csv"
 	}
+	return "ndjson"
+}
+
+func (c *auditExportCmd) export(ctx context.Context, p *program, api *client.Client, mediaType string, w io.Writer) error {
+	in, err := c.stream(ctx, api, c.Tenant, mediaType)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	bar := p.progress("events", -1)
+	defer bar.done()
+	if _, err = io.Copy(w, &counting{in, bar}); err != nil {
+		return fmt.Errorf("the export broke off, and is not whole: %w", err)
+	}
+	return nil
+}
+
+// stream opens an export. What is said to be one and is something else, as the
+// page of a proxy would be, is refused.
+func (f auditFilter) stream(ctx context.Context, api *client.Client, tenant, mediaType string) (io.ReadCloser, error) {
+	resp, err := f.events(ctx, api, tenant, nil, nil, client.Accept(mediaType))
+	in, err := client.Stream(resp, err)
+	if err != nil {
+		return nil, err
+	}
+	if got, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); got != mediaType {
+		in.Close()
+		return nil, client.ErrNotKeyward
+	}
+	return in, nil
+}
+
+// counting counts lines as they are read: one per event, but for texts in CSV
+// that have several.
+type counting struct {
+	from io.Reader
+	bar  *progress
+}
+
+func (c *counting) Read(b []byte) (int, error) {
+	n, err := c.from.Read(b)
+	c.bar.add(bytes.Count(b[:n], []byte("\n")))
+	return n, err
 }
 
 // decode reads JSON of an answer.

@@ -1,37 +1,43 @@
 package main
 
 import (
-	"bufio"
+	"cmp"
 	"context"
 	"encoding/hex"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"strings"
+	"strconv"
 	"time"
 
-	"github.com/keyward/keyward/audit"
+	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/keys"
 )
 
-// auditVerifyCmd checks a hash chain from an export. It needs no server, no
+// auditVerifyCmd checks a hash chain. That of an export needs no server, no
 // database and no credential.
 type auditVerifyCmd struct {
-	Export     []string `name:"export" required:"" placeholder:"FILE" help:"An export in NDJSON, oldest first and unfiltered; several that follow each other, or - for standard input."`
-	Checkpoint string   `name:"checkpoint" placeholder:"FILE" help:"A checkpoint kept since: the export must hold its event, unchanged."`
-	JWKS       string   `name:"jwks" placeholder:"FILE|URL" help:"The platform's keys, that the checkpoint is signed by: its JWK Set, kept with it or at <public URL>/.well-known/jwks.json."`
+	Export     []string `name:"export" placeholder:"FILE" help:"Check this export instead, without a server: NDJSON, oldest first and unfiltered; several that follow each other, or - for standard input."`
+	Checkpoint string   `name:"checkpoint" placeholder:"FILE" help:"A checkpoint kept since: the chain must hold its event, unchanged. It names the tenant, if nothing else does."`
+	JWKS       string   `name:"jwks" placeholder:"FILE|URL" help:"The platform's keys, that the checkpoint is signed by: its JWK Set or key history, best kept with it. Default: the key history of the server that is asked."`
+	aChain
 }
-
-const (
-	longestLine   = 16 << 20 // bytes of an event
-	longestKeySet = 1 << 20
-)
 
 // Run is keyward audit verify. It fails where the chain is broken.
 func (c *auditVerifyCmd) Run(ctx context.Context, p *program) error {
-	kept, err := c.checkpoint(ctx)
+	if c.Checkpoint == "" && c.JWKS != "" || c.Checkpoint != "" && c.JWKS == "" && c.Export != nil {
+		return &usageError{"--checkpoint and --jwks go together: one is signed by a key of the other"}
+	}
+	if c.Export != nil {
+		return c.offline(ctx, p)
+	}
+	return c.online(ctx, p)
+}
+
+// offline checks files.
+func (c *auditVerifyCmd) offline(ctx context.Context, p *program) error {
+	kept, err := c.checkpoint(ctx, p, nil)
 	if err != nil {
 		return err
 	}
@@ -41,116 +47,101 @@ func (c *auditVerifyCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	if err := check.end(); err != nil {
+	if err := check.end("the export"); err != nil {
 		return err
 	}
-	head := check.chain.Head()
-	fmt.Fprintf(p.stdout, "intact: %d events of tenant %s, the last has the hash %x\n", head.Seq, head.TenantID, head.Hash)
+	return c.proven(p, check.proof())
+}
+
+// online asks the server. Where a checkpoint is given, that is not taken on
+// trust: every hash is computed here too.
+func (c *auditVerifyCmd) online(ctx context.Context, p *program) error {
+	api, err := c.open()
+	if err != nil {
+		return err
+	}
+	kept, err := c.checkpoint(ctx, p, api)
+	if err != nil {
+		return err
+	}
 	if kept != nil {
-		fmt.Fprintf(p.stdout, "the checkpoint by %s, of seq %d at %s, is part of it\n", kept.Issuer, kept.Seq, kept.At.Format(time.RFC3339Nano))
+		c.Tenant = cmp.Or(c.Tenant, kept.TenantID.String())
 	}
-	return nil
-}
-
-// checkpoint reads the checkpoint and verifies it, if one is given.
-func (c *auditVerifyCmd) checkpoint(ctx context.Context) (*keys.Checkpoint, error) {
-	switch {
-	case c.Checkpoint == "" && c.JWKS == "":
-		return nil, nil
-	case c.Checkpoint == "" || c.JWKS == "":
-		return nil, &usageError{"--checkpoint and --jwks go together: one is signed by a key of the other"}
-	}
-	text, err := os.ReadFile(c.Checkpoint)
+	text, err := client.Bytes(api.Requests.VerifyAudit(ctx, c.named()))
 	if err != nil {
-		return nil, err
-	}
-	set, err := readKeySet(ctx, c.JWKS)
-	if err != nil {
-		return nil, err
-	}
-	kept, err := keys.VerifyCheckpoint(strings.TrimSpace(string(text)), set)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Checkpoint, err)
-	}
-	return &kept, nil
-}
-
-// readKeySet reads a JWK Set from a file or a URL.
-func readKeySet(ctx context.Context, from string) ([]byte, error) {
-	if !strings.HasPrefix(from, "https://") && !strings.HasPrefix(from, "http://") {
-		return os.ReadFile(from)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
-	if err != nil {
-		return nil, &usageError{"--jwks must be a file or a URL"}
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return nil, fmt.Errorf("the keys cannot be fetched: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the keys cannot be fetched: %s answers %s", r.URL.Host, resp.Status)
-	}
-	return io.ReadAll(io.LimitReader(resp.Body, longestKeySet))
-}
-
-// chainCheck reads a chain and looks for the event of a checkpoint on the way.
-// It holds one event, however many there are.
-type chainCheck struct {
-	chain      audit.Verifier
-	checkpoint *keys.Checkpoint // nil: none
-}
-
-func (c *chainCheck) file(p *program, name string) error {
-	in := p.stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
-	}
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 64<<10), longestLine)
-	for n := 1; lines.Scan(); n++ {
-		if err := c.line(lines.Bytes()); err != nil {
-			return fmt.Errorf("%s, line %d: %w", name, n, err)
-		}
-	}
-	return lines.Err()
-}
-
-func (c *chainCheck) line(text []byte) error {
-	e, err := audit.ParseLine(text)
-	if err != nil {
-		return fmt.Errorf("%w (the chain is intact up to seq %d)", err, c.chain.Head().Seq)
-	}
-	if err := c.chain.Add(e); err != nil {
 		return err
 	}
-	kept := c.checkpoint
-	switch {
-	case kept == nil:
-	case kept.TenantID != e.TenantID:
-		return fmt.Errorf("the checkpoint is of another tenant, %s", kept.TenantID)
-	case kept.Seq == e.Seq && kept.Hash != hex.EncodeToString(e.Hash):
-		return fmt.Errorf("the history up to seq %d was rewritten since the checkpoint: its hash is %x, and was %s", e.Seq, e.Hash, kept.Hash)
+	var said client.AuditVerification
+	if err := decode(text, &said); err != nil {
+		return err
 	}
-	return nil
+	if kept == nil || !said.Intact {
+		return c.told(p, text, said)
+	}
+	check := chainCheck{checkpoint: kept, said: &said.Head}
+	if err := c.fetch(ctx, p, api, &check); err != nil {
+		return err
+	}
+	return c.proven(p, check.proof())
 }
 
-// end is called after the last line.
-func (c *chainCheck) end() error {
-	seq := c.chain.Head().Seq
-	if seq == 0 {
-		return errors.New("there is no event in the export")
+// told prints what the server says.
+func (c *auditVerifyCmd) told(p *program, text []byte, said client.AuditVerification) (err error) {
+	switch {
+	case c.JSON:
+		if err = p.printJSON(text); err == nil && !said.Intact {
+			err = errTold
+		}
+	case !said.Intact:
+		err = fmt.Errorf("the server finds the chain of %s broken at seq %s: only the %d events before are as they were written",
+			c.named(), maybe(said.BrokenAt, decimal), said.Events)
+	default:
+		_, err = fmt.Fprintf(p.stdout, "intact, the server says: %d events of %s, the last has the hash %s\n", said.Events, c.named(), said.Head.Hash)
 	}
-	if c.checkpoint != nil && c.checkpoint.Seq > seq {
-		return fmt.Errorf("the export ends at seq %d, and the checkpoint is of seq %d: what follows is missing", seq, c.checkpoint.Seq)
-	}
-	return nil
+	return err
 }
+
+// fetch reads the whole chain from the server.
+func (c *auditVerifyCmd) fetch(ctx context.Context, p *program, api *client.Client, check *chainCheck) error {
+	in, err := auditFilter{}.stream(ctx, api, c.named(), exportForms["ndjson"])
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	bar := p.progress("events", int(check.said.Seq))
+	defer bar.done()
+	if err := check.lines("the server's export", &counting{in, bar}); err != nil {
+		return err
+	}
+	return check.end("the server's export")
+}
+
+// chainProof is what was computed here.
+type chainProof struct {
+	Intact     bool             `json:"intact"`
+	TenantID   uuid.UUID        `json:"tenant_id"`
+	Events     int64            `json:"events"`
+	Head       client.AuditHead `json:"head"`
+	Checkpoint *keys.Checkpoint `json:"checkpoint,omitempty"` // that is part of it
+}
+
+func (c *chainCheck) proof() chainProof {
+	head := c.chain.Head()
+	return chainProof{
+		Intact: true, TenantID: head.TenantID, Events: head.Seq, Checkpoint: c.checkpoint,
+		Head: client.AuditHead{Seq: head.Seq, Hash: hex.EncodeToString(head.Hash)},
+	}
+}
+
+func (c *auditVerifyCmd) proven(p *program, proof chainProof) error {
+	if c.JSON {
+		return json.NewEncoder(p.stdout).Encode(proof)
+	}
+	_, err := fmt.Fprintf(p.stdout, "intact: %d events of tenant %s, the last has the hash %s\n", proof.Events, proof.TenantID, proof.Head.Hash)
+	if kept := proof.Checkpoint; err == nil && kept != nil {
+		_, err = fmt.Fprintf(p.stdout, "the checkpoint by %s, of seq %d at %s, is part of it\n", kept.Issuer, kept.Seq, kept.At.Format(time.RFC3339Nano))
+	}
+	return err
+}
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }

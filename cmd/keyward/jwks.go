@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 	"time"
 
 	"github.com/keyward/keyward/keys"
@@ -37,21 +35,8 @@ func (c *jwksCmd) Run(ctx context.Context, p *program) error {
 		_, err = fmt.Fprintf(p.stdout, "%s\n", s.JWKS)
 		return err
 	}
-	return replaceFile(c.Out, s.JWKS)
-}
-
-// replaceFile writes a file as a whole, for anybody to read.
-func replaceFile(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".jwks-*")
-	if err != nil {
+	return replaceFile(c.Out, 0o644, func(w io.Writer) error {
+		_, err := w.Write(s.JWKS)
 		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	})
 }

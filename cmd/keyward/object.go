@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -41,18 +43,40 @@ func (p *program) readWord(value string) (string, error) {
 }
 
 // writeFile writes what a command was asked for to a file that only its owner
-// reads, or to the standard output.
+// reads, or to the standard output. The file is there as a whole or stays as it
+// was.
 func (p *program) writeFile(path string, from func(io.Writer) error) error {
 	if path == "" || path == "-" {
 		return from(p.stdout)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	return replaceFile(path, 0o600, from)
+}
+
+// replaceFile writes a file as a whole: whoever reads it sees the old one or the
+// new one, never a part, whatever ends the program meanwhile. A device or a
+// pipe is written to as it is.
+func replaceFile(path string, mode os.FileMode, from func(io.Writer) error) error {
+	if at, err := filepath.EvalSymlinks(path); err == nil {
+		path = at
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return cmp.Or(from(f), f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".keyward-*")
 	if err != nil {
 		return err
 	}
-	if err := from(f); err != nil {
-		f.Close()
-		return err
+	err = from(f)
+	if err = cmp.Or(err, f.Chmod(mode), f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
 	}
-	return f.Close()
+	if err != nil {
+		f.Close()
+		os.Remove(f.Name())
+	}
+	return err
 }
