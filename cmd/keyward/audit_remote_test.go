@@ -155,7 +155,7 @@ func TestAuditVerifyOfAServerThatContradictsItself(t *testing.T) {
 	kept := filepath.Join(t.TempDir(), "checkpoint")
 	ok(t, env, "audit", "checkpoint", "--tenant=acme", "--out="+kept)
 	for said, answer := range map[string]string{
-		"contradicts itself":     `{"intact":true,"events":3,"head":{"seq":3,"hash":"00"}}`,
+		"contradicts itself":      `{"intact":true,"events":3,"head":{"seq":3,"hash":"00"}}`,
 		"what follows is missing": `{"intact":true,"events":999,"head":{"seq":999,"hash":"00"}}`,
 	} {
 		lying := through(t, env, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
