@@ -108,6 +108,55 @@ func TestPolicyDryRunCrowdsOut(t *testing.T) {
 	}
 }
 
+// A revocation of all keys that needs a second person is tried without one, and
+// what is tried cannot be the way around them.
+func TestDryRunAndApproval(t *testing.T) {
+	w := newWorld(t)
+	_, first, second := guardedTenant(w)
+	const path = "/v1/tenants/acme/keys/revoke-all"
+	real := w.request("POST", path, first, `{"reason":"compromised"}`)
+	w.decided(real, second, "approve").ok(200)
+	for _, header := range [][]string{nil, bringing(real), {"Keyward-Approval", nowhere}} {
+		for query, body := range map[string]string{"?dry_run=true": `{"reason":"compromised"}`, "": `{"reason":"compromised","dry_run":true}`} {
+			before := w.state()
+			var would RevokeAllResult
+			w.do("POST", path+query, first, body, header...).ok(200, &would)
+			if w.state() != before || !or(would.DryRun, false) || len(would.Revoked) != 2 || len(would.Active) != 0 {
+				t.Errorf("%s %s %v: %+v", query, body, header, would)
+			}
+		}
+	}
+	const kids = `SELECT string_agg(k::text, ' ' ORDER BY kid) FROM keys k`
+	before := scalar[string](w, kids)
+	for _, around := range []struct {
+		path, body string
+		status     int
+	}{
+		{path + "?dry_run=false", `{"reason":"compromised"}`, 202},
+		{path, `{"reason":"compromised","dry_run":false}`, 202},
+		{path, `{"reason":"compromised","dry_run":null}`, 400},
+		{path + "?dry_run=true", `{"reason":"compromised","dry_run":false}`, 400},
+		{path + "?dry_run=false", `{"reason":"compromised","dry_run":true}`, 400},
+		{path + "?dry_run=true&dry_run=false", `{"reason":"compromised"}`, 400},
+		{path + "?dry_run=false&dry_run=true", `{"reason":"compromised"}`, 400},
+		{path + "?dry_run=", `{"reason":"compromised"}`, 400},
+		{path + "?Dry_Run=true", `{"reason":"compromised"}`, 400},
+		{path, `{"reason":"compromised","dry_run":true,"dry_run":false}`, 400},
+		{path, `{"reason":"compromised","dry_run":false,"dry_run":true}`, 400},
+		{path, `{"reason":"compromised","Dry_Run":true}`, 400},
+		{"/v1/tenants/acme/keys/purge?dry_run=true", `{}`, 400}, // which has no dry run
+		{"/v1/tenants/acme/keys/purge", `{"dry_run":true}`, 400},
+	} {
+		if a := w.do("POST", around.path, first, around.body); a.StatusCode != around.status {
+			t.Errorf("%s %s: %d, want %d", around.path, around.body, a.StatusCode, around.status)
+		}
+		if scalar[string](w, kids) != before {
+			t.Fatalf("%s %s changed keys without approval", around.path, around.body)
+		}
+	}
+	w.do("POST", path, first, `{"reason":"compromised"}`, bringing(real)...).ok(200) // still unspent
+}
+
 // Rotation and revocation are tried in the query or in the body.
 func TestKeyDryRuns(t *testing.T) {
 	w := newWorld(t)

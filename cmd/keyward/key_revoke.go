@@ -17,6 +17,7 @@ type keyRevokeCmd struct {
 	aKey
 	revoking
 	Mode string `name:"mode" enum:",standby,fresh" default:"" placeholder:"MODE" help:"Who signs instead of an active key: standby (no verifier fails) or fresh (verifiers refetch and drop the revoked key). Default: fresh for compromised, else standby."`
+	trying
 	asking
 }
 
@@ -26,6 +27,13 @@ func (c *keyRevokeCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	req := client.RevokeRequest{
+		Reason: client.RevocationReason(c.Reason), Comment: given(c.Comment), Mode: given(client.RevocationMode(c.Mode)), DryRun: c.wish(),
+	}
+	if c.DryRun {
+		resp, err := api.Requests.RevokeKey(ctx, c.Tenant, c.KID, nil, req)
+		return answered(p, c.JSON, resp, err, p.wouldRevoke)
+	}
 	if !c.Yes {
 		if err := c.foretell(ctx, p, api); err != nil {
 			return err
@@ -34,9 +42,7 @@ func (c *keyRevokeCmd) Run(ctx context.Context, p *program) error {
 	if err := c.confirm(p, "Revoke "+c.KID+"?"); err != nil {
 		return err
 	}
-	resp, err := api.Requests.RevokeKey(ctx, c.Tenant, c.KID, nil, client.RevokeRequest{
-		Reason: client.RevocationReason(c.Reason), Comment: given(c.Comment), Mode: given(client.RevocationMode(c.Mode)),
-	})
+	resp, err := api.Requests.RevokeKey(ctx, c.Tenant, c.KID, nil, req)
 	return answered(p, c.JSON, resp, err, p.revoked)
 }
 
@@ -61,13 +67,15 @@ func (c *keyRevokeCmd) foretell(ctx context.Context, p *program, api *client.Cli
 	return nil
 }
 
+const freshSigns = "A fresh key that no verifier has seen will sign; verifiers refetch when they meet it, and drop this one."
+
 // successor says which key signs from then on.
 func (c *keyRevokeCmd) successor(k client.Key, s keysStanding) string {
 	if k.State != client.KeyStateActive {
 		return "The active key goes on signing."
 	}
 	if c.Mode == "fresh" || c.Mode == "" && c.Reason == "compromised" {
-		return "A fresh key that no verifier has seen will sign; verifiers refetch when they meet it, and drop this one."
+		return freshSigns
 	}
 	for _, other := range s.published {
 		if other.Alg == k.Alg && other.State == client.KeyStateStandby {
@@ -91,6 +99,18 @@ func (p *program) revoked(r client.RevokeResult) error {
 	return p.trust(r.TrustedUntil)
 }
 
+// wouldRevoke says the same of a dry run, which makes no key.
+func (p *program) wouldRevoke(r client.RevokeResult) error {
+	if err := p.revoked(r); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "\nIt would leave the JWKS at once: %s\n", harm(r.BreaksTokensUntil))
+	if r.Mode != nil && *r.Mode == client.RevocationModeFresh {
+		fmt.Fprintln(p.stdout, freshSigns)
+	}
+	return p.unchanged()
+}
+
 // trust shows how long verifiers may still trust what was revoked.
 func (p *program) trust(list client.TrustedUntil) error {
 	t := table{head: []string{"MAY STILL TRUST IT", "UNTIL", "WHY"}}
@@ -108,15 +128,21 @@ func (p *program) trust(list client.TrustedUntil) error {
 type keyRevokeAllCmd struct {
 	ofTenant
 	revoking
+	trying
 	asking
 	approving
 }
 
-// Run is keyward key revoke-all.
+// Run is keyward key revoke-all. A dry run needs no approval.
 func (c *keyRevokeAllCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.open()
 	if err != nil {
 		return err
+	}
+	req := client.RevokeAllRequest{Reason: client.RevocationReason(c.Reason), Comment: given(c.Comment), DryRun: c.wish()}
+	if c.DryRun {
+		resp, err := api.Requests.RevokeAllKeys(ctx, c.Tenant, nil, req)
+		return answered(p, c.JSON, resp, err, p.wouldRevokeAll)
 	}
 	if !c.Yes {
 		if err := p.foretellRevokeAll(ctx, api, c.Tenant); err != nil {
@@ -126,7 +152,6 @@ func (c *keyRevokeAllCmd) Run(ctx context.Context, p *program) error {
 	if err := c.confirm(p, "Revoke every key of "+c.Tenant+"?"); err != nil {
 		return err
 	}
-	req := client.RevokeAllRequest{Reason: client.RevocationReason(c.Reason), Comment: given(c.Comment)}
 	resp, err := api.Requests.RevokeAllKeys(ctx, c.Tenant, nil, req, c.edit()...)
 	err = answered(p, c.JSON, resp, err, p.revokedAll)
 	return c.concluded(p, c.remote, c.Tenant, err,
@@ -154,4 +179,16 @@ func (p *program) revokedAll(r client.RevokeAllResult) error {
 		return err
 	}
 	return p.trust(r.TrustedUntil)
+}
+
+// wouldRevokeAll says what would go; what takes its place is not made yet.
+func (p *program) wouldRevokeAll(r client.RevokeAllResult) error {
+	if err := p.show(keyTable(r.Revoked...)); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "\nThese %d would leave the JWKS at once, and fresh keys that no verifier has seen take their place: %s\n", len(r.Revoked), harm(r.BreaksTokensUntil))
+	if err := p.trust(r.TrustedUntil); err != nil {
+		return err
+	}
+	return p.unchanged()
 }

@@ -10,7 +10,7 @@ import (
 type keyRotateCmd struct {
 	Alg    string `name:"alg" placeholder:"ALG" help:"Of the policy that rotates. Default: the default one."`
 	Reason string `name:"reason" placeholder:"TEXT" help:"For the audit history."`
-	DryRun bool   `name:"dry-run" help:"Show what would happen and stop."`
+	trying
 	ofTenant
 	asking
 }
@@ -25,9 +25,9 @@ func (c *keyRotateCmd) Run(ctx context.Context, p *program) error {
 	req := client.RotateRequest{Alg: given(client.Alg(c.Alg)), Reason: given(c.Reason)}
 	if c.DryRun {
 		preview := req
-		preview.DryRun = new(true)
+		preview.DryRun = c.wish()
 		resp, err := api.Requests.RotateKeys(ctx, c.Tenant, nil, preview)
-		return answered(p, c.JSON, resp, err, func(r client.RotatePreview) error { return p.show(timeline(r)) })
+		return answered(p, c.JSON, resp, err, func(r client.RotatePreview) error { return p.wouldHappen(r.Timeline) })
 	}
 	if !c.Yes {
 		preview, err := api.PreviewRotation(ctx, c.Tenant, req)
@@ -47,20 +47,12 @@ func (c *keyRotateCmd) Run(ctx context.Context, p *program) error {
 
 // foretell shows what a rotation will do, on the standard error.
 func (p *program) foretell(r client.RotatePreview) error {
-	t := timeline(r)
+	t := timeline(r.Timeline)
 	if err := t.print(p.stderr, width(p.stderr)); err != nil {
 		return err
 	}
 	p.evidence("The next key has been published for %s; a verifier that has not fetched the JWKS since must do so.", elapsed(r.PublishedSeconds))
 	return nil
-}
-
-func timeline(r client.RotatePreview) table {
-	t := table{head: []string{"AT", "WHAT", "KID", "FROM", "TO"}}
-	for _, s := range r.Timeline {
-		t.add(when(s.At), string(s.Action), maybe(s.KID, text), maybe(s.FromState, text), maybe(s.ToState, text))
-	}
-	return t
 }
 
 // rotated says who signs now.

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/keyward/keyward/client"
 )
@@ -53,6 +53,7 @@ type policyPutCmd struct {
 	MaxTokenTTL      *span   `name:"max-token-ttl" placeholder:"DURATION" help:"Default: 1d."`
 	MaxPublishedKeys *int    `name:"max-published-keys" placeholder:"N" help:"Default: 16."`
 	Body             *string `name:"body" placeholder:"JSON|@FILE|-" help:"The request as the API takes it; flags come before it."`
+	trying
 	ofTenant
 }
 
@@ -66,8 +67,25 @@ func (c *policyPutCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	resp, err := api.Requests.PutPolicyWithBody(ctx, c.Tenant, client.Alg(c.Alg), nil, "application/json", strings.NewReader(string(req)))
+	resp, err := api.Requests.PutPolicyWithBody(ctx, c.Tenant, client.Alg(c.Alg), &client.PutPolicyParams{DryRun: c.wish()}, "application/json", bytes.NewReader(req))
+	if c.DryRun {
+		return answered(p, c.JSON, resp, err, p.wouldPut)
+	}
 	return answered(p, c.JSON, resp, err, func(one client.Policy) error { return p.show(policyTable(one)) })
+}
+
+// wouldPut shows the policy as it would be, and what the schedule makes of it.
+func (p *program) wouldPut(r client.PolicyPreview) error {
+	if r.Created {
+		fmt.Fprintln(p.stdout, "The policy would be created, with an active and a standby key at once:")
+	} else {
+		fmt.Fprintln(p.stdout, "The policy would be replaced:")
+	}
+	if err := p.show(policyTable(r.Policy)); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.stdout)
+	return p.wouldHappen(r.Timeline)
 }
 
 func (c *policyPutCmd) request(p *program) ([]byte, error) {
@@ -102,6 +120,7 @@ func (c *policyPutCmd) request(p *program) ([]byte, error) {
 
 type policyRetireCmd struct {
 	Alg string `arg:"" name:"alg" help:"The algorithm, as in RS256."`
+	trying
 	ofTenant
 	asking
 }
@@ -111,6 +130,10 @@ func (c *policyRetireCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.open()
 	if err != nil {
 		return err
+	}
+	if c.DryRun {
+		resp, err := api.Requests.RetirePolicy(ctx, c.Tenant, client.Alg(c.Alg), &client.RetirePolicyParams{DryRun: c.wish()})
+		return answered(p, c.JSON, resp, err, func(r client.RetirePreview) error { return p.wouldHappen(r.Timeline) })
 	}
 	if !c.Yes {
 		s, err := standing(ctx, api, c.Tenant)
