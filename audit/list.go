@@ -74,36 +74,11 @@ func (s *Store) read(ctx context.Context, f Filter, after position) (events []Ev
 	return events, err
 }
 
-func read(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, error) {
-	if err := f.plan(ctx, tx); err != nil {
-		return nil, err
-	}
-	if f.Ascending {
-		rows, err := tx.ListAuditEventsAscending(ctx, db.ListAuditEventsAscendingParams{
-			TenantID: f.TenantID, AfterSeq: p.Seq, Action: f.Action, KID: f.KID, State: f.State, Actor: f.Actor,
-			Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
-		})
-		return each(rows, func(r db.ListAuditEventsAscendingRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
-	}
-	rows, err := tx.ListAuditEvents(ctx, db.ListAuditEventsParams{
-		TenantID: f.TenantID, BeforeSeq: p.Seq, Action: f.Action, KID: f.KID, State: f.State, Actor: f.Actor,
-		Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
-	})
-	return each(rows, listed), err
-}
-
-// plan has PostgreSQL look at what is filtered for; a list without filters,
-// such as a feed, is the same for everybody.
-func (f Filter) plan(ctx context.Context, tx *db.Tx) error {
-	if f.Action+f.KID+f.State+f.Actor == "" && f.Since.Equal(beginning) && f.Until.Equal(end) {
-		return nil
-	}
-	return tx.PlanForFilters(ctx)
-}
-
 func readAll(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, error) {
-	if err := f.plan(ctx, tx); err != nil {
-		return nil, err
+	if f.chooses() {
+		if err := tx.PlanForFilters(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if f.Ascending {
 		rows, err := tx.ListAuditEventsOfAllAscending(ctx, db.ListAuditEventsOfAllAscendingParams{

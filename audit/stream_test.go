@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -143,19 +144,84 @@ func TestHeadIsChecked(t *testing.T) {
 func TestListByState(t *testing.T) {
 	w := newWorld(t)
 	id := w.tenant(t, "acme")
-	for i, to := range []string{"standby", "active", "deprecated", "active", ""} { // seqs 2 to 6
+	for i, m := range []struct {
+		action audit.Action
+		to     string
+	}{
+		{audit.KeyCreated, "standby"},
+		{audit.KeyActivated, "active"},
+		{audit.KeyImported, "deprecated"},
+		{audit.KeyImported, "standby"},
+		{audit.KeyDeprecated, "deprecated"},
+		{audit.KeyActivated, "active"},
+		{audit.AuthorizationDenied, ""},
+	} { // seqs 2 to 8
 		e := denied("kid", -1-i)
-		if e.ToState = to; i > 0 {
-			e.FromState = "standby"
+		e.Action, e.ToState = m.action, m.to
+		if m.to != "" && !m.action.LeadsTo(m.to) {
+			t.Errorf("%s does not lead to %s", m.action, m.to)
 		}
 		w.append(t, id, e)
 	}
-	for state, want := range map[string][]int64{"standby": {2}, "active": {3, 5}, "deprecated": {4}, "revoked": nil} {
+	for state, want := range map[string][]int64{"standby": {2, 5}, "active": {3, 7}, "deprecated": {4, 6}, "revoked": nil, "elsewhere": nil} {
 		if got := seqs(w.exported(t, audit.Filter{TenantID: id, State: state, Ascending: true})); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", state, got, want)
 		}
 		if got := seqs(w.exported(t, audit.Filter{State: state, Until: noon})); !slices.Equal(got, want) {
 			t.Errorf("%s of all: %v, want %v", state, got, want)
+		}
+	}
+}
+
+// An actor is found by id and by name, each event once and in order, and the
+// schedule and its processes are actors too.
+func TestListByActor(t *testing.T) {
+	w := newWorld(t)
+	id, other := w.tenant(t, "acme"), w.tenant(t, "other") // seq 1 is by somebody, 1000
+	for i, a := range []audit.Actor{
+		{Type: audit.ActorAPIKey, ID: "k1", Name: "deploy"},
+		{Type: audit.ActorOIDC, ID: "deploy", Name: "deploy"},
+		{Type: audit.ActorWorker, ID: "host/1", Name: "worker"},
+		{Type: audit.ActorAPIKey, ID: "k2", Name: "deploy"},
+		{Type: audit.ActorAPIKey, ID: "host/1", Name: "odd"},
+		{Type: audit.ActorAPIKey, ID: "worker", Name: "odd"},
+		{Type: audit.ActorWorker, ID: "host/2", Name: "worker"},
+	} { // seqs 2 to 8
+		e := denied("kid", -1-i)
+		e.Actor = a
+		if i%2 == 0 {
+			e.Action, e.ToState = audit.KeyActivated, "active"
+		}
+		w.append(t, id, e)
+		w.append(t, other, e)
+	}
+	for name, c := range map[string]struct {
+		f    audit.Filter
+		want []int64
+	}{
+		"a name":          {audit.Filter{Actor: "deploy"}, []int64{2, 3, 5}},
+		"an id":           {audit.Filter{Actor: "k1"}, []int64{2}},
+		"a process":       {audit.Filter{Actor: "host/1"}, []int64{4, 6}},
+		"the schedule":    {audit.Filter{Actor: "worker"}, []int64{4, 7, 8}},
+		"what it did":     {audit.Filter{Actor: "worker", State: "active"}, []int64{4, 8}},
+		"and when":        {audit.Filter{Actor: "deploy", Until: noon.Add(-2 * time.Minute)}, []int64{5}},
+		"since":           {audit.Filter{Actor: "host/1", Since: noon.Add(-3 * time.Minute)}, []int64{4}},
+		"with an action":  {audit.Filter{Actor: "deploy", Action: "authorization.denied"}, []int64{3, 5}},
+		"with a state":    {audit.Filter{Actor: "deploy", State: "active"}, []int64{2}},
+		"state of nobody": {audit.Filter{Actor: "odd", State: "standby"}, nil},
+		"with a kid":      {audit.Filter{Actor: "deploy", KID: "kid"}, []int64{2, 3, 5}},
+		"nobody":          {audit.Filter{Actor: "deplo"}, nil},
+	} {
+		for _, ascending := range []bool{true, false} {
+			f, want := c.f, slices.Clone(c.want)
+			if f.Ascending = ascending; !ascending {
+				slices.Reverse(want)
+			}
+			f.Limit = 2
+			list := func(ctx context.Context, f audit.Filter) (audit.Page, error) { return w.List(ctx, id, f) }
+			if got := seqs(collect(t, list, f)); !slices.Equal(got, want) {
+				t.Errorf("%s, ascending %v: %v, want %v", name, ascending, got, want)
+			}
 		}
 	}
 }

@@ -349,7 +349,7 @@ type ListAuditEventsRow struct {
 	Hash      []byte
 }
 
-// One tenant's, newest first, after the cursor. Each order is a query of its own, so that the index has it.
+// Those of them that are chosen.
 func (q *Queries) ListAuditEvents(ctx context.Context, arg ListAuditEventsParams) ([]ListAuditEventsRow, error) {
 	rows, err := q.db.Query(ctx, listAuditEvents,
 		arg.TenantID,
@@ -463,6 +463,421 @@ func (q *Queries) ListAuditEventsAscending(ctx context.Context, arg ListAuditEve
 	var items []ListAuditEventsAscendingRow
 	for rows.Next() {
 		var i ListAuditEventsAscendingRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Slug,
+			&i.Seq,
+			&i.At,
+			&i.Action,
+			&i.ActorType,
+			&i.ActorID,
+			&i.ActorName,
+			&i.KID,
+			&i.FromState,
+			&i.ToState,
+			&i.Reason,
+			&i.RequestID,
+			&i.Details,
+			&i.PrevHash,
+			&i.Hash,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listAuditEventsByState = `-- name: ListAuditEventsByState :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM (
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = $1 AND e.action = $2::text AND e.to_state = $3::text
+      AND ($4::text = '' OR e.actor_id = $4::text OR e.actor_name = $4::text)
+      AND e.seq < $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+    ORDER BY e.seq DESC LIMIT $8::integer)
+    UNION ALL
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = $1 AND e.action = $9::text AND e.to_state = $3::text
+      AND ($4::text = '' OR e.actor_id = $4::text OR e.actor_name = $4::text)
+      AND e.seq < $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+    ORDER BY e.seq DESC LIMIT $8::integer)
+) AS found
+JOIN audit_events e ON e.tenant_id = $1 AND e.seq = found.seq
+JOIN tenants t ON t.id = e.tenant_id
+ORDER BY e.seq DESC
+LIMIT $8::integer
+`
+
+type ListAuditEventsByStateParams struct {
+	TenantID    uuid.UUID
+	FirstAction string
+	State       string
+	Actor       string
+	BeforeSeq   int64
+	Since       time.Time
+	Until       time.Time
+	PageSize    int32
+	OtherAction string
+}
+
+type ListAuditEventsByStateRow struct {
+	TenantID  uuid.UUID
+	Slug      string
+	Seq       int64
+	At        time.Time
+	Action    string
+	ActorType string
+	ActorID   string
+	ActorName string
+	KID       *string
+	FromState *string
+	ToState   *string
+	Reason    *string
+	RequestID *string
+	Details   []byte
+	PrevHash  []byte
+	Hash      []byte
+}
+
+// Those that brought a key into a state, by the actions that can: an index has each of them in order.
+func (q *Queries) ListAuditEventsByState(ctx context.Context, arg ListAuditEventsByStateParams) ([]ListAuditEventsByStateRow, error) {
+	rows, err := q.db.Query(ctx, listAuditEventsByState,
+		arg.TenantID,
+		arg.FirstAction,
+		arg.State,
+		arg.Actor,
+		arg.BeforeSeq,
+		arg.Since,
+		arg.Until,
+		arg.PageSize,
+		arg.OtherAction,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListAuditEventsByStateRow
+	for rows.Next() {
+		var i ListAuditEventsByStateRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Slug,
+			&i.Seq,
+			&i.At,
+			&i.Action,
+			&i.ActorType,
+			&i.ActorID,
+			&i.ActorName,
+			&i.KID,
+			&i.FromState,
+			&i.ToState,
+			&i.Reason,
+			&i.RequestID,
+			&i.Details,
+			&i.PrevHash,
+			&i.Hash,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listAuditEventsByStateAscending = `-- name: ListAuditEventsByStateAscending :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM (
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = $1 AND e.action = $2::text AND e.to_state = $3::text
+      AND ($4::text = '' OR e.actor_id = $4::text OR e.actor_name = $4::text)
+      AND e.seq > $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+    ORDER BY e.seq LIMIT $8::integer)
+    UNION ALL
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = $1 AND e.action = $9::text AND e.to_state = $3::text
+      AND ($4::text = '' OR e.actor_id = $4::text OR e.actor_name = $4::text)
+      AND e.seq > $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+    ORDER BY e.seq LIMIT $8::integer)
+) AS found
+JOIN audit_events e ON e.tenant_id = $1 AND e.seq = found.seq
+JOIN tenants t ON t.id = e.tenant_id
+ORDER BY e.seq
+LIMIT $8::integer
+`
+
+type ListAuditEventsByStateAscendingParams struct {
+	TenantID    uuid.UUID
+	FirstAction string
+	State       string
+	Actor       string
+	AfterSeq    int64
+	Since       time.Time
+	Until       time.Time
+	PageSize    int32
+	OtherAction string
+}
+
+type ListAuditEventsByStateAscendingRow struct {
+	TenantID  uuid.UUID
+	Slug      string
+	Seq       int64
+	At        time.Time
+	Action    string
+	ActorType string
+	ActorID   string
+	ActorName string
+	KID       *string
+	FromState *string
+	ToState   *string
+	Reason    *string
+	RequestID *string
+	Details   []byte
+	PrevHash  []byte
+	Hash      []byte
+}
+
+func (q *Queries) ListAuditEventsByStateAscending(ctx context.Context, arg ListAuditEventsByStateAscendingParams) ([]ListAuditEventsByStateAscendingRow, error) {
+	rows, err := q.db.Query(ctx, listAuditEventsByStateAscending,
+		arg.TenantID,
+		arg.FirstAction,
+		arg.State,
+		arg.Actor,
+		arg.AfterSeq,
+		arg.Since,
+		arg.Until,
+		arg.PageSize,
+		arg.OtherAction,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListAuditEventsByStateAscendingRow
+	for rows.Next() {
+		var i ListAuditEventsByStateAscendingRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Slug,
+			&i.Seq,
+			&i.At,
+			&i.Action,
+			&i.ActorType,
+			&i.ActorID,
+			&i.ActorName,
+			&i.KID,
+			&i.FromState,
+			&i.ToState,
+			&i.Reason,
+			&i.RequestID,
+			&i.Details,
+			&i.PrevHash,
+			&i.Hash,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listAuditEventsOfActor = `-- name: ListAuditEventsOfActor :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM (
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = $1 AND e.actor_id = $2::text AND e.actor_name <> 'worker'
+      AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
+      AND e.seq < $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+    ORDER BY e.seq DESC LIMIT $8::integer)
+    UNION ALL
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = $1 AND e.actor_name = $2::text AND e.actor_name <> 'worker' AND e.actor_id <> $2::text
+      AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
+      AND e.seq < $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+    ORDER BY e.seq DESC LIMIT $8::integer)
+    UNION ALL
+    (SELECT w.seq FROM (
+        SELECT e.seq FROM audit_events e
+        WHERE e.tenant_id = $1 AND e.actor_id = $2::text AND e.actor_name = 'worker'
+          AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
+          AND e.seq < $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+        OFFSET 0) AS w
+    ORDER BY w.seq DESC LIMIT $8::integer)
+) AS found
+JOIN audit_events e ON e.tenant_id = $1 AND e.seq = found.seq
+JOIN tenants t ON t.id = e.tenant_id
+ORDER BY e.seq DESC
+LIMIT $8::integer
+`
+
+type ListAuditEventsOfActorParams struct {
+	TenantID  uuid.UUID
+	Actor     string
+	Action    string
+	State     string
+	BeforeSeq int64
+	Since     time.Time
+	Until     time.Time
+	PageSize  int32
+}
+
+type ListAuditEventsOfActorRow struct {
+	TenantID  uuid.UUID
+	Slug      string
+	Seq       int64
+	At        time.Time
+	Action    string
+	ActorType string
+	ActorID   string
+	ActorName string
+	KID       *string
+	FromState *string
+	ToState   *string
+	Reason    *string
+	RequestID *string
+	Details   []byte
+	PrevHash  []byte
+	Hash      []byte
+}
+
+// An actor's, by id or name. The schedule, most of every history, is in no index by its name, and its processes are in one that is
+// small and has no order: OFFSET 0 has them found by it and then sorted.
+func (q *Queries) ListAuditEventsOfActor(ctx context.Context, arg ListAuditEventsOfActorParams) ([]ListAuditEventsOfActorRow, error) {
+	rows, err := q.db.Query(ctx, listAuditEventsOfActor,
+		arg.TenantID,
+		arg.Actor,
+		arg.Action,
+		arg.State,
+		arg.BeforeSeq,
+		arg.Since,
+		arg.Until,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListAuditEventsOfActorRow
+	for rows.Next() {
+		var i ListAuditEventsOfActorRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Slug,
+			&i.Seq,
+			&i.At,
+			&i.Action,
+			&i.ActorType,
+			&i.ActorID,
+			&i.ActorName,
+			&i.KID,
+			&i.FromState,
+			&i.ToState,
+			&i.Reason,
+			&i.RequestID,
+			&i.Details,
+			&i.PrevHash,
+			&i.Hash,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listAuditEventsOfActorAscending = `-- name: ListAuditEventsOfActorAscending :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM (
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = $1 AND e.actor_id = $2::text AND e.actor_name <> 'worker'
+      AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
+      AND e.seq > $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+    ORDER BY e.seq LIMIT $8::integer)
+    UNION ALL
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = $1 AND e.actor_name = $2::text AND e.actor_name <> 'worker' AND e.actor_id <> $2::text
+      AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
+      AND e.seq > $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+    ORDER BY e.seq LIMIT $8::integer)
+    UNION ALL
+    (SELECT w.seq FROM (
+        SELECT e.seq FROM audit_events e
+        WHERE e.tenant_id = $1 AND e.actor_id = $2::text AND e.actor_name = 'worker'
+          AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
+          AND e.seq > $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+        OFFSET 0) AS w
+    ORDER BY w.seq LIMIT $8::integer)
+) AS found
+JOIN audit_events e ON e.tenant_id = $1 AND e.seq = found.seq
+JOIN tenants t ON t.id = e.tenant_id
+ORDER BY e.seq
+LIMIT $8::integer
+`
+
+type ListAuditEventsOfActorAscendingParams struct {
+	TenantID uuid.UUID
+	Actor    string
+	Action   string
+	State    string
+	AfterSeq int64
+	Since    time.Time
+	Until    time.Time
+	PageSize int32
+}
+
+type ListAuditEventsOfActorAscendingRow struct {
+	TenantID  uuid.UUID
+	Slug      string
+	Seq       int64
+	At        time.Time
+	Action    string
+	ActorType string
+	ActorID   string
+	ActorName string
+	KID       *string
+	FromState *string
+	ToState   *string
+	Reason    *string
+	RequestID *string
+	Details   []byte
+	PrevHash  []byte
+	Hash      []byte
+}
+
+func (q *Queries) ListAuditEventsOfActorAscending(ctx context.Context, arg ListAuditEventsOfActorAscendingParams) ([]ListAuditEventsOfActorAscendingRow, error) {
+	rows, err := q.db.Query(ctx, listAuditEventsOfActorAscending,
+		arg.TenantID,
+		arg.Actor,
+		arg.Action,
+		arg.State,
+		arg.AfterSeq,
+		arg.Since,
+		arg.Until,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListAuditEventsOfActorAscendingRow
+	for rows.Next() {
+		var i ListAuditEventsOfActorAscendingRow
 		if err := rows.Scan(
 			&i.TenantID,
 			&i.Slug,
@@ -654,6 +1069,140 @@ func (q *Queries) ListAuditEventsOfAllAscending(ctx context.Context, arg ListAud
 	var items []ListAuditEventsOfAllAscendingRow
 	for rows.Next() {
 		var i ListAuditEventsOfAllAscendingRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Slug,
+			&i.Seq,
+			&i.At,
+			&i.Action,
+			&i.ActorType,
+			&i.ActorID,
+			&i.ActorName,
+			&i.KID,
+			&i.FromState,
+			&i.ToState,
+			&i.Reason,
+			&i.RequestID,
+			&i.Details,
+			&i.PrevHash,
+			&i.Hash,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const pageAuditEvents = `-- name: PageAuditEvents :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE e.tenant_id = $1 AND e.seq < $2::bigint
+ORDER BY e.seq DESC
+LIMIT $3::integer
+`
+
+type PageAuditEventsRow struct {
+	TenantID  uuid.UUID
+	Slug      string
+	Seq       int64
+	At        time.Time
+	Action    string
+	ActorType string
+	ActorID   string
+	ActorName string
+	KID       *string
+	FromState *string
+	ToState   *string
+	Reason    *string
+	RequestID *string
+	Details   []byte
+	PrevHash  []byte
+	Hash      []byte
+}
+
+// One tenant's, whatever they are, newest first, after the cursor. Each order is a query of its own, so that the index has it; and
+// so are lists without filters, whose conditions would mislead a plan that serves any values into reading a whole history.
+func (q *Queries) PageAuditEvents(ctx context.Context, tenantID uuid.UUID, beforeSeq int64, pageSize int32) ([]PageAuditEventsRow, error) {
+	rows, err := q.db.Query(ctx, pageAuditEvents, tenantID, beforeSeq, pageSize)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PageAuditEventsRow
+	for rows.Next() {
+		var i PageAuditEventsRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Slug,
+			&i.Seq,
+			&i.At,
+			&i.Action,
+			&i.ActorType,
+			&i.ActorID,
+			&i.ActorName,
+			&i.KID,
+			&i.FromState,
+			&i.ToState,
+			&i.Reason,
+			&i.RequestID,
+			&i.Details,
+			&i.PrevHash,
+			&i.Hash,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const pageAuditEventsAscending = `-- name: PageAuditEventsAscending :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE e.tenant_id = $1 AND e.seq > $2::bigint
+ORDER BY e.seq
+LIMIT $3::integer
+`
+
+type PageAuditEventsAscendingRow struct {
+	TenantID  uuid.UUID
+	Slug      string
+	Seq       int64
+	At        time.Time
+	Action    string
+	ActorType string
+	ActorID   string
+	ActorName string
+	KID       *string
+	FromState *string
+	ToState   *string
+	Reason    *string
+	RequestID *string
+	Details   []byte
+	PrevHash  []byte
+	Hash      []byte
+}
+
+func (q *Queries) PageAuditEventsAscending(ctx context.Context, tenantID uuid.UUID, afterSeq int64, pageSize int32) ([]PageAuditEventsAscendingRow, error) {
+	rows, err := q.db.Query(ctx, pageAuditEventsAscending, tenantID, afterSeq, pageSize)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PageAuditEventsAscendingRow
+	for rows.Next() {
+		var i PageAuditEventsAscendingRow
 		if err := rows.Scan(
 			&i.TenantID,
 			&i.Slug,

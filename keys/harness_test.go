@@ -215,4 +215,13 @@ func (p *process) intact(t testing.TB, id uuid.UUID) {
 	if !report.Intact {
 		t.Fatalf("the audit chain of %s is broken: %+v", id, report)
 	}
+	err = p.audit.Export(t.Context(), audit.Filter{TenantID: id, Ascending: true}, func(e audit.Event) error {
+		if e.ToState != "" && !e.Action.LeadsTo(e.ToState) {
+			t.Errorf("a list of what became %s would miss event %d, %s", e.ToState, e.Seq, e.Action)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

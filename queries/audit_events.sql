@@ -12,8 +12,28 @@ SELECT unnest(@tenant_ids::uuid[]), unnest(@seqs::bigint[]), unnest(@ats::timest
 -- their indexes.
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true);
 
+-- name: PageAuditEvents :many
+-- One tenant's, whatever they are, newest first, after the cursor. Each order is a query of its own, so that the index has it; and
+-- so are lists without filters, whose conditions would mislead a plan that serves any values into reading a whole history.
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE e.tenant_id = @tenant_id AND e.seq < @before_seq::bigint
+ORDER BY e.seq DESC
+LIMIT @page_size::integer;
+
+-- name: PageAuditEventsAscending :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE e.tenant_id = @tenant_id AND e.seq > @after_seq::bigint
+ORDER BY e.seq
+LIMIT @page_size::integer;
+
 -- name: ListAuditEvents :many
--- One tenant's, newest first, after the cursor. Each order is a query of its own, so that the index has it.
+-- Those of them that are chosen.
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
     e.request_id, e.details, e.prev_hash, e.hash
 FROM audit_events e
@@ -40,6 +60,109 @@ WHERE e.tenant_id = @tenant_id
   AND (@state::text = '' OR e.to_state = @state::text)
   AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
   AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+ORDER BY e.seq
+LIMIT @page_size::integer;
+
+-- name: ListAuditEventsByState :many
+-- Those that brought a key into a state, by the actions that can: an index has each of them in order.
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM (
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = @tenant_id AND e.action = @first_action::text AND e.to_state = @state::text
+      AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
+      AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+    ORDER BY e.seq DESC LIMIT @page_size::integer)
+    UNION ALL
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = @tenant_id AND e.action = @other_action::text AND e.to_state = @state::text
+      AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
+      AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+    ORDER BY e.seq DESC LIMIT @page_size::integer)
+) AS found
+JOIN audit_events e ON e.tenant_id = @tenant_id AND e.seq = found.seq
+JOIN tenants t ON t.id = e.tenant_id
+ORDER BY e.seq DESC
+LIMIT @page_size::integer;
+
+-- name: ListAuditEventsByStateAscending :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM (
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = @tenant_id AND e.action = @first_action::text AND e.to_state = @state::text
+      AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
+      AND e.seq > @after_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+    ORDER BY e.seq LIMIT @page_size::integer)
+    UNION ALL
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = @tenant_id AND e.action = @other_action::text AND e.to_state = @state::text
+      AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
+      AND e.seq > @after_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+    ORDER BY e.seq LIMIT @page_size::integer)
+) AS found
+JOIN audit_events e ON e.tenant_id = @tenant_id AND e.seq = found.seq
+JOIN tenants t ON t.id = e.tenant_id
+ORDER BY e.seq
+LIMIT @page_size::integer;
+
+-- name: ListAuditEventsOfActor :many
+-- An actor's, by id or name. The schedule, most of every history, is in no index by its name, and its processes are in one that is
+-- small and has no order: OFFSET 0 has them found by it and then sorted.
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM (
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = @tenant_id AND e.actor_id = @actor::text AND e.actor_name <> 'worker'
+      AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
+      AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+    ORDER BY e.seq DESC LIMIT @page_size::integer)
+    UNION ALL
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = @tenant_id AND e.actor_name = @actor::text AND e.actor_name <> 'worker' AND e.actor_id <> @actor::text
+      AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
+      AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+    ORDER BY e.seq DESC LIMIT @page_size::integer)
+    UNION ALL
+    (SELECT w.seq FROM (
+        SELECT e.seq FROM audit_events e
+        WHERE e.tenant_id = @tenant_id AND e.actor_id = @actor::text AND e.actor_name = 'worker'
+          AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
+          AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+        OFFSET 0) AS w
+    ORDER BY w.seq DESC LIMIT @page_size::integer)
+) AS found
+JOIN audit_events e ON e.tenant_id = @tenant_id AND e.seq = found.seq
+JOIN tenants t ON t.id = e.tenant_id
+ORDER BY e.seq DESC
+LIMIT @page_size::integer;
+
+-- name: ListAuditEventsOfActorAscending :many
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM (
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = @tenant_id AND e.actor_id = @actor::text AND e.actor_name <> 'worker'
+      AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
+      AND e.seq > @after_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+    ORDER BY e.seq LIMIT @page_size::integer)
+    UNION ALL
+    (SELECT e.seq FROM audit_events e
+    WHERE e.tenant_id = @tenant_id AND e.actor_name = @actor::text AND e.actor_name <> 'worker' AND e.actor_id <> @actor::text
+      AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
+      AND e.seq > @after_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+    ORDER BY e.seq LIMIT @page_size::integer)
+    UNION ALL
+    (SELECT w.seq FROM (
+        SELECT e.seq FROM audit_events e
+        WHERE e.tenant_id = @tenant_id AND e.actor_id = @actor::text AND e.actor_name = 'worker'
+          AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
+          AND e.seq > @after_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+        OFFSET 0) AS w
+    ORDER BY w.seq LIMIT @page_size::integer)
+) AS found
+JOIN audit_events e ON e.tenant_id = @tenant_id AND e.seq = found.seq
+JOIN tenants t ON t.id = e.tenant_id
 ORDER BY e.seq
 LIMIT @page_size::integer;
 
