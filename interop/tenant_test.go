@@ -95,33 +95,42 @@ func answer[T any](t *testing.T, method, path string, body any) T {
 	return v
 }
 
-// call is answer for other goroutines than the test's. A nil body is none.
+// call is answer for other goroutines than the test's. A nil body is none. A
+// 503 has changed nothing, so it is asked again: the machine may be busy.
 func call[T any](ctx context.Context, method, path string, body any) (v T, err error) {
-	var sent bytes.Buffer
+	var sent []byte
 	if body != nil {
-		if err := json.NewEncoder(&sent).Encode(body); err != nil {
+		if sent, err = json.Marshal(body); err != nil {
 			return v, err
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, keyward.url+path, &sent)
+	for begun := time.Now(); ; time.Sleep(200 * time.Millisecond) {
+		status, got, err := ask(ctx, method, path, sent)
+		switch {
+		case err != nil:
+			return v, err
+		case status < 300:
+			return v, json.Unmarshal(got, &v)
+		case status != http.StatusServiceUnavailable || time.Since(begun) > patience:
+			return v, fmt.Errorf("%s %s: %d: %s", method, path, status, got)
+		}
+	}
+}
+
+func ask(ctx context.Context, method, path string, body []byte) (status int, answer []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, keyward.url+path, bytes.NewReader(body))
 	if err != nil {
-		return v, err
+		return 0, nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+keyward.adminKey)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return v, err
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode >= 300 {
-		err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, got)
-	}
-	if err != nil {
-		return v, err
-	}
-	return v, json.Unmarshal(got, &v)
+	answer, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
 }
 
 // eventually asks again and again until the answer is yes.
