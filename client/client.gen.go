@@ -1068,7 +1068,23 @@ type CreateTenantRequest struct {
 	JWKSMaxAgeSeconds               *int64  `json:"jwks_max_age_seconds,omitempty"`
 	JWKSStaleIfErrorSeconds         *int64  `json:"jwks_stale_if_error_seconds,omitempty"`
 	JWKSStaleWhileRevalidateSeconds *int64  `json:"jwks_stale_while_revalidate_seconds,omitempty"`
-	Name                            *string `json:"name,omitempty"`
+
+	// Metadata What the tenant's own provider offers: further members of its discovery documents, such as `authorization_endpoint`
+	// and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
+	// `subject_types_supported` take the place of what is there without. Absent if there are none.
+	//
+	// - Not accepted, in any case: `issuer`, `jwks_uri`, `id_token_signing_alg_values_supported`, which Keyward says;
+	//   `jwks`, `signed_jwks_uri` and `signed_metadata`, which would say otherwise; nor two names that differ in case only.
+	// - Names that end in `_endpoint` or `_uri`, `service_documentation`, `check_session_iframe`, and the members of
+	//   `mtls_endpoint_aliases`: an absolute https or http URL without user information and fragment.
+	// - Names that end in `_supported`: an array of one or more strings, or `true` or `false` where the name is not of a
+	//   list, as `claims_parameter_supported`.
+	// - Others: anything but `null`.
+	//
+	// At most 16 KiB as compact JSON and 8 levels of nesting; names have 1 to 128 printable ASCII characters without
+	// spaces; numbers are of 64 bits and at most 32 characters; texts have no U+0000.
+	Metadata *ProviderMetadata `json:"metadata,omitempty"`
+	Name     *string           `json:"name,omitempty"`
 
 	// Policies At most one per algorithm, at most one of them the default
 	Policies []CreatePolicyRequest `json:"policies,omitempty"`
@@ -1125,7 +1141,7 @@ type DestructionCertificate struct {
 	Certificate string `json:"certificate"`
 }
 
-// Discovery defines model for Discovery.
+// Discovery The members below, and those of the tenant's `metadata`
 type Discovery struct {
 	// IDTokenSigningAlgValuesSupported The live policies', the default one first, then those of other keys that are still published
 	IDTokenSigningAlgValuesSupported []Alg                  `json:"id_token_signing_alg_values_supported"`
@@ -1339,6 +1355,22 @@ type PolicyPreview struct {
 
 // ProblemCode defines model for ProblemCode.
 type ProblemCode string
+
+// ProviderMetadata What the tenant's own provider offers: further members of its discovery documents, such as `authorization_endpoint`
+// and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
+// `subject_types_supported` take the place of what is there without. Absent if there are none.
+//
+//   - Not accepted, in any case: `issuer`, `jwks_uri`, `id_token_signing_alg_values_supported`, which Keyward says;
+//     `jwks`, `signed_jwks_uri` and `signed_metadata`, which would say otherwise; nor two names that differ in case only.
+//   - Names that end in `_endpoint` or `_uri`, `service_documentation`, `check_session_iframe`, and the members of
+//     `mtls_endpoint_aliases`: an absolute https or http URL without user information and fragment.
+//   - Names that end in `_supported`: an array of one or more strings, or `true` or `false` where the name is not of a
+//     list, as `claims_parameter_supported`.
+//   - Others: anything but `null`.
+//
+// At most 16 KiB as compact JSON and 8 levels of nesting; names have 1 to 128 printable ASCII characters without
+// spaces; numbers are of 64 bits and at most 32 characters; texts have no U+0000.
+type ProviderMetadata = JSONObject
 
 // PurgeResult defines model for PurgeResult.
 type PurgeResult struct {
@@ -1571,6 +1603,22 @@ type Tenant struct {
 	JWKSStaleIfErrorSeconds         int64  `json:"jwks_stale_if_error_seconds"`
 	JWKSStaleWhileRevalidateSeconds int64  `json:"jwks_stale_while_revalidate_seconds"`
 
+	// Metadata What the tenant's own provider offers: further members of its discovery documents, such as `authorization_endpoint`
+	// and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
+	// `subject_types_supported` take the place of what is there without. Absent if there are none.
+	//
+	// - Not accepted, in any case: `issuer`, `jwks_uri`, `id_token_signing_alg_values_supported`, which Keyward says;
+	//   `jwks`, `signed_jwks_uri` and `signed_metadata`, which would say otherwise; nor two names that differ in case only.
+	// - Names that end in `_endpoint` or `_uri`, `service_documentation`, `check_session_iframe`, and the members of
+	//   `mtls_endpoint_aliases`: an absolute https or http URL without user information and fragment.
+	// - Names that end in `_supported`: an array of one or more strings, or `true` or `false` where the name is not of a
+	//   list, as `claims_parameter_supported`.
+	// - Others: anything but `null`.
+	//
+	// At most 16 KiB as compact JSON and 8 levels of nesting; names have 1 to 128 printable ASCII characters without
+	// spaces; numbers are of 64 bits and at most 32 characters; texts have no U+0000.
+	Metadata *ProviderMetadata `json:"metadata,omitempty"`
+
 	// Name Empty if it has none
 	Name string `json:"name"`
 
@@ -1617,7 +1665,10 @@ type UpdateTenantRequest struct {
 	JWKSMaxAgeSeconds               nullable.Nullable[int64]          `json:"jwks_max_age_seconds,omitempty"`
 	JWKSStaleIfErrorSeconds         nullable.Nullable[int64]          `json:"jwks_stale_if_error_seconds,omitempty"`
 	JWKSStaleWhileRevalidateSeconds nullable.Nullable[int64]          `json:"jwks_stale_while_revalidate_seconds,omitempty"`
-	Name                            nullable.Nullable[string]         `json:"name,omitempty"`
+
+	// Metadata As `ProviderMetadata`. It replaces all that there was; `null` and `{}` clear it
+	Metadata nullable.Nullable[JSONObject] `json:"metadata,omitempty"`
+	Name     nullable.Nullable[string]     `json:"name,omitempty"`
 
 	// NotBefore Not later than now and `clock_skew_seconds`; may be moved back
 	NotBefore nullable.Nullable[time.Time] `json:"not_before,omitempty"`
@@ -1848,7 +1899,7 @@ type Conflict = Problem
 // CreatedAPIKeyResponse defines model for CreatedAPIKeyResponse.
 type CreatedAPIKeyResponse = CreatedAPIKey
 
-// DiscoveryResponse defines model for DiscoveryResponse.
+// DiscoveryResponse The members below, and those of the tenant's `metadata`
 type DiscoveryResponse = Discovery
 
 // Forbidden RFC 9457

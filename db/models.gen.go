@@ -93,4 +93,5 @@ type Tenant struct {
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string
 	ApprovalRequired                []string
+	Metadata                        []byte
 }

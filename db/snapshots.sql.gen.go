@@ -121,7 +121,7 @@ func (q *Queries) PublicPolicies(ctx context.Context) ([]PublicPoliciesRow, erro
 
 const publicTenant = `-- name: PublicTenant :one
 SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
-    clock_skew_seconds, not_before, audit_seq, set_config('keyward.tenant_id', id::text, true)::text AS scope
+    clock_skew_seconds, not_before, audit_seq, metadata, set_config('keyward.tenant_id', id::text, true)::text AS scope
 FROM tenants
 WHERE id = $1 AND status <> 'deleted'
 `
@@ -138,6 +138,7 @@ type PublicTenantRow struct {
 	ClockSkewSeconds                int32
 	NotBefore                       *time.Time
 	AuditSeq                        int64
+	Metadata                        []byte
 	Scope                           string
 }
 
@@ -156,6 +157,7 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 		&i.ClockSkewSeconds,
 		&i.NotBefore,
 		&i.AuditSeq,
+		&i.Metadata,
 		&i.Scope,
 	)
 	return i, err
@@ -164,7 +166,7 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 const publicTenantBySlug = `-- name: PublicTenantBySlug :one
 
 SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
-    clock_skew_seconds, not_before, audit_seq, set_config('keyward.tenant_id', id::text, true)::text AS scope
+    clock_skew_seconds, not_before, audit_seq, metadata, set_config('keyward.tenant_id', id::text, true)::text AS scope
 FROM tenants
 WHERE slug = $1 AND status <> 'deleted'
 `
@@ -181,6 +183,7 @@ type PublicTenantBySlugRow struct {
 	ClockSkewSeconds                int32
 	NotBefore                       *time.Time
 	AuditSeq                        int64
+	Metadata                        []byte
 	Scope                           string
 }
 
@@ -201,6 +204,7 @@ func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTe
 		&i.ClockSkewSeconds,
 		&i.NotBefore,
 		&i.AuditSeq,
+		&i.Metadata,
 		&i.Scope,
 	)
 	return i, err

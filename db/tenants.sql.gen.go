@@ -15,7 +15,7 @@ import (
 const getTenant = `-- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
 WHERE id = $1
 `
@@ -46,6 +46,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, er
 		&i.FreezeEnds,
 		&i.FreezeReasons,
 		&i.ApprovalRequired,
+		&i.Metadata,
 	)
 	return i, err
 }
@@ -53,7 +54,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, er
 const getTenants = `-- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 `
@@ -90,6 +91,7 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tena
 			&i.FreezeEnds,
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}
@@ -104,11 +106,11 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tena
 const insertTenant = `-- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata)
 VALUES ($1, $2, $3, $4, $5, $6, $7,
     $8, $9, $10, $11, $12, $12,
     COALESCE($13::timestamptz[], '{}'), COALESCE($14::timestamptz[], '{}'), COALESCE($15::text[], '{}'), pg_current_xact_id(),
-    COALESCE($16::text[], '{}'))
+    COALESCE($16::text[], '{}'), $17)
 `
 
 type InsertTenantParams struct {
@@ -128,6 +130,7 @@ type InsertTenantParams struct {
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string
 	ApprovalRequired                []string
+	Metadata                        []byte
 }
 
 func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) error {
@@ -148,6 +151,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 		arg.FreezeEnds,
 		arg.FreezeReasons,
 		arg.ApprovalRequired,
+		arg.Metadata,
 	)
 	return err
 }
@@ -155,7 +159,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 const listTenants = `-- name: ListTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
 WHERE ($1::text = '' AND status <> 'deleted' OR status = $1::text)
   AND ($2::text = '' OR strpos(slug, lower($2::text)) > 0 OR strpos(lower(name), lower($2::text)) > 0)
@@ -211,6 +215,7 @@ func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]Ten
 			&i.FreezeEnds,
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}
@@ -237,7 +242,7 @@ func (q *Queries) LiveTenantID(ctx context.Context, slug string) (uuid.UUID, err
 const lockIdleTenants = `-- name: LockIdleTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 ORDER BY id
@@ -277,6 +282,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 			&i.FreezeEnds,
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}
@@ -291,7 +297,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 const lockTenant = `-- name: LockTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
 WHERE id = $1
 FOR NO KEY UPDATE
@@ -324,6 +330,7 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, e
 		&i.FreezeEnds,
 		&i.FreezeReasons,
 		&i.ApprovalRequired,
+		&i.Metadata,
 	)
 	return i, err
 }
@@ -398,9 +405,9 @@ SET name = $1, issuer = $2, custom_domain = $3, status = $4,
     cache_horizon = $9, not_before = $10, updated_at = $11,
     freeze_starts = COALESCE($12::timestamptz[], freeze_starts), freeze_ends = COALESCE($13::timestamptz[], freeze_ends),
     freeze_reasons = COALESCE($14::text[], freeze_reasons),
-    approval_required = COALESCE($15::text[], approval_required),
-    deleted_at = $16, audit_seq = $17, audit_hash = $18, feed_xid = pg_current_xact_id()
-WHERE id = $19
+    approval_required = COALESCE($15::text[], approval_required), metadata = $16,
+    deleted_at = $17, audit_seq = $18, audit_hash = $19, feed_xid = pg_current_xact_id()
+WHERE id = $20
 `
 
 type UpdateTenantParams struct {
@@ -419,6 +426,7 @@ type UpdateTenantParams struct {
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string
 	ApprovalRequired                []string
+	Metadata                        []byte
 	DeletedAt                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
@@ -443,6 +451,7 @@ func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int
 		arg.FreezeEnds,
 		arg.FreezeReasons,
 		arg.ApprovalRequired,
+		arg.Metadata,
 		arg.DeletedAt,
 		arg.AuditSeq,
 		arg.AuditHash,

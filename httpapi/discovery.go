@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -21,48 +22,56 @@ func (s *server) discovery(c echo.Context, find finder) error {
 	if err != nil {
 		return err
 	}
-	body, err := s.metadata(snap)
+	doc, err := snap.Discovery(s.metadata)
 	if err != nil {
 		return err
 	}
-	etag := entityTag(body)
-	h.Set("ETag", etag)
+	h.Set("ETag", doc.ETag)
 	h.Set(echo.HeaderCacheControl, snap.CacheControl)
 	if stale > 0 {
 		markStale(h, stale)
 	}
-	if matches(c.Request().Header["If-None-Match"], etag) {
+	if matches(c.Request().Header["If-None-Match"], doc.ETag) {
 		return notModified(c)
 	}
 	h["Content-Type"] = typeJSON
-	h.Set(echo.HeaderContentLength, strconv.Itoa(len(body)))
-	return respond(c, body)
+	h.Set(echo.HeaderContentLength, strconv.Itoa(len(doc.Body)))
+	return respond(c, doc.Body)
 }
 
 // metadata is as much of OpenID Connect Discovery 1.0 section 3 and RFC 8414
 // section 2 as is true of a platform that keeps keys and signs, but logs nobody
-// in: the endpoints of a provider are missing because they do not exist here.
-// Response and subject types are required by both; what is said of them is what
-// the tokens are, "sub" being whatever the tenant puts there. A retired algorithm
-// is listed while a key of it is published, since its tokens are to be accepted
-// so long by those who take from here what they accept.
-func (s *server) metadata(snap *keys.Snapshot) ([]byte, error) {
-	algorithms := snap.Algorithms()
-	d := Discovery{
-		Issuer:                           snap.Issuer,
-		JWKSURI:                          s.jwksURI(snap),
-		IDTokenSigningAlgValuesSupported: make([]Alg, len(algorithms)),
-		ResponseTypesSupported:           []string{"id_token"},
-		SubjectTypesSupported:            []string{"public"},
+// in, and what the tenant says of the provider that does: its endpoints, among
+// others. Response and subject types are required by both; unless the tenant
+// knows better, what is said of them is what the tokens are, "sub" being whatever
+// the tenant puts there. Members come in the order of their names, so that the
+// entity tag holds.
+func (s *server) metadata(snap *keys.Snapshot) (*keys.Document, error) {
+	members := map[string]any{
+		"response_types_supported": []string{"id_token"},
+		"subject_types_supported":  []string{"public"},
 	}
-	for i, alg := range algorithms {
-		d.IDTokenSigningAlgValuesSupported[i] = Alg(alg)
+	if len(snap.Metadata) > 0 {
+		var own map[string]json.RawMessage
+		if err := json.Unmarshal(snap.Metadata, &own); err != nil {
+			return nil, err
+		}
+		for name, value := range own {
+			members[name] = value
+		}
 	}
-	body, err := json.Marshal(d)
+	members["issuer"] = snap.Issuer
+	members["jwks_uri"] = s.jwksURI(snap)
+	// A retired algorithm is listed while a key of it is published, since its
+	// tokens are to be accepted so long by those who take from here what they
+	// accept.
+	members["id_token_signing_alg_values_supported"] = snap.Algorithms()
+	body, err := encoded(members)
 	if err != nil {
 		return nil, err
 	}
-	return body, nil
+	body = bytes.TrimSuffix(body, []byte("\n"))
+	return &keys.Document{Body: body, ETag: entityTag(body)}, nil
 }
 
 // jwksURI is where the tenant's keys are: on its own domain if its issuer is

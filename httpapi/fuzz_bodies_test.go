@@ -29,6 +29,8 @@ func FuzzBodies(f *testing.F) {
 		`{"payload":"` + strings.Repeat("A", 4096) + `"}`, `{"claims":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `}`, `{"grace_period_seconds":9223372036854775808}`,
 		`{"public_key":{"kty":"oct","k":"AA"},"expires_at":"2027-01-01T00:00:00Z"}`, `{"name":"\u0000"}`, `{"comment":"\u0000","reason":"compromised"}`, `{"url":"http://[::1"}`,
 		`{"token":"a.b.c","audience":"\u0000"}`, `{"claims":{"\u0000":"\u0000"}}`, `{"reason":"\u0000"}`, `{"custom_domain":"x..y"}`, `{"not_before":"0000-01-01T00:00:00Z"}`,
+		`{"metadata":{"token_endpoint":"https://[::1","x":[null,{"y":"\u0000"}]}}`, `{"metadata":{"ISSUER":"x","i\u017f\u017fuer":"y","":1e400}}`,
+		`{"metadata":{"a":` + strings.Repeat(`{"a":`, 60) + "1" + strings.Repeat("}", 62), `{"metadata":{"scopes_supported":[]}}`, `{"metadata":{"x":"` + strings.Repeat("a", 17000) + `"}}`,
 	} {
 		for i := range taking {
 			f.Add(uint8(i), body)

@@ -67,8 +67,16 @@ func (s *server) renderTenant(t tenant.Tenant) Tenant {
 		JWKSStaleWhileRevalidateSeconds: whole(t.Caching.StaleWhileRevalidate),
 		JWKSStaleIfErrorSeconds:         whole(t.Caching.StaleIfError),
 		ClockSkewSeconds:                whole(t.Caching.ClockSkew),
-		NotBefore:                       t.NotBefore, FreezeWindows: renderFreezes(t.Freezes), ApprovalRequired: renderGuarded(t.ApprovalRequired), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
+		NotBefore:                       t.NotBefore, FreezeWindows: renderFreezes(t.Freezes), ApprovalRequired: renderGuarded(t.ApprovalRequired),
+		Metadata: renderMetadata(t.Metadata), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
 	}
+}
+
+func renderMetadata(members json.RawMessage) *ProviderMetadata {
+	if len(members) == 0 {
+		return nil
+	}
+	return ptr(ProviderMetadata(members))
 }
 
 func renderFreezes(freezes []tenant.Freeze) []FreezeWindow {

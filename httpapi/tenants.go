@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,6 +51,7 @@ func (r CreateTenantRequest) spec() tenant.Spec {
 	spec := tenant.Spec{
 		Slug: r.Slug, Name: or(r.Name, ""), Issuer: or(r.Issuer, ""), CustomDomain: or(r.CustomDomain, ""),
 		Caching: tenant.DefaultCaching, Freezes: freezes(r.FreezeWindows), ApprovalRequired: guardedOperations(r.ApprovalRequired),
+		Metadata: json.RawMessage(or(r.Metadata, nil)),
 	}
 	override(&spec.Caching.MaxAge, r.JWKSMaxAgeSeconds)
 	override(&spec.Caching.StaleWhileRevalidate, r.JWKSStaleWhileRevalidateSeconds)
@@ -135,6 +137,10 @@ func (r UpdateTenantRequest) change() tenant.Change {
 	change.ApprovalRequired = tenant.Optional[[]tenant.Operation]{Set: r.ApprovalRequired.IsSpecified()}
 	if list, err := r.ApprovalRequired.Get(); err == nil {
 		change.ApprovalRequired.Value = guardedOperations(list)
+	}
+	change.Metadata = tenant.Optional[json.RawMessage]{Set: r.Metadata.IsSpecified()}
+	if members, err := r.Metadata.Get(); err == nil {
+		change.Metadata.Value = json.RawMessage(members)
 	}
 	if r.Status != nil {
 		change.Status = tenant.Some(tenant.Status(*r.Status))

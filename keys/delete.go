@@ -110,7 +110,7 @@ func (l *ledger) update() db.UpdateTenantParams {
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
-		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired,
+		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
 		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, TenantID: l.tenant.ID,
 	}
 }

@@ -153,6 +153,12 @@ func TestDatabaseRefusesTenants(t *testing.T) {
 		}},
 		{"max-age out of bounds", "tenants_jwks_max_age", Born, tenantWith(columns{"jwks_max_age_seconds": 604801})},
 		{"skew out of bounds", "tenants_clock_skew", Born, tenantWith(columns{"clock_skew_seconds": 601})},
+		{"metadata that is no object", "tenants_metadata", Born, changed("metadata = '[]'")},
+		{"metadata with an issuer", "tenants_metadata", Born, changed(`metadata = '{"issuer":null}'`)},
+		{"metadata with keys", "tenants_metadata", Born, tenantWith(columns{"metadata": `{"jwks_uri":"x"}`})},
+		{"metadata with algorithms", "tenants_metadata", Born, changed(`metadata = '{"id_token_signing_alg_values_supported":[]}'`)},
+		{"metadata too long", "tenants_metadata", Born, changed(`metadata = '{"a":"` + strings.Repeat("x", 16384-7) + `"}'`)},
+		{"metadata as long as may be", "", Born, changed(`metadata = '{"a":"` + strings.Repeat("x", 16384-8) + `"}'`)},
 	}
 	for _, slug := range []string{"", "A", "-a", "a-", "a_b", "a.b", "a\n", "é", strings.Repeat("a", 64)} {
 		all = append(all, refusal{"slug " + slug, "tenants_slug_pattern", Born, tenantWith(columns{"slug": slug})})
@@ -166,6 +172,7 @@ func TestDatabaseRefusesTenants(t *testing.T) {
 	for _, set := range []string{
 		"name = 'x'", "issuer = 'https://x'", "custom_domain = 'x'", "status = 'suspended'", "jwks_max_age_seconds = 301",
 		"jwks_stale_while_revalidate_seconds = 61", "jwks_stale_if_error_seconds = 1", "clock_skew_seconds = 61", "not_before = now()",
+		"metadata = '{}'",
 	} {
 		all = append(all, refusal{set + " without event", "tenants_change_is_audited", Born, sql("UPDATE tenants SET " + set + " WHERE id = {id}")})
 	}

@@ -5,10 +5,12 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -37,8 +39,31 @@ type Snapshot struct {
 	Header       http.Header // that go with JWKS, ready so that answering allocates nothing; not to be changed
 
 	Policies []SigningPolicy // the default one first
+	Metadata json.RawMessage // a JSON object: the tenant's own members of its discovery documents; empty: none
 
 	published map[string]*publicKey
+	discovery atomic.Pointer[Document]
+}
+
+// Document is what is answered of a snapshot.
+type Document struct {
+	Body []byte
+	ETag string // strong, RFC 9110 section 8.8.3
+}
+
+// Discovery returns the document that render makes of the snapshot, which then
+// is kept with it: a change makes another snapshot. It is not made with the
+// snapshot, because few of those who read a JWKS read it too.
+func (s *Snapshot) Discovery(render func(*Snapshot) (*Document, error)) (*Document, error) {
+	if d := s.discovery.Load(); d != nil {
+		return d, nil
+	}
+	d, err := render(s)
+	if err != nil {
+		return nil, err
+	}
+	s.discovery.CompareAndSwap(nil, d)
+	return s.discovery.Load(), nil
 }
 
 // SigningPolicy is how a tenant signs with one algorithm.
@@ -74,8 +99,8 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 		},
 		CacheControl: fmt.Sprintf("public, max-age=%d, stale-while-revalidate=%d, stale-if-error=%d",
 			t.JWKSMaxAgeSeconds, t.JWKSStaleWhileRevalidateSeconds, t.JWKSStaleIfErrorSeconds),
-		LastModified: p.ChangedAt.UTC(),
-		published:    make(map[string]*publicKey, len(p.Keys)),
+		LastModified: p.ChangedAt.UTC(), Metadata: t.Metadata,
+		published: make(map[string]*publicKey, len(p.Keys)),
 	}
 	if t.NotBefore != nil {
 		snap.NotBefore = *t.NotBefore
@@ -175,5 +200,7 @@ func (s *Snapshot) policy(alg jose.SignatureAlgorithm) (SigningPolicy, error) {
 	return SigningPolicy{}, fmt.Errorf("%w: %s", ErrPolicyNotFound, alg)
 }
 
-// weight is what the snapshot costs in memory, about.
-func (s *Snapshot) weight() int { return 1024 + 2*len(s.JWKS) + 512*len(s.published) }
+// weight is what the snapshot costs in memory, about, with its discovery document.
+func (s *Snapshot) weight() int {
+	return 1024 + 2*len(s.JWKS) + 512*len(s.published) + 2*len(s.Metadata)
+}

@@ -3,13 +3,13 @@
 
 -- name: PublicTenantBySlug :one
 SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
-    clock_skew_seconds, not_before, audit_seq, set_config('keyward.tenant_id', id::text, true)::text AS scope
+    clock_skew_seconds, not_before, audit_seq, metadata, set_config('keyward.tenant_id', id::text, true)::text AS scope
 FROM tenants
 WHERE slug = @slug AND status <> 'deleted';
 
 -- name: PublicTenant :one
 SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
-    clock_skew_seconds, not_before, audit_seq, set_config('keyward.tenant_id', id::text, true)::text AS scope
+    clock_skew_seconds, not_before, audit_seq, metadata, set_config('keyward.tenant_id', id::text, true)::text AS scope
 FROM tenants
 WHERE id = @tenant_id AND status <> 'deleted';
 

@@ -1,16 +1,16 @@
 -- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata)
 VALUES (@id, @slug, @name, sqlc.narg(issuer), sqlc.narg(custom_domain), @jwks_max_age_seconds, @jwks_stale_while_revalidate_seconds,
     @jwks_stale_if_error_seconds, @clock_skew_seconds, @audit_seq, @audit_hash, @created_at, @created_at,
     COALESCE(@freeze_starts::timestamptz[], '{}'), COALESCE(@freeze_ends::timestamptz[], '{}'), COALESCE(@freeze_reasons::text[], '{}'), pg_current_xact_id(),
-    COALESCE(@approval_required::text[], '{}'));
+    COALESCE(@approval_required::text[], '{}'), sqlc.narg(metadata));
 
 -- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
 WHERE id = @tenant_id;
 
@@ -22,7 +22,7 @@ SELECT id FROM tenants WHERE slug = @slug AND status <> 'deleted';
 -- The lock that every change of a tenant takes first.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
 WHERE id = @tenant_id
 FOR NO KEY UPDATE;
@@ -31,7 +31,7 @@ FOR NO KEY UPDATE;
 -- The same for a batch, in one order for everybody; tenants that somebody is changing are left for the next look.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[])
 ORDER BY id
@@ -40,7 +40,7 @@ FOR NO KEY UPDATE SKIP LOCKED;
 -- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[]);
 
@@ -48,7 +48,7 @@ WHERE id = ANY (@tenant_ids::uuid[]);
 -- Newest first, after the cursor.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
 WHERE (@status::text = '' AND status <> 'deleted' OR status = @status::text)
   AND (@q::text = '' OR strpos(slug, lower(@q::text)) > 0 OR strpos(lower(name), lower(@q::text)) > 0)
@@ -65,7 +65,7 @@ SET name = @name, issuer = sqlc.narg(issuer), custom_domain = sqlc.narg(custom_d
     cache_horizon = sqlc.narg(cache_horizon), not_before = sqlc.narg(not_before), updated_at = @updated_at,
     freeze_starts = COALESCE(@freeze_starts::timestamptz[], freeze_starts), freeze_ends = COALESCE(@freeze_ends::timestamptz[], freeze_ends),
     freeze_reasons = COALESCE(@freeze_reasons::text[], freeze_reasons),
-    approval_required = COALESCE(@approval_required::text[], approval_required),
+    approval_required = COALESCE(@approval_required::text[], approval_required), metadata = sqlc.narg(metadata),
     deleted_at = sqlc.narg(deleted_at), audit_seq = @audit_seq, audit_hash = @audit_hash, feed_xid = pg_current_xact_id()
 WHERE id = @tenant_id;
 

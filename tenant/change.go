@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 	"time"
@@ -33,9 +34,10 @@ type Change struct {
 	StaleIfError         Optional[time.Duration]
 	ClockSkew            Optional[time.Duration]
 	NotBefore            Optional[*time.Time]
-	Freezes              Optional[[]Freeze]    // all of them
-	Status               Optional[Status]      // Active or Suspended
-	ApprovalRequired     Optional[[]Operation] // all of them
+	Freezes              Optional[[]Freeze]        // all of them
+	Status               Optional[Status]          // Active or Suspended
+	ApprovalRequired     Optional[[]Operation]     // all of them
+	Metadata             Optional[json.RawMessage] // all members; empty, null and {} clear
 }
 
 // apply is the tenant as the change wants it at now. The error is a
@@ -58,11 +60,13 @@ func (c Change) apply(t Tenant, now time.Time) (Tenant, error) {
 	}
 	c.Freezes.into(&t.Freezes)
 	c.ApprovalRequired.into(&t.ApprovalRequired)
+	c.Metadata.into(&t.Metadata)
 	if err := t.validate(); err != nil {
 		return t, err
 	}
 	t.Freezes = normalFreezes(t.Freezes)
 	t.ApprovalRequired = normalGuarded(t.ApprovalRequired)
+	t.Metadata = normalMetadata(t.Metadata)
 	return t, nil
 }
 
@@ -84,6 +88,7 @@ func (t Tenant) validate() error {
 	t.Caching.validate(&broken)
 	validateFreezes(&broken, t.Freezes)
 	validateGuarded(&broken, t.ApprovalRequired)
+	validateMetadata(&broken, t.Metadata)
 	if t.NotBefore != nil && (t.NotBefore.Before(time.Unix(0, 0)) || t.NotBefore.After(endOfTime)) {
 		broken.add("not_before", "must be a time from 1970 to 9999")
 	}
@@ -131,6 +136,7 @@ func settings(t Tenant) map[string]any {
 		"clock_skew_seconds":                  seconds(t.Caching.ClockSkew),
 		"freeze_windows":                      freezeDetails(t.Freezes),
 		"approval_required":                   guardedColumn(t.ApprovalRequired),
+		"metadata":                            metadataDetails(t.Metadata),
 	}
 }
 

@@ -45,13 +45,22 @@ func validateIssuer(broken *fields, issuer string) {
 	if issuer == "" {
 		return
 	}
-	u, err := url.Parse(issuer)
-	ok := err == nil && len(issuer) <= 500 && (u.Scheme == "https" || u.Scheme == "http") &&
-		u.Hostname() != "" && u.User == nil && !strings.ContainsAny(issuer, "?#") &&
-		strings.IndexFunc(issuer, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
-	if !ok {
+	if !isWebURL(issuer) || len(issuer) > 500 || strings.Contains(issuer, "?") {
 		broken.add("issuer", "must be an absolute https or http URL of at most 500 ASCII characters without query and fragment")
 	}
+}
+
+// isWebURL says whether a text is an absolute http or https URL without
+// fragment and user information, in ASCII.
+func isWebURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil &&
+		!strings.Contains(text, "#") && isASCII(text)
+}
+
+// isASCII says whether a text has printable ASCII characters only, and no space.
+func isASCII(text string) bool {
+	return strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
 // validateDomain checks RFC 1123 section 2.1: a host name, which a last label

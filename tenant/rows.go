@@ -33,6 +33,7 @@ type TenantRow struct {
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string
 	ApprovalRequired                []string
+	Metadata                        []byte
 }
 
 // Tenant is the row as everybody else sees it.
@@ -47,7 +48,7 @@ func (r TenantRow) Tenant() Tenant {
 		},
 		NotBefore: utc(r.NotBefore), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DeletedAt: utc(r.DeletedAt),
 		CacheHorizon: utc(r.CacheHorizon), Version: r.AuditSeq, Freezes: freezesOf(r.FreezeStarts, r.FreezeEnds, r.FreezeReasons),
-		ApprovalRequired: guardedOf(r.ApprovalRequired),
+		ApprovalRequired: guardedOf(r.ApprovalRequired), Metadata: r.Metadata,
 	}
 }
 
@@ -65,7 +66,7 @@ func RowOf(t Tenant) TenantRow {
 		JWKSStaleIfErrorSeconds: seconds(t.Caching.StaleIfError), ClockSkewSeconds: seconds(t.Caching.ClockSkew),
 		CacheHorizon: t.CacheHorizon, NotBefore: t.NotBefore, AuditSeq: t.Version,
 		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, DeletedAt: t.DeletedAt,
-		FreezeStarts: starts, FreezeEnds: ends, FreezeReasons: reasons, ApprovalRequired: guardedColumn(t.ApprovalRequired),
+		FreezeStarts: starts, FreezeEnds: ends, FreezeReasons: reasons, ApprovalRequired: guardedColumn(t.ApprovalRequired), Metadata: t.Metadata,
 	}
 }
 

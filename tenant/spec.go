@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,7 +23,8 @@ type Spec struct {
 	Freezes      []Freeze // windows without scheduled rotations
 	Policies     []Policy // none: ES256 with the defaults
 
-	ApprovalRequired []Operation // operations to which a second person has to agree
+	ApprovalRequired []Operation     // operations to which a second person has to agree
+	Metadata         json.RawMessage // members of its discovery documents; empty: none
 }
 
 // PlatformSpec is the platform's own tenant, which no request may ask for.
@@ -36,7 +38,7 @@ func PlatformSpec() Spec {
 func (s Spec) Tenant(id uuid.UUID, at time.Time) Tenant {
 	return Tenant{
 		ID: id, Slug: s.Slug, Name: s.Name, OwnIssuer: s.Issuer, CustomDomain: s.CustomDomain,
-		Status: Active, Caching: s.Caching, Freezes: s.Freezes, ApprovalRequired: s.ApprovalRequired, CreatedAt: at, UpdatedAt: at,
+		Status: Active, Caching: s.Caching, Freezes: s.Freezes, ApprovalRequired: s.ApprovalRequired, Metadata: s.Metadata, CreatedAt: at, UpdatedAt: at,
 	}
 }
 
@@ -55,8 +57,9 @@ func (s *Spec) complete() {
 
 // Validate completes the spec and checks it: without policies it gets one,
 // ES256 with the defaults; a single policy is the default one; the custom
-// domain is put in lower case, freezes in order. The error is a *FieldErrors where the request is
-// malformed, else a *PolicyError where its policies break a rule.
+// domain is put in lower case, freezes and members of the metadata in order. The
+// error is a *FieldErrors where the request is malformed, else a *PolicyError
+// where its policies break a rule.
 func (s *Spec) Validate() error {
 	s.complete()
 	var broken fields
@@ -67,11 +70,13 @@ func (s *Spec) Validate() error {
 	s.Caching.validate(&broken)
 	validateFreezes(&broken, s.Freezes)
 	validateGuarded(&broken, s.ApprovalRequired)
+	validateMetadata(&broken, s.Metadata)
 	if err := broken.fieldErrors(); err != nil {
 		return err
 	}
 	s.Freezes = normalFreezes(s.Freezes)
 	s.ApprovalRequired = normalGuarded(s.ApprovalRequired)
+	s.Metadata = normalMetadata(s.Metadata)
 	return s.validatePolicies()
 }
 

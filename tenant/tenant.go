@@ -10,6 +10,7 @@
 package tenant
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,6 +45,9 @@ type Tenant struct {
 
 	// ApprovalRequired are the operations to which a second person has to agree.
 	ApprovalRequired []Operation
+	// Metadata is a JSON object, empty for none: members of the tenant's
+	// discovery documents.
+	Metadata json.RawMessage
 
 	CreatedAt time.Time
 	UpdatedAt time.Time

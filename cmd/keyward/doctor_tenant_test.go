@@ -87,12 +87,16 @@ func TestAnswersAsVerifiersSeeThem(t *testing.T) {
 
 // A real Keyward passes; what stands before it may spoil it.
 func TestDoctorOfATenant(t *testing.T) {
-	r := launch(t, deployed(t), "serve", "--addr", "127.0.0.1:0", "--migrate")
+	env := deployed(t)
+	r := launch(t, env, "serve", "--addr", "127.0.0.1:0", "--migrate")
 	url := r.until(t, `msg=serving url=(\S+)`)[1]
 	ask := func(public, slug string) result {
 		return keyward(t, environ{"KEYWARD_PUBLIC_URL": public}, "doctor", "--tenant", slug)
 	}
 	ask(url, "platform").want(t, 0, "OK    JWK Set", "/.well-known/oauth-authorization-server/t/platform", "304 for those who have it", "WARN  algorithms")
+	admin := environ{"KEYWARD_URL": url, "KEYWARD_API_KEY": strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)}
+	keyward(t, admin, "tenant", "create", "acme", `--metadata={"token_endpoint":"https://login.acme.example/token","token_endpoint_auth_methods_supported":["private_key_jwt"]}`).want(t, 0)
+	ask(url, "acme").want(t, 0, "OK    discovery", "OK    JWK Set", "/.well-known/oauth-authorization-server/t/acme")
 	ask(url, "nobody-here").want(t, 1, "FAIL  tenant")
 	ask("http://127.0.0.1:1", "platform").want(t, 1, "FAIL  public URL")
 	keyward(t, environ{}, "doctor", "--tenant", "a", "--all").want(t, 2)

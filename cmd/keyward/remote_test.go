@@ -77,6 +77,7 @@ func TestTenants(t *testing.T) {
 	keyward(t, env, "tenant", "update", "globex", "--clear=name", "--name=x").want(t, exitUsage, "contradict")
 	keyward(t, env, "tenant", "update", "globex").want(t, exitUsage, "what shall change")
 	keyward(t, env, "tenant", "update", "globex", "--jwks-max-age=soon").want(t, exitUsage, "--jwks-max-age", "30d")
+	describeProvider(t, env)
 	keyward(t, env, "tenant", "suspend", "globex").want(t, exitOK, "will sign no token", "suspended")
 	keyward(t, env, "token", "sign", "--tenant=globex").want(t, exitFailed, "tenant_suspended")
 	keyward(t, env, "tenant", "resume", "--tenant=globex").want(t, exitOK, "active")
@@ -98,6 +99,31 @@ func TestTenants(t *testing.T) {
 	rest := okJSON[list](t, env, "tenant", "list", "--cursor="+*first.Next)
 	if len(rest.Items) == 0 || rest.Next != nil || rest.Items[0].Slug == first.Items[0].Slug {
 		t.Errorf("%+v", rest)
+	}
+}
+
+// describeProvider gives globex metadata by each of the ways, and takes it back.
+func describeProvider(t *testing.T, env environ) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "metadata.json")
+	if err := os.WriteFile(file, []byte(`{"token_endpoint":"https://login.globex.example/token","scopes_supported":["openid"]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keyward(t, env, "tenant", "update", "globex", `--metadata={"token_endpoint":"https://a.example/?a=1&b=2"}`).want(t, exitOK, "token_endpoint: https://a.example/?a=1&b=2")
+	keyward(t, env, "tenant", "update", "globex", "--metadata=@"+file).want(t, exitOK, "metadata", "token_endpoint: https://login.globex.example/token")
+	keyward(t, env, "tenant", "show", "globex").want(t, exitOK, `scopes_supported: ["openid"]`)
+	keyward(t, env, "tenant", "update", "globex", `--metadata={"issuer":"https://evil.example"}`).want(t, exitFailed, "400", "metadata.issuer")
+	keyward(t, env, "tenant", "update", "globex", "--metadata=[]").want(t, exitUsage, "--metadata")
+	keyward(t, env, "tenant", "update", "globex", "--metadata={}", "--clear=metadata").want(t, exitUsage, "contradict")
+	if shown := okJSON[client.Tenant](t, env, "tenant", "show", "globex"); shown.Metadata == nil || !strings.Contains(string(*shown.Metadata), "login.globex.example") {
+		t.Errorf("%+v", shown)
+	}
+	if cleared := okJSON[client.Tenant](t, env, "tenant", "update", "globex", "--clear=metadata"); cleared.Metadata != nil {
+		t.Errorf("%s", *cleared.Metadata)
+	}
+	made := okJSON[client.Tenant](t, env, "tenant", "create", "hooli", "--metadata=@"+file)
+	if made.Metadata == nil || string(*made.Metadata) != `{"scopes_supported":["openid"],"token_endpoint":"https://login.globex.example/token"}` {
+		t.Errorf("%+v", made)
 	}
 }
 

@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/keyward/keyward/client"
 )
@@ -111,9 +114,28 @@ func (p *program) showTenant(t client.Tenant) error {
 	out.add("clock skew", seconds(t.ClockSkewSeconds))
 	out.add("not before", maybe(t.NotBefore, when))
 	out.add("approval required", operations(t.ApprovalRequired))
+	addMembers(&out, "metadata", t.Metadata)
 	out.add("created", when(t.CreatedAt))
 	out.add("updated", when(t.UpdatedAt))
 	return p.show(out)
+}
+
+// addMembers adds a line for each member of an object, texts without quotes.
+func addMembers(out *table, label string, object *client.JSONObject) {
+	var members map[string]json.RawMessage
+	if object == nil || json.Unmarshal(*object, &members) != nil || len(members) == 0 {
+		out.add(label, "-")
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		value := string(members[name])
+		var unquoted string
+		if json.Unmarshal(members[name], &unquoted) == nil {
+			value = unquoted
+		}
+		out.add(label, name+": "+value)
+		label = ""
+	}
 }
 
 type (

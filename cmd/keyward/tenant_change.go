@@ -18,6 +18,7 @@ type tenantFlags struct {
 	StaleIfError         *span    `name:"jwks-stale-if-error" placeholder:"DURATION" help:"Default: 1d."`
 	ClockSkew            *span    `name:"clock-skew" placeholder:"DURATION" help:"How far clocks may differ. Default: 60s."`
 	ApprovalRequired     []string `name:"approval-required" placeholder:"OPERATION" enum:"revoke_all,import,purge,delete" help:"What needs a second person's approval, all of it: ${enum}; with commas between, or repeated. Default: nothing."`
+	Metadata             *string  `name:"metadata" placeholder:"JSON|@FILE|-" help:"What its discovery documents say besides, such as the endpoints of its own login. It replaces what was there; {} clears."`
 	Body                 *string  `name:"body" placeholder:"JSON|@FILE|-" help:"The request as the API takes it; flags come before it."`
 }
 
@@ -41,6 +42,13 @@ func (f tenantFlags) request(p *program) (map[string]any, error) {
 		if value != "" {
 			req[name] = value
 		}
+	}
+	if f.Metadata != nil {
+		members, err := p.readObject("--metadata", *f.Metadata)
+		if err != nil {
+			return nil, err
+		}
+		req["metadata"] = members
 	}
 	for name, value := range map[string]*span{
 		"jwks_max_age_seconds": f.MaxAge, "jwks_stale_while_revalidate_seconds": f.StaleWhileRevalidate,
@@ -98,7 +106,7 @@ func (c *tenantCreateCmd) Run(ctx context.Context, p *program) error {
 type tenantUpdateCmd struct {
 	aTenant
 	NotBefore *moment  `name:"not-before" placeholder:"TIME" help:"Refuse tokens issued earlier."`
-	Clear     []string `name:"clear" placeholder:"SETTING" enum:"name,issuer,custom-domain,jwks-max-age,jwks-stale-while-revalidate,jwks-stale-if-error,clock-skew,not-before,approval-required" help:"Back to the default: ${enum}; may be repeated."`
+	Clear     []string `name:"clear" placeholder:"SETTING" enum:"name,issuer,custom-domain,jwks-max-age,jwks-stale-while-revalidate,jwks-stale-if-error,clock-skew,not-before,approval-required,metadata" help:"Back to the default: ${enum}; may be repeated."`
 	tenantFlags
 	approving
 }
