@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/client"
+)
+
+type webhookDeliveriesCmd struct {
+	Status string `name:"status" enum:",pending,delivered,failed" default:"" placeholder:"STATUS" help:"Only those that are pending, delivered or failed."`
+	aWebhook
+	listing
+}
+
+// Run is keyward webhook deliveries.
+func (c *webhookDeliveriesCmd) Run(ctx context.Context, p *program) error {
+	w, err := c.webhooks()
+	if err != nil {
+		return err
+	}
+	status := given(client.WebhookDeliveryStatus(c.Status))
+	return list(p, c.JSON, c.listing, rows[client.WebhookDelivery]{head: deliveryHead, row: deliveryRow, none: "There is no such delivery."},
+		func(limit *int, cursor *string) (*http.Response, error) {
+			if w.tenant == "" {
+				return w.requests.ListPlatformWebhookDeliveries(ctx, c.ID, &client.ListPlatformWebhookDeliveriesParams{Status: status, Limit: limit, Cursor: cursor})
+			}
+			return w.requests.ListTenantWebhookDeliveries(ctx, w.tenant, c.ID, &client.ListTenantWebhookDeliveriesParams{Status: status, Limit: limit, Cursor: cursor})
+		})
+}
+
+var deliveryHead = []string{"ID", "STATUS", "TRIES", "LAST ANSWER", "TENANT", "ACTION", "SEQ", "CREATED", "LAST TRY", "NEXT TRY"}
+
+func deliveryRow(d client.WebhookDelivery) []string {
+	return []string{
+		d.ID.String(), string(d.Status), fmt.Sprint(d.Attempts), lastAnswer(d), d.Event.Tenant, string(d.Event.Action), fmt.Sprint(d.Event.Seq),
+		when(d.CreatedAt), maybe(d.LastAttemptAt, when), maybe(d.NextAttemptAt, when),
+	}
+}
+
+// lastAnswer is what came of the last attempt.
+func lastAnswer(d client.WebhookDelivery) string {
+	said := ""
+	if d.LastStatus != nil {
+		said = fmt.Sprint(*d.LastStatus)
+	}
+	if d.LastError != nil {
+		said += " " + string(*d.LastError)
+	}
+	return dash(strings.TrimSpace(said))
+}
+
+type webhookRedeliverCmd struct {
+	ID       uuid.UUID `arg:"" name:"id" help:"The webhook, as keyward webhook list shows it."`
+	Delivery uuid.UUID `arg:"" name:"delivery" help:"As keyward webhook deliveries shows it."`
+	anyTenant
+}
+
+// Run is keyward webhook redeliver.
+func (c *webhookRedeliverCmd) Run(ctx context.Context, p *program) error {
+	w, err := c.webhooks()
+	if err != nil {
+		return err
+	}
+	resp, err := w.redeliver(ctx, c.ID, c.Delivery)
+	return answered(p, c.JSON, resp, err, func(d client.WebhookDelivery) error {
+		fmt.Fprintln(p.stderr, "It is due now; the receiver sees the same id again.")
+		return p.show(table{head: deliveryHead, rows: [][]string{deliveryRow(d)}})
+	})
+}
+
+func (s someWebhooks) redeliver(ctx context.Context, id, delivery uuid.UUID) (*http.Response, error) {
+	if s.tenant == "" {
+		return s.requests.RedeliverPlatformWebhook(ctx, id, delivery)
+	}
+	return s.requests.RedeliverTenantWebhook(ctx, s.tenant, id, delivery)
+}
