@@ -96,9 +96,9 @@ func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer done()
-	r, err := custody.RotateMaster(ctx, operator(), c.To, func(done, total int64) {
-		fmt.Fprintf(p.stderr, "%d of %d data keys\n", done, total)
-	})
+	bar := p.progress("data keys", -1)
+	r, err := custody.RotateMaster(ctx, operator(), c.To, func(done, total int64) { bar.set(int(done), int(total)) })
+	bar.done()
 	if errors.Is(err, seal.ErrReadOnly) {
 		return err // it says what to do instead
 	}

@@ -76,7 +76,9 @@ func (m *mover) run(ctx context.Context, p *program) error {
 		if err := m.flags.confirm(p, fmt.Sprintf("Move %d into %s?", todo, m.flags.Tenant)); err != nil {
 			return err
 		}
-		m.carryOut(ctx)
+		bar := p.progress("keys", todo)
+		m.carryOut(ctx, bar)
+		bar.done()
 	}
 	return m.conclude(p)
 }
@@ -97,7 +99,7 @@ func (m *mover) guarded(todo int) error {
 
 // carryOut moves what verifies before what signs, so that no token is refused
 // on the way. A key that fails does not keep the others back.
-func (m *mover) carryOut(ctx context.Context) {
+func (m *mover) carryOut(ctx context.Context, bar *progress) {
 	m.failed = map[string]error{}
 	for _, signing := range []bool{false, true} {
 		for _, s := range m.steps {
@@ -107,6 +109,7 @@ func (m *mover) carryOut(ctx context.Context) {
 			if err := m.one(ctx, s); err != nil {
 				m.failed[s.KID] = err
 			}
+			bar.add(1)
 		}
 	}
 }

@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -81,8 +83,10 @@ func TestRewrapIsPausedAndKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd, stderr := real(t, env, "master", "rotate")
-		for stderr.Scan() && !strings.Contains(stderr.Text(), "3 of 4 data keys") {
-		}
+		eventually(t, "3 of 4 data keys to be re-wrapped", func() bool {
+			time.Sleep(20 * time.Millisecond)
+			return slices.ContainsFunc(masters(t, env), func(m []string) bool { return m[3] == "superseded" && m[4] == "1" })
+		})
 		if err := cmd.Process.Signal(end); err != nil {
 			t.Fatal(err)
 		}
@@ -111,14 +115,25 @@ func TestRewrapIsPausedAndKilled(t *testing.T) {
 // superseded is the version that master status calls that.
 func superseded(t *testing.T, env environ) string {
 	t.Helper()
-	r := keyward(t, env, "master", "status")
-	for line := range strings.Lines(r.stdout) {
-		if f := strings.Fields(line); len(f) > 3 && f[3] == "superseded" {
-			return f[1]
+	all := masters(t, env)
+	for _, m := range all {
+		if m[3] == "superseded" {
+			return m[1]
 		}
 	}
-	t.Fatalf("none is superseded:\n%s", r.stdout)
+	t.Fatalf("none is superseded: %v", all)
 	return ""
+}
+
+// masters are the lines of master status, without the head.
+func masters(t *testing.T, env environ) (all [][]string) {
+	t.Helper()
+	for line := range strings.Lines(keyward(t, env, "master", "status").stdout) {
+		if f := strings.Fields(line); len(f) > 4 && f[0] != "MASTER" {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 func TestRotateDataKey(t *testing.T) {
