@@ -95,8 +95,20 @@ func (d *DB) Stat() (inUse, total int32) {
 // that was given to the door returns.
 type Tx struct {
 	*Queries
-	tx pgx.Tx
+	tx session
 }
+
+// session is a transaction under way.
+type session interface {
+	DBTX
+	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
+	Commit(context.Context) error
+	Rollback(context.Context) error
+}
+
+// timeLimits of a transaction, beside its role.
+const timeLimits = "set_config('lock_timeout', '10s', true), set_config('statement_timeout', '60s', true), " +
+	"set_config('idle_in_transaction_session_timeout', '60s', true)"
 
 // InTenant runs fn in a transaction that sees and changes one tenant's rows.
 // It commits if fn returns nil. Errors: fn's, or ErrUnavailable.
@@ -114,9 +126,7 @@ func (d *DB) AsPlatform(ctx context.Context, fn func(*Tx) error) error {
 // reached PostgreSQL leaves nothing; one while its answer is under way leaves
 // everything, and the caller cannot tell: operations must be safe to repeat.
 func (d *DB) within(ctx context.Context, role, tenant string, fn func(*Tx) error) error {
-	begin := "begin; select set_config('role', '" + role + "', true), set_config('keyward.tenant_id', '" + tenant + "', true), " +
-		"set_config('lock_timeout', '10s', true), set_config('statement_timeout', '60s', true), " +
-		"set_config('idle_in_transaction_session_timeout', '60s', true)"
+	begin := "begin; select set_config('role', '" + role + "', true), set_config('keyward.tenant_id', '" + tenant + "', true), " + timeLimits
 	var tx pgx.Tx
 	err := d.healing(func() (err error) {
 		tx, err = d.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
@@ -137,7 +147,7 @@ func (d *DB) within(ctx context.Context, role, tenant string, fn func(*Tx) error
 func (d *DB) healing(do func() error) error {
 	err := do()
 	var connect *pgconn.ConnectError
-	if err == nil || !unavailable(err) || errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || !unavailable(err) || errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) || inTheWay(err) {
 		return err
 	}
 	d.pool.Reset()
@@ -145,8 +155,9 @@ func (d *DB) healing(do func() error) error {
 }
 
 // rollback gives the connection back, also when the caller's context is over.
-func rollback(ctx context.Context, tx pgx.Tx) {
+// After a commit it does nothing; after a failure the connection is closed.
+func rollback(ctx context.Context, tx interface{ Rollback(context.Context) error }) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	_ = tx.Rollback(ctx) // after a commit this does nothing; after a failure pgx closes the connection
+	_ = tx.Rollback(ctx)
 }

@@ -62,6 +62,13 @@ func unavailable(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || isClosed(err)
 }
 
+// inTheWay tells that others held what was wanted for too long: the connection
+// is in order, and the same thing would wait as long again.
+func inTheWay(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "55P03" || pg.Code == "57014" || strings.HasPrefix(pg.Code, "40"))
+}
+
 // isClosed knows the errors of a connection that ended under a statement,
 // which pgx reports without a type of their own.
 func isClosed(err error) bool {

@@ -64,7 +64,7 @@ func open(t *testing.T, conns int32) *db.DB {
 var errUndo = errors.New("undo")
 
 // as runs fn in a role of a tenant, or of none, and takes it back.
-func as(t *testing.T, d *db.DB, role, tenant string, fn func(pgx.Tx) error) error {
+func as(t *testing.T, d *db.DB, role, tenant string, fn func(db.DBTX) error) error {
 	t.Helper()
 	err := d.AsPlatform(t.Context(), func(tx *db.Tx) error {
 		_, err := tx.Raw().Exec(t.Context(), "SELECT set_config('role', 'none', true), set_config('role', $1, true), set_config('keyward.tenant_id', $2, true)", role, tenant)
@@ -82,7 +82,7 @@ func as(t *testing.T, d *db.DB, role, tenant string, fn func(pgx.Tx) error) erro
 
 func count(t *testing.T, d *db.DB, role, tenant, table, where string) (n int) {
 	t.Helper()
-	err := as(t, d, role, tenant, func(tx pgx.Tx) error {
+	err := as(t, d, role, tenant, func(tx db.DBTX) error {
 		return tx.QueryRow(t.Context(), "SELECT count(*) FROM "+table+" WHERE "+where).Scan(&n)
 	})
 	if err != nil {
@@ -95,7 +95,7 @@ func count(t *testing.T, d *db.DB, role, tenant, table, where string) (n int) {
 // security refuses is too.
 func denied(t *testing.T, d *db.DB, role, tenant, sql string, args ...any) {
 	t.Helper()
-	err := as(t, d, role, tenant, func(tx pgx.Tx) error {
+	err := as(t, d, role, tenant, func(tx db.DBTX) error {
 		_, err := tx.Exec(t.Context(), sql, args...)
 		return err
 	})
@@ -162,7 +162,7 @@ func changeOfAnother(t *testing.T, d *db.DB, table, column string) {
 		denied(t, d, "keyward_app", a.String(), "UPDATE "+table+" SET "+column+" = "+column)
 		return
 	}
-	err := as(t, d, "keyward_app", a.String(), func(tx pgx.Tx) error {
+	err := as(t, d, "keyward_app", a.String(), func(tx db.DBTX) error {
 		tag, err := tx.Exec(t.Context(), "UPDATE "+table+" SET "+column+" = $1 WHERE "+column+" = $1", b)
 		if tag.RowsAffected() != 0 {
 			t.Errorf("%s: a changed %d rows of b", table, tag.RowsAffected())
@@ -178,13 +178,13 @@ func changeOfAnother(t *testing.T, d *db.DB, table, column string) {
 func insertOfAnother(t *testing.T, d *db.DB, table, theirs string) {
 	t.Helper()
 	var row string
-	err := as(t, d, "keyward_platform", "", func(tx pgx.Tx) error {
+	err := as(t, d, "keyward_platform", "", func(tx db.DBTX) error {
 		return tx.QueryRow(t.Context(), "SELECT row_to_json(r) FROM "+table+" r WHERE "+theirs).Scan(&row)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = as(t, d, "keyward_app", a.String(), func(tx pgx.Tx) error {
+	err = as(t, d, "keyward_app", a.String(), func(tx db.DBTX) error {
 		_, err := tx.Exec(t.Context(), "INSERT INTO "+table+" SELECT * FROM json_populate_record(NULL::"+table+", $1::json)", row)
 		return err
 	})

@@ -19,7 +19,7 @@ var errWritesOnly = errors.New("db: only statements without rows can be queued")
 // It takes the place of a connection behind the generated queries.
 type Writes struct {
 	*Queries
-	tx    pgx.Tx
+	tx    session
 	batch pgx.Batch
 	want  []int64 // rows each statement must change; -1: any
 }

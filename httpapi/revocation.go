@@ -22,9 +22,9 @@ func (s *server) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, params Rev
 	if dry {
 		revoke = s.cfg.Store.PreviewRevocation
 	}
-	s.evidence(c)
 	done, err := revoke(c.Request().Context(), by(c), of(c).tenantID, kid, keys.RevokeRequest{
 		Reason: keys.Reason(body.Reason), Comment: or(body.Comment, ""), Mode: keys.Mode(or(body.Mode, "")),
+		Use: s.cfg.Signer.RecentUse(of(c).tenantID, kid),
 	})
 	if err != nil {
 		return err

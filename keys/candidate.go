@@ -25,12 +25,16 @@ func (s *Store) candidate(ctx context.Context, p tenant.Policy) (candidate, erro
 	if err != nil {
 		return candidate{}, err
 	}
+	return newCandidate(private)
+}
+
+func newCandidate(private Private) (candidate, error) {
 	kid, err := Thumbprint(private.Public())
 	if err != nil {
 		return candidate{}, err
 	}
-	jwk, err := PublicJWK(private.Public(), p.Alg, kid)
-	return candidate{alg: p.Alg, kid: kid, jwk: jwk, private: private, origin: Generated}, err
+	jwk, err := PublicJWK(private.Public(), private.Alg(), kid)
+	return candidate{alg: private.Alg(), kid: kid, jwk: jwk, private: private, origin: Generated}, err
 }
 
 // seal closes the private key for the tenant's row of this kid.

@@ -2,59 +2,18 @@ package keys
 
 import (
 	"context"
+	"errors"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/tenant"
 )
 
-// made are the keys that were generated before a transaction, by algorithm.
-type made struct {
-	sealer     sealer
-	candidates map[jose.SignatureAlgorithm][]candidate
-}
-
-// take gives the next one away.
-func (m *made) take(alg jose.SignatureAlgorithm) candidate {
-	c := m.candidates[alg][0]
-	m.candidates[alg] = m.candidates[alg][1:]
-	return c
-}
-
-// wanted says for which of a tenant's policies how many keys may be needed.
-type wanted func(l *ledger) (map[jose.SignatureAlgorithm]int, error)
-
-// one policy, by its algorithm: a new active and a new standby key at most.
-func one(alg jose.SignatureAlgorithm) wanted {
-	return func(l *ledger) (map[jose.SignatureAlgorithm]int, error) {
-		p, err := l.policy(alg)
-		return map[jose.SignatureAlgorithm]int{p.Alg: 2}, err
-	}
-}
-
-// every live policy.
-func every(l *ledger) (map[jose.SignatureAlgorithm]int, error) {
-	n := map[jose.SignatureAlgorithm]int{}
-	for _, p := range l.live() {
-		n[p.Alg] = 2
-	}
-	return n, nil
-}
-
-// change is the frame of an operation by hand: make the keys that may be
-// wanted, then lock the tenant, decide and write.
-func (s *Store) change(ctx context.Context, by audit.By, tenantID uuid.UUID, want wanted, decide func(*ledger, *made) error) error {
-	m, err := s.make(ctx, by, tenantID, want)
-	if err != nil {
-		return err
-	}
-	return s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
-		l, err := s.open(ctx, tx, by, tenantID)
-		if err != nil {
-			return err
-		}
+// change is the frame of an operation by hand: lock the tenant and read it in
+// one round trip, decide, and write in another.
+func (s *Store) change(ctx context.Context, by audit.By, tenantID uuid.UUID, decide func(*ledger, *made) error) error {
+	return s.locked(ctx, by, tenantID, func(tx *db.Tx, l *ledger, m *made) error {
 		if err := decide(l, m); err != nil {
 			return err
 		}
@@ -62,38 +21,53 @@ func (s *Store) change(ctx context.Context, by audit.By, tenantID uuid.UUID, wan
 	})
 }
 
-// make generates keys outside any transaction.
-func (s *Store) make(ctx context.Context, by audit.By, tenantID uuid.UUID, want wanted) (*made, error) {
-	ledgers, err := s.peek(ctx, by, s.now(), []uuid.UUID{tenantID})
-	if err != nil {
-		return nil, err
+// locked runs an operation on a locked tenant. If that wants a key that takes
+// long to make, it ends without a trace, and begins anew with the key at hand.
+// Errors: do's, tenant.ErrNotFound for one that is not there or deleted.
+func (s *Store) locked(ctx context.Context, by audit.By, tenantID uuid.UUID, do func(*db.Tx, *ledger, *made) error) error {
+	m := &made{}
+	for {
+		m.rewind()
+		err := s.cfg.DB.InLockedTenant(ctx, tenantID, func(tx *db.Tx, found db.Locked) error {
+			l, err := s.openLocked(found, by)
+			if err != nil {
+				return err
+			}
+			s.expect(l)
+			m.sealer = func() (sealer, error) { return s.cfg.Custody.only(ctx, tenantID, found.DataKeys) }
+			m.pick = func(p tenant.Policy) (candidate, error) { return s.quick(ctx, p) }
+			return do(tx, l, m)
+		})
+		var slow *slowKeyError
+		if !errors.As(err, &slow) {
+			return err
+		}
+		c, err := s.candidate(ctx, slow.policy)
+		if err != nil {
+			return err
+		}
+		m.keep(slow.policy, c)
 	}
-	if len(ledgers) == 0 || ledgers[0].tenant.Status == tenant.Deleted {
+}
+
+// openLocked opens the ledger of a tenant that was locked and read at once.
+func (s *Store) openLocked(found db.Locked, by audit.By) (*ledger, error) {
+	if found.Tenant == nil || found.Tenant.Status == string(tenant.Deleted) {
 		return nil, tenant.ErrNotFound
 	}
-	counts, err := want(ledgers[0])
-	if err != nil || len(counts) == 0 {
-		return &made{}, err
+	l := s.ledger(*found.Tenant, by, s.now()) // under the lock: the operation before this one is over
+	for _, row := range found.Policies {
+		l.addPolicyRow(row)
 	}
-	sealers, err := s.cfg.Custody.sealers(ctx, tenantID)
-	if err != nil {
-		return nil, err
+	for _, row := range found.Keys {
+		l.addKeyRow(row)
 	}
-	sealer, opened := sealers[tenantID]
-	if !opened {
-		return nil, ErrDataKey
+	return l, nil
+}
+
+// expect lets the generator keep keys ready for what this process changes.
+func (s *Store) expect(l *ledger) {
+	for _, p := range l.live() {
+		s.cfg.Generator.Expect(p.Alg, p.RSABits)
 	}
-	m := &made{sealer: sealer, candidates: map[jose.SignatureAlgorithm][]candidate{}}
-	for alg, n := range counts {
-		p, err := ledgers[0].policy(alg)
-		for ; n > 0 && err == nil; n-- {
-			var c candidate
-			c, err = s.candidate(ctx, p)
-			m.candidates[alg] = append(m.candidates[alg], c)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
 }

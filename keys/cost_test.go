@@ -3,101 +3,19 @@ package keys
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/url"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
 )
-
-// roundTrips is a proxy to PostgreSQL that counts how often it was asked
-// something after it had answered.
-type roundTrips struct {
-	dsn   string
-	count atomic.Int64
-}
-
-func countRoundTrips(t *testing.T, dsn string) *roundTrips {
-	t.Helper()
-	cfg, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	r := &roundTrips{}
-	port := l.Addr().(*net.TCPAddr).Port
-	r.dsn = fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", url.UserPassword(cfg.User, cfg.Password), port, cfg.Database)
-	network, address := pgNetwork(cfg)
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial(network, address)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			go r.forward(client, server)
-		}
-	}()
-	return r
-}
-
-func pgNetwork(cfg *pgx.ConnConfig) (network, address string) {
-	if strings.HasPrefix(cfg.Host, "/") {
-		return "unix", fmt.Sprintf("%s/.s.PGSQL.%d", cfg.Host, cfg.Port)
-	}
-	return "tcp", net.JoinHostPort(cfg.Host, fmt.Sprint(cfg.Port))
-}
-
-func (r *roundTrips) forward(client, server net.Conn) {
-	var (
-		answered atomic.Bool
-		both     sync.WaitGroup
-	)
-	answered.Store(true)
-	both.Go(func() {
-		defer server.Close()
-		_ = relay(server, client, func() {
-			if answered.Swap(false) {
-				r.count.Add(1)
-			}
-		})
-	})
-	both.Go(func() {
-		defer client.Close()
-		_ = relay(client, server, func() { answered.Store(true) })
-	})
-	both.Wait()
-}
-
-func relay(to io.Writer, from io.Reader, seen func()) error {
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		if err != nil {
-			return err
-		}
-		seen()
-		if _, err := to.Write(buffer[:n]); err != nil {
-			return err
-		}
-	}
-}
 
 // Creating a tenant takes few round trips, however many rows it writes.
 func TestCreatingATenantTakesFewRoundTrips(t *testing.T) {
@@ -105,18 +23,117 @@ func TestCreatingATenantTakesFewRoundTrips(t *testing.T) {
 	if _, err := seal.Init(t.Context(), uri); err != nil {
 		t.Fatal(err)
 	}
-	proxy := countRoundTrips(t, dbtest.New(t))
-	p := newProcessOn(t, proxy.dsn, uri)
+	proxy := dbtest.CountRoundTrips(t, dbtest.New(t))
+	p := newProcessOn(t, proxy.DSN, uri)
 	for i := range 10 { // prepares the statements on whatever connections there are
 		p.tenant(t, fmt.Sprintf("warm-up-%d", i))
 	}
-	before := proxy.count.Load()
+	before := proxy.Count()
 	if _, err := p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "acme", Caching: tenant.DefaultCaching}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if n := proxy.count.Load() - before; n > 5 {
+	if n := proxy.Count() - before; n > 5 {
 		t.Errorf("%d round trips, want at most 5", n)
 	}
+}
+
+// A revocation is an emergency: it asks the database three times, and nobody
+// waits for a key to be made.
+func TestRevokingTakesThreeRoundTripsAndMakesNoKey(t *testing.T) {
+	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
+	if _, err := seal.Init(t.Context(), uri); err != nil {
+		t.Fatal(err)
+	}
+	proxy := dbtest.CountRoundTrips(t, dbtest.New(t))
+	p := newProcessOn(t, proxy.DSN, uri)
+	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256} {
+		for _, mode := range []Mode{StandbyTakesOver, FreshTakesOver} {
+			t.Run(string(alg)+" "+string(mode), func(t *testing.T) {
+				made := readyKeys(t, p.store, alg)
+				id := p.tenant(t, strings.ToLower(string(alg)+"-"+string(mode)), tenant.DefaultPolicy(alg)).ID
+				p.revokeActive(t, id, mode) // prepares the statements
+				fewest := int64(1 << 62)    // the listener asks something too, now and then
+				for range 5 {
+					awaitReady(t, p.store.cfg.Generator, alg)
+					kid := p.only(t, id, Active)
+					made.Store(0)
+					before := proxy.Count()
+					out, err := p.store.Revoke(t.Context(), tester, id, kid, RevokeRequest{Reason: Unspecified, Mode: mode})
+					if err != nil {
+						t.Fatal(err)
+					}
+					fewest = min(fewest, proxy.Count()-before)
+					if n := made.Load(); n != 0 || out.Active == nil || (out.Standby != nil) != (mode == StandbyTakesOver) {
+						t.Errorf("%d keys were made while the caller waited; another signs: %t, a new standby: %t", n, out.Active != nil, out.Standby != nil)
+					}
+				}
+				if fewest > 3 {
+					t.Errorf("%d round trips, want at most 3", fewest)
+				}
+			})
+		}
+	}
+}
+
+// readyKeys gives the store a generator with keys ready, and counts those that
+// are made while somebody waits.
+func readyKeys(t *testing.T, s *Store, alg jose.SignatureAlgorithm) (made *atomic.Int64) {
+	made = new(atomic.Int64)
+	g := NewGenerator(GeneratorConfig{Ready: 2})
+	g.learn, g.waited = learn, func() { made.Add(1) }
+	t.Cleanup(g.Close)
+	g.Expect(alg, 0)
+	s.cfg.Generator = g
+	return made
+}
+
+func awaitReady(t *testing.T, g *Generator, alg jose.SignatureAlgorithm) {
+	t.Helper()
+	kind, err := stockOf(alg, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := g.pool(kind)
+	for deadline := time.Now().Add(2 * time.Minute); len(pool) < cap(pool); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no keys are made ahead")
+		}
+	}
+}
+
+func (p *process) revokeActive(t *testing.T, id uuid.UUID, mode Mode) Revocation {
+	t.Helper()
+	out, err := p.store.Revoke(t.Context(), tester, id, p.only(t, id, Active), RevokeRequest{Reason: Unspecified, Mode: mode})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A standby that is not ready is left to the worker, and a fresh active key
+// that is not is made before the tenant is locked.
+func TestRevokingDoesNotWaitForAStandby(t *testing.T) {
+	p := newProcess(t)
+	made := readyKeys(t, p.store, jose.RS256)
+	p.store.cfg.Generator.Close() // nothing is made ahead any more
+	id := p.tenant(t, "acme", tenant.DefaultPolicy(jose.RS256)).ID
+	for awaiting := true; awaiting; { // nor is anything left
+		_, awaiting = p.store.cfg.Generator.Ready(jose.RS256, 0)
+	}
+	made.Store(0)
+	out := p.revokeActive(t, id, StandbyTakesOver)
+	if out.Active == nil || out.Standby != nil || made.Load() != 0 {
+		t.Errorf("another signs: %t, a new standby: %t, %d keys made", out.Active != nil, out.Standby != nil, made.Load())
+	}
+	if done := p.tick(t); len(p.in(t, id, Standby)) != 1 {
+		t.Errorf("the worker brought no standby: %+v", done)
+	}
+	made.Store(0)
+	out = p.revokeActive(t, id, FreshTakesOver)
+	if out.Active == nil || out.Active.Activation != Fresh || made.Load() != 1 {
+		t.Errorf("another signs: %t, %d keys made", out.Active != nil, made.Load())
+	}
+	p.intact(t, id)
 }
 
 // What the worker asks costs by what is due, never by how many tenants exist.

@@ -67,6 +67,21 @@ func (c *Custody) sealers(ctx context.Context, tenantIDs ...uuid.UUID) (map[uuid
 	if err != nil {
 		return nil, err
 	}
+	return c.open(ctx, rows), nil
+}
+
+// only opens the current data key of one tenant, if it is among the rows.
+// Errors: ErrDataKey.
+func (c *Custody) only(ctx context.Context, tenantID uuid.UUID, rows []db.CurrentDataKeysRow) (sealer, error) {
+	s, opened := c.open(ctx, rows)[tenantID]
+	if !opened {
+		return sealer{}, ErrDataKey
+	}
+	return s, nil
+}
+
+// open leaves out what does not open.
+func (c *Custody) open(ctx context.Context, rows []db.CurrentDataKeysRow) map[uuid.UUID]sealer {
 	open := make(map[uuid.UUID]sealer, len(rows))
 	for _, row := range rows {
 		key, err := c.dataKey(ctx, row.TenantID, row.Version, row.Wrapped, row.MasterKeyID)
@@ -77,7 +92,7 @@ func (c *Custody) sealers(ctx context.Context, tenantIDs ...uuid.UUID) (map[uuid
 		}
 		open[row.TenantID] = sealer{version: row.Version, key: key}
 	}
-	return open, nil
+	return open
 }
 
 // forget drops a tenant's opened data keys from memory.

@@ -40,6 +40,13 @@ func (e *evidence) add(name keyName, at, expires time.Time) {
 	e.seen[name] = s
 }
 
+// of is what is remembered of one key.
+func (e *evidence) of(name keyName) signed {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.seen[name]
+}
+
 // take gives away what was remembered.
 func (e *evidence) take() map[keyName]signed {
 	e.mu.Lock()
@@ -72,4 +79,30 @@ func (e *evidence) flush(ctx context.Context, d *db.DB) error {
 		e.giveBack(seen)
 	}
 	return err
+}
+
+// RecentUse is what was signed with a key lately.
+type RecentUse struct {
+	SignedAt       time.Time // the last time; zero: never
+	TokenExpiresAt time.Time // the latest exp; zero: nothing with one
+}
+
+// RecentUse is what this process signed with a key since that was last written
+// down.
+func (s *Signer) RecentUse(tenantID uuid.UUID, kid string) RecentUse {
+	seen := s.evidence.of(keyName{tenantID, kid})
+	return RecentUse{SignedAt: seen.at, TokenExpiresAt: seen.expires}
+}
+
+// heed adds what was signed lately to what is written down.
+func (k *Key) heed(use RecentUse) {
+	k.LastSignedAt = laterOf(k.LastSignedAt, use.SignedAt)
+	k.LastTokenExpiresAt = laterOf(k.LastTokenExpiresAt, use.TokenExpiresAt)
+}
+
+func laterOf(t *time.Time, u time.Time) *time.Time {
+	if u.IsZero() || t != nil && t.After(u) {
+		return t
+	}
+	return &u
 }

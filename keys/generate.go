@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
@@ -60,28 +61,49 @@ func rsaSize(bits int) (int, error) {
 
 // GeneratorConfig says how a [Generator] works. The zero value is fine.
 type GeneratorConfig struct {
-	Ready int // RSA keys kept ready of each size that was asked for; 0: 4
+	Ready int // keys kept ready of each kind; 0: 4
 }
 
-// Generator makes keys and keeps a few RSA keys ready of each size that was
-// asked for before, made in the background one at a time. A generator lives
-// until Close.
+// Generator makes keys, and keeps a few ready of each kind that is expected,
+// made in the background. RSA keys, which take long, are expected of each size
+// that was asked for before, and are made one at a time. A generator lives until
+// Close.
 type Generator struct {
 	ready int
 	done  context.Context
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
-	busy  chan struct{} // held while a key is made in the background
+	busy  chan struct{} // held while an RSA key is made in the background
 
 	mu    sync.Mutex // guards pools and, against Close, wg.Add
-	pools map[int]chan *rsa.PrivateKey
+	pools map[stock]chan crypto.Signer
 
 	// learn hears of every key that is handed out. It is nil but in tests of this
 	// package, which look for the key in all that they made the program show.
 	learn func(Private, error)
+	// waited hears of every key that is made while somebody waits for it; nil but
+	// in tests.
+	waited func()
 }
 
-// NewGenerator makes a generator; nothing runs until an RSA key is asked for.
+// stock is a kind of keys that are kept ready. Algorithms that differ in how
+// they sign alone share one.
+type stock struct {
+	kty   string
+	curve elliptic.Curve // of EC keys
+	bits  int            // of RSA keys
+}
+
+func stockOf(alg jose.SignatureAlgorithm, rsaBits int) (stock, error) {
+	a, err := lookup(alg)
+	if err != nil || a.kty != "RSA" {
+		return stock{kty: a.kty, curve: a.curve}, err
+	}
+	bits, err := rsaSize(rsaBits)
+	return stock{kty: a.kty, bits: bits}, err
+}
+
+// NewGenerator makes a generator; nothing runs until a key is expected.
 func NewGenerator(cfg GeneratorConfig) *Generator {
 	if cfg.Ready == 0 {
 		cfg.Ready = 4
@@ -89,7 +111,7 @@ func NewGenerator(cfg GeneratorConfig) *Generator {
 	done, stop := context.WithCancel(context.Background())
 	return &Generator{
 		ready: cfg.Ready, done: done, stop: stop,
-		busy: make(chan struct{}, 1), pools: map[int]chan *rsa.PrivateKey{},
+		busy: make(chan struct{}, 1), pools: map[stock]chan crypto.Signer{},
 	}
 }
 
@@ -112,37 +134,71 @@ func (g *Generator) Generate(ctx context.Context, alg jose.SignatureAlgorithm, r
 		return Private{}, err
 	}
 	if KeyType(alg) != "RSA" {
-		return Generate(alg, rsaBits)
+		return g.now(alg, rsaBits)
 	}
-	bits, err := rsaSize(rsaBits)
+	kind, err := stockOf(alg, rsaBits)
 	if err != nil {
 		return Private{}, err
 	}
 	select {
-	case key := <-g.pool(bits):
+	case key := <-g.pool(kind):
 		return NewPrivate(alg, key)
 	default:
-		return Generate(alg, bits)
+		return g.now(alg, kind.bits)
 	}
 }
 
-// pool returns the ready keys of a size. The first one to ask starts filling it.
-func (g *Generator) pool(bits int) <-chan *rsa.PrivateKey {
+func (g *Generator) now(alg jose.SignatureAlgorithm, rsaBits int) (Private, error) {
+	if g.waited != nil {
+		g.waited()
+	}
+	return Generate(alg, rsaBits)
+}
+
+// Expect says that keys of this kind will be asked for: a few are made ahead.
+// An algorithm that there is none of, or a size, is ignored.
+func (g *Generator) Expect(alg jose.SignatureAlgorithm, rsaBits int) {
+	if kind, err := stockOf(alg, rsaBits); err == nil {
+		g.pool(kind)
+	}
+}
+
+// Ready takes a key that was made ahead; false if there is none just now. It
+// never makes one.
+func (g *Generator) Ready(alg jose.SignatureAlgorithm, rsaBits int) (made Private, ready bool) {
+	kind, err := stockOf(alg, rsaBits)
+	if err != nil {
+		return Private{}, false
+	}
+	select {
+	case key := <-g.pool(kind):
+		made, err = NewPrivate(alg, key)
+		if g.learn != nil {
+			g.learn(made, err)
+		}
+		return made, err == nil
+	default:
+		return Private{}, false
+	}
+}
+
+// pool returns the ready keys of a kind. The first one to ask starts filling it.
+func (g *Generator) pool(kind stock) <-chan crypto.Signer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	pool, ok := g.pools[bits]
+	pool, ok := g.pools[kind]
 	if !ok && g.done.Err() == nil {
-		pool = make(chan *rsa.PrivateKey, g.ready)
-		g.pools[bits] = pool
-		g.wg.Go(func() { g.fill(pool, bits) })
+		pool = make(chan crypto.Signer, g.ready)
+		g.pools[kind] = pool
+		g.wg.Go(func() { g.fill(pool, kind) })
 	}
 	return pool
 }
 
 // fill keeps a pool full. One more key waits in hand for a place.
-func (g *Generator) fill(pool chan<- *rsa.PrivateKey, bits int) {
+func (g *Generator) fill(pool chan<- crypto.Signer, kind stock) {
 	for {
-		key, err := g.inTurn(bits)
+		key, err := g.inTurn(kind)
 		if err != nil {
 			return
 		}
@@ -154,15 +210,18 @@ func (g *Generator) fill(pool chan<- *rsa.PrivateKey, bits int) {
 	}
 }
 
-// inTurn makes a key while no other pool does.
-func (g *Generator) inTurn(bits int) (*rsa.PrivateKey, error) {
-	select {
-	case g.busy <- struct{}{}:
-		defer func() { <-g.busy }()
-	case <-g.done.Done():
+// inTurn makes a key; one of RSA while no other pool does.
+func (g *Generator) inTurn(kind stock) (crypto.Signer, error) {
+	a := algorithm{kty: kind.kty, curve: kind.curve}
+	if kind.kty == "RSA" {
+		select {
+		case g.busy <- struct{}{}:
+			defer func() { <-g.busy }()
+		case <-g.done.Done():
+		}
 	}
 	if err := g.done.Err(); err != nil {
 		return nil, err
 	}
-	return rsa.GenerateKey(rand.Reader, bits)
+	return a.generate(kind.bits)
 }

@@ -63,7 +63,7 @@ func TestGeneratorKeepsKeysReady(t *testing.T) {
 	}
 	take()
 	g.mu.Lock()
-	pool := g.pools[2048]
+	pool := g.pools[stock{kty: "RSA", bits: 2048}]
 	g.mu.Unlock()
 	<-pool // waits until the background has made one
 	take()
@@ -93,7 +93,7 @@ func TestGeneratorCloses(t *testing.T) {
 	if err != nil || p.Public().(*rsa.PublicKey).N.BitLen() != 3072 {
 		t.Errorf("after Close: %v", err)
 	}
-	if g.pools[3072] != nil {
+	if g.pools[stock{kty: "RSA", bits: 3072}] != nil {
 		t.Error("a pool after Close")
 	}
 }

@@ -20,15 +20,7 @@ const hearsay = FreshFor
 // replaces it. Errors: *tenant.PolicyError, tenant.ErrNotFound, ErrDataKey,
 // ErrUnavailable.
 func (s *Store) PutPolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, p tenant.Policy) (_ tenant.Policy, created bool, err error) {
-	m, err := s.make(ctx, by, tenantID, ifNew(p))
-	if err != nil {
-		return tenant.Policy{}, false, err
-	}
-	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
-		l, err := s.open(ctx, tx, by, tenantID)
-		if err != nil {
-			return err
-		}
+	err = s.locked(ctx, by, tenantID, func(tx *db.Tx, l *ledger, m *made) error {
 		if err := p.Validate(l.tenant.Caching); err != nil {
 			return err
 		}
@@ -46,30 +38,13 @@ func (s *Store) PutPolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, 
 	return p, created, tenant.Refused(err)
 }
 
-// ifNew wants the first two keys of a policy that does not sign yet.
-func ifNew(p tenant.Policy) wanted {
-	return func(l *ledger) (map[jose.SignatureAlgorithm]int, error) {
-		if _, err := l.policy(p.Alg); err == nil {
-			return nil, nil
-		}
-		if err := p.Validate(l.tenant.Caching); err != nil {
-			return nil, err
-		}
-		l.policies = append(l.policies, p) // so that make finds its key size
-		return map[jose.SignatureAlgorithm]int{p.Alg: 2}, nil
-	}
-}
-
 // addPolicy brings in a new policy, or one that was retired before.
 func (l *ledger) addPolicy(p tenant.Policy, m *made) (tenant.Policy, error) {
-	if len(m.candidates[p.Alg]) < 2 {
-		return p, tenant.ErrNotFound // retired since its keys were planned: ask again
-	}
 	p.CreatedAt, p.UpdatedAt, p.RetiredAt = l.at, l.at, nil
 	l.setPolicy(p)
 	l.note(audit.Event{Action: audit.PolicyCreated}, p.Details())
 	for _, how := range []Activation{First, ""} {
-		if _, err := l.enter(m.take(p.Alg), m.sealer, how); err != nil {
+		if _, err := m.enter(l, p.Alg, how); err != nil {
 			return p, err
 		}
 	}

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
@@ -11,14 +12,14 @@ import (
 // as it would be, who would sign, and until when which verifiers would trust
 // it. A key that only the real thing makes is missing. Errors: those of Revoke.
 func (s *Store) PreviewRevocation(ctx context.Context, by audit.By, tenantID uuid.UUID, kid string, req RevokeRequest) (Revocation, error) {
-	if _, err := s.Get(ctx, tenantID, kid); err != nil {
-		return Revocation{}, err
-	}
 	l, err := s.imagine(ctx, by, tenantID)
 	if err != nil {
 		return Revocation{}, err
 	}
 	out, _, err := l.condemn(kid, req)
+	if errors.Is(err, errNotInLedger) {
+		return Revocation{}, s.gone(ctx, tenantID, kid)
+	}
 	if err != nil {
 		return Revocation{}, err
 	}

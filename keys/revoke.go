@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -13,8 +14,9 @@ import (
 // signs from then on.
 type RevokeRequest struct {
 	Reason  Reason
-	Comment string // free text for the audit history
-	Mode    Mode   // empty: FreshTakesOver for a compromised key, else StandbyTakesOver
+	Comment string    // free text for the audit history
+	Mode    Mode      // empty: FreshTakesOver for a compromised key, else StandbyTakesOver
+	Use     RecentUse // what the evidence does not say yet, see [Signer.RecentUse]
 }
 
 // mode is the one asked for or the reason's default. A compromised key is
@@ -48,29 +50,27 @@ type Revocation struct {
 // that has left the JWKS already, tenant.ErrNotFound, ErrDataKey,
 // ErrUnavailable.
 func (s *Store) Revoke(ctx context.Context, by audit.By, tenantID uuid.UUID, kid string, req RevokeRequest) (Revocation, error) {
-	k, err := s.Get(ctx, tenantID, kid)
-	if err != nil {
-		return Revocation{}, err
-	}
-	if err := legal(&k, Revoked); err != nil {
-		return Revocation{}, err
-	}
 	var out Revocation
-	err = s.change(ctx, by, tenantID, ifSigning(k), func(l *ledger, m *made) (err error) {
+	err := s.change(ctx, by, tenantID, func(l *ledger, m *made) (err error) {
 		out, err = l.revokeOne(kid, req, m)
 		return err
 	})
+	if errors.Is(err, errNotInLedger) {
+		return Revocation{}, s.gone(ctx, tenantID, kid)
+	}
 	return out, err
 }
 
-// ifSigning wants keys in place of one that is or will be the active one.
-func ifSigning(k Key) wanted {
-	return func(l *ledger) (map[jose.SignatureAlgorithm]int, error) {
-		if k.State == Deprecated {
-			return nil, nil
-		}
-		return one(k.Alg)(l)
+// errNotInLedger means that a key was purged or never was: ledgers hold neither.
+var errNotInLedger = errors.New("keys: the key is not in the ledger")
+
+// gone is why a key that no ledger holds cannot be revoked.
+func (s *Store) gone(ctx context.Context, tenantID uuid.UUID, kid string) error {
+	k, err := s.Get(ctx, tenantID, kid)
+	if err != nil {
+		return err
 	}
+	return &StateError{KID: kid, From: k.State, To: Revoked}
 }
 
 func (l *ledger) revokeOne(kid string, req RevokeRequest, m *made) (Revocation, error) {
@@ -91,8 +91,9 @@ func (l *ledger) revokeOne(kid string, req RevokeRequest, m *made) (Revocation, 
 func (l *ledger) condemn(kid string, req RevokeRequest) (out Revocation, was State, err error) {
 	k := l.find(kid)
 	if k == nil {
-		return out, was, &StateError{KID: kid, From: Purged, To: Revoked}
+		return out, was, errNotInLedger
 	}
+	k.heed(req.Use)
 	was = k.State
 	if err := l.revoke(k, req.Reason, req.Comment); err != nil {
 		return out, was, err
@@ -124,13 +125,8 @@ func (l *ledger) replace(alg jose.SignatureAlgorithm, mode Mode, m *made, out *R
 			return err
 		}
 	}
-	if l.in(alg, Standby) == nil {
-		k, err := l.enter(m.take(alg), m.sealer, "")
-		if err != nil {
-			return err
-		}
-		standby := l.entry(k)
-		out.Standby = &standby
+	if err := l.refill(alg, m, out); err != nil {
+		return err
 	}
 	if tookOver {
 		active := l.entry(*l.in(alg, Active))
@@ -139,12 +135,31 @@ func (l *ledger) replace(alg jose.SignatureAlgorithm, mode Mode, m *made, out *R
 	return nil
 }
 
+// refill puts a new standby in place of one that is gone. A revocation does not
+// wait for a key to be made: if none is ready the worker will bring it.
+func (l *ledger) refill(alg jose.SignatureAlgorithm, m *made, out *Revocation) error {
+	if l.in(alg, Standby) != nil {
+		return nil
+	}
+	k, err := m.enter(l, alg, "")
+	var slow *slowKeyError
+	if errors.As(err, &slow) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	standby := l.entry(k)
+	out.Standby = &standby
+	return nil
+}
+
 // takeOver makes another key sign. Without a standby a fresh key has to.
 func (l *ledger) takeOver(alg jose.SignatureAlgorithm, mode Mode, m *made) error {
 	if standby := l.in(alg, Standby); standby != nil && mode == StandbyTakesOver {
 		return l.activate(standby, ByRevocation)
 	}
-	_, err := l.enter(m.take(alg), m.sealer, Fresh)
+	_, err := m.enter(l, alg, Fresh)
 	return err
 }
 

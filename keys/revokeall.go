@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
 )
@@ -25,7 +24,7 @@ type MassRevocation struct {
 // tenant.ErrNotFound, ErrDataKey, ErrUnavailable.
 func (s *Store) RevokeAll(ctx context.Context, by audit.By, tenantID uuid.UUID, reason Reason, comment string) (MassRevocation, error) {
 	var out MassRevocation
-	err := s.change(ctx, by, tenantID, every, func(l *ledger, m *made) (err error) {
+	err := s.change(ctx, by, tenantID, func(l *ledger, m *made) (err error) {
 		out, err = l.revokeAll(reason, comment, m)
 		return err
 	})
@@ -37,11 +36,11 @@ func (l *ledger) revokeAll(reason Reason, comment string, m *made) (out MassRevo
 		return out, err
 	}
 	for _, p := range l.live() {
-		active, err := l.enter(m.take(p.Alg), m.sealer, ByRevokeAll)
+		active, err := m.enter(l, p.Alg, ByRevokeAll)
 		if err != nil {
 			return out, err
 		}
-		standby, err := l.enter(m.take(p.Alg), m.sealer, "")
+		standby, err := m.enter(l, p.Alg, "")
 		if err != nil {
 			return out, err
 		}
@@ -81,8 +80,7 @@ func (l *ledger) revokePublished(reason Reason, comment string) (revoked []Entry
 // Purge forgets the public part of every expired and revoked key now instead
 // of after purge_after. Errors: tenant.ErrNotFound, ErrUnavailable.
 func (s *Store) Purge(ctx context.Context, by audit.By, tenantID uuid.UUID) (purged []Key, err error) {
-	none := func(*ledger) (map[jose.SignatureAlgorithm]int, error) { return nil, nil }
-	err = s.change(ctx, by, tenantID, none, func(l *ledger, _ *made) error {
+	err = s.change(ctx, by, tenantID, func(l *ledger, _ *made) error {
 		purged = nil
 		for i := range l.keys {
 			if k := &l.keys[i]; k.State == Expired || k.State == Revoked {

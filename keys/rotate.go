@@ -37,7 +37,7 @@ type RotateRequest struct {
 // ErrUnavailable.
 func (s *Store) Rotate(ctx context.Context, by audit.By, tenantID uuid.UUID, req RotateRequest) (Rotation, error) {
 	var out Rotation
-	err := s.change(ctx, by, tenantID, one(req.Alg), func(l *ledger, m *made) (err error) {
+	err := s.change(ctx, by, tenantID, func(l *ledger, m *made) (err error) {
 		p, err := l.policy(req.Alg)
 		if err != nil {
 			return err
@@ -61,7 +61,7 @@ func (l *ledger) rotate(p tenant.Policy, m *made) (Rotation, error) {
 	old, next := l.in(p.Alg, Active), l.in(p.Alg, Standby)
 	if next == nil {
 		// The standby was used up a moment ago and not replaced yet.
-		if _, err := l.enter(m.take(p.Alg), m.sealer, ""); err != nil {
+		if _, err := m.enter(l, p.Alg, ""); err != nil {
 			return out, err
 		}
 		old, next = l.in(p.Alg, Active), l.in(p.Alg, Standby)
@@ -70,7 +70,7 @@ func (l *ledger) rotate(p tenant.Policy, m *made) (Rotation, error) {
 	if err := l.promote(s, ByHand); err != nil {
 		return out, err
 	}
-	standby, err := l.enter(m.take(p.Alg), m.sealer, "")
+	standby, err := m.enter(l, p.Alg, "")
 	if err != nil {
 		return out, err
 	}

@@ -135,18 +135,28 @@ func (s *Store) read(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
 		return err
 	}
 	for _, row := range policies {
-		byID[row.TenantID].policies = append(byID[row.TenantID].policies, tenant.PolicyRow(row).Policy())
+		byID[row.TenantID].addPolicyRow(row)
 	}
 	rows, err := tx.UnpurgedKeysOfTenants(ctx, ids)
 	if err != nil {
 		return err
 	}
 	for _, row := range rows {
-		l, k := byID[row.TenantID], keyRow(row).key()
-		l.keys = append(l.keys, k)
-		l.at = later(l.at, k.lastMoved())
+		byID[row.TenantID].addKeyRow(row)
 	}
 	return nil
+}
+
+func (l *ledger) addPolicyRow(row db.Policy) {
+	l.policies = append(l.policies, tenant.PolicyRow(row).Policy())
+}
+
+// addKeyRow also sees to it that no move of this operation is before an earlier
+// one, whatever the clocks of several machines say.
+func (l *ledger) addKeyRow(row db.UnpurgedKeysOfTenantsRow) {
+	k := keyRow(row).key()
+	l.keys = append(l.keys, k)
+	l.at = later(l.at, k.lastMoved())
 }
 
 // write sends what the ledgers hold in one round trip and tells the other

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
@@ -72,6 +73,9 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 func (a *app) assemble(publicURL string) {
 	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.changed, Connected: a.missed, Log: a.log}
 	a.generator = keys.NewGenerator(keys.GeneratorConfig{})
+	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} { // RSA once it is asked for
+		a.generator.Expect(alg, 0)
+	}
 	a.store = keys.NewStore(keys.Config{
 		DB: a.db, Custody: a.custody, Generator: a.generator, Now: now, Log: a.log, JitterFraction: a.cfg.jitter,
 	})

@@ -1,0 +1,99 @@
+package dbtest
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// RoundTrips is a proxy to PostgreSQL that counts how often it was asked
+// something after it had answered.
+type RoundTrips struct {
+	DSN   string // leads through the proxy
+	count atomic.Int64
+}
+
+// Count is how many round trips there were until now.
+func (r *RoundTrips) Count() int64 { return r.count.Load() }
+
+// CountRoundTrips starts a proxy in front of a database; it ends with the test.
+func CountRoundTrips(t testing.TB, dsn string) *RoundTrips {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	r := &RoundTrips{}
+	port := l.Addr().(*net.TCPAddr).Port
+	r.DSN = fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", url.UserPassword(cfg.User, cfg.Password), port, cfg.Database)
+	network, address := pgNetwork(cfg)
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial(network, address)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			go r.forward(client, server)
+		}
+	}()
+	return r
+}
+
+func pgNetwork(cfg *pgx.ConnConfig) (network, address string) {
+	if strings.HasPrefix(cfg.Host, "/") {
+		return "unix", fmt.Sprintf("%s/.s.PGSQL.%d", cfg.Host, cfg.Port)
+	}
+	return "tcp", net.JoinHostPort(cfg.Host, fmt.Sprint(cfg.Port))
+}
+
+func (r *RoundTrips) forward(client, server net.Conn) {
+	var (
+		answered atomic.Bool
+		both     sync.WaitGroup
+	)
+	answered.Store(true)
+	both.Go(func() {
+		defer server.Close()
+		_ = relay(server, client, func() {
+			if answered.Swap(false) {
+				r.count.Add(1)
+			}
+		})
+	})
+	both.Go(func() {
+		defer client.Close()
+		_ = relay(client, server, func() { answered.Store(true) })
+	})
+	both.Wait()
+}
+
+func relay(to io.Writer, from io.Reader, seen func()) error {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return err
+		}
+		seen()
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return err
+		}
+	}
+}
