@@ -161,10 +161,10 @@ func (s *server) router(doc *openapi3.T, has func(path string) bool) (*echo.Echo
 }
 
 // Public implements [API].
-func (s *server) Public() http.Handler { return s.public }
+func (s *server) Public() http.Handler { return spelled(s.public) }
 
 // ServeHTTP answers one request.
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, respelled(r)) }
 
 // unrouted answers what has no route: paths and methods that do not exist.
 func (s *server) unrouted() echo.HTTPErrorHandler {

@@ -3,9 +3,11 @@ package httpapi
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -53,9 +55,9 @@ func (a *answer) refused(what string) {
 	}
 }
 
-// A tenant has one spelling. An unreserved character may be escaped (RFC 3986
-// section 6.2.2.2), which names the same tenant or none; nothing else that looks
-// alike, climbs or hides reaches a tenant at all.
+// A tenant has one name. An unreserved character in it may be escaped (see
+// TestUnreservedCharactersMayBeEscaped); nothing else that looks alike, climbs or
+// hides reaches a tenant at all.
 func TestPathTricks(t *testing.T) {
 	w := newWorld(t)
 	acme := w.tenant("acme")
@@ -88,11 +90,46 @@ func TestPathTricks(t *testing.T) {
 			w.spell("GET", path).refused(path)
 		}
 	})
-	for _, same := range []string{"/v1/tenants/%61cme", "/v1/tenants/ac%6De"} {
-		var got Tenant
-		if a := w.spell("GET", same); a.StatusCode != 404 && (json.Unmarshal(a.body, &got) != nil || got.ID != acme.ID) {
-			t.Errorf("%s: %d %s", same, a.StatusCode, a.body)
+}
+
+// Whoever escapes an unreserved character, anywhere in a path, asks for the same
+// (RFC 9110 section 4.2.3), on both addresses; a character that is reserved, or
+// one that is escaped twice, is another.
+func TestUnreservedCharactersMayBeEscaped(t *testing.T) {
+	w := newWorld(t)
+	acme := w.tenant("acme-1")
+	kid := w.keys("acme-1", KeyStateActive)[0].KID
+	all := func(text string) (escaped string) {
+		for i := range len(text) {
+			escaped += fmt.Sprintf("%%%02x", text[i])
 		}
+		return escaped
+	}
+	for path, want := range map[string]string{
+		"/v1/tenants/%61cme-1": acme.ID.String(), "/v1/tenants/acme%2D1": acme.ID.String(), "/v1/tenants/" + all("acme-1"): acme.ID.String(),
+		"/v1/tenants/" + all(acme.ID.String()): acme.ID.String(), "/%761/%74enants/acme-1": acme.ID.String(),
+		"/v1/tenants/acme-1/keys/" + all(kid): kid, "/v1/tenants/" + all("acme-1") + "/%6Beys/" + kid: kid,
+		"/t/" + all("acme-1") + "/.well-known/jwks.json": kid, "/t/acme-1/%2Ewell%2dknown/jwks%2Ejson": kid,
+		"/.well-known/oauth-authorization-server/%74/acme%2d1": "/t/acme-1",
+	} {
+		if a := w.spell("GET", path); a.StatusCode != 200 || !strings.Contains(string(a.body), want) {
+			t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
+		}
+	}
+	if a := w.spell("DELETE", "/v1/tenants/acme-1/policies/%45S256"); a.StatusCode != 409 {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	for path, want := range map[string]int{"/t/%61cme-1/.well-known/jwks.json": 200, "/%761/tenants/acme-1": 404, "/v1/tenants/%61cme-1": 404} {
+		a := httptest.NewRecorder()
+		if w.server.Public().ServeHTTP(a, httptest.NewRequest("GET", path, nil)); a.Code != want {
+			t.Errorf("%s in public: %d", path, a.Code)
+		}
+	}
+	for _, path := range []string{
+		"/v1%2Ftenants/acme-1", "/v1/tenants/acme-1%2Fkeys", "/v1/tenants/%2561cme-1", "/v1/tenants/%25%36%31cme-1", "/v1/tenants/%2e%2e/tenants/acme-1",
+		"/v1/%2e/tenants/acme-1", "/v1/tenants/other/%2e%2e/acme-1", "/t/acme-1/%2e%2e/acme-1/.well-known/jwks.json", "/docs/%2e%2e/openapi.yaml",
+	} {
+		w.spell("GET", path).refused(path)
 	}
 }
 
