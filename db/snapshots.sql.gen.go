@@ -84,7 +84,6 @@ const publicPolicies = `-- name: PublicPolicies :many
 SELECT alg, is_default, default_token_ttl_seconds, max_token_ttl_seconds
 FROM policies
 WHERE tenant_id = keyward_tenant() AND retired_at IS NULL
-ORDER BY is_default DESC, alg
 `
 
 type PublicPoliciesRow struct {
@@ -211,23 +210,20 @@ func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTe
 }
 
 const publishedKeys = `-- name: PublishedKeys :many
-SELECT kid, alg, state, public_jwk, published_at, activated_at, deprecated_at
+SELECT kid, alg, state, public_jwk, created_at
 FROM keys
 WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecated')
-ORDER BY array_position(ARRAY ['active', 'standby', 'deprecated'], state), created_at DESC, kid DESC
 `
 
 type PublishedKeysRow struct {
-	KID          string
-	Alg          string
-	State        string
-	PublicJWK    []byte
-	PublishedAt  time.Time
-	ActivatedAt  *time.Time
-	DeprecatedAt *time.Time
+	KID       string
+	Alg       string
+	State     string
+	PublicJWK []byte
+	CreatedAt time.Time
 }
 
-// The tenant's JWKS: active first, then standby, then deprecated, newest first.
+// The keys of the tenant's JWKS. They are few, and the reader puts them in order: a sort costs more here.
 func (q *Queries) PublishedKeys(ctx context.Context) ([]PublishedKeysRow, error) {
 	rows, err := q.db.Query(ctx, publishedKeys)
 	if err != nil {
@@ -242,9 +238,7 @@ func (q *Queries) PublishedKeys(ctx context.Context) ([]PublishedKeysRow, error)
 			&i.Alg,
 			&i.State,
 			&i.PublicJWK,
-			&i.PublishedAt,
-			&i.ActivatedAt,
-			&i.DeprecatedAt,
+			&i.CreatedAt,
 		); err != nil {
 			return nil, err
 		}

@@ -27,7 +27,7 @@ func (s *server) discovery(c echo.Context, find finder) error {
 		return err
 	}
 	h.Set("ETag", doc.ETag)
-	h.Set(echo.HeaderCacheControl, snap.CacheControl)
+	h.Set(echo.HeaderCacheControl, snap.CacheControl())
 	if stale > 0 {
 		markStale(h, stale)
 	}

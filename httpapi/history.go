@@ -20,7 +20,7 @@ func (s *server) history(c echo.Context, find finder) error {
 		return err
 	}
 	h.Set("ETag", history.ETag)
-	h.Set(echo.HeaderCacheControl, snap.CacheControl)
+	h.Set(echo.HeaderCacheControl, snap.CacheControl())
 	if stale > 0 {
 		markStale(h, stale)
 	}

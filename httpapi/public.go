@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-
-	"github.com/keyward/keyward/keys"
 )
 
 // Headers that every public answer has. The slices are shared between answers:
@@ -57,15 +55,12 @@ func (s *server) jwks(c echo.Context, find finder) error {
 	if err != nil {
 		return err
 	}
-	h["Etag"], h["Last-Modified"], h["Cache-Control"] = snap.Header["Etag"], snap.Header["Last-Modified"], snap.Header["Cache-Control"]
+	snap.Describe(h) // on a 304 too: caches take it over
 	h["Vary"] = varyAccept
-	if epoch := snap.Header[keys.EpochHeader]; epoch != nil { // on a 304 too: caches take it over
-		h[keys.EpochHeader] = epoch
-	}
 	if stale > 0 {
 		markStale(h, stale)
 	}
-	if none := r.Header["If-None-Match"]; len(none) > 0 && matches(none, snap.ETag) {
+	if none := r.Header["If-None-Match"]; len(none) > 0 && matches(none, snap.ETag()) {
 		return notModified(c)
 	}
 	h["Content-Type"] = typeJSON
@@ -73,7 +68,7 @@ func (s *server) jwks(c echo.Context, find finder) error {
 		h["Content-Type"] = typeJWKSet
 	}
 	if len(snap.JWKS) > counted || r.Method == http.MethodHead {
-		h["Content-Length"] = snap.Header["Content-Length"]
+		h["Content-Length"] = snap.Length()
 	}
 	return respond(c, snap.JWKS)
 }

@@ -40,8 +40,9 @@ func (s *Signer) Verify(ctx context.Context, ref string, q Inquiry) (Verdict, er
 }
 
 func (s *Signer) candidate(ctx context.Context, snap *Snapshot, kid string) (Candidate, bool, error) {
-	if k, published := snap.published[kid]; published {
-		return Candidate{Key: Key{TenantID: snap.TenantID, KID: kid, Alg: k.alg, State: k.state}, Public: k.key}, true, nil
+	if k := snap.key(kid); k != nil {
+		public, err := k.public()
+		return Candidate{Key: Key{TenantID: snap.TenantID, KID: kid, Alg: k.alg, State: k.state}, Public: public}, true, err
 	}
 	var row db.GetKeyRow
 	err := s.cfg.DB.InTenant(ctx, snap.TenantID, func(tx *db.Tx) (err error) {

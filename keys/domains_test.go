@@ -83,7 +83,7 @@ func TestKeysRotateUnderADomain(t *testing.T) {
 	}
 	p.await(t, "acme")
 	after, _, err := p.snapshots.OfDomain(t.Context(), "id.acme.example")
-	if err != nil || after.ETag == before.ETag {
+	if err != nil || after.ETag() == before.ETag() {
 		t.Errorf("the old keys, %v", err)
 	}
 }

@@ -123,6 +123,56 @@ func ParsePublicJWK(alg jose.SignatureAlgorithm, jwk []byte) (crypto.PublicKey, 
 	return parsed.Key, nil
 }
 
+// renders says whether jwk is what [PublicJWK] writes for a key of the
+// algorithm, as far as that can be seen without taking the key for a number:
+// its members are those, in their order, and no others.
+func (a algorithm) renders(kid string, jwk []byte) bool {
+	p := jwkText{jwk}
+	ok := p.is(`{"kty":"`, a.kty, `","kid":"`, kid, `","use":"sig","alg":"`, string(a.name), `"`)
+	switch a.kty {
+	case "EC":
+		coordinate := base64.RawURLEncoding.EncodedLen(a.coordinate())
+		return ok && p.is(`,"crv":"`, a.crv, `","x":"`) && p.number() == coordinate && p.is(`","y":"`) && p.number() == coordinate && p.ends()
+	case "OKP":
+		return ok && p.is(`,"crv":"`, a.crv, `","x":"`) && p.number() == base64.RawURLEncoding.EncodedLen(ed25519.PublicKeySize) && p.ends()
+	default:
+		return ok && p.is(`,"n":"`) && p.number() >= base64.RawURLEncoding.EncodedLen(MinRSABits/8) && p.is(`","e":"`) && p.number() > 0 && p.ends()
+	}
+}
+
+// jwkText is what is left of a JWK.
+type jwkText struct{ rest []byte }
+
+// is passes texts that must come next.
+func (t *jwkText) is(texts ...string) bool {
+	for _, text := range texts {
+		if len(t.rest) < len(text) || string(t.rest[:len(text)]) != text {
+			return false
+		}
+		t.rest = t.rest[len(text):]
+	}
+	return true
+}
+
+// number passes base64url and returns how long it was.
+func (t *jwkText) number() (n int) {
+	for n < len(t.rest) && isBase64URL[t.rest[n]] {
+		n++
+	}
+	t.rest = t.rest[n:]
+	return n
+}
+
+func (t *jwkText) ends() bool { return string(t.rest) == `"}` }
+
+// isBase64URL has the alphabet of RFC 4648 section 5.
+var isBase64URL = func() (is [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+		is[c] = true
+	}
+	return is
+}()
+
 // PublicDER is the key as its SubjectPublicKeyInfo (RFC 5280 section 4.1).
 func PublicDER(pub crypto.PublicKey) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(pub)

@@ -170,3 +170,38 @@ func TestValidKID(t *testing.T) {
 		}
 	}
 }
+
+// What Keyward writes of a public key is known again without parsing it, and
+// nothing else is taken for it: a member more would be published.
+func TestAPublicJWKIsKnownByItsText(t *testing.T) {
+	generator := NewGenerator(GeneratorConfig{})
+	defer generator.Close()
+	for _, a := range algorithms {
+		private, err := generator.Generate(t.Context(), a.name, MinRSABits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written, err := PublicJWK(private.Public(), a.name, "k-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		jwk := string(written)
+		if !a.renders("k-1", written) {
+			t.Errorf("%s is not known again", jwk)
+		}
+		closed := strings.TrimSuffix(jwk, "}")
+		for _, other := range []string{
+			closed + `,"d":"AQAB"}`, closed, closed + `} `, " " + jwk, jwk + "{}",
+			strings.Replace(jwk, `"sig"`, `"enc"`, 1), strings.Replace(jwk, `"k-1"`, `"k-2"`, 1),
+			strings.Replace(jwk, `"use"`, `"d":"AQAB","use"`, 1), strings.TrimSuffix(jwk, `"}`) + `=="}`,
+			strings.Replace(jwk, `"alg":"`+string(a.name), `"alg":"HS256`, 1), "", "{}",
+		} {
+			if a.renders("k-1", []byte(other)) {
+				t.Errorf("%s is taken for %s", other, jwk)
+			}
+		}
+		if short := jwk[:len(jwk)-4] + `"}`; a.kty != "RSA" && a.renders("k-1", []byte(short)) {
+			t.Errorf("%s is taken for a key of %s", short, a.name)
+		}
+	}
+}

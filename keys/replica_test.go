@@ -99,7 +99,7 @@ func TestAStandbyThatLagsServesNoRevokedKey(t *testing.T) {
 	p.tenant(t, "other")
 	r := newReader(t, primary.DSN(), standby.DSN())
 	active := p.only(t, made.ID, Active)
-	if snap := r.untilReplica(t, "acme"); snap.published[active] == nil {
+	if snap := r.untilReplica(t, "acme"); snap.key(active) == nil {
 		t.Fatal("the standby does not know the active key")
 	}
 	r.untilReplica(t, "other")

@@ -1,7 +1,7 @@
 package keys
 
 import (
-	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
@@ -32,16 +32,16 @@ type Snapshot struct {
 	NotBefore time.Time // zero: tokens of any age are accepted
 	Version   int64     // the seq of the tenant's last audit event
 
-	JWKS         []byte // the JWK Set, RFC 7517 section 5
-	ETag         string // strong, RFC 9110 section 8.8.3
-	LastModified time.Time
-	CacheControl string
-	Header       http.Header // that go with JWKS, ready so that answering allocates nothing; not to be changed
+	JWKS []byte // the JWK Set, RFC 7517 section 5
 
 	Policies []SigningPolicy // the default one first
 	Metadata json.RawMessage // a JSON object: the tenant's own members of its discovery documents; empty: none
 
-	published map[string]*publicKey
+	// What goes with JWKS, as header fields are kept: answering allocates nothing.
+	etag, modified, caching, length [1]string
+	epochs                          []string
+
+	published []publicKey
 	discovery atomic.Pointer[Document]
 }
 
@@ -77,12 +77,35 @@ type SigningPolicy struct {
 	jwt Protected // the header of an ordinary JWT by ActiveKID
 }
 
-// publicKey is one key of the JWKS, parsed.
+// publicKey is one key of the JWKS.
 type publicKey struct {
-	kid   string
-	alg   jose.SignatureAlgorithm
-	state State
-	key   crypto.PublicKey
+	kid    string
+	alg    jose.SignatureAlgorithm
+	state  State
+	jwk    []byte                           // a part of the JWKS
+	parsed atomic.Pointer[crypto.PublicKey] // once somebody verified with it
+}
+
+// public is the key parsed. Errors: those of [ParsePublicJWK].
+func (k *publicKey) public() (crypto.PublicKey, error) {
+	if parsed := k.parsed.Load(); parsed != nil {
+		return *parsed, nil
+	}
+	public, err := ParsePublicJWK(k.alg, k.jwk)
+	if err == nil {
+		k.parsed.Store(&public)
+	}
+	return public, err
+}
+
+// key finds a published key, nil if there is none by that kid.
+func (s *Snapshot) key(kid string) *publicKey {
+	for i := range s.published {
+		if s.published[i].kid == kid {
+			return &s.published[i]
+		}
+	}
+	return nil
 }
 
 // newSnapshot renders what the public may know.
@@ -97,10 +120,7 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 			StaleIfError:         time.Duration(t.JWKSStaleIfErrorSeconds) * time.Second,
 			ClockSkew:            time.Duration(t.ClockSkewSeconds) * time.Second,
 		},
-		CacheControl: fmt.Sprintf("public, max-age=%d, stale-while-revalidate=%d, stale-if-error=%d",
-			t.JWKSMaxAgeSeconds, t.JWKSStaleWhileRevalidateSeconds, t.JWKSStaleIfErrorSeconds),
-		LastModified: p.ChangedAt.UTC(), Metadata: t.Metadata,
-		published: make(map[string]*publicKey, len(p.Keys)),
+		Metadata: t.Metadata,
 	}
 	if t.NotBefore != nil {
 		snap.NotBefore = *t.NotBefore
@@ -109,23 +129,46 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 		return nil, err
 	}
 	snap.addPolicies(p.Policies)
-	snap.addHeader()
+	snap.addHeader(p.ChangedAt)
 	return snap, nil
 }
 
+// addKeys renders the JWK Set: active first, then standby, then deprecated,
+// newest first.
 func (s *Snapshot) addKeys(rows []db.PublishedKeysRow) error {
-	members := make([][]byte, len(rows))
+	slices.SortFunc(rows, func(a, b db.PublishedKeysRow) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(publishedStates, State(a.State)), slices.Index(publishedStates, State(b.State))),
+			b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.KID, a.KID))
+	})
+	size := len(`{"keys":[]}`)
+	for _, row := range rows {
+		size += len(row.PublicJWK) + 1
+	}
+	s.JWKS, s.published = append(make([]byte, 0, size), `{"keys":[`...), make([]publicKey, len(rows))
 	for i, row := range rows {
-		public, err := ParsePublicJWK(jose.SignatureAlgorithm(row.Alg), row.PublicJWK)
+		a, err := lookup(jose.SignatureAlgorithm(row.Alg))
+		if err == nil && !a.renders(row.KID, row.PublicJWK) {
+			_, err = ParsePublicJWK(a.name, row.PublicJWK)
+		}
 		if err != nil {
 			return fmt.Errorf("keys: public key %s of tenant %s: %w", row.KID, s.TenantID, err)
 		}
-		members[i] = row.PublicJWK
-		s.published[row.KID] = &publicKey{kid: row.KID, alg: jose.SignatureAlgorithm(row.Alg), state: State(row.State), key: public}
+		if i > 0 {
+			s.JWKS = append(s.JWKS, ',')
+		}
+		start := len(s.JWKS)
+		s.JWKS = append(s.JWKS, row.PublicJWK...)
+		k := &s.published[i]
+		k.kid, k.alg, k.jwk = row.KID, a.name, s.JWKS[start:len(s.JWKS):len(s.JWKS)]
+		k.state = publishedStates[slices.Index(publishedStates, State(row.State))] // the one string, not a copy for each key
 	}
-	s.JWKS = append(append([]byte(`{"keys":[`), bytes.Join(members, []byte(","))...), "]}"...)
+	s.JWKS = append(s.JWKS, "]}"...)
 	return nil
 }
+
+// publishedStates in the order of the JWKS.
+var publishedStates = []State{Active, Standby, Deprecated}
 
 // EpochHeader tells relying parties, with each JWKS, the tenant's not_before as
 // a NumericDate (RFC 7519 section 2): tokens with an earlier iat are refused.
@@ -143,27 +186,57 @@ func (s *Snapshot) epoch() string {
 // addHeader describes the JWKS. The entity tag is of the epoch too: a cache that
 // revalidates with 304 would not forget one that was taken back (RFC 9111
 // section 3.2 adds and replaces fields, it removes none).
-func (s *Snapshot) addHeader() {
-	sum := sha256.Sum256(append(bytes.Clone(s.JWKS), s.epoch()...))
-	s.ETag = `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`
-	s.Header = http.Header{
-		"Etag": {s.ETag}, "Last-Modified": {s.LastModified.Format(http.TimeFormat)},
-		"Cache-Control": {s.CacheControl}, "Content-Length": {strconv.Itoa(len(s.JWKS))},
-	}
+func (s *Snapshot) addHeader(changedAt time.Time) {
+	hash := sha256.New()
+	hash.Write(s.JWKS)
 	if epoch := s.epoch(); epoch != "" {
-		s.Header[EpochHeader] = []string{epoch}
+		hash.Write([]byte(epoch))
+		s.epochs = []string{epoch}
+	}
+	s.etag[0] = `"` + base64.RawURLEncoding.EncodeToString(hash.Sum(nil)[:18]) + `"`
+	s.modified[0], s.length[0] = changedAt.UTC().Format(http.TimeFormat), strconv.Itoa(len(s.JWKS))
+	line := strconv.AppendInt([]byte("public, max-age="), int64(s.Caching.MaxAge/time.Second), 10)
+	line = strconv.AppendInt(append(line, ", stale-while-revalidate="...), int64(s.Caching.StaleWhileRevalidate/time.Second), 10)
+	line = strconv.AppendInt(append(line, ", stale-if-error="...), int64(s.Caching.StaleIfError/time.Second), 10)
+	s.caching[0] = string(line)
+}
+
+// ETag is the strong entity tag of the JWKS (RFC 9110 section 8.8.3).
+func (s *Snapshot) ETag() string { return s.etag[0] }
+
+// CacheControl is what caches are told of all that is read of the tenant.
+func (s *Snapshot) CacheControl() string { return s.caching[0] }
+
+// Describe writes the header of the JWKS, but for its type and length. The
+// values belong to the snapshot: nothing may append to them.
+func (s *Snapshot) Describe(h http.Header) {
+	h["Etag"], h["Last-Modified"], h["Cache-Control"] = s.etag[:], s.modified[:], s.caching[:]
+	if s.epochs != nil {
+		h[EpochHeader] = s.epochs
 	}
 }
 
+// Length is the Content-Length of the JWKS, as a header field.
+func (s *Snapshot) Length() []string { return s.length[:] }
+
 func (s *Snapshot) addPolicies(rows []db.PublicPoliciesRow) {
+	slices.SortFunc(rows, func(a, b db.PublicPoliciesRow) int {
+		if a.IsDefault == b.IsDefault {
+			return cmp.Compare(a.Alg, b.Alg)
+		} else if a.IsDefault {
+			return -1
+		}
+		return 1
+	})
+	s.Policies = make([]SigningPolicy, 0, len(rows))
 	for _, row := range rows {
 		p := SigningPolicy{
 			Alg: jose.SignatureAlgorithm(row.Alg), Default: row.IsDefault,
 			DefaultTokenTTL: time.Duration(row.DefaultTokenTTLSeconds) * time.Second,
 			MaxTokenTTL:     time.Duration(row.MaxTokenTTLSeconds) * time.Second,
 		}
-		for _, k := range s.published {
-			if k.alg == p.Alg && k.state == Active {
+		for i := range s.published {
+			if k := &s.published[i]; k.alg == p.Alg && k.state == Active {
 				p.ActiveKID = k.kid
 				p.jwt, _ = Header{KID: k.kid, Alg: p.Alg, Typ: jwtType}.Protect(Form{}) // fails for Extra alone
 			}
@@ -181,9 +254,9 @@ func (s *Snapshot) Algorithms() []jose.SignatureAlgorithm {
 		algs = append(algs, p.Alg)
 	}
 	live := len(algs)
-	for _, k := range s.published {
-		if !slices.Contains(algs, k.alg) {
-			algs = append(algs, k.alg)
+	for i := range s.published {
+		if alg := s.published[i].alg; !slices.Contains(algs, alg) {
+			algs = append(algs, alg)
 		}
 	}
 	slices.Sort(algs[live:])
@@ -200,7 +273,17 @@ func (s *Snapshot) policy(alg jose.SignatureAlgorithm) (SigningPolicy, error) {
 	return SigningPolicy{}, fmt.Errorf("%w: %s", ErrPolicyNotFound, alg)
 }
 
-// weight is what the snapshot costs in memory, about, with its discovery document.
+// weight is what the snapshot costs in memory, in bytes, once its keys are
+// parsed and its discovery document is made, and with what the cache needs for
+// it; a little more rather than less. TestATenantWeighsWhatItTakes holds it
+// against the heap.
 func (s *Snapshot) weight() int {
-	return 1024 + 2*len(s.JWKS) + 512*len(s.published) + 2*len(s.Metadata)
+	bytes := 1450 + len(s.JWKS)*17/16 + 2*len(s.Metadata)
+	for i := range s.Policies {
+		bytes += 112 + len(s.Policies[i].jwt)
+	}
+	for i := range s.published {
+		bytes += 136 + len(s.published[i].kid) + 128 + len(s.published[i].jwk)/2
+	}
+	return bytes
 }

@@ -17,17 +17,15 @@ WHERE id = @tenant_id AND status <> 'deleted';
 SELECT id FROM tenants WHERE custom_domain = @domain AND status <> 'deleted';
 
 -- name: PublishedKeys :many
--- The tenant's JWKS: active first, then standby, then deprecated, newest first.
-SELECT kid, alg, state, public_jwk, published_at, activated_at, deprecated_at
+-- The keys of the tenant's JWKS. They are few, and the reader puts them in order: a sort costs more here.
+SELECT kid, alg, state, public_jwk, created_at
 FROM keys
-WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecated')
-ORDER BY array_position(ARRAY ['active', 'standby', 'deprecated'], state), created_at DESC, kid DESC;
+WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecated');
 
 -- name: PublicPolicies :many
 SELECT alg, is_default, default_token_ttl_seconds, max_token_ttl_seconds
 FROM policies
-WHERE tenant_id = keyward_tenant() AND retired_at IS NULL
-ORDER BY is_default DESC, alg;
+WHERE tenant_id = keyward_tenant() AND retired_at IS NULL;
 
 -- name: PublicChangedAt :one
 SELECT at FROM audit_events WHERE tenant_id = keyward_tenant() ORDER BY seq DESC LIMIT 1;
