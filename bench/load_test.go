@@ -27,6 +27,7 @@ type traffic struct {
 	Body    string
 	Tenants int
 	Zipf    bool // a few tenants have most of the requests; else all have as many
+	Each    bool // by turns: no tenant twice before all others
 	Want    int  // status of every answer
 }
 
@@ -90,7 +91,7 @@ func generate(text string) error {
 		if err != nil {
 			return err
 		}
-		clients[i] = &client{traffic: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), pick: picker(t, uint64(i))}
+		clients[i] = &client{traffic: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), pick: picker(t, i)}
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
@@ -107,10 +108,16 @@ func generate(text string) error {
 	return nil
 }
 
-func picker(t traffic, seed uint64) func() uint64 {
-	r := rand.New(rand.NewPCG(seed, 1))
+// picker picks tenants for the connection with that number.
+func picker(t traffic, conn int) func() uint64 {
+	r := rand.New(rand.NewPCG(uint64(conn), 1))
 	if t.Tenants < 2 {
 		return func() uint64 { return 0 }
+	}
+	if t.Each {
+		own := rand.New(rand.NewPCG(1, 1)).Perm(t.Tenants)[conn*t.Tenants/t.Conns : (conn+1)*t.Tenants/t.Conns]
+		next := -1
+		return func() uint64 { next++; return uint64(own[next%len(own)]) }
 	}
 	if t.Zipf {
 		return rand.NewZipf(r, 1.1, 1, uint64(t.Tenants-1)).Uint64

@@ -53,6 +53,9 @@ type platform struct {
 
 var operator = audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: "bench", Name: "bench"}}
 
+// poolSize is the default of keyward serve on up to four cores.
+const poolSize = 4
+
 const publicURL = "https://keys.example.com"
 
 func (p *platform) now() time.Time {
@@ -81,7 +84,7 @@ func newPlatform(tb testing.TB) *platform {
 func openPlatform(tb testing.TB, dsn, uri string) *platform {
 	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
-	d, err := db.Open(tb.Context(), db.Config{URL: dsn, MaxConns: 16})
+	d, err := db.Open(tb.Context(), db.Config{URL: dsn, MaxConns: poolSize})
 	if err != nil {
 		tb.Fatal(err)
 	}
