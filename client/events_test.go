@@ -3,9 +3,11 @@ package client
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 )
 
 // A stream that breaks off, even within an event, is gone on with behind the
@@ -27,10 +29,26 @@ func TestEventsGoOn(t *testing.T) {
 	}, Retries(0))
 	var seqs []int64
 	var last error
-	for e, err := range c.Events(t.Context(), "acme", "") {
+	var turns []Turn
+	held := []time.Duration{}
+	took := 10 * time.Millisecond
+	for e, err := range c.Follow(t.Context(), "acme", "", func(turn Turn) {
+		if !turn.Open {
+			held = append(held, turn.Held)
+		}
+		turn.Held = 0
+		turns = append(turns, turn)
+	}) {
 		if last = err; err == nil {
 			seqs = append(seqs, e.Seq)
+			time.Sleep(took)
 		}
+	}
+	if len(held) != 2 || slices.Min(held) < took {
+		t.Errorf("held for %v", held)
+	}
+	if want := []Turn{{Open: true}, {Err: io.ErrUnexpectedEOF}, {Open: true}, {Reason: "too slow", Err: io.ErrUnexpectedEOF}}; !slices.Equal(turns, want) {
+		t.Errorf("turns %v", turns)
 	}
 	var p *Problem
 	if !errors.As(last, &p) || p.Code != ProblemCodeUnauthenticated || !slices.Equal(seqs, []int64{1, 2}) {
@@ -43,5 +61,26 @@ func TestEventsGoOn(t *testing.T) {
 		if after[3] != "/v1/events 3" {
 			t.Errorf("%q, %v", after[3], err)
 		}
+	}
+}
+
+// What is no stream of events is not taken for a silent one.
+func TestEventsOfSomethingElse(t *testing.T) {
+	asked := 0
+	c, _ := api(t, func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked > 2 {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		fmt.Fprint(w, "<h1>Please sign in</h1>\n\n")
+	}, Retries(0))
+	var turns []Turn
+	for _, err := range c.Follow(t.Context(), "", "", func(turn Turn) { turns = append(turns, turn) }) {
+		var p *Problem
+		if !errors.As(err, &p) || p.Status != http.StatusNotFound {
+			t.Errorf("%v", err)
+		}
+	}
+	if want := []Turn{{Err: ErrNotKeyward}, {Err: ErrNotKeyward}}; !slices.Equal(turns, want) {
+		t.Errorf("turns %v", turns)
 	}
 }

@@ -33,6 +33,7 @@ type cli struct {
 	Approval approvalCmd   `cmd:"" help:"What waits for a second person."`
 	Token    tokenCmd      `cmd:"" help:"Sign and verify tokens."`
 	Audit    auditCmd      `cmd:"" help:"What happened."`
+	Events   eventsCmd     `cmd:"" help:"Hear of events as they happen."`
 	Webhook  webhookCmd    `cmd:"" help:"Events by signed POST."`
 	Import   importFromCmd `cmd:"" name:"import-from" help:"Move the keys of another system in, keeping their kids."`
 	Doctor   doctorCmd     `cmd:"" help:"Check everything, and say what to do."`

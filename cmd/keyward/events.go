@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/keyward/keyward/client"
+)
+
+// eventsCmd prints events until it is told to end.
+type eventsCmd struct {
+	Since string `name:"since" placeholder:"ID" help:"Go on behind the event with this id, as --json shows it. Default: begin now."`
+	anyTenant
+}
+
+// Run is keyward events. Each event is one line; with --json it is the audit
+// event with the id to go on behind. What becomes of the connection is said on
+// the standard error.
+func (c *eventsCmd) Run(ctx context.Context, p *program) error {
+	api, err := c.open()
+	if err != nil {
+		return err
+	}
+	f := follower{p: p, last: c.Since, of: c.Tenant}
+	for e, err := range api.Follow(ctx, c.Tenant, c.Since, f.turn) {
+		switch {
+		case ctx.Err() != nil: // somebody wants it to end
+			f.bye()
+			return nil
+		case err != nil:
+			return f.ended(err)
+		}
+		if err := p.printEvent(e, c.JSON); err != nil {
+			return err
+		}
+		f.last = e.ID
+	}
+	return nil
+}
+
+// follower says what becomes of a stream.
+type follower struct {
+	p     *program
+	of    string // a tenant; empty: all
+	last  string // the id of the last event that was printed, or to begin behind
+	begun bool
+	said  string // about the trouble there is
+}
+
+// slowReader is a pause after which the reader is to blame, most likely.
+const slowReader = 5 * time.Second
+
+// turn says each trouble once, however often it is tried to end it.
+func (f *follower) turn(t client.Turn) {
+	switch {
+	case t.Open && !f.begun:
+		f.p.evidence("Listening to the events of %s. Ctrl-C ends it.", f.whose())
+		f.begun = true
+	case t.Open:
+		f.p.evidence("Connected again; going on where it was.")
+	}
+	if t.Open {
+		f.said = ""
+		return
+	}
+	trouble := fmt.Sprintf("Cut off: %v. Trying again.", t.Err)
+	switch {
+	case t.Reason != "":
+		trouble = fmt.Sprintf("The server ended the stream: %s. Trying again.", t.Reason)
+	case t.Held >= slowReader:
+		trouble = fmt.Sprintf("Cut off as a slow reader, it seems: what reads these events took %v over one. Trying again.", t.Held.Round(time.Second))
+	}
+	if trouble != f.said {
+		f.p.evidence("%s", trouble)
+	}
+	f.said = trouble
+}
+
+func (f *follower) whose() string {
+	if f.of == "" {
+		return "all tenants"
+	}
+	return f.of
+}
+
+// bye says how to go on later.
+func (f *follower) bye() {
+	if f.last != "" {
+		f.p.evidence("To go on behind the last event: --since %s", f.last)
+	}
+}
+
+// ended explains what ended the stream for good.
+func (f *follower) ended(err error) error {
+	var p *client.Problem
+	if errors.As(err, &p) && p.Status == http.StatusBadRequest && f.last != "" {
+		return fmt.Errorf("%w\n  Resynchronise: read what there is with keyward audit list, and listen again without --since", err)
+	}
+	f.bye()
+	return err
+}
+
+// printEvent prints one in one line.
+func (p *program) printEvent(e client.Event, asJSON bool) error {
+	if asJSON {
+		members, is := strings.CutPrefix(string(e.JSON), "{")
+		id, err := json.Marshal(e.ID)
+		if !is || err != nil {
+			return client.ErrNotKeyward
+		}
+		_, err = fmt.Fprintf(p.stdout, "{\"id\":%s,%s\n", id, members)
+		return err
+	}
+	line := fmt.Sprintf("%s  %-12s  %-18s  by %s", when(e.At), e.Tenant, e.Action, named(e.Actor))
+	for _, more := range []*string{e.KID, e.Reason} {
+		if more != nil {
+			line += "  " + *more
+		}
+	}
+	_, err := fmt.Fprintln(p.stdout, printable(line))
+	return err
+}
