@@ -64,6 +64,7 @@ func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error)
 	if cfg.Pooled && !strings.Contains(url, "default_query_exec_mode") {
 		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // without statements that a session keeps
 	}
+	pc.AfterConnect = registerUUIDs
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
 	}

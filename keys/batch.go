@@ -26,6 +26,7 @@ type policyName struct {
 type work struct {
 	at         time.Time
 	tenants    []uuid.UUID
+	seen       map[uuid.UUID]*ledger // as they were then
 	sealers    map[uuid.UUID]sealer
 	candidates map[policyName]candidate
 }
@@ -36,7 +37,10 @@ func (s *Store) prepare(ctx context.Context, by audit.By, at time.Time, tenants 
 	if err != nil {
 		return nil, err
 	}
-	w := &work{at: at, tenants: tenants, candidates: map[policyName]candidate{}}
+	w := &work{at: at, tenants: tenants, seen: make(map[uuid.UUID]*ledger, len(ledgers)), candidates: map[policyName]candidate{}}
+	for _, l := range ledgers {
+		w.seen[l.tenant.ID] = l
+	}
 	if w.sealers, err = s.cfg.Custody.sealers(ctx, tenants...); err != nil {
 		return nil, err
 	}
@@ -92,7 +96,7 @@ func wantsKey(steps []Step) bool {
 // tenant must be damaged: then each is done alone and the damaged one put off.
 func (s *Store) settle(ctx context.Context, by audit.By, w *work, tenants []uuid.UUID) (done Done, err error) {
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
-		ledgers, err := s.openIdle(ctx, tx, by, w.at, tenants)
+		ledgers, err := s.openIdle(ctx, tx, by, w, tenants)
 		if err != nil {
 			return err
 		}

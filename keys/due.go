@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"golang.org/x/sync/errgroup"
 )
 
-// Done says what a batch of due work did.
+// Done says what was done of the work that was due.
 type Done struct {
 	Tenants int       // looked at
 	Rotated int       // standby keys that became active
@@ -22,19 +24,23 @@ type Done struct {
 	Next    time.Time // when to look again; zero: nothing is planned
 }
 
-// RunDue does what is due for at most batch policies, in the steps
+// RunDue does what is due for at most limit policies, in batches of
+// Config.DueBatch tenants, of which Config.DueParallel are under way at a time:
+// while PostgreSQL writes one, the keys of another are made. Each takes the
+// steps
 //
 //  1. read what is due and plan it, without locks
 //  2. make and seal the keys the plan wants, outside any transaction
 //  3. in one transaction: lock the tenants nobody else has in hand, read and
-//     plan again, do what is still wanted
+//     plan again where they have changed, do what is still wanted
 //  4. throw away the keys that are not
 //
-// Two workers at once share the work or waste it, they cannot spoil it. A
-// crash before the commit leaves the batch due.
-func (s *Store) RunDue(ctx context.Context, by audit.By, batch int) (Done, error) {
+// No two batches have a tenant in common. Two workers at once share the work or
+// waste it, they cannot spoil it. A crash before a commit leaves that batch due;
+// so does an error, which ends the others where they are.
+func (s *Store) RunDue(ctx context.Context, by audit.By, limit int) (Done, error) {
 	at := s.now()
-	due, err := s.due(ctx, at, batch)
+	due, err := s.due(ctx, at, limit)
 	if err != nil {
 		return Done{}, err
 	}
@@ -42,16 +48,32 @@ func (s *Store) RunDue(ctx context.Context, by audit.By, batch int) (Done, error
 		next, err := s.nextDue(ctx)
 		return Done{Next: next}, err
 	}
-	w, err := s.prepare(ctx, by, at, due)
-	if err != nil {
-		return Done{}, err
-	}
-	done, err := s.settle(ctx, by, w, w.tenants)
+	done, err := s.inBatches(ctx, by, at, due)
 	if err != nil {
 		return Done{}, err
 	}
 	done.Next, err = s.nextDue(ctx)
 	return done, err
+}
+
+func (s *Store) inBatches(ctx context.Context, by audit.By, at time.Time, due []uuid.UUID) (sum Done, err error) {
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.cfg.DueParallel)
+	for tenants := range slices.Chunk(due, s.cfg.DueBatch) {
+		group.Go(func() error {
+			w, err := s.prepare(ctx, by, at, tenants)
+			if err != nil {
+				return err
+			}
+			done, err := s.settle(ctx, by, w, w.tenants)
+			mu.Lock()
+			defer mu.Unlock()
+			sum.add(done)
+			return err
+		})
+	}
+	return sum, group.Wait()
 }
 
 // Backlog counts the policies that are due and not done, up to 10,000.
@@ -64,9 +86,9 @@ func (s *Store) Backlog(ctx context.Context) (n int64, err error) {
 }
 
 // due lists the tenants with due policies, each once.
-func (s *Store) due(ctx context.Context, at time.Time, batch int) (ids []uuid.UUID, err error) {
+func (s *Store) due(ctx context.Context, at time.Time, limit int) (ids []uuid.UUID, err error) {
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
-		rows, err := tx.DuePolicies(ctx, at, int32(batch))
+		rows, err := tx.DuePolicies(ctx, at, int32(limit))
 		for _, row := range rows {
 			ids = append(ids, row.TenantID)
 		}

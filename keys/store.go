@@ -38,6 +38,10 @@ type Config struct {
 	// rotation is delayed, so that tenants created together do not rotate
 	// together; 0: exact timelines.
 	JitterFraction float64
+	// DueBatch bounds the tenants of one transaction of RunDue; 0: 100.
+	DueBatch int
+	// DueParallel is how many of these go on at a time; 0: 3.
+	DueParallel int
 }
 
 // Store is the only place where moves of keys commit. Every exported method
@@ -49,7 +53,15 @@ type Store struct {
 }
 
 // NewStore returns a store.
-func NewStore(cfg Config) *Store { return &Store{cfg: cfg} }
+func NewStore(cfg Config) *Store {
+	if cfg.DueBatch == 0 {
+		cfg.DueBatch = 100
+	}
+	if cfg.DueParallel == 0 {
+		cfg.DueParallel = 3
+	}
+	return &Store{cfg: cfg}
+}
 
 // now is read once per operation: every row one operation writes has one time.
 func (s *Store) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
@@ -110,21 +122,40 @@ func (s *Store) open(ctx context.Context, tx *db.Tx, by audit.By, tenantID uuid.
 	return l, s.read(ctx, tx, l)
 }
 
-// openIdle locks those of the tenants that nobody else has in hand.
-func (s *Store) openIdle(ctx context.Context, tx *db.Tx, by audit.By, at time.Time, tenantIDs []uuid.UUID) ([]*ledger, error) {
+// openIdle locks those of a batch's tenants that nobody else has in hand. What
+// peek read of one is read again only if it has changed since: nothing that a
+// plan is made from changes without the head of the tenant's history.
+func (s *Store) openIdle(ctx context.Context, tx *db.Tx, by audit.By, w *work, tenantIDs []uuid.UUID) ([]*ledger, error) {
 	rows, err := tx.LockIdleTenants(ctx, tenantIDs)
 	if err != nil {
 		return nil, err
 	}
 	ledgers := make([]*ledger, len(rows))
+	var changed []*ledger
 	for i, row := range rows {
-		ledgers[i] = s.ledger(row, by, at)
+		ledgers[i] = s.ledger(row, by, w.at)
+		if !ledgers[i].resume(w.seen[row.ID]) {
+			changed = append(changed, ledgers[i])
+		}
 	}
-	return ledgers, s.read(ctx, tx, ledgers...)
+	return ledgers, s.read(ctx, tx, changed...)
+}
+
+// resume takes over what was read of a tenant without a lock, if nothing has
+// happened to it since.
+func (l *ledger) resume(seen *ledger) bool {
+	if seen == nil || seen.head.Seq != l.head.Seq {
+		return false
+	}
+	l.at, l.policies, l.keys = seen.at, seen.policies, slices.Clone(seen.keys)
+	return true
 }
 
 // read fills ledgers with the policies and keys of their tenants.
 func (s *Store) read(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
+	if len(ledgers) == 0 {
+		return nil
+	}
 	byID := make(map[uuid.UUID]*ledger, len(ledgers))
 	ids := make([]uuid.UUID, len(ledgers))
 	for i, l := range ledgers {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	batch          = 100                    // policies of one pass
+	batch          = 1000                   // policies of one pass, which makes several transactions of them
 	busyPause      = 200 * time.Millisecond // when all that is due is in somebody else's hands
 	flushInterval  = 10 * time.Second       // of what memory knows and the database should
 	masterInterval = time.Minute            // between looks at the master keys
