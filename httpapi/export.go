@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/csv"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -55,7 +56,7 @@ func (s *server) export(c echo.Context, form string, f audit.Filter) error {
 	if err != nil && c.Response().Committed {
 		s.cfg.Log.LogAttrs(c.Request().Context(), slog.LevelWarn, "export broken off",
 			slog.String("request_id", c.Response().Header().Get(echo.HeaderXRequestID)), slog.Any("error", err))
-		panic(http.ErrAbortHandler)
+		x.hangUp()
 	}
 	return err
 }
@@ -123,6 +124,28 @@ func (u unbuffered) Write(p []byte) (int, error) {
 		err = u.deadlines.Flush()
 	}
 	return n, err
+}
+
+// hangUp breaks the connection off, or the stream in HTTP/2, before the last
+// chunk. HTTP/1.0, which some proxies speak, has no chunks: there an answer ends
+// with its connection, and one that is cut short differs by a reset only.
+func (x *export) hangUp() {
+	if !x.request.ProtoAtLeast(1, 1) {
+		if conn, _, err := x.deadlines.Hijack(); err == nil {
+			reset(conn)
+		}
+	}
+	panic(http.ErrAbortHandler)
+}
+
+func reset(conn net.Conn) {
+	if secured, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = secured.NetConn() // closing TLS would say that this is the end
+	}
+	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
 }
 
 // end writes what is left.

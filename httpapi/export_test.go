@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"runtime"
@@ -114,9 +113,10 @@ func TestExportsAreCounted(t *testing.T) {
 // nothing.
 func (w *world) seed(slug string, n int) {
 	w.t.Helper()
+	noise := strings.Repeat("encode(sha256(gen_random_uuid()::text::bytea), 'base64') || ", 7) + "''" // which nothing compresses away
 	dbtest.Exec(w.t, w.dsn, fmt.Sprintf(`SET session_replication_role = replica;
 		INSERT INTO audit_events (tenant_id, seq, at, action, actor_type, actor_id, actor_name, reason, details, prev_hash, hash)
-		SELECT t.id, t.audit_seq + i, now(), 'authorization.denied', 'operator', 'x', 'x', repeat('x', 200), '{}', sha256('0'), sha256('1')
+		SELECT t.id, t.audit_seq + i, now(), 'authorization.denied', 'operator', 'x', 'x', `+noise+`, '{}', sha256('0'), sha256('1')
 		FROM tenants t, generate_series(1, %d) i WHERE t.slug = '%s';
 		UPDATE tenants SET audit_seq = audit_seq + %[1]d WHERE slug = '%[2]s'`, n, slug))
 }
@@ -154,34 +154,6 @@ func TestExportInConstantMemory(t *testing.T) {
 	}
 	if grown := int64(most) - int64(before.HeapAlloc); grown > 24<<20 || !testing.Short() && read < 3*24<<20 {
 		t.Errorf("%d bytes in memory for %d bytes of export", grown, read)
-	}
-}
-
-// An export that cannot be finished does not look like one that is.
-func TestExportThatFailsBreaksOff(t *testing.T) {
-	pg := dbtest.NewServer(t)
-	w := newWorldWith(t, pg.DSN(), Streams{})
-	w.tenant("acme")
-	w.seed("acme", 60_000) // more than what fits between the two
-	r, _ := http.NewRequestWithContext(t.Context(), "GET", w.url+"/v1/tenants/acme/audit", nil)
-	r.Header.Set("Authorization", "Bearer "+w.root)
-	r.Header.Set("Accept", mimeNDJSON)
-	r.Header.Set("Accept-Encoding", "identity") // compressed, all of it fits into the buffers of the connection
-	res, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil || res.StatusCode != 200 {
-		t.Fatalf("%v, %v", res, err)
-	}
-	defer res.Body.Close()
-	pg.Stop()
-	if _, err := io.Copy(io.Discard, res.Body); err == nil {
-		t.Error("the export ended as if it were whole")
-	}
-	pg.Start() // for who reads it when the test is over
-	if n := w.server.exports.count(); n != 0 {
-		t.Errorf("%d exports are counted", n)
-	}
-	if !strings.Contains(w.log.String(), "export broken off") {
-		t.Error("nobody is told")
 	}
 }
 

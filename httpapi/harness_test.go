@@ -32,6 +32,7 @@ const testPublicURL = "https://keys.example.com"
 type world struct {
 	t         testing.TB
 	dsn       string
+	db        *db.DB
 	url       string
 	server    *server
 	tenants   *tenant.Store
@@ -134,6 +135,7 @@ func newWorldLike(t testing.TB, dsn string, configure func(*Config)) *world {
 }
 
 func (w *world) wire(d *db.DB, masterURI string) {
+	w.db = d
 	log := slog.New(slog.NewJSONHandler(io.MultiWriter(w.log, shown.Place("the log of "+w.t.Name())), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	custody := keys.NewCustody(keys.CustodyConfig{DB: d, URI: masterURI, Now: w.clock.now, Log: log})
 	if err := custody.Open(w.t.Context()); err != nil {
