@@ -48,7 +48,7 @@ func domainOf(host string) string {
 	if strings.Trim(port, "0123456789") != "" { // what is left of [::1]:80 too
 		return ""
 	}
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	name = tenant.LowerDomain(strings.TrimSuffix(name, "."))
 	if !tenant.IsDomain(name) {
 		return ""
 	}
@@ -66,7 +66,7 @@ func hostOf(rawURL string) string {
 
 // notOwnHost refuses to give a tenant the platform's own host.
 func (s *server) notOwnHost(domain string) error {
-	if domain != "" && strings.ToLower(domain) == s.ownHost {
+	if domain != "" && tenant.LowerDomain(domain) == s.ownHost {
 		return invalid("custom_domain", "must not be the host of this service's public URL")
 	}
 	return nil

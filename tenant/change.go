@@ -3,7 +3,6 @@ package tenant
 import (
 	"encoding/json"
 	"reflect"
-	"strings"
 	"time"
 )
 
@@ -51,7 +50,7 @@ func (c Change) apply(t Tenant, now time.Time) (Tenant, error) {
 	c.StaleIfError.into(&t.Caching.StaleIfError)
 	c.ClockSkew.into(&t.Caching.ClockSkew)
 	c.Status.into(&t.Status)
-	t.CustomDomain = strings.ToLower(t.CustomDomain)
+	t.CustomDomain = LowerDomain(t.CustomDomain)
 	if c.NotBefore.Set {
 		t.NotBefore = truncated(c.NotBefore.Value)
 		if err := t.validateEpoch(now); err != nil {

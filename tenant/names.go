@@ -74,6 +74,18 @@ func validateDomain(broken *fields, domain string) {
 	}
 }
 
+// LowerDomain is a host name in lower case, as far as its letters are ASCII. The
+// rest stays, for [IsDomain] to refuse: Unicode's Kelvin sign has k for its lower
+// case and is another name all the same.
+func LowerDomain(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, name)
+}
+
 // IsDomain says whether a text is a host name in lower case: what a custom
 // domain can be. It reads every request's Host.
 func IsDomain(name string) bool {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -45,7 +44,7 @@ func (s Spec) Tenant(id uuid.UUID, at time.Time) Tenant {
 // complete fills in what follows from the rest: the policy where none is
 // named, the default where there is but one policy, a host name in lower case.
 func (s *Spec) complete() {
-	s.CustomDomain = strings.ToLower(s.CustomDomain)
+	s.CustomDomain = LowerDomain(s.CustomDomain)
 	s.Policies = slices.Clone(s.Policies)
 	if len(s.Policies) == 0 {
 		s.Policies = []Policy{DefaultPolicy(jose.ES256)}
