@@ -1,12 +1,17 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 func TestBatchesMayBeLarger(t *testing.T) {
@@ -69,4 +74,87 @@ func TestUnfinishedBody(t *testing.T) {
 	if w.rows() != before {
 		t.Error("something changed")
 	}
+}
+
+// slowly serves the API as cmd/keyward does, for clients that take a second at
+// most over a request.
+func (w *world) slowly() (addr string) {
+	w.t.Helper()
+	s := httptest.NewUnstartedServer(w.server)
+	s.Config.ReadHeaderTimeout, s.Config.ReadTimeout, s.Config.WriteTimeout = time.Second, time.Second, time.Minute
+	s.Start()
+	w.t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+// dribble sends text at once and then a space now and then, until the server has
+// had enough. It returns what was answered: maybe nothing.
+func dribble(t testing.TB, addr, text string) string {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // for a test that fails
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Error(err)
+	}
+	go func() {
+		for range time.Tick(50 * time.Millisecond) {
+			if _, err := io.WriteString(conn, " "); err != nil {
+				return // whoever listens has gone
+			}
+		}
+	}()
+	got, err := io.ReadAll(conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%.60q is waited for without end", text)
+	}
+	return string(got)
+}
+
+// A body that comes drop by drop is given up, by every operation that takes one,
+// though what has come is all that it needs: nothing is changed.
+func TestWalkSlowBodies(t *testing.T) {
+	w := newWorld(t)
+	acme := w.inhabited()[0]
+	w.tenant("free") // asks nobody for approval
+	addr := w.slowly()
+	w.inert(func() {
+		var all sync.WaitGroup
+		n := 0
+		for _, e := range w.errands() {
+			if e.method == "GET" || e.method == "HEAD" {
+				continue
+			}
+			for _, slug := range []string{"acme", "free"} {
+				n++
+				p := place{slug, acme.things}
+				all.Go(func() {
+					e := e.at(p)
+					body := e.body(t)
+					got := dribble(t, addr, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+						e.method, e.url(), w.root, len(body)+1_000_000, body))
+					if got != "" && !strings.HasPrefix(got, "HTTP/1.1 4") {
+						t.Errorf("%s: %s", e.OperationID, got)
+					}
+				})
+			}
+		}
+		all.Wait()
+		if n < 40 {
+			t.Errorf("%d operations", n)
+		}
+	})
+}
+
+// A head that comes drop by drop holds nobody up either.
+func TestSlowHead(t *testing.T) {
+	w := newWorld(t)
+	w.inert(func() {
+		if got := dribble(t, w.slowly(), "DELETE /v1/tenants/platform HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+w.root+"\r\nX-Slow: "); strings.HasPrefix(got, "HTTP/1.1 2") {
+			t.Error(got)
+		}
+	})
 }
