@@ -27,13 +27,22 @@ _keyward() {
 	found=("${(@f)$(keyward complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
 	[[ -n "$found" ]] && compadd -- $found || _files
 }
-compdef _keyward keyward
+if [[ "$funcstack[1]" == _keyward ]]; then
+	_keyward "$@" # this file is the function itself, read at the first Tab
+else
+	compdef _keyward keyward
+fi
 `,
 	"fish": `function __keyward_complete
 	set -l words (commandline -opc) (commandline -ct)
-	keyward complete -- $words[2..-1] 2>/dev/null
+	set -l found (keyward complete -- $words[2..-1] 2>/dev/null)
+	if set -q found[1]
+		printf '%s\n' $found
+	else
+		__fish_complete_path (commandline -ct)
+	end
 end
-complete -c keyward -a '(__keyward_complete)'
+complete -c keyward -f -a '(__keyward_complete)'
 `,
 }
 
@@ -61,29 +70,38 @@ func candidates(node *kong.Node, words []string) (found []string) {
 		words = []string{""}
 	}
 	last := words[len(words)-1]
-	var value *kong.Flag // whose value comes next
+	value, args := (*kong.Flag)(nil), 0 // the flag whose value comes next, the arguments before
 	for _, word := range words[:len(words)-1] {
-		if value != nil {
-			value = nil
-			continue
-		}
-		if strings.HasPrefix(word, "-") {
+		switch child := childOf(node, word); {
+		case value != nil:
+			if word != "=" { // bash takes --flag=value apart
+				value = nil
+			}
+		case strings.HasPrefix(word, "-"):
 			value = valueOf(node, word)
-			continue
-		}
-		if child := childOf(node, word); child != nil {
+		case child != nil:
 			node = child
+		case !node.Leaf():
+			return nil // there is no such command
+		default:
+			args++
 		}
 	}
+	name, _, assigns := strings.Cut(last, "=")
 	switch {
 	case value != nil:
+		last = strings.TrimPrefix(last, "=")
 		found = enumOf(value.Value)
+	case assigns && valueOf(node, name) != nil:
+		for _, word := range enumOf(valueOf(node, name).Value) {
+			found = append(found, name+"="+word)
+		}
 	case strings.HasPrefix(last, "-"):
 		found = flagsOf(node)
 	default:
-		found = wordsOf(node)
+		found = wordsOf(node, args)
 	}
-	found = slices.DeleteFunc(found, func(word string) bool { return !strings.HasPrefix(word, last) })
+	found = slices.DeleteFunc(found, func(word string) bool { return word == "" || !strings.HasPrefix(word, last) })
 	slices.Sort(found)
 	return slices.Compact(found)
 }
@@ -118,15 +136,16 @@ func flagsOf(node *kong.Node) (names []string) {
 	return names
 }
 
-// wordsOf are commands, and what an argument can be if that is known.
-func wordsOf(node *kong.Node) (words []string) {
+// wordsOf are commands, or what the argument after so many can be if that is
+// known.
+func wordsOf(node *kong.Node, args int) (words []string) {
 	for _, child := range node.Children {
 		if child.Type == kong.CommandNode && !child.Hidden {
 			words = append(words, child.Name)
 		}
 	}
-	for _, arg := range node.Positional {
-		words = append(words, enumOf(arg)...)
+	if args < len(node.Positional) {
+		words = append(words, enumOf(node.Positional[args])...)
 	}
 	return words
 }
