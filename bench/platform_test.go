@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 type platform struct {
 	addr, dsn string
 	db        *db.DB
+	custody   *keys.Custody
 	store     *keys.Store
 	snapshots *keys.Snapshots
 	signer    *keys.Signer
@@ -90,18 +91,18 @@ func openPlatform(tb testing.TB, dsn, uri string) *platform {
 	}
 	tb.Cleanup(d.Close)
 	p := &platform{dsn: dsn, db: d}
-	custody := keys.NewCustody(keys.CustodyConfig{DB: d, URI: uri, Now: p.now, Log: log})
-	if err := custody.Open(tb.Context()); err != nil {
+	p.custody = keys.NewCustody(keys.CustodyConfig{DB: d, URI: uri, Now: p.now, Log: log})
+	if err := p.custody.Open(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
 	generator := keys.NewGenerator(keys.GeneratorConfig{})
 	tb.Cleanup(generator.Close)
 	listener := &db.Listener{URL: dsn, Log: log}
-	p.store = keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: p.now, Log: log})
+	p.store = keys.NewStore(keys.Config{DB: d, Custody: p.custody, Generator: generator, Now: p.now, Log: log})
 	p.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
 		DB: d, PublicURL: publicURL, Now: p.now, Log: log, HeardUntil: listener.HeardUntil, MaxBytes: 2 << 30,
 	})
-	p.signer = keys.NewSigner(keys.SignerConfig{DB: d, Snapshots: p.snapshots, Custody: custody, Now: p.now, Log: log})
+	p.signer = keys.NewSigner(keys.SignerConfig{DB: d, Snapshots: p.snapshots, Custody: p.custody, Now: p.now, Log: log})
 	p.tenants = tenant.New(tenant.Config{DB: d, Now: p.now})
 	history := audit.New(audit.Config{DB: d, Now: p.now})
 	if err := p.store.EnsurePlatform(tb.Context(), operator); err != nil {
