@@ -12,6 +12,9 @@ TESTFLAGS ?=
 FUZZTIME ?= 10s
 IMAGE ?= keyward
 
+# Numbers of tenants that make growth seeds a database with, each in its own.
+GROWTH ?= 1000,10000
+
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 
@@ -22,7 +25,7 @@ MODULES = $$(find . -mindepth 2 -name go.mod ! -path './tools/*' ! -path './inte
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test modules interop bench soak fuzz generate lint build image image-from-binary
+.PHONY: help dev test modules interop bench growth soak fuzz generate lint build image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +55,11 @@ bench: ## run all benchmarks
 	@deploy/ensure-postgres
 	go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
 	cd bench && go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
+
+growth: ## what operations cost with few tenants and with many; draws bench/plots/growth.svg (make growth GROWTH=1000,10000,100000)
+	@deploy/ensure-postgres
+	@mkdir -p bench/plots
+	cd bench && KEYWARD_GROWTH=$(GROWTH) KEYWARD_GROWTH_PLOT=plots/growth.svg go test -run '^$$' -bench 'BenchmarkGrowth$$' -benchtime 1x -timeout 3h $(TESTFLAGS) .
 
 soak: ## simulate twenty thousand policies over two years each
 	KEYWARD_SIMULATIONS=20000 go test -run Simulation -timeout 60m ./keys

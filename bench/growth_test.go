@@ -32,17 +32,18 @@ type population struct {
 	took    map[string][]time.Duration
 }
 
-// BenchmarkGrowth prints what operations cost with few tenants and with many,
-// in turns, so that whatever else the machine does hits both alike. The sizes
-// are those of KEYWARD_GROWTH, 1000,20000 by default. To measure databases that
-// keyward bench seed has filled, name them in KEYWARD_GROWTH_URLS, separated by
-// a space, and their master key in KEYWARD_MASTER_KEY.
+// BenchmarkGrowth prints what operations cost with few tenants and with more
+// and more, in turns, so that whatever else the machine does hits all alike. The
+// sizes are those of KEYWARD_GROWTH, 1000,20000 by default. To measure databases
+// that keyward bench seed has filled, name them in KEYWARD_GROWTH_URLS, separated
+// by spaces, and their master key in KEYWARD_MASTER_KEY. KEYWARD_GROWTH_PLOT
+// names the SVG picture to draw.
 func BenchmarkGrowth(b *testing.B) {
-	few, many := populations(b)
+	all := populations(b)
 	turns := 300
 	for _, o := range operations {
 		for i := range turns + 20 {
-			for _, p := range []*population{few, many} {
+			for _, p := range all {
 				began := time.Now()
 				if err := o.run(b.Context(), p); err != nil {
 					b.Fatalf("%s with %d tenants: %v", o.name, p.tenants, err)
@@ -53,41 +54,60 @@ func BenchmarkGrowth(b *testing.B) {
 			}
 		}
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	defer w.Flush()
-	fmt.Fprintf(w, "median, µs\t%d tenants\t%d tenants\tratio\tgoal\n", few.tenants, many.tenants)
-	for _, o := range operations {
-		x, y := percentile(few.took[o.name], 0.5), percentile(many.took[o.name], 0.5)
-		fmt.Fprintf(w, "%s\t%d\t%d\t%.2f\t%.1f\n", o.name, x.Microseconds(), y.Microseconds(), float64(y)/float64(x), growthGoal)
+	table(all)
+	if file := os.Getenv("KEYWARD_GROWTH_PLOT"); file != "" {
+		plot(b, file, all)
 	}
 }
 
-func populations(b *testing.B) (few, many *population) {
+func table(all []*population) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	defer w.Flush()
+	fmt.Fprint(w, "median, µs\t")
+	for _, p := range all {
+		fmt.Fprintf(w, "%d tenants\t", p.tenants)
+	}
+	fmt.Fprintln(w, "last by first\tgoal")
+	for _, o := range operations {
+		fmt.Fprintf(w, "%s\t", o.name)
+		for _, p := range all {
+			fmt.Fprintf(w, "%d\t", p.median(o.name).Microseconds())
+		}
+		ratio := float64(all[len(all)-1].median(o.name)) / float64(all[0].median(o.name))
+		fmt.Fprintf(w, "%.2f\t%.1f\n", ratio, growthGoal)
+	}
+}
+
+func (p *population) median(operation string) time.Duration {
+	return percentile(p.took[operation], 0.5)
+}
+
+func populations(b *testing.B) (all []*population) {
 	sizes := strings.Split(os.Getenv("KEYWARD_GROWTH"), ",")
 	if sizes[0] == "" {
 		sizes = []string{"1000", "20000"}
 	}
 	urls, uri := strings.Fields(os.Getenv("KEYWARD_GROWTH_URLS")), os.Getenv("KEYWARD_MASTER_KEY")
-	if len(sizes) != 2 || len(urls) != 0 && len(urls) != 2 {
-		b.Fatal("KEYWARD_GROWTH must be two numbers, as in 10000,1000000; KEYWARD_GROWTH_URLS two URLs of databases with so many tenants")
+	if len(sizes) < 2 || len(urls) != 0 && len(urls) != len(sizes) {
+		b.Fatal("KEYWARD_GROWTH must be two numbers or more, as in 10000,1000000; KEYWARD_GROWTH_URLS as many URLs of databases with so many tenants")
 	}
-	var both [2]*population
 	for i, size := range sizes {
 		n, err := strconv.Atoi(size)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if len(urls) == 2 {
-			both[i] = newPopulation(openPlatform(b, urls[i], uri), n)
+		if len(urls) > 0 {
+			all = append(all, newPopulation(openPlatform(b, urls[i], uri), n))
 			continue
 		}
-		both[i] = newPopulation(openPlatform(b, dbtest.New(b), newMaster(b)), n)
+		p := newPopulation(openPlatform(b, dbtest.New(b), newMaster(b)), n)
 		seed := keys.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "bench"}
-		if err := both[i].store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
+		if err := p.store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
 			b.Fatal(err)
 		}
+		all = append(all, p)
 	}
-	return both[0], both[1]
+	return all
 }
 
 func newPopulation(p *platform, n int) *population {
