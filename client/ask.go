@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"time"
 )
 
 // Accept asks for an answer of another media type.
@@ -16,6 +17,24 @@ func Once(key string) RequestEditorFn { return header("Idempotency-Key", key) }
 
 // NewKey is a key for [Once].
 func NewKey() string { return rand.Text() }
+
+// Patiently gives an answer so long to come, in place of 30 seconds: some cost
+// the server work in proportion to what it has. It is not asked for again by
+// itself.
+func Patiently(most time.Duration) RequestEditorFn {
+	return func(_ context.Context, req *http.Request) error {
+		*req = *req.WithContext(context.WithValue(req.Context(), patienceKey{}, most))
+		return nil
+	}
+}
+
+type patienceKey struct{}
+
+// patience is what a request was given by [Patiently], else 0.
+func patience(req *http.Request) time.Duration {
+	d, _ := req.Context().Value(patienceKey{}).(time.Duration)
+	return d
+}
 
 func header(name, value string) RequestEditorFn {
 	return func(_ context.Context, req *http.Request) error {

@@ -176,3 +176,20 @@ func TestNewRefuses(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is asked for patiently has its own time, and is asked for once.
+func TestPatiently(t *testing.T) {
+	asked := 0
+	c, _ := api(t, func(_ http.ResponseWriter, r *http.Request) {
+		if asked++; asked == 1 {
+			panic(http.ErrAbortHandler)
+		}
+		<-r.Context().Done()
+	})
+	if _, err := c.VerifyAudit(t.Context(), "acme", Patiently(time.Hour)); err == nil || asked != 1 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	if _, err := c.VerifyAudit(t.Context(), "acme", Patiently(20*time.Millisecond)); !errors.Is(err, errTooSlow) || asked != 2 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}

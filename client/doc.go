@@ -13,7 +13,8 @@
 //   - A failure that passes is tried again, a few times and not before the
 //     server's Retry-After, but only where a second request does no harm: GET,
 //     HEAD and PUT, and what has an Idempotency-Key (see [Once]).
-//   - An answer is at most 16 MiB and 30 seconds long, but for streams.
+//   - An answer is at most 16 MiB and 30 seconds long, but for streams and
+//     what is asked for [Patiently].
 //
 // Methods and models are generated from the document that the server itself
 // serves at /openapi.yaml. [Client.Requests] has the same operations with the

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func (s *sender) Do(req *http.Request) (*http.Response, error) {
 	}
 	for try := 0; ; try++ {
 		resp, err := s.once(req)
-		if try >= s.retries || !again(req, resp, err) || req.Context().Err() != nil {
+		if try >= s.retries || !again(req, resp, err) || req.Context().Err() != nil || patience(req) > 0 {
 			return resp, err
 		}
 		wait := backOff(try)
@@ -76,9 +77,9 @@ func again(req *http.Request, resp *http.Response, err error) bool {
 // of a stream, has not begun.
 func (s *sender) once(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	limit := answerTime
+	limit := cmp.Or(patience(req), answerTime)
 	if exports(req) {
-		limit = exportTime
+		limit = max(limit, exportTime)
 	}
 	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w than %v", errTooSlow, limit)) })
 	out := req.Clone(ctx)

@@ -169,6 +169,13 @@ func TestAuditVerifyOfAServerThatContradictsItself(t *testing.T) {
 	}
 }
 
+// Where the server does not get done, there is another way.
+func TestAuditVerifyOfALongHistory(t *testing.T) {
+	env := served(t)
+	slow := through(t, env, func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
+	keyward(t, slow, "audit", "verify", "--tenant=acme").want(t, exitFailed, "no answer", "audit export --tenant acme | keyward audit verify --export -")
+}
+
 // What is exported is what the API streams, in both forms, with every filter.
 func TestAuditExport(t *testing.T) {
 	env := served(t)

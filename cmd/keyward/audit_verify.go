@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -23,6 +24,9 @@ type auditVerifyCmd struct {
 	JWKS       string   `name:"jwks" placeholder:"FILE|URL" help:"The platform's keys, that the checkpoint is signed by: its JWK Set or key history, best kept with it. Default: the key history of the server that is asked."`
 	aChain
 }
+
+// verifyTime is how long the server may compute.
+const verifyTime = 10 * time.Minute
 
 // Run is keyward audit verify. It fails where the chain is broken.
 func (c *auditVerifyCmd) Run(ctx context.Context, p *program) error {
@@ -67,7 +71,10 @@ func (c *auditVerifyCmd) online(ctx context.Context, p *program) error {
 	if kept != nil {
 		c.Tenant = cmp.Or(c.Tenant, kept.TenantID.String())
 	}
-	text, err := client.Bytes(api.Requests.VerifyAudit(ctx, c.named()))
+	text, err := client.Bytes(api.Requests.VerifyAudit(ctx, c.named(), client.Patiently(verifyTime)))
+	if p := (*client.Problem)(nil); err != nil && ctx.Err() == nil && !errors.As(err, &p) {
+		return fmt.Errorf("%w\n  if its history is too long for one answer: keyward audit export --tenant %s | keyward audit verify --export -", err, c.named())
+	}
 	if err != nil {
 		return err
 	}
