@@ -23,7 +23,10 @@ func TestDryRuns(t *testing.T) {
 		return okJSON[client.KeyList](t, env, "key", "list", "--alg="+alg, "--state="+state).Items[0].KID
 	}
 	active, standby := of("EdDSA", "active"), of("EdDSA", "standby")
-	ok(t, env, "key", "revoke", "--dry-run", "--reason=superseded", "--", active) // writes down when it signed last
+	eventually(t, "evidence of the signature, which is written down meanwhile", func() bool {
+		ok(t, env, "key", "revoke", "--dry-run", "--reason=superseded", "--", active) // which writes it, unless that is under way
+		return okJSON[client.Key](t, env, "key", "show", "--", active).LastSignedAt != nil
+	})
 	before := state()
 	const nothing = "Nothing was changed (--dry-run)."
 	for _, c := range []struct {
