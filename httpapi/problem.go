@@ -97,6 +97,7 @@ var rules = []rule{
 	is(tenant.ErrOwnRequest, ProblemCodeForbidden, "You asked for this approval; a second person has to decide."),
 	is(tenant.ErrOtherRequester, ProblemCodeForbidden, "Somebody else asked for this approval; only they can use it."),
 	is(tenant.ErrOtherRequest, ProblemCodeConflict, "The approval is for another request: operation, path, query and body must be the same."),
+	is(tenant.ErrApproverRevoked, ProblemCodeConflict, "The credential that approved this has been revoked since; ask for another approval."),
 	is(tenant.ErrNeedsApproval, ProblemCodeConflict, "Taking operations off approval_required needs an approval, and the list has just changed; try again."),
 	as(func(e *tenant.ApprovalStatusError) *Problem {
 		return newProblem(ProblemCodeConflict, "The approval is "+string(e.Status)+".")

@@ -62,8 +62,18 @@ func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uu
 // follows in a transaction of its own. After a crash in between the approval is
 // used and nothing is done: ask again. Of several at once one gets it. Errors:
 // ErrNoApproval, ErrOtherRequester, ErrOtherRequest, *ApprovalStatusError,
-// ErrNotFound, ErrUnavailable.
+// ErrApproverRevoked, ErrNotFound, ErrUnavailable.
 func (s *Store) UseApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, op Operation, requestHash []byte) (Approval, error) {
+	a, err := s.Approval(ctx, tenantID, id)
+	if err != nil {
+		return Approval{}, err
+	}
+	if err := a.usableBy(by.Actor, op, requestHash); err != nil {
+		return Approval{}, err
+	}
+	if err := s.stands(ctx, *a.DecidedBy); err != nil {
+		return Approval{}, err
+	}
 	return s.moveApproval(ctx, by, tenantID, id, audit.ApprovalUsed, func(a *Approval) error {
 		if err := a.usableBy(by.Actor, op, requestHash); err != nil {
 			return err
@@ -72,6 +82,24 @@ func (s *Store) UseApproval(ctx context.Context, by audit.By, tenantID, id uuid.
 		a.Status, a.UsedAt = Used, &now
 		return nil
 	})
+}
+
+// stands says whether the agreement of somebody still counts: not that of an API
+// key which has been revoked, since it may have been a thief's. Who signed in
+// elsewhere is not known here.
+func (s *Store) stands(ctx context.Context, decider audit.Actor) error {
+	id, err := uuid.Parse(decider.ID)
+	if decider.Type != audit.ActorAPIKey || err != nil {
+		return nil
+	}
+	err = s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		_, err := tx.GetCredential(ctx, id)
+		return err
+	})
+	if errors.Is(err, db.ErrNoRows) {
+		return ErrApproverRevoked
+	}
+	return failed("approver", err)
 }
 
 // Relaxes says whether a change that is well-formed would take operations off

@@ -27,6 +27,7 @@ var (
 	ErrOwnRequest          = errors.New("tenant: a second person has to decide")
 	ErrOtherRequester      = errors.New("tenant: somebody else asked for this approval")
 	ErrOtherRequest        = errors.New("tenant: the approval is for another request")
+	ErrApproverRevoked     = errors.New("tenant: the credential that approved was revoked")
 	ErrNeedsApproval       = errors.New("tenant: a second person has to agree first")
 	ErrUnavailable         = db.ErrUnavailable
 )
