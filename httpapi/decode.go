@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"mime"
 	"net/http"
 	"reflect"
@@ -85,16 +86,25 @@ func readBody(r *http.Request) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	// Room for what is announced, and for a read that finds the end.
-	room := bytes.NewBuffer(make([]byte, 0, max(0, min(r.ContentLength, 64<<10))+bytes.MinRead))
-	if _, err := room.ReadFrom(r.Body); err != nil {
+	body, err := readAll(r)
+	if err != nil {
 		return nil, bodyError(err)
 	}
-	body := room.Bytes()
 	if len(body) == 0 {
 		return nil, nil
 	}
 	return body, mustBeJSON(r.Header.Get(echo.HeaderContentType))
+}
+
+// readAll takes no more memory than was announced, if that is little, nor than
+// was sent, if it is much.
+func readAll(r *http.Request) ([]byte, error) {
+	if r.ContentLength <= 0 || r.ContentLength > 64<<10 {
+		return io.ReadAll(r.Body)
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
 }
 
 func bodyError(err error) error {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"net"
+	"os"
+	"runtime"
 
 	"github.com/keyward/keyward/db"
 )
@@ -48,6 +50,8 @@ func (p *program) serve(ctx context.Context, works bool, prepare func(ctx contex
 	}
 	defer a.close()
 	a.works = works
+	room := headroom(os.Getenv) // the runtime's variables: no setting of the program stands for them
+	defer runtime.KeepAlive(room)
 	return a.run(ctx, listeners, where, prepare)
 }
 

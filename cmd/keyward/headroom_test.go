@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The headroom moves the next collection away and takes no memory. A process of
+// its own tells: in this one, other tests have left memory that is used again.
+func TestHeadroomTakesNoMemory(t *testing.T) {
+	const alone = "KEYWARD_TEST_ALONE"
+	if os.Getenv(alone) == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
+		cmd.Env = append(os.Environ(), alone+"=1", "GOGC=", "GOMEMLIMIT=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	before := resident(t)
+	room := headroom(os.Getenv)
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	if m.NextGC < 2*headroomBytes {
+		t.Errorf("the next collection is at %d bytes", m.NextGC)
+	}
+	if after := resident(t); after > before+headroomBytes/2 {
+		t.Errorf("%d bytes are resident, %d were before", after, before)
+	}
+	runtime.KeepAlive(room)
+}
+
+func TestNoHeadroomForAnOperatorWhoDecides(t *testing.T) {
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		getenv := func(asked string) string {
+			if asked == name {
+				return "1000"
+			}
+			return ""
+		}
+		if headroom(getenv) != nil {
+			t.Errorf("there is headroom in spite of %s", name)
+		}
+	}
+}
+
+// resident is the memory that the system has given to this process, in bytes.
+func resident(t *testing.T) uint64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skip(err)
+	}
+	pages, err := strconv.ParseUint(strings.Fields(string(text))[1], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * uint64(os.Getpagesize())
+}
