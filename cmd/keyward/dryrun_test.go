@@ -25,7 +25,7 @@ func TestDryRuns(t *testing.T) {
 	active, standby := of("EdDSA", "active"), of("EdDSA", "standby")
 	eventually(t, "evidence of the signature, which is written down meanwhile", func() bool {
 		ok(t, env, "key", "revoke", "--dry-run", "--reason=superseded", "--", active) // which writes it, unless that is under way
-		return okJSON[client.Key](t, env, "key", "show", "--", active).LastSignedAt != nil
+		return okJSON[client.KeyList](t, env, "key", "list", "--alg=EdDSA", "--state=active").Items[0].LastSignedAt != nil
 	})
 	before := state()
 	const nothing = "Nothing was changed (--dry-run)."
