@@ -49,7 +49,7 @@ var everywhere = map[string][]string{
 	"the tenant is what they look for": {"PublicTenantBySlug", "LiveTenantID", "GetCredential", "TenantOfDomain"},
 	"the platform's credentials are no tenant's, and uses of credentials are flushed by their id":    {"ListPlatformAPIKeys", "TouchAPIKeys"},
 	"a queue of every tenant's work, off the path of requests; a distributed worker asks each shard": {"DuePolicies", "NextDueAt", "CountDuePolicies", "ClaimWebhooks", "NextWebhookReady", "LockAnyWebhooksBehind", "CountPendingDeliveries"},
-	"every tenant's, and only the platform may ask":                                                  {"ListTenants", "Fleet", "FeedOfAll", "ListAuditEventsOfAll", "ListAuditEventsOfAllAscending", "EventsOfAllBehind", "LockWebhooksOfAll", "TenantsToldOf"},
+	"every tenant's, and only the platform may ask":                                                  {"ListTenants", "MatchNewestTenants", "MoreThanNewestTenants", "FindTenants", "Fleet", "FeedOfAll", "ListAuditEventsOfAll", "ListAuditEventsOfAllAscending", "EventsOfAllBehind", "LockWebhooksOfAll", "TenantsToldOf"},
 	"a re-wrap goes through every data key, and says how far it is":                                  {"DataKeysWrappedBy", "CountStaleDataKeys", "CountWrappedDataKeys"},
 	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks"},
 	"doctor looks at everything": {"PoliciesWithoutKeys"},

@@ -12,6 +12,84 @@ import (
 	"github.com/google/uuid"
 )
 
+const findTenants = `-- name: FindTenants :many
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT id FROM (
+        SELECT id, created_at FROM tenants
+        WHERE keyward_pieces(lower(slug || ' ' || name)) @@ keyward_pieces_of(lower($1::text))
+          AND (strpos(slug, lower($1::text)) > 0 OR strpos(lower(name), lower($1::text)) > 0)
+          AND ($2::text = '' AND status <> 'deleted' OR status = $2::text)
+          AND (created_at, id) < ($3::timestamptz, $4::uuid)
+        OFFSET 0) AS found
+    ORDER BY created_at DESC, id DESC
+    LIMIT $5::integer))
+ORDER BY created_at DESC, id DESC
+`
+
+type FindTenantsParams struct {
+	Q               string
+	Status          string
+	BeforeCreatedAt time.Time
+	BeforeID        uuid.UUID
+	PageSize        int32
+}
+
+// The same among all, by the index of the pieces of their slugs and names: what few have is found so. Without OFFSET 0 PostgreSQL could
+// mistake it for what many have and go through all of them.
+func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]Tenant, error) {
+	rows, err := q.db.Query(ctx, findTenants,
+		arg.Q,
+		arg.Status,
+		arg.BeforeCreatedAt,
+		arg.BeforeID,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Tenant
+	for rows.Next() {
+		var i Tenant
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Name,
+			&i.Issuer,
+			&i.CustomDomain,
+			&i.Status,
+			&i.JWKSMaxAgeSeconds,
+			&i.JWKSStaleWhileRevalidateSeconds,
+			&i.JWKSStaleIfErrorSeconds,
+			&i.ClockSkewSeconds,
+			&i.CacheHorizon,
+			&i.NotBefore,
+			&i.AuditSeq,
+			&i.AuditHash,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeletedAt,
+			&i.FeedXID,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
+			&i.ApprovalRequired,
+			&i.Metadata,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const getTenant = `-- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
@@ -161,26 +239,29 @@ SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
-WHERE ($1::text = '' AND status <> 'deleted' OR status = $1::text)
-  AND ($2::text = '' OR strpos(slug, lower($2::text)) > 0 OR strpos(lower(name), lower($2::text)) > 0)
-  AND (created_at, id) < ($3::timestamptz, $4::uuid)
+WHERE id = ANY (ARRAY(
+    (SELECT id FROM tenants
+    WHERE $1::text = '' AND status <> 'deleted' AND (created_at, id) < ($2::timestamptz, $3::uuid)
+    ORDER BY created_at DESC, id DESC LIMIT $4::integer)
+    UNION ALL
+    (SELECT id FROM tenants
+    WHERE status = $1::text AND (created_at, id) < ($2::timestamptz, $3::uuid)
+    ORDER BY created_at DESC, id DESC LIMIT $4::integer)))
 ORDER BY created_at DESC, id DESC
-LIMIT $5::integer
+LIMIT $4::integer
 `
 
 type ListTenantsParams struct {
 	Status          string
-	Q               string
 	BeforeCreatedAt time.Time
 	BeforeID        uuid.UUID
 	PageSize        int32
 }
 
-// Newest first, after the cursor.
+// Newest first, after the cursor: the live ones, or those of a status. For each there is an index that has them in this order.
 func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]Tenant, error) {
 	rows, err := q.db.Query(ctx, listTenants,
 		arg.Status,
-		arg.Q,
 		arg.BeforeCreatedAt,
 		arg.BeforeID,
 		arg.PageSize,
@@ -333,6 +414,104 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, e
 		&i.Metadata,
 	)
 	return i, err
+}
+
+const matchNewestTenants = `-- name: MatchNewestTenants :many
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT id FROM (
+        (SELECT id, slug, name, created_at FROM tenants
+        WHERE $1::text = '' AND status <> 'deleted' AND (created_at, id) < ($2::timestamptz, $3::uuid)
+        ORDER BY created_at DESC, id DESC LIMIT 1000)
+        UNION ALL
+        (SELECT id, slug, name, created_at FROM tenants
+        WHERE status = $1::text AND (created_at, id) < ($2::timestamptz, $3::uuid)
+        ORDER BY created_at DESC, id DESC LIMIT 1000)) AS newest
+    WHERE (strpos(slug, lower($4::text)) > 0 OR strpos(lower(name), lower($4::text)) > 0)
+    ORDER BY created_at DESC, id DESC
+    LIMIT $5::integer))
+ORDER BY created_at DESC, id DESC
+`
+
+type MatchNewestTenantsParams struct {
+	Status          string
+	BeforeCreatedAt time.Time
+	BeforeID        uuid.UUID
+	Q               string
+	PageSize        int32
+}
+
+// Of the newest thousand after the cursor those whose slug or name has a text in it. What many have fills a page so.
+func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenantsParams) ([]Tenant, error) {
+	rows, err := q.db.Query(ctx, matchNewestTenants,
+		arg.Status,
+		arg.BeforeCreatedAt,
+		arg.BeforeID,
+		arg.Q,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Tenant
+	for rows.Next() {
+		var i Tenant
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Name,
+			&i.Issuer,
+			&i.CustomDomain,
+			&i.Status,
+			&i.JWKSMaxAgeSeconds,
+			&i.JWKSStaleWhileRevalidateSeconds,
+			&i.JWKSStaleIfErrorSeconds,
+			&i.ClockSkewSeconds,
+			&i.CacheHorizon,
+			&i.NotBefore,
+			&i.AuditSeq,
+			&i.AuditHash,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeletedAt,
+			&i.FeedXID,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
+			&i.ApprovalRequired,
+			&i.Metadata,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const moreThanNewestTenants = `-- name: MoreThanNewestTenants :one
+SELECT EXISTS (
+    (SELECT id FROM tenants
+    WHERE $1::text = '' AND status <> 'deleted' AND (created_at, id) < ($2::timestamptz, $3::uuid)
+    ORDER BY created_at DESC, id DESC OFFSET 1000 LIMIT 1)
+    UNION ALL
+    (SELECT id FROM tenants
+    WHERE status = $1::text AND (created_at, id) < ($2::timestamptz, $3::uuid)
+    ORDER BY created_at DESC, id DESC OFFSET 1000 LIMIT 1))::boolean AS more
+`
+
+// Whether there are others behind that thousand.
+func (q *Queries) MoreThanNewestTenants(ctx context.Context, status string, beforeCreatedAt time.Time, beforeID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, moreThanNewestTenants, status, beforeCreatedAt, beforeID)
+	var more bool
+	err := row.Scan(&more)
+	return more, err
 }
 
 const moveAuditHeads = `-- name: MoveAuditHeads :execrows

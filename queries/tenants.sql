@@ -45,16 +45,71 @@ FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[]);
 
 -- name: ListTenants :many
--- Newest first, after the cursor.
+-- Newest first, after the cursor: the live ones, or those of a status. For each there is an index that has them in this order.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
 FROM tenants
-WHERE (@status::text = '' AND status <> 'deleted' OR status = @status::text)
-  AND (@q::text = '' OR strpos(slug, lower(@q::text)) > 0 OR strpos(lower(name), lower(@q::text)) > 0)
-  AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+WHERE id = ANY (ARRAY(
+    (SELECT id FROM tenants
+    WHERE @status::text = '' AND status <> 'deleted' AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+    ORDER BY created_at DESC, id DESC LIMIT @page_size::integer)
+    UNION ALL
+    (SELECT id FROM tenants
+    WHERE status = @status::text AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+    ORDER BY created_at DESC, id DESC LIMIT @page_size::integer)))
 ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
+
+-- name: MatchNewestTenants :many
+-- Of the newest thousand after the cursor those whose slug or name has a text in it. What many have fills a page so.
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT id FROM (
+        (SELECT id, slug, name, created_at FROM tenants
+        WHERE @status::text = '' AND status <> 'deleted' AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+        ORDER BY created_at DESC, id DESC LIMIT 1000)
+        UNION ALL
+        (SELECT id, slug, name, created_at FROM tenants
+        WHERE status = @status::text AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+        ORDER BY created_at DESC, id DESC LIMIT 1000)) AS newest
+    WHERE (strpos(slug, lower(@q::text)) > 0 OR strpos(lower(name), lower(@q::text)) > 0)
+    ORDER BY created_at DESC, id DESC
+    LIMIT @page_size::integer))
+ORDER BY created_at DESC, id DESC;
+
+-- name: MoreThanNewestTenants :one
+-- Whether there are others behind that thousand.
+SELECT EXISTS (
+    (SELECT id FROM tenants
+    WHERE @status::text = '' AND status <> 'deleted' AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+    ORDER BY created_at DESC, id DESC OFFSET 1000 LIMIT 1)
+    UNION ALL
+    (SELECT id FROM tenants
+    WHERE status = @status::text AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+    ORDER BY created_at DESC, id DESC OFFSET 1000 LIMIT 1))::boolean AS more;
+
+-- name: FindTenants :many
+-- The same among all, by the index of the pieces of their slugs and names: what few have is found so. Without OFFSET 0 PostgreSQL could
+-- mistake it for what many have and go through all of them.
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT id FROM (
+        SELECT id, created_at FROM tenants
+        WHERE keyward_pieces(lower(slug || ' ' || name)) @@ keyward_pieces_of(lower(@q::text))
+          AND (strpos(slug, lower(@q::text)) > 0 OR strpos(lower(name), lower(@q::text)) > 0)
+          AND (@status::text = '' AND status <> 'deleted' OR status = @status::text)
+          AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+        OFFSET 0) AS found
+    ORDER BY created_at DESC, id DESC
+    LIMIT @page_size::integer))
+ORDER BY created_at DESC, id DESC;
 
 -- name: UpdateTenant :execrows
 -- Freeze windows and approval_required that are NULL stay as they are; none at all is an empty array.

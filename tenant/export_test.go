@@ -1,6 +1,13 @@
 package tenant
 
-import "github.com/google/uuid"
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/db"
+)
 
 // Kept counts the credentials in memory.
 func (s *Store) Kept() int {
@@ -30,3 +37,20 @@ func (s *Store) ReadDuring(key, home uuid.UUID, change func()) bool {
 	change()
 	return read.keep(key, credential{}, home, s.now())
 }
+
+// ReadList reads a page of tenants through q.
+func ReadList(ctx context.Context, q *db.Queries, f ListFilter) ([]uuid.UUID, error) {
+	after, err := parsePosition(f.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := search(ctx, q, f.Q, string(f.Status), after, bounded(f.Limit)+1)
+	ids := make([]uuid.UUID, len(rows))
+	for i, r := range rows {
+		ids[i] = r.ID
+	}
+	return ids, err
+}
+
+// CursorAt is the cursor of a list that goes on behind a time.
+func CursorAt(at time.Time) string { return position{at, uuid.UUID{}}.cursor() }

@@ -29,10 +29,7 @@ func (s *Store) List(ctx context.Context, f ListFilter) ([]Tenant, string, error
 	var rows []db.Tenant
 	limit := bounded(f.Limit)
 	err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		rows, err = tx.ListTenants(ctx, db.ListTenantsParams{
-			Status: storable(string(f.Status)), Q: storable(f.Q),
-			BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(limit) + 1,
-		})
+		rows, err = search(ctx, tx.Queries, storable(f.Q), storable(string(f.Status)), after, limit+1)
 		return err
 	})
 	if err != nil {
@@ -44,6 +41,28 @@ func (s *Store) List(ctx context.Context, f ListFilter) ([]Tenant, string, error
 	}
 	tenants, next := page(tenants, limit, func(t Tenant) position { return position{t.CreatedAt, t.ID} })
 	return tenants, next, nil
+}
+
+// search reads a page. What many tenants have in their names is soon found among
+// the newest, what few have by an index; which of both it is nobody knows before.
+func search(ctx context.Context, q *db.Queries, text, status string, after position, size int) ([]db.Tenant, error) {
+	if text == "" {
+		return q.ListTenants(ctx, db.ListTenantsParams{
+			Status: status, BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(size),
+		})
+	}
+	rows, err := q.MatchNewestTenants(ctx, db.MatchNewestTenantsParams{
+		Q: text, Status: status, BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(size),
+	})
+	if err != nil || len(rows) == size {
+		return rows, err
+	}
+	if more, err := q.MoreThanNewestTenants(ctx, status, after.createdAt, after.id); err != nil || !more {
+		return rows, err
+	}
+	return q.FindTenants(ctx, db.FindTenantsParams{
+		Q: text, Status: status, BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(size),
+	})
 }
 
 // position is where a list that runs from the newest goes on.

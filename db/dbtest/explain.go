@@ -1,0 +1,123 @@
+package dbtest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/keyward/keyward/db"
+)
+
+// Cost is what statements did: pages they looked at, in memory or not, and rows
+// they looked at in vain. Both are the same on every machine.
+type Cost struct {
+	Pages, Vain float64
+	Plans       string
+}
+
+// Explain has read ask through queries that are explained before they are
+// answered, and returns what they cost together. They run as the program's do:
+// as a role, one tenant's if tenant is not empty, and prepared, with one plan for
+// any values unless read itself has PostgreSQL plan for those that come.
+func Explain(t testing.TB, conn *pgx.Conn, role, tenant string, read func(*db.Queries) error) Cost {
+	t.Helper()
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.Background())
+	const begin = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('role', $1, true), set_config('keyward.tenant_id', $2, true)"
+	if _, err := tx.Exec(t.Context(), begin, role, tenant); err != nil {
+		t.Fatal(err)
+	}
+	x := &explainer{Tx: tx}
+	if err := read(db.New(x)); err != nil {
+		t.Fatal(err)
+	}
+	return x.cost
+}
+
+type explainer struct {
+	pgx.Tx
+	cost Cost
+	n    int
+}
+
+func (x *explainer) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if err := x.explain(ctx, sql, args); err != nil {
+		return nil, err
+	}
+	return x.Tx.Query(ctx, sql, args...)
+}
+
+func (x *explainer) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	if err := x.explain(ctx, sql, args); err != nil {
+		return failedRow{err}
+	}
+	return x.Tx.QueryRow(ctx, sql, args...)
+}
+
+type failedRow struct{ err error }
+
+func (r failedRow) Scan(...any) error { return r.err }
+
+func (x *explainer) explain(ctx context.Context, sql string, args []any) error {
+	x.n++
+	name := fmt.Sprintf("explained_%d", x.n)
+	if _, err := x.Exec(ctx, "PREPARE "+name+" AS "+sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return err
+	}
+	defer x.Exec(ctx, "DEALLOCATE "+name)
+	execute := name
+	if len(args) > 0 {
+		execute += "(" + literals(args) + ")"
+	}
+	var plan string
+	if err := x.Tx.QueryRow(ctx, "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE "+execute, pgx.QueryExecModeSimpleProtocol).Scan(&plan); err != nil {
+		return err
+	}
+	var plans []struct{ Plan step }
+	if err := json.Unmarshal([]byte(plan), &plans); err != nil {
+		return err
+	}
+	top := plans[0].Plan
+	x.cost.Pages += top.Hit + top.Read
+	x.cost.Vain += top.vain()
+	x.cost.Plans += plan + "\n"
+	return nil
+}
+
+func literals(args []any) string {
+	texts := make([]string, len(args))
+	for i, a := range args {
+		if at, ok := a.(time.Time); ok {
+			a = at.Format(time.RFC3339Nano)
+		}
+		texts[i] = "'" + strings.ReplaceAll(fmt.Sprint(a), "'", "''") + "'"
+	}
+	return strings.Join(texts, ", ")
+}
+
+// step is a step of a plan as EXPLAIN tells it; its pages are also those of
+// the steps below it, its rows are an average of its loops.
+type step struct {
+	Hit       float64 `json:"Shared Hit Blocks"`
+	Read      float64 `json:"Shared Read Blocks"`
+	Loops     float64 `json:"Actual Loops"`
+	Removed   float64 `json:"Rows Removed by Filter"`
+	Rechecked float64 `json:"Rows Removed by Index Recheck"`
+	Plans     []step
+}
+
+func (s step) vain() (rows float64) {
+	rows = (s.Removed + s.Rechecked) * s.Loops
+	for _, p := range s.Plans {
+		rows += p.vain()
+	}
+	return rows
+}

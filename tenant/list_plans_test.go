@@ -1,0 +1,139 @@
+package tenant_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/tenant"
+)
+
+// crowd is how many tenants there are, one a minute since noon. The newest
+// tenth is deleted; a few, in the middle, are suspended; a few, the oldest, have
+// what nobody else has in their slugs and names.
+const crowd = 20_000
+
+func crowded(t *testing.T, w world) {
+	t.Helper()
+	dbtest.Exec(t, w.url, fmt.Sprintf(`SET session_replication_role = replica;
+		INSERT INTO tenants (id, slug, name, status, deleted_at, audit_seq, audit_hash, created_at, updated_at)
+		SELECT gen_random_uuid(), CASE WHEN i <= 6 THEN 'needle-' || i ELSE 'crowd-' || i END, CASE WHEN i <= 6 THEN 'Straße ' || i ELSE 'Customer no. ' || i END,
+			s.status, CASE WHEN s.status = 'deleted' THEN now() END, 1, sha256('0'), timestamptz '%s' + i * interval '1 minute', now()
+		FROM generate_series(1, %[2]d) i, LATERAL (SELECT CASE WHEN i > 0.9 * %[2]d THEN 'deleted' WHEN i BETWEEN %[2]d / 2 AND %[2]d / 2 + 5 THEN 'suspended' ELSE 'active' END AS status) s`,
+		noon.Format(time.RFC3339), crowd))
+	dbtest.Exec(t, w.url, "VACUUM ANALYZE tenants")
+}
+
+// A page of tenants costs by what is on it and by how many have what is
+// searched for, not by how many tenants there are.
+func TestListsAndSearchesReadFewTenants(t *testing.T) {
+	w := newWorld(t)
+	crowded(t, w)
+	conn, err := pgx.Connect(t.Context(), w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	middle := tenant.CursorAt(noon.Add(crowd / 2 * time.Minute))
+	for _, c := range []struct {
+		name string
+		f    tenant.ListFilter
+		want int
+	}{
+		{"live", tenant.ListFilter{}, 51},
+		{"live, from the middle", tenant.ListFilter{Cursor: middle}, 51},
+		{"active", tenant.ListFilter{Status: tenant.Active}, 51},
+		{"suspended", tenant.ListFilter{Status: tenant.Suspended}, 6},
+		{"deleted", tenant.ListFilter{Status: tenant.Deleted}, 51},
+		{"deleted, from the middle", tenant.ListFilter{Status: tenant.Deleted, Cursor: middle}, 0},
+		{"of no status", tenant.ListFilter{Status: "x"}, 0},
+		{"what all have", tenant.ListFilter{Q: "crowd-"}, 51},
+		{"a letter all have", tenant.ListFilter{Q: "O"}, 51},
+		{"what few have", tenant.ListFilter{Q: "eedl"}, 6},
+		{"few names have", tenant.ListFilter{Q: "STRASS"}, 0},
+		{"in another case", tenant.ListFilter{Q: "STRAße"}, 6},
+		{"two letters few have", tenant.ListFilter{Q: "ee"}, 6},
+		{"a letter few have", tenant.ListFilter{Q: "ß"}, 6},
+		{"a letter nobody has", tenant.ListFilter{Q: "Q"}, 0},
+		{"what nobody has", tenant.ListFilter{Q: "no such tenant"}, 0},
+		{"pieces all have", tenant.ListFilter{Q: "crowd-crowd-"}, 0},
+		{"one", tenant.ListFilter{Q: "crowd-10001"}, 1},
+		{"of a name", tenant.ListFilter{Q: "no. 1400"}, 11},
+		{"few, from the middle", tenant.ListFilter{Q: "needle", Cursor: middle}, 6},
+		{"suspended of many", tenant.ListFilter{Q: "crowd", Status: tenant.Suspended}, 6},
+		{"suspended of few", tenant.ListFilter{Q: "needle", Status: tenant.Suspended}, 0},
+		{"deleted one", tenant.ListFilter{Q: "crowd-19999", Status: tenant.Deleted}, 1},
+		{"deleted is not live", tenant.ListFilter{Q: "crowd-19999"}, 0},
+	} {
+		var got []uuid.UUID
+		cost := dbtest.Explain(t, conn, "keyward_platform", "", func(q *db.Queries) (err error) {
+			got, err = tenant.ReadList(t.Context(), q, c.f)
+			return err
+		})
+		if len(got) != c.want {
+			t.Errorf("%s: %d tenants, want %d", c.name, len(got), c.want)
+		}
+		if cost.Pages > 400 || cost.Vain > 1500 {
+			t.Errorf("%s reads %v pages and %v tenants in vain:\n%s", c.name, cost.Pages, cost.Vain, cost.Plans)
+		}
+	}
+}
+
+// However a search finds tenants, its pages go through all of them once, newest
+// first.
+func TestPagesOfASearch(t *testing.T) {
+	w := newWorld(t)
+	crowded(t, w)
+	for q, want := range map[string]int{"needle": 6, "crowd-1400": 11, "crowd-140": 111, "-1399": 11, "no. 12": 1111} {
+		var slugs []string
+		f := tenant.ListFilter{Q: q, Limit: 4}
+		if want > 1000 {
+			f.Limit = 500
+		}
+		for more := true; more; more = f.Cursor != "" {
+			page, next, err := w.List(t.Context(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, item := range page {
+				if i > 0 && !page[i-1].CreatedAt.After(item.CreatedAt) {
+					t.Errorf("%s before %s", page[i-1].Slug, item.Slug)
+				}
+				slugs = append(slugs, item.Slug)
+			}
+			f.Cursor = next
+		}
+		slices.Sort(slugs)
+		if n := len(slices.Compact(slugs)); n != want || len(slugs) != want {
+			t.Errorf("%s: %d tenants, %d of them different, want %d", q, len(slugs), n, want)
+		}
+	}
+}
+
+// The index leaves out nothing that has the text, whatever signs are in it.
+func TestPiecesOfOddTexts(t *testing.T) {
+	conn, err := pgx.Connect(t.Context(), dbtest.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	texts := []string{`it's 'a' "test" \ \\ & | ! (:*) <-> %_ $1 -`, "\t\n  x", "ÄÖ ß 日本語 👩\u200d💻", "a", "ab", "aaaa"}
+	var parts, missed int
+	err = conn.QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE NOT keyward_pieces(lower(whole)) @@ keyward_pieces_of(lower(substr(whole, i, n))))
+		FROM unnest($1::text[]) AS whole, generate_series(1, length(whole)) AS i, generate_series(1, length(whole) - i + 1) AS n`, texts).Scan(&parts, &missed)
+	if err != nil || missed != 0 || parts < 500 {
+		t.Errorf("%d of %d parts are missed, %v", missed, parts, err)
+	}
+	for part, want := range map[string]bool{"abc": true, "bcd": true, "xbc": false, "abd": false, "d": true, "da": false, "a": true} {
+		var found bool
+		if err := conn.QueryRow(t.Context(), "SELECT keyward_pieces('abcd') @@ keyward_pieces_of($1)", part).Scan(&found); err != nil || found != want {
+			t.Errorf("%s: %v, %v", part, found, err)
+		}
+	}
+}
