@@ -21,6 +21,7 @@ func (s *server) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, params Rev
 	revoke := s.cfg.Store.Revoke
 	if dry {
 		revoke = s.cfg.Store.PreviewRevocation
+		s.evidence(c) // who asks what would be, also looks at keys; a revocation itself does not wait for it
 	}
 	done, err := revoke(c.Request().Context(), by(c), of(c).tenantID, kid, keys.RevokeRequest{
 		Reason: keys.Reason(body.Reason), Comment: or(body.Comment, ""), Mode: keys.Mode(or(body.Mode, "")),

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 // A crash loses at most what one interval between two flushes gathered, so
 // nothing is ever concluded from what it does not say.
 type evidence struct {
-	mu   sync.Mutex
-	seen map[keyName]signed
+	mu      sync.Mutex
+	seen    map[keyName]signed
+	writing []*map[keyName]signed // taken, and on their way into the database
 }
 
 type keyName struct {
@@ -40,20 +42,32 @@ func (e *evidence) add(name keyName, at, expires time.Time) {
 	e.seen[name] = s
 }
 
-// of is what is remembered of one key.
+// of is what is remembered of one key, or is being written down.
 func (e *evidence) of(name keyName) signed {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.seen[name]
+	s := e.seen[name]
+	for _, seen := range e.writing {
+		s.at, s.expires = later(s.at, (*seen)[name].at), later(s.expires, (*seen)[name].expires)
+	}
+	return s
 }
 
-// take gives away what was remembered.
-func (e *evidence) take() map[keyName]signed {
+// take gives away what was remembered. written is called when that is in the
+// database, or remembered again.
+func (e *evidence) take() (seen map[keyName]signed, written func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	seen := e.seen
-	e.seen = nil
-	return seen
+	seen, e.seen = e.seen, nil
+	if len(seen) == 0 {
+		return nil, func() {}
+	}
+	e.writing = append(e.writing, &seen)
+	return seen, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.writing = slices.DeleteFunc(e.writing, func(m *map[keyName]signed) bool { return m == &seen })
+	}
 }
 
 // giveBack remembers again what could not be written.
@@ -65,10 +79,11 @@ func (e *evidence) giveBack(seen map[keyName]signed) {
 
 // flush writes what was remembered in one statement.
 func (e *evidence) flush(ctx context.Context, d *db.DB) error {
-	seen := e.take()
+	seen, written := e.take()
 	if len(seen) == 0 {
 		return nil
 	}
+	defer written()
 	var p db.RecordSignaturesParams
 	for name, s := range seen {
 		p.TenantIds, p.Kids = append(p.TenantIds, name.tenantID), append(p.Kids, name.kid)

@@ -167,3 +167,19 @@ func (s *signing) verifies(p *process) {
 }
 
 func (s *signing) over(p *process, token Token) bool { return !p.clock.Now().Before(token.ExpiresAt) }
+
+// What is being written down is not forgotten meanwhile.
+func TestEvidenceUnderWay(t *testing.T) {
+	var e evidence
+	name, at := keyName{kid: "a"}, time.Unix(1000, 0)
+	e.add(name, at, at.Add(time.Minute))
+	_, written := e.take()
+	e.add(name, at.Add(time.Second), at)
+	if s := e.of(name); !s.at.Equal(at.Add(time.Second)) || !s.expires.Equal(at.Add(time.Minute)) {
+		t.Errorf("while it is written: %+v", s)
+	}
+	written()
+	if s := e.of(name); !s.expires.Equal(at) {
+		t.Errorf("once it is written: %+v", s)
+	}
+}
