@@ -6,25 +6,36 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys"
 	"github.com/labstack/echo/v4"
 )
 
 // manyTenants is a platform with tenants that can be asked for by number, and
-// what one of them answers. KEYWARD_BENCH_URL names a database that has them
-// already (keyward bench seed --prefix t), with its KEYWARD_MASTER_KEY.
+// what one of them answers.
 func manyTenants(b *testing.B, n int) (p *platform, path string, example *http.Response, body []byte) {
-	seed := keys.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "t"}
-	if url := os.Getenv("KEYWARD_BENCH_URL"); url != "" {
-		p = openPlatform(b, url, os.Getenv("KEYWARD_MASTER_KEY"))
-	} else {
-		p = newPlatform(b)
-		if err := p.store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	example, body = fetch(b, "http://"+p.addr+"/t/"+seed.Slug(0)+"/.well-known/jwks.json")
+	dsn, uri := seeded(b, n)
+	p = openPlatform(b, dsn, uri)
+	example, body = fetch(b, "http://"+p.addr+"/t/"+manySlugs.Slug(0)+"/.well-known/jwks.json")
 	return p, "/t/t-%07d/.well-known/jwks.json", example, body
+}
+
+// manySlugs names tenants that were seeded.
+var manySlugs = keys.Seed{Keys: 4, Events: 12, Prefix: "t"}
+
+// seeded is a database with so many tenants. KEYWARD_BENCH_URL names one that has
+// them already (keyward bench seed --prefix t), with its KEYWARD_MASTER_KEY.
+func seeded(b *testing.B, n int) (dsn, uri string) {
+	if url := os.Getenv("KEYWARD_BENCH_URL"); url != "" {
+		return url, os.Getenv("KEYWARD_MASTER_KEY")
+	}
+	dsn, uri = dbtest.New(b), newMaster(b)
+	seed := manySlugs
+	seed.Tenants = n
+	if err := openPlatform(b, dsn, uri).store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
+		b.Fatal(err)
+	}
+	return dsn, uri
 }
 
 // bareSet is an echo handler that writes the same bytes with the same headers.

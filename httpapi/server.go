@@ -116,10 +116,7 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 		proxies: proxies{cfg.TrustedProxies}, byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
 		byCaller: newLimiter[string](cfg.RateLimits.Credential), failures: newLimiter[netip.Prefix](Rate{20, time.Second}),
 		denials:  newDenials(cfg),
-		document: newStatic("application/yaml", OpenAPI), things: thingsOf(doc),
-	}
-	if s.validator, err = newValidator(); err != nil {
-		return nil, err
+		document: newStatic("application/yaml", OpenAPI), things: thingsOf(doc), validator: newValidator(doc),
 	}
 	if s.page, err = newPage(doc.Info.Title); err != nil {
 		return nil, err

@@ -41,12 +41,8 @@ type operation struct {
 	body       *openapi3.RequestBody
 }
 
-// newValidator reads the document; it fails only for a document that is broken.
-func newValidator() (*validator, error) {
-	doc, err := readDocument()
-	if err != nil {
-		return nil, err
-	}
+// newValidator holds requests against a document.
+func newValidator(doc *openapi3.T) *validator {
 	v := &validator{
 		operations: map[string]*operation{},
 		parameters: &openapi3filter.Options{
@@ -59,7 +55,7 @@ func newValidator() (*validator, error) {
 			v.add(path, item)
 		}
 	}
-	return v, nil
+	return v
 }
 
 func (v *validator) add(path string, item *openapi3.PathItem) {

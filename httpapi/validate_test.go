@@ -19,10 +19,11 @@ const secret = "hunter2-hunter2"
 // that passes is answered with its own body.
 func validated(t testing.TB) *echo.Echo {
 	t.Helper()
-	v, err := newValidator()
+	doc, err := readDocument()
 	if err != nil {
 		t.Fatal(err)
 	}
+	v := newValidator(doc)
 	e := echo.New()
 	e.HTTPErrorHandler = ErrorHandler(slog.New(slog.DiscardHandler))
 	e.Use(v.middleware)
