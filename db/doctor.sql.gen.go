@@ -8,6 +8,8 @@ package db
 import (
 	"context"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const countMasterKeys = `-- name: CountMasterKeys :one
@@ -32,6 +34,19 @@ func (q *Queries) DatabaseClock(ctx context.Context) (time.Time, error) {
 	return now, err
 }
 
+const endOfPolicies = `-- name: EndOfPolicies :one
+SELECT COALESCE((SELECT tenant_id FROM policies WHERE tenant_id > $1::uuid ORDER BY tenant_id OFFSET $2::integer LIMIT 1),
+    'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid AS tenant_id
+`
+
+// The tenant with which a stretch of so many policies behind another tenant ends; the last one there can be, if there are fewer.
+func (q *Queries) EndOfPolicies(ctx context.Context, afterTenantID uuid.UUID, policies int32) (uuid.UUID, error) {
+	row := q.db.QueryRow(ctx, endOfPolicies, afterTenantID, policies)
+	var tenant_id uuid.UUID
+	err := row.Scan(&tenant_id)
+	return tenant_id, err
+}
+
 const loginIsSuperuser = `-- name: LoginIsSuperuser :one
 SELECT COALESCE(bool_or(rolsuper), false)::boolean AS super FROM pg_catalog.pg_roles WHERE rolname = session_user
 `
@@ -48,7 +63,8 @@ SELECT t.slug, p.alg
 FROM policies p
 JOIN tenants t ON t.id = p.tenant_id AND t.status <> 'deleted'
 LEFT JOIN keys k ON k.tenant_id = p.tenant_id AND k.alg = p.alg AND k.state IN ('active', 'standby')
-WHERE p.retired_at IS NULL
+    AND k.tenant_id > $1::uuid AND k.tenant_id <= $2::uuid
+WHERE p.retired_at IS NULL AND p.tenant_id > $1::uuid AND p.tenant_id <= $2::uuid
 GROUP BY t.slug, p.alg
 HAVING count(*) FILTER (WHERE k.state = 'active') <> 1 OR count(*) FILTER (WHERE k.state = 'standby') <> 1
 ORDER BY t.slug, p.alg
@@ -60,9 +76,9 @@ type PoliciesWithoutKeysRow struct {
 	Alg  string
 }
 
-// Live policies that have not exactly one active and one standby key.
-func (q *Queries) PoliciesWithoutKeys(ctx context.Context) ([]PoliciesWithoutKeysRow, error) {
-	rows, err := q.db.Query(ctx, policiesWithoutKeys)
+// Live policies of a stretch that have not exactly one active and one standby key.
+func (q *Queries) PoliciesWithoutKeys(ctx context.Context, afterTenantID uuid.UUID, untilTenantID uuid.UUID) ([]PoliciesWithoutKeysRow, error) {
+	rows, err := q.db.Query(ctx, policiesWithoutKeys, afterTenantID, untilTenantID)
 	if err != nil {
 		return nil, err
 	}

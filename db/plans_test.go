@@ -60,7 +60,7 @@ func crowd(t *testing.T, tenants int) string {
 
 // whole lists the statements that read a whole table, and why they may.
 var whole = map[string][]string{
-	"asked for by an operator":                     {"CountWrappedDataKeys", "PoliciesWithoutKeys"},
+	"asked for by an operator":                     {"CountWrappedDataKeys"},
 	"reads what a re-wrap has left, if one is due": {"CountStaleDataKeys"},
 }
 

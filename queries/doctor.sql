@@ -19,13 +19,19 @@ WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
   AND relname IN ('tenants', 'policies', 'keys', 'data_keys', 'audit_events', 'api_keys', 'idempotency_keys')
   AND NOT (relrowsecurity AND relforcerowsecurity);
 
+-- name: EndOfPolicies :one
+-- The tenant with which a stretch of so many policies behind another tenant ends; the last one there can be, if there are fewer.
+SELECT COALESCE((SELECT tenant_id FROM policies WHERE tenant_id > @after_tenant_id::uuid ORDER BY tenant_id OFFSET @policies::integer LIMIT 1),
+    'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid AS tenant_id;
+
 -- name: PoliciesWithoutKeys :many
--- Live policies that have not exactly one active and one standby key.
+-- Live policies of a stretch that have not exactly one active and one standby key.
 SELECT t.slug, p.alg
 FROM policies p
 JOIN tenants t ON t.id = p.tenant_id AND t.status <> 'deleted'
 LEFT JOIN keys k ON k.tenant_id = p.tenant_id AND k.alg = p.alg AND k.state IN ('active', 'standby')
-WHERE p.retired_at IS NULL
+    AND k.tenant_id > @after_tenant_id::uuid AND k.tenant_id <= @until_tenant_id::uuid
+WHERE p.retired_at IS NULL AND p.tenant_id > @after_tenant_id::uuid AND p.tenant_id <= @until_tenant_id::uuid
 GROUP BY t.slug, p.alg
 HAVING count(*) FILTER (WHERE k.state = 'active') <> 1 OR count(*) FILTER (WHERE k.state = 'standby') <> 1
 ORDER BY t.slug, p.alg

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
@@ -17,15 +19,14 @@ const overdueAfter = 5 * time.Minute
 
 // invariants looks for what must never be.
 func (e *examination) invariants(ctx context.Context) {
-	var broken []db.PoliciesWithoutKeysRow
 	var overdue int64
-	err := e.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		if broken, err = tx.PoliciesWithoutKeys(ctx); err != nil {
+	broken, err := policiesWithoutKeys(ctx, e.db, policyStretch)
+	if err == nil {
+		err = e.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+			overdue, err = tx.CountDuePolicies(ctx, now().Add(-overdueAfter))
 			return err
-		}
-		overdue, err = tx.CountDuePolicies(ctx, now().Add(-overdueAfter))
-		return err
-	})
+		})
+	}
 	switch {
 	case err != nil:
 		e.say(failure, "keys", "%v", err)
@@ -40,6 +41,27 @@ func (e *examination) invariants(ctx context.Context) {
 		return
 	}
 	e.say(fine, "schedule", "nothing is overdue")
+}
+
+// policyStretch is how many policies a transaction looks at, so that none takes
+// as long as PostgreSQL lets it, however many there are.
+const policyStretch = 20_000
+
+// policiesWithoutKeys goes through all policies and returns the first of those
+// that lack a key.
+func policiesWithoutKeys(ctx context.Context, d *db.DB, stretch int32) (broken []db.PoliciesWithoutKeysRow, err error) {
+	for after := uuid.Nil; err == nil && after != uuid.Max && len(broken) == 0; {
+		err = d.AsPlatform(ctx, func(tx *db.Tx) error {
+			until, err := tx.EndOfPolicies(ctx, after, stretch)
+			if err != nil {
+				return err
+			}
+			broken, err = tx.PoliciesWithoutKeys(ctx, after, until)
+			after = until
+			return err
+		})
+	}
+	return broken, err
 }
 
 func listPolicies(rows []db.PoliciesWithoutKeysRow) string {
