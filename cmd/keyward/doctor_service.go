@@ -133,6 +133,13 @@ func (e *examination) listening(ctx context.Context) {
 	heard := make(chan struct{})
 	l := &db.Listener{URL: e.p.cfg.listenURL, Connected: func() { close(heard); cancel() }, Log: e.p.log}
 	l.Run(ctx)
+	asking, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer stop()
+	pooler, err := db.SharesSessions(asking, e.p.cfg.listenURL)
+	if err == nil && pooler {
+		e.say(failure, "listening", "leads through a transaction pooler, which loses LISTEN: set KEYWARD_LISTEN_DATABASE_URL to PostgreSQL itself")
+		return
+	}
 	select {
 	case <-heard:
 		e.say(fine, "listening", "changes are heard of")

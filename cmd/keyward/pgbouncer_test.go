@@ -41,6 +41,8 @@ func TestBehindPgBouncer(t *testing.T) {
 	}
 	clients.Wait()
 	keyward(t, env, "doctor").want(t, exitOK, "changes are heard of")
+	delete(env, "KEYWARD_LISTEN_DATABASE_URL") // as one who has forgotten it
+	keyward(t, env, "doctor").want(t, exitFailed, "leads through a transaction pooler, which loses LISTEN: set KEYWARD_LISTEN_DATABASE_URL")
 	http.DefaultClient.CloseIdleConnections()
 	for _, r := range []*running{here, there} {
 		if code := r.stop(); code != exitOK {
