@@ -231,3 +231,24 @@ func TestExpiredApprovalsStay(t *testing.T) {
 		t.Errorf("a row of %d bytes: docs/access.md says less", size)
 	}
 }
+
+// An import whose answer was lost is answered again, though its approval is used;
+// and nothing else is done with that.
+func TestApprovedImportIsRepeated(t *testing.T) {
+	w := newWorld(t)
+	_, first, second := guardedTenant(w)
+	const path = "/v1/tenants/acme/keys/import"
+	secret := body(map[string]string{"alg": "ES256", "private_key": foreignEC(t).jwk})
+	a := w.request("POST", path, first, secret)
+	w.decided(a, second, "approve").ok(200)
+	named := func(name string) []string { return append(bringing(a), "Idempotency-Key", name) }
+	var made, again Key
+	w.do("POST", path, first, secret, named("one")...).ok(201, &made)
+	w.inert(func() {
+		if w.do("POST", path, first, secret, named("one")...).ok(201, &again); again.KID != made.KID {
+			t.Errorf("%s, and then %s", made.KID, again.KID)
+		}
+		w.do("POST", path, first, secret, named("another")...).problem(ProblemCodeConflict)
+		w.do("POST", path, first, secret, bringing(a)...).problem(ProblemCodeConflict)
+	})
+}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -27,9 +28,25 @@ func (s *server) ImportKey(c echo.Context, _ TenantPath, params ImportKeyParams)
 	if problem := body.contradiction(); problem != nil {
 		return problem
 	}
-	if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
-		return err
+	agreed, refused := s.agreed(c, params.KeywardApproval)
+	if idem != nil && spent(refused) { // maybe by this request, whose answer was lost
+		idem.RepeatOnly = true
+	} else if !agreed {
+		return refused
 	}
+	if err = s.bringIn(c, body, idem); errors.Is(err, tenant.ErrNotRepeated) {
+		return refused
+	}
+	return err
+}
+
+// spent reports whether an approval is refused because it was used before.
+func spent(err error) bool {
+	var is *tenant.ApprovalStatusError
+	return errors.As(err, &is) && is.Status == tenant.Used
+}
+
+func (s *server) bringIn(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
 	if body.PrivateKey != nil {
 		return s.importPrivateKey(c, body, idem)
 	}

@@ -209,6 +209,7 @@ func TestHeadProblemHasNoBody(t *testing.T) {
 var silent = map[string]bool{
 	"tenant.ErrNoPlatform":         true, // the program makes it before it serves
 	"tenant.ReplayError":           true, // the handler gives the first answer again
+	"tenant.ErrNotRepeated":        true, // the handler says why it may only repeat
 	"keys.ErrUnsupportedAlgorithm": true, // refused by the document before
 	"keys.ErrKeyMaterial":          true, // only import brings in key material
 	"keys.ErrKID":                  true, // only import brings in a kid

@@ -49,7 +49,7 @@ type PublicImport struct {
 // one there is, which is revoked as superseded; as active it deprecates the
 // active one and leaves the standby. Errors: *ClaimError for material that is
 // refused, *UsedKIDError, ErrRotationWaits, ErrPlatformImport, tenant.ErrNotFound,
-// tenant.ErrIdempotencyMismatch, ErrDataKey, ErrUnavailable.
+// tenant.ErrIdempotencyMismatch, tenant.ErrNotRepeated, ErrDataKey, ErrUnavailable.
 func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UUID, req PrivateImport, idem *tenant.Idempotency) (Entry, error) {
 	c, err := req.candidate()
 	if err != nil {

@@ -17,6 +17,9 @@ func replayed(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, idem *tenant.I
 		return nil
 	}
 	row, err := tx.GetIdempotencyKey(ctx, tenantID, idem.CredentialID, idem.Key)
+	if errors.Is(err, db.ErrNoRows) && idem.RepeatOnly {
+		return tenant.ErrNotRepeated
+	}
 	if errors.Is(err, db.ErrNoRows) {
 		return nil
 	}

@@ -23,6 +23,7 @@ var (
 	ErrNoIdentityProvider  = errors.New("tenant: the identity provider's keys cannot be had")
 	ErrBadCursor           = errors.New("tenant: cursor is not one that a list returned")
 	ErrIdempotencyMismatch = errors.New("tenant: this idempotency key was used for another request")
+	ErrNotRepeated         = errors.New("tenant: this request has created nothing before")
 	ErrNoApproval          = errors.New("tenant: no such approval")
 	ErrOwnRequest          = errors.New("tenant: a second person has to decide")
 	ErrOtherRequester      = errors.New("tenant: somebody else asked for this approval")

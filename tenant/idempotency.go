@@ -20,6 +20,10 @@ type Idempotency struct {
 	CredentialID string
 	Key          string // 1 to 255 characters
 	RequestHash  []byte // SHA-256 of what was asked for
+
+	// RepeatOnly is for a request that may not create any more: what it created
+	// before is answered, else ErrNotRepeated.
+	RepeatOnly bool
 }
 
 // ReplayError means that the same request under the same key has already
