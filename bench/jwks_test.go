@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys"
 	"github.com/labstack/echo/v4"
@@ -24,9 +25,13 @@ func manyTenants(b *testing.B, n int) (p *platform, path string, example *http.R
 var manySlugs = keys.Seed{Keys: 4, Events: 12, Prefix: "t"}
 
 // seeded is a database with so many tenants. KEYWARD_BENCH_URL names one that has
-// them already (keyward bench seed --prefix t), with its KEYWARD_MASTER_KEY.
+// them already (keyward bench seed --prefix t), with its KEYWARD_MASTER_KEY; its schema
+// is brought up to date.
 func seeded(b *testing.B, n int) (dsn, uri string) {
 	if url := os.Getenv("KEYWARD_BENCH_URL"); url != "" {
+		if err := db.Migrate(b.Context(), url); err != nil {
+			b.Fatal(err)
+		}
 		return url, os.Getenv("KEYWARD_MASTER_KEY")
 	}
 	dsn, uri = dbtest.New(b), newMaster(b)

@@ -193,12 +193,17 @@ func (s *Snapshot) addHeader(changedAt time.Time) {
 		hash.Write([]byte(epoch))
 		s.epochs = []string{epoch}
 	}
-	s.etag[0] = `"` + base64.RawURLEncoding.EncodeToString(hash.Sum(nil)[:18]) + `"`
-	s.modified[0], s.length[0] = changedAt.UTC().Format(http.TimeFormat), strconv.Itoa(len(s.JWKS))
-	line := strconv.AppendInt([]byte("public, max-age="), int64(s.Caching.MaxAge/time.Second), 10)
-	line = strconv.AppendInt(append(line, ", stale-while-revalidate="...), int64(s.Caching.StaleWhileRevalidate/time.Second), 10)
-	line = strconv.AppendInt(append(line, ", stale-if-error="...), int64(s.Caching.StaleIfError/time.Second), 10)
-	s.caching[0] = string(line)
+	// One text, cut into pieces: they are read together.
+	text := append(base64.RawURLEncoding.AppendEncode([]byte{'"'}, hash.Sum(nil)[:18]), '"')
+	tag := len(text)
+	text = changedAt.UTC().AppendFormat(text, http.TimeFormat)
+	modified := len(text)
+	text = strconv.AppendInt(append(text, "public, max-age="...), int64(s.Caching.MaxAge/time.Second), 10)
+	text = strconv.AppendInt(append(text, ", stale-while-revalidate="...), int64(s.Caching.StaleWhileRevalidate/time.Second), 10)
+	text = strconv.AppendInt(append(text, ", stale-if-error="...), int64(s.Caching.StaleIfError/time.Second), 10)
+	caching := len(text)
+	all := string(strconv.AppendInt(text, int64(len(s.JWKS)), 10))
+	s.etag[0], s.modified[0], s.caching[0], s.length[0] = all[:tag], all[tag:modified], all[modified:caching], all[caching:]
 }
 
 // ETag is the strong entity tag of the JWKS (RFC 9110 section 8.8.3).
