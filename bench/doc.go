@@ -4,8 +4,12 @@
 // and beside bare cryptography. RESULTS.md says what it last found.
 //
 //	go test -run '^$' -bench Ratios      # package jwks
-//	go test -run '^$' -bench 'Tokens|JWKS|Rotation'
+//	go test -run '^$' -bench 'Tokens|Batch|JWKS|Rotation|Footprint'
 //	go test -run '^$' -bench Growth -benchtime 1x
+//
+// KEYWARD_BENCH_TENANTS is how many tenants those have that need some;
+// KEYWARD_BENCH_URL names a database that was seeded before, for JWKS and
+// Footprint.
 //
 // It is a module of its own, so that users of Keyward inherit none of those
 // libraries.
