@@ -1,5 +1,5 @@
 // Command fleet tries Keyward on more than one machine's worth of processes, on
-// one machine, and prints what it saw:
+// one machine, and prints what it saw. From the directory bench:
 //
 //	go run ./fleet failover   # PostgreSQL by Patroni and etcd, the primary is killed
 //	go run ./fleet replicas   # several processes behind HAProxy, keys are revoked
@@ -31,7 +31,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.keyward, "keyward", "", "the program; built if not given")
+	flag.StringVar(&o.keyward, "keyward", "", "the program; built from .. if not given")
 	flag.BoolVar(&o.keep, "keep", false, "leave the directory with logs and data")
 	flag.IntVar(&o.tenants, "tenants", 50, "how many tenants")
 	flag.IntVar(&o.replicas, "replicas", 3, "how many processes serve")

@@ -42,8 +42,8 @@ func newSite(o options) (*site, error) {
 	}
 	if s.keyward == "" {
 		s.keyward = filepath.Join(dir, "keyward")
-		build := exec.Command("go", "build", "-o", s.keyward, "github.com/keyward/keyward/cmd/keyward")
-		build.Stderr = os.Stderr
+		build := exec.Command("go", "build", "-o", s.keyward, "./cmd/keyward")
+		build.Dir, build.Stderr = "..", os.Stderr // bench is a module of its own
 		if err := build.Run(); err != nil {
 			return nil, fmt.Errorf("build Keyward: %w", err)
 		}
