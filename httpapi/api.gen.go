@@ -2091,14 +2091,14 @@ type CreateTenantParams struct {
 // DeleteTenantParams defines parameters for DeleteTenant.
 type DeleteTenantParams struct {
 	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one.
+	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // UpdateTenantParams defines parameters for UpdateTenant.
 type UpdateTenantParams struct {
 	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one.
+	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
@@ -2188,7 +2188,7 @@ type ImportKeyParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one.
+	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
@@ -2200,7 +2200,7 @@ type ImportKey201JSONResponseBody struct {
 // PurgeKeysParams defines parameters for PurgeKeys.
 type PurgeKeysParams struct {
 	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one.
+	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
@@ -2210,7 +2210,7 @@ type RevokeAllKeysParams struct {
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
 	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one.
+	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 

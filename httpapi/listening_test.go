@@ -111,7 +111,13 @@ func (l *listening) next() (e AuditEvent) {
 // ends demands that the stream ends now, and that it says so.
 func (l *listening) ends(why ended) {
 	l.t.Helper()
-	if b := l.block(); b.comment != string(why) {
+	l.endsWith(l.block(), why)
+}
+
+// endsWith is ends where the last block has been read.
+func (l *listening) endsWith(b block, why ended) {
+	l.t.Helper()
+	if b.comment != string(why) {
 		l.t.Errorf("ended with %+v, want %s", b, why)
 	}
 	if rest, err := io.ReadAll(l.body); err != nil || len(rest) > 0 {

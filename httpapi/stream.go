@@ -63,7 +63,8 @@ func (st *stream) serve(ctx context.Context) error {
 // and tries again.
 func (st *stream) step(ctx context.Context) (next time.Duration, err error) {
 	var b audit.Batch
-	if err = st.allowed(ctx); err == nil {
+	gone, err := st.allowed(ctx) // before the look: what was committed until then is in it
+	if err == nil {
 		b, err = st.feed.Next(ctx)
 	}
 	if why := ended(""); errors.As(err, &why) {
@@ -82,7 +83,7 @@ func (st *stream) step(ctx context.Context) (next time.Duration, err error) {
 		return st.held, nil
 	}
 	st.held = 0
-	return st.server.cfg.Streams.Look, st.lives(ctx)
+	return st.server.cfg.Streams.Look, gone
 }
 
 const (
@@ -99,19 +100,22 @@ func (st *stream) trouble(err error) {
 	st.silent = true
 }
 
-// allowed ends the stream when its credential ends.
-func (st *stream) allowed(ctx context.Context) error {
-	_, err := st.server.principal(ctx, st.key)
+// allowed ends the stream when its credential ends, but lets it come to the end
+// of its tenant, with which credentials end: their readers hear of that. gone is
+// the reason to end that there is once all has been told.
+func (st *stream) allowed(ctx context.Context) (gone, err error) {
+	_, err = st.server.principal(ctx, st.key)
+	gone = st.lives(ctx)
 	switch {
 	case !errors.Is(err, tenant.ErrUnauthenticated) && !errors.Is(err, tenant.ErrNoRole):
-		return err
-	case errors.Is(st.lives(ctx), noTenant):
-		return st.last(ctx) // its credentials ended with it: their readers hear of that
+		return gone, err
+	case gone != nil:
+		return gone, nil
 	}
-	return noCredential
+	return nil, noCredential
 }
 
-// lives ends the stream when its tenant does, after the last event.
+// lives says that the tenant was deleted.
 func (st *stream) lives(ctx context.Context) error {
 	if st.tenantID == uuid.Nil {
 		return nil
@@ -120,22 +124,6 @@ func (st *stream) lives(ctx context.Context) error {
 		return noTenant
 	}
 	return nil
-}
-
-// last tells the events that end with the deletion of the tenant.
-func (st *stream) last(ctx context.Context) error {
-	for {
-		b, err := st.feed.Next(ctx)
-		if err != nil {
-			return noCredential
-		}
-		if err := st.tell(b.Events); err != nil {
-			return err
-		}
-		if !b.More {
-			return noTenant
-		}
-	}
 }
 
 // wait returns when it is time to look again. Comments keep the connection
@@ -162,7 +150,8 @@ func (st *stream) wait(ctx context.Context, d time.Duration) error {
 }
 
 func (st *stream) heartbeat(ctx context.Context) error {
-	if why := ended(""); errors.As(st.allowed(ctx), &why) { // it may have expired
+	_, err := st.allowed(ctx)
+	if why := ended(""); errors.As(err, &why) { // it may have expired
 		return why
 	}
 	return errors.Join(st.write(":\n\n"), st.flush())

@@ -31,7 +31,11 @@ func TestStreamEndsWithItsCredential(t *testing.T) {
 			}
 			l := w.listenTo(w.tenantEvents("acme"), key, "")
 			w.do("DELETE", c.path+k.ID.String(), w.root, "").ok(204)
-			l.ends(noCredential)
+			b := l.block()
+			if b.event == string(audit.APIKeyRevoked) { // a look that had begun may still tell of it
+				b = l.block()
+			}
+			l.endsWith(b, noCredential)
 			w.do("GET", "/v1/tenants/acme/events", key, "", "Last-Event-ID", l.id).problem(ProblemCodeUnauthenticated)
 		})
 	}
