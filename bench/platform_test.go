@@ -57,6 +57,7 @@ type platform struct {
 	db        *db.DB
 	custody   *keys.Custody
 	store     *keys.Store
+	generator *keys.Generator
 	snapshots *keys.Snapshots
 	signer    *keys.Signer
 	tenants   *tenant.Store
@@ -108,10 +109,10 @@ func openPlatform(tb testing.TB, dsn, uri string) *platform {
 	if err := p.custody.Open(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
-	generator := keys.NewGenerator(keys.GeneratorConfig{})
-	tb.Cleanup(generator.Close)
+	p.generator = keys.NewGenerator(keys.GeneratorConfig{})
+	tb.Cleanup(p.generator.Close)
 	listener := &db.Listener{URL: dsn, Log: log}
-	p.store = keys.NewStore(keys.Config{DB: d, Custody: p.custody, Generator: generator, Now: p.now, Log: log})
+	p.store = keys.NewStore(keys.Config{DB: d, Custody: p.custody, Generator: p.generator, Now: p.now, Log: log})
 	p.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
 		DB: d, PublicURL: publicURL, Now: p.now, Log: log, HeardUntil: listener.HeardUntil, MaxBytes: 2 << 30,
 	})

@@ -40,9 +40,10 @@ func BenchmarkRewrap(b *testing.B) {
 	credential := p.key(b, tenant.PlatformAdmin)
 	for b.Loop() {
 		aead, update := bareRewrap(b, p.dsn, uri)
-		before := p.probe(b, credential, seed.Slug(0), func() { time.Sleep(10 * time.Second) })
+		first := func() string { return seed.Slug(0) }
+		before := p.probe(b, credential, first, func() { time.Sleep(10 * time.Second) })
 		var took time.Duration
-		during := p.probe(b, credential, seed.Slug(0), func() {
+		during := p.probe(b, credential, first, func() {
 			began := time.Now()
 			done, err := p.custody.RotateMaster(b.Context(), operator, "", nil)
 			if took = time.Since(began); err != nil || done.Rewrapped != int64(n)+1 {
@@ -63,12 +64,13 @@ func both(waits []time.Duration) string {
 
 type probes struct{ sets, tokens []time.Duration }
 
-// probe asks while something else goes on.
-func (p *platform) probe(b *testing.B, credential, slug string, meanwhile func()) (seen probes) {
+// probe asks, each time the tenant that next names, while something else goes on.
+func (p *platform) probe(b *testing.B, credential string, next func() string, meanwhile func()) (seen probes) {
 	over := make(chan struct{})
 	var asking sync.WaitGroup
 	asking.Go(func() {
 		for {
+			slug := next()
 			seen.sets = append(seen.sets, p.ask(b, http.MethodGet, p.jwks(slug), "", ""))
 			seen.tokens = append(seen.tokens, p.ask(b, http.MethodPost, "http://"+p.addr+"/v1/tenants/"+slug+"/tokens", credential, `{"claims":`+claims+`}`))
 			select {

@@ -38,9 +38,9 @@ type Config struct {
 	// rotation is delayed, so that tenants created together do not rotate
 	// together; 0: exact timelines.
 	JitterFraction float64
-	// DueBatch bounds the tenants of one transaction of RunDue; 0: 100.
+	// DueBatch bounds the tenants of one transaction of RunDue; 0: 250.
 	DueBatch int
-	// DueParallel is how many of these go on at a time; 0: 3.
+	// DueParallel is how many of these go on at a time, each on a connection; 0: 2.
 	DueParallel int
 }
 
@@ -55,10 +55,10 @@ type Store struct {
 // NewStore returns a store.
 func NewStore(cfg Config) *Store {
 	if cfg.DueBatch == 0 {
-		cfg.DueBatch = 100
+		cfg.DueBatch = 250
 	}
 	if cfg.DueParallel == 0 {
-		cfg.DueParallel = 3
+		cfg.DueParallel = 2
 	}
 	return &Store{cfg: cfg}
 }
