@@ -52,16 +52,22 @@ func Sign(p Private, head Protected, payload []byte, f Form) (string, error) {
 }
 
 // sign is the signature over a JWS signing input as RFC 7518 sections 3.3 to
-// 3.5 and RFC 8037 section 3.1 write it.
+// 3.5 and RFC 8037 section 3.1 write it. ECDSA takes its nonces from key and
+// message (RFC 6979), as RFC 8725 section 3.2 asks for: no weakness of random
+// numbers gives the key away.
 func (p Private) sign(input []byte) ([]byte, error) {
 	if p.key == nil {
 		return nil, fmt.Errorf("%w: no key", ErrKeyMaterial)
 	}
 	var opts crypto.SignerOpts = p.alg.hash
-	if p.alg.pss {
+	random := rand.Reader
+	switch {
+	case p.alg.pss:
 		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: p.alg.hash}
+	case p.alg.kty == "EC":
+		random = nil
 	}
-	signature, err := p.key().Sign(rand.Reader, p.alg.digest(input), opts)
+	signature, err := p.key().Sign(random, p.alg.digest(input), opts)
 	if err != nil {
 		return nil, fmt.Errorf("keys: sign with %s: %w", p.alg.name, err)
 	}
