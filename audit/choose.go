@@ -9,19 +9,21 @@ import (
 // schedule is the name of the actor of most events, by which no index has them.
 const schedule = "worker"
 
-// leading are the actions that bring a key into a state, one or two.
+// leading are the actions that bring a key, or the tenant, into a state, one or
+// two.
 var leading = map[string][2]Action{
 	"standby":    {KeyCreated, KeyImported},
-	"active":     {KeyActivated},
+	"active":     {KeyActivated, TenantResumed},
 	"deprecated": {KeyDeprecated, KeyImported},
 	"expired":    {KeyExpired},
 	"revoked":    {KeyRevoked},
 	"purged":     {KeyPurged},
+	"suspended":  {TenantSuspended},
 }
 
-// LeadsTo says whether a is an action that brings keys into a state. Events of
-// any other action with that state would be missing from what Filter.State
-// chooses.
+// LeadsTo says whether a is an action that brings a key, or the tenant, into a
+// state. Events of any other action with that state would be missing from what
+// Filter.State chooses.
 func (a Action) LeadsTo(state string) bool {
 	actions := leading[state]
 	return a != "" && (a == actions[0] || a == actions[1])

@@ -69,6 +69,7 @@ func TestFiltersReadAlongNoHistory(t *testing.T) {
 		"nobody":           {Actor: "nobody"},
 		"no such action":   {Action: "tenant.updated"},
 		"no such state":    {State: "purged"},
+		"a tenant's state": {State: "suspended"},
 		"no such kid":      {KID: "none"},
 		"a time":           {Since: minute(long / 2), Until: minute(long/2 + rare)},
 		"early":            {Until: minute(2 + rare)},
