@@ -50,6 +50,9 @@ func (s *Snapshots) fly(ctx context.Context, ref string, f *flight) {
 	}
 	if f.entry, f.err = e, err; err == nil && current {
 		e.dirty.Store(f.dirty)
+		if e.snapshot != nil && e.snapshot.Slug == ref {
+			ref = e.snapshot.Slug // lies beside what is answered
+		}
 		s.about(ref).Set(ref, e)
 	}
 	close(f.done)
@@ -75,11 +78,12 @@ func (s *Snapshots) read(ctx context.Context, ref string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.snapshot, err = newSnapshot(public, s.cfg.PublicURL)
+	snap, err := newSnapshot(public, s.cfg.PublicURL)
 	if err != nil {
 		s.cfg.Log.Error("tenant cannot be read", "tenant_id", public.Tenant.ID, "error", err)
+		return nil, err
 	}
-	return e, err
+	return snap.remembered(e.loadedAt), nil
 }
 
 // readReplica asks the standby. Its answer is used if it is as late as all that

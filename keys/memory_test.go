@@ -70,7 +70,7 @@ func TestATenantWeighsWhatItTakes(t *testing.T) {
 			for i := range tenants {
 				snap := rendered(t, read, i)
 				useAll(t, snap)
-				e := &entry{snapshot: snap, loadedAt: time.Now()}
+				e := snap.remembered(time.Now())
 				cache.Set(snap.Slug, e)
 				jwks, weighed = jwks+len(snap.JWKS), weighed+int(e.weight(snap.Slug))
 			}
@@ -97,7 +97,7 @@ func TestTheMemoryOfTenantsIsBounded(t *testing.T) {
 	for i := range 20_000 {
 		snap := rendered(t, read, i)
 		useAll(t, snap)
-		cache.Set(snap.Slug, &entry{snapshot: snap, loadedAt: time.Now()})
+		cache.Set(snap.Slug, snap.remembered(time.Now()))
 	}
 	cache.CleanUp()
 	took, kept := live()-before, cache.EstimatedSize()

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
@@ -23,6 +24,16 @@ import (
 // its JWKS says, byte for byte, and which key signs. It never changes and holds
 // no secret.
 type Snapshot struct {
+	// What answering for a JWKS reads comes first and lies together: with many
+	// tenants, every line of memory is one to wait for.
+	entry entry // that it is remembered by
+
+	JWKS []byte // the JWK Set, RFC 7517 section 5
+
+	// What goes with JWKS, as header fields are kept: answering allocates nothing.
+	etag, modified, caching, length [1]string
+	epochs                          []string
+
 	TenantID  uuid.UUID
 	Slug      string
 	Issuer    string
@@ -32,14 +43,8 @@ type Snapshot struct {
 	NotBefore time.Time // zero: tokens of any age are accepted
 	Version   int64     // the seq of the tenant's last audit event
 
-	JWKS []byte // the JWK Set, RFC 7517 section 5
-
 	Policies []SigningPolicy // the default one first
 	Metadata json.RawMessage // a JSON object: the tenant's own members of its discovery documents; empty: none
-
-	// What goes with JWKS, as header fields are kept: answering allocates nothing.
-	etag, modified, caching, length [1]string
-	epochs                          []string
 
 	published []publicKey
 	discovery atomic.Pointer[Document]
@@ -183,9 +188,11 @@ func (s *Snapshot) epoch() string {
 	return strconv.FormatInt(s.NotBefore.Add(time.Second-1).Unix(), 10)
 }
 
-// addHeader describes the JWKS. The entity tag is of the epoch too: a cache that
-// revalidates with 304 would not forget one that was taken back (RFC 9111
-// section 3.2 adds and replaces fields, it removes none).
+// addHeader describes the JWKS, and moves it behind the slug that it is found by
+// and the fields that describe it: memory that is read in one go. The entity tag
+// is of the epoch too: a cache that revalidates with 304 would not forget one
+// that was taken back (RFC 9111 section 3.2 adds and replaces fields, it removes
+// none).
 func (s *Snapshot) addHeader(changedAt time.Time) {
 	hash := sha256.New()
 	hash.Write(s.JWKS)
@@ -193,8 +200,10 @@ func (s *Snapshot) addHeader(changedAt time.Time) {
 		hash.Write([]byte(epoch))
 		s.epochs = []string{epoch}
 	}
-	// One text, cut into pieces: they are read together.
-	text := append(base64.RawURLEncoding.AppendEncode([]byte{'"'}, hash.Sum(nil)[:18]), '"')
+	text := make([]byte, 0, len(s.Slug)+headerSize+len(s.JWKS))
+	text = append(text, s.Slug...)
+	slug := len(text)
+	text = append(base64.RawURLEncoding.AppendEncode(append(text, '"'), hash.Sum(nil)[:18]), '"')
 	tag := len(text)
 	text = changedAt.UTC().AppendFormat(text, http.TimeFormat)
 	modified := len(text)
@@ -202,9 +211,28 @@ func (s *Snapshot) addHeader(changedAt time.Time) {
 	text = strconv.AppendInt(append(text, ", stale-while-revalidate="...), int64(s.Caching.StaleWhileRevalidate/time.Second), 10)
 	text = strconv.AppendInt(append(text, ", stale-if-error="...), int64(s.Caching.StaleIfError/time.Second), 10)
 	caching := len(text)
-	all := string(strconv.AppendInt(text, int64(len(s.JWKS)), 10))
-	s.etag[0], s.modified[0], s.caching[0], s.length[0] = all[:tag], all[tag:modified], all[modified:caching], all[caching:]
+	text = strconv.AppendInt(text, int64(len(s.JWKS)), 10)
+	length := len(text)
+	text = append(text, s.JWKS...)
+	all := unsafe.String(unsafe.SliceData(text), length) // nothing writes there any more
+	s.Slug, s.etag[0], s.modified[0], s.caching[0], s.length[0] = all[:slug], all[slug:tag], all[tag:modified], all[modified:caching], all[caching:]
+	s.moveJWKS(text[length:len(text):len(text)])
 }
+
+// moveJWKS is told where the JWKS lies from now on, and its keys with it.
+func (s *Snapshot) moveJWKS(to []byte) {
+	s.JWKS = to
+	at := len(`{"keys":[`)
+	for i := range s.published {
+		k := &s.published[i]
+		end := at + len(k.jwk)
+		k.jwk = to[at:end:end]
+		at = end + len(",")
+	}
+}
+
+// headerSize is as much as those fields take, or a little more.
+const headerSize = 144
 
 // ETag is the strong entity tag of the JWKS (RFC 9110 section 8.8.3).
 func (s *Snapshot) ETag() string { return s.etag[0] }

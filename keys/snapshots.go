@@ -61,6 +61,13 @@ type entry struct {
 	dirty    atomic.Bool // something was heard about the tenant since
 }
 
+// remembered is the entry of a snapshot, which has room for it: they are read
+// together.
+func (s *Snapshot) remembered(loadedAt time.Time) *entry {
+	s.entry.snapshot, s.entry.loadedAt = s, loadedAt
+	return &s.entry
+}
+
 // NewSnapshots returns an empty memory.
 func NewSnapshots(cfg SnapshotsConfig) *Snapshots {
 	if cfg.MaxBytes == 0 {
