@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
-	"io"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -33,7 +32,8 @@ func BenchmarkBatch(b *testing.B) {
 	}
 	body := `{"tokens":[` + strings.TrimSuffix(strings.Repeat(`{"claims":`+claims+`},`, batchSize), ",") + `]}`
 	credential := p.key(b, tenant.PlatformAdmin)
-	ask := func() { askBatch(b, p.addr, credential, body) }
+	var answer bytes.Buffer
+	ask := func() { askBatch(b, p.addr, credential, body, &answer) }
 	key := bareKey(b, "ES256").(*ecdsa.PrivateKey)
 	ask()
 	var ratios, work []float64
@@ -43,6 +43,9 @@ func BenchmarkBatch(b *testing.B) {
 			us, them = timed(ask), timed(func() { signBare(key, batchSize) })
 		} else {
 			them, us = timed(func() { signBare(key, batchSize) }), timed(ask)
+		}
+		if n := bytes.Count(answer.Bytes(), []byte(`"token":"`)); n != batchSize {
+			b.Fatal("tokens: ", n)
 		}
 		ratios, work = append(ratios, them.took.Seconds()/us.took.Seconds()), append(work, them.work.Seconds()/us.work.Seconds())
 	}
@@ -56,8 +59,9 @@ func timed(do func()) turn {
 	return turn{took: time.Since(began), work: worked() - before}
 }
 
-// askBatch asks for a batch and demands that every token is there.
-func askBatch(b *testing.B, addr, credential, body string) {
+// askBatch asks for a batch. The answer goes where the last one was: to find room
+// for it is not what is measured.
+func askBatch(b *testing.B, addr, credential, body string, answer *bytes.Buffer) {
 	r, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://"+addr+"/v1/tenants/t0/tokens/batch", strings.NewReader(body))
 	if err != nil {
 		b.Fatal(err)
@@ -69,9 +73,9 @@ func askBatch(b *testing.B, addr, credential, body string) {
 		b.Fatal(err)
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(res.Body)
-	if n := bytes.Count(answer, []byte(`"token":"`)); err != nil || n != batchSize {
-		b.Fatal("tokens: "+strconv.Itoa(n), res.Status, err)
+	answer.Reset()
+	if _, err = answer.ReadFrom(res.Body); err != nil || res.StatusCode != http.StatusOK {
+		b.Fatal(res.Status, err)
 	}
 }
 

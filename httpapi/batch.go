@@ -16,31 +16,23 @@ const maxBatch = 1000
 
 // entry is one token that a request asks for, and what becomes of it.
 type entry struct {
-	raw    []byte
-	order  keys.Order
-	plain  bool // read by plainBody
-	signed keys.Signed
+	raw   []byte
+	plain bool   // in a body that newPlain let through
+	token []byte // a [SignedToken]
+	err   error
 }
 
-// readBatch reads the entries of a request. One that does not even have the
-// form of a request fails alone too.
+// readBatch reads what a request asks for. What the entries say is read as they
+// are signed, so one that does not even have the form of a request fails alone too.
 func readBatch(c echo.Context) ([]entry, error) {
 	body, err := readBody(c.Request())
 	if err != nil {
 		return nil, err
 	}
-	entries, plain := plainOrders(body)
-	if !plain {
-		if entries, err = anyOrders(body); err != nil {
-			return nil, err
-		}
+	if entries, plain := plainOrders(body); plain {
+		return entries, nil
 	}
-	for i := range entries {
-		if e := &entries[i]; !e.plain {
-			e.order, e.signed.Err = decodeOrder(e.raw)
-		}
-	}
-	return entries, nil
+	return anyOrders(body)
 }
 
 // anyOrders takes any body apart, and says what is wrong with it.
@@ -64,43 +56,48 @@ func anyOrders(body []byte) ([]entry, error) {
 	return entries, nil
 }
 
-// SignTokens signs many tokens.
+// SignTokens signs many tokens. Each is read, signed and written by one core, so
+// that no core waits while another one reads or writes all of them.
 func (s *server) SignTokens(c echo.Context, _ TenantPath) error {
 	entries, err := readBatch(c)
 	if err != nil {
 		return err
 	}
-	orders, asked := make([]keys.Order, 0, len(entries)), make([]*entry, 0, len(entries))
-	for i := range entries {
-		if e := &entries[i]; e.signed.Err == nil {
-			orders, asked = append(orders, e.order), append(asked, e)
-		}
-	}
-	signed, err := s.cfg.Signer.SignTokens(c.Request().Context(), of(c).tenantID.String(), orders)
+	err = s.cfg.Signer.SignTokens(c.Request().Context(), of(c).tenantID.String(), len(entries),
+		func(i int, sign keys.SignFunc) { entries[i].fill(sign) })
 	if err != nil {
 		return err
 	}
-	for i, e := range asked {
-		if e.signed = signed[i]; e.signed.Err != nil {
-			e.signed.Err = better(e.plain, e.raw, e.signed.Err)
-		}
-	}
 	return s.replyBatch(c, entries)
+}
+
+// fill reads and signs the entry. Nobody else would catch its panic.
+func (e *entry) fill(sign keys.SignFunc) {
+	defer rescue(&e.err)
+	var order keys.Order
+	if e.plain {
+		order, e.plain = (&plainBody{checker{data: e.raw}}).order()
+	}
+	e.token, e.err = signOrder(e.raw, order, e.plain, sign)
 }
 
 // replyBatch answers a [SignTokensResult]: for each entry a token, or why
 // there is none.
 func (s *server) replyBatch(c echo.Context, entries []entry) error {
-	out := append(make([]byte, 0, 64+600*len(entries)), `{"results":[`...)
+	size := 64
+	for _, e := range entries {
+		size += len(e.token) + 1
+	}
+	out := append(make([]byte, 0, size), `{"results":[`...)
 	for i, e := range entries {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		if e.signed.Err == nil {
-			out = appendToken(out, e.signed.Token)
+		if e.err == nil {
+			out = append(out, e.token...)
 			continue
 		}
-		refused, err := encoded(s.refusal(c, e.signed.Err))
+		refused, err := encoded(s.refusal(c, e.err))
 		if err != nil {
 			return err
 		}

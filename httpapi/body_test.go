@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -8,10 +10,13 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/keyward/keyward/keys"
 )
 
 func TestBatchesMayBeLarger(t *testing.T) {
@@ -31,21 +36,56 @@ func TestBatchesMayBeLarger(t *testing.T) {
 	batch(maxBatchBody).problem(ProblemCodePayloadTooLarge)
 }
 
+// Each entry has its own answer, in its place, whether its neighbours are plain,
+// wrong or neither.
 func TestThousandTokens(t *testing.T) {
 	w := newWorld(t)
 	w.tenant("acme")
-	entries := make([]string, maxBatch)
-	for i := range entries {
-		entries[i] = fmt.Sprintf(`{"claims":{"sub":"%d"}}`, i)
-	}
-	var out SignTokensResult
-	w.do("POST", "/v1/tenants/acme/tokens/batch", w.root, `{"tokens":[`+strings.Join(entries, ",")+`]}`).ok(200, &out)
-	for _, i := range []int{0, 1, 500, 999} {
-		var v VerifyTokenResult
-		w.do("POST", "/v1/tenants/acme/tokens/verify", w.root, `{"token":"`+*out.Results[i].Token+`"}`).ok(200, &v)
-		if !v.Valid || !strings.Contains(string(*v.Claims), fmt.Sprintf(`"sub":"%d"`, i)) {
-			t.Errorf("%d: %s", i, *v.Claims)
+	for _, extra := range []string{``, `,"headers":{"x":1}`, `,"x":"\u0041"`} { // the last makes the body not plain
+		entries := make([]string, maxBatch)
+		for i := range entries {
+			entries[i] = fmt.Sprintf(`{"claims":{"sub":"%d"}}`, i)
+			switch i % 10 {
+			case 3:
+				entries[i] = fmt.Sprintf(`{"claims":{"sub":"%d"}%s}`, i, extra)
+			case 7:
+				entries[i] = fmt.Sprintf(`{"claims":{"sub":"%d"},"ttl_seconds":-1}`, i)
+			}
 		}
+		var out SignTokensResult
+		w.do("POST", "/v1/tenants/acme/tokens/batch", w.root, `{"tokens":[`+strings.Join(entries, ",")+`]}`).ok(200, &out)
+		if len(out.Results) != maxBatch {
+			t.Fatalf("%d results", len(out.Results))
+		}
+		for i, r := range out.Results {
+			if refused := i%10 == 7 || i%10 == 3 && strings.Contains(extra, `"x":"`); refused != (r.Error != nil) || refused == (r.Token != nil) {
+				t.Fatalf("%s: %+v", entries[i], r)
+			}
+			if r.Token == nil {
+				continue
+			}
+			var claims struct{ Sub string }
+			payload, err := base64.RawURLEncoding.DecodeString(strings.Split(*r.Token, ".")[1])
+			if err = errors.Join(err, json.Unmarshal(payload, &claims)); err != nil || claims.Sub != strconv.Itoa(i) {
+				t.Errorf("%d: %s, %v", i, payload, err)
+			}
+		}
+		for _, i := range []int{0, 1, 500, 999} {
+			var v VerifyTokenResult
+			w.do("POST", "/v1/tenants/acme/tokens/verify", w.root, `{"token":"`+*out.Results[i].Token+`"}`).ok(200, &v)
+			if !v.Valid {
+				t.Errorf("%d: %s", i, *v.Claims)
+			}
+		}
+	}
+}
+
+// An entry that makes the server panic is the server's fault, and fails alone.
+func TestEntryThatPanics(t *testing.T) {
+	e := entry{raw: []byte(`{"claims":{}}`), plain: true}
+	e.fill(func(keys.Order) (keys.Token, error) { panic("boom") })
+	if p, known := problemOf(e.err); known || p.Status != 500 || e.token != nil {
+		t.Errorf("%v, %+v", e.err, p)
 	}
 }
 

@@ -52,16 +52,19 @@ func (e *panicError) Error() string {
 }
 
 func guarded(next echo.HandlerFunc, c echo.Context) (err error) {
-	defer func() {
-		switch v := recover(); v {
-		case nil:
-		case http.ErrAbortHandler: // net/http's own way to hang up
-			panic(v)
-		default:
-			err = &panicError{v, debug.Stack()}
-		}
-	}()
+	defer rescue(&err)
 	return next(c)
+}
+
+// rescue, deferred, makes an error of a panic.
+func rescue(err *error) {
+	switch v := recover(); v {
+	case nil:
+	case http.ErrAbortHandler: // net/http's own way to hang up
+		panic(v)
+	default:
+		*err = &panicError{v, debug.Stack()}
+	}
 }
 
 // access logs a request. The route is logged, not the path, so that a client

@@ -26,16 +26,29 @@ func (s *server) SignToken(c echo.Context, _ TenantPath) error {
 		return err
 	}
 	order, plain := plainOrder(body)
+	token, err := signOrder(body, order, plain, func(o keys.Order) (keys.Token, error) {
+		return s.cfg.Signer.SignToken(c.Request().Context(), of(c).tenantID.String(), o)
+	})
+	if err != nil {
+		return err
+	}
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(token, '\n'))
+}
+
+// signOrder makes a [SignedToken] of a body; the order is what is in that, where
+// it is plain.
+func signOrder(body []byte, order keys.Order, plain bool, sign keys.SignFunc) ([]byte, error) {
 	if !plain {
+		var err error
 		if order, err = decodeOrder(body); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	t, err := s.cfg.Signer.SignToken(c.Request().Context(), of(c).tenantID.String(), order)
+	t, err := sign(order)
 	if err != nil {
-		return better(plain, body, err)
+		return nil, better(plain, body, err)
 	}
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(appendToken(make([]byte, 0, 128+len(t.Token)+len(t.KID)), t), '\n'))
+	return appendToken(make([]byte, 0, 128+len(t.Token)+len(t.KID)), t), nil
 }
 
 // better is why an order was refused: for a body that seemed plain what only

@@ -80,11 +80,12 @@ func (s *signing) by(p *process) {
 	var token Token
 	switch s.IntN(3) {
 	case 0:
-		out, err := p.signer.SignTokens(s.Context(), s.slug, []Order{{TokenRequest: TokenRequest{TTLSeconds: &ttl}}, {}})
-		if err = errors.Join(err, out[0].Err, out[1].Err); err != nil {
+		orders, tokens, errs := [2]Order{{TokenRequest: TokenRequest{TTLSeconds: &ttl}}}, [2]Token{}, [3]error{}
+		errs[2] = p.signer.SignTokens(s.Context(), s.slug, 2, func(i int, sign SignFunc) { tokens[i], errs[i] = sign(orders[i]) })
+		if err := errors.Join(errs[:]...); err != nil {
 			s.Fatal(err)
 		}
-		token = out[s.IntN(2)].Token
+		token = tokens[s.IntN(2)]
 	case 1:
 		expires := time.Unix(p.clock.Now().Unix()+ttl, 0).UTC()
 		rules := TokenRules{Issuer: "https://keys.example/t/" + s.slug, Now: p.clock.Now(), DefaultTTL: s.max, MaxTTL: s.max}

@@ -79,6 +79,9 @@ type Token struct {
 	ExpiresAt time.Time
 }
 
+// SignFunc signs a JWT. Errors are those of [Signer.SignToken].
+type SignFunc func(Order) (Token, error)
+
 // SignToken signs a JWT for the tenant with that slug or id. Errors:
 // *ClaimError, ErrPolicyNotFound, tenant.ErrNotFound, tenant.ErrSuspended,
 // ErrNoActiveKey, ErrUnavailable.
@@ -107,27 +110,23 @@ func (s *Signer) atDesk(ctx context.Context, ref string, sign func(desk) error) 
 	return sign(d)
 }
 
-// Signed is one result of a batch: a token or why there is none.
-type Signed struct {
-	Token Token
-	Err   error
-}
-
-// SignTokens signs many tokens; one that is refused fails alone. The error is
-// one that concerns them all.
-func (s *Signer) SignTokens(ctx context.Context, ref string, orders []Order) ([]Signed, error) {
+// SignTokens calls do for every i below n, on all cores, with what signs a token
+// there: one that is refused fails alone. All have the time of the call. The
+// error is one that concerns them all; do has not been called then.
+func (s *Signer) SignTokens(ctx context.Context, ref string, n int, do func(i int, sign SignFunc)) error {
 	d, err := s.desk(ctx, ref)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := make([]Signed, len(orders))
-	inParallel(len(orders), func(i int) {
-		out[i].Token, out[i].Err = s.signToken(ctx, d, orders[i])
-		if errors.Is(out[i].Err, ErrNoActiveKey) {
-			out[i].Token, out[i].Err = s.SignToken(ctx, ref, orders[i])
+	sign := func(o Order) (Token, error) {
+		token, err := s.signToken(ctx, d, o)
+		if errors.Is(err, ErrNoActiveKey) {
+			return s.SignToken(ctx, ref, o)
 		}
-	})
-	return out, nil
+		return token, err
+	}
+	inParallel(n, func(i int) { do(i, sign) })
+	return nil
 }
 
 // desk is a tenant that may sign, at one time.
