@@ -69,6 +69,11 @@ func FuzzPlainOrders(f *testing.F) {
 			if !bytes.Equal(quick[i].raw, bytes.TrimSpace(slow[i].raw)) {
 				t.Errorf("%q: %q, %q", body, quick[i].raw, slow[i].raw)
 			}
+			there, plain := (&plainBody{checker{data: quick[i].raw}}).order()
+			alone, plainAlone := plainOrder(quick[i].raw)
+			if plain != plainAlone || plain && !sameOrder(there, alone) {
+				t.Errorf("%q: %+v %t, alone %+v %t", body, there, plain, alone, plainAlone)
+			}
 		}
 	})
 }
