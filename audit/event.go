@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -110,6 +111,11 @@ type Event struct {
 	Details   json.RawMessage // a JSON object; nil means {}
 	PrevHash  []byte          // 32 bytes; 32 zero bytes for Seq 1
 	Hash      []byte          // 32 bytes
+}
+
+// seen reports whether verifiers may see what the event tells of.
+func (e Event) seen() bool {
+	return strings.HasPrefix(string(e.Action), "key.") || strings.HasPrefix(string(e.Action), "policy.")
 }
 
 // Details makes the details of an event of a map or struct of plain values.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -69,6 +70,7 @@ func write(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) e
 	w := tx.Later()
 	if _, err := w.MoveAuditHeads(ctx, db.MoveAuditHeadsParams{
 		TenantIds: []uuid.UUID{tenantID}, OldSeqs: []int64{row.AuditSeq}, Seqs: []int64{head.Seq}, Hashes: [][]byte{head.Hash},
+		Visible: slices.ContainsFunc(events, Event.seen),
 	}); err != nil {
 		return err
 	}

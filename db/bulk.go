@@ -32,8 +32,9 @@ func (d *DB) Bulk(ctx context.Context, fn func(*Bulk) error) error {
 	}
 	defer rollback(ctx, tx)
 	b := &Bulk{tx: tx}
-	const begin = "select set_config('session_replication_role', 'replica', true), set_config('synchronous_commit', 'off', true), pg_current_xact_id()"
-	if err := tx.QueryRow(ctx, begin).Scan(nil, nil, &b.XID); err != nil {
+	const begin = "select set_config('role', 'none', true), set_config('session_replication_role', 'replica', true), " +
+		"set_config('synchronous_commit', 'off', true), pg_current_xact_id()"
+	if err := tx.QueryRow(ctx, begin).Scan(nil, nil, nil, &b.XID); err != nil {
 		return notSuperuser(err)
 	}
 	if err := fn(b); err != nil {
@@ -62,6 +63,15 @@ func (b *Bulk) Copy(ctx context.Context, table string, columns []string, rows []
 // Settle lets PostgreSQL look at what was written in bulk, so that it plans
 // queries by it and answers from indexes alone.
 func (d *DB) Settle(ctx context.Context) error {
-	_, err := d.pool.Exec(ctx, "vacuum (analyze) tenants, policies, data_keys, keys, audit_events")
+	pooled, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return wrap(err)
+	}
+	conn := pooled.Hijack() // not to be used again without its role, and VACUUM runs in no transaction
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, "set role none"); err != nil {
+		return wrap(err)
+	}
+	_, err = conn.Exec(ctx, "vacuum (analyze) tenants, policies, data_keys, keys, jwk_sets, audit_events")
 	return wrap(err)
 }

@@ -4,8 +4,9 @@
 // It guarantees that no statement runs without a role and, where the role is
 // one tenant's, without that tenant's id: both are set in the round trip that
 // begins the transaction and end with it, so a forgotten WHERE returns nothing
-// instead of another tenant's rows. It trusts the migrations to have made the
-// roles and the row level security (migrations/00007_row_security.sql).
+// instead of another tenant's rows. Between transactions a connection has the
+// role that may do least. It trusts the migrations to have made the roles and
+// the row level security (migrations/00007_row_security.sql).
 package db
 
 import (
@@ -33,6 +34,7 @@ type Config struct {
 type DB struct {
 	pool   *pgxpool.Pool
 	reader *pgxpool.Pool // nil without a standby
+	pooled bool          // sessions are not ours, nor is what they were told before
 }
 
 // Open prepares a pool; it connects when it is first used. The error names
@@ -42,7 +44,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{pool: pool}
+	d := &DB{pool: pool, pooled: cfg.Pooled}
 	if cfg.ReadURL == "" {
 		return d, nil
 	}
@@ -64,7 +66,13 @@ func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error)
 	if cfg.Pooled && !strings.Contains(url, "default_query_exec_mode") {
 		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // without statements that a session keeps
 	}
-	pc.AfterConnect = registerUUIDs
+	pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		registerUUIDs(conn)
+		if cfg.Pooled {
+			return nil
+		}
+		return enterPublic(ctx, conn)
+	}
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
@@ -73,6 +81,18 @@ func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error)
 		return nil, fmt.Errorf("db: %w", err)
 	}
 	return pool, nil
+}
+
+// enterPublic gives a new connection the role that it has outside of
+// transactions. A database that refuses, because it has no roles before its
+// first migration, is told on by the doors, which name their roles themselves.
+func enterPublic(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "set role keyward_public")
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Severity != "FATAL" {
+		return nil
+	}
+	return err
 }
 
 // Close waits for transactions under way and closes every connection.

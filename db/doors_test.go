@@ -22,7 +22,8 @@ func whoami(t *testing.T, d *db.DB) (user, tenant string, pid int) {
 }
 
 // One connection serves one door after another: what one of them set is gone
-// when the next one comes, however the first was left.
+// when the next one comes, however the first was left. Between doors it is the
+// public's.
 func TestNothingLeaksFromATransaction(t *testing.T) {
 	d := open(t, 1)
 	ctx, errMine := t.Context(), errors.New("mine")
@@ -39,7 +40,7 @@ func TestNothingLeaksFromATransaction(t *testing.T) {
 		"nobody":      func() { _, _ = d.PublicTenant(ctx, uuid.Nil, "nobody") },
 	} {
 		leave()
-		if user, tenant, pid := whoami(t, d); user != "" || tenant != "" || pid != first {
+		if user, tenant, pid := whoami(t, d); user != "keyward_public" || tenant != "" || pid != first {
 			t.Errorf("%s: left as %q of %q on connection %d, began on %d", name, user, tenant, pid, first)
 		}
 		err := d.AsPlatform(ctx, func(tx *db.Tx) (err error) {
@@ -71,7 +72,7 @@ func TestRollbackSurvivesTheCaller(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || errors.Is(err, db.ErrUnavailable) {
 		t.Errorf("got %v, want the caller's own end", err)
 	}
-	if user, tenant, pid := whoami(t, d); user != "" || tenant != "" || pid != first {
+	if user, tenant, pid := whoami(t, d); user != "keyward_public" || tenant != "" || pid != first {
 		t.Errorf("left as %q of %q on connection %d, began on %d", user, tenant, pid, first)
 	}
 	if n := count(t, d, "keyward_platform", "", "policies", "due_at IS NOT NULL"); n != 0 {

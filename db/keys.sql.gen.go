@@ -460,6 +460,31 @@ func (q *Queries) ListStrayKeys(ctx context.Context, tenantID uuid.UUID) ([]stri
 	return items, nil
 }
 
+const publishJWKSets = `-- name: PublishJWKSets :exec
+INSERT INTO jwk_sets (tenant_id, format, feed_xid, changed_at, body, outline)
+SELECT unnest($1::uuid[]), 1, pg_current_xact_id(), unnest($2::timestamptz[]), unnest($3::bytea[]), unnest($4::text[])
+ON CONFLICT (tenant_id) DO UPDATE
+SET format = excluded.format, feed_xid = excluded.feed_xid, changed_at = excluded.changed_at, body = excluded.body, outline = excluded.outline
+`
+
+type PublishJWKSetsParams struct {
+	TenantIds  []uuid.UUID
+	ChangedAts []time.Time
+	Bodies     [][]byte
+	Outlines   []string
+}
+
+// What readers are served of tenants that this transaction has changed.
+func (q *Queries) PublishJWKSets(ctx context.Context, arg PublishJWKSetsParams) error {
+	_, err := q.db.Exec(ctx, publishJWKSets,
+		arg.TenantIds,
+		arg.ChangedAts,
+		arg.Bodies,
+		arg.Outlines,
+	)
+	return err
+}
+
 const purgeKeys = `-- name: PurgeKeys :execrows
 UPDATE keys
 SET state = 'purged', purged_at = m.at, public_jwk = NULL, state_event = m.state_event

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/keyward/keyward/db"
 )
 
@@ -68,8 +69,13 @@ func TestListener(t *testing.T) {
 	}
 
 	const cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ '^(listen|select 1)'"
+	conn, err := pgx.Connect(t.Context(), d.Pool().Config().ConnString()) // as the superuser
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
 	var n int
-	if err := d.Pool().QueryRow(t.Context(), cut).Scan(&n); err != nil || n != 1 {
+	if err := conn.QueryRow(t.Context(), cut).Scan(&n); err != nil || n != 1 {
 		t.Fatalf("cut %d connections, %v", n, err)
 	}
 	receive(t, h.connected)

@@ -12,19 +12,20 @@ import (
 
 // Public is all that anybody may know of a tenant.
 type Public struct {
+	// Tenant has the JWK Set as it is served, unless Body is nil: then it is not
+	// up to date, and what it is made from follows.
 	Tenant    PublicTenantRow
 	Keys      []PublishedKeysRow
 	Policies  []PublicPoliciesRow
-	ChangedAt time.Time // of the tenant's last audit event
+	ChangedAt time.Time // of the last change that the public sees, or of a later one
 }
 
 // PublicTenant reads a live tenant by its id, or by its slug where id is
-// uuid.Nil, as the role that cannot read secrets, in one round trip. Without
-// an explicit BEGIN a pipeline is one transaction, and the role ends with it.
-// Errors: ErrNoRows, ErrUnavailable.
+// uuid.Nil, as the role that cannot read secrets: in one round trip, or two if
+// its JWK Set is not up to date. Errors: ErrNoRows, ErrUnavailable.
 func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (p Public, err error) {
 	err = d.healing(func() (err error) {
-		p, err = publicTenantOf(ctx, d.pool, &pgx.Batch{}, id, slug)
+		p, err = d.publicTenant(ctx, id, slug)
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -33,24 +34,40 @@ func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (p Pub
 	return p, wrap(err)
 }
 
-// TenantOfDomain finds the live tenant whose custom domain this is, as
-// PublicTenant does. Errors: ErrNoRows, ErrUnavailable.
-func (d *DB) TenantOfDomain(ctx context.Context, domain string) (id uuid.UUID, err error) {
-	err = d.healing(func() error {
-		b := &pgx.Batch{}
-		b.Queue("select set_config('role', 'keyward_public', true)")
-		b.Queue(tenantOfDomain, domain).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
-		return d.pool.SendBatch(ctx, b).Close()
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return uuid.Nil, ErrNoRows
+// publicTenant asks a connection as it is, which has the role between
+// transactions; where that finds nothing, the role is named.
+func (d *DB) publicTenant(ctx context.Context, id uuid.UUID, slug string) (Public, error) {
+	if d.pooled {
+		return publicTenantOf(ctx, d.pool, asPublic(), id, slug)
 	}
-	return id, wrap(err)
+	var p Public
+	var err error
+	if id != uuid.Nil {
+		p.Tenant, err = New(d.pool).PublicTenant(ctx, id)
+	} else {
+		var found PublicTenantBySlugRow
+		found, err = New(d.pool).PublicTenantBySlug(ctx, slug)
+		p.Tenant = PublicTenantRow(found)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return publicTenantOf(ctx, d.pool, asPublic(), id, slug)
+	}
+	if err != nil {
+		return p, err
+	}
+	return p, p.complete(ctx, d.pool)
 }
 
-func publicTenantOf(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, id uuid.UUID, slug string) (Public, error) {
-	var p Public
+// asPublic begins a pipeline that the public's role runs. Without an explicit
+// BEGIN a pipeline is one transaction, and the role ends with it.
+func asPublic() *pgx.Batch {
+	b := &pgx.Batch{}
 	b.Queue("select set_config('role', 'keyward_public', true)")
+	return b
+}
+
+// publicTenantOf finds a tenant in a pipeline that has entered the role.
+func publicTenantOf(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, id uuid.UUID, slug string) (p Public, err error) {
 	var find *pgx.QueuedQuery
 	if id != uuid.Nil {
 		find = b.Queue(publicTenant, id)
@@ -61,6 +78,21 @@ func publicTenantOf(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, id uu
 		p.Tenant, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[PublicTenantRow])
 		return err
 	})
+	if err := pool.SendBatch(ctx, b).Close(); err != nil {
+		return p, err
+	}
+	return p, p.complete(ctx, pool)
+}
+
+// complete reads what the tenant's JWK Set is made from if that is not up to
+// date. It may be of a later version than the tenant is, never of an earlier one.
+func (p *Public) complete(ctx context.Context, pool *pgxpool.Pool) error {
+	if p.Tenant.Body != nil {
+		p.ChangedAt = *p.Tenant.ChangedAt
+		return nil
+	}
+	b := asPublic()
+	b.Queue(enterPublicTenant, p.Tenant.ID).QueryRow(func(row pgx.Row) error { return row.Scan(nil) })
 	b.Queue(publishedKeys).Query(func(rows pgx.Rows) (err error) {
 		p.Keys, err = pgx.CollectRows(rows, pgx.RowToStructByPos[PublishedKeysRow])
 		return err
@@ -70,7 +102,21 @@ func publicTenantOf(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, id uu
 		return err
 	})
 	b.Queue(publicChangedAt).QueryRow(func(row pgx.Row) error { return row.Scan(&p.ChangedAt) })
-	return p, pool.SendBatch(ctx, b).Close()
+	return pool.SendBatch(ctx, b).Close()
+}
+
+// TenantOfDomain finds the live tenant whose custom domain this is, as
+// PublicTenant does. Errors: ErrNoRows, ErrUnavailable.
+func (d *DB) TenantOfDomain(ctx context.Context, domain string) (id uuid.UUID, err error) {
+	err = d.healing(func() error {
+		b := asPublic()
+		b.Queue(tenantOfDomain, domain).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
+		return d.pool.SendBatch(ctx, b).Close()
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return uuid.Nil, ErrNoRows
+	}
+	return id, wrap(err)
 }
 
 // PublicKeyHistory reads the keys of a live tenant that ever signed, as the
@@ -78,12 +124,8 @@ func publicTenantOf(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, id uu
 // ErrUnavailable.
 func (d *DB) PublicKeyHistory(ctx context.Context, id uuid.UUID) (history []PublicKeyHistoryRow, err error) {
 	err = d.healing(func() error {
-		b := &pgx.Batch{}
-		b.Queue("select set_config('role', 'keyward_public', true)")
-		b.Queue(publicTenant, id).Query(func(rows pgx.Rows) error {
-			_, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[PublicTenantRow])
-			return err
-		})
+		b := asPublic()
+		b.Queue(enterPublicTenant, id).QueryRow(func(row pgx.Row) error { return row.Scan(nil) })
 		b.Queue(publicKeyHistory).Query(func(rows pgx.Rows) (err error) {
 			history, err = pgx.CollectRows(rows, pgx.RowToStructByPos[PublicKeyHistoryRow])
 			return err

@@ -25,7 +25,7 @@ func (d *DB) HasReplica() bool { return d.reader != nil }
 func (d *DB) PublicTenantOfReplica(ctx context.Context, id uuid.UUID, slug string) (p Public, replayed uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, replicaPatience)
 	defer cancel()
-	b := &pgx.Batch{}
+	b := asPublic()
 	b.Queue(position).QueryRow(func(row pgx.Row) error { return row.Scan(&replayed) })
 	p, err = publicTenantOf(ctx, d.reader, b, id, slug)
 	return p, replayed, wrap(err)

@@ -12,6 +12,18 @@ import (
 	"github.com/google/uuid"
 )
 
+const enterPublicTenant = `-- name: EnterPublicTenant :one
+SELECT set_config('keyward.tenant_id', id::text, true)::text AS scope FROM tenants WHERE id = $1 AND status <> 'deleted'
+`
+
+// Tells row level security whose rows the statements that follow in the same round trip ask for: those of a live tenant.
+func (q *Queries) EnterPublicTenant(ctx context.Context, tenantID uuid.UUID) (string, error) {
+	row := q.db.QueryRow(ctx, enterPublicTenant, tenantID)
+	var scope string
+	err := row.Scan(&scope)
+	return scope, err
+}
+
 const publicChangedAt = `-- name: PublicChangedAt :one
 SELECT at FROM audit_events WHERE tenant_id = keyward_tenant() ORDER BY seq DESC LIMIT 1
 `
@@ -119,10 +131,11 @@ func (q *Queries) PublicPolicies(ctx context.Context) ([]PublicPoliciesRow, erro
 }
 
 const publicTenant = `-- name: PublicTenant :one
-SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
-    clock_skew_seconds, not_before, audit_seq, metadata, set_config('keyward.tenant_id', id::text, true)::text AS scope
-FROM tenants
-WHERE id = $1 AND status <> 'deleted'
+SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, s.body, s.outline, s.changed_at
+FROM tenants t
+LEFT JOIN jwk_sets s ON s.tenant_id = t.id AND s.feed_xid = t.feed_xid AND s.format = 1
+WHERE t.id = $1 AND t.status <> 'deleted' AND current_user = 'keyward_public'
 `
 
 type PublicTenantRow struct {
@@ -138,7 +151,9 @@ type PublicTenantRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	Metadata                        []byte
-	Scope                           string
+	Body                            []byte
+	Outline                         *string
+	ChangedAt                       *time.Time
 }
 
 func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicTenantRow, error) {
@@ -157,17 +172,20 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 		&i.NotBefore,
 		&i.AuditSeq,
 		&i.Metadata,
-		&i.Scope,
+		&i.Body,
+		&i.Outline,
+		&i.ChangedAt,
 	)
 	return i, err
 }
 
 const publicTenantBySlug = `-- name: PublicTenantBySlug :one
 
-SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
-    clock_skew_seconds, not_before, audit_seq, metadata, set_config('keyward.tenant_id', id::text, true)::text AS scope
-FROM tenants
-WHERE slug = $1 AND status <> 'deleted'
+SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, s.body, s.outline, s.changed_at
+FROM tenants t
+LEFT JOIN jwk_sets s ON s.tenant_id = t.id AND s.feed_xid = t.feed_xid AND s.format = 1
+WHERE t.slug = $1 AND t.status <> 'deleted' AND current_user = 'keyward_public'
 `
 
 type PublicTenantBySlugRow struct {
@@ -183,11 +201,14 @@ type PublicTenantBySlugRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	Metadata                        []byte
-	Scope                           string
+	Body                            []byte
+	Outline                         *string
+	ChangedAt                       *time.Time
 }
 
-// What anybody may know of a tenant, read as keyward_public, who can read no more. The first statement finds the tenant and tells
-// row level security about it; the others follow in the same round trip, so they ask keyward_tenant() for the id.
+// What anybody may know of a tenant, read as keyward_public, who can read no more. One statement finds the tenant, and its JWK Set as it
+// is served if that is up to date and of the form that this program knows. It answers nothing to anybody else (a pooler may have taken the role off the connection): a session
+// that passes row level security over would find the tenant, too.
 func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTenantBySlugRow, error) {
 	row := q.db.QueryRow(ctx, publicTenantBySlug, slug)
 	var i PublicTenantBySlugRow
@@ -204,7 +225,9 @@ func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTe
 		&i.NotBefore,
 		&i.AuditSeq,
 		&i.Metadata,
-		&i.Scope,
+		&i.Body,
+		&i.Outline,
+		&i.ChangedAt,
 	)
 	return i, err
 }

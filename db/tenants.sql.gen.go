@@ -234,6 +234,19 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 	return err
 }
 
+const keepJWKSet = `-- name: KeepJWKSet :exec
+UPDATE jwk_sets
+SET feed_xid = pg_current_xact_id(), changed_at = $1
+FROM tenants
+WHERE jwk_sets.tenant_id = $2 AND tenants.id = jwk_sets.tenant_id AND jwk_sets.feed_xid = tenants.feed_xid
+`
+
+// Before a tenant's own row changes: its keys and policies do not, so what is served of them still counts.
+func (q *Queries) KeepJWKSet(ctx context.Context, changedAt time.Time, tenantID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, keepJWKSet, changedAt, tenantID)
+	return err
+}
+
 const listTenants = `-- name: ListTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,

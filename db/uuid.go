@@ -1,8 +1,6 @@
 package db
 
 import (
-	"context"
-
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -11,10 +9,9 @@ import (
 // registerUUIDs teaches a new connection to write a uuid.UUID as the 16 bytes
 // it is. By itself pgx asks it for a text, fails to write that, and parses it:
 // with arrays of ids, a quarter of what a batch of the worker costs.
-func registerUUIDs(_ context.Context, conn *pgx.Conn) error {
+func registerUUIDs(conn *pgx.Conn) {
 	m := conn.TypeMap()
 	m.TryWrapEncodePlanFuncs = append([]pgtype.TryWrapEncodePlanFunc{wrapUUID}, m.TryWrapEncodePlanFuncs...)
-	return nil
 }
 
 func wrapUUID(value any) (pgtype.WrappedEncodePlanNextSetter, any, bool) {

@@ -18,15 +18,17 @@ type flight struct {
 	dirty bool // something was heard meanwhile: what is being read may be old
 }
 
-// load reads a reference once for everybody who asks meanwhile. It goes on
-// when the one who asked first goes away.
+// load reads a reference once for everybody who asks meanwhile: who asks first
+// does it, to the end, even if its own caller has gone away.
 func (s *Snapshots) load(ctx context.Context, ref string) (*entry, error) {
 	s.mu.Lock()
 	f, flying := s.flights[ref]
 	if !flying || f.dirty { // who asks after a change is not told of the time before
-		f = &flight{done: make(chan struct{})}
+		f = &flight{done: make(chan struct{}), err: errCrashed}
 		s.flights[ref] = f
-		go s.fly(context.WithoutCancel(ctx), ref, f)
+		s.mu.Unlock()
+		s.fly(context.WithoutCancel(ctx), ref, f)
+		return f.entry, f.err
 	}
 	s.mu.Unlock()
 	select {
@@ -37,23 +39,31 @@ func (s *Snapshots) load(ctx context.Context, ref string) (*entry, error) {
 	}
 }
 
+// errCrashed is what those hear who waited for somebody who panicked.
+var errCrashed = errors.New("keys: reading the tenant did not come to an end")
+
 func (s *Snapshots) fly(ctx context.Context, ref string, f *flight) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	defer s.land(ref, f)
 	s.misses.Add(1)
-	e, err := s.read(ctx, ref)
+	f.entry, f.err = s.read(ctx, ref)
+}
+
+// land keeps what was read and lets go of those who wait for it.
+func (s *Snapshots) land(ref string, f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	current := s.flights[ref] == f
 	if current {
 		delete(s.flights, ref)
 	}
-	if f.entry, f.err = e, err; err == nil && current {
-		e.dirty.Store(f.dirty)
-		if e.snapshot != nil && e.snapshot.Slug == ref {
-			ref = e.snapshot.Slug // lies beside what is answered
+	if f.err == nil && current {
+		f.entry.dirty.Store(f.dirty)
+		if found := f.entry.snapshot; found != nil && found.Slug == ref {
+			ref = found.Slug // lies beside what is answered
 		}
-		s.about(ref).Set(ref, e)
+		s.about(ref).Set(ref, f.entry)
 	}
 	close(f.done)
 }

@@ -205,9 +205,11 @@ func (p *process) tick(t testing.TB) Done {
 	}
 }
 
-// intact fails the test unless the tenant's audit chain is whole.
+// intact fails the test unless the tenant's audit chain is whole and its JWK
+// Set is served as its keys have it.
 func (p *process) intact(t testing.TB, id uuid.UUID) {
 	t.Helper()
+	p.served(t, id)
 	report, err := p.audit.Verify(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)

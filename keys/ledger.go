@@ -28,7 +28,8 @@ type ledger struct {
 	moves  []move
 	due    map[jose.SignatureAlgorithm]time.Time // zero time: never
 
-	// quiet says that readers need not look again: nothing they see changed.
+	// quiet says that readers need not look again: nothing they see changed. A
+	// ledger that is not quiet has all policies and unpurged keys of the tenant.
 	quiet bool
 	// rowMoves says that the statement that writes the tenant's own row moves
 	// the head of its chain too, to next.

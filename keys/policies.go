@@ -111,6 +111,8 @@ func (l *ledger) takeDefault(ctx context.Context, w *db.Writes, p tenant.Policy)
 			l.note(audit.Event{Action: audit.PolicyUpdated}, map[string]any{
 				"before": map[string]any{"alg": other.Alg, "default": true}, "after": map[string]any{"alg": other.Alg, "default": false},
 			})
+			other.Default = false
+			l.setPolicy(other)
 		}
 	}
 	return w.ClearDefaultPolicy(ctx, l.at, l.tenant.ID)

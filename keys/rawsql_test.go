@@ -95,6 +95,9 @@ func (a *act) next(id uuid.UUID, e audit.Event) (audit.Event, error) {
 
 // reach moves the head of a chain to an event; set is what else changes.
 func (a *act) reach(e audit.Event, set string) error {
+	if !strings.Contains(set, "feed_xid") {
+		set += ", feed_xid = pg_current_xact_id()"
+	}
 	return a.exec("UPDATE tenants SET audit_seq = $2, audit_hash = $3"+set+" WHERE id = $1", e.TenantID, e.Seq, e.Hash)
 }
 
@@ -132,7 +135,7 @@ func (p *psql) tenant(slug string) uuid.UUID {
 	})
 	p.must(func(a *act) error {
 		return errors.Join(
-			a.exec("INSERT INTO tenants (id, slug, audit_seq, audit_hash, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
+			a.exec("INSERT INTO tenants (id, slug, audit_seq, audit_hash, created_at, updated_at, feed_xid) VALUES ($1, $2, $3, $4, $5, $5, pg_current_xact_id())",
 				id, slug, head.Seq, head.Hash, p.at),
 			a.insert(events[0]), a.insert(events[1]),
 			a.exec(`INSERT INTO data_keys (tenant_id, version, is_current, wrapped, master_key_id, created_at)

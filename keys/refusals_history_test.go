@@ -37,6 +37,10 @@ func TestDatabaseRefusesForgedHistory(t *testing.T) {
 			e, err := a.next(id, audit.Event{})
 			return errors.Join(err, a.insert(e))
 		}},
+		{"a move that the public is not told of", "audit_events_seen", Born, func(a *act, id uuid.UUID) error {
+			e, err := a.next(id, audit.Event{Action: audit.KeyActivated})
+			return errors.Join(err, a.reach(e, ", feed_xid = feed_xid"), a.insert(e))
+		}},
 		{"another than the head says", "audit_events_reach_head", Born, func(a *act, id uuid.UUID) error {
 			e, err := a.next(id, audit.Event{})
 			moved := a.reach(e, "")

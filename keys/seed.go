@@ -118,7 +118,9 @@ func (s *Store) seedBatch(ctx context.Context, by audit.By, seed Seed, now time.
 		if err != nil {
 			return err
 		}
-		rows.add(p)
+		if err := rows.add(p); err != nil {
+			return err
+		}
 	}
 	return rows.copy(ctx, s.cfg.DB)
 }

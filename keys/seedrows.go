@@ -14,6 +14,7 @@ import (
 type seedRows struct {
 	tenants, dataKeys, policies [][]any
 	keys                        []seedKey
+	sets                        [][]any
 	events                      []audit.Event
 }
 
@@ -24,7 +25,12 @@ type seedKey struct {
 	stateEvent int64
 }
 
-func (r *seedRows) add(p *past) {
+func (r *seedRows) add(p *past) error {
+	set, err := renderSet(p.keys, p.policies)
+	if err != nil {
+		return err
+	}
+	r.sets = append(r.sets, []any{p.tenant.ID, setFormat, p.at, set.body, set.outline})
 	t := tenant.RowOf(p.tenant)
 	r.tenants = append(r.tenants, []any{
 		t.ID, t.Slug, t.Name, t.JWKSMaxAgeSeconds, t.JWKSStaleWhileRevalidateSeconds, t.JWKSStaleIfErrorSeconds,
@@ -45,6 +51,7 @@ func (r *seedRows) add(p *past) {
 		r.keys = append(r.keys, row)
 	}
 	r.events = append(r.events, p.chain...)
+	return nil
 }
 
 // copy writes the rows in one transaction. Keys and events lie in the order of
@@ -59,10 +66,11 @@ func (r *seedRows) copy(ctx context.Context, d *db.DB) error {
 			columns []string
 			rows    [][]any
 		}{
-			{"tenants", seedTenantColumns, r.tenantRows(b.XID)},
+			{"tenants", seedTenantColumns, withXID(r.tenants, b.XID)},
 			{"data_keys", seedDataKeyColumns, r.dataKeys},
 			{"policies", seedPolicyColumns, r.policies},
 			{"keys", seedKeyColumns, r.keyRows()},
+			{"jwk_sets", seedSetColumns, withXID(r.sets, b.XID)},
 			{"audit_events", seedEventColumns, r.eventRows(b.XID)},
 		} {
 			if err := b.Copy(ctx, t.table, t.columns, t.rows); err != nil {
@@ -87,18 +95,20 @@ var (
 		"tenant_id", "kid", "alg", "state", "origin", "public_jwk", "sealed_private", "data_key_version", "created_at", "published_at",
 		"activated_at", "activation", "deprecated_at", "token_horizon", "expires_at", "state_event",
 	}
+	seedSetColumns   = []string{"tenant_id", "format", "changed_at", "body", "outline", "feed_xid"}
 	seedEventColumns = []string{
 		"tenant_id", "seq", "at", "action", "actor_type", "actor_id", "actor_name", "kid", "from_state", "to_state", "request_id",
 		"details", "prev_hash", "hash", "feed_xid",
 	}
 )
 
-func (r *seedRows) tenantRows(xid uint64) [][]any {
-	rows := make([][]any, len(r.tenants))
-	for i, t := range r.tenants {
-		rows[i] = append(t, xid)
+// withXID adds the last column, the transaction's id.
+func withXID(rows [][]any, xid uint64) [][]any {
+	out := make([][]any, len(rows))
+	for i, row := range rows {
+		out[i] = append(row, xid)
 	}
-	return rows
+	return out
 }
 
 func (r *seedRows) keyRows() [][]any {

@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
@@ -113,7 +112,7 @@ func (s *Snapshot) key(kid string) *publicKey {
 	return nil
 }
 
-// newSnapshot renders what the public may know.
+// newSnapshot is what was read of a tenant, ready to be served.
 func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 	t := p.Tenant
 	snap := &Snapshot{
@@ -130,50 +129,16 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 	if t.NotBefore != nil {
 		snap.NotBefore = *t.NotBefore
 	}
-	if err := snap.addKeys(p.Keys); err != nil {
+	set, err := setOf(p)
+	if err != nil {
 		return nil, err
 	}
-	snap.addPolicies(p.Policies)
+	if err := snap.takeSet(set); err != nil {
+		return nil, err
+	}
 	snap.addHeader(p.ChangedAt)
 	return snap, nil
 }
-
-// addKeys renders the JWK Set: active first, then standby, then deprecated,
-// newest first.
-func (s *Snapshot) addKeys(rows []db.PublishedKeysRow) error {
-	slices.SortFunc(rows, func(a, b db.PublishedKeysRow) int {
-		return cmp.Or(
-			cmp.Compare(slices.Index(publishedStates, State(a.State)), slices.Index(publishedStates, State(b.State))),
-			b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.KID, a.KID))
-	})
-	size := len(`{"keys":[]}`)
-	for _, row := range rows {
-		size += len(row.PublicJWK) + 1
-	}
-	s.JWKS, s.published = append(make([]byte, 0, size), `{"keys":[`...), make([]publicKey, len(rows))
-	for i, row := range rows {
-		a, err := lookup(jose.SignatureAlgorithm(row.Alg))
-		if err == nil && !a.renders(row.KID, row.PublicJWK) {
-			_, err = ParsePublicJWK(a.name, row.PublicJWK)
-		}
-		if err != nil {
-			return fmt.Errorf("keys: public key %s of tenant %s: %w", row.KID, s.TenantID, err)
-		}
-		if i > 0 {
-			s.JWKS = append(s.JWKS, ',')
-		}
-		start := len(s.JWKS)
-		s.JWKS = append(s.JWKS, row.PublicJWK...)
-		k := &s.published[i]
-		k.kid, k.alg, k.jwk = row.KID, a.name, s.JWKS[start:len(s.JWKS):len(s.JWKS)]
-		k.state = publishedStates[slices.Index(publishedStates, State(row.State))] // the one string, not a copy for each key
-	}
-	s.JWKS = append(s.JWKS, "]}"...)
-	return nil
-}
-
-// publishedStates in the order of the JWKS.
-var publishedStates = []State{Active, Standby, Deprecated}
 
 // EpochHeader tells relying parties, with each JWKS, the tenant's not_before as
 // a NumericDate (RFC 7519 section 2): tokens with an earlier iat are refused.
@@ -252,32 +217,6 @@ func (s *Snapshot) Describe(h http.Header) {
 // Length is the Content-Length of the JWKS, as a header field.
 func (s *Snapshot) Length() []string { return s.length[:] }
 
-func (s *Snapshot) addPolicies(rows []db.PublicPoliciesRow) {
-	slices.SortFunc(rows, func(a, b db.PublicPoliciesRow) int {
-		if a.IsDefault == b.IsDefault {
-			return cmp.Compare(a.Alg, b.Alg)
-		} else if a.IsDefault {
-			return -1
-		}
-		return 1
-	})
-	s.Policies = make([]SigningPolicy, 0, len(rows))
-	for _, row := range rows {
-		p := SigningPolicy{
-			Alg: jose.SignatureAlgorithm(row.Alg), Default: row.IsDefault,
-			DefaultTokenTTL: time.Duration(row.DefaultTokenTTLSeconds) * time.Second,
-			MaxTokenTTL:     time.Duration(row.MaxTokenTTLSeconds) * time.Second,
-		}
-		for i := range s.published {
-			if k := &s.published[i]; k.alg == p.Alg && k.state == Active {
-				p.ActiveKID = k.kid
-				p.jwt, _ = Header{KID: k.kid, Alg: p.Alg, Typ: jwtType}.Protect(Form{}) // fails for Extra alone
-			}
-		}
-		s.Policies = append(s.Policies, p)
-	}
-}
-
 // Algorithms are those a verifier needs: first what is signed with, the default
 // first of all, then what published keys of retired policies signed, until the
 // last of them has left.
@@ -313,10 +252,10 @@ func (s *Snapshot) policy(alg jose.SignatureAlgorithm) (SigningPolicy, error) {
 func (s *Snapshot) weight() int {
 	bytes := 1450 + len(s.JWKS)*17/16 + 2*len(s.Metadata)
 	for i := range s.Policies {
-		bytes += 112 + len(s.Policies[i].jwt)
+		bytes += 160 + len(s.Policies[i].jwt)
 	}
 	for i := range s.published {
-		bytes += 136 + len(s.published[i].kid) + 128 + len(s.published[i].jwk)/2
+		bytes += 168 + len(s.published[i].kid) + 128 + len(s.published[i].jwk)/2
 	}
 	return bytes
 }

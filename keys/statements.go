@@ -24,6 +24,7 @@ type statements struct {
 	purge     db.PurgeKeysParams
 	insert    db.InsertKeysParams
 	due       dueParams
+	sets      db.PublishJWKSetsParams
 	notify    []string
 }
 
@@ -50,8 +51,24 @@ func (s *statements) collect(ledgers []*ledger) *statements {
 		for alg, at := range l.due {
 			s.due.add(l.tenant.ID, string(alg), orEpoch(&at))
 		}
+		s.publish(l)
 	}
 	return s
+}
+
+// publish renders what readers will see. A tenant with a damaged key must go on
+// living, too: its set from before no longer counts, and readers are told.
+func (s *statements) publish(l *ledger) {
+	if l.quiet || len(l.events) == 0 {
+		return
+	}
+	set, err := renderSet(l.keys, l.policies)
+	if err != nil {
+		return
+	}
+	p := &s.sets
+	p.TenantIds, p.ChangedAts = append(p.TenantIds, l.tenant.ID), append(p.ChangedAts, l.at)
+	p.Bodies, p.Outlines = append(p.Bodies, set.body), append(p.Outlines, set.outline)
 }
 
 // chain links a ledger's events to the tenant's history.
@@ -140,6 +157,7 @@ func (s *statements) queue(ctx context.Context, w *db.Writes) error {
 		{len(s.purge.Kids), func() error { return rows(w.PurgeKeys(ctx, s.purge)) }},
 		{len(s.activate.Kids), func() error { return rows(w.ActivateKeys(ctx, s.activate)) }},
 		{len(s.insert.Kids), func() error { return rows(w.InsertKeys(ctx, s.insert)) }},
+		{len(s.sets.TenantIds), func() error { return w.PublishJWKSets(ctx, s.sets) }},
 		{len(s.due.algs), func() error { return w.SetPoliciesDue(ctx, s.due.tenantIDs, s.due.algs, s.due.ats) }},
 	} {
 		if st.rows == 0 {

@@ -1,17 +1,24 @@
--- What anybody may know of a tenant, read as keyward_public, who can read no more. The first statement finds the tenant and tells
--- row level security about it; the others follow in the same round trip, so they ask keyward_tenant() for the id.
+-- What anybody may know of a tenant, read as keyward_public, who can read no more. One statement finds the tenant, and its JWK Set as it
+-- is served if that is up to date and of the form that this program knows. It answers nothing to anybody else (a pooler may have taken the role off the connection): a session
+-- that passes row level security over would find the tenant, too.
 
 -- name: PublicTenantBySlug :one
-SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
-    clock_skew_seconds, not_before, audit_seq, metadata, set_config('keyward.tenant_id', id::text, true)::text AS scope
-FROM tenants
-WHERE slug = @slug AND status <> 'deleted';
+SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, s.body, s.outline, s.changed_at
+FROM tenants t
+LEFT JOIN jwk_sets s ON s.tenant_id = t.id AND s.feed_xid = t.feed_xid AND s.format = 1
+WHERE t.slug = @slug AND t.status <> 'deleted' AND current_user = 'keyward_public';
 
 -- name: PublicTenant :one
-SELECT id, slug, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
-    clock_skew_seconds, not_before, audit_seq, metadata, set_config('keyward.tenant_id', id::text, true)::text AS scope
-FROM tenants
-WHERE id = @tenant_id AND status <> 'deleted';
+SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, s.body, s.outline, s.changed_at
+FROM tenants t
+LEFT JOIN jwk_sets s ON s.tenant_id = t.id AND s.feed_xid = t.feed_xid AND s.format = 1
+WHERE t.id = @tenant_id AND t.status <> 'deleted' AND current_user = 'keyward_public';
+
+-- name: EnterPublicTenant :one
+-- Tells row level security whose rows the statements that follow in the same round trip ask for: those of a live tenant.
+SELECT set_config('keyward.tenant_id', id::text, true)::text AS scope FROM tenants WHERE id = @tenant_id AND status <> 'deleted';
 
 -- name: TenantOfDomain :one
 SELECT id FROM tenants WHERE custom_domain = @domain AND status <> 'deleted';

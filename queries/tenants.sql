@@ -124,6 +124,13 @@ SET name = @name, issuer = sqlc.narg(issuer), custom_domain = sqlc.narg(custom_d
     deleted_at = sqlc.narg(deleted_at), audit_seq = @audit_seq, audit_hash = @audit_hash, feed_xid = pg_current_xact_id()
 WHERE id = @tenant_id;
 
+-- name: KeepJWKSet :exec
+-- Before a tenant's own row changes: its keys and policies do not, so what is served of them still counts.
+UPDATE jwk_sets
+SET feed_xid = pg_current_xact_id(), changed_at = @changed_at
+FROM tenants
+WHERE jwk_sets.tenant_id = @tenant_id AND tenants.id = jwk_sets.tenant_id AND jwk_sets.feed_xid = tenants.feed_xid;
+
 -- name: MoveAuditHeads :execrows
 -- Moves the heads of audit chains on; a head that somebody else moved is not matched. What verifiers see of the tenants may have changed
 -- with it, and then gateways are told.

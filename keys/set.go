@@ -1,0 +1,196 @@
+package keys
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
+)
+
+// jwkSet is a tenant's JWK Set as it is served, and what readers must know
+// about it beside. It is what the table jwk_sets holds. The outline has a line
+// for each key, in the order of the body, and one for each policy that signs,
+// the default one first:
+//
+//	key <kid> <alg> <state> <bytes of its JWK>
+//	policy <alg> <default_token_ttl_seconds> <max_token_ttl_seconds> [default]
+//
+// Another form of it would be another setFormat: processes of two versions of
+// this program may share a database.
+type jwkSet struct {
+	body    []byte // RFC 7517 section 5
+	outline string
+}
+
+const (
+	setFormat = 1 // queries/snapshots.sql and keys.sql name it too
+	setBegins = `{"keys":[`
+	setEnds   = `]}`
+)
+
+// publishedStates in the order of the JWKS.
+var publishedStates = []State{Active, Standby, Deprecated}
+
+// renderSet makes the set of a tenant's published keys, active first, then
+// standby, then deprecated, newest first, and of its live policies; others may
+// be among them. Errors: a key that is not what its row says it is.
+func renderSet(all []Key, policies []tenant.Policy) (jwkSet, error) {
+	published := make([]*Key, 0, len(all))
+	size := len(setBegins) + len(setEnds)
+	for i := range all {
+		if k := &all[i]; slices.Contains(publishedStates, k.State) {
+			published = append(published, k)
+			size += len(k.PublicJWK) + 1
+		}
+	}
+	slices.SortFunc(published, func(a, b *Key) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(publishedStates, a.State), slices.Index(publishedStates, b.State)),
+			b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.KID, a.KID))
+	})
+	body := append(make([]byte, 0, size), setBegins...)
+	outline := make([]byte, 0, 96*len(published)+64*len(policies))
+	for i, k := range published {
+		if err := k.renders(); err != nil {
+			return jwkSet{}, err
+		}
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, k.PublicJWK...)
+		outline = fmt.Appendf(outline, "key %s %s %s %d\n", k.KID, k.Alg, k.State, len(k.PublicJWK))
+	}
+	for _, p := range livePolicies(policies) {
+		outline = fmt.Appendf(outline, "policy %s %d %d", p.Alg, p.DefaultTokenTTL/time.Second, p.MaxTokenTTL/time.Second)
+		if p.Default {
+			outline = append(outline, " default"...)
+		}
+		outline = append(outline, '\n')
+	}
+	return jwkSet{append(body, setEnds...), string(outline)}, nil
+}
+
+// renders says what is wrong with a key's public JWK.
+func (k *Key) renders() error {
+	a, err := lookup(k.Alg)
+	if err == nil && !a.renders(k.KID, k.PublicJWK) {
+		_, err = ParsePublicJWK(a.name, k.PublicJWK)
+	}
+	if err != nil {
+		return fmt.Errorf("keys: public key %s of tenant %s: %w", k.KID, k.TenantID, err)
+	}
+	return nil
+}
+
+// livePolicies are those that sign, the default one first.
+func livePolicies(policies []tenant.Policy) []tenant.Policy {
+	live := slices.DeleteFunc(slices.Clone(policies), func(p tenant.Policy) bool { return !p.Live() })
+	slices.SortFunc(live, func(a, b tenant.Policy) int {
+		if a.Default == b.Default {
+			return cmp.Compare(a.Alg, b.Alg)
+		} else if a.Default {
+			return -1
+		}
+		return 1
+	})
+	return live
+}
+
+// setOf is the set of a tenant as it was read: the one that is served, or one
+// made of its keys and policies.
+func setOf(p db.Public) (jwkSet, error) {
+	if p.Tenant.Body != nil {
+		return jwkSet{p.Tenant.Body, optional(p.Tenant.Outline)}, nil
+	}
+	keys, policies := make([]Key, len(p.Keys)), make([]tenant.Policy, len(p.Policies))
+	for i, row := range p.Keys {
+		keys[i] = Key{
+			TenantID: p.Tenant.ID, KID: row.KID, Alg: jose.SignatureAlgorithm(row.Alg), State: State(row.State),
+			PublicJWK: row.PublicJWK, CreatedAt: row.CreatedAt,
+		}
+	}
+	for i, row := range p.Policies {
+		policies[i] = tenant.Policy{
+			Alg: jose.SignatureAlgorithm(row.Alg), Default: row.IsDefault,
+			DefaultTokenTTL: time.Duration(row.DefaultTokenTTLSeconds) * time.Second,
+			MaxTokenTTL:     time.Duration(row.MaxTokenTTLSeconds) * time.Second,
+		}
+	}
+	return renderSet(keys, policies)
+}
+
+// takeSet takes a set apart: keys and policies are texts within it. Errors: an
+// outline that does not fit its body.
+func (s *Snapshot) takeSet(set jwkSet) error {
+	s.JWKS = set.body
+	at, lines := len(setBegins), strings.Count(set.outline, "\n")
+	s.published = make([]publicKey, 0, lines)
+	for line := range strings.Lines(set.outline) {
+		kind, line := field(line)
+		var ok bool
+		switch kind {
+		case "key":
+			at, ok = s.takeKey(line, at)
+		case "policy":
+			ok = s.takePolicy(line)
+		}
+		if !ok {
+			return fmt.Errorf("keys: the outline of the JWK Set of tenant %s does not fit it", s.TenantID)
+		}
+	}
+	return nil
+}
+
+// field cuts the first word off a line.
+func field(line string) (word, rest string) {
+	word, rest, _ = strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	return word, rest
+}
+
+// takeKey takes a key whose JWK begins at a place in the body, and says where
+// the next one does.
+func (s *Snapshot) takeKey(line string, at int) (next int, ok bool) {
+	kid, line := field(line)
+	alg, line := field(line)
+	state, line := field(line)
+	size, err := strconv.Atoi(line)
+	a, unknown := lookup(jose.SignatureAlgorithm(alg))
+	known := slices.Index(publishedStates, State(state))
+	if err != nil || unknown != nil || known < 0 || size < 0 || at+size+len(setEnds) > len(s.JWKS) {
+		return 0, false
+	}
+	s.published = s.published[:len(s.published)+1] // in its place: it must not be copied
+	k := &s.published[len(s.published)-1]
+	k.kid, k.alg, k.state, k.jwk = kid, a.name, publishedStates[known], s.JWKS[at:at+size:at+size]
+	return at + size + len(","), true
+}
+
+func (s *Snapshot) takePolicy(line string) bool {
+	alg, line := field(line)
+	ttl, line := field(line)
+	longest, line := field(line)
+	a, unknown := lookup(jose.SignatureAlgorithm(alg))
+	usual, err := strconv.Atoi(ttl)
+	most, err2 := strconv.Atoi(longest)
+	if unknown != nil || err != nil || err2 != nil {
+		return false
+	}
+	p := SigningPolicy{
+		Alg: a.name, Default: line == "default",
+		DefaultTokenTTL: time.Duration(usual) * time.Second, MaxTokenTTL: time.Duration(most) * time.Second,
+	}
+	for i := range s.published {
+		if k := &s.published[i]; k.alg == p.Alg && k.state == Active {
+			p.ActiveKID = k.kid
+			p.jwt, _ = Header{KID: k.kid, Alg: p.Alg, Typ: jwtType}.Protect(Form{}) // fails for Extra alone
+		}
+	}
+	s.Policies = append(s.Policies, p)
+	return true
+}

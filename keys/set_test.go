@@ -1,0 +1,215 @@
+package keys
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/tenant"
+)
+
+// fromRows is what a tenant's JWK Set must be, made of its rows.
+func (p *process) fromRows(t testing.TB, id uuid.UUID) jwkSet {
+	t.Helper()
+	var set jwkSet
+	err := p.db.AsPlatform(t.Context(), func(tx *db.Tx) error {
+		row, err := tx.GetTenant(t.Context(), id)
+		if err != nil {
+			return err
+		}
+		l := newLedger(row, tester, time.Now())
+		if err := p.store.read(t.Context(), tx, l); err != nil {
+			return err
+		}
+		set, err = renderSet(l.keys, l.policies)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// served fails the test unless a tenant's JWK Set is up to date in its row, and
+// is what its keys say. A tenant that is deleted has none.
+func (p *process) served(t testing.TB, id uuid.UUID) {
+	t.Helper()
+	read, err := p.db.PublicTenant(t.Context(), id, "")
+	if errors.Is(err, db.ErrNoRows) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := p.fromRows(t, id)
+	if read.Tenant.Body == nil {
+		t.Errorf("the JWK Set of %s is not up to date", read.Tenant.Slug)
+		return
+	}
+	if !bytes.Equal(read.Tenant.Body, want.body) || *read.Tenant.Outline != want.outline {
+		t.Errorf("%s is served\n%s\n%s\nand its keys say\n%s\n%s", read.Tenant.Slug, read.Tenant.Body, *read.Tenant.Outline, want.body, want.outline)
+	}
+}
+
+// Whatever is done to a tenant, what is served of it is written with it.
+func TestEveryChangeIsServed(t *testing.T) {
+	p := newProcess(t)
+	ctx, made := t.Context(), p.tenant(t, "acme", asDefault(jose.ES256), tenant.DefaultPolicy(jose.EdDSA))
+	for _, change := range []struct {
+		name string
+		do   func() error
+	}{
+		{"created", func() error { return nil }},
+		{"rotated", func() error { _, err := p.store.Rotate(ctx, tester, made.ID, RotateRequest{}); return err }},
+		{"rotated by the schedule", func() error {
+			p.clock.Advance(40 * 24 * time.Hour)
+			if done := p.tick(t); done.Rotated == 0 {
+				return fmt.Errorf("%+v", done)
+			}
+			return nil
+		}},
+		{"revoked", func() error {
+			_, err := p.store.Revoke(ctx, tester, made.ID, p.in(t, made.ID, Active)[0], RevokeRequest{Reason: Compromised})
+			return err
+		}},
+		{"another default", func() error {
+			other := tenant.DefaultPolicy(jose.EdDSA)
+			other.Default, other.DefaultTokenTTL = true, time.Minute
+			_, _, err := p.store.PutPolicy(ctx, tester, made.ID, other)
+			return err
+		}},
+		{"a policy more", func() error {
+			_, _, err := p.store.PutPolicy(ctx, tester, made.ID, tenant.DefaultPolicy(jose.ES384))
+			return err
+		}},
+		{"a policy less", func() error { return p.store.RetirePolicy(ctx, tester, made.ID, jose.ES256) }},
+		{"data key rotated", func() error { _, err := p.store.RotateDataKey(ctx, tester, made.ID); return err }},
+		{"settings", func() error {
+			_, err := p.tenants.Update(ctx, tester, made.ID, tenant.Change{Name: tenant.Some("Acme"), MaxAge: tenant.Some(time.Minute)})
+			return err
+		}},
+		{"suspended", func() error {
+			_, err := p.tenants.Update(ctx, tester, made.ID, tenant.Change{Status: tenant.Some(tenant.Suspended)})
+			return err
+		}},
+		{"resumed", func() error {
+			_, err := p.tenants.Update(ctx, tester, made.ID, tenant.Change{Status: tenant.Some(tenant.Active)})
+			return err
+		}},
+		{"a credential", func() error {
+			_, _, err := p.tenants.CreateAPIKey(ctx, tester, tenant.NewAPIKey{TenantID: &made.ID, Role: tenant.TenantAdmin, Name: "x"}, nil)
+			return err
+		}},
+		{"master key rotated", func() error { _, err := p.custody.RotateMaster(ctx, tester, "", nil); return err }},
+		{"revoked all", func() error {
+			_, err := p.store.RevokeAll(ctx, tester, made.ID, Compromised, "")
+			return err
+		}},
+		{"purged", func() error { p.clock.Advance(200 * 24 * time.Hour); p.tick(t); return nil }},
+	} {
+		if err := change.do(); err != nil {
+			t.Fatalf("%s: %v", change.name, err)
+		}
+		t.Run(change.name, func(t *testing.T) { p.served(t, made.ID) })
+	}
+}
+
+// A row that is behind, of another form or not there is passed over: what is
+// served does not change, except in how long it takes.
+func TestSetsThatDoNotCount(t *testing.T) {
+	p := newProcess(t)
+	made, other := p.tenant(t, "acme"), p.tenant(t, "other")
+	want := p.fromRows(t, made.ID)
+	for name, sql := range map[string]string{
+		"behind":           "UPDATE jwk_sets SET body = 'old', feed_xid = '1' WHERE tenant_id = '%[1]s'",
+		"ahead":            "UPDATE jwk_sets SET body = 'new', feed_xid = '18446744073709551615' WHERE tenant_id = '%[1]s'",
+		"of another form":  "UPDATE jwk_sets SET body = 'odd', format = 2 WHERE tenant_id = '%[1]s'",
+		"of somebody else": "UPDATE jwk_sets s SET body = o.body, feed_xid = o.feed_xid FROM jwk_sets o WHERE s.tenant_id = '%[1]s' AND o.tenant_id = '%[2]s'",
+		"not there":        "DELETE FROM jwk_sets WHERE tenant_id = '%[1]s'",
+	} {
+		dbtest.Exec(t, p.dsn, "CREATE TABLE before AS SELECT * FROM jwk_sets; SET session_replication_role = replica; "+fmt.Sprintf(sql, made.ID, other.ID))
+		p.snapshots.Missed()
+		snap, _, err := p.snapshots.Get(t.Context(), "acme")
+		if err != nil || !bytes.Equal(snap.JWKS, want.body) || snap.Policies[0].ActiveKID == "" {
+			t.Errorf("%s: served is %s, %v", name, snap.JWKS, err)
+		}
+		if read, err := p.db.PublicTenant(t.Context(), made.ID, ""); err != nil || read.Tenant.Body != nil || len(read.Keys) != 2 {
+			t.Errorf("%s: it counts: %s, %v", name, read.Tenant.Body, err)
+		}
+		dbtest.Exec(t, p.dsn, "SET session_replication_role = replica; DELETE FROM jwk_sets; INSERT INTO jwk_sets SELECT * FROM before; DROP TABLE before")
+	}
+}
+
+// An outline that its body does not bear out is nobody's to guess at.
+func TestOutlinesThatDoNotFit(t *testing.T) {
+	generator := NewGenerator(GeneratorConfig{})
+	defer generator.Close()
+	private, err := generator.Generate(t.Context(), jose.ES256, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwk, err := PublicJWK(private.Public(), jose.ES256, "a.b_c~d-e")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := renderSet([]Key{
+		{KID: "gone", Alg: jose.ES256, State: Revoked}, {KID: "a.b_c~d-e", Alg: jose.ES256, State: Active, PublicJWK: jwk},
+	}, []tenant.Policy{tenant.DefaultPolicy(jose.EdDSA), {Alg: jose.ES256, Default: true, MaxTokenTTL: time.Hour}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap := &Snapshot{}
+	if err := snap.takeSet(set); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
+		snap.Policies[0].ActiveKID != "a.b_c~d-e" || snap.Policies[0].MaxTokenTTL != time.Hour || snap.Policies[1].DefaultTokenTTL != 15*time.Minute {
+		t.Fatalf("%s of %s: %+v, %v", set.outline, set.body, snap, err)
+	}
+	for _, outline := range []string{
+		"key x\n", "key x ES256 active\n", "key x ES256 active -1\n", "key x ES256 active 100000\n", "key x HS256 active 10\n", "key x ES256 revoked 10\n",
+		"policy ES256\n", "policy HS256 1 1\n", "policy ES256 1 x\n", "else\n", "\n",
+	} {
+		if err := new(Snapshot).takeSet(jwkSet{set.body, outline}); err == nil {
+			t.Errorf("%q fits", outline)
+		}
+	}
+}
+
+// A key that is not what its row says is nobody's JWK Set, but its tenant goes
+// on: the set of before no longer counts.
+func TestADamagedKeyIsNotServed(t *testing.T) {
+	p := newProcess(t)
+	made := p.tenant(t, "acme")
+	dbtest.Exec(t, p.dsn, `SET session_replication_role = replica; UPDATE keys SET public_jwk = '{"kty":"oct"}' WHERE state = 'standby'`)
+	if _, err := p.store.Revoke(t.Context(), tester, made.ID, p.only(t, made.ID, Active), RevokeRequest{Reason: Compromised, Mode: FreshTakesOver}); err != nil {
+		t.Fatal(err)
+	}
+	if snap, _, err := p.snapshots.Get(t.Context(), made.ID.String()); err == nil {
+		t.Errorf("served is %s", snap.JWKS)
+	}
+}
+
+// Whoever waits for one that panics hears so, and the next one reads.
+func TestAReaderWhoPanics(t *testing.T) {
+	p := newProcess(t)
+	p.tenant(t, "acme")
+	f := &flight{done: make(chan struct{}), err: errCrashed}
+	p.snapshots.flights["acme"] = f
+	now := p.snapshots.cfg.Now
+	p.snapshots.cfg.Now = func() time.Time { panic("x") }
+	func() {
+		defer func() { _ = recover() }()
+		p.snapshots.fly(t.Context(), "acme", f)
+	}()
+	if <-f.done; f.err != errCrashed || f.entry != nil {
+		t.Errorf("got %v, %v", f.entry, f.err)
+	}
+	p.snapshots.cfg.Now = now
+	if _, _, err := p.snapshots.Get(t.Context(), "acme"); err != nil {
+		t.Error(err)
+	}
+}
