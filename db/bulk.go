@@ -32,7 +32,7 @@ func (d *DB) Bulk(ctx context.Context, fn func(*Bulk) error) error {
 	}
 	defer rollback(ctx, tx)
 	b := &Bulk{tx: tx}
-	const begin = "select set_config('role', 'none', true), set_config('session_replication_role', 'replica', true), " +
+	const begin = "select set_config('role', (select reset_val from pg_settings where name = 'role'), true), set_config('session_replication_role', 'replica', true), " +
 		"set_config('synchronous_commit', 'off', true), pg_current_xact_id()"
 	if err := tx.QueryRow(ctx, begin).Scan(nil, nil, nil, &b.XID); err != nil {
 		return notSuperuser(err)
@@ -69,7 +69,7 @@ func (d *DB) Settle(ctx context.Context) error {
 	}
 	conn := pooled.Hijack() // not to be used again without its role, and VACUUM runs in no transaction
 	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "set role none"); err != nil {
+	if _, err := conn.Exec(ctx, "reset role"); err != nil {
 		return wrap(err)
 	}
 	_, err = conn.Exec(ctx, "vacuum (analyze) tenants, policies, data_keys, keys, jwk_sets, audit_events")
