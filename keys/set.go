@@ -125,13 +125,12 @@ func setOf(p db.Public) (jwkSet, error) {
 	return renderSet(keys, policies)
 }
 
-// takeSet takes a set apart: keys and policies are texts within it. Errors: an
-// outline that does not fit its body.
-func (s *Snapshot) takeSet(set jwkSet) error {
-	s.JWKS = set.body
-	at, lines := len(setBegins), strings.Count(set.outline, "\n")
-	s.published = make([]publicKey, 0, lines)
-	for line := range strings.Lines(set.outline) {
+// takeOutline takes the snapshot's JWKS apart: keys and policies are texts
+// within outline and JWKS. Errors: an outline that does not fit.
+func (s *Snapshot) takeOutline(outline string) error {
+	at := len(setBegins)
+	s.published = make([]publicKey, 0, strings.Count(outline, "key "))
+	for line := range strings.Lines(outline) {
 		kind, line := field(line)
 		var ok bool
 		switch kind {

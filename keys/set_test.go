@@ -164,8 +164,8 @@ func TestOutlinesThatDoNotFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	snap := &Snapshot{}
-	if err := snap.takeSet(set); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
+	snap := &Snapshot{JWKS: set.body}
+	if err := snap.takeOutline(set.outline); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
 		snap.Policies[0].ActiveKID != "a.b_c~d-e" || snap.Policies[0].MaxTokenTTL != time.Hour || snap.Policies[1].DefaultTokenTTL != 15*time.Minute {
 		t.Fatalf("%s of %s: %+v, %v", set.outline, set.body, snap, err)
 	}
@@ -173,7 +173,7 @@ func TestOutlinesThatDoNotFit(t *testing.T) {
 		"key x\n", "key x ES256 active\n", "key x ES256 active -1\n", "key x ES256 active 100000\n", "key x HS256 active 10\n", "key x ES256 revoked 10\n",
 		"policy ES256\n", "policy HS256 1 1\n", "policy ES256 1 x\n", "else\n", "\n",
 	} {
-		if err := new(Snapshot).takeSet(jwkSet{set.body, outline}); err == nil {
+		if err := (&Snapshot{JWKS: set.body}).takeOutline(outline); err == nil {
 			t.Errorf("%q fits", outline)
 		}
 	}

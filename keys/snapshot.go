@@ -133,11 +133,9 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := snap.takeSet(set); err != nil {
-		return nil, err
-	}
+	snap.JWKS = set.body
 	snap.addHeader(p.ChangedAt)
-	return snap, nil
+	return snap, snap.takeOutline(set.outline)
 }
 
 // EpochHeader tells relying parties, with each JWKS, the tenant's not_before as
@@ -181,19 +179,7 @@ func (s *Snapshot) addHeader(changedAt time.Time) {
 	text = append(text, s.JWKS...)
 	all := unsafe.String(unsafe.SliceData(text), length) // nothing writes there any more
 	s.Slug, s.etag[0], s.modified[0], s.caching[0], s.length[0] = all[:slug], all[slug:tag], all[tag:modified], all[modified:caching], all[caching:]
-	s.moveJWKS(text[length:len(text):len(text)])
-}
-
-// moveJWKS is told where the JWKS lies from now on, and its keys with it.
-func (s *Snapshot) moveJWKS(to []byte) {
-	s.JWKS = to
-	at := len(`{"keys":[`)
-	for i := range s.published {
-		k := &s.published[i]
-		end := at + len(k.jwk)
-		k.jwk = to[at:end:end]
-		at = end + len(",")
-	}
+	s.JWKS = text[length:len(text):len(text)]
 }
 
 // headerSize is as much as those fields take, or a little more.
