@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/labstack/echo/v4"
 )
@@ -20,12 +21,12 @@ func (s *server) edge(operation string, next echo.HandlerFunc) echo.HandlerFunc 
 	count := s.metrics.of(operation)
 	next = s.limited(operation, next)
 	return func(c echo.Context) error {
-		start := time.Now()
+		start := sinceStart()
 		s.ids.set(c)
 		if err := guarded(next, c); err != nil {
 			s.answer(err, c)
 		}
-		took := time.Since(start)
+		took := sinceStart() - start
 		count.observe(c.Response().Status, took)
 		if s.cfg.Log.Enabled(c.Request().Context(), slog.LevelDebug) {
 			s.access(c, operation, took)
@@ -33,6 +34,12 @@ func (s *server) edge(operation string, next echo.HandlerFunc) echo.HandlerFunc 
 		return nil
 	}
 }
+
+// sinceStart is a clock that only moves on, for durations: it costs half of what
+// time.Now does, which asks for the day too.
+func sinceStart() time.Duration { return time.Since(started) }
+
+var started = time.Now()
 
 // panicError carries what a handler panicked with to the log, and no further.
 type panicError struct {
@@ -95,9 +102,16 @@ func (ids requestIDs) set(c echo.Context) {
 		c.Response().Header()["X-Request-Id"] = given
 		return
 	}
-	var buf [32]byte
-	id := strconv.AppendUint(append(buf[:0], ids.process...), ids.count.Add(1), 32)
-	c.Response().Header()["X-Request-Id"] = []string{string(id)}
+	id := &requestID{}
+	text := strconv.AppendUint(append(id.text[:0], ids.process...), ids.count.Add(1), 32)
+	id.field[0] = unsafe.String(&text[0], len(text)) // nothing writes there any more
+	c.Response().Header()["X-Request-Id"] = id.field[:]
+}
+
+// requestID is an id and the header field that it is, in one piece.
+type requestID struct {
+	field [1]string
+	text  [13 + 1 + 13]byte // of the process, and a number to the base of 32
 }
 
 // isRequestID is ^[A-Za-z0-9._-]{1,64}$: safe in a header, a log and a row.
