@@ -92,7 +92,7 @@ func markStale(h http.Header, stale time.Duration) {
 }
 
 func notModified(c echo.Context) error {
-	c.Response().Header().Del(echo.HeaderContentLength)
+	delete(c.Response().Header(), echo.HeaderContentLength)
 	return c.NoContent(http.StatusNotModified)
 }
 
