@@ -1,10 +1,12 @@
 package keys
 
 import (
+	"bytes"
 	"fmt"
 	"runtime"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
@@ -104,6 +106,35 @@ func TestTheMemoryOfTenantsIsBounded(t *testing.T) {
 	runtime.KeepAlive(cache)
 	if took > bound || kept < 1000 || kept > 10_000 {
 		t.Errorf("%d tenants in %d B, the bound is %d", kept, took, bound)
+	}
+}
+
+// What an answer is made of follows one another in memory: the slug that the
+// tenant is looked up by, the header fields, the JWKS, which the keys are parts
+// of. What leads there is at the beginning of the snapshot.
+func TestWhatAJWKSIsAnsweredFromLiesTogether(t *testing.T) {
+	snap := rendered(t, known(t, 0, jose.ES256, 4), 7)
+	next := uintptr(unsafe.Pointer(unsafe.StringData(snap.Slug)))
+	for _, piece := range []string{snap.Slug, snap.etag[0], snap.modified[0], snap.caching[0], snap.length[0], unsafe.String(&snap.JWKS[0], len(snap.JWKS))} {
+		if at := uintptr(unsafe.Pointer(unsafe.StringData(piece))); at != next {
+			t.Errorf("%.60q is %d bytes off", piece, int64(at-next))
+		}
+		next += uintptr(len(piece))
+	}
+	if cap(snap.JWKS) != len(snap.JWKS) {
+		t.Error("somebody could append to the JWKS")
+	}
+	for i := range snap.published {
+		k := &snap.published[i]
+		if at := bytes.Index(snap.JWKS, k.jwk); at < 0 || &snap.JWKS[at] != &k.jwk[0] || !bytes.Contains(k.jwk, []byte(k.kid)) {
+			t.Errorf("key %s is %s, which is not the part of the JWKS", k.kid, k.jwk)
+		}
+	}
+	if hot := unsafe.Offsetof(snap.TenantID); hot > 3*64 {
+		t.Errorf("%d bytes lead to the answer", hot)
+	}
+	if e := snap.remembered(time.Now()); unsafe.Pointer(e) != unsafe.Pointer(snap) || e.snapshot != snap {
+		t.Error("the entry is elsewhere")
 	}
 }
 
