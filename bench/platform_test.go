@@ -106,10 +106,10 @@ func openPlatform(tb testing.TB, dsn, uri string) *platform {
 	p.generator = keys.NewGenerator(keys.GeneratorConfig{})
 	tb.Cleanup(p.generator.Close)
 	listener := &db.Listener{URL: dsn, Log: log}
-	p.store = keys.NewStore(keys.Config{DB: d, Custody: p.custody, Generator: p.generator, Now: p.now, Log: log})
 	p.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
 		DB: d, PublicURL: publicURL, Now: p.now, Log: log, HeardUntil: listener.HeardUntil, MaxBytes: 2 << 30,
 	})
+	p.store = keys.NewStore(keys.Config{DB: d, Custody: p.custody, Generator: p.generator, Now: p.now, Log: log, Asked: p.snapshots.Asked})
 	p.signer = keys.NewSigner(keys.SignerConfig{DB: d, Snapshots: p.snapshots, Custody: p.custody, Now: p.now, Log: log})
 	p.tenants = tenant.New(tenant.Config{DB: d, Now: p.now})
 	history := audit.New(audit.Config{DB: d, Now: p.now})

@@ -29,10 +29,12 @@ type work struct {
 	seen       map[uuid.UUID]*ledger // as they were then
 	sealers    map[uuid.UUID]sealer
 	candidates map[policyName]candidate
+	making     time.Duration // of the candidates
 }
 
-// prepare plans without locks and makes the keys that the plans want.
-func (s *Store) prepare(ctx context.Context, by audit.By, at time.Time, tenants []uuid.UUID) (*work, error) {
+// prepare plans without locks and makes the keys that the plans want, on one core
+// if it is to make way for requests.
+func (s *Store) prepare(ctx context.Context, by audit.By, at time.Time, tenants []uuid.UUID, way bool) (*work, error) {
 	ledgers, err := s.peek(ctx, by, at, tenants)
 	if err != nil {
 		return nil, err
@@ -44,13 +46,16 @@ func (s *Store) prepare(ctx context.Context, by audit.By, at time.Time, tenants 
 	if w.sealers, err = s.cfg.Custody.sealers(ctx, tenants...); err != nil {
 		return nil, err
 	}
-	return w, s.makeCandidates(ctx, w, ledgers)
+	began := time.Now()
+	err = s.makeCandidates(ctx, w, ledgers, way)
+	w.making = time.Since(began)
+	return w, err
 }
 
-// makeCandidates makes the keys that the plans want: those of RSA on all cores,
-// others, which take microseconds, on one. A process whose cores are all at work
+// makeCandidates makes the keys that the plans want: those of RSA on all cores
+// unless it makes way, others, which take microseconds, on one. A process whose cores are all at work
 // hears of a request only when the scheduler next looks, which takes milliseconds.
-func (s *Store) makeCandidates(ctx context.Context, w *work, ledgers []*ledger) error {
+func (s *Store) makeCandidates(ctx context.Context, w *work, ledgers []*ledger, way bool) error {
 	var (
 		names    []policyName
 		policies []tenant.Policy
@@ -65,7 +70,7 @@ func (s *Store) makeCandidates(ctx context.Context, w *work, ledgers []*ledger) 
 	made, errs := make([]candidate, len(names)), make([]error, len(names))
 	var slow []int
 	for i, p := range policies {
-		if KeyType(p.Alg) == "RSA" {
+		if KeyType(p.Alg) == "RSA" && !way {
 			slow = append(slow, i)
 			continue
 		}

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 )
 
 // Done says what was done of the work that was due.
@@ -26,8 +28,8 @@ type Done struct {
 
 // RunDue does what is due for at most limit policies, in batches of
 // Config.DueBatch tenants, of which Config.DueParallel are under way at a time:
-// while PostgreSQL writes one, the keys of another are made. Each takes the
-// steps
+// while PostgreSQL writes one, the keys of another are made. While Config.Asked
+// grows, batches are small and far between. Each takes the steps
 //
 //  1. read what is due and plan it, without locks
 //  2. make and seal the keys the plan wants, outside any transaction
@@ -56,24 +58,48 @@ func (s *Store) RunDue(ctx context.Context, by audit.By, limit int) (Done, error
 	return done, err
 }
 
+// inBatches has as many lanes as batches may be under way. One that makes way for
+// requests takes them all, until it has rested.
 func (s *Store) inBatches(ctx context.Context, by audit.By, at time.Time, due []uuid.UUID) (sum Done, err error) {
 	var mu sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.cfg.DueParallel)
-	for tenants := range slices.Chunk(due, s.cfg.DueBatch) {
-		group.Go(func() error {
-			w, err := s.prepare(ctx, by, at, tenants)
-			if err != nil {
-				return err
+	all := int64(s.cfg.DueParallel)
+	lanes := semaphore.NewWeighted(all)
+	group, working := errgroup.WithContext(ctx)
+	for len(due) > 0 && lanes.Acquire(working, 1) == nil {
+		size, taken, way := s.cfg.DueBatch, int64(1), s.makeWay()
+		if way {
+			if lanes.Acquire(working, all-1) != nil {
+				break
 			}
-			done, err := s.settle(ctx, by, w, w.tenants)
+			size, taken = min(wayBatch, size), all
+		}
+		tenants := due[:min(size, len(due))]
+		due = due[len(tenants):]
+		group.Go(func() error {
+			defer lanes.Release(taken)
+			done, busy, err := s.batch(working, by, at, tenants, way)
 			mu.Lock()
-			defer mu.Unlock()
 			sum.add(done)
+			mu.Unlock()
+			if way && err == nil {
+				s.rest(working, busy)
+			}
 			return err
 		})
 	}
-	return sum, group.Wait()
+	return sum, cmp.Or(group.Wait(), ctx.Err())
+}
+
+// batch does what is due for some tenants, and says for how long that kept the
+// database busy.
+func (s *Store) batch(ctx context.Context, by audit.By, at time.Time, tenants []uuid.UUID, way bool) (done Done, busy time.Duration, err error) {
+	began := time.Now()
+	w, err := s.prepare(ctx, by, at, tenants, way)
+	if err != nil {
+		return Done{}, 0, err
+	}
+	done, err = s.settle(ctx, by, w, w.tenants)
+	return done, time.Since(began) - w.making, err
 }
 
 // Backlog counts the policies that are due and not done, up to 10,000.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/tenant"
 )
@@ -51,7 +52,7 @@ func TestChangedBetweenPlanAndLock(t *testing.T) {
 	p := newProcess(t)
 	moved, still := p.tenant(t, "moved"), p.tenant(t, "still")
 	p.clock.Advance(31 * 24 * time.Hour)
-	w, err := p.store.prepare(context.Background(), robot, p.store.now(), []uuid.UUID{moved.ID, still.ID})
+	w, err := p.store.prepare(context.Background(), robot, p.store.now(), []uuid.UUID{moved.ID, still.ID}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,4 +70,60 @@ func TestChangedBetweenPlanAndLock(t *testing.T) {
 	p.only(t, still.ID, Deprecated)
 	p.intact(t, moved.ID)
 	p.intact(t, still.ID)
+}
+
+// While somebody asks, a batch is small and no other is under way until it has
+// been rested from. Nobody having asked for a while, all goes at once again.
+func TestMakesWayForRequests(t *testing.T) {
+	p := newProcess(t)
+	for i := range 3*wayBatch - 1 { // the platform is one more
+		p.tenant(t, fmt.Sprintf("t%d", i))
+	}
+	var (
+		asked, batches, rests int
+		growing               bool
+	)
+	p.store.cfg.Asked = func() int64 {
+		if batches++; growing {
+			if n := p.rotated(t); n != wayBatch*(batches-1) || rests != batches-1 {
+				t.Errorf("batch %d begins after %d rotations and %d rests", batches, n, rests)
+			}
+			asked++
+		}
+		return int64(asked)
+	}
+	p.store.rest = func(_ context.Context, d time.Duration) {
+		if rests++; d <= 0 {
+			t.Errorf("rested for %v", d)
+		}
+	}
+	month := func(want int) {
+		t.Helper()
+		p.clock.Advance(31 * 24 * time.Hour)
+		if batches = 0; p.tick(t).Rotated != 3*wayBatch || batches != want {
+			t.Errorf("%d batches, want %d, of %d rotations", batches, want, 3*wayBatch)
+		}
+	}
+	growing = true
+	month(3)
+	growing = false
+	month(1)
+	if rests != 3 {
+		t.Errorf("%d rests, want 3", rests)
+	}
+}
+
+// rotated counts keys that were rotated out and are still in a JWKS.
+func (p *process) rotated(t *testing.T) (n int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), p.dsn)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM keys WHERE state = 'deprecated'").Scan(&n); err != nil {
+		t.Error(err)
+	}
+	return n
 }

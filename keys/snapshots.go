@@ -224,6 +224,9 @@ func (s *Snapshots) Missed() {
 	}
 }
 
+// Asked counts whoever wanted a snapshot, be it to show it, to sign or to verify.
+func (s *Snapshots) Asked() int64 { return s.hits.Load() + s.misses.Load() + s.stale.Load() }
+
 // Stats counts what was answered from memory, what was read, and what was
 // served stale, since the start.
 func (s *Snapshots) Stats() (hits, misses, stale int64) {

@@ -38,6 +38,9 @@ type Config struct {
 	// rotation is delayed, so that tenants created together do not rotate
 	// together; 0: exact timelines.
 	JitterFraction float64
+	// Asked counts what is asked of this process. While it grows, RunDue makes way
+	// for requests; nil: always at full speed.
+	Asked func() int64
 	// DueBatch bounds the tenants of one transaction of RunDue; 0: 250.
 	DueBatch int
 	// DueParallel is how many of these go on at a time, each on a connection; 0: 2.
@@ -49,7 +52,9 @@ type Config struct {
 // decides, and writes the moves with their audit events in one round trip. A
 // crash before that leaves nothing, one after it leaves everything.
 type Store struct {
-	cfg Config
+	cfg     Config
+	manners manners
+	rest    func(context.Context, time.Duration)
 }
 
 // NewStore returns a store.
@@ -60,7 +65,7 @@ func NewStore(cfg Config) *Store {
 	if cfg.DueParallel == 0 {
 		cfg.DueParallel = 2
 	}
-	return &Store{cfg: cfg}
+	return &Store{cfg: cfg, rest: rest}
 }
 
 // now is read once per operation: every row one operation writes has one time.

@@ -76,12 +76,13 @@ func (a *app) assemble(publicURL string) {
 	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} { // RSA once it is asked for
 		a.generator.Expect(alg, 0)
 	}
-	a.store = keys.NewStore(keys.Config{
-		DB: a.db, Custody: a.custody, Generator: a.generator, Now: now, Log: a.log, JitterFraction: a.cfg.jitter,
-	})
 	a.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
 		DB: a.db, PublicURL: publicURL, Now: now, Log: a.log, HeardUntil: a.listener.HeardUntil,
 		MaxBytes: a.cfg.cacheBytes, MaxStale: a.cfg.maxStale,
+	})
+	a.store = keys.NewStore(keys.Config{
+		DB: a.db, Custody: a.custody, Generator: a.generator, Now: now, Log: a.log, JitterFraction: a.cfg.jitter,
+		Asked: a.snapshots.Asked,
 	})
 	if a.db.HasReplica() {
 		a.listener.Beat = a.snapshots.Beat
