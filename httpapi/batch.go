@@ -17,7 +17,7 @@ const maxBatch = 1000
 // entry is one token that a request asks for, and what becomes of it.
 type entry struct {
 	raw   []byte
-	plain bool   // in a body that newPlain let through
+	plain bool   // in a body that is plain; in the end: itself plain
 	token []byte // a [SignedToken]
 	err   error
 }
@@ -76,7 +76,7 @@ func (e *entry) fill(sign keys.SignFunc) {
 	defer rescue(&e.err)
 	var order keys.Order
 	if e.plain {
-		order, e.plain = (&plainBody{checker{data: e.raw}}).order()
+		order, e.plain = (&plainBody{data: e.raw}).order()
 	}
 	e.token, e.err = signOrder(e.raw, order, e.plain, sign)
 }

@@ -17,56 +17,51 @@ import (
 // much as a third of the signature. What is not plain, right or wrong, is left
 // to decodeStrict; what is read here, decodeStrict reads alike.
 
-// plainBody walks over bytes that are known to be valid JSON in UTF-8.
-type plainBody struct{ checker }
-
-// newPlain is false for what decodeStrict must look at.
-func newPlain(body []byte) (*plainBody, bool) {
-	ok := len(body) > 0 && utf8.Valid(body) && json.Valid(body) && deepest(body) <= maxDepth && !bytes.Contains(body, []byte(`\u`))
-	return &plainBody{checker{data: body}}, ok
+// plainBody walks over bytes that may be anything, and checks as it goes that they
+// are JSON.
+type plainBody struct {
+	data []byte
+	pos  int
 }
 
 // plainOrder reads the body of signToken, if it is plain.
 func plainOrder(body []byte) (keys.Order, bool) {
-	p, ok := newPlain(body)
-	if !ok {
-		return keys.Order{}, false
-	}
-	return p.order()
+	p := &plainBody{data: body}
+	o, ok := p.order()
+	return o, ok && p.ends() && utf8.Valid(body)
 }
 
 // plainOrders reads the body of signTokens, if that is plain; its entries need
 // not be.
 func plainOrders(body []byte) (entries []entry, ok bool) {
-	p, ok := newPlain(body)
-	if !ok || !p.opens('{') || p.name() != "tokens" || !p.opens('[') {
+	p := &plainBody{data: body}
+	if !p.eat('{') || p.name() != "tokens" || !p.eat('[') {
 		return nil, false
 	}
-	for p.next() != ']' {
-		start := p.pos
-		p.skip()
-		entries = append(entries, entry{raw: p.data[start:p.pos], plain: true})
-		p.comma()
+	for more := true; more; more = p.eat(',') {
+		raw := p.value(2)
+		if raw == nil || len(entries) == maxBatch {
+			return nil, false
+		}
+		entries = append(entries, entry{raw: raw, plain: true})
 	}
-	p.pos++
-	return entries, p.next() == '}' && len(entries) <= maxBatch
+	return entries, p.eat(']') && p.eat('}') && p.ends() && utf8.Valid(body)
 }
 
 // order reads a SignTokenRequest.
 func (p *plainBody) order() (o keys.Order, ok bool) {
-	if p.next() != '{' {
+	if !p.eat('{') {
 		return o, false
 	}
 	seen := 0
-	for p.pos++; p.next() != '}'; p.comma() {
+	for more := true; more; more = p.eat(',') {
 		member := memberBit(p.name())
 		if member == 0 || seen&member != 0 || !p.member(member, &o) {
 			return o, false
 		}
 		seen |= member
 	}
-	p.pos++
-	return o, seen&1 != 0
+	return o, p.eat('}') && seen&1 != 0
 }
 
 // memberBit tells the members of a SignTokenRequest apart; 0 for all others.
@@ -87,10 +82,10 @@ func memberBit(name string) int {
 }
 
 func (p *plainBody) member(member int, o *keys.Order) bool {
-	p.next()
-	start := p.pos
-	p.skip()
-	raw := p.data[start:p.pos]
+	raw := p.value(1)
+	if raw == nil {
+		return false
+	}
 	switch member {
 	case 1:
 		o.Claims = raw
@@ -121,64 +116,111 @@ func unquoted(raw []byte) string {
 	return string(raw[1 : len(raw)-1])
 }
 
-// opens enters an object or array.
-func (p *plainBody) opens(bracket byte) bool {
-	if p.next() != bracket {
-		return false
-	}
-	p.pos++
-	return p.next() != ']' && p.next() != '}'
-}
-
 // name passes a member's name and its colon; "" for one that is not plain.
 func (p *plainBody) name() string {
 	p.next()
 	start := p.pos
-	p.skip()
+	if !p.text() {
+		return ""
+	}
 	name := unquoted(p.data[start:p.pos])
-	p.next()
-	p.pos++
+	if !p.eat(':') {
+		return ""
+	}
 	return name
 }
 
-func (p *plainBody) comma() {
-	if p.next() == ',' {
+// value passes a value inside of so many arrays and objects; nil for one that is
+// not plain.
+func (p *plainBody) value(depth int) []byte {
+	p.next()
+	if start := p.pos; p.pass(depth) {
+		return p.data[start:p.pos]
+	}
+	return nil
+}
+
+// pass is false for a value that is not plain.
+func (p *plainBody) pass(depth int) bool {
+	opening := p.next()
+	switch opening {
+	case '{', '[':
+	case '"':
+		return p.text()
+	default:
+		return p.word()
+	}
+	if depth == maxDepth {
+		return false
+	}
+	p.pos++
+	closing := opening + 2 // in ASCII
+	if p.eat(closing) {
+		return true
+	}
+	for more := true; more; more = p.eat(',') {
+		if opening == '{' && !(p.text() && p.eat(':')) || !p.pass(depth+1) {
+			return false
+		}
+	}
+	return p.eat(closing)
+}
+
+// text passes a string.
+func (p *plainBody) text() bool {
+	if !p.eat('"') {
+		return false
+	}
+	for ; p.pos < len(p.data); p.pos++ {
+		switch c := p.data[p.pos]; {
+		case c == '"':
+			p.pos++
+			return true
+		case c < ' ':
+			return false
+		case c == '\\':
+			if p.pos++; p.pos == len(p.data) || bytes.IndexByte(escaped, p.data[p.pos]) < 0 {
+				return false
+			}
+		}
+	}
+	return false
+}
+
+// word passes a number or a literal.
+func (p *plainBody) word() bool {
+	start := p.pos
+	for p.pos < len(p.data) && bytes.IndexByte(delimiters, p.data[p.pos]) < 0 {
 		p.pos++
 	}
+	return json.Valid(p.data[start:p.pos])
 }
 
-// skip passes a value.
-func (p *plainBody) skip() {
-	depth := 0
-	for p.next(); ; {
-		switch p.data[p.pos] {
-		case '"':
-			for p.pos++; p.data[p.pos] != '"'; p.pos++ {
-				if p.data[p.pos] == '\\' {
-					p.pos++
-				}
-			}
-			p.pos++
-		case '{', '[':
-			depth++
-			p.pos++
-		case '}', ']':
-			depth--
-			p.pos++
-		case ',', ':', ' ', '\t', '\r', '\n':
-			p.pos++
-		default:
-			for p.pos < len(p.data) && bytes.IndexByte(delimiters, p.data[p.pos]) < 0 {
-				p.pos++
-			}
-		}
-		if depth == 0 {
-			return
+// eat passes a byte that is no white space, if that is next.
+func (p *plainBody) eat(c byte) bool {
+	if p.next() != c {
+		return false
+	}
+	p.pos++
+	return true
+}
+
+// next is the first byte of the next token; 0 at the end.
+func (p *plainBody) next() byte {
+	for ; p.pos < len(p.data); p.pos++ {
+		if c := p.data[p.pos]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			return c
 		}
 	}
+	return 0
 }
 
-var delimiters = []byte(" \t\r\n,]}")
+func (p *plainBody) ends() bool { return p.next() == 0 && p.pos == len(p.data) }
+
+var (
+	escaped    = []byte(`"\/bfnrt`) // not u: surrogates come in pairs, or should
+	delimiters = []byte(" \t\r\n,]}")
+)
 
 // appendToken writes a [SignedToken] as encoding/json would. A kid, an
 // algorithm and a compact JWS have nothing to escape.
