@@ -72,6 +72,6 @@ func (d *DB) Settle(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, "reset role"); err != nil {
 		return wrap(err)
 	}
-	_, err = conn.Exec(ctx, "vacuum (analyze) tenants, policies, data_keys, keys, jwk_sets, audit_events")
+	_, err = conn.Exec(ctx, "vacuum (analyze) tenants, policies, data_keys, keys, audit_events")
 	return wrap(err)
 }

@@ -34,7 +34,7 @@ type FleetRow struct {
 	AuditSeq  int64
 	FeedXID   uint64
 	Settled   bool
-	Jwks      string
+	JWKS      string
 }
 
 // Tenants in the order in which what verifiers see of them changed last, with their JWKS as they are in this one snapshot. Settled
@@ -57,7 +57,7 @@ func (q *Queries) Fleet(ctx context.Context, afterXID uint64, afterID uuid.UUID,
 			&i.AuditSeq,
 			&i.FeedXID,
 			&i.Settled,
-			&i.Jwks,
+			&i.JWKS,
 		); err != nil {
 			return nil, err
 		}

@@ -16,7 +16,7 @@ import (
 // owned are the tables with rows of tenants, and the column that says whose.
 var owned = map[string]string{
 	"tenants": "id", "policies": "tenant_id", "keys": "tenant_id", "data_keys": "tenant_id", "audit_events": "tenant_id",
-	"api_keys": "tenant_id", "idempotency_keys": "tenant_id", "webhooks": "tenant_id", "webhook_deliveries": "tenant_id", "approvals": "tenant_id", "jwk_sets": "tenant_id",
+	"api_keys": "tenant_id", "idempotency_keys": "tenant_id", "webhooks": "tenant_id", "webhook_deliveries": "tenant_id", "approvals": "tenant_id",
 }
 
 // shared are the others, which no tenant has anything to do with.
@@ -44,7 +44,6 @@ func open(t *testing.T, conns int32) *db.DB {
 				SELECT '%[1]s', 1, true, 'w', id, now() FROM master_keys;
 			INSERT INTO keys (tenant_id, kid, alg, state, origin, public_jwk, sealed_private, data_key_version, created_at, published_at, state_event)
 				VALUES ('%[1]s', 'kid', 'ES256', 'standby', 'generated', '{}', 'sealed', 1, now(), now(), 1);
-			INSERT INTO jwk_sets (tenant_id, format, feed_xid, changed_at, body, outline) VALUES ('%[1]s', 1, '1', now(), '{}', '');
 			INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at) VALUES (gen_random_uuid(), '%[1]s', 'tenant_admin', '', sha256('s'), now());
 			INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, resource_id, created_at)
 				VALUES ('%[1]s', 'c', 'k', 'h', gen_random_uuid(), now());
@@ -202,7 +201,7 @@ func TestPublicReadsNoSecrets(t *testing.T) {
 		"SELECT 1 FROM keys WHERE sealed_private IS NOT NULL", "SELECT details FROM audit_events", "SELECT actor_id FROM audit_events",
 		"SELECT audit_hash FROM tenants", "SELECT name FROM tenants", "SELECT 1 FROM data_keys", "SELECT 1 FROM api_keys",
 		"SELECT 1 FROM idempotency_keys", "SELECT 1 FROM webhooks", "SELECT 1 FROM webhook_deliveries", "SELECT 1 FROM master_keys", "SELECT 1 FROM leases",
-		"SELECT kid FROM keys FOR UPDATE", "SELECT body FROM jwk_sets FOR UPDATE",
+		"SELECT kid FROM keys FOR UPDATE", "SELECT jwks FROM tenants FOR UPDATE",
 	} {
 		denied(t, d, "keyward_public", a.String(), sql)
 	}

@@ -219,7 +219,7 @@ type InsertKeysParams struct {
 	Algs            []string
 	States          []string
 	Origins         []string
-	PublicJwks      []string
+	PublicJWKS      []string
 	SealedPrivates  [][]byte
 	DataKeyVersions []int32
 	CreatedAts      []time.Time
@@ -238,7 +238,7 @@ func (q *Queries) InsertKeys(ctx context.Context, arg InsertKeysParams) (int64, 
 		arg.Algs,
 		arg.States,
 		arg.Origins,
-		arg.PublicJwks,
+		arg.PublicJWKS,
 		arg.SealedPrivates,
 		arg.DataKeyVersions,
 		arg.CreatedAts,
@@ -458,31 +458,6 @@ func (q *Queries) ListStrayKeys(ctx context.Context, tenantID uuid.UUID) ([]stri
 		return nil, err
 	}
 	return items, nil
-}
-
-const publishJWKSets = `-- name: PublishJWKSets :exec
-INSERT INTO jwk_sets (tenant_id, format, feed_xid, changed_at, body, outline)
-SELECT unnest($1::uuid[]), 1, pg_current_xact_id(), unnest($2::timestamptz[]), unnest($3::bytea[]), unnest($4::text[])
-ON CONFLICT (tenant_id) DO UPDATE
-SET format = excluded.format, feed_xid = excluded.feed_xid, changed_at = excluded.changed_at, body = excluded.body, outline = excluded.outline
-`
-
-type PublishJWKSetsParams struct {
-	TenantIds  []uuid.UUID
-	ChangedAts []time.Time
-	Bodies     [][]byte
-	Outlines   []string
-}
-
-// What readers are served of tenants that this transaction has changed.
-func (q *Queries) PublishJWKSets(ctx context.Context, arg PublishJWKSetsParams) error {
-	_, err := q.db.Exec(ctx, publishJWKSets,
-		arg.TenantIds,
-		arg.ChangedAts,
-		arg.Bodies,
-		arg.Outlines,
-	)
-	return err
 }
 
 const purgeKeys = `-- name: PurgeKeys :execrows

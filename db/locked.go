@@ -12,7 +12,7 @@ import (
 // Locked is a tenant under the lock that every change of it takes first, with
 // all that a change looks at.
 type Locked struct {
-	Tenant   *Tenant // nil: there is none
+	Tenant   *LockTenantRow // nil: there is none
 	Policies []Policy
 	Keys     []UnpurgedKeysOfTenantsRow
 	DataKeys []CurrentDataKeysRow // one, or none if it is destroyed
@@ -50,7 +50,7 @@ func (d *DB) lock(ctx context.Context, tenantID uuid.UUID) (*begun, Locked, erro
 	b.Queue("begin")
 	b.Queue("select set_config('role', 'keyward_app', true), set_config('keyward.tenant_id', $1, true), "+timeLimits, tenantID.String())
 	b.Queue(lockTenant, tenantID).Query(func(rows pgx.Rows) error {
-		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Tenant])
+		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[LockTenantRow])
 		if len(found) == 1 {
 			l.Tenant = &found[0]
 		}

@@ -69,29 +69,3 @@ type Policy struct {
 	UpdatedAt               time.Time
 	RetiredAt               *time.Time
 }
-
-type Tenant struct {
-	ID                              uuid.UUID
-	Slug                            string
-	Name                            string
-	Issuer                          *string
-	CustomDomain                    *string
-	Status                          string
-	JWKSMaxAgeSeconds               int32
-	JWKSStaleWhileRevalidateSeconds int32
-	JWKSStaleIfErrorSeconds         int32
-	ClockSkewSeconds                int32
-	CacheHorizon                    *time.Time
-	NotBefore                       *time.Time
-	AuditSeq                        int64
-	AuditHash                       []byte
-	CreatedAt                       time.Time
-	UpdatedAt                       time.Time
-	DeletedAt                       *time.Time
-	FeedXID                         uint64
-	FreezeStarts                    []time.Time
-	FreezeEnds                      []time.Time
-	FreezeReasons                   []string
-	ApprovalRequired                []string
-	Metadata                        []byte
-}

@@ -12,12 +12,12 @@ import (
 
 // Public is all that anybody may know of a tenant.
 type Public struct {
-	// Tenant has the JWK Set as it is served, unless Body is nil: then it is not
+	// Tenant has the JWK Set as it is served, unless JWKS is nil: then it is not
 	// up to date, and what it is made from follows.
 	Tenant    PublicTenantRow
 	Keys      []PublishedKeysRow
 	Policies  []PublicPoliciesRow
-	ChangedAt time.Time // of the last change that the public sees, or of a later one
+	ChangedAt time.Time // of the tenant's last audit event
 }
 
 // PublicTenant reads a live tenant by its id, or by its slug where id is
@@ -87,8 +87,7 @@ func publicTenantOf(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, id uu
 // complete reads what the tenant's JWK Set is made from if that is not up to
 // date. It may be of a later version than the tenant is, never of an earlier one.
 func (p *Public) complete(ctx context.Context, pool *pgxpool.Pool) error {
-	if p.Tenant.Body != nil {
-		p.ChangedAt = *p.Tenant.ChangedAt
+	if p.Tenant.JWKS != nil {
 		return nil
 	}
 	b := asPublic()

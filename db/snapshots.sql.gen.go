@@ -132,9 +132,9 @@ func (q *Queries) PublicPolicies(ctx context.Context) ([]PublicPoliciesRow, erro
 
 const publicTenant = `-- name: PublicTenant :one
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
-    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, s.body, s.outline, s.changed_at
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata,
+    (CASE WHEN t.jwks_xid = t.feed_xid AND starts_with(t.jwks_outline, 'v1 ') THEN t.jwks END)::bytea AS jwks, COALESCE(t.jwks_outline, '')::text AS outline
 FROM tenants t
-LEFT JOIN jwk_sets s ON s.tenant_id = t.id AND s.feed_xid = t.feed_xid AND s.format = 1
 WHERE t.id = $1 AND t.status <> 'deleted' AND current_user = 'keyward_public'
 `
 
@@ -151,9 +151,8 @@ type PublicTenantRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	Metadata                        []byte
-	Body                            []byte
-	Outline                         *string
-	ChangedAt                       *time.Time
+	JWKS                            []byte
+	Outline                         string
 }
 
 func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicTenantRow, error) {
@@ -172,9 +171,8 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 		&i.NotBefore,
 		&i.AuditSeq,
 		&i.Metadata,
-		&i.Body,
+		&i.JWKS,
 		&i.Outline,
-		&i.ChangedAt,
 	)
 	return i, err
 }
@@ -182,9 +180,9 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 const publicTenantBySlug = `-- name: PublicTenantBySlug :one
 
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
-    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, s.body, s.outline, s.changed_at
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata,
+    (CASE WHEN t.jwks_xid = t.feed_xid AND starts_with(t.jwks_outline, 'v1 ') THEN t.jwks END)::bytea AS jwks, COALESCE(t.jwks_outline, '')::text AS outline
 FROM tenants t
-LEFT JOIN jwk_sets s ON s.tenant_id = t.id AND s.feed_xid = t.feed_xid AND s.format = 1
 WHERE t.slug = $1 AND t.status <> 'deleted' AND current_user = 'keyward_public'
 `
 
@@ -201,9 +199,8 @@ type PublicTenantBySlugRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	Metadata                        []byte
-	Body                            []byte
-	Outline                         *string
-	ChangedAt                       *time.Time
+	JWKS                            []byte
+	Outline                         string
 }
 
 // What anybody may know of a tenant, read as keyward_public, who can read no more. One statement finds the tenant, and its JWK Set as it
@@ -225,9 +222,8 @@ func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTe
 		&i.NotBefore,
 		&i.AuditSeq,
 		&i.Metadata,
-		&i.Body,
+		&i.JWKS,
 		&i.Outline,
-		&i.ChangedAt,
 	)
 	return i, err
 }

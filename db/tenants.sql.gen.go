@@ -38,9 +38,35 @@ type FindTenantsParams struct {
 	PageSize        int32
 }
 
+type FindTenantsRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+}
+
 // The same among all, by the index of the pieces of their slugs and names: what few have is found so. Without OFFSET 0 PostgreSQL could
 // mistake it for what many have and go through all of them.
-func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]Tenant, error) {
+func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]FindTenantsRow, error) {
 	rows, err := q.db.Query(ctx, findTenants,
 		arg.Q,
 		arg.Status,
@@ -52,9 +78,9 @@ func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]Ten
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Tenant
+	var items []FindTenantsRow
 	for rows.Next() {
-		var i Tenant
+		var i FindTenantsRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Slug,
@@ -98,9 +124,35 @@ FROM tenants
 WHERE id = $1
 `
 
-func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, error) {
+type GetTenantRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+}
+
+func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (GetTenantRow, error) {
 	row := q.db.QueryRow(ctx, getTenant, tenantID)
-	var i Tenant
+	var i GetTenantRow
 	err := row.Scan(
 		&i.ID,
 		&i.Slug,
@@ -137,15 +189,41 @@ FROM tenants
 WHERE id = ANY ($1::uuid[])
 `
 
-func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tenant, error) {
+type GetTenantsRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+}
+
+func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]GetTenantsRow, error) {
 	rows, err := q.db.Query(ctx, getTenants, tenantIds)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Tenant
+	var items []GetTenantsRow
 	for rows.Next() {
-		var i Tenant
+		var i GetTenantsRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Slug,
@@ -184,11 +262,11 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tena
 const insertTenant = `-- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks, jwks_outline, jwks_xid)
 VALUES ($1, $2, $3, $4, $5, $6, $7,
     $8, $9, $10, $11, $12, $12,
     COALESCE($13::timestamptz[], '{}'), COALESCE($14::timestamptz[], '{}'), COALESCE($15::text[], '{}'), pg_current_xact_id(),
-    COALESCE($16::text[], '{}'), $17)
+    COALESCE($16::text[], '{}'), $17, $18, $19, pg_current_xact_id())
 `
 
 type InsertTenantParams struct {
@@ -209,6 +287,8 @@ type InsertTenantParams struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKS                            []byte
+	JWKSOutline                     *string
 }
 
 func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) error {
@@ -230,20 +310,9 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 		arg.FreezeReasons,
 		arg.ApprovalRequired,
 		arg.Metadata,
+		arg.JWKS,
+		arg.JWKSOutline,
 	)
-	return err
-}
-
-const keepJWKSet = `-- name: KeepJWKSet :exec
-UPDATE jwk_sets
-SET feed_xid = pg_current_xact_id(), changed_at = $1
-FROM tenants
-WHERE jwk_sets.tenant_id = $2 AND tenants.id = jwk_sets.tenant_id AND jwk_sets.feed_xid = tenants.feed_xid
-`
-
-// Before a tenant's own row changes: its keys and policies do not, so what is served of them still counts.
-func (q *Queries) KeepJWKSet(ctx context.Context, changedAt time.Time, tenantID uuid.UUID) error {
-	_, err := q.db.Exec(ctx, keepJWKSet, changedAt, tenantID)
 	return err
 }
 
@@ -271,8 +340,34 @@ type ListTenantsParams struct {
 	PageSize        int32
 }
 
+type ListTenantsRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+}
+
 // Newest first, after the cursor: the live ones, or those of a status. For each there is an index that has them in this order.
-func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]Tenant, error) {
+func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]ListTenantsRow, error) {
 	rows, err := q.db.Query(ctx, listTenants,
 		arg.Status,
 		arg.BeforeCreatedAt,
@@ -283,9 +378,9 @@ func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]Ten
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Tenant
+	var items []ListTenantsRow
 	for rows.Next() {
-		var i Tenant
+		var i ListTenantsRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Slug,
@@ -343,16 +438,42 @@ ORDER BY id
 FOR NO KEY UPDATE SKIP LOCKED
 `
 
+type LockIdleTenantsRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+}
+
 // The same for a batch, in one order for everybody; tenants that somebody is changing are left for the next look.
-func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([]Tenant, error) {
+func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([]LockIdleTenantsRow, error) {
 	rows, err := q.db.Query(ctx, lockIdleTenants, tenantIds)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Tenant
+	var items []LockIdleTenantsRow
 	for rows.Next() {
-		var i Tenant
+		var i LockIdleTenantsRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Slug,
@@ -397,10 +518,36 @@ WHERE id = $1
 FOR NO KEY UPDATE
 `
 
+type LockTenantRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+}
+
 // The lock that every change of a tenant takes first.
-func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (Tenant, error) {
+func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (LockTenantRow, error) {
 	row := q.db.QueryRow(ctx, lockTenant, tenantID)
-	var i Tenant
+	var i LockTenantRow
 	err := row.Scan(
 		&i.ID,
 		&i.Slug,
@@ -457,8 +604,34 @@ type MatchNewestTenantsParams struct {
 	PageSize        int32
 }
 
+type MatchNewestTenantsRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+}
+
 // Of the newest thousand after the cursor those whose slug or name has a text in it. What many have fills a page so.
-func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenantsParams) ([]Tenant, error) {
+func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenantsParams) ([]MatchNewestTenantsRow, error) {
 	rows, err := q.db.Query(ctx, matchNewestTenants,
 		arg.Status,
 		arg.BeforeCreatedAt,
@@ -470,9 +643,9 @@ func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenants
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Tenant
+	var items []MatchNewestTenantsRow
 	for rows.Next() {
-		var i Tenant
+		var i MatchNewestTenantsRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Slug,
@@ -529,9 +702,12 @@ func (q *Queries) MoreThanNewestTenants(ctx context.Context, status string, befo
 
 const moveAuditHeads = `-- name: MoveAuditHeads :execrows
 UPDATE tenants
-SET audit_seq = m.seq, audit_hash = m.hash, feed_xid = CASE WHEN $1::boolean THEN pg_current_xact_id() ELSE feed_xid END
+SET audit_seq = m.seq, audit_hash = m.hash, feed_xid = CASE WHEN $1::boolean THEN pg_current_xact_id() ELSE feed_xid END,
+    jwks = COALESCE(m.jwks, tenants.jwks), jwks_outline = CASE WHEN m.jwks IS NULL THEN tenants.jwks_outline ELSE m.outline END,
+    jwks_xid = CASE WHEN m.jwks IS NULL THEN jwks_xid ELSE pg_current_xact_id() END
 FROM (SELECT unnest($2::uuid[]) AS tenant_id, unnest($3::bigint[]) AS old_seq,
-             unnest($4::bigint[]) AS seq, unnest($5::bytea[]) AS hash) AS m
+             unnest($4::bigint[]) AS seq, unnest($5::bytea[]) AS hash,
+             unnest($6::bytea[]) AS jwks, unnest($7::text[]) AS outline) AS m
 WHERE tenants.id = m.tenant_id AND tenants.audit_seq = m.old_seq
 `
 
@@ -541,10 +717,13 @@ type MoveAuditHeadsParams struct {
 	OldSeqs   []int64
 	Seqs      []int64
 	Hashes    [][]byte
+	JWKS      [][]byte
+	Outlines  []string
 }
 
 // Moves the heads of audit chains on; a head that somebody else moved is not matched. What verifiers see of the tenants may have changed
-// with it, and then gateways are told.
+// with it: then gateways are told, and the JWK Set that is served comes along. One that is NULL stays as it is, and counts no more
+// if there was such a change. Without any the arrays are NULL.
 func (q *Queries) MoveAuditHeads(ctx context.Context, arg MoveAuditHeadsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, moveAuditHeads,
 		arg.Visible,
@@ -552,6 +731,8 @@ func (q *Queries) MoveAuditHeads(ctx context.Context, arg MoveAuditHeadsParams) 
 		arg.OldSeqs,
 		arg.Seqs,
 		arg.Hashes,
+		arg.JWKS,
+		arg.Outlines,
 	)
 	if err != nil {
 		return 0, err
@@ -598,8 +779,10 @@ SET name = $1, issuer = $2, custom_domain = $3, status = $4,
     freeze_starts = COALESCE($12::timestamptz[], freeze_starts), freeze_ends = COALESCE($13::timestamptz[], freeze_ends),
     freeze_reasons = COALESCE($14::text[], freeze_reasons),
     approval_required = COALESCE($15::text[], approval_required), metadata = $16,
-    deleted_at = $17, audit_seq = $18, audit_hash = $19, feed_xid = pg_current_xact_id()
-WHERE id = $20
+    deleted_at = $17, audit_seq = $18, audit_hash = $19, feed_xid = pg_current_xact_id(),
+    jwks = COALESCE($20, jwks), jwks_outline = COALESCE($21, jwks_outline),
+    jwks_xid = CASE WHEN $20::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
+WHERE id = $22
 `
 
 type UpdateTenantParams struct {
@@ -622,10 +805,13 @@ type UpdateTenantParams struct {
 	DeletedAt                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	JWKS                            []byte
+	JWKSOutline                     *string
 	TenantID                        uuid.UUID
 }
 
-// Freeze windows and approval_required that are NULL stay as they are; none at all is an empty array.
+// Freeze windows and approval_required that are NULL stay as they are; none at all is an empty array. So does the JWK Set that is
+// served: where it was up to date it still is.
 func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int64, error) {
 	result, err := q.db.Exec(ctx, updateTenant,
 		arg.Name,
@@ -647,6 +833,8 @@ func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int
 		arg.DeletedAt,
 		arg.AuditSeq,
 		arg.AuditHash,
+		arg.JWKS,
+		arg.JWKSOutline,
 		arg.TenantID,
 	)
 	if err != nil {

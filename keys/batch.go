@@ -91,7 +91,7 @@ func (s *Store) peek(ctx context.Context, by audit.By, at time.Time, tenants []u
 			return err
 		}
 		for _, row := range rows {
-			ledgers = append(ledgers, s.ledger(row, by, at))
+			ledgers = append(ledgers, s.ledger(tenant.TenantRow(row), by, at))
 		}
 		return s.read(ctx, tx, ledgers...)
 	})

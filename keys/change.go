@@ -55,7 +55,7 @@ func (s *Store) openLocked(found db.Locked, by audit.By) (*ledger, error) {
 	if found.Tenant == nil || found.Tenant.Status == string(tenant.Deleted) {
 		return nil, tenant.ErrNotFound
 	}
-	l := s.ledger(*found.Tenant, by, s.now()) // under the lock: the operation before this one is over
+	l := s.ledger(tenant.TenantRow(*found.Tenant), by, s.now()) // under the lock: the operation before this one is over
 	for _, row := range found.Policies {
 		l.addPolicyRow(row)
 	}

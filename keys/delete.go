@@ -104,7 +104,7 @@ func (l *ledger) writeDeletion(ctx context.Context, tx *db.Tx, dataKeys, credent
 
 // update is the tenant's own row as the ledger leaves it.
 func (l *ledger) update() db.UpdateTenantParams {
-	row := tenant.RowOf(l.tenant)
+	row, set := tenant.RowOf(l.tenant), l.set()
 	return db.UpdateTenantParams{
 		Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain, Status: row.Status,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
@@ -112,5 +112,6 @@ func (l *ledger) update() db.UpdateTenantParams {
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
 		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, TenantID: l.tenant.ID,
+		JWKS: set.body, JWKSOutline: &set.outline,
 	}
 }

@@ -72,7 +72,7 @@ func (s *Store) Fleet(ctx context.Context, after string, limit int) (p FleetPage
 func publishedRow(r db.FleetRow) Published {
 	return Published{
 		TenantID: r.ID, Slug: r.Slug, OwnIssuer: optional(r.Issuer), Deleted: r.Status == string(tenant.Deleted),
-		NotBefore: r.NotBefore, Version: r.AuditSeq, JWKS: json.RawMessage(`{"keys":[` + r.Jwks + `]}`),
+		NotBefore: r.NotBefore, Version: r.AuditSeq, JWKS: json.RawMessage(`{"keys":[` + r.JWKS + `]}`),
 	}
 }
 

@@ -11,13 +11,14 @@ import (
 func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, dataKey db.InsertDataKeyParams, idem *tenant.Idempotency) error {
 	st := new(statements).collect([]*ledger{l})
 	w := tx.Later()
-	row := tenant.RowOf(l.tenant)
+	row, set := tenant.RowOf(l.tenant), l.set()
 	err := w.InsertTenant(ctx, db.InsertTenantParams{
 		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, CreatedAt: l.at,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
+		JWKS: set.body, JWKSOutline: &set.outline,
 	})
 	if err != nil {
 		return err

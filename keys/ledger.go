@@ -6,7 +6,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/keyward/keyward/audit"
-	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -52,14 +51,14 @@ type move struct {
 }
 
 // newLedger opens the ledger of a tenant that is locked or only looked at.
-func newLedger(row db.Tenant, by audit.By, at time.Time) *ledger {
+func newLedger(row tenant.TenantRow, by audit.By, at time.Time) *ledger {
 	return &ledger{
-		tenant: tenant.TenantRow(row).Tenant(), head: tenant.TenantRow(row).Head(),
+		tenant: row.Tenant(), head: row.Head(),
 		by: by, at: at, due: map[jose.SignatureAlgorithm]time.Time{},
 	}
 }
 
-func (s *Store) ledger(row db.Tenant, by audit.By, at time.Time) *ledger {
+func (s *Store) ledger(row tenant.TenantRow, by audit.By, at time.Time) *ledger {
 	l := newLedger(row, by, at)
 	l.jitter = s.cfg.JitterFraction
 	return l
@@ -214,6 +213,14 @@ func (l *ledger) reschedule(p tenant.Policy) {
 		next = l.at
 	}
 	l.due[p.Alg] = next
+}
+
+// set is what readers are served of the tenant as the ledger leaves it; none if
+// a key is damaged: the tenant goes on living, and its set from before no longer
+// counts.
+func (l *ledger) set() jwkSet {
+	set, _ := renderSet(l.at, l.keys, l.policies) // an error is told to who reads
+	return set
 }
 
 // changes is what other processes are told about a tenant. One that begins or

@@ -172,7 +172,7 @@ func TestDatabaseRefusesTenants(t *testing.T) {
 	for _, set := range []string{
 		"name = 'x'", "issuer = 'https://x'", "custom_domain = 'x'", "status = 'suspended'", "jwks_max_age_seconds = 301",
 		"jwks_stale_while_revalidate_seconds = 61", "jwks_stale_if_error_seconds = 1", "clock_skew_seconds = 61", "not_before = now()",
-		"metadata = '{}'",
+		"metadata = '{}'", "jwks = 'x'", "jwks_outline = 'x'", "jwks_xid = '1'",
 	} {
 		all = append(all, refusal{set + " without event", "tenants_change_is_audited", Born, sql("UPDATE tenants SET " + set + " WHERE id = {id}")})
 	}

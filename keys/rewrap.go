@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -160,7 +161,7 @@ func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, curr
 		if len(wrapped[row.ID]) == 0 {
 			continue
 		}
-		l := newLedger(row, by, at)
+		l := newLedger(tenant.TenantRow(row), by, at)
 		for _, k := range wrapped[row.ID] {
 			params.TenantIds, params.Versions = append(params.TenantIds, row.ID), append(params.Versions, k.version)
 			params.Wrappeds = append(params.Wrappeds, k.wrapped)

@@ -14,7 +14,6 @@ import (
 type seedRows struct {
 	tenants, dataKeys, policies [][]any
 	keys                        []seedKey
-	sets                        [][]any
 	events                      []audit.Event
 }
 
@@ -26,15 +25,14 @@ type seedKey struct {
 }
 
 func (r *seedRows) add(p *past) error {
-	set, err := renderSet(p.keys, p.policies)
+	set, err := renderSet(p.at, p.keys, p.policies)
 	if err != nil {
 		return err
 	}
-	r.sets = append(r.sets, []any{p.tenant.ID, setFormat, p.at, set.body, set.outline})
 	t := tenant.RowOf(p.tenant)
 	r.tenants = append(r.tenants, []any{
 		t.ID, t.Slug, t.Name, t.JWKSMaxAgeSeconds, t.JWKSStaleWhileRevalidateSeconds, t.JWKSStaleIfErrorSeconds,
-		t.ClockSkewSeconds, p.head.Seq, p.head.Hash, t.CreatedAt, t.UpdatedAt,
+		t.ClockSkewSeconds, p.head.Seq, p.head.Hash, t.CreatedAt, t.UpdatedAt, set.body, set.outline,
 	})
 	d := p.dataKey
 	r.dataKeys = append(r.dataKeys, []any{d.TenantID, d.Version, true, d.Wrapped, d.MasterKeyID, d.CreatedAt})
@@ -66,11 +64,10 @@ func (r *seedRows) copy(ctx context.Context, d *db.DB) error {
 			columns []string
 			rows    [][]any
 		}{
-			{"tenants", seedTenantColumns, withXID(r.tenants, b.XID)},
+			{"tenants", seedTenantColumns, r.tenantRows(b.XID)},
 			{"data_keys", seedDataKeyColumns, r.dataKeys},
 			{"policies", seedPolicyColumns, r.policies},
 			{"keys", seedKeyColumns, r.keyRows()},
-			{"jwk_sets", seedSetColumns, withXID(r.sets, b.XID)},
 			{"audit_events", seedEventColumns, r.eventRows(b.XID)},
 		} {
 			if err := b.Copy(ctx, t.table, t.columns, t.rows); err != nil {
@@ -84,7 +81,7 @@ func (r *seedRows) copy(ctx context.Context, d *db.DB) error {
 var (
 	seedTenantColumns = []string{
 		"id", "slug", "name", "jwks_max_age_seconds", "jwks_stale_while_revalidate_seconds", "jwks_stale_if_error_seconds",
-		"clock_skew_seconds", "audit_seq", "audit_hash", "created_at", "updated_at", "feed_xid",
+		"clock_skew_seconds", "audit_seq", "audit_hash", "created_at", "updated_at", "jwks", "jwks_outline", "jwks_xid", "feed_xid",
 	}
 	seedDataKeyColumns = []string{"tenant_id", "version", "is_current", "wrapped", "master_key_id", "created_at"}
 	seedPolicyColumns  = []string{
@@ -95,20 +92,18 @@ var (
 		"tenant_id", "kid", "alg", "state", "origin", "public_jwk", "sealed_private", "data_key_version", "created_at", "published_at",
 		"activated_at", "activation", "deprecated_at", "token_horizon", "expires_at", "state_event",
 	}
-	seedSetColumns   = []string{"tenant_id", "format", "changed_at", "body", "outline", "feed_xid"}
 	seedEventColumns = []string{
 		"tenant_id", "seq", "at", "action", "actor_type", "actor_id", "actor_name", "kid", "from_state", "to_state", "request_id",
 		"details", "prev_hash", "hash", "feed_xid",
 	}
 )
 
-// withXID adds the last column, the transaction's id.
-func withXID(rows [][]any, xid uint64) [][]any {
-	out := make([][]any, len(rows))
-	for i, row := range rows {
-		out[i] = append(row, xid)
+func (r *seedRows) tenantRows(xid uint64) [][]any {
+	rows := make([][]any, len(r.tenants))
+	for i, t := range r.tenants {
+		rows[i] = append(t, xid, xid)
 	}
-	return out
+	return rows
 }
 
 func (r *seedRows) keyRows() [][]any {

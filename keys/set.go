@@ -14,24 +14,26 @@ import (
 )
 
 // jwkSet is a tenant's JWK Set as it is served, and what readers must know
-// about it beside. It is what the table jwk_sets holds. The outline has a line
-// for each key, in the order of the body, and one for each policy that signs,
-// the default one first:
+// about it beside, as the tenant's row holds them. The outline has a line for
+// the time of the change that made them, one for each key, in the order of the
+// body, and one for each policy that signs, the default one first:
 //
+//	v1 <Unix time in µs>
 //	key <kid> <alg> <state> <bytes of its JWK>
 //	policy <alg> <default_token_ttl_seconds> <max_token_ttl_seconds> [default]
 //
-// Another form of it would be another setFormat: processes of two versions of
-// this program may share a database.
+// Another form would begin with another word: processes of two versions of this
+// program may share a database, and one that does not know the word reads keys
+// and policies (queries/snapshots.sql).
 type jwkSet struct {
-	body    []byte // RFC 7517 section 5
+	body    []byte // RFC 7517 section 5; nil: none
 	outline string
 }
 
 const (
-	setFormat = 1 // queries/snapshots.sql and keys.sql name it too
-	setBegins = `{"keys":[`
-	setEnds   = `]}`
+	outlineBegins = "v1"
+	setBegins     = `{"keys":[`
+	setEnds       = `]}`
 )
 
 // publishedStates in the order of the JWKS.
@@ -40,7 +42,7 @@ var publishedStates = []State{Active, Standby, Deprecated}
 // renderSet makes the set of a tenant's published keys, active first, then
 // standby, then deprecated, newest first, and of its live policies; others may
 // be among them. Errors: a key that is not what its row says it is.
-func renderSet(all []Key, policies []tenant.Policy) (jwkSet, error) {
+func renderSet(changedAt time.Time, all []Key, policies []tenant.Policy) (jwkSet, error) {
 	published := make([]*Key, 0, len(all))
 	size := len(setBegins) + len(setEnds)
 	for i := range all {
@@ -55,7 +57,7 @@ func renderSet(all []Key, policies []tenant.Policy) (jwkSet, error) {
 			b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.KID, a.KID))
 	})
 	body := append(make([]byte, 0, size), setBegins...)
-	outline := make([]byte, 0, 96*len(published)+64*len(policies))
+	outline := fmt.Appendf(make([]byte, 0, 32+96*len(published)+64*len(policies)), "%s %d\n", outlineBegins, changedAt.UnixMicro())
 	for i, k := range published {
 		if err := k.renders(); err != nil {
 			return jwkSet{}, err
@@ -105,8 +107,8 @@ func livePolicies(policies []tenant.Policy) []tenant.Policy {
 // setOf is the set of a tenant as it was read: the one that is served, or one
 // made of its keys and policies.
 func setOf(p db.Public) (jwkSet, error) {
-	if p.Tenant.Body != nil {
-		return jwkSet{p.Tenant.Body, optional(p.Tenant.Outline)}, nil
+	if p.Tenant.JWKS != nil {
+		return jwkSet{p.Tenant.JWKS, p.Tenant.Outline}, nil
 	}
 	keys, policies := make([]Key, len(p.Keys)), make([]tenant.Policy, len(p.Policies))
 	for i, row := range p.Keys {
@@ -122,15 +124,23 @@ func setOf(p db.Public) (jwkSet, error) {
 			MaxTokenTTL:     time.Duration(row.MaxTokenTTLSeconds) * time.Second,
 		}
 	}
-	return renderSet(keys, policies)
+	return renderSet(p.ChangedAt, keys, policies)
 }
 
-// takeOutline takes the snapshot's JWKS apart: keys and policies are texts
-// within outline and JWKS. Errors: an outline that does not fit.
-func (s *Snapshot) takeOutline(outline string) error {
+// takeSet serves a set. Keys and policies are texts within it. Errors: an
+// outline that does not fit its body.
+func (s *Snapshot) takeSet(set jwkSet) error {
+	header, lines, _ := strings.Cut(set.outline, "\n")
+	version, changedAt := field(header)
+	micros, err := strconv.ParseInt(changedAt, 10, 64)
+	if err != nil || version != outlineBegins {
+		return s.misfit()
+	}
+	s.JWKS = set.body
+	s.addHeader(time.UnixMicro(micros))
 	at := len(setBegins)
-	s.published = make([]publicKey, 0, strings.Count(outline, "key "))
-	for line := range strings.Lines(outline) {
+	s.published = make([]publicKey, 0, strings.Count(lines, "key "))
+	for line := range strings.Lines(lines) {
 		kind, line := field(line)
 		var ok bool
 		switch kind {
@@ -140,10 +150,14 @@ func (s *Snapshot) takeOutline(outline string) error {
 			ok = s.takePolicy(line)
 		}
 		if !ok {
-			return fmt.Errorf("keys: the outline of the JWK Set of tenant %s does not fit it", s.TenantID)
+			return s.misfit()
 		}
 	}
 	return nil
+}
+
+func (s *Snapshot) misfit() error {
+	return fmt.Errorf("keys: the outline of the JWK Set of tenant %s does not fit it", s.TenantID)
 }
 
 // field cuts the first word off a line.

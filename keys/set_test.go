@@ -15,7 +15,7 @@ import (
 )
 
 // fromRows is what a tenant's JWK Set must be, made of its rows.
-func (p *process) fromRows(t testing.TB, id uuid.UUID) jwkSet {
+func (p *process) fromRows(t testing.TB, id uuid.UUID, at time.Time) jwkSet {
 	t.Helper()
 	var set jwkSet
 	err := p.db.AsPlatform(t.Context(), func(tx *db.Tx) error {
@@ -23,11 +23,11 @@ func (p *process) fromRows(t testing.TB, id uuid.UUID) jwkSet {
 		if err != nil {
 			return err
 		}
-		l := newLedger(row, tester, time.Now())
+		l := newLedger(tenant.TenantRow(row), tester, time.Now())
 		if err := p.store.read(t.Context(), tx, l); err != nil {
 			return err
 		}
-		set, err = renderSet(l.keys, l.policies)
+		set, err = renderSet(at, l.keys, l.policies)
 		return err
 	})
 	if err != nil {
@@ -47,13 +47,14 @@ func (p *process) served(t testing.TB, id uuid.UUID) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := p.fromRows(t, id)
-	if read.Tenant.Body == nil {
-		t.Errorf("the JWK Set of %s is not up to date", read.Tenant.Slug)
+	var micros int64
+	if _, err := fmt.Sscanf(read.Tenant.Outline, "v1 %d\n", &micros); err != nil || read.Tenant.JWKS == nil {
+		t.Errorf("the JWK Set of %s is not up to date: %v", read.Tenant.Slug, err)
 		return
 	}
-	if !bytes.Equal(read.Tenant.Body, want.body) || *read.Tenant.Outline != want.outline {
-		t.Errorf("%s is served\n%s\n%s\nand its keys say\n%s\n%s", read.Tenant.Slug, read.Tenant.Body, *read.Tenant.Outline, want.body, want.outline)
+	want := p.fromRows(t, id, time.UnixMicro(micros))
+	if !bytes.Equal(read.Tenant.JWKS, want.body) || read.Tenant.Outline != want.outline {
+		t.Errorf("%s is served\n%s\n%s\nand its keys say\n%s\n%s", read.Tenant.Slug, read.Tenant.JWKS, read.Tenant.Outline, want.body, want.outline)
 	}
 }
 
@@ -125,24 +126,25 @@ func TestEveryChangeIsServed(t *testing.T) {
 func TestSetsThatDoNotCount(t *testing.T) {
 	p := newProcess(t)
 	made, other := p.tenant(t, "acme"), p.tenant(t, "other")
-	want := p.fromRows(t, made.ID)
+	want := p.fromRows(t, made.ID, time.Now())
 	for name, sql := range map[string]string{
-		"behind":           "UPDATE jwk_sets SET body = 'old', feed_xid = '1' WHERE tenant_id = '%[1]s'",
-		"ahead":            "UPDATE jwk_sets SET body = 'new', feed_xid = '18446744073709551615' WHERE tenant_id = '%[1]s'",
-		"of another form":  "UPDATE jwk_sets SET body = 'odd', format = 2 WHERE tenant_id = '%[1]s'",
-		"of somebody else": "UPDATE jwk_sets s SET body = o.body, feed_xid = o.feed_xid FROM jwk_sets o WHERE s.tenant_id = '%[1]s' AND o.tenant_id = '%[2]s'",
-		"not there":        "DELETE FROM jwk_sets WHERE tenant_id = '%[1]s'",
+		"behind":           "UPDATE tenants SET jwks = 'old', jwks_xid = '1' WHERE id = '%[1]s'",
+		"ahead":            "UPDATE tenants SET jwks = 'new', jwks_xid = '18446744073709551615' WHERE id = '%[1]s'",
+		"of another form":  "UPDATE tenants SET jwks = 'odd', jwks_outline = 'v2' || substr(jwks_outline, 3) WHERE id = '%[1]s'",
+		"of somebody else": "UPDATE tenants t SET jwks = o.jwks, jwks_outline = o.jwks_outline, jwks_xid = o.jwks_xid FROM tenants o WHERE t.id = '%[1]s' AND o.id = '%[2]s'",
+		"not there":        "UPDATE tenants SET jwks = NULL, jwks_outline = NULL, jwks_xid = NULL WHERE id = '%[1]s'",
 	} {
-		dbtest.Exec(t, p.dsn, "CREATE TABLE before AS SELECT * FROM jwk_sets; SET session_replication_role = replica; "+fmt.Sprintf(sql, made.ID, other.ID))
+		dbtest.Exec(t, p.dsn, "CREATE TABLE before AS SELECT * FROM tenants; SET session_replication_role = replica; "+fmt.Sprintf(sql, made.ID, other.ID))
 		p.snapshots.Missed()
 		snap, _, err := p.snapshots.Get(t.Context(), "acme")
 		if err != nil || !bytes.Equal(snap.JWKS, want.body) || snap.Policies[0].ActiveKID == "" {
 			t.Errorf("%s: served is %s, %v", name, snap.JWKS, err)
 		}
-		if read, err := p.db.PublicTenant(t.Context(), made.ID, ""); err != nil || read.Tenant.Body != nil || len(read.Keys) != 2 {
-			t.Errorf("%s: it counts: %s, %v", name, read.Tenant.Body, err)
+		if read, err := p.db.PublicTenant(t.Context(), made.ID, ""); err != nil || read.Tenant.JWKS != nil || len(read.Keys) != 2 {
+			t.Errorf("%s: it counts: %s, %v", name, read.Tenant.JWKS, err)
 		}
-		dbtest.Exec(t, p.dsn, "SET session_replication_role = replica; DELETE FROM jwk_sets; INSERT INTO jwk_sets SELECT * FROM before; DROP TABLE before")
+		dbtest.Exec(t, p.dsn, `SET session_replication_role = replica;
+			UPDATE tenants t SET jwks = b.jwks, jwks_outline = b.jwks_outline, jwks_xid = b.jwks_xid FROM before b WHERE t.id = b.id; DROP TABLE before`)
 	}
 }
 
@@ -158,14 +160,14 @@ func TestOutlinesThatDoNotFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := renderSet([]Key{
+	set, err := renderSet(time.Now(), []Key{
 		{KID: "gone", Alg: jose.ES256, State: Revoked}, {KID: "a.b_c~d-e", Alg: jose.ES256, State: Active, PublicJWK: jwk},
 	}, []tenant.Policy{tenant.DefaultPolicy(jose.EdDSA), {Alg: jose.ES256, Default: true, MaxTokenTTL: time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	snap := &Snapshot{JWKS: set.body}
-	if err := snap.takeOutline(set.outline); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
+	snap := &Snapshot{}
+	if err := snap.takeSet(set); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
 		snap.Policies[0].ActiveKID != "a.b_c~d-e" || snap.Policies[0].MaxTokenTTL != time.Hour || snap.Policies[1].DefaultTokenTTL != 15*time.Minute {
 		t.Fatalf("%s of %s: %+v, %v", set.outline, set.body, snap, err)
 	}
@@ -173,7 +175,16 @@ func TestOutlinesThatDoNotFit(t *testing.T) {
 		"key x\n", "key x ES256 active\n", "key x ES256 active -1\n", "key x ES256 active 100000\n", "key x HS256 active 10\n", "key x ES256 revoked 10\n",
 		"policy ES256\n", "policy HS256 1 1\n", "policy ES256 1 x\n", "else\n", "\n",
 	} {
-		if err := (&Snapshot{JWKS: set.body}).takeOutline(outline); err == nil {
+		if err := new(Snapshot).takeSet(jwkSet{set.body, "v1 0\n" + outline}); err == nil {
+			t.Errorf("%q fits", outline)
+		}
+	}
+}
+
+// What the form is called, and when the change was, is part of it.
+func TestOutlinesOfAnotherForm(t *testing.T) {
+	for _, outline := range []string{"", "v1", "v1 x\n", "v2 0\n", "0\n"} {
+		if err := new(Snapshot).takeSet(jwkSet{[]byte(`{"keys":[]}`), outline}); err == nil {
 			t.Errorf("%q fits", outline)
 		}
 	}

@@ -133,9 +133,7 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	snap.JWKS = set.body
-	snap.addHeader(p.ChangedAt)
-	return snap, snap.takeOutline(set.outline)
+	return snap, snap.takeSet(set)
 }
 
 // EpochHeader tells relying parties, with each JWKS, the tenant's not_before as

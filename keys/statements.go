@@ -24,7 +24,6 @@ type statements struct {
 	purge     db.PurgeKeysParams
 	insert    db.InsertKeysParams
 	due       dueParams
-	sets      db.PublishJWKSetsParams
 	notify    []string
 }
 
@@ -51,24 +50,8 @@ func (s *statements) collect(ledgers []*ledger) *statements {
 		for alg, at := range l.due {
 			s.due.add(l.tenant.ID, string(alg), orEpoch(&at))
 		}
-		s.publish(l)
 	}
 	return s
-}
-
-// publish renders what readers will see. A tenant with a damaged key must go on
-// living, too: its set from before no longer counts, and readers are told.
-func (s *statements) publish(l *ledger) {
-	if l.quiet || len(l.events) == 0 {
-		return
-	}
-	set, err := renderSet(l.keys, l.policies)
-	if err != nil {
-		return
-	}
-	p := &s.sets
-	p.TenantIds, p.ChangedAts = append(p.TenantIds, l.tenant.ID), append(p.ChangedAts, l.at)
-	p.Bodies, p.Outlines = append(p.Bodies, set.body), append(p.Outlines, set.outline)
 }
 
 // chain links a ledger's events to the tenant's history.
@@ -85,10 +68,15 @@ func (s *statements) chain(l *ledger) {
 	if l.rowMoves {
 		return
 	}
+	var set jwkSet
+	if !l.quiet {
+		set = l.set()
+	}
 	s.heads.TenantIds = append(s.heads.TenantIds, l.tenant.ID)
 	s.heads.OldSeqs = append(s.heads.OldSeqs, l.head.Seq)
 	s.heads.Seqs = append(s.heads.Seqs, head.Seq)
 	s.heads.Hashes = append(s.heads.Hashes, head.Hash)
+	s.heads.JWKS, s.heads.Outlines = append(s.heads.JWKS, set.body), append(s.heads.Outlines, set.outline)
 	s.heads.Visible = s.heads.Visible || !l.quiet
 }
 
@@ -124,7 +112,7 @@ func (s *statements) birth(b birth) {
 	p := &s.insert
 	p.TenantIds, p.Kids, p.Algs = append(p.TenantIds, b.TenantID), append(p.Kids, b.KID), append(p.Algs, string(b.Alg))
 	p.States, p.Origins = append(p.States, string(b.State)), append(p.Origins, string(b.Origin))
-	p.PublicJwks, p.SealedPrivates = append(p.PublicJwks, string(b.PublicJWK)), append(p.SealedPrivates, b.sealed)
+	p.PublicJWKS, p.SealedPrivates = append(p.PublicJWKS, string(b.PublicJWK)), append(p.SealedPrivates, b.sealed)
 	p.DataKeyVersions, p.CreatedAts = append(p.DataKeyVersions, b.version), append(p.CreatedAts, b.CreatedAt)
 	p.ActivatedAts, p.Activations = append(p.ActivatedAts, orEpoch(b.ActivatedAt)), append(p.Activations, string(b.Activation))
 	p.DeprecatedAts, p.ExpiresAts = append(p.DeprecatedAts, orEpoch(b.DeprecatedAt)), append(p.ExpiresAts, orEpoch(b.ExpiresAt))
@@ -157,7 +145,6 @@ func (s *statements) queue(ctx context.Context, w *db.Writes) error {
 		{len(s.purge.Kids), func() error { return rows(w.PurgeKeys(ctx, s.purge)) }},
 		{len(s.activate.Kids), func() error { return rows(w.ActivateKeys(ctx, s.activate)) }},
 		{len(s.insert.Kids), func() error { return rows(w.InsertKeys(ctx, s.insert)) }},
-		{len(s.sets.TenantIds), func() error { return w.PublishJWKSets(ctx, s.sets) }},
 		{len(s.due.algs), func() error { return w.SetPoliciesDue(ctx, s.due.tenantIDs, s.due.algs, s.due.ats) }},
 	} {
 		if st.rows == 0 {

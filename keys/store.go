@@ -123,7 +123,7 @@ func (s *Store) open(ctx context.Context, tx *db.Tx, by audit.By, tenantID uuid.
 	if err != nil {
 		return nil, err
 	}
-	l := s.ledger(row, by, s.now()) // read under the lock: the operation before this one is over
+	l := s.ledger(tenant.TenantRow(row), by, s.now()) // read under the lock: the operation before this one is over
 	return l, s.read(ctx, tx, l)
 }
 
@@ -138,7 +138,7 @@ func (s *Store) openIdle(ctx context.Context, tx *db.Tx, by audit.By, w *work, t
 	ledgers := make([]*ledger, len(rows))
 	var changed []*ledger
 	for i, row := range rows {
-		ledgers[i] = s.ledger(row, by, w.at)
+		ledgers[i] = s.ledger(tenant.TenantRow(row), by, w.at)
 		if !ledgers[i].resume(w.seen[row.ID]) {
 			changed = append(changed, ledgers[i])
 		}

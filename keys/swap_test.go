@@ -202,7 +202,7 @@ func TestYesterdaysRowsDoNotSign(t *testing.T) {
 		warm := i.another(t)
 		warm.sign(t, victim.Slug)
 		i.exec("CREATE TEMP TABLE yesterday AS SELECT * FROM keys WHERE tenant_id = '" + victim.ID.String() + "'")
-		i.exec("CREATE TEMP TABLE served AS SELECT * FROM jwk_sets WHERE tenant_id = '" + victim.ID.String() + "'")
+		i.exec("CREATE TEMP TABLE served AS SELECT * FROM tenants WHERE id = '" + victim.ID.String() + "'")
 		if err := c.since(victim); err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +214,7 @@ func TestYesterdaysRowsDoNotSign(t *testing.T) {
 		if _, err := i.signer.SignToken(t.Context(), victim.Slug, Order{}); err == nil {
 			t.Errorf("%s: it signs with what the JWK Set of today names", c.how)
 		}
-		i.exec("UPDATE jwk_sets s SET body = y.body, outline = y.outline FROM served y WHERE s.tenant_id = y.tenant_id")
+		i.exec("UPDATE tenants t SET jwks = y.jwks, jwks_outline = y.jwks_outline FROM served y WHERE t.id = y.id")
 		i.exec("DROP TABLE served")
 		i.wantClosed(c.how, victim)
 		if stray, err := i.store.Stray(t.Context(), victim.ID); err != nil || (len(stray) == 0) != (n == 0) {

@@ -131,10 +131,3 @@ WHERE k.tenant_id = @tenant_id
            AND NOT EXISTS (SELECT 1 FROM audit_events e
                            WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.to_state IS NOT NULL))
 ORDER BY k.kid;
-
--- name: PublishJWKSets :exec
--- What readers are served of tenants that this transaction has changed.
-INSERT INTO jwk_sets (tenant_id, format, feed_xid, changed_at, body, outline)
-SELECT unnest(@tenant_ids::uuid[]), 1, pg_current_xact_id(), unnest(@changed_ats::timestamptz[]), unnest(@bodies::bytea[]), unnest(@outlines::text[])
-ON CONFLICT (tenant_id) DO UPDATE
-SET format = excluded.format, feed_xid = excluded.feed_xid, changed_at = excluded.changed_at, body = excluded.body, outline = excluded.outline;

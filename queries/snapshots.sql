@@ -4,16 +4,16 @@
 
 -- name: PublicTenantBySlug :one
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
-    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, s.body, s.outline, s.changed_at
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata,
+    (CASE WHEN t.jwks_xid = t.feed_xid AND starts_with(t.jwks_outline, 'v1 ') THEN t.jwks END)::bytea AS jwks, COALESCE(t.jwks_outline, '')::text AS outline
 FROM tenants t
-LEFT JOIN jwk_sets s ON s.tenant_id = t.id AND s.feed_xid = t.feed_xid AND s.format = 1
 WHERE t.slug = @slug AND t.status <> 'deleted' AND current_user = 'keyward_public';
 
 -- name: PublicTenant :one
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
-    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, s.body, s.outline, s.changed_at
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata,
+    (CASE WHEN t.jwks_xid = t.feed_xid AND starts_with(t.jwks_outline, 'v1 ') THEN t.jwks END)::bytea AS jwks, COALESCE(t.jwks_outline, '')::text AS outline
 FROM tenants t
-LEFT JOIN jwk_sets s ON s.tenant_id = t.id AND s.feed_xid = t.feed_xid AND s.format = 1
 WHERE t.id = @tenant_id AND t.status <> 'deleted' AND current_user = 'keyward_public';
 
 -- name: EnterPublicTenant :one

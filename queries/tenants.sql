@@ -1,11 +1,11 @@
 -- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks, jwks_outline, jwks_xid)
 VALUES (@id, @slug, @name, sqlc.narg(issuer), sqlc.narg(custom_domain), @jwks_max_age_seconds, @jwks_stale_while_revalidate_seconds,
     @jwks_stale_if_error_seconds, @clock_skew_seconds, @audit_seq, @audit_hash, @created_at, @created_at,
     COALESCE(@freeze_starts::timestamptz[], '{}'), COALESCE(@freeze_ends::timestamptz[], '{}'), COALESCE(@freeze_reasons::text[], '{}'), pg_current_xact_id(),
-    COALESCE(@approval_required::text[], '{}'), sqlc.narg(metadata));
+    COALESCE(@approval_required::text[], '{}'), sqlc.narg(metadata), sqlc.narg(jwks), sqlc.narg(jwks_outline), pg_current_xact_id());
 
 -- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
@@ -112,7 +112,8 @@ WHERE id = ANY (ARRAY(
 ORDER BY created_at DESC, id DESC;
 
 -- name: UpdateTenant :execrows
--- Freeze windows and approval_required that are NULL stay as they are; none at all is an empty array.
+-- Freeze windows and approval_required that are NULL stay as they are; none at all is an empty array. So does the JWK Set that is
+-- served: where it was up to date it still is.
 UPDATE tenants
 SET name = @name, issuer = sqlc.narg(issuer), custom_domain = sqlc.narg(custom_domain), status = @status,
     jwks_max_age_seconds = @jwks_max_age_seconds, jwks_stale_while_revalidate_seconds = @jwks_stale_while_revalidate_seconds,
@@ -121,23 +122,22 @@ SET name = @name, issuer = sqlc.narg(issuer), custom_domain = sqlc.narg(custom_d
     freeze_starts = COALESCE(@freeze_starts::timestamptz[], freeze_starts), freeze_ends = COALESCE(@freeze_ends::timestamptz[], freeze_ends),
     freeze_reasons = COALESCE(@freeze_reasons::text[], freeze_reasons),
     approval_required = COALESCE(@approval_required::text[], approval_required), metadata = sqlc.narg(metadata),
-    deleted_at = sqlc.narg(deleted_at), audit_seq = @audit_seq, audit_hash = @audit_hash, feed_xid = pg_current_xact_id()
+    deleted_at = sqlc.narg(deleted_at), audit_seq = @audit_seq, audit_hash = @audit_hash, feed_xid = pg_current_xact_id(),
+    jwks = COALESCE(sqlc.narg(jwks), jwks), jwks_outline = COALESCE(sqlc.narg(jwks_outline), jwks_outline),
+    jwks_xid = CASE WHEN sqlc.narg(jwks)::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
 WHERE id = @tenant_id;
-
--- name: KeepJWKSet :exec
--- Before a tenant's own row changes: its keys and policies do not, so what is served of them still counts.
-UPDATE jwk_sets
-SET feed_xid = pg_current_xact_id(), changed_at = @changed_at
-FROM tenants
-WHERE jwk_sets.tenant_id = @tenant_id AND tenants.id = jwk_sets.tenant_id AND jwk_sets.feed_xid = tenants.feed_xid;
 
 -- name: MoveAuditHeads :execrows
 -- Moves the heads of audit chains on; a head that somebody else moved is not matched. What verifiers see of the tenants may have changed
--- with it, and then gateways are told.
+-- with it: then gateways are told, and the JWK Set that is served comes along. One that is NULL stays as it is, and counts no more
+-- if there was such a change. Without any the arrays are NULL.
 UPDATE tenants
-SET audit_seq = m.seq, audit_hash = m.hash, feed_xid = CASE WHEN @visible::boolean THEN pg_current_xact_id() ELSE feed_xid END
+SET audit_seq = m.seq, audit_hash = m.hash, feed_xid = CASE WHEN @visible::boolean THEN pg_current_xact_id() ELSE feed_xid END,
+    jwks = COALESCE(m.jwks, tenants.jwks), jwks_outline = CASE WHEN m.jwks IS NULL THEN tenants.jwks_outline ELSE m.outline END,
+    jwks_xid = CASE WHEN m.jwks IS NULL THEN jwks_xid ELSE pg_current_xact_id() END
 FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@old_seqs::bigint[]) AS old_seq,
-             unnest(@seqs::bigint[]) AS seq, unnest(@hashes::bytea[]) AS hash) AS m
+             unnest(@seqs::bigint[]) AS seq, unnest(@hashes::bytea[]) AS hash,
+             unnest(sqlc.narg(jwks)::bytea[]) AS jwks, unnest(sqlc.narg(outlines)::text[]) AS outline) AS m
 WHERE tenants.id = m.tenant_id AND tenants.audit_seq = m.old_seq;
 
 -- name: TenantVersions :many

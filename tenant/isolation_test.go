@@ -25,7 +25,6 @@ func (w world) populate(t *testing.T, slug string) uuid.UUID {
 		INSERT INTO data_keys (tenant_id, version, is_current, created_at, destroyed_at) VALUES ('%[1]s', 1, false, now(), now());
 		INSERT INTO keys (tenant_id, kid, alg, state, origin, created_at, published_at, revoked_at, revocation_reason, purged_at, state_event)
 		VALUES ('%[1]s', 'kid', 'ES256', 'purged', 'generated', now(), now(), now(), 'unspecified', now(), 1);
-		INSERT INTO jwk_sets (tenant_id, format, feed_xid, changed_at, body, outline) VALUES ('%[1]s', 1, '1', now(), '{}', '');
 		INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq)
 		VALUES ('%[1]s', '%[1]s', false, 'https://example.com', '{}', now(), now(), 1);
 		INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)

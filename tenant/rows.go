@@ -8,8 +8,8 @@ import (
 	"github.com/keyward/keyward/audit"
 )
 
-// TenantRow is a row of tenants: the fields of db.Tenant in their order, so that Go
-// converts one into the other.
+// TenantRow is a row of tenants as every query selects it, in that order, so that
+// Go converts one into the other.
 type TenantRow struct {
 	ID                              uuid.UUID
 	Slug                            string

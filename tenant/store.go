@@ -114,7 +114,7 @@ func (s *Store) Get(ctx context.Context, ref string) (Tenant, error) {
 // GetAny returns the tenant with an id, also a deleted one: for the platform,
 // which may read its history. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) GetAny(ctx context.Context, id uuid.UUID) (Tenant, error) {
-	var row db.Tenant
+	var row db.GetTenantRow
 	err := s.db.InTenant(ctx, id, func(tx *db.Tx) (err error) {
 		row, err = tx.GetTenant(ctx, id)
 		return err

@@ -126,9 +126,6 @@ func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, even
 	head, chained := audit.Chain(head, events)
 	t.Version = head.Seq
 	row, w := RowOf(t), tx.Later()
-	if err := w.KeepJWKSet(ctx, t.UpdatedAt, t.ID); err != nil {
-		return Tenant{}, err
-	}
 	_, err := w.UpdateTenant(ctx, db.UpdateTenantParams{
 		Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain, Status: row.Status,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,

@@ -1,37 +1,28 @@
 -- +goose Up
 SET LOCAL ROLE keyward_owner;
 
--- The JWK Set of each tenant as it is served, so that a reader who has it in no
--- memory looks up one row instead of asking five questions. Whoever changes keys
--- or policies writes it in the same transaction. It says nothing that is not in
--- keys and policies: a row that is missing or behind is passed over, and they are
--- read.
-CREATE TABLE jwk_sets (
-    tenant_id  uuid PRIMARY KEY REFERENCES tenants (id),
-    -- Of the outline; a program that does not know it passes the row over.
-    format     smallint    NOT NULL,
-    -- The transaction that wrote the row. The row counts while it is also the
-    -- last one that changed what the public sees of the tenant (tenants.feed_xid).
-    feed_xid   xid8        NOT NULL,
-    changed_at timestamptz NOT NULL, -- the time of that change
-    body       bytea       NOT NULL, -- RFC 7517 section 5
-    outline    text        NOT NULL  -- what the keys are, and how the tenant signs (keys/set.go)
-) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.02);
+-- The JWK Set of each tenant as it is served, in the tenant's own row: a reader
+-- who has it in no memory looks up one row instead of asking five questions.
+-- Whoever changes keys or policies writes it in the statement that moves the
+-- head of the tenant's chain. It says nothing that is not in keys and policies:
+-- where it is missing or behind, they are read.
+ALTER TABLE tenants
+    ADD COLUMN jwks bytea, -- RFC 7517 section 5
+    ADD COLUMN jwks_outline text, -- what the keys are, and how the tenant signs (keys/set.go)
+    -- The transaction that wrote them, or found them up to date: they count while
+    -- that is also the last one that changed what the public sees (feed_xid).
+    ADD COLUMN jwks_xid xid8;
 
--- A kilobyte or two of what does not compress: in the row, not beside it.
-ALTER TABLE jwk_sets ALTER COLUMN body SET STORAGE MAIN, ALTER COLUMN outline SET STORAGE MAIN;
+-- What does not compress: in the row while that is small, else beside it, where
+-- a move of the head does not write it again.
+ALTER TABLE tenants ALTER COLUMN jwks SET STORAGE EXTERNAL;
 
-GRANT SELECT, INSERT, UPDATE ON jwk_sets TO keyward_platform, keyward_app;
-GRANT SELECT ON jwk_sets TO keyward_public;
-GRANT SELECT (feed_xid) ON tenants TO keyward_public;
+CREATE TRIGGER tenants_jwks_guard BEFORE UPDATE OF jwks, jwks_outline, jwks_xid ON tenants
+    FOR EACH ROW WHEN (NEW.audit_seq = OLD.audit_seq
+        AND (NEW.jwks, NEW.jwks_outline, NEW.jwks_xid) IS DISTINCT FROM (OLD.jwks, OLD.jwks_outline, OLD.jwks_xid))
+    EXECUTE FUNCTION keyward_guard_metadata();
 
-ALTER TABLE jwk_sets ENABLE ROW LEVEL SECURITY;
-ALTER TABLE jwk_sets FORCE ROW LEVEL SECURITY;
-CREATE POLICY every_tenant ON jwk_sets TO keyward_platform USING (true) WITH CHECK (true);
-CREATE POLICY one_tenant ON jwk_sets TO keyward_app USING (tenant_id = keyward_tenant()) WITH CHECK (tenant_id = keyward_tenant());
--- The public finds a tenant by its address and its set in one statement, before
--- it can have said whose it asks for. Nothing else is in here.
-CREATE POLICY anybody ON jwk_sets TO keyward_public USING (true);
+GRANT SELECT (jwks, jwks_outline, jwks_xid, feed_xid) ON tenants TO keyward_public;
 
 -- What the public sees of a tenant changes with its keys and policies, so an
 -- event of theirs must belong to the transaction that feed_xid names: a set from
