@@ -37,7 +37,7 @@ var reserved = []string{
 // with "b64": false for an unencoded payload, which is then critical (RFC 7797
 // section 6). Its error is a *[ClaimError].
 func (h Header) Protect(f Form) (Protected, error) {
-	out := appendText([]byte{'{'}, "alg", string(h.Alg))
+	out := appendText(append(make([]byte, 0, 160), '{'), "alg", string(h.Alg))
 	out = appendText(out, "kid", h.KID)
 	if h.Typ != "" {
 		out = appendText(out, "typ", h.Typ)
