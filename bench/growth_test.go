@@ -28,6 +28,7 @@ const growthGoal = 1.3
 type population struct {
 	*platform
 	tenants int
+	bytes   int64 // of the database, before anything is done in it
 	audit   *audit.Store
 	took    map[string][]time.Duration
 }
@@ -76,6 +77,11 @@ func table(all []*population) {
 		ratio := float64(all[len(all)-1].median(o.name)) / float64(all[0].median(o.name))
 		fmt.Fprintf(w, "%.2f\t%.1f\n", ratio, growthGoal)
 	}
+	fmt.Fprint(w, "database, B a tenant\t")
+	for _, p := range all {
+		fmt.Fprintf(w, "%d\t", p.bytes/int64(p.tenants))
+	}
+	fmt.Fprintln(w)
 }
 
 func (p *population) median(operation string) time.Duration {
@@ -97,21 +103,26 @@ func populations(b *testing.B) (all []*population) {
 			b.Fatal(err)
 		}
 		if len(urls) > 0 {
-			all = append(all, newPopulation(openPlatform(b, urls[i], uri), n))
+			all = append(all, newPopulation(b, openPlatform(b, urls[i], uri), n))
 			continue
 		}
-		p := newPopulation(openPlatform(b, dbtest.New(b), newMaster(b)), n)
+		p := openPlatform(b, dbtest.New(b), newMaster(b))
 		seed := keys.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "bench"}
 		if err := p.store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
 			b.Fatal(err)
 		}
-		all = append(all, p)
+		all = append(all, newPopulation(b, p, n))
 	}
 	return all
 }
 
-func newPopulation(p *platform, n int) *population {
-	return &population{platform: p, tenants: n, audit: audit.New(audit.Config{DB: p.db, Now: p.now}), took: map[string][]time.Duration{}}
+func newPopulation(b *testing.B, p *platform, n int) *population {
+	b.Helper()
+	all := &population{platform: p, tenants: n, audit: audit.New(audit.Config{DB: p.db, Now: p.now}), took: map[string][]time.Duration{}}
+	if err := barePool(b, p.dsn).QueryRow(b.Context(), "SELECT pg_database_size(current_database())").Scan(&all.bytes); err != nil {
+		b.Fatal(err)
+	}
+	return all
 }
 
 func newMaster(b *testing.B) string {

@@ -53,8 +53,9 @@ func (s *Store) prepare(ctx context.Context, by audit.By, at time.Time, tenants 
 }
 
 // makeCandidates makes the keys that the plans want: those of RSA on all cores
-// unless it makes way, others, which take microseconds, on one. A process whose cores are all at work
-// hears of a request only when the scheduler next looks, which takes milliseconds.
+// unless it makes way, others, which take microseconds, on one. A process whose
+// cores are all at work hears of a request only when the scheduler next looks,
+// which takes milliseconds.
 func (s *Store) makeCandidates(ctx context.Context, w *work, ledgers []*ledger, way bool) error {
 	var (
 		names    []policyName

@@ -28,8 +28,8 @@ type Done struct {
 
 // RunDue does what is due for at most limit policies, in batches of
 // Config.DueBatch tenants, of which Config.DueParallel are under way at a time:
-// while PostgreSQL writes one, the keys of another are made. While Config.Asked
-// grows, batches are small and far between. Each takes the steps
+// while PostgreSQL writes one, the keys of another are made. While many
+// ask (Config.Asked), batches are small and far between. Each takes the steps
 //
 //  1. read what is due and plan it, without locks
 //  2. make and seal the keys the plan wants, outside any transaction

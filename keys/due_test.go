@@ -82,13 +82,15 @@ func TestMakesWayForRequests(t *testing.T) {
 	var (
 		asked, batches, rests int
 		growing               bool
+		now                   = time.Now()
 	)
+	p.store.manners.now = func() time.Time { now = now.Add(waySpan / 2); return now }
 	p.store.cfg.Asked = func() int64 {
 		if batches++; growing {
 			if n := p.rotated(t); n != wayBatch*(batches-1) || rests != batches-1 {
 				t.Errorf("batch %d begins after %d rotations and %d rests", batches, n, rests)
 			}
-			asked++
+			asked += wayRate
 		}
 		return int64(asked)
 	}
@@ -107,6 +109,7 @@ func TestMakesWayForRequests(t *testing.T) {
 	growing = true
 	month(3)
 	growing = false
+	now = now.Add(waySpan)
 	month(1)
 	if rests != 3 {
 		t.Errorf("%d rests, want 3", rests)
@@ -126,4 +129,30 @@ func (p *process) rotated(t *testing.T) (n int) {
 		t.Error(err)
 	}
 	return n
+}
+
+// Others ask if they are many a second, over a second or at once.
+func TestManners(t *testing.T) {
+	now := time.Now()
+	m := manners{now: func() time.Time { return now }, since: now}
+	asked := int64(0)
+	for i, step := range []struct {
+		after time.Duration
+		more  int64
+		want  bool
+	}{
+		{0, wayRate - 1, false},
+		{0, 1, true},
+		{waySpan / 2, 0, true},
+		{waySpan / 2, 0, false},
+		{time.Hour, 3600, false},
+		{time.Hour, 3600 * wayRate, true},
+		{waySpan / 10, 1, true},
+		{waySpan, wayRate / 2, false},
+	} {
+		now, asked = now.Add(step.after), asked+step.more
+		if got := m.makeWay(asked); got != step.want {
+			t.Errorf("step %d: %t, want %t", i, got, step.want)
+		}
+	}
 }

@@ -6,37 +6,43 @@ import (
 	"time"
 )
 
-// While somebody asks, RunDue makes way: one transaction of a few tenants is
-// under way instead of two of many, keys of RSA are made one at a time, and after
-// each transaction comes a rest as long as that took. Where PostgreSQL, the worker
-// and what answers requests share cores, a request waits for what it finds
-// running, and a statement about a few tenants is soon over.
+// While others ask, RunDue makes way: one transaction of a few tenants is under
+// way instead of two of many, keys of RSA are made one at a time, and after each
+// transaction comes a rest as long as that took. Where PostgreSQL, the worker and
+// what answers requests share cores, a request waits for what it finds running,
+// and a statement about a few tenants is soon over.
 const (
 	wayBatch = 5
-	// wayFor is for how long one request means that more will come.
-	wayFor = 10 * time.Second
+	// wayRate is how many requests a second are worth it. Fewer, such as those of
+	// whoever watches the process, meet the worker seldom.
+	wayRate = 10
+	// waySpan is what the rate is taken over, at least.
+	waySpan = time.Second
 )
 
-// manners remembers when somebody asked last.
+// manners are whether to make way, and since when they were thought about.
 type manners struct {
+	now func() time.Time // a clock that nobody sets
+
 	mu    sync.Mutex
-	asked int64
-	until time.Time
+	since time.Time
+	asked int64 // until then
+	way   bool
 }
 
-// makeWay says whether anybody has asked lately.
-func (s *Store) makeWay() bool {
-	if s.cfg.Asked == nil {
-		return false
-	}
-	m, at, n := &s.manners, s.now(), s.cfg.Asked()
+// makeWay is told how many have asked by now, and says whether that is worth it.
+func (m *manners) makeWay(asked int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if n != m.asked {
-		m.asked, m.until = n, at.Add(wayFor)
+	now := m.now()
+	if span := now.Sub(m.since); span >= waySpan || asked-m.asked >= wayRate {
+		m.way = float64(asked-m.asked) >= wayRate*max(span, waySpan).Seconds()
+		m.since, m.asked = now, asked
 	}
-	return at.Before(m.until)
+	return m.way
 }
+
+func (s *Store) makeWay() bool { return s.cfg.Asked != nil && s.manners.makeWay(s.cfg.Asked()) }
 
 // rest waits, unless ctx ends before.
 func rest(ctx context.Context, d time.Duration) {

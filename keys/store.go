@@ -38,8 +38,8 @@ type Config struct {
 	// rotation is delayed, so that tenants created together do not rotate
 	// together; 0: exact timelines.
 	JitterFraction float64
-	// Asked counts what is asked of this process. While it grows, RunDue makes way
-	// for requests; nil: always at full speed.
+	// Asked counts what is asked of this process. While it grows by more than a few
+	// a second, RunDue makes way for requests; nil: always at full speed.
 	Asked func() int64
 	// DueBatch bounds the tenants of one transaction of RunDue; 0: 250.
 	DueBatch int
@@ -65,7 +65,7 @@ func NewStore(cfg Config) *Store {
 	if cfg.DueParallel == 0 {
 		cfg.DueParallel = 2
 	}
-	return &Store{cfg: cfg, rest: rest}
+	return &Store{cfg: cfg, manners: manners{now: time.Now, since: time.Now()}, rest: rest}
 }
 
 // now is read once per operation: every row one operation writes has one time.
