@@ -15,12 +15,10 @@ type Plot struct {
 	Lines []Line
 }
 
-// Line is one operation. Earlier points were measured on another day, so they
-// are joined by dashes.
+// Line is one operation.
 type Line struct {
-	Name    string
-	Points  []Point
-	Earlier []Point
+	Name   string
+	Points []Point
 }
 
 // Point is a cost with so many tenants.
@@ -41,7 +39,7 @@ type axes struct{ x0, x1, y0, y1 float64 }
 func (p Plot) axes() axes {
 	a := axes{math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1)}
 	for _, l := range p.Lines {
-		for _, q := range slices.Concat(l.Points, l.Earlier) {
+		for _, q := range l.Points {
 			x, y := math.Log10(q.Tenants), math.Log10(q.Micros)
 			a.x0, a.x1 = min(a.x0, math.Floor(x)), max(a.x1, math.Ceil(x))
 			a.y0, a.y1 = min(a.y0, math.Floor(y)), max(a.y1, math.Ceil(y))
@@ -95,19 +93,13 @@ func (a axes) grid(s *strings.Builder) {
 }
 
 func (l Line) draw(s *strings.Builder, a axes, colour string) {
-	stroke := func(points []Point, dash string) {
-		var path []string
-		for _, p := range points {
-			x, y := a.at(p)
-			path = append(path, fmt.Sprintf("%.1f,%.1f", x, y))
-			fmt.Fprintf(s, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`+"\n", x, y, colour)
-		}
-		fmt.Fprintf(s, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"%s/>`+"\n", strings.Join(path, " "), colour, dash)
+	var path []string
+	for _, p := range l.Points {
+		x, y := a.at(p)
+		path = append(path, fmt.Sprintf("%.1f,%.1f", x, y))
+		fmt.Fprintf(s, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`+"\n", x, y, colour)
 	}
-	stroke(l.Points, "")
-	if len(l.Earlier) > 0 {
-		stroke(l.Earlier, ` stroke-dasharray="5 4"`)
-	}
+	fmt.Fprintf(s, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(path, " "), colour)
 }
 
 // names writes each line's name beside its end, and no name over another.
@@ -118,7 +110,7 @@ func (p Plot) names(s *strings.Builder, a axes) {
 	}
 	var labels []label
 	for i, l := range p.Lines {
-		if all := slices.Concat(l.Points, l.Earlier); len(all) > 0 {
+		if all := l.Points; len(all) > 0 {
 			_, y := a.at(all[len(all)-1])
 			labels = append(labels, label{l.Name, plotColours[i%len(plotColours)], y})
 		}

@@ -37,6 +37,7 @@ func TestNothingLeaksFromATransaction(t *testing.T) {
 		"panicked":    func() { defer func() { _ = recover() }(); _ = d.InTenant(ctx, a, func(*db.Tx) error { panic("x") }) },
 		"as platform": func() { _ = d.AsPlatform(ctx, func(*db.Tx) error { return nil }) },
 		"as public":   func() { _, _ = d.PublicTenant(ctx, a, "") },
+		"sealed key":  func() { _, _ = d.SealedKey(ctx, a, "kid") },
 		"nobody":      func() { _, _ = d.PublicTenant(ctx, uuid.Nil, "nobody") },
 	} {
 		leave()

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/labstack/echo/v4"
 )
@@ -102,16 +101,9 @@ func (ids requestIDs) set(c echo.Context) {
 		c.Response().Header()["X-Request-Id"] = given
 		return
 	}
-	id := &requestID{}
-	text := strconv.AppendUint(append(id.text[:0], ids.process...), ids.count.Add(1), 32)
-	id.field[0] = unsafe.String(&text[0], len(text)) // nothing writes there any more
-	c.Response().Header()["X-Request-Id"] = id.field[:]
-}
-
-// requestID is an id and the header field that it is, in one piece.
-type requestID struct {
-	field [1]string
-	text  [13 + 1 + 13]byte // of the process, and a number to the base of 32
+	var buf [32]byte
+	id := strconv.AppendUint(append(buf[:0], ids.process...), ids.count.Add(1), 32)
+	c.Response().Header()["X-Request-Id"] = []string{string(id)}
 }
 
 // isRequestID is ^[A-Za-z0-9._-]{1,64}$: safe in a header, a log and a row.

@@ -12,7 +12,7 @@ import (
 // what answers requests share cores, a request waits for what it finds running,
 // and a statement about a few tenants is soon over.
 const (
-	wayBatch = 5
+	wayBatch = 2
 	// wayRate is how many requests a second are worth it. Fewer, such as those of
 	// whoever watches the process, meet the worker seldom.
 	wayRate = 10

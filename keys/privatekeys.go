@@ -52,11 +52,7 @@ func (s *Signer) keeps(name keyName) bool {
 }
 
 func (s *Signer) open(ctx context.Context, name keyName) (Private, error) {
-	var row db.GetSealedKeyRow
-	err := s.cfg.DB.InTenant(ctx, name.tenantID, func(tx *db.Tx) (err error) {
-		row, err = tx.GetSealedKey(ctx, name.tenantID, name.kid)
-		return err
-	})
+	row, err := s.cfg.DB.SealedKey(ctx, name.tenantID, name.kid)
 	if errors.Is(err, db.ErrNoRows) {
 		return Private{}, fmt.Errorf("%w: %s was active a moment ago", ErrNoActiveKey, name.kid)
 	}

@@ -1,0 +1,29 @@
+package db
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// SealedKey reads one tenant's active key, sealed, with what opens it: as
+// InTenant would, in one round trip instead of three, for somebody waits for a
+// signature. Without an explicit BEGIN a pipeline is one transaction, and role
+// and tenant end with it. Errors: ErrNoRows, ErrUnavailable.
+func (d *DB) SealedKey(ctx context.Context, tenantID uuid.UUID, kid string) (key GetSealedKeyRow, err error) {
+	err = d.healing(func() error {
+		b := &pgx.Batch{}
+		b.Queue("select set_config('role', 'keyward_app', true), set_config('keyward.tenant_id', $1, true), "+timeLimits, tenantID.String())
+		b.Queue(getSealedKey, tenantID, kid).Query(func(rows pgx.Rows) (err error) {
+			key, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[GetSealedKeyRow])
+			return err
+		})
+		return d.pool.SendBatch(ctx, b).Close()
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return GetSealedKeyRow{}, ErrNoRows
+	}
+	return key, wrap(err)
+}
