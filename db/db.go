@@ -89,7 +89,7 @@ func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error)
 func enterPublic(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, "set role keyward_public")
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Severity != "FATAL" {
+	if errors.As(err, &refused) && refused.SeverityUnlocalized != "FATAL" {
 		return nil
 	}
 	return err

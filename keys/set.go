@@ -175,7 +175,7 @@ func (s *Snapshot) takeKey(line string, at int) (next int, ok bool) {
 	size, err := strconv.Atoi(line)
 	a, unknown := lookup(jose.SignatureAlgorithm(alg))
 	known := slices.Index(publishedStates, State(state))
-	if err != nil || unknown != nil || known < 0 || size < 0 || at+size+len(setEnds) > len(s.JWKS) {
+	if err != nil || unknown != nil || known < 0 || size < 0 || size > len(s.JWKS)-len(setEnds)-at {
 		return 0, false
 	}
 	s.published = s.published[:len(s.published)+1] // in its place: it must not be copied

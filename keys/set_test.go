@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -172,7 +173,8 @@ func TestOutlinesThatDoNotFit(t *testing.T) {
 		t.Fatalf("%s of %s: %+v, %v", set.outline, set.body, snap, err)
 	}
 	for _, outline := range []string{
-		"key x\n", "key x ES256 active\n", "key x ES256 active -1\n", "key x ES256 active 100000\n", "key x HS256 active 10\n", "key x ES256 revoked 10\n",
+		"key x\n", "key x ES256 active\n", "key x ES256 active -1\n", "key x ES256 active 100000\n", "key x ES256 active 9223372036854775807\n",
+		strings.Repeat("key x ES256 active 200\n", 3), "key x HS256 active 10\n", "key x ES256 revoked 10\n",
 		"policy ES256\n", "policy HS256 1 1\n", "policy ES256 1 x\n", "else\n", "\n",
 	} {
 		if err := new(Snapshot).takeSet(jwkSet{set.body, "v1 0\n" + outline}); err == nil {
