@@ -48,7 +48,7 @@ func (d *DB) lock(ctx context.Context, tenantID uuid.UUID) (*begun, Locked, erro
 	var l Locked
 	id, b := []uuid.UUID{tenantID}, &pgx.Batch{}
 	b.Queue("begin")
-	b.Queue("select set_config('role', 'keyward_app', true), set_config('keyward.tenant_id', $1, true), "+timeLimits, tenantID.String())
+	enterTenant(b, tenantID)
 	b.Queue(lockTenant, tenantID).Query(func(rows pgx.Rows) error {
 		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[LockTenantRow])
 		if len(found) == 1 {
@@ -65,6 +65,12 @@ func (d *DB) lock(ctx context.Context, tenantID uuid.UUID) (*begun, Locked, erro
 		return nil, Locked{}, err
 	}
 	return tx, l, nil
+}
+
+// enterTenant lets what is queued next see and change one tenant's rows, until
+// the pipeline's transaction ends.
+func enterTenant(b *pgx.Batch, id uuid.UUID) {
+	b.Queue("select set_config('role', 'keyward_app', true), set_config('keyward.tenant_id', $1, true), "+timeLimits, id.String())
 }
 
 // queueRows queues a query whose columns are T's fields in order.

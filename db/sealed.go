@@ -15,7 +15,7 @@ import (
 func (d *DB) SealedKey(ctx context.Context, tenantID uuid.UUID, kid string) (key GetSealedKeyRow, err error) {
 	err = d.healing(func() error {
 		b := &pgx.Batch{}
-		b.Queue("select set_config('role', 'keyward_app', true), set_config('keyward.tenant_id', $1, true), "+timeLimits, tenantID.String())
+		enterTenant(b, tenantID)
 		b.Queue(getSealedKey, tenantID, kid).Query(func(rows pgx.Rows) (err error) {
 			key, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[GetSealedKeyRow])
 			return err

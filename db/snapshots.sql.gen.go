@@ -204,8 +204,8 @@ type PublicTenantBySlugRow struct {
 }
 
 // What anybody may know of a tenant, read as keyward_public, who can read no more. One statement finds the tenant, and its JWK Set as it
-// is served if that is up to date and of the form that this program knows. It answers nothing to anybody else (a pooler may have taken the role off the connection): a session
-// that passes row level security over would find the tenant, too.
+// is served if that is up to date and of the form that this program knows. It answers nothing to any other role, for a pooler may have
+// taken this one off the connection, and a superuser would find the tenant too.
 func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTenantBySlugRow, error) {
 	row := q.db.QueryRow(ctx, publicTenantBySlug, slug)
 	var i PublicTenantBySlugRow

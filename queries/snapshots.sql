@@ -1,6 +1,6 @@
 -- What anybody may know of a tenant, read as keyward_public, who can read no more. One statement finds the tenant, and its JWK Set as it
--- is served if that is up to date and of the form that this program knows. It answers nothing to anybody else (a pooler may have taken the role off the connection): a session
--- that passes row level security over would find the tenant, too.
+-- is served if that is up to date and of the form that this program knows. It answers nothing to any other role, for a pooler may have
+-- taken this one off the connection, and a superuser would find the tenant too.
 
 -- name: PublicTenantBySlug :one
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,

@@ -26,18 +26,14 @@ func (s *Store) List(ctx context.Context, f ListFilter) ([]Tenant, string, error
 	if err != nil {
 		return nil, "", err
 	}
-	var rows []TenantRow
+	var tenants []Tenant
 	limit := bounded(f.Limit)
 	err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		rows, err = search(ctx, tx.Queries, storable(f.Q), storable(string(f.Status)), after, limit+1)
+		tenants, err = search(ctx, tx.Queries, storable(f.Q), storable(string(f.Status)), after, limit+1)
 		return err
 	})
 	if err != nil {
 		return nil, "", failed("list", err)
-	}
-	tenants := make([]Tenant, len(rows))
-	for i, row := range rows {
-		tenants[i] = row.Tenant()
 	}
 	tenants, next := page(tenants, limit, func(t Tenant) position { return position{t.CreatedAt, t.ID} })
 	return tenants, next, nil
@@ -45,33 +41,33 @@ func (s *Store) List(ctx context.Context, f ListFilter) ([]Tenant, string, error
 
 // search reads a page. What many tenants have in their names is soon found among
 // the newest, what few have by an index; which of both it is nobody knows before.
-func search(ctx context.Context, q *db.Queries, text, status string, after position, size int) ([]TenantRow, error) {
+func search(ctx context.Context, q *db.Queries, text, status string, after position, size int) ([]Tenant, error) {
 	if text == "" {
 		rows, err := q.ListTenants(ctx, db.ListTenantsParams{
 			Status: status, BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(size),
 		})
-		return tenantRows(rows), err
+		return tenantsOf(rows), err
 	}
 	rows, err := q.MatchNewestTenants(ctx, db.MatchNewestTenantsParams{
 		Q: text, Status: status, BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(size),
 	})
 	if err != nil || len(rows) == size {
-		return tenantRows(rows), err
+		return tenantsOf(rows), err
 	}
 	if more, err := q.MoreThanNewestTenants(ctx, status, after.createdAt, after.id); err != nil || !more {
-		return tenantRows(rows), err
+		return tenantsOf(rows), err
 	}
 	found, err := q.FindTenants(ctx, db.FindTenantsParams{
 		Q: text, Status: status, BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(size),
 	})
-	return tenantRows(found), err
+	return tenantsOf(found), err
 }
 
-// tenantRows are the rows of different queries as one type.
-func tenantRows[R db.ListTenantsRow | db.MatchNewestTenantsRow | db.FindTenantsRow](rows []R) []TenantRow {
-	out := make([]TenantRow, len(rows))
+// tenantsOf are the rows of any of these queries.
+func tenantsOf[R db.ListTenantsRow | db.MatchNewestTenantsRow | db.FindTenantsRow](rows []R) []Tenant {
+	out := make([]Tenant, len(rows))
 	for i, row := range rows {
-		out[i] = TenantRow(row)
+		out[i] = TenantRow(row).Tenant()
 	}
 	return out
 }
