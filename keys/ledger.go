@@ -219,7 +219,7 @@ func (l *ledger) reschedule(p tenant.Policy) {
 // a key is damaged: the tenant goes on living, and its set from before no longer
 // counts.
 func (l *ledger) set() jwkSet {
-	set, _ := renderSet(l.at, l.keys, l.policies) // an error is told to who reads
+	set, _ := renderSet(l.at, l.keys, l.live()) // an error is told to who reads
 	return set
 }
 

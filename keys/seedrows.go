@@ -25,7 +25,7 @@ type seedKey struct {
 }
 
 func (r *seedRows) add(p *past) error {
-	set, err := renderSet(p.at, p.keys, p.policies)
+	set, err := renderSet(p.at, p.keys, p.live())
 	if err != nil {
 		return err
 	}

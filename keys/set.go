@@ -39,10 +39,10 @@ const (
 // publishedStates in the order of the JWKS.
 var publishedStates = []State{Active, Standby, Deprecated}
 
-// renderSet makes the set of a tenant's published keys, active first, then
-// standby, then deprecated, newest first, and of its live policies; others may
-// be among them. Errors: a key that is not what its row says it is.
-func renderSet(changedAt time.Time, all []Key, policies []tenant.Policy) (jwkSet, error) {
+// renderSet makes the set of those of a tenant's keys that are published, active
+// first, then standby, then deprecated, newest first, and of its live policies,
+// which it puts in order. Errors: a key that is not what its row says it is.
+func renderSet(changedAt time.Time, all []Key, live []tenant.Policy) (jwkSet, error) {
 	published := make([]*Key, 0, len(all))
 	size := len(setBegins) + len(setEnds)
 	for i := range all {
@@ -57,7 +57,7 @@ func renderSet(changedAt time.Time, all []Key, policies []tenant.Policy) (jwkSet
 			b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.KID, a.KID))
 	})
 	body := append(make([]byte, 0, size), setBegins...)
-	outline := fmt.Appendf(make([]byte, 0, 32+96*len(published)+64*len(policies)), "%s %d\n", outlineBegins, changedAt.UnixMicro())
+	outline := fmt.Appendf(make([]byte, 0, 32+96*len(published)+64*len(live)), "%s %d\n", outlineBegins, changedAt.UnixMicro())
 	for i, k := range published {
 		if err := k.renders(); err != nil {
 			return jwkSet{}, err
@@ -68,7 +68,8 @@ func renderSet(changedAt time.Time, all []Key, policies []tenant.Policy) (jwkSet
 		body = append(body, k.PublicJWK...)
 		outline = fmt.Appendf(outline, "key %s %s %s %d\n", k.KID, k.Alg, k.State, len(k.PublicJWK))
 	}
-	for _, p := range livePolicies(policies) {
+	slices.SortFunc(live, defaultFirst)
+	for _, p := range live {
 		outline = fmt.Appendf(outline, "policy %s %d %d", p.Alg, p.DefaultTokenTTL/time.Second, p.MaxTokenTTL/time.Second)
 		if p.Default {
 			outline = append(outline, " default"...)
@@ -90,18 +91,15 @@ func (k *Key) renders() error {
 	return nil
 }
 
-// livePolicies are those that sign, the default one first.
-func livePolicies(policies []tenant.Policy) []tenant.Policy {
-	live := slices.DeleteFunc(slices.Clone(policies), func(p tenant.Policy) bool { return !p.Live() })
-	slices.SortFunc(live, func(a, b tenant.Policy) int {
-		if a.Default == b.Default {
-			return cmp.Compare(a.Alg, b.Alg)
-		} else if a.Default {
-			return -1
-		}
-		return 1
-	})
-	return live
+// defaultFirst is the order of a tenant's policies: the default one, then by
+// their algorithms.
+func defaultFirst(a, b tenant.Policy) int {
+	if a.Default == b.Default {
+		return cmp.Compare(a.Alg, b.Alg)
+	} else if a.Default {
+		return -1
+	}
+	return 1
 }
 
 // setOf is the set of a tenant as it was read: the one that is served, or one

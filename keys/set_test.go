@@ -28,7 +28,7 @@ func (p *process) fromRows(t testing.TB, id uuid.UUID, at time.Time) jwkSet {
 		if err := p.store.read(t.Context(), tx, l); err != nil {
 			return err
 		}
-		set, err = renderSet(at, l.keys, l.policies)
+		set, err = renderSet(at, l.keys, l.live())
 		return err
 	})
 	if err != nil {
