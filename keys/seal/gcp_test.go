@@ -30,7 +30,7 @@ type gcpFake struct {
 	fails   atomic.Int32 // so many calls fail with code
 	code    codes.Code
 	corrupt atomic.Bool // sums do not match
-	silent  atomic.Bool
+	silent  atomic.Bool // does not answer in time
 }
 
 func newGCP(t *testing.T) *gcpFake {
@@ -55,7 +55,10 @@ func sum(b []byte) *wrapperspb.Int64Value {
 func (f *gcpFake) came(ctx context.Context, name string, ad []byte, adSum *wrapperspb.Int64Value) error {
 	f.calls.Add(1)
 	if f.silent.Load() {
+		// The deadline may pass here before it does at the client, which would
+		// then take an answer.
 		<-ctx.Done()
+		return status.FromContextError(ctx.Err()).Err()
 	}
 	switch {
 	case f.fails.Add(-1) >= 0:
