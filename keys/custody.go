@@ -36,6 +36,7 @@ type CustodyConfig struct {
 	// DataKeyLifetime is how long an opened data key is kept; 0: 15 minutes.
 	DataKeyLifetime time.Duration
 	// RewrapBatch bounds the data keys of one transaction of a re-wrap; 0: 500.
+	// One that makes way for requests has fewer.
 	RewrapBatch int32
 	// RewrapParallel is how many of these go on at a time; 0: 4.
 	RewrapParallel int
@@ -50,6 +51,7 @@ type CustodyConfig struct {
 // is in its row, so nothing is ever tried.
 type Custody struct {
 	cfg      CustodyConfig
+	rest     func(context.Context, time.Duration)
 	dataKeys *otter.Cache[dataKeyName, *seal.DataKey]
 
 	mu      sync.Mutex
@@ -87,6 +89,7 @@ func NewCustody(cfg CustodyConfig) *Custody {
 	}
 	return &Custody{
 		cfg:    cfg,
+		rest:   rest,
 		opened: make(map[uuid.UUID]*seal.MasterKey),
 		dataKeys: otter.Must(&otter.Options[dataKeyName, *seal.DataKey]{
 			MaximumSize:      cfg.MaxDataKeys,

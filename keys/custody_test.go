@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ func (p *process) cold() {
 
 func (p *process) rotateMaster(t testing.TB, to string) MasterRotation {
 	t.Helper()
-	r, err := p.custody.RotateMaster(t.Context(), tester, to, nil)
+	r, err := p.custody.RotateMaster(t.Context(), tester, to, RewrapOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,11 +87,11 @@ func TestInterruptedRotationIsFinished(t *testing.T) {
 	}
 	p.custody.cfg.RewrapBatch = 2
 	ctx, crash := context.WithCancel(t.Context())
-	_, err := p.custody.RotateMaster(ctx, tester, "", func(done, _ int64) {
+	_, err := p.custody.RotateMaster(ctx, tester, "", RewrapOptions{Progress: func(done, _ int64) {
 		if done >= 4 {
 			crash()
 		}
-	})
+	}})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("interrupted: %v", err)
 	}
@@ -102,6 +103,59 @@ func TestInterruptedRotationIsFinished(t *testing.T) {
 	for i := range 9 {
 		q.sign(t, fmt.Sprintf("t%d", i))
 	}
+}
+
+// A re-wrap has few data keys in a transaction, one transaction at a time and a
+// rest after each, unless it is in a hurry.
+func TestRewrapMakesWay(t *testing.T) {
+	p := newProcess(t)
+	for i := range 2 * wayRewrap { // the platform is one more
+		p.tenant(t, fmt.Sprintf("t%d", i))
+	}
+	var resting, rests atomic.Int32
+	p.custody.rest = func(_ context.Context, d time.Duration) {
+		if rests.Add(1); resting.Add(1) != 1 || d <= 0 {
+			t.Errorf("rests for %v, %d at a time", d, resting.Load())
+		}
+		if n, want := p.rewrapped(t), min(wayRewrap*int(rests.Load()), 2*wayRewrap+1); n != want {
+			t.Errorf("rest %d after %d data keys, want %d", rests.Load(), n, want)
+		}
+		resting.Add(-1)
+	}
+	p.custody.cfg.RewrapParallel = 1 // batches in their order
+	if r := p.rotateMaster(t, ""); r.Rewrapped != 2*wayRewrap+1 || rests.Load() != 3 {
+		t.Errorf("%d data keys and %d rests", r.Rewrapped, rests.Load())
+	}
+	p.custody.cfg.RewrapParallel = 4
+	p.custody.rest = func(context.Context, time.Duration) {
+		if rests.Add(1); resting.Add(1) != 1 {
+			t.Error("another transaction has begun")
+		}
+		time.Sleep(time.Millisecond)
+		resting.Add(-1)
+	}
+	if r := p.rotateMaster(t, ""); r.Rewrapped != 2*wayRewrap+1 || rests.Load() != 6 {
+		t.Errorf("%d data keys and %d rests", r.Rewrapped, rests.Load())
+	}
+	r, err := p.custody.RotateMaster(t.Context(), tester, "", RewrapOptions{FullSpeed: true})
+	if err != nil || r.Rewrapped != 2*wayRewrap+1 || rests.Load() != 6 {
+		t.Errorf("at full speed: %d data keys and %d rests, %v", r.Rewrapped, rests.Load(), err)
+	}
+}
+
+// rewrapped counts the data keys that the current master key wraps.
+func (p *process) rewrapped(t *testing.T) int {
+	t.Helper()
+	list, err := p.custody.Status(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+	for _, k := range list {
+		if k.Current {
+			return int(k.DataKeys)
+		}
+	}
+	return 0
 }
 
 // Data keys that are rotated, and tenants that are deleted, while they are
@@ -117,10 +171,10 @@ func TestRewrapAmongOtherChanges(t *testing.T) {
 	errs := together(4, func(i int) error {
 		switch i {
 		case 0:
-			_, err := p.custody.RotateMaster(context.Background(), tester, "", nil)
+			_, err := p.custody.RotateMaster(context.Background(), tester, "", RewrapOptions{})
 			return err
 		case 1:
-			_, err := other.custody.rewrapAll(context.Background(), tester, nil)
+			_, err := other.custody.rewrapAll(context.Background(), tester, RewrapOptions{})
 			return err
 		case 2:
 			for _, m := range made[:10] {

@@ -123,7 +123,7 @@ func TestMasterRotateInPlaceOnAKMS(t *testing.T) {
 	p.tenant(t, "acme")
 	p.rotateMaster(t, kms.URI)
 	for what, q := range map[string]*process{"still configured with the file": p, "configured with the KMS": startProcess(t, p.dsn, kms.URI, p.clock)} {
-		_, err := q.custody.RotateMaster(t.Context(), tester, "", nil)
+		_, err := q.custody.RotateMaster(t.Context(), tester, "", RewrapOptions{})
 		if !errors.Is(err, seal.ErrReadOnly) || !strings.Contains(err.Error(), "vault write -f transit/keys/keyward/rotate") {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -140,7 +140,7 @@ func TestMasterKeyDoesNotMoveToAKMSThatCannotDecrypt(t *testing.T) {
 		_, _ = w.Write([]byte(`{"data":{"ciphertext":"vault:v1:AAAA"}}`))
 	}
 	kms.Instead(well, kmstest.VaultFault(http.StatusForbidden, "permission denied"))
-	if _, err := p.custody.RotateMaster(t.Context(), tester, kms.URI, nil); !errors.Is(err, seal.ErrDenied) {
+	if _, err := p.custody.RotateMaster(t.Context(), tester, kms.URI, RewrapOptions{}); !errors.Is(err, seal.ErrDenied) {
 		t.Errorf("got %v", err)
 	}
 	p.tenant(t, "later")
@@ -165,7 +165,7 @@ func TestMasterKeyInAVariableRotates(t *testing.T) {
 	set()
 	p := newProcessOn(t, dbtest.New(t), "env:KEYWARD_TEST_KEYSET")
 	p.tenant(t, "acme")
-	if _, err := p.custody.RotateMaster(t.Context(), tester, "env:KEYWARD_TEST_KEYSET", nil); !errors.Is(err, seal.ErrReadOnly) {
+	if _, err := p.custody.RotateMaster(t.Context(), tester, "env:KEYWARD_TEST_KEYSET", RewrapOptions{}); !errors.Is(err, seal.ErrReadOnly) {
 		t.Errorf("with the same value: %v", err)
 	}
 	next, err := ring.AddVersion(t.Context())

@@ -18,6 +18,12 @@ const (
 	wayRate = 10
 	// waySpan is what the rate is taken over, at least.
 	waySpan = time.Second
+
+	// A re-wrap cannot know who asks, for it is a process of its own, and is never
+	// late: it makes way always, unless told otherwise. It has so many data keys in
+	// a transaction, and rests so many times as long as that took.
+	wayRewrap     = 20
+	wayRewrapRest = 3
 )
 
 // manners are whether to make way, and since when they were thought about.

@@ -25,7 +25,7 @@ func TestMasterKeyInUseIsNotRetired(t *testing.T) {
 	p.custody.cfg.RewrapBatch, p.custody.cfg.RewrapParallel = 2, 1
 	ctx, crash := context.WithCancel(t.Context())
 	defer crash()
-	_, err = p.custody.RotateMaster(ctx, tester, "", func(done, _ int64) { crash() })
+	_, err = p.custody.RotateMaster(ctx, tester, "", RewrapOptions{Progress: func(done, _ int64) { crash() }})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("interrupted: %v", err)
 	}

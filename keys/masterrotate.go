@@ -24,11 +24,11 @@ type MasterRotation struct {
 // if to is empty, as a new version where the current one is, and wraps every
 // data key under it, online: signing goes on. A rotation that was interrupted
 // is finished first, and is then all that is done. to is created if it is a
-// file that does not exist. progress may be nil.
+// file that does not exist.
 //
 // A crash leaves at worst a version that nobody uses, or data keys under both
 // master keys, each row saying which: run it again.
-func (c *Custody) RotateMaster(ctx context.Context, by audit.By, to string, progress func(done, total int64)) (MasterRotation, error) {
+func (c *Custody) RotateMaster(ctx context.Context, by audit.By, to string, o RewrapOptions) (MasterRotation, error) {
 	before, err := c.Status(ctx)
 	if err != nil {
 		return MasterRotation{}, err
@@ -39,7 +39,7 @@ func (c *Custody) RotateMaster(ctx context.Context, by audit.By, to string, prog
 			return out, err
 		}
 	}
-	if out.Rewrapped, err = c.rewrapAll(ctx, by, progress); err != nil {
+	if out.Rewrapped, err = c.rewrapAll(ctx, by, o); err != nil {
 		return out, err
 	}
 	return out, c.retireOld(ctx, &out)

@@ -12,12 +12,25 @@ import (
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/tenant"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 )
+
+// RewrapOptions say how data keys are wrapped anew; the zero value lets requests
+// go first and tells nobody.
+type RewrapOptions struct {
+	// FullSpeed has it make no way for requests: some ten times as fast, and one
+	// request in a hundred waits several times as long where PostgreSQL, the
+	// re-wrap and what answers requests share cores.
+	FullSpeed bool
+	// Progress is told of every step; it may be nil.
+	Progress func(done, total int64)
+}
 
 // rewrapAll moves every data key under the current master key, until a pass
 // over all of them finds nothing left: tenants that are busy are skipped, and
 // replicas that have not heard yet may still use the old one.
-func (c *Custody) rewrapAll(ctx context.Context, by audit.By, progress func(done, total int64)) (done int64, err error) {
+func (c *Custody) rewrapAll(ctx context.Context, by audit.By, o RewrapOptions) (done int64, err error) {
+	progress, turns := o.Progress, c.turns(o)
 	for pass := 0; ; pass++ {
 		keys, err := c.Status(ctx)
 		if err != nil {
@@ -42,7 +55,7 @@ func (c *Custody) rewrapAll(ctx context.Context, by audit.By, progress func(done
 			if k.Current || k.DataKeys == 0 {
 				continue
 			}
-			err := c.rewrapFrom(ctx, by, k.ID, func(n int64) {
+			err := c.rewrapFrom(ctx, by, k.ID, turns, func(n int64) {
 				if done += n; progress != nil && n > 0 {
 					progress(done, total)
 				}
@@ -66,13 +79,13 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // rewrapFrom makes one pass over the data keys of one old master key, several
 // batches at a time: no two of them have a tenant in common.
-func (c *Custody) rewrapFrom(ctx context.Context, by audit.By, old uuid.UUID, count func(int64)) error {
+func (c *Custody) rewrapFrom(ctx context.Context, by audit.By, old uuid.UUID, turns *turns, count func(int64)) error {
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(c.cfg.RewrapParallel)
-	err := c.eachBatch(ctx, old, func(batch []db.DataKeysWrappedByRow) {
+	err := c.eachBatch(ctx, old, turns.batch, func(batch []db.DataKeysWrappedByRow) {
 		group.Go(func() error {
-			n, err := c.rewrap(ctx, by, old, batch)
+			n, err := c.rewrap(ctx, by, old, batch, turns)
 			mu.Lock()
 			defer mu.Unlock()
 			count(n)
@@ -86,12 +99,12 @@ func (c *Custody) rewrapFrom(ctx context.Context, by audit.By, old uuid.UUID, co
 }
 
 // eachBatch reads what one master key wraps, in the order of the tenants.
-func (c *Custody) eachBatch(ctx context.Context, id uuid.UUID, do func([]db.DataKeysWrappedByRow)) error {
+func (c *Custody) eachBatch(ctx context.Context, id uuid.UUID, size int32, do func([]db.DataKeysWrappedByRow)) error {
 	var after uuid.UUID
 	for ctx.Err() == nil {
 		var batch []db.DataKeysWrappedByRow
 		err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-			batch, err = tx.DataKeysWrappedBy(ctx, &id, after, c.cfg.RewrapBatch)
+			batch, err = tx.DataKeysWrappedBy(ctx, &id, after, size)
 			return err
 		})
 		if err != nil || len(batch) == 0 {
@@ -103,8 +116,9 @@ func (c *Custody) eachBatch(ctx context.Context, id uuid.UUID, do func([]db.Data
 	return ctx.Err()
 }
 
-// rewrap opens and wraps outside of locks, then replaces what is unchanged.
-func (c *Custody) rewrap(ctx context.Context, by audit.By, old uuid.UUID, batch []db.DataKeysWrappedByRow) (n int64, err error) {
+// rewrap opens and wraps outside of locks, then, when it is its turn, replaces
+// what is unchanged.
+func (c *Custody) rewrap(ctx context.Context, by audit.By, old uuid.UUID, batch []db.DataKeysWrappedByRow, turns *turns) (n int64, err error) {
 	c.mu.Lock()
 	current := c.current
 	c.mu.Unlock()
@@ -133,11 +147,45 @@ func (c *Custody) rewrap(ctx context.Context, by audit.By, old uuid.UUID, batch 
 		}
 		wrapped[row.TenantID] = append(wrapped[row.TenantID], rewrapped{row.Version, closed})
 	}
-	err = c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		n, err = c.replace(ctx, tx, by, old, current, ids, wrapped)
-		return err
+	err = turns.take(ctx, func() error {
+		return c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+			n, err = c.replace(ctx, tx, by, old, current, ids, wrapped)
+			return err
+		})
 	})
 	return n, err
+}
+
+// turns are taken by the transactions of a re-wrap. If it makes way, there is one
+// at a time, of few data keys, and a rest after each; a KMS is still asked about
+// several batches at once, for that costs PostgreSQL nothing.
+type turns struct {
+	batch int32
+	lane  *semaphore.Weighted // nil: all at once, without rests
+	rest  func(context.Context, time.Duration)
+}
+
+func (c *Custody) turns(o RewrapOptions) *turns {
+	if o.FullSpeed {
+		return &turns{batch: c.cfg.RewrapBatch}
+	}
+	return &turns{batch: min(wayRewrap, c.cfg.RewrapBatch), lane: semaphore.NewWeighted(1), rest: c.rest}
+}
+
+func (t *turns) take(ctx context.Context, do func() error) error {
+	if t.lane == nil {
+		return do()
+	}
+	if err := t.lane.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer t.lane.Release(1)
+	began := time.Now()
+	err := do()
+	if err == nil {
+		t.rest(ctx, wayRewrapRest*time.Since(began))
+	}
+	return err
 }
 
 // rewrapped is one data key, closed under the new master key.

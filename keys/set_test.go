@@ -108,7 +108,7 @@ func TestEveryChangeIsServed(t *testing.T) {
 			_, _, err := p.tenants.CreateAPIKey(ctx, tester, tenant.NewAPIKey{TenantID: &made.ID, Role: tenant.TenantAdmin, Name: "x"}, nil)
 			return err
 		}},
-		{"master key rotated", func() error { _, err := p.custody.RotateMaster(ctx, tester, "", nil); return err }},
+		{"master key rotated", func() error { _, err := p.custody.RotateMaster(ctx, tester, "", RewrapOptions{}); return err }},
 		{"revoked all", func() error {
 			_, err := p.store.RevokeAll(ctx, tester, made.ID, Compromised, "")
 			return err

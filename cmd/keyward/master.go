@@ -24,7 +24,8 @@ type (
 	masterInitCmd   struct{}
 	masterStatusCmd struct{}
 	masterRotateCmd struct {
-		To string `name:"to" placeholder:"URI" help:"The master key to move to. Default: a new version of the present one."`
+		To        string `name:"to" placeholder:"URI" help:"The master key to move to. Default: a new version of the present one."`
+		FullSpeed bool   `name:"full-speed" help:"Let requests wait for it: for a master key that is in wrong hands."`
 	}
 	masterRetireCmd struct {
 		Version string `arg:"" help:"As keyward master status lists it."`
@@ -97,7 +98,10 @@ func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer done()
 	bar := p.progress("data keys", -1)
-	r, err := custody.RotateMaster(ctx, operator(), c.To, func(done, total int64) { bar.set(int(done), int(total)) })
+	r, err := custody.RotateMaster(ctx, operator(), c.To, keys.RewrapOptions{
+		FullSpeed: c.FullSpeed,
+		Progress:  func(done, total int64) { bar.set(int(done), int(total)) },
+	})
 	bar.done()
 	if errors.Is(err, seal.ErrReadOnly) {
 		return err // it says what to do instead

@@ -107,6 +107,7 @@ func TestRewrapIsPausedAndKilled(t *testing.T) {
 		keyward(t, env, "master", "rotate").want(t, exitOK, "An earlier rotation was finished.", "1 data keys")
 		keyward(t, env, "master", "retire", old).want(t, exitOK, "is retired")
 	}
+	keyward(t, env, "master", "rotate", "--full-speed").want(t, exitOK, "4 data keys are wrapped")
 	keyward(t, env, "master", "retire", "nonsense").want(t, exitFailed, "no such version")
 	keyward(t, env, "master", "prune").want(t, exitOK, "Removed")
 	keyward(t, env, "doctor").want(t, exitOK, "opens what this database keeps")
