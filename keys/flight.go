@@ -23,6 +23,14 @@ type flight struct {
 func (s *Snapshots) load(ctx context.Context, ref string) (*entry, error) {
 	s.mu.Lock()
 	f, flying := s.flights[ref]
+	if !flying {
+		// One may have landed since nothing was found.
+		if e, cached := s.about(ref).GetIfPresent(ref); cached && s.fresh(e) {
+			s.mu.Unlock()
+			s.hits.Add(1)
+			return e, nil
+		}
+	}
 	if !flying || f.dirty { // who asks after a change is not told of the time before
 		f = &flight{done: make(chan struct{}), err: errCrashed}
 		s.flights[ref] = f
