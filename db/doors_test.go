@@ -3,6 +3,7 @@ package db_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -82,8 +83,13 @@ func TestRollbackSurvivesTheCaller(t *testing.T) {
 }
 
 // A queued statement that changed another number of rows fails the whole
-// transaction, also what came before it.
+// transaction, also what came before it, in whatever way they are sent.
 func TestExpectedRows(t *testing.T) {
+	t.Run("at once", func(t *testing.T) { expectedRows(t, (*db.Writes).Send) })
+	t.Run("one by one", func(t *testing.T) { expectedRows(t, (*db.Writes).SendEach) })
+}
+
+func expectedRows(t *testing.T, send func(*db.Writes, context.Context) error) {
 	d, now := open(t, 1), time.Now()
 	due := func(expect int) error {
 		return d.InTenant(t.Context(), a, func(tx *db.Tx) error {
@@ -95,10 +101,10 @@ func TestExpectedRows(t *testing.T) {
 				w.Expect(expect)
 				expect = 0
 			}
-			return w.Send(t.Context())
+			return send(w, t.Context())
 		})
 	}
-	if err := due(2); !errors.Is(err, db.ErrGuard) {
+	if err := due(2); !errors.Is(err, db.ErrGuard) || !strings.Contains(err.Error(), "statement 1 changed 1 rows instead of 2") {
 		t.Errorf("one row instead of two: %v, want ErrGuard", err)
 	}
 	if n := count(t, d, "keyward_platform", "", "policies", "due_at IS NOT NULL"); n != 0 {

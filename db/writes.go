@@ -34,22 +34,45 @@ func (t *Tx) Later() *Writes {
 // Expect says how many rows the statement queued last must change.
 func (w *Writes) Expect(rows int) { w.want[len(w.want)-1] = int64(rows) }
 
-// Send runs what is queued, in order, and empties the queue. Errors: the first
-// statement's that failed, or ErrGuard.
+// Send runs what is queued, in order and one round trip, and empties the queue.
+// Errors: the first statement's that failed, or ErrGuard.
 func (w *Writes) Send(ctx context.Context) error {
-	results := w.tx.SendBatch(ctx, &w.batch)
+	queued, want := w.take()
+	return w.run(ctx, queued, want, 1)
+}
+
+// SendEach is Send with a round trip for each statement: between two of them
+// PostgreSQL's process waits, and whoever else is waiting gets the core it was on.
+func (w *Writes) SendEach(ctx context.Context) error {
+	queued, want := w.take()
+	for i := range queued {
+		if err := w.run(ctx, queued[i:i+1], want[i:i+1], i+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Writes) take() ([]*pgx.QueuedQuery, []int64) {
+	queued, want := w.batch.QueuedQueries, w.want
+	w.batch, w.want = pgx.Batch{}, nil
+	return queued, want
+}
+
+// run runs statements, of which the first has a number that errors start from.
+func (w *Writes) run(ctx context.Context, queued []*pgx.QueuedQuery, want []int64, first int) error {
+	results := w.tx.SendBatch(ctx, &pgx.Batch{QueuedQueries: queued})
 	var failed error
-	for i, want := range w.want {
+	for i, want := range want {
 		tag, err := results.Exec()
 		if err == nil && want >= 0 && tag.RowsAffected() != want {
-			err = fmt.Errorf("%w: statement %d changed %d rows instead of %d", ErrGuard, i+1, tag.RowsAffected(), want)
+			err = fmt.Errorf("%w: statement %d changed %d rows instead of %d", ErrGuard, first+i, tag.RowsAffected(), want)
 		}
 		if err != nil {
 			failed = err
 			break
 		}
 	}
-	w.batch, w.want = pgx.Batch{}, nil
 	return errors.Join(failed, closeUnless(failed, results))
 }
 

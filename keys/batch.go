@@ -30,6 +30,7 @@ type work struct {
 	sealers    map[uuid.UUID]sealer
 	candidates map[policyName]candidate
 	making     time.Duration // of the candidates
+	send       send
 }
 
 // prepare plans without locks and makes the keys that the plans want, on one core
@@ -39,7 +40,10 @@ func (s *Store) prepare(ctx context.Context, by audit.By, at time.Time, tenants 
 	if err != nil {
 		return nil, err
 	}
-	w := &work{at: at, tenants: tenants, seen: make(map[uuid.UUID]*ledger, len(ledgers)), candidates: map[policyName]candidate{}}
+	w := &work{at: at, tenants: tenants, seen: make(map[uuid.UUID]*ledger, len(ledgers)), candidates: map[policyName]candidate{}, send: atOnce}
+	if way {
+		w.send = oneByOne
+	}
 	for _, l := range ledgers {
 		w.seen[l.tenant.ID] = l
 	}
@@ -121,7 +125,7 @@ func (s *Store) settle(ctx context.Context, by audit.By, w *work, tenants []uuid
 				return err
 			}
 		}
-		return write(ctx, tx, ledgers...)
+		return writeBy(ctx, w.send, tx, ledgers)
 	})
 	switch {
 	case err == nil:

@@ -75,6 +75,35 @@ func TestRevokingTakesThreeRoundTripsAndMakesNoKey(t *testing.T) {
 	}
 }
 
+// Who makes way writes statement by statement, and at full speed all at once.
+func TestMakingWayTakesARoundTripForEachStatement(t *testing.T) {
+	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
+	if _, err := seal.Init(t.Context(), uri); err != nil {
+		t.Fatal(err)
+	}
+	proxy := dbtest.CountRoundTrips(t, dbtest.New(t))
+	p := newProcessOn(t, proxy.DSN, uri)
+	p.store.rest = func(context.Context, time.Duration) {}
+	var asked atomic.Int64
+	cost := func(asks func() int64) int64 {
+		p.store.cfg.Asked = asks
+		fewest := int64(1 << 62) // statements are prepared at first, and the listener asks too
+		for range 4 {
+			p.clock.Advance(31 * 24 * time.Hour)
+			before := proxy.Count()
+			if done := p.tick(t); done.Rotated != 1 {
+				t.Fatalf("%+v, want one rotation", done)
+			}
+			fewest = min(fewest, proxy.Count()-before)
+		}
+		return fewest
+	}
+	full, way := cost(nil), cost(func() int64 { return asked.Add(wayRate) })
+	if more := way - full; more < 5 { // keys in, up and down, their events, the head
+		t.Errorf("%d round trips at full speed, %d making way", full, way)
+	}
+}
+
 // readyKeys gives the store a generator with keys ready, and counts those that
 // are made while somebody waits.
 func readyKeys(t *testing.T, s *Store, alg jose.SignatureAlgorithm) (made *atomic.Int64) {

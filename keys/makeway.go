@@ -7,12 +7,13 @@ import (
 )
 
 // While others ask, RunDue makes way: one transaction of a few tenants is under
-// way instead of two of many, keys of RSA are made one at a time, and after each
-// transaction comes a rest as long as that took. Where PostgreSQL, the worker and
-// what answers requests share cores, a request waits for what it finds running,
-// and a statement about a few tenants is soon over.
+// way instead of two of many, each of its statements makes a round trip of its
+// own, keys of RSA are made one at a time, and after each transaction comes a rest
+// as long as that took. Where PostgreSQL, the worker and what answers requests
+// share cores, a request waits for what it finds running: a statement about a few
+// tenants is soon over, a pipeline of them runs to its end.
 const (
-	wayBatch = 2
+	wayBatch = 5
 	// wayRate is how many requests a second are worth it. Fewer, such as those of
 	// whoever watches the process, meet the worker seldom.
 	wayRate = 10

@@ -149,7 +149,7 @@ func (c *Custody) rewrap(ctx context.Context, by audit.By, old uuid.UUID, batch 
 	}
 	err = turns.take(ctx, func() error {
 		return c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-			n, err = c.replace(ctx, tx, by, old, current, ids, wrapped)
+			n, err = c.replace(ctx, tx, by, old, current, ids, wrapped, turns.send)
 			return err
 		})
 	})
@@ -162,14 +162,15 @@ func (c *Custody) rewrap(ctx context.Context, by audit.By, old uuid.UUID, batch 
 type turns struct {
 	batch int32
 	lane  *semaphore.Weighted // nil: all at once, without rests
+	send  send
 	rest  func(context.Context, time.Duration)
 }
 
 func (c *Custody) turns(o RewrapOptions) *turns {
 	if o.FullSpeed {
-		return &turns{batch: c.cfg.RewrapBatch}
+		return &turns{batch: c.cfg.RewrapBatch, send: atOnce}
 	}
-	return &turns{batch: min(wayRewrap, c.cfg.RewrapBatch), lane: semaphore.NewWeighted(1), rest: c.rest}
+	return &turns{batch: min(wayRewrap, c.cfg.RewrapBatch), lane: semaphore.NewWeighted(1), send: oneByOne, rest: c.rest}
 }
 
 func (t *turns) take(ctx context.Context, do func() error) error {
@@ -194,7 +195,7 @@ type rewrapped struct {
 	wrapped []byte
 }
 
-func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, current uuid.UUID, ids []uuid.UUID, wrapped map[uuid.UUID][]rewrapped) (int64, error) {
+func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, current uuid.UUID, ids []uuid.UUID, wrapped map[uuid.UUID][]rewrapped, send send) (int64, error) {
 	rows, err := tx.LockIdleTenants(ctx, ids)
 	if err != nil || len(rows) == 0 {
 		return 0, err
@@ -229,7 +230,7 @@ func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, curr
 	if err := new(statements).collect(ledgers).queue(ctx, w); err != nil {
 		return 0, err
 	}
-	return int64(len(params.Versions)), w.Send(ctx)
+	return int64(len(params.Versions)), send(w, ctx)
 }
 
 // leaveMoved drops the data keys that somebody has destroyed, or moved, since

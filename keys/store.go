@@ -198,11 +198,24 @@ func (l *ledger) addKeyRow(row db.UnpurgedKeysOfTenantsRow) {
 // write sends what the ledgers hold in one round trip and tells the other
 // processes at commit.
 func write(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
+	return writeBy(ctx, atOnce, tx, ledgers)
+}
+
+// send is how statements go to PostgreSQL: in one round trip, or, from who makes
+// way for requests, in as many as there are.
+type send func(*db.Writes, context.Context) error
+
+var (
+	atOnce   send = (*db.Writes).Send
+	oneByOne send = (*db.Writes).SendEach
+)
+
+func writeBy(ctx context.Context, send send, tx *db.Tx, ledgers []*ledger) error {
 	w := tx.Later()
 	if err := new(statements).collect(ledgers).queue(ctx, w); err != nil {
 		return err
 	}
-	return w.Send(ctx)
+	return send(w, ctx)
 }
 
 // schedule is what [Plan] needs to know about one of the ledger's policies.
