@@ -17,14 +17,20 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Creating a tenant takes few round trips, however many rows it writes.
-func TestCreatingATenantTakesFewRoundTrips(t *testing.T) {
+// newCountedProcess is a process whose round trips to PostgreSQL are counted.
+func newCountedProcess(t *testing.T) (*process, *dbtest.RoundTrips) {
+	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
 	if _, err := seal.Init(t.Context(), uri); err != nil {
 		t.Fatal(err)
 	}
 	proxy := dbtest.CountRoundTrips(t, dbtest.New(t))
-	p := newProcessOn(t, proxy.DSN, uri)
+	return newProcessOn(t, proxy.DSN, uri), proxy
+}
+
+// Creating a tenant takes few round trips, however many rows it writes.
+func TestCreatingATenantTakesFewRoundTrips(t *testing.T) {
+	p, proxy := newCountedProcess(t)
 	for i := range 10 { // prepares the statements on whatever connections there are
 		p.tenant(t, fmt.Sprintf("warm-up-%d", i))
 	}
@@ -40,12 +46,7 @@ func TestCreatingATenantTakesFewRoundTrips(t *testing.T) {
 // A revocation is an emergency: it asks the database three times, and nobody
 // waits for a key to be made.
 func TestRevokingTakesThreeRoundTripsAndMakesNoKey(t *testing.T) {
-	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
-	if _, err := seal.Init(t.Context(), uri); err != nil {
-		t.Fatal(err)
-	}
-	proxy := dbtest.CountRoundTrips(t, dbtest.New(t))
-	p := newProcessOn(t, proxy.DSN, uri)
+	p, proxy := newCountedProcess(t)
 	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256} {
 		for _, mode := range []Mode{StandbyTakesOver, FreshTakesOver} {
 			t.Run(string(alg)+" "+string(mode), func(t *testing.T) {
@@ -77,12 +78,7 @@ func TestRevokingTakesThreeRoundTripsAndMakesNoKey(t *testing.T) {
 
 // Who makes way writes statement by statement, and at full speed all at once.
 func TestMakingWayTakesARoundTripForEachStatement(t *testing.T) {
-	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
-	if _, err := seal.Init(t.Context(), uri); err != nil {
-		t.Fatal(err)
-	}
-	proxy := dbtest.CountRoundTrips(t, dbtest.New(t))
-	p := newProcessOn(t, proxy.DSN, uri)
+	p, proxy := newCountedProcess(t)
 	p.store.rest = func(context.Context, time.Duration) {}
 	var asked atomic.Int64
 	cost := func(asks func() int64) int64 {

@@ -25,9 +25,8 @@ func (s *Snapshots) load(ctx context.Context, ref string) (*entry, error) {
 	f, flying := s.flights[ref]
 	if !flying {
 		// One may have landed since nothing was found.
-		if e, cached := s.about(ref).GetIfPresent(ref); cached && s.fresh(e) {
+		if e, ok := s.hit(ref); ok {
 			s.mu.Unlock()
-			s.hits.Add(1)
 			return e, nil
 		}
 	}

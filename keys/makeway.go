@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/keyward/keyward/db"
 )
 
 // While others ask, RunDue makes way: one transaction of a few tenants is under
@@ -51,12 +53,26 @@ func (m *manners) makeWay(asked int64) bool {
 
 func (s *Store) makeWay() bool { return s.cfg.Asked != nil && s.manners.makeWay(s.cfg.Asked()) }
 
+// send is how statements go to PostgreSQL: in one round trip, or, from who makes
+// way for requests, in as many as there are.
+type send func(*db.Writes, context.Context) error
+
+var (
+	atOnce   send = (*db.Writes).Send
+	oneByOne send = (*db.Writes).SendEach
+)
+
 // rest waits, unless ctx ends before.
-func rest(ctx context.Context, d time.Duration) {
+func rest(ctx context.Context, d time.Duration) { _ = pause(ctx, d) }
+
+// pause waits, or says why not to.
+func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-ctx.Done():
 	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

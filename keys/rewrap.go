@@ -67,16 +67,6 @@ func (c *Custody) rewrapAll(ctx context.Context, by audit.By, o RewrapOptions) (
 	}
 }
 
-// pause waits, or says why not to.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // rewrapFrom makes one pass over the data keys of one old master key, several
 // batches at a time: no two of them have a tenant in common.
 func (c *Custody) rewrapFrom(ctx context.Context, by audit.By, old uuid.UUID, turns *turns, count func(int64)) error {

@@ -145,16 +145,24 @@ func (s *Snapshots) know(ctx context.Context, ref string) (e *entry, stale time.
 // signing. Errors: tenant.ErrNotFound, ErrUnavailable.
 func (s *Snapshots) Fresh(ctx context.Context, ref string) (*Snapshot, error) {
 	ref = spelling(ref)
-	e, cached := s.entries.GetIfPresent(ref)
-	if cached && s.fresh(e) {
-		s.hits.Add(1)
-		return e.found()
+	e, ok := s.hit(ref)
+	if !ok {
+		var err error
+		if e, err = s.load(ctx, ref); err != nil {
+			return nil, err
+		}
 	}
-	loaded, err := s.load(ctx, ref)
-	if err != nil {
-		return nil, err
+	return e.found()
+}
+
+// hit returns what is remembered of a reference and known to be the latest.
+func (s *Snapshots) hit(ref string) (*entry, bool) {
+	e, cached := s.about(ref).GetIfPresent(ref)
+	if !cached || !s.fresh(e) {
+		return nil, false
 	}
-	return loaded.found()
+	s.hits.Add(1)
+	return e, true
 }
 
 // spelling is the one way in which Changed names a tenant: an id in lower case.

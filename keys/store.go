@@ -201,15 +201,7 @@ func write(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
 	return writeBy(ctx, atOnce, tx, ledgers)
 }
 
-// send is how statements go to PostgreSQL: in one round trip, or, from who makes
-// way for requests, in as many as there are.
-type send func(*db.Writes, context.Context) error
-
-var (
-	atOnce   send = (*db.Writes).Send
-	oneByOne send = (*db.Writes).SendEach
-)
-
+// writeBy is write with a choice of how to send.
 func writeBy(ctx context.Context, send send, tx *db.Tx, ledgers []*ledger) error {
 	w := tx.Later()
 	if err := new(statements).collect(ledgers).queue(ctx, w); err != nil {
