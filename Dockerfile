@@ -4,7 +4,7 @@
 #
 # Where no base image can be had, `deploy/image-from-binary keyward` builds the
 # last stage alone, around a binary built outside.
-ARG GO_IMAGE=golang:1.26-bookworm
+ARG GO_IMAGE=golang:1.27-bookworm
 
 FROM ${GO_IMAGE} AS build
 WORKDIR /src

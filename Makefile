@@ -1,11 +1,19 @@
 # What a developer does here. `make` lists it.
 
+# Keyward needs this Go. A machine whose own is older gets it through the module
+# proxy, even where GOTOOLCHAIN forbids that; one whose own will do keeps it.
+GO_NEEDED := 1.27.3
+GO_OWN := $(shell cd / && GOTOOLCHAIN=local go env GOVERSION)
+ifneq ($(shell printf 'go$(GO_NEEDED)\n$(GO_OWN)\n' | sort -V | head -n 1),go$(GO_NEEDED))
+export GOTOOLCHAIN := go$(GO_NEEDED)+auto
+endif
+
 # Tools have a module of their own, so that users of the library inherit none.
 # They need no C compiler.
 TOOL := CGO_ENABLED=0 go tool -modfile=tools/go.mod
 
 # The race detector needs a C compiler.
-RACE := $(if $(shell command -v $$(go env CC) 2>/dev/null),-race)
+RACE := $(if $(shell command -v $$(cd / && GOTOOLCHAIN=local go env CC) 2>/dev/null),-race)
 
 # What go test is asked besides, as in: make test TESTFLAGS='-run Plan -v'
 TESTFLAGS ?=
@@ -25,10 +33,13 @@ MODULES = $$(find . -mindepth 2 -name go.mod ! -path './tools/*' ! -path './inte
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test modules interop bench growth soak fuzz generate lint build image image-from-binary
+.PHONY: help toolchain dev test modules interop bench growth soak fuzz generate lint build image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
+
+toolchain: # the GOTOOLCHAIN that commands beside make need; nothing where none
+	@echo $(if $(findstring file,$(origin GOTOOLCHAIN)),$(GOTOOLCHAIN))
 
 dev: ## run everything with no configuration (make dev ARGS='--addr 127.0.0.1:9090')
 	@deploy/ensure-postgres

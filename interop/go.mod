@@ -1,6 +1,6 @@
 module github.com/keyward/keyward/interop
 
-go 1.26.0
+go 1.27.0
 
 require (
 	github.com/MicahParks/keyfunc/v3 v3.9.0
