@@ -2,8 +2,8 @@
 #
 #   docker build -t keyward .
 #
-# Where no base image can be had, `deploy/image-from-binary keyward` builds the
-# last stage alone, around a binary built outside.
+# Without access to a registry, `deploy/image-from-binary keyward` builds the last
+# stage alone, around a binary that it builds on this machine.
 ARG GO_IMAGE=golang:1.27-bookworm
 
 FROM ${GO_IMAGE} AS build
