@@ -1,44 +1,48 @@
-# What a developer does here. `make` lists it.
+# What developers run. `make` lists the targets.
 
-# Keyward needs this Go. A machine whose own is older gets it through the module
-# proxy, even where GOTOOLCHAIN forbids that; one whose own will do keeps it.
+# Keyward needs at least this Go version. A machine with an older one downloads
+# it through the module proxy, even where GOTOOLCHAIN forbids that.
 GO_NEEDED := 1.27.3
 GO_OWN := $(shell cd / && GOTOOLCHAIN=local go env GOVERSION)
 ifneq ($(shell printf 'go$(GO_NEEDED)\n$(GO_OWN)\n' | sort -V | head -n 1),go$(GO_NEEDED))
 export GOTOOLCHAIN := go$(GO_NEEDED)+auto
 endif
 
-# Tools have a module of their own, so that users of the library inherit none.
-# They need no C compiler.
+# Tools are a separate module, so that importers of the libraries inherit none of
+# their dependencies. They need no C compiler.
 TOOL := CGO_ENABLED=0 go tool -modfile=tools/go.mod
 
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $$(cd / && GOTOOLCHAIN=local go env CC) 2>/dev/null),-race)
 
-# What go test is asked besides, as in: make test TESTFLAGS='-run Plan -v'
+# More flags of go test, as in: make test TESTFLAGS='-run Plan -v'
 TESTFLAGS ?=
 FUZZTIME ?= 10s
 IMAGE ?= keyward
 
-# Numbers of tenants that make growth seeds a database with, each in its own.
+# Numbers of tenants for make growth, which seeds one database for each.
 GROWTH ?= 1000,10000
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 
-# Modules of their own, so that users of the library inherit none of what they
-# need. interop has its own target.
+# Separate modules, so that importers of the libraries inherit none of their
+# dependencies. interop has its own target.
 MODULES = $$(find . -mindepth 2 -name go.mod ! -path './tools/*' ! -path './interop/*' ! -path '*/node_modules/*' -exec dirname {} + | sort)
+
+SOURCES = $$(find . -name '*.go' ! -name '*.gen.go' ! -path '*/node_modules/*' ! -path './.keyward/*')
+
+SCRIPTS = .ci/run .ci/commit-subjects deploy/ensure-postgres deploy/image-from-binary deploy/postgres-image deploy/rootfs
 
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain dev test modules interop bench growth soak fuzz generate lint build image image-from-binary
+.PHONY: help toolchain dev test modules interop bench growth soak fuzz timeline generate imports lint build image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
 
-toolchain: # the GOTOOLCHAIN that commands beside make need; nothing where none
+toolchain: # print the GOTOOLCHAIN that commands run without make need, if any
 	@echo $(if $(findstring file,$(origin GOTOOLCHAIN)),$(GOTOOLCHAIN))
 
 dev: ## run everything with no configuration (make dev ARGS='--addr 127.0.0.1:9090')
@@ -50,16 +54,16 @@ test: ## run all tests against a real PostgreSQL
 	@[ -n "$(RACE)" ] || echo "no C compiler: tests run without the race detector" >&2
 	go test $(RACE) -timeout 25m $(TESTFLAGS) ./...
 
-modules: ## vet and test the modules of their own: middleware and examples
+modules: ## vet and test the separate modules: middleware and examples
 	@for module in $(MODULES); do \
 		echo "$$module"; \
 		(cd "$$module" && go vet ./... && go test $(RACE) $(TESTFLAGS) ./...) || exit; \
 	done
 	@cd interop && go vet ./...
 
-interop: ## verify tokens with JOSE libraries nobody here wrote (Go; Node if there is one)
+interop: ## verify tokens with foreign JOSE libraries (Go; Node.js if installed)
 	@deploy/ensure-postgres
-	@command -v node >/dev/null || echo "Node.js is missing: its libraries are not tried" >&2
+	@command -v node >/dev/null || echo "Node.js is missing: its libraries are not tested" >&2
 	cd interop && go test -count=1 -timeout 5m $(TESTFLAGS) ./...
 
 bench: ## run all benchmarks
@@ -67,12 +71,12 @@ bench: ## run all benchmarks
 	go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
 	cd bench && go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
 
-growth: ## what operations cost with few tenants and with many; draws bench/plots/growth.svg (make growth GROWTH=1000,10000,100000)
+growth: ## measure operations with few and many tenants; draw bench/plots/growth.svg (make growth GROWTH=1000,10000,100000)
 	@deploy/ensure-postgres
 	@mkdir -p bench/plots
 	cd bench && KEYWARD_GROWTH=$(GROWTH) KEYWARD_GROWTH_PLOT=plots/growth.svg go test -run '^$$' -bench 'BenchmarkGrowth$$' -benchtime 1x -timeout 3h $(TESTFLAGS) .
 
-soak: ## simulate twenty thousand policies over two years each
+soak: ## simulate 20,000 policies over two years each
 	KEYWARD_SIMULATIONS=20000 go test -run Simulation -timeout 60m ./keys
 
 fuzz: ## run every fuzz target for FUZZTIME each
@@ -83,13 +87,23 @@ fuzz: ## run every fuzz target for FUZZTIME each
 		(cd "$${file%/*}" && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) .) || exit; \
 	done
 
-generate: ## write generated code again
+timeline: ## draw docs/timeline.svg, the picture in the README
+	KEYWARD_DRAW=1 go test -count=1 -run '^TestTimelinePicture$$' ./keys
+
+generate: ## regenerate code
 	$(TOOL) sqlc generate
 	CGO_ENABLED=0 go generate ./...
 
-lint: ## check format, vet, staticcheck, and that generated code is up to date
-	@bad=$$($(TOOL) gofumpt -l $$(find . -name '*.go' ! -name '*.gen.go' ! -path '*/node_modules/*')) || exit; \
+imports: ## group imports: standard library, others, Keyward's own
+	$(TOOL) goimports -local github.com/keyward/keyward -w $(SOURCES)
+
+lint: ## check format, vet, staticcheck, shell scripts, commit subjects and generated code
+	@bad=$$($(TOOL) gofumpt -l $(SOURCES)) || exit; \
 		[ -z "$$bad" ] || { echo "make lint: gofumpt -w these:" >&2; echo "$$bad" >&2; exit 1; }
+	@bad=$$($(TOOL) goimports -local github.com/keyward/keyward -l $(SOURCES)) || exit; \
+		[ -z "$$bad" ] || { echo "make lint: imports are not grouped, run make imports:" >&2; echo "$$bad" >&2; exit 1; }
+	@.ci/commit-subjects
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is missing: scripts are not checked" >&2; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	$(TOOL) sqlc diff
@@ -99,7 +113,7 @@ lint: ## check format, vet, staticcheck, and that generated code is up to date
 build: ## build a static binary, bin/keyward
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/keyward ./cmd/keyward
 
-image: ## build the image IMAGE from golang's
+image: ## build the image IMAGE from the golang image
 	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t $(IMAGE) .
 
 image-from-binary: ## build the image IMAGE without any base image
