@@ -1,0 +1,131 @@
+package keyward_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+var (
+	mdLink    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	mdHeading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	mdFence   = regexp.MustCompile("(?ms)^ *```.*?^ *```")
+	notInSlug = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// TestLinksOfTheDocumentation follows every relative link of every page, to
+// the file and to the heading.
+func TestLinksOfTheDocumentation(t *testing.T) {
+	links := 0
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range mdLink.FindAllSubmatch(mdFence.ReplaceAll(text, nil), -1) {
+			link := string(match[1])
+			if strings.Contains(link, "://") || strings.HasPrefix(link, "mailto:") {
+				continue
+			}
+			links++
+			file, heading, _ := strings.Cut(link, "#")
+			target := page
+			if file != "" {
+				target = filepath.Join(filepath.Dir(page), filepath.FromSlash(file))
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: link to %s, which does not exist", page, link)
+			} else if heading != "" && !headings(t, target)[heading] {
+				t.Errorf("%s: link to %s, which has no such heading", page, link)
+			}
+		}
+	}
+	if links < 60 {
+		t.Errorf("only %d links were found", links)
+	}
+}
+
+// TestContractNamesWhatTheAPIHas compares docs/contract.md with the values of
+// the enumerations in openapi.yaml.
+func TestContractNamesWhatTheAPIHas(t *testing.T) {
+	document, err := openapi3.NewLoader().LoadFromFile("httpapi/openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("docs/contract.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := namedIn(string(page))
+	for _, schema := range []string{"ProblemCode", "VerifyCode", "KeyState", "RevocationReason", "Role", "Alg", "AuditAction"} {
+		found := document.Components.Schemas[schema]
+		if found == nil || len(found.Value.Enum) == 0 {
+			t.Errorf("openapi.yaml has no enumeration %s", schema)
+			continue
+		}
+		for _, value := range found.Value.Enum {
+			if !named[value.(string)] {
+				t.Errorf("docs/contract.md does not name %s of %s", value, schema)
+			}
+		}
+	}
+}
+
+// namedIn lists the words in backquotes of a page. `key.created|revoked` stands
+// for two words.
+func namedIn(page string) map[string]bool {
+	words := map[string]bool{}
+	for _, quoted := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(page, -1) {
+		thing, _, _ := strings.Cut(quoted[1], ".")
+		for i, word := range strings.Split(quoted[1], "|") {
+			if i > 0 {
+				word = thing + "." + word
+			}
+			words[word] = true
+		}
+	}
+	for _, word := range regexp.MustCompile(`[a-z_]+`).FindAllString(page, -1) {
+		words[word] = true // roles are plain words in tables
+	}
+	return words
+}
+
+// headings lists the anchors of a page's headings, as forges make them.
+func headings(t *testing.T, page string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anchors := map[string]bool{}
+	for _, match := range mdHeading.FindAllSubmatch(mdFence.ReplaceAll(text, nil), -1) {
+		slug := notInSlug.ReplaceAllString(strings.ToLower(string(match[1])), "")
+		anchors[strings.ReplaceAll(slug, " ", "-")] = true
+	}
+	return anchors
+}
+
+// pages lists the Markdown files of the repository that are written here.
+func pages(t *testing.T) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || d.Name() == ".git" || d.Name() == ".keyward"):
+			return filepath.SkipDir
+		case filepath.Ext(path) == ".md":
+			all = append(all, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
