@@ -13,7 +13,7 @@ import (
 // Action names what happened, as "<thing>.<past participle>".
 type Action string
 
-// The actions of CONTRACT section 4, and denied attempts.
+// The actions of docs/contract.md.
 const (
 	TenantCreated       Action = "tenant.created"
 	TenantUpdated       Action = "tenant.updated"

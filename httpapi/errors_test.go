@@ -8,7 +8,7 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Every row of CONTRACT's list of errors, provoked through HTTP, leaves
+// Every code of docs/contract.md's error codes, provoked through HTTP, leaves
 // everything as it was. internal and unavailable are provoked in
 // TestPanicsAreLoggedAndNotTold and TestWithoutPostgreSQL.
 func TestErrorsChangeNothing(t *testing.T) {

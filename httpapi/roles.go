@@ -19,7 +19,7 @@ type access struct {
 
 func (a access) allows(r tenant.Role) bool { return slices.Contains(a.roles, r) }
 
-// The words of CONTRACT section 4. A tenant's role reaches that tenant only.
+// The groups of roles in docs/contract.md. A tenant's role reaches that tenant only.
 var (
 	anyone    = []tenant.Role{tenant.PlatformAdmin, tenant.PlatformAuditor, tenant.TenantAdmin, tenant.TenantSigner, tenant.TenantAuditor}
 	admins    = []tenant.Role{tenant.PlatformAdmin, tenant.TenantAdmin}

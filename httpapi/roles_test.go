@@ -8,7 +8,7 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// matrix says who may do what, as CONTRACT section 4 words it: P platform_admin,
+// matrix says who may do what, as docs/contract.md says: P platform_admin,
 // p platform_auditor, A tenant_admin, s tenant_signer, a tenant_auditor. It is
 // written out here so that it can differ from roles.go.
 var matrix = []struct {

@@ -82,7 +82,7 @@ func (r *routes) DELETE(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFun
 func isAdmin(path string) bool { return strings.HasPrefix(path, "/v1/") }
 
 // isPublic tells what verifiers and load balancers need from what moves to the
-// admin address where there is one (CONTRACT section 3).
+// admin address where there is one (docs/networking.md).
 func isPublic(path string) bool {
 	return strings.HasPrefix(path, "/t/") || strings.HasPrefix(path, "/.well-known/") || path == "/healthz" || path == "/readyz"
 }

@@ -76,7 +76,7 @@ func (m pair) write(a *act, row columns) error {
 	return a.update(row)
 }
 
-// The drawing of CONTRACT section 1, in Go and in PostgreSQL: every pair of
+// The transitions of docs/contract.md, in Go and in PostgreSQL: every pair of
 // states, with everything the new state asks for and a proper audit event.
 func TestDatabaseAndGoAgreeOnTransitions(t *testing.T) {
 	p := newPSQL(t)

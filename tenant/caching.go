@@ -42,7 +42,7 @@ func (c Caching) validate(broken *fields) {
 }
 
 // ValidateFor checks the caching against the tenant's live policies: the
-// inequalities of CONTRACT section 1, seen from the tenant's side. The error is
+// guarantees 5 and 6 of docs/contract.md, from the tenant's side. The error is
 // a *PolicyError.
 func (c Caching) ValidateFor(policies []Policy) error {
 	var broken fields

@@ -82,7 +82,7 @@ func isRSA(alg jose.SignatureAlgorithm) bool {
 const longest = 315360000 * time.Second
 
 // Validate checks the policy by itself and against what its tenant tells
-// caches: the rules of the table policies and of CONTRACT section 1. The error
+// caches: the rules of docs/contract.md, which the database has too. The error
 // is a *PolicyError that names every broken rule.
 func (p Policy) Validate(c Caching) error {
 	var broken fields

@@ -5,7 +5,7 @@ import "strings"
 // Role is what a credential may do; callers decide by it.
 type Role string
 
-// The roles of CONTRACT section 4.
+// The roles of docs/contract.md.
 const (
 	PlatformAdmin   Role = "platform_admin"
 	PlatformAuditor Role = "platform_auditor"

@@ -12,7 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Exit codes (CONTRACT section 5).
+// Exit codes of the program, as in docs/contract.md.
 const (
 	exitOK     = 0
 	exitFailed = 1
