@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +23,7 @@ var (
 // the file and to the heading.
 func TestLinksOfTheDocumentation(t *testing.T) {
 	links := 0
-	for _, page := range pages(t) {
+	for _, page := range files(t, ".md") {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
@@ -47,6 +48,37 @@ func TestLinksOfTheDocumentation(t *testing.T) {
 	}
 	if links < 60 {
 		t.Errorf("only %d links were found", links)
+	}
+}
+
+// TestDocumentationCitesWhatExists looks every test, benchmark and setting that
+// a page cites up in the sources.
+func TestDocumentationCitesWhatExists(t *testing.T) {
+	cited := regexp.MustCompile(`\b((?:Test|Benchmark)[A-Z]\w+|KEYWARD_[A-Z0-9_]+[A-Z0-9])\b`)
+	known := map[string]bool{}
+	for _, path := range files(t, ".go", ".mjs", ".yml", "Makefile") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range cited.FindAllString(string(text), -1) {
+			known[name] = true
+		}
+	}
+	names := 0
+	for _, page := range files(t, ".md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range cited.FindAllString(string(text), -1) {
+			if names++; !known[name] {
+				t.Errorf("%s cites %s, which does not exist", page, name)
+			}
+		}
+	}
+	if names < 100 {
+		t.Errorf("only %d names were found", names)
 	}
 }
 
@@ -110,16 +142,18 @@ func headings(t *testing.T, page string) map[string]bool {
 	return anchors
 }
 
-// pages lists the Markdown files of the repository that are written here.
-func pages(t *testing.T) (all []string) {
+// files lists the files of the repository whose names end in one of the
+// endings.
+func files(t *testing.T, endings ...string) (all []string) {
 	t.Helper()
+	skipped := []string{"node_modules", "testdata", ".git", ".keyward"}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || d.Name() == ".git" || d.Name() == ".keyward"):
+		case d.IsDir() && slices.Contains(skipped, d.Name()):
 			return filepath.SkipDir
-		case filepath.Ext(path) == ".md":
+		case slices.ContainsFunc(endings, func(ending string) bool { return strings.HasSuffix(path, ending) }):
 			all = append(all, path)
 		}
 		return nil

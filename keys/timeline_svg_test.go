@@ -56,8 +56,8 @@ func simulateTimeline(t *testing.T) []bar {
 	for day := range timelineDays {
 		now := start.AddDate(0, 0, day)
 		if day == timelineRevoke {
-			all[inState(all, keys.Active)].State = keys.Revoked
-			all[len(all)-2].RevokedAt = &now
+			i := inState(all, keys.Active)
+			all[i].State, all[i].RevokedAt = keys.Revoked, &now
 			promoteStandby(schedule, all, now)
 		}
 		steps, _ := keys.Plan(now, schedule, all)
@@ -197,10 +197,10 @@ func drawBar(s *bytes.Buffer, b bar, x func(int) float64) {
 func drawLegend(s *bytes.Buffer, y int) {
 	at := timelineLeft
 	for _, entry := range []struct{ class, text string }{
-		{"standby", "in the JWKS, does not sign"},
-		{"active", "in the JWKS, signs"},
-		{"deprecated", "in the JWKS, private key erased"},
-		{"gone", "not in the JWKS"},
+		{"standby", "standby: published"},
+		{"active", "active: published, signs"},
+		{"deprecated", "deprecated: published"},
+		{"gone", "expired, revoked: removed"},
 	} {
 		fmt.Fprintf(s, `<rect class="%s" x="%d" y="%d" width="12" height="12"/><text x="%d" y="%d">%s</text>`+"\n",
 			entry.class, at, y, at+18, y+11, entry.text)
