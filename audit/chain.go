@@ -64,17 +64,18 @@ func storable(e Event) Event {
 		(*string)(&e.Action), (*string)(&e.Actor.Type), &e.Actor.ID, &e.Actor.Name,
 		&e.KID, &e.FromState, &e.ToState, &e.Reason, &e.RequestID,
 	} {
-		*s = text(*s)
+		*s = StorableText(*s)
 	}
 	if e.Details == nil {
 		e.Details = json.RawMessage("{}")
 	}
-	e.Details = json.RawMessage(text(string(e.Details)))
+	e.Details = json.RawMessage(StorableText(string(e.Details)))
 	return e
 }
 
-// text is s as PostgreSQL can store it.
-func text(s string) string {
+// StorableText returns s as PostgreSQL can store it: broken UTF-8 and NUL are
+// replaced by U+FFFD.
+func StorableText(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 

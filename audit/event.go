@@ -113,8 +113,9 @@ type Event struct {
 	Hash      []byte          // 32 bytes
 }
 
-// seen reports whether verifiers may see what the event tells of.
-func (e Event) seen() bool {
+// visibleToVerifiers reports whether the event's change shows in what verifiers
+// are served.
+func (e Event) visibleToVerifiers() bool {
 	return strings.HasPrefix(string(e.Action), "key.") || strings.HasPrefix(string(e.Action), "policy.")
 }
 

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 )
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 )
 
@@ -104,7 +105,7 @@ func each[R any](rows []R, event func(R) Event) []Event {
 
 // bounded is the filter with its ends filled in, and texts as they are stored.
 func (f Filter) bounded() Filter {
-	f.Action, f.KID, f.State, f.Actor = text(f.Action), text(f.KID), text(f.State), text(f.Actor)
+	f.Action, f.KID, f.State, f.Actor = StorableText(f.Action), StorableText(f.KID), StorableText(f.State), StorableText(f.Actor)
 	if f.Limit <= 0 {
 		f.Limit = 50
 	}

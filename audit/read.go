@@ -22,16 +22,9 @@ func stored(r db.AuditChainRow) Event {
 	return Event{
 		TenantID: r.TenantID, Seq: r.Seq, At: r.At.UTC(), Action: Action(r.Action),
 		Actor: Actor{Type: ActorType(r.ActorType), ID: r.ActorID, Name: r.ActorName},
-		KID:   deref(r.KID), FromState: deref(r.FromState), ToState: deref(r.ToState), Reason: deref(r.Reason), RequestID: deref(r.RequestID),
+		KID:   db.ZeroIfNull(r.KID), FromState: db.ZeroIfNull(r.FromState), ToState: db.ZeroIfNull(r.ToState), Reason: db.ZeroIfNull(r.Reason), RequestID: db.ZeroIfNull(r.RequestID),
 		Details: r.Details, PrevHash: r.PrevHash, Hash: r.Hash,
 	}
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 // The ends of time, for filters that name none.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 )
 
@@ -66,19 +67,9 @@ func write(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) e
 	if err != nil {
 		return err
 	}
-	head, chained := Chain(Head{TenantID: row.ID, Seq: row.AuditSeq, Hash: row.AuditHash}, events)
-	w := tx.Later()
-	if _, err := w.MoveAuditHeads(ctx, db.MoveAuditHeadsParams{
-		TenantIds: []uuid.UUID{tenantID}, OldSeqs: []int64{row.AuditSeq}, Seqs: []int64{head.Seq}, Hashes: [][]byte{head.Hash},
-		Visible: slices.ContainsFunc(events, Event.seen),
-	}); err != nil {
-		return err
-	}
-	w.Expect(1)
-	if err := w.InsertAuditEvents(ctx, db.InsertAuditEventsParams(ToColumns(chained))); err != nil {
-		return err
-	}
-	return w.Send(ctx)
+	w := NewWrite(Head{TenantID: row.ID, Seq: row.AuditSeq, Hash: row.AuditHash}, events)
+	w.Heads.Visible = slices.ContainsFunc(events, Event.visibleToVerifiers)
+	return tx.Later().SendWithAudit(ctx, db.MoveAuditHeadsParams(w.Heads), db.InsertAuditEventsParams(w.Events), w.Payloads)
 }
 
 // failed says what was being done, and knows a tenant that is not there.

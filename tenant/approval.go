@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
@@ -91,11 +92,11 @@ func approvalOf(row db.Approval, now time.Time) Approval {
 	a := Approval{
 		ID: row.ID, Operation: Operation(row.Operation), Status: ApprovalStatus(row.Status),
 		RequestedBy: audit.Actor{Type: audit.ActorType(row.RequesterType), ID: row.RequesterID, Name: row.RequesterName},
-		CreatedAt:   row.CreatedAt.UTC(), ExpiresAt: row.ExpiresAt.UTC(), DecidedAt: utc(row.DecidedAt), UsedAt: utc(row.UsedAt),
+		CreatedAt:   row.CreatedAt.UTC(), ExpiresAt: row.ExpiresAt.UTC(), DecidedAt: db.UTC(row.DecidedAt), UsedAt: db.UTC(row.UsedAt),
 		requestHash: row.RequestHash,
 	}
 	if row.DeciderType != nil {
-		a.DecidedBy = &audit.Actor{Type: audit.ActorType(*row.DeciderType), ID: deref(row.DeciderID), Name: deref(row.DeciderName)}
+		a.DecidedBy = &audit.Actor{Type: audit.ActorType(*row.DeciderType), ID: db.ZeroIfNull(row.DeciderID), Name: db.ZeroIfNull(row.DeciderName)}
 	}
 	if (a.Status == Pending || a.Status == Approved) && !a.ExpiresAt.After(now) {
 		a.Status = Expired

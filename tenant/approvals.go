@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
@@ -29,7 +30,7 @@ func (s *Store) RequestApproval(ctx context.Context, by audit.By, tenantID uuid.
 		if err != nil {
 			return err
 		}
-		return chain(ctx, w, home, a.event(by, audit.ApprovalRequested, now))
+		return sendWithEvent(ctx, w, home, a.event(by, audit.ApprovalRequested, now))
 	})
 	return a, failed("request approval", err)
 }
@@ -138,7 +139,7 @@ func (s *Store) moveApproval(ctx context.Context, by audit.By, tenantID, id uuid
 			return err
 		}
 		w.Expect(1)
-		return chain(ctx, w, home, a.event(by, action, *at))
+		return sendWithEvent(ctx, w, home, a.event(by, action, *at))
 	})
 	return a, failed(string(action), err)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
@@ -99,7 +100,7 @@ func insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k
 			return err
 		}
 	}
-	return told(ctx, w, home, by.Event(k.CreatedAt, audit.APIKeyCreated), k)
+	return sendWithKeyEvent(ctx, w, home, by.Event(k.CreatedAt, audit.APIKeyCreated), k)
 }
 
 // RevokeAPIKey ends a credential of a tenant or, where that is nil, of the
@@ -133,26 +134,19 @@ func revokeAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, t
 		return err
 	}
 	w.Expect(1)
-	return told(ctx, w, home, by.Event(now, audit.APIKeyRevoked), apiKey(row))
+	return sendWithKeyEvent(ctx, w, home, by.Event(now, audit.APIKeyRevoked), apiKey(row))
 }
 
-// told sends what is queued with an event about a credential.
-func told(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event, k APIKey) error {
+// sendWithKeyEvent sends what is queued with an event about a credential.
+func sendWithKeyEvent(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event, k APIKey) error {
 	e.Details = audit.Details(map[string]any{"id": k.ID, "role": k.Role, "name": k.Name})
-	return chain(ctx, w, home, e)
+	return sendWithEvent(ctx, w, home, e)
 }
 
-// chain sends what is queued with an event.
-func chain(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event) error {
-	head, chained := audit.Chain(home.Head(), []audit.Event{e})
-	_, err := w.MoveAuditHeads(ctx, db.MoveAuditHeadsParams{
-		TenantIds: []uuid.UUID{home.ID}, OldSeqs: []int64{home.AuditSeq}, Seqs: []int64{head.Seq}, Hashes: [][]byte{head.Hash},
-	})
-	if err != nil {
-		return err
-	}
-	w.Expect(1)
-	return record(ctx, w, home, chained)
+// sendWithEvent sends what is queued with one event in home's chain.
+func sendWithEvent(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event) error {
+	a := audit.NewWrite(home.Head(), []audit.Event{e}, ChangePayloads(home.ID, home.Slug)...)
+	return w.SendWithAudit(ctx, db.MoveAuditHeadsParams(a.Heads), db.InsertAuditEventsParams(a.Events), a.Payloads)
 }
 
 // failedWithAPIKey passes on what callers tell apart.

@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/audit"
 )
 
 // Idempotency makes a request that creates something safe to repeat: the
@@ -50,7 +52,7 @@ func (i *Idempotency) validate() error {
 		return nil
 	}
 	var broken fields
-	if n := utf8.RuneCountInString(i.Key); n < 1 || n > 255 || storable(i.Key) != i.Key {
+	if n := utf8.RuneCountInString(i.Key); n < 1 || n > 255 || audit.StorableText(i.Key) != i.Key {
 		broken.add("Idempotency-Key", "must be 1 to 255 characters")
 	}
 	return broken.fieldErrors()

@@ -4,10 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
 
@@ -29,7 +30,7 @@ func (s *Store) List(ctx context.Context, f ListFilter) ([]Tenant, string, error
 	var tenants []Tenant
 	limit := bounded(f.Limit)
 	err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		tenants, err = search(ctx, tx.Queries, storable(f.Q), storable(string(f.Status)), after, limit+1)
+		tenants, err = search(ctx, tx.Queries, audit.StorableText(f.Q), audit.StorableText(string(f.Status)), after, limit+1)
 		return err
 	})
 	if err != nil {
@@ -116,9 +117,4 @@ func bounded(limit int) int {
 		return 50
 	}
 	return min(limit, 500)
-}
-
-// storable is s as PostgreSQL could have stored it: without NUL, in UTF-8.
-func storable(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 )
 
@@ -46,6 +47,6 @@ func (s *Store) apiKeys(ctx context.Context, tenantID *uuid.UUID, after position
 func apiKey(r db.APIKey) APIKey {
 	return APIKey{
 		ID: r.ID, TenantID: r.TenantID, Role: Role(r.Role), Name: r.Name,
-		CreatedAt: r.CreatedAt.UTC(), ExpiresAt: utc(r.ExpiresAt), LastUsedAt: utc(r.LastUsedAt),
+		CreatedAt: r.CreatedAt.UTC(), ExpiresAt: db.UTC(r.ExpiresAt), LastUsedAt: db.UTC(r.LastUsedAt),
 	}
 }

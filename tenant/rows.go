@@ -5,7 +5,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
 )
 
 // TenantRow is a row of tenants as every query selects it, in that order, so that
@@ -39,15 +41,15 @@ type TenantRow struct {
 // Tenant is the row as everybody else sees it.
 func (r TenantRow) Tenant() Tenant {
 	return Tenant{
-		ID: r.ID, Slug: r.Slug, Name: r.Name, OwnIssuer: deref(r.Issuer), CustomDomain: deref(r.CustomDomain), Status: Status(r.Status),
+		ID: r.ID, Slug: r.Slug, Name: r.Name, OwnIssuer: db.ZeroIfNull(r.Issuer), CustomDomain: db.ZeroIfNull(r.CustomDomain), Status: Status(r.Status),
 		Caching: Caching{
 			MaxAge:               duration(r.JWKSMaxAgeSeconds),
 			StaleWhileRevalidate: duration(r.JWKSStaleWhileRevalidateSeconds),
 			StaleIfError:         duration(r.JWKSStaleIfErrorSeconds),
 			ClockSkew:            duration(r.ClockSkewSeconds),
 		},
-		NotBefore: utc(r.NotBefore), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DeletedAt: utc(r.DeletedAt),
-		CacheHorizon: utc(r.CacheHorizon), Version: r.AuditSeq, Freezes: freezesOf(r.FreezeStarts, r.FreezeEnds, r.FreezeReasons),
+		NotBefore: db.UTC(r.NotBefore), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DeletedAt: db.UTC(r.DeletedAt),
+		CacheHorizon: db.UTC(r.CacheHorizon), Version: r.AuditSeq, Freezes: freezesOf(r.FreezeStarts, r.FreezeEnds, r.FreezeReasons),
 		ApprovalRequired: guardedOf(r.ApprovalRequired), Metadata: r.Metadata,
 	}
 }
@@ -61,7 +63,7 @@ func (r TenantRow) Head() audit.Head {
 func RowOf(t Tenant) TenantRow {
 	starts, ends, reasons := freezeColumns(t.Freezes)
 	return TenantRow{
-		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: nullable(t.OwnIssuer), CustomDomain: nullable(t.CustomDomain), Status: string(t.Status),
+		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: db.NullIfZero(t.OwnIssuer), CustomDomain: db.NullIfZero(t.CustomDomain), Status: string(t.Status),
 		JWKSMaxAgeSeconds: seconds(t.Caching.MaxAge), JWKSStaleWhileRevalidateSeconds: seconds(t.Caching.StaleWhileRevalidate),
 		JWKSStaleIfErrorSeconds: seconds(t.Caching.StaleIfError), ClockSkewSeconds: seconds(t.Caching.ClockSkew),
 		CacheHorizon: t.CacheHorizon, NotBefore: t.NotBefore, AuditSeq: t.Version,
@@ -92,19 +94,19 @@ type PolicyRow struct {
 // Policy is the row as everybody else sees it.
 func (r PolicyRow) Policy() Policy {
 	return Policy{
-		Alg: jose.SignatureAlgorithm(r.Alg), Default: r.IsDefault, RSABits: int(deref(r.RSABits)),
+		Alg: jose.SignatureAlgorithm(r.Alg), Default: r.IsDefault, RSABits: int(db.ZeroIfNull(r.RSABits)),
 		RotationInterval: duration(r.RotationIntervalSeconds), PublishLead: duration(r.PublishLeadSeconds),
 		GracePeriod: duration(r.GracePeriodSeconds), PurgeAfter: duration(r.PurgeAfterSeconds),
 		DefaultTokenTTL: duration(r.DefaultTokenTTLSeconds), MaxTokenTTL: duration(r.MaxTokenTTLSeconds),
 		MaxPublishedKeys: int(r.MaxPublishedKeys),
-		CreatedAt:        r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), RetiredAt: utc(r.RetiredAt),
+		CreatedAt:        r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), RetiredAt: db.UTC(r.RetiredAt),
 	}
 }
 
 // PolicyRowOf is the policy as it is stored, but for when it is due.
 func PolicyRowOf(tenantID uuid.UUID, p Policy) PolicyRow {
 	return PolicyRow{
-		TenantID: tenantID, Alg: string(p.Alg), IsDefault: p.Default, RSABits: nullable(int32(p.RSABits)),
+		TenantID: tenantID, Alg: string(p.Alg), IsDefault: p.Default, RSABits: db.NullIfZero(int32(p.RSABits)),
 		RotationIntervalSeconds: seconds(p.RotationInterval), PublishLeadSeconds: seconds(p.PublishLead),
 		GracePeriodSeconds: seconds(p.GracePeriod), PurgeAfterSeconds: seconds(p.PurgeAfter),
 		DefaultTokenTTLSeconds: seconds(p.DefaultTokenTTL), MaxTokenTTLSeconds: seconds(p.MaxTokenTTL),
@@ -113,28 +115,3 @@ func PolicyRowOf(tenantID uuid.UUID, p Policy) PolicyRow {
 }
 
 func duration(seconds int32) time.Duration { return time.Duration(seconds) * time.Second }
-
-// nullable and deref map a zero value to NULL and back.
-func nullable[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
-func deref[T any](p *T) T {
-	var v T
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
-}

@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/keyward/keyward/db"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/keyward/keyward/db"
 )
 
 // Config says what a Store needs.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
@@ -119,11 +120,12 @@ func horizon(before Tenant, c Caching, now time.Time) *time.Time {
 	return &until
 }
 
-// writeTenant stores the tenant with the events that tell why. The statement
-// that changes the row moves the head of its chain too. domains are those that
-// it got or gave up.
+// writeTenant stores the tenant with the events that describe the change. The
+// statement that changes the row also moves the head of its chain. domains are
+// those that the tenant gained or gave up.
 func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, events []audit.Event, domains ...string) (Tenant, error) {
-	head, chained := audit.Chain(head, events)
+	a := audit.Write{Payloads: ChangePayloads(t.ID, t.Slug, domains...)}
+	head = a.Chain(head, events)
 	t.Version = head.Seq
 	row, w := RowOf(t), tx.Later()
 	_, err := w.UpdateTenant(ctx, db.UpdateTenantParams{
@@ -138,17 +140,5 @@ func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, even
 		return Tenant{}, err
 	}
 	w.Expect(1)
-	return t, record(ctx, w, TenantRow{ID: row.ID, Slug: row.Slug}, chained, domains...)
-}
-
-// record sends what is queued, then the events, then word to other processes,
-// which keep what they know of the tenant and of domains that changed hands.
-func record(ctx context.Context, w *db.Writes, row TenantRow, chained []audit.Event, domains ...string) error {
-	if err := w.InsertAuditEvents(ctx, db.InsertAuditEventsParams(audit.ToColumns(chained))); err != nil {
-		return err
-	}
-	if err := w.NotifyChanges(ctx, Told(row.ID, row.Slug, domains...)); err != nil {
-		return err
-	}
-	return w.Send(ctx)
+	return t, w.SendWithAudit(ctx, db.MoveAuditHeadsParams(a.Heads), db.InsertAuditEventsParams(a.Events), a.Payloads)
 }

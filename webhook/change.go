@@ -72,7 +72,7 @@ func insert(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, 
 	}
 	e := by.Event(w.CreatedAt, audit.WebhookCreated)
 	e.Details = audit.Details(details(w))
-	return tell(ctx, q, home, e)
+	return sendWithEvent(ctx, q, home, e)
 }
 
 // replayed finds what an earlier request under the same key has made. The
@@ -174,19 +174,19 @@ func update(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, 
 // any more has nothing pending.
 func write(ctx context.Context, q *db.Writes, home tenant.TenantRow, w Webhook, status string, e audit.Event) error {
 	_, err := q.UpdateWebhook(ctx, db.UpdateWebhookParams{
-		Url: nullable(w.URL), Actions: w.Actions, Description: w.Description, Status: status,
-		DisabledReason: nullable(string(w.DisabledReason)), UpdatedAt: e.At, TenantID: home.ID, ID: w.ID,
+		Url: db.NullIfZero(w.URL), Actions: w.Actions, Description: w.Description, Status: status,
+		DisabledReason: db.NullIfZero(string(w.DisabledReason)), UpdatedAt: e.At, TenantID: home.ID, ID: w.ID,
 	})
 	if err != nil {
 		return err
 	}
 	q.Expect(1)
 	if status != string(Active) {
-		if err := q.FailPendingDeliveries(ctx, nullable("webhook_"+status), home.ID, w.ID); err != nil {
+		if err := q.FailPendingDeliveries(ctx, db.NullIfZero("webhook_"+status), home.ID, w.ID); err != nil {
 			return err
 		}
 	}
-	return tell(ctx, q, home, e)
+	return sendWithEvent(ctx, q, home, e)
 }
 
 // Delete ends a webhook and forgets its URL at once, its deliveries in time.
@@ -203,11 +203,4 @@ func (s *Store) Delete(ctx context.Context, by audit.By, tenantID *uuid.UUID, id
 		return write(ctx, tx.Later(), home, w, "deleted", e)
 	})
 	return failed("delete", err)
-}
-
-func nullable(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

@@ -88,8 +88,8 @@ func (s *Sender) claim(ctx context.Context, n int) (claims []claim, err error) {
 		rows, err := tx.ClaimWebhooks(ctx, lease, now, int32(n))
 		for _, r := range rows {
 			claims = append(claims, claim{
-				tenantID: r.TenantID, id: r.ID, ofAll: r.OfAll, url: deref(r.Url), lease: lease,
-				failures: int(r.Failures), failingSince: utc(r.FailingSince),
+				tenantID: r.TenantID, id: r.ID, ofAll: r.OfAll, url: db.ZeroIfNull(r.Url), lease: lease,
+				failures: int(r.Failures), failingSince: db.UTC(r.FailingSince),
 			})
 		}
 		return err
@@ -180,7 +180,7 @@ func (s *Sender) record(ctx context.Context, c *claim, d due, at time.Time, v ve
 		}
 		w.Expect(1)
 		_, err = w.RecordAttempt(ctx, db.RecordAttemptParams{
-			Status: string(v.status), DueAt: v.dueAt, LastAttemptAt: &at, LastStatus: status(v.answer.status), LastError: nullable(v.answer.class),
+			Status: string(v.status), DueAt: v.dueAt, LastAttemptAt: &at, LastStatus: status(v.answer.status), LastError: db.NullIfZero(v.answer.class),
 			DeliveredAt: v.deliveredAt, TenantID: c.tenantID, WebhookID: c.id, ID: d.id,
 		})
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
 )
 
 // Filter chooses deliveries of a webhook.
@@ -46,8 +47,8 @@ func (s *Store) Deliveries(ctx context.Context, tenantID *uuid.UUID, id uuid.UUI
 func delivery(r db.ListDeliveriesRow) Delivery {
 	return Delivery{
 		ID: r.ID, WebhookID: r.WebhookID, Tenant: r.Slug, TenantID: r.EventTenantID, Seq: r.EventSeq, Action: r.Action,
-		Status: DeliveryStatus(r.Status), Attempts: int(r.Attempts), NextAttemptAt: utc(r.DueAt), LastAttemptAt: utc(r.LastAttemptAt),
-		LastStatus: int(deref(r.LastStatus)), LastError: deref(r.LastError), DeliveredAt: utc(r.DeliveredAt), CreatedAt: r.CreatedAt.UTC(),
+		Status: DeliveryStatus(r.Status), Attempts: int(r.Attempts), NextAttemptAt: db.UTC(r.DueAt), LastAttemptAt: db.UTC(r.LastAttemptAt),
+		LastStatus: int(db.ZeroIfNull(r.LastStatus)), LastError: db.ZeroIfNull(r.LastError), DeliveredAt: db.UTC(r.DeliveredAt), CreatedAt: r.CreatedAt.UTC(),
 	}
 }
 
@@ -88,7 +89,7 @@ func (s *Store) redeliver(ctx context.Context, tx *db.Tx, home, id, deliveryID u
 	if err != nil {
 		return Delivery{}, err
 	}
-	return delivery(db.ListDeliveriesRow(row)), tx.NotifyChanges(ctx, []string{home.String() + " " + owner.Slug})
+	return delivery(db.ListDeliveriesRow(row)), tx.NotifyChanges(ctx, tenant.ChangePayloads(home, owner.Slug))
 }
 
 // one is err, or otherwise where no row was changed.

@@ -32,8 +32,8 @@ func get(ctx context.Context, tx *db.Tx, tenantID *uuid.UUID, home, id uuid.UUID
 
 func webhook(r db.ListWebhooksRow) Webhook {
 	w := Webhook{
-		ID: r.ID, URL: deref(r.Url), Actions: r.Actions, Description: r.Description, Status: Status(r.Status),
-		DisabledReason: Reason(deref(r.DisabledReason)), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), LastDeliveryAt: utc(r.LastDeliveryAt),
+		ID: r.ID, URL: db.ZeroIfNull(r.Url), Actions: r.Actions, Description: r.Description, Status: Status(r.Status),
+		DisabledReason: Reason(db.ZeroIfNull(r.DisabledReason)), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), LastDeliveryAt: db.UTC(r.LastDeliveryAt),
 	}
 	if !r.OfAll {
 		w.TenantID = &r.TenantID
@@ -96,19 +96,4 @@ func bounded(limit int) int {
 		return 50
 	}
 	return min(limit, 500)
-}
-
-func deref[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
 }

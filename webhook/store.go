@@ -78,23 +78,10 @@ func (s *Store) change(ctx context.Context, tenantID *uuid.UUID, fn func(tx *db.
 	})
 }
 
-// tell sends what is queued with an event about it, and word to other
-// processes.
-func tell(ctx context.Context, w *db.Writes, home tenant.TenantRow, e audit.Event) error {
-	head, chained := audit.Chain(home.Head(), []audit.Event{e})
-	if _, err := w.MoveAuditHeads(ctx, db.MoveAuditHeadsParams{
-		TenantIds: []uuid.UUID{home.ID}, OldSeqs: []int64{home.AuditSeq}, Seqs: []int64{head.Seq}, Hashes: [][]byte{head.Hash},
-	}); err != nil {
-		return err
-	}
-	w.Expect(1)
-	if err := w.InsertAuditEvents(ctx, db.InsertAuditEventsParams(audit.ToColumns(chained))); err != nil {
-		return err
-	}
-	if err := w.NotifyChanges(ctx, []string{home.ID.String() + " " + home.Slug}); err != nil {
-		return err
-	}
-	return w.Send(ctx)
+// sendWithEvent sends what is queued with one event in home's chain.
+func sendWithEvent(ctx context.Context, w *db.Writes, home tenant.TenantRow, e audit.Event) error {
+	a := audit.NewWrite(home.Head(), []audit.Event{e}, tenant.ChangePayloads(home.ID, home.Slug)...)
+	return w.SendWithAudit(ctx, db.MoveAuditHeadsParams(a.Heads), db.InsertAuditEventsParams(a.Events), a.Payloads)
 }
 
 // place is where a webhook begins, or goes on: before whatever this
