@@ -20,13 +20,13 @@ var (
 	ErrUnavailable = db.ErrUnavailable
 )
 
-// Config says what a Store needs.
+// Config configures a Store.
 type Config struct {
 	DB  *db.DB
 	Now func() time.Time // nil: time.Now
 }
 
-// Store reads the histories of tenants, and writes events that stand alone.
+// Store reads the histories of tenants and appends events without a change.
 type Store struct {
 	db      *db.DB
 	now     func() time.Time
@@ -41,10 +41,10 @@ func New(cfg Config) *Store {
 	return &Store{db: cfg.DB, now: cfg.Now, watches: newWatches()}
 }
 
-// Append writes events that are about no change, such as denied attempts, in a
-// transaction of their own. An event without a time happened now. Other
-// processes are not told: nothing that they keep has changed, and their feeds
-// find it in time. Errors: ErrNotFound, ErrUnavailable.
+// Append writes events without a change, such as denied attempts, in a transaction
+// of their own. A zero Event.At means now. Other processes are not notified: no
+// cached data has changed, and their feeds poll. Errors: ErrNotFound,
+// ErrUnavailable.
 func (s *Store) Append(ctx context.Context, tenantID uuid.UUID, events ...Event) error {
 	if len(events) == 0 {
 		return nil
@@ -57,12 +57,12 @@ func (s *Store) Append(ctx context.Context, tenantID uuid.UUID, events ...Event)
 		}
 		stamped[i] = e
 	}
-	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error { return write(ctx, tx, tenantID, stamped) })
+	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error { return appendEvents(ctx, tx, tenantID, stamped) })
 	s.Changed(tenantID)
-	return failed("append", err)
+	return wrapError("append", err)
 }
 
-func write(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) error {
+func appendEvents(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) error {
 	row, err := tx.LockTenant(ctx, tenantID)
 	if err != nil {
 		return err
@@ -72,8 +72,9 @@ func write(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) e
 	return tx.Later().SendWithAudit(ctx, db.MoveAuditHeadsParams(w.Heads), db.InsertAuditEventsParams(w.Events), w.Payloads)
 }
 
-// failed says what was being done, and knows a tenant that is not there.
-func failed(what string, err error) error {
+// wrapError adds the operation to err, and returns ErrNotFound for an unknown
+// tenant.
+func wrapError(what string, err error) error {
 	switch {
 	case err == nil:
 		return nil

@@ -6,9 +6,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Write collects what one transaction adds to the histories of tenants: events,
-// the new heads of their chains, and NOTIFY payloads. The zero value is empty.
-// db.Writes.AppendAudit queues it:
+// Write collects the additions of one transaction to the histories of tenants:
+// events, the new heads of their chains, and NOTIFY payloads. The zero value is
+// empty. db.Writes.AppendAudit queues it:
 //
 //	w.AppendAudit(ctx, db.MoveAuditHeadsParams(a.Heads), db.InsertAuditEventsParams(a.Events), a.Payloads)
 type Write struct {
