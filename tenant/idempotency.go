@@ -10,34 +10,33 @@ import (
 	"github.com/keyward/keyward/audit"
 )
 
-// Idempotency makes a request that creates something safe to repeat: the
-// credential's key names it (the Idempotency-Key header), the hash tells it
-// from another request under the same key.
+// Idempotency makes a creating request safe to repeat: credential and key (the
+// Idempotency-Key header) identify the request, the hash distinguishes it from
+// another request with the same key.
 //
-// The key is written in the transaction that creates, so that either both are
-// there or neither. Of two such transactions at once the second waits for the
-// first, then finds its row, or is refused by the constraint
-// idempotency_keys_pkey and looks again.
+// The key is stored in the transaction that creates the resource. Of two such
+// transactions at once the second waits for the first and then finds its row, or
+// violates the constraint idempotency_keys_pkey and reads again.
 type Idempotency struct {
 	CredentialID string
 	Key          string // 1 to 255 characters
-	RequestHash  []byte // SHA-256 of what was asked for
+	RequestHash  []byte // SHA-256 of the request
 
-	// RepeatOnly is for a request that may not create any more: what it created
-	// before is answered, else ErrNotRepeated.
+	// RepeatOnly is for a request that may no longer create anything: it is
+	// answered with the earlier result, or ErrNotRepeated if there is none.
 	RepeatOnly bool
 }
 
-// ReplayError means that the same request under the same key has already
-// created ResourceID; nothing was done.
+// ReplayError means that the same request with the same key has already created
+// ResourceID, and that nothing was changed now.
 type ReplayError struct{ ResourceID uuid.UUID }
 
 func (e *ReplayError) Error() string {
 	return fmt.Sprintf("tenant: this request has already created %s", e.ResourceID)
 }
 
-// Replay decides about a request whose key is already there: a *ReplayError
-// if it was this request, else ErrIdempotencyMismatch.
+// Replay compares the request with the stored one of the same key. It returns a
+// *ReplayError if they are the same, else ErrIdempotencyMismatch.
 func (i Idempotency) Replay(requestHash []byte, resourceID uuid.UUID) error {
 	if subtle.ConstantTimeCompare(i.RequestHash, requestHash) == 1 {
 		return &ReplayError{ResourceID: resourceID}

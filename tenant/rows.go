@@ -10,8 +10,8 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// TenantRow is a row of tenants as every query selects it, in that order, so that
-// Go converts one into the other.
+// TenantRow is a row of tenants. Every query selects its columns in this order, so
+// that a generated row converts to it.
 type TenantRow struct {
 	ID                              uuid.UUID
 	Slug                            string
@@ -30,7 +30,7 @@ type TenantRow struct {
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
-	FeedXID                         uint64 // set by the statements, never from here
+	FeedXID                         uint64 // set by the statements only
 	FreezeStarts                    []time.Time
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string
@@ -38,28 +38,28 @@ type TenantRow struct {
 	Metadata                        []byte
 }
 
-// Tenant is the row as everybody else sees it.
+// Tenant converts the row.
 func (r TenantRow) Tenant() Tenant {
 	return Tenant{
 		ID: r.ID, Slug: r.Slug, Name: r.Name, OwnIssuer: db.ZeroIfNull(r.Issuer), CustomDomain: db.ZeroIfNull(r.CustomDomain), Status: Status(r.Status),
 		Caching: Caching{
-			MaxAge:               duration(r.JWKSMaxAgeSeconds),
-			StaleWhileRevalidate: duration(r.JWKSStaleWhileRevalidateSeconds),
-			StaleIfError:         duration(r.JWKSStaleIfErrorSeconds),
-			ClockSkew:            duration(r.ClockSkewSeconds),
+			MaxAge:               secondsToDuration(r.JWKSMaxAgeSeconds),
+			StaleWhileRevalidate: secondsToDuration(r.JWKSStaleWhileRevalidateSeconds),
+			StaleIfError:         secondsToDuration(r.JWKSStaleIfErrorSeconds),
+			ClockSkew:            secondsToDuration(r.ClockSkewSeconds),
 		},
 		NotBefore: db.UTC(r.NotBefore), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DeletedAt: db.UTC(r.DeletedAt),
-		CacheHorizon: db.UTC(r.CacheHorizon), Version: r.AuditSeq, Freezes: freezesOf(r.FreezeStarts, r.FreezeEnds, r.FreezeReasons),
-		ApprovalRequired: guardedOf(r.ApprovalRequired), Metadata: r.Metadata,
+		CacheHorizon: db.UTC(r.CacheHorizon), Version: r.AuditSeq, Freezes: freezesFromColumns(r.FreezeStarts, r.FreezeEnds, r.FreezeReasons),
+		ApprovalRequired: guardedFromColumn(r.ApprovalRequired), Metadata: r.Metadata,
 	}
 }
 
-// Head is the head of the tenant's audit chain.
+// Head returns the head of the tenant's audit chain.
 func (r TenantRow) Head() audit.Head {
 	return audit.Head{TenantID: r.ID, Seq: r.AuditSeq, Hash: r.AuditHash}
 }
 
-// RowOf is the tenant as it is stored, but for the head of its audit chain.
+// RowOf converts a tenant to its row. The hash of its chain's head stays empty.
 func RowOf(t Tenant) TenantRow {
 	starts, ends, reasons := freezeColumns(t.Freezes)
 	return TenantRow{
@@ -72,7 +72,7 @@ func RowOf(t Tenant) TenantRow {
 	}
 }
 
-// PolicyRow is a row of policies: the fields of db.Policy in their order.
+// PolicyRow is a row of policies. Its fields are in the order of db.Policy.
 type PolicyRow struct {
 	TenantID                uuid.UUID
 	Alg                     string
@@ -91,19 +91,19 @@ type PolicyRow struct {
 	RetiredAt               *time.Time
 }
 
-// Policy is the row as everybody else sees it.
+// Policy converts the row.
 func (r PolicyRow) Policy() Policy {
 	return Policy{
 		Alg: jose.SignatureAlgorithm(r.Alg), Default: r.IsDefault, RSABits: int(db.ZeroIfNull(r.RSABits)),
-		RotationInterval: duration(r.RotationIntervalSeconds), PublishLead: duration(r.PublishLeadSeconds),
-		GracePeriod: duration(r.GracePeriodSeconds), PurgeAfter: duration(r.PurgeAfterSeconds),
-		DefaultTokenTTL: duration(r.DefaultTokenTTLSeconds), MaxTokenTTL: duration(r.MaxTokenTTLSeconds),
+		RotationInterval: secondsToDuration(r.RotationIntervalSeconds), PublishLead: secondsToDuration(r.PublishLeadSeconds),
+		GracePeriod: secondsToDuration(r.GracePeriodSeconds), PurgeAfter: secondsToDuration(r.PurgeAfterSeconds),
+		DefaultTokenTTL: secondsToDuration(r.DefaultTokenTTLSeconds), MaxTokenTTL: secondsToDuration(r.MaxTokenTTLSeconds),
 		MaxPublishedKeys: int(r.MaxPublishedKeys),
 		CreatedAt:        r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), RetiredAt: db.UTC(r.RetiredAt),
 	}
 }
 
-// PolicyRowOf is the policy as it is stored, but for when it is due.
+// PolicyRowOf converts a policy to its row. DueAt stays empty.
 func PolicyRowOf(tenantID uuid.UUID, p Policy) PolicyRow {
 	return PolicyRow{
 		TenantID: tenantID, Alg: string(p.Alg), IsDefault: p.Default, RSABits: db.NullIfZero(int32(p.RSABits)),
@@ -114,4 +114,4 @@ func PolicyRowOf(tenantID uuid.UUID, p Policy) PolicyRow {
 	}
 }
 
-func duration(seconds int32) time.Duration { return time.Duration(seconds) * time.Second }
+func secondsToDuration(seconds int32) time.Duration { return time.Duration(seconds) * time.Second }
