@@ -15,8 +15,8 @@ import (
 // Errors of this package; test with errors.Is.
 var (
 	ErrNotFound    = errors.New("audit: no such tenant")
-	ErrBadCursor   = errors.New("audit: cursor is not one that this list returned")
-	ErrBadPosition = errors.New("audit: position is not one of this feed")
+	ErrBadCursor   = errors.New("audit: invalid cursor")
+	ErrBadPosition = errors.New("audit: invalid feed position")
 	ErrUnavailable = db.ErrUnavailable
 )
 
