@@ -22,13 +22,21 @@ type claim struct {
 	failingSince *time.Time
 }
 
-// claim leases up to n webhooks with deliveries due. If this process ends, other
-// senders claim them when the lease is over.
-func (s *Sender) claim(ctx context.Context, n int) (claims []claim, err error) {
+// claim leases webhooks with deliveries due for the free slots of a lane, in turn
+// for each tenant. If this process ends, other senders claim them when the lease is
+// over.
+func (s *Sender) claim(ctx context.Context, l *lane) (claims []claim, err error) {
+	use, slow := l.use(), s.slow.ids(time.Now())
+	if use.free == 0 || l.slow && len(slow) == 0 {
+		return nil, nil
+	}
 	now := s.store.now()
 	lease := now.Add(s.cfg.Lease)
 	err = s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		rows, err := tx.ClaimWebhooks(ctx, lease, now, int32(n))
+		rows, err := tx.ClaimWebhooks(ctx, db.ClaimWebhooksParams{
+			LeasedUntil: lease, Now: now, FullTenants: use.fullTenants, SlowIds: slow, SlowLane: l.slow,
+			BusyTenants: use.busyTenants, BusyCounts: use.busyCounts, TenantShare: int32(l.share), Batch: int32(use.free),
+		})
 		for _, r := range rows {
 			claims = append(claims, claim{
 				tenantID: r.TenantID, id: r.ID, ofAll: r.OfAll, url: db.ZeroIfNull(r.Url), lease: lease,
@@ -40,18 +48,26 @@ func (s *Sender) claim(ctx context.Context, n int) (claims []claim, err error) {
 	return claims, err
 }
 
-// timeToNextDue returns the time until a webhook has a delivery due, at most
+// timeToNextDue returns the time until a webhook can be claimed, at most
 // SenderConfig.Look: other processes may create deliveries without a notification.
-func (s *Sender) timeToNextDue(ctx context.Context) time.Duration {
-	var at time.Time
-	err := s.store.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		at, err = tx.NextWebhookReady(ctx)
-		return err
-	})
-	if err != nil { // also if there is none
-		return s.cfg.Look
+// A slot that gets free signals s.due.
+func (s *Sender) timeToNextDue(ctx context.Context, lanes []*lane) time.Duration {
+	wait, slow := s.cfg.Look, s.slow.ids(time.Now())
+	for _, l := range lanes {
+		use := l.use()
+		if use.free == 0 || l.slow && len(slow) == 0 {
+			continue
+		}
+		var readyAt time.Time
+		err := s.store.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+			readyAt, err = tx.NextWebhookReady(ctx, use.fullTenants, slow, l.slow)
+			return err
+		})
+		if err == nil { // there may be none
+			wait = min(wait, max(readyAt.Sub(s.store.now()), minPollPause))
+		}
 	}
-	return min(max(at.Sub(s.store.now()), minPollPause), s.cfg.Look)
+	return wait
 }
 
 // record stores the result of an attempt and renews the lease. Errors: db.ErrGuard
@@ -84,20 +100,17 @@ func (s *Sender) record(ctx context.Context, c *claim, d dueDelivery, at time.Ti
 	return err
 }
 
-// release ends the lease; the webhook is not claimed again before pause is over. Its
+// release ends the lease. The webhook is not claimed again before pause is over, and
+// then after those that have waited longer. Its
 // row is locked before the statement that reads the next due time takes its
 // snapshot, so that no new delivery is overlooked.
 func (s *Sender) release(ctx context.Context, c claim, pause time.Duration) error {
-	var restUntil *time.Time
-	if pause > 0 {
-		at := s.store.now().Add(pause)
-		restUntil = &at
-	}
+	readyAt := s.store.now().Add(pause)
 	return s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {
 		if _, err := tx.LockWebhook(ctx, c.tenantID, c.id); err != nil {
 			return err
 		}
-		_, err := tx.ReleaseWebhook(ctx, db.ReleaseWebhookParams{RestUntil: restUntil, TenantID: c.tenantID, ID: c.id, OldLease: c.lease})
+		_, err := tx.ReleaseWebhook(ctx, db.ReleaseWebhookParams{ReadyAt: readyAt, TenantID: c.tenantID, ID: c.id, OldLease: c.lease})
 		return err
 	})
 }

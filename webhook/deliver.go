@@ -31,30 +31,39 @@ type dueDelivery struct {
 func (s *Sender) deliverLoop(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
-	slots := make(chan struct{}, s.cfg.Parallel)
+	lanes := newLanes(s.cfg.Parallel)
 	for ctx.Err() == nil {
-		if len(slots) == cap(slots) {
-			waitFor(ctx, s.due, nil, s.cfg.Look)
-			continue
-		}
-		claims, err := s.claim(ctx, cap(slots)-len(slots))
+		started, err := s.startClaims(ctx, lanes, &all)
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn("webhook deliveries not claimed", "error", err)
 			waitFor(ctx, nil, nil, pauseAfterError)
 			continue
 		}
+		if started == 0 {
+			waitFor(ctx, s.due, nil, s.timeToNextDue(ctx, lanes))
+		}
+	}
+}
+
+// startClaims claims webhooks for the free slots of the lanes, delivers each in a
+// goroutine of all, and returns their number.
+func (s *Sender) startClaims(ctx context.Context, lanes []*lane, all *sync.WaitGroup) (started int, err error) {
+	for _, l := range lanes {
+		claims, err := s.claim(ctx, l)
+		if err != nil {
+			return started, err
+		}
 		for _, c := range claims {
-			slots <- struct{}{}
+			l.take(c.tenantID)
+			started++
 			all.Go(func() {
 				s.deliver(ctx, c)
-				<-slots
+				l.release(c.tenantID)
 				wakeUp(s.due)
 			})
 		}
-		if len(claims) == 0 {
-			waitFor(ctx, s.due, nil, s.timeToNextDue(ctx))
-		}
 	}
+	return started, nil
 }
 
 // deliver posts the due deliveries of a claimed webhook and releases it. A request
@@ -75,11 +84,17 @@ func (s *Sender) deliver(ctx context.Context, c claim) {
 	}
 }
 
-// deliverAll returns the pause before the webhook may be claimed again.
+// deliverAll posts a batch of due deliveries, fewer if they take longer than
+// SenderConfig.ClaimTime, and returns the pause before the webhook may be claimed
+// again.
 func (s *Sender) deliverAll(ctx, until context.Context, c *claim) (pause time.Duration, err error) {
 	list, err := s.listDue(ctx, *c)
+	began := time.Now()
 	for i := 0; i < len(list) && err == nil && pause == 0 && until.Err() == nil; i++ {
 		pause, err = s.deliverOne(ctx, c, list[i])
+		if time.Since(began) >= s.cfg.ClaimTime {
+			break
+		}
 	}
 	return pause, err
 }
@@ -116,7 +131,11 @@ func (s *Sender) deliverOne(ctx context.Context, c *claim, d dueDelivery) (pause
 	if err != nil {
 		return 0, err
 	}
+	began := time.Now()
 	o := s.store.targets.post(ctx, c.url, body, signature)
+	if ended := time.Now(); ended.Sub(began) >= s.cfg.SlowAfter {
+		s.slow.add(c.id, ended)
+	}
 	v := judgeAnswer(o, *c, d, s.store.now())
 	if err := s.record(ctx, c, d, at, v); err != nil {
 		return 0, err

@@ -28,6 +28,9 @@ type SenderConfig struct {
 	Parallel int           // concurrent requests; 0: 16
 	Look     time.Duration // interval of polling for events without a notification; 0: 30 s
 	Lease    time.Duration // of a claimed webhook, renewed with each attempt; 0: 1 minute
+
+	ClaimTime time.Duration // after which a claimed webhook is released, at the end of an attempt; 0: 2 s
+	SlowAfter time.Duration // an attempt that takes longer puts its webhook into the slow lane; 0: 2 s
 }
 
 // Sender turns events into deliveries and posts them. Any number of senders may
@@ -44,6 +47,8 @@ type Sender struct {
 
 	polledXID uint64 // the oldest transaction running at the last poll; 0: never polled. Owned by the turn loop
 
+	slow slowWebhooks
+
 	counts [3]atomic.Int64 // attempts by outcome
 }
 
@@ -52,6 +57,8 @@ func NewSender(cfg SenderConfig) *Sender {
 	cfg.Parallel = cmp.Or(cfg.Parallel, 16)
 	cfg.Look = cmp.Or(cfg.Look, 30*time.Second)
 	cfg.Lease = cmp.Or(cfg.Lease, time.Minute)
+	cfg.ClaimTime = cmp.Or(cfg.ClaimTime, 2*time.Second)
+	cfg.SlowAfter = cmp.Or(cfg.SlowAfter, 2*time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -118,16 +125,14 @@ func (s *Sender) Once(ctx context.Context) error {
 			waitFor(ctx, nil, nil, minHeldPause)
 		}
 	}
+	lanes := newLanes(s.cfg.Parallel)
 	for {
-		claims, err := s.claim(ctx, s.cfg.Parallel)
-		if err != nil || len(claims) == 0 {
+		var all sync.WaitGroup
+		started, err := s.startClaims(ctx, lanes, &all)
+		all.Wait()
+		if err != nil || started == 0 {
 			return wrapError("claim", err)
 		}
-		var all sync.WaitGroup
-		for _, c := range claims {
-			all.Go(func() { s.deliver(ctx, c) })
-		}
-		all.Wait()
 	}
 }
 

@@ -125,7 +125,7 @@ func TestDeliveryOutlivesItsSender(t *testing.T) {
 	if _, err := dead.turn(t.Context(), nil, true); err != nil {
 		t.Fatal(err)
 	}
-	claims, err := dead.claim(t.Context(), 10)
+	claims, err := dead.claim(t.Context(), newLanes(16)[0])
 	if err != nil || len(claims) != 1 {
 		t.Fatalf("%d claims, %v", len(claims), err)
 	}
@@ -278,7 +278,7 @@ func TestBusyWebhookIsNotPassedOver(t *testing.T) {
 	close(goOn)
 	w.must(<-done)
 	w.must(<-turned)
-	claims, err := s.claim(t.Context(), 10)
+	claims, err := s.claim(t.Context(), newLanes(16)[0])
 	w.must(err)
 	for _, c := range claims {
 		s.deliver(t.Context(), c)
