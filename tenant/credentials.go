@@ -68,20 +68,12 @@ func withLock(ctx context.Context, tx *db.Tx, id uuid.UUID, fn func(*db.Tx, Tena
 }
 
 // checkReplay returns a *ReplayError if an earlier request with the same
-// idempotency key has created something. The caller holds the tenant's lock, so
-// that no such request is in progress.
+// idempotency key has created something.
 func checkReplay(ctx context.Context, tx *db.Tx, home uuid.UUID, idem *Idempotency) error {
-	if idem == nil {
-		return nil
-	}
-	row, err := tx.GetIdempotencyKey(ctx, home, idem.CredentialID, idem.Key)
-	if errors.Is(err, db.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return idem.Replay(row.RequestHash, row.ResourceID)
+	return idem.CheckReplay(func(credentialID, key string) ([]byte, uuid.UUID, error) {
+		row, err := tx.GetIdempotencyKey(ctx, home, credentialID, key)
+		return row.RequestHash, row.ResourceID, err
+	})
 }
 
 func insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k APIKey, hash []byte, idem *Idempotency) error {

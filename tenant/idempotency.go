@@ -2,12 +2,14 @@ package tenant
 
 import (
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
 )
 
 // Idempotency makes a creating request safe to repeat: credential and key (the
@@ -42,6 +44,26 @@ func (i Idempotency) Replay(requestHash []byte, resourceID uuid.UUID) error {
 		return &ReplayError{ResourceID: resourceID}
 	}
 	return ErrIdempotencyMismatch
+}
+
+// CheckReplay returns nil if a request may create its resource. find reads the
+// stored request with a credential and key from the database. The caller holds the
+// tenant's lock, so that no such request is in progress. A nil Idempotency is never
+// a replay. Errors: those of Replay and find, ErrNotRepeated.
+func (i *Idempotency) CheckReplay(find func(credentialID, key string) (requestHash []byte, resourceID uuid.UUID, err error)) error {
+	if i == nil {
+		return nil
+	}
+	requestHash, resourceID, err := find(i.CredentialID, i.Key)
+	switch {
+	case errors.Is(err, db.ErrNoRows) && i.RepeatOnly:
+		return ErrNotRepeated
+	case errors.Is(err, db.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return i.Replay(requestHash, resourceID)
 }
 
 // validate checks the bounds of the table idempotency_keys; nil is valid. The

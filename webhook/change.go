@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"slices"
 
@@ -76,20 +75,12 @@ func insertWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.Tena
 }
 
 // checkReplay returns a *tenant.ReplayError if an earlier request with the same
-// idempotency key has created something. The caller holds the tenant's lock, so
-// that no such request is in progress.
+// idempotency key has created something.
 func checkReplay(ctx context.Context, tx *db.Tx, home uuid.UUID, idem *tenant.Idempotency) error {
-	if idem == nil {
-		return nil
-	}
-	row, err := tx.GetIdempotencyKey(ctx, home, idem.CredentialID, idem.Key)
-	if errors.Is(err, db.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return idem.Replay(row.RequestHash, row.ResourceID)
+	return idem.CheckReplay(func(credentialID, key string) ([]byte, uuid.UUID, error) {
+		row, err := tx.GetIdempotencyKey(ctx, home, credentialID, key)
+		return row.RequestHash, row.ResourceID, err
+	})
 }
 
 // eventDetails returns a webhook as details of an audit event. Of the URL they have
