@@ -11,18 +11,18 @@ import (
 	"github.com/google/uuid"
 )
 
-// purpose keeps these hashes apart from every other use of SHA-256; a change
-// of the layout changes it.
+// purpose separates these hashes from every other use of SHA-256. A new layout
+// needs a new purpose.
 const purpose = "keyward audit event v1"
 
-// Head is the end of a tenant's chain so far.
+// Head is the end of a tenant's chain.
 type Head struct {
 	TenantID uuid.UUID
 	Seq      int64
 	Hash     []byte // 32 bytes
 }
 
-// Genesis is the head of a chain without events.
+// Genesis returns the head of a chain without events.
 func Genesis(tenantID uuid.UUID) Head {
 	return Head{TenantID: tenantID, Hash: make([]byte, sha256.Size)}
 }
@@ -48,38 +48,39 @@ func Genesis(tenantID uuid.UUID) Head {
 func Chain(head Head, events []Event) (Head, []Event) {
 	chained := make([]Event, 0, len(events))
 	for _, e := range events {
-		e = storable(e)
+		e = storableEvent(e)
 		e.TenantID, e.Seq, e.PrevHash = head.TenantID, head.Seq+1, slices.Clone(head.Hash)
-		e.Hash = digest(e)
+		e.Hash = eventHash(e)
 		head = Head{TenantID: head.TenantID, Seq: e.Seq, Hash: e.Hash}
 		chained = append(chained, e)
 	}
 	return head, chained
 }
 
-// storable is the event as it will be read again.
-func storable(e Event) Event {
+// storableEvent returns e as PostgreSQL will return it.
+func storableEvent(e Event) Event {
 	e.At = e.At.UTC().Truncate(time.Microsecond)
 	for _, s := range []*string{
 		(*string)(&e.Action), (*string)(&e.Actor.Type), &e.Actor.ID, &e.Actor.Name,
 		&e.KID, &e.FromState, &e.ToState, &e.Reason, &e.RequestID,
 	} {
-		*s = text(*s)
+		*s = StorableText(*s)
 	}
 	if e.Details == nil {
 		e.Details = json.RawMessage("{}")
 	}
-	e.Details = json.RawMessage(text(string(e.Details)))
+	e.Details = json.RawMessage(StorableText(string(e.Details)))
 	return e
 }
 
-// text is s as PostgreSQL can store it.
-func text(s string) string {
+// StorableText returns s as PostgreSQL can store it: broken UTF-8 and NUL are
+// replaced by U+FFFD.
+func StorableText(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// digest is the hash of an event that follows e.PrevHash.
-func digest(e Event) []byte {
+// eventHash returns the hash of an event that follows e.PrevHash.
+func eventHash(e Event) []byte {
 	var b []byte
 	field := func(x []byte) {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(x)))

@@ -6,12 +6,12 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// schedule is the name of the actor of most events, by which no index has them.
+// schedule is the actor name of most events, which the index by actor leaves out.
 const schedule = "worker"
 
-// leading are the actions that bring a key, or the tenant, into a state, one or
-// two.
-var leading = map[string][2]Action{
+// actionsInto maps a state to the one or two actions that bring a key, or the
+// tenant, into it.
+var actionsInto = map[string][2]Action{
 	"standby":    {KeyCreated, KeyImported},
 	"active":     {KeyActivated, TenantResumed},
 	"deprecated": {KeyDeprecated, KeyImported},
@@ -21,24 +21,23 @@ var leading = map[string][2]Action{
 	"suspended":  {TenantSuspended},
 }
 
-// LeadsTo says whether a is an action that brings a key, or the tenant, into a
-// state. Events of any other action with that state would be missing from what
-// Filter.State chooses.
+// LeadsTo reports whether a brings a key, or the tenant, into a state. A list
+// filtered by Filter.State finds only events with such an action.
 func (a Action) LeadsTo(state string) bool {
-	actions := leading[state]
+	actions := actionsInto[state]
 	return a != "" && (a == actions[0] || a == actions[1])
 }
 
-// read reads a page of one tenant by the statement that has an index for the
-// narrowest of what is filtered for, in the order of the list.
-func read(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, error) {
-	if !f.chooses() {
-		return readAny(ctx, tx, f, p)
+// readPage reads a page of one tenant in the order of the list. It picks the query
+// with an index for the filter's most selective condition.
+func readPage(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, error) {
+	if !f.hasConditions() {
+		return readUnfiltered(ctx, tx, f, p)
 	}
 	if err := tx.PlanForFilters(ctx); err != nil {
 		return nil, err
 	}
-	actions, known := leading[f.State]
+	actions, known := actionsInto[f.State]
 	switch {
 	case f.KID == "" && f.Actor != "" && f.Actor != schedule:
 		return readActor(ctx, tx, f, p)
@@ -49,13 +48,13 @@ func read(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, error)
 			TenantID: f.TenantID, AfterSeq: p.Seq, Action: f.Action, KID: f.KID, State: f.State, Actor: f.Actor,
 			Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
 		})
-		return each(rows, func(r db.ListAuditEventsAscendingRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
+		return mapRows(rows, func(r db.ListAuditEventsAscendingRow) Event { return listRowEvent(db.ListAuditEventsRow(r)) }), err
 	}
 	rows, err := tx.ListAuditEvents(ctx, db.ListAuditEventsParams{
 		TenantID: f.TenantID, BeforeSeq: p.Seq, Action: f.Action, KID: f.KID, State: f.State, Actor: f.Actor,
 		Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
 	})
-	return each(rows, listed), err
+	return mapRows(rows, listRowEvent), err
 }
 
 func readActor(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, error) {
@@ -64,13 +63,13 @@ func readActor(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, e
 			TenantID: f.TenantID, AfterSeq: p.Seq, Actor: f.Actor, Action: f.Action, State: f.State,
 			Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
 		})
-		return each(rows, func(r db.ListAuditEventsOfActorAscendingRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
+		return mapRows(rows, func(r db.ListAuditEventsOfActorAscendingRow) Event { return listRowEvent(db.ListAuditEventsRow(r)) }), err
 	}
 	rows, err := tx.ListAuditEventsOfActor(ctx, db.ListAuditEventsOfActorParams{
 		TenantID: f.TenantID, BeforeSeq: p.Seq, Actor: f.Actor, Action: f.Action, State: f.State,
 		Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
 	})
-	return each(rows, func(r db.ListAuditEventsOfActorRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
+	return mapRows(rows, func(r db.ListAuditEventsOfActorRow) Event { return listRowEvent(db.ListAuditEventsRow(r)) }), err
 }
 
 func readState(ctx context.Context, tx *db.Tx, f Filter, p position, actions [2]Action) ([]Event, error) {
@@ -80,27 +79,27 @@ func readState(ctx context.Context, tx *db.Tx, f Filter, p position, actions [2]
 			TenantID: f.TenantID, AfterSeq: p.Seq, State: f.State, FirstAction: first, OtherAction: other, Actor: f.Actor,
 			Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
 		})
-		return each(rows, func(r db.ListAuditEventsByStateAscendingRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
+		return mapRows(rows, func(r db.ListAuditEventsByStateAscendingRow) Event { return listRowEvent(db.ListAuditEventsRow(r)) }), err
 	}
 	rows, err := tx.ListAuditEventsByState(ctx, db.ListAuditEventsByStateParams{
 		TenantID: f.TenantID, BeforeSeq: p.Seq, State: f.State, FirstAction: first, OtherAction: other, Actor: f.Actor,
 		Since: f.Since, Until: f.Until, PageSize: int32(f.Limit) + 1,
 	})
-	return each(rows, func(r db.ListAuditEventsByStateRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
+	return mapRows(rows, func(r db.ListAuditEventsByStateRow) Event { return listRowEvent(db.ListAuditEventsRow(r)) }), err
 }
 
-// readAny reads a page of which nothing is filtered away, as feeds and
-// deliveries do: one plan serves them all.
-func readAny(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, error) {
+// readUnfiltered reads a page of all events, as feeds and deliveries do. One query
+// plan fits every such page.
+func readUnfiltered(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, error) {
 	if f.Ascending {
 		rows, err := tx.PageAuditEventsAscending(ctx, f.TenantID, p.Seq, int32(f.Limit)+1)
-		return each(rows, func(r db.PageAuditEventsAscendingRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
+		return mapRows(rows, func(r db.PageAuditEventsAscendingRow) Event { return listRowEvent(db.ListAuditEventsRow(r)) }), err
 	}
 	rows, err := tx.PageAuditEvents(ctx, f.TenantID, p.Seq, int32(f.Limit)+1)
-	return each(rows, func(r db.PageAuditEventsRow) Event { return listed(db.ListAuditEventsRow(r)) }), err
+	return mapRows(rows, func(r db.PageAuditEventsRow) Event { return listRowEvent(db.ListAuditEventsRow(r)) }), err
 }
 
-// chooses says whether anything is filtered for.
-func (f Filter) chooses() bool {
+// hasConditions reports whether the filter leaves out any event.
+func (f Filter) hasConditions() bool {
 	return f.Action+f.KID+f.State+f.Actor != "" || !f.Since.Equal(beginning) || !f.Until.Equal(end)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// position is where a list goes on: behind an event.
+// position is a place in a list: directly after an event.
 type position struct {
 	At       time.Time
 	TenantID uuid.UUID
@@ -22,10 +22,10 @@ type position struct {
 //
 //	at in microseconds, 8 bytes ‖ tenant id, 16 ‖ seq, 8 ‖ check, 8
 //
-// The check is the beginning of SHA-256 over the rest and the filter: a cursor
-// that was changed, or is used under another filter, is refused instead of
-// answered with the wrong events. It is no secret and guards nothing else; row
-// level security does.
+// check is the start of a SHA-256 over the rest and the filter, so that a cursor
+// that was changed, or is used with another filter, is refused and not answered
+// with the wrong events. It is no secret and protects nothing else; row level
+// security does.
 const (
 	positionSize = 8 + 16 + 8
 	cursorSize   = positionSize + 8
@@ -35,16 +35,16 @@ func (f Filter) cursor(p position) string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(p.At.UnixMicro()))
 	b = append(b, p.TenantID[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(p.Seq))
-	return base64.RawURLEncoding.EncodeToString(append(b, f.check(b)...))
+	return base64.RawURLEncoding.EncodeToString(append(b, f.checksum(b)...))
 }
 
-// position reads the filter's cursor. Errors: ErrBadCursor.
+// position decodes the filter's cursor. Errors: ErrBadCursor.
 func (f Filter) position() (position, error) {
 	if f.Cursor == "" {
 		return f.start(), nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(f.Cursor)
-	if err != nil || len(b) != cursorSize || subtle.ConstantTimeCompare(f.check(b[:positionSize]), b[positionSize:]) != 1 {
+	if err != nil || len(b) != cursorSize || subtle.ConstantTimeCompare(f.checksum(b[:positionSize]), b[positionSize:]) != 1 {
 		return position{}, ErrBadCursor
 	}
 	return position{
@@ -54,8 +54,8 @@ func (f Filter) position() (position, error) {
 	}, nil
 }
 
-// check binds a position to what the filter chooses, however long its pages.
-func (f Filter) check(position []byte) []byte {
+// checksum binds a position to the filter's conditions. The page size may change.
+func (f Filter) checksum(position []byte) []byte {
 	f.Limit, f.Cursor = 0, ""
 	chosen, _ := json.Marshal(f) // texts, times and an id always have a JSON form
 	sum := sha256.Sum256(append(append([]byte("keyward audit cursor v1"), position...), chosen...))

@@ -1,17 +1,17 @@
-// Package audit is the history of every tenant: what happened, who did it, and
-// proof that nobody rewrote it.
+// Package audit keeps the history of every tenant and proves that it was not
+// rewritten. It is internal to Keyward: no compatibility promise.
 //
-// It guarantees that an event, once committed, is found changed, missing,
-// reordered or cut off by [Store.Verify]: each event's hash covers the one
-// before it, and the tenant's row holds the last. Anyone can recompute the
-// chain from an export; [Chain] says how. It trusts the database to refuse
-// changes (migrations/00004_audit.sql) and, against somebody who may rewrite
-// events and head alike, that a checkpoint of the head was kept elsewhere.
+// It guarantees that [Store.Verify] detects a committed event that was changed,
+// removed, reordered or cut off: each event's hash covers the previous event, and
+// the tenant's row holds the last hash. Anyone can recompute the chain from an
+// export; [Chain] describes the hash. The package trusts the database to refuse
+// changes of events. Against an attacker who can rewrite events and head together
+// it relies on a checkpoint of the head that was stored elsewhere.
 //
-// A [Feed] tells events as they are committed, each once, also where a
-// transaction commits late; [Store.Watch] says when to look.
+// A [Feed] returns events as they are committed, each once, also if a transaction
+// commits late; [Store.Watch] signals new events.
 //
-// Events are written in the transaction of what they tell of: the caller locks
-// the tenant's row, which holds the [Head], builds the events with [Chain],
-// moves the head and inserts the events ([ToColumns]).
+// Events are written in the transaction of the change they describe: the caller
+// locks the tenant's row, which holds the [Head], collects the events in a
+// [Write] and sends it with db.Writes.AppendAudit.
 package audit

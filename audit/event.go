@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Action names what happened, as "<thing>.<past participle>".
+// Action names an event, as "<thing>.<past participle>".
 type Action string
 
 // The actions of docs/contract.md.
@@ -47,39 +47,39 @@ const (
 	AuthorizationDenied Action = "authorization.denied"
 )
 
-// ActorType says what kind of thing acted.
+// ActorType is the kind of an actor.
 type ActorType string
 
 // The kinds of actors.
 const (
 	ActorAPIKey   ActorType = "api_key"  // a credential, ID is its id
-	ActorOIDC     ActorType = "oidc"     // somebody of the operator's identity provider, ID is iss, "#" and sub
-	ActorWorker   ActorType = "worker"   // the schedule, ID is the process
-	ActorOperator ActorType = "operator" // somebody at a shell with the database's password
+	ActorOIDC     ActorType = "oidc"     // a user of the operator's identity provider, ID is iss, "#" and sub
+	ActorWorker   ActorType = "worker"   // the worker's schedule, ID is the process
+	ActorOperator ActorType = "operator" // a person at a shell with the database's password
 )
 
-// Actor is who did something.
+// Actor is the credential, person or process that caused an event.
 type Actor struct {
 	Type ActorType `json:"type"`
 	ID   string    `json:"id"`
 	Name string    `json:"name"`
 }
 
-// By is on whose behalf a change is made. Every method that changes something
-// takes one.
+// By identifies the actor of a change for the audit event. Every method that
+// changes something takes one.
 type By struct {
 	Actor     Actor
 	RequestID string    // empty outside a request
-	Approval  *Approval // nil where nobody else had to agree
+	Approval  *Approval // nil if the change needed no approval
 }
 
-// Approval is who agreed to a change beside the one who makes it.
+// Approval identifies the second person's approval of a change.
 type Approval struct {
 	ID uuid.UUID
 	By Actor
 }
 
-// Details are details of an event that tell also who agreed to what b does.
+// Details returns details with the member "approval" added if b has an Approval.
 func (b By) Details(details map[string]any) map[string]any {
 	if b.Approval == nil {
 		return details
@@ -89,13 +89,13 @@ func (b By) Details(details map[string]any) map[string]any {
 	return all
 }
 
-// Event begins the event of something done by b at a time.
+// Event returns a new event with b's actor and request id.
 func (b By) Event(at time.Time, action Action) Event {
 	return Event{At: at, Action: action, Actor: b.Actor, RequestID: b.RequestID}
 }
 
-// Event is one thing that happened to a tenant. TenantID, Seq, PrevHash and
-// Hash are set by [Chain].
+// Event is one entry of a tenant's history. [Chain] sets TenantID, Seq, PrevHash
+// and Hash.
 type Event struct {
 	TenantID  uuid.UUID
 	Tenant    string // the tenant's slug, set on reading; not part of the hash
@@ -103,7 +103,7 @@ type Event struct {
 	At        time.Time
 	Action    Action
 	Actor     Actor
-	KID       string // empty where the event is about no key
+	KID       string // empty if the event is about no key
 	FromState string
 	ToState   string
 	Reason    string
@@ -113,13 +113,14 @@ type Event struct {
 	Hash      []byte          // 32 bytes
 }
 
-// seen reports whether verifiers may see what the event tells of.
-func (e Event) seen() bool {
+// visibleToVerifiers reports whether the event's change shows in the JWK Set or
+// the discovery document.
+func (e Event) visibleToVerifiers() bool {
 	return strings.HasPrefix(string(e.Action), "key.") || strings.HasPrefix(string(e.Action), "policy.")
 }
 
-// Details makes the details of an event of a map or struct of plain values.
-// Anything that has no JSON form is a mistake in the program and panics.
+// Details returns v, a map or struct of plain values, as the details of an event.
+// It panics if v has no JSON form, which is a programming error.
 func Details(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -5,19 +5,20 @@ import (
 	"math"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 )
 
-// Export calls each with every event that the filter chooses, of one tenant,
-// also a deleted one, or of all where Filter.TenantID is uuid.Nil: callers see
-// to it that only the platform asks for that. It begins behind Filter.Cursor,
-// if there is one; a Filter.Limit caps the whole, 0 does not.
+// Export calls each with every event that matches the filter: of one tenant, also
+// a deleted one, or of all tenants if Filter.TenantID is uuid.Nil, which callers
+// must allow only to the platform. It starts after Filter.Cursor, if set, and ends
+// after Filter.Limit events, if that is not 0.
 //
-// It reads page after page, each in a transaction of its own, so that an export
-// holds one page in memory and nothing of the database while its reader is
-// slow. A tenant's ends with the event that was the last when it began; that of
-// all tenants ends with the time when it began, and misses what commits late.
-// Errors: ErrBadCursor, ErrNotFound, ErrUnavailable, and those of each.
+// Export reads page by page, each in a transaction of its own, so that a slow
+// reader holds one page in memory and no database connection. The export of a
+// tenant ends with the event that was its last at the start. The export of all
+// tenants ends with events of the start time and misses later commits.
+// Errors: ErrBadCursor, ErrNotFound, ErrUnavailable, and the errors of each.
 func (s *Store) Export(ctx context.Context, f Filter, each func(Event) error) error {
 	f, left := f.bounded(), f.Limit
 	if left <= 0 {
@@ -27,9 +28,9 @@ func (s *Store) Export(ctx context.Context, f Filter, each func(Event) error) er
 	if err != nil {
 		return err
 	}
-	last, err := s.lastOf(ctx, f.TenantID)
+	last, err := s.lastSeq(ctx, f.TenantID)
 	if err != nil {
-		return failed("export", err)
+		return wrapError("export", err)
 	}
 	if now := s.now(); f.TenantID == uuid.Nil && f.Until.After(now) {
 		f.Until = now.UTC()
@@ -37,12 +38,12 @@ func (s *Store) Export(ctx context.Context, f Filter, each func(Event) error) er
 	if !f.Ascending && at.Seq > last {
 		at.Seq = last + 1
 	}
-	f.Limit = min(left, stretch)
+	f.Limit = min(left, eventsInMemory)
 	return s.export(ctx, f, at, last, left, each)
 }
 
-// lastOf is the seq of a tenant's last event; of all tenants there is none.
-func (s *Store) lastOf(ctx context.Context, tenantID uuid.UUID) (last int64, err error) {
+// lastSeq returns the seq of a tenant's last event, math.MaxInt64 for uuid.Nil.
+func (s *Store) lastSeq(ctx context.Context, tenantID uuid.UUID) (last int64, err error) {
 	if tenantID == uuid.Nil {
 		return math.MaxInt64, nil
 	}
@@ -58,7 +59,7 @@ func (s *Store) export(ctx context.Context, f Filter, at position, last int64, l
 	for {
 		events, err := s.read(ctx, f, at)
 		if err != nil {
-			return failed("export", err)
+			return wrapError("export", err)
 		}
 		for _, e := range events[:min(len(events), f.Limit)] {
 			if left == 0 || f.Ascending && e.Seq > last {
@@ -67,7 +68,7 @@ func (s *Store) export(ctx context.Context, f Filter, at position, last int64, l
 			if err := each(e); err != nil {
 				return err
 			}
-			at = behind(e)
+			at = positionAfter(e)
 			left--
 		}
 		if len(events) <= f.Limit {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 )
 

@@ -7,7 +7,7 @@ import (
 )
 
 // Digest lets tests forge events that hash right.
-var Digest = digest
+var Digest = eventHash
 
 // ReadPage reads the page that the filter's cursor leads to, through q.
 func ReadPage(ctx context.Context, q *db.Queries, f Filter) ([]Event, error) {
@@ -16,8 +16,8 @@ func ReadPage(ctx context.Context, q *db.Queries, f Filter) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return read(ctx, &db.Tx{Queries: q}, f, p)
+	return readPage(ctx, &db.Tx{Queries: q}, f, p)
 }
 
-// CursorBehind is the cursor that a page of the filter's list would end with.
-func CursorBehind(f Filter, e Event) string { return f.bounded().cursor(behind(e)) }
+// CursorBehind returns the cursor that a page of the filter's list would end with.
+func CursorBehind(f Filter, e Event) string { return f.bounded().cursor(positionAfter(e)) }

@@ -5,53 +5,54 @@ import (
 	"math"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 )
 
-// feedPage is how many events a feed holds in memory at once.
+// feedPage is the number of events that a feed holds in memory at once.
 const feedPage = 100
 
-// Feed reads events as they become final, each once, and each tenant's in the
-// order of their seq. It is for one goroutine; between two calls of Next it
-// holds nothing of the database.
+// Feed reads committed events, each once, and each tenant's in the order of their
+// seq. It is for one goroutine, and holds no database connection between two calls
+// of Next.
 //
-// A tenant's events become visible in the order of their seq, because every
-// change holds the tenant's lock until its end: a tenant's feed never waits.
-// Those of several tenants do not. The feed of all reads them by the
-// transaction that wrote them, and only below the oldest one that still runs
-// in the whole PostgreSQL server: what commits late is told late, not skipped.
+// A tenant's events become visible in the order of their seq, because every change
+// holds the tenant's lock until it ends: a tenant's feed never waits. Events of
+// several tenants may become visible in any order. The feed of all tenants reads
+// them by transaction id, and only below the oldest transaction that still runs in
+// the PostgreSQL server: an event that commits late is returned late, not skipped.
 type Feed struct {
 	store *Store
 	scope uuid.UUID // uuid.Nil: every tenant
 	at    place
 }
 
-// Told is an event of a feed.
-type Told struct {
+// FeedEvent is an event of a feed.
+type FeedEvent struct {
 	Event
-	Position string // of the feed behind this event
+	Position string // of the feed after this event
 	at       place
 }
 
-func (f *Feed) told(e Event, at place) Told { return Told{e, at.position(f.scope), at} }
+func (f *Feed) event(e Event, at place) FeedEvent { return FeedEvent{e, at.position(f.scope), at} }
 
-// Batch is what Next has read.
+// Batch is the result of Next.
 type Batch struct {
-	Events []Told
-	More   bool // there are others already
-	// Held says that events have been committed that must wait for a
-	// transaction that began before. Nobody will tell when it ends.
+	Events []FeedEvent
+	More   bool // more events are ready
+	// Held says that committed events wait for an older transaction to end, for
+	// which there is no notification: the caller must poll.
 	Held bool
 }
 
-// Feed returns the feed of a tenant, also a deleted one, or of all for
-// uuid.Nil: callers see to it that only the platform asks for that. It goes on
-// behind after, a position of the same feed, or begins with now if that is
-// empty. Errors: ErrBadPosition, ErrNotFound, ErrUnavailable.
+// Feed returns the feed of a tenant, also a deleted one, or of all tenants for
+// uuid.Nil, which callers must allow only to the platform. It resumes after a
+// position of the same feed, or starts with the next event if after is empty.
+// Errors: ErrBadPosition, ErrNotFound, ErrUnavailable.
 func (s *Store) Feed(ctx context.Context, tenantID uuid.UUID, after string) (*Feed, error) {
 	now, last, err := s.present(ctx, tenantID)
 	if err != nil {
-		return nil, failed("feed", err)
+		return nil, wrapError("feed", err)
 	}
 	f := &Feed{store: s, scope: tenantID, at: now}
 	if after == "" {
@@ -63,8 +64,8 @@ func (s *Store) Feed(ctx context.Context, tenantID uuid.UUID, after string) (*Fe
 	return f, nil
 }
 
-// present is where a feed begins now, and behind which no position can be,
-// unless the database is older than it once was.
+// present returns the place at which a new feed starts, and the last possible
+// place: a position beyond it comes from before the database was restored.
 func (s *Store) present(ctx context.Context, tenantID uuid.UUID) (now, last place, err error) {
 	if tenantID != uuid.Nil {
 		err = s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error {
@@ -82,12 +83,12 @@ func (s *Store) present(ctx context.Context, tenantID uuid.UUID) (now, last plac
 	return now, last, err
 }
 
-// Position names where the feed is. It can be given to a later feed of the same
-// tenant, or of all, in any process.
+// Position returns the feed's place. A later feed of the same scope can resume
+// after it, in any process.
 func (f *Feed) Position() string { return f.at.position(f.scope) }
 
-// Next returns the events that follow, none if there are none yet. After an
-// error the feed is where it was. Errors: ErrUnavailable.
+// Next returns the events that follow, possibly none, and advances the feed. After
+// an error the feed is at the same place as before. Errors: ErrUnavailable.
 func (f *Feed) Next(ctx context.Context) (b Batch, err error) {
 	if f.scope == uuid.Nil {
 		err = f.store.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
@@ -101,7 +102,7 @@ func (f *Feed) Next(ctx context.Context) (b Batch, err error) {
 		})
 	}
 	if err != nil {
-		return Batch{}, failed("feed", err)
+		return Batch{}, wrapError("feed", err)
 	}
 	if n := len(b.Events); n > 0 {
 		f.at = b.Events[n-1].at
@@ -111,10 +112,10 @@ func (f *Feed) Next(ctx context.Context) (b Batch, err error) {
 
 func (f *Feed) nextOfOne(ctx context.Context, tx *db.Tx) (b Batch, err error) {
 	filter := Filter{TenantID: f.scope, Ascending: true, Limit: feedPage}.bounded()
-	events, err := read(ctx, tx, filter, position{Seq: f.at.seq})
+	events, err := readPage(ctx, tx, filter, position{Seq: f.at.seq})
 	b.More = len(events) > feedPage
 	for _, e := range events[:min(len(events), feedPage)] {
-		b.Events = append(b.Events, f.told(e, place{tenantID: e.TenantID, seq: e.Seq}))
+		b.Events = append(b.Events, f.event(e, place{tenantID: e.TenantID, seq: e.Seq}))
 	}
 	return b, err
 }
@@ -132,13 +133,13 @@ func (f *Feed) nextOfAll(ctx context.Context, tx *db.Tx) (b Batch, err error) {
 			b.More = true
 			return b, err
 		}
-		b.Events = append(b.Events, f.told(fed(r), place{r.FeedXID, r.TenantID, r.Seq}))
+		b.Events = append(b.Events, f.event(feedRowEvent(r), place{r.FeedXID, r.TenantID, r.Seq}))
 	}
 	return b, err
 }
 
-func fed(r db.FeedOfAllRow) Event {
-	return listed(db.ListAuditEventsRow{
+func feedRowEvent(r db.FeedOfAllRow) Event {
+	return listRowEvent(db.ListAuditEventsRow{
 		TenantID: r.TenantID, Slug: r.Slug, Seq: r.Seq, At: r.At, Action: r.Action,
 		ActorType: r.ActorType, ActorID: r.ActorID, ActorName: r.ActorName, KID: r.KID, FromState: r.FromState, ToState: r.ToState,
 		Reason: r.Reason, RequestID: r.RequestID, Details: r.Details, PrevHash: r.PrevHash, Hash: r.Hash,

@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// line is an event as the admin API writes it.
+// line is the JSON form of an event in the admin API.
 type line struct {
 	Seq       int64           `json:"seq"`
 	At        time.Time       `json:"at"`
@@ -31,9 +31,9 @@ type line struct {
 	Details   json.RawMessage `json:"details"` // last: see AppendLine
 }
 
-// AppendLine appends an event as one line of JSON, with all that its hash
-// covers: the time in microseconds, and the very bytes of its details. (A line
-// feed in details that somebody wrote by hand becomes a space.)
+// AppendLine appends an event as one line of JSON with everything that its hash
+// covers: the time in microseconds and the exact bytes of its details. A line feed
+// in details, which only a hand-written row can have, becomes a space.
 func AppendLine(dst []byte, e Event) []byte {
 	b := bytes.NewBuffer(dst)
 	enc := json.NewEncoder(b)
@@ -61,25 +61,25 @@ func AppendLine(dst []byte, e Event) []byte {
 // ErrLine means that a line is not an event as AppendLine writes it.
 var ErrLine = errors.New("audit: not an event of an export")
 
-// ParseLine reads an event that AppendLine wrote. A member that no event has, or
-// one that is there twice or in another case, is refused: other readers could
-// take another value for the one that the hash covers. Errors wrap [ErrLine].
+// ParseLine reads an event written by AppendLine. It refuses unknown, duplicate
+// and differently capitalized members, because other JSON readers could pick
+// another value than the hash covers. Errors wrap [ErrLine].
 func ParseLine(text []byte) (Event, error) {
 	var l line
 	if err := json.Unmarshal(text, &l); err != nil {
 		return Event{}, fmt.Errorf("%w: %w", ErrLine, err)
 	}
-	if err := exactly(text, lineMembers); err != nil {
+	if err := checkMembers(text, lineMembers); err != nil {
 		return Event{}, err
 	}
 	if l.At.Nanosecond()%1000 != 0 {
 		return Event{}, fmt.Errorf("%w: at is finer than a microsecond", ErrLine)
 	}
-	prev, err := hash(l.PrevHash)
+	prev, err := parseHash(l.PrevHash)
 	if err != nil {
 		return Event{}, err
 	}
-	own, err := hash(l.Hash)
+	own, err := parseHash(l.Hash)
 	return Event{
 		Seq: l.Seq, At: l.At.UTC(), Tenant: l.Tenant, TenantID: l.TenantID, Action: l.Action, Actor: l.Actor, KID: l.KID,
 		FromState: l.FromState, ToState: l.ToState, Reason: l.Reason, RequestID: l.RequestID, Details: l.Details,
@@ -87,7 +87,7 @@ func ParseLine(text []byte) (Event, error) {
 	}, err
 }
 
-func hash(text string) ([]byte, error) {
+func parseHash(text string) ([]byte, error) {
 	b, err := hex.DecodeString(text)
 	if err != nil || len(b) != 32 || strings.ToLower(text) != text {
 		return nil, fmt.Errorf("%w: a hash is not 64 digits of lower-case hexadecimal", ErrLine)
@@ -102,9 +102,9 @@ var (
 	actorMembers = []string{"type", "id", "name"}
 )
 
-// exactly demands that an object, which is valid JSON, has no members but
-// those known, and none twice.
-func exactly(object []byte, known []string) error {
+// checkMembers returns an error if an object, which is valid JSON, has an unknown
+// or duplicate member.
+func checkMembers(object []byte, known []string) error {
 	dec := json.NewDecoder(bytes.NewReader(object))
 	seen := make([]string, 0, len(known))
 	for _, err := dec.Token(); err == nil && dec.More(); {
@@ -119,7 +119,7 @@ func exactly(object []byte, known []string) error {
 		}
 		seen = append(seen, member)
 		if member == "actor" && len(known) != len(actorMembers) {
-			if err := exactly(value, actorMembers); err != nil {
+			if err := checkMembers(value, actorMembers); err != nil {
 				return err
 			}
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// place is where a feed is: behind an event. In a tenant's feed xid is zero.
+// place is a place in a feed: directly after an event. In a tenant's feed xid is 0.
 type place struct {
 	xid      uint64
 	tenantID uuid.UUID
@@ -20,12 +20,12 @@ type place struct {
 
 const placeSize = 8 + 16 + 8
 
-// position is the place as a text: base64url (RFC 4648 section 5) of
+// position encodes the place: base64url (RFC 4648 section 5) of
 //
 //	xid, 8 bytes ‖ tenant id, 16 ‖ seq, 8 ‖ check, 8
 //
-// As in a cursor the check is no secret: a position that was cut short, or is
-// another feed's, is refused instead of answered with the wrong events.
+// As in a cursor the check is no secret. It makes a position that was cut short, or
+// belongs to another feed, an error instead of the wrong events.
 func (p place) position(scope uuid.UUID) string {
 	b := binary.BigEndian.AppendUint64(nil, p.xid)
 	b = append(b, p.tenantID[:]...)
@@ -33,7 +33,7 @@ func (p place) position(scope uuid.UUID) string {
 	return base64.RawURLEncoding.EncodeToString(append(b, placeCheck(scope, b)...))
 }
 
-// parsePlace reads a position of the feed of scope. Errors: ErrBadPosition.
+// parsePlace decodes a position of the feed of scope. Errors: ErrBadPosition.
 func parsePlace(scope uuid.UUID, position string) (place, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(position)
 	if err != nil || len(b) != placeSize+8 || subtle.ConstantTimeCompare(placeCheck(scope, b[:placeSize]), b[placeSize:]) != 1 {
@@ -47,7 +47,7 @@ func placeCheck(scope uuid.UUID, place []byte) []byte {
 	return sum[:8]
 }
 
-// beyond says whether p is behind all that q is behind, and more.
+// beyond reports whether p is later in the feed than q.
 func (p place) beyond(q place) bool {
 	return cmp.Or(cmp.Compare(p.xid, q.xid), bytes.Compare(p.tenantID[:], q.tenantID[:]), cmp.Compare(p.seq, q.seq)) > 0
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// listed is an event as a list reads it.
-func listed(r db.ListAuditEventsRow) Event {
-	e := stored(db.AuditChainRow{
+// listRowEvent converts a row of a list.
+func listRowEvent(r db.ListAuditEventsRow) Event {
+	e := chainRowEvent(db.AuditChainRow{
 		TenantID: r.TenantID, Seq: r.Seq, At: r.At, Action: r.Action, ActorType: r.ActorType, ActorID: r.ActorID, ActorName: r.ActorName,
 		KID: r.KID, FromState: r.FromState, ToState: r.ToState, Reason: r.Reason, RequestID: r.RequestID,
 		Details: r.Details, PrevHash: r.PrevHash, Hash: r.Hash,
@@ -17,24 +17,17 @@ func listed(r db.ListAuditEventsRow) Event {
 	return e
 }
 
-// stored is an event as it was written.
-func stored(r db.AuditChainRow) Event {
+// chainRowEvent converts a row of a chain. The event has no slug.
+func chainRowEvent(r db.AuditChainRow) Event {
 	return Event{
 		TenantID: r.TenantID, Seq: r.Seq, At: r.At.UTC(), Action: Action(r.Action),
 		Actor: Actor{Type: ActorType(r.ActorType), ID: r.ActorID, Name: r.ActorName},
-		KID:   deref(r.KID), FromState: deref(r.FromState), ToState: deref(r.ToState), Reason: deref(r.Reason), RequestID: deref(r.RequestID),
+		KID:   db.ZeroIfNull(r.KID), FromState: db.ZeroIfNull(r.FromState), ToState: db.ZeroIfNull(r.ToState), Reason: db.ZeroIfNull(r.Reason), RequestID: db.ZeroIfNull(r.RequestID),
 		Details: r.Details, PrevHash: r.PrevHash, Hash: r.Hash,
 	}
 }
 
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// The ends of time, for filters that name none.
+// The first and last possible times, for filters that name none.
 var (
 	beginning = time.Unix(0, 0).UTC()
 	end       = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)

@@ -8,24 +8,25 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 )
 
 // Errors of this package; test with errors.Is.
 var (
 	ErrNotFound    = errors.New("audit: no such tenant")
-	ErrBadCursor   = errors.New("audit: cursor is not one that this list returned")
-	ErrBadPosition = errors.New("audit: position is not one of this feed")
+	ErrBadCursor   = errors.New("audit: invalid cursor")
+	ErrBadPosition = errors.New("audit: invalid feed position")
 	ErrUnavailable = db.ErrUnavailable
 )
 
-// Config says what a Store needs.
+// Config configures a Store.
 type Config struct {
 	DB  *db.DB
 	Now func() time.Time // nil: time.Now
 }
 
-// Store reads the histories of tenants, and writes events that stand alone.
+// Store reads the histories of tenants and appends events without a change.
 type Store struct {
 	db      *db.DB
 	now     func() time.Time
@@ -40,10 +41,10 @@ func New(cfg Config) *Store {
 	return &Store{db: cfg.DB, now: cfg.Now, watches: newWatches()}
 }
 
-// Append writes events that are about no change, such as denied attempts, in a
-// transaction of their own. An event without a time happened now. Other
-// processes are not told: nothing that they keep has changed, and their feeds
-// find it in time. Errors: ErrNotFound, ErrUnavailable.
+// Append writes events without a change, such as denied attempts, in a transaction
+// of their own. A zero Event.At means now. Other processes are not notified: no
+// cached data has changed, and their feeds poll. Errors: ErrNotFound,
+// ErrUnavailable.
 func (s *Store) Append(ctx context.Context, tenantID uuid.UUID, events ...Event) error {
 	if len(events) == 0 {
 		return nil
@@ -56,33 +57,24 @@ func (s *Store) Append(ctx context.Context, tenantID uuid.UUID, events ...Event)
 		}
 		stamped[i] = e
 	}
-	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error { return write(ctx, tx, tenantID, stamped) })
+	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error { return appendEvents(ctx, tx, tenantID, stamped) })
 	s.Changed(tenantID)
-	return failed("append", err)
+	return wrapError("append", err)
 }
 
-func write(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) error {
+func appendEvents(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) error {
 	row, err := tx.LockTenant(ctx, tenantID)
 	if err != nil {
 		return err
 	}
-	head, chained := Chain(Head{TenantID: row.ID, Seq: row.AuditSeq, Hash: row.AuditHash}, events)
-	w := tx.Later()
-	if _, err := w.MoveAuditHeads(ctx, db.MoveAuditHeadsParams{
-		TenantIds: []uuid.UUID{tenantID}, OldSeqs: []int64{row.AuditSeq}, Seqs: []int64{head.Seq}, Hashes: [][]byte{head.Hash},
-		Visible: slices.ContainsFunc(events, Event.seen),
-	}); err != nil {
-		return err
-	}
-	w.Expect(1)
-	if err := w.InsertAuditEvents(ctx, db.InsertAuditEventsParams(ToColumns(chained))); err != nil {
-		return err
-	}
-	return w.Send(ctx)
+	w := NewWrite(Head{TenantID: row.ID, Seq: row.AuditSeq, Hash: row.AuditHash}, events)
+	w.Heads.Visible = slices.ContainsFunc(events, Event.visibleToVerifiers)
+	return tx.Later().SendWithAudit(ctx, db.MoveAuditHeadsParams(w.Heads), db.InsertAuditEventsParams(w.Events), w.Payloads)
 }
 
-// failed says what was being done, and knows a tenant that is not there.
-func failed(what string, err error) error {
+// wrapError adds the operation to err, and returns ErrNotFound for an unknown
+// tenant.
+func wrapError(what string, err error) error {
 	switch {
 	case err == nil:
 		return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// BrokenError says where a chain stops being what was written.
+// BrokenError names the first event at which a chain does not verify.
 type BrokenError struct {
 	Seq int64  // the first event that does not fit
 	Why string // in words
@@ -19,17 +19,17 @@ func (e *BrokenError) Error() string {
 }
 
 // Verifier recomputes a tenant's chain from its events, one after the other,
-// without a database. It holds the last of them, however many there are. The
-// zero value is ready, and takes the tenant from the first event.
+// without a database. It keeps only the last event. The zero value is ready and
+// takes the tenant from the first event.
 type Verifier struct {
 	head Head
 }
 
-// Head is the end of the chain so far: the genesis before the first event.
+// Head returns the end of the chain so far, Genesis before the first event.
 func (v *Verifier) Head() Head { return v.head }
 
-// Add takes the next event, oldest first. Its error is a *[BrokenError], after
-// which the verifier is where it was.
+// Add checks the next event, oldest first. The error is a *[BrokenError]; the
+// verifier then stays at the previous event.
 func (v *Verifier) Add(e Event) error {
 	if v.head.TenantID == uuid.Nil {
 		v.head = Genesis(e.TenantID)
@@ -41,16 +41,16 @@ func (v *Verifier) Add(e Event) error {
 	return nil
 }
 
-// fault is why e is not what was written after the events so far.
+// fault explains why e does not continue the chain, "" if it does.
 func (v *Verifier) fault(e Event) string {
 	switch {
 	case e.TenantID != v.head.TenantID:
 		return fmt.Sprintf("an event of another tenant, %s, follows", e.TenantID)
 	case e.Seq != v.head.Seq+1:
 		return fmt.Sprintf("the event with seq %d follows", e.Seq)
-	case !bytes.Equal(e.Hash, digest(e)):
+	case !bytes.Equal(e.Hash, eventHash(e)):
 		return "the event was changed: it does not have the hash that it is said to have"
-	case !continues(v.head, e):
+	case !isNext(v.head, e):
 		return "the event does not continue the one before"
 	}
 	return ""

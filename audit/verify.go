@@ -5,19 +5,20 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 )
 
-// Report is what Verify found.
+// Report is the result of Verify.
 type Report struct {
 	Intact   bool
-	Events   int64  // that continue the chain from its beginning
-	Head     Head   // as the tenant's row tells it
-	BrokenAt *int64 // the first seq that is not as it was written; nil if Intact
+	Events   int64  // in the intact part of the chain
+	Head     Head   // from the tenant's row
+	BrokenAt *int64 // the first seq that does not verify; nil if Intact
 }
 
-// stretch is how many events Verify and Export hold in memory at once.
-const stretch = 1000
+// eventsInMemory is the number of events that Verify and Export hold at once.
+const eventsInMemory = 1000
 
 // Verify recomputes a tenant's chain, also a deleted tenant's. Events appended
 // while it reads are left for the next time. Errors: ErrNotFound,
@@ -25,28 +26,28 @@ const stretch = 1000
 func (s *Store) Verify(ctx context.Context, tenantID uuid.UUID) (Report, error) {
 	var r Report
 	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
-		r, err = verify(ctx, tx, tenantID)
+		r, err = verifyChain(ctx, tx, tenantID)
 		return err
 	})
 	if err != nil {
-		return Report{}, failed("verify", err)
+		return Report{}, wrapError("verify", err)
 	}
 	return r, nil
 }
 
-func verify(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) (Report, error) {
+func verifyChain(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) (Report, error) {
 	head, err := currentHead(ctx, tx, tenantID)
 	if err != nil {
 		return Report{}, err
 	}
-	last, err := follow(ctx, tx, head)
+	last, err := walkChain(ctx, tx, head)
 	if err != nil {
 		return Report{}, err
 	}
 	beyond, err := beyondHead(ctx, tx, head)
 	broken := last.Seq + 1
 	switch {
-	case last.Seq < head.Seq: // changed, missing, reordered or cut off there
+	case last.Seq < head.Seq: // changed, removed, reordered or cut off after last
 	case !bytes.Equal(last.Hash, head.Hash): // the last event, or the head itself
 		broken = head.Seq
 	case beyond:
@@ -56,18 +57,18 @@ func verify(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) (Report, error) 
 	return Report{Events: last.Seq, Head: head, BrokenAt: &broken}, err
 }
 
-// follow walks the chain up to the head's seq and returns the last event that
-// continues the one before.
-func follow(ctx context.Context, tx *db.Tx, head Head) (Head, error) {
+// walkChain reads the chain up to the head's seq and returns the last event that
+// verifies.
+func walkChain(ctx context.Context, tx *db.Tx, head Head) (Head, error) {
 	last := Genesis(head.TenantID)
 	for last.Seq < head.Seq {
-		rows, err := tx.AuditChain(ctx, head.TenantID, last.Seq, int32(min(stretch, head.Seq-last.Seq)))
+		rows, err := tx.AuditChain(ctx, head.TenantID, last.Seq, int32(min(eventsInMemory, head.Seq-last.Seq)))
 		if err != nil {
 			return last, err
 		}
 		for _, row := range rows {
-			e := stored(row)
-			if !continues(last, e) {
+			e := chainRowEvent(row)
+			if !isNext(last, e) {
 				return last, nil
 			}
 			last = Head{TenantID: last.TenantID, Seq: e.Seq, Hash: e.Hash}
@@ -79,13 +80,13 @@ func follow(ctx context.Context, tx *db.Tx, head Head) (Head, error) {
 	return last, nil
 }
 
-// continues says whether e is what was written after last.
-func continues(last Head, e Event) bool {
-	return e.Seq == last.Seq+1 && bytes.Equal(e.PrevHash, last.Hash) && bytes.Equal(e.Hash, digest(e))
+// isNext reports whether e directly follows last and has the hash of its content.
+func isNext(last Head, e Event) bool {
+	return e.Seq == last.Seq+1 && bytes.Equal(e.PrevHash, last.Hash) && bytes.Equal(e.Hash, eventHash(e))
 }
 
-// beyondHead finds an event smuggled in behind the head. One that was appended
-// since the head was read is there only together with a newer head.
+// beyondHead reports whether an event was inserted after the head. An event that
+// was appended properly since the head was read comes with a newer head.
 func beyondHead(ctx context.Context, tx *db.Tx, head Head) (bool, error) {
 	beyond, err := tx.AuditChain(ctx, head.TenantID, head.Seq, 1)
 	if err != nil || len(beyond) == 0 {

@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// watches wake those who wait for events. A waiter that is awake already is
-// not woken twice, so that telling never waits and holds one bit per waiter.
+// watches wakes goroutines that wait for events. Each waiter has a channel of size
+// 1, so that signalling never blocks and repeated signals merge.
 type watches struct {
 	mu  sync.Mutex
 	of  map[uuid.UUID]map[chan struct{}]bool
@@ -18,35 +18,35 @@ func newWatches() *watches {
 	return &watches{of: map[uuid.UUID]map[chan struct{}]bool{}, all: map[chan struct{}]bool{}}
 }
 
-// Watch wakes its caller when one of the tenants, or any if none is named, may
-// have new events, until stop is called. It is told by [Store.Changed] and
-// [Store.Missed]; who must not miss an event looks for itself now and then.
+// Watch signals on woken when one of the tenants, or any tenant if none is named,
+// may have new events, until stop is called. [Store.Changed] and [Store.Missed]
+// cause the signals; a caller that must not miss an event also polls.
 func (s *Store) Watch(tenantIDs ...uuid.UUID) (woken <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
 	s.watches.add(c, tenantIDs)
 	return c, func() { s.watches.remove(c, tenantIDs) }
 }
 
-// Changed tells that a transaction about a tenant was committed, by this
-// process or another.
+// Changed wakes the watches of a tenant. Call it when this or another process has
+// committed a change of the tenant.
 func (s *Store) Changed(tenantID uuid.UUID) {
 	s.watches.mu.Lock()
 	defer s.watches.mu.Unlock()
-	wake(s.watches.of[tenantID])
-	wake(s.watches.all)
+	wakeAll(s.watches.of[tenantID])
+	wakeAll(s.watches.all)
 }
 
-// Missed tells that any tenant may have changed.
+// Missed wakes all watches. Call it when notifications may have been lost.
 func (s *Store) Missed() {
 	s.watches.mu.Lock()
 	defer s.watches.mu.Unlock()
 	for _, waiting := range s.watches.of {
-		wake(waiting)
+		wakeAll(waiting)
 	}
-	wake(s.watches.all)
+	wakeAll(s.watches.all)
 }
 
-func wake(waiting map[chan struct{}]bool) {
+func wakeAll(waiting map[chan struct{}]bool) {
 	for c := range waiting {
 		select {
 		case c <- struct{}{}:

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -11,11 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
-
-// changesChannel is where transactions that changed tenants say so; the
-// payload is "<tenant id> <slug>", or a custom domain's stand-in in the place of
-// the slug (tenant.Told, queries/changes.sql).
-const changesChannel = "keyward"
 
 // Listener hears of changes as they commit, on a connection of its own.
 type Listener struct {
@@ -143,9 +137,8 @@ func (l *Listener) beat(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func (l *Listener) tell(payload string) {
-	id, slug, _ := strings.Cut(payload, " ")
-	tenantID, err := uuid.Parse(id)
-	if err != nil {
+	tenantID, slug, ok := parseChangePayload(payload)
+	if !ok {
 		l.Log.Warn("notification not understood", "channel", changesChannel)
 		return
 	}

@@ -39,12 +39,25 @@ func (q *Queries) AskForDelivery(ctx context.Context, arg AskForDeliveryParams) 
 }
 
 const claimWebhooks = `-- name: ClaimWebhooks :many
-WITH ready AS (
-    SELECT w.tenant_id, w.id FROM webhooks w
+WITH waiting AS (
+    SELECT w.tenant_id, w.id, GREATEST(w.due_at, w.leased_until) AS ready_at
+    FROM webhooks w
     WHERE w.due_at IS NOT NULL AND GREATEST(w.due_at, w.leased_until) <= $2::timestamptz
+      AND w.tenant_id <> ALL ($3::uuid[]) AND (w.id = ANY ($4::uuid[])) = $5::boolean
     ORDER BY GREATEST(w.due_at, w.leased_until)
-    LIMIT $3::integer
-    FOR NO KEY UPDATE SKIP LOCKED
+    LIMIT 200
+), ranked AS (
+    SELECT p.tenant_id, p.id, p.ready_at, COALESCE(b.n, 0) + row_number() OVER (PARTITION BY p.tenant_id ORDER BY p.ready_at, p.id) AS turn
+    FROM waiting p
+    LEFT JOIN (SELECT unnest($6::uuid[]) AS tenant_id, unnest($7::integer[]) AS n) AS b ON b.tenant_id = p.tenant_id
+), ready AS (
+    SELECT w.tenant_id, w.id
+    FROM ranked r
+    JOIN webhooks w ON w.tenant_id = r.tenant_id AND w.id = r.id
+    WHERE r.turn <= $8::integer AND w.due_at IS NOT NULL AND GREATEST(w.due_at, w.leased_until) <= $2::timestamptz
+    ORDER BY r.turn, r.ready_at
+    LIMIT $9::integer
+    FOR NO KEY UPDATE OF w SKIP LOCKED
 )
 UPDATE webhooks
 SET leased_until = $1::timestamptz
@@ -52,6 +65,18 @@ FROM ready
 WHERE webhooks.tenant_id = ready.tenant_id AND webhooks.id = ready.id
 RETURNING webhooks.tenant_id, webhooks.id, webhooks.of_all, webhooks.url, webhooks.failures, webhooks.failing_since
 `
+
+type ClaimWebhooksParams struct {
+	LeasedUntil time.Time
+	Now         time.Time
+	FullTenants []uuid.UUID
+	SlowIds     []uuid.UUID
+	SlowLane    bool
+	BusyTenants []uuid.UUID
+	BusyCounts  []int32
+	TenantShare int32
+	Batch       int32
+}
 
 type ClaimWebhooksRow struct {
 	TenantID     uuid.UUID
@@ -62,9 +87,22 @@ type ClaimWebhooksRow struct {
 	FailingSince *time.Time
 }
 
-// Takes webhooks that have deliveries due, for a while.
-func (q *Queries) ClaimWebhooks(ctx context.Context, leasedUntil time.Time, now time.Time, batch int32) ([]ClaimWebhooksRow, error) {
-	rows, err := q.db.Query(ctx, claimWebhooks, leasedUntil, now, batch)
+// Leases webhooks with deliveries due. Tenants take turns: a tenant's second webhook comes after the first ones of all tenants, and within
+// a turn the webhook that has waited longest comes first. Tenants in busy_tenants have busy_counts requests in progress already, and no
+// tenant gets more than tenant_share. slow_ids are claimed if slow_lane is true, all others if it is false. No array may be NULL. The limit
+// bounds the cost; it covers ten tenants or more, because a tenant has at most 20 webhooks.
+func (q *Queries) ClaimWebhooks(ctx context.Context, arg ClaimWebhooksParams) ([]ClaimWebhooksRow, error) {
+	rows, err := q.db.Query(ctx, claimWebhooks,
+		arg.LeasedUntil,
+		arg.Now,
+		arg.FullTenants,
+		arg.SlowIds,
+		arg.SlowLane,
+		arg.BusyTenants,
+		arg.BusyCounts,
+		arg.TenantShare,
+		arg.Batch,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -853,15 +891,16 @@ func (q *Queries) MoveWebhooks(ctx context.Context, arg MoveWebhooksParams) (int
 }
 
 const nextWebhookReady = `-- name: NextWebhookReady :one
-SELECT GREATEST(due_at, leased_until)::timestamptz AS ready_at
-FROM webhooks
-WHERE due_at IS NOT NULL
-ORDER BY GREATEST(due_at, leased_until)
+SELECT GREATEST(w.due_at, w.leased_until)::timestamptz AS ready_at
+FROM webhooks w
+WHERE w.due_at IS NOT NULL AND w.tenant_id <> ALL ($1::uuid[]) AND (w.id = ANY ($2::uuid[])) = $3::boolean
+ORDER BY GREATEST(w.due_at, w.leased_until)
 LIMIT 1
 `
 
-func (q *Queries) NextWebhookReady(ctx context.Context) (time.Time, error) {
-	row := q.db.QueryRow(ctx, nextWebhookReady)
+// When ClaimWebhooks with the same arguments would find a webhook.
+func (q *Queries) NextWebhookReady(ctx context.Context, fullTenants []uuid.UUID, slowIds []uuid.UUID, slowLane bool) (time.Time, error) {
+	row := q.db.QueryRow(ctx, nextWebhookReady, fullTenants, slowIds, slowLane)
 	var ready_at time.Time
 	err := row.Scan(&ready_at)
 	return ready_at, err
@@ -907,22 +946,23 @@ func (q *Queries) RecordAttempt(ctx context.Context, arg RecordAttemptParams) (i
 
 const releaseWebhook = `-- name: ReleaseWebhook :execrows
 UPDATE webhooks
-SET leased_until = $1,
+SET leased_until = $1::timestamptz,
     due_at = (SELECT min(d.due_at) FROM webhook_deliveries d WHERE d.tenant_id = $2 AND d.webhook_id = $3 AND d.status = 'pending')
 WHERE tenant_id = $2 AND id = $3 AND status = 'active' AND leased_until = $4::timestamptz
 `
 
 type ReleaseWebhookParams struct {
-	RestUntil *time.Time
-	TenantID  uuid.UUID
-	ID        uuid.UUID
-	OldLease  time.Time
+	ReadyAt  time.Time
+	TenantID uuid.UUID
+	ID       uuid.UUID
+	OldLease time.Time
 }
 
-// Gives a webhook back, to rest until a time that may have come. Its row is locked: nobody adds deliveries meanwhile.
+// Ends a lease. The webhook is not claimed before ready_at, and after all that are ready before. Its row is locked: no delivery is added
+// meanwhile.
 func (q *Queries) ReleaseWebhook(ctx context.Context, arg ReleaseWebhookParams) (int64, error) {
 	result, err := q.db.Exec(ctx, releaseWebhook,
-		arg.RestUntil,
+		arg.ReadyAt,
 		arg.TenantID,
 		arg.ID,
 		arg.OldLease,

@@ -27,7 +27,7 @@ func (st *stream) begin() error {
 
 // tell writes events. Who takes too long is sent away, so that nobody can make
 // this process hold many pages for ever.
-func (st *stream) tell(events []audit.Told) error {
+func (st *stream) tell(events []audit.FeedEvent) error {
 	if len(events) == 0 {
 		return nil
 	}
@@ -50,7 +50,7 @@ func (st *stream) tell(events []audit.Told) error {
 
 // eventText is an event as it is written. No line of it can be broken: the
 // database knows what an action looks like, and JSON is one line.
-func eventText(e audit.Told) (string, error) {
+func eventText(e audit.FeedEvent) (string, error) {
 	var b bytes.Buffer
 	b.WriteString("id: " + e.Position + "\nevent: " + string(e.Action) + "\ndata: ")
 	enc := json.NewEncoder(&b)

@@ -227,7 +227,7 @@ func (l *ledger) set() jwkSet {
 // ends gets its domain, or gives it up.
 func (l *ledger) changes() []string {
 	if l.rowMoves {
-		return tenant.Told(l.tenant.ID, l.tenant.Slug, l.tenant.CustomDomain)
+		return tenant.ChangePayloads(l.tenant.ID, l.tenant.Slug, l.tenant.CustomDomain)
 	}
-	return tenant.Told(l.tenant.ID, l.tenant.Slug)
+	return tenant.ChangePayloads(l.tenant.ID, l.tenant.Slug)
 }

@@ -146,13 +146,29 @@ SET place_xid = @place_xid, place_tenant_id = @place_tenant_id, place_seq = @pla
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: ClaimWebhooks :many
--- Takes webhooks that have deliveries due, for a while.
-WITH ready AS (
-    SELECT w.tenant_id, w.id FROM webhooks w
+-- Leases webhooks with deliveries due. Tenants take turns: a tenant's second webhook comes after the first ones of all tenants, and within
+-- a turn the webhook that has waited longest comes first. Tenants in busy_tenants have busy_counts requests in progress already, and no
+-- tenant gets more than tenant_share. slow_ids are claimed if slow_lane is true, all others if it is false. No array may be NULL. The limit
+-- bounds the cost; it covers ten tenants or more, because a tenant has at most 20 webhooks.
+WITH waiting AS (
+    SELECT w.tenant_id, w.id, GREATEST(w.due_at, w.leased_until) AS ready_at
+    FROM webhooks w
     WHERE w.due_at IS NOT NULL AND GREATEST(w.due_at, w.leased_until) <= @now::timestamptz
+      AND w.tenant_id <> ALL (@full_tenants::uuid[]) AND (w.id = ANY (@slow_ids::uuid[])) = @slow_lane::boolean
     ORDER BY GREATEST(w.due_at, w.leased_until)
+    LIMIT 200
+), ranked AS (
+    SELECT p.tenant_id, p.id, p.ready_at, COALESCE(b.n, 0) + row_number() OVER (PARTITION BY p.tenant_id ORDER BY p.ready_at, p.id) AS turn
+    FROM waiting p
+    LEFT JOIN (SELECT unnest(@busy_tenants::uuid[]) AS tenant_id, unnest(@busy_counts::integer[]) AS n) AS b ON b.tenant_id = p.tenant_id
+), ready AS (
+    SELECT w.tenant_id, w.id
+    FROM ranked r
+    JOIN webhooks w ON w.tenant_id = r.tenant_id AND w.id = r.id
+    WHERE r.turn <= @tenant_share::integer AND w.due_at IS NOT NULL AND GREATEST(w.due_at, w.leased_until) <= @now::timestamptz
+    ORDER BY r.turn, r.ready_at
     LIMIT @batch::integer
-    FOR NO KEY UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE OF w SKIP LOCKED
 )
 UPDATE webhooks
 SET leased_until = @leased_until::timestamptz
@@ -188,17 +204,19 @@ SET status = 'failed', due_at = NULL, last_error = COALESCE(last_error, 'not_tri
 WHERE tenant_id = @tenant_id AND webhook_id = @webhook_id AND status = 'pending' AND asked_at < @before::timestamptz;
 
 -- name: ReleaseWebhook :execrows
--- Gives a webhook back, to rest until a time that may have come. Its row is locked: nobody adds deliveries meanwhile.
+-- Ends a lease. The webhook is not claimed before ready_at, and after all that are ready before. Its row is locked: no delivery is added
+-- meanwhile.
 UPDATE webhooks
-SET leased_until = sqlc.narg(rest_until),
+SET leased_until = @ready_at::timestamptz,
     due_at = (SELECT min(d.due_at) FROM webhook_deliveries d WHERE d.tenant_id = @tenant_id AND d.webhook_id = @id AND d.status = 'pending')
 WHERE tenant_id = @tenant_id AND id = @id AND status = 'active' AND leased_until = @old_lease::timestamptz;
 
 -- name: NextWebhookReady :one
-SELECT GREATEST(due_at, leased_until)::timestamptz AS ready_at
-FROM webhooks
-WHERE due_at IS NOT NULL
-ORDER BY GREATEST(due_at, leased_until)
+-- When ClaimWebhooks with the same arguments would find a webhook.
+SELECT GREATEST(w.due_at, w.leased_until)::timestamptz AS ready_at
+FROM webhooks w
+WHERE w.due_at IS NOT NULL AND w.tenant_id <> ALL (@full_tenants::uuid[]) AND (w.id = ANY (@slow_ids::uuid[])) = @slow_lane::boolean
+ORDER BY GREATEST(w.due_at, w.leased_until)
 LIMIT 1;
 
 -- name: CountPendingDeliveries :one

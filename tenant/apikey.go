@@ -11,8 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// APIKey is what may be known of a credential: everything but its secret,
-// which only its bearer has.
+// APIKey is a credential without its secret, which only its holder has.
 type APIKey struct {
 	ID         uuid.UUID
 	TenantID   *uuid.UUID // nil: the platform's
@@ -23,7 +22,7 @@ type APIKey struct {
 	LastUsedAt *time.Time // flushed from time to time
 }
 
-// NewAPIKey asks for a credential.
+// NewAPIKey is a request to create a credential.
 type NewAPIKey struct {
 	TenantID  *uuid.UUID // nil: the platform's
 	Role      Role
@@ -47,10 +46,9 @@ func (n NewAPIKey) validate(now time.Time) error {
 }
 
 // A key is "kw_<id>_<secret>": the id as 32 hex digits, the secret as 52
-// characters of base32 (RFC 4648 section 6) in lower case, which are 32 random
-// bytes. What is stored is the SHA-256 of the whole text: with 256 bits of
-// randomness no slower hash is needed, and the id in it binds the hash to its
-// row.
+// characters of base32 (RFC 4648 section 6) in lower case, which encode 32 random
+// bytes. The database stores the SHA-256 of the whole text: 256 random bits need no
+// slower hash, and the id in the text binds the hash to its row.
 const (
 	keyAlphabet = "abcdefghijklmnopqrstuvwxyz234567"
 	keyIDSize   = 32 // characters
@@ -59,7 +57,7 @@ const (
 
 var secretText = base32.NewEncoding(keyAlphabet).WithPadding(base32.NoPadding)
 
-// newKey makes the key of a new credential and what is stored of it.
+// newKey returns the key of a new credential, and its hash to be stored.
 func newKey(id uuid.UUID) (key string, hash []byte) {
 	var secret [32]byte
 	rand.Read(secret[:]) // never fails: crypto/rand ends the program instead
@@ -67,8 +65,8 @@ func newKey(id uuid.UUID) (key string, hash []byte) {
 	return key, hashKey(key)
 }
 
-// parseKey reads the id from something that looks like a key:
-// ^kw_([0-9a-f]{32})_[a-z2-7]{52}$. Every request does this.
+// parseKey returns the id in a key of the form ^kw_([0-9a-f]{32})_[a-z2-7]{52}$. It
+// runs for every request.
 func parseKey(key string) (id uuid.UUID, ok bool) {
 	if len(key) != keySize {
 		return uuid.Nil, false

@@ -6,15 +6,17 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
 
-// Operation names what a second person may have to agree to.
+// Operation is an operation that can require a second person's approval.
 type Operation string
 
-// The operations. Relax is to take another one off the list, which is guarded
-// wherever there is a list: else one person could switch it off.
+// The operations. Relax is the removal of an operation from a tenant's list. It
+// requires approval as long as the list is not empty: otherwise one person could
+// switch approvals off.
 const (
 	RevokeAll Operation = "revoke_all"
 	Import    Operation = "import"
@@ -23,13 +25,13 @@ const (
 	Relax     Operation = "relax"
 )
 
-var guardable = []Operation{RevokeAll, Import, Purge, Delete}
+var guardableOperations = []Operation{RevokeAll, Import, Purge, Delete}
 
-// ApprovalLifetime is how long after it was asked for an approval can be given
-// and used.
+// ApprovalLifetime is the time from the request of an approval in which it can be
+// given and used.
 const ApprovalLifetime = 24 * time.Hour
 
-// ApprovalStatus says how far an approval is.
+// ApprovalStatus is the state of an approval.
 type ApprovalStatus string
 
 // The states of an approval; Rejected, Used and Expired are final.
@@ -38,17 +40,17 @@ const (
 	Approved ApprovalStatus = "approved"
 	Rejected ApprovalStatus = "rejected"
 	Used     ApprovalStatus = "used"
-	Expired  ApprovalStatus = "expired" // never stored: it follows from the time
+	Expired  ApprovalStatus = "expired" // never stored: derived from ExpiresAt
 )
 
-// ApprovalStatusError means that an approval is not in the state in which it
-// could be decided or used.
+// ApprovalStatusError means that an approval cannot be decided or used in its
+// current state.
 type ApprovalStatusError struct{ Status ApprovalStatus }
 
 func (e *ApprovalStatusError) Error() string { return "tenant: the approval is " + string(e.Status) }
 
-// Approval is a request that waits for, or has, a second person's agreement.
-// Nothing of the request's body is in it: that may hold a private key.
+// Approval is a request that waits for, or has, a second person's approval. It
+// holds only a hash of the request's body, which may contain a private key.
 type Approval struct {
 	ID          uuid.UUID
 	Operation   Operation
@@ -63,15 +65,15 @@ type Approval struct {
 	requestHash []byte
 }
 
-// Guards says whether a second person has to agree to an operation.
+// Guards reports whether an operation requires a second person's approval.
 func (t Tenant) Guards(op Operation) bool { return slices.Contains(t.ApprovalRequired, op) }
 
-// relaxes says whether a list takes operations off that of t.
-func relaxes(t Tenant, list []Operation) bool {
+// removesGuard reports whether list lacks an operation of t's list.
+func removesGuard(t Tenant, list []Operation) bool {
 	return slices.ContainsFunc(t.ApprovalRequired, func(op Operation) bool { return !slices.Contains(list, op) })
 }
 
-// usableBy says whether it lets its requester do this very request.
+// usableBy returns nil if actor may use the approval for this request.
 func (a Approval) usableBy(actor audit.Actor, op Operation, requestHash []byte) error {
 	switch {
 	case !sameActor(a.RequestedBy, actor):
@@ -84,18 +86,19 @@ func (a Approval) usableBy(actor audit.Actor, op Operation, requestHash []byte) 
 	return nil
 }
 
-// sameActor leaves the name out, which may change.
+// sameActor compares type and id; names may change.
 func sameActor(a, b audit.Actor) bool { return a.Type == b.Type && a.ID == b.ID }
 
-func approvalOf(row db.Approval, now time.Time) Approval {
+// approvalFromRow converts a row. now decides whether the approval has expired.
+func approvalFromRow(row db.Approval, now time.Time) Approval {
 	a := Approval{
 		ID: row.ID, Operation: Operation(row.Operation), Status: ApprovalStatus(row.Status),
 		RequestedBy: audit.Actor{Type: audit.ActorType(row.RequesterType), ID: row.RequesterID, Name: row.RequesterName},
-		CreatedAt:   row.CreatedAt.UTC(), ExpiresAt: row.ExpiresAt.UTC(), DecidedAt: utc(row.DecidedAt), UsedAt: utc(row.UsedAt),
+		CreatedAt:   row.CreatedAt.UTC(), ExpiresAt: row.ExpiresAt.UTC(), DecidedAt: db.UTC(row.DecidedAt), UsedAt: db.UTC(row.UsedAt),
 		requestHash: row.RequestHash,
 	}
 	if row.DeciderType != nil {
-		a.DecidedBy = &audit.Actor{Type: audit.ActorType(*row.DeciderType), ID: deref(row.DeciderID), Name: deref(row.DeciderName)}
+		a.DecidedBy = &audit.Actor{Type: audit.ActorType(*row.DeciderType), ID: db.ZeroIfNull(row.DeciderID), Name: db.ZeroIfNull(row.DeciderName)}
 	}
 	if (a.Status == Pending || a.Status == Approved) && !a.ExpiresAt.After(now) {
 		a.Status = Expired
@@ -105,16 +108,16 @@ func approvalOf(row db.Approval, now time.Time) Approval {
 
 func validateGuarded(broken *fields, list []Operation) {
 	for i, op := range list {
-		if !slices.Contains(guardable, op) || slices.Contains(list[:i], op) {
+		if !slices.Contains(guardableOperations, op) || slices.Contains(list[:i], op) {
 			broken.add("approval_required", "must be some of revoke_all, import, purge and delete, each at most once")
 			return
 		}
 	}
 }
 
-// normalGuarded is the list in one order, nil for none.
-func normalGuarded(list []Operation) (out []Operation) {
-	for _, op := range guardable {
+// sortGuarded returns the list in a fixed order, nil if it is empty.
+func sortGuarded(list []Operation) (out []Operation) {
+	for _, op := range guardableOperations {
 		if slices.Contains(list, op) {
 			out = append(out, op)
 		}
@@ -122,15 +125,15 @@ func normalGuarded(list []Operation) (out []Operation) {
 	return out
 }
 
-func guardedOf(column []string) (list []Operation) {
+func guardedFromColumn(column []string) (list []Operation) {
 	for _, op := range column {
 		list = append(list, Operation(op))
 	}
 	return list
 }
 
-// guardedColumn is the reverse; none is an empty array, since NULL stands for
-// what is stored already.
+// guardedColumn is the inverse of guardedFromColumn. It returns an empty array for
+// an empty list, because NULL leaves the stored list in place.
 func guardedColumn(list []Operation) []string {
 	column := []string{}
 	for _, op := range list {
@@ -139,7 +142,8 @@ func guardedColumn(list []Operation) []string {
 	return column
 }
 
-// event tells what becomes of it, with the names of both where there are two.
+// event returns the audit event of a step of the approval, with requester and
+// decider.
 func (a Approval) event(by audit.By, action audit.Action, at time.Time) audit.Event {
 	d := map[string]any{"id": a.ID, "operation": a.Operation, "requested_by": a.RequestedBy, "expires_at": a.ExpiresAt.Format(time.RFC3339Nano)}
 	if a.DecidedBy != nil {

@@ -5,22 +5,23 @@ import (
 	"errors"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
 
-// RequestApproval asks for a second person's agreement to a request, which is
-// known by its SHA-256. Errors: ErrNotFound, ErrUnavailable.
+// RequestApproval creates a pending approval for the request with the given
+// SHA-256. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) RequestApproval(ctx context.Context, by audit.By, tenantID uuid.UUID, op Operation, requestHash []byte) (Approval, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return Approval{}, failed("request approval", err)
+		return Approval{}, wrapError("request approval", err)
 	}
 	now := s.now()
 	a := Approval{
 		ID: id, Operation: op, Status: Pending, RequestedBy: by.Actor, CreatedAt: now, ExpiresAt: now.Add(ApprovalLifetime), requestHash: requestHash,
 	}
-	err = s.inHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
+	err = s.changeHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
 		w := tx.Later()
 		err := w.InsertApproval(ctx, db.InsertApprovalParams{
 			TenantID: tenantID, ID: id, Operation: string(op), RequestHash: requestHash,
@@ -29,22 +30,22 @@ func (s *Store) RequestApproval(ctx context.Context, by audit.By, tenantID uuid.
 		if err != nil {
 			return err
 		}
-		return chain(ctx, w, home, a.event(by, audit.ApprovalRequested, now))
+		return sendWithEvent(ctx, w, home, a.event(by, audit.ApprovalRequested, now))
 	})
-	return a, failed("request approval", err)
+	return a, wrapError("request approval", err)
 }
 
-// DecideApproval says yes or no, in the name of somebody who did not ask. may
-// is asked whether the caller may do the operation itself. Errors:
-// ErrNoApproval, ErrOwnRequest, *ApprovalStatusError, may's, ErrNotFound,
-// ErrUnavailable.
-func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, yes bool, may func(Operation) error) (Approval, error) {
+// DecideApproval approves or rejects a pending approval on behalf of a second
+// person. authorize returns an error if the caller may not do the operation itself.
+// Errors: ErrNoApproval, ErrOwnRequest, *ApprovalStatusError, the error of
+// authorize, ErrNotFound, ErrUnavailable.
+func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, approve bool, authorize func(Operation) error) (Approval, error) {
 	status, action := Rejected, audit.ApprovalRejected
-	if yes {
+	if approve {
 		status, action = Approved, audit.ApprovalApproved
 	}
 	return s.moveApproval(ctx, by, tenantID, id, action, func(a *Approval) error {
-		switch err := may(a.Operation); {
+		switch err := authorize(a.Operation); {
 		case err != nil:
 			return err
 		case sameActor(a.RequestedBy, by.Actor):
@@ -58,11 +59,11 @@ func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uu
 	})
 }
 
-// UseApproval spends an approval on the request that it is for; the operation
-// follows in a transaction of its own. After a crash in between the approval is
-// used and nothing is done: ask again. Of several at once one gets it. Errors:
-// ErrNoApproval, ErrOtherRequester, ErrOtherRequest, *ApprovalStatusError,
-// ErrApproverRevoked, ErrNotFound, ErrUnavailable.
+// UseApproval marks an approval as used by its request. The operation follows in a
+// transaction of its own; after a crash between the two a new approval is needed.
+// Of concurrent calls one succeeds. Errors: ErrNoApproval, ErrOtherRequester,
+// ErrOtherRequest, *ApprovalStatusError, ErrApproverRevoked, ErrNotFound,
+// ErrUnavailable.
 func (s *Store) UseApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, op Operation, requestHash []byte) (Approval, error) {
 	a, err := s.Approval(ctx, tenantID, id)
 	if err != nil {
@@ -71,7 +72,7 @@ func (s *Store) UseApproval(ctx context.Context, by audit.By, tenantID, id uuid.
 	if err := a.usableBy(by.Actor, op, requestHash); err != nil {
 		return Approval{}, err
 	}
-	if err := s.stands(ctx, *a.DecidedBy); err != nil {
+	if err := s.checkDecider(ctx, *a.DecidedBy); err != nil {
 		return Approval{}, err
 	}
 	return s.moveApproval(ctx, by, tenantID, id, audit.ApprovalUsed, func(a *Approval) error {
@@ -84,10 +85,10 @@ func (s *Store) UseApproval(ctx context.Context, by audit.By, tenantID, id uuid.
 	})
 }
 
-// stands says whether the agreement of somebody still counts: not that of an API
-// key which has been revoked, since it may have been a thief's. Who signed in
-// elsewhere is not known here.
-func (s *Store) stands(ctx context.Context, decider audit.Actor) error {
+// checkDecider returns ErrApproverRevoked if the approval was given with an API key
+// that has been revoked since, for it may have been stolen. Users of an identity
+// provider are not checked again.
+func (s *Store) checkDecider(ctx context.Context, decider audit.Actor) error {
 	id, err := uuid.Parse(decider.ID)
 	if decider.Type != audit.ActorAPIKey || err != nil {
 		return nil
@@ -99,25 +100,25 @@ func (s *Store) stands(ctx context.Context, decider audit.Actor) error {
 	if errors.Is(err, db.ErrNoRows) {
 		return ErrApproverRevoked
 	}
-	return failed("approver", err)
+	return wrapError("approver", err)
 }
 
-// Relaxes says whether a change that is well-formed would take operations off
-// the list of those that need an approval. Errors: *FieldErrors, ErrBuiltIn,
-// ErrNotFound, ErrUnavailable.
+// Relaxes reports whether a change would remove an operation from the tenant's
+// list of operations that require approval. Errors: *FieldErrors for a malformed
+// change, ErrBuiltIn, ErrNotFound, ErrUnavailable.
 func (s *Store) Relaxes(ctx context.Context, tenantID uuid.UUID, c Change) (bool, error) {
 	before, err := s.GetAny(ctx, tenantID)
 	if err != nil {
 		return false, err
 	}
 	after, err := c.apply(before, s.now())
-	return err == nil && relaxes(before, after.ApprovalRequired), err
+	return err == nil && removesGuard(before, after.ApprovalRequired), err
 }
 
-// moveApproval lets decide change an approval under the tenant's lock. The
-// statements are guarded by the state they expect all the same.
+// moveApproval applies decide to an approval under the tenant's lock and stores the
+// result. The statements also check the state that they expect.
 func (s *Store) moveApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, action audit.Action, decide func(*Approval) error) (a Approval, err error) {
-	err = s.inHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
+	err = s.changeHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
 		if a, err = s.approval(ctx, tx, tenantID, id); err != nil {
 			return err
 		}
@@ -138,18 +139,18 @@ func (s *Store) moveApproval(ctx context.Context, by audit.By, tenantID, id uuid
 			return err
 		}
 		w.Expect(1)
-		return chain(ctx, w, home, a.event(by, action, *at))
+		return sendWithEvent(ctx, w, home, a.event(by, action, *at))
 	})
-	return a, failed(string(action), err)
+	return a, wrapError(string(action), err)
 }
 
-// Approval reads one. Errors: ErrNoApproval, ErrUnavailable.
+// Approval returns an approval by id. Errors: ErrNoApproval, ErrUnavailable.
 func (s *Store) Approval(ctx context.Context, tenantID, id uuid.UUID) (a Approval, err error) {
 	err = s.db.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
 		a, err = s.approval(ctx, tx, tenantID, id)
 		return err
 	})
-	return a, failed("approval", err)
+	return a, wrapError("approval", err)
 }
 
 func (s *Store) approval(ctx context.Context, tx *db.Tx, tenantID, id uuid.UUID) (Approval, error) {
@@ -157,33 +158,34 @@ func (s *Store) approval(ctx context.Context, tx *db.Tx, tenantID, id uuid.UUID)
 	if errors.Is(err, db.ErrNoRows) {
 		return Approval{}, ErrNoApproval
 	}
-	return approvalOf(row, s.now()), err
+	return approvalFromRow(row, s.now()), err
 }
 
-// Approvals lists a tenant's approvals of one status, or all for "", newest
-// first, and the cursor of the next page. Errors: ErrBadCursor, ErrUnavailable.
+// Approvals returns a tenant's approvals with a status, or all for "", newest
+// first, and the cursor of the next page, "" on the last. Errors: ErrBadCursor,
+// ErrUnavailable.
 func (s *Store) Approvals(ctx context.Context, tenantID uuid.UUID, status ApprovalStatus, limit int, cursor string) ([]Approval, string, error) {
-	after, err := parsePosition(cursor)
+	after, err := ParsePosition(cursor)
 	if err != nil {
 		return nil, "", err
 	}
 	var rows []db.Approval
 	now := s.now()
-	limit = bounded(limit)
+	limit = PageLimit(limit)
 	err = s.db.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
 		rows, err = tx.ListApprovals(ctx, db.ListApprovalsParams{
 			TenantID: tenantID, Status: string(status), Now: now,
-			BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(limit) + 1,
+			BeforeCreatedAt: after.CreatedAt, BeforeID: after.ID, PageSize: int32(limit) + 1,
 		})
 		return err
 	})
 	if err != nil {
-		return nil, "", failed("approvals", err)
+		return nil, "", wrapError("approvals", err)
 	}
 	all := make([]Approval, len(rows))
 	for i, row := range rows {
-		all[i] = approvalOf(row, now)
+		all[i] = approvalFromRow(row, now)
 	}
-	all, next := page(all, limit, func(a Approval) position { return position{a.CreatedAt, a.ID} })
+	all, next := Page(all, limit, func(a Approval) Position { return Position{a.CreatedAt, a.ID} })
 	return all, next, nil
 }

@@ -7,31 +7,32 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
 
-// Principal is whom a request speaks for.
+// Principal is the authenticated caller of a request.
 type Principal struct {
-	Actor    audit.Actor // its ID is nobody else's, whatever its type
+	Actor    audit.Actor // its ID is unique across all types
 	Role     Role
 	TenantID *uuid.UUID // nil: the platform's
 }
 
-// credential is what is kept in memory of one.
+// credential is a cached credential.
 type credential struct {
 	Principal
 	hash      []byte
 	expiresAt *time.Time
 }
 
-// Authenticate says whose key it was given. Once a credential was read it costs
-// no SQL until its tenant changes or its time in memory is over; ids that do
-// not exist are never kept, so that guessing fills no memory. A suspended
-// tenant's credentials are valid.
+// Authenticate returns the principal of a key. A cached credential costs no SQL
+// until its tenant changes or its lifetime in the cache ends. Unknown ids are never
+// cached, so that guessing fills no memory. Credentials of a suspended tenant are
+// valid.
 //
-// Errors: ErrUnauthenticated, whatever the reason; ErrUnavailable where neither
-// memory nor PostgreSQL can tell.
+// Errors: ErrUnauthenticated for every invalid key; ErrUnavailable if the
+// credential is not cached and PostgreSQL is unavailable.
 func (s *Store) Authenticate(ctx context.Context, key string) (Principal, error) {
 	id, ok := parseKey(key)
 	if !ok {
@@ -52,8 +53,8 @@ func (s *Store) Authenticate(ctx context.Context, key string) (Principal, error)
 	return c.Principal, nil
 }
 
-// readOnce reads a credential once however many ask. It goes on if the one who
-// asked first goes away.
+// readOnce reads a credential from the database once for all concurrent callers.
+// The read continues if the first caller is cancelled.
 func (s *Store) readOnce(ctx context.Context, id uuid.UUID) (credential, error) {
 	result := s.reads.DoChan(id.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -69,8 +70,8 @@ func (s *Store) readOnce(ctx context.Context, id uuid.UUID) (credential, error) 
 	}
 }
 
-// read reads a credential, again if its tenant changed meanwhile: somebody who
-// came after the change may be waiting for the answer.
+// read reads a credential, and reads it again if its tenant changed meanwhile: a
+// caller that came after the change may share this read.
 func (s *Store) read(ctx context.Context, id uuid.UUID) (c credential, err error) {
 	for kept, tries := false, 0; err == nil && !kept && tries < 3; tries++ {
 		c, kept, err = s.readAndKeep(ctx, id)
@@ -90,7 +91,7 @@ func (s *Store) readAndKeep(ctx context.Context, id uuid.UUID) (c credential, ke
 		return credential{}, false, ErrUnauthenticated
 	}
 	if err != nil {
-		return credential{}, false, failed("authenticate", err)
+		return credential{}, false, wrapError("authenticate", err)
 	}
 	c = credential{
 		Principal: Principal{

@@ -7,19 +7,19 @@ import (
 	"github.com/google/uuid"
 )
 
-// cached bounds how many entries a cache holds.
-const cached = 10_000
+// maxCacheEntries bounds the entries of a cache.
+const maxCacheEntries = 10_000
 
-// cache keeps what was read of tenants for a while, and drops a tenant's
-// entries on demand. An entry that was read before such a demand and arrives
-// after it is not kept, so a revocation cannot be outrun by a slow read.
+// cache holds values read of tenants for a limited time and drops a tenant's
+// entries on demand. A value that was read before a drop and arrives after it is
+// not stored, so that a slow read cannot bring back a revoked credential.
 type cache[K comparable, V any] struct {
 	lifetime time.Duration
 
 	mu       sync.Mutex
 	entries  map[K]entry[V]
 	byTenant map[uuid.UUID]map[K]struct{}
-	reads    map[*read[K, V]]struct{} // under way
+	reads    map[*read[K, V]]struct{} // in progress
 }
 
 type entry[V any] struct {
@@ -28,7 +28,7 @@ type entry[V any] struct {
 	until  time.Time
 }
 
-// read is a look-up under way, and which tenants changed meanwhile.
+// read is a database read in progress, with the tenants dropped since it began.
 type read[K comparable, V any] struct {
 	cache   *cache[K, V]
 	changed map[uuid.UUID]struct{}
@@ -52,7 +52,8 @@ func (c *cache[K, V]) get(key K, now time.Time) (value V, ok bool) {
 	return e.value, true
 }
 
-// begin is to be called before reading what may be kept; end, after.
+// begin must be called before a value is read from the database, end after it was
+// stored.
 func (c *cache[K, V]) begin() *read[K, V] {
 	r := &read[K, V]{cache: c, changed: map[uuid.UUID]struct{}{}}
 	c.mu.Lock()
@@ -67,8 +68,8 @@ func (r *read[K, V]) end() {
 	delete(r.cache.reads, r)
 }
 
-// keep keeps what was read, unless the tenant changed since begin. now is the
-// time of begin.
+// keep stores a value, unless its tenant was dropped since begin. now is the time
+// of begin.
 func (r *read[K, V]) keep(key K, value V, tenant uuid.UUID, now time.Time) bool {
 	c := r.cache
 	c.mu.Lock()
@@ -85,12 +86,12 @@ func (r *read[K, V]) keep(key K, value V, tenant uuid.UUID, now time.Time) bool 
 	return true
 }
 
-// makeRoom lets any entry go where there are too many: map order is random
-// enough to make no enemy's choice of victim matter.
+// makeRoom removes key, and evicts entries in map order while the cache is full.
+// Map order is random enough that an attacker cannot choose the victims.
 func (c *cache[K, V]) makeRoom(key K) {
 	c.remove(key)
 	for k := range c.entries {
-		if len(c.entries) < cached {
+		if len(c.entries) < maxCacheEntries {
 			return
 		}
 		c.remove(k)
@@ -109,7 +110,7 @@ func (c *cache[K, V]) remove(key K) {
 	}
 }
 
-// drop forgets a tenant's entries.
+// drop removes a tenant's entries.
 func (c *cache[K, V]) drop(tenant uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,7 +122,7 @@ func (c *cache[K, V]) drop(tenant uuid.UUID) {
 	}
 }
 
-// clear forgets everything.
+// clear removes all entries.
 func (c *cache[K, V]) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

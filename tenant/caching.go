@@ -2,8 +2,8 @@ package tenant
 
 import "time"
 
-// Caching is what a tenant tells verifiers about how long its JWKS may be
-// kept, and how far clocks may differ. All are whole seconds.
+// Caching holds a tenant's cache lifetimes for verifiers, and the allowed clock
+// difference. All are whole seconds.
 type Caching struct {
 	MaxAge               time.Duration // Cache-Control max-age, RFC 9111 section 5.2.2.1
 	StaleWhileRevalidate time.Duration // RFC 5861 section 3
@@ -11,7 +11,7 @@ type Caching struct {
 	ClockSkew            time.Duration // leeway between the platform's clock and a verifier's
 }
 
-// DefaultCaching is what a tenant gets that asks for nothing else.
+// DefaultCaching is the caching of a tenant without settings of its own.
 var DefaultCaching = Caching{
 	MaxAge:               5 * time.Minute,
 	StaleWhileRevalidate: time.Minute,
@@ -19,8 +19,8 @@ var DefaultCaching = Caching{
 	ClockSkew:            time.Minute,
 }
 
-// Propagation is the time after which every well-behaved cache has seen a
-// newly published key: max-age, plus stale-while-revalidate, plus skew.
+// Propagation returns the time after which every well-behaved cache has fetched a
+// newly published key: max-age plus stale-while-revalidate plus skew.
 func (c Caching) Propagation() time.Duration {
 	return c.MaxAge + c.StaleWhileRevalidate + c.ClockSkew
 }

@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// Optional is a member of a change that may be left out.
+// Optional is a field of a Change that may be left out.
 type Optional[T any] struct {
 	Value T
 	Set   bool
 }
 
-// Some is a member that is there.
+// Some returns an Optional that is set to v.
 func Some[T any](v T) Optional[T] { return Optional[T]{Value: v, Set: true} }
 
-func (o Optional[T]) into(v *T) {
+func (o Optional[T]) applyTo(v *T) {
 	if o.Set {
 		*v = o.Value
 	}
 }
 
-// Change asks for new settings of a tenant; what is not set stays. Empty texts
-// and a nil NotBefore clear; a duration is cleared by setting it to that of
-// [DefaultCaching].
+// Change is a request for new settings of a tenant. Fields that are not set stay as
+// they are. Empty texts and a nil NotBefore clear; a duration is cleared by setting
+// it to the one in [DefaultCaching].
 type Change struct {
 	Name                 Optional[string]
 	Issuer               Optional[string]
@@ -33,45 +33,45 @@ type Change struct {
 	StaleIfError         Optional[time.Duration]
 	ClockSkew            Optional[time.Duration]
 	NotBefore            Optional[*time.Time]
-	Freezes              Optional[[]Freeze]        // all of them
+	Freezes              Optional[[]Freeze]        // replaces all
 	Status               Optional[Status]          // Active or Suspended
-	ApprovalRequired     Optional[[]Operation]     // all of them
-	Metadata             Optional[json.RawMessage] // all members; empty, null and {} clear
+	ApprovalRequired     Optional[[]Operation]     // replaces all
+	Metadata             Optional[json.RawMessage] // replaces all members; empty, null and {} clear
 }
 
-// apply is the tenant as the change wants it at now. The error is a
-// *FieldErrors, or ErrBuiltIn.
+// apply returns t with the change made at now. The error is a *FieldErrors, or
+// ErrBuiltIn.
 func (c Change) apply(t Tenant, now time.Time) (Tenant, error) {
-	c.Name.into(&t.Name)
-	c.Issuer.into(&t.OwnIssuer)
-	c.CustomDomain.into(&t.CustomDomain)
-	c.MaxAge.into(&t.Caching.MaxAge)
-	c.StaleWhileRevalidate.into(&t.Caching.StaleWhileRevalidate)
-	c.StaleIfError.into(&t.Caching.StaleIfError)
-	c.ClockSkew.into(&t.Caching.ClockSkew)
-	c.Status.into(&t.Status)
+	c.Name.applyTo(&t.Name)
+	c.Issuer.applyTo(&t.OwnIssuer)
+	c.CustomDomain.applyTo(&t.CustomDomain)
+	c.MaxAge.applyTo(&t.Caching.MaxAge)
+	c.StaleWhileRevalidate.applyTo(&t.Caching.StaleWhileRevalidate)
+	c.StaleIfError.applyTo(&t.Caching.StaleIfError)
+	c.ClockSkew.applyTo(&t.Caching.ClockSkew)
+	c.Status.applyTo(&t.Status)
 	t.CustomDomain = LowerDomain(t.CustomDomain)
 	if c.NotBefore.Set {
-		t.NotBefore = truncated(c.NotBefore.Value)
-		if err := t.validateEpoch(now); err != nil {
+		t.NotBefore = truncateTime(c.NotBefore.Value)
+		if err := t.validateNotBefore(now); err != nil {
 			return t, err
 		}
 	}
-	c.Freezes.into(&t.Freezes)
-	c.ApprovalRequired.into(&t.ApprovalRequired)
-	c.Metadata.into(&t.Metadata)
+	c.Freezes.applyTo(&t.Freezes)
+	c.ApprovalRequired.applyTo(&t.ApprovalRequired)
+	c.Metadata.applyTo(&t.Metadata)
 	if err := t.validate(); err != nil {
 		return t, err
 	}
-	t.Freezes = normalFreezes(t.Freezes)
-	t.ApprovalRequired = normalGuarded(t.ApprovalRequired)
-	t.Metadata = normalMetadata(t.Metadata)
+	t.Freezes = sortFreezes(t.Freezes)
+	t.ApprovalRequired = sortGuarded(t.ApprovalRequired)
+	t.Metadata = canonicalMetadata(t.Metadata)
 	return t, nil
 }
 
-// validateEpoch refuses a new not_before in the future: until then every token,
-// the newest too, would be refused.
-func (t Tenant) validateEpoch(now time.Time) error {
+// validateNotBefore refuses a new not_before in the future: until then every token,
+// also a new one, would be invalid.
+func (t Tenant) validateNotBefore(now time.Time) error {
 	var broken fields
 	if t.NotBefore != nil && t.NotBefore.Before(endOfTime) && t.NotBefore.After(now.Add(t.Caching.ClockSkew)) {
 		broken.add("not_before", "must not be later than now, by more than clock_skew_seconds (%d)", seconds(t.Caching.ClockSkew))
@@ -103,20 +103,20 @@ func (t Tenant) validate() error {
 	return nil
 }
 
-// difference says what tells two states of a tenant apart, in the API's words,
-// as the details of an audit event; status has events of its own.
-func difference(before, after Tenant) map[string]any {
+// changedSettings returns the settings that differ, by their name in the API, as
+// details of an audit event. Changes of the status have events of their own.
+func changedSettings(before, after Tenant) map[string]any {
 	d := map[string]any{}
-	for name, value := range settings(after) {
-		if was := settings(before)[name]; !reflect.DeepEqual(was, value) {
+	for name, value := range settingsByName(after) {
+		if was := settingsByName(before)[name]; !reflect.DeepEqual(was, value) {
 			d[name] = map[string]any{"before": was, "after": value}
 		}
 	}
 	return d
 }
 
-// settings are what Change can change, as values with a JSON form.
-func settings(t Tenant) map[string]any {
+// settingsByName returns the settings that a Change can change, as JSON values.
+func settingsByName(t Tenant) map[string]any {
 	optional := func(s string) any {
 		if s == "" {
 			return nil
@@ -139,7 +139,8 @@ func settings(t Tenant) map[string]any {
 	}
 }
 
-func truncated(t *time.Time) *time.Time {
+// truncateTime returns t in UTC with the precision of PostgreSQL.
+func truncateTime(t *time.Time) *time.Time {
 	if t == nil {
 		return nil
 	}

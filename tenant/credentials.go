@@ -6,17 +6,18 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
 
-// CreateAPIKey makes a credential and returns it with its key, which is not
-// known to anybody afterwards. The events are in the tenant's chain, or in that
-// of the platform's own tenant. Callers decide whether by may do so; the store
-// sees to it that role and tenant belong together. A crash before the answer
-// may leave a credential whose key nobody knows: with idem, the repeated
-// request is told of it. Errors: *FieldErrors, ErrNotFound, ErrNoPlatform,
-// *ReplayError, ErrIdempotencyMismatch, ErrUnavailable.
+// CreateAPIKey creates a credential and returns it with its key, which cannot be
+// read again. The event goes into the tenant's chain, or into the platform tenant's.
+// Callers decide whether by may do so; the store checks that role and tenant fit
+// together. A crash before the response may leave a credential with an unknown key:
+// with idem, the repeated request gets a *ReplayError with its id. Errors:
+// *FieldErrors, ErrNotFound, ErrNoPlatform, *ReplayError, ErrIdempotencyMismatch,
+// ErrUnavailable.
 func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey, idem *Idempotency) (APIKey, string, error) {
 	now := s.now()
 	if err := errors.Join(n.validate(now), idem.validate()); err != nil {
@@ -24,25 +25,25 @@ func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey, idem
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return APIKey{}, "", failed("create API key", err)
+		return APIKey{}, "", wrapError("create API key", err)
 	}
-	k := APIKey{ID: id, TenantID: n.TenantID, Role: n.Role, Name: n.Name, CreatedAt: now, ExpiresAt: truncated(n.ExpiresAt)}
+	k := APIKey{ID: id, TenantID: n.TenantID, Role: n.Role, Name: n.Name, CreatedAt: now, ExpiresAt: truncateTime(n.ExpiresAt)}
 	key, hash := newKey(id)
-	err = s.inHome(ctx, n.TenantID, func(tx *db.Tx, home TenantRow) error {
-		if err := replayed(ctx, tx, home.ID, idem); err != nil {
+	err = s.changeHome(ctx, n.TenantID, func(tx *db.Tx, home TenantRow) error {
+		if err := checkReplay(ctx, tx, home.ID, idem); err != nil {
 			return err
 		}
 		return insertAPIKey(ctx, tx, by, home, k, hash, idem)
 	})
 	if err != nil {
-		return APIKey{}, "", failedWithAPIKey("create API key", err)
+		return APIKey{}, "", wrapAPIKeyError("create API key", err)
 	}
 	return k, key, nil
 }
 
-// inHome runs fn with the row locked in whose chain changes of a credential
-// are told: the tenant's own, or the platform's.
-func (s *Store) inHome(ctx context.Context, tenantID *uuid.UUID, fn func(*db.Tx, TenantRow) error) error {
+// changeHome runs fn with the locked row of the tenant that owns a credential, or,
+// for a nil tenantID, of the platform's tenant. fn's events go into its chain.
+func (s *Store) changeHome(ctx context.Context, tenantID *uuid.UUID, fn func(*db.Tx, TenantRow) error) error {
 	if tenantID != nil {
 		return s.db.InTenant(ctx, *tenantID, func(tx *db.Tx) error { return withLock(ctx, tx, *tenantID, fn) })
 	}
@@ -66,20 +67,13 @@ func withLock(ctx context.Context, tx *db.Tx, id uuid.UUID, fn func(*db.Tx, Tena
 	return fn(tx, row)
 }
 
-// replayed finds what an earlier request under the same key has made. The
-// tenant's lock is held, so there is none under way.
-func replayed(ctx context.Context, tx *db.Tx, home uuid.UUID, idem *Idempotency) error {
-	if idem == nil {
-		return nil
-	}
-	row, err := tx.GetIdempotencyKey(ctx, home, idem.CredentialID, idem.Key)
-	if errors.Is(err, db.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return idem.Replay(row.RequestHash, row.ResourceID)
+// checkReplay returns a *ReplayError if an earlier request with the same
+// idempotency key has created something.
+func checkReplay(ctx context.Context, tx *db.Tx, home uuid.UUID, idem *Idempotency) error {
+	return idem.CheckReplay(func(credentialID, key string) ([]byte, uuid.UUID, error) {
+		row, err := tx.GetIdempotencyKey(ctx, home, credentialID, key)
+		return row.RequestHash, row.ResourceID, err
+	})
 }
 
 func insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k APIKey, hash []byte, idem *Idempotency) error {
@@ -99,22 +93,22 @@ func insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k
 			return err
 		}
 	}
-	return told(ctx, w, home, by.Event(k.CreatedAt, audit.APIKeyCreated), k)
+	return sendWithKeyEvent(ctx, w, home, by.Event(k.CreatedAt, audit.APIKeyCreated), k)
 }
 
-// RevokeAPIKey ends a credential of a tenant or, where that is nil, of the
-// platform: it authenticates nobody once this has returned, on this process or
-// another that hears of it. Errors: ErrNoAPIKey, also for one that was revoked
+// RevokeAPIKey revokes a credential of a tenant, or of the platform for a nil
+// tenantID. This process refuses it from then on, other processes once they receive
+// the notification. Errors: ErrNoAPIKey, also for a credential that was revoked
 // before, ErrNotFound, ErrNoPlatform, ErrUnavailable.
 func (s *Store) RevokeAPIKey(ctx context.Context, by audit.By, tenantID *uuid.UUID, id uuid.UUID) error {
 	now := s.now()
 	var home uuid.UUID
-	err := s.inHome(ctx, tenantID, func(tx *db.Tx, row TenantRow) error {
+	err := s.changeHome(ctx, tenantID, func(tx *db.Tx, row TenantRow) error {
 		home = row.ID
 		return revokeAPIKey(ctx, tx, by, row, tenantID, id, now)
 	})
 	if err != nil {
-		return failedWithAPIKey("revoke API key", err)
+		return wrapAPIKeyError("revoke API key", err)
 	}
 	s.credentials.drop(home)
 	return nil
@@ -133,33 +127,69 @@ func revokeAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, t
 		return err
 	}
 	w.Expect(1)
-	return told(ctx, w, home, by.Event(now, audit.APIKeyRevoked), apiKey(row))
+	return sendWithKeyEvent(ctx, w, home, by.Event(now, audit.APIKeyRevoked), apiKeyFromRow(row))
 }
 
-// told sends what is queued with an event about a credential.
-func told(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event, k APIKey) error {
+// sendWithKeyEvent sends the queued statements with an event about a credential.
+func sendWithKeyEvent(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event, k APIKey) error {
 	e.Details = audit.Details(map[string]any{"id": k.ID, "role": k.Role, "name": k.Name})
-	return chain(ctx, w, home, e)
+	return sendWithEvent(ctx, w, home, e)
 }
 
-// chain sends what is queued with an event.
-func chain(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event) error {
-	head, chained := audit.Chain(home.Head(), []audit.Event{e})
-	_, err := w.MoveAuditHeads(ctx, db.MoveAuditHeadsParams{
-		TenantIds: []uuid.UUID{home.ID}, OldSeqs: []int64{home.AuditSeq}, Seqs: []int64{head.Seq}, Hashes: [][]byte{head.Hash},
-	})
-	if err != nil {
-		return err
-	}
-	w.Expect(1)
-	return record(ctx, w, home, chained)
+// sendWithEvent sends the queued statements with one event in home's chain.
+func sendWithEvent(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event) error {
+	a := audit.NewWrite(home.Head(), []audit.Event{e}, ChangePayloads(home.ID, home.Slug)...)
+	return w.SendWithAudit(ctx, db.MoveAuditHeadsParams(a.Heads), db.InsertAuditEventsParams(a.Events), a.Payloads)
 }
 
-// failedWithAPIKey passes on what callers tell apart.
-func failedWithAPIKey(what string, err error) error {
+// wrapAPIKeyError is wrapError, but returns the errors of credentials unchanged.
+func wrapAPIKeyError(what string, err error) error {
 	var replay *ReplayError
 	if errors.As(err, &replay) || errors.Is(err, ErrIdempotencyMismatch) || errors.Is(err, ErrNoAPIKey) || errors.Is(err, ErrNoPlatform) {
 		return err
 	}
-	return failed(what, err)
+	return wrapError(what, err)
+}
+
+// ListAPIKeys returns the live credentials of a tenant, or of the platform for a nil
+// tenantID, newest first, and the cursor of the next page, "" on the last. Errors:
+// ErrBadCursor, ErrUnavailable.
+func (s *Store) ListAPIKeys(ctx context.Context, tenantID *uuid.UUID, limit int, cursor string) ([]APIKey, string, error) {
+	after, err := ParsePosition(cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	limit = PageLimit(limit)
+	rows, err := s.apiKeys(ctx, tenantID, after, int32(limit)+1)
+	if err != nil {
+		return nil, "", wrapError("list API keys", err)
+	}
+	keys := make([]APIKey, len(rows))
+	for i, row := range rows {
+		keys[i] = apiKeyFromRow(row)
+	}
+	keys, next := Page(keys, limit, func(k APIKey) Position { return Position{k.CreatedAt, k.ID} })
+	return keys, next, nil
+}
+
+func (s *Store) apiKeys(ctx context.Context, tenantID *uuid.UUID, after Position, n int32) (rows []db.APIKey, err error) {
+	if tenantID == nil {
+		return rows, s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+			rows, err = tx.ListPlatformAPIKeys(ctx, after.CreatedAt, after.ID, n)
+			return err
+		})
+	}
+	return rows, s.db.InTenant(ctx, *tenantID, func(tx *db.Tx) error {
+		rows, err = tx.ListTenantAPIKeys(ctx, db.ListTenantAPIKeysParams{
+			TenantID: *tenantID, BeforeCreatedAt: after.CreatedAt, BeforeID: after.ID, PageSize: n,
+		})
+		return err
+	})
+}
+
+func apiKeyFromRow(r db.APIKey) APIKey {
+	return APIKey{
+		ID: r.ID, TenantID: r.TenantID, Role: Role(r.Role), Name: r.Name,
+		CreatedAt: r.CreatedAt.UTC(), ExpiresAt: db.UTC(r.ExpiresAt), LastUsedAt: db.UTC(r.LastUsedAt),
+	}
 }

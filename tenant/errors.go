@@ -19,40 +19,39 @@ var (
 	ErrNoPlatform          = errors.New("tenant: the platform's own tenant does not exist yet")
 	ErrNoAPIKey            = errors.New("tenant: no such API key")
 	ErrUnauthenticated     = errors.New("tenant: not a valid credential")
-	ErrNoRole              = errors.New("tenant: known, but without a role here")
-	ErrNoIdentityProvider  = errors.New("tenant: the identity provider's keys cannot be had")
-	ErrBadCursor           = errors.New("tenant: cursor is not one that a list returned")
+	ErrNoRole              = errors.New("tenant: authenticated, but without a role")
+	ErrNoIdentityProvider  = errors.New("tenant: the identity provider's keys are unavailable")
+	ErrBadCursor           = errors.New("tenant: invalid cursor")
 	ErrIdempotencyMismatch = errors.New("tenant: this idempotency key was used for another request")
-	ErrNotRepeated         = errors.New("tenant: this request has created nothing before")
+	ErrNotRepeated         = errors.New("tenant: this request has not been made before")
 	ErrNoApproval          = errors.New("tenant: no such approval")
-	ErrOwnRequest          = errors.New("tenant: a second person has to decide")
-	ErrOtherRequester      = errors.New("tenant: somebody else asked for this approval")
+	ErrOwnRequest          = errors.New("tenant: the requester cannot decide their own request")
+	ErrOtherRequester      = errors.New("tenant: the approval was requested by another actor")
 	ErrOtherRequest        = errors.New("tenant: the approval is for another request")
 	ErrApproverRevoked     = errors.New("tenant: the credential that approved was revoked")
-	ErrNeedsApproval       = errors.New("tenant: a second person has to agree first")
+	ErrNeedsApproval       = errors.New("tenant: a second person's approval is required")
 	ErrUnavailable         = db.ErrUnavailable
 )
 
-// FieldError says what is wrong with one member of a request, by its name in
-// the API, and what would be accepted.
+// FieldError names an invalid field of a request, as in the API, and the accepted
+// values.
 type FieldError struct {
 	Field   string
 	Message string
 }
 
-// FieldErrors means that a request is malformed: no stored state could make
-// it acceptable.
+// FieldErrors means that a request is malformed, whatever the stored state.
 type FieldErrors struct{ Fields []FieldError }
 
-func (e *FieldErrors) Error() string { return "tenant: invalid " + list(e.Fields) }
+func (e *FieldErrors) Error() string { return "tenant: invalid " + joinFields(e.Fields) }
 
-// PolicyError means that a policy, or a tenant's caching beside its policies,
-// would break a promise of the platform.
+// PolicyError means that a policy, or the combination of a tenant's caching and
+// policies, would break a promise of the platform.
 type PolicyError struct{ Fields []FieldError }
 
-func (e *PolicyError) Error() string { return "tenant: policy violation: " + list(e.Fields) }
+func (e *PolicyError) Error() string { return "tenant: policy violation: " + joinFields(e.Fields) }
 
-func list(fields []FieldError) string {
+func joinFields(fields []FieldError) string {
 	texts := make([]string, len(fields))
 	for i, f := range fields {
 		texts[i] = f.Field + " " + f.Message
@@ -60,14 +59,14 @@ func list(fields []FieldError) string {
 	return strings.Join(texts, "; ")
 }
 
-// fields collects what is wrong.
+// fields collects invalid fields.
 type fields []FieldError
 
 func (f *fields) add(field, format string, args ...any) {
 	*f = append(*f, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
-// duration demands whole seconds within bounds.
+// duration adds an error unless d is whole seconds from least to most.
 func (f *fields) duration(field string, d, least, most time.Duration) {
 	if d < least || d > most || d%time.Second != 0 {
 		f.add(field, "must be a whole number of seconds from %d to %d", seconds(least), seconds(most))
@@ -88,9 +87,9 @@ func (f fields) policyError() error {
 	return &PolicyError{Fields: f}
 }
 
-// Refused turns a refusal by the database into the error of this package that
-// says the same; other errors pass unchanged. Validate finds what it can
-// before; this is for what only the database can know.
+// Refused converts the violation of a database constraint to the error of this
+// package with the same meaning, and returns other errors unchanged. Validate
+// finds the same faults earlier, except those that depend on other rows.
 func Refused(err error) error {
 	var broken fields
 	switch db.Constraint(err) {

@@ -17,7 +17,7 @@ func (s *Store) Kept() int {
 }
 
 // Cached bounds them.
-const Cached = cached
+const Cached = maxCacheEntries
 
 // Flood keeps n made-up credentials.
 func (s *Store) Flood(n int) {
@@ -40,11 +40,11 @@ func (s *Store) ReadDuring(key, home uuid.UUID, change func()) bool {
 
 // ReadList reads a page of tenants through q.
 func ReadList(ctx context.Context, q *db.Queries, f ListFilter) ([]uuid.UUID, error) {
-	after, err := parsePosition(f.Cursor)
+	after, err := ParsePosition(f.Cursor)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := search(ctx, q, f.Q, string(f.Status), after, bounded(f.Limit)+1)
+	rows, err := searchTenants(ctx, q, f.Q, string(f.Status), after, PageLimit(f.Limit)+1)
 	ids := make([]uuid.UUID, len(rows))
 	for i, r := range rows {
 		ids[i] = r.ID
@@ -53,4 +53,4 @@ func ReadList(ctx context.Context, q *db.Queries, f ListFilter) ([]uuid.UUID, er
 }
 
 // CursorAt is the cursor of a list that goes on behind a time.
-func CursorAt(at time.Time) string { return position{at, uuid.UUID{}}.cursor() }
+func CursorAt(at time.Time) string { return Position{at, uuid.UUID{}}.Cursor() }

@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// Freeze is a window in which the schedule starts no rotation of the tenant's
-// keys: a rotation that falls due inside is put off to its end. Everything else
-// goes on: keys expire and are purged, standby keys are published, and people
-// rotate and revoke as they like.
+// Freeze is a window in which the schedule starts no rotation of the tenant's keys.
+// A rotation that falls due inside is postponed to the end of the window. Everything
+// else goes on: keys expire and are purged, standby keys are published, and manual
+// rotations and revocations work.
 type Freeze struct {
 	From   time.Time // the first moment inside
 	Until  time.Time // the first moment outside
@@ -26,12 +26,12 @@ const (
 	maxFreezeReason = 200                 // characters
 )
 
-// Holds reports whether a moment is inside the window.
+// Holds reports whether at is inside the window.
 func (f Freeze) Holds(at time.Time) bool { return !at.Before(f.From) && at.Before(f.Until) }
 
-// normalFreezes are the windows by their start, in microseconds of UTC; nil for
-// none.
-func normalFreezes(given []Freeze) []Freeze {
+// sortFreezes returns the windows in the order of their start, in microseconds of
+// UTC; nil if there are none.
+func sortFreezes(given []Freeze) []Freeze {
 	if len(given) == 0 {
 		return nil
 	}
@@ -48,7 +48,7 @@ func normalFreezes(given []Freeze) []Freeze {
 	return out
 }
 
-// validateFreezes names the windows by their place in the request.
+// validateFreezes names invalid windows by their index in the request.
 func validateFreezes(broken *fields, given []Freeze) {
 	if len(given) > maxFreezes {
 		broken.add("freeze_windows", "must be at most %d windows", maxFreezes)
@@ -66,8 +66,8 @@ func validateFreezes(broken *fields, given []Freeze) {
 	}
 }
 
-// freezeDetails is the windows as an audit event tells of them, in the API's
-// words.
+// freezeDetails returns the windows as details of an audit event, with the API's
+// names.
 func freezeDetails(freezes []Freeze) any {
 	if len(freezes) == 0 {
 		return nil
@@ -86,8 +86,8 @@ func freezeField(i int, member string) string { return fmt.Sprintf("freeze_windo
 
 func sameFreezes(a, b Tenant) bool { return reflect.DeepEqual(a.Freezes, b.Freezes) }
 
-// freezesOf reads the columns of a row; see 00013_freezes.sql.
-func freezesOf(starts, ends []time.Time, reasons []string) []Freeze {
+// freezesFromColumns converts the columns of a row of tenants.
+func freezesFromColumns(starts, ends []time.Time, reasons []string) []Freeze {
 	var out []Freeze
 	for i := range starts {
 		out = append(out, Freeze{From: starts[i].UTC(), Until: ends[i].UTC(), Reason: reasons[i]})
@@ -95,8 +95,8 @@ func freezesOf(starts, ends []time.Time, reasons []string) []Freeze {
 	return out
 }
 
-// freezeColumns is the reverse; none are empty arrays, since NULL stands for
-// those that are stored already.
+// freezeColumns is the inverse of freezesFromColumns. It returns empty arrays, not
+// NULL, for no windows, because NULL leaves the stored ones in place.
 func freezeColumns(freezes []Freeze) (starts, ends []time.Time, reasons []string) {
 	starts, ends, reasons = []time.Time{}, []time.Time{}, []string{}
 	for _, f := range freezes {

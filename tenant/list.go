@@ -4,67 +4,69 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
 
-// ListFilter chooses tenants; what is empty chooses all that are live.
+// ListFilter selects tenants. The zero value selects all live ones.
 type ListFilter struct {
-	Q      string // part of a slug or name, in any case
+	Q      string // part of a slug or name, ignoring case
 	Status Status // Deleted ones are listed only if asked for
 	Limit  int    // 1 to 500; 0: 50, more: 500
-	Cursor string // what List returned beside the page before
+	Cursor string // the cursor that List returned with the previous page
 }
 
 // List returns tenants, newest first, and the cursor of the next page, which
 // is empty on the last. Errors: ErrBadCursor, ErrUnavailable.
 func (s *Store) List(ctx context.Context, f ListFilter) ([]Tenant, string, error) {
-	after, err := parsePosition(f.Cursor)
+	after, err := ParsePosition(f.Cursor)
 	if err != nil {
 		return nil, "", err
 	}
 	var tenants []Tenant
-	limit := bounded(f.Limit)
+	limit := PageLimit(f.Limit)
 	err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		tenants, err = search(ctx, tx.Queries, storable(f.Q), storable(string(f.Status)), after, limit+1)
+		tenants, err = searchTenants(ctx, tx.Queries, audit.StorableText(f.Q), audit.StorableText(string(f.Status)), after, limit+1)
 		return err
 	})
 	if err != nil {
-		return nil, "", failed("list", err)
+		return nil, "", wrapError("list", err)
 	}
-	tenants, next := page(tenants, limit, func(t Tenant) position { return position{t.CreatedAt, t.ID} })
+	tenants, next := Page(tenants, limit, func(t Tenant) Position { return Position{t.CreatedAt, t.ID} })
 	return tenants, next, nil
 }
 
-// search reads a page. What many tenants have in their names is soon found among
-// the newest, what few have by an index; which of both it is nobody knows before.
-func search(ctx context.Context, q *db.Queries, text, status string, after position, size int) ([]Tenant, error) {
+// searchTenants reads a page. A text in many names is found fast among the newest
+// tenants, a text in few names by an index. The frequency is unknown, so it tries
+// the newest first.
+func searchTenants(ctx context.Context, q *db.Queries, text, status string, after Position, size int) ([]Tenant, error) {
 	if text == "" {
 		rows, err := q.ListTenants(ctx, db.ListTenantsParams{
-			Status: status, BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(size),
+			Status: status, BeforeCreatedAt: after.CreatedAt, BeforeID: after.ID, PageSize: int32(size),
 		})
-		return tenantsOf(rows), err
+		return tenantsFromRows(rows), err
 	}
 	rows, err := q.MatchNewestTenants(ctx, db.MatchNewestTenantsParams{
-		Q: text, Status: status, BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(size),
+		Q: text, Status: status, BeforeCreatedAt: after.CreatedAt, BeforeID: after.ID, PageSize: int32(size),
 	})
 	if err != nil || len(rows) == size {
-		return tenantsOf(rows), err
+		return tenantsFromRows(rows), err
 	}
-	if more, err := q.MoreThanNewestTenants(ctx, status, after.createdAt, after.id); err != nil || !more {
-		return tenantsOf(rows), err
+	if more, err := q.MoreThanNewestTenants(ctx, status, after.CreatedAt, after.ID); err != nil || !more {
+		return tenantsFromRows(rows), err
 	}
 	found, err := q.FindTenants(ctx, db.FindTenantsParams{
-		Q: text, Status: status, BeforeCreatedAt: after.createdAt, BeforeID: after.id, PageSize: int32(size),
+		Q: text, Status: status, BeforeCreatedAt: after.CreatedAt, BeforeID: after.ID, PageSize: int32(size),
 	})
-	return tenantsOf(found), err
+	return tenantsFromRows(found), err
 }
 
-// tenantsOf are the rows of any of these queries.
-func tenantsOf[R db.ListTenantsRow | db.MatchNewestTenantsRow | db.FindTenantsRow](rows []R) []Tenant {
+// tenantsFromRows converts the rows of any query for a list.
+func tenantsFromRows[R db.ListTenantsRow | db.MatchNewestTenantsRow | db.FindTenantsRow](rows []R) []Tenant {
 	out := make([]Tenant, len(rows))
 	for i, row := range rows {
 		out[i] = TenantRow(row).Tenant()
@@ -72,53 +74,53 @@ func tenantsOf[R db.ListTenantsRow | db.MatchNewestTenantsRow | db.FindTenantsRo
 	return out
 }
 
-// position is where a list that runs from the newest goes on.
-type position struct {
-	createdAt time.Time
-	id        uuid.UUID
+// Position is a place in a list from newest to oldest: directly after the item with
+// this time and id.
+type Position struct {
+	CreatedAt time.Time
+	ID        uuid.UUID
 }
 
-// A cursor is base64url (RFC 4648 section 5) of the creation time in
+// Cursor encodes the position: base64url (RFC 4648 section 5) of the time in
 // microseconds, 8 bytes, and the id, 16.
-func (p position) cursor() string {
-	b := binary.BigEndian.AppendUint64(nil, uint64(p.createdAt.UnixMicro()))
-	return base64.RawURLEncoding.EncodeToString(append(b, p.id[:]...))
+func (p Position) Cursor() string {
+	b := binary.BigEndian.AppendUint64(nil, uint64(p.CreatedAt.UnixMicro()))
+	return base64.RawURLEncoding.EncodeToString(append(b, p.ID[:]...))
 }
 
-func parsePosition(cursor string) (position, error) {
+// ParsePosition decodes a cursor. An empty one is the start of the list. Errors:
+// ErrBadCursor.
+func ParsePosition(cursor string) (Position, error) {
 	if cursor == "" {
-		return position{endOfTime, uuid.Max}, nil
+		return Position{endOfTime, uuid.Max}, nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || len(b) != 24 {
-		return position{}, ErrBadCursor
+		return Position{}, ErrBadCursor
 	}
 	at := time.UnixMicro(int64(binary.BigEndian.Uint64(b))).UTC()
 	if at.Before(time.Unix(0, 0)) || at.After(endOfTime) {
-		return position{}, ErrBadCursor
+		return Position{}, ErrBadCursor
 	}
-	return position{at, uuid.UUID(b[8:])}, nil
+	return Position{at, uuid.UUID(b[8:])}, nil
 }
 
-// endOfTime is later than anything that is stored.
+// endOfTime is later than any stored time.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// page cuts off the item that was read only to know whether there is more.
-func page[T any](items []T, limit int, at func(T) position) ([]T, string) {
+// Page returns at most limit of items, which were read with a limit of one more,
+// and the cursor of the next page, "" if there is none.
+func Page[T any](items []T, limit int, position func(T) Position) ([]T, string) {
 	if len(items) <= limit {
 		return items, ""
 	}
-	return items[:limit], at(items[limit-1]).cursor()
+	return items[:limit], position(items[limit-1]).Cursor()
 }
 
-func bounded(limit int) int {
+// PageLimit returns the page size for a requested limit: 50 for 0, at most 500.
+func PageLimit(limit int) int {
 	if limit <= 0 {
 		return 50
 	}
 	return min(limit, 500)
-}
-
-// storable is s as PostgreSQL could have stored it: without NUL, in UTF-8.
-func storable(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }

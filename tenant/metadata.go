@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// A tenant's metadata is what its own provider offers, which Keyward cannot
-// know: members of its discovery documents as OpenID Connect Discovery 1.0
-// section 3, RFC 8414 section 2 and those that extend them define them.
+// A tenant's metadata describes its own provider, about which Keyward knows nothing:
+// members of its discovery documents as defined in OpenID Connect Discovery 1.0
+// section 3, RFC 8414 section 2 and their extensions.
 
 // Bounds of the metadata of a tenant. The size is a CHECK of the table too.
 const (
@@ -21,13 +21,13 @@ const (
 	maxMetadataDepth   = 8 // levels of objects and arrays; the metadata is the first
 	maxMetadataName    = 128
 	maxMetadataNumber  = 32 // characters
-	maxMetadataFaults  = 50 // of which a refusal tells
+	maxMetadataFaults  = 50 // reported in one error
 )
 
-// owned are the members that Keyward says itself, and those that would say
-// something else about the same: other keys, or (RFC 8414 section 2.1) a signed
-// copy of everything that takes precedence.
-var owned = map[string]string{
+// ownedMembers maps the members that a tenant must not set to the reason. Keyward
+// sets them itself, or they would contradict such a member: other keys, or a signed
+// copy of the document, which takes precedence (RFC 8414 section 2.1).
+var ownedMembers = map[string]string{
 	"issuer":                                "must not be given: it is the tenant's issuer, which has a setting of its own",
 	"jwks_uri":                              "must not be given: Keyward publishes the keys and says where",
 	"id_token_signing_alg_values_supported": "must not be given: it follows from the tenant's policies and keys",
@@ -36,18 +36,18 @@ var owned = map[string]string{
 	"signed_metadata":                       "must not be given: it would take precedence over issuer and jwks_uri",
 }
 
-// normalMetadata is valid metadata with the members of each object in order,
-// numbers and texts as they came, so that what is made of it stays the same;
-// nil for none.
-func normalMetadata(given json.RawMessage) json.RawMessage {
+// canonicalMetadata returns valid metadata with the members of each object sorted
+// and numbers and texts unchanged, so that documents made of it are stable; nil if
+// there is none.
+func canonicalMetadata(given json.RawMessage) json.RawMessage {
 	value, ok := parseMetadata(given)
 	if !ok || len(value) == 0 {
 		return nil
 	}
-	return compact(value)
+	return encodeCompact(value)
 }
 
-func compact(value map[string]any) []byte {
+func encodeCompact(value map[string]any) []byte {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
@@ -55,7 +55,8 @@ func compact(value map[string]any) []byte {
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
 
-// parseMetadata is false for what is neither an object nor nothing.
+// parseMetadata decodes an object. Empty input is an empty object, anything else is
+// not ok.
 func parseMetadata(given json.RawMessage) (value map[string]any, ok bool) {
 	if len(given) == 0 {
 		return nil, true
@@ -72,22 +73,22 @@ func validateMetadata(broken *fields, given json.RawMessage) {
 		broken.add("metadata", "must be an object")
 	case len(value) > maxMetadataMembers:
 		broken.add("metadata", "must have at most %d members", maxMetadataMembers)
-	case len(compact(value)) > maxMetadata:
+	case len(encodeCompact(value)) > maxMetadata:
 		broken.add("metadata", "must have at most %d bytes", maxMetadata)
 	default:
 		validateMembers(broken, value)
 	}
 }
 
-// validateMembers looks at names in any case: clients exist that read JWKS_URI
-// for jwks_uri, Go's encoding/json among them.
+// validateMembers compares names without case, because some clients read JWKS_URI
+// as jwks_uri, among them Go's encoding/json.
 func validateMembers(broken *fields, members map[string]any) {
 	spelled := map[string]string{}
-	for _, name := range sorted(members) {
+	for _, name := range sortedNames(members) {
 		at, lower := memberField("metadata", name), strings.ToLower(name)
 		other, twice := spelled[lower]
 		spelled[lower] = name
-		switch message, is := owned[lower]; {
+		switch message, is := ownedMembers[lower]; {
 		case is:
 			broken.add(at, "%s", message)
 		case !isMemberName(name):
@@ -100,7 +101,7 @@ func validateMembers(broken *fields, members map[string]any) {
 	}
 }
 
-// validateMember checks one by what its name promises.
+// validateMember checks a value against the type that its name implies.
 func validateMember(broken *fields, at, name string, value any) {
 	before := len(*broken)
 	switch aliases, is := value.(map[string]any); {
@@ -111,7 +112,7 @@ func validateMember(broken *fields, at, name string, value any) {
 	case strings.HasSuffix(name, "_supported"):
 		validateSupported(broken, at, name, value)
 	case name == "mtls_endpoint_aliases" && is: // RFC 8705 section 5
-		for _, alias := range sorted(aliases) {
+		for _, alias := range sortedNames(aliases) {
 			validateMember(broken, memberField(at, alias), alias, aliases[alias])
 		}
 	case name == "mtls_endpoint_aliases":
@@ -129,9 +130,9 @@ func isURLName(name string) bool {
 		name == "service_documentation" || name == "check_session_iframe"
 }
 
-// validateSupported checks what is supported: a list or, of those that end as
-// all do that are yes or no in the registry of RFC 8414 section 7.1, a boolean.
-// The names of times to come may be either.
+// validateSupported checks a member "…_supported". In the registry of RFC 8414
+// section 7.1 it is a boolean for some endings and a list for others. Unknown
+// endings may be either.
 func validateSupported(broken *fields, at, name string, value any) {
 	_, yesNo := value.(bool)
 	switch {
@@ -148,8 +149,8 @@ func validateSupported(broken *fields, at, name string, value any) {
 	}
 }
 
-// isTexts knows arrays of strings; one with no element must not be there at all
-// (RFC 8414 section 3.2).
+// isTexts reports whether value is an array of one or more non-empty strings. RFC
+// 8414 section 3.2 forbids empty arrays.
 func isTexts(value any) bool {
 	list, _ := value.([]any)
 	for _, each := range list {
@@ -160,8 +161,8 @@ func isTexts(value any) bool {
 	return len(list) > 0
 }
 
-// validateValue bounds what every value has to be bounded in. The database
-// keeps no NUL, and readers keep numbers in 64 bits (RFC 8259 section 6).
+// validateValue checks the limits of every value: depth, no NUL, which PostgreSQL
+// cannot store, and numbers of 64 bits, as readers expect (RFC 8259 section 6).
 func validateValue(broken *fields, at string, value any, level int) {
 	if len(*broken) >= maxMetadataFaults {
 		return
@@ -186,7 +187,7 @@ func validateValue(broken *fields, at string, value any, level int) {
 		if tooDeep(broken, at, level) {
 			return
 		}
-		for _, name := range sorted(v) {
+		for _, name := range sortedNames(v) {
 			if !isMemberName(name) {
 				broken.add(memberField(at, name), "%s", memberNameRule)
 				continue
@@ -196,6 +197,7 @@ func validateValue(broken *fields, at string, value any, level int) {
 	}
 }
 
+// tooDeep reports whether level exceeds maxMetadataDepth, and adds the error.
 func tooDeep(broken *fields, at string, level int) bool {
 	if level > maxMetadataDepth {
 		broken.add(at, "must not be nested deeper than %d levels", maxMetadataDepth)
@@ -209,7 +211,8 @@ func isMemberName(name string) bool {
 	return name != "" && len(name) <= maxMetadataName && isASCII(name)
 }
 
-// memberField names a member; what the caller made up is cut short.
+// memberField returns the path of a member. A long name, which the caller chose, is
+// cut.
 func memberField(at, name string) string {
 	if len(name) > maxMetadataName {
 		name = strings.ToValidUTF8(name[:maxMetadataName], "") + "…"
@@ -226,9 +229,9 @@ func hasSuffix(name string, suffixes ...string) bool {
 	return false
 }
 
-func sorted(members map[string]any) []string { return slices.Sorted(maps.Keys(members)) }
+func sortedNames(members map[string]any) []string { return slices.Sorted(maps.Keys(members)) }
 
-// metadataDetails is the metadata as an audit event tells of it.
+// metadataDetails returns the metadata as details of an audit event.
 func metadataDetails(metadata json.RawMessage) any {
 	if len(metadata) == 0 {
 		return nil

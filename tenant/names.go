@@ -13,25 +13,25 @@ var (
 	numberPattern = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
 )
 
-// idLike says whether a slug could be taken for an id: a UUID, wherever its
-// dashes are.
-func idLike(slug string) bool { return idPattern.MatchString(strings.ReplaceAll(slug, "-", "")) }
+// looksLikeID reports whether a slug could be mistaken for an id: a UUID with or
+// without dashes.
+func looksLikeID(slug string) bool { return idPattern.MatchString(strings.ReplaceAll(slug, "-", "")) }
 
-// IsSlug says whether text has the form of a slug.
-func IsSlug(text string) bool { return slugPattern.MatchString(text) && !idLike(text) }
+// IsSlug reports whether text has the form of a slug.
+func IsSlug(text string) bool { return slugPattern.MatchString(text) && !looksLikeID(text) }
 
 func validateSlug(broken *fields, slug string) {
 	switch {
 	case !slugPattern.MatchString(slug):
 		broken.add("slug", "must be 1 to 63 of a-z, 0-9 and -, and neither begin nor end with -")
-	case idLike(slug):
+	case looksLikeID(slug):
 		broken.add("slug", "must not look like an id")
 	case slug == PlatformSlug:
 		broken.add("slug", "must not be %q, which is the platform's own", PlatformSlug)
 	}
 }
 
-// validateName bounds a name that people read. PostgreSQL keeps no NUL.
+// validateName checks a display name. PostgreSQL cannot store NUL.
 func validateName(broken *fields, name string) {
 	if utf8.RuneCountInString(name) > 200 || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
 		broken.add("name", "must be at most 200 characters")
@@ -39,8 +39,8 @@ func validateName(broken *fields, name string) {
 }
 
 // validateIssuer checks RFC 8414 section 2: a URL without query or fragment.
-// It is compared byte by byte (RFC 7519 section 2, StringOrURI), so it is kept
-// exactly as given, a trailing slash and all. http is for trying things out.
+// Verifiers compare it byte by byte (RFC 7519 section 2, StringOrURI), so it is
+// stored exactly as given, including a trailing slash. http is allowed for tests.
 func validateIssuer(broken *fields, issuer string) {
 	if issuer == "" {
 		return
@@ -50,7 +50,7 @@ func validateIssuer(broken *fields, issuer string) {
 	}
 }
 
-// isWebURL says whether a text is an absolute http or https URL without
+// isWebURL reports whether text is an absolute http or https URL without
 // fragment and user information, in ASCII.
 func isWebURL(text string) bool {
 	u, err := url.Parse(text)
@@ -58,13 +58,13 @@ func isWebURL(text string) bool {
 		!strings.Contains(text, "#") && isASCII(text)
 }
 
-// isASCII says whether a text has printable ASCII characters only, and no space.
+// isASCII reports whether text has only printable ASCII characters and no space.
 func isASCII(text string) bool {
 	return strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
-// validateDomain checks RFC 1123 section 2.1: a host name, which a last label
-// of digits would turn into an address (WHATWG URL, "ends in a number").
+// validateDomain checks RFC 1123 section 2.1: a host name. A last label of digits
+// would make it an IPv4 address (WHATWG URL, "ends in a number").
 func validateDomain(broken *fields, domain string) {
 	if domain == "" {
 		return
@@ -74,9 +74,9 @@ func validateDomain(broken *fields, domain string) {
 	}
 }
 
-// LowerDomain is a host name in lower case, as far as its letters are ASCII. The
-// rest stays, for [IsDomain] to refuse: Unicode's Kelvin sign has k for its lower
-// case and is another name all the same.
+// LowerDomain returns a host name with its ASCII letters in lower case. Other
+// characters stay, so that [IsDomain] refuses them: the lower case of Unicode's
+// Kelvin sign is k, but a name with it is a different name.
 func LowerDomain(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' {
@@ -86,8 +86,8 @@ func LowerDomain(name string) string {
 	}, name)
 }
 
-// IsDomain says whether a text is a host name in lower case: what a custom
-// domain can be. It reads every request's Host.
+// IsDomain reports whether name is a host name in lower case, as a custom domain
+// must be. It runs for the Host of every request.
 func IsDomain(name string) bool {
 	if len(name) > 253 || numberPattern.MatchString(name) {
 		return false

@@ -8,33 +8,32 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Algorithms are those that a policy can sign with: RFC 7518 section 3.1
-// without HMAC and none, RFC 8037 section 3.1 (EdDSA) and RFC 9864 section 2
-// (Ed25519).
+// Algorithms lists the algorithms of policies: RFC 7518 section 3.1 without HMAC
+// and none, RFC 8037 section 3.1 (EdDSA) and RFC 9864 section 2 (Ed25519).
 var Algorithms = []jose.SignatureAlgorithm{
 	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, "Ed25519",
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
 }
 
-// Policy is how one tenant signs with one algorithm. All durations are whole
-// seconds.
+// Policy holds the settings by which a tenant signs with one algorithm. All
+// durations are whole seconds.
 type Policy struct {
 	Alg              jose.SignatureAlgorithm // one of Algorithms
-	Default          bool                    // signs where a request names no algorithm
+	Default          bool                    // signs requests that name no algorithm
 	RSABits          int                     // 2048, 3072 or 4096; 0 for other key types
 	RotationInterval time.Duration           // 0: rotate by hand only
-	PublishLead      time.Duration           // how long a standby is published before the schedule promotes it
-	GracePeriod      time.Duration           // how long a deprecated key stays published
+	PublishLead      time.Duration           // a standby is published for this long before the schedule promotes it
+	GracePeriod      time.Duration           // a deprecated key stays published for this long
 	PurgeAfter       time.Duration           // from leaving the JWKS to losing the public key
 	DefaultTokenTTL  time.Duration
 	MaxTokenTTL      time.Duration
 	MaxPublishedKeys int
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
-	RetiredAt        *time.Time // set: signs no more, only lets its published keys run out
+	RetiredAt        *time.Time // set: signs no more; its published keys expire in time
 }
 
-// DefaultPolicy is what a policy is where nothing else is asked for.
+// DefaultPolicy returns the policy of an algorithm without further settings.
 func DefaultPolicy(alg jose.SignatureAlgorithm) Policy {
 	p := Policy{
 		Alg:              alg,
@@ -52,10 +51,10 @@ func DefaultPolicy(alg jose.SignatureAlgorithm) Policy {
 	return p
 }
 
-// Live says whether the policy still signs.
+// Live reports whether the policy signs, which a retired one does not.
 func (p Policy) Live() bool { return p.RetiredAt == nil }
 
-// Details is the policy as an audit event tells of it, in the API's words.
+// Details returns the policy as details of an audit event, with the API's names.
 func (p Policy) Details() map[string]any {
 	d := map[string]any{
 		"alg":                       p.Alg,
@@ -78,8 +77,8 @@ func isRSA(alg jose.SignatureAlgorithm) bool {
 	return strings.HasPrefix(string(alg), "RS") || strings.HasPrefix(string(alg), "PS")
 }
 
-// longest bounds every duration of a policy: ten years.
-const longest = 315360000 * time.Second
+// maxDuration bounds every duration of a policy: ten years.
+const maxDuration = 315360000 * time.Second
 
 // Validate checks the policy by itself and against what its tenant tells
 // caches: the rules of docs/contract.md, which the database has too. The error
@@ -87,12 +86,12 @@ const longest = 315360000 * time.Second
 func (p Policy) Validate(c Caching) error {
 	var broken fields
 	p.validateKeys(&broken)
-	broken.duration("rotation_interval_seconds", p.RotationInterval, 0, longest)
-	broken.duration("publish_lead_seconds", p.PublishLead, time.Second, longest)
-	broken.duration("grace_period_seconds", p.GracePeriod, time.Second, longest)
-	broken.duration("purge_after_seconds", p.PurgeAfter, time.Second, longest)
-	broken.duration("default_token_ttl_seconds", p.DefaultTokenTTL, time.Second, longest)
-	broken.duration("max_token_ttl_seconds", p.MaxTokenTTL, time.Second, longest)
+	broken.duration("rotation_interval_seconds", p.RotationInterval, 0, maxDuration)
+	broken.duration("publish_lead_seconds", p.PublishLead, time.Second, maxDuration)
+	broken.duration("grace_period_seconds", p.GracePeriod, time.Second, maxDuration)
+	broken.duration("purge_after_seconds", p.PurgeAfter, time.Second, maxDuration)
+	broken.duration("default_token_ttl_seconds", p.DefaultTokenTTL, time.Second, maxDuration)
+	broken.duration("max_token_ttl_seconds", p.MaxTokenTTL, time.Second, maxDuration)
 	p.validateWindows(&broken, c)
 	return broken.policyError()
 }

@@ -2,7 +2,7 @@ package tenant
 
 import "strings"
 
-// Role is what a credential may do; callers decide by it.
+// Role defines the permissions of a credential. Callers enforce them.
 type Role string
 
 // The roles of docs/contract.md.
@@ -14,7 +14,7 @@ const (
 	TenantAuditor   Role = "tenant_auditor"
 )
 
-// Valid says whether there is such a role.
+// Valid reports whether the role exists.
 func (r Role) Valid() bool {
 	switch r {
 	case PlatformAdmin, PlatformAuditor, TenantAdmin, TenantSigner, TenantAuditor:
@@ -23,5 +23,5 @@ func (r Role) Valid() bool {
 	return false
 }
 
-// OfPlatform says whether the role reaches every tenant.
+// OfPlatform reports whether the role is for all tenants.
 func (r Role) OfPlatform() bool { return strings.HasPrefix(string(r), "platform_") }

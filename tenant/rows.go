@@ -5,11 +5,13 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
 )
 
-// TenantRow is a row of tenants as every query selects it, in that order, so that
-// Go converts one into the other.
+// TenantRow is a row of tenants. Every query selects its columns in this order, so
+// that a generated row converts to it.
 type TenantRow struct {
 	ID                              uuid.UUID
 	Slug                            string
@@ -28,7 +30,7 @@ type TenantRow struct {
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
-	FeedXID                         uint64 // set by the statements, never from here
+	FeedXID                         uint64 // set by the statements only
 	FreezeStarts                    []time.Time
 	FreezeEnds                      []time.Time
 	FreezeReasons                   []string
@@ -36,32 +38,32 @@ type TenantRow struct {
 	Metadata                        []byte
 }
 
-// Tenant is the row as everybody else sees it.
+// Tenant converts the row.
 func (r TenantRow) Tenant() Tenant {
 	return Tenant{
-		ID: r.ID, Slug: r.Slug, Name: r.Name, OwnIssuer: deref(r.Issuer), CustomDomain: deref(r.CustomDomain), Status: Status(r.Status),
+		ID: r.ID, Slug: r.Slug, Name: r.Name, OwnIssuer: db.ZeroIfNull(r.Issuer), CustomDomain: db.ZeroIfNull(r.CustomDomain), Status: Status(r.Status),
 		Caching: Caching{
-			MaxAge:               duration(r.JWKSMaxAgeSeconds),
-			StaleWhileRevalidate: duration(r.JWKSStaleWhileRevalidateSeconds),
-			StaleIfError:         duration(r.JWKSStaleIfErrorSeconds),
-			ClockSkew:            duration(r.ClockSkewSeconds),
+			MaxAge:               secondsToDuration(r.JWKSMaxAgeSeconds),
+			StaleWhileRevalidate: secondsToDuration(r.JWKSStaleWhileRevalidateSeconds),
+			StaleIfError:         secondsToDuration(r.JWKSStaleIfErrorSeconds),
+			ClockSkew:            secondsToDuration(r.ClockSkewSeconds),
 		},
-		NotBefore: utc(r.NotBefore), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DeletedAt: utc(r.DeletedAt),
-		CacheHorizon: utc(r.CacheHorizon), Version: r.AuditSeq, Freezes: freezesOf(r.FreezeStarts, r.FreezeEnds, r.FreezeReasons),
-		ApprovalRequired: guardedOf(r.ApprovalRequired), Metadata: r.Metadata,
+		NotBefore: db.UTC(r.NotBefore), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DeletedAt: db.UTC(r.DeletedAt),
+		CacheHorizon: db.UTC(r.CacheHorizon), Version: r.AuditSeq, Freezes: freezesFromColumns(r.FreezeStarts, r.FreezeEnds, r.FreezeReasons),
+		ApprovalRequired: guardedFromColumn(r.ApprovalRequired), Metadata: r.Metadata,
 	}
 }
 
-// Head is the head of the tenant's audit chain.
+// Head returns the head of the tenant's audit chain.
 func (r TenantRow) Head() audit.Head {
 	return audit.Head{TenantID: r.ID, Seq: r.AuditSeq, Hash: r.AuditHash}
 }
 
-// RowOf is the tenant as it is stored, but for the head of its audit chain.
+// RowOf converts a tenant to its row. The hash of its chain's head stays empty.
 func RowOf(t Tenant) TenantRow {
 	starts, ends, reasons := freezeColumns(t.Freezes)
 	return TenantRow{
-		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: nullable(t.OwnIssuer), CustomDomain: nullable(t.CustomDomain), Status: string(t.Status),
+		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: db.NullIfZero(t.OwnIssuer), CustomDomain: db.NullIfZero(t.CustomDomain), Status: string(t.Status),
 		JWKSMaxAgeSeconds: seconds(t.Caching.MaxAge), JWKSStaleWhileRevalidateSeconds: seconds(t.Caching.StaleWhileRevalidate),
 		JWKSStaleIfErrorSeconds: seconds(t.Caching.StaleIfError), ClockSkewSeconds: seconds(t.Caching.ClockSkew),
 		CacheHorizon: t.CacheHorizon, NotBefore: t.NotBefore, AuditSeq: t.Version,
@@ -70,7 +72,7 @@ func RowOf(t Tenant) TenantRow {
 	}
 }
 
-// PolicyRow is a row of policies: the fields of db.Policy in their order.
+// PolicyRow is a row of policies. Its fields are in the order of db.Policy.
 type PolicyRow struct {
 	TenantID                uuid.UUID
 	Alg                     string
@@ -89,22 +91,22 @@ type PolicyRow struct {
 	RetiredAt               *time.Time
 }
 
-// Policy is the row as everybody else sees it.
+// Policy converts the row.
 func (r PolicyRow) Policy() Policy {
 	return Policy{
-		Alg: jose.SignatureAlgorithm(r.Alg), Default: r.IsDefault, RSABits: int(deref(r.RSABits)),
-		RotationInterval: duration(r.RotationIntervalSeconds), PublishLead: duration(r.PublishLeadSeconds),
-		GracePeriod: duration(r.GracePeriodSeconds), PurgeAfter: duration(r.PurgeAfterSeconds),
-		DefaultTokenTTL: duration(r.DefaultTokenTTLSeconds), MaxTokenTTL: duration(r.MaxTokenTTLSeconds),
+		Alg: jose.SignatureAlgorithm(r.Alg), Default: r.IsDefault, RSABits: int(db.ZeroIfNull(r.RSABits)),
+		RotationInterval: secondsToDuration(r.RotationIntervalSeconds), PublishLead: secondsToDuration(r.PublishLeadSeconds),
+		GracePeriod: secondsToDuration(r.GracePeriodSeconds), PurgeAfter: secondsToDuration(r.PurgeAfterSeconds),
+		DefaultTokenTTL: secondsToDuration(r.DefaultTokenTTLSeconds), MaxTokenTTL: secondsToDuration(r.MaxTokenTTLSeconds),
 		MaxPublishedKeys: int(r.MaxPublishedKeys),
-		CreatedAt:        r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), RetiredAt: utc(r.RetiredAt),
+		CreatedAt:        r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), RetiredAt: db.UTC(r.RetiredAt),
 	}
 }
 
-// PolicyRowOf is the policy as it is stored, but for when it is due.
+// PolicyRowOf converts a policy to its row. DueAt stays empty.
 func PolicyRowOf(tenantID uuid.UUID, p Policy) PolicyRow {
 	return PolicyRow{
-		TenantID: tenantID, Alg: string(p.Alg), IsDefault: p.Default, RSABits: nullable(int32(p.RSABits)),
+		TenantID: tenantID, Alg: string(p.Alg), IsDefault: p.Default, RSABits: db.NullIfZero(int32(p.RSABits)),
 		RotationIntervalSeconds: seconds(p.RotationInterval), PublishLeadSeconds: seconds(p.PublishLead),
 		GracePeriodSeconds: seconds(p.GracePeriod), PurgeAfterSeconds: seconds(p.PurgeAfter),
 		DefaultTokenTTLSeconds: seconds(p.DefaultTokenTTL), MaxTokenTTLSeconds: seconds(p.MaxTokenTTL),
@@ -112,29 +114,4 @@ func PolicyRowOf(tenantID uuid.UUID, p Policy) PolicyRow {
 	}
 }
 
-func duration(seconds int32) time.Duration { return time.Duration(seconds) * time.Second }
-
-// nullable and deref map a zero value to NULL and back.
-func nullable[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
-func deref[T any](p *T) T {
-	var v T
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
-}
+func secondsToDuration(seconds int32) time.Duration { return time.Duration(seconds) * time.Second }

@@ -11,29 +11,30 @@ import (
 	"github.com/google/uuid"
 )
 
-// Spec asks for a new tenant. Policies are complete: begin each with
+// Spec is a request for a new tenant. Policies must be complete: start each with
 // [DefaultPolicy], and Caching with [DefaultCaching].
 type Spec struct {
 	Slug         string
 	Name         string
-	Issuer       string // empty: the public URL and the slug make it
+	Issuer       string // empty: derived from the public URL and the slug
 	CustomDomain string // empty: none
 	Caching      Caching
 	Freezes      []Freeze // windows without scheduled rotations
 	Policies     []Policy // none: ES256 with the defaults
 
-	ApprovalRequired []Operation     // operations to which a second person has to agree
+	ApprovalRequired []Operation     // operations that require a second person's approval
 	Metadata         json.RawMessage // members of its discovery documents; empty: none
 }
 
-// PlatformSpec is the platform's own tenant, which no request may ask for.
+// PlatformSpec returns the spec of the platform's own tenant, which no request may
+// create.
 func PlatformSpec() Spec {
 	s := Spec{Slug: PlatformSlug, Name: "Platform", Caching: DefaultCaching}
 	s.complete()
 	return s
 }
 
-// Tenant is the tenant that a valid spec asks for.
+// Tenant returns the new tenant of a valid spec.
 func (s Spec) Tenant(id uuid.UUID, at time.Time) Tenant {
 	return Tenant{
 		ID: id, Slug: s.Slug, Name: s.Name, OwnIssuer: s.Issuer, CustomDomain: s.CustomDomain,
@@ -41,8 +42,8 @@ func (s Spec) Tenant(id uuid.UUID, at time.Time) Tenant {
 	}
 }
 
-// complete fills in what follows from the rest: the policy where none is
-// named, the default where there is but one policy, a host name in lower case.
+// complete fills in defaults: a policy if there is none, Default if there is only
+// one, the host name in lower case.
 func (s *Spec) complete() {
 	s.CustomDomain = LowerDomain(s.CustomDomain)
 	s.Policies = slices.Clone(s.Policies)
@@ -54,11 +55,10 @@ func (s *Spec) complete() {
 	}
 }
 
-// Validate completes the spec and checks it: without policies it gets one,
-// ES256 with the defaults; a single policy is the default one; the custom
-// domain is put in lower case, freezes and members of the metadata in order. The
-// error is a *FieldErrors where the request is malformed, else a *PolicyError
-// where its policies break a rule.
+// Validate completes the spec and checks it. Without policies it gets one, ES256
+// with the defaults; a single policy becomes the default; the custom domain is
+// lower-cased, freezes and metadata members are sorted. The error is a *FieldErrors
+// if the request is malformed, a *PolicyError if its policies break a rule.
 func (s *Spec) Validate() error {
 	s.complete()
 	var broken fields
@@ -73,9 +73,9 @@ func (s *Spec) Validate() error {
 	if err := broken.fieldErrors(); err != nil {
 		return err
 	}
-	s.Freezes = normalFreezes(s.Freezes)
-	s.ApprovalRequired = normalGuarded(s.ApprovalRequired)
-	s.Metadata = normalMetadata(s.Metadata)
+	s.Freezes = sortFreezes(s.Freezes)
+	s.ApprovalRequired = sortGuarded(s.ApprovalRequired)
+	s.Metadata = canonicalMetadata(s.Metadata)
 	return s.validatePolicies()
 }
 

@@ -7,24 +7,25 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/keyward/keyward/db"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/keyward/keyward/db"
 )
 
-// Config says what a Store needs.
+// Config configures a Store.
 type Config struct {
 	DB  *db.DB
 	Now func() time.Time // nil: time.Now
 
-	// CacheLifetime bounds how long a credential or a slug is answered from
-	// memory without having been confirmed; 0: 30 s.
+	// CacheLifetime bounds how long a credential or a slug is used from the cache
+	// without being read again; 0: 30 s.
 	CacheLifetime time.Duration
 }
 
 // Store reads and changes tenants and credentials. Tenants and policies are
 // created and retired together with their keys, by keys.Store.
 //
-// What it keeps in memory has to be told of changes: see [Store.Changed] and
+// Its caches must be invalidated when tenants change: see [Store.Changed] and
 // [Store.Forget].
 type Store struct {
 	db  *db.DB
@@ -52,23 +53,22 @@ func New(cfg Config) *Store {
 	}
 }
 
-// Changed drops what is kept of a tenant; for the platform's own tenant also
-// the platform's credentials. It is to be called for every notification.
+// Changed drops a tenant's cache entries, for the platform's tenant also the
+// platform's credentials. Call it for every notification of a change.
 func (s *Store) Changed(tenantID uuid.UUID) {
 	s.slugs.drop(tenantID)
 	s.credentials.drop(tenantID)
 }
 
-// Forget drops everything. It is to be called when listening for notifications
-// begins (again), because changes may have gone unheard. Until then, while
-// PostgreSQL is away, what was kept serves for its lifetime.
+// Forget drops all cache entries. Call it whenever LISTEN starts (again), because
+// notifications may have been lost before. While PostgreSQL is unavailable cached
+// entries are used for their lifetime.
 func (s *Store) Forget() {
 	s.slugs.clear()
 	s.credentials.clear()
 }
 
-// Resolve returns the id of the live tenant that ref names, by slug or by id.
-// Errors: ErrNotFound, ErrUnavailable.
+// Resolve returns the id of the live tenant with the slug or id ref. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) Resolve(ctx context.Context, ref string) (uuid.UUID, error) {
 	id, isID := ParseID(ref)
 	if !isID && !slugPattern.MatchString(ref) {
@@ -82,7 +82,7 @@ func (s *Store) Resolve(ctx context.Context, ref string) (uuid.UUID, error) {
 	defer read.end()
 	id, err := s.resolve(ctx, ref, id)
 	if err != nil {
-		return uuid.Nil, failed("resolve", err)
+		return uuid.Nil, wrapError("resolve", err)
 	}
 	read.keep(ref, id, id, now)
 	return id, nil
@@ -100,19 +100,19 @@ func (s *Store) resolve(ctx context.Context, ref string, id uuid.UUID) (uuid.UUI
 	return id, err
 }
 
-// Get returns the live tenant that ref names, by slug or by id. Errors:
-// ErrNotFound, ErrUnavailable.
+// Get returns the live tenant with the slug or id ref. Errors: ErrNotFound,
+// ErrUnavailable.
 func (s *Store) Get(ctx context.Context, ref string) (Tenant, error) {
 	id, err := s.Resolve(ctx, ref)
 	if err != nil {
 		return Tenant{}, err
 	}
 	t, err := s.live(ctx, id)
-	return t, failed("get", err)
+	return t, wrapError("get", err)
 }
 
-// GetAny returns the tenant with an id, also a deleted one: for the platform,
-// which may read its history. Errors: ErrNotFound, ErrUnavailable.
+// GetAny returns the tenant with an id, also a deleted one, for the platform, which
+// may read its history. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) GetAny(ctx context.Context, id uuid.UUID) (Tenant, error) {
 	var row db.GetTenantRow
 	err := s.db.InTenant(ctx, id, func(tx *db.Tx) (err error) {
@@ -120,7 +120,7 @@ func (s *Store) GetAny(ctx context.Context, id uuid.UUID) (Tenant, error) {
 		return err
 	})
 	if err != nil {
-		return Tenant{}, failed("get", err)
+		return Tenant{}, wrapError("get", err)
 	}
 	return TenantRow(row).Tenant(), nil
 }
@@ -141,7 +141,7 @@ func (s *Store) Policies(ctx context.Context, tenantID uuid.UUID) ([]Policy, err
 		policies, err = livePolicies(ctx, tx, tenantID)
 		return err
 	})
-	return policies, failed("policies", err)
+	return policies, wrapError("policies", err)
 }
 
 func livePolicies(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) ([]Policy, error) {
@@ -155,7 +155,7 @@ func livePolicies(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) ([]Policy,
 	return policies, err
 }
 
-// ParseID knows an id in its canonical form (RFC 9562 section 4).
+// ParseID parses an id in its canonical form (RFC 9562 section 4).
 func ParseID(ref string) (uuid.UUID, bool) {
 	if len(ref) != 36 {
 		return uuid.Nil, false
@@ -164,9 +164,9 @@ func ParseID(ref string) (uuid.UUID, bool) {
 	return id, err == nil && id != uuid.Nil
 }
 
-// failed says what was being done, and turns what the database says into the
+// wrapError adds the operation to err, and converts errors of the database to the
 // errors of this package.
-func failed(what string, err error) error {
+func wrapError(what string, err error) error {
 	switch {
 	case err == nil:
 		return nil

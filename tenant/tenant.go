@@ -1,12 +1,11 @@
-// Package tenant holds the customers of the platform, the policies by which
-// they sign and the credentials by which they are administered.
+// Package tenant manages tenants, their policies and credentials, and approvals. It
+// is internal to Keyward: no compatibility promise.
 //
-// It guarantees that no policy is stored that breaks a promise of the platform
-// (see [Policy.Validate]), that every change leaves an audit event in its own
+// It guarantees that no stored policy breaks a promise of the platform (see
+// [Policy.Validate]), that every change writes an audit event in its own
 // transaction, and that a credential's secret is never stored. It trusts the
-// database to keep one tenant's rows from another (row level security) and to
-// refuse what Validate should have refused, and its callers to have decided
-// whether the actor may do what it asks.
+// database to separate tenants (row level security) and to enforce the rules of
+// Validate once more, and its callers to authorize the actor.
 package tenant
 
 import (
@@ -16,19 +15,19 @@ import (
 	"github.com/google/uuid"
 )
 
-// Status says whether a tenant signs, only verifies, or is gone.
+// Status is the state of a tenant.
 type Status string
 
-// The states of a tenant. A suspended tenant's JWKS is still served so that
-// tokens already issued keep verifying; a deleted one answers 404 everywhere.
+// The states of a tenant. A suspended tenant does not sign, but its JWKS is served
+// so that issued tokens keep verifying. A deleted tenant is 404 everywhere.
 const (
 	Active    Status = "active"
 	Suspended Status = "suspended"
 	Deleted   Status = "deleted"
 )
 
-// PlatformSlug names the built-in tenant whose keys sign for the platform
-// itself. It can be neither deleted nor suspended.
+// PlatformSlug is the slug of the built-in tenant. Its keys sign for the platform
+// itself; it can be neither deleted nor suspended.
 const PlatformSlug = "platform"
 
 // Tenant is one customer: own issuer, own policies, own keys, own history.
@@ -36,31 +35,31 @@ type Tenant struct {
 	ID           uuid.UUID
 	Slug         string
 	Name         string
-	OwnIssuer    string // empty: the public URL and the slug make the issuer
+	OwnIssuer    string // empty: the issuer is derived from the public URL and the slug
 	CustomDomain string // empty: none
 	Status       Status
 	Caching      Caching
-	NotBefore    *time.Time // tokens issued earlier are refused, here and by relying parties that learn of it with the JWKS
-	Freezes      []Freeze   // by their start; in none of them does the schedule rotate
+	NotBefore    *time.Time // tokens issued earlier are refused, here and by relying parties that read it with the JWKS
+	Freezes      []Freeze   // ordered by start; the schedule does not rotate inside them
 
-	// ApprovalRequired are the operations to which a second person has to agree.
+	// ApprovalRequired lists the operations that require a second person's approval.
 	ApprovalRequired []Operation
-	// Metadata is a JSON object, empty for none: members of the tenant's
-	// discovery documents.
+	// Metadata is a JSON object with further members of the tenant's discovery
+	// documents, or empty.
 	Metadata json.RawMessage
 
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	DeletedAt *time.Time
 
-	// CacheHorizon is until when caches filled under earlier, longer settings
-	// may still be fresh; nothing is promoted by the schedule before it.
+	// CacheHorizon is the time until which caches filled under earlier, longer
+	// settings may be fresh. The schedule promotes no key before it.
 	CacheHorizon *time.Time
-	// Version grows with every change: it is the seq of the last audit event.
+	// Version is the seq of the last audit event, so it grows with every change.
 	Version int64
 }
 
-// Issuer is the tenant's "iss" (RFC 7519 section 4.1.1): its own, or
+// Issuer returns the tenant's "iss" (RFC 7519 section 4.1.1): its own, or
 // {publicURL}/t/{slug}. publicURL has no trailing slash.
 func (t Tenant) Issuer(publicURL string) string {
 	if t.OwnIssuer != "" {

@@ -6,19 +6,19 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
 
-// Update changes a live tenant and returns it as it is then. A change that
-// changes nothing writes nothing. Of changes at once, each sees the one
-// before. Errors: ErrNotFound, *FieldErrors, *PolicyError where a live policy
-// does not fit the new caching, ErrDomainTaken, ErrBuiltIn,
-// ErrNeedsApproval, ErrUnavailable.
+// Update changes a live tenant and returns the result. A change without effect
+// writes nothing. Concurrent changes are applied one after the other. Errors:
+// ErrNotFound, *FieldErrors, *PolicyError if a live policy does not fit the new
+// caching, ErrDomainTaken, ErrBuiltIn, ErrNeedsApproval, ErrUnavailable.
 func (s *Store) Update(ctx context.Context, by audit.By, id uuid.UUID, c Change) (Tenant, error) {
 	var t Tenant
 	err := s.db.InTenant(ctx, id, func(tx *db.Tx) (err error) {
-		t, err = update(ctx, tx, by, id, c, s.now())
+		t, err = updateTenant(ctx, tx, by, id, c, s.now())
 		return err
 	})
 	var malformed *FieldErrors
@@ -26,12 +26,12 @@ func (s *Store) Update(ctx context.Context, by audit.By, id uuid.UUID, c Change)
 	case errors.As(err, &malformed), errors.Is(err, ErrBuiltIn), errors.Is(err, ErrNeedsApproval):
 		return Tenant{}, err
 	case err != nil:
-		return Tenant{}, failed("update", err)
+		return Tenant{}, wrapError("update", err)
 	}
 	return t, nil
 }
 
-func update(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change, now time.Time) (Tenant, error) {
+func updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change, now time.Time) (Tenant, error) {
 	row, err := lockLive(ctx, tx, id)
 	if err != nil {
 		return Tenant{}, err
@@ -41,21 +41,21 @@ func update(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change,
 	if err != nil {
 		return Tenant{}, err
 	}
-	if by.Approval == nil && relaxes(before, after.ApprovalRequired) {
-		return Tenant{}, ErrNeedsApproval // it came on the list since somebody looked
+	if by.Approval == nil && removesGuard(before, after.ApprovalRequired) {
+		return Tenant{}, ErrNeedsApproval // the operation was added to the list since Relaxes was called
 	}
-	events := updated(by, before, after, now)
+	events := updateEvents(by, before, after, now)
 	if len(events) == 0 {
 		return before, nil
 	}
 	if after.Caching != before.Caching {
-		if err := fits(ctx, tx, after); err != nil {
+		if err := checkCaching(ctx, tx, after); err != nil {
 			return Tenant{}, err
 		}
-		after.CacheHorizon = horizon(before, after.Caching, now)
+		after.CacheHorizon = cacheHorizon(before, after.Caching, now)
 	}
 	if !sameFreezes(before, after) {
-		// A rotation may be due earlier now; the worker hears and plans anew.
+		// A rotation may be due earlier now: the worker plans again when notified.
 		if err := tx.LookAgainAtPolicies(ctx, now, id); err != nil {
 			return Tenant{}, err
 		}
@@ -68,7 +68,8 @@ func update(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change,
 	return writeTenant(ctx, tx, after, row.Head(), events, domains...)
 }
 
-// lockLive takes the lock that every change of a tenant takes first.
+// lockLive locks a tenant's row, as every change of a tenant does first. Errors:
+// ErrNotFound if the tenant is deleted.
 func lockLive(ctx context.Context, tx *db.Tx, id uuid.UUID) (TenantRow, error) {
 	row, err := tx.LockTenant(ctx, id)
 	if err == nil && row.Status == string(Deleted) {
@@ -77,10 +78,10 @@ func lockLive(ctx context.Context, tx *db.Tx, id uuid.UUID) (TenantRow, error) {
 	return TenantRow(row), err
 }
 
-// updated tells a change in events: one for the settings, one for the status.
-func updated(by audit.By, before, after Tenant, now time.Time) []audit.Event {
+// updateEvents returns the events of a change: one for settings, one for the status.
+func updateEvents(by audit.By, before, after Tenant, now time.Time) []audit.Event {
 	var events []audit.Event
-	if d := difference(before, after); len(d) > 0 {
+	if d := changedSettings(before, after); len(d) > 0 {
 		e := by.Event(now, audit.TenantUpdated)
 		e.Details = audit.Details(by.Details(d))
 		events = append(events, e)
@@ -97,7 +98,8 @@ func updated(by audit.By, before, after Tenant, now time.Time) []audit.Event {
 	return events
 }
 
-func fits(ctx context.Context, tx *db.Tx, t Tenant) error {
+// checkCaching checks t's caching against its live policies.
+func checkCaching(ctx context.Context, tx *db.Tx, t Tenant) error {
 	policies, err := livePolicies(ctx, tx, t.ID)
 	if err != nil {
 		return err
@@ -105,10 +107,10 @@ func fits(ctx context.Context, tx *db.Tx, t Tenant) error {
 	return t.Caching.ValidateFor(policies)
 }
 
-// horizon is until when a cache filled under the settings before may still be
-// fresh. With shorter ones a key would be promoted too early for such a cache;
-// with longer ones the new lead covers it.
-func horizon(before Tenant, c Caching, now time.Time) *time.Time {
+// cacheHorizon returns the time until which a cache filled under the previous
+// settings may be fresh. With shorter new settings a key would be promoted too early
+// for such a cache; longer ones cover it.
+func cacheHorizon(before Tenant, c Caching, now time.Time) *time.Time {
 	if c.Propagation() >= before.Caching.Propagation() {
 		return before.CacheHorizon
 	}
@@ -119,11 +121,12 @@ func horizon(before Tenant, c Caching, now time.Time) *time.Time {
 	return &until
 }
 
-// writeTenant stores the tenant with the events that tell why. The statement
-// that changes the row moves the head of its chain too. domains are those that
-// it got or gave up.
+// writeTenant stores the tenant with the events that describe the change. The
+// statement that changes the row also moves the head of its chain. domains are
+// those that the tenant gained or gave up.
 func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, events []audit.Event, domains ...string) (Tenant, error) {
-	head, chained := audit.Chain(head, events)
+	a := audit.Write{Payloads: ChangePayloads(t.ID, t.Slug, domains...)}
+	head = a.Chain(head, events)
 	t.Version = head.Seq
 	row, w := RowOf(t), tx.Later()
 	_, err := w.UpdateTenant(ctx, db.UpdateTenantParams{
@@ -138,17 +141,5 @@ func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, even
 		return Tenant{}, err
 	}
 	w.Expect(1)
-	return t, record(ctx, w, TenantRow{ID: row.ID, Slug: row.Slug}, chained, domains...)
-}
-
-// record sends what is queued, then the events, then word to other processes,
-// which keep what they know of the tenant and of domains that changed hands.
-func record(ctx context.Context, w *db.Writes, row TenantRow, chained []audit.Event, domains ...string) error {
-	if err := w.InsertAuditEvents(ctx, db.InsertAuditEventsParams(audit.ToColumns(chained))); err != nil {
-		return err
-	}
-	if err := w.NotifyChanges(ctx, Told(row.ID, row.Slug, domains...)); err != nil {
-		return err
-	}
-	return w.Send(ctx)
+	return t, w.SendWithAudit(ctx, db.MoveAuditHeadsParams(a.Heads), db.InsertAuditEventsParams(a.Events), a.Payloads)
 }

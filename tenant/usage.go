@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 )
 
-// usage remembers when credentials were last used, until it is flushed. Only
-// credentials that exist get here, so they bound it.
+// usage collects the last use of credentials until the next flush. It holds only
+// existing credentials, so their number bounds it.
 type usage struct {
 	mu sync.Mutex
 	at map[uuid.UUID]time.Time
@@ -37,9 +38,8 @@ func (u *usage) take() map[uuid.UUID]time.Time {
 	return at
 }
 
-// FlushLastUsed writes down when credentials were last used, in one statement.
-// What could not be written is kept for the next time; a crash loses it.
-// Errors: ErrUnavailable.
+// FlushLastUsed stores the last use of credentials in one statement. After an error
+// the times are kept for the next flush; a crash loses them. Errors: ErrUnavailable.
 func (s *Store) FlushLastUsed(ctx context.Context) error {
 	used := s.used.take()
 	if len(used) == 0 {
@@ -56,5 +56,5 @@ func (s *Store) FlushLastUsed(ctx context.Context) error {
 			s.used.note(id, at)
 		}
 	}
-	return failed("flush last use", err)
+	return wrapError("flush last use", err)
 }

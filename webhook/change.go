@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"slices"
 
@@ -13,43 +12,43 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Create makes a webhook. It is told of its own creation first. Errors:
+// Create creates a webhook. Its first delivery is its own webhook.created. Errors:
 // *tenant.FieldErrors, ErrTooMany, tenant.ErrNotFound, *tenant.ReplayError,
 // tenant.ErrIdempotencyMismatch, ErrUnavailable.
 func (s *Store) Create(ctx context.Context, by audit.By, n New, idem *tenant.Idempotency) (Webhook, error) {
 	now := s.now()
 	id, err := uuid.NewV7()
 	if err != nil {
-		return Webhook{}, failed("create", err)
+		return Webhook{}, wrapError("create", err)
 	}
 	w := Webhook{
-		ID: id, TenantID: n.TenantID, URL: n.URL, Actions: distinct(n.Actions), Description: n.Description, Status: Active,
+		ID: id, TenantID: n.TenantID, URL: n.URL, Actions: sortUnique(n.Actions), Description: n.Description, Status: Active,
 		CreatedAt: now, UpdatedAt: now,
 	}
 	if err := s.validate(w, true); err != nil {
 		return Webhook{}, err
 	}
-	err = s.change(ctx, n.TenantID, func(tx *db.Tx, home tenant.TenantRow) error {
-		return insert(ctx, tx, by, home, w, idem)
+	err = s.changeHome(ctx, n.TenantID, func(tx *db.Tx, home tenant.TenantRow) error {
+		return insertWebhook(ctx, tx, by, home, w, idem)
 	})
 	if err != nil {
-		return Webhook{}, failed("create", err)
+		return Webhook{}, wrapError("create", err)
 	}
 	return w, nil
 }
 
-func insert(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, w Webhook, idem *tenant.Idempotency) error {
-	if err := replayed(ctx, tx, home.ID, idem); err != nil {
+func insertWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, w Webhook, idem *tenant.Idempotency) error {
+	if err := checkReplay(ctx, tx, home.ID, idem); err != nil {
 		return err
 	}
 	n, err := tx.CountWebhooks(ctx, home.ID, w.TenantID == nil)
-	if err == nil && n >= most {
+	if err == nil && n >= maxWebhooks {
 		err = ErrTooMany
 	}
 	if err != nil {
 		return err
 	}
-	xid, seq, err := place(ctx, tx, w.TenantID, home)
+	xid, seq, err := startPlace(ctx, tx, w.TenantID, home)
 	if err != nil {
 		return err
 	}
@@ -71,29 +70,22 @@ func insert(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, 
 		}
 	}
 	e := by.Event(w.CreatedAt, audit.WebhookCreated)
-	e.Details = audit.Details(details(w))
-	return tell(ctx, q, home, e)
+	e.Details = audit.Details(eventDetails(w))
+	return sendWithEvent(ctx, q, home, e)
 }
 
-// replayed finds what an earlier request under the same key has made. The
-// tenant's lock is held, so there is none under way.
-func replayed(ctx context.Context, tx *db.Tx, home uuid.UUID, idem *tenant.Idempotency) error {
-	if idem == nil {
-		return nil
-	}
-	row, err := tx.GetIdempotencyKey(ctx, home, idem.CredentialID, idem.Key)
-	if errors.Is(err, db.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return idem.Replay(row.RequestHash, row.ResourceID)
+// checkReplay returns a *tenant.ReplayError if an earlier request with the same
+// idempotency key has created something.
+func checkReplay(ctx context.Context, tx *db.Tx, home uuid.UUID, idem *tenant.Idempotency) error {
+	return idem.CheckReplay(func(credentialID, key string) ([]byte, uuid.UUID, error) {
+		row, err := tx.GetIdempotencyKey(ctx, home, credentialID, key)
+		return row.RequestHash, row.ResourceID, err
+	})
 }
 
-// details are what an audit event tells of a webhook: not the whole URL, whose
-// path may be a secret.
-func details(w Webhook) map[string]any {
+// eventDetails returns a webhook as details of an audit event. Of the URL they have
+// the host only, because its path may be a secret.
+func eventDetails(w Webhook) map[string]any {
 	d := map[string]any{"id": w.ID, "actions": w.Actions}
 	if u, err := url.Parse(w.URL); err == nil {
 		d["host"] = u.Host
@@ -101,28 +93,28 @@ func details(w Webhook) map[string]any {
 	return d
 }
 
-func distinct(actions []string) []string {
+func sortUnique(actions []string) []string {
 	sorted := slices.Sorted(slices.Values(actions))
 	return append([]string{}, slices.Compact(sorted)...)
 }
 
-// Update changes a webhook and returns it as it is then. Deliveries that are
-// pending when it is disabled fail; those it has missed are not made up for.
+// Update changes a webhook and returns the result. When it is disabled, its pending
+// deliveries fail. Events of the time while it is disabled are never delivered.
 // Errors: *tenant.FieldErrors, ErrNotFound, tenant.ErrNotFound, ErrUnavailable.
 func (s *Store) Update(ctx context.Context, by audit.By, tenantID *uuid.UUID, id uuid.UUID, c Change) (after Webhook, err error) {
-	err = s.change(ctx, tenantID, func(tx *db.Tx, home tenant.TenantRow) error {
-		before, err := get(ctx, tx, tenantID, home.ID, id)
+	err = s.changeHome(ctx, tenantID, func(tx *db.Tx, home tenant.TenantRow) error {
+		before, err := getWebhook(ctx, tx, tenantID, home.ID, id)
 		if err != nil {
 			return err
 		}
 		after = c.apply(before)
-		if err := s.validate(after, c.URL != nil); err != nil || same(before, after) {
+		if err := s.validate(after, c.URL != nil); err != nil || sameSettings(before, after) {
 			return err
 		}
 		after.UpdatedAt = s.now()
-		return update(ctx, tx, by, home, before, after)
+		return updateWebhook(ctx, tx, by, home, before, after)
 	})
-	return after, failed("update", err)
+	return after, wrapError("update", err)
 }
 
 func (c Change) apply(w Webhook) Webhook {
@@ -130,7 +122,7 @@ func (c Change) apply(w Webhook) Webhook {
 		w.URL = *c.URL
 	}
 	if c.Actions != nil {
-		w.Actions = distinct(*c.Actions)
+		w.Actions = sortUnique(*c.Actions)
 	}
 	if c.Description != nil {
 		w.Description = *c.Description
@@ -144,14 +136,14 @@ func (c Change) apply(w Webhook) Webhook {
 	return w
 }
 
-func same(a, b Webhook) bool {
+func sameSettings(a, b Webhook) bool {
 	return a.URL == b.URL && slices.Equal(a.Actions, b.Actions) && a.Description == b.Description && a.Status == b.Status
 }
 
-func update(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, before, after Webhook) error {
+func updateWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, before, after Webhook) error {
 	q := tx.Later()
 	if before.Status == Disabled && after.Status == Active {
-		xid, seq, err := place(ctx, tx, after.TenantID, home)
+		xid, seq, err := startPlace(ctx, tx, after.TenantID, home)
 		if err != nil {
 			return err
 		}
@@ -164,50 +156,43 @@ func update(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, 
 		action = audit.WebhookDisabled
 	}
 	e := by.Event(after.UpdatedAt, action)
-	d := details(after)
+	d := eventDetails(after)
 	d["status"] = after.Status
 	e.Reason, e.Details = string(after.DisabledReason), audit.Details(d)
-	return write(ctx, q, home, after, string(after.Status), e)
+	return storeWebhook(ctx, q, home, after, string(after.Status), e)
 }
 
-// write stores a webhook with the event that tells why. One that is not active
-// any more has nothing pending.
-func write(ctx context.Context, q *db.Writes, home tenant.TenantRow, w Webhook, status string, e audit.Event) error {
+// storeWebhook stores a webhook with the event of the change. If the new status is
+// not active, its pending deliveries fail.
+func storeWebhook(ctx context.Context, q *db.Writes, home tenant.TenantRow, w Webhook, status string, e audit.Event) error {
 	_, err := q.UpdateWebhook(ctx, db.UpdateWebhookParams{
-		Url: nullable(w.URL), Actions: w.Actions, Description: w.Description, Status: status,
-		DisabledReason: nullable(string(w.DisabledReason)), UpdatedAt: e.At, TenantID: home.ID, ID: w.ID,
+		Url: db.NullIfZero(w.URL), Actions: w.Actions, Description: w.Description, Status: status,
+		DisabledReason: db.NullIfZero(string(w.DisabledReason)), UpdatedAt: e.At, TenantID: home.ID, ID: w.ID,
 	})
 	if err != nil {
 		return err
 	}
 	q.Expect(1)
 	if status != string(Active) {
-		if err := q.FailPendingDeliveries(ctx, nullable("webhook_"+status), home.ID, w.ID); err != nil {
+		if err := q.FailPendingDeliveries(ctx, db.NullIfZero("webhook_"+status), home.ID, w.ID); err != nil {
 			return err
 		}
 	}
-	return tell(ctx, q, home, e)
+	return sendWithEvent(ctx, q, home, e)
 }
 
-// Delete ends a webhook and forgets its URL at once, its deliveries in time.
+// Delete deletes a webhook and its URL at once, its deliveries later, with Forget.
 // Errors: ErrNotFound, tenant.ErrNotFound, ErrUnavailable.
 func (s *Store) Delete(ctx context.Context, by audit.By, tenantID *uuid.UUID, id uuid.UUID) error {
-	err := s.change(ctx, tenantID, func(tx *db.Tx, home tenant.TenantRow) error {
-		w, err := get(ctx, tx, tenantID, home.ID, id)
+	err := s.changeHome(ctx, tenantID, func(tx *db.Tx, home tenant.TenantRow) error {
+		w, err := getWebhook(ctx, tx, tenantID, home.ID, id)
 		if err != nil {
 			return err
 		}
 		e := by.Event(s.now(), audit.WebhookDeleted)
-		e.Details = audit.Details(details(w))
+		e.Details = audit.Details(eventDetails(w))
 		w.URL, w.DisabledReason = "", ""
-		return write(ctx, tx.Later(), home, w, "deleted", e)
+		return storeWebhook(ctx, tx.Later(), home, w, "deleted", e)
 	})
-	return failed("delete", err)
-}
-
-func nullable(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
+	return wrapError("delete", err)
 }

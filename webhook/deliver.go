@@ -8,123 +8,100 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
 )
 
-// deliverBatch is how many deliveries of a webhook are posted before others
-// have their turn.
+// deliverBatch is the number of deliveries of one claim. Then the webhook is
+// released, so that other webhooks get a slot.
 const deliverBatch = 20
 
-// claim is a webhook in the hands of this sender, until the lease runs out.
-type claim struct {
-	tenantID, id uuid.UUID
-	ofAll        bool
-	url          string
-	lease        time.Time
-	failures     int
-	failingSince *time.Time
-}
-
-// due is a delivery that is to be posted now.
-type due struct {
+// dueDelivery is a delivery whose time has come.
+type dueDelivery struct {
 	id, eventTenantID uuid.UUID
 	eventSeq          int64
 	attempts          int // so far
 	askedAt           time.Time
 }
 
-// deliverNowAndThen takes webhooks with deliveries due as there is room. One
-// webhook has one request at a time: a receiver that is slow or away holds up
-// nobody but itself.
-func (s *Sender) deliverNowAndThen(ctx context.Context) {
+// deliverLoop claims webhooks with deliveries due while there are free slots, until
+// ctx ends. A webhook has one request at a time, so that a slow receiver delays
+// only itself.
+func (s *Sender) deliverLoop(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
-	slots := make(chan struct{}, s.cfg.Parallel)
+	lanes := newLanes(s.cfg.Parallel)
 	for ctx.Err() == nil {
-		if len(slots) == cap(slots) {
-			rest(ctx, s.due, nil, s.cfg.Look)
+		started, err := s.startClaims(ctx, lanes, &all)
+		if err != nil && ctx.Err() == nil {
+			s.cfg.Log.Warn("webhook deliveries not claimed", "error", err)
+			waitFor(ctx, nil, nil, pauseAfterError)
 			continue
 		}
-		claims, err := s.claim(ctx, cap(slots)-len(slots))
-		if err != nil && ctx.Err() == nil {
-			s.cfg.Log.Warn("deliveries not looked at", "error", err)
-			rest(ctx, nil, nil, troubled)
-			continue
+		if started == 0 {
+			waitFor(ctx, s.due, nil, s.timeToNextDue(ctx, lanes))
+		}
+	}
+}
+
+// startClaims claims webhooks for the free slots of the lanes, delivers each in a
+// goroutine of all, and returns their number.
+func (s *Sender) startClaims(ctx context.Context, lanes []*lane, all *sync.WaitGroup) (started int, err error) {
+	for _, l := range lanes {
+		claims, err := s.claim(ctx, l)
+		if err != nil {
+			return started, err
 		}
 		for _, c := range claims {
-			slots <- struct{}{}
+			l.take(c.tenantID)
+			started++
 			all.Go(func() {
 				s.deliver(ctx, c)
-				<-slots
-				wake(s.due)
+				l.release(c.tenantID)
+				wakeUp(s.due)
 			})
 		}
-		if len(claims) == 0 {
-			rest(ctx, s.due, nil, s.nextDue(ctx))
-		}
 	}
+	return started, nil
 }
 
-// nextDue is how long it is until a webhook is ready, within bounds: others may
-// have made one ready that this process is not told of.
-func (s *Sender) nextDue(ctx context.Context) time.Duration {
-	var at time.Time
-	err := s.store.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		at, err = tx.NextWebhookReady(ctx)
-		return err
-	})
-	if err != nil { // also for none
-		return s.cfg.Look
-	}
-	return min(max(at.Sub(s.store.now()), shortly), s.cfg.Look)
-}
-
-// claim takes up to n webhooks that have deliveries due. If this process ends,
-// others take them when the lease is over.
-func (s *Sender) claim(ctx context.Context, n int) (claims []claim, err error) {
-	now := s.store.now()
-	lease := now.Add(s.cfg.Lease)
-	err = s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		rows, err := tx.ClaimWebhooks(ctx, lease, now, int32(n))
-		for _, r := range rows {
-			claims = append(claims, claim{
-				tenantID: r.TenantID, id: r.ID, ofAll: r.OfAll, url: deref(r.Url), lease: lease,
-				failures: int(r.Failures), failingSince: utc(r.FailingSince),
-			})
-		}
-		return err
-	})
-	return claims, err
-}
-
-// deliver posts what is due for a webhook and gives it back. What is under way
-// when ctx ends is finished.
+// deliver posts the due deliveries of a claimed webhook and releases it. A request
+// in progress when ctx ends is finished.
 func (s *Sender) deliver(ctx context.Context, c claim) {
 	until := ctx
 	ctx = context.WithoutCancel(ctx)
 	pause, err := s.deliverAll(ctx, until, &c)
 	if errors.Is(err, db.ErrGuard) {
-		return // it was disabled or deleted, or somebody else has it by now
+		return // it was disabled or deleted, or another sender has claimed it
 	}
 	if err != nil {
-		s.cfg.Log.Warn("deliveries put off", "webhook_id", c.id, "error", err)
-		pause = max(pause, troubled)
+		s.cfg.Log.Warn("webhook deliveries postponed", "webhook_id", c.id, "error", err)
+		pause = max(pause, pauseAfterError)
 	}
 	if err := s.release(ctx, c, pause); err != nil {
-		s.cfg.Log.Warn("webhook not given back yet", "webhook_id", c.id, "error", err)
+		s.cfg.Log.Warn("webhook not released, wait for its lease to end", "webhook_id", c.id, "error", err)
 	}
 }
 
-// deliverAll returns how long the webhook must rest.
+// deliverAll posts a batch of due deliveries, fewer if they take longer than
+// SenderConfig.ClaimTime, and returns the pause before the webhook may be claimed
+// again.
 func (s *Sender) deliverAll(ctx, until context.Context, c *claim) (pause time.Duration, err error) {
 	list, err := s.listDue(ctx, *c)
+	began := time.Now()
 	for i := 0; i < len(list) && err == nil && pause == 0 && until.Err() == nil; i++ {
 		pause, err = s.deliverOne(ctx, c, list[i])
+		if time.Since(began) >= s.cfg.ClaimTime {
+			break
+		}
 	}
 	return pause, err
 }
 
-func (s *Sender) listDue(ctx context.Context, c claim) (list []due, err error) {
+// listDue returns the next deliveries of a webhook. If it has been failing for
+// longer than patience, older deliveries fail first.
+func (s *Sender) listDue(ctx context.Context, c claim) (list []dueDelivery, err error) {
 	now := s.store.now()
 	err = s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {
 		if c.failingSince != nil && now.Sub(*c.failingSince) > patience {
@@ -134,19 +111,19 @@ func (s *Sender) listDue(ctx context.Context, c claim) (list []due, err error) {
 		}
 		rows, err := tx.DueDeliveries(ctx, db.DueDeliveriesParams{TenantID: c.tenantID, WebhookID: c.id, Now: now, Batch: deliverBatch})
 		for _, r := range rows {
-			list = append(list, due{r.ID, r.EventTenantID, r.EventSeq, int(r.Attempts), r.AskedAt})
+			list = append(list, dueDelivery{r.ID, r.EventTenantID, r.EventSeq, int(r.Attempts), r.AskedAt})
 		}
 		return err
 	})
 	return list, err
 }
 
-// deliverOne makes one attempt and writes down what became of it. An error is
-// not the receiver's, and counts for nothing. A crash before the end leaves the
-// delivery as it was: it is posted again.
-func (s *Sender) deliverOne(ctx context.Context, c *claim, d due) (pause time.Duration, err error) {
+// deliverOne makes one attempt and stores the result. An error is Keyward's, not the
+// receiver's, and does not count as an attempt. After a crash before the end the
+// delivery is posted again.
+func (s *Sender) deliverOne(ctx context.Context, c *claim, d dueDelivery) (pause time.Duration, err error) {
 	at := s.store.now()
-	body, err := s.body(ctx, *c, d, at)
+	body, err := s.renderBody(ctx, *c, d, at)
 	if err != nil {
 		return 0, err
 	}
@@ -154,8 +131,12 @@ func (s *Sender) deliverOne(ctx context.Context, c *claim, d due) (pause time.Du
 	if err != nil {
 		return 0, err
 	}
+	began := time.Now()
 	o := s.store.targets.post(ctx, c.url, body, signature)
-	v := judge(o, *c, d, s.store.now())
+	if ended := time.Now(); ended.Sub(began) >= s.cfg.SlowAfter {
+		s.slow.add(c.id, ended)
+	}
+	v := judgeAnswer(o, *c, d, s.store.now())
 	if err := s.record(ctx, c, d, at, v); err != nil {
 		return 0, err
 	}
@@ -163,59 +144,39 @@ func (s *Sender) deliverOne(ctx context.Context, c *claim, d due) (pause time.Du
 	if v.disable != "" {
 		return 0, s.disable(ctx, *c, v.disable)
 	}
-	return v.rest, nil
+	return v.pause, nil
 }
 
-// record writes down an attempt and renews the lease, if it is still held.
-func (s *Sender) record(ctx context.Context, c *claim, d due, at time.Time, v verdict) error {
-	lease := s.store.now().Add(s.cfg.Lease)
+// disable disables a webhook, fails its pending deliveries and writes the audit
+// event. It always returns an error: db.ErrGuard if the webhook is disabled, so that
+// the caller does not release the claim.
+func (s *Sender) disable(ctx context.Context, c claim, why Reason) error {
+	var owner *uuid.UUID
+	if !c.ofAll {
+		owner = &c.tenantID
+	}
 	err := s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		w := tx.Later()
-		_, err := w.RenewWebhook(ctx, db.RenewWebhookParams{
-			NewLease: lease, Failures: int32(v.failures), FailingSince: v.failingSince, LastDeliveryAt: v.deliveredAt,
-			TenantID: c.tenantID, ID: c.id, OldLease: c.lease,
-		})
+		row, err := tx.LockTenant(ctx, c.tenantID)
 		if err != nil {
 			return err
 		}
-		w.Expect(1)
-		_, err = w.RecordAttempt(ctx, db.RecordAttemptParams{
-			Status: string(v.status), DueAt: v.dueAt, LastAttemptAt: &at, LastStatus: status(v.answer.status), LastError: nullable(v.answer.class),
-			DeliveredAt: v.deliveredAt, TenantID: c.tenantID, WebhookID: c.id, ID: d.id,
-		})
+		w, err := getWebhook(ctx, tx, owner, c.tenantID, c.id)
+		if errors.Is(err, ErrNotFound) || err == nil && w.Status != Active {
+			return db.ErrGuard
+		}
 		if err != nil {
 			return err
 		}
-		w.Expect(1)
-		return w.Send(ctx)
+		w.Status, w.DisabledReason = Disabled, why
+		e := s.cfg.By.Event(s.store.now(), audit.WebhookDisabled)
+		d := eventDetails(w)
+		d["status"] = w.Status
+		e.Reason, e.Details = string(why), audit.Details(d)
+		return storeWebhook(ctx, tx.Later(), tenant.TenantRow(row), w, string(w.Status), e)
 	})
 	if err == nil {
-		c.lease, c.failures, c.failingSince = lease, v.failures, v.failingSince
+		s.cfg.Log.Info("webhook disabled", "webhook_id", c.id, "tenant_id", c.tenantID, "reason", why)
+		return db.ErrGuard // there is no claim left to release
 	}
 	return err
-}
-
-func status(code int) *int32 {
-	if code == 0 {
-		return nil
-	}
-	n := int32(code)
-	return &n
-}
-
-// release gives a webhook back. Its row is locked before the statement that
-// looks for what is pending takes its snapshot, so that none is overlooked.
-func (s *Sender) release(ctx context.Context, c claim, pause time.Duration) error {
-	var restUntil *time.Time
-	if pause > 0 {
-		at := s.store.now().Add(pause)
-		restUntil = &at
-	}
-	return s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		if _, err := tx.LockWebhook(ctx, c.tenantID, c.id); err != nil {
-			return err
-		}
-		_, err := tx.ReleaseWebhook(ctx, db.ReleaseWebhookParams{RestUntil: restUntil, TenantID: c.tenantID, ID: c.id, OldLease: c.lease})
-		return err
-	})
 }

@@ -2,61 +2,60 @@ package webhook
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
 )
 
-// Filter chooses deliveries of a webhook.
+// Filter selects deliveries of a webhook.
 type Filter struct {
 	Status DeliveryStatus // empty: all
 	Limit  int            // 1 to 500; 0: 50, more: 500
-	Cursor string         // what Deliveries returned beside the page before
+	Cursor string         // the cursor that Deliveries returned with the previous page
 }
 
-// Deliveries returns a webhook's deliveries, newest first, and the cursor of
-// the next page, which is empty on the last. Errors: ErrNotFound, ErrBadCursor,
+// Deliveries returns a webhook's deliveries, newest first, and the cursor of the
+// next page, "" on the last. Errors: ErrNotFound, ErrBadCursor,
 // ErrUnavailable.
 func (s *Store) Deliveries(ctx context.Context, tenantID *uuid.UUID, id uuid.UUID, f Filter) (list []Delivery, next string, err error) {
-	_, before, err := parseCursor(f.Cursor)
+	before, err := tenant.ParsePosition(f.Cursor)
 	if err != nil {
-		return nil, "", err
+		return nil, "", ErrBadCursor
 	}
-	limit := bounded(f.Limit)
-	err = s.in(ctx, tenantID, func(tx *db.Tx, home uuid.UUID) error {
-		if _, err := get(ctx, tx, tenantID, home, id); err != nil {
+	limit := tenant.PageLimit(f.Limit)
+	err = s.inHome(ctx, tenantID, func(tx *db.Tx, home uuid.UUID) error {
+		if _, err := getWebhook(ctx, tx, tenantID, home, id); err != nil {
 			return err
 		}
 		rows, err := tx.ListDeliveries(ctx, db.ListDeliveriesParams{
-			TenantID: home, WebhookID: id, BeforeID: before, Status: string(f.Status), PageSize: int32(limit) + 1,
+			TenantID: home, WebhookID: id, BeforeID: before.ID, Status: string(f.Status), PageSize: int32(limit) + 1,
 		})
 		for _, r := range rows {
-			list = append(list, delivery(r))
+			list = append(list, deliveryFromRow(r))
 		}
 		return err
 	})
-	if len(list) > limit {
-		list = list[:limit]
-		next = cursorOf(list[limit-1].CreatedAt, list[limit-1].ID)
-	}
-	return list, next, failed("list deliveries", err)
+	list, next = tenant.Page(list, limit, func(d Delivery) tenant.Position { return tenant.Position{CreatedAt: d.CreatedAt, ID: d.ID} })
+	return list, next, wrapError("list deliveries", err)
 }
 
-func delivery(r db.ListDeliveriesRow) Delivery {
+func deliveryFromRow(r db.ListDeliveriesRow) Delivery {
 	return Delivery{
 		ID: r.ID, WebhookID: r.WebhookID, Tenant: r.Slug, TenantID: r.EventTenantID, Seq: r.EventSeq, Action: r.Action,
-		Status: DeliveryStatus(r.Status), Attempts: int(r.Attempts), NextAttemptAt: utc(r.DueAt), LastAttemptAt: utc(r.LastAttemptAt),
-		LastStatus: int(deref(r.LastStatus)), LastError: deref(r.LastError), DeliveredAt: utc(r.DeliveredAt), CreatedAt: r.CreatedAt.UTC(),
+		Status: DeliveryStatus(r.Status), Attempts: int(r.Attempts), NextAttemptAt: db.UTC(r.DueAt), LastAttemptAt: db.UTC(r.LastAttemptAt),
+		LastStatus: int(db.ZeroIfNull(r.LastStatus)), LastError: db.ZeroIfNull(r.LastError), DeliveredAt: db.UTC(r.DeliveredAt), CreatedAt: r.CreatedAt.UTC(),
 	}
 }
 
-// Redeliver has a delivery posted once more, whatever became of it, under the
-// same id and for as long as a new one. Errors: ErrNotFound, ErrNoDelivery,
+// Redeliver makes a delivery of any status due again, with the same id and
+// the attempts of a new one. Errors: ErrNotFound, ErrNoDelivery,
 // ErrDisabled, ErrUnavailable.
 func (s *Store) Redeliver(ctx context.Context, tenantID *uuid.UUID, id, deliveryID uuid.UUID) (d Delivery, err error) {
-	err = s.in(ctx, tenantID, func(tx *db.Tx, home uuid.UUID) error {
-		w, err := get(ctx, tx, tenantID, home, id)
+	err = s.inHome(ctx, tenantID, func(tx *db.Tx, home uuid.UUID) error {
+		w, err := getWebhook(ctx, tx, tenantID, home, id)
 		if err != nil {
 			return err
 		}
@@ -66,18 +65,18 @@ func (s *Store) Redeliver(ctx context.Context, tenantID *uuid.UUID, id, delivery
 		d, err = s.redeliver(ctx, tx, home, id, deliveryID)
 		return err
 	})
-	return d, failed("redeliver", err)
+	return d, wrapError("redeliver", err)
 }
 
-// redeliver takes the webhook's lock first, as whoever delivers does.
+// redeliver locks the webhook before the delivery, in the order of [Sender.record].
 func (s *Store) redeliver(ctx context.Context, tx *db.Tx, home, id, deliveryID uuid.UUID) (Delivery, error) {
 	now := s.now()
 	n, err := tx.WebhookIsDue(ctx, now, home, id)
-	if err := one(n, err, ErrDisabled); err != nil {
+	if err := requireRow(n, err, ErrDisabled); err != nil {
 		return Delivery{}, err
 	}
 	n, err = tx.AskForDelivery(ctx, db.AskForDeliveryParams{AskedAt: now, TenantID: home, WebhookID: id, ID: deliveryID})
-	if err := one(n, err, ErrNoDelivery); err != nil {
+	if err := requireRow(n, err, ErrNoDelivery); err != nil {
 		return Delivery{}, err
 	}
 	row, err := tx.GetDelivery(ctx, home, id, deliveryID)
@@ -88,23 +87,48 @@ func (s *Store) redeliver(ctx context.Context, tx *db.Tx, home, id, deliveryID u
 	if err != nil {
 		return Delivery{}, err
 	}
-	return delivery(db.ListDeliveriesRow(row)), tx.NotifyChanges(ctx, []string{home.String() + " " + owner.Slug})
+	return deliveryFromRow(db.ListDeliveriesRow(row)), tx.NotifyChanges(ctx, tenant.ChangePayloads(home, owner.Slug))
 }
 
-// one is err, or otherwise where no row was changed.
-func one(rows int64, err, otherwise error) error {
+// requireRow returns err, or missing if no row was changed.
+func requireRow(rows int64, err, missing error) error {
 	if err == nil && rows == 0 {
-		return otherwise
+		return missing
 	}
 	return err
 }
 
-// Backlog counts deliveries that are pending, up to 10,000. Errors:
+// Backlog returns the number of pending deliveries, at most 10,000. Errors:
 // ErrUnavailable.
 func (s *Store) Backlog(ctx context.Context) (n int64, err error) {
 	err = s.db.AsPlatform(ctx, func(tx *db.Tx) error {
 		n, err = tx.CountPendingDeliveries(ctx)
 		return err
 	})
-	return n, failed("backlog", err)
+	return n, wrapError("backlog", err)
+}
+
+const (
+	retention   = 30 * 24 * time.Hour // of deliveries
+	forgetBatch = 10_000
+)
+
+// Forget removes deliveries older than 30 days, deleted webhooks and their
+// deliveries. The worker calls it regularly. Errors: ErrUnavailable.
+func (s *Store) Forget(ctx context.Context) error {
+	before := s.now().Add(-retention)
+	for n := int64(forgetBatch); n == forgetBatch; {
+		err := s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+			n, err = tx.ForgetDeliveries(ctx, forgetBatch, before)
+			return err
+		})
+		if err != nil {
+			return wrapError("forget deliveries", err)
+		}
+	}
+	err := s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		_, err := tx.ForgetWebhooks(ctx, before)
+		return err
+	})
+	return wrapError("forget webhooks", err)
 }

@@ -12,14 +12,15 @@ import (
 var (
 	ErrNotFound    = errors.New("webhook: no such webhook")
 	ErrNoDelivery  = errors.New("webhook: no such delivery")
-	ErrTooMany     = errors.New("webhook: there are as many webhooks as there may be")
+	ErrTooMany     = errors.New("webhook: too many webhooks")
 	ErrDisabled    = errors.New("webhook: disabled")
-	ErrBadCursor   = errors.New("webhook: cursor is not one that a list returned")
+	ErrBadCursor   = errors.New("webhook: invalid cursor")
 	ErrUnavailable = db.ErrUnavailable
 )
 
-// failed says what was being done; what callers tell apart passes through.
-func failed(what string, err error) error {
+// wrapError adds the operation to err, and returns errors that callers distinguish
+// unchanged.
+func wrapError(what string, err error) error {
 	var replay *tenant.ReplayError
 	switch {
 	case err == nil:

@@ -18,31 +18,31 @@ import (
 	"github.com/google/uuid"
 )
 
-// maxAnswer is how much of an answer is read, in bytes, for the connection's
-// sake; all of it is thrown away.
+// maxAnswer is the number of bytes read of a response, so that its connection can be
+// reused. They are discarded.
 const maxAnswer = 4 << 10
 
-// Names of headers that a receiver gets.
+// Headers of a request.
 const (
 	signatureHeader = "Keyward-Signature"
 	deliveryHeader  = "Keyward-Delivery"
 	eventHeader     = "Keyward-Event"
 )
 
-// body is what is posted. The signature covers all of it.
+// body is the body of a request. The signature covers all of it.
 type body struct {
 	ID        uuid.UUID       `json:"id"`         // of the delivery, the same in each attempt
-	WebhookID uuid.UUID       `json:"webhook_id"` // the receiver checks that it is its own
+	WebhookID uuid.UUID       `json:"webhook_id"` // the receiver checks that it is its own webhook
 	Attempt   int             `json:"attempt"`    // 1, 2, …
-	SentAt    time.Time       `json:"sent_at"`    // the receiver refuses what was sent long ago
+	SentAt    time.Time       `json:"sent_at"`    // the receiver refuses old requests
 	Event     json.RawMessage `json:"event"`
 
 	action string
 	text   []byte
 }
 
-// body makes the body of an attempt.
-func (s *Sender) body(ctx context.Context, c claim, d due, at time.Time) (body, error) {
+// renderBody returns the body of an attempt.
+func (s *Sender) renderBody(ctx context.Context, c claim, d dueDelivery, at time.Time) (body, error) {
 	e, err := s.cfg.Audit.Get(ctx, d.eventTenantID, d.eventSeq)
 	if err != nil {
 		return body{}, err
@@ -60,7 +60,7 @@ func (s *Sender) body(ctx context.Context, c claim, d due, at time.Time) (body, 
 	return b, err
 }
 
-// post makes one request.
+// post sends one request and returns the response, or the class of its error.
 func (t *targets) post(ctx context.Context, url string, b body, signature string) answer {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -75,14 +75,15 @@ func (t *targets) post(ctx context.Context, url string, b body, signature string
 	r.Header.Set(eventHeader, b.action)
 	res, err := t.client(r.URL.Scheme).Do(r)
 	if err != nil {
-		return answer{class: classOf(err)}
+		return answer{class: errorClass(err)}
 	}
 	defer res.Body.Close()
 	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer)
-	return answered(res)
+	return answerOf(res)
 }
 
-func answered(res *http.Response) answer {
+// answerOf classifies a response.
+func answerOf(res *http.Response) answer {
 	a := answer{status: res.StatusCode}
 	switch {
 	case res.StatusCode >= 200 && res.StatusCode < 300:
@@ -98,7 +99,8 @@ func answered(res *http.Response) answer {
 	return a
 }
 
-// retryAfter reads RFC 9110 section 10.2.3: seconds or a date; 0 for neither.
+// retryAfter parses a Retry-After header (RFC 9110 section 10.2.3): seconds or a
+// date. It returns 0 for anything else.
 func retryAfter(value string, now time.Time) time.Duration {
 	if n, err := strconv.ParseUint(value, 10, 32); err == nil {
 		return time.Duration(n) * time.Second
@@ -109,9 +111,9 @@ func retryAfter(value string, now time.Time) time.Duration {
 	return 0
 }
 
-// classOf is an error in a word. Its text may hold more than its reader may
-// know, such as what answers inside the operator's network.
-func classOf(err error) string {
+// errorClass returns the class of an error, as in the API. The error's text may
+// disclose details of the operator's network.
+func errorClass(err error) string {
 	var (
 		resolve     *net.DNSError
 		network     net.Error

@@ -10,19 +10,19 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// What the table webhooks holds at most.
+// Limits of the table webhooks.
 const (
 	maxURL         = 2000
 	maxActions     = 50
 	maxDescription = 200
 )
 
-// actionPattern is an action, or all of one thing's.
+// actionPattern matches an action, or all actions on one kind of thing.
 var actionPattern = regexp.MustCompile(`^[a-z_]+\.([a-z_]+|\*)$`)
 
-// validate checks settings as a request gives them. A URL that is there already
-// is left alone, so that a webhook can be disabled whatever is allowed by now.
-// The error is a *tenant.FieldErrors.
+// validate checks the settings of a request. A stored URL is not checked again, so
+// that a webhook can be disabled even if its URL is no longer allowed. The error is
+// a *tenant.FieldErrors.
 func (s *Store) validate(w Webhook, newURL bool) error {
 	var broken []tenant.FieldError
 	add := func(field, format string, args ...any) {
@@ -53,8 +53,9 @@ func (s *Store) validate(w Webhook, newURL bool) error {
 	return &tenant.FieldErrors{Fields: broken}
 }
 
-// wants says whether a webhook with these actions is told of one.
-func wants(actions []string, action string) bool {
+// matchesActions reports whether a webhook with these actions gets events with
+// action.
+func matchesActions(actions []string, action string) bool {
 	if len(actions) == 0 || slices.Contains(actions, action) {
 		return true
 	}

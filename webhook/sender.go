@@ -14,44 +14,51 @@ import (
 	"github.com/keyward/keyward/audit"
 )
 
-// SenderConfig says what a Sender needs.
+// SenderConfig configures a Sender.
 type SenderConfig struct {
 	Store *Store
 	Audit *audit.Store
-	By    audit.By // who disables a webhook that nothing gets through to
-	// Render is an event as receivers read it.
+	By    audit.By // the actor that disables failing webhooks
+	// Render returns an event in the form of the API.
 	Render func(audit.Event) (json.RawMessage, error)
-	// Sign makes the detached JWS of a body, by a key of the platform.
+	// Sign returns the detached JWS of a body, by a key of the platform.
 	Sign func(ctx context.Context, body []byte) (string, error)
-	Log  *slog.Logger // nil: nobody is told
+	Log  *slog.Logger // nil: no log
 
-	Parallel int           // requests at once; 0: 16
-	Look     time.Duration // between looks for events that nobody told of; 0: 30 s
-	Lease    time.Duration // of a webhook, renewed with each attempt; 0: 1 minute
+	Parallel int           // concurrent requests; 0: 16
+	Look     time.Duration // interval of polling for events without a notification; 0: 30 s
+	Lease    time.Duration // of a claimed webhook, renewed with each attempt; 0: 1 minute
+
+	ClaimTime time.Duration // after which a claimed webhook is released, at the end of an attempt; 0: 2 s
+	SlowAfter time.Duration // an attempt that takes longer puts its webhook into the slow lane; 0: 2 s
 }
 
-// Sender turns events into deliveries and posts them. Any number of them may
-// work on one database: locks and leases see to it that they do not meet.
+// Sender turns events into deliveries and posts them. Any number of senders may
+// share a database: locks and leases keep them apart.
 type Sender struct {
 	cfg   SenderConfig
 	store *Store
 
 	mu      sync.Mutex
 	changed map[uuid.UUID]bool // tenants that may have new events
-	missed  bool               // any may
-	woken   chan struct{}      // holds one call
-	due     chan struct{}      // the same, for whoever delivers
+	missed  bool               // any tenant may
+	woken   chan struct{}      // of size 1: signals merge
+	due     chan struct{}      // the same, for the deliver loop
 
-	looked uint64 // the oldest transaction that ran at the last look; 0: none yet. Whoever turns owns it
+	polledXID uint64 // the oldest transaction running at the last poll; 0: never polled. Owned by the turn loop
 
-	counts [3]atomic.Int64 // by outcome
+	slow slowWebhooks
+
+	counts [3]atomic.Int64 // attempts by outcome
 }
 
-// NewSender returns a Sender that does nothing before Run.
+// NewSender returns a Sender. It starts with Run.
 func NewSender(cfg SenderConfig) *Sender {
 	cfg.Parallel = cmp.Or(cfg.Parallel, 16)
 	cfg.Look = cmp.Or(cfg.Look, 30*time.Second)
 	cfg.Lease = cmp.Or(cfg.Lease, time.Minute)
+	cfg.ClaimTime = cmp.Or(cfg.ClaimTime, 2*time.Second)
+	cfg.SlowAfter = cmp.Or(cfg.SlowAfter, 2*time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -61,32 +68,33 @@ func NewSender(cfg SenderConfig) *Sender {
 	}
 }
 
-// Changed tells that a transaction about a tenant was committed.
+// Changed signals that a change of a tenant was committed.
 func (s *Sender) Changed(tenantID uuid.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changed[tenantID] = true
-	wake(s.woken)
+	wakeUp(s.woken)
 }
 
-// Missed tells that any tenant may have changed.
+// Missed signals that any tenant may have changed, because notifications were lost.
 func (s *Sender) Missed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.missed = true
-	wake(s.woken)
+	wakeUp(s.woken)
 }
 
-func wake(c chan struct{}) {
+// wakeUp signals on a channel of size 1 without blocking.
+func wakeUp(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
 	}
 }
 
-// take returns the tenants that may have new events; any says that others may
-// too.
-func (s *Sender) take() (tenantIDs []uuid.UUID, any bool) {
+// takeChanged returns the tenants that may have new events, and resets them. any is
+// true if other tenants may have some as well.
+func (s *Sender) takeChanged() (tenantIDs []uuid.UUID, any bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id := range s.changed {
@@ -97,36 +105,34 @@ func (s *Sender) take() (tenantIDs []uuid.UUID, any bool) {
 	return tenantIDs, any
 }
 
-// Run works until ctx is over and the requests under way have been answered.
+// Run turns and delivers until ctx ends and the requests in progress are finished.
 func (s *Sender) Run(ctx context.Context) {
 	var both sync.WaitGroup
-	both.Go(func() { s.turnNowAndThen(ctx) })
-	both.Go(func() { s.deliverNowAndThen(ctx) })
+	both.Go(func() { s.turnLoop(ctx) })
+	both.Go(func() { s.deliverLoop(ctx) })
 	both.Wait()
 }
 
-// Once does all that is to be done now, and waits for it. Errors:
-// ErrUnavailable.
+// Once turns all events and posts all deliveries that are due, and waits for them.
+// Errors: ErrUnavailable.
 func (s *Sender) Once(ctx context.Context) error {
 	for held := true; held; {
 		var err error
 		if held, err = s.turn(ctx, nil, true); err != nil {
-			return failed("turn", err)
+			return wrapError("turn", err)
 		}
 		if held {
-			rest(ctx, nil, nil, shortly)
+			waitFor(ctx, nil, nil, minHeldPause)
 		}
 	}
+	lanes := newLanes(s.cfg.Parallel)
 	for {
-		claims, err := s.claim(ctx, s.cfg.Parallel)
-		if err != nil || len(claims) == 0 {
-			return failed("claim", err)
-		}
 		var all sync.WaitGroup
-		for _, c := range claims {
-			all.Go(func() { s.deliver(ctx, c) })
-		}
+		started, err := s.startClaims(ctx, lanes, &all)
 		all.Wait()
+		if err != nil || started == 0 {
+			return wrapError("claim", err)
+		}
 	}
 }
 
@@ -139,7 +145,7 @@ const (
 	outcomeFailed
 )
 
-// Stats counts what became of this process's attempts, in the order of
+// Stats returns the number of this process's attempts by outcome, in the order of
 // Outcomes.
 func (s *Sender) Stats() (counts [3]int64) {
 	for i := range s.counts {

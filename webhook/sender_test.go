@@ -103,7 +103,7 @@ func TestPlatformWebhookSkipsNothing(t *testing.T) {
 	}()
 	<-began
 	w.happens(late, 1)
-	if _, held, err := w.sender().turnOfAll(t.Context()); err != nil || !held {
+	if _, held, err := w.sender().turnPlatform(t.Context()); err != nil || !held {
 		t.Errorf("an event behind an open transaction is not held: %v", err)
 	}
 	close(goOn)
@@ -125,7 +125,7 @@ func TestDeliveryOutlivesItsSender(t *testing.T) {
 	if _, err := dead.turn(t.Context(), nil, true); err != nil {
 		t.Fatal(err)
 	}
-	claims, err := dead.claim(t.Context(), 10)
+	claims, err := dead.claim(t.Context(), newLanes(16)[0])
 	if err != nil || len(claims) != 1 {
 		t.Fatalf("%d claims, %v", len(claims), err)
 	}
@@ -145,7 +145,7 @@ func TestDeliveryOutlivesItsSender(t *testing.T) {
 		t.Errorf("told of %+v", told)
 	}
 	// The first one was not dead after all: what it says counts no more.
-	v := judge(answer{class: "timeout"}, claims[0], list[0], w.clock())
+	v := judgeAnswer(answer{class: "timeout"}, claims[0], list[0], w.clock())
 	if err := dead.record(t.Context(), &claims[0], list[0], w.clock(), v); !errors.Is(err, db.ErrGuard) {
 		t.Errorf("the late word of a sender that lost its lease: %v", err)
 	}
@@ -206,7 +206,7 @@ func TestTroubleOfOurOwnIsNotTheReceivers(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Attempts != 0 || list[0].Status != Pending || len(k.take()) != 0 {
 		t.Errorf("%+v, %v", list, err)
 	}
-	w.pass(troubled)
+	w.pass(pauseAfterError)
 	if w.once(w.sender()); len(k.take()) != 1 {
 		t.Error("it was not told later")
 	}
@@ -278,7 +278,7 @@ func TestBusyWebhookIsNotPassedOver(t *testing.T) {
 	close(goOn)
 	w.must(<-done)
 	w.must(<-turned)
-	claims, err := s.claim(t.Context(), 10)
+	claims, err := s.claim(t.Context(), newLanes(16)[0])
 	w.must(err)
 	for _, c := range claims {
 		s.deliver(t.Context(), c)
@@ -336,11 +336,11 @@ func TestLaterLooksMissNothing(t *testing.T) {
 	}()
 	<-began
 	for range 3 {
-		w.must(s.look(t.Context())) // while it is not committed
+		w.must(s.turnPolled(t.Context())) // while it is not committed
 	}
 	close(goOn)
 	w.must(<-done)
-	w.must(s.look(t.Context()))
+	w.must(s.turnPolled(t.Context()))
 	w.once(s)
 	exactlyOnce(t, k.take(), 3, 3, "acme")
 }

@@ -13,21 +13,20 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// most is how many webhooks a tenant, or the platform, may have.
-const most = 20
+// maxWebhooks is the limit for a tenant, and for the platform.
+const maxWebhooks = 20
 
-// Config says what a Store needs.
+// Config configures a Store.
 type Config struct {
 	DB    *db.DB
-	Allow []netip.Prefix   // private networks that may be posted to, also by http
+	Allow []netip.Prefix   // private networks that are allowed as targets, also by http
 	Now   func() time.Time // nil: time.Now
 }
 
 // Store reads and changes webhooks and their deliveries. Every change is one
-// transaction with its audit event; a crash before the answer leaves both or
-// neither. Where a method takes a tenant, nil stands for the platform, whose
-// webhooks are told of every tenant's events: callers see to it that only the
-// platform's credentials get there.
+// transaction with its audit event. A nil tenantID stands for the platform, whose
+// webhooks receive every tenant's events: callers must allow that only to the
+// platform's credentials.
 type Store struct {
 	db      *db.DB
 	now     func() time.Time
@@ -45,9 +44,9 @@ func NewStore(cfg Config) *Store {
 	}
 }
 
-// in runs fn where a tenant's webhooks are, or the platform's; home is the
-// tenant that their rows belong to.
-func (s *Store) in(ctx context.Context, tenantID *uuid.UUID, fn func(tx *db.Tx, home uuid.UUID) error) error {
+// inHome runs fn in a transaction for a tenant's webhooks, or the platform's. home is
+// the tenant that owns their rows.
+func (s *Store) inHome(ctx context.Context, tenantID *uuid.UUID, fn func(tx *db.Tx, home uuid.UUID) error) error {
 	if tenantID != nil {
 		return s.db.InTenant(ctx, *tenantID, func(tx *db.Tx) error { return fn(tx, *tenantID) })
 	}
@@ -63,10 +62,10 @@ func (s *Store) in(ctx context.Context, tenantID *uuid.UUID, fn func(tx *db.Tx, 
 	})
 }
 
-// change is in with the lock that every change of a tenant takes first, for a
-// tenant that lives.
-func (s *Store) change(ctx context.Context, tenantID *uuid.UUID, fn func(tx *db.Tx, home tenant.TenantRow) error) error {
-	return s.in(ctx, tenantID, func(tx *db.Tx, id uuid.UUID) error {
+// changeHome runs fn as inHome does, with the tenant's row locked. Errors:
+// tenant.ErrNotFound if the tenant is deleted.
+func (s *Store) changeHome(ctx context.Context, tenantID *uuid.UUID, fn func(tx *db.Tx, home tenant.TenantRow) error) error {
+	return s.inHome(ctx, tenantID, func(tx *db.Tx, id uuid.UUID) error {
 		row, err := tx.LockTenant(ctx, id)
 		if errors.Is(err, db.ErrNoRows) || err == nil && row.Status == string(tenant.Deleted) {
 			return tenant.ErrNotFound
@@ -78,28 +77,16 @@ func (s *Store) change(ctx context.Context, tenantID *uuid.UUID, fn func(tx *db.
 	})
 }
 
-// tell sends what is queued with an event about it, and word to other
-// processes.
-func tell(ctx context.Context, w *db.Writes, home tenant.TenantRow, e audit.Event) error {
-	head, chained := audit.Chain(home.Head(), []audit.Event{e})
-	if _, err := w.MoveAuditHeads(ctx, db.MoveAuditHeadsParams{
-		TenantIds: []uuid.UUID{home.ID}, OldSeqs: []int64{home.AuditSeq}, Seqs: []int64{head.Seq}, Hashes: [][]byte{head.Hash},
-	}); err != nil {
-		return err
-	}
-	w.Expect(1)
-	if err := w.InsertAuditEvents(ctx, db.InsertAuditEventsParams(audit.ToColumns(chained))); err != nil {
-		return err
-	}
-	if err := w.NotifyChanges(ctx, []string{home.ID.String() + " " + home.Slug}); err != nil {
-		return err
-	}
-	return w.Send(ctx)
+// sendWithEvent sends the queued statements with one event in home's chain.
+func sendWithEvent(ctx context.Context, w *db.Writes, home tenant.TenantRow, e audit.Event) error {
+	a := audit.NewWrite(home.Head(), []audit.Event{e}, tenant.ChangePayloads(home.ID, home.Slug)...)
+	return w.SendWithAudit(ctx, db.MoveAuditHeadsParams(a.Heads), db.InsertAuditEventsParams(a.Events), a.Payloads)
 }
 
-// place is where a webhook begins, or goes on: before whatever this
-// transaction tells. Of all tenants' events, some of shortly before may come.
-func place(ctx context.Context, tx *db.Tx, tenantID *uuid.UUID, home tenant.TenantRow) (xid uint64, seq int64, err error) {
+// startPlace returns the place in the feed of a new or re-enabled webhook: before
+// this transaction's events. A webhook of the platform may also get a few events
+// from shortly before.
+func startPlace(ctx context.Context, tx *db.Tx, tenantID *uuid.UUID, home tenant.TenantRow) (xid uint64, seq int64, err error) {
 	if tenantID != nil {
 		return 0, home.AuditSeq, nil
 	}

@@ -16,16 +16,15 @@ import (
 	"code.dny.dev/ssrf"
 )
 
-// timeout bounds one attempt, from the name to the last byte that is read.
+// timeout bounds one attempt, from the name resolution to the last byte read.
 const timeout = 10 * time.Second
 
-var errNotAllowed = errors.New("webhook: this address takes no plain HTTP")
+var errNotAllowed = errors.New("webhook: plain http is not allowed to this address")
 
-// targets decide where requests may go: to public addresses by https, and
-// anywhere in the allowed networks, there also by http. What counts is the
-// address that is dialled. Everything that IANA's registries of special-purpose
-// addresses name is not public (RFC 6890), nor is IPv6 outside 2000::/3, where
-// NAT64 and IPv4-mapped addresses are.
+// targets restricts requests to public addresses by https, and to the allowed
+// networks by https or http. The dialled address decides, not the name. Not public
+// are IANA's special-purpose addresses (RFC 6890) and IPv6 outside 2000::/3, which
+// has the NAT64 and IPv4-mapped addresses.
 type targets struct {
 	allow  []netip.Prefix
 	secure *http.Client // for https
@@ -53,7 +52,8 @@ func newTargets(allow []netip.Prefix, roots *tls.Config) *targets {
 	return t
 }
 
-// newClient follows no redirect, uses no proxy, and keeps few connections.
+// newClient returns a client that follows no redirect, uses no proxy, and keeps few
+// idle connections.
 func newClient(control func(network, address string, c syscall.RawConn) error, roots *tls.Config) *http.Client {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if roots != nil {
@@ -77,7 +77,7 @@ func (t *targets) client(scheme string) *http.Client {
 	return t.secure
 }
 
-// allowed says whether the operator has allowed an address.
+// allowed reports whether an address is in a network that the operator has allowed.
 func (t *targets) allowed(ip netip.Addr) bool {
 	for _, p := range t.allow {
 		if p.Contains(ip) {
@@ -87,12 +87,11 @@ func (t *targets) allowed(ip netip.Addr) bool {
 	return false
 }
 
-// numeric is a host that some resolvers read as an IPv4 address (WHATWG URL,
-// "ends in a number").
-var numeric = regexp.MustCompile(`(?i)(^|\.)([0-9]+|0x[0-9a-f]*)\.?$`)
+// numericHost matches hosts that some resolvers read as an IPv4 address (WHATWG
+// URL, "ends in a number").
+var numericHost = regexp.MustCompile(`(?i)(^|\.)([0-9]+|0x[0-9a-f]*)\.?$`)
 
-// refusal says what is wrong with a URL, "" for nothing that can be known
-// without resolving its host.
+// refusal returns the reason to refuse a URL, or "". It does not resolve the host.
 func (t *targets) refusal(raw string) string {
 	u, err := url.Parse(raw)
 	switch {
@@ -114,14 +113,14 @@ func (t *targets) refusal(raw string) string {
 func (t *targets) refusedHost(scheme, host string) string {
 	ip, err := netip.ParseAddr(host)
 	switch {
-	case err != nil && numeric.MatchString(host):
+	case err != nil && numericHost.MatchString(host):
 		return "must name its host, or give its address as four decimal numbers or in brackets"
 	case err == nil && ip.Zone() != "":
 		return "must not have a zone in its address"
 	case err == nil && t.allowed(ip):
 	case err == nil && ssrf.New(ssrf.WithAnyPort()).SafeAddr(ip) != nil:
 		return "must not lead to a private address"
-	case scheme == "http" && err != nil && len(t.allow) > 0: // where it leads is known when it is dialled
+	case scheme == "http" && err != nil && len(t.allow) > 0: // its address is checked when it is dialled
 		return ""
 	case scheme != "https":
 		return "must begin with https://"

@@ -123,7 +123,7 @@ func TestErrorsHaveClasses(t *testing.T) {
 	for want, err := range map[string]error{
 		"timeout": fmt.Errorf("x: %w", context.DeadlineExceeded), "tls_failed": tls.RecordHeaderError{}, "connection_failed": errors.New("what answers inside"),
 	} {
-		if got := classOf(err); got != want {
+		if got := errorClass(err); got != want {
 			t.Errorf("%v is %s, want %s", err, got, want)
 		}
 	}

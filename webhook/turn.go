@@ -11,45 +11,45 @@ import (
 )
 
 const (
-	turnBatch = 100  // webhooks of one transaction
+	turnBatch = 100  // webhooks in one transaction
 	turnPage  = 100  // events for each of them
-	hintBatch = 1000 // tenants that are asked about at once
+	hintBatch = 1000 // tenants in one query
 
-	shortly  = 20 * time.Millisecond // for a transaction that began before
-	longHeld = time.Second           // and takes its time
-	troubled = 2 * time.Second       // without the database
+	minHeldPause    = 20 * time.Millisecond // first pause while events wait for an older transaction
+	maxHeldPause    = time.Second
+	pauseAfterError = 2 * time.Second
 )
 
-// turnNowAndThen turns events into deliveries when told of some, and now and
-// then looks for itself.
-func (s *Sender) turnNowAndThen(ctx context.Context) {
+// turnLoop turns events into deliveries when signalled, and polls for events every
+// SenderConfig.Look, until ctx ends.
+func (s *Sender) turnLoop(ctx context.Context) {
 	held := time.Duration(0)
 	look := time.NewTicker(s.cfg.Look)
 	defer look.Stop()
 	for ctx.Err() == nil {
-		ids, any := s.take()
+		ids, any := s.takeChanged()
 		waits, err := s.turn(ctx, ids, any)
-		wake(s.due)
+		wakeUp(s.due)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			s.cfg.Log.Warn("events not turned into deliveries yet", "error", err)
+			s.cfg.Log.Warn("webhook deliveries not created", "error", err)
 			s.Missed()
-			rest(ctx, nil, nil, troubled)
+			waitFor(ctx, nil, nil, pauseAfterError)
 			continue
 		case waits:
-			held = min(max(2*held, shortly), longHeld)
+			held = min(max(2*held, minHeldPause), maxHeldPause)
 		default:
 			held = 0
 		}
-		if ticked := rest(ctx, s.woken, look.C, held); ticked {
+		if ticked := waitFor(ctx, s.woken, look.C, held); ticked {
 			s.Missed()
 		}
 	}
 }
 
-// rest waits for a call, a tick or, if that is not zero, for a pause; ticked
-// tells whether it was the tick.
-func rest(ctx context.Context, woken <-chan struct{}, tick <-chan time.Time, pause time.Duration) (ticked bool) {
+// waitFor waits for a signal, a tick, the end of ctx or, if pause is not 0, its end.
+// ticked reports whether it was the tick.
+func waitFor(ctx context.Context, woken <-chan struct{}, tick <-chan time.Time, pause time.Duration) (ticked bool) {
 	var over <-chan time.Time
 	if pause > 0 {
 		timer := time.NewTimer(pause)
@@ -66,54 +66,54 @@ func rest(ctx context.Context, woken <-chan struct{}, tick <-chan time.Time, pau
 	return false
 }
 
-// turn turns all that there is: for these tenants' webhooks, or any, and for
-// the platform's. waits says that events must wait for a transaction that began
-// before, and nobody will tell when it ends.
+// turn turns all new events of these tenants, or of any, for their webhooks and the
+// platform's. waits reports that events wait for an older transaction to end, for
+// which there is no signal.
 func (s *Sender) turn(ctx context.Context, tenantIDs []uuid.UUID, any bool) (waits bool, err error) {
 	if any {
-		err = s.look(ctx)
+		err = s.turnPolled(ctx)
 	}
 	if err == nil {
-		err = s.turnOf(ctx, tenantIDs)
+		err = s.turnTenants(ctx, tenantIDs)
 	}
 	for more := true; more && err == nil; {
-		more, waits, err = s.turnOfAll(ctx)
+		more, waits, err = s.turnPlatform(ctx)
 	}
 	return waits, err
 }
 
-// look turns what nobody told of. The first time that is a look at every webhook;
-// then it costs what has happened since the last: an event that was not visible
-// then belongs to a transaction that ran, or came later.
-func (s *Sender) look(ctx context.Context) error {
+// turnPolled turns events without a notification. The first call reads every
+// webhook. Later calls read only events since the previous call: an event that was
+// not visible then is of a transaction that still ran, or of a later one.
+func (s *Sender) turnPolled(ctx context.Context) error {
 	var (
 		bounds db.FeedBoundsRow
 		ids    []uuid.UUID
 	)
 	err := s.store.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		if bounds, err = tx.FeedBounds(ctx); err == nil && s.looked > 0 {
-			ids, err = tx.TenantsToldOf(ctx, s.looked)
+		if bounds, err = tx.FeedBounds(ctx); err == nil && s.polledXID > 0 {
+			ids, err = tx.TenantsToldOf(ctx, s.polledXID)
 		}
 		return err
 	})
 	switch {
 	case err != nil:
-	case s.looked == 0:
-		err = s.exhaust(ctx, nil)
+	case s.polledXID == 0:
+		err = s.turnBatches(ctx, nil)
 	default:
-		err = s.turnOf(ctx, ids)
+		err = s.turnTenants(ctx, ids)
 	}
 	if err == nil {
-		s.looked = bounds.Settled
+		s.polledXID = bounds.Settled
 	}
 	return err
 }
 
-// turnOf turns what these tenants' webhooks have not been told of.
-func (s *Sender) turnOf(ctx context.Context, tenantIDs []uuid.UUID) error {
+// turnTenants turns new events for these tenants' webhooks.
+func (s *Sender) turnTenants(ctx context.Context, tenantIDs []uuid.UUID) error {
 	for len(tenantIDs) > 0 {
 		n := min(len(tenantIDs), hintBatch)
-		if err := s.exhaust(ctx, tenantIDs[:n]); err != nil {
+		if err := s.turnBatches(ctx, tenantIDs[:n]); err != nil {
 			return err
 		}
 		tenantIDs = tenantIDs[n:]
@@ -121,11 +121,12 @@ func (s *Sender) turnOf(ctx context.Context, tenantIDs []uuid.UUID) error {
 	return nil
 }
 
-// exhaust turns all there is of some tenants, nil: of all.
-func (s *Sender) exhaust(ctx context.Context, tenantIDs []uuid.UUID) error {
+// turnBatches turns all new events of some tenants, or of all for nil, batch by
+// batch.
+func (s *Sender) turnBatches(ctx context.Context, tenantIDs []uuid.UUID) error {
 	for more := true; more; {
 		err := s.store.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-			more, err = s.turnSome(ctx, tx, tenantIDs)
+			more, err = s.turnBatch(ctx, tx, tenantIDs)
 			return err
 		})
 		if err != nil {
@@ -135,9 +136,9 @@ func (s *Sender) exhaust(ctx context.Context, tenantIDs []uuid.UUID) error {
 	return nil
 }
 
-// turnSome turns what a batch of webhooks has not been told of. A crash leaves
-// them where they were.
-func (s *Sender) turnSome(ctx context.Context, tx *db.Tx, tenantIDs []uuid.UUID) (more bool, err error) {
+// turnBatch turns new events for one batch of webhooks. more reports that there may
+// be others.
+func (s *Sender) turnBatch(ctx context.Context, tx *db.Tx, tenantIDs []uuid.UUID) (more bool, err error) {
 	behind, err := lockBehind(ctx, tx, tenantIDs)
 	if err != nil || len(behind) == 0 {
 		return false, err
@@ -154,16 +155,17 @@ func (s *Sender) turnSome(ctx context.Context, tx *db.Tx, tenantIDs []uuid.UUID)
 	for _, e := range events {
 		of[e.WebhookID] = append(of[e.WebhookID], e)
 	}
-	t := newTurn(s.store.now(), false)
+	t := newTurnWrite(s.store.now(), false)
 	for _, w := range behind {
 		more = more || len(of[w.ID]) == turnPage
-		if err := t.tell(w, of[w.ID]); err != nil {
+		if err := t.addEvents(w, of[w.ID]); err != nil {
 			return false, err
 		}
 	}
 	return more || len(behind) == turnBatch, t.write(ctx, tx)
 }
 
+// lockBehind locks a batch of webhooks that have not processed all events.
 func lockBehind(ctx context.Context, tx *db.Tx, tenantIDs []uuid.UUID) (behind []db.LockWebhooksBehindRow, err error) {
 	if tenantIDs != nil {
 		return tx.LockWebhooksBehind(ctx, tenantIDs, turnBatch)
@@ -175,28 +177,27 @@ func lockBehind(ctx context.Context, tx *db.Tx, tenantIDs []uuid.UUID) (behind [
 	return behind, err
 }
 
-// turned is a batch of deliveries that are to be made, and the webhooks that
-// move on with them.
-type turned struct {
+// turnWrite collects the deliveries of a batch and the new places of its webhooks.
+type turnWrite struct {
 	deliveries db.InsertWebhookDeliveriesParams
 	moves      db.MoveWebhooksParams
 }
 
-func newTurn(now time.Time, ofAll bool) *turned {
-	return &turned{
+func newTurnWrite(now time.Time, ofAll bool) *turnWrite {
+	return &turnWrite{
 		deliveries: db.InsertWebhookDeliveriesParams{OfAll: ofAll, CreatedAt: now},
 		moves:      db.MoveWebhooksParams{Now: now},
 	}
 }
 
-// tell moves a webhook behind its events. It ends with its tenant: what happens
-// after that event is the forgetting of keys.
-func (t *turned) tell(w db.LockWebhooksBehindRow, events []db.EventsBehindRow) error {
-	told, ended, seq := false, false, w.PlaceSeq
+// addEvents adds the deliveries of a webhook and moves its place after the events. A
+// webhook ends with its tenant: events after tenant.deleted are not delivered.
+func (t *turnWrite) addEvents(w db.LockWebhooksBehindRow, events []db.EventsBehindRow) error {
+	hasDelivery, ended, seq := false, false, w.PlaceSeq
 	for _, e := range events {
 		seq = e.Seq
-		if wants(w.Actions, e.Action) {
-			told = true
+		if matchesActions(w.Actions, e.Action) {
+			hasDelivery = true
 			if err := t.add(w.TenantID, w.ID, w.TenantID, e.Seq, e.Action); err != nil {
 				return err
 			}
@@ -207,12 +208,12 @@ func (t *turned) tell(w db.LockWebhooksBehindRow, events []db.EventsBehindRow) e
 	}
 	m := &t.moves
 	m.TenantIds, m.Ids, m.OldSeqs = append(m.TenantIds, w.TenantID), append(m.Ids, w.ID), append(m.OldSeqs, w.PlaceSeq)
-	m.Seqs, m.Told, m.Ended = append(m.Seqs, seq), append(m.Told, told), append(m.Ended, ended)
+	m.Seqs, m.Told, m.Ended = append(m.Seqs, seq), append(m.Told, hasDelivery), append(m.Ended, ended)
 	return nil
 }
 
-// add makes a delivery. Ids are in the order of making (RFC 9562 section 5.7).
-func (t *turned) add(tenantID, webhookID, eventTenantID uuid.UUID, seq int64, action string) error {
+// add adds a delivery. Ids are in the order of creation (RFC 9562 section 5.7).
+func (t *turnWrite) add(tenantID, webhookID, eventTenantID uuid.UUID, seq int64, action string) error {
 	id, err := uuid.NewV7()
 	d := &t.deliveries
 	d.TenantIds, d.WebhookIds, d.Ids = append(d.TenantIds, tenantID), append(d.WebhookIds, webhookID), append(d.Ids, id)
@@ -220,7 +221,7 @@ func (t *turned) add(tenantID, webhookID, eventTenantID uuid.UUID, seq int64, ac
 	return err
 }
 
-func (t *turned) write(ctx context.Context, tx *db.Tx) error {
+func (t *turnWrite) write(ctx context.Context, tx *db.Tx) error {
 	w := tx.Later()
 	if len(t.deliveries.Ids) > 0 {
 		if err := w.InsertWebhookDeliveries(ctx, t.deliveries); err != nil {

@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	patience     = 24 * time.Hour     // for how long a delivery is tried
-	maxAttempts  = 15                 // in that time
-	firstPause   = 10 * time.Second   // after the first attempt; each is twice the one before
+	patience     = 24 * time.Hour     // a delivery is retried for this long
+	maxAttempts  = 15                 // of a delivery
+	firstPause   = 10 * time.Second   // after the first attempt; doubles each time
 	longestPause = 6 * time.Hour      // also of a Retry-After
-	longestRest  = 5 * time.Minute    // of a webhook that cannot be reached
-	giveUpAfter  = 3 * 24 * time.Hour // of nothing but failures, a webhook is disabled
+	longestRest  = 5 * time.Minute    // pause of a webhook whose receiver is unreachable
+	giveUpAfter  = 3 * 24 * time.Hour // of failures only, the webhook is disabled
 )
 
-// answer is what came of a request.
+// answer is the result of a request.
 type answer struct {
-	status     int    // of HTTP; 0: none came
-	class      string // of the error, in the words of the API; empty: it was taken
+	status     int    // of HTTP; 0: no response
+	class      string // of the error, as in the API; empty: accepted
 	retryAfter time.Duration
 }
 
-// verdict is what follows from an answer.
+// verdict is the consequence of an answer for the delivery and its webhook.
 type verdict struct {
 	answer       answer
 	outcome      int
@@ -31,12 +31,13 @@ type verdict struct {
 	deliveredAt  *time.Time
 	failures     int // of the webhook, in a row
 	failingSince *time.Time
-	rest         time.Duration // of the webhook
-	disable      Reason        // empty: it stays
+	pause        time.Duration // of the webhook
+	disable      Reason        // empty: the webhook stays active
 }
 
-// judge decides about a delivery and its webhook. now is after the answer.
-func judge(a answer, c claim, d due, now time.Time) verdict {
+// judgeAnswer decides about a delivery and its webhook. now is the time of the
+// answer.
+func judgeAnswer(a answer, c claim, d dueDelivery, now time.Time) verdict {
 	if a.class == "" {
 		return verdict{answer: a, outcome: outcomeDelivered, status: Delivered, deliveredAt: &now}
 	}
@@ -50,8 +51,8 @@ func judge(a answer, c claim, d due, now time.Time) verdict {
 	} else {
 		v.outcome, v.status = outcomeFailed, Failed
 	}
-	if a.status == 0 || a.retryAfter > 0 { // nobody there, or not now: neither for the others
-		v.rest = max(min(backoff(c.failures), longestRest), min(a.retryAfter, longestPause))
+	if a.status == 0 || a.retryAfter > 0 { // unreachable or busy, also for the other deliveries
+		v.pause = max(min(backoff(c.failures), longestRest), min(a.retryAfter, longestPause))
 	}
 	switch {
 	case a.status == http.StatusGone:
@@ -62,8 +63,9 @@ func judge(a answer, c claim, d due, now time.Time) verdict {
 	return v
 }
 
-// backoff is the pause after some failures before this one, up to a fifth
-// shorter by chance, so that what failed together does not come back together.
+// backoff returns the pause after a failure with the given number of failures before
+// it. It is up to a fifth shorter at random, so that deliveries that failed together
+// are not retried together.
 func backoff(before int) time.Duration {
 	pause := longestPause
 	if before < 12 { // 10 s · 2¹² is longer than 6 h

@@ -13,7 +13,7 @@ func TestBackoff(t *testing.T) {
 	for range 100 {
 		now, last, tried := noon, time.Duration(0), 0
 		for v := (verdict{status: Pending}); v.status == Pending; tried++ {
-			if v = judge(answer{status: 500, class: "refused"}, claim{}, due{attempts: tried, askedAt: noon}, now); v.dueAt == nil {
+			if v = judgeAnswer(answer{status: 500, class: "refused"}, claim{}, dueDelivery{attempts: tried, askedAt: noon}, now); v.dueAt == nil {
 				continue
 			}
 			pause := v.dueAt.Sub(now)
@@ -36,37 +36,37 @@ func TestVerdicts(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer answer
 		claim  claim
-		due    due
+		due    dueDelivery
 		holds  func(verdict) bool
 	}{
-		"taken": {answer{status: 200}, claim{failures: 14, failingSince: &old}, due{attempts: 14}, func(v verdict) bool {
-			return v.status == Delivered && v.deliveredAt.Equal(noon) && v.failures == 0 && v.failingSince == nil && v.rest == 0 && v.disable == ""
+		"taken": {answer{status: 200}, claim{failures: 14, failingSince: &old}, dueDelivery{attempts: 14}, func(v verdict) bool {
+			return v.status == Delivered && v.deliveredAt.Equal(noon) && v.failures == 0 && v.failingSince == nil && v.pause == 0 && v.disable == ""
 		}},
-		"refused: others go on": {answer{status: 500, class: "refused"}, claim{}, due{askedAt: noon}, func(v verdict) bool {
-			return v.status == Pending && v.failures == 1 && v.failingSince.Equal(noon) && v.rest == 0
+		"refused: others go on": {answer{status: 500, class: "refused"}, claim{}, dueDelivery{askedAt: noon}, func(v verdict) bool {
+			return v.status == Pending && v.failures == 1 && v.failingSince.Equal(noon) && v.pause == 0
 		}},
-		"nobody there: others wait": {answer{class: "timeout"}, claim{failures: 2, failingSince: &noon}, due{askedAt: noon}, func(v verdict) bool {
-			return v.status == Pending && v.failures == 3 && v.rest >= 32*time.Second && v.rest <= 40*time.Second
+		"nobody there: others wait": {answer{class: "timeout"}, claim{failures: 2, failingSince: &noon}, dueDelivery{askedAt: noon}, func(v verdict) bool {
+			return v.status == Pending && v.failures == 3 && v.pause >= 32*time.Second && v.pause <= 40*time.Second
 		}},
-		"nobody there for long": {answer{class: "timeout"}, claim{failures: 40, failingSince: &noon}, due{askedAt: noon}, func(v verdict) bool {
-			return v.rest <= longestRest && v.disable == ""
+		"nobody there for long": {answer{class: "timeout"}, claim{failures: 40, failingSince: &noon}, dueDelivery{askedAt: noon}, func(v verdict) bool {
+			return v.pause <= longestRest && v.disable == ""
 		}},
-		"later": {answer{status: 503, class: "refused", retryAfter: time.Hour}, claim{}, due{askedAt: noon}, func(v verdict) bool {
-			return v.rest == time.Hour && v.dueAt.Equal(noon.Add(time.Hour))
+		"later": {answer{status: 503, class: "refused", retryAfter: time.Hour}, claim{}, dueDelivery{askedAt: noon}, func(v verdict) bool {
+			return v.pause == time.Hour && v.dueAt.Equal(noon.Add(time.Hour))
 		}},
-		"much later": {answer{status: 503, class: "refused", retryAfter: 1000 * time.Hour}, claim{}, due{askedAt: noon}, func(v verdict) bool {
-			return v.rest == longestPause && v.dueAt.Equal(noon.Add(longestPause))
+		"much later": {answer{status: 503, class: "refused", retryAfter: 1000 * time.Hour}, claim{}, dueDelivery{askedAt: noon}, func(v verdict) bool {
+			return v.pause == longestPause && v.dueAt.Equal(noon.Add(longestPause))
 		}},
-		"a day is over": {answer{status: 500, class: "refused"}, claim{}, due{attempts: 3, askedAt: day}, func(v verdict) bool { return v.status == Failed && v.dueAt == nil }},
-		"gone":          {answer{status: 410, class: "gone"}, claim{}, due{askedAt: noon}, func(v verdict) bool { return v.status == Failed && v.disable == Gone }},
-		"failing for days": {answer{class: "timeout"}, claim{failures: 14, failingSince: &old}, due{askedAt: noon}, func(v verdict) bool {
+		"a day is over": {answer{status: 500, class: "refused"}, claim{}, dueDelivery{attempts: 3, askedAt: day}, func(v verdict) bool { return v.status == Failed && v.dueAt == nil }},
+		"gone":          {answer{status: 410, class: "gone"}, claim{}, dueDelivery{askedAt: noon}, func(v verdict) bool { return v.status == Failed && v.disable == Gone }},
+		"failing for days": {answer{class: "timeout"}, claim{failures: 14, failingSince: &old}, dueDelivery{askedAt: noon}, func(v verdict) bool {
 			return v.disable == Failing
 		}},
-		"failing for days, but seldom": {answer{class: "timeout"}, claim{failures: 3, failingSince: &old}, due{askedAt: noon}, func(v verdict) bool {
+		"failing for days, but seldom": {answer{class: "timeout"}, claim{failures: 3, failingSince: &old}, dueDelivery{askedAt: noon}, func(v verdict) bool {
 			return v.disable == ""
 		}},
 	} {
-		if v := judge(c.answer, c.claim, c.due, noon); !c.holds(v) {
+		if v := judgeAnswer(c.answer, c.claim, c.due, noon); !c.holds(v) {
 			t.Errorf("%s: %+v", name, v)
 		}
 	}
@@ -85,7 +85,7 @@ func TestWants(t *testing.T) {
 		{[]string{"key.*"}, "data_key.created", false},
 		{[]string{"tenant.*", "key.purged"}, "key.purged", true},
 	} {
-		if got := wants(c.actions, c.action); got != c.want {
+		if got := matchesActions(c.actions, c.action); got != c.want {
 			t.Errorf("%v wants %s: %v", c.actions, c.action, got)
 		}
 	}

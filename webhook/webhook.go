@@ -6,7 +6,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Status says whether a webhook is told of events.
+// Status is the state of a webhook.
 type Status string
 
 // The statuses of a webhook.
@@ -15,20 +15,20 @@ const (
 	Disabled Status = "disabled"
 )
 
-// Reason says why a webhook is disabled.
+// Reason is the reason why a webhook is disabled.
 type Reason string
 
 // The reasons.
 const (
-	Requested Reason = "requested" // somebody did it
+	Requested Reason = "requested" // by a request
 	Gone      Reason = "gone"      // the receiver answered 410
-	Failing   Reason = "failing"   // nothing was taken for days
+	Failing   Reason = "failing"   // no delivery was accepted for days
 )
 
-// Webhook is where events are posted to.
+// Webhook is a URL to which events are posted.
 type Webhook struct {
 	ID             uuid.UUID
-	TenantID       *uuid.UUID // nil: the platform's, which is told of every tenant's events
+	TenantID       *uuid.UUID // nil: the platform's, which gets every tenant's events
 	URL            string     // may hold a secret of the receiver's
 	Actions        []string   // "key.revoked" or "key.*"; none: all
 	Description    string
@@ -36,10 +36,10 @@ type Webhook struct {
 	DisabledReason Reason // empty unless Disabled
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
-	LastDeliveryAt *time.Time // when the receiver last took one
+	LastDeliveryAt *time.Time // last accepted delivery
 }
 
-// New asks for a webhook.
+// New is a request to create a webhook.
 type New struct {
 	TenantID    *uuid.UUID // nil: the platform's
 	URL         string
@@ -47,8 +47,8 @@ type New struct {
 	Description string
 }
 
-// Change asks for new settings of a webhook; what is nil stays. One that is
-// enabled again goes on with what happens then.
+// Change is a request for new settings of a webhook; nil fields stay as they are. A
+// webhook that is enabled again gets events from then on.
 type Change struct {
 	URL         *string
 	Actions     *[]string
@@ -56,7 +56,7 @@ type Change struct {
 	Status      *Status
 }
 
-// DeliveryStatus says what became of a delivery.
+// DeliveryStatus is the state of a delivery.
 type DeliveryStatus string
 
 // The statuses of a delivery.
@@ -75,10 +75,10 @@ type Delivery struct {
 	Seq           int64
 	Action        string
 	Status        DeliveryStatus
-	Attempts      int // since it was asked for, by the event or by somebody
+	Attempts      int // since the event or the last Redeliver
 	NextAttemptAt *time.Time
 	LastAttemptAt *time.Time
-	LastStatus    int    // of HTTP; 0: no answer, or not tried
+	LastStatus    int    // of HTTP; 0: no response, or not tried
 	LastError     string // a class of error; empty: none
 	DeliveredAt   *time.Time
 	CreatedAt     time.Time

@@ -6,17 +6,17 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// turnOfAll turns a page of every tenant's events for each of the platform's
-// webhooks. Only settled events are told of, as in [audit.Feed]: what commits
-// late is told late, not skipped.
-func (s *Sender) turnOfAll(ctx context.Context) (more, waits bool, err error) {
+// turnPlatform turns a page of all tenants' events for each of the platform's
+// webhooks. As in [audit.Feed], events wait until no older transaction runs: an
+// event that commits late is delivered late, not skipped.
+func (s *Sender) turnPlatform(ctx context.Context) (more, waits bool, err error) {
 	err = s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {
 		rows, err := tx.LockWebhooksOfAll(ctx)
 		if err != nil {
 			return err
 		}
 		for _, w := range rows {
-			full, held, err := s.turnPageOfAll(ctx, tx, w)
+			full, held, err := s.turnPlatformPage(ctx, tx, w)
 			if err != nil {
 				return err
 			}
@@ -27,7 +27,7 @@ func (s *Sender) turnOfAll(ctx context.Context) (more, waits bool, err error) {
 	return more, waits, err
 }
 
-func (s *Sender) turnPageOfAll(ctx context.Context, tx *db.Tx, w db.LockWebhooksOfAllRow) (full, held bool, err error) {
+func (s *Sender) turnPlatformPage(ctx context.Context, tx *db.Tx, w db.LockWebhooksOfAllRow) (full, held bool, err error) {
 	events, err := tx.EventsOfAllBehind(ctx, db.EventsOfAllBehindParams{
 		PlaceXID: w.PlaceXID, PlaceTenantID: w.PlaceTenantID, PlaceSeq: w.PlaceSeq, PageSize: turnPage,
 	})
@@ -44,14 +44,14 @@ func (s *Sender) turnPageOfAll(ctx context.Context, tx *db.Tx, w db.LockWebhooks
 	if len(events) == 0 {
 		return full, held, nil
 	}
-	return full, held, s.tellOfAll(ctx, tx, w, events)
+	return full, held, s.writePlatformPage(ctx, tx, w, events)
 }
 
-func (s *Sender) tellOfAll(ctx context.Context, tx *db.Tx, w db.LockWebhooksOfAllRow, events []db.EventsOfAllBehindRow) error {
+func (s *Sender) writePlatformPage(ctx context.Context, tx *db.Tx, w db.LockWebhooksOfAllRow, events []db.EventsOfAllBehindRow) error {
 	now := s.store.now()
-	t, last := newTurn(now, true), events[len(events)-1]
+	t, last := newTurnWrite(now, true), events[len(events)-1]
 	for _, e := range events {
-		if !wants(w.Actions, e.Action) {
+		if !matchesActions(w.Actions, e.Action) {
 			continue
 		}
 		if err := t.add(w.TenantID, w.ID, e.TenantID, e.Seq, e.Action); err != nil {
