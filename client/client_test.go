@@ -90,7 +90,7 @@ func TestTriesAgainOnlyWhatIsSafe(t *testing.T) {
 			t.Errorf("%s: %v after %d tries", name, err, tries)
 		}
 	}
-	for after, want := range map[string]int{"1": 4, "": 4, "3600": 1} {
+	for after, want := range map[string]int{"1": 4, "": 4, "-5": 4, "3600": 1, "99999999999999999999": 1, "Fri, 01 Jan 2100 00:00:00 GMT": 1} {
 		tries := 0
 		c, _ := api(t, func(w http.ResponseWriter, _ *http.Request) { tries++; unavailable(w, after) })
 		if _, err := c.GetTenant(t.Context(), "acme"); err == nil || tries != want {

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -11,8 +10,9 @@ import (
 	"iter"
 	"mime"
 	"net/http"
-	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/sse"
 )
 
 // An Event is a change as it was committed.
@@ -53,8 +53,8 @@ func (c *Client) Events(ctx context.Context, tenant, after string) iter.Seq2[Eve
 func (c *Client) Follow(ctx context.Context, tenant, after string, turn func(Turn)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for failures := 0; ; {
-			l := listener{turn: turn, yield: yield, after: &after}
-			err := c.listen(ctx, tenant, &l)
+			l := eventListener{turn: turn, yield: yield, after: &after}
+			err := c.readStream(ctx, tenant, &l)
 			if errors.Is(err, errEnough) {
 				return
 			}
@@ -64,7 +64,7 @@ func (c *Client) Follow(ctx context.Context, tenant, after string, turn func(Tur
 				return
 			}
 			turn(Turn{Reason: l.reason, Err: err, Held: l.held})
-			if failures++; l.heard {
+			if failures++; l.received {
 				failures = 0
 			}
 			if err := pause(ctx, backOff(failures)); err != nil {
@@ -77,28 +77,28 @@ func (c *Client) Follow(ctx context.Context, tenant, after string, turn func(Tur
 
 var errEnough = errors.New("the caller has heard enough")
 
-// silence is how long a stream may say nothing: Keyward is never silent for
+// maxSilence is how long a stream may say nothing: Keyward is never silent for
 // more than 15 seconds.
-const silence = 45 * time.Second
+const maxSilence = 45 * time.Second
 
-var errSilent = fmt.Errorf("nothing was heard for %v", silence)
+var errSilent = fmt.Errorf("nothing was heard for %v", maxSilence)
 
-// listener hears one stream.
-type listener struct {
+// eventListener passes the events of one stream to the caller.
+type eventListener struct {
 	turn  func(Turn)
 	yield func(Event, error) bool
 	after *string // the last id
 
-	heard  bool          // anything at all
-	reason string        // the comment that was heard last, if nothing followed it
-	held   time.Duration // the longest that the caller took over an event
+	received bool          // anything at all, a heartbeat too
+	reason   string        // the last comment, if nothing followed it
+	held     time.Duration // the longest that the caller took over an event
 }
 
-// listen reads one stream to its end.
-func (c *Client) listen(ctx context.Context, tenant string, l *listener) error {
+// readStream opens one stream and reads it to its end.
+func (c *Client) readStream(ctx context.Context, tenant string, l *eventListener) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	resp, err := c.stream(ctx, tenant, *l.after)
+	resp, err := c.openStream(ctx, tenant, *l.after)
 	out, err := Stream(resp, err)
 	if err != nil {
 		return err
@@ -108,48 +108,70 @@ func (c *Client) listen(ctx context.Context, tenant string, l *listener) error {
 		return ErrNotKeyward
 	}
 	l.turn(Turn{Open: true})
-	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
+	watch := time.AfterFunc(maxSilence, func() { cancel(errSilent) })
 	defer watch.Stop()
-	err = readEvents(out, func(e Event) error {
-		watch.Stop() // how long the caller takes is its own affair
-		defer watch.Reset(silence)
-		return l.event(e)
-	}, func(line string) {
-		watch.Reset(silence)
-		l.line(line)
-	})
+	err = l.passEvents(out, watch)
 	if errors.Is(context.Cause(ctx), errSilent) {
 		return errSilent
 	}
 	return err
 }
 
-func (l *listener) event(e Event) error {
-	if e.ID != "" {
-		*l.after = e.ID
+// passEvents reads events until the stream or the caller ends it. watch fires
+// when the server has been silent for too long.
+func (l *eventListener) passEvents(out io.Reader, watch *time.Timer) error {
+	stream := sse.NewReader(readNotifier{out, func() { watch.Reset(maxSilence); l.received = true }}, *l.after, maxAnswer)
+	for {
+		e, err := stream.Read()
+		l.reason = stream.Comment
+		switch {
+		case errors.Is(err, io.EOF):
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		}
+		watch.Stop() // how long the caller takes does not count as silence
+		if err := l.passEvent(e, stream.ID); err != nil {
+			return err
+		}
+		watch.Reset(maxSilence)
 	}
-	if e.JSON == nil {
+}
+
+// readNotifier calls onRead after each Read.
+type readNotifier struct {
+	io.Reader
+	onRead func()
+}
+
+func (r readNotifier) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if n > 0 {
+		r.onRead()
+	}
+	return n, err
+}
+
+// passEvent yields one event and moves the position behind it.
+func (l *eventListener) passEvent(e sse.Event, id string) error {
+	*l.after = id
+	if e.Data == nil {
 		return nil
 	}
+	event := Event{ID: id, JSON: e.Data}
+	if json.Unmarshal(e.Data, &event.AuditEvent) != nil {
+		return ErrNotKeyward
+	}
 	began := time.Now()
-	if !l.yield(e, nil) {
+	if !l.yield(event, nil) {
 		return errEnough
 	}
 	l.held = max(l.held, time.Since(began))
 	return nil
 }
 
-func (l *listener) line(text string) {
-	l.heard = true
-	if comment, is := strings.CutPrefix(text, ":"); is || text != "" {
-		l.reason = ""
-		if is {
-			l.reason = strings.TrimSpace(comment)
-		}
-	}
-}
-
-func (c *Client) stream(ctx context.Context, tenant, after string) (*http.Response, error) {
+// openStream asks for the events of a tenant, or of all, behind the event after.
+func (c *Client) openStream(ctx context.Context, tenant, after string) (*http.Response, error) {
 	edit := []RequestEditorFn{Accept("text/event-stream")}
 	if after != "" {
 		edit = append(edit, header("Last-Event-ID", after))
@@ -158,37 +180,4 @@ func (c *Client) stream(ctx context.Context, tenant, after string) (*http.Respon
 		return c.Requests.StreamPlatformEvents(ctx, nil, edit...)
 	}
 	return c.Requests.StreamTenantEvents(ctx, tenant, nil, edit...)
-}
-
-// readEvents reads server-sent events (WHATWG HTML section 9.2.6). An event is
-// complete with its empty line; one that is cut off does not count.
-func readEvents(from io.Reader, got func(Event) error, line func(text string)) error {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(make([]byte, 0, 64<<10), maxAnswer)
-	for e, data := (Event{}), ""; lines.Scan(); {
-		line(lines.Text())
-		name, value, _ := strings.Cut(lines.Text(), ":")
-		value = strings.TrimPrefix(value, " ")
-		switch {
-		case lines.Text() == "":
-			if data != "" {
-				e.JSON = json.RawMessage(data)
-				if json.Unmarshal(e.JSON, &e.AuditEvent) != nil {
-					return ErrNotKeyward
-				}
-			}
-			if err := got(e); err != nil {
-				return err
-			}
-			e, data = Event{}, ""
-		case name == "id":
-			e.ID = value
-		case name == "data":
-			data += value
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	return io.ErrUnexpectedEOF
 }

@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/retryafter"
 )
 
 // Problem is an error that the API answered (RFC 9457). Use errors.As to get
@@ -53,18 +54,6 @@ func refusal(resp *http.Response, text []byte) *Problem {
 		p = &Problem{Title: "the answer is not one of Keyward's", Detail: http.StatusText(resp.StatusCode), Code: "unknown"}
 	}
 	p.Status, p.RequestID = resp.StatusCode, resp.Header.Get("X-Request-Id")
-	p.RetryAfter = retryAfter(resp, time.Now())
+	p.RetryAfter = retryafter.Parse(resp.Header, time.Now())
 	return p
-}
-
-// retryAfter reads both forms of RFC 9110 section 10.2.3.
-func retryAfter(resp *http.Response, now time.Time) time.Duration {
-	value := resp.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
-		return max(time.Duration(seconds)*time.Second, 0)
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
 }

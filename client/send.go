@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/retryafter"
 )
 
 // Limits of a request.
@@ -44,7 +46,7 @@ func (s *sender) Do(req *http.Request) (*http.Response, error) {
 		}
 		wait := backOff(try)
 		if resp != nil {
-			if asked := retryAfter(resp, time.Now()); asked > longest {
+			if asked := retryafter.Parse(resp.Header, time.Now()); asked > longest {
 				return resp, err // nobody waits for that long unasked
 			} else if asked > 0 {
 				wait = asked

@@ -10,6 +10,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/retryafter"
+	"github.com/keyward/keyward/internal/sse"
 )
 
 var (
@@ -18,6 +21,9 @@ var (
 	errOtherWay  = errors.New("the answer is encoded, although that was not asked for")
 	errStreamEnd = errors.New("the stream has ended")
 )
+
+// maxEvent bounds an event, and a line of one, in bytes.
+const maxEvent = 256 << 10
 
 // connect opens a stream and hears it to its end.
 func (s *subscription) connect(ctx context.Context) (err error) {
@@ -41,8 +47,8 @@ func (s *subscription) connect(ctx context.Context) (err error) {
 	if s.last == "" {
 		s.refetch() // of what happened before this stream began nobody will tell
 	}
-	heard := func(int) { silence.Reset(s.push.Silence) }
-	return s.hear(newEvents(&listened{response.Body, heard}, s.last))
+	onRead := func() { silence.Reset(s.push.Silence) }
+	return s.readEvents(sse.NewReader(readNotifier{response.Body, onRead}, s.last, maxEvent))
 }
 
 // open asks for the stream. If the server does not want to go on behind the
@@ -64,7 +70,7 @@ func (s *subscription) open(ctx context.Context) (*http.Response, error) {
 		if refusesPosition(response.StatusCode) {
 			s.last = ""
 		}
-		after := time.Duration(max(seconds(response.Header.Get("Retry-After")), 0)) * time.Second
+		after := retryafter.Parse(response.Header, time.Now())
 		return nil, &FetchError{URL: redacted(s.push.URL), Status: response.StatusCode, Err: err, after: after}
 	}
 	return response, nil

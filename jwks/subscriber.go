@@ -9,57 +9,59 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/sse"
 )
 
-// listened is a stream that tells when something is read of it.
-type listened struct {
+// readNotifier calls onRead after each Read.
+type readNotifier struct {
 	io.Reader
-	heard func(n int)
+	onRead func()
 }
 
-func (l *listened) Read(p []byte) (int, error) {
-	n, err := l.Reader.Read(p)
-	l.heard(n)
+func (r readNotifier) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.onRead()
 	return n, err
 }
 
-// hear acts on events until the stream ends. The position moves only past what
-// was acted on; it is lost with a stream that could not be read, as the next
-// one would end at the same event.
-func (s *subscription) hear(stream *events) error {
+// readEvents handles events until the stream ends. The position moves only past
+// events that were handled. After an event that is too long the position is
+// dropped, because a resumed stream would end at the same event again.
+func (s *subscription) readEvents(stream *sse.Reader) error {
 	for {
-		got, err := stream.read()
-		s.retry = or(stream.retry, s.retry)
+		event, err := stream.Read()
+		s.retry = or(stream.Retry, s.retry)
 		switch {
 		case errors.Is(err, io.EOF):
 			return errStreamEnd
-		case errors.Is(err, errTooLong):
+		case errors.Is(err, sse.ErrTooLong):
 			s.last = ""
 			return err
 		case err != nil:
 			return err
 		}
-		if got.data != nil {
-			s.client.act(got, s.refetch)
+		if event.Data != nil {
+			s.client.handleEvent(event, s.refetch)
 		}
-		s.last = stream.id
+		s.last = stream.ID
 	}
 }
 
-// act does what an event asks for. Events may come twice, and late: none of
-// them undoes anything.
-func (c *Client) act(e event, refetch func()) {
+// handleEvent carries out an event. Events can arrive twice and late, so no event
+// ever undoes anything.
+func (c *Client) handleEvent(e sse.Event, refetch func()) {
 	c.told.events.Add(1)
 	c.told.lastEvent.Store(c.config.Now().UnixNano())
-	if e.name == "key.revoked" {
+	if e.Name == "key.revoked" {
 		var about struct {
 			KID string `json:"kid"`
 		}
-		if err := json.Unmarshal(e.data, &about); err == nil {
+		if err := json.Unmarshal(e.Data, &about); err == nil {
 			c.refuse(about.KID)
 		}
 	}
-	if strings.HasPrefix(e.name, "key.") || strings.HasPrefix(e.name, "tenant.") {
+	if strings.HasPrefix(e.Name, "key.") || strings.HasPrefix(e.Name, "tenant.") {
 		refetch()
 	}
 }
