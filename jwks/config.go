@@ -26,13 +26,15 @@ type Config struct {
 	// MaxAge.
 	Local func(ctx context.Context) ([]byte, error)
 	// Fetch replaces HTTP for the set, not for discovery. Limits and caching
-	// stay.
+	// stay. See [ResponseHeader] for the fields of the answer.
 	Fetch Fetch
 
 	// HTTPClient brings TLS, client certificates and proxies; nil is
 	// [http.DefaultClient]. Redirects are limited whatever it allows.
 	HTTPClient *http.Client
-	// Header is added to each request, such as User-Agent.
+	// Header is added to each request to the hosts of URL and Issuer, such as an
+	// API key. Other hosts, to which metadata or a redirect leads, get User-Agent,
+	// Accept and Accept-Language of it and no more.
 	Header http.Header
 	// Timeout of a fetch, with discovery; 0 is 30 seconds.
 	Timeout time.Duration
@@ -53,14 +55,15 @@ type Config struct {
 	// recently are made anew from the set when needed; 0 is 5.
 	MaxEntries int
 	// MaxAge is the longest a set is used before it is fetched again; 0 is 10
-	// minutes. An issuer's Cache-Control can make it shorter.
+	// minutes. An issuer's Cache-Control or Expires can make it shorter.
 	MaxAge time.Duration
-	// MinAge is the shortest; 0 is a second. Issuers that forbid caching get 30
-	// seconds, within these bounds.
+	// MinAge is the shortest; 0 is a second. Sets whose issuer forbids caching, or
+	// says about it what is not valid, get 30 seconds, within these bounds.
 	MinAge time.Duration
 	// StaleIfError is how long a set is used beyond its age if it cannot be
 	// fetched: 0 as long as the issuer's stale-if-error says, at most an hour;
-	// less than 0 not at all. An issuer that says less than this is heard.
+	// less than 0 not at all. An issuer that says less than this is heard. While
+	// such a set may be used, callers wait at most half a second for a fetch.
 	StaleIfError time.Duration
 	// OnStale hears each time a set is used beyond its age.
 	OnStale func(Stale)
@@ -71,8 +74,9 @@ type Config struct {
 	RateLimit bool
 	// RequestsPerMinute is for RateLimit; 0 is 10.
 	RequestsPerMinute int
-	// UnknownKidsPerMinute are the fetches for kids that the set does not have,
-	// with or without RateLimit; 0 is 6, less than 0 none.
+	// UnknownKidsPerMinute bounds the fetches for kids that the set does not have,
+	// and for signatures that its keys do not verify, with or without RateLimit; 0
+	// is 6, less than 0 none.
 	UnknownKidsPerMinute int
 	// Cooldown is how long after such a fetch there is no other; 0 is 5 seconds.
 	Cooldown time.Duration
@@ -80,7 +84,8 @@ type Config struct {
 	// Logger gets what the client does at debug level, failures as warnings;
 	// nil is none. It never gets a token.
 	Logger *slog.Logger
-	// Now is the clock; nil is [time.Now].
+	// Now is the wall clock; nil is [time.Now]. It may step: ages and waits are
+	// also measured by the process's monotonic clock, and the longer counts.
 	Now func() time.Time
 }
 
@@ -91,7 +96,7 @@ type Stale struct {
 	Until   time.Time // when its use ends
 }
 
-// withDefaults is the configuration with the defaults filled in, or an error
+// withDefaults returns the configuration with the defaults filled in, or an error
 // that wraps [ErrArgument].
 func (c Config) withDefaults() (Config, error) {
 	if c.HTTPClient == nil {
@@ -120,6 +125,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, c.check()
 }
 
+// or returns value, or otherwise if it is zero.
 func or[T comparable](value, otherwise T) T {
 	if zero := *new(T); value == zero {
 		return otherwise
@@ -129,14 +135,14 @@ func or[T comparable](value, otherwise T) T {
 
 func (c *Config) check() error {
 	if c.URL == "" && c.Issuer == "" && c.Local == nil {
-		return argument("one of URL, Issuer and Local is needed")
+		return argumentError("one of URL, Issuer and Local is needed")
 	}
 	for name, address := range map[string]string{"URL": c.URL, "Issuer": c.Issuer} {
 		if address == "" || name == "URL" && c.Fetch != nil {
 			continue
 		}
-		if err := c.allowed(address); err != nil {
-			return argument("%s: %w", name, err)
+		if err := c.checkURL(address); err != nil {
+			return argumentError("%s: %w", name, err)
 		}
 	}
 	for name, n := range map[string]int64{
@@ -144,14 +150,14 @@ func (c *Config) check() error {
 		"MaxAge": int64(c.MaxAge), "MinAge": int64(c.MinAge), "RequestsPerMinute": int64(c.RequestsPerMinute), "Cooldown": int64(c.Cooldown),
 	} {
 		if n < 0 {
-			return argument("%s is negative", name)
+			return argumentError("%s is negative", name)
 		}
 	}
 	return nil
 }
 
-// allowed says whether the address is one to send requests to.
-func (c *Config) allowed(address string) error {
+// checkURL returns why no request may be sent to an address, or nil.
+func (c *Config) checkURL(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:

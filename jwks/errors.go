@@ -26,26 +26,26 @@ var (
 
 // Kinds of [ErrJWKS].
 var (
-	ErrNoKeys        = kind(ErrJWKS, "jwks: the JWKS endpoint did not contain any keys")
-	ErrNoSigningKeys = kind(ErrJWKS, "jwks: the JWKS endpoint did not contain any signing keys")
-	ErrClosed        = kind(ErrJWKS, "jwks: the client is closed")
+	ErrNoKeys        = newKind(ErrJWKS, "jwks: the JWKS endpoint did not contain any keys")
+	ErrNoSigningKeys = newKind(ErrJWKS, "jwks: the JWKS endpoint did not contain any signing keys")
+	ErrClosed        = newKind(ErrJWKS, "jwks: the client is closed")
 )
 
 // Kinds of [ErrToken].
 var (
-	ErrMalformed   = kind(ErrToken, "jwks: the token is malformed")
-	ErrAlgorithm   = kind(ErrToken, "jwks: the token's algorithm is not accepted")
-	ErrSignature   = kind(ErrToken, "jwks: the token's signature is wrong")
-	ErrIssuer      = kind(ErrToken, "jwks: the token's issuer is not accepted")
-	ErrAudience    = kind(ErrToken, "jwks: the token is for another audience")
-	ErrExpired     = kind(ErrToken, "jwks: the token has expired")
-	ErrNotYetValid = kind(ErrToken, "jwks: the token is not valid yet")
+	ErrMalformed   = newKind(ErrToken, "jwks: the token is malformed")
+	ErrAlgorithm   = newKind(ErrToken, "jwks: the token's algorithm is not accepted")
+	ErrSignature   = newKind(ErrToken, "jwks: the token's signature is wrong")
+	ErrIssuer      = newKind(ErrToken, "jwks: the token's issuer is not accepted")
+	ErrAudience    = newKind(ErrToken, "jwks: the token is for another audience")
+	ErrExpired     = newKind(ErrToken, "jwks: the token has expired")
+	ErrNotYetValid = newKind(ErrToken, "jwks: the token is not valid yet")
 	// ErrIssuedBefore is a token older than its issuer's not_before, an [ErrExpired].
-	ErrIssuedBefore = kind(ErrExpired, "jwks: the token was issued before its issuer's not_before")
-	ErrType         = kind(ErrToken, "jwks: the token's type is not accepted")
-	ErrClaim        = kind(ErrToken, "jwks: a required claim is missing or of a wrong form")
+	ErrIssuedBefore = newKind(ErrExpired, "jwks: the token was issued before its issuer's not_before")
+	ErrType         = newKind(ErrToken, "jwks: the token's type is not accepted")
+	ErrClaim        = newKind(ErrToken, "jwks: a required claim is missing or of a wrong form")
 	// ErrScope is a valid token that does not allow what is asked.
-	ErrScope = kind(ErrToken, "jwks: the token's scope is insufficient")
+	ErrScope = newKind(ErrToken, "jwks: the token's scope is insufficient")
 )
 
 // kinded is a sentinel that is also of a class.
@@ -54,7 +54,7 @@ type kinded struct {
 	text  string
 }
 
-func kind(class error, text string) error { return &kinded{class, text} }
+func newKind(class error, text string) error { return &kinded{class, text} }
 
 func (k *kinded) Error() string { return k.text }
 func (k *kinded) Unwrap() error { return k.class }
@@ -83,11 +83,13 @@ func (e *RateLimitError) Error() string {
 
 func (e *RateLimitError) Unwrap() error { return ErrRateLimited }
 
-func argument(format string, args ...any) error {
+// argumentError returns an [ErrArgument] with its reason.
+func argumentError(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrArgument, fmt.Errorf(format, args...))
 }
 
-// notFound names the kid of a stranger, as much of it as is bearable in a log.
+// notFound returns an [ErrSigningKeyNotFound] that names the kid, cut to a length
+// that does no harm in a log: kids come from strangers.
 func notFound(kid string) error {
 	const bearable = 64
 	if len(kid) > bearable {
@@ -96,8 +98,9 @@ func notFound(kid string) error {
 	return fmt.Errorf("%w that matches %q", ErrSigningKeyNotFound, kid)
 }
 
-// redacted is an address without its password.
-func redacted(address string) string {
+// redactURL returns an address without user, password, query and fragment, any of
+// which can hold a secret.
+func redactURL(address string) string {
 	if u, err := url.Parse(address); err == nil {
 		u.RawQuery, u.Fragment, u.User = "", "", nil
 		return u.String()

@@ -46,10 +46,10 @@ type tenant struct {
 // NewIssuers makes an empty collection. Its errors wrap [ErrArgument].
 func NewIssuers(config IssuersConfig) (*Issuers, error) {
 	if len(config.Allow) == 0 && config.AllowFunc == nil {
-		return nil, argument("neither Allow nor AllowFunc is given")
+		return nil, argumentError("neither Allow nor AllowFunc is given")
 	}
 	if config.Max < 0 {
-		return nil, argument("Max is negative")
+		return nil, argumentError("Max is negative")
 	}
 	config.Allow = slices.Clone(config.Allow)
 	config.Max = or(config.Max, 1000)
@@ -77,7 +77,7 @@ func (s *Issuers) Client(ctx context.Context, issuer string) (*Client, error) {
 	}
 	client, err := s.make(ctx, issuer)
 	if errors.Is(err, ErrArgument) { // the issuer's name is the one thing that was not checked before
-		return nil, fmt.Errorf("%w: %w", noClientFor(issuer), err)
+		return nil, fmt.Errorf("%w: %w", unknownIssuer(issuer), err)
 	}
 	if err != nil {
 		return nil, err
@@ -90,11 +90,11 @@ func (s *Issuers) allowed(ctx context.Context, issuer string) error {
 	case slices.Contains(s.config.Allow, issuer):
 		return nil
 	case s.config.AllowFunc == nil || issuer == "":
-		return noClientFor(issuer)
+		return unknownIssuer(issuer)
 	}
 	err := s.config.AllowFunc(ctx, issuer)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrJWKS) {
-		return fmt.Errorf("%w: %w", noClientFor(issuer), err)
+		return fmt.Errorf("%w: %w", unknownIssuer(issuer), err)
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package jwks
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 )
 
@@ -35,8 +34,8 @@ func Env(name string) func(context.Context) ([]byte, error) {
 	}
 }
 
-// fetchLocal asks for the local set. It has no limits but those on its size.
-func (c *Client) fetchLocal(ctx context.Context, _ *copied) (*copied, error) {
+// fetchLocal asks for the local set, within the same limits on its size.
+func (c *Client) fetchLocal(ctx context.Context, _ *copied, _ bool) (*copied, error) {
 	raw, err := c.config.Local(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the local one: %w", ErrJWKS, err)
@@ -44,24 +43,5 @@ func (c *Client) fetchLocal(ctx context.Context, _ *copied) (*copied, error) {
 	if len(raw) == 0 {
 		raw = []byte(`{"keys":[]}`)
 	}
-	return c.keep("local", raw, nil)
-}
-
-// unchanged is the header of a 304 answer with what it leaves out (RFC 9111
-// section 4.3.4).
-func unchanged(header http.Header, prior *copied) http.Header {
-	full := header.Clone()
-	if full.Get("ETag") == "" {
-		full.Set("ETag", prior.etag)
-	}
-	if full.Get("Last-Modified") == "" {
-		full.Set("Last-Modified", prior.modified)
-	}
-	if full.Get("Cache-Control") == "" && prior.control != "" {
-		full.Set("Cache-Control", prior.control)
-	}
-	if full.Get(epochHeader) == "" && prior.epoch != "" {
-		full.Set(epochHeader, prior.epoch)
-	}
-	return full
+	return c.parseDocument(ctx, "local", &document{body: raw})
 }

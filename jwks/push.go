@@ -69,11 +69,11 @@ type subscription struct {
 }
 
 func (c *Client) subscription(push Push) (*subscription, error) {
-	if err := c.config.allowed(push.URL); err != nil {
-		return nil, argument("Push.URL: %w", err)
+	if err := c.config.checkURL(push.URL); err != nil {
+		return nil, argumentError("Push.URL: %w", err)
 	}
 	if push.Silence < 0 {
-		return nil, argument("Push.Silence is negative")
+		return nil, argumentError("Push.Silence is negative")
 	}
 	push.Silence = or(push.Silence, 45*time.Second)
 	push.Header = push.Header.Clone()
@@ -92,11 +92,11 @@ func (s *subscription) listen(ctx context.Context) {
 		if time.Since(began) >= settled {
 			s.failures = 0
 		}
-		wait := reconnect(s.retry, s.failures, err)
+		wait := reconnectDelay(s.retry, s.failures, err)
 		s.failures++
 		if ctx.Err() == nil {
 			s.client.config.Logger.Warn("The event stream is lost", slog.Any("error", err), slog.Duration("retry_after", wait))
 		}
-		pause(ctx, wait)
+		sleepFor(ctx, wait)
 	}
 }

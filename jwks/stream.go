@@ -25,7 +25,7 @@ var (
 // maxEvent bounds an event, and a line of one, in bytes.
 const maxEvent = 256 << 10
 
-// connect opens a stream and hears it to its end.
+// connect opens a stream and reads it to its end.
 func (s *subscription) connect(ctx context.Context) (err error) {
 	ctx, hangUp := context.WithCancelCause(ctx)
 	defer hangUp(nil)
@@ -41,9 +41,9 @@ func (s *subscription) connect(ctx context.Context) (err error) {
 		return err
 	}
 	defer response.Body.Close()
-	s.client.told.streams.Add(1)
-	defer s.client.told.streams.Add(-1)
-	s.client.config.Logger.Debug("Listening to events", slog.String("url", redacted(s.push.URL)), slog.Bool("resumed", s.last != ""))
+	s.client.stats.streams.Add(1)
+	defer s.client.stats.streams.Add(-1)
+	s.client.config.Logger.Debug("Listening to events", slog.String("url", redactURL(s.push.URL)), slog.Bool("resumed", s.last != ""))
 	if s.last == "" {
 		s.refetch() // of what happened before this stream began nobody will tell
 	}
@@ -63,15 +63,15 @@ func (s *subscription) open(ctx context.Context) (*http.Response, error) {
 		if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 			err = wrapped.Err // its URL may have a password
 		}
-		return nil, &FetchError{URL: redacted(s.push.URL), Err: err}
+		return nil, &FetchError{URL: redactURL(s.push.URL), Err: err}
 	}
-	if err := acceptable(response); err != nil {
+	if err := checkStream(response); err != nil {
 		response.Body.Close()
 		if refusesPosition(response.StatusCode) {
 			s.last = ""
 		}
 		after := retryafter.Parse(response.Header, time.Now())
-		return nil, &FetchError{URL: redacted(s.push.URL), Status: response.StatusCode, Err: err, after: after}
+		return nil, &FetchError{URL: redactURL(s.push.URL), Status: response.StatusCode, Err: err, after: after}
 	}
 	return response, nil
 }
@@ -101,7 +101,8 @@ func (s *subscription) request(ctx context.Context) (*http.Request, error) {
 	return request, nil
 }
 
-func acceptable(r *http.Response) error {
+// checkStream returns why an answer is no event stream, or nil.
+func checkStream(r *http.Response) error {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case r.StatusCode != http.StatusOK:
@@ -114,8 +115,8 @@ func acceptable(r *http.Response) error {
 	return nil
 }
 
-// refusesPosition is true for refusals that may be about the request, not about
-// who asks or when.
+// refusesPosition reports whether a status may mean that the server cannot resume
+// at the position, rather than that it refuses this client or this moment.
 func refusesPosition(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests:

@@ -2,7 +2,6 @@ package jwks
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -51,14 +50,11 @@ func (s *subscription) readEvents(stream *sse.Reader) error {
 // handleEvent carries out an event. Events can arrive twice and late, so no event
 // ever undoes anything.
 func (c *Client) handleEvent(e sse.Event, refetch func()) {
-	c.told.events.Add(1)
-	c.told.lastEvent.Store(c.config.Now().UnixNano())
+	c.stats.events.Add(1)
+	c.stats.lastEvent.Store(c.clock.read().wall)
 	if e.Name == "key.revoked" {
-		var about struct {
-			KID string `json:"kid"`
-		}
-		if err := json.Unmarshal(e.Data, &about); err == nil {
-			c.refuse(about.KID)
+		if members, err := parseMembers(string(e.Data), "kid"); err == nil {
+			c.refuseKid(members["kid"])
 		}
 	}
 	if strings.HasPrefix(e.Name, "key.") || strings.HasPrefix(e.Name, "tenant.") {
@@ -66,14 +62,14 @@ func (c *Client) handleEvent(e sse.Event, refetch func()) {
 	}
 }
 
-// refuse lets a kid verify nothing from now on.
-func (c *Client) refuse(kid string) {
+// refuseKid makes a kid verify nothing from now on.
+func (c *Client) refuseKid(kid string) {
 	if kid == "" || len(kid) > maxRevokedKid {
 		return
 	}
-	for _, s := range [...]*source{c.local, c.remote} {
+	for _, s := range c.sources() {
 		if s != nil {
-			s.refuse(kid)
+			s.refuseKid(kid)
 		}
 	}
 	c.config.Logger.Debug("A key is revoked", slog.String("kid", kid))
@@ -94,7 +90,7 @@ const refetches = 60
 
 // follow fetches the set whenever there is news, and until that succeeds.
 func (s *subscription) follow(ctx context.Context) {
-	limit := newBudget(refetches)
+	limit, clock := newBudget(refetches), newClock(nil)
 	for {
 		select {
 		case <-ctx.Done():
@@ -102,42 +98,42 @@ func (s *subscription) follow(ctx context.Context) {
 		case <-s.news:
 		}
 		for failures := 0; ; {
-			pause(ctx, limit.wait(time.Now()))
+			sleepFor(ctx, limit.untilNext(clock.read()))
 			limit.take()
-			err := s.client.Refresh(ctx)
+			err := catchPanic(func() error { return s.client.Refresh(ctx) })
 			if err == nil || ctx.Err() != nil {
 				break
 			}
 			failures++
-			pause(ctx, tryAgain(failures, err))
+			sleepFor(ctx, refreshDelay(failures, err))
 		}
 	}
 }
 
-// tryAgain is how long to wait after so many failed refreshes.
-func tryAgain(failures int, err error) time.Duration {
-	wait := max(backOff(failures, err), 500*time.Millisecond)
+// refreshDelay returns how long to wait after that many failed refreshes.
+func refreshDelay(failures int, err error) time.Duration {
+	wait := max(backOffAfter(failures, err), 500*time.Millisecond)
 	if limited := (*RateLimitError)(nil); errors.As(err, &limited) {
 		wait = max(wait, limited.RetryAfter)
 	}
 	return wait
 }
 
-// reconnect is how long to wait before a stream is opened again: what the
-// server asked for, within reason, else two seconds, then twice that with each
-// failure up to half a minute; and up to half as long again by chance, so that
-// those who lost a server together do not come back together. A refusal that
-// says when to come back is heard, within a minute.
-func reconnect(asked time.Duration, failures int, err error) time.Duration {
+// reconnectDelay returns how long to wait before a stream is opened again: as long
+// as the server asked for, within reason, else two seconds, doubled with each
+// failure up to half a minute; and up to half as long again at random, so that the
+// clients that lost a server together do not come back together. The Retry-After
+// of a refusal counts, up to a minute.
+func reconnectDelay(asked time.Duration, failures int, err error) time.Duration {
 	const most = 30 * time.Second
 	first := min(max(or(asked, 2*time.Second), 500*time.Millisecond), time.Minute)
 	wait := max(first, min(first<<min(failures, 6), most))
-	wait = max(wait, min(retryAfter(err), time.Minute))
+	wait = max(wait, min(serverRetryAfter(err), maxRetryAfter))
 	return wait + rand.N(wait/2+1)
 }
 
-// pause waits, unless ctx is done.
-func pause(ctx context.Context, d time.Duration) {
+// sleepFor sleeps until d has passed or ctx is done.
+func sleepFor(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}

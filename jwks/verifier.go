@@ -76,6 +76,9 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 	}
 	c.Types = slices.Clone(c.Types)
 	c.MaxSize = or(c.MaxSize, 16<<10)
+	if c.Keys.Now == nil {
+		c.Keys.Now = c.Now
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -83,9 +86,9 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 		return nil, err
 	}
 	for _, name := range c.Algorithms {
-		a := named(name)
+		a := algorithmByName(name)
 		if a == nil {
-			return nil, argument("algorithm %q is not one for public keys", name)
+			return nil, argumentError("algorithm %q is not one for public keys", name)
 		}
 		v.accept = append(v.accept, a)
 	}
@@ -95,21 +98,21 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 func (c *VerifierConfig) check() error {
 	switch {
 	case len(c.Algorithms) == 0:
-		return argument("Algorithms is empty")
+		return argumentError("Algorithms is empty")
 	case len(c.Audience) == 0 && !c.AnyAudience:
-		return argument("Audience is empty; AnyAudience would do without")
+		return argumentError("Audience is empty; AnyAudience would do without")
 	case slices.Contains(c.Audience, ""):
-		return argument("Audience has an empty name")
+		return argumentError("Audience has an empty name")
 	case c.Issuers != nil && (c.Issuer != "" || c.Client != nil || c.AnyIssuer):
-		return argument("Issuers is given, and so is Issuer, Client or AnyIssuer")
+		return argumentError("Issuers is given, and so is Issuer, Client or AnyIssuer")
 	case c.Issuers == nil && c.Issuer == "" && !c.AnyIssuer:
-		return argument("neither Issuer nor Issuers is given; AnyIssuer would do without")
+		return argumentError("neither Issuer nor Issuers is given; AnyIssuer would do without")
 	case c.AnyIssuer && (c.Issuer != "" || c.Client == nil):
-		return argument("AnyIssuer wants a Client and no Issuer")
+		return argumentError("AnyIssuer wants a Client and no Issuer")
 	case c.Skew < 0 || c.MaxTokenAge < 0 || c.MaxSize < 0:
-		return argument("Skew, MaxTokenAge or MaxSize is negative")
+		return argumentError("Skew, MaxTokenAge or MaxSize is negative")
 	case len(c.Required) > maxRequired:
-		return argument("more than %d claims are required", maxRequired)
+		return argumentError("more than %d claims are required", maxRequired)
 	}
 	return nil
 }
@@ -120,9 +123,6 @@ func (c *VerifierConfig) client() (err error) {
 		return nil
 	}
 	c.Keys.Issuer = c.Issuer
-	if c.Keys.Now == nil {
-		c.Keys.Now = c.Now
-	}
 	c.Client, err = New(c.Keys)
 	return err
 }

@@ -74,7 +74,10 @@ func Refuse(err error, realm string, scopes ...string) *Refusal {
 	}
 	refusal := &Refusal{
 		Type: problemType + r.code, Title: http.StatusText(r.status), Status: r.status, Detail: r.detail, Code: r.code,
-		RetryAfter: jwks.RetryAfter(err), Err: err,
+		Err: err,
+	}
+	if r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable {
+		refusal.RetryAfter = jwks.RetryAfter(err)
 	}
 	if r.bearer != "" || errors.Is(err, ErrNoToken) {
 		refusal.Challenge = challenge(realm, r, scopes)
