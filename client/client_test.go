@@ -22,7 +22,7 @@ func api(t *testing.T, answer http.HandlerFunc, options ...Option) (client *Clie
 	t.Cleanup(s.Close)
 	waits = new([]time.Duration)
 	noted := func(s *sender) {
-		s.pause = func(_ context.Context, d time.Duration) error { *waits = append(*waits, d); return nil }
+		s.sleep = func(_ context.Context, d time.Duration) error { *waits = append(*waits, d); return nil }
 	}
 	c, err := New(s.URL, "kw_id_hunter2", append(options, noted)...)
 	if err != nil {

@@ -15,41 +15,41 @@ import (
 	"github.com/keyward/keyward/internal/sse"
 )
 
-// An Event is a change as it was committed.
+// An Event is a committed change.
 type Event struct {
 	AuditEvent
-	// ID is where to go on behind this event.
+	// ID is the position after this event, for [Client.Events].
 	ID string
-	// JSON is the event as it came.
+	// JSON is the event as it was received.
 	JSON json.RawMessage
 }
 
-// A Turn is what becomes of the connection that events come by.
+// A Turn is a change in the connection that events arrive by.
 type Turn struct {
-	// Open says that it is open: events come.
+	// Open means that the connection is open.
 	Open bool
-	// Reason is what the server said when it ended the stream: that the reader
-	// was too slow, that the process stops. Empty if it broke without a word.
+	// Reason is the server's reason for ending the stream: that the reader was too
+	// slow, or that the process stops. It is empty if the connection broke.
 	Reason string
-	// Err is why the connection is not open, or not any more.
+	// Err is why the connection is closed or could not be opened.
 	Err error
-	// Held is how long the caller took, at most, over an event of the connection
-	// that was cut off. A server that cannot write for ten seconds cuts off its
-	// reader, and cannot say why.
+	// Held is the longest time that the caller took over one event of the connection
+	// that was cut off. A server that cannot write for ten seconds cuts the reader
+	// off without a reason.
 	Held time.Duration
 }
 
-// Events yields the events of a tenant, or of all if tenant is empty, as they
-// happen, without end. It begins with now, or behind the event whose ID is
-// after. A stream that is cut off is opened again and goes on where it was, so
-// that no event is missed and none comes twice; an error, which ends it, is the
-// context's or one that does not pass, such as a credential that is not valid.
+// Events yields the events of a tenant, or of all tenants if tenant is empty, as
+// they happen, without end. It starts now, or after the event with the ID after. A
+// stream that is cut off is resumed at its position, so that no event is missed or
+// repeated. It ends with an error: that of ctx, or one that retrying cannot cure,
+// such as an invalid credential.
 func (c *Client) Events(ctx context.Context, tenant, after string) iter.Seq2[Event, error] {
 	return c.Follow(ctx, tenant, after, func(Turn) {})
 }
 
-// Follow is [Client.Events], and tells turn whenever the stream has been opened,
-// was cut off, or could not be opened and will be tried again.
+// Follow is [Client.Events] and also calls turn whenever the stream has been opened
+// or cut off, or could not be opened and will be tried again.
 func (c *Client) Follow(ctx context.Context, tenant, after string, turn func(Turn)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for failures := 0; ; {
@@ -67,7 +67,7 @@ func (c *Client) Follow(ctx context.Context, tenant, after string, turn func(Tur
 			if failures++; l.received {
 				failures = 0
 			}
-			if err := pause(ctx, backOff(failures)); err != nil {
+			if err := sleepFor(ctx, retryDelay(failures)); err != nil {
 				yield(Event{}, err)
 				return
 			}
@@ -75,13 +75,13 @@ func (c *Client) Follow(ctx context.Context, tenant, after string, turn func(Tur
 	}
 }
 
-var errEnough = errors.New("the caller has heard enough")
+var errEnough = errors.New("the caller has stopped reading")
 
-// maxSilence is how long a stream may say nothing: Keyward is never silent for
-// more than 15 seconds.
+// maxSilence is how long a stream may be silent before it counts as lost. Keyward
+// sends a heartbeat at least every 15 seconds.
 const maxSilence = 45 * time.Second
 
-var errSilent = fmt.Errorf("nothing was heard for %v", maxSilence)
+var errSilent = fmt.Errorf("nothing was received for %v", maxSilence)
 
 // eventListener passes the events of one stream to the caller.
 type eventListener struct {
@@ -174,7 +174,7 @@ func (l *eventListener) passEvent(e sse.Event, id string) error {
 func (c *Client) openStream(ctx context.Context, tenant, after string) (*http.Response, error) {
 	edit := []RequestEditorFn{Accept("text/event-stream")}
 	if after != "" {
-		edit = append(edit, header("Last-Event-ID", after))
+		edit = append(edit, setHeader("Last-Event-ID", after))
 	}
 	if tenant == "" {
 		return c.Requests.StreamPlatformEvents(ctx, nil, edit...)

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ func (t *Token) readClaims(required []string) (missing int, err error) {
 	case wrong != "":
 		return 0, fmt.Errorf("%w: %s is not of its form", ErrClaim, wrong)
 	}
-	t.ClientID = or(t.ClientID, t.azp)
+	t.ClientID = cmp.Or(t.ClientID, t.azp)
 	if missing = bits.TrailingZeros64(^have); missing >= len(required) {
 		return -1, nil
 	}

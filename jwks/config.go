@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -113,24 +114,16 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Header = c.Header.Clone()
 	c.RedirectHosts = slices.Clone(c.RedirectHosts)
-	c.Timeout = or(c.Timeout, 30*time.Second)
-	c.MaxBody = or(c.MaxBody, 1<<20)
-	c.MaxKeys = or(c.MaxKeys, 200)
-	c.MaxEntries = or(c.MaxEntries, 5)
-	c.MaxAge = or(c.MaxAge, 10*time.Minute)
-	c.MinAge = min(or(c.MinAge, time.Second), c.MaxAge)
-	c.RequestsPerMinute = or(c.RequestsPerMinute, 10)
-	c.UnknownKidsPerMinute = or(c.UnknownKidsPerMinute, 6)
-	c.Cooldown = or(c.Cooldown, 5*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.MaxBody = cmp.Or(c.MaxBody, 1<<20)
+	c.MaxKeys = cmp.Or(c.MaxKeys, 200)
+	c.MaxEntries = cmp.Or(c.MaxEntries, 5)
+	c.MaxAge = cmp.Or(c.MaxAge, 10*time.Minute)
+	c.MinAge = min(cmp.Or(c.MinAge, time.Second), c.MaxAge)
+	c.RequestsPerMinute = cmp.Or(c.RequestsPerMinute, 10)
+	c.UnknownKidsPerMinute = cmp.Or(c.UnknownKidsPerMinute, 6)
+	c.Cooldown = cmp.Or(c.Cooldown, 5*time.Second)
 	return c, c.check()
-}
-
-// or returns value, or otherwise if it is zero.
-func or[T comparable](value, otherwise T) T {
-	if zero := *new(T); value == zero {
-		return otherwise
-	}
-	return value
 }
 
 func (c *Config) check() error {

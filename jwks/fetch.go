@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func (w *web) getDocument(ctx context.Context, address string, prior *copied, fo
 		return nil, fetchError(address, 0, err)
 	}
 	defer response.Body.Close()
-	d := &document{header: response.Header, url: or(response.Request, request).URL.String()}
+	d := &document{header: response.Header, url: cmp.Or(response.Request, request).URL.String()}
 	switch status := response.StatusCode; {
 	case status == http.StatusNotModified && prior != nil && d.url == prior.finalURL:
 		return d, nil

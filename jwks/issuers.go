@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func NewIssuers(config IssuersConfig) (*Issuers, error) {
 		return nil, argumentError("Max is negative")
 	}
 	config.Allow = slices.Clone(config.Allow)
-	config.Max = or(config.Max, 1000)
+	config.Max = cmp.Or(config.Max, 1000)
 	s := &Issuers{config: config}
 	for _, issuer := range config.Allow {
 		if _, err := s.make(context.Background(), issuer); err != nil && config.ConfigFor == nil {
@@ -107,7 +108,7 @@ func (s *Issuers) make(ctx context.Context, issuer string) (*Client, error) {
 			return nil, err
 		}
 	}
-	config.Issuer = or(config.Issuer, issuer)
+	config.Issuer = cmp.Or(config.Issuer, issuer)
 	return New(config)
 }
 

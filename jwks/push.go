@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -75,9 +76,9 @@ func (c *Client) subscription(push Push) (*subscription, error) {
 	if push.Silence < 0 {
 		return nil, argumentError("Push.Silence is negative")
 	}
-	push.Silence = or(push.Silence, 45*time.Second)
+	push.Silence = cmp.Or(push.Silence, 45*time.Second)
 	push.Header = push.Header.Clone()
-	s := &subscription{client: c, push: push, web: *or(push.HTTPClient, c.config.HTTPClient), news: make(chan struct{}, 1)}
+	s := &subscription{client: c, push: push, web: *cmp.Or(push.HTTPClient, c.config.HTTPClient), news: make(chan struct{}, 1)}
 	s.web.Timeout = 0
 	s.web.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return s, nil

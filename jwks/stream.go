@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,7 +110,7 @@ func checkStream(r *http.Response) error {
 		return fmt.Errorf("the answer is %.100q", r.Status)
 	case err != nil || kind != "text/event-stream":
 		return errNoStream
-	case !strings.EqualFold(or(r.Header.Get("Content-Encoding"), "identity"), "identity"):
+	case !strings.EqualFold(cmp.Or(r.Header.Get("Content-Encoding"), "identity"), "identity"):
 		return errOtherWay
 	}
 	return nil

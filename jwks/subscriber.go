@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -30,7 +31,7 @@ func (r readNotifier) Read(p []byte) (int, error) {
 func (s *subscription) readEvents(stream *sse.Reader) error {
 	for {
 		event, err := stream.Read()
-		s.retry = or(stream.Retry, s.retry)
+		s.retry = cmp.Or(stream.Retry, s.retry)
 		switch {
 		case errors.Is(err, io.EOF):
 			return errStreamEnd
@@ -126,7 +127,7 @@ func refreshDelay(failures int, err error) time.Duration {
 // of a refusal counts, up to a minute.
 func reconnectDelay(asked time.Duration, failures int, err error) time.Duration {
 	const most = 30 * time.Second
-	first := min(max(or(asked, 2*time.Second), 500*time.Millisecond), time.Minute)
+	first := min(max(cmp.Or(asked, 2*time.Second), 500*time.Millisecond), time.Minute)
 	wait := max(first, min(first<<min(failures, 6), most))
 	wait = max(wait, min(serverRetryAfter(err), maxRetryAfter))
 	return wait + rand.N(wait/2+1)

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -75,7 +76,7 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 		c.Types = []string{"", "jwt", "at+jwt"}
 	}
 	c.Types = slices.Clone(c.Types)
-	c.MaxSize = or(c.MaxSize, 16<<10)
+	c.MaxSize = cmp.Or(c.MaxSize, 16<<10)
 	if c.Keys.Now == nil {
 		c.Keys.Now = c.Now
 	}

@@ -54,7 +54,7 @@ func New(url string, algorithms ...jose.SignatureAlgorithm) *Issuer {
 
 // Add makes a key and publishes it.
 func (i *Issuer) Add(kid string, alg jose.SignatureAlgorithm) {
-	private := generate(alg)
+	private := mustGenerate(alg)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = append(i.keys, key{alg, kid, private})
