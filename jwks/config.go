@@ -14,23 +14,22 @@ import (
 // done.
 type Fetch func(ctx context.Context, url string) ([]byte, error)
 
-// Config says where a [Client] has its keys from, and how. Its zero value for a
-// field is what the comment says; only one of URL, Issuer and Local is needed.
+// Config says where a [Client] gets its keys, and how. The comments say what the
+// zero value of a field means; only one of URL, Issuer and Local is needed.
 type Config struct {
 	// URL of the JSON Web Key Set.
 	URL string
 	// Issuer whose metadata names the URL, if that is empty: OpenID Connect
 	// Discovery 1.0 section 4, or else RFC 8414 section 3.
 	Issuer string
-	// Local gives a key set that is tried before the one of the URL; see
-	// [File], [Env] and [Static]. It may give nil. What it gives is kept for
-	// MaxAge.
+	// Local returns a key set that is tried before the one of the URL; see
+	// [File], [Env] and [Static]. It may return nil. Its set is kept for MaxAge.
 	Local func(ctx context.Context) ([]byte, error)
 	// Fetch replaces HTTP for the set, not for discovery. Limits and caching
 	// stay. See [ResponseHeader] for the fields of the answer.
 	Fetch Fetch
 
-	// HTTPClient brings TLS, client certificates and proxies; nil is
+	// HTTPClient has the settings for TLS, client certificates and proxies; nil is
 	// [http.DefaultClient]. Redirects are limited whatever it allows.
 	HTTPClient *http.Client
 	// Header is added to each request to the hosts of URL and Issuer, such as an
@@ -49,8 +48,8 @@ type Config struct {
 	// MaxKeys is how many keys a set may have; 0 is 200.
 	MaxKeys int
 
-	// NoCache fetches the set for each key. Fetches are still shared by those
-	// who wait at the same time.
+	// NoCache fetches the set for each key. Callers that wait at the same time still
+	// share a fetch.
 	NoCache bool
 	// MaxEntries is how many keys are kept ready to use, those used least
 	// recently are made anew from the set when needed; 0 is 5.
@@ -66,12 +65,12 @@ type Config struct {
 	// less than 0 not at all. An issuer that says less than this is heard. While
 	// such a set may be used, callers wait at most half a second for a fetch.
 	StaleIfError time.Duration
-	// OnStale hears each time a set is used beyond its age.
+	// OnStale is called each time a set is used beyond its age.
 	OnStale func(Stale)
-	// OnSkip hears of each key in a fetched set that is not used.
+	// OnSkip is called for each key in a fetched set that is not used.
 	OnSkip func(kid string, reason error)
 
-	// RateLimit allows only RequestsPerMinute fetches, whatever for.
+	// RateLimit allows only RequestsPerMinute fetches, for whatever reason.
 	RateLimit bool
 	// RequestsPerMinute is for RateLimit; 0 is 10.
 	RequestsPerMinute int
@@ -82,7 +81,7 @@ type Config struct {
 	// Cooldown is how long after such a fetch there is no other; 0 is 5 seconds.
 	Cooldown time.Duration
 
-	// Logger gets what the client does at debug level, failures as warnings;
+	// Logger gets the steps of the client at debug level and failures as warnings;
 	// nil is none. It never gets a token.
 	Logger *slog.Logger
 	// Now is the wall clock; nil is [time.Now]. It may step: ages and waits are
@@ -90,9 +89,9 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Stale tells that a key set is used beyond its age.
+// Stale describes the use of a key set beyond its age.
 type Stale struct {
-	Err     error     // why there is no other
+	Err     error     // why there is no newer set
 	Fetched time.Time // when it was fetched
 	Until   time.Time // when its use ends
 }

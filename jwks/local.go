@@ -6,13 +6,13 @@ import (
 	"os"
 )
 
-// Static gives a key set that is at hand, for [Config.Local].
+// Static returns a function that returns set, for [Config.Local].
 func Static(set []byte) func(context.Context) ([]byte, error) {
 	return func(context.Context) ([]byte, error) { return set, nil }
 }
 
-// File reads a key set from a file, for [Config.Local]. A file that is not
-// there is no set.
+// File returns a function that reads a key set from a file, for [Config.Local]. A
+// file that does not exist means no set.
 func File(name string) func(context.Context) ([]byte, error) {
 	return func(context.Context) ([]byte, error) {
 		set, err := os.ReadFile(name)
@@ -23,8 +23,8 @@ func File(name string) func(context.Context) ([]byte, error) {
 	}
 }
 
-// Env reads a key set from a variable of the environment, for [Config.Local].
-// An unset or empty variable is no set.
+// Env returns a function that reads a key set from an environment variable, for
+// [Config.Local]. An unset or empty variable means no set.
 func Env(name string) func(context.Context) ([]byte, error) {
 	return func(context.Context) ([]byte, error) {
 		if set := os.Getenv(name); set != "" {

@@ -19,7 +19,7 @@ import (
 var (
 	errSilent    = errors.New("the stream was silent for too long")
 	errNoStream  = errors.New("the answer is not an event stream")
-	errOtherWay  = errors.New("the answer is encoded, although that was not asked for")
+	errEncoded   = errors.New("the answer is encoded, although that was not asked for")
 	errStreamEnd = errors.New("the stream has ended")
 )
 
@@ -52,8 +52,8 @@ func (s *subscription) connect(ctx context.Context) (err error) {
 	return s.readEvents(sse.NewReader(readNotifier{response.Body, onRead}, s.last, maxEvent))
 }
 
-// open asks for the stream. If the server does not want to go on behind the
-// last event, the next stream will begin anew.
+// open requests the stream. If the server refuses to resume after the last event,
+// the next stream begins anew.
 func (s *subscription) open(ctx context.Context) (*http.Response, error) {
 	request, err := s.request(ctx)
 	if err != nil {
@@ -111,7 +111,7 @@ func checkStream(r *http.Response) error {
 	case err != nil || kind != "text/event-stream":
 		return errNoStream
 	case !strings.EqualFold(cmp.Or(r.Header.Get("Content-Encoding"), "identity"), "identity"):
-		return errOtherWay
+		return errEncoded
 	}
 	return nil
 }

@@ -76,8 +76,8 @@ func (c *Client) refuseKid(kid string) {
 	c.config.Logger.Debug("A key is revoked", slog.String("kid", kid))
 }
 
-// refetch has the set fetched by follow. Events that come while it is fetched
-// cause one more fetch, however many they are.
+// refetch makes follow fetch the set. Events that arrive during the fetch cause one
+// more fetch, however many they are.
 func (s *subscription) refetch() {
 	select {
 	case s.news <- struct{}{}:
@@ -85,8 +85,8 @@ func (s *subscription) refetch() {
 	}
 }
 
-// refetches is how many fetches events may cause in a minute. What is beyond
-// is late, not lost, and a revoked kid is refused at once all the same.
+// refetches bounds the fetches that events cause in a minute. Further ones are late,
+// not lost, and a revoked kid is refused at once in any case.
 const refetches = 60
 
 // follow fetches the set whenever there is news, and until that succeeds.

@@ -37,8 +37,8 @@ type Token struct {
 // Payload returns the JSON of the claims.
 func (t *Token) Payload() []byte { return []byte(t.payload) }
 
-// Decode unmarshals the claims into v. Be aware that package encoding/json takes
-// "SUB" for "sub" too; the fields of a Token are exact.
+// Decode unmarshals the claims into v with package encoding/json, which takes a
+// member "SUB" for a field "sub" too; the fields of a Token are exact.
 func (t *Token) Decode(v any) error {
 	if err := json.Unmarshal([]byte(t.payload), v); err != nil {
 		return fmt.Errorf("%w: %w", ErrClaim, err)

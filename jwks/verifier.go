@@ -9,16 +9,16 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// VerifierConfig says which tokens a [Verifier] accepts. Issuer or Issuers,
-// Audience and Algorithms are mandatory: who wants to do without a check has to
-// say so.
+// VerifierConfig says which tokens a [Verifier] accepts. Issuer or Issuers, Audience
+// and Algorithms are mandatory: a check is only left out if a field says so.
 type VerifierConfig struct {
 	// Issuer that the iss claim has to be, exactly. Its keys are found by
 	// discovery, unless there is a Client.
 	Issuer string
 	// Client has the Issuer's keys; nil is one made from Keys.
 	Client *Client
-	// Keys is how the client is made if there is none. Its Issuer is set.
+	// Keys is the configuration of the client that is made if there is none. Its
+	// Issuer is set.
 	Keys Config
 	// Issuers has the clients of many issuers; then there is no Issuer.
 	Issuers *Issuers
@@ -51,8 +51,8 @@ type VerifierConfig struct {
 	Required []string
 	// Scopes that the token must have, all of them.
 	Scopes []string
-	// Validate is asked last, about a token that is fine otherwise. Its error is
-	// wrapped in [ErrToken].
+	// Validate is called last, with a token that has passed all other checks. Its
+	// error is wrapped in [ErrToken].
 	Validate func(context.Context, *Token) error
 
 	// MaxSize is how long a token may be, in bytes; 0 is 16 KiB.
@@ -61,13 +61,13 @@ type VerifierConfig struct {
 	Now func() time.Time
 }
 
-// A Verifier accepts tokens, or does not. It is safe for concurrent use.
+// A Verifier checks tokens. It is safe for concurrent use.
 type Verifier struct {
 	config VerifierConfig
 	accept []*algorithm
 }
 
-// NewVerifier makes a verifier. Its errors wrap [ErrArgument].
+// NewVerifier returns a verifier. Its errors wrap [ErrArgument].
 func NewVerifier(config VerifierConfig) (*Verifier, error) {
 	v := &Verifier{config: config}
 	c := &v.config
@@ -93,7 +93,7 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 		}
 		v.accept = append(v.accept, a)
 	}
-	return v, c.client()
+	return v, c.makeClient()
 }
 
 func (c *VerifierConfig) check() error {
@@ -118,8 +118,8 @@ func (c *VerifierConfig) check() error {
 	return nil
 }
 
-// client makes the client that was not given.
-func (c *VerifierConfig) client() (err error) {
+// makeClient makes the client if none is configured.
+func (c *VerifierConfig) makeClient() (err error) {
 	if c.Client != nil || c.Issuers != nil {
 		return nil
 	}
