@@ -1,6 +1,7 @@
 package jwks_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -50,7 +51,7 @@ func TestCallbacksThatPanicOrEndTheirGoroutine(t *testing.T) {
 						}
 					})
 					config.URL = issuer.JWKSURL()
-					config.HTTPClient = or2(config.HTTPClient, issuer.Client())
+					config.HTTPClient = cmp.Or(config.HTTPClient, issuer.Client())
 					client, err := jwks.New(config)
 					if err != nil {
 						t.Fatal(err)
@@ -116,13 +117,6 @@ func TestOnStaleThatPanics(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func or2(a, b *http.Client) *http.Client {
-	if a != nil {
-		return a
-	}
-	return b
-}
 
 // callingHandler calls a function for each record.
 type callingHandler struct{ call func() }

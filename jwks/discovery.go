@@ -14,7 +14,7 @@ import (
 const (
 	// rediscoverAfter is how long an issuer's metadata is believed, so that a
 	// jwks_uri that has moved is found with the next fetch after that.
-	rediscoverAfter = 5 * time.Minute
+	rediscoverAfter = 4 * time.Minute
 	// rediscoverForced is the same for forced fetches, which have a reason to
 	// believe that keys have changed.
 	rediscoverForced = 30 * time.Second

@@ -1,8 +1,6 @@
 package jwks
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,20 +34,6 @@ type Token struct {
 
 // Payload returns the JSON of the claims.
 func (t *Token) Payload() []byte { return []byte(t.payload) }
-
-// Decode unmarshals the claims into v with package encoding/json, which takes a
-// member "SUB" for a field "sub" too; the fields of a Token are exact.
-func (t *Token) Decode(v any) error {
-	if err := json.Unmarshal([]byte(t.payload), v); err != nil {
-		return fmt.Errorf("%w: %w", ErrClaim, err)
-	}
-	return nil
-}
-
-// Claims decodes the claims of a token into a type of the caller's.
-func Claims[T any](t *Token) (claims T, err error) {
-	return claims, t.Decode(&claims)
-}
 
 // Scopes returns the scopes of the claims scope and scp, each a string with spaces or a
 // list of strings.
