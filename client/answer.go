@@ -12,8 +12,8 @@ import (
 // maxAnswer bounds an answer in bytes. The largest are batches of tokens.
 const maxAnswer = 16 << 20
 
-// ErrNotKeyward is an answer that has not the form of Keyward's API: the URL
-// leads to something else.
+// ErrNotKeyward means that an answer does not have the form of Keyward's API: the
+// URL leads to something else.
 var ErrNotKeyward = errors.New("the server does not answer as Keyward does")
 
 // Decode reads an answer of [Client.Requests] that is JSON, closes it, and
@@ -30,7 +30,7 @@ func Decode[T any](resp *http.Response, err error) (*T, error) {
 	return into, nil
 }
 
-// Bytes is [Decode] for the answer as it came; it is empty for 204.
+// Bytes is [Decode] for an answer that is not JSON. The result is empty for 204.
 func Bytes(resp *http.Response, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
@@ -43,15 +43,15 @@ func Bytes(resp *http.Response, err error) ([]byte, error) {
 	case len(text) > maxAnswer:
 		return nil, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return nil, refusal(resp, text)
+		return nil, problemFrom(resp, text)
 	case resp.StatusCode == http.StatusAccepted && strings.Contains(resp.Header.Get("Location"), "/approvals/"):
-		return nil, awaited(text)
+		return nil, approvalError(text)
 	}
 	return text, nil
 }
 
-// Stream is [Decode] for an answer that is read as it comes: an export, a
-// stream of events. The caller closes it.
+// Stream is [Decode] for an answer that is read while it arrives: an export or a
+// stream of events. The caller must close it.
 func Stream(resp *http.Response, err error) (io.ReadCloser, error) {
 	if err == nil && resp.StatusCode == http.StatusOK {
 		return resp.Body, nil

@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// ApprovalError means that nothing is done yet: the tenant asks for a second
-// person's agreement. Once that is given, repeat the request with [Approved].
+// ApprovalError means that nothing is done yet: the tenant requires the approval of
+// a second person. Once that is given, repeat the request with [Approved].
 type ApprovalError struct{ Approval Approval }
 
 func (e *ApprovalError) Error() string {
@@ -18,7 +18,8 @@ func (e *ApprovalError) Error() string {
 		e.Approval.ID, e.Approval.ExpiresAt.Format("2006-01-02 15:04 MST"))
 }
 
-func awaited(text []byte) error {
+// approvalError returns the ApprovalError in an answer of 202.
+func approvalError(text []byte) error {
 	var e ApprovalError
 	if json.Unmarshal(text, &e.Approval) != nil {
 		return ErrNotKeyward
@@ -26,7 +27,7 @@ func awaited(text []byte) error {
 	return &e
 }
 
-// Approved brings an approval with the request that it is for.
+// Approved sends the ID of an approval with the request that it is for.
 func Approved(id uuid.UUID) RequestEditorFn {
 	return func(_ context.Context, r *http.Request) error {
 		r.Header.Set("Keyward-Approval", id.String())

@@ -22,7 +22,7 @@ func api(t *testing.T, answer http.HandlerFunc, options ...Option) (client *Clie
 	t.Cleanup(s.Close)
 	waits = new([]time.Duration)
 	noted := func(s *sender) {
-		s.pause = func(_ context.Context, d time.Duration) error { *waits = append(*waits, d); return nil }
+		s.sleep = func(_ context.Context, d time.Duration) error { *waits = append(*waits, d); return nil }
 	}
 	c, err := New(s.URL, "kw_id_hunter2", append(options, noted)...)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestTriesAgainOnlyWhatIsSafe(t *testing.T) {
 			t.Errorf("%s: %v after %d tries", name, err, tries)
 		}
 	}
-	for after, want := range map[string]int{"1": 4, "": 4, "3600": 1} {
+	for after, want := range map[string]int{"1": 4, "": 4, "-5": 4, "3600": 1, "99999999999999999999": 1, "Fri, 01 Jan 2100 00:00:00 GMT": 1} {
 		tries := 0
 		c, _ := api(t, func(w http.ResponseWriter, _ *http.Request) { tries++; unavailable(w, after) })
 		if _, err := c.GetTenant(t.Context(), "acme"); err == nil || tries != want {

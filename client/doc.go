@@ -1,6 +1,6 @@
-// Package client speaks Keyward's HTTP API: every operation of its OpenAPI
-// document as a method, errors as a [*Problem], lists as iterators, events as
-// a stream that goes on where it was cut off.
+// Package client is a client of Keyward's HTTP API: every operation of its OpenAPI
+// document is a method, errors are a [*Problem], lists are iterators, and events
+// are a stream that resumes where it was cut off.
 //
 //	c, err := client.New("https://keys.example.com", os.Getenv("KEYWARD_API_KEY"))
 //	signed, err := c.SignToken(ctx, "acme", client.SignTokenRequest{Claims: client.JSONObject(`{"sub":"alice"}`)})
@@ -10,11 +10,11 @@
 //     redirect is followed, and plain http only works on this machine unless
 //     [AllowHTTP] says otherwise. Neither it nor a request's body is ever part
 //     of an error.
-//   - A failure that passes is tried again, a few times and not before the
-//     server's Retry-After, but only where a second request does no harm: GET,
-//     HEAD and PUT, and what has an Idempotency-Key (see [Once]).
-//   - An answer is at most 16 MiB and 30 seconds long, but for streams and
-//     what is asked for [Patiently].
+//   - A temporary failure is retried a few times, and not before the server's
+//     Retry-After, but only if a second request does no harm: GET, HEAD and PUT,
+//     and requests with an Idempotency-Key (see [Once]).
+//   - An answer may have 16 MiB and take 30 seconds; streams and requests made
+//     [Patiently] may take longer.
 //
 // Methods and models are generated from the document that the server itself
 // serves at /openapi.yaml. [Client.Requests] has the same operations with the

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -11,50 +10,51 @@ import (
 	"iter"
 	"mime"
 	"net/http"
-	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/sse"
 )
 
-// An Event is a change as it was committed.
+// An Event is a committed change.
 type Event struct {
 	AuditEvent
-	// ID is where to go on behind this event.
+	// ID is the position after this event, for [Client.Events].
 	ID string
-	// JSON is the event as it came.
+	// JSON is the event as it was received.
 	JSON json.RawMessage
 }
 
-// A Turn is what becomes of the connection that events come by.
+// A Turn is a change in the connection that events arrive by.
 type Turn struct {
-	// Open says that it is open: events come.
+	// Open means that the connection is open.
 	Open bool
-	// Reason is what the server said when it ended the stream: that the reader
-	// was too slow, that the process stops. Empty if it broke without a word.
+	// Reason is the server's reason for ending the stream: that the reader was too
+	// slow, or that the process stops. It is empty if the connection broke.
 	Reason string
-	// Err is why the connection is not open, or not any more.
+	// Err is why the connection is closed or could not be opened.
 	Err error
-	// Held is how long the caller took, at most, over an event of the connection
-	// that was cut off. A server that cannot write for ten seconds cuts off its
-	// reader, and cannot say why.
+	// Held is the longest time that the caller took over one event of the connection
+	// that was cut off. A server that cannot write for ten seconds cuts the reader
+	// off without a reason.
 	Held time.Duration
 }
 
-// Events yields the events of a tenant, or of all if tenant is empty, as they
-// happen, without end. It begins with now, or behind the event whose ID is
-// after. A stream that is cut off is opened again and goes on where it was, so
-// that no event is missed and none comes twice; an error, which ends it, is the
-// context's or one that does not pass, such as a credential that is not valid.
+// Events yields the events of a tenant, or of all tenants if tenant is empty, as
+// they happen, without end. It starts now, or after the event with the ID after. A
+// stream that is cut off is resumed at its position, so that no event is missed or
+// repeated. It ends with an error: that of ctx, or one that retrying cannot cure,
+// such as an invalid credential.
 func (c *Client) Events(ctx context.Context, tenant, after string) iter.Seq2[Event, error] {
 	return c.Follow(ctx, tenant, after, func(Turn) {})
 }
 
-// Follow is [Client.Events], and tells turn whenever the stream has been opened,
-// was cut off, or could not be opened and will be tried again.
+// Follow is [Client.Events] and also calls turn whenever the stream has been opened
+// or cut off, or could not be opened and will be tried again.
 func (c *Client) Follow(ctx context.Context, tenant, after string, turn func(Turn)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for failures := 0; ; {
-			l := listener{turn: turn, yield: yield, after: &after}
-			err := c.listen(ctx, tenant, &l)
+			l := eventListener{turn: turn, yield: yield, after: &after}
+			err := c.readStream(ctx, tenant, &l)
 			if errors.Is(err, errEnough) {
 				return
 			}
@@ -64,10 +64,10 @@ func (c *Client) Follow(ctx context.Context, tenant, after string, turn func(Tur
 				return
 			}
 			turn(Turn{Reason: l.reason, Err: err, Held: l.held})
-			if failures++; l.heard {
+			if failures++; l.received {
 				failures = 0
 			}
-			if err := pause(ctx, backOff(failures)); err != nil {
+			if err := sleepFor(ctx, retryDelay(failures)); err != nil {
 				yield(Event{}, err)
 				return
 			}
@@ -75,30 +75,30 @@ func (c *Client) Follow(ctx context.Context, tenant, after string, turn func(Tur
 	}
 }
 
-var errEnough = errors.New("the caller has heard enough")
+var errEnough = errors.New("the caller has stopped reading")
 
-// silence is how long a stream may say nothing: Keyward is never silent for
-// more than 15 seconds.
-const silence = 45 * time.Second
+// maxSilence is how long a stream may be silent before it counts as lost. Keyward
+// sends a heartbeat at least every 15 seconds.
+const maxSilence = 45 * time.Second
 
-var errSilent = fmt.Errorf("nothing was heard for %v", silence)
+var errSilent = fmt.Errorf("nothing was received for %v", maxSilence)
 
-// listener hears one stream.
-type listener struct {
+// eventListener passes the events of one stream to the caller.
+type eventListener struct {
 	turn  func(Turn)
 	yield func(Event, error) bool
 	after *string // the last id
 
-	heard  bool          // anything at all
-	reason string        // the comment that was heard last, if nothing followed it
-	held   time.Duration // the longest that the caller took over an event
+	received bool          // anything at all, a heartbeat too
+	reason   string        // the last comment, if nothing followed it
+	held     time.Duration // the longest that the caller took over an event
 }
 
-// listen reads one stream to its end.
-func (c *Client) listen(ctx context.Context, tenant string, l *listener) error {
+// readStream opens one stream and reads it to its end.
+func (c *Client) readStream(ctx context.Context, tenant string, l *eventListener) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	resp, err := c.stream(ctx, tenant, *l.after)
+	resp, err := c.openStream(ctx, tenant, *l.after)
 	out, err := Stream(resp, err)
 	if err != nil {
 		return err
@@ -108,87 +108,76 @@ func (c *Client) listen(ctx context.Context, tenant string, l *listener) error {
 		return ErrNotKeyward
 	}
 	l.turn(Turn{Open: true})
-	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
+	watch := time.AfterFunc(maxSilence, func() { cancel(errSilent) })
 	defer watch.Stop()
-	err = readEvents(out, func(e Event) error {
-		watch.Stop() // how long the caller takes is its own affair
-		defer watch.Reset(silence)
-		return l.event(e)
-	}, func(line string) {
-		watch.Reset(silence)
-		l.line(line)
-	})
+	err = l.passEvents(out, watch)
 	if errors.Is(context.Cause(ctx), errSilent) {
 		return errSilent
 	}
 	return err
 }
 
-func (l *listener) event(e Event) error {
-	if e.ID != "" {
-		*l.after = e.ID
+// passEvents reads events until the stream or the caller ends it. watch fires
+// when the server has been silent for too long.
+func (l *eventListener) passEvents(out io.Reader, watch *time.Timer) error {
+	stream := sse.NewReader(readNotifier{out, func() { watch.Reset(maxSilence); l.received = true }}, *l.after, maxAnswer)
+	for {
+		e, err := stream.Read()
+		l.reason = stream.Comment
+		switch {
+		case errors.Is(err, io.EOF):
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		}
+		watch.Stop() // how long the caller takes does not count as silence
+		if err := l.passEvent(e, stream.ID); err != nil {
+			return err
+		}
+		watch.Reset(maxSilence)
 	}
-	if e.JSON == nil {
+}
+
+// readNotifier calls onRead after each Read.
+type readNotifier struct {
+	io.Reader
+	onRead func()
+}
+
+func (r readNotifier) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if n > 0 {
+		r.onRead()
+	}
+	return n, err
+}
+
+// passEvent yields one event and moves the position behind it.
+func (l *eventListener) passEvent(e sse.Event, id string) error {
+	*l.after = id
+	if e.Data == nil {
 		return nil
 	}
+	event := Event{ID: id, JSON: e.Data}
+	if json.Unmarshal(e.Data, &event.AuditEvent) != nil {
+		return ErrNotKeyward
+	}
 	began := time.Now()
-	if !l.yield(e, nil) {
+	if !l.yield(event, nil) {
 		return errEnough
 	}
 	l.held = max(l.held, time.Since(began))
 	return nil
 }
 
-func (l *listener) line(text string) {
-	l.heard = true
-	if comment, is := strings.CutPrefix(text, ":"); is || text != "" {
-		l.reason = ""
-		if is {
-			l.reason = strings.TrimSpace(comment)
-		}
-	}
-}
-
-func (c *Client) stream(ctx context.Context, tenant, after string) (*http.Response, error) {
+// openStream asks for the events of a tenant, or of all, behind the event after.
+func (c *Client) openStream(ctx context.Context, tenant, after string) (*http.Response, error) {
 	edit := []RequestEditorFn{Accept("text/event-stream")}
 	if after != "" {
-		edit = append(edit, header("Last-Event-ID", after))
+		edit = append(edit, setHeader("Last-Event-ID", after))
 	}
 	if tenant == "" {
 		return c.Requests.StreamPlatformEvents(ctx, nil, edit...)
 	}
 	return c.Requests.StreamTenantEvents(ctx, tenant, nil, edit...)
-}
-
-// readEvents reads server-sent events (WHATWG HTML section 9.2.6). An event is
-// complete with its empty line; one that is cut off does not count.
-func readEvents(from io.Reader, got func(Event) error, line func(text string)) error {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(make([]byte, 0, 64<<10), maxAnswer)
-	for e, data := (Event{}), ""; lines.Scan(); {
-		line(lines.Text())
-		name, value, _ := strings.Cut(lines.Text(), ":")
-		value = strings.TrimPrefix(value, " ")
-		switch {
-		case lines.Text() == "":
-			if data != "" {
-				e.JSON = json.RawMessage(data)
-				if json.Unmarshal(e.JSON, &e.AuditEvent) != nil {
-					return ErrNotKeyward
-				}
-			}
-			if err := got(e); err != nil {
-				return err
-			}
-			e, data = Event{}, ""
-		case name == "id":
-			e.ID = value
-		case name == "data":
-			data += value
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	return io.ErrUnexpectedEOF
 }

@@ -28,31 +28,31 @@ type Client struct {
 // An Option changes what [New] makes.
 type Option func(*sender)
 
-// HTTPClient sends by a client of the caller's own: a proxy, a client
-// certificate. It is copied; its redirects are not followed either.
+// HTTPClient sends requests with the caller's own client, for a proxy or a client
+// certificate. It is copied; redirects are not followed here either.
 func HTTPClient(c *http.Client) Option { return func(s *sender) { s.http = *c } }
 
 // AllowHTTP permits plain http to another machine.
 func AllowHTTP() Option { return func(s *sender) { s.insecure = true } }
 
-// UserAgent is what the server's logs show.
+// UserAgent sets the User-Agent, which the server's logs show.
 func UserAgent(name string) Option { return func(s *sender) { s.agent = name } }
 
-// Retries is how often a request that failed is sent again, 3 by default.
+// Retries sets how often a failed request is sent again; the default is 3.
 func Retries(n int) Option { return func(s *sender) { s.retries = n } }
 
-// New makes a client of the Keyward at a URL, as in https://keys.example.com.
+// New returns a client of the Keyward at a URL, such as https://keys.example.com.
 // It does not connect.
 func New(at, apiKey string, options ...Option) (*Client, error) {
 	s := &sender{
-		key: apiKey, agent: "keyward-go", retries: 3, pause: pause,
+		key: apiKey, agent: "keyward-go", retries: 3, sleep: sleepFor,
 		http: http.Client{Transport: http.DefaultTransport},
 	}
 	for _, option := range options {
 		option(s)
 	}
 	s.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	if err := s.check(at); err != nil {
+	if err := s.checkConfig(at); err != nil {
 		return nil, err
 	}
 	requests, err := NewClient(strings.TrimRight(at, "/"), WithHTTPClient(s))
@@ -62,7 +62,7 @@ func New(at, apiKey string, options ...Option) (*Client, error) {
 	return &Client{Requests: requests}, nil
 }
 
-func (s *sender) check(at string) error {
+func (s *sender) checkConfig(at string) error {
 	u, err := url.Parse(at)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
 		return ErrBadURL
@@ -77,8 +77,8 @@ func (s *sender) check(at string) error {
 	return nil
 }
 
-// pause waits, or returns the context's error.
-func pause(ctx context.Context, d time.Duration) error {
+// sleepFor waits for d, or returns the error of ctx when it is done earlier.
+func sleepFor(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

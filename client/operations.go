@@ -7,21 +7,22 @@ import (
 	"slices"
 )
 
-// RotateKeys makes the standby sign, now. See [Client.PreviewRotation].
+// RotateKeys activates the standby key now. See [Client.PreviewRotation].
 func (c *Client) RotateKeys(ctx context.Context, tenant string, body RotateRequest) (*RotateResult, error) {
 	body.DryRun = nil
 	return Decode[RotateResult](c.Requests.RotateKeys(ctx, tenant, nil, body))
 }
 
-// PreviewRotation answers what [Client.RotateKeys] would do. It changes nothing.
+// PreviewRotation returns the effect that [Client.RotateKeys] would have. It changes
+// nothing.
 func (c *Client) PreviewRotation(ctx context.Context, tenant string, body RotateRequest) (*RotatePreview, error) {
 	body.DryRun = new(true)
 	return Decode[RotatePreview](c.Requests.RotateKeys(ctx, tenant, nil, body))
 }
 
-// ImportKeys brings in one key, or those of a JWK Set; see the document for
-// what goes with what. It is sent again where no answer came: the same request
-// twice is one.
+// ImportKeys imports one key, or all keys of a JWK Set; the OpenAPI document says
+// which fields go together. A request without an answer is repeated, which imports
+// nothing twice.
 func (c *Client) ImportKeys(ctx context.Context, tenant string, body ImportKeyRequest, reqEditors ...RequestEditorFn) ([]Key, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -44,7 +45,7 @@ func (c *Client) ImportKeys(ctx context.Context, tenant string, body ImportKeyRe
 	return []Key{a.Key}, nil
 }
 
-// DeleteTenant destroys a tenant's keys and answers the certificate of it.
+// DeleteTenant destroys a tenant's keys and returns the certificate of destruction.
 func (c *Client) DeleteTenant(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*DestructionCertificate, error) {
 	return Decode[DestructionCertificate](c.Requests.DeleteTenant(ctx, tenant, nil, append(slices.Clip(reqEditors), Certified())...))
 }

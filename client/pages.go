@@ -6,47 +6,47 @@ import (
 	"net/http"
 )
 
-// Tenants goes through all tenants, newest first. params may be nil; its limit
+// Tenants iterates over all tenants, newest first. params may be nil; its limit
 // is the size of a page. An error is the last thing it yields.
 func (c *Client) Tenants(ctx context.Context, params *ListTenantsParams) iter.Seq2[Tenant, error] {
-	p := own(params)
-	return pages[Tenant](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListTenants(ctx, p) })
+	p := copyParams(params)
+	return iteratePages[Tenant](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListTenants(ctx, p) })
 }
 
-// Keys goes through all keys of a tenant, newest first, as [Client.Tenants] does.
+// Keys iterates over all keys of a tenant, newest first, as [Client.Tenants] does.
 func (c *Client) Keys(ctx context.Context, tenant string, params *ListKeysParams) iter.Seq2[Key, error] {
-	p := own(params)
-	return pages[Key](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListKeys(ctx, tenant, p) })
+	p := copyParams(params)
+	return iteratePages[Key](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListKeys(ctx, tenant, p) })
 }
 
-// AuditEvents goes through the history of a tenant, as [Client.Tenants] does.
+// AuditEvents iterates over the history of a tenant, as [Client.Tenants] does.
 func (c *Client) AuditEvents(ctx context.Context, tenant string, params *ListAuditEventsParams) iter.Seq2[AuditEvent, error] {
-	p := own(params)
-	return pages[AuditEvent](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListAuditEvents(ctx, tenant, p) })
+	p := copyParams(params)
+	return iteratePages[AuditEvent](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListAuditEvents(ctx, tenant, p) })
 }
 
-// PlatformAuditEvents goes through the history of all tenants, as
+// PlatformAuditEvents iterates over the history of all tenants, as
 // [Client.Tenants] does.
 func (c *Client) PlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams) iter.Seq2[AuditEvent, error] {
-	p := own(params)
-	return pages[AuditEvent](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListPlatformAuditEvents(ctx, p) })
+	p := copyParams(params)
+	return iteratePages[AuditEvent](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListPlatformAuditEvents(ctx, p) })
 }
 
-// APIKeys goes through the credentials of a tenant, as [Client.Tenants] does.
+// APIKeys iterates over the credentials of a tenant, as [Client.Tenants] does.
 func (c *Client) APIKeys(ctx context.Context, tenant string, params *ListTenantAPIKeysParams) iter.Seq2[APIKey, error] {
-	p := own(params)
-	return pages[APIKey](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListTenantAPIKeys(ctx, tenant, p) })
+	p := copyParams(params)
+	return iteratePages[APIKey](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListTenantAPIKeys(ctx, tenant, p) })
 }
 
-// PlatformAPIKeys goes through the credentials of the platform, as
+// PlatformAPIKeys iterates over the credentials of the platform, as
 // [Client.Tenants] does.
 func (c *Client) PlatformAPIKeys(ctx context.Context, params *ListPlatformAPIKeysParams) iter.Seq2[APIKey, error] {
-	p := own(params)
-	return pages[APIKey](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListPlatformAPIKeys(ctx, p) })
+	p := copyParams(params)
+	return iteratePages[APIKey](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListPlatformAPIKeys(ctx, p) })
 }
 
-// own is a copy that the caller does not see change.
-func own[P any](params *P) *P {
+// copyParams returns a copy of params, so that paging does not change the caller's.
+func copyParams[P any](params *P) *P {
 	p := new(P)
 	if params != nil {
 		*p = *params
@@ -54,9 +54,8 @@ func own[P any](params *P) *P {
 	return p
 }
 
-// pages yields the items of page after page. limit and cursor are where fetch
-// takes them from.
-func pages[T any](limit **Limit, cursor **Cursor, fetch func() (*http.Response, error)) iter.Seq2[T, error] {
+// iteratePages yields the items of page after page. fetch reads limit and cursor.
+func iteratePages[T any](limit **Limit, cursor **Cursor, fetch func() (*http.Response, error)) iter.Seq2[T, error] {
 	type page struct {
 		Items      []T     `json:"items"`
 		NextCursor *string `json:"next_cursor"`

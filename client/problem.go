@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/retryafter"
 )
 
-// Problem is an error that the API answered (RFC 9457). Use errors.As to get
-// it; Code is what to decide by.
+// Problem is an error answer of the API (RFC 9457). Get it with errors.As, and
+// decide by its Code.
 type Problem struct {
 	Type   string       `json:"type"`
 	Title  string       `json:"title"`
@@ -25,7 +26,7 @@ type Problem struct {
 	RequestID string `json:"-"`
 }
 
-// Error says what is wrong, field by field.
+// Error returns the title, the detail and the error of each field.
 func (p *Problem) Error() string {
 	text := strings.Trim(p.Title+": "+p.Detail, ": ")
 	for _, f := range p.Errors {
@@ -38,33 +39,22 @@ func (p *Problem) Error() string {
 }
 
 // Passing reports whether the same request may succeed later.
-func (p *Problem) Passing() bool { return passing(p.Status) }
+func (p *Problem) Passing() bool { return isPassing(p.Status) }
 
-func passing(status int) bool {
+// isPassing reports whether a status is temporary.
+func isPassing(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusBadGateway ||
 		status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
-// refusal reads the problem that an answer is. One that does not come from
-// Keyward has its status alone: its text may be anything.
-func refusal(resp *http.Response, text []byte) *Problem {
+// problemFrom reads the problem in an answer. An answer that does not come from
+// Keyward gives its status alone: its text can be anything.
+func problemFrom(resp *http.Response, text []byte) *Problem {
 	p := new(Problem)
 	if json.Unmarshal(text, p) != nil || p.Code == "" {
 		p = &Problem{Title: "the answer is not one of Keyward's", Detail: http.StatusText(resp.StatusCode), Code: "unknown"}
 	}
 	p.Status, p.RequestID = resp.StatusCode, resp.Header.Get("X-Request-Id")
-	p.RetryAfter = retryAfter(resp, time.Now())
+	p.RetryAfter = retryafter.Parse(resp.Header, time.Now())
 	return p
-}
-
-// retryAfter reads both forms of RFC 9110 section 10.2.3.
-func retryAfter(resp *http.Response, now time.Time) time.Duration {
-	value := resp.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
-		return max(time.Duration(seconds)*time.Second, 0)
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
 }

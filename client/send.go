@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/retryafter"
 )
 
 // Limits of a request.
@@ -19,14 +21,14 @@ const (
 	longest    = 30 * time.Second // wait between two tries
 )
 
-// sender sends requests: with the credential, again where that does no harm.
+// sender adds the credential to requests, and repeats those that may be repeated.
 type sender struct {
 	http     http.Client
 	key      string
 	agent    string
 	insecure bool
 	retries  int
-	pause    func(context.Context, time.Duration) error
+	sleep    func(context.Context, time.Duration) error
 }
 
 // Do implements [HttpRequestDoer]. It returns the last answer, whatever its
@@ -38,47 +40,47 @@ func (s *sender) Do(req *http.Request) (*http.Response, error) {
 		req.Header.Set("Accept", "application/json")
 	}
 	for try := 0; ; try++ {
-		resp, err := s.once(req)
-		if try >= s.retries || !again(req, resp, err) || req.Context().Err() != nil || patience(req) > 0 {
+		resp, err := s.sendOnce(req)
+		if try >= s.retries || !isRetryable(req, resp, err) || req.Context().Err() != nil || answerLimit(req) > 0 {
 			return resp, err
 		}
-		wait := backOff(try)
+		wait := retryDelay(try)
 		if resp != nil {
-			if asked := retryAfter(resp, time.Now()); asked > longest {
-				return resp, err // nobody waits for that long unasked
+			if asked := retryafter.Parse(resp.Header, time.Now()); asked > longest {
+				return resp, err // too long to wait without being asked to
 			} else if asked > 0 {
 				wait = asked
 			}
 			resp.Body.Close()
 		}
-		if err := s.pause(req.Context(), wait); err != nil {
+		if err := s.sleep(req.Context(), wait); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// backOff is how long to wait before a try, with half of it by chance, so that
-// those who failed together do not come back together.
-func backOff(try int) time.Duration {
+// retryDelay returns how long to wait before a try, half of it at random, so that
+// clients that failed together do not come back together.
+func retryDelay(try int) time.Duration {
 	full := 250 * time.Millisecond << min(try, 6)
 	return full/2 + rand.N(full/2)
 }
 
-// again reports whether a request that went like this may be sent once more.
-// A DELETE that was carried out would answer 404.
-func again(req *http.Request, resp *http.Response, err error) bool {
+// isRetryable reports whether a request with that outcome may be sent once more. A
+// repeated DELETE would be answered with 404 if the first one was carried out.
+func isRetryable(req *http.Request, resp *http.Response, err error) bool {
 	safe := req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodPut ||
 		req.Header.Get("Idempotency-Key") != ""
 	whole := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
-	return safe && whole && (err != nil || passing(resp.StatusCode))
+	return safe && whole && (err != nil || isPassing(resp.StatusCode))
 }
 
-// once sends once. The time is up when the answer is not there as a whole, or,
-// of a stream, has not begun.
-func (s *sender) once(req *http.Request) (*http.Response, error) {
+// sendOnce sends a request. The time limit is for the whole answer, or for the
+// beginning of a stream.
+func (s *sender) sendOnce(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	limit := cmp.Or(patience(req), answerTime)
-	if exports(req) {
+	limit := cmp.Or(answerLimit(req), answerTime)
+	if isExport(req) {
 		limit = max(limit, exportTime)
 	}
 	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w than %v", errTooSlow, limit)) })
@@ -99,7 +101,7 @@ func (s *sender) once(req *http.Request) (*http.Response, error) {
 		}
 		return nil, fmt.Errorf("no answer from Keyward: %w", err)
 	}
-	if streams(req) && resp.StatusCode == http.StatusOK {
+	if isStream(req) && resp.StatusCode == http.StatusOK {
 		timer.Stop()
 	}
 	resp.Body = &body{resp.Body, func() { timer.Stop(); cancel(nil) }}
@@ -108,19 +110,19 @@ func (s *sender) once(req *http.Request) (*http.Response, error) {
 
 var errTooSlow = errors.New("it took longer")
 
-// streams reports whether what is asked for may take as long as it likes.
-func streams(req *http.Request) bool {
-	return exports(req) || strings.HasPrefix(req.Header.Get("Accept"), "text/")
+// isStream reports whether a request is for an answer without a time limit.
+func isStream(req *http.Request) bool {
+	return isExport(req) || strings.HasPrefix(req.Header.Get("Accept"), "text/")
 }
 
-// exports reports whether an export is asked for, which begins when the server
-// has found something.
-func exports(req *http.Request) bool {
+// isExport reports whether a request is for an export, which begins when the server
+// has found the first match.
+func isExport(req *http.Request) bool {
 	accept := req.Header.Get("Accept")
 	return strings.Contains(accept, "ndjson") || strings.HasPrefix(accept, "text/csv")
 }
 
-// body gives back what a request holds once its answer has been read.
+// body releases the resources of a request when its answer is closed.
 type body struct {
 	io.ReadCloser
 	done func()

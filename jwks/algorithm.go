@@ -38,9 +38,9 @@ var algorithms = []*algorithm{
 	{name: Ed25519, kty: "OKP", curve: "Ed25519", size: 64},
 }
 
-// named finds an algorithm by its name in a header or key; nil if it is none of
-// ours.
-func named[S ~string | ~[]byte](name S) *algorithm {
+// algorithmByName returns the algorithm that has that name in a header or key, or
+// nil.
+func algorithmByName[S ~string | ~[]byte](name S) *algorithm {
 	for _, a := range algorithms {
 		if string(name) == string(a.name) {
 			return a
@@ -49,9 +49,9 @@ func named[S ~string | ~[]byte](name S) *algorithm {
 	return nil
 }
 
-// usual is the algorithm of a key that names none: RS256 for RSA, else the only
-// one its curve has.
-func usual(kty, curve string) *algorithm {
+// defaultAlgorithm returns the algorithm of a key that names none: RS256 for RSA,
+// else the only one its curve has. It is nil for other types.
+func defaultAlgorithm(kty, curve string) *algorithm {
 	i := slices.IndexFunc(algorithms, func(a *algorithm) bool { return a.kty == kty && a.curve == curve })
 	if i < 0 {
 		return nil
@@ -59,7 +59,7 @@ func usual(kty, curve string) *algorithm {
 	return algorithms[i]
 }
 
-// same is true for one algorithm under two names too.
-func (a *algorithm) same(b *algorithm) bool {
+// isSame reports whether a and b are one algorithm, perhaps under two names.
+func (a *algorithm) isSame(b *algorithm) bool {
 	return a == b || a.kty == "OKP" && b.kty == "OKP" && a.curve == b.curve
 }

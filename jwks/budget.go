@@ -2,25 +2,26 @@ package jwks
 
 import "time"
 
-// A budget is a token bucket: so many a minute, that many at once. It is not
-// safe for concurrent use. A nil one allows all.
+// A budget is a token bucket with perMinute tokens, refilled within a minute. It
+// is not safe for concurrent use. A nil budget allows everything.
 type budget struct {
 	perMinute float64
 	left      float64
-	at        time.Time
+	at        instant // of the last refill; zero before the first
 }
 
 func newBudget(perMinute int) *budget {
 	return &budget{perMinute: float64(perMinute), left: float64(perMinute)}
 }
 
-// wait says how long until one can be taken; 0 if now.
-func (b *budget) wait(now time.Time) time.Duration {
+// untilNext returns how long it takes until a token can be taken; 0 means now.
+func (b *budget) untilNext(now instant) time.Duration {
 	if b == nil {
 		return 0
 	}
-	if passed := now.Sub(b.at); !b.at.IsZero() && passed > 0 {
-		b.left = min(b.perMinute, b.left+passed.Minutes()*b.perMinute)
+	if b.at != (instant{}) {
+		elapsed, _ := b.at.elapsed(now)
+		b.left = min(b.perMinute, b.left+elapsed.Minutes()*b.perMinute)
 	}
 	b.at = now
 	if b.left >= 1 {
@@ -29,7 +30,7 @@ func (b *budget) wait(now time.Time) time.Duration {
 	return time.Duration((1 - b.left) / b.perMinute * float64(time.Minute))
 }
 
-// take takes one, after wait has said 0.
+// take takes a token. Call it only after untilNext has returned 0.
 func (b *budget) take() {
 	if b != nil {
 		b.left--

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +15,12 @@ const maxRequired = 64
 
 var errPayload = fmt.Errorf("%w: the payload is not one JSON object", ErrMalformed)
 
-// read takes the claims of the payload. It gives the index of the first claim
-// of required that is missing; -1 if none is.
-func (t *Token) read(required []string) (missing int, err error) {
+// readClaims reads the claims of the payload. It returns the index of the first
+// claim of required that is missing; -1 if none is.
+func (t *Token) readClaims(required []string) (missing int, err error) {
 	have, wrong := uint64(0), ""
 	whole := eachMember(t.payload, func(name, value string) {
-		if !t.claim(name, value) {
+		if !t.setClaim(name, value) {
 			wrong = name
 		}
 		for i, other := range required {
@@ -34,15 +35,16 @@ func (t *Token) read(required []string) (missing int, err error) {
 	case wrong != "":
 		return 0, fmt.Errorf("%w: %s is not of its form", ErrClaim, wrong)
 	}
-	t.ClientID = or(t.ClientID, t.azp)
+	t.ClientID = cmp.Or(t.ClientID, t.azp)
 	if missing = bits.TrailingZeros64(^have); missing >= len(required) {
 		return -1, nil
 	}
 	return missing, nil
 }
 
-// check holds a token whose signature is right against the configuration.
-func (v *Verifier) check(ctx context.Context, t *Token, now time.Time) error {
+// checkClaims compares the claims with the configuration, except for scopes and
+// the caller's own check. A token that fails is refused whatever its signature is.
+func (v *Verifier) checkClaims(t *Token, now time.Time) error {
 	c := &v.config
 	if !c.AnyAudience && !slices.ContainsFunc(t.Audience, func(name string) bool { return slices.Contains(c.Audience, name) }) {
 		return ErrAudience
@@ -54,14 +56,38 @@ func (v *Verifier) check(ctx context.Context, t *Token, now time.Time) error {
 	if !slices.ContainsFunc(c.Types, func(other string) bool { return strings.EqualFold(plainType(other), typ) }) {
 		return ErrType
 	}
-	if !t.HasScopes(c.Scopes...) {
-		return ErrScope
-	}
-	return v.validate(ctx, t)
+	return nil
 }
 
-// validate asks the caller's own check.
-func (v *Verifier) validate(ctx context.Context, t *Token) error {
+// isForeign reports whether a token that failed with that error says itself that
+// it is not, or no longer, for this verifier. Such tokens are common, and cause no
+// fetch. A token that lacks a claim is not among them.
+func (t *Token) isForeign(err error) bool {
+	switch {
+	case errors.Is(err, ErrAudience):
+		return len(t.Audience) > 0
+	case errors.Is(err, ErrIssuedBefore):
+		return !t.IssuedAt.IsZero()
+	}
+	return errors.Is(err, ErrExpired) || errors.Is(err, ErrNotYetValid) || errors.Is(err, ErrType)
+}
+
+// checkVerified checks a token whose signature is right.
+func (v *Verifier) checkVerified(ctx context.Context, client *Client, t *Token, now time.Time) error {
+	if err := client.checkEpoch(t); err != nil {
+		return err
+	}
+	if err := v.checkClaims(t, now); err != nil {
+		return err
+	}
+	if !t.HasScopes(v.config.Scopes...) {
+		return ErrScope
+	}
+	return v.callValidate(ctx, t)
+}
+
+// callValidate calls the caller's own check.
+func (v *Verifier) callValidate(ctx context.Context, t *Token) error {
 	if v.config.Validate == nil {
 		return nil
 	}
@@ -95,25 +121,37 @@ func (v *Verifier) checkTimes(t *Token, now time.Time) error {
 	return nil
 }
 
-// VerifySignature gives the payload of a compact JWS if its signature is right:
-// nothing else is checked, not even that it is a token. The algorithm is the
-// key's own; a key without one takes those of its type; see [Client.NotBefore]. It makes a client a
-// KeySet of github.com/coreos/go-oidc.
+// VerifySignature returns the payload of a compact JWS if its signature is right.
+// Nothing else is checked, not even that it is a token; see [Client.NotBefore]. The
+// algorithm must be the key's own; a key without one takes those of its type. The
+// method makes a client a KeySet of github.com/coreos/go-oidc.
 func (c *Client) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
 	jws, ok := parseCompact(raw)
 	if !ok {
 		return nil, ErrMalformed
 	}
-	alg := named(jws.alg)
+	alg := algorithmByName(jws.alg)
 	if alg == nil {
 		return nil, fmt.Errorf("%w: %.20q", ErrAlgorithm, jws.alg)
 	}
-	key, err := c.find(ctx, c.config.Now(), jws.kid, alg)
-	if err != nil {
+	if err := c.verifyCompact(ctx, &jws, alg); err != nil {
 		return nil, err
 	}
-	if !key.verify(alg, []byte(jws.input), jws.signature) {
-		return nil, ErrSignature
-	}
 	return []byte(jws.payload), nil
+}
+
+// verifyCompact checks the signature with the key that the kid names.
+func (c *Client) verifyCompact(ctx context.Context, jws *compact, alg *algorithm) error {
+	key, err := c.findKey(ctx, jws.kid, alg)
+	if err != nil {
+		return err
+	}
+	if key.verify(alg, []byte(jws.input), jws.signature) {
+		return nil
+	}
+	other := c.replacedKey(ctx, jws.kid, alg, key)
+	if other == nil || !other.verify(alg, []byte(jws.input), jws.signature) {
+		return ErrSignature
+	}
+	return nil
 }

@@ -5,17 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 )
 
 // A Client has the keys of one issuer. It is safe for concurrent use and must
 // not be copied.
 type Client struct {
 	config Config
+	clock  *clock
 	web    *web
 	found  discovered
 	local  *source // nil if there is none
 	remote *source // nil if there is none
-	told   counters
+	stats  counters
 	life   context.Context // until Close
 	end    context.CancelFunc
 }
@@ -23,34 +25,35 @@ type Client struct {
 // New makes a client. Nothing is fetched until a key is asked for. Its errors
 // wrap [ErrArgument].
 func New(config Config) (*Client, error) {
+	clock := newClock(config.Now)
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{config: config}
+	c := &Client{config: config, clock: clock}
 	c.web = newWeb(&c.config)
 	life, end := context.WithCancel(context.Background())
 	c.life, c.end = life, end
 	if config.Local != nil {
-		c.local = c.source(life, c.fetchLocal)
+		c.local = c.newSource(life, c.fetchLocal)
 	}
 	if config.URL != "" || config.Issuer != "" {
-		c.remote = c.source(life, c.fetchRemote)
+		c.remote = c.newSource(life, c.fetchRemote)
 		if config.RateLimit {
 			c.remote.limit = newBudget(config.RequestsPerMinute)
 		}
 	}
-	c.describe()
+	c.logConfig()
 	return c, nil
 }
 
-func (c *Client) source(life context.Context, fetch func(context.Context, *copied) (*copied, error)) *source {
+func (c *Client) newSource(life context.Context, fetch func(context.Context, *copied, bool) (*copied, error)) *source {
 	unknown := newBudget(c.config.UnknownKidsPerMinute)
-	return &source{config: &c.config, fetch: fetch, life: life, told: &c.told, unknown: unknown}
+	return &source{config: &c.config, clock: c.clock, fetch: fetch, life: life, stats: &c.stats, unknown: unknown}
 }
 
-// describe logs what jwks-rsa logs when it is made.
-func (c *Client) describe() {
+// logConfig logs the same lines as jwks-rsa does at construction.
+func (c *Client) logConfig() {
 	if log := c.config.Logger; !c.config.NoCache {
 		log.Debug("Configured caching of signing keys", slog.Int("max", c.config.MaxEntries), slog.Duration("age", c.config.MaxAge))
 	}
@@ -59,64 +62,80 @@ func (c *Client) describe() {
 	}
 }
 
-// Close ends what is under way, subscriptions too; later fetches fail with
-// [ErrClosed]. The keys at hand stay good for their age. A client that is only
-// forgotten, and not subscribed, leaks nothing.
+// Close cancels fetches and subscriptions; later fetches fail with [ErrClosed].
+// The keys at hand stay valid for their age. A client that is dropped without
+// Close, and has no subscription, leaks nothing.
 func (c *Client) Close() { c.end() }
 
-// fetchRemote is one fetch of the issuer's set.
-func (c *Client) fetchRemote(ctx context.Context, prior *copied) (*copied, error) {
-	address, err := c.jwksURL(ctx)
+// fetchRemote fetches the issuer's set once. forced bypasses caches on the way.
+func (c *Client) fetchRemote(ctx context.Context, prior *copied, forced bool) (*copied, error) {
+	address, err := c.findURL(ctx, forced)
 	if err != nil {
 		return nil, err
 	}
-	c.config.Logger.Debug("Fetching keys from", slog.String("url", redacted(address)))
-	if c.config.Fetch != nil {
-		raw, err := c.config.Fetch(ctx, address)
-		if err != nil {
-			return nil, &FetchError{URL: redacted(address), Err: err}
-		}
-		return c.keep(address, raw, nil)
+	c.found.doubted = true // until it is known that the address still works
+	c.config.Logger.Debug("Fetching keys from", slog.String("url", redactURL(address)))
+	fresh, err := c.fetchSet(ctx, address, prior, forced)
+	if err != nil {
+		return nil, err
 	}
-	if prior != nil && prior.etag == "" && prior.modified == "" {
+	c.found.doubted = false
+	fresh.url = address
+	return fresh, nil
+}
+
+// fetchSet fetches the set at an address. An ETag belongs to the URL it came from,
+// so prior counts only if it came from the same address.
+func (c *Client) fetchSet(ctx context.Context, address string, prior *copied, forced bool) (*copied, error) {
+	if c.config.Fetch != nil {
+		header := http.Header{}
+		raw, err := c.config.Fetch(context.WithValue(ctx, headerKey{}, header), address)
+		if err != nil {
+			return nil, &FetchError{URL: redactURL(address), Err: err}
+		}
+		return c.parseDocument(ctx, address, &document{body: raw, header: header, url: address})
+	}
+	if prior != nil && (prior.url != address || prior.etag == "" && prior.modified == "") {
 		prior = nil
 	}
-	raw, header, err := c.web.get(ctx, address, prior)
+	d, err := c.web.getDocument(ctx, address, prior, forced)
 	switch {
 	case err != nil:
-		c.found = discovered{} // perhaps the keys have moved
 		return nil, err
-	case raw == nil:
-		return c.dated(newCopy(prior.set, unchanged(header, prior), c.config.Now(), &c.config)), nil
+	case d.body == nil:
+		return c.dateCopy(prior.set, d.url, prior.revalidated(d.header)), nil
 	}
-	return c.keep(address, raw, header)
+	return c.parseDocument(ctx, address, d)
 }
 
-// keep reads a fetched document.
-func (c *Client) keep(address string, raw []byte, header map[string][]string) (*copied, error) {
-	if int64(len(raw)) > c.config.MaxBody {
-		return nil, &FetchError{URL: redacted(address), Err: errTooLong}
+// parseDocument parses a fetched document. The time limit of the fetch covers it.
+func (c *Client) parseDocument(ctx context.Context, address string, d *document) (*copied, error) {
+	if int64(len(d.body)) > c.config.MaxBody {
+		return nil, &FetchError{URL: redactURL(address), Err: errTooLong}
 	}
-	s, err := parseSet(raw, c.config.MaxEntries, c.config.MaxKeys, c.skip)
+	s, err := parseSet(ctx, d.body, c.config.MaxEntries, c.config.MaxKeys, c.skipKey)
 	if err != nil {
-		return nil, &FetchError{URL: redacted(address), Err: err}
+		return nil, &FetchError{URL: redactURL(address), Err: err}
 	}
 	c.config.Logger.Debug("Keys", slog.Int("keys", s.total), slog.Int("signing_keys", len(s.entries)))
-	return c.dated(newCopy(s, header, c.config.Now(), &c.config)), nil
+	return c.dateCopy(s, d.url, d.header), nil
 }
 
-// dated lets a copy that must not be kept expire at once.
-func (c *Client) dated(fresh *copied) *copied {
+// dateCopy makes a copy of a set that has just come. With NoCache it expires at
+// once.
+func (c *Client) dateCopy(s *set, finalURL string, header http.Header) *copied {
+	fresh := newCopy(s, header, c.clock.read(), &c.config)
+	fresh.finalURL = finalURL
 	if c.config.NoCache {
 		fresh.refresh, fresh.expires, fresh.stale = 0, 0, 0
 	}
 	return fresh
 }
 
-// skip tells of a key that is not used. A private one is an accident that
-// somebody should hear of.
-func (c *Client) skip(kid string, reason error) {
-	c.told.skipped.Add(1)
+// skipKey counts and reports a key that is not used. A private key in a set is an
+// accident, hence the warning.
+func (c *Client) skipKey(kid string, reason error) {
+	c.stats.skipped.Add(1)
 	level := slog.LevelDebug
 	if errors.Is(reason, errPrivate) {
 		level = slog.LevelWarn
@@ -125,4 +144,5 @@ func (c *Client) skip(kid string, reason error) {
 	c.config.OnSkip(kid, reason)
 }
 
-func noClientFor(issuer string) error { return fmt.Errorf("%w: %.100q", ErrIssuer, issuer) }
+// unknownIssuer returns the error of an issuer that is not accepted.
+func unknownIssuer(issuer string) error { return fmt.Errorf("%w: %.100q", ErrIssuer, issuer) }

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// A compact is a JWS in the compact form (RFC 7515 section 7.1), taken apart
-// and nothing more. What could lead to another key than the kid's (jwk, jku,
-// x5u, x5c: RFC 8725 section 3.10) is not even read.
+// A compact holds the parts of a JWS in the compact form (RFC 7515 section 7.1).
+// Members that could lead to another key than the kid's (jwk, jku, x5u, x5c: RFC
+// 8725 section 3.10) are not even read.
 type compact struct {
 	alg, kid, typ string
 	input         string // what is signed
@@ -19,10 +19,10 @@ type compact struct {
 // the end. Line breaks, which package base64 skips, are refused before.
 var base64url = base64.RawURLEncoding.Strict()
 
-// parseCompact takes a token apart. It checks the header's form, and refuses
-// every token that says its verifier must understand some extension (RFC 7515
-// section 4.1.11), as none is understood. "b64" is no exception, it has no place
-// in a JWT (RFC 7797 section 7).
+// parseCompact splits a token into its parts. It checks the header's form, and
+// refuses every token that has critical extensions (RFC 7515 section 4.1.11), as
+// none is understood. "b64" is no exception: it has no place in a JWT (RFC 7797
+// section 7).
 func parseCompact(raw string) (c compact, ok bool) {
 	first := strings.IndexByte(raw, '.')
 	last := strings.LastIndexByte(raw, '.')
@@ -30,11 +30,11 @@ func parseCompact(raw string) (c compact, ok bool) {
 		strings.IndexByte(raw, '\n') >= 0 || strings.IndexByte(raw, '\r') >= 0 {
 		return c, false
 	}
-	header, ok := decode(raw[:first])
+	header, ok := decodeSegment(raw[:first])
 	if !ok || !c.readHeader(header) {
 		return c, false
 	}
-	if c.payload, ok = decode(raw[first+1 : last]); !ok {
+	if c.payload, ok = decodeSegment(raw[first+1 : last]); !ok {
 		return c, false
 	}
 	c.signature = make([]byte, base64url.DecodedLen(len(raw)-last-1))
@@ -43,7 +43,7 @@ func parseCompact(raw string) (c compact, ok bool) {
 	return c, err == nil
 }
 
-func decode(segment string) (string, bool) {
+func decodeSegment(segment string) (string, bool) {
 	var room [1 << 10]byte
 	text := room[:]
 	if n := base64url.DecodedLen(len(segment)); n > len(room) {
@@ -58,11 +58,11 @@ func (c *compact) readHeader(header string) bool {
 	whole := eachMember(header, func(name, value string) {
 		switch name {
 		case "alg":
-			c.alg, fine = also(fine, value)
+			c.alg, fine = unquoteIf(fine, value)
 		case "kid":
-			c.kid, fine = also(fine, value)
+			c.kid, fine = unquoteIf(fine, value)
 		case "typ":
-			c.typ, fine = also(fine, value)
+			c.typ, fine = unquoteIf(fine, value)
 		case "crit":
 			fine = false
 		case "b64":
@@ -72,8 +72,8 @@ func (c *compact) readHeader(header string) bool {
 	return whole && fine && c.alg != ""
 }
 
-// also reads a string, if all was fine so far.
-func also(fine bool, value string) (string, bool) {
-	s, ok := unquote(value)
+// unquoteIf reads a string, if all was fine so far.
+func unquoteIf(fine bool, value string) (string, bool) {
+	s, ok := unquoteString(value)
 	return s, fine && ok
 }

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -13,26 +14,27 @@ import (
 // done.
 type Fetch func(ctx context.Context, url string) ([]byte, error)
 
-// Config says where a [Client] has its keys from, and how. Its zero value for a
-// field is what the comment says; only one of URL, Issuer and Local is needed.
+// Config says where a [Client] gets its keys, and how. The comments say what the
+// zero value of a field means; only one of URL, Issuer and Local is needed.
 type Config struct {
 	// URL of the JSON Web Key Set.
 	URL string
 	// Issuer whose metadata names the URL, if that is empty: OpenID Connect
 	// Discovery 1.0 section 4, or else RFC 8414 section 3.
 	Issuer string
-	// Local gives a key set that is tried before the one of the URL; see
-	// [File], [Env] and [Static]. It may give nil. What it gives is kept for
-	// MaxAge.
+	// Local returns a key set that is tried before the one of the URL; see
+	// [File], [Env] and [Static]. It may return nil. Its set is kept for MaxAge.
 	Local func(ctx context.Context) ([]byte, error)
 	// Fetch replaces HTTP for the set, not for discovery. Limits and caching
-	// stay.
+	// stay. See [ResponseHeader] for the fields of the answer.
 	Fetch Fetch
 
-	// HTTPClient brings TLS, client certificates and proxies; nil is
+	// HTTPClient has the settings for TLS, client certificates and proxies; nil is
 	// [http.DefaultClient]. Redirects are limited whatever it allows.
 	HTTPClient *http.Client
-	// Header is added to each request, such as User-Agent.
+	// Header is added to each request to the hosts of URL and Issuer, such as an
+	// API key. Other hosts, to which metadata or a redirect leads, get User-Agent,
+	// Accept and Accept-Language of it and no more.
 	Header http.Header
 	// Timeout of a fetch, with discovery; 0 is 30 seconds.
 	Timeout time.Duration
@@ -46,52 +48,55 @@ type Config struct {
 	// MaxKeys is how many keys a set may have; 0 is 200.
 	MaxKeys int
 
-	// NoCache fetches the set for each key. Fetches are still shared by those
-	// who wait at the same time.
+	// NoCache fetches the set for each key. Callers that wait at the same time still
+	// share a fetch.
 	NoCache bool
 	// MaxEntries is how many keys are kept ready to use, those used least
 	// recently are made anew from the set when needed; 0 is 5.
 	MaxEntries int
 	// MaxAge is the longest a set is used before it is fetched again; 0 is 10
-	// minutes. An issuer's Cache-Control can make it shorter.
+	// minutes. An issuer's Cache-Control or Expires can make it shorter.
 	MaxAge time.Duration
-	// MinAge is the shortest; 0 is a second. Issuers that forbid caching get 30
-	// seconds, within these bounds.
+	// MinAge is the shortest; 0 is a second. Sets whose issuer forbids caching, or
+	// says about it what is not valid, get 30 seconds, within these bounds.
 	MinAge time.Duration
 	// StaleIfError is how long a set is used beyond its age if it cannot be
 	// fetched: 0 as long as the issuer's stale-if-error says, at most an hour;
-	// less than 0 not at all. An issuer that says less than this is heard.
+	// less than 0 not at all. An issuer that says less than this is heard. While
+	// such a set may be used, callers wait at most half a second for a fetch.
 	StaleIfError time.Duration
-	// OnStale hears each time a set is used beyond its age.
+	// OnStale is called each time a set is used beyond its age.
 	OnStale func(Stale)
-	// OnSkip hears of each key in a fetched set that is not used.
+	// OnSkip is called for each key in a fetched set that is not used.
 	OnSkip func(kid string, reason error)
 
-	// RateLimit allows only RequestsPerMinute fetches, whatever for.
+	// RateLimit allows only RequestsPerMinute fetches, for whatever reason.
 	RateLimit bool
 	// RequestsPerMinute is for RateLimit; 0 is 10.
 	RequestsPerMinute int
-	// UnknownKidsPerMinute are the fetches for kids that the set does not have,
-	// with or without RateLimit; 0 is 6, less than 0 none.
+	// UnknownKidsPerMinute bounds the fetches for kids that the set does not have,
+	// and for signatures that its keys do not verify, with or without RateLimit; 0
+	// is 6, less than 0 none.
 	UnknownKidsPerMinute int
 	// Cooldown is how long after such a fetch there is no other; 0 is 5 seconds.
 	Cooldown time.Duration
 
-	// Logger gets what the client does at debug level, failures as warnings;
+	// Logger gets the steps of the client at debug level and failures as warnings;
 	// nil is none. It never gets a token.
 	Logger *slog.Logger
-	// Now is the clock; nil is [time.Now].
+	// Now is the wall clock; nil is [time.Now]. It may step: ages and waits are
+	// also measured by the process's monotonic clock, and the longer counts.
 	Now func() time.Time
 }
 
-// Stale tells that a key set is used beyond its age.
+// Stale describes the use of a key set beyond its age.
 type Stale struct {
-	Err     error     // why there is no other
+	Err     error     // why there is no newer set
 	Fetched time.Time // when it was fetched
 	Until   time.Time // when its use ends
 }
 
-// withDefaults is the configuration with the defaults filled in, or an error
+// withDefaults returns the configuration with the defaults filled in, or an error
 // that wraps [ErrArgument].
 func (c Config) withDefaults() (Config, error) {
 	if c.HTTPClient == nil {
@@ -108,35 +113,28 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Header = c.Header.Clone()
 	c.RedirectHosts = slices.Clone(c.RedirectHosts)
-	c.Timeout = or(c.Timeout, 30*time.Second)
-	c.MaxBody = or(c.MaxBody, 1<<20)
-	c.MaxKeys = or(c.MaxKeys, 200)
-	c.MaxEntries = or(c.MaxEntries, 5)
-	c.MaxAge = or(c.MaxAge, 10*time.Minute)
-	c.MinAge = min(or(c.MinAge, time.Second), c.MaxAge)
-	c.RequestsPerMinute = or(c.RequestsPerMinute, 10)
-	c.UnknownKidsPerMinute = or(c.UnknownKidsPerMinute, 6)
-	c.Cooldown = or(c.Cooldown, 5*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.MaxBody = cmp.Or(c.MaxBody, 1<<20)
+	c.MaxKeys = cmp.Or(c.MaxKeys, 200)
+	c.MaxEntries = cmp.Or(c.MaxEntries, 5)
+	c.MaxAge = cmp.Or(c.MaxAge, 10*time.Minute)
+	c.MinAge = min(cmp.Or(c.MinAge, time.Second), c.MaxAge)
+	c.RequestsPerMinute = cmp.Or(c.RequestsPerMinute, 10)
+	c.UnknownKidsPerMinute = cmp.Or(c.UnknownKidsPerMinute, 6)
+	c.Cooldown = cmp.Or(c.Cooldown, 5*time.Second)
 	return c, c.check()
-}
-
-func or[T comparable](value, otherwise T) T {
-	if zero := *new(T); value == zero {
-		return otherwise
-	}
-	return value
 }
 
 func (c *Config) check() error {
 	if c.URL == "" && c.Issuer == "" && c.Local == nil {
-		return argument("one of URL, Issuer and Local is needed")
+		return argumentError("one of URL, Issuer and Local is needed")
 	}
 	for name, address := range map[string]string{"URL": c.URL, "Issuer": c.Issuer} {
 		if address == "" || name == "URL" && c.Fetch != nil {
 			continue
 		}
-		if err := c.allowed(address); err != nil {
-			return argument("%s: %w", name, err)
+		if err := c.checkURL(address); err != nil {
+			return argumentError("%s: %w", name, err)
 		}
 	}
 	for name, n := range map[string]int64{
@@ -144,14 +142,14 @@ func (c *Config) check() error {
 		"MaxAge": int64(c.MaxAge), "MinAge": int64(c.MinAge), "RequestsPerMinute": int64(c.RequestsPerMinute), "Cooldown": int64(c.Cooldown),
 	} {
 		if n < 0 {
-			return argument("%s is negative", name)
+			return argumentError("%s is negative", name)
 		}
 	}
 	return nil
 }
 
-// allowed says whether the address is one to send requests to.
-func (c *Config) allowed(address string) error {
+// checkURL returns why no request may be sent to an address, or nil.
+func (c *Config) checkURL(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:

@@ -2,61 +2,99 @@ package jwks
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 )
 
-// rediscover is how long an issuer's metadata is believed.
-const rediscover = 24 * time.Hour
+const (
+	// rediscoverAfter is how long an issuer's metadata is believed, so that a
+	// jwks_uri that has moved is found with the next fetch after that.
+	rediscoverAfter = 4 * time.Minute
+	// rediscoverForced is the same for forced fetches, which have a reason to
+	// believe that keys have changed.
+	rediscoverForced = 30 * time.Second
+)
 
-// discovered is the key set's address as an issuer's metadata names it. Only
+// discovered is the address of the key set as an issuer's metadata names it. Only
 // the fetch under way uses it, of which there is one at a time.
 type discovered struct {
 	address string
-	at      time.Time
+	at      instant
+	doubted bool // the last fetch from it failed
 }
 
-// jwksURL asks the issuer where its keys are, unless it is known.
-func (c *Client) jwksURL(ctx context.Context) (string, error) {
+// findURL returns the address of the key set, from the configuration or from the
+// issuer's metadata. Metadata that cannot be had again is no reason to give up an
+// address that is known.
+func (c *Client) findURL(ctx context.Context, forced bool) (string, error) {
 	if c.config.URL != "" {
 		return c.config.URL, nil
 	}
-	now := c.config.Now()
-	if c.found.address != "" && now.Sub(c.found.at) < rediscover {
-		return c.found.address, nil
+	now, believed := c.clock.read(), rediscoverAfter
+	if forced {
+		believed = rediscoverForced
 	}
-	address, err := c.discover(ctx)
-	if err != nil {
+	known := c.found.address
+	if known != "" && !c.found.doubted && c.found.at.within(believed, now) {
+		return known, nil
+	}
+	if known != "" { // metadata that hangs must leave time for the set
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.config.Timeout/3)
+		defer cancel()
+	}
+	address, err := c.discover(ctx, forced)
+	switch {
+	case err == nil:
+		c.found = discovered{address: address, at: now}
+		return address, nil
+	case known == "":
 		return "", err
 	}
-	c.found = discovered{address, now}
-	return address, nil
+	c.config.Logger.Warn("Discovery failed; the last known JWKS URL is used", slog.String("url", redactURL(known)), slog.Any("error", err))
+	return known, nil
 }
 
 // discover reads the metadata of OpenID Connect Discovery 1.0 section 4.1, and
-// where there is none, that of RFC 8414 section 3.1.
-func (c *Client) discover(ctx context.Context) (string, error) {
-	var err error
+// if there is none, that of RFC 8414 section 3.1.
+func (c *Client) discover(ctx context.Context, forced bool) (string, error) {
+	var failed []error
 	for _, address := range metadataURLs(c.config.Issuer) {
-		var body []byte
-		body, _, err = c.web.get(ctx, address, nil)
+		d, err := c.web.getDocument(ctx, address, nil, forced)
 		if err == nil {
-			return c.readMetadata(address, body)
+			return c.parseMetadata(address, d.body)
 		}
-		failed := (*FetchError)(nil)
-		if !errors.As(err, &failed) || failed.Status != http.StatusNotFound {
-			return "", err
+		failed = append([]error{err}, failed...) // the last one counts first
+		if !meansAbsent(err) {
+			break
 		}
 	}
-	return "", err
+	return "", errors.Join(failed...)
 }
 
-// metadataURLs are where an issuer's metadata may be: one standard appends the
+// meansAbsent reports whether the answer means that the document is not there.
+// Servers, gateways and object stores say so in several ways: 400, 403, 404, 405,
+// 410, 501. An answer that may be another one soon is not among them.
+func meansAbsent(err error) bool {
+	failed := (*FetchError)(nil)
+	if !errors.As(err, &failed) {
+		return false
+	}
+	switch failed.Status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	case http.StatusNotImplemented:
+		return true
+	}
+	return failed.Status/100 == 4
+}
+
+// metadataURLs returns where an issuer's metadata may be: one standard appends the
 // well-known part to the issuer's path, the other inserts it before.
 func metadataURLs(issuer string) []string {
 	const appended, inserted = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
@@ -69,24 +107,21 @@ func metadataURLs(issuer string) []string {
 	return []string{origin + path + appended, origin + inserted + path}
 }
 
-// readMetadata believes a document only if it is of exactly that issuer
-// (OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3).
-func (c *Client) readMetadata(address string, body []byte) (string, error) {
-	var metadata struct {
-		Issuer string `json:"issuer"`
-		URL    string `json:"jwks_uri"`
-	}
-	err := json.Unmarshal(body, &metadata)
-	if err == nil && metadata.Issuer != c.config.Issuer {
-		err = errors.New("the metadata is of another issuer")
+// parseMetadata returns the jwks_uri of a document, which must be of exactly the
+// configured issuer (OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section
+// 3.3).
+func (c *Client) parseMetadata(address string, body []byte) (string, error) {
+	metadata, err := parseMembers(string(body), "issuer", "jwks_uri")
+	if err == nil && metadata["issuer"] != c.config.Issuer {
+		err = fmt.Errorf("the metadata is of the issuer %.200q, not of %.200q", metadata["issuer"], c.config.Issuer)
 	}
 	if err == nil {
-		if err = c.config.allowed(metadata.URL); err != nil {
+		if err = c.config.checkURL(metadata["jwks_uri"]); err != nil {
 			err = fmt.Errorf("jwks_uri: %w", err)
 		}
 	}
 	if err != nil {
-		return "", &FetchError{URL: redacted(address), Status: http.StatusOK, Err: err}
+		return "", &FetchError{URL: redactURL(address), Status: http.StatusOK, Err: err}
 	}
-	return metadata.URL, nil
+	return metadata["jwks_uri"], nil
 }

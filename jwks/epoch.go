@@ -10,20 +10,19 @@ import (
 // issuer wants no token with an earlier iat accepted, whatever key signed it.
 const epochHeader = "Keyward-Not-Before"
 
-// parseEpoch is zero for an issuer that has no epoch, or one that cannot be
-// read.
+// parseEpoch returns the time in an epochHeader; zero if it is missing or malformed.
 func parseEpoch(value string) time.Time {
-	at, ok := numericDate(value)
+	at, ok := parseDate(value)
 	if !ok {
 		return time.Time{}
 	}
 	return at
 }
 
-// NotBefore is the issuer's not_before as its set said when it was last fetched:
-// a [Verifier] refuses tokens issued before it. It is zero for an issuer without
-// one. Whoever verifies tokens otherwise, with [Client.PublicKeyFor] or
-// [Client.VerifySignature], has to compare iat with it.
+// NotBefore returns the issuer's not_before as of the last fetched set: a
+// [Verifier] refuses tokens issued before it. It is zero for an issuer without one.
+// Callers of [Client.PublicKeyFor] and [Client.VerifySignature] must compare iat
+// with it themselves, and a [Fetch] must pass it on with [ResponseHeader].
 //
 // It is only ever taken from the answer that brings the set itself, and so
 // trusted as the keys are. Caches delay it as they delay keys; a subscriber's
@@ -39,8 +38,8 @@ func (c *Client) NotBefore() time.Time {
 	return have.notBefore
 }
 
-// checkEpoch refuses what was issued before the issuer's not_before, and what
-// does not say when it was issued: nothing proves that it is newer.
+// checkEpoch refuses tokens issued before the issuer's not_before, and tokens
+// without iat while there is one: nothing proves that they are newer.
 func (c *Client) checkEpoch(t *Token) error {
 	since := c.NotBefore()
 	switch {

@@ -60,8 +60,8 @@ func ExampleConfig_unknownKids() {
 	// Output:
 	// 1 true false
 	// 2 true false
-	// 2 false true
-	// 2 false true
+	// 2 true true
+	// 2 true true
 	// 1
 }
 

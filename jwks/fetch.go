@@ -1,15 +1,17 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
+
+	"github.com/keyward/keyward/internal/retryafter"
 )
 
 var (
@@ -33,7 +35,7 @@ func newWeb(c *Config) *web {
 	w := &web{config: c, client: *c.HTTPClient}
 	first := w.client.CheckRedirect
 	w.client.CheckRedirect = func(to *http.Request, via []*http.Request) error {
-		if err := w.follow(to.URL, via); err != nil || first == nil {
+		if err := w.checkRedirect(to, via); err != nil || first == nil {
 			return err
 		}
 		return first(to, via)
@@ -41,74 +43,92 @@ func newWeb(c *Config) *web {
 	return w
 }
 
-// follow lets a redirect lead only where the configuration does: an issuer
-// that is taken over must not turn its verifiers against their own networks.
-func (w *web) follow(to *url.URL, via []*http.Request) error {
+// checkRedirect lets a redirect lead only where the configuration does: an issuer
+// that is taken over must not turn its verifiers against their own networks. Other
+// hosts than the configured ones do not get the secrets of [Config.Header].
+func (w *web) checkRedirect(to *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return errRedirects
 	}
-	if err := w.config.allowed(to.String()); err != nil {
+	if err := w.config.checkURL(to.URL.String()); err != nil {
 		return err
 	}
-	from := via[0].URL
-	if to.Host != from.Host && !slices.Contains(w.config.RedirectHosts, to.Host) {
+	if hostOf(to.URL) != hostOf(via[0].URL) && !w.config.isRedirectHost(to.URL) {
 		return errRedirect
+	}
+	to.Header.Del("Referer") // the first URL may have a secret in its query
+	forced := via[0].Header.Values("Cache-Control")
+	w.config.setHeaders(to)
+	if len(forced) > 0 {
+		to.Header["Cache-Control"] = forced
 	}
 	return nil
 }
 
-// get fetches a document. prior, if there is one, is what may be unchanged;
-// then the body is nil. Errors are *[FetchError]s.
-func (w *web) get(ctx context.Context, address string, prior *copied) ([]byte, http.Header, error) {
-	fail := func(status int, err error) ([]byte, http.Header, error) {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err // its URL may have a password
-		}
-		return nil, nil, &FetchError{URL: redacted(address), Status: status, Err: err}
-	}
-	request, err := w.request(ctx, address, prior)
+// A document is an answer. Its body is nil if nothing has changed since prior.
+type document struct {
+	body   []byte
+	header http.Header
+	url    string // that answered, after redirects
+}
+
+// getDocument fetches a document. prior, if it is not nil, is a copy of it that
+// may be still valid; forced bypasses caches on the way. Errors are *[FetchError]s.
+func (w *web) getDocument(ctx context.Context, address string, prior *copied, forced bool) (*document, error) {
+	request, err := w.newRequest(ctx, address, prior, forced)
 	if err != nil {
-		return fail(0, err)
+		return nil, fetchError(address, 0, err)
 	}
 	response, err := w.client.Do(request)
 	if err != nil {
-		return fail(0, err)
+		return nil, fetchError(address, 0, err)
 	}
 	defer response.Body.Close()
-	switch {
-	case response.StatusCode == http.StatusNotModified && prior != nil:
-		return nil, response.Header, nil
-	case response.StatusCode == http.StatusNotModified:
-		return fail(response.StatusCode, errNotModified)
-	case response.StatusCode != http.StatusOK:
-		_, _, err := fail(response.StatusCode, fmt.Errorf("the answer is %s", response.Status))
-		err.(*FetchError).after = time.Duration(max(seconds(response.Header.Get("Retry-After")), 0)) * time.Second
-		return nil, nil, err
+	d := &document{header: response.Header, url: cmp.Or(response.Request, request).URL.String()}
+	switch status := response.StatusCode; {
+	case status == http.StatusNotModified && prior != nil && d.url == prior.finalURL:
+		return d, nil
+	case status == http.StatusNotModified && prior != nil: // of another document: the redirect has changed
+		return w.getDocument(ctx, address, nil, forced)
+	case status == http.StatusNotModified:
+		return nil, fetchError(address, status, errNotModified)
+	case status != http.StatusOK:
+		failed := fetchError(address, status, fmt.Errorf("the answer is %.100s", response.Status))
+		failed.after = min(retryafter.Parse(response.Header, w.config.Now()), maxRetryAfter)
+		return nil, failed
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, w.config.MaxBody+1))
-	if err == nil && int64(len(body)) > w.config.MaxBody {
+	d.body, err = io.ReadAll(io.LimitReader(response.Body, w.config.MaxBody+1))
+	if err == nil && int64(len(d.body)) > w.config.MaxBody {
 		err = errTooLong
 	}
 	if err != nil {
-		return fail(response.StatusCode, err)
+		return nil, fetchError(address, response.StatusCode, err)
 	}
-	return body, response.Header, nil
+	return d, nil
 }
 
-func (w *web) request(ctx context.Context, address string, prior *copied) (*http.Request, error) {
+// fetchError names the address, but not the secrets that it or err may have.
+func fetchError(address string, status int, err error) *FetchError {
+	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return &FetchError{URL: redactURL(address), Status: status, Err: err}
+}
+
+func (w *web) newRequest(ctx context.Context, address string, prior *copied, forced bool) (*http.Request, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Accept", "application/jwk-set+json, application/json")
+	w.config.setHeaders(request)
+	if forced {
+		request.Header.Set("Cache-Control", "no-cache")
+	}
 	if prior != nil && prior.etag != "" {
 		request.Header.Set("If-None-Match", prior.etag)
 	} else if prior != nil {
 		request.Header.Set("If-Modified-Since", prior.modified)
-	}
-	for name, values := range w.config.Header {
-		request.Header[http.CanonicalHeaderKey(name)] = values
 	}
 	if host := request.Header.Get("Host"); host != "" {
 		request.Host = host
@@ -116,23 +136,25 @@ func (w *web) request(ctx context.Context, address string, prior *copied) (*http
 	return request, nil
 }
 
-// retryAfter is what the issuer asked for with its refusal.
-func retryAfter(err error) time.Duration {
+// serverRetryAfter returns the Retry-After of the answer that err is about, else 0.
+func serverRetryAfter(err error) time.Duration {
 	if failed := (*FetchError)(nil); errors.As(err, &failed) {
 		return failed.after
 	}
 	return 0
 }
 
-// RetryAfter says, for an error of this package, how many whole seconds to wait
-// before trying again is worth it, as the HTTP field Retry-After has them; ""
-// if that is not known.
+// RetryAfter returns, for an error of this package, how many whole seconds to wait
+// before another try is worth it, in the form of the HTTP field Retry-After; "" if
+// that is not known. It is at least "1". An issuer's own Retry-After counts up to
+// a minute.
 func RetryAfter(err error) string {
+	after := serverRetryAfter(err)
 	if limited := (*RateLimitError)(nil); errors.As(err, &limited) {
-		return strconv.Itoa(max(int((limited.RetryAfter+time.Second-1)/time.Second), 1))
+		after = max(limited.RetryAfter, 1)
 	}
-	if after := retryAfter(err); after > 0 {
-		return strconv.Itoa(int(after / time.Second))
+	if after <= 0 {
+		return ""
 	}
-	return ""
+	return strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10)
 }

@@ -2,6 +2,7 @@ package jwks
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -9,19 +10,26 @@ import (
 
 // A flight is a fetch under way. Its results may be read once done is closed.
 type flight struct {
-	done chan struct{}
-	copy *copied
-	err  error
+	began  instant
+	forced bool // caches on the way may not answer it
+	done   chan struct{}
+	copy   *copied
+	err    error
 }
 
-// join gives the fetch under way, or starts one. Who is lenient and knows that
-// fetches fail does not wait for the next one.
-func (s *source) join(now time.Time, lenient bool) (*flight, error) {
+// errGoexit is the error of a fetch whose callback ended the goroutine with
+// [runtime.Goexit].
+var errGoexit = fmt.Errorf("%w: a callback ended its goroutine", ErrJWKS)
+
+// joinFlight returns the fetch under way, or starts one. A lenient caller, which
+// has a stale copy, does not wait for a fetch after one that failed: it gets the
+// error of that one.
+func (s *source) joinFlight(now instant, lenient bool) (*flight, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f, err := s.flight, error(nil)
 	if f == nil {
-		f, err = s.start(now, nil)
+		f, err = s.startFlight(now, nil, false)
 	}
 	if lenient && s.failures > 0 {
 		return nil, s.failed
@@ -29,58 +37,89 @@ func (s *source) join(now time.Time, lenient bool) (*flight, error) {
 	return f, err
 }
 
-// start starts a fetch if back-off and budgets allow it. s.mu is held.
-func (s *source) start(now time.Time, also *budget) (*flight, error) {
+// startFlight starts a fetch if back-off and budgets allow it. The caller holds
+// s.mu.
+func (s *source) startFlight(now instant, also *budget, forced bool) (*flight, error) {
 	if s.life.Err() != nil {
 		return nil, ErrClosed
 	}
-	if now.UnixNano() < s.retry.Load() {
+	if s.failed != nil && !s.backOff.isOver(now) {
 		return nil, s.failed
 	}
-	if wait := max(s.limit.wait(now), also.wait(now)); wait > 0 {
+	if wait := max(s.limit.untilNext(now), also.untilNext(now)); wait > 0 {
 		return nil, &RateLimitError{RetryAfter: wait}
 	}
 	s.limit.take()
 	also.take()
-	s.flight = &flight{done: make(chan struct{})}
-	go s.run(s.flight)
+	s.flight = &flight{began: now, forced: forced, done: make(chan struct{}), err: errGoexit}
+	go s.runFlight(s.flight)
 	return s.flight, nil
 }
 
-// run is the only goroutine there is, but for those of a subscription. It ends
-// with the fetch, which ends with its timeout or the client's life.
-func (s *source) run(f *flight) {
+// runFlight runs a fetch in a goroutine of its own, which ends with the fetch:
+// at the latest with its timeout or the client's life. Whatever a callback does,
+// the flight lands, so that no caller waits for ever.
+func (s *source) runFlight(f *flight) {
+	defer s.land(f)
 	ctx, cancel := context.WithTimeout(s.life, s.config.Timeout)
 	defer cancel()
-	f.copy, f.err = s.fetch(ctx, s.current.Load())
-	if f.err != nil && s.life.Err() != nil {
-		f.err = ErrClosed
+	err := catchPanic(func() (err error) {
+		f.copy, err = s.fetch(ctx, s.current.Load(), f.forced)
+		return err
+	})
+	if err != nil && s.life.Err() != nil {
+		err = ErrClosed
 	}
-	s.mu.Lock()
-	s.flight = nil
-	s.settle(f)
-	s.mu.Unlock()
-	close(f.done)
+	f.err = err
 }
 
-// settle keeps what a fetch brought. s.mu is held.
-func (s *source) settle(f *flight) {
-	s.told.fetches.Add(1)
+// catchPanic calls fn and returns its panic, if there is one, as an error.
+func catchPanic(fn func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("%w: a callback panicked: %v", ErrJWKS, value)
+		}
+	}()
+	return fn()
+}
+
+// land publishes what a fetch brought, and lets the callers go on.
+func (s *source) land(f *flight) {
+	defer close(f.done)
+	wait := s.settle(f)
+	if f.err != nil {
+		_ = catchPanic(func() error {
+			s.config.Logger.Warn("Fetching keys failed", slog.Any("error", f.err), slog.Duration("retry_after", wait))
+			return nil
+		})
+	}
+}
+
+// settle keeps the result of a fetch, and returns how long to wait before the
+// next one.
+func (s *source) settle(f *flight) (wait time.Duration) {
+	now := f.began
+	_ = catchPanic(func() error { now = s.clock.read(); return nil })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flight = nil
+	s.stats.fetches.Add(1)
 	if f.err == nil {
 		s.failures, s.failed = 0, nil
-		s.retry.Store(0)
 		f.copy = f.copy.without(s.revoked.kids)
 		s.current.Store(f.copy)
-		return
+		return 0
 	}
-	s.told.failures.Add(1)
+	f.copy = nil
+	s.stats.failures.Add(1)
 	s.failures++
 	s.failed = f.err
-	wait := backOff(s.failures, f.err)
-	s.retry.Store(s.config.Now().Add(wait).UnixNano())
-	s.config.Logger.Warn("Fetching keys failed", slog.Any("error", f.err), slog.Duration("retry_after", wait))
+	wait = backOffAfter(s.failures, f.err)
+	s.backOff = waitPeriod{now, wait}
+	return wait
 }
 
+// wait waits for the flight to land, or until ctx is done.
 func (f *flight) wait(ctx context.Context) (*copied, error) {
 	select {
 	case <-f.done:
@@ -90,15 +129,39 @@ func (f *flight) wait(ctx context.Context) (*copied, error) {
 	}
 }
 
-// backOff is how long to wait after so many failures in a row: not after the
-// first, then from half a second doubling to half a minute, half of it by
-// chance. An issuer that says when to come back is heard, within a minute.
-func backOff(failures int, err error) time.Duration {
+// maxStaleWait is how long callers wait for a fetch while a stale set could be
+// used in its place, measured from the start of the fetch. An issuer that answers
+// is quicker; one that hangs must not hold up requests.
+const maxStaleWait = 500 * time.Millisecond
+
+var errHangs = fmt.Errorf("%w: the fetch is still under way", ErrJWKS)
+
+// waitBriefly is wait for the rest of maxStaleWait; then the error is errHangs.
+func (f *flight) waitBriefly(ctx context.Context, now instant) (*copied, error) {
+	underWay, _ := f.began.elapsed(now)
+	limited, cancel := context.WithTimeoutCause(ctx, maxStaleWait-underWay, errHangs)
+	defer cancel()
+	select {
+	case <-f.done: // even if no time is left
+		return f.copy, f.err
+	default:
+		return f.wait(limited)
+	}
+}
+
+// backOffAfter returns how long to wait after a number of failures in a row: not
+// at all after the first, then from half a second doubling to half a minute, half
+// of it at random. An issuer's Retry-After counts, up to a minute.
+func backOffAfter(failures int, err error) time.Duration {
 	const first, most = 500 * time.Millisecond, 30 * time.Second
 	wait := time.Duration(0)
 	if failures > 1 {
 		wait = min(first<<min(failures-2, 6), most)
 		wait = wait/2 + rand.N(wait/2+1)
 	}
-	return max(wait, min(retryAfter(err), time.Minute))
+	return max(wait, min(serverRetryAfter(err), maxRetryAfter))
 }
+
+// maxRetryAfter bounds the waits that servers ask for: an issuer that is back
+// earlier than it said is noticed within a minute.
+const maxRetryAfter = time.Minute

@@ -7,108 +7,207 @@ import (
 	"time"
 )
 
-// A copy is a set with what is known about its age. Times are nanoseconds of
-// the client's clock, so that looking costs one comparison.
+// A copied is a copy of a set with what is known about its age. Durations count
+// from fetched.
 type copied struct {
 	*set
-	etag, modified string // what revalidates it
-	control        string // the issuer's Cache-Control
-	epoch          string // its not_before as it came
+	url            string      // that was asked for
+	finalURL       string      // that answered, after redirects; the validators are valid for it alone
+	etag, modified string      // validators
+	kept           http.Header // fields that a 304 answer may leave out
 	notBefore      time.Time
-	fetched        time.Time
-	refresh        int64 // from here on it is fetched again in the background
-	expires        int64 // from here on it is not used
-	stale          int64 // until here it is used all the same if no other can be had
+	fetched        instant
+	refresh        time.Duration // from here on it is fetched again in the background
+	expires        time.Duration // from here on it is not used
+	stale          time.Duration // until here it is used all the same if there is no other
 }
 
 const (
-	// uncacheable is the age given to sets whose issuer forbids caching: to
-	// fetch one per token would help nobody.
+	// uncacheable is the age given to a set whose issuer forbids caching, or says
+	// about it what cannot be understood: a fetch per token would help nobody.
 	uncacheable = 30 * time.Second
-	// unasked is how long a set may be used beyond its age if the issuer allows
+	// maxUnaskedStale bounds the use of a set beyond its age if the issuer allows
 	// it (RFC 5861 section 4) and the configuration says nothing.
-	unasked = time.Hour
-	// ahead is the part of its age after which a set is fetched again.
-	ahead = 0.8
+	maxUnaskedStale = time.Hour
+	// refreshAt is the part of its age after which a set is fetched again.
+	refreshAt = 0.8
 )
 
-// newCopy puts times on a set that came with that header at now.
-func newCopy(s *set, header http.Header, now time.Time, c *Config) *copied {
+// keptFields are those that a copy keeps for 304 answers that leave them out.
+var keptFields = []string{"ETag", "Last-Modified", "Cache-Control", "Expires", "Pragma", epochHeader}
+
+// freshnessFields are kept together: an answer with one of them replaces all.
+var freshnessFields = []string{"Cache-Control", "Expires", "Pragma"}
+
+// newCopy dates a set that came with header at now.
+func newCopy(s *set, header http.Header, now instant, c *Config) *copied {
 	control := parseCacheControl(header)
-	age := control.freshness(header, c.MinAge, c.MaxAge)
-	expires := now.Add(age)
+	age := control.freshness(header, now.time(), c.MinAge, c.MaxAge)
+	kept := http.Header{}
+	for _, name := range keptFields {
+		if values := header.Values(name); len(values) > 0 {
+			kept[http.CanonicalHeaderKey(name)] = values
+		}
+	}
 	return &copied{
 		set:       s,
 		etag:      header.Get("ETag"),
 		modified:  header.Get("Last-Modified"),
-		control:   strings.Join(header.Values("Cache-Control"), ", "),
-		epoch:     header.Get(epochHeader),
+		kept:      kept,
 		notBefore: parseEpoch(header.Get(epochHeader)),
 		fetched:   now,
-		refresh:   now.Add(time.Duration(ahead * float64(age))).UnixNano(),
-		expires:   expires.UnixNano(),
-		stale:     expires.Add(control.grace(c.StaleIfError)).UnixNano(),
+		refresh:   time.Duration(refreshAt * float64(age)),
+		expires:   age,
+		stale:     addDurations(age, control.staleTime(c.StaleIfError)),
 	}
 }
 
-// cacheControl are the directives of RFC 9111 section 5.2.2 and RFC 5861 that
-// matter to a private cache. Seconds are -1 where not given.
+// revalidated returns the header of a 304 answer, completed with the fields of
+// the prior answer that it leaves out (RFC 9111 section 4.3.4).
+func (c *copied) revalidated(header http.Header) http.Header {
+	full := header.Clone()
+	fresh := false
+	for _, name := range freshnessFields {
+		fresh = fresh || len(header.Values(name)) > 0
+	}
+	for name, values := range c.kept {
+		isFreshness := false
+		for _, other := range freshnessFields {
+			isFreshness = isFreshness || name == other
+		}
+		if len(full.Values(name)) == 0 && !(isFreshness && fresh) {
+			full[name] = values
+		}
+	}
+	return full
+}
+
+// cacheControl holds the directives of RFC 9111 section 5.2.2 and RFC 5861 that
+// matter to a private cache. Seconds are notGiven or invalid where they are not
+// numbers.
 type cacheControl struct {
 	forbidden bool // no-store, no-cache
 	maxAge    int64
 	ifError   int64
 }
 
+const (
+	notGiven = -1 - iota // a directive that is absent
+	invalid              // one that is there, but is no number or is given twice
+)
+
 func parseCacheControl(header http.Header) cacheControl {
-	c := cacheControl{maxAge: -1, ifError: -1}
-	for part := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		switch strings.ToLower(name) {
+	c := cacheControl{maxAge: notGiven, ifError: notGiven}
+	fields := header.Values("Cache-Control")
+	for _, directive := range splitList(strings.Join(fields, ",")) {
+		name, value, _ := strings.Cut(directive, "=")
+		switch strings.ToLower(strings.TrimSpace(name)) {
 		case "no-store", "no-cache":
 			c.forbidden = true
 		case "max-age":
-			c.maxAge = seconds(value)
+			c.maxAge = addSeconds(c.maxAge, value)
 		case "stale-if-error":
-			c.ifError = seconds(value)
+			c.ifError = addSeconds(c.ifError, value)
 		}
+	}
+	for _, value := range header.Values("Pragma") { // of a server that knows HTTP/1.0 only (RFC 9111 section 5.4)
+		c.forbidden = c.forbidden || len(fields) == 0 && strings.Contains(strings.ToLower(value), "no-cache")
 	}
 	return c
 }
 
-// seconds reads delta-seconds (RFC 9111 section 1.2.2); -1 if they are none.
-func seconds(s string) int64 {
-	const most = 1 << 31
-	n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(s), `"`), 10, 63)
-	if err != nil {
-		return -1
-	}
-	return int64(min(n, most))
+// splitList splits a list at its commas, except those in quoted strings (RFC 9110
+// section 5.6.1).
+func splitList(list string) []string {
+	quoted, escaped := false, false
+	return strings.FieldsFunc(list, func(r rune) bool {
+		if escaped {
+			escaped = false
+			return false
+		}
+		escaped = quoted && r == '\\'
+		if r == '"' {
+			quoted = !quoted
+		}
+		return r == ',' && !quoted
+	})
 }
 
-// freshness is how long the set may be used: what the issuer says, less the
-// time it lay in caches on the way, within the configured bounds.
-func (c cacheControl) freshness(header http.Header, least, most time.Duration) time.Duration {
-	if c.forbidden || c.maxAge == 0 {
-		return min(max(uncacheable, least), most)
+// addSeconds reads a directive's value. One that is given a second time is
+// invalid (RFC 9111 section 4.2.1), whatever it says.
+func addSeconds(before int64, value string) int64 {
+	if before != notGiven {
+		return invalid
 	}
-	if c.maxAge < 0 {
+	return parseSeconds(value)
+}
+
+// parseSeconds reads delta-seconds (RFC 9111 section 1.2.2), with or without
+// quotes: digits of any number.
+func parseSeconds(s string) int64 {
+	const most = 1 << 31
+	s = strings.TrimSpace(s)
+	if len(s) > 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		s = s[1 : len(s)-1]
+	}
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return invalid
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil { // only for being too large
 		return most
 	}
-	age := time.Duration(c.maxAge-max(seconds(header.Get("Age")), 0)) * time.Second
-	return min(max(age, least), most)
+	return min(n, most)
 }
 
-// grace is how long the set may be used beyond its age: as configured, but no
-// longer than an issuer allows that says so. Asked for nothing, it is what the
-// issuer allows, for an hour at most.
-func (c cacheControl) grace(configured time.Duration) time.Duration {
-	allowed := time.Duration(c.ifError) * time.Second
+// freshness returns how long the set may be used: the issuer's max-age or Expires,
+// less the time the answer lay in caches on the way, within [least, most]. An
+// answer that says nothing about it gets most; one that says what is no valid
+// freshness is uncacheable.
+func (c cacheControl) freshness(header http.Header, now time.Time, least, most time.Duration) time.Duration {
+	lifetime := time.Duration(0)
+	switch expires := header.Values("Expires"); {
+	case c.forbidden:
+	case c.maxAge != notGiven:
+		lifetime = time.Duration(max(c.maxAge, 0)) * time.Second
+	case len(expires) == 1:
+		lifetime = parseExpires(expires[0], header.Get("Date"), now)
+	case len(expires) == 0:
+		return most
+	}
+	if lifetime <= 0 {
+		return min(max(uncacheable, least), most)
+	}
+	first, _, _ := strings.Cut(header.Get("Age"), ",")
+	age := time.Duration(max(parseSeconds(first), 0)) * time.Second
+	return min(max(lifetime-age, least), most)
+}
+
+// parseExpires returns the time from date, or else from now, until expires; 0 if
+// that is past or no date, such as "0" (RFC 9111 section 5.3).
+func parseExpires(expires, date string, now time.Time) time.Duration {
+	at, err := http.ParseTime(expires)
+	if err != nil {
+		return 0
+	}
+	if sent, err := http.ParseTime(date); err == nil {
+		now = sent
+	}
+	return max(at.Sub(now), 0)
+}
+
+// staleTime returns how long the set may be used beyond its age: as configured,
+// but no longer than an issuer allows that says so. Without a configuration it is
+// what the issuer allows, an hour at most.
+func (c cacheControl) staleTime(configured time.Duration) time.Duration {
+	given := c.ifError != notGiven
+	allowed := time.Duration(max(c.ifError, 0)) * time.Second
 	switch {
-	case configured < 0, configured == 0 && c.ifError < 0:
+	case configured < 0, configured == 0 && !given:
 		return 0
 	case configured == 0:
-		return min(allowed, unasked)
-	case c.ifError < 0:
+		return min(allowed, maxUnaskedStale)
+	case !given:
 		return configured
 	}
 	return min(allowed, configured)

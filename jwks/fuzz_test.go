@@ -64,7 +64,7 @@ func FuzzToken(f *testing.F) {
 			t.Fatalf("%q became %+v", raw, c)
 		}
 		token := &Token{payload: c.payload}
-		if missing, err := token.read([]string{"iss"}); err == nil && missing >= 0 && token.Issuer != "" {
+		if missing, err := token.readClaims([]string{"iss"}); err == nil && missing >= 0 && token.Issuer != "" {
 			t.Fatalf("iss is both there and missing in %q", c.payload)
 		}
 		_ = token.Scopes()
@@ -78,7 +78,7 @@ func FuzzSet(f *testing.F) {
 	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AAAA"},{"kty":"RSA","n":"AQAB","e":"AQAB"},null,7]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		skipped := 0
-		s, err := parseSet(raw, 2, 50, func(string, error) { skipped++ })
+		s, err := parseSet(t.Context(), raw, 2, 50, func(string, error) { skipped++ })
 		if err != nil {
 			return
 		}
@@ -86,7 +86,7 @@ func FuzzSet(f *testing.F) {
 			t.Fatalf("%d entries, %d skipped, of %d", len(s.entries), skipped, s.total)
 		}
 		for _, e := range s.entries {
-			key := s.key(e, 1)
+			key := s.readyKey(e, instant{})
 			if key.PEM() == "" || key.Algorithm() == "" {
 				t.Fatalf("a key that cannot be: %+v", key)
 			}
@@ -105,7 +105,7 @@ func FuzzDER(f *testing.F) {
 		}
 		half := len(flat) / 2
 		want, err := asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(flat[:half]), new(big.Int).SetBytes(flat[half:])})
-		if got := der(nil, flat); err != nil || string(got) != string(want) {
+		if got := appendASN1(nil, flat); err != nil || string(got) != string(want) {
 			t.Fatalf("%x became %x, want %x", flat, got, want)
 		}
 	})

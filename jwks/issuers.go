@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,16 +14,16 @@ import (
 type IssuersConfig struct {
 	// Allow are issuers that are accepted, exactly as their iss claim is.
 	Allow []string
-	// AllowFunc is asked about others: nil is yes. It is asked for each token of
-	// an issuer that has no client yet, so it should be quick to say no. Without
-	// it the others are refused.
+	// AllowFunc decides about other issuers: nil accepts. It is called for each token
+	// of an issuer that has no client yet, so it should refuse quickly. If it is nil,
+	// other issuers are refused.
 	AllowFunc func(ctx context.Context, issuer string) error
-	// ConfigFor gives the configuration of an accepted issuer's client, where
-	// Keys with the issuer filled in, and so discovery, is not right for all.
+	// ConfigFor returns the configuration of an accepted issuer's client, if Keys with
+	// the issuer filled in, and so discovery, does not fit all.
 	ConfigFor func(ctx context.Context, issuer string) (Config, error)
-	// Keys is how each client is made.
+	// Keys is the configuration of each client.
 	Keys Config
-	// Max is how many clients are kept, those used least recently make room; 0
+	// Max bounds the number of clients; the least recently used ones are dropped. 0
 	// is 1000.
 	Max int
 }
@@ -43,16 +44,16 @@ type tenant struct {
 	used atomic.Int64 // the tick of its last use
 }
 
-// NewIssuers makes an empty collection. Its errors wrap [ErrArgument].
+// NewIssuers returns an empty collection. Its errors wrap [ErrArgument].
 func NewIssuers(config IssuersConfig) (*Issuers, error) {
 	if len(config.Allow) == 0 && config.AllowFunc == nil {
-		return nil, argument("neither Allow nor AllowFunc is given")
+		return nil, argumentError("neither Allow nor AllowFunc is given")
 	}
 	if config.Max < 0 {
-		return nil, argument("Max is negative")
+		return nil, argumentError("Max is negative")
 	}
 	config.Allow = slices.Clone(config.Allow)
-	config.Max = or(config.Max, 1000)
+	config.Max = cmp.Or(config.Max, 1000)
 	s := &Issuers{config: config}
 	for _, issuer := range config.Allow {
 		if _, err := s.make(context.Background(), issuer); err != nil && config.ConfigFor == nil {
@@ -62,7 +63,7 @@ func NewIssuers(config IssuersConfig) (*Issuers, error) {
 	return s, nil
 }
 
-// Client is that of an issuer. The error is [ErrIssuer] if the issuer is not
+// Client returns the client of an issuer. The error is [ErrIssuer] if the issuer is not
 // accepted, or no client can be made for it.
 func (s *Issuers) Client(ctx context.Context, issuer string) (*Client, error) {
 	if known, ok := s.clients.Load(issuer); ok {
@@ -77,7 +78,7 @@ func (s *Issuers) Client(ctx context.Context, issuer string) (*Client, error) {
 	}
 	client, err := s.make(ctx, issuer)
 	if errors.Is(err, ErrArgument) { // the issuer's name is the one thing that was not checked before
-		return nil, fmt.Errorf("%w: %w", noClientFor(issuer), err)
+		return nil, fmt.Errorf("%w: %w", unknownIssuer(issuer), err)
 	}
 	if err != nil {
 		return nil, err
@@ -90,11 +91,11 @@ func (s *Issuers) allowed(ctx context.Context, issuer string) error {
 	case slices.Contains(s.config.Allow, issuer):
 		return nil
 	case s.config.AllowFunc == nil || issuer == "":
-		return noClientFor(issuer)
+		return unknownIssuer(issuer)
 	}
 	err := s.config.AllowFunc(ctx, issuer)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrJWKS) {
-		return fmt.Errorf("%w: %w", noClientFor(issuer), err)
+		return fmt.Errorf("%w: %w", unknownIssuer(issuer), err)
 	}
 	return err
 }
@@ -107,11 +108,11 @@ func (s *Issuers) make(ctx context.Context, issuer string) (*Client, error) {
 			return nil, err
 		}
 	}
-	config.Issuer = or(config.Issuer, issuer)
+	config.Issuer = cmp.Or(config.Issuer, issuer)
 	return New(config)
 }
 
-// add keeps a client, unless another was quicker.
+// add stores a client, unless another goroutine has stored one meanwhile.
 func (s *Issuers) add(issuer string, client *Client) *Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,8 +129,8 @@ func (s *Issuers) add(issuer string, client *Client) *Client {
 	return client
 }
 
-// makeRoom drops the sixteenth of the clients that was used least recently, so
-// that looking for them costs little per client.
+// makeRoom drops a sixteenth of the clients, the least recently used ones, so that
+// the search for them costs little per client.
 func (s *Issuers) makeRoom() {
 	type old struct {
 		issuer any
@@ -147,7 +148,7 @@ func (s *Issuers) makeRoom() {
 	}
 }
 
-// Len is how many clients there are.
+// Len returns the number of clients.
 func (s *Issuers) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,33 +1,82 @@
 package jwks
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
 // maxDepth bounds how deep the JSON of strangers may nest.
 const maxDepth = 32
 
-// eachMember goes through a JSON object and gives take each member with its
-// value as it is written. It is false if the text is not exactly one object of
-// valid JSON in UTF-8, nests too deep, or names a member twice, at any depth:
-// RFC 7519 section 4 lets parsers take the last of them, and two that differ
-// there can be played against each other.
+// eachMember calls take for each member of a JSON object, with its value as it is
+// written. It returns false if the text is not exactly one object of valid JSON in
+// UTF-8, nests too deep, or names a member twice, at any depth: RFC 7519 section 4
+// lets parsers take the last of them, and two parsers that differ there could be
+// played against each other.
 func eachMember(text string, take func(name, value string)) bool {
-	p := scanner{text: text}
+	return scanObject(text, true, take)
+}
+
+// splitMembers is eachMember for documents of several parts, each of which is read
+// by eachMember later: here names may repeat, so that one bad part does not spoil
+// the others.
+func splitMembers(text string, take func(name, value string)) bool {
+	return scanObject(text, false, take)
+}
+
+func scanObject(text string, unique bool, take func(name, value string)) bool {
+	p := scanner{text: text, unique: unique}
 	p.space()
 	return utf8.ValidString(text) && p.object(0, take) && p.at == len(text)
 }
 
-// scanner reads JSON (RFC 8259) once, from left to right, and nothing twice.
-// Its methods are false at the first fault. They leave it after the white space
-// that follows what they read, and note where that began.
-type scanner struct {
-	text string
-	at   int
-	end  int
+// eachElement calls take for each element of a JSON array. It returns false if
+// the text is not an array.
+func eachElement(text string, take func(value string)) bool {
+	p := scanner{text: text}
+	p.space()
+	return p.array(0, take) && p.at == len(text)
 }
 
-// next is the byte to be read; 0, which is no JSON, at the end.
+// byteOrderMark may begin a document; RFC 8259 section 8.1 lets parsers ignore it.
+const byteOrderMark = "\ufeff"
+
+var errNotObject = errors.New("it is not a JSON object")
+
+// parseMembers returns members of a document that are strings, by their exact
+// names. Members that are null are taken for absent.
+func parseMembers(text string, names ...string) (map[string]string, error) {
+	found, err := map[string]string{}, error(nil)
+	whole := splitMembers(strings.TrimPrefix(text, byteOrderMark), func(name, value string) {
+		if !slices.Contains(names, name) || value == "null" {
+			return
+		}
+		_, twice := found[name]
+		text, isString := unquoteString(value)
+		if found[name] = text; twice || !isString {
+			err = fmt.Errorf("%s is not one string", name)
+		}
+	})
+	if !whole {
+		err = errNotObject
+	}
+	return found, err
+}
+
+// scanner reads JSON (RFC 8259) once, from left to right, no byte twice. Its
+// methods return false at the first fault. Each leaves at after the white space
+// that follows the value it has read, and end before it.
+type scanner struct {
+	text   string
+	at     int
+	end    int
+	unique bool // names in an object may not repeat
+}
+
+// next returns the byte to be read; 0, which is no JSON, at the end.
 func (p *scanner) next() byte {
 	if p.at < len(p.text) {
 		return p.text[p.at]
@@ -64,7 +113,7 @@ func (p *scanner) value(depth int) bool {
 	case c == '{':
 		return p.object(depth, nil)
 	case c == '[':
-		return p.array(depth)
+		return p.array(depth, nil)
 	case c == '"':
 		return p.str()
 	case c == '-' || '0' <= c && c <= '9':
@@ -86,8 +135,8 @@ func (p *scanner) object(depth int, take func(name, value string)) bool {
 		if !p.str() {
 			return false
 		}
-		name, ok := unquote(p.text[start:p.end])
-		if !ok || !names.add(name) || !p.symbol(':') {
+		name, ok := unquoteString(p.text[start:p.end])
+		if !ok || p.unique && !names.add(name) || !p.symbol(':') {
 			return false
 		}
 		start = p.at
@@ -103,7 +152,7 @@ func (p *scanner) object(depth int, take func(name, value string)) bool {
 	}
 }
 
-func (p *scanner) array(depth int) bool {
+func (p *scanner) array(depth int, take func(value string)) bool {
 	if !p.symbol('[') {
 		return false
 	}
@@ -111,8 +160,12 @@ func (p *scanner) array(depth int) bool {
 		return true
 	}
 	for {
+		start := p.at
 		if !p.value(depth + 1) {
 			return false
+		}
+		if take != nil {
+			take(p.text[start:p.end])
 		}
 		if !p.symbol(',') {
 			return p.symbol(']')

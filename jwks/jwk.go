@@ -1,89 +1,141 @@
 package jwks
 
 import (
-	"encoding/json"
+	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Reasons why a key of a set is not used. They reach [Config.OnSkip].
 var (
+	errNotKey    = errors.New("it is not a JSON object with each member once")
 	errPrivate   = errors.New("it is a private or symmetric key, which has no place in a published set")
 	errUse       = errors.New("it is not for signatures")
 	errType      = errors.New("its type, curve or algorithm is unknown")
+	errNumbers   = errors.New("its numbers are missing, malformed or not on its curve")
 	errWeak      = errors.New("it is an RSA key of fewer than 2048 or more than 8192 bits, or with a bad exponent")
+	errROCA      = errors.New("it is an RSA key of a generator whose keys can be factored (CVE-2017-15361)")
 	errAlgorithm = errors.New("its alg is not one of its type")
 )
 
-// jwk has the members of RFC 7517 section 4 that decide about a key.
+// jwk holds the members that decide about a public key (RFC 7517 section 4, RFC
+// 7518 section 6, RFC 8037 section 2). Names are compared exactly. Members that
+// are null, and lists that are empty, say nothing: .NET writes them.
 type jwk struct {
-	Kty    string   `json:"kty"`
-	Crv    string   `json:"crv"`
-	Kid    string   `json:"kid"`
-	Use    string   `json:"use"`
-	Alg    string   `json:"alg"`
-	KeyOps []string `json:"key_ops"`
+	kty, crv, kid, use, alg string
+	n, e, x, y              string // base64url
+	keyOps                  []string
+	private                 bool
 }
 
-// private are the members that only private and symmetric keys have (RFC 7518
+// privateMembers are those that only private and symmetric keys have (RFC 7518
 // sections 6.2.2, 6.3.2 and 6.4, RFC 8037 section 2, RFC 9964).
-var private = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
+var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 
-// parseKey reads one key of a set. It gives the kid with every error, as far
-// as there is one.
-func parseKey(raw json.RawMessage) (*Key, string, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &members); err != nil {
-		return nil, "", fmt.Errorf("it is not a JSON object: %w", err)
-	}
-	var about jwk
-	if err := json.Unmarshal(raw, &about); err != nil {
-		return nil, "", fmt.Errorf("a member is of a wrong type: %w", err)
-	}
-	for _, name := range private {
-		if _, has := members[name]; has || about.Kty == "oct" {
-			return nil, about.Kid, errPrivate
+// parseKey parses one key of a set. It returns the kid with every error, as far as
+// there is one.
+func parseKey(raw string) (*Key, string, error) {
+	var j jwk
+	var wrong error
+	if !eachMember(raw, func(name, value string) {
+		if !j.setMember(name, value) {
+			wrong = fmt.Errorf("its member %q is of a wrong type", name)
 		}
+	}) {
+		return nil, j.kid, errNotKey
 	}
-	alg, err := about.algorithm()
+	switch {
+	case j.private || j.kty == "oct":
+		return nil, j.kid, errPrivate
+	case wrong != nil:
+		return nil, j.kid, wrong
+	}
+	alg, err := j.algorithm()
 	if err != nil {
-		return nil, about.Kid, err
+		return nil, j.kid, err
 	}
-	public, err := importKey(members)
-	if err == nil {
-		err = strong(public)
+	public, err := j.publicKey()
+	if err != nil {
+		return nil, j.kid, err
 	}
-	return &Key{id: about.Kid, key: public, alg: alg, fixed: about.Alg != ""}, about.Kid, err
+	return &Key{id: j.kid, key: public, alg: alg, fixed: j.alg != ""}, j.kid, nil
 }
 
-// algorithm says what the key verifies, if it is for that at all.
-func (j jwk) algorithm() (*algorithm, error) {
-	if j.Use != "" && j.Use != "sig" || !j.verifies() {
+// setMember takes a member in. It returns false if the value is of a wrong type.
+func (j *jwk) setMember(name, value string) (ok bool) {
+	if value == "null" {
+		return true
+	}
+	if slices.Contains(privateMembers, name) {
+		j.private = j.private || !isEmptyList(value)
+		return true
+	}
+	var field *string
+	switch name {
+	case "kty":
+		field = &j.kty
+	case "crv":
+		field = &j.crv
+	case "kid":
+		field = &j.kid
+	case "use":
+		field = &j.use
+	case "alg":
+		field = &j.alg
+	case "n":
+		field = &j.n
+	case "e":
+		field = &j.e
+	case "x":
+		field = &j.x
+	case "y":
+		field = &j.y
+	case "key_ops":
+		j.keyOps, ok = parseStrings(value)
+		return ok
+	default:
+		return true
+	}
+	*field, ok = unquoteString(value)
+	return ok
+}
+
+func isEmptyList(value string) bool {
+	n := 0
+	return eachElement(value, func(string) { n++ }) && n == 0
+}
+
+// algorithm returns the algorithm that the key verifies, or why it verifies none.
+func (j *jwk) algorithm() (*algorithm, error) {
+	if j.use != "" && j.use != "sig" || len(j.keyOps) > 0 && !slices.Contains(j.keyOps, "verify") {
 		return nil, errUse
 	}
-	if j.Kty == "RSA" {
-		j.Crv = ""
+	if j.kty == "RSA" {
+		j.crv = ""
 	}
-	typical := usual(j.Kty, j.Crv)
+	typical := defaultAlgorithm(j.kty, j.crv)
 	if typical == nil {
 		return nil, errType
 	}
-	if j.Alg == "" {
+	if j.alg == "" {
 		return typical, nil
 	}
-	own := named(j.Alg)
+	own := algorithmByName(j.alg)
 	if own == nil || own.kty != typical.kty || own.curve != typical.curve {
 		return nil, errAlgorithm
 	}
 	return own, nil
 }
 
-// verifies is true if key_ops allows it, or is absent (RFC 7517 section 4.3).
-func (j jwk) verifies() bool {
-	for _, op := range j.KeyOps {
-		if op == "verify" {
-			return true
-		}
+// publicKey makes the key of its own members alone. Certificates are left out: no
+// chain is verified here, so they could prove nothing.
+func (j *jwk) publicKey() (crypto.PublicKey, error) {
+	switch j.kty {
+	case "RSA":
+		return newRSAKey(j.n, j.e)
+	case "EC":
+		return newECKey(j.crv, j.x, j.y)
 	}
-	return j.KeyOps == nil
+	return newEdKey(j.x)
 }

@@ -5,36 +5,35 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"time"
 )
 
-// Key is the signing key with that kid. An empty kid means the only key there
-// is; if there are several, or several with that kid, the error is
-// [ErrSigningKeyNotFound], as it is if there is none.
+// Key returns the signing key with that kid. An empty kid means the only key there
+// is. If there is none, or if several different keys are meant, the error is
+// [ErrSigningKeyNotFound].
 func (c *Client) Key(ctx context.Context, kid string) (*Key, error) {
-	return c.find(ctx, c.config.Now(), kid, nil)
+	return c.findKey(ctx, kid, nil)
 }
 
-// Keys are all signing keys: those without a use or with use "sig", of type RSA,
-// EC or OKP; first the local ones. The error is [ErrNoKeys] or
+// Keys returns all signing keys: those without a use or with use "sig", of type
+// RSA, EC or OKP; first the local ones. The error is [ErrNoKeys] or
 // [ErrNoSigningKeys] if there are none.
 func (c *Client) Keys(ctx context.Context) ([]*Key, error) {
-	now := c.config.Now()
+	now := c.clock.read()
 	var all []*Key
 	var failed error
-	for _, s := range []*source{c.local, c.remote} {
+	for _, s := range c.sources() {
 		if s == nil {
 			continue
 		}
-		have, _, err := s.get(ctx, now)
+		have, _, err := s.usableCopy(ctx)
 		if err == nil {
-			err = have.empty()
+			err = have.emptyError()
 		}
 		if failed = err; err != nil {
 			continue
 		}
 		for _, e := range have.entries {
-			all = append(all, have.key(e, now.UnixNano()))
+			all = append(all, have.readyKey(e, now))
 		}
 	}
 	if len(all) == 0 || c.remote != nil && failed != nil {
@@ -43,65 +42,114 @@ func (c *Client) Keys(ctx context.Context) ([]*Key, error) {
 	return all, nil
 }
 
-// PublicKeyFor is the key that verifies a token with that JOSE header: the one
-// its kid names, if it verifies its alg. It makes a key function for other JWT
+// PublicKeyFor returns the key that verifies a token with that JOSE header: the
+// one its kid names, if it verifies its alg. It makes a key function for other JWT
 // libraries, which must limit the algorithms themselves:
 //
 //	func(t *jwt.Token) (any, error) { return client.PublicKeyFor(ctx, t.Header) }
 func (c *Client) PublicKeyFor(ctx context.Context, header map[string]any) (crypto.PublicKey, error) {
 	name, _ := header["alg"].(string)
 	kid, isText := header["kid"].(string)
-	alg := named(name)
+	alg := algorithmByName(name)
 	if _, given := header["kid"]; alg == nil || given && !isText {
 		return nil, ErrAlgorithm
 	}
-	key, err := c.find(ctx, c.config.Now(), kid, alg)
+	key, err := c.findKey(ctx, kid, alg)
 	if err != nil {
 		return nil, err
 	}
 	return key.key, nil
 }
 
-// find finds the key for a kid and, unless it is nil, an algorithm.
-func (c *Client) find(ctx context.Context, now time.Time, kid string, alg *algorithm) (*Key, error) {
-	for _, s := range [...]*source{c.local, c.remote} { // nearly always this is all that is done
-		if key := s.atHand(now.UnixNano(), kid, alg); key != nil {
+// findKey finds the key for a kid and, unless it is nil, an algorithm.
+func (c *Client) findKey(ctx context.Context, kid string, alg *algorithm) (*Key, error) {
+	now := c.clock.read()
+	for _, s := range c.sources() { // nearly always this is all that is done
+		if key := s.keyAtHand(now, kid, alg); key != nil {
 			return key, nil
 		}
 	}
 	if c.local == nil {
-		return c.remote.find(ctx, now, kid, alg)
+		return c.remote.findKey(ctx, kid, alg)
 	}
-	return c.findAnywhere(ctx, now, kid, alg)
+	return c.findAnywhere(ctx, kid, alg)
 }
 
+// sources returns the local and the remote source, nil where there is none.
+func (c *Client) sources() [2]*source { return [2]*source{c.local, c.remote} }
+
 // findAnywhere looks in the local set, then in the issuer's, and if neither has
-// the kid, whether the local one has it by now.
-func (c *Client) findAnywhere(ctx context.Context, now time.Time, kid string, alg *algorithm) (*Key, error) {
-	have, _, err := c.local.get(ctx, now)
+// the kid, in a newer local one.
+func (c *Client) findAnywhere(ctx context.Context, kid string, alg *algorithm) (*Key, error) {
+	have, _, err := c.local.usableCopy(ctx)
 	if err == nil {
-		if key, _ := have.pick(kid, alg, now.UnixNano()); key != nil {
+		if key, _ := have.pick(kid, alg, have.fetched); key != nil {
 			return key, nil
 		}
 	}
 	if c.remote == nil {
-		return c.local.find(ctx, now, kid, alg)
+		return c.local.findKey(ctx, kid, alg)
 	}
-	key, err := c.remote.find(ctx, now, kid, alg)
+	key, err := c.remote.findKey(ctx, kid, alg)
 	if errors.Is(err, ErrSigningKeyNotFound) || errors.Is(err, ErrJWKS) {
-		if key, err := c.local.find(ctx, now, kid, alg); err == nil {
+		if key, err := c.local.findKey(ctx, kid, alg); err == nil {
 			return key, nil
 		}
 	}
 	return key, err
 }
 
-// atHand finds a key if nothing needs to be done for it. It takes no lock.
-func (s *source) atHand(now int64, kid string, alg *algorithm) *Key {
+// knownKey returns the key for a kid and an algorithm in the copies at hand,
+// however old they are, or nil. It never fetches.
+func (c *Client) knownKey(kid string, alg *algorithm) *Key {
+	for _, s := range c.sources() {
+		if s == nil {
+			continue
+		}
+		if have := s.current.Load(); have != nil {
+			if key, _ := have.pick(kid, alg, have.fetched); key != nil {
+				return key
+			}
+		}
+	}
+	return nil
+}
+
+// replacedKey returns the key that an issuer now publishes under the kid of old,
+// whose signature check failed, or nil if that is the same key. Issuers should not
+// use a kid again, but some do. The fetch counts as one for an unknown kid.
+func (c *Client) replacedKey(ctx context.Context, kid string, alg *algorithm, old *Key) *Key {
+	now := c.clock.read()
+	for _, s := range c.sources() {
+		if s == nil {
+			continue
+		}
+		have := s.current.Load()
+		if have == nil {
+			continue
+		}
+		key, _ := have.pick(kid, alg, now)
+		if key == nil || fingerprintOf(key.key) != fingerprintOf(old.key) || have.fetched.within(s.config.Cooldown, now) {
+			continue
+		}
+		newer, err := s.newerCopy(ctx, have)
+		if err != nil || newer == have {
+			return nil
+		}
+		if key, _ := newer.pick(kid, alg, now); key != nil && fingerprintOf(key.key) != fingerprintOf(old.key) {
+			return key
+		}
+		return nil
+	}
+	return nil
+}
+
+// keyAtHand finds a key if no fetch is due. It takes no lock.
+func (s *source) keyAtHand(now instant, kid string, alg *algorithm) *Key {
 	if s == nil {
 		return nil
 	}
-	have := s.fresh(now)
+	have := s.freshCopy(now)
 	if have == nil {
 		return nil
 	}
@@ -109,39 +157,46 @@ func (s *source) atHand(now int64, kid string, alg *algorithm) *Key {
 	return key
 }
 
-// find looks in the copy at hand, and then in a newer one if that may be had.
-func (s *source) find(ctx context.Context, now time.Time, kid string, alg *algorithm) (*Key, error) {
-	have, fetched, err := s.get(ctx, now)
+// findKey looks in the copy at hand, and then in a newer one if that may be had.
+func (s *source) findKey(ctx context.Context, kid string, alg *algorithm) (*Key, error) {
+	have, fetched, err := s.usableCopy(ctx)
 	if err != nil {
 		return nil, err
 	}
-	key, matches := have.pick(kid, alg, now.UnixNano())
-	// The second time is for a fetch that began before the key was there.
+	now := s.clock.read()
+	key, matches := have.pick(kid, alg, now)
+	// The second try is for a fetch that began before the key was published.
 	for tries := 0; tries < 2 && matches == 0 && !fetched && !have.knows(kid); tries++ {
-		if have, err = s.again(ctx, now, have); err != nil {
+		newer, err := s.newerCopy(ctx, have)
+		if errors.Is(err, ErrRateLimited) { // the set at hand answers the question well enough
+			return nil, fmt.Errorf("%w (%w)", have.lookupError(kid, 0), err)
+		}
+		if err != nil {
 			return nil, err
 		}
-		key, matches = have.pick(kid, alg, now.UnixNano())
+		have = newer
+		key, matches = have.pick(kid, alg, now)
 	}
 	if key == nil {
-		return nil, have.why(kid, matches)
+		return nil, have.lookupError(kid, matches)
 	}
 	return key, nil
 }
 
-// knows is true if a newer copy could bring no news about the kid but that it
-// is gone.
+// knows reports whether the set has a key of that kid, so that a newer copy could
+// bring no other news about the kid than that it is gone.
 func (s *set) knows(kid string) bool { return len(s.byID[kid]) > 0 }
 
-// why is the error of a kid and algorithm that so many keys answer to.
-func (s *set) why(kid string, matches int) error {
+// lookupError returns the error of a kid and algorithm to which that many keys
+// answer.
+func (s *set) lookupError(kid string, matches int) error {
 	switch {
 	case matches > 1 && kid == "":
 		return fmt.Errorf("%w: no kid given, and the JWKS endpoint returned more than 1 key", ErrSigningKeyNotFound)
 	case matches > 1:
 		return fmt.Errorf("%w, as several keys have it", notFound(kid))
-	case s.empty() != nil:
-		return s.empty()
+	case s.emptyError() != nil:
+		return s.emptyError()
 	case s.knows(kid) || kid == "":
 		return fmt.Errorf("%w: it is not that of its key", ErrAlgorithm)
 	}

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -8,40 +9,40 @@ import (
 	"time"
 )
 
-// A Push says where [Client.Subscribe] hears of changes, and how.
+// A Push says where [Client.Subscribe] gets events, and how.
 type Push struct {
 	// URL of the event stream of the tenant whose keys the client has, such as
 	// https://keys.example.com/v1/tenants/acme/events.
 	URL string
-	// Token gives the API key of one who may read the tenant's history, for the
-	// header Authorization. It is asked for each connection, so that a key can
-	// be replaced; nil is none. It is neither kept nor logged.
+	// Token returns an API key that may read the tenant's history, for the header
+	// Authorization. It is called for each connection, so that a key can be replaced;
+	// nil is none. The key is neither kept nor logged.
 	Token func(context.Context) (string, error)
 	// Header is added to each request, such as User-Agent.
 	Header http.Header
-	// HTTPClient brings TLS, client certificates and proxies; nil is that of
-	// the client. Its Timeout does not count, and redirects are not followed.
+	// HTTPClient has the settings for TLS, client certificates and proxies; nil is
+	// that of the client. Its Timeout is ignored, and redirects are not followed.
 	HTTPClient *http.Client
-	// Silence is how long the stream may say nothing at all, after which it is
-	// taken for lost; 0 is 45 seconds. Keyward is never silent for more than 15.
+	// Silence is the time without a byte after which the stream counts as lost; 0 is
+	// 45 seconds. Keyward sends a heartbeat at least every 15.
 	Silence time.Duration
 }
 
-// Subscribe listens to the events of the tenant whose keys the client has,
-// until ctx is done or the client is closed, and returns why; a Push that cannot
-// work is an [ErrArgument] at once. It is meant for a goroutine of the caller:
+// Subscribe receives the events of the tenant whose keys the client has, until ctx
+// is done or the client is closed, and returns the reason. A Push that cannot work is
+// an [ErrArgument] at once. Call it in a goroutine:
 //
 //	go client.Subscribe(ctx, push)
 //
-// A revoked key verifies nothing from the moment its event is heard. Its kid
+// A revoked key verifies nothing from the moment its event arrives. Its kid
 // stays refused by this client whatever set is fetched later, as caches on the
 // way may have older ones and a revocation is final. Each change of a key or of
-// the tenant has the set fetched again, as does a connection that could not go
-// on where the last one ended.
+// the tenant causes a fetch of the set, as does a connection that could not resume
+// at the position of the last one.
 //
-// A lost stream is opened again after a while, for as long as it takes. The
-// client works without it as it did before: keys leave with the next fetched
-// set. Stats tell whether there is a stream.
+// A lost stream is opened again after a while, without end. The client works without
+// it as it did before: removed keys leave with the next fetched set. Stats report
+// whether there is a stream.
 func (c *Client) Subscribe(ctx context.Context, push Push) error {
 	s, err := c.subscription(push)
 	if err != nil {
@@ -69,15 +70,15 @@ type subscription struct {
 }
 
 func (c *Client) subscription(push Push) (*subscription, error) {
-	if err := c.config.allowed(push.URL); err != nil {
-		return nil, argument("Push.URL: %w", err)
+	if err := c.config.checkURL(push.URL); err != nil {
+		return nil, argumentError("Push.URL: %w", err)
 	}
 	if push.Silence < 0 {
-		return nil, argument("Push.Silence is negative")
+		return nil, argumentError("Push.Silence is negative")
 	}
-	push.Silence = or(push.Silence, 45*time.Second)
+	push.Silence = cmp.Or(push.Silence, 45*time.Second)
 	push.Header = push.Header.Clone()
-	s := &subscription{client: c, push: push, web: *or(push.HTTPClient, c.config.HTTPClient), news: make(chan struct{}, 1)}
+	s := &subscription{client: c, push: push, web: *cmp.Or(push.HTTPClient, c.config.HTTPClient), news: make(chan struct{}, 1)}
 	s.web.Timeout = 0
 	s.web.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return s, nil
@@ -92,11 +93,11 @@ func (s *subscription) listen(ctx context.Context) {
 		if time.Since(began) >= settled {
 			s.failures = 0
 		}
-		wait := reconnect(s.retry, s.failures, err)
+		wait := reconnectDelay(s.retry, s.failures, err)
 		s.failures++
 		if ctx.Err() == nil {
 			s.client.config.Logger.Warn("The event stream is lost", slog.Any("error", err), slog.Duration("retry_after", wait))
 		}
-		pause(ctx, wait)
+		sleepFor(ctx, wait)
 	}
 }

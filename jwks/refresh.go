@@ -8,38 +8,38 @@ import (
 	"time"
 )
 
-// Refresh fetches the set now and waits for it: it is for those who know that
-// the set has changed, such as a subscriber to an issuer's events. Back-off and
-// RateLimit are kept.
+// Refresh fetches the set now, past caches on the way, and waits for it. Call it
+// after word that the set has changed, such as an issuer's event. Back-off and
+// RateLimit still apply.
 func (c *Client) Refresh(ctx context.Context) error {
 	var failed error
-	for _, s := range [...]*source{c.local, c.remote} {
+	for _, s := range c.sources() {
 		if s != nil {
-			failed = errors.Join(failed, s.renew(ctx, c.config.Now()))
+			failed = errors.Join(failed, s.renew(ctx))
 		}
 	}
 	return failed
 }
 
-// Raw is the issuer's document as it was fetched, every key of it, or the local
-// one if there is no other. It must not be changed.
+// Raw returns the issuer's document as it was fetched, with every key, or the
+// local one if there is no other.
 func (c *Client) Raw(ctx context.Context) (json.RawMessage, error) {
 	s := c.remote
 	if s == nil {
 		s = c.local
 	}
-	have, _, err := s.get(ctx, c.config.Now())
+	have, _, err := s.usableCopy(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return have.raw, nil
+	return json.RawMessage(have.raw), nil
 }
 
-// Stats are counts since a client was made, and the state of its subscription.
+// Stats holds counts since a client was made, and the state of its subscription.
 type Stats struct {
-	Fetches     uint64 // that ended, failed ones too
+	Fetches     uint64 // that have ended, including failed ones
 	Failures    uint64 // of fetches
-	UnknownKids uint64 // fetches made for a kid that the set did not have
+	UnknownKids uint64 // fetches for a kid, or a signature, that the set could not verify
 	Skipped     uint64 // keys of fetched sets that were not used
 	Stale       uint64 // times a set was used beyond its age
 
@@ -55,9 +55,9 @@ type counters struct {
 	lastEvent atomic.Int64 // in ns; 0 if there was none
 }
 
-// Stats reads the counts.
+// Stats returns the counts.
 func (c *Client) Stats() Stats {
-	t := &c.told
+	t := &c.stats
 	s := Stats{
 		Fetches: t.fetches.Load(), Failures: t.failures.Load(), UnknownKids: t.unknown.Load(), Skipped: t.skipped.Load(), Stale: t.stale.Load(),
 		Subscribed: t.streams.Load() > 0, Events: t.events.Load(),
@@ -68,12 +68,13 @@ func (c *Client) Stats() Stats {
 	return s
 }
 
-// Age is how long ago the set at hand was fetched or found unchanged; false if
-// there is none.
+// Age returns how long ago the set at hand was fetched or found unchanged; false
+// if there is none.
 func (c *Client) Age() (time.Duration, bool) {
 	if c.remote != nil {
 		if have := c.remote.current.Load(); have != nil {
-			return c.config.Now().Sub(have.fetched), true
+			age, _ := have.fetched.elapsed(c.clock.read())
+			return age, true
 		}
 	}
 	return 0, false

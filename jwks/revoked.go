@@ -1,13 +1,11 @@
 package jwks
 
-import "maps"
-
 const (
 	maxRevoked    = 4096 // kids that are kept; sets are far smaller
 	maxRevokedKid = 1024 // bytes of such a kid
 )
 
-// revoked are the kids that stay refused, those heard of last. They are taken
+// revoked holds the kids that stay refused, the most recent ones. They are taken
 // out of sets, not looked up for tokens, so that verifying costs nothing more.
 type revoked struct {
 	kids  map[string]struct{}
@@ -29,9 +27,9 @@ func (r *revoked) add(kid string) {
 	r.order = append(r.order, kid)
 }
 
-// refuse takes a kid out of the copy at hand and of all that are fetched later,
+// refuseKid takes a kid out of the copy at hand and of all that are fetched later,
 // whenever their fetch began.
-func (s *source) refuse(kid string) {
+func (s *source) refuseKid(kid string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revoked.add(kid)
@@ -40,7 +38,7 @@ func (s *source) refuse(kid string) {
 	}
 }
 
-// without is the copy without the keys with those kids; itself if it has none.
+// without returns the copy without the keys of those kids; itself if it has none.
 func (c *copied) without(kids map[string]struct{}) *copied {
 	left := c.set.without(kids)
 	if left == c.set {
@@ -52,17 +50,15 @@ func (c *copied) without(kids map[string]struct{}) *copied {
 }
 
 func (s *set) without(kids map[string]struct{}) *set {
-	byID := maps.Clone(s.byID)
-	maps.DeleteFunc(byID, func(kid string, _ []*entry) bool { _, gone := kids[kid]; return gone })
-	if len(byID) == len(s.byID) {
-		return s
-	}
-	left := &set{raw: s.raw, byID: byID, total: s.total, max: s.max}
+	left := &set{raw: s.raw, total: s.total, max: s.max}
 	for _, e := range s.entries {
-		if _, kept := byID[e.id]; kept {
+		if _, gone := kids[e.id]; !gone {
 			left.entries = append(left.entries, e)
 		}
 	}
-	left.crowded = len(left.entries) > left.max
+	if len(left.entries) == len(s.entries) {
+		return s
+	}
+	left.index()
 	return left
 }

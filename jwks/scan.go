@@ -27,7 +27,7 @@ func (p *scanner) str() bool {
 	return false
 }
 
-// escape reads what follows a backslash, but for its last byte.
+// escape reads an escape sequence after its backslash, except for the last byte.
 func (p *scanner) escape() bool {
 	if p.next() != 'u' {
 		return p.at < len(p.text) && strings.IndexByte(`"\/bfnrt`, p.text[p.at]) >= 0
@@ -90,7 +90,7 @@ func (p *scanner) word(w string) bool {
 	return true
 }
 
-// names are those of an object so far. Most objects are small; large ones must
+// names holds the names of an object so far. Most objects are small; large ones must
 // not take time that grows with the square of their size.
 type names struct {
 	few  [12]string
@@ -98,7 +98,7 @@ type names struct {
 	many map[string]bool
 }
 
-// add is false if the name is there already.
+// add returns false if the name is there already.
 func (n *names) add(name string) bool {
 	if n.many == nil && n.n < len(n.few) {
 		for _, other := range n.few[:n.n] {
@@ -121,19 +121,19 @@ func (n *names) add(name string) bool {
 	return len(n.many) > before
 }
 
-// unquote is the string that JSON writes like this; false if it is none.
-func unquote(quoted string) (string, bool) {
+// unquoteString returns the string that a JSON value is; false if it is none.
+func unquoteString(quoted string) (string, bool) {
 	if len(quoted) < 2 || quoted[0] != '"' {
 		return "", false
 	}
 	if strings.IndexByte(quoted, '\\') >= 0 {
-		return unescape(quoted)
+		return unescapeString(quoted)
 	}
 	return quoted[1 : len(quoted)-1], true
 }
 
-// unescape is apart from unquote because it allocates.
-func unescape(quoted string) (s string, ok bool) {
+// unescapeString is apart from unquoteString because it allocates.
+func unescapeString(quoted string) (s string, ok bool) {
 	err := json.Unmarshal([]byte(quoted), &s)
 	return s, err == nil
 }

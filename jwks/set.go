@@ -1,10 +1,10 @@
 package jwks
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -12,12 +12,13 @@ import (
 // A set is a JSON Web Key Set (RFC 7517 section 5) as it was fetched. The
 // document is kept whole; of its keys, at most max are kept ready to use.
 type set struct {
-	raw     []byte
-	entries []*entry // the signing keys, in the document's order
-	byID    map[string][]*entry
-	total   int // keys in the document, of whatever kind
-	crowded bool
-	max     int
+	raw      string
+	entries  []*entry // the signing keys, in the document's order
+	byID     map[string][]*entry
+	total    int // keys in the document, of whatever kind
+	distinct int // signing keys that differ in their numbers
+	crowded  bool
+	max      int
 
 	mu sync.Mutex // held while a key is made ready
 }
@@ -25,83 +26,124 @@ type set struct {
 // An entry is a signing key of a set.
 type entry struct {
 	Key                       // without its public key
-	raw   json.RawMessage     // what it is made from
+	raw   string              // the JWK
+	print fingerprint         // of the public key
 	ready atomic.Pointer[Key] // nil if others were used more recently
-	used  atomic.Int64        // when, in ns of the caller's clock; kept in crowded sets
+	used  atomic.Int64        // when, by the monotonic clock; kept in crowded sets
 }
 
 var errNotSet = errors.New(`it is not a JSON object with an array "keys"`)
 
-// parseSet reads a document. Keys that are not for verifying signatures here
-// are left out and told to skip; a document that is no set at all is an error,
-// one without keys is not: it says that the issuer has none.
-func parseSet(raw []byte, maxReady, maxKeys int, skip func(kid string, reason error)) (*set, error) {
-	var document struct {
-		Keys *[]json.RawMessage `json:"keys"`
+// parseSet parses a document in time that is linear in its length and ends with
+// ctx. Keys that are not for verifying signatures here are left out and reported
+// to skip. A document that is no set at all is an error; one without keys is not:
+// it says that the issuer has none.
+func parseSet(ctx context.Context, raw []byte, maxReady, maxKeys int, skip func(kid string, reason error)) (*set, error) {
+	s := &set{raw: string(raw), max: maxReady}
+	keys, err := splitKeys(s.raw, maxKeys)
+	if err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(raw, &document); err != nil || document.Keys == nil {
-		return nil, errors.Join(errNotSet, err)
-	}
-	keys := *document.Keys
-	if len(keys) > maxKeys {
-		return nil, fmt.Errorf("it has %d keys, more than %d", len(keys), maxKeys)
-	}
-	s := &set{raw: raw, byID: map[string][]*entry{}, total: len(keys), max: maxReady}
+	s.total = len(keys)
+	seen := map[entryID]bool{}
 	for _, raw := range keys {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		key, kid, err := parseKey(raw)
 		if err != nil {
 			skip(kid, err)
 			continue
 		}
-		s.add(key, raw)
+		e := &entry{Key: Key{id: key.id, alg: key.alg, fixed: key.fixed}, raw: raw, print: fingerprintOf(key.key)}
+		if id := (entryID{key.id, key.alg, key.fixed, e.print}); !seen[id] {
+			seen[id] = true
+			if len(s.entries) < s.max {
+				e.ready.Store(key)
+			}
+			s.entries = append(s.entries, e)
+		}
 	}
-	s.crowded = len(s.entries) > s.max
+	s.index()
 	return s, nil
 }
 
-// add takes a key in, unless it is there already.
-func (s *set) add(key *Key, raw json.RawMessage) {
-	e := &entry{Key: Key{id: key.id, alg: key.alg, fixed: key.fixed}, raw: bytes.Clone(raw)}
-	for _, other := range s.byID[key.id] {
-		if twin := s.key(other, 0); twin.alg == key.alg && twin.fixed == key.fixed && twin.PEM() == key.PEM() {
-			return
-		}
-	}
-	if len(s.entries) < s.max {
-		e.ready.Store(key)
-	}
-	s.entries = append(s.entries, e)
-	s.byID[key.id] = append(s.byID[key.id], e)
+// entryID is equal for two entries that are one key listed twice.
+type entryID struct {
+	kid   string
+	alg   *algorithm
+	fixed bool
+	print fingerprint
 }
 
-// pick finds the one key that answers to kid and, unless alg is nil, verifies
-// alg. Without a kid, that is the only key of the set (as in jwks-rsa). The
-// number of keys that could be meant is 1 exactly if the key is not nil.
-func (s *set) pick(kid string, alg *algorithm, now int64) (*Key, int) {
+// splitKeys returns the keys of a document as they are written.
+func splitKeys(document string, maxKeys int) (keys []string, err error) {
+	lists, isList := 0, false
+	whole := splitMembers(strings.TrimPrefix(document, byteOrderMark), func(name, value string) {
+		if name != "keys" {
+			return
+		}
+		lists++
+		total := 0
+		isList = eachElement(value, func(key string) {
+			if total++; total <= maxKeys {
+				keys = append(keys, key)
+			}
+		})
+		if total > maxKeys {
+			err = fmt.Errorf("it has %d keys, more than %d", total, maxKeys)
+		}
+	})
+	if !whole || lists != 1 || !isList {
+		return nil, errNotSet
+	}
+	return keys, err
+}
+
+// index fills the fields that follow from the entries.
+func (s *set) index() {
+	s.byID = map[string][]*entry{}
+	prints := map[fingerprint]bool{}
+	for _, e := range s.entries {
+		s.byID[e.id] = append(s.byID[e.id], e)
+		prints[e.print] = true
+	}
+	s.distinct = len(prints)
+	s.crowded = len(s.entries) > s.max
+}
+
+// pick returns the one key that answers to kid and, unless alg is nil, verifies
+// alg. Without a kid, that is the only key of the set (as in jwks-rsa). A key that
+// is listed several times is one. The second result is the number of different
+// keys that could be meant, 1 exactly if the key is not nil.
+func (s *set) pick(kid string, alg *algorithm, now instant) (*Key, int) {
 	among := s.byID[kid]
 	if kid == "" {
-		if among = s.entries; len(among) > 1 {
-			return nil, len(among)
+		if among = s.entries; s.distinct > 1 {
+			return nil, s.distinct
 		}
 	}
 	var found *entry
 	matches := 0
 	for _, e := range among {
-		if alg == nil || e.accepts(alg) {
-			found = e
+		switch {
+		case alg != nil && !e.accepts(alg):
+		case found == nil:
+			found, matches = e, 1
+		case e.print != found.print:
 			matches++
 		}
 	}
 	if matches != 1 {
 		return nil, matches
 	}
-	return s.key(found, now), 1
+	return s.readyKey(found, now), 1
 }
 
-// key is the entry's key, ready to use.
-func (s *set) key(e *entry, now int64) *Key {
+// readyKey returns the entry's key, ready to use.
+func (s *set) readyKey(e *entry, now instant) *Key {
 	if s.crowded {
-		e.used.Store(now)
+		e.used.Store(now.mono)
 	}
 	if k := e.ready.Load(); k != nil {
 		return k
@@ -117,7 +159,7 @@ func (s *set) key(e *entry, now int64) *Key {
 	return key
 }
 
-// makeRoom lets go of the key that was used least recently.
+// makeRoom drops the ready key that was used least recently, if there are max.
 func (s *set) makeRoom() {
 	var oldest *entry
 	ready := 0
@@ -135,8 +177,8 @@ func (s *set) makeRoom() {
 	}
 }
 
-// empty is the error of a set that cannot verify anything; nil if it can.
-func (s *set) empty() error {
+// emptyError returns the error of a set that cannot verify anything; nil if it can.
+func (s *set) emptyError() error {
 	switch {
 	case s.total == 0:
 		return ErrNoKeys

@@ -10,7 +10,7 @@ import (
 )
 
 // verify checks a signature over input as RFC 7518 sections 3.3 to 3.5 and RFC
-// 8037 section 3.1 have it. Whoever calls has asked [Key.accepts].
+// 8037 section 3.1 have it. Call [Key.accepts] before.
 func (k *Key) verify(a *algorithm, input, signature []byte) bool {
 	switch key := k.key.(type) {
 	case *ecdsa.PublicKey:
@@ -18,20 +18,20 @@ func (k *Key) verify(a *algorithm, input, signature []byte) bool {
 			return false
 		}
 		var room [2*maxCoordinate + 9]byte
-		return ecdsa.VerifyASN1(key, digest(a.hash, input), der(room[:0], signature))
+		return ecdsa.VerifyASN1(key, hashOf(a.hash, input), appendASN1(room[:0], signature))
 	case ed25519.PublicKey:
 		return len(signature) == a.size && ed25519.Verify(key, input, signature)
 	case *rsa.PublicKey:
 		if a.pss {
 			opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-			return rsa.VerifyPSS(key, a.hash, digest(a.hash, input), signature, opts) == nil
+			return rsa.VerifyPSS(key, a.hash, hashOf(a.hash, input), signature, opts) == nil
 		}
-		return rsa.VerifyPKCS1v15(key, a.hash, digest(a.hash, input), signature) == nil
+		return rsa.VerifyPKCS1v15(key, a.hash, hashOf(a.hash, input), signature) == nil
 	}
 	return false
 }
 
-func digest(hash crypto.Hash, input []byte) []byte {
+func hashOf(hash crypto.Hash, input []byte) []byte {
 	switch hash {
 	case crypto.SHA256:
 		sum := sha256.Sum256(input)
@@ -48,12 +48,12 @@ func digest(hash crypto.Hash, input []byte) []byte {
 // maxCoordinate is that of P-521, in bytes.
 const maxCoordinate = 66
 
-// der turns R ‖ S, the form of RFC 7518 section 3.4, into the ASN.1 that package
+// appendASN1 turns R ‖ S, the form of RFC 7518 section 3.4, into the ASN.1 that package
 // ecdsa wants: SEQUENCE { INTEGER r, INTEGER s }. No length needs more than one
 // byte beside that of the sequence of P-521.
-func der(b, flat []byte) []byte {
-	r, s := integer(flat[:len(flat)/2]), integer(flat[len(flat)/2:])
-	size := 2 + length(r) + 2 + length(s)
+func appendASN1(b, flat []byte) []byte {
+	r, s := trimZeros(flat[:len(flat)/2]), trimZeros(flat[len(flat)/2:])
+	size := 2 + integerLength(r) + 2 + integerLength(s)
 	b = append(b, 0x30)
 	if size > 127 {
 		b = append(b, 0x81)
@@ -62,19 +62,19 @@ func der(b, flat []byte) []byte {
 	return appendInteger(appendInteger(b, r), s)
 }
 
-// integer is a number without the zeros before it; 0 keeps one.
-func integer(n []byte) []byte {
+// trimZeros returns a number without the zeros before it; 0 keeps one.
+func trimZeros(n []byte) []byte {
 	for len(n) > 1 && n[0] == 0 {
 		n = n[1:]
 	}
 	return n
 }
 
-// length is that of a number's two's complement.
-func length(n []byte) int { return len(n) + int(n[0]>>7) }
+// integerLength returns the length of a number's two's complement.
+func integerLength(n []byte) int { return len(n) + int(n[0]>>7) }
 
 func appendInteger(b, n []byte) []byte {
-	b = append(b, 0x02, byte(length(n)))
+	b = append(b, 0x02, byte(integerLength(n)))
 	if n[0] > 127 {
 		b = append(b, 0)
 	}

@@ -5,65 +5,79 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
-// A source is where sets come from, and the copy at hand. Only one fetch is
-// under way at a time; it runs on the client's context, so that a caller who
-// gives up takes nothing from the others who wait for it.
+// A source fetches sets from one place and keeps the last copy. Only one fetch is
+// under way at a time. It runs on the client's context, so that a caller who gives
+// up does not cancel it for the others that wait.
 type source struct {
 	config *Config
-	fetch  func(ctx context.Context, prior *copied) (*copied, error)
+	clock  *clock
+	fetch  func(ctx context.Context, prior *copied, forced bool) (*copied, error)
 	life   context.Context
-	told   *counters
+	stats  *counters
 
 	current atomic.Pointer[copied]
-	retry   atomic.Int64 // no fetch before this, in ns
 
-	mu       sync.Mutex
-	flight   *flight   // nil if no fetch is under way
-	failed   error     // of the last fetch
-	failures int       // in a row
-	quiet    time.Time // no fetch for an unknown kid before this
-	limit    *budget   // of all fetches; nil if there is none
-	unknown  *budget   // of those for unknown kids, within the other
-	revoked  revoked   // what events said
+	mu       sync.Mutex // held for moments only, and never while a callback runs
+	flight   *flight    // nil if no fetch is under way
+	failed   error      // of the last fetch
+	failures int        // in a row
+	backOff  waitPeriod // after a failed fetch
+	coolDown waitPeriod // after a fetch for an unknown kid
+	limit    *budget    // of all fetches; nil if there is none
+	unknown  *budget    // of fetches for unknown kids, within limit
+	revoked  revoked    // kids that events have revoked
 }
 
-// fresh is the copy at hand if nothing at all needs to be done about it.
-func (s *source) fresh(now int64) *copied {
-	if c := s.current.Load(); c != nil && now < c.refresh {
+// freshCopy returns the copy at hand if it needs no attention at now, else nil.
+func (s *source) freshCopy(now instant) *copied {
+	if c := s.current.Load(); c != nil && c.fetched.within(c.refresh, now) {
 		return c
 	}
 	return nil
 }
 
-// get gives a copy that may be used at now, and whether it was fetched for it.
-func (s *source) get(ctx context.Context, now time.Time) (c *copied, fetched bool, err error) {
+// usableCopy returns a copy that may be used now, and whether it was fetched for
+// this call.
+func (s *source) usableCopy(ctx context.Context) (c *copied, fetched bool, err error) {
+	now := s.clock.read()
 	c = s.current.Load()
-	if c != nil && now.UnixNano() < c.expires {
-		if now.UnixNano() >= c.refresh {
+	if c != nil && c.fetched.within(c.expires, now) {
+		if !c.fetched.within(c.refresh, now) {
 			s.refreshAhead(now)
 		}
 		return c, false, nil
 	}
-	lenient := c != nil && now.UnixNano() < c.stale
-	f, err := s.join(now, lenient)
+	lenient := false
+	if c != nil {
+		age, _ := c.fetched.elapsed(now)
+		lenient = age < c.stale
+	}
+	f, err := s.joinFlight(now, lenient)
 	if f != nil {
-		if c, err := f.wait(ctx); err == nil || ctx.Err() != nil {
-			return c, true, err
+		var fresh *copied
+		if lenient {
+			fresh, err = f.waitBriefly(ctx, now)
+		} else {
+			fresh, err = f.wait(ctx)
 		}
-		err = f.err
+		if err == nil || ctx.Err() != nil {
+			return fresh, true, err
+		}
 	}
 	if lenient {
-		s.serveStale(c, err, now)
+		s.reportStale(c, err, now)
 		return c, false, nil
 	}
 	return nil, false, err
 }
 
-// again gives a newer copy than had, whose kids were not enough.
-func (s *source) again(ctx context.Context, now time.Time, had *copied) (*copied, error) {
+// newerCopy returns a newer copy than had, in which a kid was not found or a
+// signature did not verify. It returns had itself if no fetch is due so soon after
+// the last one. If a budget forbids the fetch, the error is a *[RateLimitError].
+func (s *source) newerCopy(ctx context.Context, had *copied) (*copied, error) {
+	now := s.clock.read()
 	s.mu.Lock()
 	if c := s.current.Load(); c != had {
 		s.mu.Unlock()
@@ -72,13 +86,13 @@ func (s *source) again(ctx context.Context, now time.Time, had *copied) (*copied
 	f, err := s.flight, error(nil)
 	switch {
 	case f != nil:
-	case now.Before(s.quiet) || s.config.UnknownKidsPerMinute < 0:
+	case !s.coolDown.isOver(now) || s.config.UnknownKidsPerMinute < 0:
 		s.mu.Unlock()
 		return had, nil
 	default:
-		if f, err = s.start(now, s.unknown); f != nil {
-			s.quiet = now.Add(s.config.Cooldown)
-			s.told.unknown.Add(1)
+		if f, err = s.startFlight(now, s.unknown, true); f != nil {
+			s.coolDown = waitPeriod{now, s.config.Cooldown}
+			s.stats.unknown.Add(1)
 		}
 	}
 	s.mu.Unlock()
@@ -88,40 +102,45 @@ func (s *source) again(ctx context.Context, now time.Time, had *copied) (*copied
 	return f.wait(ctx)
 }
 
-// renew gets a copy whose fetch began after the call.
-func (s *source) renew(ctx context.Context, now time.Time) error {
-	s.mu.Lock()
-	before := s.flight
-	s.mu.Unlock()
-	if before != nil {
-		if _, err := before.wait(ctx); ctx.Err() != nil {
+// renew waits for a fetch that began after the call and that no cache on the way
+// may answer.
+func (s *source) renew(ctx context.Context) error {
+	for first := true; ; first = false {
+		now := s.clock.read()
+		s.mu.Lock()
+		f, err := s.flight, error(nil)
+		enough := f == nil || f.forced && !first // the first one began before the call
+		if f == nil {
+			f, err = s.startFlight(now, nil, true)
+		}
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if _, err = f.wait(ctx); enough || ctx.Err() != nil {
 			return err
 		}
 	}
-	f, err := s.join(now, false)
-	if err == nil {
-		_, err = f.wait(ctx)
-	}
-	return err
 }
 
-// refreshAhead has the set fetched without waiting for it. That it may not be
-// or fails is no harm yet.
-func (s *source) refreshAhead(now time.Time) {
-	if now.UnixNano() < s.retry.Load() || !s.mu.TryLock() {
+// refreshAhead starts a fetch in the background. Nothing is lost if it may not
+// start or fails: the copy at hand has not expired.
+func (s *source) refreshAhead(now instant) {
+	if !s.mu.TryLock() {
 		return
 	}
 	defer s.mu.Unlock()
 	if s.flight == nil {
-		_, _ = s.start(now, nil)
+		_, _ = s.startFlight(now, nil, false)
 	}
 }
 
-// serveStale tells that a copy is used beyond its age.
-func (s *source) serveStale(c *copied, cause error, now time.Time) {
-	s.told.stale.Add(1)
+// reportStale tells that a copy is used beyond its age.
+func (s *source) reportStale(c *copied, cause error, now instant) {
+	s.stats.stale.Add(1)
 	if s.config.OnStale != nil {
-		s.config.OnStale(Stale{Err: cause, Fetched: c.fetched, Until: time.Unix(0, c.stale).UTC()})
+		s.config.OnStale(Stale{Err: cause, Fetched: c.fetched.time(), Until: c.fetched.time().Add(c.stale)})
 	}
-	s.config.Logger.Debug("Using stale keys", slog.Duration("age", now.Sub(c.fetched)), slog.Any("error", cause))
+	age, _ := c.fetched.elapsed(now)
+	s.config.Logger.Debug("Using stale keys", slog.Duration("age", age), slog.Any("error", cause))
 }

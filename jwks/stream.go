@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,16 +11,22 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/retryafter"
+	"github.com/keyward/keyward/internal/sse"
 )
 
 var (
 	errSilent    = errors.New("the stream was silent for too long")
 	errNoStream  = errors.New("the answer is not an event stream")
-	errOtherWay  = errors.New("the answer is encoded, although that was not asked for")
+	errEncoded   = errors.New("the answer is encoded, although that was not asked for")
 	errStreamEnd = errors.New("the stream has ended")
 )
 
-// connect opens a stream and hears it to its end.
+// maxEvent bounds an event, and a line of one, in bytes.
+const maxEvent = 256 << 10
+
+// connect opens a stream and reads it to its end.
 func (s *subscription) connect(ctx context.Context) (err error) {
 	ctx, hangUp := context.WithCancelCause(ctx)
 	defer hangUp(nil)
@@ -35,18 +42,18 @@ func (s *subscription) connect(ctx context.Context) (err error) {
 		return err
 	}
 	defer response.Body.Close()
-	s.client.told.streams.Add(1)
-	defer s.client.told.streams.Add(-1)
-	s.client.config.Logger.Debug("Listening to events", slog.String("url", redacted(s.push.URL)), slog.Bool("resumed", s.last != ""))
+	s.client.stats.streams.Add(1)
+	defer s.client.stats.streams.Add(-1)
+	s.client.config.Logger.Debug("Listening to events", slog.String("url", redactURL(s.push.URL)), slog.Bool("resumed", s.last != ""))
 	if s.last == "" {
 		s.refetch() // of what happened before this stream began nobody will tell
 	}
-	heard := func(int) { silence.Reset(s.push.Silence) }
-	return s.hear(newEvents(&listened{response.Body, heard}, s.last))
+	onRead := func() { silence.Reset(s.push.Silence) }
+	return s.readEvents(sse.NewReader(readNotifier{response.Body, onRead}, s.last, maxEvent))
 }
 
-// open asks for the stream. If the server does not want to go on behind the
-// last event, the next stream will begin anew.
+// open requests the stream. If the server refuses to resume after the last event,
+// the next stream begins anew.
 func (s *subscription) open(ctx context.Context) (*http.Response, error) {
 	request, err := s.request(ctx)
 	if err != nil {
@@ -57,15 +64,15 @@ func (s *subscription) open(ctx context.Context) (*http.Response, error) {
 		if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 			err = wrapped.Err // its URL may have a password
 		}
-		return nil, &FetchError{URL: redacted(s.push.URL), Err: err}
+		return nil, &FetchError{URL: redactURL(s.push.URL), Err: err}
 	}
-	if err := acceptable(response); err != nil {
+	if err := checkStream(response); err != nil {
 		response.Body.Close()
 		if refusesPosition(response.StatusCode) {
 			s.last = ""
 		}
-		after := time.Duration(max(seconds(response.Header.Get("Retry-After")), 0)) * time.Second
-		return nil, &FetchError{URL: redacted(s.push.URL), Status: response.StatusCode, Err: err, after: after}
+		after := retryafter.Parse(response.Header, time.Now())
+		return nil, &FetchError{URL: redactURL(s.push.URL), Status: response.StatusCode, Err: err, after: after}
 	}
 	return response, nil
 }
@@ -95,21 +102,22 @@ func (s *subscription) request(ctx context.Context) (*http.Request, error) {
 	return request, nil
 }
 
-func acceptable(r *http.Response) error {
+// checkStream returns why an answer is no event stream, or nil.
+func checkStream(r *http.Response) error {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case r.StatusCode != http.StatusOK:
 		return fmt.Errorf("the answer is %.100q", r.Status)
 	case err != nil || kind != "text/event-stream":
 		return errNoStream
-	case !strings.EqualFold(or(r.Header.Get("Content-Encoding"), "identity"), "identity"):
-		return errOtherWay
+	case !strings.EqualFold(cmp.Or(r.Header.Get("Content-Encoding"), "identity"), "identity"):
+		return errEncoded
 	}
 	return nil
 }
 
-// refusesPosition is true for refusals that may be about the request, not about
-// who asks or when.
+// refusesPosition reports whether a status may mean that the server cannot resume
+// at the position, rather than that it refuses this client or this moment.
 func refusesPosition(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests:

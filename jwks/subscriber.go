@@ -1,84 +1,83 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/sse"
 )
 
-// listened is a stream that tells when something is read of it.
-type listened struct {
+// readNotifier calls onRead after each Read.
+type readNotifier struct {
 	io.Reader
-	heard func(n int)
+	onRead func()
 }
 
-func (l *listened) Read(p []byte) (int, error) {
-	n, err := l.Reader.Read(p)
-	l.heard(n)
+func (r readNotifier) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.onRead()
 	return n, err
 }
 
-// hear acts on events until the stream ends. The position moves only past what
-// was acted on; it is lost with a stream that could not be read, as the next
-// one would end at the same event.
-func (s *subscription) hear(stream *events) error {
+// readEvents handles events until the stream ends. The position moves only past
+// events that were handled. After an event that is too long the position is
+// dropped, because a resumed stream would end at the same event again.
+func (s *subscription) readEvents(stream *sse.Reader) error {
 	for {
-		got, err := stream.read()
-		s.retry = or(stream.retry, s.retry)
+		event, err := stream.Read()
+		s.retry = cmp.Or(stream.Retry, s.retry)
 		switch {
 		case errors.Is(err, io.EOF):
 			return errStreamEnd
-		case errors.Is(err, errTooLong):
+		case errors.Is(err, sse.ErrTooLong):
 			s.last = ""
 			return err
 		case err != nil:
 			return err
 		}
-		if got.data != nil {
-			s.client.act(got, s.refetch)
+		if event.Data != nil {
+			s.client.handleEvent(event, s.refetch)
 		}
-		s.last = stream.id
+		s.last = stream.ID
 	}
 }
 
-// act does what an event asks for. Events may come twice, and late: none of
-// them undoes anything.
-func (c *Client) act(e event, refetch func()) {
-	c.told.events.Add(1)
-	c.told.lastEvent.Store(c.config.Now().UnixNano())
-	if e.name == "key.revoked" {
-		var about struct {
-			KID string `json:"kid"`
-		}
-		if err := json.Unmarshal(e.data, &about); err == nil {
-			c.refuse(about.KID)
+// handleEvent carries out an event. Events can arrive twice and late, so no event
+// ever undoes anything.
+func (c *Client) handleEvent(e sse.Event, refetch func()) {
+	c.stats.events.Add(1)
+	c.stats.lastEvent.Store(c.clock.read().wall)
+	if e.Name == "key.revoked" {
+		if members, err := parseMembers(string(e.Data), "kid"); err == nil {
+			c.refuseKid(members["kid"])
 		}
 	}
-	if strings.HasPrefix(e.name, "key.") || strings.HasPrefix(e.name, "tenant.") {
+	if strings.HasPrefix(e.Name, "key.") || strings.HasPrefix(e.Name, "tenant.") {
 		refetch()
 	}
 }
 
-// refuse lets a kid verify nothing from now on.
-func (c *Client) refuse(kid string) {
+// refuseKid makes a kid verify nothing from now on.
+func (c *Client) refuseKid(kid string) {
 	if kid == "" || len(kid) > maxRevokedKid {
 		return
 	}
-	for _, s := range [...]*source{c.local, c.remote} {
+	for _, s := range c.sources() {
 		if s != nil {
-			s.refuse(kid)
+			s.refuseKid(kid)
 		}
 	}
 	c.config.Logger.Debug("A key is revoked", slog.String("kid", kid))
 }
 
-// refetch has the set fetched by follow. Events that come while it is fetched
-// cause one more fetch, however many they are.
+// refetch makes follow fetch the set. Events that arrive during the fetch cause one
+// more fetch, however many they are.
 func (s *subscription) refetch() {
 	select {
 	case s.news <- struct{}{}:
@@ -86,13 +85,13 @@ func (s *subscription) refetch() {
 	}
 }
 
-// refetches is how many fetches events may cause in a minute. What is beyond
-// is late, not lost, and a revoked kid is refused at once all the same.
+// refetches bounds the fetches that events cause in a minute. Further ones are late,
+// not lost, and a revoked kid is refused at once in any case.
 const refetches = 60
 
 // follow fetches the set whenever there is news, and until that succeeds.
 func (s *subscription) follow(ctx context.Context) {
-	limit := newBudget(refetches)
+	limit, clock := newBudget(refetches), newClock(nil)
 	for {
 		select {
 		case <-ctx.Done():
@@ -100,42 +99,42 @@ func (s *subscription) follow(ctx context.Context) {
 		case <-s.news:
 		}
 		for failures := 0; ; {
-			pause(ctx, limit.wait(time.Now()))
+			sleepFor(ctx, limit.untilNext(clock.read()))
 			limit.take()
-			err := s.client.Refresh(ctx)
+			err := catchPanic(func() error { return s.client.Refresh(ctx) })
 			if err == nil || ctx.Err() != nil {
 				break
 			}
 			failures++
-			pause(ctx, tryAgain(failures, err))
+			sleepFor(ctx, refreshDelay(failures, err))
 		}
 	}
 }
 
-// tryAgain is how long to wait after so many failed refreshes.
-func tryAgain(failures int, err error) time.Duration {
-	wait := max(backOff(failures, err), 500*time.Millisecond)
+// refreshDelay returns how long to wait after that many failed refreshes.
+func refreshDelay(failures int, err error) time.Duration {
+	wait := max(backOffAfter(failures, err), 500*time.Millisecond)
 	if limited := (*RateLimitError)(nil); errors.As(err, &limited) {
 		wait = max(wait, limited.RetryAfter)
 	}
 	return wait
 }
 
-// reconnect is how long to wait before a stream is opened again: what the
-// server asked for, within reason, else two seconds, then twice that with each
-// failure up to half a minute; and up to half as long again by chance, so that
-// those who lost a server together do not come back together. A refusal that
-// says when to come back is heard, within a minute.
-func reconnect(asked time.Duration, failures int, err error) time.Duration {
+// reconnectDelay returns how long to wait before a stream is opened again: as long
+// as the server asked for, within reason, else two seconds, doubled with each
+// failure up to half a minute; and up to half as long again at random, so that the
+// clients that lost a server together do not come back together. The Retry-After
+// of a refusal counts, up to a minute.
+func reconnectDelay(asked time.Duration, failures int, err error) time.Duration {
 	const most = 30 * time.Second
-	first := min(max(or(asked, 2*time.Second), 500*time.Millisecond), time.Minute)
+	first := min(max(cmp.Or(asked, 2*time.Second), 500*time.Millisecond), time.Minute)
 	wait := max(first, min(first<<min(failures, 6), most))
-	wait = max(wait, min(retryAfter(err), time.Minute))
+	wait = max(wait, min(serverRetryAfter(err), maxRetryAfter))
 	return wait + rand.N(wait/2+1)
 }
 
-// pause waits, unless ctx is done.
-func pause(ctx context.Context, d time.Duration) {
+// sleepFor sleeps until d has passed or ctx is done.
+func sleepFor(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}

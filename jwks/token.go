@@ -1,8 +1,6 @@
 package jwks
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,28 +32,14 @@ type Token struct {
 	azp     string
 }
 
-// Payload is the JSON of the claims.
+// Payload returns the JSON of the claims.
 func (t *Token) Payload() []byte { return []byte(t.payload) }
 
-// Decode unmarshals the claims into v. Be aware that package encoding/json takes
-// "SUB" for "sub" too; the fields of a Token are exact.
-func (t *Token) Decode(v any) error {
-	if err := json.Unmarshal([]byte(t.payload), v); err != nil {
-		return fmt.Errorf("%w: %w", ErrClaim, err)
-	}
-	return nil
-}
-
-// Claims are the claims of a token as a type of the caller's.
-func Claims[T any](t *Token) (claims T, err error) {
-	return claims, t.Decode(&claims)
-}
-
-// Scopes are those of the claims scope and scp, each a string with spaces or a
+// Scopes returns the scopes of the claims scope and scp, each a string with spaces or a
 // list of strings.
-func (t *Token) Scopes() []string { return append(scopes(t.scope), scopes(t.scp)...) }
+func (t *Token) Scopes() []string { return append(parseScopes(t.scope), parseScopes(t.scp)...) }
 
-// HasScopes says whether the token has all of these scopes.
+// HasScopes reports whether the token has all of these scopes.
 func (t *Token) HasScopes(wanted ...string) bool {
 	if len(wanted) == 0 {
 		return true
@@ -69,36 +53,37 @@ func (t *Token) HasScopes(wanted ...string) bool {
 	return true
 }
 
-func scopes(value string) []string {
-	if list, ok := texts(value); ok {
+func parseScopes(value string) []string {
+	if list, ok := parseStrings(value); ok {
 		return list
 	}
-	text, _ := unquote(value)
+	text, _ := unquoteString(value)
 	return strings.Fields(text)
 }
 
-// claim takes one claim; false if it is registered and of a wrong form.
-func (t *Token) claim(name, value string) bool {
+// setClaim takes one claim. It returns false if the claim is registered and of a
+// wrong form.
+func (t *Token) setClaim(name, value string) bool {
 	ok := true
 	switch name {
 	case "iss":
-		t.Issuer, ok = unquote(value)
+		t.Issuer, ok = unquoteString(value)
 	case "sub":
-		t.Subject, ok = unquote(value)
+		t.Subject, ok = unquoteString(value)
 	case "jti":
-		t.ID, ok = unquote(value)
+		t.ID, ok = unquoteString(value)
 	case "client_id":
-		t.ClientID, ok = unquote(value)
+		t.ClientID, ok = unquoteString(value)
 	case "azp":
-		t.azp, ok = unquote(value)
+		t.azp, ok = unquoteString(value)
 	case "aud":
-		ok = t.audience(value)
+		ok = t.setAudience(value)
 	case "exp":
-		t.Expiry, ok = numericDate(value)
+		t.Expiry, ok = parseDate(value)
 	case "nbf":
-		t.NotBefore, ok = numericDate(value)
+		t.NotBefore, ok = parseDate(value)
 	case "iat":
-		t.IssuedAt, ok = numericDate(value)
+		t.IssuedAt, ok = parseDate(value)
 	case "scope":
 		t.scope = value
 	case "scp":
@@ -107,31 +92,34 @@ func (t *Token) claim(name, value string) bool {
 	return ok
 }
 
-// audience is a string or a list of them (RFC 7519 section 4.1.3).
-func (t *Token) audience(value string) (ok bool) {
-	if t.alone[0], ok = unquote(value); ok {
+// setAudience takes aud: a string or a list of them (RFC 7519 section 4.1.3).
+func (t *Token) setAudience(value string) (ok bool) {
+	if t.alone[0], ok = unquoteString(value); ok {
 		t.Audience = t.alone[:]
 		return true
 	}
-	t.Audience, ok = texts(value)
+	t.Audience, ok = parseStrings(value)
 	return ok
 }
 
-// texts reads a list of strings.
-func texts(value string) (list []string, ok bool) {
-	if !strings.HasPrefix(value, "[") {
-		return nil, false
-	}
-	err := json.Unmarshal([]byte(value), &list)
-	return list, err == nil && !slices.Contains(list, "")
+// parseStrings reads a list of strings that are not empty.
+func parseStrings(value string) (list []string, ok bool) {
+	fine := true
+	list = []string{}
+	isList := eachElement(value, func(element string) {
+		text, isString := unquoteString(element)
+		fine = fine && isString && text != ""
+		list = append(list, text)
+	})
+	return list, isList && fine
 }
 
-// latest is the end of the year 9999. A date beyond it is one in milliseconds,
-// which is not what RFC 7519 section 2 calls a NumericDate.
+// latest is the end of the year 9999. A date beyond it is in milliseconds, and so
+// no NumericDate (RFC 7519 section 2).
 const latest = 253402300800
 
-// numericDate reads seconds since 1970, with a fraction or not.
-func numericDate(value string) (time.Time, bool) {
+// parseDate reads seconds since 1970, with a fraction or not.
+func parseDate(value string) (time.Time, bool) {
 	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
 		return time.Unix(n, 0).UTC(), 0 <= n && n < latest
 	}

@@ -126,3 +126,41 @@ func TestWycheproof(t *testing.T) {
 		t.Errorf("%d accepted, %d refused", valid, invalid)
 	}
 }
+
+// Wycheproof's key sets. Those of symmetric keys alone are not for this package,
+// whatever the data says of them.
+func TestWycheproofKeys(t *testing.T) {
+	var vectors struct {
+		TestGroups []struct {
+			Comment string
+			Public  struct{ Keys []json.RawMessage }
+			Tests   []struct {
+				TcID                 int
+				Comment, JWS, Result string
+			}
+		}
+	}
+	readJSON(t, "wycheproof/json_web_key_test.json", &vectors)
+	accepted, refused := 0, 0
+	for _, group := range vectors.TestGroups {
+		symmetric := true
+		for _, key := range group.Public.Keys {
+			symmetric = symmetric && strings.Contains(string(key), `"oct"`)
+		}
+		client := holding(t, group.Public.Keys...)
+		for _, test := range group.Tests {
+			_, err := client.VerifySignature(t.Context(), test.JWS)
+			if accept := test.Result == "valid" && !symmetric; accept != (err == nil) {
+				t.Errorf("%d (%s, %s): %v, but the vector is %s", test.TcID, group.Comment, test.Comment, err, test.Result)
+			}
+			if err == nil {
+				accepted++
+			} else {
+				refused++
+			}
+		}
+	}
+	if accepted != 1 || refused != 25 {
+		t.Errorf("%d accepted, %d refused", accepted, refused)
+	}
+}

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -8,16 +9,16 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// VerifierConfig says which tokens a [Verifier] accepts. Issuer or Issuers,
-// Audience and Algorithms are mandatory: who wants to do without a check has to
-// say so.
+// VerifierConfig says which tokens a [Verifier] accepts. Issuer or Issuers, Audience
+// and Algorithms are mandatory: a check is only left out if a field says so.
 type VerifierConfig struct {
 	// Issuer that the iss claim has to be, exactly. Its keys are found by
 	// discovery, unless there is a Client.
 	Issuer string
 	// Client has the Issuer's keys; nil is one made from Keys.
 	Client *Client
-	// Keys is how the client is made if there is none. Its Issuer is set.
+	// Keys is the configuration of the client that is made if there is none. Its
+	// Issuer is set.
 	Keys Config
 	// Issuers has the clients of many issuers; then there is no Issuer.
 	Issuers *Issuers
@@ -50,8 +51,8 @@ type VerifierConfig struct {
 	Required []string
 	// Scopes that the token must have, all of them.
 	Scopes []string
-	// Validate is asked last, about a token that is fine otherwise. Its error is
-	// wrapped in [ErrToken].
+	// Validate is called last, with a token that has passed all other checks. Its
+	// error is wrapped in [ErrToken].
 	Validate func(context.Context, *Token) error
 
 	// MaxSize is how long a token may be, in bytes; 0 is 16 KiB.
@@ -60,13 +61,13 @@ type VerifierConfig struct {
 	Now func() time.Time
 }
 
-// A Verifier accepts tokens, or does not. It is safe for concurrent use.
+// A Verifier checks tokens. It is safe for concurrent use.
 type Verifier struct {
 	config VerifierConfig
 	accept []*algorithm
 }
 
-// NewVerifier makes a verifier. Its errors wrap [ErrArgument].
+// NewVerifier returns a verifier. Its errors wrap [ErrArgument].
 func NewVerifier(config VerifierConfig) (*Verifier, error) {
 	v := &Verifier{config: config}
 	c := &v.config
@@ -75,7 +76,10 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 		c.Types = []string{"", "jwt", "at+jwt"}
 	}
 	c.Types = slices.Clone(c.Types)
-	c.MaxSize = or(c.MaxSize, 16<<10)
+	c.MaxSize = cmp.Or(c.MaxSize, 16<<10)
+	if c.Keys.Now == nil {
+		c.Keys.Now = c.Now
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -83,46 +87,43 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 		return nil, err
 	}
 	for _, name := range c.Algorithms {
-		a := named(name)
+		a := algorithmByName(name)
 		if a == nil {
-			return nil, argument("algorithm %q is not one for public keys", name)
+			return nil, argumentError("algorithm %q is not one for public keys", name)
 		}
 		v.accept = append(v.accept, a)
 	}
-	return v, c.client()
+	return v, c.makeClient()
 }
 
 func (c *VerifierConfig) check() error {
 	switch {
 	case len(c.Algorithms) == 0:
-		return argument("Algorithms is empty")
+		return argumentError("Algorithms is empty")
 	case len(c.Audience) == 0 && !c.AnyAudience:
-		return argument("Audience is empty; AnyAudience would do without")
+		return argumentError("Audience is empty; AnyAudience would do without")
 	case slices.Contains(c.Audience, ""):
-		return argument("Audience has an empty name")
+		return argumentError("Audience has an empty name")
 	case c.Issuers != nil && (c.Issuer != "" || c.Client != nil || c.AnyIssuer):
-		return argument("Issuers is given, and so is Issuer, Client or AnyIssuer")
+		return argumentError("Issuers is given, and so is Issuer, Client or AnyIssuer")
 	case c.Issuers == nil && c.Issuer == "" && !c.AnyIssuer:
-		return argument("neither Issuer nor Issuers is given; AnyIssuer would do without")
+		return argumentError("neither Issuer nor Issuers is given; AnyIssuer would do without")
 	case c.AnyIssuer && (c.Issuer != "" || c.Client == nil):
-		return argument("AnyIssuer wants a Client and no Issuer")
+		return argumentError("AnyIssuer wants a Client and no Issuer")
 	case c.Skew < 0 || c.MaxTokenAge < 0 || c.MaxSize < 0:
-		return argument("Skew, MaxTokenAge or MaxSize is negative")
+		return argumentError("Skew, MaxTokenAge or MaxSize is negative")
 	case len(c.Required) > maxRequired:
-		return argument("more than %d claims are required", maxRequired)
+		return argumentError("more than %d claims are required", maxRequired)
 	}
 	return nil
 }
 
-// client makes the client that was not given.
-func (c *VerifierConfig) client() (err error) {
+// makeClient makes the client if none is configured.
+func (c *VerifierConfig) makeClient() (err error) {
 	if c.Client != nil || c.Issuers != nil {
 		return nil
 	}
 	c.Keys.Issuer = c.Issuer
-	if c.Keys.Now == nil {
-		c.Keys.Now = c.Now
-	}
 	c.Client, err = New(c.Keys)
 	return err
 }

@@ -88,7 +88,7 @@ func (g *Guard) check(ctx context.Context, method string) (context.Context, erro
 	token, err := g.verify(ctx, g.config.Scopes(method))
 	if err != nil {
 		g.config.OnRefusal(ctx, method, err)
-		return nil, refuse(err)
+		return nil, statusOf(err)
 	}
 	return jwks.NewContext(ctx, token), nil
 }
@@ -116,7 +116,7 @@ func (g *Guard) verify(ctx context.Context, scopes []string) (*jwks.Token, error
 }
 
 // refuse says no more than [jwkshttp.Refuse] does over HTTP.
-func refuse(err error) error {
+func statusOf(err error) error {
 	code := codes.Internal
 	switch {
 	case errors.Is(err, jwks.ErrScope):

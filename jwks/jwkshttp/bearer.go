@@ -7,15 +7,14 @@ import (
 )
 
 var (
-	// ErrNoToken is a request without a token.
+	// ErrNoToken means that a request has no token.
 	ErrNoToken = errors.New("jwkshttp: no token")
-	// ErrRequest is a request whose token cannot be found for being written
-	// wrongly.
+	// ErrRequest means that the field that should have the token is malformed.
 	ErrRequest = errors.New("jwkshttp: the Authorization field is not that of RFC 6750")
 )
 
-// Bearer finds the token in the field Authorization (RFC 6750 section 2.1).
-// Another scheme than Bearer is no token.
+// Bearer returns the token in the field Authorization (RFC 6750 section 2.1).
+// Schemes other than Bearer count as no token.
 func Bearer(r *http.Request) (string, error) {
 	fields := r.Header.Values("Authorization")
 	if len(fields) > 1 {
@@ -24,8 +23,8 @@ func Bearer(r *http.Request) (string, error) {
 	return ParseBearer(r.Header.Get("Authorization"))
 }
 
-// ParseBearer finds the token in the value of an Authorization field, for
-// servers that are not of net/http.
+// ParseBearer returns the token in the value of an Authorization field, for servers
+// that do not use net/http.
 func ParseBearer(field string) (string, error) {
 	scheme, token, _ := strings.Cut(field, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -38,7 +37,7 @@ func ParseBearer(field string) (string, error) {
 	return token, nil
 }
 
-// Cookie finds the token in a cookie.
+// Cookie returns a finder of the token in a cookie.
 func Cookie(name string) func(*http.Request) (string, error) {
 	return func(r *http.Request) (string, error) {
 		cookie, err := r.Cookie(name)
@@ -49,7 +48,8 @@ func Cookie(name string) func(*http.Request) (string, error) {
 	}
 }
 
-// Header finds the token in a field of its own, with or without "Bearer".
+// Header returns a finder of the token in a field of that name, with or without
+// "Bearer".
 func Header(name string) func(*http.Request) (string, error) {
 	return func(r *http.Request) (string, error) {
 		value := strings.TrimSpace(r.Header.Get(name))
@@ -60,7 +60,7 @@ func Header(name string) func(*http.Request) (string, error) {
 	}
 }
 
-// First finds the token by the first of several ways that finds one.
+// First returns a finder that uses the first of several finders that has a result.
 func First(ways ...func(*http.Request) (string, error)) func(*http.Request) (string, error) {
 	return func(r *http.Request) (string, error) {
 		for _, find := range ways {

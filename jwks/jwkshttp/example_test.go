@@ -92,3 +92,47 @@ func ExampleRefuse() {
 	// 401 token_expired ""
 	// 503 keys_unavailable ""
 }
+
+// CORS middleware belongs before the guard: it answers the preflight, which has no
+// token, and lets scripts read refusals.
+func ExampleGuard_Require_cors() {
+	issuer := jwkstest.New("https://keys.example.com/t/acme")
+	verifier, err := jwks.NewVerifier(jwks.VerifierConfig{
+		Issuer:     issuer.URL,
+		Audience:   []string{"orders"},
+		Algorithms: []jose.SignatureAlgorithm{jose.ES256},
+		Keys:       jwks.Config{HTTPClient: issuer.Client()},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	guard := jwkshttp.New(verifier, jwkshttp.Config{})
+	orders := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "orders") })
+	handler := cors(guard.Require()(orders))
+
+	for _, method := range []string{http.MethodOptions, http.MethodGet} {
+		r := httptest.NewRequest(method, "/orders", nil)
+		r.Header.Set("Origin", "https://app.example.com")
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		fmt.Println(method, w.Code, w.Header().Get("Access-Control-Allow-Origin"))
+	}
+	// Output:
+	// OPTIONS 204 https://app.example.com
+	// GET 401 https://app.example.com
+}
+
+// cors allows one origin; use the middleware of your router.
+func cors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "https://app.example.com")
+		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After")
+		w.Header().Add("Vary", "Origin")
+		if r.Method == http.MethodOptions {
+			w.Header().Set("Access-Control-Allow-Headers", "Authorization")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

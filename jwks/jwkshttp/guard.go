@@ -1,11 +1,24 @@
-// Package jwkshttp lets only requests with a good bearer token through to a
-// handler of net/http, and so of all routers that take its middleware: chi,
+// Package jwkshttp is middleware that passes only requests with a valid bearer token
+// to a handler of net/http, and so of all routers that take such middleware: chi,
 // gorilla and others.
 //
-// What is refused gets the challenge of RFC 6750 section 3 and a body of RFC
-// 9457: 401 without a good token, 403 without enough scope, 429 and 503 if the
-// issuer's keys cannot be had. Answers say what kind of fault it was and repeat
-// nothing of the token.
+// Other requests are answered with the challenge of RFC 6750 section 3 and a body of
+// RFC 9457: 401 without a valid token, 403 without enough scope, 429 and 503 if the
+// issuer's keys cannot be fetched. A token whose key is unknown is 401, also when a
+// rate limit forbids another look. Answers name the kind of fault and repeat nothing
+// of the token.
+//
+// # Cross-origin requests
+//
+// A browser sends no Authorization with the OPTIONS request that precedes a
+// cross-origin one (CORS preflight), and shows a script only answers that have
+// Access-Control-Allow-Origin. So CORS middleware belongs before the guard, where it
+// answers preflights and adds its fields to refusals too:
+//
+//	handler := cors(guard.Require("orders:read")(orders)) // not guard.Require(…)(cors(orders))
+//
+// Let it expose WWW-Authenticate and Retry-After if scripts are to read them, and
+// allow the request field Authorization.
 package jwkshttp
 
 import (
@@ -31,13 +44,13 @@ type Config struct {
 	Write func(http.ResponseWriter, *http.Request, *Refusal)
 }
 
-// A Guard stands before handlers. It is safe for concurrent use.
+// A Guard is middleware that checks tokens. It is safe for concurrent use.
 type Guard struct {
 	verifier *jwks.Verifier
 	config   Config
 }
 
-// New makes a guard that asks verifier.
+// New returns a guard that accepts the tokens that verifier accepts.
 func New(verifier *jwks.Verifier, config Config) *Guard {
 	if config.Token == nil {
 		config.Token = Bearer
@@ -51,8 +64,8 @@ func New(verifier *jwks.Verifier, config Config) *Guard {
 	return &Guard{verifier, config}
 }
 
-// Require is middleware that wants a good token with all of these scopes. The
-// handler finds the token with [jwks.FromContext].
+// Require returns middleware that requires a valid token with all of these scopes.
+// The handler gets the token with [jwks.FromContext].
 func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -69,8 +82,8 @@ func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 	}
 }
 
-// Check judges a request, for routers whose middleware is of another form. Both
-// results are nil if there is no token and that is fine.
+// Check checks a request, for routers with another form of middleware. Both results
+// are nil if there is no token and none is required.
 func (g *Guard) Check(r *http.Request, scopes ...string) (*jwks.Token, *Refusal) {
 	token, err := g.verify(r, scopes)
 	if err == nil || errors.Is(err, ErrNoToken) && g.config.Optional {
@@ -81,7 +94,7 @@ func (g *Guard) Check(r *http.Request, scopes ...string) (*jwks.Token, *Refusal)
 	return nil, refusal
 }
 
-// Write writes a refusal as the configuration says.
+// Write writes a refusal with the configured Write.
 func (g *Guard) Write(w http.ResponseWriter, r *http.Request, refusal *Refusal) {
 	g.config.Write(w, r, refusal)
 }

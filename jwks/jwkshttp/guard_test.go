@@ -153,3 +153,25 @@ func TestTheUnknownIsAnInternalError(t *testing.T) {
 		t.Errorf("%+v", refusal)
 	}
 }
+
+// A stranger's kids are 401, however many, and are not told when to come again:
+// the fault is the token's.
+func TestUnknownKeysAreNotRateLimited(t *testing.T) {
+	issuer, stranger := jwkstest.New("https://issuer.example"), jwkstest.New("https://issuer.example")
+	h := guarded(t, issuer, jwks.Config{UnknownKidsPerMinute: 1, Cooldown: 1}, jwkshttp.Config{})
+	ask(h, "Bearer "+issuer.Token("1", jwkstest.Claims{"aud": "orders"}))
+	for _, claims := range []jwkstest.Claims{{"aud": "orders"}, {"aud": "orders", "exp": 1}, {"aud": "x"}} {
+		for n := range 10 {
+			kid := strings.Repeat("x", n+1)
+			stranger.Add(kid, jose.ES256)
+			w := ask(h, "Bearer "+stranger.Token(kid, claims))
+			if w.Code != http.StatusUnauthorized || w.Header().Get("Retry-After") != "" || !strings.Contains(w.Header().Get("WWW-Authenticate"), "invalid_token") {
+				t.Fatalf("%v: %d %v", claims, w.Code, w.Header())
+			}
+			stranger.Revoke(kid)
+		}
+	}
+	if n := issuer.Requests(); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+}

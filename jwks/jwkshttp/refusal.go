@@ -10,8 +10,8 @@ import (
 	"github.com/keyward/keyward/jwks"
 )
 
-// A Refusal is what a request gets instead of an answer. As JSON it is a problem
-// of RFC 9457.
+// A Refusal is the answer to a request whose token is not accepted. As JSON it is a
+// problem of RFC 9457.
 type Refusal struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
@@ -21,10 +21,10 @@ type Refusal struct {
 
 	Challenge  string `json:"-"` // WWW-Authenticate; "" is none
 	RetryAfter string `json:"-"` // Retry-After, in seconds; "" is none
-	Err        error  `json:"-"` // why; not for the caller's eyes
+	Err        error  `json:"-"` // the cause; not sent to the caller
 }
 
-// rule says what an error becomes. bearer is the error code of RFC 6750 section
+// rule maps an error to an answer. bearer is the error code of RFC 6750 section
 // 3.1; "" where the token is not at fault.
 type rule struct {
 	err    error
@@ -34,7 +34,7 @@ type rule struct {
 	detail string
 }
 
-// rules are in order: the first whose error is meant counts.
+// rules are ordered: the first whose error matches counts.
 var rules = []rule{
 	{ErrNoToken, http.StatusUnauthorized, "token_missing", "", ""},
 	{ErrRequest, http.StatusBadRequest, "invalid_request", "invalid_request", "the Authorization field is malformed"},
@@ -59,11 +59,11 @@ const invalid = "invalid_token"
 // problemType begins the type of a problem; its code follows.
 const problemType = "urn:keyward:problem:"
 
-// Refuse makes the refusal for an error of this package or of package jwks. An
+// Refuse returns the refusal for an error of this package or of package jwks. An
 // error of a context is 503, any other is 500.
 func Refuse(err error, realm string, scopes ...string) *Refusal {
 	r := rule{status: http.StatusInternalServerError, code: "internal_error"}
-	if canceled(err) {
+	if isCanceled(err) {
 		r = rule{status: http.StatusServiceUnavailable, code: "timeout"}
 	}
 	for _, other := range rules {
@@ -74,21 +74,24 @@ func Refuse(err error, realm string, scopes ...string) *Refusal {
 	}
 	refusal := &Refusal{
 		Type: problemType + r.code, Title: http.StatusText(r.status), Status: r.status, Detail: r.detail, Code: r.code,
-		RetryAfter: jwks.RetryAfter(err), Err: err,
+		Err: err,
+	}
+	if r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable {
+		refusal.RetryAfter = jwks.RetryAfter(err)
 	}
 	if r.bearer != "" || errors.Is(err, ErrNoToken) {
-		refusal.Challenge = challenge(realm, r, scopes)
+		refusal.Challenge = newChallenge(realm, r, scopes)
 	}
 	return refusal
 }
 
-// challenge is WWW-Authenticate as RFC 6750 section 3 has it: without an error
-// if there was no token.
-func challenge(realm string, r rule, scopes []string) string {
+// newChallenge returns the value of WWW-Authenticate (RFC 6750 section 3), without
+// an error code if there was no token.
+func newChallenge(realm string, r rule, scopes []string) string {
 	var params []string
 	add := func(name, value string) {
 		if value != "" {
-			params = append(params, name+`="`+quotable(value)+`"`)
+			params = append(params, name+`="`+quotableText(value)+`"`)
 		}
 	}
 	add("realm", realm)
@@ -100,8 +103,8 @@ func challenge(realm string, r rule, scopes []string) string {
 	return strings.TrimSpace("Bearer " + strings.Join(params, ", "))
 }
 
-// quotable leaves of a text what may stand in a quoted-string unescaped.
-func quotable(text string) string {
+// quotableText removes the characters that a quoted-string cannot hold unescaped.
+func quotableText(text string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {
 			return -1
@@ -110,7 +113,7 @@ func quotable(text string) string {
 	}, text)
 }
 
-// ServeHTTP writes the refusal.
+// ServeHTTP writes the refusal as the response.
 func (r *Refusal) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	header := w.Header()
 	header.Set("Content-Type", "application/problem+json")
@@ -125,13 +128,13 @@ func (r *Refusal) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(r)
 }
 
-// Error is the reason, for logs.
+// Error returns the reason, for logs.
 func (r *Refusal) Error() string { return r.Err.Error() }
 
-// Unwrap is the reason.
+// Unwrap returns the reason.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// canceled is true if a request ended before its token was judged.
-func canceled(err error) bool {
+// isCanceled reports whether a request ended before its token was checked.
+func isCanceled(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

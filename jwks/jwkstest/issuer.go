@@ -39,7 +39,7 @@ type key struct {
 	private crypto.Signer
 }
 
-// New is an issuer with one key, kid "1", for each algorithm: "1", "2" and so
+// New returns an issuer with one key, kid "1", for each algorithm: "1", "2" and so
 // on. Without algorithms it is ES256.
 func New(url string, algorithms ...jose.SignatureAlgorithm) *Issuer {
 	if len(algorithms) == 0 {
@@ -52,38 +52,36 @@ func New(url string, algorithms ...jose.SignatureAlgorithm) *Issuer {
 	return i
 }
 
-// Add makes a key and publishes it.
+// Add generates a key and publishes it.
 func (i *Issuer) Add(kid string, alg jose.SignatureAlgorithm) {
-	private := generate(alg)
+	private := mustGenerate(alg)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = append(i.keys, key{alg, kid, private})
 }
 
-// Revoke takes a key out of the set, and forgets it.
+// Revoke removes a key from the set and drops it.
 func (i *Issuer) Revoke(kid string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = slices.DeleteFunc(i.keys, func(k key) bool { return k.kid == kid })
 }
 
-// Answer replaces the key set by an answer of the test's own; nil brings it
-// back.
+// Answer replaces the key set by an answer of the test's own; nil restores it.
 func (i *Issuer) Answer(h http.HandlerFunc) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.answer = h
 }
 
-// CacheControl is sent with the key set; at first it is "max-age=300".
+// CacheControl sets the Cache-Control of the key set; the default is "max-age=300".
 func (i *Issuer) CacheControl(value string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.control = value
 }
 
-// NotBefore is sent with the key set from now on, as Keyward-Not-Before; a zero
-// time is not.
+// NotBefore sets the Keyward-Not-Before of the key set; a zero time removes it.
 func (i *Issuer) NotBefore(at time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -92,22 +90,23 @@ func (i *Issuer) NotBefore(at time.Time) {
 	}
 }
 
-// Requests is how many requests for the key set there were.
+// Requests returns the number of requests for the key set.
 func (i *Issuer) Requests() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.requests
 }
 
-// Sent is how many of them were answered with a key set, rather than with word
-// that nothing has changed or with an error.
+// Sent returns how many of them were answered with a key set, rather than with 304
+// or an error.
 func (i *Issuer) Sent() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.sets
 }
 
-// Client talks to the issuer without a network, whatever the URL's host is.
+// Client returns a client that reaches the issuer without a network, whatever the
+// host is.
 func (i *Issuer) Client() *http.Client { return &http.Client{Transport: transport{i}} }
 
 // transport answers requests in the goroutine that makes them.
@@ -124,7 +123,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// JWKS is the key set.
+// JWKS returns the key set.
 func (i *Issuer) JWKS() []byte {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -154,7 +153,7 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// JWKSURL is where the key set is.
+// JWKSURL returns the URL of the key set.
 func (i *Issuer) JWKSURL() string { return strings.TrimSuffix(i.URL, "/") + "/jwks.json" }
 
 func (i *Issuer) serveSet(w http.ResponseWriter, r *http.Request) {

@@ -38,8 +38,8 @@ func (i *Issuer) Token(kid string, claims Claims) string {
 	return i.Sign(kid, map[string]any{"typ": "JWT"}, payload)
 }
 
-// Sign signs any payload with the key kid. The header gets its alg and kid,
-// unless it has them; one that is nil is left out.
+// Sign signs any payload with the key kid. alg and kid are added to the header if it
+// has none; members that are nil are left out.
 func (i *Issuer) Sign(kid string, header map[string]any, payload []byte) string {
 	k := i.key(kid)
 	all := map[string]any{"alg": k.alg, "kid": kid}
@@ -84,7 +84,7 @@ func (k key) sign(input []byte) []byte {
 		panic(err)
 	}
 	if ec, ok := k.private.(*ecdsa.PrivateKey); ok {
-		return flat(signature, (ec.Curve.Params().BitSize+7)/8)
+		return flatSignature(signature, (ec.Curve.Params().BitSize+7)/8)
 	}
 	return signature
 }
@@ -101,8 +101,8 @@ func hashOf(alg jose.SignatureAlgorithm) crypto.Hash {
 	return 0
 }
 
-// flat is R ‖ S (RFC 7518 section 3.4).
-func flat(der []byte, size int) []byte {
+// flatSignature returns R ‖ S (RFC 7518 section 3.4).
+func flatSignature(der []byte, size int) []byte {
 	var rs struct{ R, S *big.Int }
 	if _, err := asn1.Unmarshal(der, &rs); err != nil {
 		panic(err)
@@ -113,7 +113,7 @@ func flat(der []byte, size int) []byte {
 	return both
 }
 
-func generate(alg jose.SignatureAlgorithm) crypto.Signer {
+func mustGenerate(alg jose.SignatureAlgorithm) crypto.Signer {
 	private, err := newKey(alg)
 	if err != nil {
 		panic(fmt.Sprintf("jwkstest: a key for %s: %v", alg, err))

@@ -1,4 +1,4 @@
-package jwks
+package sse
 
 import (
 	"errors"
@@ -10,16 +10,18 @@ import (
 	"time"
 )
 
-// heardOf reads a stream to its end.
-func heardOf(r io.Reader) (all []string, e *events, err error) {
-	e = newEvents(r, "first")
+const maxEvent = 256 << 10
+
+// readAll reads a stream to its end.
+func readAll(r io.Reader) (all []string, e *Reader, err error) {
+	e = NewReader(r, "first", maxEvent)
 	for {
-		got, err := e.read()
+		got, err := e.Read()
 		if err != nil {
 			return all, e, err
 		}
-		if got.data != nil {
-			all = append(all, e.id+" "+got.name+" "+string(got.data))
+		if got.Data != nil {
+			all = append(all, e.ID+" "+got.Name+" "+string(got.Data))
 		}
 	}
 }
@@ -46,9 +48,9 @@ func TestEventStreams(t *testing.T) {
 				"whole": strings.NewReader(test.stream), "byte by byte": iotest.OneByteReader(strings.NewReader(test.stream)),
 				"in halves": iotest.HalfReader(strings.NewReader(test.stream)), "with its end": iotest.DataErrReader(strings.NewReader(test.stream)),
 			} {
-				all, e, err := heardOf(r)
-				if !reflect.DeepEqual(all, test.want) || e.id != test.id || err != io.EOF {
-					t.Errorf("%s: heard %q to %q, %v", way, all, e.id, err)
+				all, e, err := readAll(r)
+				if !reflect.DeepEqual(all, test.want) || e.ID != test.id || err != io.EOF {
+					t.Errorf("%s: heard %q to %q, %v", way, all, e.ID, err)
 				}
 			}
 		})
@@ -60,10 +62,10 @@ func TestEventStreams(t *testing.T) {
 func TestEventsAreHeardAsTheyEnd(t *testing.T) {
 	for _, parts := range [][]string{{"data: x\r\n\r", "\ndata: y\r\n\r\n"}, {"data: x\n\n", "data: y\r\r"}} {
 		r, w := io.Pipe()
-		e := newEvents(r, "")
+		e := NewReader(r, "", maxEvent)
 		for _, part := range parts {
 			go func() { _, _ = io.WriteString(w, part) }()
-			if got, err := e.read(); err != nil || got.data == nil {
+			if got, err := e.Read(); err != nil || got.Data == nil {
 				t.Errorf("%q: %+v, %v", part, got, err)
 			}
 		}
@@ -79,12 +81,12 @@ func TestEventStreamsAreBounded(t *testing.T) {
 		"of no field":  strings.Repeat("x", maxEvent+1) + "\n\n",
 		"in a comment": ":" + strings.Repeat("x", maxEvent) + "\n\n",
 	} {
-		if all, _, err := heardOf(strings.NewReader(stream)); !errors.Is(err, errTooLong) || all != nil {
+		if all, _, err := readAll(strings.NewReader(stream)); !errors.Is(err, ErrTooLong) || all != nil {
 			t.Errorf("%s: %d events, %v", name, len(all), err)
 		}
 	}
 	long := strings.Repeat("x", maxEvent/2)
-	if all, _, err := heardOf(strings.NewReader("data: " + long + "\n\n")); err != io.EOF || len(all) != 1 {
+	if all, _, err := readAll(strings.NewReader("data: " + long + "\n\n")); err != io.EOF || len(all) != 1 {
 		t.Errorf("%d events, %v", len(all), err)
 	}
 }
@@ -93,8 +95,8 @@ func TestRetry(t *testing.T) {
 	for line, want := range map[string]time.Duration{
 		"retry: 1500": 1500 * time.Millisecond, "retry:7": 7 * time.Millisecond, "retry: -1": 0, "retry: 1s": 0, "retry": 0, "retry: 99999999999": 0,
 	} {
-		if _, e, _ := heardOf(strings.NewReader(line + "\n\n")); e.retry != want {
-			t.Errorf("%s: %s", line, e.retry)
+		if _, e, _ := readAll(strings.NewReader(line + "\n\n")); e.Retry != want {
+			t.Errorf("%s: %s", line, e.Retry)
 		}
 	}
 }
@@ -102,27 +104,32 @@ func TestRetry(t *testing.T) {
 func FuzzEvents(f *testing.F) {
 	f.Add("retry: 2000\r\nid: 1\r\n\r\n: x\r\revent: key.revoked\ndata: {\"kid\":\"1\"}\n\n")
 	f.Fuzz(func(t *testing.T, stream string) {
-		whole, e, err := heardOf(strings.NewReader(stream))
-		parts, p, again := heardOf(iotest.OneByteReader(strings.NewReader(stream)))
-		if !reflect.DeepEqual(whole, parts) || e.id != p.id || e.retry != p.retry || !errors.Is(again, err) {
+		whole, e, err := readAll(strings.NewReader(stream))
+		parts, p, again := readAll(iotest.OneByteReader(strings.NewReader(stream)))
+		if !reflect.DeepEqual(whole, parts) || e.ID != p.ID || e.Retry != p.Retry || !errors.Is(again, err) {
 			t.Errorf("%q at once, %q byte by byte; %v and %v", whole, parts, err, again)
 		}
-		if !sendable([]byte(e.id)) {
-			t.Errorf("id %q", e.id)
+		if !IsSendable(e.ID) {
+			t.Errorf("id %q", e.ID)
 		}
 	})
 }
 
-// The kids heard of last are kept, and no more of them.
-func TestRevokedKidsAreBounded(t *testing.T) {
-	var r revoked
-	for n := range 3 * maxRevoked {
-		r.add(string(rune('a' + n)))
-		r.add(string(rune('a' + n)))
+// A stream that arrives byte by byte costs no more than one that arrives whole:
+// no byte is looked at again when the next one comes.
+func TestReadingIsLinear(t *testing.T) {
+	const long = 16 << 20
+	r := NewReader(iotest.OneByteReader(strings.NewReader("data: "+strings.Repeat("x", long)+"\n\n")), "", long+100)
+	if got, err := r.Read(); err != nil || len(got.Data) != long {
+		t.Errorf("%d bytes, %v", len(got.Data), err)
 	}
-	_, oldest := r.kids["a"]
-	_, latest := r.kids[string(rune('a'+3*maxRevoked-1))]
-	if len(r.kids) != maxRevoked || len(r.order) != maxRevoked || oldest || !latest {
-		t.Errorf("%d kids, %d in order, oldest %t, latest %t", len(r.kids), len(r.order), oldest, latest)
+}
+
+func TestCommentsLastUntilAField(t *testing.T) {
+	r := NewReader(strings.NewReader(": too slow\n\n: stopping\ndata: x\n\n"), "", maxEvent)
+	for _, want := range []string{"too slow", ""} {
+		if _, err := r.Read(); err != nil || r.Comment != want {
+			t.Errorf("comment %q, %v", r.Comment, err)
+		}
 	}
 }
