@@ -5,7 +5,7 @@
 // reordered or cut off by [Store.Verify]: each event's hash covers the one
 // before it, and the tenant's row holds the last. Anyone can recompute the
 // chain from an export; [Chain] says how. It trusts the database to refuse
-// changes (migrations/00004_audit.sql) and, against somebody who may rewrite
+// changes (migrations/00005_audit.sql) and, against somebody who may rewrite
 // events and head alike, that a checkpoint of the head was kept elsewhere.
 //
 // A [Feed] tells events as they are committed, each once, also where a

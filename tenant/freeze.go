@@ -86,7 +86,7 @@ func freezeField(i int, member string) string { return fmt.Sprintf("freeze_windo
 
 func sameFreezes(a, b Tenant) bool { return reflect.DeepEqual(a.Freezes, b.Freezes) }
 
-// freezesOf reads the columns of a row; see 00013_freezes.sql.
+// freezesOf reads the columns of a row; see migrations/00002_tenants.sql.
 func freezesOf(starts, ends []time.Time, reasons []string) []Freeze {
 	var out []Freeze
 	for i := range starts {
