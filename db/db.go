@@ -6,7 +6,7 @@
 // begins the transaction and end with it, so a forgotten WHERE returns nothing
 // instead of another tenant's rows. Between transactions a connection has the
 // role that may do least. It trusts the migrations to have made the roles and
-// the row level security (migrations/00007_row_security.sql).
+// the row level security (migrations/00010_row_security.sql).
 package db
 
 import (

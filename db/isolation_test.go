@@ -24,11 +24,22 @@ var shared = []string{"master_keys", "leases"}
 
 var a, b = uuid.MustParse("0197aaaa-0000-7000-8000-000000000001"), uuid.MustParse("0197aaaa-0000-7000-8000-000000000002")
 
-// open is a pool on a new database in which tenants a and b have a row in
-// every table.
+// open returns a pool on a new, seeded database.
 func open(t *testing.T, conns int32) *db.DB {
 	t.Helper()
 	url := dbtest.New(t)
+	seed(t, url)
+	d, err := db.Open(t.Context(), db.Config{URL: url, MaxConns: conns})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+// seed gives tenants a and b a row in every table.
+func seed(t *testing.T, url string) {
+	t.Helper()
 	dbtest.Exec(t, url, `SET session_replication_role = replica;
 		INSERT INTO master_keys (id, uri, version, is_current, key_check, created_at) VALUES (gen_random_uuid(), 'file:x', '1', true, 'c', now());
 		INSERT INTO leases (name, holder, term, expires_at) VALUES ('l', 'h', 1, now())`)
@@ -53,12 +64,6 @@ func open(t *testing.T, conns int32) *db.DB {
 			INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, of_all, event_tenant_id, event_seq, action, asked_at, due_at, created_at)
 				VALUES ('%[1]s', '%[1]s', gen_random_uuid(), false, '%[1]s', 1, 'tenant.created', now(), now(), now())`, id, slug))
 	}
-	d, err := db.Open(t.Context(), db.Config{URL: url, MaxConns: conns})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.Close)
-	return d
 }
 
 var errUndo = errors.New("undo")

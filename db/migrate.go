@@ -14,7 +14,7 @@ import (
 )
 
 // migrationsTable is where goose remembers what it has applied.
-const migrationsTable = "keyward_migrations"
+const migrationsTable = "public.keyward_migrations"
 
 // Migration is one step of the schema.
 type Migration struct {

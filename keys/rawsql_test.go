@@ -131,7 +131,7 @@ func (p *psql) tenant(slug string) uuid.UUID {
 		slug = "t-" + id.String()
 	}
 	head, events := audit.Chain(audit.Genesis(id), []audit.Event{
-		{At: p.at, Action: audit.TenantCreated, Actor: tester.Actor}, {At: p.at, Action: audit.PolicyCreated, Actor: tester.Actor},
+		{At: p.at, Action: audit.TenantCreated, Actor: tester.Actor}, {At: p.at, Action: audit.PolicyCreated, Actor: tester.Actor, Details: audit.Details(columns{"alg": "ES256"})},
 	})
 	p.must(func(a *act) error {
 		return errors.Join(

@@ -106,29 +106,52 @@ func TestDatabaseRefusesCustody(t *testing.T) {
 func TestDatabaseRefusesCredentials(t *testing.T) {
 	p := newPSQL(t)
 	platform := p.tenant("platform")
+	// A credential has the id of the refusal's own tenant, whoever it belongs to.
 	insert := func(tenant, role string) string {
-		return "INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at) VALUES (gen_random_uuid(), " + tenant + ", '" + role + "', '', sha256('s'), now());"
+		return "INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at) VALUES ({id}, " + tenant + ", '" + role + "', '', sha256('s'), now());"
+	}
+	told := func(home *uuid.UUID, action audit.Action, role, text string) func(*act, uuid.UUID) error {
+		return func(a *act, id uuid.UUID) error {
+			at := id
+			if home != nil {
+				at = *home
+			}
+			_, err := a.happen(at, audit.Event{Action: action, Details: audit.Details(columns{"id": id, "role": role})})
+			return errors.Join(err, sql(text)(a, id))
+		}
+	}
+	created := func(text string) func(*act, uuid.UUID) error {
+		return told(nil, audit.APIKeyCreated, "tenant_admin", text)
 	}
 	ofPlatform := func(text string) func(*act, uuid.UUID) error {
-		return func(a *act, _ uuid.UUID) error { return audited(audit.APIKeyCreated, text)(a, platform) }
+		return told(&platform, audit.APIKeyCreated, "platform_admin", text)
 	}
 	mine, revoke := insert("{id}", "tenant_admin"), "UPDATE api_keys SET revoked_at = now() WHERE tenant_id = {id};"
 	all := []refusal{
-		{"as it should be", "", Born, audited(audit.APIKeyCreated, mine+revoke)},
+		{"as it should be", "", Born, func(a *act, id uuid.UUID) error {
+			return errors.Join(created(mine)(a, id), told(nil, audit.APIKeyRevoked, "tenant_admin", revoke)(a, id))
+		}},
 		{"the platform's", "", Born, ofPlatform(insert("NULL", "platform_admin"))},
-		{"the platform's without event", "api_keys_change_is_audited", Born, audited(audit.APIKeyCreated, insert("NULL", "platform_admin"))},
-		{"unknown role", "api_keys_role", Born, audited(audit.APIKeyCreated, insert("{id}", "tenant_god"))},
-		{"a hash of another length", "api_keys_secret_hash", Born, audited(audit.APIKeyCreated, strings.ReplaceAll(mine, "sha256('s')", "'short'"))},
+		{"the platform's without event", "api_keys_change_is_audited", Born, told(nil, audit.APIKeyCreated, "platform_admin", insert("NULL", "platform_admin"))},
+		{"unknown role", "api_keys_role", Born, created(insert("{id}", "tenant_god"))},
+		{"a hash of another length", "api_keys_secret_hash", Born, created(strings.ReplaceAll(mine, "sha256('s')", "'short'"))},
 		{"created without event", "api_keys_change_is_audited", Born, sql(mine)},
-		{"revoked comes back", "api_keys_revoked_stays", Born, audited(audit.APIKeyCreated, mine+revoke+"UPDATE api_keys SET revoked_at = NULL WHERE tenant_id = {id}")},
-		{"another role", "api_keys_identity", Born, audited(audit.APIKeyCreated, mine+"UPDATE api_keys SET role = 'tenant_signer' WHERE tenant_id = {id}")},
-		{"another secret", "api_keys_identity", Born, audited(audit.APIKeyCreated, mine+"UPDATE api_keys SET secret_hash = sha256('mine') WHERE tenant_id = {id}")},
+		{"created with the event of another", "api_keys_change_is_audited", Born, created(strings.Replace(mine, "({id},", "(gen_random_uuid(),", 1))},
+		{"two created with one event", "api_keys_change_is_audited", Born, created(mine + strings.Replace(mine, "({id},", "(gen_random_uuid(),", 1))},
+		{"created with the event of another role", "api_keys_change_is_audited", Born, created(insert("{id}", "tenant_signer"))},
+		{"created with an event that it was revoked", "api_keys_change_is_audited", Born, told(nil, audit.APIKeyRevoked, "tenant_admin", mine)},
+		{"revoked without event", "api_keys_change_is_audited", Born, created(mine + revoke)},
+		{"renamed without event", "api_keys_change_is_audited", Born, created(mine + "UPDATE api_keys SET name = 'x' WHERE tenant_id = {id}")},
+		{"prolonged without event", "api_keys_change_is_audited", Born, created(mine + "UPDATE api_keys SET expires_at = now() WHERE tenant_id = {id}")},
+		{"revoked comes back", "api_keys_revoked_stays", Born, created(mine + revoke + "UPDATE api_keys SET revoked_at = NULL WHERE tenant_id = {id}")},
+		{"another role", "api_keys_identity", Born, created(mine + "UPDATE api_keys SET role = 'tenant_signer' WHERE tenant_id = {id}")},
+		{"another secret", "api_keys_identity", Born, created(mine + "UPDATE api_keys SET secret_hash = sha256('mine') WHERE tenant_id = {id}")},
 	}
 	for _, role := range []string{"tenant_admin", "tenant_signer", "tenant_auditor"} {
 		all = append(all, refusal{role + " of no tenant", "api_keys_role_has_its_tenant", Born, ofPlatform(insert("NULL", role))})
 	}
 	for _, role := range []string{"platform_admin", "platform_auditor"} {
-		all = append(all, refusal{role + " of a tenant", "api_keys_role_has_its_tenant", Born, audited(audit.APIKeyCreated, insert("{id}", role))})
+		all = append(all, refusal{role + " of a tenant", "api_keys_role_has_its_tenant", Born, created(insert("{id}", role))})
 	}
 	p.against(t, all)
 }

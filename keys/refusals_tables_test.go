@@ -28,7 +28,7 @@ func TestDatabaseNeverForgets(t *testing.T) {
 // put inserts a policy for ES384 that differs from the default one.
 func put(differ map[string]any) func(*act, uuid.UUID) error {
 	return func(a *act, id uuid.UUID) error {
-		_, err := a.happen(id, audit.Event{Action: audit.PolicyCreated})
+		_, err := a.happen(id, audit.Event{Action: audit.PolicyCreated, Details: audit.Details(columns{"alg": "ES384"})})
 		return errors.Join(err, a.policy(id, "ES384", differ))
 	}
 }
@@ -55,6 +55,12 @@ func TestDatabaseRefusesPolicies(t *testing.T) {
 		{"changed without event", "policies_change_is_audited", Born, sql("UPDATE policies SET max_published_keys = 9 WHERE tenant_id = {id}")},
 		{"retired without event", "policies_change_is_audited", Born, sql("UPDATE policies SET retired_at = now(), is_default = false WHERE tenant_id = {id}")},
 		{"created without event", "policies_change_is_audited", Born, func(a *act, id uuid.UUID) error { return a.policy(id, "ES384", nil) }},
+		{"created with the event of another policy", "policies_change_is_audited", Born, func(a *act, id uuid.UUID) error {
+			return errors.Join(audited(audit.PolicyCreated, "")(a, id), a.policy(id, "ES384", nil))
+		}},
+		{"changed with the event of another policy", "policies_change_is_audited", Born, auditedAs(audit.PolicyUpdated, columns{"alg": "ES384"}, "UPDATE policies SET max_published_keys = 9 WHERE tenant_id = {id}")},
+		{"changed with its event", "", Born, auditedAs(audit.PolicyUpdated, columns{"before": columns{"alg": "ES256"}, "after": columns{"alg": "ES256"}}, "UPDATE policies SET max_published_keys = 9 WHERE tenant_id = {id}")},
+		{"retired with an event that it changed", "policies_change_is_audited", Born, audited(audit.PolicyUpdated, "UPDATE policies SET retired_at = now(), is_default = false WHERE tenant_id = {id}")},
 		{"changed with an event about something else", "policies_change_is_audited", Born, audited(audit.TenantUpdated, "UPDATE policies SET max_published_keys = 9 WHERE tenant_id = {id}")},
 		{
 			"tokens shortened, older ones forgotten", "keys_horizon_covers_earlier_tokens", Active,
@@ -169,6 +175,17 @@ func TestDatabaseRefusesTenants(t *testing.T) {
 	for _, set := range []string{"id = gen_random_uuid()", "slug = 'renamed'", "created_at = now() - interval '1 day'"} {
 		all = append(all, refusal{set, "tenants_identity", Born, changed(set)})
 	}
+	all = append(all,
+		refusal{"suspended with an event that it changed", "tenants_change_is_audited", Born, changed("status = 'suspended'")},
+		refusal{"renamed with an event about something else", "tenants_change_is_audited", Born, func(a *act, id uuid.UUID) error {
+			_, err := a.change(id, audit.Event{Action: audit.AuthorizationDenied}, ", name = 'x'")
+			return err
+		}},
+		refusal{"renamed beside the event of an earlier change", "tenants_change_is_audited", Born, func(a *act, id uuid.UUID) error {
+			return errors.Join(changed("name = 'x'")(a, id), sql("UPDATE tenants SET name = 'y' WHERE id = {id}")(a, id))
+		}},
+		refusal{"renamed with its event", "", Born, changed("name = 'x'")},
+	)
 	for _, set := range []string{
 		"name = 'x'", "issuer = 'https://x'", "custom_domain = 'x'", "status = 'suspended'", "jwks_max_age_seconds = 301",
 		"jwks_stale_while_revalidate_seconds = 61", "jwks_stale_if_error_seconds = 1", "clock_skew_seconds = 61", "not_before = now()",

@@ -40,10 +40,16 @@ func sql(text string) func(*act, uuid.UUID) error {
 	return func(a *act, id uuid.UUID) error { return a.exec(strings.ReplaceAll(text, "{id}", "'"+id.String()+"'")) }
 }
 
-// audited runs statements after an event that allows them.
+// audited runs statements after an event that allows them: its details name the
+// default policy.
 func audited(action audit.Action, text string) func(*act, uuid.UUID) error {
+	return auditedAs(action, columns{"alg": "ES256"}, text)
+}
+
+// auditedAs runs statements after an event with details.
+func auditedAs(action audit.Action, details columns, text string) func(*act, uuid.UUID) error {
 	return func(a *act, id uuid.UUID) error {
-		_, err := a.happen(id, audit.Event{Action: action})
+		_, err := a.happen(id, audit.Event{Action: action, Details: audit.Details(details)})
 		return errors.Join(err, sql(text)(a, id))
 	}
 }

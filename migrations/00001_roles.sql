@@ -1,51 +1,87 @@
 -- +goose Up
+-- Roles, and what all tables need.
+--
 -- Roles belong to the whole cluster, so they may exist already. None of them
--- can log in: the login role of a process takes one of them per transaction.
+-- can log in: the login of a process takes one of them for each transaction.
 --
 --   keyward_owner     owns the tables
 --   keyward_app       one tenant's rows (row level security)
 --   keyward_platform  every tenant's rows: the worker and the platform's endpoints
---   keyward_public    what anybody may know: no sealed key, no data key, no credential
+--   keyward_public    public data: no sealed key, no data key, no credential
+--
+-- Every object is in the schema public. Each function fixes its search_path and
+-- names tables and functions with their schema, so that a session's temporary
+-- tables, its own search_path or objects of other schemas cannot take their
+-- place. Conditions of triggers, constraints, indexes and policies need no
+-- search_path: PostgreSQL resolves their names once, when they are created.
+-- Each migration creates them under a fixed search_path for the same reason.
 -- +goose StatementBegin
 DO $$
 DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['keyward_owner', 'keyward_app', 'keyward_platform', 'keyward_public'] LOOP
-        BEGIN
-            EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', name);
-        EXCEPTION
-            WHEN duplicate_object OR unique_violation THEN NULL;
-        END;
+        -- A login that may not create roles can migrate if they exist.
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', name);
+            EXCEPTION
+                WHEN duplicate_object OR unique_violation THEN NULL;
+            END;
+        END IF;
         IF NOT pg_has_role(current_user, name, 'MEMBER') THEN
             EXECUTE format('GRANT %I TO %I', name, current_user);
         END IF;
     END LOOP;
 END
 $$;
+
+-- No login needs temporary tables, so nobody gets them. Only the owner of the
+-- database can revoke this; under another login it stays as it is. The guards do
+-- not depend on it.
+DO $$
+BEGIN
+    IF (SELECT pg_has_role(current_user, datdba, 'USAGE') FROM pg_database WHERE datname = current_database()) THEN
+        EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    END IF;
+END
+$$;
 -- +goose StatementEnd
 
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO keyward_owner, keyward_app, keyward_platform, keyward_public;
 GRANT CREATE ON SCHEMA public TO keyward_owner;
 
 SET LOCAL ROLE keyward_owner;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
--- The tenant this transaction is about; NULL, so that nothing matches, where
--- the door did not say.
-CREATE FUNCTION keyward_tenant() RETURNS uuid
-    LANGUAGE sql STABLE
+-- keyward_tenant returns the tenant of this transaction. It is NULL, and equal to
+-- no tenant, if the transaction was begun without one.
+CREATE FUNCTION public.keyward_tenant() RETURNS uuid
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     RETURN nullif(current_setting('keyward.tenant_id', true), '')::uuid;
 
--- keyward_refuse ends the transaction and names the broken rule as if it were
--- a constraint, so that callers tell rules apart by name and not by text.
 -- +goose StatementBegin
-CREATE FUNCTION keyward_refuse(rule text, message text) RETURNS void
-    LANGUAGE plpgsql AS
+-- keyward_refuse ends the transaction and names the broken rule as if it were a
+-- constraint, so that callers distinguish rules by name and not by message.
+CREATE FUNCTION public.keyward_refuse(rule text, message text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
     RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = rule, MESSAGE = message;
 END
 $$;
+
+-- keyward_guard_never_deleted refuses DELETE and TRUNCATE.
+CREATE FUNCTION public.keyward_guard_never_deleted() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+    PERFORM public.keyward_refuse(TG_TABLE_NAME || '_never_deleted', 'rows of ' || TG_TABLE_NAME || ' are history and are never deleted');
+    RETURN NULL;
+END
+$$;
 -- +goose StatementEnd
 
+RESET search_path;
 RESET ROLE;

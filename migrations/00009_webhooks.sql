@@ -1,16 +1,16 @@
 -- +goose Up
 SET LOCAL ROLE keyward_owner;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
--- Where events are posted to. A webhook belongs to a tenant, and is told of
--- that tenant's events; with of_all it belongs to the platform's own tenant and
--- is told of everybody's. It keeps its place in the feed of audit_events, so
--- that those are the outbox: an event is committed with its change, and what
--- lies behind the place is still to be turned into deliveries.
-CREATE TABLE webhooks (
-    tenant_id        uuid        NOT NULL REFERENCES tenants (id),
+-- Webhooks. A webhook belongs to a tenant and receives that tenant's events; with
+-- of_all it belongs to the platform's tenant and receives every tenant's. It keeps
+-- its position in the feed of audit_events, which makes these the outbox: an event
+-- commits with its change, and events after the position have no delivery yet.
+CREATE TABLE public.webhooks (
+    tenant_id        uuid        NOT NULL REFERENCES public.tenants (id),
     id               uuid        NOT NULL,
     of_all           boolean     NOT NULL,
-    -- NULL once deleted: there may be a secret in it.
+    -- NULL once deleted: it may contain a secret.
     url              text,
     actions          text[]      NOT NULL,
     description      text        NOT NULL DEFAULT '',
@@ -18,7 +18,7 @@ CREATE TABLE webhooks (
     disabled_reason  text,
     created_at       timestamptz NOT NULL,
     updated_at       timestamptz NOT NULL,
-    -- Behind the last event that was turned into a delivery, or passed over. The
+    -- The position of the last event that was turned into a delivery, or skipped. The
     -- first two are zeros unless of_all.
     place_xid        xid8        NOT NULL DEFAULT '0',
     place_tenant_id  uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
@@ -27,9 +27,9 @@ CREATE TABLE webhooks (
     ended_at         timestamptz,
     -- When a delivery is due; NULL: none is pending.
     due_at           timestamptz,
-    -- Until then its deliveries are in the hands of whoever set this, or rest.
+    -- The sender that set this owns the deliveries until then, or they are paused.
     leased_until     timestamptz,
-    -- Attempts in a row that failed, and since when.
+    -- Consecutive failed attempts, and the time of the first.
     failures         integer     NOT NULL DEFAULT 0,
     failing_since    timestamptz,
     last_delivery_at timestamptz,
@@ -49,15 +49,15 @@ CREATE TABLE webhooks (
     CONSTRAINT webhooks_due_is_active CHECK (due_at IS NULL OR status = 'active')
 );
 
-CREATE INDEX webhooks_created ON webhooks (tenant_id, created_at DESC, id DESC);
-CREATE INDEX webhooks_of_all ON webhooks (id) WHERE of_all AND status = 'active';
--- What a look for new events without a hint goes through.
-CREATE INDEX webhooks_listening ON webhooks (tenant_id, id) INCLUDE (place_seq) WHERE NOT of_all AND status = 'active' AND ended_at IS NULL;
--- The sender's queue. GREATEST passes over a NULL.
-CREATE INDEX webhooks_ready ON webhooks ((GREATEST(due_at, leased_until))) WHERE due_at IS NOT NULL;
+CREATE INDEX webhooks_created ON public.webhooks (tenant_id, created_at DESC, id DESC);
+CREATE INDEX webhooks_of_all ON public.webhooks (id) WHERE of_all AND status = 'active';
+-- For a search for new events that no notification announced.
+CREATE INDEX webhooks_listening ON public.webhooks (tenant_id, id) INCLUDE (place_seq) WHERE NOT of_all AND status = 'active' AND ended_at IS NULL;
+-- The sender's queue. GREATEST ignores a NULL.
+CREATE INDEX webhooks_ready ON public.webhooks ((GREATEST(due_at, leased_until))) WHERE due_at IS NOT NULL;
 
--- One event for one webhook. The unique index is why none is made twice.
-CREATE TABLE webhook_deliveries (
+-- Deliveries of one event to one webhook. The unique constraint prevents a second one.
+CREATE TABLE public.webhook_deliveries (
     tenant_id       uuid        NOT NULL,
     webhook_id      uuid        NOT NULL,
     id              uuid        NOT NULL,
@@ -66,22 +66,22 @@ CREATE TABLE webhook_deliveries (
     event_seq       bigint      NOT NULL,
     action          text        NOT NULL,
     status          text        NOT NULL DEFAULT 'pending',
-    -- Since it was asked for, by the event or by somebody.
+    -- Since the delivery was asked for, by the event or by a user.
     attempts        integer     NOT NULL DEFAULT 0,
     asked_at        timestamptz NOT NULL,
     due_at          timestamptz,
     last_attempt_at timestamptz,
     last_status     integer,
-    -- A class of error; never what a receiver answered.
+    -- A class of error, never the receiver's answer.
     last_error      text,
     delivered_at    timestamptz,
     created_at      timestamptz NOT NULL,
 
     PRIMARY KEY (tenant_id, webhook_id, id),
-    CONSTRAINT webhook_deliveries_webhook FOREIGN KEY (tenant_id, webhook_id, of_all) REFERENCES webhooks (tenant_id, id, of_all),
-    CONSTRAINT webhook_deliveries_event FOREIGN KEY (event_tenant_id, event_seq) REFERENCES audit_events (tenant_id, seq),
+    CONSTRAINT webhook_deliveries_webhook FOREIGN KEY (tenant_id, webhook_id, of_all) REFERENCES public.webhooks (tenant_id, id, of_all),
+    CONSTRAINT webhook_deliveries_event FOREIGN KEY (event_tenant_id, event_seq) REFERENCES public.audit_events (tenant_id, seq),
     CONSTRAINT webhook_deliveries_once UNIQUE (tenant_id, webhook_id, event_tenant_id, event_seq),
-    -- No tenant is told of another's events.
+    -- No tenant receives the events of another.
     CONSTRAINT webhook_deliveries_own_events CHECK (of_all OR event_tenant_id = tenant_id),
     CONSTRAINT webhook_deliveries_status CHECK (status IN ('pending', 'delivered', 'failed')),
     CONSTRAINT webhook_deliveries_due CHECK ((due_at IS NOT NULL) = (status = 'pending')),
@@ -91,69 +91,65 @@ CREATE TABLE webhook_deliveries (
     CONSTRAINT webhook_deliveries_last_error CHECK (last_error ~ '^[a-z_]{1,40}$')
 );
 
-CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (tenant_id, webhook_id, due_at, id) WHERE status = 'pending';
-CREATE INDEX webhook_deliveries_by_age ON webhook_deliveries (created_at);
+CREATE INDEX webhook_deliveries_pending ON public.webhook_deliveries (tenant_id, webhook_id, due_at, id) WHERE status = 'pending';
+CREATE INDEX webhook_deliveries_by_age ON public.webhook_deliveries (created_at);
 
 -- +goose StatementBegin
-CREATE FUNCTION keyward_guard_webhook() RETURNS trigger
-    LANGUAGE plpgsql AS
+-- keyward_guard_webhook checks that a webhook keeps its scope and only moves forward.
+CREATE FUNCTION public.keyward_guard_webhook() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
-    IF NEW.of_all AND NOT EXISTS (SELECT 1 FROM tenants WHERE id = NEW.tenant_id AND slug = 'platform') THEN
-        PERFORM keyward_refuse('webhooks_all_is_platform', 'only the platform is told of every tenant''s events');
+    IF NEW.of_all AND NOT EXISTS (SELECT 1 FROM public.tenants WHERE id = NEW.tenant_id AND slug = 'platform') THEN
+        PERFORM public.keyward_refuse('webhooks_all_is_platform', 'only the platform is told of every tenant''s events');
     END IF;
     IF TG_OP = 'INSERT' THEN
         RETURN NEW;
     END IF;
     IF (NEW.tenant_id, NEW.id, NEW.of_all, NEW.created_at) IS DISTINCT FROM (OLD.tenant_id, OLD.id, OLD.of_all, OLD.created_at) THEN
-        PERFORM keyward_refuse('webhooks_identity', 'a webhook keeps its tenant and scope');
+        PERFORM public.keyward_refuse('webhooks_identity', 'a webhook keeps its tenant and scope');
     END IF;
     IF OLD.status = 'deleted' AND NEW.status <> 'deleted' THEN
-        PERFORM keyward_refuse('webhooks_deleted_stays', 'a deleted webhook does not come back');
+        PERFORM public.keyward_refuse('webhooks_deleted_stays', 'a deleted webhook does not come back');
     END IF;
     IF (NEW.place_xid, NEW.place_tenant_id, NEW.place_seq) < (OLD.place_xid, OLD.place_tenant_id, OLD.place_seq) THEN
-        PERFORM keyward_refuse('webhooks_place_moves_on', 'the place of a webhook only moves on');
+        PERFORM public.keyward_refuse('webhooks_place_moves_on', 'the place of a webhook only moves on');
     END IF;
     RETURN NEW;
 END
 $$;
 
-CREATE FUNCTION keyward_guard_webhook_delivery() RETURNS trigger
-    LANGUAGE plpgsql AS
+-- keyward_guard_webhook_delivery checks that a delivery keeps its webhook and event.
+CREATE FUNCTION public.keyward_guard_webhook_delivery() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
     IF (NEW.tenant_id, NEW.webhook_id, NEW.id, NEW.of_all, NEW.event_tenant_id, NEW.event_seq, NEW.action, NEW.created_at)
         IS DISTINCT FROM (OLD.tenant_id, OLD.webhook_id, OLD.id, OLD.of_all, OLD.event_tenant_id, OLD.event_seq, OLD.action, OLD.created_at) THEN
-        PERFORM keyward_refuse('webhook_deliveries_identity', 'a delivery keeps its webhook and event');
+        PERFORM public.keyward_refuse('webhook_deliveries_identity', 'a delivery keeps its webhook and event');
     END IF;
     RETURN NEW;
 END
 $$;
 -- +goose StatementEnd
 
-CREATE TRIGGER webhooks_guard BEFORE INSERT OR UPDATE ON webhooks
-    FOR EACH ROW EXECUTE FUNCTION keyward_guard_webhook();
-CREATE TRIGGER webhook_deliveries_guard BEFORE UPDATE ON webhook_deliveries
-    FOR EACH ROW EXECUTE FUNCTION keyward_guard_webhook_delivery();
--- All that somebody decides; where it is with its deliveries follows from them.
-CREATE CONSTRAINT TRIGGER webhooks_audited AFTER INSERT OR UPDATE OF url, actions, description, status, disabled_reason ON webhooks
+CREATE TRIGGER webhooks_guard BEFORE INSERT OR UPDATE ON public.webhooks
+    FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_webhook();
+CREATE TRIGGER webhook_deliveries_guard BEFORE UPDATE ON public.webhook_deliveries
+    FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_webhook_delivery();
+-- All settings; positions and attempts follow from them.
+CREATE CONSTRAINT TRIGGER webhooks_created_audited AFTER INSERT ON public.webhooks
     DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION keyward_guard_audited('^webhook\.');
+    FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_audited('webhook.created', 'id');
+CREATE CONSTRAINT TRIGGER webhooks_updated_audited AFTER UPDATE OF url, actions, description, status, disabled_reason ON public.webhooks
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.status = OLD.status OR NEW.status = 'active') EXECUTE FUNCTION public.keyward_guard_audited('webhook.updated', 'id');
+CREATE CONSTRAINT TRIGGER webhooks_disabled_audited AFTER UPDATE OF status ON public.webhooks
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.status <> OLD.status AND NEW.status = 'disabled') EXECUTE FUNCTION public.keyward_guard_audited('webhook.disabled', 'id');
+CREATE CONSTRAINT TRIGGER webhooks_deleted_audited AFTER UPDATE OF status ON public.webhooks
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.status <> OLD.status AND NEW.status = 'deleted') EXECUTE FUNCTION public.keyward_guard_audited('webhook.deleted', 'id');
 
--- Deliveries are no history: the worker forgets them, and webhooks that were
--- deleted long ago with them. What was decided is in audit_events.
-GRANT SELECT, INSERT, UPDATE, DELETE ON webhooks, webhook_deliveries TO keyward_platform;
-GRANT SELECT, INSERT, UPDATE ON webhooks TO keyward_app;
-GRANT SELECT, UPDATE ON webhook_deliveries TO keyward_app;
-
-ALTER TABLE webhooks ENABLE ROW LEVEL SECURITY;
-ALTER TABLE webhooks FORCE ROW LEVEL SECURITY;
-ALTER TABLE webhook_deliveries ENABLE ROW LEVEL SECURITY;
-ALTER TABLE webhook_deliveries FORCE ROW LEVEL SECURITY;
-
-CREATE POLICY every_tenant ON webhooks TO keyward_platform USING (true) WITH CHECK (true);
-CREATE POLICY every_tenant ON webhook_deliveries TO keyward_platform USING (true) WITH CHECK (true);
-CREATE POLICY one_tenant ON webhooks TO keyward_app USING (tenant_id = keyward_tenant()) WITH CHECK (tenant_id = keyward_tenant());
-CREATE POLICY one_tenant ON webhook_deliveries TO keyward_app USING (tenant_id = keyward_tenant()) WITH CHECK (tenant_id = keyward_tenant());
-
+RESET search_path;
 RESET ROLE;

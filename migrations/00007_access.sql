@@ -1,0 +1,85 @@
+-- +goose Up
+SET LOCAL ROLE keyward_owner;
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- API keys. Only the bearer knows the secret; the id is public.
+CREATE TABLE public.api_keys (
+    id           uuid PRIMARY KEY,
+    tenant_id    uuid REFERENCES public.tenants (id),
+    role         text        NOT NULL,
+    name         text        NOT NULL,
+    secret_hash  bytea       NOT NULL,
+    created_at   timestamptz NOT NULL,
+    expires_at   timestamptz,
+    revoked_at   timestamptz,
+    last_used_at timestamptz,
+
+    CONSTRAINT api_keys_role CHECK (role IN
+        ('platform_admin', 'platform_auditor', 'tenant_admin', 'tenant_signer', 'tenant_auditor')),
+    CONSTRAINT api_keys_role_has_its_tenant CHECK ((tenant_id IS NOT NULL) = (left(role, 7) = 'tenant_')),
+    CONSTRAINT api_keys_name_length CHECK (char_length(name) <= 200),
+    CONSTRAINT api_keys_secret_hash CHECK (octet_length(secret_hash) = 32)
+) WITH (fillfactor = 80); -- free space for changes of last_used_at in place
+
+CREATE INDEX api_keys_by_tenant ON public.api_keys (tenant_id, created_at DESC, id DESC);
+
+-- +goose StatementBegin
+-- keyward_guard_api_key checks that an API key keeps its authority and stays revoked.
+CREATE FUNCTION public.keyward_guard_api_key() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+    IF (NEW.id, NEW.tenant_id, NEW.role, NEW.secret_hash, NEW.created_at)
+        IS DISTINCT FROM (OLD.id, OLD.tenant_id, OLD.role, OLD.secret_hash, OLD.created_at) THEN
+        PERFORM public.keyward_refuse('api_keys_identity', 'a credential keeps its tenant, role and secret');
+    END IF;
+    IF OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at THEN
+        PERFORM public.keyward_refuse('api_keys_revoked_stays', 'a revoked credential does not come back');
+    END IF;
+    RETURN NEW;
+END
+$$;
+-- +goose StatementEnd
+
+CREATE TRIGGER api_keys_guard BEFORE UPDATE ON public.api_keys
+    FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_api_key();
+-- All columns but the time of the last use.
+CREATE CONSTRAINT TRIGGER api_keys_created_audited AFTER INSERT ON public.api_keys
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_audited('api_key.created', 'id', 'role');
+CREATE CONSTRAINT TRIGGER api_keys_revoked_audited AFTER UPDATE OF revoked_at ON public.api_keys
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.revoked_at IS DISTINCT FROM OLD.revoked_at)
+    EXECUTE FUNCTION public.keyward_guard_audited('api_key.revoked', 'id', 'role');
+CREATE CONSTRAINT TRIGGER api_keys_updated_audited AFTER UPDATE OF id, tenant_id, role, name, secret_hash, expires_at ON public.api_keys
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_audited('api_key.updated', 'id', 'role');
+CREATE TRIGGER api_keys_never_deleted BEFORE DELETE OR TRUNCATE ON public.api_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION public.keyward_guard_never_deleted();
+
+-- Results of requests with an Idempotency-Key, written in the transaction of the
+-- request. The worker deletes rows after a day.
+CREATE TABLE public.idempotency_keys (
+    tenant_id     uuid        NOT NULL REFERENCES public.tenants (id),
+    credential_id text        NOT NULL,
+    key           text        NOT NULL,
+    request_hash  bytea       NOT NULL,
+    resource_id   uuid        NOT NULL,
+    created_at    timestamptz NOT NULL,
+
+    PRIMARY KEY (tenant_id, credential_id, key),
+    CONSTRAINT idempotency_keys_length CHECK (char_length(key) BETWEEN 1 AND 255)
+);
+
+CREATE INDEX idempotency_keys_by_age ON public.idempotency_keys (created_at);
+
+-- Leadership. All times are the database's, so that clocks of replicas do not matter.
+CREATE TABLE public.leases (
+    name       text PRIMARY KEY,
+    holder     text        NOT NULL,
+    term       bigint      NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+
+RESET search_path;
+RESET ROLE;
