@@ -35,14 +35,14 @@ func (j JWK) algorithms() []string {
 	return nil
 }
 
-// judge gives a key its algorithm, or says why it does not move.
-func (k *Key) judge(s Settings) {
+// chooseAlgorithm gives a key its algorithm, or says why it does not move.
+func (k *Key) chooseAlgorithm(s Settings) {
 	can := k.Public.algorithms()
 	switch {
 	case k.Stays != "" || k.Refused != "":
 	case k.Public.Kty == "oct":
 		k.Stays = "a shared secret: Keyward has key pairs only"
-	case k.Public.encrypts():
+	case k.Public.isForEncryption():
 		k.Stays = "is for encryption, not for signatures"
 	case len(can) == 0:
 		k.Stays = "Keyward has no algorithm for this kind of key"
@@ -59,8 +59,8 @@ func (k *Key) judge(s Settings) {
 	}
 }
 
-// encrypts reports whether a JWK says that it is not for signatures.
-func (j JWK) encrypts() bool {
+// isForEncryption reports whether a JWK says that it is not for signatures.
+func (j JWK) isForEncryption() bool {
 	signs := slices.Contains(j.KeyOps, "sign") || slices.Contains(j.KeyOps, "verify")
 	return j.Use != "" && j.Use != "sig" || len(j.KeyOps) > 0 && !signs ||
 		strings.HasPrefix(j.Alg, "RSA-OAEP") || strings.HasPrefix(j.Alg, "ECDH-ES") || j.Alg == "RSA1_5"

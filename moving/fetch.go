@@ -18,23 +18,23 @@ const (
 
 var errPlain = errors.New("only https is asked, or http on this machine itself: whoever is between could read the keys or give others")
 
-// fetch gets a document. Redirects are followed as long as each is as safe as
+// fetchDocument gets a document. Redirects are followed as long as each is as safe as
 // the first has to be; none is followed to where private keys may be expected.
-func fetch(ctx context.Context, address string, redirects int) ([]byte, error) {
+func fetchDocument(ctx context.Context, address string, redirects int) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("%w: it is not a URL", ErrUnreadable)
 	}
-	if !confidential(u) {
+	if !isConfidential(u) {
 		return nil, fmt.Errorf("%w: %w", ErrUnreadable, errPlain)
 	}
 	client := &http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		if len(via) > redirects {
 			return fmt.Errorf("redirected more than %d times", redirects)
 		}
-		if !confidential(req.URL) {
+		if !isConfidential(req.URL) {
 			return errPlain
 		}
 		return nil
@@ -55,8 +55,8 @@ func fetch(ctx context.Context, address string, redirects int) ([]byte, error) {
 	return readAll(resp.Body)
 }
 
-// confidential reports whether nobody between can read or change what is fetched.
-func confidential(u *url.URL) bool {
+// isConfidential reports whether nobody between can read or change what is fetched.
+func isConfidential(u *url.URL) bool {
 	host := u.Hostname()
 	loopback := host == "localhost" || net.ParseIP(host).IsLoopback()
 	return u.Scheme == "https" || u.Scheme == "http" && loopback

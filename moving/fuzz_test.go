@@ -20,10 +20,10 @@ func FuzzReaders(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if public, _, err := fromPEM([]byte(text)); err == nil && len(public.algorithms()) == 0 && public.Kty == "" {
+		if public, _, err := parsePEM([]byte(text)); err == nil && len(public.algorithms()) == 0 && public.Kty == "" {
 			t.Errorf("a key of no kind: %+v", public)
 		}
-		keys, err := fromSet([]byte(text), Settings{}, halves)
+		keys, err := parseSet([]byte(text), Settings{}, privateOrPublic)
 		if err != nil && len(err.Error()) > 200 {
 			t.Errorf("%d letters of error", len(err.Error()))
 		}

@@ -8,7 +8,7 @@ import "context"
 func Hydra(ctx context.Context, source string, s Settings) (keys []Key, err error) {
 	var text []byte
 	if isURL(source) {
-		text, err = fetch(ctx, source, 0)
+		text, err = fetchDocument(ctx, source, 0)
 	} else {
 		text, err = readFile(source)
 	}
@@ -16,5 +16,5 @@ func Hydra(ctx context.Context, source string, s Settings) (keys []Key, err erro
 		return nil, err
 	}
 	defer clear(text)
-	return fromSet(text, s, halves)
+	return parseSet(text, s, privateOrPublic)
 }

@@ -40,8 +40,8 @@ func (j JWK) Thumbprint() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// fromSet reads a JWK Set, each key with the state that stands for it.
-func fromSet(text []byte, s Settings, state func(private bool) string) ([]Key, error) {
+// parseSet reads a JWK Set, each key with the state that stands for it.
+func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -54,7 +54,7 @@ func fromSet(text []byte, s Settings, state func(private bool) string) ([]Key, e
 	}
 	keys := make([]Key, 0, len(set.Keys))
 	for i, raw := range set.Keys {
-		k := fromJWK(raw, s)
+		k := parseJWK(raw, s)
 		if k.KID == "" && k.Refused != "" {
 			k.KID = fmt.Sprintf("keys[%d]", i)
 		}
@@ -64,8 +64,8 @@ func fromSet(text []byte, s Settings, state func(private bool) string) ([]Key, e
 	return keys, nil
 }
 
-// fromJWK reads a key, private or not.
-func fromJWK(raw []byte, s Settings) Key {
+// parseJWK reads a key, private or not.
+func parseJWK(raw []byte, s Settings) Key {
 	var j struct {
 		JWK
 		KeyOps []string `json:"key_ops"`
@@ -76,7 +76,7 @@ func fromJWK(raw []byte, s Settings) Key {
 	}
 	j.JWK.KeyOps = j.KeyOps
 	k := Key{KID: j.KID, Public: j.JWK}
-	if k.judge(s); k.KID == "" {
+	if k.chooseAlgorithm(s); k.KID == "" {
 		k.KID, k.Note = k.Public.Thumbprint(), "the source gives it no kid; this is its thumbprint"
 	}
 	if j.D != nil && k.Stays == "" && k.Refused == "" {

@@ -36,14 +36,14 @@ func NestJWKS(dir string, s Settings) ([]Key, error) {
 	}
 	var keys []Key
 	for i := len(metadata.Keys) - 1; i >= 0; i-- { // newest first
-		keys = append(keys, metadata.Keys[i].read(root, s))
+		keys = append(keys, metadata.Keys[i].toKey(root, s))
 	}
 	return keys, nil
 }
 
-// read looks for the file beside metadata.json: keyPath is where it was on the
+// toKey looks for the file beside metadata.json: keyPath is where it was on the
 // machine that wrote it.
-func (n nestKey) read(root *os.Root, s Settings) Key {
+func (n nestKey) toKey(root *os.Root, s Settings) Key {
 	k := Key{KID: n.KID, State: n.Status, Ends: unixMilli(n.ExpiresAt)}
 	switch {
 	case n.Status != "active" && n.Status != "deprecated":
@@ -55,7 +55,7 @@ func (n nestKey) read(root *os.Root, s Settings) Key {
 	}
 	text, err := readIn(root, n.KID+".pem")
 	if err == nil {
-		k.Public, _, err = fromPEM(text)
+		k.Public, _, err = parsePEM(text)
 	}
 	if err != nil {
 		k.Refused = n.KID + ".pem: " + err.Error()
@@ -63,7 +63,7 @@ func (n nestKey) read(root *os.Root, s Settings) Key {
 	if n.Status == "active" {
 		k.Note = "its private half never left that program's memory"
 	}
-	k.judge(s)
+	k.chooseAlgorithm(s)
 	return k
 }
 

@@ -11,13 +11,13 @@ func NodeJose(path string, s Settings) ([]Key, error) {
 		return nil, err
 	}
 	defer clear(text)
-	keys, err := fromSet(text, s, halves)
+	keys, err := parseSet(text, s, privateOrPublic)
 	slices.Reverse(keys)
 	return keys, err
 }
 
-// halves is the state of a key in a file that says nothing else.
-func halves(private bool) string {
+// privateOrPublic is the state of a key in a file that says nothing else.
+func privateOrPublic(private bool) string {
 	if private {
 		return "private"
 	}

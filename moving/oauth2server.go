@@ -11,13 +11,13 @@ func OAuth2Server(path string, s Settings) ([]Key, error) {
 	}
 	defer clear(text)
 	k := Key{State: "the only key"}
-	if k.Public, k.Private, err = fromPEM(text); err != nil {
+	if k.Public, k.Private, err = parsePEM(text); err != nil {
 		return nil, err
 	}
 	k.KID = k.Public.Thumbprint()
 	if k.Public.Kty == "RSA" {
 		s.Alg = cmp.Or(s.Alg, "RS256")
 	}
-	k.judge(s)
+	k.chooseAlgorithm(s)
 	return []Key{k}, nil
 }

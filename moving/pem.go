@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// fromPEM reads the one key of a PEM file: SPKI or PKCS#1 (public), PKCS#8,
+// parsePEM reads the one key of a PEM file: SPKI or PKCS#1 (public), PKCS#8,
 // PKCS#1 or SEC 1 (private). The private half stays PEM, and is nil for a
 // public key.
-func fromPEM(text []byte) (public JWK, private Secret, err error) {
+func parsePEM(text []byte) (public JWK, private Secret, err error) {
 	block, err := onlyBlock(text)
 	if err != nil {
 		return public, nil, err

@@ -56,8 +56,8 @@ func Plan(keys []Key, t Target, o Options) []Step {
 	p := planner{o, t, map[string]bool{}, map[string]bool{}}
 	steps := make([]Step, 0, len(keys))
 	for _, k := range keys {
-		s := p.step(k)
-		s.Key, s.Why = k, join(k.Note, s.Why)
+		s := p.planKey(k)
+		s.Key, s.Why = k, joinNotes(k.Note, s.Why)
 		steps = append(steps, s)
 		p.seen[k.KID] = true
 	}

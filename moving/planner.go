@@ -17,9 +17,9 @@ type planner struct {
 	signer map[string]bool // algorithms whose signing key was met
 }
 
-func (p *planner) step(k Key) Step {
-	signs := p.signs(k)
-	known, there := p.known(k.KID)
+func (p *planner) planKey(k Key) Step {
+	signs := p.isSigner(k)
+	known, there := p.findKnown(k.KID)
 	switch {
 	case k.Refused != "":
 		return Step{Becomes: Refused, Why: k.Refused}
@@ -34,13 +34,13 @@ func (p *planner) step(k Key) Step {
 	case there:
 		return Step{Becomes: Present, Why: "already there as " + known.State}
 	case signs:
-		return p.sign(k)
+		return p.planSigner(k)
 	}
-	return p.verify(k)
+	return p.planVerifier(k)
 }
 
-// signs reports whether a key is the one that signs by its algorithm.
-func (p *planner) signs(k Key) bool {
+// isSigner reports whether a key is the one that signs by its algorithm.
+func (p *planner) isSigner(k Key) bool {
 	if k.Private == nil || p.As == VerifyOnly || p.signer[k.Alg] || p.Signs != "" && p.Signs != k.KID {
 		return false
 	}
@@ -48,7 +48,7 @@ func (p *planner) signs(k Key) bool {
 	return true
 }
 
-func (p *planner) sign(k Key) Step {
+func (p *planner) planSigner(k Key) Step {
 	if !slices.Contains(p.Policies, k.Alg) {
 		return Step{Becomes: Refused, Why: "the tenant has no policy for " + k.Alg + " to sign by: make one first (PUT …/policies/" + k.Alg + "), or move with --as=" + VerifyOnly}
 	}
@@ -66,10 +66,10 @@ func (p *planner) sign(k Key) Step {
 	return Step{Becomes: p.As}
 }
 
-func (p *planner) verify(k Key) Step {
+func (p *planner) planVerifier(k Key) Step {
 	s := Step{Becomes: Deprecated, Until: k.Ends, Why: "until the source's own end"}
 	if k.Ends.IsZero() {
-		s.Until, s.Why = p.Now.Add(p.KeepFor), "for "+days(p.KeepFor)+" (--keep-for)"
+		s.Until, s.Why = p.Now.Add(p.KeepFor), "for "+formatDays(p.KeepFor)+" (--keep-for)"
 	}
 	if !s.Until.After(p.Now) {
 		return Step{Becomes: Left, Why: "its end is past: " + s.Until.Format(time.RFC3339)}
@@ -77,7 +77,7 @@ func (p *planner) verify(k Key) Step {
 	return s
 }
 
-func (p *planner) known(kid string) (Known, bool) {
+func (p *planner) findKnown(kid string) (Known, bool) {
 	for _, k := range p.Keys {
 		if k.KID == kid {
 			return k, true
@@ -86,15 +86,15 @@ func (p *planner) known(kid string) (Known, bool) {
 	return Known{}, false
 }
 
-// days writes a duration as people say it.
-func days(d time.Duration) string {
+// formatDays writes a duration as people say it.
+func formatDays(d time.Duration) string {
 	if d%(24*time.Hour) == 0 {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	}
 	return d.String()
 }
 
-func join(a, b string) string {
+func joinNotes(a, b string) string {
 	if a == "" || b == "" {
 		return a + b
 	}

@@ -40,7 +40,7 @@ func Redis(ctx context.Context, address, password string, s Settings) ([]Key, er
 	redis.SetLogger(quiet{}) // what it would say is in the error
 	client := redis.NewClient(opts)
 	defer client.Close()
-	keys, err := fromRedis(ctx, redisClient{client}, s)
+	keys, err := readRedis(ctx, redisClient{client}, s)
 	if err != nil {
 		return nil, fmt.Errorf("%w: Redis: %w", ErrUnreadable, err)
 	}
@@ -50,7 +50,7 @@ func Redis(ctx context.Context, address, password string, s Settings) ([]Key, er
 	return keys, nil
 }
 
-func fromRedis(ctx context.Context, r redisStore, s Settings) (keys []Key, err error) {
+func readRedis(ctx context.Context, r redisStore, s Settings) (keys []Key, err error) {
 	active, err := r.get(ctx, redisActive)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func redisKey(ctx context.Context, r redisStore, kid string, active, revoked boo
 		k.Refused = "nothing is under " + redisJWK + kid
 		return k, nil
 	}
-	read := fromJWK([]byte(text), s)
+	read := parseJWK([]byte(text), s)
 	clear(read.Private) // there should be none
 	k.Public, k.Alg, k.Stays, k.Refused = read.Public, read.Alg, read.Stays, read.Refused
 	if active {
@@ -115,7 +115,7 @@ func (k *Key) redisPrivate(ctx context.Context, r redisStore) error {
 		k.Note = "it has no private key any more, so it verifies only"
 		return nil
 	}
-	public, private, err := fromPEM([]byte(text))
+	public, private, err := parsePEM([]byte(text))
 	switch {
 	case err != nil || private == nil:
 		k.Refused = "what is under " + redisPEM + k.KID + " is no private key in PEM"

@@ -122,14 +122,14 @@ func TestRedisLayout(t *testing.T) {
 		},
 		sets: map[string][]string{redisRecent: {"a", "b", "c", "lost"}, redisRevoked: {"c"}},
 	}
-	keys, err := fromRedis(t.Context(), f, Settings{})
+	keys, err := readRedis(t.Context(), f, Settings{})
 	wantKeys(t, keys, err, "a RS256 active private", "b ES256 recent public", "c  revoked public it was revoked", "lost  recent public nothing is under")
 
 	f.strings[redisPEM+"a"] = privatePEM(t, b)
-	keys, err = fromRedis(t.Context(), f, Settings{})
+	keys, err = readRedis(t.Context(), f, Settings{})
 	wantKeys(t, keys[:1], err, "a RS256 active public its PEM and its JWK are not of one key")
 
 	delete(f.strings, redisPEM+"a") // as a revocation there leaves it
-	keys, err = fromRedis(t.Context(), f, Settings{})
+	keys, err = readRedis(t.Context(), f, Settings{})
 	wantKeys(t, keys[:1], err, "a RS256 active public")
 }

@@ -8,10 +8,10 @@ import (
 // claims are those of a token, each as it came.
 type claims map[string]json.RawMessage
 
-// texts are the values of a claim: the one text it is, or those of a list.
+// textValues are the values of a claim: the one text it is, or those of a list.
 // Numbers and whatever else are no texts. scope is a list in one text (RFC
 // 8693 section 4.2).
-func (c claims) texts(path string) []string {
+func (c claims) textValues(path string) []string {
 	raw := c.at(path)
 	var one string
 	if json.Unmarshal(raw, &one) == nil && len(raw) > 0 && raw[0] == '"' {
@@ -50,10 +50,10 @@ func (c claims) at(path string) json.RawMessage {
 	return inner.at(rest)
 }
 
-// text is the first of some claims that is a text and not empty.
-func (c claims) text(names ...string) string {
+// firstText is the first of some claims that is a text and not empty.
+func (c claims) firstText(names ...string) string {
 	for _, name := range names {
-		if texts := c.texts(name); len(texts) == 1 && texts[0] != "" {
+		if texts := c.textValues(name); len(texts) == 1 && texts[0] != "" {
 			return texts[0]
 		}
 	}

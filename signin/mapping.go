@@ -34,7 +34,7 @@ var errMapping = errors.New("signin: not a mapping of claims to roles")
 // tenant roles have one.
 func ParseMapping(text string) (Mapping, error) {
 	var m Mapping
-	for _, item := range split(text) {
+	for _, item := range splitRules(text) {
 		r, err := parseRule(strings.TrimSpace(item))
 		if err != nil {
 			return nil, err
@@ -44,9 +44,9 @@ func ParseMapping(text string) (Mapping, error) {
 	return m, nil
 }
 
-// split cuts at commas without a backslash before them, and takes the
+// splitRules cuts at commas without a backslash before them, and takes the
 // backslashes away.
-func split(text string) []string {
+func splitRules(text string) []string {
 	items, escaped := []string{""}, false
 	for i := range len(text) {
 		last := &items[len(items)-1]
@@ -82,9 +82,9 @@ func parseRule(text string) (Rule, error) {
 	return r, nil
 }
 
-// find is the first rule that the claims meet.
-func (m Mapping) find(c claims) (Rule, bool) {
-	i := slices.IndexFunc(m, func(r Rule) bool { return slices.Contains(c.texts(r.Claim), r.Value) })
+// firstMatch is the first rule that the claims meet.
+func (m Mapping) firstMatch(c claims) (Rule, bool) {
+	i := slices.IndexFunc(m, func(r Rule) bool { return slices.Contains(c.textValues(r.Claim), r.Value) })
 	if i < 0 {
 		return Rule{}, false
 	}

@@ -105,7 +105,7 @@ func noIDToken(_ context.Context, t *jwks.Token) error {
 	if err != nil {
 		return err
 	}
-	kind := c.text("typ")
+	kind := c.firstText("typ")
 	if c["at_hash"] != nil || c["c_hash"] != nil || kind == "ID" || kind == "Refresh" {
 		return jwks.ErrType
 	}
@@ -119,7 +119,7 @@ func noIDToken(_ context.Context, t *jwks.Token) error {
 func (s *SignIn) Principal(ctx context.Context, token string) (tenant.Principal, error) {
 	t, err := s.verifier.Verify(ctx, token)
 	if err != nil {
-		return tenant.Principal{}, refused(ctx, err)
+		return tenant.Principal{}, classifyError(ctx, err)
 	}
 	c, err := jwks.Claims[claims](t)
 	if err != nil || !isSubject(t.Subject) {
@@ -129,12 +129,12 @@ func (s *SignIn) Principal(ctx context.Context, token string) (tenant.Principal,
 }
 
 func (s *SignIn) principal(ctx context.Context, t *jwks.Token, c claims) (tenant.Principal, error) {
-	rule, ok := s.cfg.Roles.find(c)
+	rule, ok := s.cfg.Roles.firstMatch(c)
 	if !ok {
 		return tenant.Principal{}, tenant.ErrNoRole
 	}
 	p := tenant.Principal{
-		Actor: audit.Actor{Type: audit.ActorOIDC, ID: t.Issuer + "#" + t.Subject, Name: cut(c.text("preferred_username", "email", "name", "sub"))},
+		Actor: audit.Actor{Type: audit.ActorOIDC, ID: t.Issuer + "#" + t.Subject, Name: truncateName(c.firstText("preferred_username", "email", "name", "sub"))},
 		Role:  rule.Role,
 	}
 	if rule.Tenant == "" {
@@ -151,9 +151,9 @@ func (s *SignIn) principal(ctx context.Context, t *jwks.Token, c claims) (tenant
 	return p, nil
 }
 
-// refused tells a token that is at fault from an issuer that is away. A kid
+// classifyError tells a token that is at fault from an issuer that is away. A kid
 // that the issuer's newest set does not have is the token's fault.
-func refused(ctx context.Context, err error) error {
+func classifyError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -168,8 +168,8 @@ func isSubject(sub string) bool {
 	return sub != "" && len(sub) <= maxSubject && !strings.ContainsFunc(sub, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError })
 }
 
-// cut bounds a name, which people choose themselves.
-func cut(name string) string {
+// truncateName bounds a name, which people choose themselves.
+func truncateName(name string) string {
 	if runes := []rune(name); len(runes) > maxName {
 		return string(runes[:maxName-1]) + "…"
 	}

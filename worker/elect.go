@@ -21,7 +21,7 @@ func (w *Worker) follow(ctx context.Context) bool {
 		pause := w.cfg.TTL / 3
 		switch {
 		case won:
-			w.cfg.Log.Info("leading", "holder", w.cfg.Holder, "term", w.lease.number())
+			w.cfg.Log.Info("leading", "holder", w.cfg.Holder, "term", w.lease.currentTerm())
 			return true
 		case err != nil && ctx.Err() == nil:
 			pause = failed.next()
@@ -29,7 +29,7 @@ func (w *Worker) follow(ctx context.Context) bool {
 		default:
 			failed.reset()
 		}
-		sleep(ctx, pause)
+		sleepContext(ctx, pause)
 	}
 	return false
 }
@@ -39,34 +39,34 @@ func (w *Worker) follow(ctx context.Context) bool {
 func (w *Worker) lead(ctx context.Context) {
 	leading, lose := context.WithCancel(context.WithoutCancel(ctx))
 	defer lose()
-	expiry := time.AfterFunc(w.lease.left(), lose)
+	expiry := time.AfterFunc(w.lease.timeLeft(), lose)
 	defer expiry.Stop()
 	renewing, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.hold(renewing, expiry, lose)
+		w.renewLease(renewing, expiry, lose)
 	}()
-	w.work(ctx, leading)
+	w.runPasses(ctx, leading)
 	stop()
 	<-done
-	w.resign(ctx)
+	w.releaseLease(ctx)
 }
 
-// hold renews the lease three times in its lifetime, until ctx is over or the
+// renewLease renews the lease three times in its lifetime, until ctx is over or the
 // lease is lost. What cannot be renewed in time expires by itself.
-func (w *Worker) hold(ctx context.Context, expiry *time.Timer, lose func()) {
+func (w *Worker) renewLease(ctx context.Context, expiry *time.Timer, lose func()) {
 	pause := w.cfg.TTL / 3
-	for sleep(ctx, pause) {
+	for sleepContext(ctx, pause) {
 		err := w.lease.renew(ctx)
 		switch {
 		case err == nil:
-			expiry.Reset(w.lease.left())
+			expiry.Reset(w.lease.timeLeft())
 			pause = w.cfg.TTL / 3
 		case ctx.Err() != nil:
 			return
-		case errors.Is(err, errLost) || !w.lease.held():
-			w.cfg.Log.Warn("leadership lost", "term", w.lease.number(), "error", err)
+		case errors.Is(err, errLost) || !w.lease.isHeld():
+			w.cfg.Log.Warn("leadership lost", "term", w.lease.currentTerm(), "error", err)
 			w.lease.forfeit()
 			lose()
 			return
@@ -77,16 +77,16 @@ func (w *Worker) hold(ctx context.Context, expiry *time.Timer, lose func()) {
 	}
 }
 
-// resign gives back what is left of the lease.
-func (w *Worker) resign(ctx context.Context) {
-	w.count(func(s *Status) { s.Next = time.Time{} })
+// releaseLease gives back what is left of the lease.
+func (w *Worker) releaseLease(ctx context.Context) {
+	w.updateStatus(func(s *Status) { s.Next = time.Time{} })
 	if err := w.lease.release(ctx); err != nil {
 		w.cfg.Log.Warn("lease not given back; it runs out by itself", "error", err)
 	}
 }
 
-// sleep waits, and says whether ctx is still on.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleepContext waits, and says whether ctx is still on.
+func sleepContext(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

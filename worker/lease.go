@@ -32,26 +32,26 @@ type lease struct {
 // margin is what the two clocks may differ by within one lifetime.
 func (l *lease) margin() time.Duration { return l.ttl / 5 }
 
-func (l *lease) held() bool {
+func (l *lease) isHeld() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Now().Before(l.until)
 }
 
-func (l *lease) number() int64 {
+func (l *lease) currentTerm() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.term
 }
 
-// left is how long the lease can be trusted from now on.
-func (l *lease) left() time.Duration {
+// timeLeft is how long the lease can be trusted from now on.
+func (l *lease) timeLeft() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Until(l.until)
 }
 
-func (l *lease) had(term int64, began time.Time) {
+func (l *lease) setTerm(term int64, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.term, l.until = term, began.Add(l.ttl-l.margin())
@@ -73,16 +73,16 @@ func (l *lease) acquire(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	l.had(term, began)
-	return l.held(), nil
+	l.setTerm(term, began)
+	return l.isHeld(), nil
 }
 
 // renew makes the lease last longer, under the same term: one that ran out is
 // lost even if nobody else has had it since. Errors: errLost, or why the
 // database could not be asked.
 func (l *lease) renew(ctx context.Context) error {
-	began, term := time.Now(), l.number()
-	ctx, cancel := context.WithTimeout(ctx, l.left())
+	began, term := time.Now(), l.currentTerm()
+	ctx, cancel := context.WithTimeout(ctx, l.timeLeft())
 	defer cancel()
 	var rows int64
 	err := l.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
@@ -95,7 +95,7 @@ func (l *lease) renew(ctx context.Context) error {
 	if rows == 0 {
 		return errLost
 	}
-	l.had(term, began)
+	l.setTerm(term, began)
 	return nil
 }
 
@@ -106,7 +106,7 @@ func (l *lease) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(l.ttl, 5*time.Second))
 	defer cancel()
 	return l.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		_, err := tx.ReleaseLease(ctx, leaseName, l.holder, l.number())
+		_, err := tx.ReleaseLease(ctx, leaseName, l.holder, l.currentTerm())
 		return err
 	})
 }

@@ -94,14 +94,14 @@ func (w *Worker) Wake() {
 }
 
 // Leader says whether this process holds the lease, as far as it can prove.
-func (w *Worker) Leader() bool { return w.lease.held() }
+func (w *Worker) Leader() bool { return w.lease.isHeld() }
 
 // Status says what the worker is doing and has done.
 func (w *Worker) Status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.status
-	s.Leader, s.Term = w.lease.held(), w.lease.number()
+	s.Leader, s.Term = w.lease.isHeld(), w.lease.currentTerm()
 	return s
 }
 
@@ -115,8 +115,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// count changes the status.
-func (w *Worker) count(change func(*Status)) {
+// updateStatus changes the status.
+func (w *Worker) updateStatus(change func(*Status)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change(&w.status)

@@ -59,19 +59,19 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 			a.close()
 		}
 	}()
-	if err := current(ctx, d); err != nil {
+	if err := requireSchema(ctx, d); err != nil {
 		return nil, err
 	}
 	if a.custody, err = p.openCustody(ctx, d); err != nil {
 		return nil, err
 	}
-	a.assemble(publicURL)
-	return a, a.store.EnsurePlatform(ctx, audit.By{Actor: a.actor()})
+	a.buildParts(publicURL)
+	return a, a.store.EnsurePlatform(ctx, audit.By{Actor: a.workerActor()})
 }
 
-// assemble makes the rest; nothing here can fail or connects.
-func (a *app) assemble(publicURL string) {
-	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.changed, Connected: a.missed, Log: a.log}
+// buildParts makes the rest; nothing here can fail or connects.
+func (a *app) buildParts(publicURL string) {
+	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.onTenantChange, Connected: a.onMissedChanges, Log: a.log}
 	a.generator = keys.NewGenerator(keys.GeneratorConfig{})
 	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} { // RSA once it is asked for
 		a.generator.Expect(alg, 0)
@@ -93,7 +93,7 @@ func (a *app) assemble(publicURL string) {
 	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: now})
 	a.sender = a.newSender()
 	a.worker = worker.New(worker.Config{
-		DB: a.db, Holder: a.actor().ID, Run: a.pass, Now: now, Log: a.log,
+		DB: a.db, Holder: a.workerActor().ID, Run: a.runPass, Now: now, Log: a.log,
 		Every: []worker.Chore{
 			{Name: "forget idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
 			{Name: "forget webhook deliveries", Interval: time.Hour, Run: a.webhooks.Forget},
@@ -102,15 +102,15 @@ func (a *app) assemble(publicURL string) {
 }
 
 // process tells this process from all others.
-var process = fmt.Sprintf("%s/%s", hostname(), uuid.NewString()[:8])
+var process = fmt.Sprintf("%s/%s", hostName(), uuid.NewString()[:8])
 
-// actor is the process itself, as the audit history names it.
-func (a *app) actor() audit.Actor {
+// workerActor is the process itself, as the audit history names it.
+func (a *app) workerActor() audit.Actor {
 	return audit.Actor{Type: audit.ActorWorker, ID: process, Name: "worker"}
 }
 
-// changed is told of every commit that changed a tenant.
-func (a *app) changed(id uuid.UUID, slug string) {
+// onTenantChange is told of every commit that changed a tenant.
+func (a *app) onTenantChange(id uuid.UUID, slug string) {
 	a.snapshots.Changed(id, slug)
 	a.signer.Changed(id)
 	a.tenants.Changed(id)
@@ -122,8 +122,8 @@ func (a *app) changed(id uuid.UUID, slug string) {
 	a.worker.Wake()
 }
 
-// missed is told that commits may have gone unheard.
-func (a *app) missed() {
+// onMissedChanges is told that commits may have gone unheard.
+func (a *app) onMissedChanges() {
 	a.snapshots.Missed()
 	a.signer.Missed()
 	a.tenants.Forget()

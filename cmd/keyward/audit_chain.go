@@ -23,23 +23,23 @@ type chainCheck struct {
 	said       *client.AuditHead // where the server says that the chain ended; nil: it was not asked
 }
 
-func (c *chainCheck) file(p *program, name string) error {
+func (c *chainCheck) readFile(p *program, name string) error {
 	if name == "-" {
-		return c.lines(name, p.stdin)
+		return c.readLines(name, p.stdin)
 	}
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return c.lines(name, f)
+	return c.readLines(name, f)
 }
 
-func (c *chainCheck) lines(name string, in io.Reader) error {
+func (c *chainCheck) readLines(name string, in io.Reader) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 64<<10), longestLine)
 	for n := 1; lines.Scan(); n++ {
-		if err := c.line(lines.Bytes()); err != nil {
+		if err := c.addLine(lines.Bytes()); err != nil {
 			return fmt.Errorf("%s, line %d: %w", name, n, err)
 		}
 	}
@@ -49,7 +49,7 @@ func (c *chainCheck) lines(name string, in io.Reader) error {
 	return nil
 }
 
-func (c *chainCheck) line(text []byte) error {
+func (c *chainCheck) addLine(text []byte) error {
 	e, err := audit.ParseLine(text)
 	if err != nil {
 		return fmt.Errorf("%w (the chain is intact up to seq %d)", err, c.chain.Head().Seq)
@@ -70,8 +70,8 @@ func (c *chainCheck) line(text []byte) error {
 	return nil
 }
 
-// end is called after the last line of what is named.
-func (c *chainCheck) end(name string) error {
+// checkEnd is called after the last line of what is named.
+func (c *chainCheck) checkEnd(name string) error {
 	seq := c.chain.Head().Seq
 	switch {
 	case seq == 0:

@@ -13,18 +13,18 @@ import (
 )
 
 type auditCheckpointCmd struct {
-	Out string `name:"out" placeholder:"FILE" help:"Where to write it. Default: the standard output."`
-	aChain
+	Out string `name:"out" placeholder:"FILE" help:"Write to this file. Default: standard output."`
+	historyScope
 }
 
 // Run is keyward audit checkpoint. The checkpoint alone goes to the standard
 // output.
 func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	text, err := client.Bytes(api.Requests.GetAuditCheckpoint(ctx, c.named()))
+	text, err := client.Bytes(api.Requests.GetAuditCheckpoint(ctx, c.tenantName()))
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
 	if err := p.writeFile(c.Out, func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
 		return err
 	}
-	p.evidence("The history of %s ends at seq %d. Keep this where nobody who administers the database can change it, with %s:\nkeyward audit verify --checkpoint will tell whether what went before was rewritten.",
+	p.printNote("The history of %s ends at seq %d. Keep this where nobody who administers the database can change it, with %s:\nkeyward audit verify --checkpoint will tell whether what went before was rewritten.",
 		says.Tenant, says.Seq, keysURL(c.URL))
 	return nil
 }
@@ -47,19 +47,19 @@ func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
 // without verifying it.
 func readCheckpoint(answer []byte) (jws string, says keys.Checkpoint, err error) {
 	var a client.AuditCheckpoint
-	if err := decode(answer, &a); err != nil {
+	if err := decodeAnswer(answer, &a); err != nil {
 		return "", says, err
 	}
 	payload, is := payloadOf([]byte(a.Checkpoint))
 	if !is {
 		return "", says, client.ErrNotKeyward
 	}
-	return a.Checkpoint, says, decode(payload, &says)
+	return a.Checkpoint, says, decodeAnswer(payload, &says)
 }
 
-// checkpoint reads the checkpoint and verifies it, if one is given. api is the
+// loadCheckpoint reads the checkpoint and verifies it, if one is given. api is the
 // server that is asked, nil for none.
-func (c *auditVerifyCmd) checkpoint(ctx context.Context, p *program, api *client.Client) (*keys.Checkpoint, error) {
+func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *client.Client) (*keys.Checkpoint, error) {
 	if c.Checkpoint == "" {
 		return nil, nil
 	}
@@ -71,7 +71,7 @@ func (c *auditVerifyCmd) checkpoint(ctx context.Context, p *program, api *client
 	if a := (client.AuditCheckpoint{}); json.Unmarshal(text, &a) == nil { // the whole answer of the API was kept
 		jws = a.Checkpoint
 	}
-	set, err := c.keys(ctx, api)
+	set, err := c.loadKeys(ctx, api)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (c *auditVerifyCmd) checkpoint(ctx context.Context, p *program, api *client
 		return nil, fmt.Errorf("%s: %w", c.Checkpoint, err)
 	}
 	if c.JWKS == "" || sameOrigin(c.JWKS, c.URL) || sameOrigin(c.JWKS, kept.Issuer) {
-		p.evidence("Warning: the keys that vouch for the checkpoint come from the server that is checked. Who could rewrite its history could also\nhave it give out other keys: keep %s with a checkpoint, and give it by --jwks.", keysURL(c.URL))
+		p.printNote("Warning: the keys that vouch for the checkpoint come from the server that is checked. Who could rewrite its history could also\nhave it give out other keys: keep %s with a checkpoint, and give it by --jwks.", keysURL(c.URL))
 	}
 	return &kept, nil
 }

@@ -13,10 +13,10 @@ import (
 )
 
 type auditExportCmd struct {
-	Out    string `name:"out" placeholder:"FILE" help:"Where to write it, once it is whole. Default: the standard output."`
-	Format string `name:"format" enum:",ndjson,csv" default:"" placeholder:"FORMAT" help:"ndjson or csv. Default: csv for a file whose name ends so, else ndjson."`
+	Out    string `name:"out" placeholder:"FILE" help:"Write to this file, atomically. Default: standard output."`
+	Format string `name:"format" enum:",ndjson,csv" default:"" placeholder:"FORMAT" help:"Select ndjson or csv. Default: csv for a file named *.csv, else ndjson."`
 	auditFilter
-	anyTenant
+	eventScope
 }
 
 // exportForms are the media types of an export.
@@ -25,18 +25,18 @@ var exportForms = map[string]string{"ndjson": "application/x-ndjson", "csv": "te
 // Run is keyward audit export: what the API streams, as it is, the oldest first
 // unless --order says otherwise.
 func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	form := c.form()
+	form := c.exportFormat()
 	if c.JSON && form == "csv" {
 		return &usageError{"--json and CSV contradict each other"}
 	}
-	return p.writeFile(c.Out, func(w io.Writer) error { return c.export(ctx, p, api, exportForms[form], w) })
+	return p.writeFile(c.Out, func(w io.Writer) error { return c.streamTo(ctx, p, api, exportForms[form], w) })
 }
 
-func (c *auditExportCmd) form() string {
+func (c *auditExportCmd) exportFormat() string {
 	switch {
 	case c.Format != "":
 		return c.Format
@@ -46,13 +46,13 @@ func (c *auditExportCmd) form() string {
 	return "ndjson"
 }
 
-func (c *auditExportCmd) export(ctx context.Context, p *program, api *client.Client, mediaType string, w io.Writer) error {
-	in, err := c.stream(ctx, api, c.Tenant, mediaType)
+func (c *auditExportCmd) streamTo(ctx context.Context, p *program, api *client.Client, mediaType string, w io.Writer) error {
+	in, err := c.openExport(ctx, api, c.Tenant, mediaType)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	bar := p.progress("events", -1)
+	bar := p.newProgress("events", -1)
 	defer bar.done()
 	if _, err = io.Copy(w, &counting{in, bar}); err != nil {
 		return fmt.Errorf("the export broke off, and is not whole: %w", err)
@@ -60,10 +60,10 @@ func (c *auditExportCmd) export(ctx context.Context, p *program, api *client.Cli
 	return nil
 }
 
-// stream opens an export. What is said to be one and is something else, as the
+// openExport opens an export. What is said to be one and is something else, as the
 // page of a proxy would be, is refused.
-func (f auditFilter) stream(ctx context.Context, api *client.Client, tenant, mediaType string) (io.ReadCloser, error) {
-	resp, err := f.events(ctx, api, tenant, nil, nil, client.Accept(mediaType))
+func (f auditFilter) openExport(ctx context.Context, api *client.Client, tenant, mediaType string) (io.ReadCloser, error) {
+	resp, err := f.listEvents(ctx, api, tenant, nil, nil, client.Accept(mediaType))
 	in, err := client.Stream(resp, err)
 	if err != nil {
 		return nil, err
@@ -88,8 +88,8 @@ func (c *counting) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// decode reads JSON of an answer.
-func decode(text []byte, into any) error {
+// decodeAnswer reads JSON of an answer.
+func decodeAnswer(text []byte, into any) error {
 	if json.Unmarshal(text, into) != nil {
 		return client.ErrNotKeyward
 	}

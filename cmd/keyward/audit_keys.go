@@ -16,9 +16,9 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// keys are the platform's: those given, or what the server says that it ever
+// loadKeys are the platform's: those given, or what the server says that it ever
 // signed with, revoked ones marked.
-func (c *auditVerifyCmd) keys(ctx context.Context, api *client.Client) (set []byte, err error) {
+func (c *auditVerifyCmd) loadKeys(ctx context.Context, api *client.Client) (set []byte, err error) {
 	if c.JWKS != "" {
 		set, err = readKeySet(ctx, c.JWKS)
 	} else {

@@ -19,14 +19,14 @@ const (
 	lastWords      = 5 * time.Second        // for what is written at the end
 )
 
-// background starts what goes on beside requests, until ctx is over. stopped
+// startBackground starts what goes on beside requests, until ctx is over. stopped
 // returns when it has ended, and then nothing more is to be written down.
-func (a *app) background(ctx context.Context) (stopped func()) {
+func (a *app) startBackground(ctx context.Context) (stopped func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.listener.Run(ctx) })
 	wg.Go(func() { a.watchMasterKey(ctx) })
-	wg.Go(func() { a.flushNowAndThen(ctx) })
-	if len(a.transport.files()) > 0 {
+	wg.Go(func() { a.flushPeriodically(ctx) })
+	if len(a.transport.watchedFiles()) > 0 {
 		wg.Go(func() { a.watchFiles(ctx) })
 	}
 	if a.works {
@@ -36,9 +36,9 @@ func (a *app) background(ctx context.Context) (stopped func()) {
 	return wg.Wait
 }
 
-// pass is one pass of the worker.
-func (a *app) pass(ctx context.Context) (time.Time, error) {
-	done, err := a.store.RunDue(ctx, audit.By{Actor: a.actor()}, batch)
+// runPass is one pass of the worker.
+func (a *app) runPass(ctx context.Context) (time.Time, error) {
+	done, err := a.store.RunDue(ctx, audit.By{Actor: a.workerActor()}, batch)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -77,7 +77,7 @@ func (a *app) watchMasterKey(ctx context.Context) {
 	}
 }
 
-func (a *app) flushNowAndThen(ctx context.Context) {
+func (a *app) flushPeriodically(ctx context.Context) {
 	tick := time.NewTicker(flushInterval)
 	defer tick.Stop()
 	for {
@@ -85,23 +85,23 @@ func (a *app) flushNowAndThen(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			a.flush(ctx)
+			a.flushEvidence(ctx)
 		}
 	}
 }
 
-// flush writes down which keys have signed and which credentials were used.
+// flushEvidence writes down which keys have signed and which credentials were used.
 // What fails is kept for the next time.
-func (a *app) flush(ctx context.Context) {
+func (a *app) flushEvidence(ctx context.Context) {
 	err := errors.Join(a.signer.FlushEvidence(ctx), a.tenants.FlushLastUsed(ctx))
 	if err != nil && ctx.Err() == nil {
 		a.log.Warn("not written down yet", "error", err)
 	}
 }
 
-// flushLast is flush for the end of the program.
-func (a *app) flushLast(ctx context.Context) {
+// flushAtExit is flush for the end of the program.
+func (a *app) flushAtExit(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
-	a.flush(ctx)
+	a.flushEvidence(ctx)
 }

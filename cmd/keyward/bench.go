@@ -11,15 +11,15 @@ import (
 )
 
 type benchCmd struct {
-	Seed benchSeedCmd `cmd:"" help:"Fill a database with tenants that have a past, and prove a sample of them."`
+	Seed benchSeedCmd `cmd:"" help:"Fill a database with tenants that have a history, and verify a sample of them."`
 }
 
 type benchSeedCmd struct {
-	Tenants int    `name:"tenants" required:"" placeholder:"N" help:"How many."`
-	Keys    int    `name:"keys" default:"4" placeholder:"N" help:"Keys of each: one active, one standby, the others deprecated. Default: ${default}."`
-	Events  int    `name:"events" default:"12" placeholder:"N" help:"Audit events of each, 3 for each key at least. Default: ${default}."`
-	Prefix  string `name:"prefix" default:"bench" placeholder:"TEXT" help:"What their slugs begin with. Default: ${default}."`
-	Force   bool   `name:"force" help:"Also into a database that has tenants already."`
+	Tenants int    `name:"tenants" required:"" placeholder:"N" help:"Set the number of tenants."`
+	Keys    int    `name:"keys" default:"4" placeholder:"N" help:"Set the keys of each tenant: one active, one standby, the others deprecated. Default: ${default}."`
+	Events  int    `name:"events" default:"12" placeholder:"N" help:"Set the audit events of each tenant, at least 3 for each key. Default: ${default}."`
+	Prefix  string `name:"prefix" default:"bench" placeholder:"TEXT" help:"Begin the slugs with this text. Default: ${default}."`
+	Force   bool   `name:"force" help:"Allow a database that already has tenants."`
 }
 
 // Run is keyward bench seed. It needs a superuser's login, because it passes
@@ -30,11 +30,11 @@ func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer a.close()
-	if err := c.mayFill(ctx, a); err != nil {
+	if err := c.checkEmpty(ctx, a); err != nil {
 		return err
 	}
 	began := time.Now()
-	err = a.store.Seed(ctx, operator(), keys.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}, func(done int) {
+	err = a.store.Seed(ctx, localOperator(), keys.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}, func(done int) {
 		fmt.Fprintf(p.stderr, "%d of %d tenants\n", done, c.Tenants)
 	})
 	switch {
@@ -50,11 +50,11 @@ func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 	took := time.Since(began)
 	rows := c.Tenants * (3 + c.Keys + c.Events)
 	fmt.Fprintf(p.stdout, "%d tenants, %d rows in %v: %.0f rows a second.\n", c.Tenants, rows, took.Round(time.Millisecond), float64(rows)/took.Seconds())
-	return c.prove(ctx, p, a)
+	return c.verifySample(ctx, p, a)
 }
 
-// mayFill refuses a database that somebody may still need.
-func (c *benchSeedCmd) mayFill(ctx context.Context, a *app) error {
+// checkEmpty refuses a database that somebody may still need.
+func (c *benchSeedCmd) checkEmpty(ctx context.Context, a *app) error {
 	if c.Force {
 		return nil
 	}
@@ -73,15 +73,15 @@ func (c *benchSeedCmd) mayFill(ctx context.Context, a *app) error {
 // sampled is how many of the tenants are proved.
 const sampled = 100
 
-// prove looks at some of the tenants as everything else in the program does:
+// verifySample looks at some of the tenants as everything else in the program does:
 // their history, their rows, and a token that their key signs.
-func (c *benchSeedCmd) prove(ctx context.Context, p *program, a *app) error {
+func (c *benchSeedCmd) verifySample(ctx context.Context, p *program, a *app) error {
 	for i := range min(sampled, c.Tenants) {
 		t, err := a.tenants.Get(ctx, keys.Seed{Prefix: c.Prefix}.Slug(i*(c.Tenants/min(sampled, c.Tenants))))
 		if err != nil {
 			return err
 		}
-		if _, err := proveHistory(ctx, a.audit, a.store, t); err != nil {
+		if _, err := verifyHistory(ctx, a.audit, a.store, t); err != nil {
 			return err
 		}
 		token, err := a.signer.SignToken(ctx, t.Slug, keys.Order{})

@@ -13,7 +13,7 @@ import (
 
 // certificate is a chain and its private key. Connections keep the one they
 // began with.
-type certificate = reloaded[tls.Certificate]
+type certificate = reloadable[tls.Certificate]
 
 // loadCertificate reads the pair that two variables name for the first time; nil
 // if they name none.
@@ -26,7 +26,7 @@ func loadCertificate(variable, keyVariable, cert, key string) (*certificate, err
 		read: func() (*tls.Certificate, error) { return readPair(cert, key) },
 		ends: func(pair *tls.Certificate) time.Time { return pair.Leaf.NotAfter },
 	}
-	if err := c.load(); err != nil {
+	if err := c.loadFirst(); err != nil {
 		return nil, &usageError{variable + " and " + keyVariable + " must be files in PEM that belong together: " + err.Error()}
 	}
 	return c, nil
@@ -39,7 +39,7 @@ func readPair(cert, key string) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := blocks(chain); err != nil {
+	if _, err := pemBlocks(chain); err != nil {
 		return nil, fmt.Errorf("%s: %w", cert, err)
 	}
 	private, err := os.ReadFile(key)
@@ -57,7 +57,7 @@ type authorities struct {
 }
 
 // clientCA is the bundle of authorities.
-type clientCA = reloaded[authorities]
+type clientCA = reloadable[authorities]
 
 // loadClientCA reads the bundle for the first time; nil if there is none.
 func loadClientCA(variable, path string) (*clientCA, error) {
@@ -69,7 +69,7 @@ func loadClientCA(variable, path string) (*clientCA, error) {
 		read: func() (*authorities, error) { return readAuthorities(path) },
 		ends: func(a *authorities) time.Time { return a.ends },
 	}
-	if err := ca.load(); err != nil {
+	if err := ca.loadFirst(); err != nil {
 		return nil, &usageError{variable + " must be a file with certificates in PEM: " + err.Error()}
 	}
 	return ca, nil
@@ -82,7 +82,7 @@ func readAuthorities(path string) (*authorities, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := blocks(text)
+	list, err := pemBlocks(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -100,9 +100,9 @@ func readAuthorities(path string) (*authorities, error) {
 	return a, nil
 }
 
-// blocks are all PEM blocks of a text. One that is begun and not ended is an
+// pemBlocks are all PEM blocks of a text. One that is begun and not ended is an
 // error, and so is none at all.
-func blocks(text []byte) (list []*pem.Block, err error) {
+func pemBlocks(text []byte) (list []*pem.Block, err error) {
 	begun := bytes.Count(text, []byte("-----BEGIN "))
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		list = append(list, block)

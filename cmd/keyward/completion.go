@@ -9,7 +9,7 @@ import (
 )
 
 type completionCmd struct {
-	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"Select the shell: bash, zsh or fish."`
 }
 
 // scripts ask the program itself what could come next, so that they never
@@ -53,19 +53,19 @@ func (c *completionCmd) Run(p *program) error {
 }
 
 type completeCmd struct {
-	Words []string `arg:"" optional:"" help:"The words so far; the last is the one to complete."`
+	Words []string `arg:"" optional:"" help:"Complete the last of these words."`
 }
 
 // Run is keyward complete, which the scripts call.
 func (c *completeCmd) Run(k *kong.Context, p *program) error {
-	for _, word := range candidates(k.Model.Node, c.Words) {
+	for _, word := range completionsOf(k.Model.Node, c.Words) {
 		fmt.Fprintln(p.stdout, word)
 	}
 	return nil
 }
 
-// candidates are what the last of the words could become.
-func candidates(node *kong.Node, words []string) (found []string) {
+// completionsOf are what the last of the words could become.
+func completionsOf(node *kong.Node, words []string) (found []string) {
 	if len(words) == 0 {
 		words = []string{""}
 	}

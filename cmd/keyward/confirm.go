@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// asking is the flag of every command that asks before it acts.
-type asking struct {
-	Yes bool `name:"yes" short:"y" help:"Do not ask."`
+// confirmFlag is the flag of every command that asks before it acts.
+type confirmFlag struct {
+	Yes bool `name:"yes" short:"y" help:"Confirm without asking."`
 }
 
 // errNotConfirmed is a no.
@@ -18,16 +18,16 @@ var errNotConfirmed = errors.New("nothing was changed")
 
 // confirm asks whoever sits at the terminal before what cannot be undone. Where
 // nobody does, it refuses. Whoever calls it has said what will happen.
-func (a asking) confirm(p *program, question string) error {
+func (a confirmFlag) confirm(p *program, question string) error {
 	if !a.Yes && !isTerminal(p.stdin) {
 		return &usageError{"nobody is there to ask, and nothing was changed: give --yes to do it"}
 	}
-	return a.ask(p, question)
+	return a.confirmIfTerminal(p, question)
 }
 
-// ask is confirm for what does no harm that lasts: where nobody can be asked, it
+// confirmIfTerminal is confirm for what does no harm that lasts: where nobody can be asked, it
 // is done.
-func (a asking) ask(p *program, question string) error {
+func (a confirmFlag) confirmIfTerminal(p *program, question string) error {
 	if a.Yes || !isTerminal(p.stdin) {
 		return nil
 	}
@@ -45,9 +45,9 @@ func saysYes(r io.Reader) bool {
 	return answer == "y" || answer == "yes"
 }
 
-// evidence says on the standard error what a command is about to do.
-func (p *program) evidence(format string, args ...any) {
+// printNote says on the standard error what a command is about to do.
+func (p *program) printNote(format string, args ...any) {
 	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
-		fmt.Fprintln(p.stderr, printable(line))
+		fmt.Fprintln(p.stderr, sanitizeText(line))
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 type rotateDataKeyCmd struct {
-	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Slug or id of the tenant."`
+	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Select the tenant by slug or id."`
 }
 
 // Run is keyward tenant rotate-data-key.
@@ -22,7 +22,7 @@ func (c *rotateDataKeyCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.Close()
-	if err := current(ctx, d); err != nil {
+	if err := requireSchema(ctx, d); err != nil {
 		return err
 	}
 	custody, err := p.openCustody(ctx, d)
@@ -34,7 +34,7 @@ func (c *rotateDataKeyCmd) Run(ctx context.Context, p *program) error {
 		return fmt.Errorf("%w: %s", err, c.Tenant)
 	}
 	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Now: now, Log: p.log, JitterFraction: p.cfg.jitter})
-	r, err := store.RotateDataKey(ctx, operator(), id)
+	r, err := store.RotateDataKey(ctx, localOperator(), id)
 	if err != nil {
 		return err
 	}

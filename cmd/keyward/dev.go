@@ -24,8 +24,8 @@ const (
 const demoSlug = "demo"
 
 type devCmd struct {
-	DataDir string `name:"data-dir" var:"KEYWARD_DATA_DIR" default:".keyward" placeholder:"DIR" help:"Where everything is kept. Default: ${default}."`
-	PGBin   string `name:"pg-bin" var:"KEYWARD_PG_BIN" placeholder:"DIR" help:"Where PostgreSQL's programs are. Default: the newest found."`
+	DataDir string `name:"data-dir" var:"KEYWARD_DATA_DIR" default:".keyward" placeholder:"DIR" help:"Keep all data in this directory. Default: ${default}."`
+	PGBin   string `name:"pg-bin" var:"KEYWARD_PG_BIN" placeholder:"DIR" help:"Find the PostgreSQL programs here. Default: the newest version found."`
 }
 
 // Run is keyward dev.
@@ -39,7 +39,7 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if p.cfg.databaseURL != "" {
-		return p.develop(ctx, dir, "the one KEYWARD_DATABASE_URL names")
+		return p.serveDev(ctx, dir, "the one KEYWARD_DATABASE_URL names")
 	}
 	cfg := embedded.Config{Dir: filepath.Join(dir, clusterDir), BinDir: c.PGBin, Log: p.log}
 	pg, err := embedded.Start(ctx, cfg)
@@ -47,22 +47,22 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	p.cfg.databaseURL, p.cfg.listenURL = pg.DSN(), pg.DSN()
-	return p.developOn(ctx, cfg, pg, dir)
+	return p.superviseDev(ctx, cfg, pg, dir)
 }
 
-// develop is serve with all that it needs made first. database is what is said
+// serveDev is serve with all that it needs made first. database is what is said
 // about it.
-func (p *program) develop(ctx context.Context, dir, database string) error {
+func (p *program) serveDev(ctx context.Context, dir, database string) error {
 	if p.cfg.masterKey == "" {
 		p.cfg.masterKey = "file:" + (&url.URL{Path: filepath.Join(dir, masterFile)}).EscapedPath()
 		if _, err := seal.Init(ctx, p.cfg.masterKey); err != nil && !errors.Is(err, seal.ErrExists) {
 			return err
 		}
 	}
-	if err := p.migrate(ctx); err != nil {
+	if err := p.migrateSchema(ctx); err != nil {
 		return err
 	}
-	return p.serve(ctx, true, func(ctx context.Context, a *app, where urls) error {
+	return p.serveAPI(ctx, true, func(ctx context.Context, a *app, where urls) error {
 		keyFile := filepath.Join(dir, adminKeyFile)
 		if err := a.ensureAdminKey(ctx, keyFile); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (p *program) develop(ctx context.Context, dir, database string) error {
 		if err != nil {
 			return err
 		}
-		return welcome(p.stdout, tour{URL: where.public, Admin: where.admin, KeyFile: keyFile, Database: database, DataDir: dir, Demo: demoSlug, Slug: slug})
+		return printWelcome(p.stdout, welcomeData{URL: where.public, Admin: where.admin, KeyFile: keyFile, Database: database, DataDir: dir, Demo: demoSlug, Slug: slug})
 	})
 }
 
@@ -85,7 +85,7 @@ func (a *app) ensureDemo(ctx context.Context) error {
 		return err
 	}
 	spec := tenant.Spec{Slug: demoSlug, Name: "Demo", Caching: tenant.DefaultCaching}
-	_, err = a.store.CreateTenant(ctx, operator(), spec, nil)
+	_, err = a.store.CreateTenant(ctx, localOperator(), spec, nil)
 	if errors.Is(err, tenant.ErrSlugTaken) {
 		return nil
 	}
@@ -122,7 +122,7 @@ func (a *app) ensureAdminKey(ctx context.Context, file string) error {
 	if err != nil && !errors.Is(err, tenant.ErrUnauthenticated) {
 		return err
 	}
-	_, key, err := a.tenants.CreateAPIKey(ctx, operator(), tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "keyward dev"}, nil)
+	_, key, err := a.tenants.CreateAPIKey(ctx, localOperator(), tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "keyward dev"}, nil)
 	if err != nil {
 		return err
 	}

@@ -17,10 +17,10 @@ const postgresPause = 5 * time.Second
 // errMoved means that PostgreSQL is not where the connections look for it.
 var errMoved = errors.New("PostgreSQL came back under another DSN; start keyward dev again")
 
-// developOn runs the service and keeps its PostgreSQL up, which ends after it.
+// superviseDev runs the service and keeps its PostgreSQL up, which ends after it.
 // While PostgreSQL is away the service goes on as with any other database: the
 // JWKS are served from memory, the rest is 503.
-func (p *program) developOn(ctx context.Context, cfg embedded.Config, pg *embedded.Server, dir string) error {
+func (p *program) superviseDev(ctx context.Context, cfg embedded.Config, pg *embedded.Server, dir string) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	kept, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -29,7 +29,7 @@ func (p *program) developOn(ctx context.Context, cfg embedded.Config, pg *embedd
 		defer close(ended)
 		fail(p.keepPostgres(kept, cfg, pg))
 	}()
-	err := p.develop(ctx, dir, pg.DSN())
+	err := p.serveDev(ctx, dir, pg.DSN())
 	cause := context.Cause(ctx)
 	end()
 	<-ended

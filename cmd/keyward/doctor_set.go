@@ -9,17 +9,6 @@ import (
 	"strings"
 )
 
-// finding is what a check found, and what to do about it.
-type finding struct {
-	verdict verdict
-	what    string
-	text    string
-}
-
-func found(v verdict, what, format string, args ...any) finding {
-	return finding{v, what, fmt.Sprintf(format, args...)}
-}
-
 // What verifiers accept of a JWK Set at most.
 const (
 	nimbusBytes = 51_200 // Nimbus, and so Spring Security, reads no more
@@ -41,20 +30,20 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 		Keys []jwk `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil || set.Keys == nil {
-		return nil, []finding{found(failure, "JWK Set", `is no JSON object with "keys": no verifier can read it; is something else answering at jwks_uri?`)}
+		return nil, []finding{newFinding(failure, "JWK Set", `is no JSON object with "keys": no verifier can read it; is something else answering at jwks_uri?`)}
 	}
 	keys = set.Keys
 	switch {
 	case len(keys) == 0:
-		findings = append(findings, found(failure, "JWK Set", "has no keys: no token can be verified; is a worker running?"))
+		findings = append(findings, newFinding(failure, "JWK Set", "has no keys: no token can be verified; is a worker running?"))
 	case len(body) > nimbusBytes:
-		findings = append(findings, found(failure, "JWK Set", "has %d bytes; Nimbus (Spring Security) refuses more than %d: lower max_published_keys or the grace period, or use ES256 instead of RSA", len(body), nimbusBytes))
+		findings = append(findings, newFinding(failure, "JWK Set", "has %d bytes; Nimbus (Spring Security) refuses more than %d: lower max_published_keys or the grace period, or use ES256 instead of RSA", len(body), nimbusBytes))
 	case len(keys) > manyKeys:
-		findings = append(findings, found(failure, "JWK Set", "has %d keys; some gateways refuse more than %d: lower max_published_keys", len(keys), manyKeys))
+		findings = append(findings, newFinding(failure, "JWK Set", "has %d keys; some gateways refuse more than %d: lower max_published_keys", len(keys), manyKeys))
 	case len(keys) > roomyKeys:
-		findings = append(findings, found(warning, "JWK Set", "has %d keys; every verifier fetches them all: a shorter grace period or a longer rotation interval makes them fewer", len(keys)))
+		findings = append(findings, newFinding(warning, "JWK Set", "has %d keys; every verifier fetches them all: a shorter grace period or a longer rotation interval makes them fewer", len(keys)))
 	default:
-		findings = append(findings, found(fine, "JWK Set", "%d keys in %d bytes", len(keys), len(body)))
+		findings = append(findings, newFinding(fine, "JWK Set", "%d keys in %d bytes", len(keys), len(body)))
 	}
 	seen := map[string]bool{}
 	for i, k := range keys {
@@ -62,9 +51,9 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 		switch {
 		case name == "":
 			name = fmt.Sprintf("number %d", i+1)
-			findings = append(findings, found(failure, "kid", "key %s has none: with several keys verifiers cannot choose", name))
+			findings = append(findings, newFinding(failure, "kid", "key %s has none: with several keys verifiers cannot choose", name))
 		case seen[name]:
-			findings = append(findings, found(failure, "kid", "%s is there twice: which one verifies is left to chance", name))
+			findings = append(findings, newFinding(failure, "kid", "%s is there twice: which one verifies is left to chance", name))
 		}
 		seen[name] = true
 		findings = append(findings, examineKey(name, k)...)
@@ -79,17 +68,17 @@ var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv
 func examineKey(name string, k jwk) (findings []finding) {
 	for _, member := range privateMembers {
 		if _, there := k[member]; there {
-			findings = append(findings, found(failure, "private key", "key %s has %q: whoever read this can sign; revoke it as compromised at once", name, member))
+			findings = append(findings, newFinding(failure, "private key", "key %s has %q: whoever read this can sign; revoke it as compromised at once", name, member))
 		}
 	}
 	if use := k.text("use"); use != "sig" {
-		findings = append(findings, found(warning, "use", "key %s has use %q instead of \"sig\": verifiers that look at it skip the key", name, use))
+		findings = append(findings, newFinding(warning, "use", "key %s has use %q instead of \"sig\": verifiers that look at it skip the key", name, use))
 	}
 	if k.text("alg") == "" {
-		findings = append(findings, found(warning, "alg", "key %s has none: verifiers guess by its type", name))
+		findings = append(findings, newFinding(warning, "alg", "key %s has none: verifiers guess by its type", name))
 	}
 	if k.text("alg") == "Ed25519" {
-		findings = append(findings, found(warning, "alg", "key %s is labelled Ed25519 (RFC 9864); verifiers from before 2026, jwks-rsa's middleware among them, know EdDSA only", name))
+		findings = append(findings, newFinding(warning, "alg", "key %s is labelled Ed25519 (RFC 9864); verifiers from before 2026, jwks-rsa's middleware among them, know EdDSA only", name))
 	}
 	return append(findings, examineMaterial(name, k)...)
 }
@@ -108,11 +97,11 @@ func examineMaterial(name string, k jwk) []finding {
 	want := coordinates[k.text("crv")]
 	switch kty := k.text("kty"); {
 	case kty == "RSA" && size("n") < 256:
-		return []finding{found(failure, "key size", "key %s has %d bits; RFC 7518 section 3.3 asks for 2048 at least, and verifiers insist on it", name, 8*max(0, size("n")))}
+		return []finding{newFinding(failure, "key size", "key %s has %d bits; RFC 7518 section 3.3 asks for 2048 at least, and verifiers insist on it", name, 8*max(0, size("n")))}
 	case kty == "RSA" && size("e") > 0, kty == "EC" && want > 0 && size("x") == want && size("y") == want, kty == "OKP" && want > 0 && size("x") == want:
 		return nil
 	case !slices.Contains([]string{"RSA", "EC", "OKP"}, kty):
-		return []finding{found(warning, "kty", "key %s is of type %q, which many verifiers skip", name, kty)}
+		return []finding{newFinding(warning, "kty", "key %s is of type %q, which many verifiers skip", name, kty)}
 	}
-	return []finding{found(failure, "key", "key %s is not a valid %s key (%s): verifiers skip it or refuse the whole set", name, k.text("kty"), strings.Join(slices.Sorted(maps.Keys(k)), ", "))}
+	return []finding{newFinding(failure, "key", "key %s is not a valid %s key (%s): verifiers skip it or refuse the whole set", name, k.text("kty"), strings.Join(slices.Sorted(maps.Keys(k)), ", "))}
 }

@@ -17,8 +17,8 @@ import (
 // overdueAfter is how long something may be due before nobody seems to work.
 const overdueAfter = 5 * time.Minute
 
-// invariants looks for what must never be.
-func (e *examination) invariants(ctx context.Context) {
+// checkInvariants looks for what must never be.
+func (e *examination) checkInvariants(ctx context.Context) {
 	var overdue int64
 	broken, err := policiesWithoutKeys(ctx, e.db, policyStretch)
 	if err == nil {
@@ -29,18 +29,18 @@ func (e *examination) invariants(ctx context.Context) {
 	}
 	switch {
 	case err != nil:
-		e.say(failure, "keys", "%v", err)
+		e.addFinding(failure, "keys", "%v", err)
 		return
 	case len(broken) > 0:
-		e.say(failure, "keys", "not exactly one active and one standby key: %s; is a worker running? else rotate them by hand", listPolicies(broken))
+		e.addFinding(failure, "keys", "not exactly one active and one standby key: %s; is a worker running? else rotate them by hand", listPolicies(broken))
 	default:
-		e.say(fine, "keys", "every policy has one active and one standby key")
+		e.addFinding(fine, "keys", "every policy has one active and one standby key")
 	}
 	if overdue > 0 {
-		e.say(failure, "schedule", "%d policies have been due for more than %v: run keyward worker, or serve without --no-worker", overdue, overdueAfter)
+		e.addFinding(failure, "schedule", "%d policies have been due for more than %v: run keyward worker, or serve without --no-worker", overdue, overdueAfter)
 		return
 	}
-	e.say(fine, "schedule", "nothing is overdue")
+	e.addFinding(fine, "schedule", "nothing is overdue")
 }
 
 // policyStretch is how many policies a transaction looks at, so that none takes
@@ -72,8 +72,8 @@ func listPolicies(rows []db.PoliciesWithoutKeysRow) string {
 	return strings.Join(names, ", ")
 }
 
-// histories proves audit chains: of the newest tenants, or of all.
-func (e *examination) histories(ctx context.Context) {
+// checkHistories proves audit chains: of the newest tenants, or of all.
+func (e *examination) checkHistories(ctx context.Context) {
 	tenants := tenant.New(tenant.Config{DB: e.db, Now: now})
 	store := audit.New(audit.Config{DB: e.db, Now: now})
 	rows := keys.NewStore(keys.Config{DB: e.db, Now: now, Log: e.p.log})
@@ -81,13 +81,13 @@ func (e *examination) histories(ctx context.Context) {
 	for {
 		page, next, err := tenants.List(ctx, tenant.ListFilter{Limit: 100, Cursor: cursor})
 		if err != nil {
-			e.say(failure, "audit", "%v", err)
+			e.addFinding(failure, "audit", "%v", err)
 			return
 		}
 		for _, t := range page {
-			n, err := proveHistory(ctx, store, rows, t)
+			n, err := verifyHistory(ctx, store, rows, t)
 			if err != nil {
-				e.say(failure, "audit", "%v", err)
+				e.addFinding(failure, "audit", "%v", err)
 				continue
 			}
 			proved, events = proved+1, events+n
@@ -100,11 +100,11 @@ func (e *examination) histories(ctx context.Context) {
 	if cursor != "" {
 		what = "the newest; --all proves every one"
 	}
-	e.say(fine, "audit", "%d tenants with %d events intact (%s)", proved, events, what)
+	e.addFinding(fine, "audit", "%d tenants with %d events intact (%s)", proved, events, what)
 }
 
-// proveHistory proves the chain, and that the tenant's keys are as it has them.
-func proveHistory(ctx context.Context, store *audit.Store, rows *keys.Store, t tenant.Tenant) (int64, error) {
+// verifyHistory proves the chain, and that the tenant's keys are as it has them.
+func verifyHistory(ctx context.Context, store *audit.Store, rows *keys.Store, t tenant.Tenant) (int64, error) {
 	r, err := store.Verify(ctx, t.ID)
 	switch {
 	case err != nil:

@@ -17,8 +17,8 @@ type usageError struct{ message string }
 
 func (e *usageError) Error() string { return e.message }
 
-// errTold ends the program with exit code 1 after everything has been said.
-var errTold = errors.New("told already")
+// errReported ends the program with exit code 1 after everything has been said.
+var errReported = errors.New("told already")
 
 // badValue refuses a setting. It never shows the value, which may be secret.
 func badValue(name, accepts string) error {
@@ -50,8 +50,8 @@ var hints = []struct {
 	{syscall.EACCES, "check who may read and write there"},
 }
 
-// explain is an error with what to do about it.
-func explain(err error) string {
+// errorText is an error with what to do about it.
+func errorText(err error) string {
 	for _, h := range hints {
 		if errors.Is(err, h.err) {
 			return err.Error() + "\n  " + h.hint

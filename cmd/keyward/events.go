@@ -14,26 +14,26 @@ import (
 
 // eventsCmd prints events until it is told to end.
 type eventsCmd struct {
-	Since string `name:"since" placeholder:"ID" help:"Go on behind the event with this id, as --json shows it. Default: begin now."`
-	anyTenant
+	Since string `name:"since" placeholder:"ID" help:"Resume after the event with this id, as --json prints it. Default: start now."`
+	eventScope
 }
 
 // Run is keyward events. Each event is one line; with --json it is the audit
 // event with the id to go on behind. What becomes of the connection is said on
 // the standard error.
 func (c *eventsCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
 	f := follower{p: p, last: c.Since, of: c.Tenant}
-	for e, err := range api.Follow(ctx, c.Tenant, c.Since, f.turn) {
+	for e, err := range api.Follow(ctx, c.Tenant, c.Since, f.onTurn) {
 		switch {
 		case ctx.Err() != nil: // somebody wants it to end
-			f.bye()
+			f.printResumeHint()
 			return nil
 		case err != nil:
-			return f.ended(err)
+			return f.explainEnd(err)
 		}
 		if err := p.printEvent(e, c.JSON); err != nil {
 			return err
@@ -55,14 +55,14 @@ type follower struct {
 // slowReader is a pause after which the reader is to blame, most likely.
 const slowReader = 5 * time.Second
 
-// turn says each trouble once, however often it is tried to end it.
-func (f *follower) turn(t client.Turn) {
+// onTurn says each trouble once, however often it is tried to end it.
+func (f *follower) onTurn(t client.Turn) {
 	switch {
 	case t.Open && !f.begun:
-		f.p.evidence("Listening to the events of %s. Ctrl-C ends it.", f.whose())
+		f.p.printNote("Listening to the events of %s. Ctrl-C ends it.", f.scopeName())
 		f.begun = true
 	case t.Open:
-		f.p.evidence("Connected again; going on where it was.")
+		f.p.printNote("Connected again; going on where it was.")
 	}
 	if t.Open {
 		f.said = ""
@@ -76,32 +76,32 @@ func (f *follower) turn(t client.Turn) {
 		trouble = fmt.Sprintf("Cut off as a slow reader, it seems: what reads these events took %v over one. Trying again.", t.Held.Round(time.Second))
 	}
 	if trouble != f.said {
-		f.p.evidence("%s", trouble)
+		f.p.printNote("%s", trouble)
 	}
 	f.said = trouble
 }
 
-func (f *follower) whose() string {
+func (f *follower) scopeName() string {
 	if f.of == "" {
 		return "all tenants"
 	}
 	return f.of
 }
 
-// bye says how to go on later.
-func (f *follower) bye() {
+// printResumeHint says how to go on later.
+func (f *follower) printResumeHint() {
 	if f.last != "" {
-		f.p.evidence("To go on behind the last event: --since %s", f.last)
+		f.p.printNote("To go on behind the last event: --since %s", f.last)
 	}
 }
 
-// ended explains what ended the stream for good.
-func (f *follower) ended(err error) error {
+// explainEnd explains what ended the stream for good.
+func (f *follower) explainEnd(err error) error {
 	var p *client.Problem
 	if errors.As(err, &p) && p.Status == http.StatusBadRequest && f.last != "" {
 		return fmt.Errorf("%w\n  Resynchronise: read what there is with keyward audit list, and listen again without --since", err)
 	}
-	f.bye()
+	f.printResumeHint()
 	return err
 }
 
@@ -116,12 +116,12 @@ func (p *program) printEvent(e client.Event, asJSON bool) error {
 		_, err = fmt.Fprintf(p.stdout, "{\"id\":%s,%s\n", id, members)
 		return err
 	}
-	line := fmt.Sprintf("%s  %-12s  %-18s  by %s", when(e.At), e.Tenant, e.Action, named(e.Actor))
+	line := fmt.Sprintf("%s  %-12s  %-18s  by %s", formatTime(e.At), e.Tenant, e.Action, actorName(e.Actor))
 	for _, more := range []*string{e.KID, e.Reason} {
 		if more != nil {
 			line += "  " + *more
 		}
 	}
-	_, err := fmt.Fprintln(p.stdout, printable(line))
+	_, err := fmt.Fprintln(p.stdout, sanitizeText(line))
 	return err
 }

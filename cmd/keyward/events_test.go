@@ -257,7 +257,7 @@ func TestWhatIsSaidOfAStream(t *testing.T) {
 		{Err: io.ErrUnexpectedEOF, Held: time.Second},
 		{Err: io.EOF, Reason: "over\x1b[2J", Held: time.Hour},
 	} {
-		f.turn(turn)
+		f.onTurn(turn)
 	}
 	want := `Listening to the events of acme. Ctrl-C ends it.
 Cut off: no answer. Trying again.

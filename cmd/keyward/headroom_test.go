@@ -24,7 +24,7 @@ func TestHeadroomTakesNoMemory(t *testing.T) {
 		return
 	}
 	before := resident(t)
-	room := headroom(os.Getenv)
+	room := allocateHeadroom(os.Getenv)
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
@@ -45,7 +45,7 @@ func TestNoHeadroomForAnOperatorWhoDecides(t *testing.T) {
 			}
 			return ""
 		}
-		if headroom(getenv) != nil {
+		if allocateHeadroom(getenv) != nil {
 			t.Errorf("there is headroom in spite of %s", name)
 		}
 	}

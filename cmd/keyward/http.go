@@ -24,7 +24,7 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
 		ConsoleOrigins: a.cfg.consoleOrigins,
 	}
-	if err := a.letPeopleIn(&cfg); err != nil {
+	if err := a.configureOIDC(&cfg); err != nil {
 		return nil, err
 	}
 	var err error
@@ -41,11 +41,11 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 	all := a.newServer(api)
 	all.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // a stream is never done by itself
 	if a.cfg.adminAddr == "" {
-		a.transport.secure(all)
+		a.transport.secureMain(all)
 		return []*http.Server{all}, nil
 	}
 	public := a.newServer(api.Public())
-	a.transport.secure(public)
+	a.transport.secureMain(public)
 	a.transport.secureAdmin(all)
 	return []*http.Server{public, all}, nil
 }
@@ -60,22 +60,22 @@ func (a *app) newServer(h http.Handler) *http.Server {
 	}
 }
 
-// public is the URL that verifiers use: the configured one, else the address
+// verifierURL is the URL that verifiers use: the configured one, else the address
 // that is listened on.
-func (c config) public(at net.Addr) string {
+func (c config) verifierURL(at net.Addr) string {
 	if c.publicURL != "" {
 		return c.publicURL
 	}
-	return reached(at, c.tlsCert != "")
+	return addressURL(at, c.tlsCert != "")
 }
 
-// admin is the URL of the admin address.
-func (c config) admin(at net.Addr) string {
-	return reached(at, c.tlsCert != "" || c.adminTLSCert != "")
+// adminURL is the URL of the admin address.
+func (c config) adminURL(at net.Addr) string {
+	return addressURL(at, c.tlsCert != "" || c.adminTLSCert != "")
 }
 
-// reached is the URL of an address of this machine.
-func reached(at net.Addr, tls bool) string {
+// addressURL is the URL of an address of this machine.
+func addressURL(at net.Addr, tls bool) string {
 	scheme := "http"
 	if tls {
 		scheme = "https"
@@ -90,10 +90,10 @@ func reached(at net.Addr, tls bool) string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// serve answers requests until ctx is over and those in flight have been
+// serveRequests answers requests until ctx is over and those in flight have been
 // answered, or have taken too long. ready is called once requests are taken, on
 // every address.
-func (a *app) serve(ctx context.Context, servers []*http.Server, listeners []net.Listener, ready func()) error {
+func (a *app) serveRequests(ctx context.Context, servers []*http.Server, listeners []net.Listener, ready func()) error {
 	failed := make(chan error, len(servers))
 	for i, s := range servers {
 		go func() {
@@ -107,17 +107,17 @@ func (a *app) serve(ctx context.Context, servers []*http.Server, listeners []net
 	ready()
 	select {
 	case err := <-failed:
-		return errors.Join(err, a.finish(ctx, servers))
+		return errors.Join(err, a.shutdownServers(ctx, servers))
 	case <-ctx.Done():
 	}
 	a.stopping.Store(true)
 	a.log.Info("stopping; again to stop at once")
 	time.Sleep(a.cfg.drainDelay)
-	return a.finish(ctx, servers)
+	return a.shutdownServers(ctx, servers)
 }
 
-// finish waits for requests in flight, on all addresses at once.
-func (a *app) finish(ctx context.Context, servers []*http.Server) error {
+// shutdownServers waits for requests in flight, on all addresses at once.
+func (a *app) shutdownServers(ctx context.Context, servers []*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.shutdownTimeout)
 	defer cancel()
 	var g errgroup.Group

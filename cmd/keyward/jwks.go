@@ -10,8 +10,8 @@ import (
 )
 
 type jwksCmd struct {
-	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Slug or id of the tenant."`
-	Out    string `name:"out" placeholder:"FILE" help:"Where to write it; whoever reads the file sees the old set or the new one, never a part."`
+	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Select the tenant by slug or id."`
+	Out    string `name:"out" placeholder:"FILE" help:"Write to this file, atomically. Default: standard output."`
 }
 
 // Run is keyward tenant jwks. It needs no master key: it reads what is public,
@@ -22,7 +22,7 @@ func (c *jwksCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.Close()
-	if err := current(ctx, d); err != nil {
+	if err := requireSchema(ctx, d); err != nil {
 		return err
 	}
 	unheard := func() time.Time { return time.Time{} }

@@ -9,10 +9,10 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// listing are the flags of every list.
-type listing struct {
-	Limit  int    `name:"limit" placeholder:"N" help:"Print at most so many. Default: all."`
-	Cursor string `name:"cursor" placeholder:"CURSOR" help:"Go on where a list with --limit ended."`
+// listFlags are the flags of every list.
+type listFlags struct {
+	Limit  int    `name:"limit" placeholder:"N" help:"Print at most this many. Default: all."`
+	Cursor string `name:"cursor" placeholder:"CURSOR" help:"Continue a list that --limit ended."`
 }
 
 // biggestPage is how many items the API gives at once.
@@ -31,9 +31,9 @@ type rows[T any] struct {
 	none string // what to say of an empty list
 }
 
-// list prints the items of page after page. As JSON it is one document, which
+// printList prints the items of page after page. As JSON it is one document, which
 // has next_cursor if --limit left something out.
-func list[T any](p *program, asJSON bool, l listing, r rows[T], fetch func(limit *int, cursor *string) (*http.Response, error)) error {
+func printList[T any](p *program, asJSON bool, l listFlags, r rows[T], fetch func(limit *int, cursor *string) (*http.Response, error)) error {
 	if l.Limit < 0 {
 		return &usageError{"--limit must be a number above 0"}
 	}
@@ -56,7 +56,7 @@ func list[T any](p *program, asJSON bool, l listing, r rows[T], fetch func(limit
 		}
 		cursor, left = got.NextCursor, left-len(got.Items)
 		if cursor == nil || l.Limit > 0 && left <= 0 {
-			return printer.end(cursor)
+			return printer.finish(cursor)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func (l *listPrinter[T]) add(items []json.RawMessage) error {
 	if l.n == 0 {
 		return nil
 	}
-	return l.p.show(t)
+	return l.p.printTable(t)
 }
 
 func (l *listPrinter[T]) addJSON(items []json.RawMessage) error {
@@ -105,8 +105,8 @@ func (l *listPrinter[T]) addJSON(items []json.RawMessage) error {
 	return err
 }
 
-// end says what is left.
-func (l *listPrinter[T]) end(next *string) error {
+// finish says what is left.
+func (l *listPrinter[T]) finish(next *string) error {
 	if !l.asJSON {
 		if l.n == 0 {
 			fmt.Fprintln(l.p.stderr, l.rows.none)

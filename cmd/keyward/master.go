@@ -13,23 +13,23 @@ import (
 )
 
 type masterCmd struct {
-	Init   masterInitCmd   `cmd:"" help:"Create the one that KEYWARD_MASTER_KEY names, unless it is there: it is never overwritten."`
-	Status masterStatusCmd `cmd:"" help:"See which version wraps what."`
-	Rotate masterRotateCmd `cmd:"" help:"Wrap all data keys under a new version, or under another master key, while everything runs."`
-	Retire masterRetireCmd `cmd:"" help:"Take a version out of use; refused while it wraps anything."`
-	Prune  masterPruneCmd  `cmd:"" help:"Remove the versions that wrap nothing any more."`
+	Init   masterInitCmd   `cmd:"" help:"Create the master key that KEYWARD_MASTER_KEY names; never overwrite one."`
+	Status masterStatusCmd `cmd:"" help:"List the versions and the number of data keys that each wraps."`
+	Rotate masterRotateCmd `cmd:"" help:"Re-wrap all data keys under a new version or another master key, online."`
+	Retire masterRetireCmd `cmd:"" help:"Retire a version; refused while it wraps a data key."`
+	Prune  masterPruneCmd  `cmd:"" help:"Remove the versions that wrap no data key."`
 }
 
 type (
 	masterInitCmd   struct{}
 	masterStatusCmd struct{}
 	masterRotateCmd struct {
-		To        string `name:"to" placeholder:"URI" help:"The master key to move to. Default: a new version of the present one."`
-		FullSpeed bool   `name:"full-speed" help:"Let requests wait for it: for a master key that is in wrong hands."`
+		To        string `name:"to" placeholder:"URI" help:"Move to this master key. Default: a new version of the current one."`
+		FullSpeed bool   `name:"full-speed" help:"Skip throttling, so that requests may wait: for a compromised master key."`
 	}
 	masterRetireCmd struct {
-		Version string `arg:"" help:"As keyward master status lists it."`
-		URI     string `name:"uri" placeholder:"URI" help:"Where it is, if several places have such a version."`
+		Version string `arg:"" help:"Select the version, as keyward master status prints it."`
+		URI     string `name:"uri" placeholder:"URI" help:"Select the master key, if several have such a version."`
 	}
 	masterPruneCmd struct{}
 )
@@ -59,7 +59,7 @@ func (masterInitCmd) Run(ctx context.Context, p *program) error {
 // Run is keyward master status. It also answers with the wrong master key,
 // and fails then.
 func (masterStatusCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.custody(ctx)
+	custody, done, err := p.openMaster(ctx)
 	if err != nil && !errors.Is(err, keys.ErrWrongMasterKey) {
 		return err
 	}
@@ -92,13 +92,13 @@ func masterState(m keys.MasterStatus) string {
 
 // Run is keyward master rotate.
 func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.custody(ctx)
+	custody, done, err := p.openMaster(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	bar := p.progress("data keys", -1)
-	r, err := custody.RotateMaster(ctx, operator(), c.To, keys.RewrapOptions{
+	bar := p.newProgress("data keys", -1)
+	r, err := custody.RotateMaster(ctx, localOperator(), c.To, keys.RewrapOptions{
 		FullSpeed: c.FullSpeed,
 		Progress:  func(done, total int64) { bar.set(int(done), int(total)) },
 	})
@@ -124,7 +124,7 @@ func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
 
 // Run is keyward master retire. A rotation does the same at its end.
 func (c *masterRetireCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.custody(ctx)
+	custody, done, err := p.openMaster(ctx)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (c *masterRetireCmd) Run(ctx context.Context, p *program) error {
 
 // Run is keyward master prune.
 func (masterPruneCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.custody(ctx)
+	custody, done, err := p.openMaster(ctx)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (masterPruneCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := p.tellKept(ctx, custody); err != nil {
+	if err := p.printKept(ctx, custody); err != nil {
 		return err
 	}
 	if len(removed) == 0 {
@@ -162,8 +162,8 @@ func (masterPruneCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-// tellKept names the old versions that must stay, and why.
-func (p *program) tellKept(ctx context.Context, custody *keys.Custody) error {
+// printKept names the old versions that must stay, and why.
+func (p *program) printKept(ctx context.Context, custody *keys.Custody) error {
 	list, err := custody.Status(ctx)
 	for _, m := range list {
 		if !m.Current && m.DataKeys > 0 {
@@ -173,9 +173,9 @@ func (p *program) tellKept(ctx context.Context, custody *keys.Custody) error {
 	return err
 }
 
-// custody opens the database and the master key. With ErrWrongMasterKey the
+// openMaster opens the database and the master key. With ErrWrongMasterKey the
 // custody can still be asked for its status.
-func (p *program) custody(ctx context.Context) (_ *keys.Custody, done func(), err error) {
+func (p *program) openMaster(ctx context.Context) (_ *keys.Custody, done func(), err error) {
 	if _, err := p.masterURI(); err != nil {
 		return nil, nil, err
 	}
@@ -183,7 +183,7 @@ func (p *program) custody(ctx context.Context) (_ *keys.Custody, done func(), er
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := current(ctx, d); err != nil {
+	if err := requireSchema(ctx, d); err != nil {
 		d.Close()
 		return nil, nil, err
 	}

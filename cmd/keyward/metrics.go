@@ -48,12 +48,12 @@ func (a *app) newMetrics() *prometheus.Registry {
 func (a *app) registerTransport(r *prometheus.Registry) {
 	for address, c := range map[string]*certificate{"main": a.transport.main, "admin": a.transport.admin} {
 		if c != nil {
-			gauge(r, "keyward_tls_certificate_expires_timestamp_seconds", "When the certificate in use ends, by the address that shows it.",
-				prometheus.Labels{"address": address}, c.seconds)
+			addGauge(r, "keyward_tls_certificate_expires_timestamp_seconds", "When the certificate in use ends, by the address that shows it.",
+				prometheus.Labels{"address": address}, c.expirySeconds)
 		}
 	}
 	if ca := a.transport.clientCA; ca != nil {
-		gauge(r, "keyward_tls_client_ca_expires_timestamp_seconds", "When the first of the authorities of the admin address's clients ends.", nil, ca.seconds)
+		addGauge(r, "keyward_tls_client_ca_expires_timestamp_seconds", "When the first of the authorities of the admin address's clients ends.", nil, ca.expirySeconds)
 	}
 }
 
@@ -61,14 +61,14 @@ func (a *app) registerWorker(r *prometheus.Registry) {
 	for result, n := range map[string]*atomic.Int64{
 		"rotated": &a.did.rotated, "created": &a.did.created, "expired": &a.did.expired, "purged": &a.did.purged,
 	} {
-		counter(r, "keyward_keys_moved_total", "Keys moved by the worker of this process, by what was done.",
+		addCounter(r, "keyward_keys_moved_total", "Keys moved by the worker of this process, by what was done.",
 			prometheus.Labels{"move": result}, func() int64 { return n.Load() })
 	}
-	counter(r, "keyward_tenants_put_off_total", "Tenants that could not be brought up to date.", nil, a.did.failed.Load)
-	counter(r, "keyward_worker_passes_total", "Passes that went well.", nil, func() int64 { return a.worker.Status().Passes })
-	counter(r, "keyward_worker_errors_total", "Passes and chores that failed.", nil, func() int64 { return a.worker.Status().Failures })
-	gauge(r, "keyward_worker_leader", "1 if this process holds the lease.", nil, func() float64 { return flag(a.worker.Leader()) })
-	gauge(r, "keyward_worker_lease_term", "Term of the lease held, or held last.", nil, func() float64 { return float64(a.worker.Status().Term) })
+	addCounter(r, "keyward_tenants_put_off_total", "Tenants that could not be brought up to date.", nil, a.did.failed.Load)
+	addCounter(r, "keyward_worker_passes_total", "Passes that went well.", nil, func() int64 { return a.worker.Status().Passes })
+	addCounter(r, "keyward_worker_errors_total", "Passes and chores that failed.", nil, func() int64 { return a.worker.Status().Failures })
+	addGauge(r, "keyward_worker_leader", "1 if this process holds the lease.", nil, func() float64 { return boolValue(a.worker.Leader()) })
+	addGauge(r, "keyward_worker_lease_term", "Term of the lease held, or held last.", nil, func() float64 { return float64(a.worker.Status().Term) })
 }
 
 func (a *app) registerReaders(r *prometheus.Registry) {
@@ -79,30 +79,30 @@ func (a *app) registerReaders(r *prometheus.Registry) {
 		}
 	}
 	for i, result := range []string{"hit", "miss", "stale"} {
-		counter(r, "keyward_snapshot_reads_total", "Readers served from memory, after reading the database, and from memory while that is away.",
+		addCounter(r, "keyward_snapshot_reads_total", "Readers served from memory, after reading the database, and from memory while that is away.",
 			prometheus.Labels{"result": result}, stat(i))
 	}
-	counter(r, "keyward_snapshot_replica_reads_total", "Readers served after reading the standby.", nil, a.snapshots.ReplicaReads)
-	counter(r, "keyward_signatures_total", "Signatures made.", nil, a.signer.Signatures)
-	gauge(r, "keyward_listener_up", "1 if changes are heard of.", nil, func() float64 { return flag(a.listener.Up()) })
+	addCounter(r, "keyward_snapshot_replica_reads_total", "Readers served after reading the standby.", nil, a.snapshots.ReplicaReads)
+	addCounter(r, "keyward_signatures_total", "Signatures made.", nil, a.signer.Signatures)
+	addGauge(r, "keyward_listener_up", "1 if changes are heard of.", nil, func() float64 { return boolValue(a.listener.Up()) })
 	for i, state := range []string{"in_use", "open"} {
-		gauge(r, "keyward_db_connections", "Connections of the pool.", prometheus.Labels{"state": state}, func() float64 {
+		addGauge(r, "keyward_db_connections", "Connections of the pool.", prometheus.Labels{"state": state}, func() float64 {
 			inUse, total := a.db.Stat()
 			return float64([...]int32{inUse, total}[i])
 		})
 	}
 }
 
-func counter(r *prometheus.Registry, name, help string, labels prometheus.Labels, value func() int64) {
+func addCounter(r *prometheus.Registry, name, help string, labels prometheus.Labels, value func() int64) {
 	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels},
 		func() float64 { return float64(value()) }))
 }
 
-func gauge(r *prometheus.Registry, name, help string, labels prometheus.Labels, value func() float64) {
+func addGauge(r *prometheus.Registry, name, help string, labels prometheus.Labels, value func() float64) {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
 }
 
-func flag(on bool) float64 {
+func boolValue(on bool) float64 {
 	if on {
 		return 1
 	}

@@ -21,7 +21,7 @@ type mover struct {
 	tenant *client.Tenant
 }
 
-func (m *mover) plan(ctx context.Context, keys []moving.Key, o moving.Options) (err error) {
+func (m *mover) makePlan(ctx context.Context, keys []moving.Key, o moving.Options) (err error) {
 	if m.tenant, err = m.api.GetTenant(ctx, m.flags.Tenant); err != nil {
 		return err
 	}
@@ -51,9 +51,9 @@ func (m *mover) plan(ctx context.Context, keys []moving.Key, o moving.Options) (
 	return nil
 }
 
-// run shows the plan and carries it out. The answer asked for as JSON goes to
+// runPlan shows the plan and carries it out. The answer asked for as JSON goes to
 // the standard output alone.
-func (m *mover) run(ctx context.Context, p *program) error {
+func (m *mover) runPlan(ctx context.Context, p *program) error {
 	todo := 0
 	for _, s := range m.steps {
 		if s.Moves() {
@@ -65,36 +65,36 @@ func (m *mover) run(ctx context.Context, p *program) error {
 		shown = p.stderr
 	}
 	if !m.flags.JSON || !m.flags.Yes && !m.flags.DryRun {
-		if err := m.show(shown); err != nil {
+		if err := m.printPlan(shown); err != nil {
 			return err
 		}
 	}
 	if todo > 0 && !m.flags.DryRun {
-		if err := m.guarded(todo); err != nil {
+		if err := m.checkApprovalRule(todo); err != nil {
 			return err
 		}
 		if err := m.flags.confirm(p, fmt.Sprintf("Move %d into %s?", todo, m.flags.Tenant)); err != nil {
 			return err
 		}
-		bar := p.progress("keys", todo)
+		bar := p.newProgress("keys", todo)
 		m.carryOut(ctx, bar)
 		bar.done()
 	}
-	return m.conclude(p)
+	return m.printResult(p)
 }
 
-// guarded refuses to ask a second person about key after key.
-func (m *mover) guarded(todo int) error {
+// checkApprovalRule refuses to ask a second person about key after key.
+func (m *mover) checkApprovalRule(todo int) error {
 	rest := slices.DeleteFunc(slices.Clone(m.tenant.ApprovalRequired), func(op client.GuardedOperation) bool { return op == client.GuardedOperationImport })
 	if len(rest) == len(m.tenant.ApprovalRequired) {
 		return nil
 	}
 	without := "--clear=approval-required"
 	if len(rest) > 0 {
-		without = "--approval-required=" + strings.ReplaceAll(operations(rest), " ", "")
+		without = "--approval-required=" + strings.ReplaceAll(joinOperations(rest), " ", "")
 	}
 	return fmt.Errorf("nothing was changed: %s asks for a second person's approval of every import, and these are %d\n  take import off its list for the move, which needs one approval: %s",
-		m.tenant.Slug, todo, command(m.flags.remote, "tenant", "update", m.tenant.Slug, without))
+		m.tenant.Slug, todo, shellCommand(m.flags.remoteFlags, "tenant", "update", m.tenant.Slug, without))
 }
 
 // carryOut moves what verifies before what signs, so that no token is refused
@@ -106,7 +106,7 @@ func (m *mover) carryOut(ctx context.Context, bar *progress) {
 			if !s.Moves() || signing == (s.Becomes == moving.Deprecated) {
 				continue
 			}
-			if err := m.one(ctx, s); err != nil {
+			if err := m.importStep(ctx, s); err != nil {
 				m.failed[s.KID] = err
 			}
 			bar.add(1)
@@ -114,8 +114,8 @@ func (m *mover) carryOut(ctx context.Context, bar *progress) {
 	}
 }
 
-func (m *mover) one(ctx context.Context, s moving.Step) (err error) {
-	k := client.ImportKeyRequest{KID: given(s.KID), Alg: given(client.Alg(s.Alg))}
+func (m *mover) importStep(ctx context.Context, s moving.Step) (err error) {
+	k := client.ImportKeyRequest{KID: nonEmpty(s.KID), Alg: nonEmpty(client.Alg(s.Alg))}
 	var material client.KeyMaterial
 	if s.Becomes == moving.Deprecated {
 		k.PublicKey, k.ExpiresAt = &material, &s.Until

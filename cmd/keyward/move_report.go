@@ -20,12 +20,12 @@ type stepReport struct {
 	Error   string     `json:"error,omitempty"`
 }
 
-// conclude says what was done. What should have moved and did not is a failure.
-func (m *mover) conclude(p *program) error {
+// printResult says what was done. What should have moved and did not is a failure.
+func (m *mover) printResult(p *program) error {
 	var reports []stepReport
 	moved, failed := 0, 0
 	for _, s := range m.steps {
-		r := m.report(s)
+		r := m.reportStep(s)
 		if r.Done {
 			moved++
 		}
@@ -39,7 +39,7 @@ func (m *mover) conclude(p *program) error {
 			return err
 		}
 	} else {
-		m.tell(p, moved)
+		m.printSummary(p, moved)
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d keys cannot move as things are; what moved stays, and running it again does the rest", failed, len(reports))
@@ -47,7 +47,7 @@ func (m *mover) conclude(p *program) error {
 	return nil
 }
 
-func (m *mover) report(s moving.Step) stepReport {
+func (m *mover) reportStep(s moving.Step) stepReport {
 	r := stepReport{KID: s.KID, Alg: s.Alg, From: s.State, Becomes: s.Becomes, Note: s.Why}
 	if s.Becomes == moving.Deprecated {
 		r.Until = &s.Until
@@ -63,10 +63,10 @@ func (m *mover) report(s moving.Step) stepReport {
 	return r
 }
 
-func (m *mover) tell(p *program, moved int) {
+func (m *mover) printSummary(p *program, moved int) {
 	for _, s := range m.steps {
 		if err := m.failed[s.KID]; err != nil {
-			fmt.Fprintf(p.stderr, "%s: %v\n", printable(s.KID), err)
+			fmt.Fprintf(p.stderr, "%s: %v\n", sanitizeText(s.KID), err)
 		}
 	}
 	switch {

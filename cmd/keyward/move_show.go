@@ -7,16 +7,16 @@ import (
 	"github.com/keyward/keyward/moving"
 )
 
-// show prints the plan.
-func (m *mover) show(w io.Writer) error {
+// printPlan prints the plan.
+func (m *mover) printPlan(w io.Writer) error {
 	t := table{head: []string{"KID", "ALG", "FROM STATE", "BECOMES", "NOTE"}}
 	for _, s := range m.steps {
-		t.add(s.KID, dash(s.Alg), s.State, becomes(s), s.Why)
+		t.add(s.KID, orDash(s.Alg), s.State, outcomeText(s), s.Why)
 	}
-	return t.print(w, width(w))
+	return t.print(w, terminalWidth(w))
 }
 
-func becomes(s moving.Step) string {
+func outcomeText(s moving.Step) string {
 	switch s.Becomes {
 	case moving.Deprecated:
 		return "deprecated until " + s.Until.Format(time.RFC3339)

@@ -59,8 +59,8 @@ func masterKeyError(err error) error {
 	return err
 }
 
-// current demands a schema that is not older than this program.
-func current(ctx context.Context, d *db.DB) error {
+// requireSchema demands a schema that is not older than this program.
+func requireSchema(ctx context.Context, d *db.DB) error {
 	n, err := d.PendingMigrations(ctx)
 	switch {
 	case errors.Is(err, db.ErrUnavailable) || ctx.Err() != nil:
@@ -73,16 +73,16 @@ func current(ctx context.Context, d *db.DB) error {
 	return nil
 }
 
-// operator is whoever runs a command on this machine.
-func operator() audit.By {
+// localOperator is whoever runs a command on this machine.
+func localOperator() audit.By {
 	name := "unknown"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	return audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: name, Name: name + "@" + hostname()}}
+	return audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: name, Name: name + "@" + hostName()}}
 }
 
-func hostname() string {
+func hostName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		return "localhost"

@@ -22,7 +22,7 @@ type progress struct {
 // between is the time between two lines.
 const between = 10 * time.Second
 
-func (p *program) progress(what string, total int) *progress {
+func (p *program) newProgress(what string, total int) *progress {
 	g := &progress{w: p.stderr, what: what, total: total, next: time.Now().Add(between)}
 	if isTerminal(p.stderr) {
 		g.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(p.stderr), progressbar.OptionSetDescription(what),

@@ -57,7 +57,7 @@ func atTerminal(t *testing.T, env environ, args ...string) (r result) {
 
 func TestProgress(t *testing.T) {
 	tty, shows := terminal(t)
-	bar := (&program{stderr: tty}).progress("keys", 3)
+	bar := (&program{stderr: tty}).newProgress("keys", 3)
 	for range 3 {
 		bar.add(1)
 		time.Sleep(200 * time.Millisecond) // it is drawn ten times a second at most
@@ -67,7 +67,7 @@ func TestProgress(t *testing.T) {
 		t.Errorf("%q", screen)
 	}
 	var lines bytes.Buffer
-	bar = (&program{stderr: &lines}).progress("keys", 3)
+	bar = (&program{stderr: &lines}).newProgress("keys", 3)
 	bar.add(1)
 	bar.next = time.Now()
 	bar.add(1)

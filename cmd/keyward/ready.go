@@ -37,7 +37,7 @@ func (a *app) checkReady(ctx context.Context) map[string]error {
 	if time.Since(r.at) > readyFor {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
 		defer cancel()
-		r.checks = a.lookReady(ctx)
+		r.checks = a.probeParts(ctx)
 		r.at = time.Now()
 	}
 	checks := make(map[string]error, len(r.checks)+1)
@@ -50,28 +50,28 @@ func (a *app) checkReady(ctx context.Context) map[string]error {
 	return checks
 }
 
-func (a *app) lookReady(ctx context.Context) map[string]error {
+func (a *app) probeParts(ctx context.Context) map[string]error {
 	checks := map[string]error{
-		"database":   a.shorten("database", errNoDatabase, a.db.Ping(ctx)),
+		"database":   a.hideCause("database", errNoDatabase, a.db.Ping(ctx)),
 		"migrations": nil,
-		"master_key": a.shorten("master_key", errNoMasterKey, a.custody.Check(ctx)),
+		"master_key": a.hideCause("master_key", errNoMasterKey, a.custody.Check(ctx)),
 	}
 	if checks["database"] == nil {
-		checks["migrations"] = a.lookMigrations(ctx)
+		checks["migrations"] = a.probeMigrations(ctx)
 	}
 	return checks
 }
 
-func (a *app) lookMigrations(ctx context.Context) error {
+func (a *app) probeMigrations(ctx context.Context) error {
 	n, err := a.db.PendingMigrations(ctx)
 	if err == nil && n > 0 {
 		return fmt.Errorf("%d migrations are pending; run keyward migrate up", n)
 	}
-	return a.shorten("migrations", errNoSchema, err)
+	return a.hideCause("migrations", errNoSchema, err)
 }
 
-// shorten keeps what is behind an error in the log.
-func (a *app) shorten(part string, short, err error) error {
+// hideCause keeps what is behind an error in the log.
+func (a *app) hideCause(part string, short, err error) error {
 	if err == nil {
 		return nil
 	}

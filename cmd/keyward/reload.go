@@ -13,11 +13,11 @@ import (
 // lookAtFiles is how often it is seen that files were replaced.
 const lookAtFiles = 5 * time.Second
 
-// reloaded is what some files hold. They are read again when they have changed, so
+// reloadable is what some files hold. They are read again when they have changed, so
 // that whoever renews them restarts nothing. What cannot be read, is half written
 // or does not belong together leaves the one before in place: files are seldom
 // replaced all at once.
-type reloaded[T any] struct {
+type reloadable[T any] struct {
 	variable string // that names the files
 	what     string // they hold
 	files    []string
@@ -28,16 +28,16 @@ type reloaded[T any] struct {
 	seen    string // what the files looked like when they were read last
 }
 
-// load reads for the first time.
-func (r *reloaded[T]) load() error {
-	_, err := r.look(false)
+// loadFirst reads for the first time.
+func (r *reloadable[T]) loadFirst() error {
+	_, err := r.reloadIfChanged(false)
 	return err
 }
 
-// look reads the files if they are others than before, or in any case. It is
+// reloadIfChanged reads the files if they are others than before, or in any case. It is
 // called by one goroutine at a time.
-func (r *reloaded[T]) look(anyway bool) (changed bool, err error) {
-	state := appearance(r.files)
+func (r *reloadable[T]) reloadIfChanged(anyway bool) (changed bool, err error) {
+	state := fileState(r.files)
 	if state == r.seen && !anyway {
 		return false, nil
 	}
@@ -50,16 +50,16 @@ func (r *reloaded[T]) look(anyway bool) (changed bool, err error) {
 	return true, nil
 }
 
-// end is when what is in use ends.
-func (r *reloaded[T]) end() time.Time { return r.ends(r.current.Load()) }
+// expiresAt is when what is in use ends.
+func (r *reloadable[T]) expiresAt() time.Time { return r.ends(r.current.Load()) }
 
-// seconds is end in seconds since 1970.
-func (r *reloaded[T]) seconds() float64 { return float64(r.end().Unix()) }
+// expirySeconds is end in seconds since 1970.
+func (r *reloadable[T]) expirySeconds() float64 { return float64(r.expiresAt().Unix()) }
 
-func (r *reloaded[T]) names() (variable, what string) { return r.variable, r.what }
+func (r *reloadable[T]) names() (variable, what string) { return r.variable, r.what }
 
-// appearance is what tells files from those before them.
-func appearance(files []string) (all string) {
+// fileState is what tells files from those before them.
+func fileState(files []string) (all string) {
 	for _, path := range files {
 		if info, err := os.Stat(path); err == nil {
 			all += fmt.Sprintf("%d %d;", info.ModTime().UnixNano(), info.Size())
@@ -70,10 +70,10 @@ func appearance(files []string) (all string) {
 	return all
 }
 
-// watched is a [reloaded] of any type.
-type watched interface {
-	look(anyway bool) (changed bool, err error)
-	end() time.Time
+// watchedFile is a [reloaded] of any type.
+type watchedFile interface {
+	reloadIfChanged(anyway bool) (changed bool, err error)
+	expiresAt() time.Time
 	names() (variable, what string)
 }
 
@@ -94,13 +94,13 @@ func (a *app) watchFiles(ctx context.Context) {
 		case <-hangup:
 			anyway = true
 		}
-		for _, f := range a.transport.files() {
+		for _, f := range a.transport.watchedFiles() {
 			variable, what := f.names()
-			switch changed, err := f.look(anyway); {
+			switch changed, err := f.reloadIfChanged(anyway); {
 			case err != nil:
 				a.log.Error("the new "+what+" cannot be used; the one before stays", "variable", variable, "error", err)
 			case changed:
-				a.log.Info(what+" read again", "variable", variable, "ends", f.end())
+				a.log.Info(what+" read again", "variable", variable, "ends", f.expiresAt())
 			}
 		}
 	}

@@ -11,22 +11,22 @@ import (
 // defaultURL is that of keyward serve and dev on this machine.
 const defaultURL = "http://127.0.0.1:8080"
 
-// remote is how a command reaches the admin API.
-type remote struct {
-	URL       string `name:"url" var:"KEYWARD_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Where Keyward is. Default: ${default}."`
-	APIKey    string `name:"api-key" var:"KEYWARD_API_KEY" placeholder:"KEY" help:"The credential; better in the environment, where other users do not see it."`
-	AllowHTTP bool   `name:"allow-http" help:"Send credential and keys over http to another machine, for whoever is between to read."`
-	JSON      bool   `name:"json" help:"Print JSON, as the API answers it."`
+// remoteFlags is how a command reaches the admin API.
+type remoteFlags struct {
+	URL       string `name:"url" group:"api" var:"KEYWARD_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Connect to this Keyward. Default: ${default}."`
+	APIKey    string `name:"api-key" group:"api" var:"KEYWARD_API_KEY" placeholder:"KEY" help:"Authenticate with this API key; prefer the variable, which other users do not see."`
+	AllowHTTP bool   `name:"allow-http" group:"api" help:"Allow http to another machine; credential and keys travel unencrypted."`
+	JSON      bool   `name:"json" group:"api" help:"Print the API's JSON answer; errors as JSON on standard error."`
 }
 
-// ofTenant is a remote for commands about one tenant.
-type ofTenant struct {
-	Tenant string `name:"tenant" var:"KEYWARD_TENANT" required:"" placeholder:"SLUG" help:"Slug or id of the tenant."`
-	remote
+// tenantScope is a remote for commands about one tenant.
+type tenantScope struct {
+	Tenant string `name:"tenant" var:"KEYWARD_TENANT" required:"" placeholder:"SLUG" help:"Select the tenant by slug or id."`
+	remoteFlags
 }
 
-// open checks how Keyward is to be reached; it does not connect.
-func (r remote) open() (*client.Client, error) {
+// openClient checks how Keyward is to be reached; it does not connect.
+func (r remoteFlags) openClient() (*client.Client, error) {
 	options := []client.Option{client.UserAgent("keyward/" + version)}
 	if r.AllowHTTP {
 		options = append(options, client.AllowHTTP())
@@ -43,8 +43,8 @@ func (r remote) open() (*client.Client, error) {
 	return c, err
 }
 
-// answered prints an answer: as it came for --json, else as human says.
-func answered[T any](p *program, asJSON bool, resp *http.Response, err error, human func(T) error) error {
+// printAnswer prints an answer: as it came for --json, else as human says.
+func printAnswer[T any](p *program, asJSON bool, resp *http.Response, err error, human func(T) error) error {
 	text, err := client.Bytes(resp, err)
 	if err != nil {
 		return err

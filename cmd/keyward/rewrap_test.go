@@ -62,7 +62,7 @@ func tenants(t *testing.T, env environ, slugs ...string) {
 	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: now, Log: log})
 	for _, slug := range slugs {
 		spec := tenant.Spec{Slug: slug, Caching: tenant.DefaultCaching}
-		if _, err := store.CreateTenant(t.Context(), operator(), spec, nil); err != nil {
+		if _, err := store.CreateTenant(t.Context(), localOperator(), spec, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

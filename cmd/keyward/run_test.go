@@ -89,9 +89,9 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelpListsEverySetting(t *testing.T) {
-	r := keyward(t, nil, "--help")
-	r.want(t, exitOK, "KEYWARD_DATABASE_URL", "KEYWARD_MASTER_KEY", "KEYWARD_PUBLIC_URL", "KEYWARD_ADDR", "KEYWARD_TLS_CERT",
-		"KEYWARD_ROTATION_JITTER", "KEYWARD_MAX_STALE", "KEYWARD_LOG_FORMAT", "KEYWARD_METRICS", "doctor", "migrate up")
+	keyward(t, nil, "--help").want(t, exitOK, "KEYWARD_DATABASE_URL", "KEYWARD_MASTER_KEY", "doctor", "migrate up")
+	keyward(t, nil, "help", "config").want(t, exitOK, "KEYWARD_DATABASE_URL", "KEYWARD_MASTER_KEY", "KEYWARD_PUBLIC_URL", "KEYWARD_ADDR", "KEYWARD_TLS_CERT",
+		"KEYWARD_ROTATION_JITTER", "KEYWARD_MAX_STALE", "KEYWARD_LOG_FORMAT", "KEYWARD_METRICS")
 	keyward(t, nil, "serve", "--help").want(t, exitOK, "KEYWARD_NO_WORKER")
 }
 
@@ -141,6 +141,11 @@ func TestBadValues(t *testing.T) {
 		t.Run(c.variable+"="+c.value, func(t *testing.T) {
 			r := keyward(t, environ{c.variable: c.value}, "serve")
 			r.want(t, exitUsage, c.variable, c.accepts)
+			for _, f := range model(t).Flags {
+				if f.Tag.Get("var") == c.variable && strings.HasPrefix(f.Tag.Get("accepts"), "a ") && !strings.Contains(f.Tag.Get("accepts"), "file") && !strings.Contains(r.stderr, "must be "+f.Tag.Get("accepts")+"\n") {
+					t.Errorf("the help says that it accepts %s: %s", f.Tag.Get("accepts"), r.stderr)
+				}
+			}
 			if strings.Count(r.stderr, "\n") != 1 || strings.Contains(r.stderr, "hunter2") {
 				t.Errorf("want one line without secrets, got %q", r.stderr)
 			}

@@ -24,15 +24,15 @@ func (c *checks) signIn(s settings) signin.Config {
 		return signin.Config{}
 	}
 	if signin.CheckIssuer(s.OIDCIssuer) != nil {
-		c.fail("KEYWARD_OIDC_ISSUER", "the issuer of an identity provider: an https URL without query and fragment (http on this machine), as in https://id.example.com")
+		c.reject("KEYWARD_OIDC_ISSUER", "the issuer of an identity provider: an https URL without query and fragment (http on this machine), as in https://id.example.com")
 	}
 	roles, err := signin.ParseMapping(s.OIDCRoles)
 	if err != nil {
-		c.fail("KEYWARD_OIDC_ROLES", "rules claim=value:role with commas between, a tenant's role with its tenant, as in groups=admins:platform_admin,groups=acme-ops:tenant_admin@acme ("+err.Error()+")")
+		c.reject("KEYWARD_OIDC_ROLES", "rules claim=value:role with commas between, a tenant's role with its tenant, as in groups=admins:platform_admin,groups=acme-ops:tenant_admin@acme ("+err.Error()+")")
 	}
 	return signin.Config{
 		Issuer: s.OIDCIssuer, Roles: roles,
-		Audience:   c.names("KEYWARD_OIDC_AUDIENCE", s.OIDCAudience, "names of which the tokens' aud must have one, with commas between, as in https://keys.example.com"),
+		Audience:   c.nameList("KEYWARD_OIDC_AUDIENCE", s.OIDCAudience, "names with commas between, as in https://keys.example.com"),
 		Algorithms: c.signInAlgorithms("KEYWARD_OIDC_ALGORITHMS", s.OIDCAlgorithms),
 	}
 }
@@ -42,29 +42,29 @@ func (c *checks) signInAlgorithms(variable, value string) (algorithms []jose.Sig
 		return nil
 	}
 	const accepts = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519, with commas between"
-	for _, name := range c.names(variable, value, accepts) {
+	for _, name := range c.nameList(variable, value, accepts) {
 		if !slices.Contains(signInAlgorithms, jose.SignatureAlgorithm(name)) {
-			c.fail(variable, accepts)
+			c.reject(variable, accepts)
 		}
 		algorithms = append(algorithms, jose.SignatureAlgorithm(name))
 	}
 	return algorithms
 }
 
-// names reads a list with commas between, none of them empty.
-func (c *checks) names(variable, value, accepts string) (names []string) {
+// nameList reads a list with commas between, none of them empty.
+func (c *checks) nameList(variable, value, accepts string) (names []string) {
 	for name := range strings.SplitSeq(value, ",") {
 		if name = strings.TrimSpace(name); name == "" {
-			c.fail(variable, accepts)
+			c.reject(variable, accepts)
 		}
 		names = append(names, name)
 	}
 	return names
 }
 
-// letPeopleIn lets the people of the identity provider use the API, if there is
+// configureOIDC lets the people of the identity provider use the API, if there is
 // one.
-func (a *app) letPeopleIn(cfg *httpapi.Config) (err error) {
+func (a *app) configureOIDC(cfg *httpapi.Config) (err error) {
 	if a.cfg.signIn.Issuer == "" {
 		return nil
 	}

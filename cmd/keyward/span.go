@@ -35,8 +35,8 @@ func (s *span) seconds() *int64 {
 	return new(int64(time.Duration(*s) / time.Second))
 }
 
-// seconds shows what the API counts.
-func seconds(n int64) string {
+// formatSeconds shows what the API counts.
+func formatSeconds(n int64) string {
 	switch {
 	case n != 0 && n%86400 == 0:
 		return strconv.FormatInt(n/86400, 10) + "d"

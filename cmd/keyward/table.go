@@ -26,7 +26,7 @@ func (t *table) print(w io.Writer, columns int) error {
 	if t.head != nil {
 		rows = append([][]string{t.head}, rows...)
 	}
-	widths := fitting(rows, columns)
+	widths := fitColumns(rows, columns)
 	var text strings.Builder
 	for _, row := range rows {
 		line := ""
@@ -43,14 +43,14 @@ func (t *table) print(w io.Writer, columns int) error {
 
 const gap = 2 // between two columns
 
-// fitting are the widths of the columns that there is room for, two at least.
-func fitting(rows [][]string, columns int) (widths []int) {
+// fitColumns are the widths of the columns that there is room for, two at least.
+func fitColumns(rows [][]string, columns int) (widths []int) {
 	for _, row := range rows {
 		for i, cell := range row {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			row[i] = printable(cell)
+			row[i] = sanitizeText(cell)
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
 	}
@@ -63,11 +63,11 @@ func fitting(rows [][]string, columns int) (widths []int) {
 	return widths
 }
 
-// show prints a table on the standard output.
-func (p *program) show(t table) error { return t.print(p.stdout, width(p.stdout)) }
+// printTable prints a table on the standard output.
+func (p *program) printTable(t table) error { return t.print(p.stdout, terminalWidth(p.stdout)) }
 
-// width is how many characters a line of w has, 0 if it is no terminal.
-func width(w io.Writer) int {
+// terminalWidth is how many characters a line of w has, 0 if it is no terminal.
+func terminalWidth(w io.Writer) int {
 	f, is := w.(*os.File)
 	if !is {
 		return 0
@@ -85,8 +85,8 @@ func isTerminal(stream any) bool {
 	return is && term.IsTerminal(int(f.Fd()))
 }
 
-// printable keeps what others wrote from steering the terminal.
-func printable(s string) string {
+// sanitizeText keeps what others wrote from steering the terminal.
+func sanitizeText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return '?'
@@ -95,21 +95,21 @@ func printable(s string) string {
 	}, s)
 }
 
-// when is a time in a table, to the second.
-func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// formatTime is a time in a table, to the second.
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// maybe is a value that may be absent.
-func maybe[T any](v *T, text func(T) string) string {
+// optionalText is a value that may be absent.
+func optionalText[T any](v *T, text func(T) string) string {
 	if v == nil {
 		return "-"
 	}
 	return text(*v)
 }
 
-func text[T ~string](v T) string { return string(v) }
+func stringOf[T ~string](v T) string { return string(v) }
 
-// dash is a text, or a dash for none.
-func dash(s string) string {
+// orDash is a text, or a dash for none.
+func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}

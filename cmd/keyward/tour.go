@@ -10,8 +10,8 @@ import (
 	"text/template"
 )
 
-// tour is what keyward dev prints first.
-type tour struct {
+// welcomeData is what keyward dev prints first.
+type welcomeData struct {
 	URL, Admin, KeyFile, DataDir, Demo string
 	Database                           string // its DSN, if that has no password
 	Slug                               string // of a tenant that does not exist yet
@@ -38,7 +38,7 @@ Ctrl-C stops it. The data stays.
 
 `))
 
-func welcome(w io.Writer, t tour) error { return welcomeText.Execute(w, t) }
+func printWelcome(w io.Writer, t welcomeData) error { return welcomeText.Execute(w, t) }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=-]+$`)
 

@@ -31,8 +31,8 @@ func (c config) loadTransport() (t transport, err error) {
 	return t, err
 }
 
-// files are those to look at now and then.
-func (t transport) files() (list []watched) {
+// watchedFiles are those to look at now and then.
+func (t transport) watchedFiles() (list []watchedFile) {
 	if t.main != nil {
 		list = append(list, t.main)
 	}
@@ -45,20 +45,20 @@ func (t transport) files() (list []watched) {
 	return list
 }
 
-// secure serves by TLS, if there is a certificate.
-func (t transport) secure(s *http.Server) { s.TLSConfig = serving(t.main) }
+// secureMain serves by TLS, if there is a certificate.
+func (t transport) secureMain(s *http.Server) { s.TLSConfig = serverTLS(t.main) }
 
 // secureAdmin is secure for the admin address: it may demand a certificate of
 // its clients too, before they can ask for anything.
 func (t transport) secureAdmin(s *http.Server) {
-	s.TLSConfig = serving(t.admin)
+	s.TLSConfig = serverTLS(t.admin)
 	if t.clientCA != nil {
-		s.TLSConfig = demanded(t.clientCA, s.TLSConfig)
+		s.TLSConfig = requireClientCerts(t.clientCA, s.TLSConfig)
 	}
 }
 
-// serving is with a certificate as it then is, by TLS 1.2 or later; nil without.
-func serving(c *certificate) *tls.Config {
+// serverTLS is with a certificate as it then is, by TLS 1.2 or later; nil without.
+func serverTLS(c *certificate) *tls.Config {
 	if c == nil {
 		return nil
 	}
@@ -68,10 +68,10 @@ func serving(c *certificate) *tls.Config {
 	}
 }
 
-// demanded is cfg for clients with a certificate by one of the authorities as
+// requireClientCerts is cfg for clients with a certificate by one of the authorities as
 // they then are. There are no session tickets: who was let in once is not let in
 // by that when the authority is gone.
-func demanded(ca *clientCA, cfg *tls.Config) *tls.Config {
+func requireClientCerts(ca *clientCA, cfg *tls.Config) *tls.Config {
 	cfg.ClientAuth, cfg.SessionTicketsDisabled = tls.RequireAndVerifyClientCert, true
 	outer := cfg.Clone()
 	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {

@@ -15,8 +15,8 @@ import (
 // maxVisit is more than any verifier reads.
 const maxVisit = 1 << 20
 
-// visited is what a verifier was answered.
-type visited struct {
+// fetchedPage is what a verifier was answered.
+type fetchedPage struct {
 	url    string
 	status int
 	header http.Header
@@ -26,12 +26,12 @@ type visited struct {
 	ends   time.Time // when the first of the certificates does; zero: no TLS
 }
 
-// visitor fetches as verifiers do: without a credential, and without following
+// verifierClient fetches as verifiers do: without a credential, and without following
 // redirects, which several of them do not.
-type visitor struct{ http *http.Client }
+type verifierClient struct{ http *http.Client }
 
-func newVisitor() *visitor {
-	return &visitor{&http.Client{
+func newVisitor() *verifierClient {
+	return &verifierClient{&http.Client{
 		Timeout:       answerLimit,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -40,10 +40,10 @@ func newVisitor() *visitor {
 // answerLimit is when jose gives up, the least patient of the usual verifiers.
 const answerLimit = 5 * time.Second
 
-func (v *visitor) get(ctx context.Context, method, url string, headers ...string) (visited, error) {
+func (v *verifierClient) get(ctx context.Context, method, url string, headers ...string) (fetchedPage, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
-		return visited{}, err
+		return fetchedPage{}, err
 	}
 	req.Header.Set("Accept", "application/json, application/jwk-set+json") // as jose and Spring send it
 	for i := 0; i+1 < len(headers); i += 2 {
@@ -52,12 +52,12 @@ func (v *visitor) get(ctx context.Context, method, url string, headers ...string
 	began := time.Now()
 	res, err := v.http.Do(req)
 	if err != nil {
-		return visited{}, err
+		return fetchedPage{}, err
 	}
 	defer res.Body.Close()
-	p := visited{url: url, status: res.StatusCode, header: res.Header}
+	p := fetchedPage{url: url, status: res.StatusCode, header: res.Header}
 	if p.body, err = io.ReadAll(io.LimitReader(res.Body, maxVisit)); err != nil {
-		return visited{}, err
+		return fetchedPage{}, err
 	}
 	p.at, p.took = time.Now(), time.Since(began)
 	if res.TLS != nil {
@@ -70,11 +70,11 @@ func (v *visitor) get(ctx context.Context, method, url string, headers ...string
 	return p, nil
 }
 
-// nobody is a slug that no tenant has.
-func nobody() string { return "nobody-" + strings.ToLower(rand.Text()[:16]) }
+// unknownSlug is a slug that no tenant has.
+func unknownSlug() string { return "nobody-" + strings.ToLower(rand.Text()[:16]) }
 
-// onThisMachine says whether a host is, so that http is no risk.
-func onThisMachine(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
+// isLocalHost says whether a host is, so that http is no risk.
+func isLocalHost(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
 // metadataURLs are where a verifier looks for an issuer's metadata: appended
 // (OpenID Connect Discovery 1.0 section 4) and inserted (RFC 8414 section 3.1).
