@@ -7,14 +7,14 @@ import (
 
 var rsaAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
-// byCurve are the algorithms of a curve (RFC 7518 section 3.4, RFC 8037 section
-// 3.1, RFC 9864 section 2.2), the usual one first.
+// byCurve maps curves to their algorithms (RFC 7518 section 3.4, RFC 8037
+// section 3.1, RFC 9864 section 2.2), the most common one first.
 var byCurve = map[string][]string{
 	"P-256": {"ES256"}, "P-384": {"ES384"}, "P-521": {"ES512"},
 	"Ed25519": {"EdDSA", "Ed25519"},
 }
 
-// ValidAlg reports whether Keyward has an algorithm of that name.
+// ValidAlg reports whether Keyward supports an algorithm.
 func ValidAlg(name string) bool {
 	for _, curve := range byCurve {
 		if slices.Contains(curve, name) {
@@ -24,7 +24,7 @@ func ValidAlg(name string) bool {
 	return slices.Contains(rsaAlgorithms, name)
 }
 
-// algorithms are those that a key can sign by at Keyward.
+// algorithms returns Keyward's algorithms for this type of key.
 func (j JWK) algorithms() []string {
 	if j.Kty == "RSA" {
 		return rsaAlgorithms
@@ -35,7 +35,7 @@ func (j JWK) algorithms() []string {
 	return nil
 }
 
-// chooseAlgorithm gives a key its algorithm, or says why it does not move.
+// chooseAlgorithm sets the key's algorithm, or the reason for not importing it.
 func (k *Key) chooseAlgorithm(s Settings) {
 	can := k.Public.algorithms()
 	switch {
@@ -59,7 +59,8 @@ func (k *Key) chooseAlgorithm(s Settings) {
 	}
 }
 
-// isForEncryption reports whether a JWK says that it is not for signatures.
+// isForEncryption reports whether use, key_ops or alg of a JWK exclude
+// signatures.
 func (j JWK) isForEncryption() bool {
 	signs := slices.Contains(j.KeyOps, "sign") || slices.Contains(j.KeyOps, "verify")
 	return j.Use != "" && j.Use != "sig" || len(j.KeyOps) > 0 && !signs ||

@@ -18,8 +18,8 @@ const (
 
 var errPlain = errors.New("only https is asked, or http on this machine itself: whoever is between could read the keys or give others")
 
-// fetchDocument gets a document. Redirects are followed as long as each is as safe as
-// the first has to be; none is followed to where private keys may be expected.
+// fetchDocument gets a document. It follows at most this number of redirects,
+// and only to URLs as safe as the first; sources with private keys allow none.
 func fetchDocument(ctx context.Context, address string, redirects int) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
@@ -55,7 +55,8 @@ func fetchDocument(ctx context.Context, address string, redirects int) ([]byte, 
 	return readAll(resp.Body)
 }
 
-// isConfidential reports whether nobody between can read or change what is fetched.
+// isConfidential reports whether a connection to u can be neither read nor
+// changed: https, or http on this machine.
 func isConfidential(u *url.URL) bool {
 	host := u.Hostname()
 	loopback := host == "localhost" || net.ParseIP(host).IsLoopback()

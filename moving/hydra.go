@@ -2,9 +2,9 @@ package moving
 
 import "context"
 
-// Hydra reads a key set of Ory Hydra as GET /admin/keys/{set} answers it, from
-// a file or from the admin API itself: a JWK Set with private members, the
-// newest key first, by which Hydra signs.
+// Hydra reads a key set of Ory Hydra, as GET /admin/keys/{set} returns it, from
+// a file or from the admin API: a JWK Set with private members, newest key
+// first. Hydra signs with the newest.
 func Hydra(ctx context.Context, source string, s Settings) (keys []Key, err error) {
 	var text []byte
 	if isURL(source) {

@@ -10,7 +10,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// maxKeys bounds how many keys one source may have: more than are ever kept.
+// maxKeys limits the keys of one source.
 const maxKeys = 1000
 
 // JWK is the public part of a JSON Web Key (RFC 7517).
@@ -27,7 +27,8 @@ type JWK struct {
 	KeyOps []string `json:"-"`
 }
 
-// Thumbprint tells keys apart (RFC 7638), whatever they are called.
+// Thumbprint returns the SHA-256 thumbprint (RFC 7638), which identifies a key
+// independently of its kid.
 func (j JWK) Thumbprint() string {
 	members := map[string]string{"kty": j.Kty}
 	for name, value := range map[string]string{"crv": j.Crv, "x": j.X, "y": j.Y, "n": j.N, "e": j.E} {
@@ -35,17 +36,17 @@ func (j JWK) Thumbprint() string {
 			members[name] = value
 		}
 	}
-	text, _ := json.Marshal(members) // sorts; strings cannot fail
+	text, _ := json.Marshal(members) // keys are sorted; strings cannot fail
 	sum := sha256.Sum256(text)
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// parseSet reads a JWK Set, each key with the state that stands for it.
+// parseSet parses a JWK Set. state names the state of a key in the source.
 func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	// What the decoder says may quote what it read.
+	// The decoder's error may quote the text.
 	if json.Unmarshal(text, &set) != nil || set.Keys == nil {
 		return nil, fmt.Errorf("%w: it is no JWK Set (RFC 7517 section 5)", ErrFormat)
 	}
@@ -64,7 +65,7 @@ func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, 
 	return keys, nil
 }
 
-// parseJWK reads a key, private or not.
+// parseJWK parses a public or private key.
 func parseJWK(raw []byte, s Settings) Key {
 	var j struct {
 		JWK
@@ -85,7 +86,7 @@ func parseJWK(raw []byte, s Settings) Key {
 	return k
 }
 
-// publicJWK writes a public key as a JWK.
+// publicJWK converts a public key to a JWK.
 func publicJWK(pub crypto.PublicKey) (j JWK, err error) {
 	text, err := (&jose.JSONWebKey{Key: pub}).MarshalJSON()
 	if err != nil {

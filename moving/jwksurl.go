@@ -2,8 +2,9 @@ package moving
 
 import "context"
 
-// JWKS reads the JWK Set that any issuer publishes. Its keys verify; should
-// private ones be published, they are treated as what they are by now: public.
+// JWKS reads the JWK Set published by any issuer, as keys to verify with. It
+// discards private members and adds a note, since a published private key is
+// compromised.
 func JWKS(ctx context.Context, address string, s Settings) ([]Key, error) {
 	text, err := fetchDocument(ctx, address, maxRedirects)
 	if err != nil {

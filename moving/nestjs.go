@@ -15,9 +15,9 @@ type nestKey struct {
 	KeyPath   *string `json:"keyPath"` // null: the file was purged
 }
 
-// NestJWKS reads the key directory of nestjs-jwks: metadata.json, and
-// <kid>.pem with each public key. That program has private keys in memory
-// only, so all its keys can do is verify. Its metadata name no algorithm.
+// NestJWKS reads the key directory of nestjs-jwks: metadata.json, and <kid>.pem
+// with each public key. nestjs-jwks keeps private keys in memory only, so all
+// keys are for verification. The metadata have no algorithm.
 func NestJWKS(dir string, s Settings) ([]Key, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -41,8 +41,8 @@ func NestJWKS(dir string, s Settings) ([]Key, error) {
 	return keys, nil
 }
 
-// toKey looks for the file beside metadata.json: keyPath is where it was on the
-// machine that wrote it.
+// toKey reads the key's file beside metadata.json, because keyPath is a path on
+// the machine of nestjs-jwks.
 func (n nestKey) toKey(root *os.Root, s Settings) Key {
 	k := Key{KID: n.KID, State: n.Status, Ends: unixMilli(n.ExpiresAt)}
 	switch {
@@ -67,7 +67,7 @@ func (n nestKey) toKey(root *os.Root, s Settings) Key {
 	return k
 }
 
-// readIn reads a file that does not lead out of the directory.
+// readIn reads a file inside root; links may not lead out of it.
 func readIn(root *os.Root, name string) ([]byte, error) {
 	f, err := root.Open(name)
 	if err != nil {

@@ -2,9 +2,9 @@ package moving
 
 import "slices"
 
-// NodeJose reads what node-jose's keystore.toJSON(true) wrote: a JWK Set with
-// private members, the newest key last. The newest is taken for the one that
-// signs; the file does not say it.
+// NodeJose reads a file written by node-jose's keystore.toJSON(true): a JWK Set
+// with private members, newest key last. It assumes that the newest signs,
+// since the file does not say.
 func NodeJose(path string, s Settings) ([]Key, error) {
 	text, err := readFile(path)
 	if err != nil {
@@ -16,7 +16,7 @@ func NodeJose(path string, s Settings) ([]Key, error) {
 	return keys, err
 }
 
-// privateOrPublic is the state of a key in a file that says nothing else.
+// privateOrPublic returns the state of a key in a file without states.
 func privateOrPublic(private bool) string {
 	if private {
 		return "private"

@@ -3,7 +3,7 @@ package moving
 import "cmp"
 
 // OAuth2Server reads the key of @jmondi/oauth2-server: one RSA private key in
-// PEM, which signs by RS256 and is called by its thumbprint (RFC 7638).
+// PEM for RS256, with its thumbprint (RFC 7638) as kid.
 func OAuth2Server(path string, s Settings) ([]Key, error) {
 	text, err := readFile(path)
 	if err != nil {

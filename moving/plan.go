@@ -2,56 +2,56 @@ package moving
 
 import "time"
 
-// What becomes of a key.
+// Values of Step.Becomes.
 const (
-	Active     = "active"     // it signs at once
-	Standby    = "standby"    // it signs from the next rotation on
-	Deprecated = "deprecated" // it verifies, until an end
-	Present    = "there"      // Keyward has it already
-	Left       = "left"       // it stays behind, and nothing is lost
-	Refused    = "refused"    // it stays behind, and its tokens will not verify
+	Active     = "active"     // signs at once
+	Standby    = "standby"    // signs from the next rotation on
+	Deprecated = "deprecated" // verifies until an expiry
+	Present    = "there"      // already imported
+	Left       = "left"       // not imported, without loss
+	Refused    = "refused"    // not imported; its tokens will not verify
 )
 
-// VerifyOnly is the role under which no key signs.
+// VerifyOnly is the value of Options.As for importing no signing key.
 const VerifyOnly = "verify-only"
 
-// Known is a key that the tenant has, or had.
+// Known is a present or former key of the tenant.
 type Known struct {
 	KID, Alg, State string
 	Thumbprint      string // empty: purged
 	Imported        bool
 }
 
-// Target is the tenant that the keys move to.
+// Target is the state of the importing tenant.
 type Target struct {
 	Keys     []Known
 	Policies []string // algorithms
 }
 
-// Options say how the keys move.
+// Options are the user's choices.
 type Options struct {
 	Now     time.Time
-	KeepFor time.Duration // how long keys verify whose end the source does not say
-	As      string        // what a signing key becomes: Standby, Active or VerifyOnly
-	Signs   string        // the kid of the one that signs; empty: the source's choice
+	KeepFor time.Duration // for keys without an expiry at the source
+	As      string        // role of a signing key: Standby, Active or VerifyOnly
+	Signs   string        // kid of the signing key; empty: the source's choice
 }
 
-// Step is what becomes of one key.
+// Step is the planned import of one key.
 type Step struct {
 	Key
 	Becomes string
-	Until   time.Time // of Deprecated
+	Until   time.Time // expiry, if Deprecated
 	Why     string
 }
 
-// Moves reports whether there is anything to do.
+// Moves reports whether the step imports the key.
 func (s Step) Moves() bool {
 	return s.Becomes == Active || s.Becomes == Standby || s.Becomes == Deprecated
 }
 
-// Plan decides for every key. Of the private keys of an algorithm the first
-// signs, or the one that Options names; the others verify. A key that is there
-// already is left alone, so that a plan can be carried out twice.
+// Plan returns a step for every key. The first private key of an algorithm
+// signs, or the key named by Options; the others verify. Keys already imported
+// are skipped, so that a plan can be executed twice.
 func Plan(keys []Key, t Target, o Options) []Step {
 	p := planner{o, t, map[string]bool{}, map[string]bool{}}
 	steps := make([]Step, 0, len(keys))

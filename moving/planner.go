@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// servable are the kids that Keyward can serve.
+// servable matches the kids that can be imported.
 var servable = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
 
 type planner struct {
 	Options
 	Target
 	seen   map[string]bool
-	signer map[string]bool // algorithms whose signing key was met
+	signer map[string]bool // algorithms with a signing key so far
 }
 
 func (p *planner) planKey(k Key) Step {
@@ -39,7 +39,7 @@ func (p *planner) planKey(k Key) Step {
 	return p.planVerifier(k)
 }
 
-// isSigner reports whether a key is the one that signs by its algorithm.
+// isSigner reports whether a key becomes the signing key of its algorithm.
 func (p *planner) isSigner(k Key) bool {
 	if k.Private == nil || p.As == VerifyOnly || p.signer[k.Alg] || p.Signs != "" && p.Signs != k.KID {
 		return false
@@ -86,7 +86,7 @@ func (p *planner) findKnown(kid string) (Known, bool) {
 	return Known{}, false
 }
 
-// formatDays writes a duration as people say it.
+// formatDays formats a duration, in days if it is whole days.
 func formatDays(d time.Duration) string {
 	if d%(24*time.Hour) == 0 {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))

@@ -12,32 +12,32 @@ import (
 // Names in Redis, of "How to JWKS".
 const (
 	redisActive  = "auth:keys:active"
-	redisPEM     = "auth:keys:pem:" // and a kid
-	redisJWK     = "auth:keys:jwk:" // and a kid
+	redisPEM     = "auth:keys:pem:" // followed by a kid
+	redisJWK     = "auth:keys:jwk:" // followed by a kid
 	redisRecent  = "auth:keys:recent"
 	redisRevoked = "auth:keys:revoked"
 )
 
-// redisStore is what is asked of Redis. An absent string is "".
+// redisStore is the used part of Redis. An absent string is "".
 type redisStore interface {
 	get(ctx context.Context, name string) (string, error)
 	members(ctx context.Context, name string) ([]string, error)
 	newest(ctx context.Context, name string, n int64) ([]string, error)
 }
 
-// Redis reads the layout of "How to JWKS" from a redis: or rediss: URL; the
-// password may be given apart. The private key of the active kid is read, no
-// other.
+// Redis reads the layout of "How to JWKS" from a redis: or rediss: URL. The
+// password may be in the URL or separate. It reads only the private key of the
+// active kid.
 func Redis(ctx context.Context, address, password string, s Settings) ([]Key, error) {
 	opts, err := redis.ParseURL(address)
-	if err != nil { // whose text may hold the password
+	if err != nil { // its text may have the password
 		return nil, fmt.Errorf("%w: it is not a URL as in redis://host:6379/0", ErrUnreadable)
 	}
 	if opts.Password == "" {
 		opts.Password = password
 	}
 	opts.DialTimeout, opts.MaxRetries, opts.DialerRetries, opts.DisableIdentity = 5*time.Second, 1, 1, true
-	redis.SetLogger(quiet{}) // what it would say is in the error
+	redis.SetLogger(quiet{}) // the returned error has the same text
 	client := redis.NewClient(opts)
 	defer client.Close()
 	keys, err := readRedis(ctx, redisClient{client}, s)
@@ -97,7 +97,7 @@ func redisKey(ctx context.Context, r redisStore, kid string, active, revoked boo
 		return k, nil
 	}
 	read := parseJWK([]byte(text), s)
-	clear(read.Private) // there should be none
+	clear(read.Private) // should be absent
 	k.Public, k.Alg, k.Stays, k.Refused = read.Public, read.Alg, read.Stays, read.Refused
 	if active {
 		err = k.redisPrivate(ctx, r)
@@ -105,7 +105,7 @@ func redisKey(ctx context.Context, r redisStore, kid string, active, revoked boo
 	return k, err
 }
 
-// redisPrivate reads the private half of the key that signs there.
+// redisPrivate reads the private key of the active kid.
 func (k *Key) redisPrivate(ctx context.Context, r redisStore) error {
 	text, err := r.get(ctx, redisPEM+k.KID)
 	if err != nil {

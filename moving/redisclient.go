@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// redisClient is a redisStore over the wire.
+// redisClient implements redisStore with a connection.
 type redisClient struct{ *redis.Client }
 
 func (c redisClient) get(ctx context.Context, name string) (string, error) {
@@ -29,7 +29,7 @@ func (c redisClient) newest(ctx context.Context, name string, n int64) ([]string
 	return kids, err
 }
 
-// quiet is a log of nothing.
+// quiet discards the log of the Redis client.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}

@@ -11,9 +11,10 @@ import (
 //	          acquired
 //	follow ──────────────► lead
 //	       ◄──────────────
-//	         lost, or over
+//	      lost, or ctx done
 
-// follow tries to become the leader until it is or ctx is over; it tells which.
+// follow tries to acquire the lease until it succeeds or ctx is done. It
+// reports success.
 func (w *Worker) follow(ctx context.Context) bool {
 	var failed backoff
 	for ctx.Err() == nil {
@@ -21,11 +22,11 @@ func (w *Worker) follow(ctx context.Context) bool {
 		pause := w.cfg.TTL / 3
 		switch {
 		case won:
-			w.cfg.Log.Info("leading", "holder", w.cfg.Holder, "term", w.lease.currentTerm())
+			w.cfg.Log.Info("leadership acquired", "holder", w.cfg.Holder, "term", w.lease.currentTerm())
 			return true
 		case err != nil && ctx.Err() == nil:
 			pause = failed.next()
-			w.cfg.Log.Warn("lease not asked for", "error", err, "again_in", pause)
+			w.cfg.Log.Warn("lease acquisition failed", "error", err, "retry_in", pause)
 		default:
 			failed.reset()
 		}
@@ -34,8 +35,8 @@ func (w *Worker) follow(ctx context.Context) bool {
 	return false
 }
 
-// lead works until the lease is lost or ctx is over. The context of the work
-// outlives ctx, so that a pass in hand is finished, but never the lease.
+// lead runs passes until the lease is lost or ctx is done. The context of a
+// pass survives ctx, so that the current pass can finish, but never the lease.
 func (w *Worker) lead(ctx context.Context) {
 	leading, lose := context.WithCancel(context.WithoutCancel(ctx))
 	defer lose()
@@ -53,8 +54,8 @@ func (w *Worker) lead(ctx context.Context) {
 	w.releaseLease(ctx)
 }
 
-// renewLease renews the lease three times in its lifetime, until ctx is over or the
-// lease is lost. What cannot be renewed in time expires by itself.
+// renewLease renews the lease three times in its lifetime, until ctx is done or
+// the lease is lost. A lease that cannot be renewed in time expires by itself.
 func (w *Worker) renewLease(ctx context.Context, expiry *time.Timer, lose func()) {
 	pause := w.cfg.TTL / 3
 	for sleepContext(ctx, pause) {
@@ -71,21 +72,21 @@ func (w *Worker) renewLease(ctx context.Context, expiry *time.Timer, lose func()
 			lose()
 			return
 		default:
-			w.cfg.Log.Warn("lease not renewed", "error", err)
+			w.cfg.Log.Warn("lease renewal failed", "error", err)
 			pause = w.cfg.TTL / 10
 		}
 	}
 }
 
-// releaseLease gives back what is left of the lease.
+// releaseLease releases the lease and clears the time of the next pass.
 func (w *Worker) releaseLease(ctx context.Context) {
 	w.updateStatus(func(s *Status) { s.Next = time.Time{} })
 	if err := w.lease.release(ctx); err != nil {
-		w.cfg.Log.Warn("lease not given back; it runs out by itself", "error", err)
+		w.cfg.Log.Warn("lease release failed; it will expire", "error", err)
 	}
 }
 
-// sleepContext waits, and says whether ctx is still on.
+// sleepContext waits for d. It returns false if ctx is done before.
 func sleepContext(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -97,7 +98,7 @@ func sleepContext(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// backoff is how long to wait after failures in a row.
+// backoff is the pause after consecutive failures.
 type backoff struct{ last time.Duration }
 
 func (b *backoff) next() time.Duration {

@@ -25,7 +25,7 @@ type apiKeyCreateCmd struct {
 	ExpiresIn time.Duration `name:"expires-in" placeholder:"DURATION" help:"Set the lifetime, as in 720h. Default: unlimited."`
 }
 
-// Run is keyward api-key create. The key alone goes to the standard output.
+// Run is keyward api-key create. Only the key is written to stdout.
 func (c *apiKeyCreateCmd) Run(ctx context.Context, p *program) error {
 	d, err := p.openDB(ctx)
 	if err != nil {
@@ -76,8 +76,8 @@ func (c *apiKeyCreateCmd) newAPIKey(ctx context.Context, tenants *tenant.Store) 
 	return n, nil
 }
 
-// createAPIKey makes the platform's own tenant first where that is missing and
-// a master key is at hand.
+// createAPIKey creates an API key. If the platform tenant is missing and a
+// master key is configured, it creates that tenant first.
 func (p *program) createAPIKey(ctx context.Context, d *db.DB, tenants *tenant.Store, n tenant.NewAPIKey) (tenant.APIKey, string, error) {
 	k, key, err := tenants.CreateAPIKey(ctx, localOperator(), n, nil)
 	if !errors.Is(err, tenant.ErrNoPlatform) || p.cfg.masterKey == "" {
@@ -96,7 +96,7 @@ func (p *program) createAPIKey(ctx context.Context, d *db.DB, tenants *tenant.St
 	return tenants.CreateAPIKey(ctx, localOperator(), n, nil)
 }
 
-// refusedFlags names what is wrong by flag.
+// refusedFlags describes invalid fields by the names of their flags.
 func refusedFlags(bad *tenant.FieldErrors) string {
 	flags := map[string]string{"role": "--role", "name": "--name", "expires_at": "--expires-in"}
 	text := ""

@@ -9,7 +9,8 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// credentialScope is a remote for credentials: of a tenant, or of the platform.
+// credentialScope holds the flags of commands about the API keys of a tenant
+// or, without --tenant, of the platform.
 type credentialScope struct {
 	Tenant string `name:"tenant" placeholder:"SLUG" help:"Select the tenant by slug or id. Default: the platform's own keys."`
 	remoteFlags
@@ -45,7 +46,7 @@ type apiKeyRevokeCmd struct {
 	confirmFlag
 }
 
-// Run is keyward api-key revoke. The API answers nothing.
+// Run is keyward api-key revoke. The API's answer has no body.
 func (c *apiKeyRevokeCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {

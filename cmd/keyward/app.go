@@ -17,10 +17,10 @@ import (
 	"github.com/keyward/keyward/worker"
 )
 
-// now is the clock of the whole program.
+// now returns the current time in UTC with the database's precision.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// app is the program at work: all that serve, worker and dev share.
+// app holds the parts that serve, worker and dev share.
 type app struct {
 	cfg config
 	log *slog.Logger
@@ -38,16 +38,17 @@ type app struct {
 	listener  *db.Listener
 	worker    *worker.Worker
 	transport transport
-	works     bool // whether the worker runs here
+	works     bool // whether the worker runs in this process
 
-	refresh  chan struct{} // the master key may have changed; holds one call
-	did      counters      // by the worker
+	refresh  chan struct{} // requests a check of the master keys; buffered, one request
+	did      counters      // what the worker did
 	stopping atomic.Bool
 	ready    readiness
 }
 
-// openApp opens everything and proves it usable: the schema is current, the
-// master key is the one this database was made with, the platform exists.
+// openApp opens the database and the master key. It returns an error unless the
+// schema is current, the master key is the database's, and the platform tenant
+// exists or can be created.
 func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err error) {
 	d, err := p.openDB(ctx)
 	if err != nil {
@@ -69,11 +70,12 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 	return a, a.store.EnsurePlatform(ctx, audit.By{Actor: a.workerActor()})
 }
 
-// buildParts makes the rest; nothing here can fail or connects.
+// buildParts creates the remaining parts. It cannot fail and opens no
+// connection.
 func (a *app) buildParts(publicURL string) {
 	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.onTenantChange, Connected: a.onMissedChanges, Log: a.log}
 	a.generator = keys.NewGenerator(keys.GeneratorConfig{})
-	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} { // RSA once it is asked for
+	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} { // RSA keys only after the first request for one
 		a.generator.Expect(alg, 0)
 	}
 	a.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
@@ -101,20 +103,21 @@ func (a *app) buildParts(publicURL string) {
 	})
 }
 
-// process tells this process from all others.
+// process identifies this process among all replicas.
 var process = fmt.Sprintf("%s/%s", hostName(), uuid.NewString()[:8])
 
-// workerActor is the process itself, as the audit history names it.
+// workerActor returns this process as an actor of audit events.
 func (a *app) workerActor() audit.Actor {
 	return audit.Actor{Type: audit.ActorWorker, ID: process, Name: "worker"}
 }
 
-// onTenantChange is told of every commit that changed a tenant.
+// onTenantChange invalidates all caches for a tenant after a commit that
+// changed it.
 func (a *app) onTenantChange(id uuid.UUID, slug string) {
 	a.snapshots.Changed(id, slug)
 	a.signer.Changed(id)
 	a.tenants.Changed(id)
-	a.audit.Changed(id) // after the others: streams look at what these keep
+	a.audit.Changed(id) // after the caches above, because streams read them
 	if slug == tenant.PlatformSlug {
 		a.refreshSoon()
 	}
@@ -122,7 +125,8 @@ func (a *app) onTenantChange(id uuid.UUID, slug string) {
 	a.worker.Wake()
 }
 
-// onMissedChanges is told that commits may have gone unheard.
+// onMissedChanges invalidates all caches after notifications may have been
+// lost.
 func (a *app) onMissedChanges() {
 	a.snapshots.Missed()
 	a.signer.Missed()
@@ -133,8 +137,7 @@ func (a *app) onMissedChanges() {
 	a.worker.Wake()
 }
 
-// refreshSoon has custody look at the master keys again. The listener does not
-// wait for it.
+// refreshSoon requests a check of the master keys, without blocking.
 func (a *app) refreshSoon() {
 	select {
 	case a.refresh <- struct{}{}:
@@ -142,7 +145,7 @@ func (a *app) refreshSoon() {
 	}
 }
 
-// close gives everything back.
+// close releases the database connections and the key generator.
 func (a *app) close() {
 	if a.generator != nil {
 		a.generator.Close()

@@ -41,7 +41,7 @@ func (c *approvalListCmd) Run(ctx context.Context, p *program) error {
 	})
 }
 
-// approvalArg names an approval of a tenant.
+// approvalArg holds the argument and flags of commands about one approval.
 type approvalArg struct {
 	ID uuid.UUID `arg:"" name:"id" help:"Select the approval by id, as keyward approval list prints it."`
 	tenantScope
@@ -81,7 +81,7 @@ func approvalTable(a client.Approval) table {
 	return out
 }
 
-// actorName is an actor in a table; identified is one that cannot be mistaken.
+// actorName returns an actor's name for a table, or its id if it has none.
 func actorName(a client.Actor) string {
 	if a.Name != "" {
 		return a.Name
@@ -116,8 +116,9 @@ func (c *approvalApproveCmd) Run(ctx context.Context, p *program) error {
 	return printAnswer(p, c.JSON, resp, err, p.showApproval)
 }
 
-// previewApproval says what there is to agree to. Of the request Keyward knows the
-// operation alone: what it cannot tell, it says so.
+// previewApproval prints the approval and its effect. Keyward stores only the
+// operation and a digest of the request, so the effect is computed from the
+// present state.
 func (c *approvalApproveCmd) previewApproval(ctx context.Context, p *program, api *client.Client) error {
 	a, err := api.GetApproval(ctx, c.Tenant, c.ID)
 	if err != nil {
@@ -138,7 +139,7 @@ func (c *approvalApproveCmd) previewApproval(ctx context.Context, p *program, ap
 	return nil
 }
 
-// previewOperation are what the operation does as things are now.
+// previewOperation prints the effect of an operation in the present state.
 func (c *approvalApproveCmd) previewOperation(ctx context.Context, p *program, api *client.Client, op client.ApprovalOperation) error {
 	switch op {
 	case client.ApprovalOperationImport:
@@ -161,7 +162,7 @@ func (c *approvalApproveCmd) previewOperation(ctx context.Context, p *program, a
 	return p.previewRevokeAll(ctx, api, c.Tenant)
 }
 
-// joinOperations are those that need a second person.
+// joinOperations lists operations, separated by commas.
 func joinOperations(list []client.GuardedOperation) string {
 	text := ""
 	for i, op := range list {
@@ -175,8 +176,8 @@ func joinOperations(list []client.GuardedOperation) string {
 
 type approvalRejectCmd struct{ approvalArg }
 
-// Run is keyward approval reject. Whoever asked can ask again, so it asks
-// nobody.
+// Run is keyward approval reject. It does not ask for confirmation, because the
+// requester can request again.
 func (c *approvalRejectCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {

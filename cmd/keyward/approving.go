@@ -10,12 +10,12 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// approvalFlag is the flag of what a tenant can want a second person for.
+// approvalFlag is shared by commands that may need a second person's approval.
 type approvalFlag struct {
 	Approval *uuid.UUID `name:"approval" placeholder:"ID" help:"Use a second person's approval: the id that the first attempt printed."`
 }
 
-// requestEditors has a request bring the approval.
+// requestEditors adds the approval, if given, to a request's editors.
 func (a approvalFlag) requestEditors(more ...client.RequestEditorFn) []client.RequestEditorFn {
 	if a.Approval != nil {
 		more = append(more, client.Approved(*a.Approval))
@@ -23,9 +23,9 @@ func (a approvalFlag) requestEditors(more ...client.RequestEditorFn) []client.Re
 	return more
 }
 
-// explainApproval is the end of an operation that may have to wait for a second
-// person. again are the words of the command that repeats the very same
-// request, without --approval; they hold no secret.
+// explainApproval replaces the error of an operation that awaits approval or
+// whose approval was not accepted by instructions. again is the command line
+// that repeats the same request, without --approval and without secrets.
 func (a approvalFlag) explainApproval(p *program, r remoteFlags, tenant string, err error, again ...string) error {
 	waits, refused := (*client.ApprovalError)(nil), (*client.Problem)(nil)
 	switch {
@@ -38,7 +38,8 @@ func (a approvalFlag) explainApproval(p *program, r remoteFlags, tenant string, 
 	return err
 }
 
-// printPendingApproval says that nothing is done yet, and who has to do what.
+// printPendingApproval prints the commands for the second person and for the
+// requester, and with --json the approval. It returns errReported.
 func (p *program) printPendingApproval(r remoteFlags, tenant string, a client.Approval, again []string) error {
 	p.printNote("Nothing is done yet: %s asks for a second person's approval (%s). It has to be given and used before %s.", tenant, a.Operation, formatTime(a.ExpiresAt))
 	p.printNote("A second person, with a credential of their own, runs:\n  %s", shellCommand(r, "approval", "approve", "--tenant", tenant, a.ID.String()))
@@ -51,7 +52,8 @@ func (p *program) printPendingApproval(r remoteFlags, tenant string, a client.Ap
 	return errReported
 }
 
-// shellCommand is a line for a shell that reaches the same Keyward.
+// shellCommand returns a shell command line that calls keyward with the same
+// URL.
 func shellCommand(r remoteFlags, words ...string) string {
 	if r.URL != defaultURL {
 		words = append(words, "--url", r.URL)
@@ -66,8 +68,8 @@ func shellCommand(r remoteFlags, words ...string) string {
 	return line
 }
 
-// flagWords are the flags that have a value, of pairs of name and value. A value may
-// begin with a dash.
+// flagWords returns --name=value for each pair with a value. The = allows a
+// value to begin with a dash.
 func flagWords(pairs ...string) (given []string) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {

@@ -12,7 +12,7 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// auditCmd is what can be asked of the history.
+// auditCmd groups the commands about the audit history.
 type auditCmd struct {
 	List       auditListCmd       `cmd:"" help:"List audit events."`
 	Export     auditExportCmd     `cmd:"" help:"Export audit events to a file, in NDJSON or CSV."`
@@ -20,23 +20,24 @@ type auditCmd struct {
 	Checkpoint auditCheckpointCmd `cmd:"" help:"Fetch a signed checkpoint of a hash chain, to keep elsewhere."`
 }
 
-// eventScope is a remote for what concerns one tenant or, without --tenant, all.
+// eventScope holds the flags of commands about one tenant or, without --tenant,
+// all tenants.
 type eventScope struct {
 	Tenant string `name:"tenant" var:"KEYWARD_TENANT" placeholder:"SLUG" help:"Select the tenant by slug or id. Default: all tenants (platform roles only)."`
 	remoteFlags
 }
 
-// historyScope is a remote for what concerns the history of one tenant or, without
-// --tenant, of the platform itself.
+// historyScope holds the flags of commands about the history of one tenant or,
+// without --tenant, of the platform.
 type historyScope struct {
 	Tenant string `name:"tenant" var:"KEYWARD_TENANT" placeholder:"SLUG" help:"Select the tenant by slug or id. Default: the platform's own history."`
 	remoteFlags
 }
 
-// tenantName is the tenant whose history is meant.
+// tenantName returns the selected tenant.
 func (c historyScope) tenantName() string { return cmp.Or(c.Tenant, tenant.PlatformSlug) }
 
-// auditFilter are the flags that choose events.
+// auditFilter holds the flags that filter events.
 type auditFilter struct {
 	Action string  `name:"action" placeholder:"ACTION" help:"Filter by action, as in key.revoked."`
 	KID    string  `name:"kid" placeholder:"KID" help:"Filter by key."`
@@ -47,7 +48,8 @@ type auditFilter struct {
 	Order  string  `name:"order" enum:",asc,desc" default:"" placeholder:"ORDER" help:"Sort by time: asc or desc."`
 }
 
-// listEvents asks for events, of a tenant or of all.
+// listEvents requests the events of one tenant or of all. If the tenant is not
+// found, it tries the history of a deleted tenant.
 func (f auditFilter) listEvents(ctx context.Context, api *client.Client, tenant string, limit *int, cursor *string, edit ...client.RequestEditorFn) (*http.Response, error) {
 	params := client.ListAuditEventsParams{
 		Action: nonEmpty(client.AuditAction(f.Action)), KID: nonEmpty(f.KID), State: nonEmpty(client.AuditState(f.State)), Actor: nonEmpty(f.Actor),
@@ -63,7 +65,8 @@ func (f auditFilter) listEvents(ctx context.Context, api *client.Client, tenant 
 	return orDeletedTenant(resp, func() (*http.Response, error) { return listPlatformEvents(ctx, api, params, &tenant, edit...) })
 }
 
-// listPlatformEvents asks for events of all tenants, or of one that may be deleted.
+// listPlatformEvents requests the events of all tenants, or of a tenant that
+// may be deleted.
 func listPlatformEvents(ctx context.Context, api *client.Client, f client.ListAuditEventsParams, tenant *string, edit ...client.RequestEditorFn) (*http.Response, error) {
 	return api.Requests.ListPlatformAuditEvents(ctx, &client.ListPlatformAuditEventsParams{
 		Tenant: tenant, Action: f.Action, KID: f.KID, State: f.State, Actor: f.Actor,
@@ -71,9 +74,9 @@ func listPlatformEvents(ctx context.Context, api *client.Client, f client.ListAu
 	}, edit...)
 }
 
-// orDeletedTenant asks otherwise for what was not found: the history of a deleted
-// tenant is there for the roles of the platform. Everybody else has the first
-// answer.
+// orDeletedTenant calls ask, which reads the history of a deleted tenant, and
+// returns its response if it succeeds, else the original one. Only platform
+// roles may read such a history.
 func orDeletedTenant(missing *http.Response, ask func() (*http.Response, error)) (*http.Response, error) {
 	resp, err := ask()
 	if err != nil || resp.StatusCode != http.StatusOK {

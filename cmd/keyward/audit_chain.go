@@ -15,12 +15,12 @@ import (
 
 const longestLine = 16 << 20 // bytes of an event
 
-// chainCheck reads a chain and looks for the event of a checkpoint on the way.
-// It holds one event, however many there are.
+// chainCheck verifies a hash chain and compares it with a checkpoint. It holds
+// one event at a time.
 type chainCheck struct {
 	chain      audit.Verifier
-	checkpoint *keys.Checkpoint  // nil: none
-	said       *client.AuditHead // where the server says that the chain ended; nil: it was not asked
+	checkpoint *keys.Checkpoint  // nil: no checkpoint
+	said       *client.AuditHead // the head as the server reports it; nil: offline
 }
 
 func (c *chainCheck) readFile(p *program, name string) error {
@@ -70,7 +70,8 @@ func (c *chainCheck) addLine(text []byte) error {
 	return nil
 }
 
-// checkEnd is called after the last line of what is named.
+// checkEnd verifies, after the last line, that the chain is not truncated. name
+// is used in errors.
 func (c *chainCheck) checkEnd(name string) error {
 	seq := c.chain.Head().Seq
 	switch {

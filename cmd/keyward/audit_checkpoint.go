@@ -17,8 +17,7 @@ type auditCheckpointCmd struct {
 	historyScope
 }
 
-// Run is keyward audit checkpoint. The checkpoint alone goes to the standard
-// output.
+// Run is keyward audit checkpoint. Only the checkpoint is written to stdout.
 func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {
@@ -43,7 +42,7 @@ func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-// readCheckpoint takes the checkpoint out of what the API answers, and reads it
+// readCheckpoint extracts the checkpoint from an API answer and decodes it
 // without verifying it.
 func readCheckpoint(answer []byte) (jws string, says keys.Checkpoint, err error) {
 	var a client.AuditCheckpoint
@@ -57,8 +56,8 @@ func readCheckpoint(answer []byte) (jws string, says keys.Checkpoint, err error)
 	return a.Checkpoint, says, decodeAnswer(payload, &says)
 }
 
-// loadCheckpoint reads the checkpoint and verifies it, if one is given. api is the
-// server that is asked, nil for none.
+// loadCheckpoint reads and verifies the file of --checkpoint, nil without that
+// flag. api may be nil if --jwks is given.
 func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *client.Client) (*keys.Checkpoint, error) {
 	if c.Checkpoint == "" {
 		return nil, nil
@@ -68,7 +67,7 @@ func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *cl
 		return nil, err
 	}
 	jws := strings.TrimSpace(string(text))
-	if a := (client.AuditCheckpoint{}); json.Unmarshal(text, &a) == nil { // the whole answer of the API was kept
+	if a := (client.AuditCheckpoint{}); json.Unmarshal(text, &a) == nil { // the file has the whole API answer
 		jws = a.Checkpoint
 	}
 	set, err := c.loadKeys(ctx, api)

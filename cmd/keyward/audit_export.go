@@ -19,11 +19,11 @@ type auditExportCmd struct {
 	eventScope
 }
 
-// exportForms are the media types of an export.
+// exportForms maps formats to media types.
 var exportForms = map[string]string{"ndjson": "application/x-ndjson", "csv": "text/csv"}
 
-// Run is keyward audit export: what the API streams, as it is, the oldest first
-// unless --order says otherwise.
+// Run is keyward audit export. It copies the API's stream, oldest first unless
+// --order is given.
 func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {
@@ -60,8 +60,8 @@ func (c *auditExportCmd) streamTo(ctx context.Context, p *program, api *client.C
 	return nil
 }
 
-// openExport opens an export. What is said to be one and is something else, as the
-// page of a proxy would be, is refused.
+// openExport requests an export. It returns client.ErrNotKeyward for another
+// media type, such as a proxy's error page.
 func (f auditFilter) openExport(ctx context.Context, api *client.Client, tenant, mediaType string) (io.ReadCloser, error) {
 	resp, err := f.listEvents(ctx, api, tenant, nil, nil, client.Accept(mediaType))
 	in, err := client.Stream(resp, err)
@@ -75,8 +75,8 @@ func (f auditFilter) openExport(ctx context.Context, api *client.Client, tenant,
 	return in, nil
 }
 
-// counting counts lines as they are read: one per event, but for texts in CSV
-// that have several.
+// counting counts lines as they are read: one per event, except for multi-line
+// texts in CSV.
 type counting struct {
 	from io.Reader
 	bar  *progress
@@ -88,7 +88,8 @@ func (c *counting) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// decodeAnswer reads JSON of an answer.
+// decodeAnswer decodes JSON of an API answer. It returns client.ErrNotKeyward
+// without quoting the text.
 func decodeAnswer(text []byte, into any) error {
 	if json.Unmarshal(text, into) != nil {
 		return client.ErrNotKeyward

@@ -16,8 +16,8 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// loadKeys are the platform's: those given, or what the server says that it ever
-// signed with, revoked ones marked.
+// loadKeys returns the JWK Set to verify a checkpoint with: that of --jwks, or
+// the server's key history, in which revoked keys are marked.
 func (c *auditVerifyCmd) loadKeys(ctx context.Context, api *client.Client) (set []byte, err error) {
 	if c.JWKS != "" {
 		set, err = readKeySet(ctx, c.JWKS)
@@ -30,7 +30,7 @@ func (c *auditVerifyCmd) loadKeys(ctx context.Context, api *client.Client) (set 
 	return set, err
 }
 
-// payloadOf is the payload of a compact JWS, which no JSON object is.
+// payloadOf returns the payload of a compact JWS, and whether the text is one.
 func payloadOf(jws []byte) (payload []byte, is bool) {
 	parts := bytes.Split(bytes.TrimSpace(jws), []byte("."))
 	if len(parts) != 3 || bytes.HasPrefix(parts[0], []byte("{")) {
@@ -40,13 +40,12 @@ func payloadOf(jws []byte) (payload []byte, is bool) {
 	return payload, err == nil
 }
 
-// keysURL is where a Keyward publishes the platform's keys, whatever domains
-// lead to it.
+// keysURL returns the URL of the platform's JWK Set below a base URL.
 func keysURL(at string) string {
 	return strings.TrimRight(at, "/") + "/t/" + tenant.PlatformSlug + "/.well-known/jwks.json"
 }
 
-// sameOrigin reports whether two URLs lead to one server.
+// sameOrigin reports whether two URLs have the same host.
 func sameOrigin(a, b string) bool {
 	u, bad := url.Parse(a)
 	v, worse := url.Parse(b)
@@ -55,7 +54,7 @@ func sameOrigin(a, b string) bool {
 
 const longestKeySet = 1 << 20 // bytes
 
-// readKeySet reads a JWK Set, or a key history, from a file or a URL.
+// readKeySet reads a JWK Set or a key history from a file or a URL.
 func readKeySet(ctx context.Context, from string) ([]byte, error) {
 	if !strings.HasPrefix(from, "https://") && !strings.HasPrefix(from, "http://") {
 		return os.ReadFile(from)

@@ -16,8 +16,8 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-// auditVerifyCmd checks a hash chain. That of an export needs no server, no
-// database and no credential.
+// auditVerifyCmd verifies a hash chain. Verifying an export needs no server,
+// database or credential.
 type auditVerifyCmd struct {
 	Export     []string `name:"export" placeholder:"FILE" help:"Verify this export offline: NDJSON, oldest first, unfiltered; repeat for consecutive files, - for standard input."`
 	Checkpoint string   `name:"checkpoint" placeholder:"FILE" help:"Require the chain to contain this checkpoint's event, unchanged. The checkpoint also names the tenant."`
@@ -25,10 +25,10 @@ type auditVerifyCmd struct {
 	historyScope
 }
 
-// verifyTime is how long the server may compute.
+// verifyTime is the timeout of the server's verification.
 const verifyTime = 10 * time.Minute
 
-// Run is keyward audit verify. It fails where the chain is broken.
+// Run is keyward audit verify. It returns an error if the chain is broken.
 func (c *auditVerifyCmd) Run(ctx context.Context, p *program) error {
 	if c.Checkpoint == "" && c.JWKS != "" || c.Checkpoint != "" && c.JWKS == "" && c.Export != nil {
 		return &usageError{"--checkpoint and --jwks go together: one is signed by a key of the other"}
@@ -39,7 +39,7 @@ func (c *auditVerifyCmd) Run(ctx context.Context, p *program) error {
 	return c.verifyOnline(ctx, p)
 }
 
-// verifyOffline checks files.
+// verifyOffline verifies the files of --export.
 func (c *auditVerifyCmd) verifyOffline(ctx context.Context, p *program) error {
 	kept, err := c.loadCheckpoint(ctx, p, nil)
 	if err != nil {
@@ -57,8 +57,8 @@ func (c *auditVerifyCmd) verifyOffline(ctx context.Context, p *program) error {
 	return c.printProof(p, check.proof())
 }
 
-// verifyOnline asks the server. Where a checkpoint is given, that is not taken on
-// trust: every hash is computed here too.
+// verifyOnline asks the server to verify. With a checkpoint it also downloads
+// the chain and recomputes every hash.
 func (c *auditVerifyCmd) verifyOnline(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {
@@ -92,7 +92,8 @@ func (c *auditVerifyCmd) verifyOnline(ctx context.Context, p *program) error {
 	return c.printProof(p, check.proof())
 }
 
-// printServerResult prints what the server says.
+// printServerResult prints the server's verdict. It returns an error if the
+// chain is broken.
 func (c *auditVerifyCmd) printServerResult(p *program, text []byte, said client.AuditVerification) (err error) {
 	switch {
 	case c.JSON:
@@ -108,7 +109,7 @@ func (c *auditVerifyCmd) printServerResult(p *program, text []byte, said client.
 	return err
 }
 
-// fetchChain reads the whole chain from the server.
+// fetchChain downloads the whole chain into check.
 func (c *auditVerifyCmd) fetchChain(ctx context.Context, p *program, api *client.Client, check *chainCheck) error {
 	in, err := auditFilter{}.openExport(ctx, api, c.tenantName(), exportForms["ndjson"])
 	if err != nil {
@@ -123,13 +124,13 @@ func (c *auditVerifyCmd) fetchChain(ctx context.Context, p *program, api *client
 	return check.checkEnd("the server's export")
 }
 
-// chainProof is what was computed here.
+// chainProof is the result of a local verification.
 type chainProof struct {
 	Intact     bool             `json:"intact"`
 	TenantID   uuid.UUID        `json:"tenant_id"`
 	Events     int64            `json:"events"`
 	Head       client.AuditHead `json:"head"`
-	Checkpoint *keys.Checkpoint `json:"checkpoint,omitempty"` // that is part of it
+	Checkpoint *keys.Checkpoint `json:"checkpoint,omitempty"` // verified to be part of the chain
 }
 
 func (c *chainCheck) proof() chainProof {

@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	batch          = 1000                   // policies of one pass, which makes several transactions of them
-	busyPause      = 200 * time.Millisecond // when all that is due is in somebody else's hands
-	flushInterval  = 10 * time.Second       // of what memory knows and the database should
-	masterInterval = time.Minute            // between looks at the master keys
-	idempotencyAge = 24 * time.Hour         // after which an Idempotency-Key is forgotten
-	lastWords      = 5 * time.Second        // for what is written at the end
+	batch          = 1000                   // policies of one pass, in several transactions
+	busyPause      = 200 * time.Millisecond // before the next pass if other processes hold everything that is due
+	flushInterval  = 10 * time.Second       // between writes of evidence and last use
+	masterInterval = time.Minute            // between checks of the master keys
+	idempotencyAge = 24 * time.Hour         // lifetime of an Idempotency-Key
+	lastWords      = 5 * time.Second        // timeout of the last flush
 )
 
-// startBackground starts what goes on beside requests, until ctx is over. stopped
-// returns when it has ended, and then nothing more is to be written down.
+// startBackground starts the background loops, until ctx is done. The returned
+// function waits for their end; only the last flush remains to be done then.
 func (a *app) startBackground(ctx context.Context) (stopped func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.listener.Run(ctx) })
@@ -36,7 +36,7 @@ func (a *app) startBackground(ctx context.Context) (stopped func()) {
 	return wg.Wait
 }
 
-// runPass is one pass of the worker.
+// runPass executes due key changes. It returns the time of the next pass.
 func (a *app) runPass(ctx context.Context) (time.Time, error) {
 	done, err := a.store.RunDue(ctx, audit.By{Actor: a.workerActor()}, batch)
 	if err != nil {
@@ -60,7 +60,7 @@ func (a *app) forgetIdempotencyKeys(ctx context.Context) error {
 	})
 }
 
-// watchMasterKey looks at the master keys when told to, and now and then.
+// watchMasterKey checks the master keys on request and periodically.
 func (a *app) watchMasterKey(ctx context.Context) {
 	tick := time.NewTicker(masterInterval)
 	defer tick.Stop()
@@ -90,8 +90,8 @@ func (a *app) flushPeriodically(ctx context.Context) {
 	}
 }
 
-// flushEvidence writes down which keys have signed and which credentials were used.
-// What fails is kept for the next time.
+// flushEvidence stores the last signature of each key and the last use of each
+// credential. Values that could not be stored are kept for the next flush.
 func (a *app) flushEvidence(ctx context.Context) {
 	err := errors.Join(a.signer.FlushEvidence(ctx), a.tenants.FlushLastUsed(ctx))
 	if err != nil && ctx.Err() == nil {
@@ -99,7 +99,7 @@ func (a *app) flushEvidence(ctx context.Context) {
 	}
 }
 
-// flushAtExit is flush for the end of the program.
+// flushAtExit flushes once more, after ctx is done.
 func (a *app) flushAtExit(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()

@@ -22,8 +22,8 @@ type benchSeedCmd struct {
 	Force   bool   `name:"force" help:"Allow a database that already has tenants."`
 }
 
-// Run is keyward bench seed. It needs a superuser's login, because it passes
-// the guards of the database over, and says how long it took.
+// Run is keyward bench seed. It needs a superuser's login, because it bypasses
+// the guards of the database. It prints the elapsed time.
 func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 	a, err := p.openApp(ctx, p.cfg.publicURL)
 	if err != nil {
@@ -53,7 +53,8 @@ func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 	return c.verifySample(ctx, p, a)
 }
 
-// checkEmpty refuses a database that somebody may still need.
+// checkEmpty refuses a database that already has tenants, unless --force is
+// given.
 func (c *benchSeedCmd) checkEmpty(ctx context.Context, a *app) error {
 	if c.Force {
 		return nil
@@ -70,11 +71,11 @@ func (c *benchSeedCmd) checkEmpty(ctx context.Context, a *app) error {
 	return nil
 }
 
-// sampled is how many of the tenants are proved.
+// sampled is the number of tenants to verify.
 const sampled = 100
 
-// verifySample looks at some of the tenants as everything else in the program does:
-// their history, their rows, and a token that their key signs.
+// verifySample verifies some of the tenants: their history, their key rows, and
+// a token signed by their key.
 func (c *benchSeedCmd) verifySample(ctx context.Context, p *program, a *app) error {
 	for i := range min(sampled, c.Tenants) {
 		t, err := a.tenants.Get(ctx, keys.Seed{Prefix: c.Prefix}.Slug(i*(c.Tenants/min(sampled, c.Tenants))))

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// certificate is a chain and its private key. Connections keep the one they
-// began with.
+// certificate is a certificate chain with its private key. Open connections
+// keep the previous one after a reload.
 type certificate = reloadable[tls.Certificate]
 
-// loadCertificate reads the pair that two variables name for the first time; nil
-// if they name none.
+// loadCertificate reads the pair of files that two variables name, nil if they
+// name none.
 func loadCertificate(variable, keyVariable, cert, key string) (*certificate, error) {
 	if cert == "" {
 		return nil, nil
@@ -32,8 +32,8 @@ func loadCertificate(variable, keyVariable, cert, key string) (*certificate, err
 	return c, nil
 }
 
-// readPair is [tls.LoadX509KeyPair], which would pass over what is cut off in the
-// middle of a chain.
+// readPair is [tls.LoadX509KeyPair], but returns an error for a truncated block
+// in the chain.
 func readPair(cert, key string) (*tls.Certificate, error) {
 	chain, err := os.ReadFile(cert)
 	if err != nil {
@@ -50,16 +50,16 @@ func readPair(cert, key string) (*tls.Certificate, error) {
 	return &pair, err
 }
 
-// authorities are who issues the certificates that clients must have.
+// authorities are the issuers accepted for client certificates.
 type authorities struct {
 	pool *x509.CertPool
-	ends time.Time // when the first of them does
+	ends time.Time // the earliest expiry of an authority
 }
 
-// clientCA is the bundle of authorities.
+// clientCA is the reloadable bundle of authorities.
 type clientCA = reloadable[authorities]
 
-// loadClientCA reads the bundle for the first time; nil if there is none.
+// loadClientCA reads the bundle, nil if there is none.
 func loadClientCA(variable, path string) (*clientCA, error) {
 	if path == "" {
 		return nil, nil
@@ -76,7 +76,7 @@ func loadClientCA(variable, path string) (*clientCA, error) {
 }
 
 // readAuthorities is stricter than [x509.CertPool.AppendCertsFromPEM], which
-// passes over what it cannot read: half a bundle would lock people out.
+// skips invalid blocks: half a bundle would lock clients out.
 func readAuthorities(path string) (*authorities, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -100,8 +100,8 @@ func readAuthorities(path string) (*authorities, error) {
 	return a, nil
 }
 
-// pemBlocks are all PEM blocks of a text. One that is begun and not ended is an
-// error, and so is none at all.
+// pemBlocks returns all PEM blocks of a text. A truncated block is an error,
+// and so is a text without blocks.
 func pemBlocks(text []byte) (list []*pem.Block, err error) {
 	begun := bytes.Count(text, []byte("-----BEGIN "))
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {

@@ -15,10 +15,11 @@ import (
 	"github.com/keyward/keyward/httpapi"
 )
 
-// checks keeps the first bad setting.
+// checks parses settings and keeps the first error.
 type checks struct{ err error }
 
-// reject refuses a setting; its flag is named as the variable is.
+// reject records that a setting is invalid. The flag's name follows from the
+// variable's.
 func (c *checks) reject(variable, accepts string) {
 	if c.err == nil {
 		flag := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, "KEYWARD_"), "_", "-"))
@@ -26,7 +27,7 @@ func (c *checks) reject(variable, accepts string) {
 	}
 }
 
-// database lets the driver judge; it does not connect.
+// database validates a URL with the driver; it does not connect.
 func (c *checks) database(ctx context.Context, variable, value string) string {
 	if value == "" {
 		return ""
@@ -75,7 +76,7 @@ func (c *checks) oneOf(variable, value string, names ...string) string {
 }
 
 func (c *checks) level(variable, value string) (l slog.Level) {
-	_ = l.UnmarshalText([]byte(c.oneOf(variable, value, "debug", "info", "warn", "error"))) // one of these, or c.err is set
+	_ = l.UnmarshalText([]byte(c.oneOf(variable, value, "debug", "info", "warn", "error"))) // validated by oneOf, else c.err is set
 	return l
 }
 
@@ -94,8 +95,9 @@ func (c *checks) optionalAddress(variable, value string) string {
 	return c.address(variable, value)
 }
 
-// origins are serialized as browsers do (RFC 6454 section 6.1), since they are
-// compared byte by byte. "*" is none: what an admin sees is not for every page.
+// origins parses origins serialized as browsers do (RFC 6454 section 6.1),
+// since they are compared byte by byte. It rejects "*", because the admin API
+// is not for every page.
 func (c *checks) origins(variable, value string) (origins []string) {
 	if value == "" {
 		return nil
@@ -124,8 +126,8 @@ func (c *checks) publicURL(variable, value string) string {
 	return value
 }
 
-// networks are address ranges with commas between, each without host bits, so
-// that nobody allows more than they meant to.
+// networks parses comma-separated address ranges. It rejects host bits, so that
+// a typing error does not allow a larger range.
 func (c *checks) networks(variable, value string) (list []netip.Prefix) {
 	for text := range strings.SplitSeq(value, ",") {
 		if text = strings.TrimSpace(text); text == "" {
@@ -141,7 +143,7 @@ func (c *checks) networks(variable, value string) (list []netip.Prefix) {
 	return list
 }
 
-// pair wants both files or none.
+// pair requires both files or neither.
 func (c *checks) pair(certVariable, cert, keyVariable, key string) {
 	if cert != "" && key == "" {
 		c.reject(keyVariable, "the file with the private key of "+certVariable)
@@ -151,8 +153,8 @@ func (c *checks) pair(certVariable, cert, keyVariable, key string) {
 	}
 }
 
-// transport wants settings of the admin address only where there is one, and
-// certificates of clients only where TLS is spoken.
+// transport rejects settings of the admin address without that address, and
+// client certificates without TLS.
 func (c *checks) transport(s settings) {
 	c.pair("KEYWARD_TLS_CERT", s.TLSCert, "KEYWARD_TLS_KEY", s.TLSKey)
 	c.pair("KEYWARD_ADMIN_TLS_CERT", s.AdminTLSCert, "KEYWARD_ADMIN_TLS_KEY", s.AdminTLSKey)

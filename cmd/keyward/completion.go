@@ -12,8 +12,8 @@ type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"Select the shell: bash, zsh or fish."`
 }
 
-// scripts ask the program itself what could come next, so that they never
-// grow old.
+// scripts call the program itself for completions, so that they never become
+// outdated.
 var scripts = map[string]string{
 	"bash": `_keyward() {
 	local IFS=$'\n'
@@ -56,7 +56,7 @@ type completeCmd struct {
 	Words []string `arg:"" optional:"" help:"Complete the last of these words."`
 }
 
-// Run is keyward complete, which the scripts call.
+// Run is keyward complete, called by the scripts.
 func (c *completeCmd) Run(k *kong.Context, p *program) error {
 	for _, word := range completionsOf(k.Model.Node, c.Words) {
 		fmt.Fprintln(p.stdout, word)
@@ -64,17 +64,17 @@ func (c *completeCmd) Run(k *kong.Context, p *program) error {
 	return nil
 }
 
-// completionsOf are what the last of the words could become.
+// completionsOf returns the completions of the last word.
 func completionsOf(node *kong.Node, words []string) (found []string) {
 	if len(words) == 0 {
 		words = []string{""}
 	}
 	last := words[len(words)-1]
-	value, args := (*kong.Flag)(nil), 0 // the flag whose value comes next, the arguments before
+	value, args := (*kong.Flag)(nil), 0 // the flag that expects a value, and the number of arguments so far
 	for _, word := range words[:len(words)-1] {
 		switch child := childOf(node, word); {
 		case value != nil:
-			if word != "=" { // bash takes --flag=value apart
+			if word != "=" { // bash splits --flag=value
 				value = nil
 			}
 		case strings.HasPrefix(word, "-"):
@@ -82,7 +82,7 @@ func completionsOf(node *kong.Node, words []string) (found []string) {
 		case child != nil:
 			node = child
 		case !node.Leaf():
-			return nil // there is no such command
+			return nil // unknown command
 		default:
 			args++
 		}
@@ -115,7 +115,7 @@ func childOf(node *kong.Node, name string) *kong.Node {
 	return nil
 }
 
-// valueOf is the flag, if its value is a word of its own.
+// valueOf returns the flag if its value is a separate word, else nil.
 func valueOf(node *kong.Node, word string) *kong.Flag {
 	for _, group := range node.AllFlags(false) {
 		for _, f := range group {
@@ -136,8 +136,8 @@ func flagsOf(node *kong.Node) (names []string) {
 	return names
 }
 
-// wordsOf are commands, or what the argument after so many can be if that is
-// known.
+// wordsOf returns subcommands, or the enum values of the argument at index
+// args.
 func wordsOf(node *kong.Node, args int) (words []string) {
 	for _, child := range node.Children {
 		if child.Type == kong.CommandNode && !child.Hidden {

@@ -12,9 +12,9 @@ import (
 	"github.com/keyward/keyward/signin"
 )
 
-// settings are the configuration before it is checked. The tags accepts and
-// unset say for the help which values a setting takes and what applies without
-// one; a test compares accepts with the error for a bad value.
+// settings are the configuration before validation. The tags accepts and unset
+// describe for the help the accepted values and the behaviour without a value;
+// a test compares accepts with the error for a bad value.
 type settings struct {
 	DatabaseURL       string `name:"database-url" var:"KEYWARD_DATABASE_URL" placeholder:"URL" help:"Connect to this database." accepts:"a PostgreSQL URL, as in postgres://user@host:5432/database" unset:"none; required by the service"`
 	ListenDatabaseURL string `name:"listen-database-url" var:"KEYWARD_LISTEN_DATABASE_URL" placeholder:"URL" help:"Use this URL for LISTEN and migrations, if KEYWARD_DATABASE_URL leads through a transaction pooler." accepts:"a PostgreSQL URL, as in postgres://user@host:5432/database" unset:"KEYWARD_DATABASE_URL"`
@@ -48,19 +48,19 @@ type settings struct {
 	ShutdownTimeout   string `name:"shutdown-timeout" var:"KEYWARD_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"Wait this long for requests in flight after that." accepts:"a duration from 0s to 1h0m0s, as in 90s, 30m or 24h"`
 }
 
-// config is the configuration, checked.
+// config is the validated configuration.
 type config struct {
 	databaseURL     string // empty: not set
 	listenURL       string
 	readURL         string // empty: no standby
-	maxConns        int32  // 0: pgx decides
+	maxConns        int32  // 0: pgx's default
 	masterKey       string // empty: not set
 	addr            string
 	adminAddr       string   // empty: addr serves everything
 	adminClientCA   string   // empty: no client certificates
-	consoleOrigins  []string // as browsers write them
-	publicURL       string   // empty: the address makes it
-	tlsCert, tlsKey string   // both or none
+	consoleOrigins  []string // serialized as browsers do
+	publicURL       string   // empty: derived from the address
+	tlsCert, tlsKey string   // both or neither
 	adminTLSCert    string   // empty: those of the main address
 	adminTLSKey     string
 	metrics         bool
@@ -72,13 +72,13 @@ type config struct {
 	trustedProxies  []netip.Prefix
 	rateLimits      httpapi.RateLimits
 	webhookAllow    []netip.Prefix
-	signIn          signin.Config // Issuer empty: none
+	signIn          signin.Config // Issuer empty: disabled
 	drainDelay      time.Duration
 	shutdownTimeout time.Duration
 }
 
-// parse checks every setting. The error is a *usageError that names the first
-// bad one and what it accepts.
+// parse validates every setting. It returns a *usageError that names the first
+// invalid one and its accepted values.
 func (s settings) parse(ctx context.Context) (config, error) {
 	var c checks
 	c.transport(s)
@@ -115,7 +115,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 	}, c.err
 }
 
-// newLogger writes to w as configured.
+// newLogger returns a logger that writes to w as configured.
 func (c config) newLogger(w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: c.logLevel}
 	if c.logJSON {

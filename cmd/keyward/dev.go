@@ -13,14 +13,14 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// What is found in the data directory, beside the cluster:
+// Files in the data directory, beside the cluster.
 const (
 	clusterDir   = "postgres"
 	masterFile   = "master.json"
 	adminKeyFile = "admin.key"
 )
 
-// demoSlug names the tenant that is there from the start.
+// demoSlug is the slug of the tenant created at the first start.
 const demoSlug = "demo"
 
 type devCmd struct {
@@ -34,7 +34,7 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	// Others may pass, not look: the user that runs PostgreSQL is one of them.
+	// PostgreSQL may run as another user, which must be able to enter, not to list.
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
 	}
@@ -50,8 +50,8 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 	return p.superviseDev(ctx, cfg, pg, dir)
 }
 
-// serveDev is serve with all that it needs made first. database is what is said
-// about it.
+// serveDev creates the master key, the schema, the admin key and the demo
+// tenant, and then serves. database is the text printed about the database.
 func (p *program) serveDev(ctx context.Context, dir, database string) error {
 	if p.cfg.masterKey == "" {
 		p.cfg.masterKey = "file:" + (&url.URL{Path: filepath.Join(dir, masterFile)}).EscapedPath()
@@ -78,7 +78,7 @@ func (p *program) serveDev(ctx context.Context, dir, database string) error {
 	})
 }
 
-// ensureDemo makes the tenant to play with.
+// ensureDemo creates the demo tenant unless it exists.
 func (a *app) ensureDemo(ctx context.Context) error {
 	_, err := a.tenants.Resolve(ctx, demoSlug)
 	if !errors.Is(err, tenant.ErrNotFound) {
@@ -92,7 +92,7 @@ func (a *app) ensureDemo(ctx context.Context) error {
 	return err
 }
 
-// freeSlug finds a slug for the tenant that the tour creates.
+// freeSlug returns an unused slug for the tenant in the printed commands.
 func (a *app) freeSlug(ctx context.Context) (string, error) {
 	for n := 1; ; n++ {
 		slug := "acme"
@@ -108,8 +108,8 @@ func (a *app) freeSlug(ctx context.Context) (string, error) {
 	}
 }
 
-// ensureAdminKey keeps the key in the file if it still opens the door, else
-// replaces it by a new one. A crash leaves the old file or the new one.
+// ensureAdminKey replaces the key in the file unless it is still a valid
+// platform admin key. After a crash the file has the old or the new key.
 func (a *app) ensureAdminKey(ctx context.Context, file string) error {
 	old, err := readKey(file)
 	if err != nil {

@@ -9,17 +9,17 @@ import (
 	"github.com/keyward/keyward/db/embedded"
 )
 
-// postgresPause is how long PostgreSQL stays away after it ended by itself:
-// time for what ended it to be over, and for a drill to see what is served
-// without it.
+// postgresPause is the time between the end of PostgreSQL and its restart: long
+// enough for the cause to be over, and for a drill to observe the service
+// without a database.
 const postgresPause = 5 * time.Second
 
-// errMoved means that PostgreSQL is not where the connections look for it.
+// errMoved means that PostgreSQL restarted under another DSN.
 var errMoved = errors.New("PostgreSQL came back under another DSN; start keyward dev again")
 
-// superviseDev runs the service and keeps its PostgreSQL up, which ends after it.
-// While PostgreSQL is away the service goes on as with any other database: the
-// JWKS are served from memory, the rest is 503.
+// superviseDev runs the service and restarts its PostgreSQL whenever it ends;
+// PostgreSQL stops last. Meanwhile the service behaves as with any other
+// database: JWKS are served from memory, other requests get 503.
 func (p *program) superviseDev(ctx context.Context, cfg embedded.Config, pg *embedded.Server, dir string) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -39,19 +39,19 @@ func (p *program) superviseDev(ctx context.Context, cfg embedded.Config, pg *emb
 	return err
 }
 
-// keepPostgres starts PostgreSQL again whenever it ends, until ctx does; then
-// it stops it.
+// keepPostgres restarts PostgreSQL whenever it ends, until ctx is done; then it
+// stops it.
 func (p *program) keepPostgres(ctx context.Context, cfg embedded.Config, pg *embedded.Server) error {
 	for dsn := pg.DSN(); ; {
 		select {
 		case <-ctx.Done():
-			return pg.Stop(context.WithoutCancel(ctx)) // never fails
+			return pg.Stop(context.WithoutCancel(ctx)) // always nil
 		case <-pg.Done():
 		}
 		p.log.Error("PostgreSQL ended; it will be started again", "in", postgresPause, "error", pg.Err())
 		var err error
 		if pg, err = p.restartPostgres(ctx, cfg); err != nil {
-			return nil // ctx has ended, and PostgreSQL before it
+			return nil // ctx is done, and PostgreSQL has ended
 		}
 		if pg.DSN() != dsn {
 			return errors.Join(errMoved, pg.Stop(context.WithoutCancel(ctx)))
@@ -59,7 +59,8 @@ func (p *program) keepPostgres(ctx context.Context, cfg embedded.Config, pg *emb
 	}
 }
 
-// restartPostgres tries until PostgreSQL runs; its error is ctx's.
+// restartPostgres tries until PostgreSQL runs. It returns an error only if ctx
+// is done.
 func (p *program) restartPostgres(ctx context.Context, cfg embedded.Config) (*embedded.Server, error) {
 	for {
 		select {

@@ -95,7 +95,8 @@ type examination struct {
 	all bool
 }
 
-// Run is keyward doctor. It changes nothing. The configuration was checked before.
+// Run is keyward doctor. It changes nothing. The configuration has been
+// validated before.
 func (c *doctorCmd) Run(ctx context.Context, p *program) error {
 	r := report{w: p.stdout, asJSON: c.JSON}
 	if c.Tenant != "" {
@@ -114,7 +115,7 @@ func (c *doctorCmd) Run(ctx context.Context, p *program) error {
 	return e.conclude()
 }
 
-// checkDatabase runs the checks that need one.
+// checkDatabase runs the checks that need a database.
 func (e *examination) checkDatabase(ctx context.Context) {
 	if !e.checkError("database", "answers", "is it running, and is KEYWARD_DATABASE_URL right?", e.db.Ping(ctx)) || !e.checkSchema(ctx) {
 		return

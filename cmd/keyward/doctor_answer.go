@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// Limits of what is unremarkable.
+// Limits for warnings.
 const (
-	soonExpired = 21 * 24 * time.Hour // a certificate
-	longAge     = 24 * time.Hour      // a max-age
+	soonExpired = 21 * 24 * time.Hour // remaining lifetime of a certificate
+	longAge     = 24 * time.Hour      // max-age
 	dateDrift   = time.Minute
 )
 
-// examineAnswer looks at how a JWK Set was answered.
+// examineAnswer checks the response headers of a JWK Set.
 func examineAnswer(p fetchedPage) (findings []finding) {
 	media, _, _ := mime.ParseMediaType(p.header.Get("Content-Type"))
 	if media != "application/json" && media != "application/jwk-set+json" {
@@ -33,7 +33,7 @@ func examineAnswer(p fetchedPage) (findings []finding) {
 	return findings
 }
 
-// examineCaching looks at Cache-Control (RFC 9111 section 5.2.2).
+// examineCaching checks Cache-Control (RFC 9111 section 5.2.2).
 func examineCaching(p fetchedPage) finding {
 	control := p.header.Get("Cache-Control")
 	directives := strings.FieldsFunc(strings.ToLower(control), func(r rune) bool { return r == ',' || r == ' ' })
@@ -54,7 +54,7 @@ func examineCaching(p fetchedPage) finding {
 	return newFinding(fine, "caching", "%s", control)
 }
 
-// examineTransport looks at scheme and certificate.
+// examineTransport checks scheme, certificate and response time.
 func examineTransport(p fetchedPage) finding {
 	u, err := url.Parse(p.url)
 	switch {
@@ -70,15 +70,15 @@ func examineTransport(p fetchedPage) finding {
 	return newFinding(fine, "transport", "answered in %v", p.took.Round(time.Millisecond))
 }
 
-// metadata is what verifiers read of a discovery document.
+// metadata has the members of a discovery document that verifiers use.
 type metadata struct {
 	Issuer  string   `json:"issuer"`
 	JWKSURI string   `json:"jwks_uri"`
 	Algs    []string `json:"id_token_signing_alg_values_supported"`
 }
 
-// examineMetadata holds a discovery document against the issuer it was asked
-// for (OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3).
+// examineMetadata compares a discovery document with the requested issuer
+// (OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3).
 func examineMetadata(p fetchedPage, issuer string) (m metadata, f finding) {
 	switch err := json.Unmarshal(p.body, &m); {
 	case p.status >= 300 && p.status < 400:
@@ -97,7 +97,8 @@ func examineMetadata(p fetchedPage, issuer string) (m metadata, f finding) {
 	return m, f
 }
 
-// examineAlgorithms compares what discovery promises with what the set has.
+// examineAlgorithms compares the algorithms of the discovery document with the
+// keys of the set.
 func examineAlgorithms(m metadata, keys []jwk) (findings []finding) {
 	for _, alg := range m.Algs {
 		if !slices.ContainsFunc(keys, func(k jwk) bool { return k.text("alg") == alg }) {

@@ -11,17 +11,17 @@ import (
 	"github.com/keyward/keyward/keys/seal"
 )
 
-// clockDrift is how far the clocks may differ before it matters: tokens are
-// stamped by this machine, with a skew of a minute by default.
+// clockDrift is the difference from the database's clock that causes a warning.
+// Tokens carry this machine's time, with a skew of a minute by default.
 const (
 	clockDrift   = 2 * time.Second
 	clockTooMuch = 30 * time.Second
 )
 
-// checkConfiguration looks at settings that are allowed and still unwise.
+// checkConfiguration warns about settings that are valid but unwise.
 func (e *examination) checkConfiguration() {
 	cfg := e.p.cfg
-	u, _ := url.Parse(cfg.publicURL) // checked before
+	u, _ := url.Parse(cfg.publicURL) // validated before
 	switch {
 	case cfg.publicURL == "":
 		e.addFinding(warning, "configuration", "KEYWARD_PUBLIC_URL is not set: issuers begin with this machine's address; set it to what verifiers use")
@@ -33,7 +33,7 @@ func (e *examination) checkConfiguration() {
 	e.checkTransport()
 }
 
-// checkTransport looks at the files of the addresses.
+// checkTransport checks the certificate files.
 func (e *examination) checkTransport() {
 	t, err := e.p.cfg.loadTransport()
 	if err != nil {
@@ -78,7 +78,8 @@ func (e *examination) checkSchema(ctx context.Context) bool {
 	return err == nil && n <= 0
 }
 
-// checkRowSecurity looks at what keeps one tenant from another.
+// checkRowSecurity checks the tables and roles that isolate tenants from each
+// other.
 func (e *examination) checkRowSecurity(ctx context.Context) {
 	var tables, roles []string
 	var super bool
@@ -126,7 +127,7 @@ func (e *examination) checkClock(ctx context.Context) {
 	}
 }
 
-// checkListen proves that changes can be heard of.
+// checkListen tests LISTEN on the configured connection.
 func (e *examination) checkListen(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -148,7 +149,7 @@ func (e *examination) checkListen(ctx context.Context) {
 	}
 }
 
-// checkMasterKey proves that the configured master key is the database's.
+// checkMasterKey compares the configured master key with the database's.
 func (e *examination) checkMasterKey(ctx context.Context) {
 	var n int64
 	err := e.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
@@ -160,7 +161,7 @@ func (e *examination) checkMasterKey(ctx context.Context) {
 		return
 	}
 	if e.p.cfg.masterKey == "" {
-		return // told already
+		return // reported by openMasterKey
 	}
 	if err == nil {
 		_, err = e.p.openCustody(ctx, e.db) // one is registered, so this writes nothing

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// What verifiers accept of a JWK Set at most.
+// Limits of verifiers for a JWK Set.
 const (
-	nimbusBytes = 51_200 // Nimbus, and so Spring Security, reads no more
-	manyKeys    = 50     // some gateways refuse more
-	roomyKeys   = 16     // Keyward's own default for a policy
+	nimbusBytes = 51_200 // limit of Nimbus, used by Spring Security
+	manyKeys    = 50     // limit of some gateways
+	roomyKeys   = 16     // Keyward's default for a policy
 )
 
-// jwk is a key of a set, as its members came.
+// jwk has the members of one key of a set.
 type jwk map[string]any
 
 func (k jwk) text(name string) string {
@@ -24,7 +24,7 @@ func (k jwk) text(name string) string {
 	return s
 }
 
-// examineSet looks at a JWK Set as verifiers do.
+// examineSet checks a JWK Set as verifiers parse it.
 func examineSet(body []byte) (keys []jwk, findings []finding) {
 	var set struct {
 		Keys []jwk `json:"keys"`
@@ -61,10 +61,11 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 	return keys, findings
 }
 
-// privateMembers are those of RFC 7518 sections 6.2.2, 6.3.2 and 6.4, RFC 8037.
+// privateMembers are defined in RFC 7518 sections 6.2.2, 6.3.2 and 6.4, and RFC
+// 8037.
 var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 
-// examineKey looks at one key; what is in order is not told of.
+// examineKey checks one key. It returns only warnings and failures.
 func examineKey(name string, k jwk) (findings []finding) {
 	for _, member := range privateMembers {
 		if _, there := k[member]; there {
@@ -83,7 +84,8 @@ func examineKey(name string, k jwk) (findings []finding) {
 	return append(findings, examineMaterial(name, k)...)
 }
 
-// coordinates are the lengths in bytes of RFC 7518 section 6.2.1.2 and RFC 8037.
+// coordinates are the lengths in bytes of RFC 7518 section 6.2.1.2 and RFC
+// 8037.
 var coordinates = map[string]int{"P-256": 32, "P-384": 48, "P-521": 66, "Ed25519": 32}
 
 func examineMaterial(name string, k jwk) []finding {

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// publicExamination fetches what verifiers fetch, and says what they would make
-// of it. It needs neither database nor credential.
+// publicExamination checks the public documents of a tenant as verifiers fetch
+// them. It needs neither database nor credential.
 type publicExamination struct {
 	report
 	visitor *verifierClient
 }
 
-// examineTenant looks at a tenant of the public URL.
+// examineTenant checks a tenant below the public URL.
 func (c *doctorCmd) examineTenant(ctx context.Context, p *program, r report) error {
 	e := &publicExamination{report: r, visitor: newVisitor()}
 	base := p.cfg.publicURL
@@ -24,7 +24,8 @@ func (c *doctorCmd) examineTenant(ctx context.Context, p *program, r report) err
 	return e.conclude()
 }
 
-// checkTenant begins where anybody who knows the public URL and the slug begins.
+// checkTenant fetches the discovery document by slug, then checks everything
+// that it leads to.
 func (e *publicExamination) checkTenant(ctx context.Context, base, slug string) {
 	path := base + "/t/" + slug
 	first, err := e.visitor.get(ctx, http.MethodGet, path+"/.well-known/openid-configuration")
@@ -50,7 +51,8 @@ func (e *publicExamination) checkTenant(ctx context.Context, base, slug string) 
 	e.checkKeySet(ctx, m)
 }
 
-// checkDiscovery looks for the metadata where the issuer's name sends verifiers.
+// checkDiscovery fetches the metadata from both locations derived from the
+// issuer.
 func (e *publicExamination) checkDiscovery(ctx context.Context, issuer string) {
 	appended, inserted, err := metadataURLs(issuer)
 	if err != nil {
@@ -68,7 +70,7 @@ func (e *publicExamination) checkDiscovery(ctx context.Context, issuer string) {
 	}
 }
 
-// checkUnknownTenant proves that there are no keys where there is no tenant.
+// checkUnknownTenant checks that an unknown tenant is answered with 404.
 func (e *publicExamination) checkUnknownTenant(ctx context.Context, base string) {
 	p, err := e.visitor.get(ctx, http.MethodGet, base+"/t/"+unknownSlug()+"/.well-known/jwks.json")
 	switch {
@@ -81,7 +83,7 @@ func (e *publicExamination) checkUnknownTenant(ctx context.Context, base string)
 	}
 }
 
-// checkKeySet fetches the JWK Set as a verifier would, and as its cache would again.
+// checkKeySet fetches the JWK Set and checks it, its headers and revalidation.
 func (e *publicExamination) checkKeySet(ctx context.Context, m metadata) {
 	p, err := e.visitor.get(ctx, http.MethodGet, m.JWKSURI)
 	switch {
@@ -102,7 +104,8 @@ func (e *publicExamination) checkKeySet(ctx context.Context, m metadata) {
 	e.checkValidators(ctx, p)
 }
 
-// checkValidators asks conditionally (RFC 9110 section 13.1.2), and for the headers.
+// checkValidators sends a conditional request (RFC 9110 section 13.1.2) and a
+// HEAD.
 func (e *publicExamination) checkValidators(ctx context.Context, first fetchedPage) {
 	tag := first.header.Get("ETag")
 	if tag == "" || strings.HasPrefix(tag, "W/") {

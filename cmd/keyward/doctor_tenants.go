@@ -14,10 +14,11 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// overdueAfter is how long something may be due before nobody seems to work.
+// overdueAfter is the delay of a due policy that suggests a missing worker.
 const overdueAfter = 5 * time.Minute
 
-// checkInvariants looks for what must never be.
+// checkInvariants checks that every policy has its keys and that none is
+// overdue.
 func (e *examination) checkInvariants(ctx context.Context) {
 	var overdue int64
 	broken, err := policiesWithoutKeys(ctx, e.db, policyStretch)
@@ -43,12 +44,12 @@ func (e *examination) checkInvariants(ctx context.Context) {
 	e.addFinding(fine, "schedule", "nothing is overdue")
 }
 
-// policyStretch is how many policies a transaction looks at, so that none takes
-// as long as PostgreSQL lets it, however many there are.
+// policyStretch is the number of policies read in one transaction, which keeps
+// each below the statement timeout.
 const policyStretch = 20_000
 
-// policiesWithoutKeys goes through all policies and returns the first of those
-// that lack a key.
+// policiesWithoutKeys reads all policies, stretch by stretch, and returns the
+// first ones without an active and a standby key.
 func policiesWithoutKeys(ctx context.Context, d *db.DB, stretch int32) (broken []db.PoliciesWithoutKeysRow, err error) {
 	for after := uuid.Nil; err == nil && after != uuid.Max && len(broken) == 0; {
 		err = d.AsPlatform(ctx, func(tx *db.Tx) error {
@@ -72,7 +73,7 @@ func listPolicies(rows []db.PoliciesWithoutKeysRow) string {
 	return strings.Join(names, ", ")
 }
 
-// checkHistories proves audit chains: of the newest tenants, or of all.
+// checkHistories verifies the audit chains of the newest tenants, or of all.
 func (e *examination) checkHistories(ctx context.Context) {
 	tenants := tenant.New(tenant.Config{DB: e.db, Now: now})
 	store := audit.New(audit.Config{DB: e.db, Now: now})
@@ -103,7 +104,8 @@ func (e *examination) checkHistories(ctx context.Context) {
 	e.addFinding(fine, "audit", "%d tenants with %d events intact (%s)", proved, events, what)
 }
 
-// verifyHistory proves the chain, and that the tenant's keys are as it has them.
+// verifyHistory verifies a tenant's chain and compares its keys with it. It
+// returns the number of events.
 func verifyHistory(ctx context.Context, store *audit.Store, rows *keys.Store, t tenant.Tenant) (int64, error) {
 	r, err := store.Verify(ctx, t.ID)
 	switch {

@@ -6,12 +6,12 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// dryRunFlag is the flag of what can be tried first.
+// dryRunFlag is shared by commands with a dry run.
 type dryRunFlag struct {
 	DryRun bool `name:"dry-run" help:"Show what would happen; change nothing."`
 }
 
-// param is the flag for the API.
+// param returns the API's dry_run parameter, nil if not asked for.
 func (t dryRunFlag) param() *bool {
 	if !t.DryRun {
 		return nil
@@ -19,13 +19,13 @@ func (t dryRunFlag) param() *bool {
 	return new(true)
 }
 
-// printUnchanged ends what a dry run shows.
+// printUnchanged ends the output of a dry run.
 func (p *program) printUnchanged() error {
 	_, err := fmt.Fprintln(p.stdout, "Nothing was changed (--dry-run).")
 	return err
 }
 
-// printTimeline shows what the schedule would do.
+// printTimeline prints the scheduled steps of a dry run.
 func (p *program) printTimeline(steps []client.TimelineStep) error {
 	if err := p.printTable(timelineTable(steps)); err != nil {
 		return err

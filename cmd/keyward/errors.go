@@ -12,20 +12,21 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// usageError is a mistake of whoever typed the command or set the variables.
+// usageError is a mistake in the command line or the environment; the exit code
+// is 2.
 type usageError struct{ message string }
 
 func (e *usageError) Error() string { return e.message }
 
-// errReported ends the program with exit code 1 after everything has been said.
+// errReported ends the program with exit code 1 and prints nothing more.
 var errReported = errors.New("told already")
 
-// badValue refuses a setting. It never shows the value, which may be secret.
+// badValue rejects a setting. It never quotes the value, which may be secret.
 func badValue(name, accepts string) error {
 	return &usageError{fmt.Sprintf("%s must be %s", name, accepts)}
 }
 
-// wrongUsage turns what the parser says into a usageError.
+// wrongUsage turns an error of the parser into a usageError.
 func wrongUsage(err error) error {
 	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		return usage
@@ -33,7 +34,7 @@ func wrongUsage(err error) error {
 	return &usageError{err.Error() + "; see keyward --help"}
 }
 
-// hints say what to do about an error, where its own text does not.
+// hints advise on errors whose own text does not.
 var hints = []struct {
 	err  error
 	hint string
@@ -50,7 +51,7 @@ var hints = []struct {
 	{syscall.EACCES, "check who may read and write there"},
 }
 
-// errorText is an error with what to do about it.
+// errorText returns the text of an error with its hint.
 func errorText(err error) string {
 	for _, h := range hints {
 		if errors.Is(err, h.err) {

@@ -12,15 +12,15 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// eventsCmd prints events until it is told to end.
+// eventsCmd prints events until it is interrupted.
 type eventsCmd struct {
 	Since string `name:"since" placeholder:"ID" help:"Resume after the event with this id, as --json prints it. Default: start now."`
 	eventScope
 }
 
 // Run is keyward events. Each event is one line; with --json it is the audit
-// event with the id to go on behind. What becomes of the connection is said on
-// the standard error.
+// event with an additional id, for --since. Notes about the connection go to
+// stderr.
 func (c *eventsCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {
@@ -29,7 +29,7 @@ func (c *eventsCmd) Run(ctx context.Context, p *program) error {
 	f := follower{p: p, last: c.Since, of: c.Tenant}
 	for e, err := range api.Follow(ctx, c.Tenant, c.Since, f.onTurn) {
 		switch {
-		case ctx.Err() != nil: // somebody wants it to end
+		case ctx.Err() != nil: // interrupted
 			f.printResumeHint()
 			return nil
 		case err != nil:
@@ -43,19 +43,20 @@ func (c *eventsCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-// follower says what becomes of a stream.
+// follower prints notes about the state of a stream.
 type follower struct {
 	p     *program
-	of    string // a tenant; empty: all
-	last  string // the id of the last event that was printed, or to begin behind
+	of    string // tenant; empty: all
+	last  string // id of the last printed event, or of --since
 	begun bool
-	said  string // about the trouble there is
+	said  string // the last note about a failure
 }
 
-// slowReader is a pause after which the reader is to blame, most likely.
+// slowReader is a delay between reads that suggests a slow reader of stdout.
 const slowReader = 5 * time.Second
 
-// onTurn says each trouble once, however often it is tried to end it.
+// onTurn prints a note about each new state of the connection. It does not
+// repeat the note of a repeated failure.
 func (f *follower) onTurn(t client.Turn) {
 	switch {
 	case t.Open && !f.begun:
@@ -88,14 +89,14 @@ func (f *follower) scopeName() string {
 	return f.of
 }
 
-// printResumeHint says how to go on later.
+// printResumeHint prints the --since flag to continue with.
 func (f *follower) printResumeHint() {
 	if f.last != "" {
 		f.p.printNote("To go on behind the last event: --since %s", f.last)
 	}
 }
 
-// explainEnd explains what ended the stream for good.
+// explainEnd adds advice to the error that ended the stream.
 func (f *follower) explainEnd(err error) error {
 	var p *client.Problem
 	if errors.As(err, &p) && p.Status == http.StatusBadRequest && f.last != "" {
@@ -105,7 +106,7 @@ func (f *follower) explainEnd(err error) error {
 	return err
 }
 
-// printEvent prints one in one line.
+// printEvent prints an event in one line.
 func (p *program) printEvent(e client.Event, asJSON bool) error {
 	if asJSON {
 		members, is := strings.CutPrefix(string(e.JSON), "{")

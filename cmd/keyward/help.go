@@ -61,7 +61,7 @@ var commandKinds = []struct{ title, needs string }{
 	{"Other commands", "need neither"},
 }
 
-// kindOf returns the index of the section that a command belongs to.
+// kindOf returns the index of a command's section in commandKinds.
 func kindOf(leaf *kong.Node) int {
 	for _, f := range leaf.Flags {
 		if inGroup(f, apiGroup) && f.Name == "api-key" {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// newServers serve the API: all of it on one address, or on two the public paths
-// and the rest.
+// newServers returns the HTTP servers: one for everything, or one for the
+// public paths and one for the admin address.
 func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 	stop := make(chan struct{})
 	cfg := httpapi.Config{
@@ -39,7 +39,7 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 		return nil, err
 	}
 	all := a.newServer(api)
-	all.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // a stream is never done by itself
+	all.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // streams end only when told to
 	if a.cfg.adminAddr == "" {
 		a.transport.secureMain(all)
 		return []*http.Server{all}, nil
@@ -50,18 +50,18 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 	return []*http.Server{public, all}, nil
 }
 
-// newServer has limits for clients that mean no good; one that is slow and
-// honest fits in.
+// newServer sets timeouts that cut off slow-loris clients, but leave slow
+// honest ones 30 s for a request.
 func (a *app) newServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // handshakes of port scanners and the like
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // failed TLS handshakes of port scanners
 	}
 }
 
-// verifierURL is the URL that verifiers use: the configured one, else the address
-// that is listened on.
+// verifierURL returns the configured public URL, else the URL of the listening
+// address.
 func (c config) verifierURL(at net.Addr) string {
 	if c.publicURL != "" {
 		return c.publicURL
@@ -69,12 +69,12 @@ func (c config) verifierURL(at net.Addr) string {
 	return addressURL(at, c.tlsCert != "")
 }
 
-// adminURL is the URL of the admin address.
+// adminURL returns the URL of the admin address.
 func (c config) adminURL(at net.Addr) string {
 	return addressURL(at, c.tlsCert != "" || c.adminTLSCert != "")
 }
 
-// addressURL is the URL of an address of this machine.
+// addressURL returns the URL of a listening address on this machine.
 func addressURL(at net.Addr, tls bool) string {
 	scheme := "http"
 	if tls {
@@ -90,9 +90,8 @@ func addressURL(at net.Addr, tls bool) string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// serveRequests answers requests until ctx is over and those in flight have been
-// answered, or have taken too long. ready is called once requests are taken, on
-// every address.
+// serveRequests serves until ctx is done and requests in flight have ended or
+// timed out. It calls ready once it accepts requests on every address.
 func (a *app) serveRequests(ctx context.Context, servers []*http.Server, listeners []net.Listener, ready func()) error {
 	failed := make(chan error, len(servers))
 	for i, s := range servers {
@@ -116,7 +115,7 @@ func (a *app) serveRequests(ctx context.Context, servers []*http.Server, listene
 	return a.shutdownServers(ctx, servers)
 }
 
-// shutdownServers waits for requests in flight, on all addresses at once.
+// shutdownServers waits for the requests in flight of all servers in parallel.
 func (a *app) shutdownServers(ctx context.Context, servers []*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.shutdownTimeout)
 	defer cancel()

@@ -50,7 +50,7 @@ type (
 	}
 )
 
-// moveFlags are those of every source.
+// moveFlags are shared by all sources.
 type moveFlags struct {
 	Alg     string        `name:"alg" placeholder:"ALG" help:"Set the algorithm of keys without one."`
 	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"Keep keys without an expiry at the source for this long, at least the longest token lifetime there. Default: ${default} (seven days)."`
@@ -59,7 +59,7 @@ type moveFlags struct {
 	tenantScope
 }
 
-// signFlags are those of sources with private keys.
+// signFlags are shared by sources with private keys.
 type signFlags struct {
 	As    string `name:"as" default:"standby" enum:"standby,active,verify-only" help:"Import the source's signing key as standby (signs from the next rotation on), active (signs at once) or verify-only. Default: ${default}."`
 	Signs string `name:"signs" placeholder:"KID" help:"Name the source's signing key, if it is not the one chosen by default."`
@@ -101,7 +101,8 @@ func (c *fromHydraCmd) Run(ctx context.Context, p *program) error {
 	return c.moveKeys(ctx, p, c.signFlags, keys, err)
 }
 
-// moveKeys plans, shows the plan, asks, and does it.
+// moveKeys plans the import, prints the plan, asks for confirmation, and
+// executes it.
 func (f moveFlags) moveKeys(ctx context.Context, p *program, sign signFlags, keys []moving.Key, err error) error {
 	defer moving.Wipe(keys)
 	if err != nil {

@@ -14,8 +14,8 @@ type jwksCmd struct {
 	Out    string `name:"out" placeholder:"FILE" help:"Write to this file, atomically. Default: standard output."`
 }
 
-// Run is keyward tenant jwks. It needs no master key: it reads what is public,
-// by the role that can read nothing else.
+// Run is keyward tenant jwks. It needs no master key, since it reads with the
+// role for public data.
 func (c *jwksCmd) Run(ctx context.Context, p *program) error {
 	d, err := p.openDB(ctx)
 	if err != nil {

@@ -50,7 +50,7 @@ func keyRow(k client.Key) []string {
 	}
 }
 
-// stateSince is when a key entered its state.
+// stateSince returns the time at which a key entered its state.
 func stateSince(k client.Key) time.Time {
 	at := k.PublishedAt
 	for _, t := range []*time.Time{k.ActivatedAt, k.DeprecatedAt, k.RevokedAt, k.PurgedAt} {
@@ -64,7 +64,7 @@ func stateSince(k client.Key) time.Time {
 	return at
 }
 
-// keyTable is for a handful of keys.
+// keyTable returns a table of a few keys.
 func keyTable(keys ...client.Key) table {
 	t := table{head: keyHead}
 	for _, k := range keys {
@@ -73,7 +73,7 @@ func keyTable(keys ...client.Key) table {
 	return t
 }
 
-// keyArg names a key of a tenant.
+// keyArg holds the argument and flags of commands about one key.
 type keyArg struct {
 	KID string `arg:"" name:"kid" help:"Select the key by kid; put it after -- if it begins with a dash."`
 	tenantScope

@@ -12,7 +12,7 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// sourceFlags say where a key is; exactly one is given.
+// sourceFlags name the file of a key; exactly one is required.
 type sourceFlags struct {
 	PEM  string `name:"pem" xor:"source" required:"" placeholder:"FILE" help:"Read a private or public key in PEM; - for standard input."`
 	JWKS string `name:"jwks" xor:"source" required:"" placeholder:"FILE" help:"Read a JWK, or a JWK Set with public keys; - for standard input."`
@@ -60,7 +60,7 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-// importRequest puts the key where it belongs. What is wrong with it, Keyward says.
+// importRequest builds the request. The API validates the key.
 func (c *keyImportCmd) importRequest(text []byte) (k client.ImportKeyRequest, err error) {
 	k = client.ImportKeyRequest{Alg: nonEmpty(client.Alg(c.Alg)), KID: nonEmpty(c.KID)}
 	material, private := json.RawMessage(nil), bytes.Contains(text, []byte("PRIVATE KEY-----"))
@@ -85,7 +85,7 @@ func (c *keyImportCmd) importRequest(text []byte) (k client.ImportKeyRequest, er
 	return k, nil
 }
 
-// repeatCommand is the command that sends the very same request once more.
+// repeatCommand returns the command line that sends the same request again.
 func (c *keyImportCmd) repeatCommand(k client.ImportKeyRequest) []string {
 	flags := flagWords("--pem", c.PEM, "--jwks", c.JWKS, "--alg", c.Alg, "--kid", c.KID)
 	if k.PrivateKey != nil {
@@ -96,7 +96,8 @@ func (c *keyImportCmd) repeatCommand(k client.ImportKeyRequest) []string {
 	return append([]string{"key", "import", "--tenant", c.Tenant}, flags...)
 }
 
-// onlyJWK takes a private key out of a set that has no other.
+// onlyJWK returns a JWK or JWK Set for import, and whether it is private. A
+// private key in a set is accepted only alone.
 func onlyJWK(text []byte) (material json.RawMessage, private bool, err error) {
 	type jwk struct {
 		D json.RawMessage `json:"d"`
@@ -105,7 +106,7 @@ func onlyJWK(text []byte) (material json.RawMessage, private bool, err error) {
 		jwk
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if json.Unmarshal(text, &one) != nil { // which would quote the text
+	if json.Unmarshal(text, &one) != nil { // the decoder's error would quote the text
 		return nil, false, &usageError{"--jwks must name a file with a JWK or a JWK Set"}
 	}
 	for _, raw := range one.Keys {
@@ -123,7 +124,7 @@ func onlyJWK(text []byte) (material json.RawMessage, private bool, err error) {
 	return text, one.D != nil, nil
 }
 
-// maxKeyFile bounds a file of keys in bytes.
+// maxKeyFile limits a key file, in bytes.
 const maxKeyFile = 1 << 20
 
 func readSource(stdin io.Reader, path string) ([]byte, error) {

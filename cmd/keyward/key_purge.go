@@ -36,7 +36,7 @@ func (c *keyPurgeCmd) Run(ctx context.Context, p *program) error {
 	return c.explainApproval(p, c.remoteFlags, c.Tenant, err, "key", "purge", "--tenant", c.Tenant)
 }
 
-// previewPurge says which public keys a purge will forget, and counts them.
+// previewPurge prints the keys to be purged and returns their number.
 func (p *program) previewPurge(ctx context.Context, api *client.Client, tenant string) (gone int, err error) {
 	s, err := loadKeyEvidence(ctx, api, tenant)
 	if err != nil {

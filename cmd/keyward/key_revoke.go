@@ -7,7 +7,7 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// revokeFlags are the flags of what revokes.
+// revokeFlags are shared by key revoke and key revoke-all.
 type revokeFlags struct {
 	Reason  string `name:"reason" required:"" enum:"unspecified,compromised,superseded" placeholder:"REASON" help:"Set the reason: unspecified, compromised or superseded."`
 	Comment string `name:"comment" placeholder:"TEXT" help:"Record this text in the audit history."`
@@ -46,7 +46,7 @@ func (c *keyRevokeCmd) Run(ctx context.Context, p *program) error {
 	return printAnswer(p, c.JSON, resp, err, p.printRevocation)
 }
 
-// previewRevocation says what a revocation will do.
+// previewRevocation prints the effect of a revocation.
 func (c *keyRevokeCmd) previewRevocation(ctx context.Context, p *program, api *client.Client) error {
 	s, err := loadKeyEvidence(ctx, api, c.Tenant)
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *keyRevokeCmd) previewRevocation(ctx context.Context, p *program, api *c
 
 const freshSigns = "A fresh key that no verifier has seen will sign; verifiers refetch when they meet it, and drop this one."
 
-// nextSigner says which key signs from then on.
+// nextSigner describes the key that will sign after the revocation.
 func (c *keyRevokeCmd) nextSigner(k client.Key, s keyEvidence) string {
 	if k.State != client.KeyStateActive {
 		return "The active key goes on signing."
@@ -85,7 +85,8 @@ func (c *keyRevokeCmd) nextSigner(k client.Key, s keyEvidence) string {
 	return "There is no standby yet; a new key will sign."
 }
 
-// printRevocation says who signs now, and who may still trust the key.
+// printRevocation prints the keys after a revocation, and for each class of
+// verifier how long it may still trust the revoked one.
 func (p *program) printRevocation(r client.RevokeResult) error {
 	keys := []client.Key{r.Key}
 	for _, k := range []*client.Key{r.Replacement, r.Standby} {
@@ -99,7 +100,8 @@ func (p *program) printRevocation(r client.RevokeResult) error {
 	return p.printTrustedUntil(r.TrustedUntil)
 }
 
-// printRevocationPreview says the same of a dry run, which makes no key.
+// printRevocationPreview prints the result of a dry run, in which no key is
+// made.
 func (p *program) printRevocationPreview(r client.RevokeResult) error {
 	if err := p.printRevocation(r); err != nil {
 		return err
@@ -111,7 +113,8 @@ func (p *program) printRevocationPreview(r client.RevokeResult) error {
 	return p.printUnchanged()
 }
 
-// printTrustedUntil shows how long verifiers may still trust what was revoked.
+// printTrustedUntil prints how long each class of verifier may still trust a
+// revoked key.
 func (p *program) printTrustedUntil(list client.TrustedUntil) error {
 	t := table{head: []string{"MAY STILL TRUST IT", "UNTIL", "WHY"}}
 	for _, v := range list {
@@ -158,7 +161,7 @@ func (c *keyRevokeAllCmd) Run(ctx context.Context, p *program) error {
 		append([]string{"key", "revoke-all", "--tenant", c.Tenant}, flagWords("--reason", c.Reason, "--comment", c.Comment)...)...)
 }
 
-// previewRevokeAll says what the revocation of all keys will do.
+// previewRevokeAll prints the effect of revoking all keys.
 func (p *program) previewRevokeAll(ctx context.Context, api *client.Client, tenant string) error {
 	s, err := loadKeyEvidence(ctx, api, tenant)
 	if err != nil {
@@ -172,7 +175,7 @@ func (p *program) previewRevokeAll(ctx context.Context, api *client.Client, tena
 	return nil
 }
 
-// printRevokeAll says who signs now.
+// printRevokeAll prints the new keys and the remaining trust in the old ones.
 func (p *program) printRevokeAll(r client.RevokeAllResult) error {
 	fmt.Fprintf(p.stdout, "%d keys revoked.\n", len(r.Revoked))
 	if err := p.printTable(keyTable(append(r.Active, r.Standby...)...)); err != nil {
@@ -181,7 +184,8 @@ func (p *program) printRevokeAll(r client.RevokeAllResult) error {
 	return p.printTrustedUntil(r.TrustedUntil)
 }
 
-// printRevokeAllPreview says what would go; what takes its place is not made yet.
+// printRevokeAllPreview prints the result of a dry run, in which no key is
+// made.
 func (p *program) printRevokeAllPreview(r client.RevokeAllResult) error {
 	if err := p.printTable(keyTable(r.Revoked...)); err != nil {
 		return err

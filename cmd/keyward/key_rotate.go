@@ -15,8 +15,8 @@ type keyRotateCmd struct {
 	confirmFlag
 }
 
-// Run is keyward key rotate. It breaks no token: the key that signed stays
-// published. So where nobody can be asked it goes ahead.
+// Run is keyward key rotate. Without a terminal it needs no --yes, because a
+// rotation breaks no token: the previous key stays published.
 func (c *keyRotateCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {
@@ -45,7 +45,7 @@ func (c *keyRotateCmd) Run(ctx context.Context, p *program) error {
 	return printAnswer(p, c.JSON, resp, err, p.printRotation)
 }
 
-// previewRotation shows what a rotation will do, on the standard error.
+// previewRotation prints the effect of a rotation to stderr.
 func (p *program) previewRotation(r client.RotatePreview) error {
 	t := timelineTable(r.Timeline)
 	if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
@@ -55,7 +55,7 @@ func (p *program) previewRotation(r client.RotatePreview) error {
 	return nil
 }
 
-// printRotation says who signs now.
+// printRotation prints the keys after a rotation.
 func (p *program) printRotation(r client.RotateResult) error {
 	keys := []client.Key{r.Active, r.Standby}
 	if old, err := r.Deprecated.Get(); err == nil {
@@ -64,5 +64,5 @@ func (p *program) printRotation(r client.RotateResult) error {
 	return p.printTable(keyTable(keys...))
 }
 
-// formatElapsed is a length of time for people.
+// formatElapsed formats a number of seconds.
 func formatElapsed(seconds int64) string { return (time.Duration(seconds) * time.Second).String() }

@@ -9,30 +9,30 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// listFlags are the flags of every list.
+// listFlags are shared by all lists.
 type listFlags struct {
 	Limit  int    `name:"limit" placeholder:"N" help:"Print at most this many. Default: all."`
 	Cursor string `name:"cursor" placeholder:"CURSOR" help:"Continue a list that --limit ended."`
 }
 
-// biggestPage is how many items the API gives at once.
+// biggestPage is the API's limit of items in one answer.
 const biggestPage = 500
 
-// page is one of a list, its items as they came.
+// page is one page of a list, with undecoded items.
 type page struct {
 	Items      []json.RawMessage `json:"items"`
 	NextCursor *string           `json:"next_cursor"`
 }
 
-// rows is how the items of a list are shown to people.
+// rows describes how to print the items of a list as a table.
 type rows[T any] struct {
 	head []string
 	row  func(T) []string
-	none string // what to say of an empty list
+	none string // printed for an empty list
 }
 
-// printList prints the items of page after page. As JSON it is one document, which
-// has next_cursor if --limit left something out.
+// printList prints the items of all pages. As JSON it prints one document, with
+// next_cursor if --limit left items out.
 func printList[T any](p *program, asJSON bool, l listFlags, r rows[T], fetch func(limit *int, cursor *string) (*http.Response, error)) error {
 	if l.Limit < 0 {
 		return &usageError{"--limit must be a number above 0"}
@@ -61,7 +61,7 @@ func printList[T any](p *program, asJSON bool, l listFlags, r rows[T], fetch fun
 	}
 }
 
-// listPrinter prints a list as it comes.
+// listPrinter prints the pages of a list as they arrive.
 type listPrinter[T any] struct {
 	p      *program
 	rows   rows[T]
@@ -105,7 +105,7 @@ func (l *listPrinter[T]) addJSON(items []json.RawMessage) error {
 	return err
 }
 
-// finish says what is left.
+// finish ends the list and prints the cursor of the next page, if any.
 func (l *listPrinter[T]) finish(next *string) error {
 	if !l.asJSON {
 		if l.n == 0 {

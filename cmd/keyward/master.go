@@ -34,8 +34,8 @@ type (
 	masterPruneCmd struct{}
 )
 
-// Run is keyward master init. That the key is there already is no failure, so
-// that it can be run at every start.
+// Run is keyward master init. An existing key is no error, so that it can run
+// at every start.
 func (masterInitCmd) Run(ctx context.Context, p *program) error {
 	uri, err := p.masterURI()
 	if err != nil {
@@ -56,8 +56,8 @@ func (masterInitCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-// Run is keyward master status. It also answers with the wrong master key,
-// and fails then.
+// Run is keyward master status. With the wrong master key it prints the status
+// and returns an error.
 func (masterStatusCmd) Run(ctx context.Context, p *program) error {
 	custody, done, err := p.openMaster(ctx)
 	if err != nil && !errors.Is(err, keys.ErrWrongMasterKey) {
@@ -104,7 +104,7 @@ func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
 	})
 	bar.done()
 	if errors.Is(err, seal.ErrReadOnly) {
-		return err // it says what to do instead
+		return err // its text has the advice
 	}
 	if err != nil {
 		return fmt.Errorf("%w\n  nothing is lost: run it again and it goes on where it stopped", masterKeyError(err))
@@ -162,7 +162,7 @@ func (masterPruneCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-// printKept names the old versions that must stay, and why.
+// printKept lists the old versions that still wrap data keys.
 func (p *program) printKept(ctx context.Context, custody *keys.Custody) error {
 	list, err := custody.Status(ctx)
 	for _, m := range list {
@@ -173,8 +173,8 @@ func (p *program) printKept(ctx context.Context, custody *keys.Custody) error {
 	return err
 }
 
-// openMaster opens the database and the master key. With ErrWrongMasterKey the
-// custody can still be asked for its status.
+// openMaster opens the database and the master key; the caller calls done. With
+// keys.ErrWrongMasterKey the returned custody can still report its status.
 func (p *program) openMaster(ctx context.Context) (_ *keys.Custody, done func(), err error) {
 	if _, err := p.masterURI(); err != nil {
 		return nil, nil, err

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// counters are what the worker of this process has done since it started.
+// counters count the key changes made by this process's worker since its start.
 type counters struct{ rotated, created, expired, purged, failed atomic.Int64 }
 
 func (c *counters) add(d keys.Done) {
@@ -22,11 +22,11 @@ func (c *counters) add(d keys.Done) {
 	c.failed.Add(int64(d.Failed))
 }
 
-// backlogFor is how long a count of the backlog is good: anybody who may read
-// /metrics may read it as often as they like.
+// backlogFor is the cache time of a backlog count, since /metrics may be read
+// arbitrarily often.
 const backlogFor = 5 * time.Second
 
-// newMetrics registers what this package knows; httpapi adds its requests.
+// newMetrics registers the metrics of this package; httpapi adds its own.
 func (a *app) newMetrics() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	v, c, goVersion := buildInfo()
@@ -109,8 +109,8 @@ func boolValue(on bool) float64 {
 	return 0
 }
 
-// backlog asks the database how much is to be done. Without an answer there is
-// no metric.
+// backlog is a gauge of pending work, read from the database. It has no value
+// if the database does not answer.
 type backlog struct {
 	desc *prometheus.Desc
 	ask  func(context.Context) (int64, error)

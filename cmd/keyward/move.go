@@ -12,7 +12,7 @@ import (
 	"github.com/keyward/keyward/moving"
 )
 
-// mover carries out the plan of a move.
+// mover executes an import plan.
 type mover struct {
 	api    *client.Client
 	flags  moveFlags
@@ -51,8 +51,8 @@ func (m *mover) makePlan(ctx context.Context, keys []moving.Key, o moving.Option
 	return nil
 }
 
-// runPlan shows the plan and carries it out. The answer asked for as JSON goes to
-// the standard output alone.
+// runPlan prints the plan and executes it. With --json only the result goes to
+// stdout.
 func (m *mover) runPlan(ctx context.Context, p *program) error {
 	todo := 0
 	for _, s := range m.steps {
@@ -83,7 +83,8 @@ func (m *mover) runPlan(ctx context.Context, p *program) error {
 	return m.printResult(p)
 }
 
-// checkApprovalRule refuses to ask a second person about key after key.
+// checkApprovalRule refuses a plan for a tenant that requires approval of
+// imports, since each key would need its own approval.
 func (m *mover) checkApprovalRule(todo int) error {
 	rest := slices.DeleteFunc(slices.Clone(m.tenant.ApprovalRequired), func(op client.GuardedOperation) bool { return op == client.GuardedOperationImport })
 	if len(rest) == len(m.tenant.ApprovalRequired) {
@@ -97,8 +98,8 @@ func (m *mover) checkApprovalRule(todo int) error {
 		m.tenant.Slug, todo, shellCommand(m.flags.remoteFlags, "tenant", "update", m.tenant.Slug, without))
 }
 
-// carryOut moves what verifies before what signs, so that no token is refused
-// on the way. A key that fails does not keep the others back.
+// carryOut imports keys for verification before signing keys, so that no token
+// is rejected meanwhile. A failed key does not stop the others.
 func (m *mover) carryOut(ctx context.Context, bar *progress) {
 	m.failed = map[string]error{}
 	for _, signing := range []bool{false, true} {

@@ -8,7 +8,7 @@ import (
 	"github.com/keyward/keyward/moving"
 )
 
-// stepReport is a step in JSON.
+// stepReport is a step of the plan in JSON.
 type stepReport struct {
 	KID     string     `json:"kid"`
 	Alg     string     `json:"alg,omitempty"`
@@ -20,7 +20,8 @@ type stepReport struct {
 	Error   string     `json:"error,omitempty"`
 }
 
-// printResult says what was done. What should have moved and did not is a failure.
+// printResult prints the result. It returns an error if a key could not be
+// imported.
 func (m *mover) printResult(p *program) error {
 	var reports []stepReport
 	moved, failed := 0, 0

@@ -7,7 +7,7 @@ import (
 	"github.com/keyward/keyward/moving"
 )
 
-// printPlan prints the plan.
+// printPlan prints the plan as a table.
 func (m *mover) printPlan(w io.Writer) error {
 	t := table{head: []string{"KID", "ALG", "FROM STATE", "BECOMES", "NOTE"}}
 	for _, s := range m.steps {

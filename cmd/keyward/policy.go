@@ -74,7 +74,7 @@ func (c *policyPutCmd) Run(ctx context.Context, p *program) error {
 	return printAnswer(p, c.JSON, resp, err, func(one client.Policy) error { return p.printTable(policyTable(one)) })
 }
 
-// printPolicyPreview shows the policy as it would be, and what the schedule makes of it.
+// printPolicyPreview prints the policy of a dry run and the resulting schedule.
 func (p *program) printPolicyPreview(r client.PolicyPreview) error {
 	if r.Created {
 		fmt.Fprintln(p.stdout, "The policy would be created, with an active and a standby key at once:")
@@ -125,7 +125,7 @@ type policyRetireCmd struct {
 	confirmFlag
 }
 
-// Run is keyward policy retire. The API answers nothing.
+// Run is keyward policy retire. The API's answer has no body.
 func (c *policyRetireCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {
@@ -160,8 +160,8 @@ func (c *policyRetireCmd) Run(ctx context.Context, p *program) error {
 	return p.printDone(c.JSON, "%s of %s is retired.", c.Alg, c.Tenant)
 }
 
-// printDone says that something was done of which the API answers nothing: as JSON,
-// an empty object.
+// printDone reports success of an operation without an API answer; as JSON, an
+// empty object.
 func (p *program) printDone(asJSON bool, format string, args ...any) error {
 	if asJSON {
 		return p.printJSON([]byte("{}"))

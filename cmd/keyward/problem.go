@@ -11,8 +11,8 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// localProblem is the problem document (RFC 9457) of an error that no answer of
-// the API carries. It has no status, since there was no HTTP response.
+// localProblem is the problem document (RFC 9457) of an error without an API
+// answer. It has no status, since there was no HTTP response.
 type localProblem struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
@@ -21,7 +21,7 @@ type localProblem struct {
 }
 
 // wantsJSON reports whether the arguments have --json. It reads them itself,
-// because it is asked about arguments that the parser refused.
+// because the parser may have rejected them.
 func wantsJSON(args []string) bool {
 	if i := slices.Index(args, "--"); i >= 0 {
 		args = args[:i]

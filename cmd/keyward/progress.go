@@ -8,8 +8,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows how far long work is, on the standard error: a bar at a
-// terminal, else a line every few seconds, none for work that is soon done.
+// progress shows the progress of a long operation on stderr: a bar on a
+// terminal, else a line every few seconds.
 type progress struct {
 	bar   *progressbar.ProgressBar
 	w     io.Writer
@@ -40,7 +40,7 @@ func (g *progress) set(n, total int) {
 		if total > 0 {
 			g.bar.ChangeMax(total)
 		}
-		_ = g.bar.Set(n) // a bar that cannot be drawn stops nothing
+		_ = g.bar.Set(n) // a failure to draw is ignored
 		return
 	}
 	if time.Now().Before(g.next) {
@@ -54,7 +54,7 @@ func (g *progress) set(n, total int) {
 	fmt.Fprintf(g.w, "%d %s\n", n, g.what)
 }
 
-// done takes the bar away.
+// done removes the bar.
 func (g *progress) done() {
 	if g.bar != nil {
 		_ = g.bar.Finish()

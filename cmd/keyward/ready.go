@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	readyFor     = time.Second     // how long an answer about readiness is good
-	readyTimeout = 3 * time.Second // for finding one
+	readyFor     = time.Second     // cache time of a readiness result
+	readyTimeout = 3 * time.Second // timeout of the checks
 )
 
 var (
@@ -20,16 +20,16 @@ var (
 	errStopping    = errors.New("shutting down")
 )
 
-// readiness remembers the last answer for a moment: anybody may ask, and
-// asking must not load the database.
+// readiness caches the last result, since anybody may ask and must not load the
+// database.
 type readiness struct {
 	mu     sync.Mutex
 	at     time.Time
 	checks map[string]error
 }
 
-// checkReady says of each part whether it works. The errors are for anybody to
-// read; what is behind them is logged.
+// checkReady returns the error of each part, nil if it works. The errors are
+// public; their causes are logged.
 func (a *app) checkReady(ctx context.Context) map[string]error {
 	r := &a.ready
 	r.mu.Lock()
@@ -70,7 +70,7 @@ func (a *app) probeMigrations(ctx context.Context) error {
 	return a.hideCause("migrations", errNoSchema, err)
 }
 
-// hideCause keeps what is behind an error in the log.
+// hideCause logs the cause of an error and returns the public one.
 func (a *app) hideCause(part string, short, err error) error {
 	if err == nil {
 		return nil

@@ -10,38 +10,38 @@ import (
 	"time"
 )
 
-// lookAtFiles is how often it is seen that files were replaced.
+// lookAtFiles is the interval of checks for replaced files.
 const lookAtFiles = 5 * time.Second
 
-// reloadable is what some files hold. They are read again when they have changed, so
-// that whoever renews them restarts nothing. What cannot be read, is half written
-// or does not belong together leaves the one before in place: files are seldom
-// replaced all at once.
+// reloadable is a value read from files. It is read again when they change, so
+// that a renewal needs no restart. If the new files are unreadable, incomplete
+// or inconsistent, the previous value stays: files are seldom replaced all at
+// once.
 type reloadable[T any] struct {
-	variable string // that names the files
-	what     string // they hold
+	variable string // setting that names the files
+	what     string // kind of value, for messages
 	files    []string
 	read     func() (*T, error)
 	ends     func(*T) time.Time
 
 	current atomic.Pointer[T]
-	seen    string // what the files looked like when they were read last
+	seen    string // state of the files at the last read
 }
 
-// loadFirst reads for the first time.
+// loadFirst reads the files for the first time.
 func (r *reloadable[T]) loadFirst() error {
 	_, err := r.reloadIfChanged(false)
 	return err
 }
 
-// reloadIfChanged reads the files if they are others than before, or in any case. It is
-// called by one goroutine at a time.
+// reloadIfChanged reads the files if they have changed, or always if anyway is
+// true. Only one goroutine may call it at a time.
 func (r *reloadable[T]) reloadIfChanged(anyway bool) (changed bool, err error) {
 	state := fileState(r.files)
 	if state == r.seen && !anyway {
 		return false, nil
 	}
-	r.seen = state // what is broken is complained of once
+	r.seen = state // so that an error is reported once
 	v, err := r.read()
 	if err != nil {
 		return false, err
@@ -50,15 +50,16 @@ func (r *reloadable[T]) reloadIfChanged(anyway bool) (changed bool, err error) {
 	return true, nil
 }
 
-// expiresAt is when what is in use ends.
+// expiresAt returns the expiry of the current value.
 func (r *reloadable[T]) expiresAt() time.Time { return r.ends(r.current.Load()) }
 
-// expirySeconds is end in seconds since 1970.
+// expirySeconds returns expiresAt as a Unix time.
 func (r *reloadable[T]) expirySeconds() float64 { return float64(r.expiresAt().Unix()) }
 
 func (r *reloadable[T]) names() (variable, what string) { return r.variable, r.what }
 
-// fileState is what tells files from those before them.
+// fileState returns a text that changes with the modification time or size of a
+// file.
 func fileState(files []string) (all string) {
 	for _, path := range files {
 		if info, err := os.Stat(path); err == nil {
@@ -70,15 +71,15 @@ func fileState(files []string) (all string) {
 	return all
 }
 
-// watchedFile is a [reloaded] of any type.
+// watchedFile is a [reloadable] of any type.
 type watchedFile interface {
 	reloadIfChanged(anyway bool) (changed bool, err error)
 	expiresAt() time.Time
 	names() (variable, what string)
 }
 
-// watchFiles looks at the files now and then, and reads them at once on SIGHUP,
-// whatever they look like.
+// watchFiles checks the files periodically, and reads them unconditionally on
+// SIGHUP.
 func (a *app) watchFiles(ctx context.Context) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)

@@ -8,10 +8,10 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// defaultURL is that of keyward serve and dev on this machine.
+// defaultURL is the URL of keyward serve and dev on this machine.
 const defaultURL = "http://127.0.0.1:8080"
 
-// remoteFlags is how a command reaches the admin API.
+// remoteFlags are shared by all commands that call the admin API.
 type remoteFlags struct {
 	URL       string `name:"url" group:"api" var:"KEYWARD_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Connect to this Keyward. Default: ${default}."`
 	APIKey    string `name:"api-key" group:"api" var:"KEYWARD_API_KEY" placeholder:"KEY" help:"Authenticate with this API key; prefer the variable, which other users do not see."`
@@ -19,13 +19,13 @@ type remoteFlags struct {
 	JSON      bool   `name:"json" group:"api" help:"Print the API's JSON answer; errors as JSON on standard error."`
 }
 
-// tenantScope is a remote for commands about one tenant.
+// tenantScope holds the flags of commands about one tenant.
 type tenantScope struct {
 	Tenant string `name:"tenant" var:"KEYWARD_TENANT" required:"" placeholder:"SLUG" help:"Select the tenant by slug or id."`
 	remoteFlags
 }
 
-// openClient checks how Keyward is to be reached; it does not connect.
+// openClient validates URL and credential; it does not connect.
 func (r remoteFlags) openClient() (*client.Client, error) {
 	options := []client.Option{client.UserAgent("keyward/" + version)}
 	if r.AllowHTTP {
@@ -43,7 +43,7 @@ func (r remoteFlags) openClient() (*client.Client, error) {
 	return c, err
 }
 
-// printAnswer prints an answer: as it came for --json, else as human says.
+// printAnswer prints an API answer: unchanged as JSON, else with human.
 func printAnswer[T any](p *program, asJSON bool, resp *http.Response, err error, human func(T) error) error {
 	text, err := client.Bytes(resp, err)
 	if err != nil {
@@ -59,7 +59,7 @@ func printAnswer[T any](p *program, asJSON bool, resp *http.Response, err error,
 	return human(v)
 }
 
-// printJSON prints one document and ends its line.
+// printJSON prints a document and ends its line.
 func (p *program) printJSON(text []byte) error {
 	if n := len(text); n == 0 || text[n-1] != '\n' {
 		text = append(text, '\n')

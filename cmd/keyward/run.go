@@ -12,7 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Exit codes (CONTRACT section 5).
+// Exit codes, as documented in docs/cli.md.
 const (
 	exitOK     = 0
 	exitFailed = 1
@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch {
 	case errors.Is(err, errReported):
 	case wantsJSON(args):
-		_ = writeProblem(stderr, err) // nowhere is left to report that
+		_ = writeProblem(stderr, err) // stderr is the only place to report to
 	default:
 		fmt.Fprintln(stderr, "keyward: "+errorText(err))
 	}
@@ -105,7 +105,7 @@ func executeCommand(ctx context.Context, args []string, p *program, getenv func(
 	return command.Run(p)
 }
 
-// variableOf is the environment variable of a flag, "" if it has none.
+// variableOf returns the environment variable of a flag, "" if it has none.
 func variableOf(tag *kong.Tag) string {
 	if tag == nil || !tag.Has("var") {
 		return ""
@@ -113,7 +113,7 @@ func variableOf(tag *kong.Tag) string {
 	return tag.Get("var")
 }
 
-// envResolver lets variables stand for flags that were not given.
+// envResolver returns the variables as values of flags that are not given.
 func envResolver(getenv func(string) string) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, error) {
 		name := variableOf(f.Tag)

@@ -24,7 +24,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 	return p.serveAPI(ctx, !c.NoWorker, func(context.Context, *app, urls) error { return nil })
 }
 
-// migrateSchema brings the schema up to date.
+// migrateSchema applies pending migrations.
 func (p *program) migrateSchema(ctx context.Context) error {
 	if err := p.needDatabase(); err != nil {
 		return err
@@ -32,8 +32,8 @@ func (p *program) migrateSchema(ctx context.Context) error {
 	return db.Migrate(ctx, p.cfg.listenURL)
 }
 
-// serveAPI runs the API and, if works is true, the worker, until ctx is over.
-// Requests are answered once prepare has returned.
+// serveAPI runs the API and, if works is true, the worker, until ctx is done.
+// Requests are served once prepare has returned.
 func (p *program) serveAPI(ctx context.Context, works bool, prepare func(ctx context.Context, a *app, urls urls) error) error {
 	listeners, err := p.cfg.openListeners()
 	if err != nil {
@@ -50,15 +50,15 @@ func (p *program) serveAPI(ctx context.Context, works bool, prepare func(ctx con
 	}
 	defer a.close()
 	a.works = works
-	room := allocateHeadroom(os.Getenv) // the runtime's variables: no setting of the program stands for them
+	room := allocateHeadroom(os.Getenv) // GOGC and GOMEMLIMIT are the runtime's, not settings
 	defer runtime.KeepAlive(room)
 	return a.runService(ctx, listeners, where, prepare)
 }
 
-// urls are where the service is reached: by verifiers, and by who administers it.
+// urls are the base URLs for verifiers and for administrators.
 type urls struct{ public, admin string }
 
-// openListeners takes the addresses: the public one and, if there is one, the admin's.
+// openListeners listens on the public and, if configured, the admin address.
 func (c config) openListeners() (listeners []net.Listener, err error) {
 	for _, addr := range []string{c.addr, c.adminAddr} {
 		if addr == "" {
@@ -76,12 +76,12 @@ func (c config) openListeners() (listeners []net.Listener, err error) {
 
 func closeAll(listeners []net.Listener) {
 	for _, l := range listeners {
-		_ = l.Close() // a server has closed it already
+		_ = l.Close() // already closed by its server
 	}
 }
 
-// runService is the life of the service. The parts end in the order in which they
-// need each other: requests, what goes on beside them, what must be written.
+// runService runs servers and background loops. They stop in the order of their
+// dependencies: requests, background loops, the last flush.
 func (a *app) runService(ctx context.Context, listeners []net.Listener, where urls, prepare func(context.Context, *app, urls) error) error {
 	servers, err := a.newServers(where.public)
 	if err != nil {

@@ -11,14 +11,14 @@ import (
 	"github.com/keyward/keyward/signin"
 )
 
-// signInAlgorithms may be accepted: those with public keys.
+// signInAlgorithms are the accepted algorithms: all with public keys.
 var signInAlgorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
 	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jwks.Ed25519,
 }
 
-// signIn checks how people of an identity provider sign in: all of it is set,
-// but for the algorithms, or nothing.
+// signIn validates the settings of the identity provider. All are required
+// together, except the algorithms.
 func (c *checks) signIn(s settings) signin.Config {
 	if s.OIDCIssuer+s.OIDCAudience+s.OIDCAlgorithms+s.OIDCRoles == "" {
 		return signin.Config{}
@@ -51,7 +51,7 @@ func (c *checks) signInAlgorithms(variable, value string) (algorithms []jose.Sig
 	return algorithms
 }
 
-// nameList reads a list with commas between, none of them empty.
+// nameList parses a comma-separated list without empty names.
 func (c *checks) nameList(variable, value, accepts string) (names []string) {
 	for name := range strings.SplitSeq(value, ",") {
 		if name = strings.TrimSpace(name); name == "" {
@@ -62,8 +62,8 @@ func (c *checks) nameList(variable, value, accepts string) (names []string) {
 	return names
 }
 
-// configureOIDC lets the people of the identity provider use the API, if there is
-// one.
+// configureOIDC enables sign-in through the identity provider, if one is
+// configured.
 func (a *app) configureOIDC(cfg *httpapi.Config) (err error) {
 	if a.cfg.signIn.Issuer == "" {
 		return nil

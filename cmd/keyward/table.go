@@ -10,17 +10,17 @@ import (
 	"golang.org/x/term"
 )
 
-// table is what people read. Its columns are in the order of importance: a
-// terminal that is too narrow for all does not get the last ones.
+// table is a text table. Its columns are in the order of importance: a terminal
+// that is too narrow does not show the last ones.
 type table struct {
-	head []string // none: no line of heads
+	head []string // nil: no header line
 	rows [][]string
 }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// print writes the table, in at most so many columns of characters; 0: in as
-// many as it takes.
+// print writes the table with lines of at most columns characters; 0:
+// unlimited.
 func (t *table) print(w io.Writer, columns int) error {
 	rows := t.rows
 	if t.head != nil {
@@ -43,7 +43,7 @@ func (t *table) print(w io.Writer, columns int) error {
 
 const gap = 2 // between two columns
 
-// fitColumns are the widths of the columns that there is room for, two at least.
+// fitColumns returns the widths of the columns that fit, at least two.
 func fitColumns(rows [][]string, columns int) (widths []int) {
 	for _, row := range rows {
 		for i, cell := range row {
@@ -63,10 +63,10 @@ func fitColumns(rows [][]string, columns int) (widths []int) {
 	return widths
 }
 
-// printTable prints a table on the standard output.
+// printTable prints a table to stdout.
 func (p *program) printTable(t table) error { return t.print(p.stdout, terminalWidth(p.stdout)) }
 
-// terminalWidth is how many characters a line of w has, 0 if it is no terminal.
+// terminalWidth returns the characters per line of w, 0 if it is no terminal.
 func terminalWidth(w io.Writer) int {
 	f, is := w.(*os.File)
 	if !is {
@@ -79,13 +79,14 @@ func terminalWidth(w io.Writer) int {
 	return columns
 }
 
-// isTerminal reports whether somebody is there to ask or to watch.
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	f, is := stream.(*os.File)
 	return is && term.IsTerminal(int(f.Fd()))
 }
 
-// sanitizeText keeps what others wrote from steering the terminal.
+// sanitizeText replaces control characters, so that foreign text cannot control
+// the terminal.
 func sanitizeText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
@@ -95,10 +96,10 @@ func sanitizeText(s string) string {
 	}, s)
 }
 
-// formatTime is a time in a table, to the second.
+// formatTime formats a time to the second.
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// optionalText is a value that may be absent.
+// optionalText formats an optional value, "-" for nil.
 func optionalText[T any](v *T, text func(T) string) string {
 	if v == nil {
 		return "-"
@@ -108,7 +109,7 @@ func optionalText[T any](v *T, text func(T) string) string {
 
 func stringOf[T ~string](v T) string { return string(v) }
 
-// orDash is a text, or a dash for none.
+// orDash returns s, or "-" if it is empty.
 func orDash(s string) string {
 	if s == "" {
 		return "-"

@@ -42,7 +42,7 @@ func (t tenantArg) tenantName() (string, error) {
 	return t.Tenant, nil
 }
 
-// openTenant is open, with the tenant that is meant.
+// openTenant returns the client and the selected tenant.
 func (t tenantArg) openTenant() (*client.Client, string, error) {
 	name, err := t.tenantName()
 	if err != nil {
@@ -77,7 +77,7 @@ func (c *tenantListCmd) Run(ctx context.Context, p *program) error {
 	})
 }
 
-// nonEmpty is an optional value of the API, nil for a flag that was not given.
+// nonEmpty returns a pointer to v, nil for a flag that was not given.
 func nonEmpty[T ~string](v T) *T {
 	if v == "" {
 		return nil
@@ -120,7 +120,7 @@ func (p *program) showTenant(t client.Tenant) error {
 	return p.printTable(out)
 }
 
-// addMembers adds a line for each member of an object, texts without quotes.
+// addMembers adds a line for each member of an object, with strings unquoted.
 func addMembers(out *table, label string, object *client.JSONObject) {
 	var members map[string]json.RawMessage
 	if object == nil || json.Unmarshal(*object, &members) != nil || len(members) == 0 {
@@ -164,7 +164,7 @@ func (c *tenantResumeCmd) Run(ctx context.Context, p *program) error {
 	return c.patchTenant(ctx, p, []byte(`{"status":"active"}`))
 }
 
-// patchTenant changes a tenant and shows it.
+// patchTenant changes a tenant and prints it.
 func (t tenantArg) patchTenant(ctx context.Context, p *program, changes []byte, edit ...client.RequestEditorFn) error {
 	api, name, err := t.openTenant()
 	if err != nil {

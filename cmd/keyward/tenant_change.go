@@ -8,7 +8,7 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// tenantSettings are the settings of a tenant.
+// tenantSettings are the flags for the settings of a tenant.
 type tenantSettings struct {
 	Label                string   `name:"name" placeholder:"TEXT" help:"Set a description for people."`
 	Issuer               string   `name:"issuer" placeholder:"URL" help:"Set the iss of its tokens. Default: derived from public URL and slug."`
@@ -22,7 +22,8 @@ type tenantSettings struct {
 	Body                 *string  `name:"body" placeholder:"JSON|@FILE|-" help:"Send this JSON request body; flags override its members."`
 }
 
-// requestBody is what the flags and the body make. Absent members stay absent.
+// requestBody builds the request from flags and --body. Settings without a flag
+// are omitted.
 func (f tenantSettings) requestBody(p *program) (map[string]any, error) {
 	req := map[string]any{}
 	if f.Body != nil {
@@ -111,8 +112,8 @@ type tenantUpdateCmd struct {
 	approvalFlag
 }
 
-// Run is keyward tenant update. To take something off the list of what needs a
-// second person needs one itself.
+// Run is keyward tenant update. Removing an operation from approval_required
+// itself needs an approval.
 func (c *tenantUpdateCmd) Run(ctx context.Context, p *program) error {
 	req, err := c.requestBody(p)
 	if err != nil {

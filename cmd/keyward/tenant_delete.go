@@ -16,7 +16,7 @@ type tenantDeleteCmd struct {
 	approvalFlag
 }
 
-// Run is keyward tenant delete. The certificate goes to the standard output.
+// Run is keyward tenant delete. Only the certificate is written to stdout.
 func (c *tenantDeleteCmd) Run(ctx context.Context, p *program) error {
 	api, name, err := c.openTenant()
 	if err != nil {
@@ -38,7 +38,7 @@ func (c *tenantDeleteCmd) Run(ctx context.Context, p *program) error {
 	return c.explainApproval(p, c.remoteFlags, t.Slug, err, "tenant", "delete", t.Slug)
 }
 
-// previewDeletion says what the deletion of a tenant will do.
+// previewDeletion prints the effect of deleting a tenant.
 func (p *program) previewDeletion(ctx context.Context, api *client.Client, name string) (*client.Tenant, error) {
 	t, err := api.GetTenant(ctx, name)
 	if err != nil {
@@ -71,13 +71,13 @@ func (c *tenantCertificateCmd) Run(ctx context.Context, p *program) error {
 	})
 }
 
-// keyEvidence is the evidence before keys go.
+// keyEvidence is the state of a tenant's keys before a destructive change.
 type keyEvidence struct {
 	all, published []client.Key
-	lastToken      *time.Time // the latest exp that any published key signed
+	lastToken      *time.Time // the latest exp signed by a published key
 }
 
-// loadKeyEvidence asks for a tenant's keys.
+// loadKeyEvidence reads a tenant's keys from the API.
 func loadKeyEvidence(ctx context.Context, api *client.Client, tenant string) (s keyEvidence, err error) {
 	for k, err := range api.Keys(ctx, tenant, nil) {
 		if err != nil {
@@ -98,7 +98,7 @@ func isPublished(k client.Key) bool {
 	return k.State == client.KeyStateStandby || k.State == client.KeyStateActive || k.State == client.KeyStateDeprecated
 }
 
-// tokenImpact is what happens to tokens when all published keys go.
+// tokenImpact describes the effect on tokens of removing all published keys.
 func (s keyEvidence) tokenImpact() string {
 	return tokenImpact(s.lastToken)
 }

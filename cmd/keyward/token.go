@@ -23,7 +23,7 @@ type tokenSignCmd struct {
 	tenantScope
 }
 
-// Run is keyward token sign. The token alone goes to the standard output.
+// Run is keyward token sign. Only the token is written to stdout.
 func (c *tokenSignCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {

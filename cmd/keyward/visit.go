@@ -12,22 +12,22 @@ import (
 	"time"
 )
 
-// maxVisit is more than any verifier reads.
+// maxVisit is above the limit of any verifier, in bytes.
 const maxVisit = 1 << 20
 
-// fetchedPage is what a verifier was answered.
+// fetchedPage is a response as a verifier receives it.
 type fetchedPage struct {
 	url    string
 	status int
 	header http.Header
 	body   []byte
 	took   time.Duration
-	at     time.Time // this machine's time of the answer
-	ends   time.Time // when the first of the certificates does; zero: no TLS
+	at     time.Time // time of the response on this machine
+	ends   time.Time // the earliest expiry in the certificate chain; zero: no TLS
 }
 
-// verifierClient fetches as verifiers do: without a credential, and without following
-// redirects, which several of them do not.
+// verifierClient fetches as verifiers do: without a credential and without
+// following redirects, since several of them do not.
 type verifierClient struct{ http *http.Client }
 
 func newVisitor() *verifierClient {
@@ -37,7 +37,7 @@ func newVisitor() *verifierClient {
 	}}
 }
 
-// answerLimit is when jose gives up, the least patient of the usual verifiers.
+// answerLimit is the timeout of jose, the shortest of the common verifiers.
 const answerLimit = 5 * time.Second
 
 func (v *verifierClient) get(ctx context.Context, method, url string, headers ...string) (fetchedPage, error) {
@@ -70,13 +70,13 @@ func (v *verifierClient) get(ctx context.Context, method, url string, headers ..
 	return p, nil
 }
 
-// unknownSlug is a slug that no tenant has.
+// unknownSlug returns a random slug without a tenant.
 func unknownSlug() string { return "nobody-" + strings.ToLower(rand.Text()[:16]) }
 
-// isLocalHost says whether a host is, so that http is no risk.
+// isLocalHost reports whether a host is this machine, where plain http is safe.
 func isLocalHost(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
-// metadataURLs are where a verifier looks for an issuer's metadata: appended
+// metadataURLs returns the two locations of an issuer's metadata: appended
 // (OpenID Connect Discovery 1.0 section 4) and inserted (RFC 8414 section 3.1).
 func metadataURLs(issuer string) (appended, inserted string, err error) {
 	u, err := url.Parse(issuer)

@@ -22,13 +22,14 @@ type webhookCmd struct {
 	Redeliver  webhookRedeliverCmd  `cmd:"" help:"Repeat a delivery."`
 }
 
-// webhookAPI are those of a tenant or, without one, of the platform.
+// webhookAPI calls the webhook operations of a tenant or, without one, of the
+// platform.
 type webhookAPI struct {
 	requests *client.Requests
 	tenant   string
 }
 
-// openWebhooks is open for commands about webhooks.
+// openWebhooks returns the webhook operations for the selected tenant.
 func (t eventScope) openWebhooks() (webhookAPI, error) {
 	c, err := t.openClient()
 	if err != nil {
@@ -37,7 +38,7 @@ func (t eventScope) openWebhooks() (webhookAPI, error) {
 	return webhookAPI{c.Requests, t.Tenant}, nil
 }
 
-// ownerText says of which events they are told.
+// ownerText describes the owner and the events of the webhooks.
 func (s webhookAPI) ownerText() string {
 	if s.tenant == "" {
 		return "the platform, told of all tenants' events"
@@ -52,7 +53,7 @@ func (s webhookAPI) get(ctx context.Context, id uuid.UUID) (*http.Response, erro
 	return s.requests.GetTenantWebhook(ctx, s.tenant, id)
 }
 
-// webhookArg names one.
+// webhookArg holds the argument and flags of commands about one webhook.
 type webhookArg struct {
 	ID uuid.UUID `arg:"" name:"id" help:"Select the webhook by id, as keyward webhook list prints it."`
 	eventScope
@@ -107,7 +108,7 @@ func (p *program) showWebhook(w client.Webhook) error {
 	return p.printTable(out)
 }
 
-// webhookStatus says also why one is disabled.
+// webhookStatus returns the status, with the reason if disabled.
 func webhookStatus(w client.Webhook) string {
 	if w.DisabledReason == nil {
 		return string(w.Status)
@@ -122,7 +123,7 @@ func actionsText(w client.Webhook) string {
 	return strings.Join(w.Actions, ",")
 }
 
-// urlHost is what may be said of a URL whose rest may be a secret.
+// urlHost returns the host of a URL, since the rest may be a secret.
 func urlHost(at string) string {
 	u, err := url.Parse(at)
 	if err != nil || u.Host == "" {

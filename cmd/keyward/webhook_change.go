@@ -114,7 +114,7 @@ type webhookDeleteCmd struct {
 	confirmFlag
 }
 
-// Run is keyward webhook delete. The API answers nothing.
+// Run is keyward webhook delete. The API's answer has no body.
 func (c *webhookDeleteCmd) Run(ctx context.Context, p *program) error {
 	w, err := c.openWebhooks()
 	if err != nil {

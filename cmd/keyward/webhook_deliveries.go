@@ -42,7 +42,7 @@ func deliveryRow(d client.WebhookDelivery) []string {
 	}
 }
 
-// lastAnswer is what came of the last attempt.
+// lastAnswer describes the result of the last attempt.
 func lastAnswer(d client.WebhookDelivery) string {
 	said := ""
 	if d.LastStatus != nil {

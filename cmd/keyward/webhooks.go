@@ -11,11 +11,12 @@ import (
 	"github.com/keyward/keyward/webhook"
 )
 
-// webhookType is the typ of a webhook's signature, so that nothing else that
-// the platform signs passes for one (RFC 8725 section 3.11).
+// webhookType is the typ of a webhook's signature, so that no other signature
+// of the platform passes as one (RFC 8725 section 3.11).
 const webhookType = "keyward-webhook+jws"
 
-// newSender makes what posts events, signed by the platform's active key.
+// newSender returns the sender of webhook deliveries, which the platform's
+// active key signs.
 func (a *app) newSender() *webhook.Sender {
 	return webhook.NewSender(webhook.SenderConfig{
 		Store: a.webhooks, Audit: a.audit, By: audit.By{Actor: a.workerActor()}, Render: httpapi.RenderEvent, Log: a.log,
