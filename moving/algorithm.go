@@ -41,21 +41,21 @@ func (k *Key) chooseAlgorithm(s Settings) {
 	switch {
 	case k.Stays != "" || k.Refused != "":
 	case k.Public.Kty == "oct":
-		k.Stays = "a shared secret: Keyward has key pairs only"
+		k.Stays = "a shared secret: Keyward supports key pairs only"
 	case k.Public.isForEncryption():
 		k.Stays = "is for encryption, not for signatures"
 	case len(can) == 0:
-		k.Stays = "Keyward has no algorithm for this kind of key"
+		k.Stays = "Keyward has no algorithm for this type of key"
 	case k.Public.Alg != "":
 		if k.Alg = k.Public.Alg; !slices.Contains(can, k.Alg) {
-			k.Refused = "its alg is not one that Keyward has for this kind of key"
+			k.Refused = "its alg is not supported for this type of key"
 		}
 	case slices.Contains(can, s.Alg):
 		k.Alg = s.Alg
 	case k.Public.Kty != "RSA":
 		k.Alg = can[0]
 	default:
-		k.Refused = "an RSA key that does not say its algorithm: give --alg"
+		k.Refused = "an RSA key without an algorithm: give --alg"
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 	maxRedirects = 3
 )
 
-var errPlain = errors.New("only https is asked, or http on this machine itself: whoever is between could read the keys or give others")
+var errPlain = errors.New("only https is allowed, or http on this machine: an attacker on the network could read or replace the keys")
 
 // fetchDocument gets a document. It follows at most this number of redirects,
 // and only to URLs as safe as the first; sources with private keys allow none.

@@ -48,10 +48,10 @@ func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, 
 	}
 	// The decoder's error may quote the text.
 	if json.Unmarshal(text, &set) != nil || set.Keys == nil {
-		return nil, fmt.Errorf("%w: it is no JWK Set (RFC 7517 section 5)", ErrFormat)
+		return nil, fmt.Errorf("%w: it is not a JWK Set (RFC 7517 section 5)", ErrFormat)
 	}
 	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("%w: it has %d keys, and %d are too many", ErrFormat, len(set.Keys), maxKeys)
+		return nil, fmt.Errorf("%w: it has %d keys, more than %d", ErrFormat, len(set.Keys), maxKeys)
 	}
 	keys := make([]Key, 0, len(set.Keys))
 	for i, raw := range set.Keys {
@@ -73,12 +73,12 @@ func parseJWK(raw []byte, s Settings) Key {
 		D      any      `json:"d"`
 	}
 	if json.Unmarshal(raw, &j) != nil {
-		return Key{Refused: "is no JWK (RFC 7517 section 4)"}
+		return Key{Refused: "is not a JWK (RFC 7517 section 4)"}
 	}
 	j.JWK.KeyOps = j.KeyOps
 	k := Key{KID: j.KID, Public: j.JWK}
 	if k.chooseAlgorithm(s); k.KID == "" {
-		k.KID, k.Note = k.Public.Thumbprint(), "the source gives it no kid; this is its thumbprint"
+		k.KID, k.Note = k.Public.Thumbprint(), "it has no kid at the source; this is its thumbprint"
 	}
 	if j.D != nil && k.Stays == "" && k.Refused == "" {
 		k.Private = Secret(append([]byte(nil), raw...))
@@ -90,7 +90,7 @@ func parseJWK(raw []byte, s Settings) Key {
 func publicJWK(pub crypto.PublicKey) (j JWK, err error) {
 	text, err := (&jose.JSONWebKey{Key: pub}).MarshalJSON()
 	if err != nil {
-		return j, fmt.Errorf("%w: a kind of key that no JWK is for", ErrFormat)
+		return j, fmt.Errorf("%w: a type of key without a JWK form", ErrFormat)
 	}
 	return j, json.Unmarshal(text, &j)
 }

@@ -15,7 +15,7 @@ func JWKS(ctx context.Context, address string, s Settings) ([]Key, error) {
 	for i := range keys {
 		if keys[i].Private != nil {
 			clear(keys[i].Private)
-			keys[i].Private, keys[i].Note = nil, joinNotes(keys[i].Note, "ITS PRIVATE HALF IS PUBLISHED THERE")
+			keys[i].Private, keys[i].Note = nil, joinNotes(keys[i].Note, "ITS PRIVATE KEY IS PUBLISHED THERE")
 		}
 	}
 	return keys, err

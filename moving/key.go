@@ -18,7 +18,7 @@ import (
 // Errors of all readers. They wrap the cause, never the text that was read.
 var (
 	ErrUnreadable = errors.New("the source cannot be read")
-	ErrFormat     = errors.New("the source is not in the form that was expected")
+	ErrFormat     = errors.New("the source has an unexpected format")
 )
 
 // maxSource limits a document, in bytes.

@@ -32,7 +32,7 @@ func NestJWKS(dir string, s Settings) ([]Key, error) {
 		Keys []nestKey `json:"keys"`
 	}
 	if err := json.Unmarshal(text, &metadata); err != nil || metadata.Keys == nil || len(metadata.Keys) > maxKeys {
-		return nil, fmt.Errorf("%w: metadata.json has no list of keys, or too long a one", ErrFormat)
+		return nil, fmt.Errorf("%w: metadata.json has no list of keys, or too many keys", ErrFormat)
 	}
 	var keys []Key
 	for i := len(metadata.Keys) - 1; i >= 0; i-- { // newest first
@@ -47,7 +47,7 @@ func (n nestKey) toKey(root *os.Root, s Settings) Key {
 	k := Key{KID: n.KID, State: n.Status, Ends: unixMilli(n.ExpiresAt)}
 	switch {
 	case n.Status != "active" && n.Status != "deprecated":
-		k.Stays = "its tokens do not verify there either"
+		k.Stays = "its tokens do not verify at the source either"
 		return k
 	case n.KeyPath == nil || !servable.MatchString(n.KID):
 		k.Refused = "there is no file for it"
@@ -61,7 +61,7 @@ func (n nestKey) toKey(root *os.Root, s Settings) Key {
 		k.Refused = n.KID + ".pem: " + err.Error()
 	}
 	if n.Status == "active" {
-		k.Note = "its private half never left that program's memory"
+		k.Note = "its private key exists only in the memory of nestjs-jwks"
 	}
 	k.chooseAlgorithm(s)
 	return k

@@ -42,7 +42,7 @@ func onlyBlock(text []byte) (found *pem.Block, err error) {
 		}
 	}
 	if found == nil {
-		return nil, fmt.Errorf("%w: it holds no key in PEM", ErrFormat)
+		return nil, fmt.Errorf("%w: it has no key in PEM", ErrFormat)
 	}
 	return found, nil
 }

@@ -28,7 +28,7 @@ func (p *planner) planKey(k Key) Step {
 	case p.seen[k.KID]:
 		return Step{Becomes: Left, Why: "the source lists this kid twice"}
 	case !servable.MatchString(k.KID) || k.KID == "." || k.KID == "..":
-		return Step{Becomes: Refused, Why: "Keyward cannot serve such a kid, so tokens that name it would not verify"}
+		return Step{Becomes: Refused, Why: "Keyward cannot publish this kid, so its tokens would not verify"}
 	case there && known.Thumbprint != "" && known.Thumbprint != k.Public.Thumbprint():
 		return Step{Becomes: Refused, Why: "the tenant has another key of this kid"}
 	case there:
@@ -50,7 +50,7 @@ func (p *planner) isSigner(k Key) bool {
 
 func (p *planner) planSigner(k Key) Step {
 	if !slices.Contains(p.Policies, k.Alg) {
-		return Step{Becomes: Refused, Why: "the tenant has no policy for " + k.Alg + " to sign by: make one first (PUT …/policies/" + k.Alg + "), or move with --as=" + VerifyOnly}
+		return Step{Becomes: Refused, Why: "the tenant has no policy for " + k.Alg + " to sign with: create one first (PUT …/policies/" + k.Alg + "), or import with --as=" + VerifyOnly}
 	}
 	for _, known := range p.Keys {
 		switch {
@@ -58,7 +58,7 @@ func (p *planner) planSigner(k Key) Step {
 		case p.As == Active:
 			return Step{Becomes: Active, Why: "in place of " + known.KID + ", which is deprecated"}
 		case known.Imported:
-			return Step{Becomes: Refused, Why: "would revoke the standby " + known.KID + ", which was imported, too, and whose tokens may live: rotate first, or move with --as=active or --as=" + VerifyOnly}
+			return Step{Becomes: Refused, Why: "would revoke the standby key " + known.KID + ", also imported, whose tokens may be valid: rotate first, or import with --as=active or --as=" + VerifyOnly}
 		default:
 			return Step{Becomes: Standby, Why: "in place of " + known.KID + ", which never signed and is revoked as superseded"}
 		}
@@ -67,12 +67,12 @@ func (p *planner) planSigner(k Key) Step {
 }
 
 func (p *planner) planVerifier(k Key) Step {
-	s := Step{Becomes: Deprecated, Until: k.Ends, Why: "until the source's own end"}
+	s := Step{Becomes: Deprecated, Until: k.Ends, Why: "until its expiry at the source"}
 	if k.Ends.IsZero() {
 		s.Until, s.Why = p.Now.Add(p.KeepFor), "for "+formatDays(p.KeepFor)+" (--keep-for)"
 	}
 	if !s.Until.After(p.Now) {
-		return Step{Becomes: Left, Why: "its end is past: " + s.Until.Format(time.RFC3339)}
+		return Step{Becomes: Left, Why: "it has expired: " + s.Until.Format(time.RFC3339)}
 	}
 	return s
 }

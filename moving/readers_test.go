@@ -147,7 +147,7 @@ func TestNodeJose(t *testing.T) {
 		jwkText(t, ecKey(t), "new", "", "sig"), `{"kty":7}`,
 	}, ",")+`]}`)
 	keys, err := NodeJose(path, Settings{})
-	wantKeys(t, keys, err, "keys[5]  public public is no JWK", "new ES256 private private", "mute  public public an RSA key that does not say",
+	wantKeys(t, keys, err, "keys[5]  public public is not a JWK", "new ES256 private private", "mute  public public an RSA key without an algorithm",
 		"shared  public public a shared secret", "crypt  public public is for encryption", "old RS256 private private")
 	keys, err = NodeJose(path, Settings{Alg: "PS512"})
 	if err != nil || keys[2].Alg != "PS512" || keys[1].Alg != "ES256" {

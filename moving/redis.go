@@ -85,7 +85,7 @@ func redisKey(ctx context.Context, r redisStore, kid string, active, revoked boo
 		k.State = "active"
 	}
 	if revoked {
-		k.State, k.Stays = "revoked", "it was revoked or dropped there"
+		k.State, k.Stays = "revoked", "it was revoked or dropped at the source"
 		return k, nil
 	}
 	text, err := r.get(ctx, redisJWK+kid)
@@ -112,7 +112,7 @@ func (k *Key) redisPrivate(ctx context.Context, r redisStore) error {
 		return err
 	}
 	if text == "" {
-		k.Note = "it has no private key any more, so it verifies only"
+		k.Note = "it no longer has a private key, so it only verifies"
 		return nil
 	}
 	public, private, err := parsePEM([]byte(text))
@@ -120,7 +120,7 @@ func (k *Key) redisPrivate(ctx context.Context, r redisStore) error {
 	case err != nil || private == nil:
 		k.Refused = "what is under " + redisPEM + k.KID + " is no private key in PEM"
 	case public.Thumbprint() != k.Public.Thumbprint():
-		k.Refused = "its PEM and its JWK are not of one key"
+		k.Refused = "its PEM and its JWK are different keys"
 	default:
 		k.Private = private
 	}

@@ -127,7 +127,7 @@ func TestRedisLayout(t *testing.T) {
 
 	f.strings[redisPEM+"a"] = privatePEM(t, b)
 	keys, err = readRedis(t.Context(), f, Settings{})
-	wantKeys(t, keys[:1], err, "a RS256 active public its PEM and its JWK are not of one key")
+	wantKeys(t, keys[:1], err, "a RS256 active public its PEM and its JWK are different keys")
 
 	delete(f.strings, redisPEM+"a") // as a revocation there leaves it
 	keys, err = readRedis(t.Context(), f, Settings{})

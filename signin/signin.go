@@ -64,7 +64,7 @@ func New(cfg Config) (*SignIn, error) {
 		return nil, err
 	}
 	if len(cfg.Roles) == 0 {
-		return nil, fmt.Errorf("%w: no rule would let anybody in", errMapping)
+		return nil, fmt.Errorf("%w: there is no rule", errMapping)
 	}
 	v, err := jwks.NewVerifier(jwks.VerifierConfig{
 		Issuer: cfg.Issuer, Audience: cfg.Audience, Algorithms: cfg.Algorithms, Skew: skew, Required: []string{"sub"}, Validate: noIDToken,
@@ -122,7 +122,7 @@ func (s *SignIn) Principal(ctx context.Context, token string) (tenant.Principal,
 	}
 	c, err := jwks.Claims[claims](t)
 	if err != nil || !isSubject(t.Subject) {
-		return tenant.Principal{}, fmt.Errorf("%w: sub or another claim is not of its form", tenant.ErrUnauthenticated)
+		return tenant.Principal{}, fmt.Errorf("%w: sub or another claim is malformed", tenant.ErrUnauthenticated)
 	}
 	return s.principal(ctx, t, c)
 }

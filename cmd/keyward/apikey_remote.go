@@ -28,7 +28,7 @@ func (c *apiKeyListCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	return printList(p, c.JSON, c.listFlags, rows[client.APIKey]{
-		head: []string{"ID", "ROLE", "NAME", "CREATED", "EXPIRES", "LAST USED"}, none: "There is none.",
+		head: []string{"ID", "ROLE", "NAME", "CREATED", "EXPIRES", "LAST USED"}, none: "No items.",
 		row: func(k client.APIKey) []string {
 			return []string{k.ID.String(), string(k.Role), orDash(k.Name), formatTime(k.CreatedAt), optionalText(k.ExpiresAt, formatTime), optionalText(k.LastUsedAt, formatTime)}
 		},
@@ -52,7 +52,7 @@ func (c *apiKeyRevokeCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	p.printNote("Whoever uses the API key %s will be refused at once.", c.ID)
+	p.printNote("Requests with the API key %s will be refused at once.", c.ID)
 	if err := c.confirm(p, "Revoke it?"); err != nil {
 		return err
 	}

@@ -97,8 +97,8 @@ func (a *app) buildParts(publicURL string) {
 	a.worker = worker.New(worker.Config{
 		DB: a.db, Holder: a.workerActor().ID, Run: a.runPass, Now: now, Log: a.log,
 		Every: []worker.Chore{
-			{Name: "forget idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
-			{Name: "forget webhook deliveries", Interval: time.Hour, Run: a.webhooks.Forget},
+			{Name: "delete expired idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
+			{Name: "delete old webhook deliveries", Interval: time.Hour, Run: a.webhooks.Forget},
 		},
 	})
 }

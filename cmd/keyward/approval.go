@@ -31,7 +31,7 @@ func (c *approvalListCmd) Run(ctx context.Context, p *program) error {
 	}
 	params := client.ListApprovalsParams{Status: nonEmpty(client.ApprovalStatus(c.Status))}
 	return printList(p, c.JSON, c.listFlags, rows[client.Approval]{
-		head: []string{"ID", "OPERATION", "STATUS", "ASKED BY", "ASKED", "ENDS", "DECIDED BY"}, none: "There is no such approval.",
+		head: []string{"ID", "OPERATION", "STATUS", "ASKED BY", "ASKED", "ENDS", "DECIDED BY"}, none: "No matching approvals.",
 		row: func(a client.Approval) []string {
 			return []string{a.ID.String(), string(a.Operation), string(a.Status), actorName(a.RequestedBy), formatTime(a.CreatedAt), formatTime(a.ExpiresAt), optionalText(a.DecidedBy, actorName)}
 		},
@@ -109,7 +109,7 @@ func (c *approvalApproveCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	if err := c.confirm(p, "Agree to it?"); err != nil {
+	if err := c.confirm(p, "Approve it?"); err != nil {
 		return err
 	}
 	resp, err := api.Requests.ApproveApproval(ctx, c.Tenant, c.ID, client.NoOptions{})
@@ -134,7 +134,7 @@ func (c *approvalApproveCmd) previewApproval(ctx context.Context, p *program, ap
 	if err := c.previewOperation(ctx, p, api, a.Operation); err != nil {
 		return err
 	}
-	p.printNote("Once you agree, %s can do it, once, before %s. Keyward keeps the operation and a digest of the request, not its content: ask them for the rest.",
+	p.printNote("After your approval %s can execute it once, before %s. Keyward stores the operation and a digest of the request, not its content: ask them for the details.",
 		actorName(a.RequestedBy), formatTime(a.ExpiresAt))
 	return nil
 }
@@ -143,14 +143,14 @@ func (c *approvalApproveCmd) previewApproval(ctx context.Context, p *program, ap
 func (c *approvalApproveCmd) previewOperation(ctx context.Context, p *program, api *client.Client, op client.ApprovalOperation) error {
 	switch op {
 	case client.ApprovalOperationImport:
-		p.printNote("A key, or several, will come into %s: a private one that may sign at once, or public ones whose tokens will verify.", c.Tenant)
+		p.printNote("One or more keys will be imported into %s: a private one, which may sign at once, or public ones, with which tokens will verify.", c.Tenant)
 		return nil
 	case client.ApprovalOperationRelax:
 		t, err := api.GetTenant(ctx, c.Tenant)
 		if err != nil {
 			return err
 		}
-		p.printNote("Operations will need no second person any more: some or all of %s.", joinOperations(t.ApprovalRequired))
+		p.printNote("Some or all of these operations will no longer need an approval: %s.", joinOperations(t.ApprovalRequired))
 		return nil
 	case client.ApprovalOperationDelete:
 		_, err := p.previewDeletion(ctx, api, c.Tenant)

@@ -32,7 +32,7 @@ func (a approvalFlag) explainApproval(p *program, r remoteFlags, tenant string, 
 	case errors.As(err, &waits):
 		return p.printPendingApproval(r, tenant, waits.Approval, again)
 	case a.Approval != nil && errors.As(err, &refused) && (refused.Code == client.ProblemCodeConflict || refused.Code == client.ProblemCodeNotFound):
-		return fmt.Errorf("%w\n  %s tells what became of the approval; the command without --approval asks for a new one",
+		return fmt.Errorf("%w\n  %s shows the status of the approval; the command without --approval requests a new one",
 			err, shellCommand(r, "approval", "show", "--tenant", tenant, a.Approval.String()))
 	}
 	return err
@@ -41,9 +41,9 @@ func (a approvalFlag) explainApproval(p *program, r remoteFlags, tenant string, 
 // printPendingApproval prints the commands for the second person and for the
 // requester, and with --json the approval. It returns errReported.
 func (p *program) printPendingApproval(r remoteFlags, tenant string, a client.Approval, again []string) error {
-	p.printNote("Nothing is done yet: %s asks for a second person's approval (%s). It has to be given and used before %s.", tenant, a.Operation, formatTime(a.ExpiresAt))
+	p.printNote("Nothing was changed yet: %s requires a second person's approval (%s). It must be given and used before %s.", tenant, a.Operation, formatTime(a.ExpiresAt))
 	p.printNote("A second person, with a credential of their own, runs:\n  %s", shellCommand(r, "approval", "approve", "--tenant", tenant, a.ID.String()))
-	p.printNote("Then you, with the credential that you have just used:\n  %s", shellCommand(r, append(again, "--approval", a.ID.String())...))
+	p.printNote("Then you run, with the same credential as now:\n  %s", shellCommand(r, append(again, "--approval", a.ID.String())...))
 	if r.JSON {
 		if err := json.NewEncoder(p.stdout).Encode(a); err != nil {
 			return err

@@ -101,7 +101,7 @@ func (c *auditListCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	return printList(p, c.JSON, c.listFlags, rows[client.AuditEvent]{head: eventHead, row: eventRow, none: "There is no such event."},
+	return printList(p, c.JSON, c.listFlags, rows[client.AuditEvent]{head: eventHead, row: eventRow, none: "No matching events."},
 		func(limit *int, cursor *string) (*http.Response, error) {
 			return c.listEvents(ctx, api, c.Tenant, limit, cursor)
 		})

@@ -44,7 +44,7 @@ func (c *chainCheck) readLines(name string, in io.Reader) error {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s cannot be read to its end: %w", name, err)
+		return fmt.Errorf("%s cannot be read completely: %w", name, err)
 	}
 	return nil
 }
@@ -61,7 +61,7 @@ func (c *chainCheck) addLine(text []byte) error {
 	kept, said := c.checkpoint, c.said
 	switch {
 	case kept != nil && kept.TenantID != e.TenantID:
-		return fmt.Errorf("the checkpoint is of another tenant, %s", kept.TenantID)
+		return fmt.Errorf("the checkpoint belongs to another tenant, %s", kept.TenantID)
 	case kept != nil && kept.Seq == e.Seq && kept.Hash != hash:
 		return fmt.Errorf("the history up to seq %d was rewritten since the checkpoint: its hash is %s, and was %s", e.Seq, hash, kept.Hash)
 	case said != nil && said.Seq == e.Seq && said.Hash != hash:
@@ -76,11 +76,11 @@ func (c *chainCheck) checkEnd(name string) error {
 	seq := c.chain.Head().Seq
 	switch {
 	case seq == 0:
-		return errors.New("there is no event in " + name)
+		return errors.New("no event in " + name)
 	case c.checkpoint != nil && c.checkpoint.Seq > seq:
-		return fmt.Errorf("%s ends at seq %d, and the checkpoint is of seq %d: what follows is missing", name, seq, c.checkpoint.Seq)
+		return fmt.Errorf("%s ends at seq %d, and the checkpoint is at seq %d: events are missing", name, seq, c.checkpoint.Seq)
 	case c.said != nil && c.said.Seq > seq:
-		return fmt.Errorf("%s ends at seq %d, and the server says that there are %d: what follows is missing", name, seq, c.said.Seq)
+		return fmt.Errorf("%s ends at seq %d, and the server reports %d events: events are missing", name, seq, c.said.Seq)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
 	if err := p.writeFile(c.Out, func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
 		return err
 	}
-	p.printNote("The history of %s ends at seq %d. Keep this where nobody who administers the database can change it, with %s:\nkeyward audit verify --checkpoint will tell whether what went before was rewritten.",
+	p.printNote("The history of %s ends at seq %d. Keep the checkpoint out of reach of the database's administrators, together with %s:\nkeyward audit verify --checkpoint detects a rewritten history.",
 		says.Tenant, says.Seq, keysURL(c.URL))
 	return nil
 }
@@ -79,7 +79,7 @@ func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *cl
 		return nil, fmt.Errorf("%s: %w", c.Checkpoint, err)
 	}
 	if c.JWKS == "" || sameOrigin(c.JWKS, c.URL) || sameOrigin(c.JWKS, kept.Issuer) {
-		p.printNote("Warning: the keys that vouch for the checkpoint come from the server that is checked. Who could rewrite its history could also\nhave it give out other keys: keep %s with a checkpoint, and give it by --jwks.", keysURL(c.URL))
+		p.printNote("Warning: the checkpoint was verified with keys from the checked server itself. An attacker able to rewrite its history could also\nreplace those keys: keep %s with a checkpoint, and pass it with --jwks.", keysURL(c.URL))
 	}
 	return &kept, nil
 }

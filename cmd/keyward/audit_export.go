@@ -55,7 +55,7 @@ func (c *auditExportCmd) streamTo(ctx context.Context, p *program, api *client.C
 	bar := p.newProgress("events", -1)
 	defer bar.done()
 	if _, err = io.Copy(w, &counting{in, bar}); err != nil {
-		return fmt.Errorf("the export broke off, and is not whole: %w", err)
+		return fmt.Errorf("the export is incomplete: %w", err)
 	}
 	return nil
 }

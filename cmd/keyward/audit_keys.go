@@ -67,11 +67,11 @@ func readKeySet(ctx context.Context, from string) ([]byte, error) {
 	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("the keys cannot be fetched: %w", err)
+		return nil, fmt.Errorf("cannot fetch the keys: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the keys cannot be fetched: %s answers %s", r.URL.Host, resp.Status)
+		return nil, fmt.Errorf("cannot fetch the keys: %s answers %s", r.URL.Host, resp.Status)
 	}
 	return io.ReadAll(io.LimitReader(resp.Body, longestKeySet))
 }

@@ -62,7 +62,7 @@ func read(t *testing.T, file string) string {
 func TestAuditVerifyOnline(t *testing.T) {
 	deployed := deployed(t)
 	env := servedOn(t, deployed)
-	keyward(t, env, "audit", "verify").want(t, exitOK, "intact, the server says: ", "events of platform")
+	keyward(t, env, "audit", "verify").want(t, exitOK, "intact according to the server: ", "events of platform")
 	env["KEYWARD_TENANT"] = "acme"
 	keyward(t, env, "audit", "verify").want(t, exitOK, "events of acme")
 	if v := okJSON[client.AuditVerification](t, env, "audit", "verify"); !v.Intact || v.Events < 3 || v.Head.Seq != v.Events {
@@ -95,7 +95,7 @@ func TestAuditVerifyFindsWhatTheServerCannot(t *testing.T) {
 		t.Fatal(err)
 	}
 	ok(t, env, "tenant", "update", "acme", "--name=Acme Inc.")
-	keyward(t, env, "audit", "verify", "--checkpoint="+kept).want(t, exitOK, "is part of it", "Warning: the keys that vouch", "intact: ")
+	keyward(t, env, "audit", "verify", "--checkpoint="+kept).want(t, exitOK, "includes the checkpoint", "Warning: the checkpoint was verified with keys", "intact: ")
 	if r := keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+set); r.code != exitOK || r.stderr != "" {
 		t.Errorf("%+v", r)
 	}
@@ -104,27 +104,27 @@ func TestAuditVerifyFindsWhatTheServerCannot(t *testing.T) {
 	if !proof.Intact || proof.Checkpoint == nil || proof.Checkpoint.Seq >= proof.Head.Seq || proof.Checkpoint.Tenant != "acme" {
 		t.Errorf("%+v", proof)
 	}
-	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--tenant=platform").want(t, exitFailed, "the checkpoint is of another tenant")
+	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--tenant=platform").want(t, exitFailed, "the checkpoint belongs to another tenant")
 	_, other := signCheckpoint(t, audit.Event{Seq: 1, Hash: make([]byte, 32)})
 	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+other).want(t, exitFailed, "not a valid checkpoint")
 	ok(t, env, "audit", "checkpoint", "--tenant=acme", "--out="+answer, "--json")
-	keyward(t, env, "audit", "verify", "--checkpoint="+answer).want(t, exitOK, "is part of it")
+	keyward(t, env, "audit", "verify", "--checkpoint="+answer).want(t, exitOK, "includes the checkpoint")
 
 	ok(t, env, "key", "rotate", "--tenant=platform", "--alg=ES256", "--yes") // another key signs for the platform
-	keyward(t, env, "audit", "verify", "--checkpoint="+kept).want(t, exitOK, "is part of it")
+	keyward(t, env, "audit", "verify", "--checkpoint="+kept).want(t, exitOK, "includes the checkpoint")
 	history := fileOf(t, string(rec.ask(t, "GET", "/t/platform/.well-known/jwks-history", "", false)))
-	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+history).want(t, exitOK, "is part of it")
+	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+history).want(t, exitOK, "includes the checkpoint")
 	signer := okJSON[client.KeyList](t, env, "key", "list", "--tenant=platform", "--state=deprecated").Items[0].KID
 	ok(t, env, "key", "revoke", "--tenant=platform", "--reason=compromised", "--yes", "--", signer)
 	keyward(t, env, "audit", "verify", "--checkpoint="+kept).want(t, exitFailed, "was revoked")
 	forge(t, deployed, env)
-	keyward(t, env, "audit", "verify", "--tenant=acme").want(t, exitOK, "intact, the server says")
+	keyward(t, env, "audit", "verify", "--tenant=acme").want(t, exitOK, "intact according to the server")
 	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+set).want(t, exitFailed, "was rewritten since the checkpoint")
 	dbtest.Exec(t, deployed["KEYWARD_DATABASE_URL"], `SET session_replication_role = replica;
 		DELETE FROM audit_events WHERE seq > 2 AND tenant_id = (SELECT id FROM tenants WHERE slug = 'acme');
 		UPDATE tenants t SET audit_seq = 2, audit_hash = e.hash FROM audit_events e WHERE e.tenant_id = t.id AND e.seq = 2 AND t.slug = 'acme'`)
 	keyward(t, env, "audit", "verify", "--tenant=acme").want(t, exitOK, "2 events of acme")
-	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+set).want(t, exitFailed, "what follows is missing")
+	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+set).want(t, exitFailed, "events are missing")
 }
 
 // forge rewrites the first event of acme and all hashes behind it, as somebody
@@ -156,7 +156,7 @@ func TestAuditVerifyOfAServerThatContradictsItself(t *testing.T) {
 	ok(t, env, "audit", "checkpoint", "--tenant=acme", "--out="+kept)
 	for said, answer := range map[string]string{
 		"contradicts itself":      `{"intact":true,"events":3,"head":{"seq":3,"hash":"00"}}`,
-		"what follows is missing": `{"intact":true,"events":999,"head":{"seq":999,"hash":"00"}}`,
+		"events are missing": `{"intact":true,"events":999,"head":{"seq":999,"hash":"00"}}`,
 	} {
 		lying := through(t, env, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if strings.HasSuffix(r.URL.Path, "/audit/verify") {
@@ -257,7 +257,7 @@ func TestAnExportThatBreaksOff(t *testing.T) {
 		if err := os.WriteFile(file, []byte("of yesterday"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		keyward(t, broken, "audit", "export", "--out="+file).want(t, exitFailed, "broke off", "not whole")
+		keyward(t, broken, "audit", "export", "--out="+file).want(t, exitFailed, "incomplete", "incomplete")
 		if got := read(t, file); got != "of yesterday" {
 			t.Errorf("%s", got)
 		}

@@ -73,7 +73,7 @@ func (c *auditVerifyCmd) verifyOnline(ctx context.Context, p *program) error {
 	}
 	text, err := client.Bytes(api.Requests.VerifyAudit(ctx, c.tenantName(), client.Patiently(verifyTime)))
 	if p := (*client.Problem)(nil); err != nil && ctx.Err() == nil && !errors.As(err, &p) {
-		return fmt.Errorf("%w\n  if its history is too long for one answer: keyward audit export --tenant %s | keyward audit verify --export -", err, c.tenantName())
+		return fmt.Errorf("%w\n  if the history is too long for one request: keyward audit export --tenant %s | keyward audit verify --export -", err, c.tenantName())
 	}
 	if err != nil {
 		return err
@@ -101,10 +101,10 @@ func (c *auditVerifyCmd) printServerResult(p *program, text []byte, said client.
 			err = errReported
 		}
 	case !said.Intact:
-		err = fmt.Errorf("the server finds the chain of %s broken at seq %s: only the %d events before are as they were written",
+		err = fmt.Errorf("the server reports the chain of %s broken at seq %s: only the %d events before are intact",
 			c.tenantName(), optionalText(said.BrokenAt, formatInt), said.Events)
 	default:
-		_, err = fmt.Fprintf(p.stdout, "intact, the server says: %d events of %s, the last has the hash %s\n", said.Events, c.tenantName(), said.Head.Hash)
+		_, err = fmt.Fprintf(p.stdout, "intact according to the server: %d events of %s, head hash %s\n", said.Events, c.tenantName(), said.Head.Hash)
 	}
 	return err
 }
@@ -145,9 +145,9 @@ func (c *auditVerifyCmd) printProof(p *program, proof chainProof) error {
 	if c.JSON {
 		return json.NewEncoder(p.stdout).Encode(proof)
 	}
-	_, err := fmt.Fprintf(p.stdout, "intact: %d events of tenant %s, the last has the hash %s\n", proof.Events, proof.TenantID, proof.Head.Hash)
+	_, err := fmt.Fprintf(p.stdout, "intact: %d events of tenant %s, head hash %s\n", proof.Events, proof.TenantID, proof.Head.Hash)
 	if kept := proof.Checkpoint; err == nil && kept != nil {
-		_, err = fmt.Fprintf(p.stdout, "the checkpoint by %s, of seq %d at %s, is part of it\n", kept.Issuer, kept.Seq, kept.At.Format(time.RFC3339Nano))
+		_, err = fmt.Fprintf(p.stdout, "includes the checkpoint by %s, at seq %d of %s\n", kept.Issuer, kept.Seq, kept.At.Format(time.RFC3339Nano))
 	}
 	return err
 }

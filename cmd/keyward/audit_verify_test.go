@@ -93,11 +93,11 @@ func TestAuditVerifyAgainstACheckpoint(t *testing.T) {
 		code                    int
 		says                    string
 	}{
-		"as it was":         {whole, checkpoint, set, exitOK, "is part of it"},
+		"as it was":         {whole, checkpoint, set, exitOK, "includes the checkpoint"},
 		"cut off":           {fileOf(t, strings.Join(lines[:5], "")), checkpoint, set, exitFailed, "ends at seq 5"},
 		"rewritten":         {whole, forked, forkedSet, exitFailed, "up to seq 6 was rewritten"},
 		"by a wrong key":    {whole, checkpoint, foreign, exitFailed, "not a valid checkpoint"},
-		"of another tenant": {other, checkpoint, set, exitFailed, "of another tenant"},
+		"of another tenant": {other, checkpoint, set, exitFailed, "belongs to another tenant"},
 	} {
 		code, said := verifyAudit("--export", c.export, "--checkpoint", c.checkpoint, "--jwks", c.set)
 		if code != c.code || !strings.Contains(said, c.says) {

@@ -45,7 +45,7 @@ func (a *app) runPass(ctx context.Context) (time.Time, error) {
 	moved := done.Rotated + done.Created + done.Expired + done.Purged
 	a.did.add(done)
 	if moved+done.Failed > 0 {
-		a.log.Info("brought up to date", "tenants", done.Tenants, "rotated", done.Rotated, "created", done.Created,
+		a.log.Info("worker pass completed", "tenants", done.Tenants, "rotated", done.Rotated, "created", done.Created,
 			"expired", done.Expired, "purged", done.Purged, "failed", done.Failed)
 	} else if soon := now().Add(busyPause); !done.Next.IsZero() && done.Next.Before(soon) {
 		return soon, nil
@@ -72,7 +72,7 @@ func (a *app) watchMasterKey(ctx context.Context) {
 		case <-a.refresh:
 		}
 		if err := a.custody.Refresh(ctx); err != nil && ctx.Err() == nil {
-			a.log.Warn("master keys not looked at", "error", err)
+			a.log.Warn("master key check failed", "error", err)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func (a *app) flushPeriodically(ctx context.Context) {
 func (a *app) flushEvidence(ctx context.Context) {
 	err := errors.Join(a.signer.FlushEvidence(ctx), a.tenants.FlushLastUsed(ctx))
 	if err != nil && ctx.Err() == nil {
-		a.log.Warn("not written down yet", "error", err)
+		a.log.Warn("flush of key evidence and credential use failed; will be retried", "error", err)
 	}
 }
 

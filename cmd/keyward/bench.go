@@ -41,7 +41,7 @@ func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 	case errors.Is(err, keys.ErrBadSeed):
 		return &usageError{"--tenants must be at least 1, --keys from 2 to 16, and --events at least three times --keys"}
 	case errors.Is(err, keys.ErrNotSuperuser):
-		return fmt.Errorf("%w\n  let KEYWARD_DATABASE_URL log in as one, to a database that holds nothing of worth", err)
+		return fmt.Errorf("%w\n  set KEYWARD_DATABASE_URL to a superuser's login and an expendable database", err)
 	case errors.Is(err, tenant.ErrSlugTaken):
 		return fmt.Errorf("%w\n  choose another --prefix", err)
 	case err != nil:
@@ -65,7 +65,7 @@ func (c *benchSeedCmd) checkEmpty(ctx context.Context, a *app) error {
 	}
 	for _, t := range some {
 		if t.Slug != tenant.PlatformSlug {
-			return &usageError{"the database has tenants already, " + t.Slug + " among them; rows of a seed are never removed again. --force adds them all the same"}
+			return &usageError{"the database has tenants already, " + t.Slug + " among them; seeded rows cannot be removed. --force adds them anyway"}
 		}
 	}
 	return nil
@@ -93,6 +93,6 @@ func (c *benchSeedCmd) verifySample(ctx context.Context, p *program, a *app) err
 			return fmt.Errorf("a token of %s does not verify: %w", t.Slug, err)
 		}
 	}
-	_, err := fmt.Fprintf(p.stdout, "%d of them proved: history intact, keys as it has them, tokens sign and verify.\n", min(sampled, c.Tenants))
+	_, err := fmt.Fprintf(p.stdout, "%d of them verified: history intact, keys consistent with it, tokens sign and verify.\n", min(sampled, c.Tenants))
 	return err
 }

@@ -90,7 +90,7 @@ func readAuthorities(path string) (*authorities, error) {
 	for i, block := range list {
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if block.Type != "CERTIFICATE" || err != nil {
-			return nil, fmt.Errorf("%s: PEM block %d is no certificate", path, i+1)
+			return nil, fmt.Errorf("%s: PEM block %d is not a certificate", path, i+1)
 		}
 		a.pool.AddCert(cert)
 		if i == 0 || cert.NotAfter.Before(a.ends) {

@@ -147,12 +147,12 @@ func TestCertificates(t *testing.T) {
 	if err := os.WriteFile(file("cert.pem"), []byte(strings.Repeat("broken", 9)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.until(t, `level=ERROR msg="the new certificate cannot be used; the one before stays" variable=KEYWARD_TLS_CERT `)
+	r.until(t, `level=ERROR msg="reload of the certificate failed; keeping the previous one" variable=KEYWARD_TLS_CERT `)
 	if got, err := a.served(public, &tls.Config{}); err != nil || got.Cmp(first) != 0 {
 		t.Fatalf("a broken file: %v %v", got, err)
 	}
 	second := a.pair(file("cert.pem"), file("key.pem"))
-	r.until(t, `certificate read again`)
+	r.until(t, `certificate reloaded`)
 	for _, addr := range []string{public, admin} {
 		if got, err := a.served(addr, &tls.Config{Certificates: []tls.Certificate{load("client")}}); err != nil || got.Cmp(second) != 0 {
 			t.Errorf("%s: %v %v", addr, got, err)

@@ -169,7 +169,7 @@ func (c *checks) transport(s settings) {
 func (c *checks) proxies(variable, value string) []netip.Prefix {
 	networks, err := httpapi.ParseProxies(value)
 	if err != nil {
-		c.reject(variable, "addresses and networks with commas between, as in 10.0.0.0/8,2001:db8::1, and none that everybody is in")
+		c.reject(variable, "addresses and networks with commas between, as in 10.0.0.0/8,2001:db8::1, and not the whole address space")
 	}
 	return networks
 }

@@ -21,7 +21,7 @@ var errNotConfirmed = errors.New("nothing was changed")
 // --yes.
 func (a confirmFlag) confirm(p *program, question string) error {
 	if !a.Yes && !isTerminal(p.stdin) {
-		return &usageError{"nobody is there to ask, and nothing was changed: give --yes to do it"}
+		return &usageError{"no terminal to ask for confirmation, nothing was changed: give --yes to proceed"}
 	}
 	return a.confirmIfTerminal(p, question)
 }

@@ -15,7 +15,7 @@ import (
 const postgresPause = 5 * time.Second
 
 // errMoved means that PostgreSQL restarted under another DSN.
-var errMoved = errors.New("PostgreSQL came back under another DSN; start keyward dev again")
+var errMoved = errors.New("PostgreSQL restarted with another DSN; restart keyward dev")
 
 // superviseDev runs the service and restarts its PostgreSQL whenever it ends;
 // PostgreSQL stops last. Meanwhile the service behaves as with any other
@@ -48,7 +48,7 @@ func (p *program) keepPostgres(ctx context.Context, cfg embedded.Config, pg *emb
 			return pg.Stop(context.WithoutCancel(ctx)) // always nil
 		case <-pg.Done():
 		}
-		p.log.Error("PostgreSQL ended; it will be started again", "in", postgresPause, "error", pg.Err())
+		p.log.Error("PostgreSQL ended; restarting it", "restart_in", postgresPause, "error", pg.Err())
 		var err error
 		if pg, err = p.restartPostgres(ctx, cfg); err != nil {
 			return nil // ctx is done, and PostgreSQL has ended
@@ -72,6 +72,6 @@ func (p *program) restartPostgres(ctx context.Context, cfg embedded.Config) (*em
 		if err == nil {
 			return pg, nil
 		}
-		p.log.Error("PostgreSQL could not be started", "error", err)
+		p.log.Error("PostgreSQL start failed", "error", err)
 	}
 }

@@ -21,14 +21,14 @@ const (
 func examineAnswer(p fetchedPage) (findings []finding) {
 	media, _, _ := mime.ParseMediaType(p.header.Get("Content-Type"))
 	if media != "application/json" && media != "application/jwk-set+json" {
-		findings = append(findings, newFinding(failure, "content type", "is %q: verifiers that look at it refuse the set; a proxy may have replaced it", media))
+		findings = append(findings, newFinding(failure, "content type", "is %q: some verifiers reject the set; a proxy may have replaced the header", media))
 	}
 	findings = append(findings, examineCaching(p), examineTransport(p))
 	if p.header.Get("Access-Control-Allow-Origin") != "*" {
-		findings = append(findings, newFinding(warning, "CORS", "scripts of other origins cannot read the set: let the proxy pass Access-Control-Allow-Origin on"))
+		findings = append(findings, newFinding(warning, "CORS", "scripts of other origins cannot read the set: make the proxy forward Access-Control-Allow-Origin"))
 	}
 	if at, err := time.Parse(time.RFC1123, p.header.Get("Date")); err == nil && at.Sub(p.at).Abs() > dateDrift {
-		findings = append(findings, newFinding(warning, "clock", "the server's clock and this one differ by %v: tokens may be not yet valid, or expired too early; run NTP", at.Sub(p.at).Round(time.Second)))
+		findings = append(findings, newFinding(warning, "clock", "the server's clock and this one differ by %v: tokens may be rejected as not yet valid or expired; run NTP", at.Sub(p.at).Round(time.Second)))
 	}
 	return findings
 }
@@ -45,9 +45,9 @@ func examineCaching(p fetchedPage) finding {
 	}
 	switch {
 	case slices.Contains(directives, "no-store") || slices.Contains(directives, "no-cache") || age == 0:
-		return newFinding(warning, "caching", "Cache-Control is %q: some verifiers (Hasura) then fetch every second; give jwks_max_age_seconds a positive value, or mend the proxy", control)
+		return newFinding(warning, "caching", "Cache-Control is %q: some verifiers (Hasura) then fetch every second; give jwks_max_age_seconds a positive value, or fix the proxy", control)
 	case age < 0:
-		return newFinding(warning, "caching", "there is no max-age (Cache-Control is %q): each verifier keeps keys for as long as it likes; a proxy may have removed it", control)
+		return newFinding(warning, "caching", "there is no max-age (Cache-Control is %q): verifiers choose how long they cache keys; a proxy may have removed it", control)
 	case time.Duration(age)*time.Second > longAge:
 		return newFinding(warning, "caching", "max-age is %d s: a revoked key is trusted for that long; lower jwks_max_age_seconds", age)
 	}
@@ -61,7 +61,7 @@ func examineTransport(p fetchedPage) finding {
 	case err != nil:
 		return newFinding(failure, "transport", "%q is no URL", p.url)
 	case p.ends.IsZero() && !isLocalHost(u.Hostname()):
-		return newFinding(failure, "transport", "%s is not https: whoever is between can give verifiers other keys", p.url)
+		return newFinding(failure, "transport", "%s is not https: an attacker on the network can replace the keys", p.url)
 	case !p.ends.IsZero() && p.ends.Before(p.at.Add(soonExpired)):
 		return newFinding(warning, "transport", "the certificate ends on %s: renew it", p.ends.UTC().Format(time.DateOnly))
 	case p.took > answerLimit/5:
@@ -84,9 +84,9 @@ func examineMetadata(p fetchedPage, issuer string) (m metadata, f finding) {
 	case p.status >= 300 && p.status < 400:
 		f = newFinding(failure, "discovery", "%s is redirected to %q, which many verifiers do not follow", p.url, p.header.Get("Location"))
 	case p.status != 200:
-		f = newFinding(failure, "discovery", "%s answers %d: let the proxy pass this path on", p.url, p.status)
+		f = newFinding(failure, "discovery", "%s answers %d: make the proxy forward this path", p.url, p.status)
 	case err != nil:
-		f = newFinding(failure, "discovery", "%s does not answer a JSON object: is something else there?", p.url)
+		f = newFinding(failure, "discovery", "%s does not answer a JSON object: is another service there?", p.url)
 	case m.Issuer != issuer:
 		f = newFinding(failure, "discovery", "%s says that the issuer is %q instead of %q: every verifier refuses that", p.url, m.Issuer, issuer)
 	case m.JWKSURI == "":
@@ -106,7 +106,7 @@ func examineAlgorithms(m metadata, keys []jwk) (findings []finding) {
 		}
 	}
 	if !slices.Contains(m.Algs, "RS256") {
-		findings = append(findings, newFinding(warning, "algorithms", "discovery names %s and not RS256, which OpenID Connect Discovery 1.0 section 3 asks of an OpenID provider; fine for access tokens, and for clients that know the others", strings.Join(m.Algs, ", ")))
+		findings = append(findings, newFinding(warning, "algorithms", "discovery names %s and not RS256, required of an OpenID provider by OpenID Connect Discovery 1.0 section 3; acceptable for access tokens, and for clients that support the others", strings.Join(m.Algs, ", ")))
 	}
 	return findings
 }

@@ -26,7 +26,7 @@ func (e *examination) checkConfiguration() {
 	case cfg.publicURL == "":
 		e.addFinding(warning, "configuration", "KEYWARD_PUBLIC_URL is not set: issuers begin with this machine's address; set it to what verifiers use")
 	case u.Scheme == "http" && u.Hostname() != "localhost" && u.Hostname() != "127.0.0.1":
-		e.addFinding(warning, "configuration", "KEYWARD_PUBLIC_URL is not https: whoever is between can give verifiers other keys")
+		e.addFinding(warning, "configuration", "KEYWARD_PUBLIC_URL is not https: an attacker on the network can replace the keys")
 	default:
 		e.addFinding(fine, "configuration", "public URL %s", cfg.publicURL)
 	}
@@ -67,11 +67,11 @@ func (e *examination) checkSchema(ctx context.Context) bool {
 	n, err := e.db.PendingMigrations(ctx)
 	switch {
 	case err != nil:
-		e.addFinding(failure, "migrations", "%v: run keyward migrate up, as the login that serves or one whose roles it has", err)
+		e.addFinding(failure, "migrations", "%v: run keyward migrate up, with the login of the service or of one of its roles", err)
 	case n > 0:
 		e.addFinding(failure, "migrations", "%d are pending: run keyward migrate up", n)
 	case n < 0:
-		e.addFinding(warning, "migrations", "the schema is newer than this program: finish the upgrade")
+		e.addFinding(warning, "migrations", "schema is newer than this binary: finish the upgrade")
 	default:
 		e.addFinding(fine, "migrations", "the schema is current")
 	}
@@ -97,9 +97,9 @@ func (e *examination) checkRowSecurity(ctx context.Context) {
 	case err != nil:
 		e.addFinding(failure, "row security", "%v", err)
 	case len(tables)+len(roles) > 0:
-		e.addFinding(failure, "row security", "not in force for tables %v and roles %v: somebody changed them; restore with keyward migrate up on a copy and compare", tables, roles)
+		e.addFinding(failure, "row security", "not in force for tables %v and roles %v: they were changed by hand; compare with a database created by keyward migrate up", tables, roles)
 	case super:
-		e.addFinding(warning, "row security", "in force, but the login is a superuser: give Keyward one that has nothing but the keyward roles")
+		e.addFinding(warning, "row security", "in force, but the login is a superuser: use a login with the keyward roles only")
 	default:
 		e.addFinding(fine, "row security", "in force")
 	}
@@ -138,12 +138,12 @@ func (e *examination) checkListen(ctx context.Context) {
 	defer stop()
 	pooler, err := db.SharesSessions(asking, e.p.cfg.listenURL)
 	if err == nil && pooler {
-		e.addFinding(failure, "listening", "leads through a transaction pooler, which loses LISTEN: set KEYWARD_LISTEN_DATABASE_URL to PostgreSQL itself")
+		e.addFinding(failure, "listening", "the URL leads through a transaction pooler, which does not support LISTEN: set KEYWARD_LISTEN_DATABASE_URL to PostgreSQL itself")
 		return
 	}
 	select {
 	case <-heard:
-		e.addFinding(fine, "listening", "changes are heard of")
+		e.addFinding(fine, "listening", "LISTEN/NOTIFY works")
 	default:
 		e.addFinding(failure, "listening", "LISTEN does not work: set KEYWARD_LISTEN_DATABASE_URL to PostgreSQL itself, not to a transaction pooler")
 	}
@@ -157,7 +157,7 @@ func (e *examination) checkMasterKey(ctx context.Context) {
 		return err
 	})
 	if err == nil && n == 0 {
-		e.addFinding(warning, "master key", "the database knows none yet: keyward serve registers the configured one")
+		e.addFinding(warning, "master key", "none is registered in the database yet: keyward serve registers the configured one")
 		return
 	}
 	if e.p.cfg.masterKey == "" {
@@ -166,9 +166,9 @@ func (e *examination) checkMasterKey(ctx context.Context) {
 	if err == nil {
 		_, err = e.p.openCustody(ctx, e.db) // one is registered, so this writes nothing
 	}
-	advice := "keyward master status tells more"
+	advice := "keyward master status has the details"
 	if errors.Is(err, keys.ErrWrongMasterKey) {
-		advice = "point KEYWARD_MASTER_KEY at the one this database was made with"
+		advice = "set KEYWARD_MASTER_KEY to the master key of this database"
 	}
-	e.checkError("master key", "opens what this database keeps", advice, err)
+	e.checkError("master key", "opens the data keys of this database", advice, err)
 }

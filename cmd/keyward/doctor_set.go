@@ -30,7 +30,7 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 		Keys []jwk `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil || set.Keys == nil {
-		return nil, []finding{newFinding(failure, "JWK Set", `is no JSON object with "keys": no verifier can read it; is something else answering at jwks_uri?`)}
+		return nil, []finding{newFinding(failure, "JWK Set", `is not a JSON object with "keys": no verifier can read it; does another service answer at jwks_uri?`)}
 	}
 	keys = set.Keys
 	switch {
@@ -41,7 +41,7 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 	case len(keys) > manyKeys:
 		findings = append(findings, newFinding(failure, "JWK Set", "has %d keys; some gateways refuse more than %d: lower max_published_keys", len(keys), manyKeys))
 	case len(keys) > roomyKeys:
-		findings = append(findings, newFinding(warning, "JWK Set", "has %d keys; every verifier fetches them all: a shorter grace period or a longer rotation interval makes them fewer", len(keys)))
+		findings = append(findings, newFinding(warning, "JWK Set", "has %d keys; every verifier fetches them all: shorten the grace period or lengthen the rotation interval", len(keys)))
 	default:
 		findings = append(findings, newFinding(fine, "JWK Set", "%d keys in %d bytes", len(keys), len(body)))
 	}
@@ -53,7 +53,7 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 			name = fmt.Sprintf("number %d", i+1)
 			findings = append(findings, newFinding(failure, "kid", "key %s has none: with several keys verifiers cannot choose", name))
 		case seen[name]:
-			findings = append(findings, newFinding(failure, "kid", "%s is there twice: which one verifies is left to chance", name))
+			findings = append(findings, newFinding(failure, "kid", "%s occurs twice: verifiers may choose either", name))
 		}
 		seen[name] = true
 		findings = append(findings, examineKey(name, k)...)
@@ -69,17 +69,17 @@ var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv
 func examineKey(name string, k jwk) (findings []finding) {
 	for _, member := range privateMembers {
 		if _, there := k[member]; there {
-			findings = append(findings, newFinding(failure, "private key", "key %s has %q: whoever read this can sign; revoke it as compromised at once", name, member))
+			findings = append(findings, newFinding(failure, "private key", "key %s has %q: anybody can sign with it; revoke it as compromised at once", name, member))
 		}
 	}
 	if use := k.text("use"); use != "sig" {
-		findings = append(findings, newFinding(warning, "use", "key %s has use %q instead of \"sig\": verifiers that look at it skip the key", name, use))
+		findings = append(findings, newFinding(warning, "use", "key %s has use %q instead of \"sig\": some verifiers skip the key", name, use))
 	}
 	if k.text("alg") == "" {
 		findings = append(findings, newFinding(warning, "alg", "key %s has none: verifiers guess by its type", name))
 	}
 	if k.text("alg") == "Ed25519" {
-		findings = append(findings, newFinding(warning, "alg", "key %s is labelled Ed25519 (RFC 9864); verifiers from before 2026, jwks-rsa's middleware among them, know EdDSA only", name))
+		findings = append(findings, newFinding(warning, "alg", "key %s is labelled Ed25519 (RFC 9864); verifiers released before 2026, such as jwks-rsa's middleware, support EdDSA only", name))
 	}
 	return append(findings, examineMaterial(name, k)...)
 }
@@ -99,7 +99,7 @@ func examineMaterial(name string, k jwk) []finding {
 	want := coordinates[k.text("crv")]
 	switch kty := k.text("kty"); {
 	case kty == "RSA" && size("n") < 256:
-		return []finding{newFinding(failure, "key size", "key %s has %d bits; RFC 7518 section 3.3 asks for 2048 at least, and verifiers insist on it", name, 8*max(0, size("n")))}
+		return []finding{newFinding(failure, "key size", "key %s has %d bits; RFC 7518 section 3.3 requires at least 2048, and verifiers enforce it", name, 8*max(0, size("n")))}
 	case kty == "RSA" && size("e") > 0, kty == "EC" && want > 0 && size("x") == want && size("y") == want, kty == "OKP" && want > 0 && size("x") == want:
 		return nil
 	case !slices.Contains([]string{"RSA", "EC", "OKP"}, kty):

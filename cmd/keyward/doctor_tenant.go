@@ -34,7 +34,7 @@ func (e *publicExamination) checkTenant(ctx context.Context, base, slug string) 
 		return
 	}
 	if first.status == http.StatusNotFound {
-		e.addFinding(failure, "tenant", "%s answers 404: there is no tenant of this slug or id, or the proxy does not pass /t/ on", first.url)
+		e.addFinding(failure, "tenant", "%s answers 404: there is no tenant with this slug or id, or the proxy does not forward /t/", first.url)
 		return
 	}
 	m, _ := examineMetadata(first, "")
@@ -62,7 +62,7 @@ func (e *publicExamination) checkDiscovery(ctx context.Context, issuer string) {
 	for _, at := range []string{appended, inserted} {
 		p, err := e.visitor.get(ctx, http.MethodGet, at)
 		if err != nil {
-			e.addFinding(failure, "discovery", "%v: verifiers that know only the issuer find no keys", err)
+			e.addFinding(failure, "discovery", "%v: verifiers cannot discover the keys from the issuer", err)
 			continue
 		}
 		_, f := examineMetadata(p, issuer)
@@ -77,7 +77,7 @@ func (e *publicExamination) checkUnknownTenant(ctx context.Context, base string)
 	case err != nil:
 		e.addFinding(failure, "public URL", "%v", err)
 	case p.status == http.StatusTooManyRequests:
-		e.addFinding(warning, "rate limit", "this machine asks too often: KEYWARD_RATE_LIMIT_ADDRESS")
+		e.addFinding(warning, "rate limit", "this machine exceeds KEYWARD_RATE_LIMIT_ADDRESS")
 	case p.status != http.StatusNotFound:
 		e.addFinding(failure, "public URL", "%s answers %d instead of 404: does a proxy answer for Keyward?", p.url, p.status)
 	}
@@ -109,7 +109,7 @@ func (e *publicExamination) checkKeySet(ctx context.Context, m metadata) {
 func (e *publicExamination) checkValidators(ctx context.Context, first fetchedPage) {
 	tag := first.header.Get("ETag")
 	if tag == "" || strings.HasPrefix(tag, "W/") {
-		e.addFinding(warning, "validator", "the ETag is %q and not a strong one: every fetch transfers the whole set; a proxy that compresses may weaken it", tag)
+		e.addFinding(warning, "validator", "the ETag %q is not a strong one: every fetch transfers the whole set; a proxy that compresses may weaken it", tag)
 		return
 	}
 	p, err := e.visitor.get(ctx, http.MethodGet, first.url, "If-None-Match", tag)
@@ -119,8 +119,8 @@ func (e *publicExamination) checkValidators(ctx context.Context, first fetchedPa
 	}
 	p, err = e.visitor.get(ctx, http.MethodHead, first.url)
 	if err != nil || p.status != http.StatusOK || p.header.Get("ETag") != tag {
-		e.addFinding(warning, "validator", "HEAD is answered %d with ETag %q: let the proxy pass it on", p.status, p.header.Get("ETag"))
+		e.addFinding(warning, "validator", "HEAD is answered %d with ETag %q: make the proxy forward it", p.status, p.header.Get("ETag"))
 		return
 	}
-	e.addFinding(fine, "validator", "%s, and 304 for those who have it", tag)
+	e.addFinding(fine, "validator", "%s; If-None-Match is answered with 304", tag)
 }

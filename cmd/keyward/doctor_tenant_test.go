@@ -93,7 +93,7 @@ func TestDoctorOfATenant(t *testing.T) {
 	ask := func(public, slug string) result {
 		return keyward(t, environ{"KEYWARD_PUBLIC_URL": public}, "doctor", "--tenant", slug)
 	}
-	ask(url, "platform").want(t, 0, "OK    JWK Set", "/.well-known/oauth-authorization-server/t/platform", "304 for those who have it", "WARN  algorithms")
+	ask(url, "platform").want(t, 0, "OK    JWK Set", "/.well-known/oauth-authorization-server/t/platform", "If-None-Match is answered with 304", "WARN  algorithms")
 	admin := environ{"KEYWARD_URL": url, "KEYWARD_API_KEY": strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)}
 	keyward(t, admin, "tenant", "create", "acme", `--metadata={"token_endpoint":"https://login.acme.example/token","token_endpoint_auth_methods_supported":["private_key_jwt"]}`).want(t, 0)
 	ask(url, "acme").want(t, 0, "OK    discovery", "OK    JWK Set", "/.well-known/oauth-authorization-server/t/acme")

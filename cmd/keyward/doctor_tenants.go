@@ -33,7 +33,7 @@ func (e *examination) checkInvariants(ctx context.Context) {
 		e.addFinding(failure, "keys", "%v", err)
 		return
 	case len(broken) > 0:
-		e.addFinding(failure, "keys", "not exactly one active and one standby key: %s; is a worker running? else rotate them by hand", listPolicies(broken))
+		e.addFinding(failure, "keys", "not exactly one active and one standby key: %s; is a worker running? otherwise rotate by hand", listPolicies(broken))
 	default:
 		e.addFinding(fine, "keys", "every policy has one active and one standby key")
 	}
@@ -99,7 +99,7 @@ func (e *examination) checkHistories(ctx context.Context) {
 	}
 	what := "all"
 	if cursor != "" {
-		what = "the newest; --all proves every one"
+		what = "the newest; --all verifies every one"
 	}
 	e.addFinding(fine, "audit", "%d tenants with %d events intact (%s)", proved, events, what)
 }
@@ -112,14 +112,14 @@ func verifyHistory(ctx context.Context, store *audit.Store, rows *keys.Store, t 
 	case err != nil:
 		return 0, fmt.Errorf("%s: %w", t.Slug, err)
 	case !r.Intact:
-		return 0, fmt.Errorf("the history of %s is broken at event %d: somebody with rights on the database has changed it; compare with a backup", t.Slug, *r.BrokenAt)
+		return 0, fmt.Errorf("the history of %s is broken at event %d: it was changed in the database; compare with a backup", t.Slug, *r.BrokenAt)
 	}
 	stray, err := rows.Stray(ctx, t.ID)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%s: %w", t.Slug, err)
 	case len(stray) > 0:
-		return 0, fmt.Errorf("keys of %s are not as its history has them: %s; somebody with rights on the database has written them: revoke them all", t.Slug, strings.Join(stray, ", "))
+		return 0, fmt.Errorf("keys of %s contradict its history: %s; they were changed in the database: revoke them all", t.Slug, strings.Join(stray, ", "))
 	}
 	return r.Events, nil
 }

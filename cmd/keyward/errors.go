@@ -39,16 +39,16 @@ var hints = []struct {
 	err  error
 	hint string
 }{
-	{db.ErrUnavailable, "is PostgreSQL running, and is KEYWARD_DATABASE_URL right? keyward doctor looks closer"},
-	{keys.ErrWrongMasterKey, "point KEYWARD_MASTER_KEY at the master key this database was made with; keyward master status lists what it needs"},
+	{db.ErrUnavailable, "is PostgreSQL running, and is KEYWARD_DATABASE_URL right? keyward doctor checks more"},
+	{keys.ErrWrongMasterKey, "set KEYWARD_MASTER_KEY to the master key of this database; keyward master status lists the registered ones"},
 	{keys.ErrNoMasterKey, "keyward serve registers the one that KEYWARD_MASTER_KEY names"},
-	{seal.ErrNotMasterKey, "restore the file from a backup; it cannot be made again"},
+	{seal.ErrNotMasterKey, "restore the file from a backup; it cannot be created again"},
 	{embedded.ErrInUse, "stop that process, or use another --data-dir"},
-	{embedded.ErrUnreachable, "move the data directory, or run keyward as the user it belongs to"},
-	{tenant.ErrNoPlatform, "set KEYWARD_MASTER_KEY so that it can be made, or start keyward serve once"},
+	{embedded.ErrUnreachable, "move the data directory, or run keyward as its owner"},
+	{tenant.ErrNoPlatform, "set KEYWARD_MASTER_KEY so that it can be created, or start keyward serve once"},
 	{tenant.ErrNotFound, "--tenant takes a slug or an id"},
 	{syscall.EADDRINUSE, "stop the process that listens there, or choose another address with --addr (KEYWARD_ADDR)"},
-	{syscall.EACCES, "check who may read and write there"},
+	{syscall.EACCES, "check the permissions of the file and its directories"},
 }
 
 // errorText returns the text of an error with its hint.

@@ -60,21 +60,21 @@ const slowReader = 5 * time.Second
 func (f *follower) onTurn(t client.Turn) {
 	switch {
 	case t.Open && !f.begun:
-		f.p.printNote("Listening to the events of %s. Ctrl-C ends it.", f.scopeName())
+		f.p.printNote("Streaming the events of %s. Press Ctrl-C to stop.", f.scopeName())
 		f.begun = true
 	case t.Open:
-		f.p.printNote("Connected again; going on where it was.")
+		f.p.printNote("Reconnected; continuing after the last event.")
 	}
 	if t.Open {
 		f.said = ""
 		return
 	}
-	trouble := fmt.Sprintf("Cut off: %v. Trying again.", t.Err)
+	trouble := fmt.Sprintf("Connection lost: %v. Retrying.", t.Err)
 	switch {
 	case t.Reason != "":
-		trouble = fmt.Sprintf("The server ended the stream: %s. Trying again.", t.Reason)
+		trouble = fmt.Sprintf("The server closed the stream: %s. Retrying.", t.Reason)
 	case t.Held >= slowReader:
-		trouble = fmt.Sprintf("Cut off as a slow reader, it seems: what reads these events took %v over one. Trying again.", t.Held.Round(time.Second))
+		trouble = fmt.Sprintf("Connection lost, probably as a slow reader: writing one event took %v. Retrying.", t.Held.Round(time.Second))
 	}
 	if trouble != f.said {
 		f.p.printNote("%s", trouble)
@@ -92,7 +92,7 @@ func (f *follower) scopeName() string {
 // printResumeHint prints the --since flag to continue with.
 func (f *follower) printResumeHint() {
 	if f.last != "" {
-		f.p.printNote("To go on behind the last event: --since %s", f.last)
+		f.p.printNote("To continue after the last event: --since %s", f.last)
 	}
 }
 
@@ -100,7 +100,7 @@ func (f *follower) printResumeHint() {
 func (f *follower) explainEnd(err error) error {
 	var p *client.Problem
 	if errors.As(err, &p) && p.Status == http.StatusBadRequest && f.last != "" {
-		return fmt.Errorf("%w\n  Resynchronise: read what there is with keyward audit list, and listen again without --since", err)
+		return fmt.Errorf("%w\n  Resynchronise: read the history with keyward audit list, and stream again without --since", err)
 	}
 	f.printResumeHint()
 	return err

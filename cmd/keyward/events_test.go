@@ -103,8 +103,8 @@ func (f *following) event() (e heard) {
 func TestEvents(t *testing.T) {
 	env := served(t)
 	own, all := follow(t, env, "--tenant=acme"), follow(t, env, "--json")
-	own.says("Listening to the events of acme")
-	all.says("Listening to the events of all tenants")
+	own.says("Streaming the events of acme")
+	all.says("Streaming the events of all tenants")
 	ok(t, env, "tenant", "update", "acme", "--name=One")
 	line := own.next(own.out)
 	for _, part := range []string{"acme", "tenant.updated", "by "} {
@@ -141,11 +141,11 @@ func TestEvents(t *testing.T) {
 func TestEventsOfATenantThatIsDeleted(t *testing.T) {
 	env := served(t)
 	f := follow(t, env, "--tenant=acme")
-	f.says("Listening")
+	f.says("Streaming the events")
 	ok(t, env, "tenant", "delete", "acme", "--yes")
 	for !strings.Contains(f.next(f.out), "tenant.deleted") {
 	}
-	f.says("The server ended the stream: the tenant was deleted")
+	f.says("The server closed the stream: the tenant was deleted")
 	f.says("tenant_not_found")
 	for range f.log {
 	}
@@ -199,7 +199,7 @@ func TestEventsAreGoneOnWith(t *testing.T) {
 	t.Cleanup(s.Close)
 
 	f := follow(t, environ{"KEYWARD_URL": s.URL, "KEYWARD_API_KEY": env["KEYWARD_API_KEY"]}, "--json", "--tenant=acme")
-	f.says("Listening")
+	f.says("Streaming the events")
 	last := int64(0)
 	change := func(name string) {
 		t.Helper()
@@ -218,18 +218,18 @@ func TestEventsAreGoneOnWith(t *testing.T) {
 	cut.Store(&slow)
 	cuts <- struct{}{}
 	change("two")
-	f.says("The server ended the stream: too slow; go on with Last-Event-ID")
-	f.says("Connected again")
+	f.says("The server closed the stream: too slow; go on with Last-Event-ID")
+	f.says("Reconnected")
 	cut.Store(nil)
 	cuts <- struct{}{}
 	change("three")
-	f.says("Cut off: ")
-	f.says("Connected again")
+	f.says("Connection lost: ")
+	f.says("Reconnected")
 
 	second := launch(t, deployed, "serve", "--log-format=text", "--no-worker")
 	lead(second.until(t, `msg=serving url=(\S+)`)[1])
 	cuts <- struct{}{}
-	f.says("Connected again")
+	f.says("Reconnected")
 	change("four")
 	lead(env["KEYWARD_URL"])
 	if code := second.stop(); code != exitOK {
@@ -237,7 +237,7 @@ func TestEventsAreGoneOnWith(t *testing.T) {
 	}
 	change("five")
 	f.says("this process is shutting down")
-	f.says("Connected again")
+	f.says("Reconnected")
 	if code := f.stop(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
@@ -259,13 +259,13 @@ func TestWhatIsSaidOfAStream(t *testing.T) {
 	} {
 		f.onTurn(turn)
 	}
-	want := `Listening to the events of acme. Ctrl-C ends it.
-Cut off: no answer. Trying again.
-Connected again; going on where it was.
-Cut off: no answer. Trying again.
-Cut off as a slow reader, it seems: what reads these events took 12s over one. Trying again.
-Cut off: unexpected EOF. Trying again.
-The server ended the stream: over?[2J. Trying again.
+	want := `Streaming the events of acme. Press Ctrl-C to stop.
+Connection lost: no answer. Retrying.
+Reconnected; continuing after the last event.
+Connection lost: no answer. Retrying.
+Connection lost, probably as a slow reader: writing one event took 12s. Retrying.
+Connection lost: unexpected EOF. Retrying.
+The server closed the stream: over?[2J. Retrying.
 `
 	if said.String() != want {
 		t.Errorf("%s", said.String())

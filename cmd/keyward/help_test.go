@@ -185,8 +185,7 @@ func TestErrorsAsJSON(t *testing.T) {
 	}
 }
 
-// A refusal for want of a terminal is one line, and comes before the words of a
-// destructive command that needs no answer of the API.
+// Without a terminal and without --yes, the refusal is one line, after the effect.
 func TestRefusalWithoutATerminalIsOneLine(t *testing.T) {
 	env := served(t)
 	env["KEYWARD_TENANT"] = "acme"
@@ -195,7 +194,7 @@ func TestRefusalWithoutATerminalIsOneLine(t *testing.T) {
 	} {
 		r := keyward(t, env, strings.Fields(command)...)
 		r.want(t, exitUsage)
-		if n := strings.Count(r.stderr, "keyward: "); n != 1 || !strings.HasSuffix(r.stderr, "give --yes to do it\n") || strings.Count(r.stderr[strings.Index(r.stderr, "keyward: "):], "\n") != 1 {
+		if n := strings.Count(r.stderr, "keyward: "); n != 1 || !strings.HasSuffix(r.stderr, "give --yes to proceed\n") || strings.Count(r.stderr[strings.Index(r.stderr, "keyward: "):], "\n") != 1 {
 			t.Errorf("%s: %q", command, r.stderr)
 		}
 	}

@@ -110,7 +110,7 @@ func (a *app) serveRequests(ctx context.Context, servers []*http.Server, listene
 	case <-ctx.Done():
 	}
 	a.stopping.Store(true)
-	a.log.Info("stopping; again to stop at once")
+	a.log.Info("shutting down; repeat the signal to stop at once")
 	time.Sleep(a.cfg.drainDelay)
 	return a.shutdownServers(ctx, servers)
 }
@@ -124,7 +124,7 @@ func (a *app) shutdownServers(ctx context.Context, servers []*http.Server) error
 		g.Go(func() error {
 			err := s.Shutdown(ctx)
 			if errors.Is(err, context.DeadlineExceeded) {
-				a.log.Warn("requests in flight were cut off", "after", a.cfg.shutdownTimeout)
+				a.log.Warn("shutdown timeout: requests in flight aborted", "after", a.cfg.shutdownTimeout)
 				err = s.Close()
 			}
 			return err

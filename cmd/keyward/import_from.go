@@ -127,7 +127,7 @@ func (f moveFlags) checkFlags(sign signFlags, keys []moving.Key) error {
 		return &usageError{"--keep-for must be a duration above 0, as in 168h"}
 	}
 	if f.Alg != "" && !moving.ValidAlg(f.Alg) {
-		return &usageError{"--alg must be an algorithm that Keyward has, as in RS256"}
+		return &usageError{"--alg must be an algorithm that Keyward supports, as in RS256"}
 	}
 	if len(keys) == 0 {
 		return errors.New("the source has no keys")

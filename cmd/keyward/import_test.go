@@ -144,7 +144,7 @@ func TestImportFromGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes")
-	r.want(t, exitFailed, "REFUSED", "weak: Invalid request", "1 moved.", "2 of 3 keys cannot move")
+	r.want(t, exitFailed, "REFUSED", "weak: Invalid request", "1 moved.", "2 of 3 keys were not imported")
 	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes").want(t, exitFailed, "already there as deprecated", "0 moved.")
 }
 
@@ -158,7 +158,7 @@ func TestNobodyAtTheTerminal(t *testing.T) {
 	defer null.Close()
 	var stderr bytes.Buffer
 	args := []string{"import-from", "oauth2-server", private, "--tenant=acme"}
-	if code := run(t.Context(), args, null, io.Discard, &stderr, env.get); code != exitUsage || !strings.Contains(stderr.String(), "nobody is there to ask, and nothing was changed: give --yes") {
+	if code := run(t.Context(), args, null, io.Discard, &stderr, env.get); code != exitUsage || !strings.Contains(stderr.String(), "no terminal to ask for confirmation, nothing was changed: give --yes") {
 		t.Errorf("%d: %s", code, &stderr)
 	}
 	for answer, yes := range map[string]bool{"y\n": true, " YES \n": true, "yes": true, "\n": false, "": false, "no\n": false, "yesterday\n": false} {

@@ -34,7 +34,7 @@ func (c *keyListCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	params := client.ListKeysParams{State: nonEmpty(client.KeyState(c.State)), Alg: nonEmpty(client.Alg(c.Alg)), ValidAt: c.ValidAt.time()}
-	return printList(p, c.JSON, c.listFlags, rows[client.Key]{head: keyHead, row: keyRow, none: "There is no such key."},
+	return printList(p, c.JSON, c.listFlags, rows[client.Key]{head: keyHead, row: keyRow, none: "No matching keys."},
 		func(limit *int, cursor *string) (*http.Response, error) {
 			params.Limit, params.Cursor = limit, cursor
 			return api.Requests.ListKeys(ctx, c.Tenant, &params)

@@ -119,7 +119,7 @@ func onlyJWK(text []byte) (material json.RawMessage, private bool, err error) {
 	case private && len(one.Keys) == 1:
 		return one.Keys[0], true, nil
 	case private:
-		return nil, false, &usageError{"the set holds several keys, private ones among them; keyward import-from node-jose moves it"}
+		return nil, false, &usageError{"the set has several keys, some of them private; keyward import-from node-jose imports it"}
 	}
 	return text, one.D != nil, nil
 }

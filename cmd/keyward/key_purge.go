@@ -55,6 +55,6 @@ func (p *program) previewPurge(ctx context.Context, api *client.Client, tenant s
 	if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
 		return 0, err
 	}
-	p.printNote("The public keys of these %d will be forgotten; kids, times and reasons stay.", gone)
+	p.printNote("The public keys of these %d will be purged; kids, times and reasons stay.", gone)
 	return gone, nil
 }

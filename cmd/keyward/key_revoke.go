@@ -61,25 +61,25 @@ func (c *keyRevokeCmd) previewRevocation(ctx context.Context, p *program, api *c
 		return err
 	}
 	if isPublished(*k) {
-		p.printNote("It leaves the JWKS at once: %s", tokenImpact(k.LastTokenExpiresAt))
+		p.printNote("It will leave the JWKS at once: %s", tokenImpact(k.LastTokenExpiresAt))
 		p.printNote("%s", c.nextSigner(*k, s))
 	}
 	return nil
 }
 
-const freshSigns = "A fresh key that no verifier has seen will sign; verifiers refetch when they meet it, and drop this one."
+const freshSigns = "A fresh key that no verifier has seen will sign; verifiers refetch at its first token and drop this one."
 
 // nextSigner describes the key that will sign after the revocation.
 func (c *keyRevokeCmd) nextSigner(k client.Key, s keyEvidence) string {
 	if k.State != client.KeyStateActive {
-		return "The active key goes on signing."
+		return "The active key continues to sign."
 	}
 	if c.Mode == "fresh" || c.Mode == "" && c.Reason == "compromised" {
 		return freshSigns
 	}
 	for _, other := range s.published {
 		if other.Alg == k.Alg && other.State == client.KeyStateStandby {
-			return fmt.Sprintf("The standby %s will sign, which has been published since %s.", other.KID, formatTime(other.PublishedAt))
+			return fmt.Sprintf("The standby %s will sign, published since %s.", other.KID, formatTime(other.PublishedAt))
 		}
 	}
 	return "There is no standby yet; a new key will sign."
@@ -171,7 +171,7 @@ func (p *program) previewRevokeAll(ctx context.Context, api *client.Client, tena
 	if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
 		return err
 	}
-	p.printNote("All %d leave the JWKS at once, and fresh keys that no verifier has seen take their place: %s", len(s.published), s.tokenImpact())
+	p.printNote("All %d will leave the JWKS at once, replaced by fresh keys that no verifier has seen: %s", len(s.published), s.tokenImpact())
 	return nil
 }
 
@@ -190,7 +190,7 @@ func (p *program) printRevokeAllPreview(r client.RevokeAllResult) error {
 	if err := p.printTable(keyTable(r.Revoked...)); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "\nThese %d would leave the JWKS at once, and fresh keys that no verifier has seen take their place: %s\n", len(r.Revoked), tokenImpact(r.BreaksTokensUntil))
+	fmt.Fprintf(p.stdout, "\nThese %d would leave the JWKS at once, replaced by fresh keys that no verifier has seen: %s\n", len(r.Revoked), tokenImpact(r.BreaksTokensUntil))
 	if err := p.printTrustedUntil(r.TrustedUntil); err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (p *program) previewRotation(r client.RotatePreview) error {
 	if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
 		return err
 	}
-	p.printNote("The next key has been published for %s; a verifier that has not fetched the JWKS since must do so.", formatElapsed(r.PublishedSeconds))
+	p.printNote("The next key has been published for %s; verifiers with an older JWKS must refetch.", formatElapsed(r.PublishedSeconds))
 	return nil
 }
 

@@ -112,7 +112,7 @@ func (l *listPrinter[T]) finish(next *string) error {
 			fmt.Fprintln(l.p.stderr, l.rows.none)
 		}
 		if next != nil {
-			fmt.Fprintln(l.p.stderr, "There are more; go on with --cursor", *next)
+			fmt.Fprintln(l.p.stderr, "More items: continue with --cursor", *next)
 		}
 		return nil
 	}

@@ -43,7 +43,7 @@ func (masterInitCmd) Run(ctx context.Context, p *program) error {
 	}
 	ring, err := seal.Init(ctx, uri)
 	if err == nil {
-		_, err = fmt.Fprintf(p.stdout, "Created %s.\nWithout it nothing that Keyward keeps can be opened: make a backup now, and keep it apart from the database's.\n", seal.Redact(ring.URI()))
+		_, err = fmt.Fprintf(p.stdout, "Created %s.\nWithout it no private key in the database can be opened: make a backup now, and store it apart from the database's.\n", seal.Redact(ring.URI()))
 		return err
 	}
 	if !errors.Is(err, seal.ErrExists) {
@@ -52,7 +52,7 @@ func (masterInitCmd) Run(ctx context.Context, p *program) error {
 	if ring, err = seal.Open(ctx, uri); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s is there already and was left as it is.\n", seal.Redact(ring.URI()))
+	_, err = fmt.Fprintf(p.stdout, "%s exists already and was not changed.\n", seal.Redact(ring.URI()))
 	return err
 }
 
@@ -107,14 +107,14 @@ func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
 		return err // its text has the advice
 	}
 	if err != nil {
-		return fmt.Errorf("%w\n  nothing is lost: run it again and it goes on where it stopped", masterKeyError(err))
+		return fmt.Errorf("%w\n  nothing is lost: run it again to continue", masterKeyError(err))
 	}
 	if r.Resumed {
 		fmt.Fprintln(p.stdout, "An earlier rotation was finished.")
 	}
 	fmt.Fprintf(p.stdout, "%d data keys are wrapped by version %s of %s.\n", r.Rewrapped, r.Current.Version, r.Current.URI)
 	for _, m := range r.Retired {
-		fmt.Fprintf(p.stdout, "Version %s of %s wraps nothing any more; keyward master prune removes it, but backups from before today need it.\n", m.Version, m.URI)
+		fmt.Fprintf(p.stdout, "Version %s of %s no longer wraps a data key; keyward master prune removes it, but backups from before today need it.\n", m.Version, m.URI)
 	}
 	if c.To != "" {
 		fmt.Fprintln(p.stdout, "Set KEYWARD_MASTER_KEY to the new one at the next start.")
@@ -136,7 +136,7 @@ func (c *masterRetireCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "Version %s of %s wraps nothing and is retired.\n", k.Version, k.URI)
+	_, err = fmt.Fprintf(p.stdout, "Version %s of %s wraps no data key and is retired.\n", k.Version, k.URI)
 	return err
 }
 
@@ -158,7 +158,7 @@ func (masterPruneCmd) Run(ctx context.Context, p *program) error {
 		_, err = fmt.Fprintln(p.stdout, "Nothing to remove.")
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "Removed: %s. Keep copies for as long as backups of the database that need them.\n", strings.Join(removed, ", "))
+	_, err = fmt.Fprintf(p.stdout, "Removed: %s. Keep copies as long as the database backups that need them.\n", strings.Join(removed, ", "))
 	return err
 }
 

@@ -48,12 +48,12 @@ func (a *app) newMetrics() *prometheus.Registry {
 func (a *app) registerTransport(r *prometheus.Registry) {
 	for address, c := range map[string]*certificate{"main": a.transport.main, "admin": a.transport.admin} {
 		if c != nil {
-			addGauge(r, "keyward_tls_certificate_expires_timestamp_seconds", "When the certificate in use ends, by the address that shows it.",
+			addGauge(r, "keyward_tls_certificate_expires_timestamp_seconds", "Expiry of the certificate in use, by address.",
 				prometheus.Labels{"address": address}, c.expirySeconds)
 		}
 	}
 	if ca := a.transport.clientCA; ca != nil {
-		addGauge(r, "keyward_tls_client_ca_expires_timestamp_seconds", "When the first of the authorities of the admin address's clients ends.", nil, ca.expirySeconds)
+		addGauge(r, "keyward_tls_client_ca_expires_timestamp_seconds", "Earliest expiry of the client certificate authorities of the admin address.", nil, ca.expirySeconds)
 	}
 }
 
@@ -61,14 +61,14 @@ func (a *app) registerWorker(r *prometheus.Registry) {
 	for result, n := range map[string]*atomic.Int64{
 		"rotated": &a.did.rotated, "created": &a.did.created, "expired": &a.did.expired, "purged": &a.did.purged,
 	} {
-		addCounter(r, "keyward_keys_moved_total", "Keys moved by the worker of this process, by what was done.",
+		addCounter(r, "keyward_keys_moved_total", "Key changes by the worker of this process, by type.",
 			prometheus.Labels{"move": result}, func() int64 { return n.Load() })
 	}
-	addCounter(r, "keyward_tenants_put_off_total", "Tenants that could not be brought up to date.", nil, a.did.failed.Load)
-	addCounter(r, "keyward_worker_passes_total", "Passes that went well.", nil, func() int64 { return a.worker.Status().Passes })
-	addCounter(r, "keyward_worker_errors_total", "Passes and chores that failed.", nil, func() int64 { return a.worker.Status().Failures })
-	addGauge(r, "keyward_worker_leader", "1 if this process holds the lease.", nil, func() float64 { return boolValue(a.worker.Leader()) })
-	addGauge(r, "keyward_worker_lease_term", "Term of the lease held, or held last.", nil, func() float64 { return float64(a.worker.Status().Term) })
+	addCounter(r, "keyward_tenants_put_off_total", "Tenants whose due changes failed in a worker pass.", nil, a.did.failed.Load)
+	addCounter(r, "keyward_worker_passes_total", "Successful worker passes.", nil, func() int64 { return a.worker.Status().Passes })
+	addCounter(r, "keyward_worker_errors_total", "Failed worker passes and chores.", nil, func() int64 { return a.worker.Status().Failures })
+	addGauge(r, "keyward_worker_leader", "1 while this process holds the worker lease.", nil, func() float64 { return boolValue(a.worker.Leader()) })
+	addGauge(r, "keyward_worker_lease_term", "Term of the current or last worker lease.", nil, func() float64 { return float64(a.worker.Status().Term) })
 }
 
 func (a *app) registerReaders(r *prometheus.Registry) {
@@ -79,14 +79,14 @@ func (a *app) registerReaders(r *prometheus.Registry) {
 		}
 	}
 	for i, result := range []string{"hit", "miss", "stale"} {
-		addCounter(r, "keyward_snapshot_reads_total", "Readers served from memory, after reading the database, and from memory while that is away.",
+		addCounter(r, "keyward_snapshot_reads_total", "JWKS and discovery reads served from memory (hit), after a database read (miss), or from memory while the database is unavailable (stale).",
 			prometheus.Labels{"result": result}, stat(i))
 	}
-	addCounter(r, "keyward_snapshot_replica_reads_total", "Readers served after reading the standby.", nil, a.snapshots.ReplicaReads)
+	addCounter(r, "keyward_snapshot_replica_reads_total", "JWKS and discovery reads served after reading the standby database.", nil, a.snapshots.ReplicaReads)
 	addCounter(r, "keyward_signatures_total", "Signatures made.", nil, a.signer.Signatures)
-	addGauge(r, "keyward_listener_up", "1 if changes are heard of.", nil, func() float64 { return boolValue(a.listener.Up()) })
+	addGauge(r, "keyward_listener_up", "1 while LISTEN is connected.", nil, func() float64 { return boolValue(a.listener.Up()) })
 	for i, state := range []string{"in_use", "open"} {
-		addGauge(r, "keyward_db_connections", "Connections of the pool.", prometheus.Labels{"state": state}, func() float64 {
+		addGauge(r, "keyward_db_connections", "Database connections of the pool, by state.", prometheus.Labels{"state": state}, func() float64 {
 			inUse, total := a.db.Stat()
 			return float64([...]int32{inUse, total}[i])
 		})
@@ -122,10 +122,10 @@ type backlog struct {
 }
 
 var (
-	backlogDesc    = prometheus.NewDesc("keyward_due_policies", "Policies that are due and not done, counted up to 10,000.", nil, nil)
-	deliveriesDesc = prometheus.NewDesc("keyward_webhook_pending_deliveries", "Deliveries that no receiver has taken yet, counted up to 10,000.", nil, nil)
+	backlogDesc    = prometheus.NewDesc("keyward_due_policies", "Overdue policies, counted up to 10,000.", nil, nil)
+	deliveriesDesc = prometheus.NewDesc("keyward_webhook_pending_deliveries", "Undelivered webhook deliveries, counted up to 10,000.", nil, nil)
 	rewrapDesc     = prometheus.NewDesc("keyward_rewrap_pending_data_keys",
-		"Data keys that are not under the current master key: a rotation of it is under way, or was interrupted.", nil, nil)
+		"Data keys not wrapped by the current master key: a master key rotation is running or was interrupted.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector].

@@ -41,7 +41,7 @@ func (m *mover) makePlan(ctx context.Context, keys []moving.Key, o moving.Option
 		if k.PublicJWK != nil {
 			var j moving.JWK
 			if err := json.Unmarshal(*k.PublicJWK, &j); err != nil {
-				return fmt.Errorf("the public key %s that Keyward shows is no JWK", k.KID)
+				return fmt.Errorf("the API's public key %s is not a JWK", k.KID)
 			}
 			known.Thumbprint = j.Thumbprint()
 		}
@@ -73,7 +73,7 @@ func (m *mover) runPlan(ctx context.Context, p *program) error {
 		if err := m.checkApprovalRule(todo); err != nil {
 			return err
 		}
-		if err := m.flags.confirm(p, fmt.Sprintf("Move %d into %s?", todo, m.flags.Tenant)); err != nil {
+		if err := m.flags.confirm(p, fmt.Sprintf("Import %d keys into %s?", todo, m.flags.Tenant)); err != nil {
 			return err
 		}
 		bar := p.newProgress("keys", todo)
@@ -94,7 +94,7 @@ func (m *mover) checkApprovalRule(todo int) error {
 	if len(rest) > 0 {
 		without = "--approval-required=" + strings.ReplaceAll(joinOperations(rest), " ", "")
 	}
-	return fmt.Errorf("nothing was changed: %s asks for a second person's approval of every import, and these are %d\n  take import off its list for the move, which needs one approval: %s",
+	return fmt.Errorf("nothing was changed: %s requires an approval for every import, and these are %d\n  remove import from its list meanwhile, which needs one approval: %s",
 		m.tenant.Slug, todo, shellCommand(m.flags.remoteFlags, "tenant", "update", m.tenant.Slug, without))
 }
 

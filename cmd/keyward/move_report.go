@@ -43,7 +43,7 @@ func (m *mover) printResult(p *program) error {
 		m.printSummary(p, moved)
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d keys cannot move as things are; what moved stays, and running it again does the rest", failed, len(reports))
+		return fmt.Errorf("%d of %d keys were not imported; imported keys stay, and running it again imports the rest", failed, len(reports))
 	}
 	return nil
 }

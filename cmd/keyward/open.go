@@ -66,7 +66,7 @@ func requireSchema(ctx context.Context, d *db.DB) error {
 	case errors.Is(err, db.ErrUnavailable) || ctx.Err() != nil:
 		return err
 	case err != nil:
-		return fmt.Errorf("the database has no schema yet, or not one this login may use (%w)\n  run keyward migrate up, or start with --migrate", err)
+		return fmt.Errorf("the database has no schema yet, or this login may not use it (%w)\n  run keyward migrate up, or start with --migrate", err)
 	case n > 0:
 		return fmt.Errorf("the database lacks %d of this program's migrations\n  run keyward migrate up, or start with --migrate", n)
 	}

@@ -40,9 +40,9 @@ func TestBehindPgBouncer(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	keyward(t, env, "doctor").want(t, exitOK, "changes are heard of")
+	keyward(t, env, "doctor").want(t, exitOK, "LISTEN/NOTIFY works")
 	delete(env, "KEYWARD_LISTEN_DATABASE_URL") // as one who has forgotten it
-	keyward(t, env, "doctor").want(t, exitFailed, "leads through a transaction pooler, which loses LISTEN: set KEYWARD_LISTEN_DATABASE_URL")
+	keyward(t, env, "doctor").want(t, exitFailed, "the URL leads through a transaction pooler, which does not support LISTEN: set KEYWARD_LISTEN_DATABASE_URL")
 	http.DefaultClient.CloseIdleConnections()
 	for _, r := range []*running{here, there} {
 		if code := r.stop(); code != exitOK {

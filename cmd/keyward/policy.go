@@ -149,7 +149,7 @@ func (c *policyRetireCmd) Run(ctx context.Context, p *program) error {
 		if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
 			return err
 		}
-		p.printNote("Nothing will be signed with %s any more: the active key is deprecated, the standby revoked. Tokens verify until the grace period is over.", c.Alg)
+		p.printNote("Nothing will be signed with %s any more: the active key is deprecated, the standby revoked. Its tokens verify until the end of the grace period.", c.Alg)
 	}
 	if err := c.confirm(p, "Retire "+c.Alg+" of "+c.Tenant+"?"); err != nil {
 		return err

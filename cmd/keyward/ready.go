@@ -14,9 +14,9 @@ const (
 )
 
 var (
-	errNoDatabase  = errors.New("PostgreSQL does not answer")
+	errNoDatabase  = errors.New("PostgreSQL does not respond")
 	errNoSchema    = errors.New("the schema cannot be read; run keyward migrate up")
-	errNoMasterKey = errors.New("the master key is not usable; keyward doctor tells more")
+	errNoMasterKey = errors.New("the master key is not usable; keyward doctor has the details")
 	errStopping    = errors.New("shutting down")
 )
 
@@ -75,6 +75,6 @@ func (a *app) hideCause(part string, short, err error) error {
 	if err == nil {
 		return nil
 	}
-	a.log.Warn("not ready", "part", part, "error", err)
+	a.log.Warn("readiness check failed", "part", part, "error", err)
 	return short
 }

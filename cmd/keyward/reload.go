@@ -99,9 +99,9 @@ func (a *app) watchFiles(ctx context.Context) {
 			variable, what := f.names()
 			switch changed, err := f.reloadIfChanged(anyway); {
 			case err != nil:
-				a.log.Error("the new "+what+" cannot be used; the one before stays", "variable", variable, "error", err)
+				a.log.Error("reload of the "+what+" failed; keeping the previous one", "variable", variable, "error", err)
 			case changed:
-				a.log.Info(what+" read again", "variable", variable, "ends", f.expiresAt())
+				a.log.Info(what+" reloaded", "variable", variable, "ends", f.expiresAt())
 			}
 		}
 	}

@@ -36,9 +36,9 @@ func (r remoteFlags) openClient() (*client.Client, error) {
 	case errors.Is(err, client.ErrBadURL):
 		return nil, badValue("KEYWARD_URL (--url)", "an absolute http or https URL without user, query and fragment")
 	case errors.Is(err, client.ErrInsecure):
-		return nil, badValue("KEYWARD_URL (--url)", "https, or on this machine: keys and the credential would travel in the clear (--allow-http lets them)")
+		return nil, badValue("KEYWARD_URL (--url)", "https, or on this machine: keys and the credential would travel unencrypted (--allow-http permits it)")
 	case errors.Is(err, client.ErrNoAPIKey):
-		return nil, badValue("KEYWARD_API_KEY (--api-key)", "set, to an API key that may do this; keyward api-key create makes one")
+		return nil, badValue("KEYWARD_API_KEY (--api-key)", "set to an API key with the required role; keyward api-key create creates one")
 	}
 	return c, err
 }

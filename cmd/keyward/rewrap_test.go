@@ -110,7 +110,7 @@ func TestRewrapIsPausedAndKilled(t *testing.T) {
 	keyward(t, env, "master", "rotate", "--full-speed").want(t, exitOK, "4 data keys are wrapped")
 	keyward(t, env, "master", "retire", "nonsense").want(t, exitFailed, "no such version")
 	keyward(t, env, "master", "prune").want(t, exitOK, "Removed")
-	keyward(t, env, "doctor").want(t, exitOK, "opens what this database keeps")
+	keyward(t, env, "doctor").want(t, exitOK, "opens the data keys of this database")
 }
 
 // superseded is the version that master status calls that.

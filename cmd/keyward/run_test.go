@@ -127,7 +127,7 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_MAX_STALE", "-1h", "a duration from 1s"},
 		{"KEYWARD_CACHE_MB", "0", "a whole number from 1"},
 		{"KEYWARD_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "addresses and networks"},
-		{"KEYWARD_TRUSTED_PROXIES", "0.0.0.0/0", "none that everybody is in"},
+		{"KEYWARD_TRUSTED_PROXIES", "0.0.0.0/0", "not the whole address space"},
 		{"KEYWARD_WEBHOOK_ALLOW", "10.1.2.3/8", "networks with commas between"},
 		{"KEYWARD_WEBHOOK_ALLOW", "10.0.0.0/8;localhost", "networks with commas between"},
 		{"KEYWARD_RATE_LIMIT_ADDRESS", "100", "a number per s, m or h"},
@@ -241,7 +241,7 @@ func TestMasterInitNeverOverwrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyward(t, env, "master", "init").want(t, exitOK, "left as it is")
+	keyward(t, env, "master", "init").want(t, exitOK, "exists already and was not changed")
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the file has changed (%v)", err)
 	}
@@ -266,7 +266,7 @@ func TestMasterRotation(t *testing.T) {
 	keyward(t, env, "master", "rotate", "--to="+next).want(t, exitOK, "1 data keys", "next.json", "KEYWARD_MASTER_KEY")
 	env["KEYWARD_MASTER_KEY"] = next
 	keyward(t, env, "master", "status").want(t, exitOK, "next.json")
-	keyward(t, env, "doctor").want(t, exitOK, "opens what this database keeps")
+	keyward(t, env, "doctor").want(t, exitOK, "opens the data keys of this database")
 }
 
 func TestWrongMasterKey(t *testing.T) {

@@ -127,7 +127,7 @@ func TestStopWithAStreamOpen(t *testing.T) {
 		t.Errorf("%d %q, %v", resp.StatusCode, heard, err)
 	}
 	for line := range r.log {
-		if strings.Contains(line, "cut off") {
+		if strings.Contains(line, "requests in flight aborted") {
 			t.Error(line)
 		}
 	}
@@ -166,7 +166,7 @@ func TestWorker(t *testing.T) {
 	env := deployed(t)
 	for range 2 {
 		r := launch(t, env, "worker", "--log-format=json")
-		r.until(t, `"msg":"leading"`)
+		r.until(t, `"msg":"leadership acquired"`)
 		if code := r.stop(); code != exitOK {
 			t.Errorf("exit code %d", code)
 		}

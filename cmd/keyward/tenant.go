@@ -37,7 +37,7 @@ func (t tenantArg) tenantName() (string, error) {
 		return t.Name, nil
 	}
 	if t.Tenant == "" {
-		return "", &usageError{"which tenant? give its slug or id, as an argument or by --tenant (KEYWARD_TENANT)"}
+		return "", &usageError{"no tenant: give its slug or id, as an argument or with --tenant (KEYWARD_TENANT)"}
 	}
 	return t.Tenant, nil
 }
@@ -67,7 +67,7 @@ func (c *tenantListCmd) Run(ctx context.Context, p *program) error {
 	}
 	params := client.ListTenantsParams{Q: nonEmpty(c.Q), Status: nonEmpty(client.TenantStatus(c.Status))}
 	return printList(p, c.JSON, c.listFlags, rows[client.Tenant]{
-		head: []string{"SLUG", "STATUS", "NAME", "CREATED", "ID", "ISSUER"}, none: "There is no such tenant.",
+		head: []string{"SLUG", "STATUS", "NAME", "CREATED", "ID", "ISSUER"}, none: "No matching tenants.",
 		row: func(t client.Tenant) []string {
 			return []string{t.Slug, string(t.Status), orDash(t.Name), formatTime(t.CreatedAt), t.ID.String(), t.Issuer}
 		},
@@ -152,7 +152,7 @@ func (c *tenantSuspendCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	p.printNote("%s will sign no token until it is resumed. Its JWKS stays, so tokens already issued keep verifying.", name)
+	p.printNote("%s will sign no token until it is resumed. Its JWKS stays published, so tokens already issued keep verifying.", name)
 	if err := c.confirmIfTerminal(p, "Suspend "+name+"?"); err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func (c *tenantUpdateCmd) Run(ctx context.Context, p *program) error {
 		req[name] = nil
 	}
 	if len(req) == 0 {
-		return &usageError{"what shall change? see keyward tenant update --help"}
+		return &usageError{"no change given; see keyward tenant update --help"}
 	}
 	body, err := json.Marshal(req)
 	if err != nil {

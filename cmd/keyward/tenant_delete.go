@@ -48,7 +48,7 @@ func (p *program) previewDeletion(ctx context.Context, api *client.Client, name 
 	if err != nil {
 		return nil, err
 	}
-	p.printNote("%s (%s, %s) will be deleted for good, and with it the private keys and data keys.", t.Slug, orDash(t.Name), t.ID)
+	p.printNote("%s (%s, %s) will be deleted permanently, with its private keys and data keys.", t.Slug, orDash(t.Name), t.ID)
 	p.printNote("%d published keys will be revoked: %s", len(s.published), s.tokenImpact())
 	return t, nil
 }
@@ -105,7 +105,7 @@ func (s keyEvidence) tokenImpact() string {
 
 func tokenImpact(lastToken *time.Time) string {
 	if lastToken == nil {
-		return "no token signed here is known that needs them."
+		return "no live token signed here is known."
 	}
 	if lastToken.Before(now()) {
 		return "the last token signed here has expired, at " + formatTime(*lastToken) + "."

@@ -45,7 +45,7 @@ func (c *tokenSignCmd) Run(ctx context.Context, p *program) error {
 	}
 	resp, err := api.Requests.SignToken(ctx, c.Tenant, req)
 	return printAnswer(p, c.JSON, resp, err, func(t client.SignedToken) error {
-		fmt.Fprintf(p.stderr, "Signed by %s (%s), good until %s.\n", t.KID, t.Alg, formatTime(t.ExpiresAt))
+		fmt.Fprintf(p.stderr, "Signed by %s (%s), valid until %s.\n", t.KID, t.Alg, formatTime(t.ExpiresAt))
 		_, err := fmt.Fprintln(p.stdout, t.Token)
 		return err
 	})

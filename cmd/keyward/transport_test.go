@@ -110,7 +110,7 @@ func TestAdminCertificate(t *testing.T) {
 
 	inside.life = 3 * time.Hour
 	renewed := inside.pair(f.path("admin.pem"), f.path("admin-key.pem"))
-	r.until(t, `msg="certificate read again" variable=KEYWARD_ADMIN_TLS_CERT `)
+	r.until(t, `msg="certificate reloaded" variable=KEYWARD_ADMIN_TLS_CERT `)
 	if got, err := inside.served(m[2], f.client("client")); err != nil || got.Cmp(renewed) != 0 {
 		t.Errorf("admin, renewed: %v %v", got, err)
 	}
@@ -159,13 +159,13 @@ func TestClientCAIsReadAgain(t *testing.T) {
 
 	both := append(old.pem(), young.pem()...)
 	f.write("ca.pem", both[:len(both)-40])
-	line := r.until(t, `level=ERROR msg="the new client CA cannot be used; the one before stays" variable=KEYWARD_ADMIN_CLIENT_CA error=(.*)`)
+	line := r.until(t, `level=ERROR msg="reload of the client CA failed; keeping the previous one" variable=KEYWARD_ADMIN_CLIENT_CA error=(.*)`)
 	if !strings.Contains(line[1], "1 of 2 PEM blocks") || strings.Contains(line[1], "BEGIN") {
 		t.Errorf("logged: %s", line[1])
 	}
 	may("half a file", "old")
 	f.write("ca.pem", both)
-	r.until(t, `msg="client CA read again" variable=KEYWARD_ADMIN_CLIENT_CA `)
+	r.until(t, `msg="client CA reloaded" variable=KEYWARD_ADMIN_CLIENT_CA `)
 	may("two authorities", "old", "young")
 	if err := os.Remove(f.path("ca.pem")); err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestClientCAIsReadAgain(t *testing.T) {
 	r.until(t, `variable=KEYWARD_ADMIN_CLIENT_CA error=`)
 	may("no file", "old", "young")
 	f.write("ca.pem", young.pem())
-	r.until(t, `msg="client CA read again"`)
+	r.until(t, `msg="client CA reloaded"`)
 	may("another", "young")
 }
 
@@ -247,9 +247,9 @@ func TestFilesOfTheAddresses(t *testing.T) {
 	}{
 		"empty":       {nil, "no PEM block"},
 		"text":        {[]byte("CERTIFICATE"), "no PEM block"},
-		"private key": {append(a.pem(), key...), "PEM block 2 is no certificate"},
+		"private key": {append(a.pem(), key...), "PEM block 2 is not a certificate"},
 		"cut off":     {append(a.pem(), a.pem()[:99]...), "1 of 2 PEM blocks are not complete"},
-		"no DER":      {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), "PEM block 1 is no certificate"},
+		"no DER":      {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), "PEM block 1 is not a certificate"},
 	} {
 		f.write("ca.pem", c.text)
 		_, err := loadClientCA("KEYWARD_ADMIN_CLIENT_CA", f.path("ca.pem"))

@@ -81,7 +81,7 @@ func isLocalHost(host string) bool { return host == "localhost" || net.ParseIP(h
 func metadataURLs(issuer string) (appended, inserted string, err error) {
 	u, err := url.Parse(issuer)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
-		return "", "", fmt.Errorf("the issuer %q is no http or https URL without query and fragment, so no verifier can discover its keys", issuer)
+		return "", "", fmt.Errorf("the issuer %q is not an http or https URL without query and fragment, so verifiers cannot discover its keys", issuer)
 	}
 	appended = strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 	u.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(u.Path, "/")

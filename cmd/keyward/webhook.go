@@ -41,7 +41,7 @@ func (t eventScope) openWebhooks() (webhookAPI, error) {
 // ownerText describes the owner and the events of the webhooks.
 func (s webhookAPI) ownerText() string {
 	if s.tenant == "" {
-		return "the platform, told of all tenants' events"
+		return "the platform, for the events of all tenants"
 	}
 	return s.tenant
 }
@@ -71,7 +71,7 @@ func (c *webhookListCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	return printList(p, c.JSON, c.listFlags, rows[client.Webhook]{
-		head: []string{"ID", "STATUS", "URL", "ACTIONS", "LAST TAKEN", "DESCRIPTION"}, none: "There is none.",
+		head: []string{"ID", "STATUS", "URL", "ACTIONS", "LAST DELIVERY", "DESCRIPTION"}, none: "No items.",
 		row: func(w client.Webhook) []string {
 			return []string{w.ID.String(), webhookStatus(w), w.URL, actionsText(w), optionalText(w.LastDeliveryAt, formatTime), optionalText(w.Description, orDash)}
 		},
@@ -102,7 +102,7 @@ func (p *program) showWebhook(w client.Webhook) error {
 	out.add("actions", actionsText(w))
 	out.add("description", optionalText(w.Description, orDash))
 	out.add("status", webhookStatus(w))
-	out.add("last taken", optionalText(w.LastDeliveryAt, formatTime))
+	out.add("last delivery", optionalText(w.LastDeliveryAt, formatTime))
 	out.add("created", formatTime(w.CreatedAt))
 	out.add("updated", formatTime(w.UpdatedAt))
 	return p.printTable(out)

@@ -67,7 +67,7 @@ func (c *webhookUpdateCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if c.Disable {
-		p.printNote("It will be told of nothing until it is enabled, and what is pending fails.")
+		p.printNote("No events will be sent until it is enabled, and pending deliveries fail.")
 		if err := c.confirmIfTerminal(p, "Disable "+c.ID.String()+"?"); err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (c *webhookUpdateCmd) request(p *program) (req client.UpdateWebhookRequest,
 		req.Status = new(client.WebhookStatusActive)
 	}
 	if req.Description = c.Description; req == (client.UpdateWebhookRequest{}) {
-		return req, &usageError{"what shall change? see keyward webhook update --help"}
+		return req, &usageError{"no change given; see keyward webhook update --help"}
 	}
 	return req, nil
 }
@@ -124,7 +124,7 @@ func (c *webhookDeleteCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	p.printNote("A webhook of %s, for %s actions, %s; last taken: %s.\nNothing more will be posted to %s, also not what is pending; its deliveries are forgotten.",
+	p.printNote("A webhook of %s, for %s actions, %s; last delivery: %s.\nNothing more will be posted to %s; pending deliveries and the history of deliveries are deleted.",
 		w.ownerText(), actionsText(*hook), webhookStatus(*hook), optionalText(hook.LastDeliveryAt, formatTime), urlHost(hook.URL))
 	if err := c.confirm(p, "Delete it?"); err != nil {
 		return err

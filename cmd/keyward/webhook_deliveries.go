@@ -24,7 +24,7 @@ func (c *webhookDeliveriesCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	status := nonEmpty(client.WebhookDeliveryStatus(c.Status))
-	return printList(p, c.JSON, c.listFlags, rows[client.WebhookDelivery]{head: deliveryHead, row: deliveryRow, none: "There is no such delivery."},
+	return printList(p, c.JSON, c.listFlags, rows[client.WebhookDelivery]{head: deliveryHead, row: deliveryRow, none: "No matching deliveries."},
 		func(limit *int, cursor *string) (*http.Response, error) {
 			if w.tenant == "" {
 				return w.requests.ListPlatformWebhookDeliveries(ctx, c.ID, &client.ListPlatformWebhookDeliveriesParams{Status: status, Limit: limit, Cursor: cursor})
@@ -68,7 +68,7 @@ func (c *webhookRedeliverCmd) Run(ctx context.Context, p *program) error {
 	}
 	resp, err := w.redeliver(ctx, c.ID, c.Delivery)
 	return printAnswer(p, c.JSON, resp, err, func(d client.WebhookDelivery) error {
-		fmt.Fprintln(p.stderr, "It is due now; the receiver sees the same id again.")
+		fmt.Fprintln(p.stderr, "It is due now; the receiver gets the same id again.")
 		return p.printTable(table{head: deliveryHead, rows: [][]string{deliveryRow(d)}})
 	})
 }

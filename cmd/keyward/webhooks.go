@@ -31,7 +31,7 @@ func (a *app) newSender() *webhook.Sender {
 
 func (a *app) registerSender(r *prometheus.Registry) {
 	for i, outcome := range webhook.Outcomes {
-		addCounter(r, "keyward_webhook_deliveries_total", "Attempts to deliver an event by this process, by what came of them.",
+		addCounter(r, "keyward_webhook_deliveries_total", "Webhook delivery attempts by this process, by outcome.",
 			prometheus.Labels{"outcome": outcome}, func() int64 { return a.sender.Stats()[i] })
 	}
 }
