@@ -1,6 +1,11 @@
 package moving
 
-import "time"
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+)
 
 // Values of Step.Becomes.
 const (
@@ -62,4 +67,98 @@ func Plan(keys []Key, t Target, o Options) []Step {
 		p.seen[k.KID] = true
 	}
 	return steps
+}
+
+// servable matches the kids that can be imported.
+var servable = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
+
+type planner struct {
+	Options
+	Target
+	seen   map[string]bool
+	signer map[string]bool // algorithms with a signing key so far
+}
+
+func (p *planner) planKey(k Key) Step {
+	signs := p.isSigner(k)
+	known, there := p.findKnown(k.KID)
+	switch {
+	case k.Refused != "":
+		return Step{Becomes: Refused, Why: k.Refused}
+	case k.Stays != "":
+		return Step{Becomes: Left, Why: k.Stays}
+	case p.seen[k.KID]:
+		return Step{Becomes: Left, Why: "the source lists this kid twice"}
+	case !servable.MatchString(k.KID) || k.KID == "." || k.KID == "..":
+		return Step{Becomes: Refused, Why: "Keyward cannot publish this kid, so its tokens would not verify"}
+	case there && known.Thumbprint != "" && known.Thumbprint != k.Public.Thumbprint():
+		return Step{Becomes: Refused, Why: "the tenant has another key of this kid"}
+	case there:
+		return Step{Becomes: Present, Why: "already there as " + known.State}
+	case signs:
+		return p.planSigner(k)
+	}
+	return p.planVerifier(k)
+}
+
+// isSigner reports whether a key becomes the signing key of its algorithm.
+func (p *planner) isSigner(k Key) bool {
+	if k.Private == nil || p.As == VerifyOnly || p.signer[k.Alg] || p.Signs != "" && p.Signs != k.KID {
+		return false
+	}
+	p.signer[k.Alg] = true
+	return true
+}
+
+func (p *planner) planSigner(k Key) Step {
+	if !slices.Contains(p.Policies, k.Alg) {
+		return Step{Becomes: Refused, Why: "the tenant has no policy for " + k.Alg + " to sign with: create one first (PUT …/policies/" + k.Alg + "), or import with --as=" + VerifyOnly}
+	}
+	for _, known := range p.Keys {
+		switch {
+		case known.Alg != k.Alg || known.State != p.As:
+		case p.As == Active:
+			return Step{Becomes: Active, Why: "in place of " + known.KID + ", which is deprecated"}
+		case known.Imported:
+			return Step{Becomes: Refused, Why: "would revoke the standby key " + known.KID + ", also imported, whose tokens may be valid: rotate first, or import with --as=active or --as=" + VerifyOnly}
+		default:
+			return Step{Becomes: Standby, Why: "in place of " + known.KID + ", which never signed and is revoked as superseded"}
+		}
+	}
+	return Step{Becomes: p.As}
+}
+
+func (p *planner) planVerifier(k Key) Step {
+	s := Step{Becomes: Deprecated, Until: k.Ends, Why: "until its expiry at the source"}
+	if k.Ends.IsZero() {
+		s.Until, s.Why = p.Now.Add(p.KeepFor), "for "+formatDays(p.KeepFor)+" (--keep-for)"
+	}
+	if !s.Until.After(p.Now) {
+		return Step{Becomes: Left, Why: "it has expired: " + s.Until.Format(time.RFC3339)}
+	}
+	return s
+}
+
+func (p *planner) findKnown(kid string) (Known, bool) {
+	for _, k := range p.Keys {
+		if k.KID == kid {
+			return k, true
+		}
+	}
+	return Known{}, false
+}
+
+// formatDays formats a duration, in days if it is whole days.
+func formatDays(d time.Duration) string {
+	if d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	}
+	return d.String()
+}
+
+func joinNotes(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
 }

@@ -118,7 +118,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "keyward")
-	cmd := exec.Command("go", "build", "-ldflags=-X main.version=v0-test", "-o", path, ".")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-X main.version=v0-test", "-o", path, ".")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", errors.New(string(out))
 	}
@@ -131,6 +131,7 @@ var shown = keystest.New()
 
 // TestMain fails a run in which a private key was shown.
 func TestMain(m *testing.M) {
+	isolate()
 	shown.Tee()
 	http.DefaultTransport = shown.Transport(http.DefaultTransport)
 	code := m.Run()
@@ -140,6 +141,21 @@ func TestMain(m *testing.M) {
 		fmt.Printf("%d private keys were looked for in %d bytes\n", learnt, bytes)
 	}
 	os.Exit(shown.End(code))
+}
+
+// isolate removes the developer's own settings from the environment: those of a
+// Keyward or PostgreSQL in use, and proxies, which curl would use for 127.0.0.1.
+func isolate() {
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		kept := strings.HasPrefix(name, "KEYWARD_TEST") || name == "KEYWARD_PG_BIN"
+		if strings.HasPrefix(name, "KEYWARD_") && !kept || strings.HasPrefix(name, "PG") && os.Getenv("KEYWARD_TEST_DATABASE_URL") == "" {
+			os.Unsetenv(name)
+		}
+	}
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		os.Setenv(name, "127.0.0.1,localhost,::1")
+	}
 }
 
 // needPostgres skips a test on a machine that cannot run it; in CI it fails.
