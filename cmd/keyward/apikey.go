@@ -35,7 +35,7 @@ func (c *apiKeyCreateCmd) Run(ctx context.Context, p *program) error {
 	if err := requireSchema(ctx, d); err != nil {
 		return err
 	}
-	tenants := tenant.New(tenant.Config{DB: d, Now: now})
+	tenants := tenant.New(tenant.Config{DB: d, Now: utcNow})
 	wanted, err := c.newAPIKey(ctx, tenants)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func (c *apiKeyCreateCmd) newAPIKey(ctx context.Context, tenants *tenant.Store) 
 		return n, &usageError{"--expires-in must be a duration above 0, as in 720h"}
 	}
 	if c.ExpiresIn > 0 {
-		at := now().Add(c.ExpiresIn)
+		at := utcNow().Add(c.ExpiresIn)
 		n.ExpiresAt = &at
 	}
 	if c.Tenant == "" {
@@ -89,7 +89,7 @@ func (p *program) createAPIKey(ctx context.Context, d *db.DB, tenants *tenant.St
 	}
 	generator := keys.NewGenerator(keys.GeneratorConfig{})
 	defer generator.Close()
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: now, Log: p.log, JitterFraction: p.cfg.jitter})
+	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: utcNow, Log: p.log, JitterFraction: p.cfg.jitter})
 	if err := store.EnsurePlatform(ctx, localOperator()); err != nil {
 		return k, "", err
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/keyward/keyward/worker"
 )
 
-// now returns the current time in UTC with the database's precision.
-func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+// utcNow returns the current time in UTC with the database's precision.
+func utcNow() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 // app holds the parts that serve, worker and dev share.
 type app struct {
@@ -79,23 +79,23 @@ func (a *app) buildParts(publicURL string) {
 		a.generator.Expect(alg, 0)
 	}
 	a.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
-		DB: a.db, PublicURL: publicURL, Now: now, Log: a.log, HeardUntil: a.listener.HeardUntil,
+		DB: a.db, PublicURL: publicURL, Now: utcNow, Log: a.log, HeardUntil: a.listener.HeardUntil,
 		MaxBytes: a.cfg.cacheBytes, MaxStale: a.cfg.maxStale,
 	})
 	a.store = keys.NewStore(keys.Config{
-		DB: a.db, Custody: a.custody, Generator: a.generator, Now: now, Log: a.log, JitterFraction: a.cfg.jitter,
+		DB: a.db, Custody: a.custody, Generator: a.generator, Now: utcNow, Log: a.log, JitterFraction: a.cfg.jitter,
 		Asked: a.snapshots.Asked,
 	})
 	if a.db.HasReplica() {
 		a.listener.Beat = a.snapshots.Beat
 	}
-	a.signer = keys.NewSigner(keys.SignerConfig{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: now, Log: a.log})
-	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: now})
-	a.audit = audit.New(audit.Config{DB: a.db, Now: now})
-	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: now})
+	a.signer = keys.NewSigner(keys.SignerConfig{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: utcNow, Log: a.log})
+	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow})
+	a.audit = audit.New(audit.Config{DB: a.db, Now: utcNow})
+	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: utcNow})
 	a.sender = a.newSender()
 	a.worker = worker.New(worker.Config{
-		DB: a.db, Holder: a.workerActor().ID, Run: a.runPass, Now: now, Log: a.log,
+		DB: a.db, Holder: a.workerActor().ID, Run: a.runPass, Now: utcNow, Log: a.log,
 		Every: []worker.Chore{
 			{Name: "delete expired idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
 			{Name: "delete old webhook deliveries", Interval: time.Hour, Run: a.webhooks.Forget},

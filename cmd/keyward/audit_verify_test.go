@@ -39,7 +39,7 @@ func fileOf(t *testing.T, text string) string {
 
 func verifyAudit(args ...string) (code int, said string) {
 	var out bytes.Buffer
-	code = run(context.Background(), append([]string{"audit", "verify"}, args...), strings.NewReader(""), &out, &out, func(string) string { return "" })
+	code = runProgram(context.Background(), append([]string{"audit", "verify"}, args...), strings.NewReader(""), &out, &out, func(string) string { return "" })
 	return code, out.String()
 }
 

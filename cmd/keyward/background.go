@@ -47,7 +47,7 @@ func (a *app) runPass(ctx context.Context) (time.Time, error) {
 	if moved+done.Failed > 0 {
 		a.log.Info("worker pass completed", "tenants", done.Tenants, "rotated", done.Rotated, "created", done.Created,
 			"expired", done.Expired, "purged", done.Purged, "failed", done.Failed)
-	} else if soon := now().Add(busyPause); !done.Next.IsZero() && done.Next.Before(soon) {
+	} else if soon := utcNow().Add(busyPause); !done.Next.IsZero() && done.Next.Before(soon) {
 		return soon, nil
 	}
 	return done.Next, nil
@@ -55,7 +55,7 @@ func (a *app) runPass(ctx context.Context) (time.Time, error) {
 
 func (a *app) forgetIdempotencyKeys(ctx context.Context) error {
 	return a.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		_, err := tx.ForgetIdempotencyKeys(ctx, now().Add(-idempotencyAge))
+		_, err := tx.ForgetIdempotencyKeys(ctx, utcNow().Add(-idempotencyAge))
 		return err
 	})
 }

@@ -29,11 +29,11 @@ func (c *rotateDataKeyCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	id, err := tenant.New(tenant.Config{DB: d, Now: now}).Resolve(ctx, c.Tenant)
+	id, err := tenant.New(tenant.Config{DB: d, Now: utcNow}).Resolve(ctx, c.Tenant)
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, c.Tenant)
 	}
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Now: now, Log: p.log, JitterFraction: p.cfg.jitter})
+	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Now: utcNow, Log: p.log, JitterFraction: p.cfg.jitter})
 	r, err := store.RotateDataKey(ctx, localOperator(), id)
 	if err != nil {
 		return err

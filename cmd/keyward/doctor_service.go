@@ -42,9 +42,9 @@ func (e *examination) checkTransport() {
 	for _, f := range t.watchedFiles() {
 		variable, what := f.names()
 		switch end := f.expiresAt(); {
-		case end.Before(now()):
+		case end.Before(utcNow()):
 			e.addFinding(failure, "TLS", "the %s of %s ended on %s: renew it", what, variable, end.UTC().Format(time.DateOnly))
-		case end.Before(now().Add(soonExpired)):
+		case end.Before(utcNow().Add(soonExpired)):
 			e.addFinding(warning, "TLS", "the %s of %s ends on %s: renew it", what, variable, end.UTC().Format(time.DateOnly))
 		default:
 			e.addFinding(fine, "TLS", "the %s of %s ends on %s", what, variable, end.UTC().Format(time.DateOnly))

@@ -24,7 +24,7 @@ func (e *examination) checkInvariants(ctx context.Context) {
 	broken, err := policiesWithoutKeys(ctx, e.db, policyStretch)
 	if err == nil {
 		err = e.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-			overdue, err = tx.CountDuePolicies(ctx, now().Add(-overdueAfter))
+			overdue, err = tx.CountDuePolicies(ctx, utcNow().Add(-overdueAfter))
 			return err
 		})
 	}
@@ -75,9 +75,9 @@ func listPolicies(rows []db.PoliciesWithoutKeysRow) string {
 
 // checkHistories verifies the audit chains of the newest tenants, or of all.
 func (e *examination) checkHistories(ctx context.Context) {
-	tenants := tenant.New(tenant.Config{DB: e.db, Now: now})
-	store := audit.New(audit.Config{DB: e.db, Now: now})
-	rows := keys.NewStore(keys.Config{DB: e.db, Now: now, Log: e.p.log})
+	tenants := tenant.New(tenant.Config{DB: e.db, Now: utcNow})
+	store := audit.New(audit.Config{DB: e.db, Now: utcNow})
+	rows := keys.NewStore(keys.Config{DB: e.db, Now: utcNow, Log: e.p.log})
 	proved, events, cursor := 0, int64(0), ""
 	for {
 		page, next, err := tenants.List(ctx, tenant.ListFilter{Limit: 100, Cursor: cursor})

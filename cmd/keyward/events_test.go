@@ -33,7 +33,7 @@ func follow(t *testing.T, env environ, args ...string) *following {
 	stdout, stderr := &lines{to: f.out}, &lines{to: f.log}
 	go func() {
 		place := shown.Place("what " + t.Name() + " heard")
-		code <- run(ctx, append([]string{"events"}, args...), strings.NewReader(""), io.MultiWriter(stdout, place), io.MultiWriter(stderr, place), env.get)
+		code <- runProgram(ctx, append([]string{"events"}, args...), strings.NewReader(""), io.MultiWriter(stdout, place), io.MultiWriter(stderr, place), env.get)
 		close(f.out)
 		close(f.log)
 	}()

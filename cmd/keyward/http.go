@@ -20,7 +20,7 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
 		Webhooks: a.webhooks,
-		Ready:    a.checkReady, Now: now, Log: a.log, Version: versionText(),
+		Ready:    a.checkReady, Now: utcNow, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
 		ConsoleOrigins: a.cfg.consoleOrigins,
 	}

@@ -116,7 +116,7 @@ func (f moveFlags) moveKeys(ctx context.Context, p *program, sign signFlags, key
 		return err
 	}
 	m := mover{api: api, flags: f}
-	if err := m.makePlan(ctx, keys, moving.Options{Now: now(), KeepFor: f.KeepFor, As: sign.As, Signs: sign.Signs}); err != nil {
+	if err := m.makePlan(ctx, keys, moving.Options{Now: utcNow(), KeepFor: f.KeepFor, As: sign.As, Signs: sign.Signs}); err != nil {
 		return err
 	}
 	return m.runPlan(ctx, p)

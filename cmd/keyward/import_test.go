@@ -158,7 +158,7 @@ func TestNobodyAtTheTerminal(t *testing.T) {
 	defer null.Close()
 	var stderr bytes.Buffer
 	args := []string{"import-from", "oauth2-server", private, "--tenant=acme"}
-	if code := run(t.Context(), args, null, io.Discard, &stderr, env.get); code != exitUsage || !strings.Contains(stderr.String(), "no terminal to ask for confirmation, nothing was changed: give --yes") {
+	if code := runProgram(t.Context(), args, null, io.Discard, &stderr, env.get); code != exitUsage || !strings.Contains(stderr.String(), "no terminal to ask for confirmation, nothing was changed: give --yes") {
 		t.Errorf("%d: %s", code, &stderr)
 	}
 	for answer, yes := range map[string]bool{"y\n": true, " YES \n": true, "yes": true, "\n": false, "": false, "no\n": false, "yesterday\n": false} {

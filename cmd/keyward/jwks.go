@@ -26,7 +26,7 @@ func (c *jwksCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	unheard := func() time.Time { return time.Time{} }
-	snapshots := keys.NewSnapshots(keys.SnapshotsConfig{DB: d, PublicURL: p.cfg.publicURL, Now: now, Log: p.log, HeardUntil: unheard})
+	snapshots := keys.NewSnapshots(keys.SnapshotsConfig{DB: d, PublicURL: p.cfg.publicURL, Now: utcNow, Log: p.log, HeardUntil: unheard})
 	s, _, err := snapshots.Get(ctx, c.Tenant)
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, c.Tenant)

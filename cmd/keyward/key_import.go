@@ -80,7 +80,7 @@ func (c *keyImportCmd) importRequest(text []byte) (k client.ImportKeyRequest, er
 	}
 	k.PublicKey, k.ExpiresAt = &material, c.Expires
 	if c.Expires == nil {
-		k.ExpiresAt = new(now().Add(c.KeepFor).Truncate(time.Second))
+		k.ExpiresAt = new(utcNow().Add(c.KeepFor).Truncate(time.Second))
 	}
 	return k, nil
 }

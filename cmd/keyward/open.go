@@ -47,7 +47,7 @@ func (p *program) openCustody(ctx context.Context, d *db.DB) (*keys.Custody, err
 	if err != nil {
 		return nil, err
 	}
-	c := keys.NewCustody(keys.CustodyConfig{DB: d, URI: uri, Now: now, Log: p.log})
+	c := keys.NewCustody(keys.CustodyConfig{DB: d, URI: uri, Now: utcNow, Log: p.log})
 	return c, masterKeyError(c.Open(ctx))
 }
 

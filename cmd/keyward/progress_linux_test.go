@@ -49,7 +49,7 @@ func atTerminal(t *testing.T, env environ, args ...string) (r result) {
 	var stdout bytes.Buffer
 	place := shown.Place("the output of " + t.Name())
 	defer place.Close()
-	r.code = run(t.Context(), args, strings.NewReader(""), io.MultiWriter(&stdout, place), tty, env.get)
+	r.code = runProgram(t.Context(), args, strings.NewReader(""), io.MultiWriter(&stdout, place), tty, env.get)
 	r.stdout, r.stderr = stdout.String(), shows()
 	_, _ = io.WriteString(place, r.stderr)
 	return r

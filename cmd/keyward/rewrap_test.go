@@ -59,7 +59,7 @@ func tenants(t *testing.T, env environ, slugs ...string) {
 	}
 	generator := keys.NewGenerator(keys.GeneratorConfig{Ready: 1})
 	defer generator.Close()
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: now, Log: log})
+	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: utcNow, Log: log})
 	for _, slug := range slugs {
 		spec := tenant.Spec{Slug: slug, Caching: tenant.DefaultCaching}
 		if _, err := store.CreateTenant(t.Context(), localOperator(), spec, nil); err != nil {

@@ -56,9 +56,9 @@ type program struct {
 	log    *slog.Logger
 }
 
-// run executes the program and returns the exit code. An empty variable counts
+// runProgram executes the program and returns the exit code. An empty variable counts
 // as unset. With --json an error is a problem document on stderr.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
+func runProgram(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
 	err := executeCommand(ctx, args, &program{stdin: stdin, stdout: stdout, stderr: stderr}, getenv)
 	if err == nil {
 		return exitOK

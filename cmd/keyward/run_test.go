@@ -33,7 +33,7 @@ func keyward(t *testing.T, env environ, args ...string) result {
 	var stdout, stderr bytes.Buffer
 	place := shown.Place("the output of " + t.Name())
 	defer place.Close()
-	code := run(t.Context(), args, strings.NewReader(""), io.MultiWriter(&stdout, place), io.MultiWriter(&stderr, place), env.get)
+	code := runProgram(t.Context(), args, strings.NewReader(""), io.MultiWriter(&stdout, place), io.MultiWriter(&stderr, place), env.get)
 	return result{code, stdout.String(), stderr.String()}
 }
 
@@ -289,7 +289,7 @@ func TestNothingOfTheEnvironmentIsLogged(t *testing.T) {
 	cancel()
 	var out bytes.Buffer
 	env := environ{"KEYWARD_DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/x", "KEYWARD_MASTER_KEY": "file:nothing", "KEYWARD_ADDR": "127.0.0.1:0"}
-	run(ctx, []string{"serve", "--log-level=debug"}, strings.NewReader(""), io.MultiWriter(&out), &out, env.get)
+	runProgram(ctx, []string{"serve", "--log-level=debug"}, strings.NewReader(""), io.MultiWriter(&out), &out, env.get)
 	if strings.Contains(out.String(), "hunter2") {
 		t.Errorf("the password is shown: %s", out.String())
 	}

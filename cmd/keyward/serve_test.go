@@ -28,7 +28,7 @@ func launch(t *testing.T, env environ, args ...string) *running {
 	code := make(chan int, 1)
 	go func() {
 		log := io.MultiWriter(w, shown.Place("the log of "+t.Name()))
-		code <- run(ctx, args, strings.NewReader(""), shown.Place("the output of "+t.Name()), log, env.get)
+		code <- runProgram(ctx, args, strings.NewReader(""), shown.Place("the output of "+t.Name()), log, env.get)
 		w.Close()
 	}()
 	log := make(chan string, 10_000) // whoever logs must not wait for us

@@ -69,7 +69,7 @@ func (a *app) configureOIDC(cfg *httpapi.Config) (err error) {
 		return nil
 	}
 	in := a.cfg.signIn
-	in.Resolve, in.Now, in.Log = a.tenants.Resolve, now, a.log
+	in.Resolve, in.Now, in.Log = a.tenants.Resolve, utcNow, a.log
 	cfg.SignIn, err = signin.New(in)
 	return err
 }

@@ -56,7 +56,7 @@ type moment time.Time
 func (m *moment) UnmarshalText(text []byte) error {
 	var ago span
 	if ago.UnmarshalText(text) == nil {
-		*m = moment(now().Add(-time.Duration(ago)))
+		*m = moment(utcNow().Add(-time.Duration(ago)))
 		return nil
 	}
 	for _, form := range []string{time.RFC3339, time.DateOnly} {

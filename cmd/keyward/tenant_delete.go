@@ -107,7 +107,7 @@ func tokenImpact(lastToken *time.Time) string {
 	if lastToken == nil {
 		return "no live token signed here is known."
 	}
-	if lastToken.Before(now()) {
+	if lastToken.Before(utcNow()) {
 		return "the last token signed here has expired, at " + formatTime(*lastToken) + "."
 	}
 	return "tokens signed here live until " + formatTime(*lastToken) + " and will stop verifying."
