@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Whatever a source holds, a reader ends without panic, and only a key with an
-// algorithm, a kid and a public half is ever planned to move.
+// For any source a reader returns without a panic, and only keys with an
+// algorithm, a kid and a public key are planned for import.
 func FuzzReaders(f *testing.F) {
 	for _, seed := range []string{
 		"", "{}", `{"keys":[]}`, `{"keys":[{}]}`, `{"keys":[null,7,"x"]}`,

@@ -75,8 +75,8 @@ func write(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// summary is what of keys a test compares: kid, alg, state, private or not,
-// and why one does not move.
+// summary has the compared properties of keys: kid, alg, state, private or not,
+// and the reason for not importing one.
 func summary(keys []Key) (lines []string) {
 	for _, k := range keys {
 		half := "public"

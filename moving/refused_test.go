@@ -14,7 +14,7 @@ import (
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// What a source says wrongly is never repeated.
+// No error quotes the content of a source.
 func TestErrorsRepeatNothing(t *testing.T) {
 	const secret = "c3VwZXJzZWNyZXQ"
 	dir := t.TempDir()
@@ -97,7 +97,7 @@ func TestFetchLimits(t *testing.T) {
 	}
 }
 
-// fakeRedis is a Redis of strings, sets and sorted sets, newest first.
+// fakeRedis is a redisStore with strings, sets and sorted sets, newest first.
 type fakeRedis struct {
 	strings map[string]string
 	sets    map[string][]string
@@ -129,7 +129,7 @@ func TestRedisLayout(t *testing.T) {
 	keys, err = readRedis(t.Context(), f, Settings{})
 	wantKeys(t, keys[:1], err, "a RS256 active public its PEM and its JWK are different keys")
 
-	delete(f.strings, redisPEM+"a") // as a revocation there leaves it
+	delete(f.strings, redisPEM+"a") // as after a revocation at the source
 	keys, err = readRedis(t.Context(), f, Settings{})
 	wantKeys(t, keys[:1], err, "a RS256 active public")
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// twoPeople are two who may do everything in a Keyward whose tenant acme wants
-// both for each of the operations.
+// twoPeople returns the environments of two platform admins, for a tenant acme
+// that requires approval of every operation.
 func twoPeople(t *testing.T) (first, second environ, databaseURL string) {
 	t.Helper()
 	env := deployed(t)
@@ -25,8 +25,8 @@ func twoPeople(t *testing.T) (first, second environ, databaseURL string) {
 	return first, second, env["KEYWARD_DATABASE_URL"]
 }
 
-// waits is a command that has to wait for a second person, and what it says
-// that person and then the first shall run.
+// waits runs a command that needs an approval, and returns the printed commands
+// of the second person and of the requester.
 func waits(t *testing.T, env environ, args ...string) (a client.Approval, theirs, again []string) {
 	t.Helper()
 	r := keyward(t, env, append(args, "--json")...)
@@ -42,7 +42,7 @@ func waits(t *testing.T, env environ, args ...string) (a client.Approval, theirs
 	return a, shellWords(t, lines[0][1]), shellWords(t, lines[1][1])
 }
 
-// shellWords are what a shell makes of a line.
+// shellWords splits a line with a shell.
 func shellWords(t *testing.T, line string) []string {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", `printf '%s\n' `+line).Output()
@@ -52,8 +52,8 @@ func shellWords(t *testing.T, line string) []string {
 	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 }
 
-// Each operation: asked by one, refused to the same one, agreed to by another,
-// then done, once, by the very lines that the program prints.
+// Each operation is requested, refused to its requester, approved by another
+// person, and executed once, with the printed commands.
 func TestSecondPerson(t *testing.T) {
 	first, second, _ := twoPeople(t)
 	private, public, _, set := onDisk(t, newKey(t), "mine")
@@ -97,7 +97,7 @@ func TestSecondPerson(t *testing.T) {
 		}
 		keyward(t, first, again...).want(t, exitOK, c.done)
 		if c.operation != "delete" {
-			if c.operation != "relax" { // which takes nothing off the list a second time
+			if c.operation != "relax" { // which removes nothing from the list a second time
 				keyward(t, first, again...).want(t, exitFailed, "The approval is used", "without --approval")
 			}
 			keyward(t, first, "approval", "show", id).want(t, exitOK, string(c.operation), "used", "asked by", "decided by")
@@ -105,7 +105,8 @@ func TestSecondPerson(t *testing.T) {
 	}
 }
 
-// What became of an approval is told, and what it is not good for.
+// The status of an approval is printed, and an approval is refused for other
+// requests.
 func TestApprovals(t *testing.T) {
 	first, second, databaseURL := twoPeople(t)
 	first["KEYWARD_TENANT"], second["KEYWARD_TENANT"] = "acme", "acme"
@@ -156,7 +157,7 @@ func TestApprovals(t *testing.T) {
 	}
 }
 
-// anHourLate moves an approval into the past, which no client can.
+// anHourLate moves an approval into the past, which the API does not allow.
 func anHourLate(t *testing.T, databaseURL string, a client.Approval) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), databaseURL)
@@ -173,7 +174,7 @@ func anHourLate(t *testing.T, databaseURL string, a client.Approval) {
 	}
 }
 
-// A tenant asks for approvals from its first moment on, or not at all.
+// A tenant can require approvals from its creation on.
 func TestApprovalRequired(t *testing.T) {
 	env := served(t)
 	made := okJSON[client.Tenant](t, env, "tenant", "create", "globex", "--approval-required=purge,delete")
@@ -185,7 +186,7 @@ func TestApprovalRequired(t *testing.T) {
 	keyward(t, env, "tenant", "update", "globex", "--approval-required=purge,delete,import").want(t, exitOK, "import, purge, delete")
 }
 
-// A move of many keys does not ask for many approvals.
+// An import of many keys does not request many approvals.
 func TestImportFromWithApproval(t *testing.T) {
 	first, _, _ := twoPeople(t)
 	_, _, _, set := onDisk(t, newKey(t), "old")

@@ -43,7 +43,7 @@ func verifyAudit(args ...string) (code int, said string) {
 	return code, out.String()
 }
 
-// An export is checked without a server, and a broken one says where.
+// An export is verified without a server, and an error names the line.
 func TestAuditVerifyOffline(t *testing.T) {
 	id := uuid.MustParse("0195a0b0-1111-7222-8333-444455556666")
 	whole, lines := exportOf(t, id, 6)
@@ -73,8 +73,8 @@ func TestAuditVerifyOffline(t *testing.T) {
 	}
 }
 
-// A checkpoint finds a chain that was rewritten or cut off, and is believed only
-// if a key that is given signed it.
+// A checkpoint detects a rewritten or truncated chain, and is accepted only if
+// signed with a given key.
 func TestAuditVerifyAgainstACheckpoint(t *testing.T) {
 	id := uuid.MustParse("0195a0b0-1111-7222-8333-444455556666")
 	whole, lines := exportOf(t, id, 6)

@@ -10,7 +10,7 @@ import (
 
 const goodKey = `"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","y":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"`
 
-// worst is the most serious finding, and told everything that was found.
+// worst returns the most severe verdict and the text of all findings.
 func worst(findings []finding) (v verdict, told string) {
 	v = fine
 	for _, f := range findings {
@@ -85,7 +85,7 @@ func TestAnswersAsVerifiersSeeThem(t *testing.T) {
 	}
 }
 
-// A real Keyward passes; what stands before it may spoil it.
+// A running Keyward passes; a proxy in front of it may cause failures.
 func TestDoctorOfATenant(t *testing.T) {
 	env := deployed(t)
 	r := launch(t, env, "serve", "--addr", "127.0.0.1:0", "--migrate")

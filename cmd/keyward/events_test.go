@@ -18,11 +18,11 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// following is keyward events at work.
+// following is a running keyward events.
 type following struct {
 	t        *testing.T
 	out, log chan string // lines
-	stop     func() int  // as Ctrl-C does; returns the exit code
+	stop     func() int  // interrupts it and returns the exit code
 }
 
 func follow(t *testing.T, env environ, args ...string) *following {
@@ -47,7 +47,7 @@ func follow(t *testing.T, env environ, args ...string) *following {
 	return f
 }
 
-// lines passes on whole lines.
+// lines sends complete lines to a channel.
 type lines struct {
 	to   chan string
 	rest string
@@ -65,7 +65,7 @@ func (l *lines) Write(b []byte) (int, error) {
 	}
 }
 
-// next is the next line of a channel, which must come.
+// next returns the next line of a channel, or fails the test.
 func (f *following) next(from chan string) string {
 	f.t.Helper()
 	select {
@@ -80,14 +80,14 @@ func (f *following) next(from chan string) string {
 	return ""
 }
 
-// says reads what is said on the standard error to a line that has a text.
+// says reads stderr up to a line that contains a text.
 func (f *following) says(text string) {
 	f.t.Helper()
 	for !strings.Contains(f.next(f.log), text) {
 	}
 }
 
-// heard is an event as --json prints it.
+// heard is an event as printed by --json.
 type heard struct {
 	ID string `json:"id"`
 	client.AuditEvent
@@ -99,7 +99,7 @@ func (f *following) event() (e heard) {
 	return e
 }
 
-// Events are printed as they happen, until Ctrl-C, and can be gone on with.
+// Events are printed until Ctrl-C, and --since continues after the last one.
 func TestEvents(t *testing.T) {
 	env := served(t)
 	own, all := follow(t, env, "--tenant=acme"), follow(t, env, "--json")
@@ -137,7 +137,7 @@ func TestEvents(t *testing.T) {
 	keyward(t, environ{}, "events").want(t, exitUsage, "KEYWARD_API_KEY")
 }
 
-// The end of a tenant is heard of, and ends the stream.
+// The deletion of a tenant is printed and ends its stream.
 func TestEventsOfATenantThatIsDeleted(t *testing.T) {
 	env := served(t)
 	f := follow(t, env, "--tenant=acme")
@@ -154,13 +154,13 @@ func TestEventsOfATenantThatIsDeleted(t *testing.T) {
 	}
 }
 
-// Who was sent away, cut off, or lost the process it was connected to hears
-// every event all the same, once, and is told.
+// After every kind of interruption each event is printed once, with a note
+// about the interruption.
 func TestEventsAreGoneOnWith(t *testing.T) {
 	deployed := deployed(t)
 	env := servedOn(t, deployed)
-	var at atomic.Pointer[url.URL] // where the proxy leads to
-	var cut atomic.Pointer[string] // what it says as it cuts the stream that is open
+	var at atomic.Pointer[url.URL] // target of the proxy
+	var cut atomic.Pointer[string] // text sent before cutting the open stream
 	lead := func(to string) {
 		u, err := url.Parse(to)
 		if err != nil {
@@ -186,7 +186,7 @@ func TestEventsAreGoneOnWith(t *testing.T) {
 			}
 		}()
 		func() {
-			defer func() { _ = recover() }() // how ReverseProxy breaks off
+			defer func() { _ = recover() }() // ReverseProxy panics to abort
 			proxy.ServeHTTP(w, r.WithContext(ctx))
 		}()
 		if cancel(); cut.Load() != nil {
@@ -243,7 +243,7 @@ func TestEventsAreGoneOnWith(t *testing.T) {
 	}
 }
 
-// A trouble is said once, and who is to blame for it if that can be known.
+// A repeated failure is noted once, with its cause if known.
 func TestWhatIsSaidOfAStream(t *testing.T) {
 	var said strings.Builder
 	f := follower{p: &program{stderr: &said}, of: "acme"}

@@ -53,14 +53,14 @@ func TestNoHeadroomForAnOperatorWhoDecides(t *testing.T) {
 	}
 }
 
-// raced reports whether the race detector is built in, which writes about all
-// memory.
+// raced reports whether the race detector is built in, which makes most memory
+// resident.
 func raced() bool {
 	info, _ := debug.ReadBuildInfo()
 	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// resident is the memory that the system has given to this process, in bytes.
+// resident returns the resident memory of this process in bytes.
 func resident(t *testing.T) uint64 {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/statm")

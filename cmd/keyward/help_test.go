@@ -13,8 +13,7 @@ import (
 	"github.com/keyward/keyward/db/dbtest"
 )
 
-// verbs may begin a help text. A text in another form belongs on neither a
-// command nor a flag.
+// verbs may begin a help text.
 var verbs = strings.Fields(`Accept Add Allow Apply Approve Authenticate Begin Cache Change Check Complete Confirm Connect Continue Create Delay
 	Delete Disable Do Enable Explain Export Fetch Fill Filter Find Grant Import Include Keep Limit List Listen Log Make Manage Map Move Name
 	Post Prepare Print Publish Purge Re-seal Re-wrap Read Record Reject Remove Repeat Replace Require Reset Resume Retire Revoke Rotate Run

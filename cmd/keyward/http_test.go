@@ -16,7 +16,7 @@ import (
 	"github.com/keyward/keyward/keys/seal"
 )
 
-// opened is an app on a database of its own, not yet running.
+// opened returns an app on its own database, not yet running.
 func opened(t *testing.T, url string) *app {
 	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
@@ -62,7 +62,7 @@ func TestRequestsInFlightAreFinished(t *testing.T) {
 		got <- string(body)
 	}()
 	<-arrived
-	s.RegisterOnShutdown(func() { close(answer) }) // the answer comes after the signal
+	s.RegisterOnShutdown(func() { close(answer) }) // so that the answer comes after the signal
 	cancel()
 	if body := <-got; body != "done" {
 		t.Errorf("the request in flight got %q", body)
@@ -80,7 +80,7 @@ func TestReadiness(t *testing.T) {
 	a := opened(t, server.DSN())
 	want := func(broken ...string) {
 		t.Helper()
-		a.ready.at = time.Time{} // ask again
+		a.ready.at = time.Time{} // expire the cached result
 		checks := a.checkReady(t.Context())
 		bad := map[string]bool{}
 		for _, name := range broken {
@@ -101,7 +101,7 @@ func TestReadiness(t *testing.T) {
 	want("migrations")
 }
 
-// What one process changes, another one that runs hears of.
+// A change in one process invalidates the caches of another.
 func TestChangesReachOtherProcesses(t *testing.T) {
 	url := dbtest.New(t)
 	a := opened(t, url)

@@ -10,7 +10,7 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// ok runs a command that must succeed and returns what it printed.
+// ok runs a command that must succeed and returns its stdout.
 func ok(t *testing.T, env environ, args ...string) string {
 	t.Helper()
 	r := keyward(t, env, args...)
@@ -18,15 +18,15 @@ func ok(t *testing.T, env environ, args ...string) string {
 	return strings.TrimSpace(r.stdout)
 }
 
-// okJSON is ok for a command that prints one JSON document.
+// okJSON is ok for a command that prints a JSON document.
 func okJSON[T any](t *testing.T, env environ, args ...string) (v T) {
 	t.Helper()
 	unmarshal(t, []byte(ok(t, env, append(args, "--json")...)), &v)
 	return v
 }
 
-// Every command that destroys says what, and does nothing where nobody can be
-// asked.
+// Destructive commands print their effect, and change nothing without a
+// terminal and without --yes.
 func TestNothingIsDestroyedUnasked(t *testing.T) {
 	env := served(t)
 	env["KEYWARD_TENANT"] = "acme"
@@ -102,7 +102,7 @@ func TestTenants(t *testing.T) {
 	}
 }
 
-// describeProvider gives globex metadata by each of the ways, and takes it back.
+// describeProvider sets the metadata of globex in every way, and removes them.
 func describeProvider(t *testing.T, env environ) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "metadata.json")

@@ -16,12 +16,12 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// environ is what a test sets of the environment.
+// environ holds the environment variables of a run.
 type environ map[string]string
 
 func (e environ) get(name string) string { return e[name] }
 
-// result is how a run of the program ended.
+// result is the result of a run of the program.
 type result struct {
 	code           int
 	stdout, stderr string
@@ -37,7 +37,8 @@ func keyward(t *testing.T, env environ, args ...string) result {
 	return result{code, stdout.String(), stderr.String()}
 }
 
-// want ends the test unless the run ended with a code and said something.
+// want fails the test unless the exit code matches and the output contains all
+// texts.
 func (r result) want(t *testing.T, code int, said ...string) {
 	t.Helper()
 	if r.code != code {
@@ -50,7 +51,7 @@ func (r result) want(t *testing.T, code int, said ...string) {
 	}
 }
 
-// deployed is the environment of a migrated database and a new master key.
+// deployed returns the environment of a migrated database and a new master key.
 func deployed(t *testing.T) environ {
 	t.Helper()
 	env := environ{
@@ -256,7 +257,7 @@ func TestMasterInitNeverOverwrites(t *testing.T) {
 
 func TestMasterRotation(t *testing.T) {
 	env := deployed(t)
-	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK) // makes a tenant with a data key
+	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK) // creates a tenant with a data key
 	keyward(t, env, "master", "status").want(t, exitOK, "current", "yes")
 	keyward(t, env, "master", "prune").want(t, exitOK, "Nothing")
 	keyward(t, env, "master", "rotate").want(t, exitOK, "1 data keys", "prune")
@@ -296,7 +297,7 @@ func TestNothingOfTheEnvironmentIsLogged(t *testing.T) {
 }
 
 func TestBadSignIn(t *testing.T) {
-	keyward(t, environ{"KEYWARD_OIDC_AUDIENCE": "keyward"}, "serve").want(t, exitUsage, "KEYWARD_OIDC_ISSUER") // half of it is none of it
+	keyward(t, environ{"KEYWARD_OIDC_AUDIENCE": "keyward"}, "serve").want(t, exitUsage, "KEYWARD_OIDC_ISSUER") // incomplete settings
 	good := environ{
 		"KEYWARD_DATABASE_URL": "postgres://localhost/x", "KEYWARD_OIDC_ISSUER": "https://id.example.com", "KEYWARD_OIDC_AUDIENCE": "keyward",
 		"KEYWARD_OIDC_ROLES": "groups=admins:platform_admin",

@@ -12,7 +12,7 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// hooked is served with a receiver of webhooks that answers as told.
+// hooked is served with a webhook receiver that answers as given.
 func hooked(t *testing.T) (env environ, at string, answer *atomic.Int32) {
 	t.Helper()
 	deployed := deployed(t)
@@ -28,7 +28,7 @@ func hooked(t *testing.T) (env environ, at string, answer *atomic.Int32) {
 	return env, receiver.URL, answer
 }
 
-// delivery waits for one of a status, and returns it.
+// delivery waits for a delivery with a status, and returns it.
 func delivery(t *testing.T, env environ, webhook, status string) client.WebhookDelivery {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
