@@ -39,23 +39,23 @@ func (j JWK) algorithms() []string {
 func (k *Key) chooseAlgorithm(s Settings) {
 	can := k.Public.algorithms()
 	switch {
-	case k.Stays != "" || k.Refused != "":
+	case k.SkipReason != "" || k.RefuseReason != "":
 	case k.Public.Kty == "oct":
-		k.Stays = "a shared secret: Keyward supports key pairs only"
+		k.SkipReason = "a shared secret: Keyward supports key pairs only"
 	case k.Public.isForEncryption():
-		k.Stays = "is for encryption, not for signatures"
+		k.SkipReason = "is for encryption, not for signatures"
 	case len(can) == 0:
-		k.Stays = "Keyward has no algorithm for this type of key"
+		k.SkipReason = "Keyward has no algorithm for this type of key"
 	case k.Public.Alg != "":
 		if k.Alg = k.Public.Alg; !slices.Contains(can, k.Alg) {
-			k.Refused = "its alg is not supported for this type of key"
+			k.RefuseReason = "its alg is not supported for this type of key"
 		}
 	case slices.Contains(can, s.Alg):
 		k.Alg = s.Alg
 	case k.Public.Kty != "RSA":
 		k.Alg = can[0]
 	default:
-		k.Refused = "an RSA key without an algorithm: give --alg"
+		k.RefuseReason = "an RSA key without an algorithm: give --alg"
 	}
 }
 

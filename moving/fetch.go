@@ -12,30 +12,30 @@ import (
 
 // Limits of a request to a source.
 const (
-	fetchTime    = 15 * time.Second
+	fetchTimeout    = 15 * time.Second
 	maxRedirects = 3
 )
 
-var errPlain = errors.New("only https is allowed, or http on this machine: an attacker on the network could read or replace the keys")
+var errInsecureURL = errors.New("only https is allowed, or http on this machine: an attacker on the network could read or replace the keys")
 
 // fetchDocument gets a document. It follows at most this number of redirects,
 // and only to URLs as safe as the first; sources with private keys allow none.
 func fetchDocument(ctx context.Context, address string, redirects int) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("%w: it is not a URL", ErrUnreadable)
 	}
 	if !isConfidential(u) {
-		return nil, fmt.Errorf("%w: %w", ErrUnreadable, errPlain)
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, errInsecureURL)
 	}
 	client := &http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		if len(via) > redirects {
 			return fmt.Errorf("redirected more than %d times", redirects)
 		}
 		if !isConfidential(req.URL) {
-			return errPlain
+			return errInsecureURL
 		}
 		return nil
 	}}

@@ -56,7 +56,7 @@ func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, 
 	keys := make([]Key, 0, len(set.Keys))
 	for i, raw := range set.Keys {
 		k := parseJWK(raw, s)
-		if k.KID == "" && k.Refused != "" {
+		if k.KID == "" && k.RefuseReason != "" {
 			k.KID = fmt.Sprintf("keys[%d]", i)
 		}
 		k.State = state(k.Private != nil)
@@ -73,14 +73,14 @@ func parseJWK(raw []byte, s Settings) Key {
 		D      any      `json:"d"`
 	}
 	if json.Unmarshal(raw, &j) != nil {
-		return Key{Refused: "is not a JWK (RFC 7517 section 4)"}
+		return Key{RefuseReason: "is not a JWK (RFC 7517 section 4)"}
 	}
 	j.JWK.KeyOps = j.KeyOps
 	k := Key{KID: j.KID, Public: j.JWK}
 	if k.chooseAlgorithm(s); k.KID == "" {
 		k.KID, k.Note = k.Public.Thumbprint(), "it has no kid at the source; this is its thumbprint"
 	}
-	if j.D != nil && k.Stays == "" && k.Refused == "" {
+	if j.D != nil && k.SkipReason == "" && k.RefuseReason == "" {
 		k.Private = Secret(append([]byte(nil), raw...))
 	}
 	return k

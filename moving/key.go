@@ -46,12 +46,12 @@ type Key struct {
 	KID     string
 	Alg     string    // empty: unknown
 	State   string    // in the source's terms
-	Ends    time.Time // expiry at the source; zero: none
+	ExpiresAt    time.Time // expiry at the source; zero: none
 	Public  JWK       // without private members
 	Private Secret    // PEM or JWK; nil: not in the source, or not needed
 	Note    string    // for the plan
-	Stays   string    // why an import is pointless; empty: it is not
-	Refused string    // why an import is impossible; empty: it is not
+	SkipReason   string    // why an import is pointless; empty: it is not
+	RefuseReason string    // why an import is impossible; empty: it is not
 }
 
 // Readers return keys in signing order: the first private key of an algorithm

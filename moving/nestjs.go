@@ -44,13 +44,13 @@ func NestJWKS(dir string, s Settings) ([]Key, error) {
 // toKey reads the key's file beside metadata.json, because keyPath is a path on
 // the machine of nestjs-jwks.
 func (n nestKey) toKey(root *os.Root, s Settings) Key {
-	k := Key{KID: n.KID, State: n.Status, Ends: unixMilli(n.ExpiresAt)}
+	k := Key{KID: n.KID, State: n.Status, ExpiresAt: unixMilli(n.ExpiresAt)}
 	switch {
 	case n.Status != "active" && n.Status != "deprecated":
-		k.Stays = "its tokens do not verify at the source either"
+		k.SkipReason = "its tokens do not verify at the source either"
 		return k
 	case n.KeyPath == nil || !servable.MatchString(n.KID):
-		k.Refused = "there is no file for it"
+		k.RefuseReason = "there is no file for it"
 		return k
 	}
 	text, err := readIn(root, n.KID+".pem")
@@ -58,7 +58,7 @@ func (n nestKey) toKey(root *os.Root, s Settings) Key {
 		k.Public, _, err = parsePEM(text)
 	}
 	if err != nil {
-		k.Refused = n.KID + ".pem: " + err.Error()
+		k.RefuseReason = n.KID + ".pem: " + err.Error()
 	}
 	if n.Status == "active" {
 		k.Note = "its private key exists only in the memory of nestjs-jwks"

@@ -83,10 +83,10 @@ func (p *planner) planKey(k Key) Step {
 	signs := p.isSigner(k)
 	known, there := p.findKnown(k.KID)
 	switch {
-	case k.Refused != "":
-		return Step{Becomes: Refused, Why: k.Refused}
-	case k.Stays != "":
-		return Step{Becomes: Left, Why: k.Stays}
+	case k.RefuseReason != "":
+		return Step{Becomes: Refused, Why: k.RefuseReason}
+	case k.SkipReason != "":
+		return Step{Becomes: Left, Why: k.SkipReason}
 	case p.seen[k.KID]:
 		return Step{Becomes: Left, Why: "the source lists this kid twice"}
 	case !servable.MatchString(k.KID) || k.KID == "." || k.KID == "..":
@@ -129,8 +129,8 @@ func (p *planner) planSigner(k Key) Step {
 }
 
 func (p *planner) planVerifier(k Key) Step {
-	s := Step{Becomes: Deprecated, Until: k.Ends, Why: "until its expiry at the source"}
-	if k.Ends.IsZero() {
+	s := Step{Becomes: Deprecated, Until: k.ExpiresAt, Why: "until its expiry at the source"}
+	if k.ExpiresAt.IsZero() {
 		s.Until, s.Why = p.Now.Add(p.KeepFor), "for "+formatDays(p.KeepFor)+" (--keep-for)"
 	}
 	if !s.Until.After(p.Now) {

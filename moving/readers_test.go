@@ -83,7 +83,7 @@ func summary(keys []Key) (lines []string) {
 		if k.Private != nil {
 			half = "private"
 		}
-		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s%s", k.KID, k.Alg, k.State, half, k.Stays, k.Refused)))
+		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s%s", k.KID, k.Alg, k.State, half, k.SkipReason, k.RefuseReason)))
 	}
 	return lines
 }
@@ -120,7 +120,7 @@ func TestNestJWKS(t *testing.T) {
 		{"kid":"a","status":"active","expiresAt":4102444800123,"keyPath":"C:\\keys\\a.pem"}]}`)
 	keys, err := NestJWKS(dir, Settings{})
 	wantKeys(t, keys, err, "a EdDSA active public", "gone  deprecated public", "b  deprecated public", "../a  deprecated public there is no file", "x  revoked public its tokens")
-	if got := keys[0].Ends.UnixMilli(); got != 4102444800123 {
+	if got := keys[0].ExpiresAt.UnixMilli(); got != 4102444800123 {
 		t.Errorf("a ends at %d", got)
 	}
 	keys, err = NestJWKS(dir, Settings{Alg: "Ed25519"})

@@ -86,7 +86,7 @@ func redisKey(ctx context.Context, r redisStore, kid string, active, revoked boo
 		k.State = "active"
 	}
 	if revoked {
-		k.State, k.Stays = "revoked", "it was revoked or dropped at the source"
+		k.State, k.SkipReason = "revoked", "it was revoked or dropped at the source"
 		return k, nil
 	}
 	text, err := r.get(ctx, redisJWK+kid)
@@ -94,12 +94,12 @@ func redisKey(ctx context.Context, r redisStore, kid string, active, revoked boo
 		return k, err
 	}
 	if text == "" {
-		k.Refused = "nothing is under " + redisJWK + kid
+		k.RefuseReason = "nothing is under " + redisJWK + kid
 		return k, nil
 	}
 	read := parseJWK([]byte(text), s)
 	clear(read.Private) // should be absent
-	k.Public, k.Alg, k.Stays, k.Refused = read.Public, read.Alg, read.Stays, read.Refused
+	k.Public, k.Alg, k.SkipReason, k.RefuseReason = read.Public, read.Alg, read.SkipReason, read.RefuseReason
 	if active {
 		err = k.redisPrivate(ctx, r)
 	}
@@ -119,9 +119,9 @@ func (k *Key) redisPrivate(ctx context.Context, r redisStore) error {
 	public, private, err := parsePEM([]byte(text))
 	switch {
 	case err != nil || private == nil:
-		k.Refused = "what is under " + redisPEM + k.KID + " is no private key in PEM"
+		k.RefuseReason = "what is under " + redisPEM + k.KID + " is no private key in PEM"
 	case public.Thumbprint() != k.Public.Thumbprint():
-		k.Refused = "its PEM and its JWK are different keys"
+		k.RefuseReason = "its PEM and its JWK are different keys"
 	default:
 		k.Private = private
 	}

@@ -40,7 +40,7 @@ func TestErrorsRepeatNothing(t *testing.T) {
 				keys, err := read()
 				movable := false
 				for _, k := range keys {
-					movable = movable || k.Refused == "" && k.Stays == ""
+					movable = movable || k.RefuseReason == "" && k.SkipReason == ""
 				}
 				if err == nil && movable {
 					t.Errorf("%s takes it", reader)

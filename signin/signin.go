@@ -26,7 +26,7 @@ var DefaultAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.E
 
 const (
 	skew       = 30 * time.Second // allowed difference of the clocks
-	patience   = 5 * time.Second  // timeout of a request to the issuer
+	issuerTimeout   = 5 * time.Second  // timeout of a request to the issuer
 	maxIssuer  = 500              // bytes
 	maxSubject = 255              // OpenID Connect Core 1.0 section 2
 	maxName    = 200              // characters
@@ -68,7 +68,7 @@ func New(cfg Config) (*SignIn, error) {
 	}
 	v, err := jwks.NewVerifier(jwks.VerifierConfig{
 		Issuer: cfg.Issuer, Audience: cfg.Audience, Algorithms: cfg.Algorithms, Skew: skew, Required: []string{"sub"}, Validate: noIDToken,
-		Keys: jwks.Config{HTTPClient: cfg.HTTPClient, Timeout: patience, AllowHTTP: isLocal(cfg.Issuer), Logger: cfg.Log}, Now: cfg.Now,
+		Keys: jwks.Config{HTTPClient: cfg.HTTPClient, Timeout: issuerTimeout, AllowHTTP: isLocal(cfg.Issuer), Logger: cfg.Log}, Now: cfg.Now,
 	})
 	return &SignIn{cfg: cfg, verifier: v}, err
 }

@@ -13,9 +13,9 @@ import (
 // be secret.
 var errPanic = errors.New("worker: panic")
 
-// gap is the minimum time between passes caused by Wake, so that a burst of
+// minPassInterval is the minimum time between passes caused by Wake, so that a burst of
 // changes does not cause a burst of passes.
-const gap = 100 * time.Millisecond
+const minPassInterval = 100 * time.Millisecond
 
 // runPasses runs passes and chores until ctx or leading is done.
 func (w *Worker) runPasses(ctx, leading context.Context) {
@@ -28,7 +28,7 @@ func (w *Worker) runPasses(ctx, leading context.Context) {
 		case err == nil:
 			failed.reset()
 			if w.waitUntil(ctx, leading, earlierNonZero(next, w.runChores(ctx, leading, chores)), w.wake) {
-				w.waitUntil(ctx, leading, began.Add(gap), nil)
+				w.waitUntil(ctx, leading, began.Add(minPassInterval), nil)
 			}
 		case leading.Err() == nil:
 			pause := failed.next()

@@ -212,7 +212,7 @@ func TestBurstOfWakes(t *testing.T) {
 	for range 3 {
 		w.Wake()
 		at := await(t, passes)
-		if at.Sub(last) < gap/2 { // the signal comes shortly after the pass began
+		if at.Sub(last) < minPassInterval/2 { // the signal comes shortly after the pass began
 			t.Errorf("a pass only %v after the one before", at.Sub(last))
 		}
 		last = at

@@ -38,10 +38,10 @@ type app struct {
 	listener  *db.Listener
 	worker    *worker.Worker
 	transport transport
-	works     bool // whether the worker runs in this process
+	runsWorker     bool // whether the worker runs in this process
 
 	refresh  chan struct{} // requests a check of the master keys; buffered, one request
-	did      counters      // what the worker did
+	workerCounters      counters      // what the worker did
 	stopping atomic.Bool
 	ready    readiness
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-const longestLine = 16 << 20 // bytes of an event
+const maxEventLine = 16 << 20 // bytes of an event
 
 // chainCheck verifies a hash chain and compares it with a checkpoint. It holds
 // one event at a time.
 type chainCheck struct {
 	chain      audit.Verifier
 	checkpoint *keys.Checkpoint  // nil: no checkpoint
-	said       *client.AuditHead // the head as the server reports it; nil: offline
+	reported       *client.AuditHead // the head as the server reports it; nil: offline
 }
 
 func (c *chainCheck) readFile(p *program, name string) error {
@@ -37,7 +37,7 @@ func (c *chainCheck) readFile(p *program, name string) error {
 
 func (c *chainCheck) readLines(name string, in io.Reader) error {
 	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 64<<10), longestLine)
+	lines.Buffer(make([]byte, 64<<10), maxEventLine)
 	for n := 1; lines.Scan(); n++ {
 		if err := c.addLine(lines.Bytes()); err != nil {
 			return fmt.Errorf("%s, line %d: %w", name, n, err)
@@ -58,7 +58,7 @@ func (c *chainCheck) addLine(text []byte) error {
 		return err
 	}
 	hash := hex.EncodeToString(e.Hash)
-	kept, said := c.checkpoint, c.said
+	kept, said := c.checkpoint, c.reported
 	switch {
 	case kept != nil && kept.TenantID != e.TenantID:
 		return fmt.Errorf("the checkpoint belongs to another tenant, %s", kept.TenantID)
@@ -79,8 +79,8 @@ func (c *chainCheck) checkEnd(name string) error {
 		return errors.New("no event in " + name)
 	case c.checkpoint != nil && c.checkpoint.Seq > seq:
 		return fmt.Errorf("%s ends at seq %d, and the checkpoint is at seq %d: events are missing", name, seq, c.checkpoint.Seq)
-	case c.said != nil && c.said.Seq > seq:
-		return fmt.Errorf("%s ends at seq %d, and the server reports %d events: events are missing", name, seq, c.said.Seq)
+	case c.reported != nil && c.reported.Seq > seq:
+		return fmt.Errorf("%s ends at seq %d, and the server reports %d events: events are missing", name, seq, c.reported.Seq)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (c *auditExportCmd) streamTo(ctx context.Context, p *program, api *client.C
 	defer in.Close()
 	bar := p.newProgress("events", -1)
 	defer bar.done()
-	if _, err = io.Copy(w, &counting{in, bar}); err != nil {
+	if _, err = io.Copy(w, &countingReader{in, bar}); err != nil {
 		return fmt.Errorf("the export is incomplete: %w", err)
 	}
 	return nil
@@ -75,14 +75,14 @@ func (f auditFilter) openExport(ctx context.Context, api *client.Client, tenant,
 	return in, nil
 }
 
-// counting counts lines as they are read: one per event, except for multi-line
+// countingReader counts lines as they are read: one per event, except for multi-line
 // texts in CSV.
-type counting struct {
+type countingReader struct {
 	from io.Reader
 	bar  *progress
 }
 
-func (c *counting) Read(b []byte) (int, error) {
+func (c *countingReader) Read(b []byte) (int, error) {
 	n, err := c.from.Read(b)
 	c.bar.add(bytes.Count(b[:n], []byte("\n")))
 	return n, err

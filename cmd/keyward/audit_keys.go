@@ -52,7 +52,7 @@ func sameOrigin(a, b string) bool {
 	return bad == nil && worse == nil && u.Host != "" && strings.EqualFold(u.Host, v.Host)
 }
 
-const longestKeySet = 1 << 20 // bytes
+const maxKeySetBytes = 1 << 20 // bytes
 
 // readKeySet reads a JWK Set or a key history from a file or a URL.
 func readKeySet(ctx context.Context, from string) ([]byte, error) {
@@ -73,5 +73,5 @@ func readKeySet(ctx context.Context, from string) ([]byte, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("cannot fetch the keys: %s answers %s", r.URL.Host, resp.Status)
 	}
-	return io.ReadAll(io.LimitReader(resp.Body, longestKeySet))
+	return io.ReadAll(io.LimitReader(resp.Body, maxKeySetBytes))
 }

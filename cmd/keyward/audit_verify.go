@@ -25,8 +25,8 @@ type auditVerifyCmd struct {
 	historyScope
 }
 
-// verifyTime is the timeout of the server's verification.
-const verifyTime = 10 * time.Minute
+// verifyTimeout is the timeout of the server's verification.
+const verifyTimeout = 10 * time.Minute
 
 // Run is keyward audit verify. It returns an error if the chain is broken.
 func (c *auditVerifyCmd) Run(ctx context.Context, p *program) error {
@@ -71,7 +71,7 @@ func (c *auditVerifyCmd) verifyOnline(ctx context.Context, p *program) error {
 	if kept != nil {
 		c.Tenant = cmp.Or(c.Tenant, kept.TenantID.String())
 	}
-	text, err := client.Bytes(api.Requests.VerifyAudit(ctx, c.tenantName(), client.Patiently(verifyTime)))
+	text, err := client.Bytes(api.Requests.VerifyAudit(ctx, c.tenantName(), client.Patiently(verifyTimeout)))
 	if p := (*client.Problem)(nil); err != nil && ctx.Err() == nil && !errors.As(err, &p) {
 		return fmt.Errorf("%w\n  if the history is too long for one request: keyward audit export --tenant %s | keyward audit verify --export -", err, c.tenantName())
 	}
@@ -85,7 +85,7 @@ func (c *auditVerifyCmd) verifyOnline(ctx context.Context, p *program) error {
 	if kept == nil || !said.Intact {
 		return c.printServerResult(p, text, said)
 	}
-	check := chainCheck{checkpoint: kept, said: &said.Head}
+	check := chainCheck{checkpoint: kept, reported: &said.Head}
 	if err := c.fetchChain(ctx, p, api, &check); err != nil {
 		return err
 	}
@@ -116,9 +116,9 @@ func (c *auditVerifyCmd) fetchChain(ctx context.Context, p *program, api *client
 		return err
 	}
 	defer in.Close()
-	bar := p.newProgress("events", int(check.said.Seq))
+	bar := p.newProgress("events", int(check.reported.Seq))
 	defer bar.done()
-	if err := check.readLines("the server's export", &counting{in, bar}); err != nil {
+	if err := check.readLines("the server's export", &countingReader{in, bar}); err != nil {
 		return err
 	}
 	return check.checkEnd("the server's export")

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	batch          = 1000                   // policies of one pass, in several transactions
+	passBatchSize          = 1000                   // policies of one pass, in several transactions
 	busyPause      = 200 * time.Millisecond // before the next pass if other processes hold everything that is due
 	flushInterval  = 10 * time.Second       // between writes of evidence and last use
 	masterInterval = time.Minute            // between checks of the master keys
 	idempotencyAge = 24 * time.Hour         // lifetime of an Idempotency-Key
-	lastWords      = 5 * time.Second        // timeout of the last flush
+	exitFlushTimeout      = 5 * time.Second        // timeout of the last flush
 )
 
 // startBackground starts the background loops, until ctx is done. The returned
@@ -29,7 +29,7 @@ func (a *app) startBackground(ctx context.Context) (stopped func()) {
 	if len(a.transport.watchedFiles()) > 0 {
 		wg.Go(func() { a.watchFiles(ctx) })
 	}
-	if a.works {
+	if a.runsWorker {
 		wg.Go(func() { _ = a.worker.Run(ctx) }) // always nil
 		wg.Go(func() { a.sender.Run(ctx) })
 	}
@@ -38,12 +38,12 @@ func (a *app) startBackground(ctx context.Context) (stopped func()) {
 
 // runPass executes due key changes. It returns the time of the next pass.
 func (a *app) runPass(ctx context.Context) (time.Time, error) {
-	done, err := a.store.RunDue(ctx, audit.By{Actor: a.workerActor()}, batch)
+	done, err := a.store.RunDue(ctx, audit.By{Actor: a.workerActor()}, passBatchSize)
 	if err != nil {
 		return time.Time{}, err
 	}
 	moved := done.Rotated + done.Created + done.Expired + done.Purged
-	a.did.add(done)
+	a.workerCounters.add(done)
 	if moved+done.Failed > 0 {
 		a.log.Info("worker pass completed", "tenants", done.Tenants, "rotated", done.Rotated, "created", done.Created,
 			"expired", done.Expired, "purged", done.Purged, "failed", done.Failed)
@@ -101,7 +101,7 @@ func (a *app) flushEvidence(ctx context.Context) {
 
 // flushAtExit flushes once more, after ctx is done.
 func (a *app) flushAtExit(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exitFlushTimeout)
 	defer cancel()
 	a.flushEvidence(ctx)
 }

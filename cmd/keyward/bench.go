@@ -71,14 +71,14 @@ func (c *benchSeedCmd) checkEmpty(ctx context.Context, a *app) error {
 	return nil
 }
 
-// sampled is the number of tenants to verify.
-const sampled = 100
+// sampleSize is the number of tenants to verify.
+const sampleSize = 100
 
 // verifySample verifies some of the tenants: their history, their key rows, and
 // a token signed by their key.
 func (c *benchSeedCmd) verifySample(ctx context.Context, p *program, a *app) error {
-	for i := range min(sampled, c.Tenants) {
-		t, err := a.tenants.Get(ctx, keys.Seed{Prefix: c.Prefix}.Slug(i*(c.Tenants/min(sampled, c.Tenants))))
+	for i := range min(sampleSize, c.Tenants) {
+		t, err := a.tenants.Get(ctx, keys.Seed{Prefix: c.Prefix}.Slug(i*(c.Tenants/min(sampleSize, c.Tenants))))
 		if err != nil {
 			return err
 		}
@@ -93,6 +93,6 @@ func (c *benchSeedCmd) verifySample(ctx context.Context, p *program, a *app) err
 			return fmt.Errorf("a token of %s does not verify: %w", t.Slug, err)
 		}
 	}
-	_, err := fmt.Fprintf(p.stdout, "%d of them verified: history intact, keys consistent with it, tokens sign and verify.\n", min(sampled, c.Tenants))
+	_, err := fmt.Fprintf(p.stdout, "%d of them verified: history intact, keys consistent with it, tokens sign and verify.\n", min(sampleSize, c.Tenants))
 	return err
 }

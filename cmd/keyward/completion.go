@@ -12,9 +12,9 @@ type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"Select the shell: bash, zsh or fish."`
 }
 
-// scripts call the program itself for completions, so that they never become
+// completionScripts call the program itself for completions, so that they never become
 // outdated.
-var scripts = map[string]string{
+var completionScripts = map[string]string{
 	"bash": `_keyward() {
 	local IFS=$'\n'
 	COMPREPLY=($(keyward complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
@@ -48,7 +48,7 @@ complete -c keyward -f -a '(__keyward_complete)'
 
 // Run is keyward completion.
 func (c *completionCmd) Run(p *program) error {
-	_, err := fmt.Fprint(p.stdout, scripts[c.Shell])
+	_, err := fmt.Fprint(p.stdout, completionScripts[c.Shell])
 	return err
 }
 

@@ -33,14 +33,14 @@ func (a confirmFlag) confirmIfTerminal(p *program, question string) error {
 		return nil
 	}
 	fmt.Fprintf(p.stderr, "%s [y/N] ", question)
-	if !saysYes(p.stdin) {
+	if !readConsent(p.stdin) {
 		return errNotConfirmed
 	}
 	return nil
 }
 
-// saysYes reads an answer. An empty one is a no.
-func saysYes(r io.Reader) bool {
+// readConsent reads an answer. An empty one is a no.
+func readConsent(r io.Reader) bool {
 	answer, _ := bufio.NewReader(r).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes"

@@ -130,13 +130,13 @@ func (a *app) ensureAdminKey(ctx context.Context, file string) error {
 	return writeKey(file, key)
 }
 
-// postgresPause is the time between the end of PostgreSQL and its restart: long
+// postgresRestartDelay is the time between the end of PostgreSQL and its restart: long
 // enough for the cause to be over, and for a drill to observe the service
 // without a database.
-const postgresPause = 5 * time.Second
+const postgresRestartDelay = 5 * time.Second
 
-// errMoved means that PostgreSQL restarted under another DSN.
-var errMoved = errors.New("PostgreSQL restarted with another DSN; restart keyward dev")
+// errDSNChanged means that PostgreSQL restarted under another DSN.
+var errDSNChanged = errors.New("PostgreSQL restarted with another DSN; restart keyward dev")
 
 // superviseDev runs the service and restarts its PostgreSQL whenever it ends;
 // PostgreSQL stops last. Meanwhile the service behaves as with any other
@@ -154,7 +154,7 @@ func (p *program) superviseDev(ctx context.Context, cfg embedded.Config, pg *emb
 	cause := context.Cause(ctx)
 	end()
 	<-ended
-	if errors.Is(cause, errMoved) {
+	if errors.Is(cause, errDSNChanged) {
 		return cause
 	}
 	return err
@@ -169,13 +169,13 @@ func (p *program) keepPostgres(ctx context.Context, cfg embedded.Config, pg *emb
 			return pg.Stop(context.WithoutCancel(ctx)) // always nil
 		case <-pg.Done():
 		}
-		p.log.Error("PostgreSQL ended; restarting it", "restart_in", postgresPause, "error", pg.Err())
+		p.log.Error("PostgreSQL ended; restarting it", "restart_in", postgresRestartDelay, "error", pg.Err())
 		var err error
 		if pg, err = p.restartPostgres(ctx, cfg); err != nil {
 			return nil // ctx is done, and PostgreSQL has ended
 		}
 		if pg.DSN() != dsn {
-			return errors.Join(errMoved, pg.Stop(context.WithoutCancel(ctx)))
+			return errors.Join(errDSNChanged, pg.Stop(context.WithoutCancel(ctx)))
 		}
 	}
 }
@@ -187,7 +187,7 @@ func (p *program) restartPostgres(ctx context.Context, cfg embedded.Config) (*em
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("restart PostgreSQL: %w", ctx.Err())
-		case <-time.After(postgresPause):
+		case <-time.After(postgresRestartDelay):
 		}
 		pg, err := embedded.Start(ctx, cfg)
 		if err == nil {

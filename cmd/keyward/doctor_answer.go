@@ -12,8 +12,8 @@ import (
 
 // Limits for warnings.
 const (
-	soonExpired = 21 * 24 * time.Hour // remaining lifetime of a certificate
-	longAge     = 24 * time.Hour      // max-age
+	certificateWarning = 21 * 24 * time.Hour // remaining lifetime of a certificate
+	maxAgeWarning     = 24 * time.Hour      // max-age
 	dateDrift   = time.Minute
 )
 
@@ -48,7 +48,7 @@ func examineCaching(p fetchedPage) finding {
 		return newFinding(warning, "caching", "Cache-Control is %q: some verifiers (Hasura) then fetch every second; give jwks_max_age_seconds a positive value, or fix the proxy", control)
 	case age < 0:
 		return newFinding(warning, "caching", "there is no max-age (Cache-Control is %q): verifiers choose how long they cache keys; a proxy may have removed it", control)
-	case time.Duration(age)*time.Second > longAge:
+	case time.Duration(age)*time.Second > maxAgeWarning:
 		return newFinding(warning, "caching", "max-age is %d s: a revoked key is trusted for that long; lower jwks_max_age_seconds", age)
 	}
 	return newFinding(fine, "caching", "%s", control)
@@ -62,10 +62,10 @@ func examineTransport(p fetchedPage) finding {
 		return newFinding(failure, "transport", "%q is no URL", p.url)
 	case p.ends.IsZero() && !isLocalHost(u.Hostname()):
 		return newFinding(failure, "transport", "%s is not https: an attacker on the network can replace the keys", p.url)
-	case !p.ends.IsZero() && p.ends.Before(p.at.Add(soonExpired)):
+	case !p.ends.IsZero() && p.ends.Before(p.at.Add(certificateWarning)):
 		return newFinding(warning, "transport", "the certificate ends on %s: renew it", p.ends.UTC().Format(time.DateOnly))
-	case p.took > answerLimit/5:
-		return newFinding(warning, "transport", "the answer took %v; jose gives up after %v", p.took.Round(time.Millisecond), answerLimit)
+	case p.took > verifierTimeout/5:
+		return newFinding(warning, "transport", "the answer took %v; jose gives up after %v", p.took.Round(time.Millisecond), verifierTimeout)
 	}
 	return newFinding(fine, "transport", "answered in %v", p.took.Round(time.Millisecond))
 }

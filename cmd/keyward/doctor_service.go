@@ -44,7 +44,7 @@ func (e *examination) checkTransport() {
 		switch end := f.expiresAt(); {
 		case end.Before(utcNow()):
 			e.addFinding(failure, "TLS", "the %s of %s ended on %s: renew it", what, variable, end.UTC().Format(time.DateOnly))
-		case end.Before(utcNow().Add(soonExpired)):
+		case end.Before(utcNow().Add(certificateWarning)):
 			e.addFinding(warning, "TLS", "the %s of %s ends on %s: renew it", what, variable, end.UTC().Format(time.DateOnly))
 		default:
 			e.addFinding(fine, "TLS", "the %s of %s ends on %s", what, variable, end.UTC().Format(time.DateOnly))

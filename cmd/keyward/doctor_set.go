@@ -11,9 +11,9 @@ import (
 
 // Limits of verifiers for a JWK Set.
 const (
-	nimbusBytes = 51_200 // limit of Nimbus, used by Spring Security
-	manyKeys    = 50     // limit of some gateways
-	roomyKeys   = 16     // Keyward's default for a policy
+	nimbusMaxBytes = 51_200 // limit of Nimbus, used by Spring Security
+	gatewayMaxKeys    = 50     // limit of some gateways
+	keyCountWarning   = 16     // Keyward's default for a policy
 )
 
 // jwk has the members of one key of a set.
@@ -36,11 +36,11 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 	switch {
 	case len(keys) == 0:
 		findings = append(findings, newFinding(failure, "JWK Set", "has no keys: no token can be verified; is a worker running?"))
-	case len(body) > nimbusBytes:
-		findings = append(findings, newFinding(failure, "JWK Set", "has %d bytes; Nimbus (Spring Security) refuses more than %d: lower max_published_keys or the grace period, or use ES256 instead of RSA", len(body), nimbusBytes))
-	case len(keys) > manyKeys:
-		findings = append(findings, newFinding(failure, "JWK Set", "has %d keys; some gateways refuse more than %d: lower max_published_keys", len(keys), manyKeys))
-	case len(keys) > roomyKeys:
+	case len(body) > nimbusMaxBytes:
+		findings = append(findings, newFinding(failure, "JWK Set", "has %d bytes; Nimbus (Spring Security) refuses more than %d: lower max_published_keys or the grace period, or use ES256 instead of RSA", len(body), nimbusMaxBytes))
+	case len(keys) > gatewayMaxKeys:
+		findings = append(findings, newFinding(failure, "JWK Set", "has %d keys; some gateways refuse more than %d: lower max_published_keys", len(keys), gatewayMaxKeys))
+	case len(keys) > keyCountWarning:
 		findings = append(findings, newFinding(warning, "JWK Set", "has %d keys; every verifier fetches them all: shorten the grace period or lengthen the rotation interval", len(keys)))
 	default:
 		findings = append(findings, newFinding(fine, "JWK Set", "%d keys in %d bytes", len(keys), len(body)))

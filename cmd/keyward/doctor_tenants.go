@@ -14,17 +14,17 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// overdueAfter is the delay of a due policy that suggests a missing worker.
-const overdueAfter = 5 * time.Minute
+// overdueLimit is the delay of a due policy that suggests a missing worker.
+const overdueLimit = 5 * time.Minute
 
 // checkInvariants checks that every policy has its keys and that none is
 // overdue.
 func (e *examination) checkInvariants(ctx context.Context) {
 	var overdue int64
-	broken, err := policiesWithoutKeys(ctx, e.db, policyStretch)
+	broken, err := policiesWithoutKeys(ctx, e.db, policiesPerRead)
 	if err == nil {
 		err = e.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-			overdue, err = tx.CountDuePolicies(ctx, utcNow().Add(-overdueAfter))
+			overdue, err = tx.CountDuePolicies(ctx, utcNow().Add(-overdueLimit))
 			return err
 		})
 	}
@@ -38,15 +38,15 @@ func (e *examination) checkInvariants(ctx context.Context) {
 		e.addFinding(fine, "keys", "every policy has one active and one standby key")
 	}
 	if overdue > 0 {
-		e.addFinding(failure, "schedule", "%d policies have been due for more than %v: run keyward worker, or serve without --no-worker", overdue, overdueAfter)
+		e.addFinding(failure, "schedule", "%d policies have been due for more than %v: run keyward worker, or serve without --no-worker", overdue, overdueLimit)
 		return
 	}
 	e.addFinding(fine, "schedule", "nothing is overdue")
 }
 
-// policyStretch is the number of policies read in one transaction, which keeps
+// policiesPerRead is the number of policies read in one transaction, which keeps
 // each below the statement timeout.
-const policyStretch = 20_000
+const policiesPerRead = 20_000
 
 // policiesWithoutKeys reads all policies, stretch by stretch, and returns the
 // first ones without an active and a standby key.

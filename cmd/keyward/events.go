@@ -26,7 +26,7 @@ func (c *eventsCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	f := follower{p: p, last: c.Since, of: c.Tenant}
+	f := follower{p: p, last: c.Since, tenant: c.Tenant}
 	for e, err := range api.Follow(ctx, c.Tenant, c.Since, f.onTurn) {
 		switch {
 		case ctx.Err() != nil: // interrupted
@@ -46,10 +46,10 @@ func (c *eventsCmd) Run(ctx context.Context, p *program) error {
 // follower prints notes about the state of a stream.
 type follower struct {
 	p     *program
-	of    string // tenant; empty: all
+	tenant    string // tenant; empty: all
 	last  string // id of the last printed event, or of --since
 	begun bool
-	said  string // the last note about a failure
+	lastNote  string // the last note about a failure
 }
 
 // slowReader is a delay between reads that suggests a slow reader of stdout.
@@ -66,7 +66,7 @@ func (f *follower) onTurn(t client.Turn) {
 		f.p.printNote("Reconnected; continuing after the last event.")
 	}
 	if t.Open {
-		f.said = ""
+		f.lastNote = ""
 		return
 	}
 	trouble := fmt.Sprintf("Connection lost: %v. Retrying.", t.Err)
@@ -76,17 +76,17 @@ func (f *follower) onTurn(t client.Turn) {
 	case t.Held >= slowReader:
 		trouble = fmt.Sprintf("Connection lost, probably as a slow reader: writing one event took %v. Retrying.", t.Held.Round(time.Second))
 	}
-	if trouble != f.said {
+	if trouble != f.lastNote {
 		f.p.printNote("%s", trouble)
 	}
-	f.said = trouble
+	f.lastNote = trouble
 }
 
 func (f *follower) scopeName() string {
-	if f.of == "" {
+	if f.tenant == "" {
 		return "all tenants"
 	}
-	return f.of
+	return f.tenant
 }
 
 // printResumeHint prints the --since flag to continue with.

@@ -246,7 +246,7 @@ func TestEventsAreGoneOnWith(t *testing.T) {
 // A repeated failure is noted once, with its cause if known.
 func TestWhatIsSaidOfAStream(t *testing.T) {
 	var said strings.Builder
-	f := follower{p: &program{stderr: &said}, of: "acme"}
+	f := follower{p: &program{stderr: &said}, tenant: "acme"}
 	gone := client.Turn{Err: errors.New("no answer")}
 	for _, turn := range []client.Turn{
 		{Open: true},

@@ -163,7 +163,7 @@ func TestNobodyAtTheTerminal(t *testing.T) {
 		t.Errorf("%d: %s", code, &stderr)
 	}
 	for answer, yes := range map[string]bool{"y\n": true, " YES \n": true, "yes": true, "\n": false, "": false, "no\n": false, "yesterday\n": false} {
-		if saysYes(strings.NewReader(answer)) != yes {
+		if readConsent(strings.NewReader(answer)) != yes {
 			t.Errorf("%q", answer)
 		}
 	}

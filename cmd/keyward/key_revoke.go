@@ -67,7 +67,7 @@ func (c *keyRevokeCmd) previewRevocation(ctx context.Context, p *program, api *c
 	return nil
 }
 
-const freshSigns = "A fresh key that no verifier has seen will sign; verifiers refetch at its first token and drop this one."
+const freshSignerText = "A fresh key that no verifier has seen will sign; verifiers refetch at its first token and drop this one."
 
 // nextSigner describes the key that will sign after the revocation.
 func (c *keyRevokeCmd) nextSigner(k client.Key, s keyEvidence) string {
@@ -75,7 +75,7 @@ func (c *keyRevokeCmd) nextSigner(k client.Key, s keyEvidence) string {
 		return "The active key continues to sign."
 	}
 	if c.Mode == "fresh" || c.Mode == "" && c.Reason == "compromised" {
-		return freshSigns
+		return freshSignerText
 	}
 	for _, other := range s.published {
 		if other.Alg == k.Alg && other.State == client.KeyStateStandby {
@@ -108,7 +108,7 @@ func (p *program) printRevocationPreview(r client.RevokeResult) error {
 	}
 	fmt.Fprintf(p.stdout, "\nIt would leave the JWKS at once: %s\n", tokenImpact(r.BreaksTokensUntil))
 	if r.Mode != nil && *r.Mode == client.RevocationModeFresh {
-		fmt.Fprintln(p.stdout, freshSigns)
+		fmt.Fprintln(p.stdout, freshSignerText)
 	}
 	return p.printUnchanged()
 }

@@ -15,8 +15,8 @@ type listFlags struct {
 	Cursor string `name:"cursor" placeholder:"CURSOR" help:"Continue a list that --limit ended."`
 }
 
-// biggestPage is the API's limit of items in one answer.
-const biggestPage = 500
+// maxPageSize is the API's limit of items in one answer.
+const maxPageSize = 500
 
 // page is one page of a list, with undecoded items.
 type page struct {
@@ -43,7 +43,7 @@ func printList[T any](p *program, asJSON bool, l listFlags, r rows[T], fetch fun
 		cursor = &l.Cursor
 	}
 	for left := l.Limit; ; {
-		most := biggestPage
+		most := maxPageSize
 		if l.Limit > 0 {
 			most = min(most, left)
 		}

@@ -22,9 +22,9 @@ func (c *counters) add(d keys.Done) {
 	c.failed.Add(int64(d.Failed))
 }
 
-// backlogFor is the cache time of a backlog count, since /metrics may be read
+// backlogCacheTime is the cache time of a backlog count, since /metrics may be read
 // arbitrarily often.
-const backlogFor = 5 * time.Second
+const backlogCacheTime = 5 * time.Second
 
 // newMetrics registers the metrics of this package; httpapi adds its own.
 func (a *app) newMetrics() *prometheus.Registry {
@@ -59,12 +59,12 @@ func (a *app) registerTransport(r *prometheus.Registry) {
 
 func (a *app) registerWorker(r *prometheus.Registry) {
 	for result, n := range map[string]*atomic.Int64{
-		"rotated": &a.did.rotated, "created": &a.did.created, "expired": &a.did.expired, "purged": &a.did.purged,
+		"rotated": &a.workerCounters.rotated, "created": &a.workerCounters.created, "expired": &a.workerCounters.expired, "purged": &a.workerCounters.purged,
 	} {
 		addCounter(r, "keyward_keys_moved_total", "Key changes by the worker of this process, by type.",
 			prometheus.Labels{"move": result}, func() int64 { return n.Load() })
 	}
-	addCounter(r, "keyward_tenants_put_off_total", "Tenants whose due changes failed in a worker pass.", nil, a.did.failed.Load)
+	addCounter(r, "keyward_tenants_put_off_total", "Tenants whose due changes failed in a worker pass.", nil, a.workerCounters.failed.Load)
 	addCounter(r, "keyward_worker_passes_total", "Successful worker passes.", nil, func() int64 { return a.worker.Status().Passes })
 	addCounter(r, "keyward_worker_errors_total", "Failed worker passes and chores.", nil, func() int64 { return a.worker.Status().Failures })
 	addGauge(r, "keyward_worker_leader", "1 while this process holds the worker lease.", nil, func() float64 { return boolValue(a.worker.Leader()) })
@@ -141,7 +141,7 @@ func (b *backlog) Collect(c chan<- prometheus.Metric) {
 func (b *backlog) count() (int64, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if time.Since(b.at) > backlogFor {
+	if time.Since(b.at) > backlogCacheTime {
 		ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 		defer cancel()
 		n, err := b.ask(ctx)

@@ -19,11 +19,11 @@ type progress struct {
 	next  time.Time
 }
 
-// between is the time between two lines.
-const between = 10 * time.Second
+// progressInterval is the time between two lines.
+const progressInterval = 10 * time.Second
 
 func (p *program) newProgress(what string, total int) *progress {
-	g := &progress{w: p.stderr, what: what, total: total, next: time.Now().Add(between)}
+	g := &progress{w: p.stderr, what: what, total: total, next: time.Now().Add(progressInterval)}
 	if isTerminal(p.stderr) {
 		g.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(p.stderr), progressbar.OptionSetDescription(what),
 			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(what),
@@ -46,7 +46,7 @@ func (g *progress) set(n, total int) {
 	if time.Now().Before(g.next) {
 		return
 	}
-	g.next = time.Now().Add(between)
+	g.next = time.Now().Add(progressInterval)
 	if total > 0 {
 		fmt.Fprintf(g.w, "%d of %d %s\n", n, total, g.what)
 		return

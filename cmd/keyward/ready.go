@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	readyFor     = time.Second     // cache time of a readiness result
+	readyCacheTime     = time.Second     // cache time of a readiness result
 	readyTimeout = 3 * time.Second // timeout of the checks
 )
 
@@ -34,7 +34,7 @@ func (a *app) checkReady(ctx context.Context) map[string]error {
 	r := &a.ready
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.at) > readyFor {
+	if time.Since(r.at) > readyCacheTime {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
 		defer cancel()
 		r.checks = a.probeParts(ctx)

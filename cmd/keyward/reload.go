@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// lookAtFiles is the interval of checks for replaced files.
-const lookAtFiles = 5 * time.Second
+// fileCheckInterval is the interval of checks for replaced files.
+const fileCheckInterval = 5 * time.Second
 
 // reloadable is a value read from files. It is read again when they change, so
 // that a renewal needs no restart. If the new files are unreadable, incomplete
@@ -84,7 +84,7 @@ func (a *app) watchFiles(ctx context.Context) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	tick := time.NewTicker(lookAtFiles)
+	tick := time.NewTicker(fileCheckInterval)
 	defer tick.Stop()
 	for {
 		anyway := false

@@ -49,7 +49,7 @@ func (p *program) serveAPI(ctx context.Context, works bool, prepare func(ctx con
 		return err
 	}
 	defer a.close()
-	a.works = works
+	a.runsWorker = works
 	room := allocateHeadroom(os.Getenv) // GOGC and GOMEMLIMIT are the runtime's, not settings
 	defer runtime.KeepAlive(room)
 	return a.runService(ctx, listeners, where, prepare)
@@ -98,6 +98,6 @@ func (a *app) runService(ctx context.Context, listeners []net.Listener, where ur
 		return err
 	}
 	return a.serveRequests(ctx, servers, listeners, func() {
-		a.log.Info("serving", "url", where.public, "addr", listeners[0].Addr().String(), "worker", a.works, "admin_url", where.admin)
+		a.log.Info("serving", "url", where.public, "addr", listeners[0].Addr().String(), "worker", a.runsWorker, "admin_url", where.admin)
 	})
 }

@@ -32,7 +32,7 @@ func (t *table) print(w io.Writer, columns int) error {
 		line := ""
 		for i, width := range widths {
 			if i < len(row) {
-				line += row[i] + strings.Repeat(" ", width-utf8.RuneCountInString(row[i])+gap)
+				line += row[i] + strings.Repeat(" ", width-utf8.RuneCountInString(row[i])+columnGap)
 			}
 		}
 		text.WriteString(strings.TrimRight(line, " ") + "\n")
@@ -41,7 +41,7 @@ func (t *table) print(w io.Writer, columns int) error {
 	return err
 }
 
-const gap = 2 // between two columns
+const columnGap = 2 // between two columns
 
 // fitColumns returns the widths of the columns that fit, at least two.
 func fitColumns(rows [][]string, columns int) (widths []int) {
@@ -54,9 +54,9 @@ func fitColumns(rows [][]string, columns int) (widths []int) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
 	}
-	total := -gap
+	total := -columnGap
 	for i, width := range widths {
-		if total += width + gap; columns > 0 && total > columns && i >= 2 {
+		if total += width + columnGap; columns > 0 && total > columns && i >= 2 {
 			return widths[:i]
 		}
 	}

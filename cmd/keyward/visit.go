@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// maxVisit is above the limit of any verifier, in bytes.
-const maxVisit = 1 << 20
+// maxFetchBytes is above the limit of any verifier, in bytes.
+const maxFetchBytes = 1 << 20
 
 // fetchedPage is a response as a verifier receives it.
 type fetchedPage struct {
@@ -32,13 +32,13 @@ type verifierClient struct{ http *http.Client }
 
 func newVisitor() *verifierClient {
 	return &verifierClient{&http.Client{
-		Timeout:       answerLimit,
+		Timeout:       verifierTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// answerLimit is the timeout of jose, the shortest of the common verifiers.
-const answerLimit = 5 * time.Second
+// verifierTimeout is the timeout of jose, the shortest of the common verifiers.
+const verifierTimeout = 5 * time.Second
 
 func (v *verifierClient) get(ctx context.Context, method, url string, headers ...string) (fetchedPage, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
@@ -56,7 +56,7 @@ func (v *verifierClient) get(ctx context.Context, method, url string, headers ..
 	}
 	defer res.Body.Close()
 	p := fetchedPage{url: url, status: res.StatusCode, header: res.Header}
-	if p.body, err = io.ReadAll(io.LimitReader(res.Body, maxVisit)); err != nil {
+	if p.body, err = io.ReadAll(io.LimitReader(res.Body, maxFetchBytes)); err != nil {
 		return fetchedPage{}, err
 	}
 	p.at, p.took = time.Now(), time.Since(began)

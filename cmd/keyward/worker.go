@@ -18,7 +18,7 @@ func (c *workerCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer a.close()
-	a.works = true
+	a.runsWorker = true
 	a.log.Info("working", "holder", process)
 	a.startBackground(ctx)()
 	return nil
