@@ -12,7 +12,7 @@ import (
 
 // Limits of a request to a source.
 const (
-	fetchTimeout    = 15 * time.Second
+	fetchTimeout = 15 * time.Second
 	maxRedirects = 3
 )
 

@@ -43,13 +43,13 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // Key is a key of a source.
 type Key struct {
-	KID     string
-	Alg     string    // empty: unknown
-	State   string    // in the source's terms
+	KID          string
+	Alg          string    // empty: unknown
+	State        string    // in the source's terms
 	ExpiresAt    time.Time // expiry at the source; zero: none
-	Public  JWK       // without private members
-	Private Secret    // PEM or JWK; nil: not in the source, or not needed
-	Note    string    // for the plan
+	Public       JWK       // without private members
+	Private      Secret    // PEM or JWK; nil: not in the source, or not needed
+	Note         string    // for the plan
 	SkipReason   string    // why an import is pointless; empty: it is not
 	RefuseReason string    // why an import is impossible; empty: it is not
 }

@@ -25,11 +25,11 @@ import (
 var DefaultAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.ES384, jose.EdDSA, jwks.Ed25519}
 
 const (
-	skew       = 30 * time.Second // allowed difference of the clocks
-	issuerTimeout   = 5 * time.Second  // timeout of a request to the issuer
-	maxIssuer  = 500              // bytes
-	maxSubject = 255              // OpenID Connect Core 1.0 section 2
-	maxName    = 200              // characters
+	skew          = 30 * time.Second // allowed difference of the clocks
+	issuerTimeout = 5 * time.Second  // timeout of a request to the issuer
+	maxIssuer     = 500              // bytes
+	maxSubject    = 255              // OpenID Connect Core 1.0 section 2
+	maxName       = 200              // characters
 )
 
 // Config configures a SignIn. Issuer, Audience, Roles and Resolve are required.

@@ -25,25 +25,25 @@ type app struct {
 	cfg config
 	log *slog.Logger
 
-	db        *db.DB
-	custody   *keys.Custody
-	generator *keys.Generator
-	store     *keys.Store
-	snapshots *keys.Snapshots
-	signer    *keys.Signer
-	tenants   *tenant.Store
-	audit     *audit.Store
-	webhooks  *webhook.Store
-	sender    *webhook.Sender
-	listener  *db.Listener
-	worker    *worker.Worker
-	transport transport
-	runsWorker     bool // whether the worker runs in this process
+	db         *db.DB
+	custody    *keys.Custody
+	generator  *keys.Generator
+	store      *keys.Store
+	snapshots  *keys.Snapshots
+	signer     *keys.Signer
+	tenants    *tenant.Store
+	audit      *audit.Store
+	webhooks   *webhook.Store
+	sender     *webhook.Sender
+	listener   *db.Listener
+	worker     *worker.Worker
+	transport  transport
+	runsWorker bool // whether the worker runs in this process
 
-	refresh  chan struct{} // requests a check of the master keys; buffered, one request
-	workerCounters      counters      // what the worker did
-	stopping atomic.Bool
-	ready    readiness
+	refresh        chan struct{} // requests a check of the master keys; buffered, one request
+	workerCounters counters      // what the worker did
+	stopping       atomic.Bool
+	ready          readiness
 }
 
 // openApp opens the database and the master key. It returns an error unless the

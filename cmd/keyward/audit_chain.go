@@ -20,7 +20,7 @@ const maxEventLine = 16 << 20 // bytes of an event
 type chainCheck struct {
 	chain      audit.Verifier
 	checkpoint *keys.Checkpoint  // nil: no checkpoint
-	reported       *client.AuditHead // the head as the server reports it; nil: offline
+	reported   *client.AuditHead // the head as the server reports it; nil: offline
 }
 
 func (c *chainCheck) readFile(p *program, name string) error {

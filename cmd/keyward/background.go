@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	passBatchSize          = 1000                   // policies of one pass, in several transactions
-	busyPause      = 200 * time.Millisecond // before the next pass if other processes hold everything that is due
-	flushInterval  = 10 * time.Second       // between writes of evidence and last use
-	masterInterval = time.Minute            // between checks of the master keys
-	idempotencyAge = 24 * time.Hour         // lifetime of an Idempotency-Key
-	exitFlushTimeout      = 5 * time.Second        // timeout of the last flush
+	passBatchSize    = 1000                   // policies of one pass, in several transactions
+	busyPause        = 200 * time.Millisecond // before the next pass if other processes hold everything that is due
+	flushInterval    = 10 * time.Second       // between writes of evidence and last use
+	masterInterval   = time.Minute            // between checks of the master keys
+	idempotencyAge   = 24 * time.Hour         // lifetime of an Idempotency-Key
+	exitFlushTimeout = 5 * time.Second        // timeout of the last flush
 )
 
 // startBackground starts the background loops, until ctx is done. The returned

@@ -13,8 +13,8 @@ import (
 // Limits for warnings.
 const (
 	certificateWarning = 21 * 24 * time.Hour // remaining lifetime of a certificate
-	maxAgeWarning     = 24 * time.Hour      // max-age
-	dateDrift   = time.Minute
+	maxAgeWarning      = 24 * time.Hour      // max-age
+	dateDrift          = time.Minute
 )
 
 // examineAnswer checks the response headers of a JWK Set.

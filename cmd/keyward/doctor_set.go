@@ -11,9 +11,9 @@ import (
 
 // Limits of verifiers for a JWK Set.
 const (
-	nimbusMaxBytes = 51_200 // limit of Nimbus, used by Spring Security
-	gatewayMaxKeys    = 50     // limit of some gateways
-	keyCountWarning   = 16     // Keyward's default for a policy
+	nimbusMaxBytes  = 51_200 // limit of Nimbus, used by Spring Security
+	gatewayMaxKeys  = 50     // limit of some gateways
+	keyCountWarning = 16     // Keyward's default for a policy
 )
 
 // jwk has the members of one key of a set.

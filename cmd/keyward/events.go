@@ -45,11 +45,11 @@ func (c *eventsCmd) Run(ctx context.Context, p *program) error {
 
 // follower prints notes about the state of a stream.
 type follower struct {
-	p     *program
-	tenant    string // tenant; empty: all
-	last  string // id of the last printed event, or of --since
-	begun bool
-	lastNote  string // the last note about a failure
+	p        *program
+	tenant   string // tenant; empty: all
+	last     string // id of the last printed event, or of --since
+	begun    bool
+	lastNote string // the last note about a failure
 }
 
 // slowReader is a delay between reads that suggests a slow reader of stdout.

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	readyCacheTime     = time.Second     // cache time of a readiness result
-	readyTimeout = 3 * time.Second // timeout of the checks
+	readyCacheTime = time.Second     // cache time of a readiness result
+	readyTimeout   = 3 * time.Second // timeout of the checks
 )
 
 var (
