@@ -7,14 +7,14 @@ import (
 
 var rsaAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
-// byCurve are the algorithms of a curve (RFC 7518 section 3.4, RFC 8037 section
-// 3.1, RFC 9864 section 2.2), the usual one first.
+// byCurve maps curves to their algorithms (RFC 7518 section 3.4, RFC 8037
+// section 3.1, RFC 9864 section 2.2), the most common one first.
 var byCurve = map[string][]string{
 	"P-256": {"ES256"}, "P-384": {"ES384"}, "P-521": {"ES512"},
 	"Ed25519": {"EdDSA", "Ed25519"},
 }
 
-// ValidAlg reports whether Keyward has an algorithm of that name.
+// ValidAlg reports whether Keyward supports an algorithm.
 func ValidAlg(name string) bool {
 	for _, curve := range byCurve {
 		if slices.Contains(curve, name) {
@@ -24,7 +24,7 @@ func ValidAlg(name string) bool {
 	return slices.Contains(rsaAlgorithms, name)
 }
 
-// algorithms are those that a key can sign by at Keyward.
+// algorithms returns Keyward's algorithms for this type of key.
 func (j JWK) algorithms() []string {
 	if j.Kty == "RSA" {
 		return rsaAlgorithms
@@ -35,32 +35,33 @@ func (j JWK) algorithms() []string {
 	return nil
 }
 
-// judge gives a key its algorithm, or says why it does not move.
-func (k *Key) judge(s Settings) {
+// chooseAlgorithm sets the key's algorithm, or the reason for not importing it.
+func (k *Key) chooseAlgorithm(s Settings) {
 	can := k.Public.algorithms()
 	switch {
-	case k.Stays != "" || k.Refused != "":
+	case k.SkipReason != "" || k.RefuseReason != "":
 	case k.Public.Kty == "oct":
-		k.Stays = "a shared secret: Keyward has key pairs only"
-	case k.Public.encrypts():
-		k.Stays = "is for encryption, not for signatures"
+		k.SkipReason = "a shared secret: Keyward supports key pairs only"
+	case k.Public.isForEncryption():
+		k.SkipReason = "is for encryption, not for signatures"
 	case len(can) == 0:
-		k.Stays = "Keyward has no algorithm for this kind of key"
+		k.SkipReason = "Keyward has no algorithm for this type of key"
 	case k.Public.Alg != "":
 		if k.Alg = k.Public.Alg; !slices.Contains(can, k.Alg) {
-			k.Refused = "its alg is not one that Keyward has for this kind of key"
+			k.RefuseReason = "its alg is not supported for this type of key"
 		}
 	case slices.Contains(can, s.Alg):
 		k.Alg = s.Alg
 	case k.Public.Kty != "RSA":
 		k.Alg = can[0]
 	default:
-		k.Refused = "an RSA key that does not say its algorithm: give --alg"
+		k.RefuseReason = "an RSA key without an algorithm: give --alg"
 	}
 }
 
-// encrypts reports whether a JWK says that it is not for signatures.
-func (j JWK) encrypts() bool {
+// isForEncryption reports whether use, key_ops or alg of a JWK exclude
+// signatures.
+func (j JWK) isForEncryption() bool {
 	signs := slices.Contains(j.KeyOps, "sign") || slices.Contains(j.KeyOps, "verify")
 	return j.Use != "" && j.Use != "sig" || len(j.KeyOps) > 0 && !signs ||
 		strings.HasPrefix(j.Alg, "RSA-OAEP") || strings.HasPrefix(j.Alg, "ECDH-ES") || j.Alg == "RSA1_5"

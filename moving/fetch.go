@@ -12,30 +12,30 @@ import (
 
 // Limits of a request to a source.
 const (
-	fetchTime    = 15 * time.Second
+	fetchTimeout = 15 * time.Second
 	maxRedirects = 3
 )
 
-var errPlain = errors.New("only https is asked, or http on this machine itself: whoever is between could read the keys or give others")
+var errInsecureURL = errors.New("only https is allowed, or http on this machine: an attacker on the network could read or replace the keys")
 
-// fetch gets a document. Redirects are followed as long as each is as safe as
-// the first has to be; none is followed to where private keys may be expected.
-func fetch(ctx context.Context, address string, redirects int) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+// fetchDocument gets a document. It follows at most this number of redirects,
+// and only to URLs as safe as the first; sources with private keys allow none.
+func fetchDocument(ctx context.Context, address string, redirects int) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("%w: it is not a URL", ErrUnreadable)
 	}
-	if !confidential(u) {
-		return nil, fmt.Errorf("%w: %w", ErrUnreadable, errPlain)
+	if !isConfidential(u) {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, errInsecureURL)
 	}
 	client := &http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		if len(via) > redirects {
 			return fmt.Errorf("redirected more than %d times", redirects)
 		}
-		if !confidential(req.URL) {
-			return errPlain
+		if !isConfidential(req.URL) {
+			return errInsecureURL
 		}
 		return nil
 	}}
@@ -55,8 +55,9 @@ func fetch(ctx context.Context, address string, redirects int) ([]byte, error) {
 	return readAll(resp.Body)
 }
 
-// confidential reports whether nobody between can read or change what is fetched.
-func confidential(u *url.URL) bool {
+// isConfidential reports whether a connection to u can be neither read nor
+// changed: https, or http on this machine.
+func isConfidential(u *url.URL) bool {
 	host := u.Hostname()
 	loopback := host == "localhost" || net.ParseIP(host).IsLoopback()
 	return u.Scheme == "https" || u.Scheme == "http" && loopback

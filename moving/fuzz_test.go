@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Whatever a source holds, a reader ends without panic, and only a key with an
-// algorithm, a kid and a public half is ever planned to move.
+// For any source a reader returns without a panic, and only keys with an
+// algorithm, a kid and a public key are planned for import.
 func FuzzReaders(f *testing.F) {
 	for _, seed := range []string{
 		"", "{}", `{"keys":[]}`, `{"keys":[{}]}`, `{"keys":[null,7,"x"]}`,
@@ -20,10 +20,10 @@ func FuzzReaders(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if public, _, err := fromPEM([]byte(text)); err == nil && len(public.algorithms()) == 0 && public.Kty == "" {
+		if public, _, err := parsePEM([]byte(text)); err == nil && len(public.algorithms()) == 0 && public.Kty == "" {
 			t.Errorf("a key of no kind: %+v", public)
 		}
-		keys, err := fromSet([]byte(text), Settings{}, halves)
+		keys, err := parseSet([]byte(text), Settings{}, privateOrPublic)
 		if err != nil && len(err.Error()) > 200 {
 			t.Errorf("%d letters of error", len(err.Error()))
 		}

@@ -2,13 +2,13 @@ package moving
 
 import "context"
 
-// Hydra reads a key set of Ory Hydra as GET /admin/keys/{set} answers it, from
-// a file or from the admin API itself: a JWK Set with private members, the
-// newest key first, by which Hydra signs.
+// Hydra reads a key set of Ory Hydra, as GET /admin/keys/{set} returns it, from
+// a file or from the admin API: a JWK Set with private members, newest key
+// first. Hydra signs with the newest.
 func Hydra(ctx context.Context, source string, s Settings) (keys []Key, err error) {
 	var text []byte
 	if isURL(source) {
-		text, err = fetch(ctx, source, 0)
+		text, err = fetchDocument(ctx, source, 0)
 	} else {
 		text, err = readFile(source)
 	}
@@ -16,5 +16,5 @@ func Hydra(ctx context.Context, source string, s Settings) (keys []Key, err erro
 		return nil, err
 	}
 	defer clear(text)
-	return fromSet(text, s, halves)
+	return parseSet(text, s, privateOrPublic)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// maxKeys bounds how many keys one source may have: more than are ever kept.
+// maxKeys limits the keys of one source.
 const maxKeys = 1000
 
 // JWK is the public part of a JSON Web Key (RFC 7517).
@@ -27,7 +27,8 @@ type JWK struct {
 	KeyOps []string `json:"-"`
 }
 
-// Thumbprint tells keys apart (RFC 7638), whatever they are called.
+// Thumbprint returns the SHA-256 thumbprint (RFC 7638), which identifies a key
+// independently of its kid.
 func (j JWK) Thumbprint() string {
 	members := map[string]string{"kty": j.Kty}
 	for name, value := range map[string]string{"crv": j.Crv, "x": j.X, "y": j.Y, "n": j.N, "e": j.E} {
@@ -35,27 +36,27 @@ func (j JWK) Thumbprint() string {
 			members[name] = value
 		}
 	}
-	text, _ := json.Marshal(members) // sorts; strings cannot fail
+	text, _ := json.Marshal(members) // keys are sorted; strings cannot fail
 	sum := sha256.Sum256(text)
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// fromSet reads a JWK Set, each key with the state that stands for it.
-func fromSet(text []byte, s Settings, state func(private bool) string) ([]Key, error) {
+// parseSet parses a JWK Set. state names the state of a key in the source.
+func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	// What the decoder says may quote what it read.
+	// The decoder's error may quote the text.
 	if json.Unmarshal(text, &set) != nil || set.Keys == nil {
-		return nil, fmt.Errorf("%w: it is no JWK Set (RFC 7517 section 5)", ErrFormat)
+		return nil, fmt.Errorf("%w: it is not a JWK Set (RFC 7517 section 5)", ErrFormat)
 	}
 	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("%w: it has %d keys, and %d are too many", ErrFormat, len(set.Keys), maxKeys)
+		return nil, fmt.Errorf("%w: it has %d keys, more than %d", ErrFormat, len(set.Keys), maxKeys)
 	}
 	keys := make([]Key, 0, len(set.Keys))
 	for i, raw := range set.Keys {
-		k := fromJWK(raw, s)
-		if k.KID == "" && k.Refused != "" {
+		k := parseJWK(raw, s)
+		if k.KID == "" && k.RefuseReason != "" {
 			k.KID = fmt.Sprintf("keys[%d]", i)
 		}
 		k.State = state(k.Private != nil)
@@ -64,32 +65,32 @@ func fromSet(text []byte, s Settings, state func(private bool) string) ([]Key, e
 	return keys, nil
 }
 
-// fromJWK reads a key, private or not.
-func fromJWK(raw []byte, s Settings) Key {
+// parseJWK parses a public or private key.
+func parseJWK(raw []byte, s Settings) Key {
 	var j struct {
 		JWK
 		KeyOps []string `json:"key_ops"`
 		D      any      `json:"d"`
 	}
 	if json.Unmarshal(raw, &j) != nil {
-		return Key{Refused: "is no JWK (RFC 7517 section 4)"}
+		return Key{RefuseReason: "is not a JWK (RFC 7517 section 4)"}
 	}
 	j.JWK.KeyOps = j.KeyOps
 	k := Key{KID: j.KID, Public: j.JWK}
-	if k.judge(s); k.KID == "" {
-		k.KID, k.Note = k.Public.Thumbprint(), "the source gives it no kid; this is its thumbprint"
+	if k.chooseAlgorithm(s); k.KID == "" {
+		k.KID, k.Note = k.Public.Thumbprint(), "it has no kid at the source; this is its thumbprint"
 	}
-	if j.D != nil && k.Stays == "" && k.Refused == "" {
+	if j.D != nil && k.SkipReason == "" && k.RefuseReason == "" {
 		k.Private = Secret(append([]byte(nil), raw...))
 	}
 	return k
 }
 
-// publicJWK writes a public key as a JWK.
+// publicJWK converts a public key to a JWK.
 func publicJWK(pub crypto.PublicKey) (j JWK, err error) {
 	text, err := (&jose.JSONWebKey{Key: pub}).MarshalJSON()
 	if err != nil {
-		return j, fmt.Errorf("%w: a kind of key that no JWK is for", ErrFormat)
+		return j, fmt.Errorf("%w: a type of key without a JWK form", ErrFormat)
 	}
 	return j, json.Unmarshal(text, &j)
 }

@@ -1,11 +1,12 @@
-// Package moving reads the signing keys of other systems where those keep
-// them, and plans what becomes of each at Keyward.
+// Package moving reads the signing keys of other systems and plans their import
+// into a tenant.
 //
-// It guarantees that no error and no plan repeats key material, that no key
-// changes its kid, and that planning against a tenant that has some of the
-// keys already plans the rest alone. It trusts whoever runs it with the source
-// and nothing that the source says: what is read is bounded, paths do not
-// leave their directory, and Keyward judges every key again when it comes in.
+// Internal to Keyward: no compatibility promise.
+//
+// It guarantees that no error and no plan contains key material, that a key keeps
+// its kid, and that a repeated plan skips the keys already imported. It trusts its
+// caller with the source, and no content of the source: documents have size
+// limits, paths stay inside their directory, and the API validates every key again.
 package moving
 
 import (
@@ -14,13 +15,13 @@ import (
 	"time"
 )
 
-// Errors of all readers. They wrap what happened, never what was read.
+// Errors of all readers. They wrap the cause, never the text that was read.
 var (
 	ErrUnreadable = errors.New("the source cannot be read")
-	ErrFormat     = errors.New("the source is not in the form that was expected")
+	ErrFormat     = errors.New("the source has an unexpected format")
 )
 
-// maxSource bounds a document in bytes.
+// maxSource limits a document, in bytes.
 const maxSource = 1 << 20
 
 // Secret is key material. It prints and marshals as [redacted].
@@ -40,25 +41,25 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // LogValue hides it from log/slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// Key is a key as its source has it.
+// Key is a key of a source.
 type Key struct {
-	KID     string
-	Alg     string    // empty: nothing says it
-	State   string    // in the words of the source
-	Ends    time.Time // when the source lets it go; zero: it does not say
-	Public  JWK       // without private members
-	Private Secret    // PEM or JWK; nil: the source has none, or none that is wanted
-	Note    string    // for people
-	Stays   string    // why there is no point in moving it; empty: there is
-	Refused string    // why it cannot move although there would be a point
+	KID          string
+	Alg          string    // empty: unknown
+	State        string    // in the source's terms
+	ExpiresAt    time.Time // expiry at the source; zero: none
+	Public       JWK       // without private members
+	Private      Secret    // PEM or JWK; nil: not in the source, or not needed
+	Note         string    // for the plan
+	SkipReason   string    // why an import is pointless; empty: it is not
+	RefuseReason string    // why an import is impossible; empty: it is not
 }
 
-// readers give keys in the order in which they should sign: of the private
-// keys of an algorithm the first is the one that signs there.
+// Readers return keys in signing order: the first private key of an algorithm
+// is the source's signing key.
 
-// Settings are what a reader has to be told.
+// Settings are the options of readers.
 type Settings struct {
-	Alg string // of keys that do not say it, as far as it fits them; empty: refuse those
+	Alg string // of keys without one, if it fits; empty: refuse those
 }
 
 // Wipe clears the private keys.

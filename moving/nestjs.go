@@ -15,9 +15,9 @@ type nestKey struct {
 	KeyPath   *string `json:"keyPath"` // null: the file was purged
 }
 
-// NestJWKS reads the key directory of nestjs-jwks: metadata.json, and
-// <kid>.pem with each public key. That program has private keys in memory
-// only, so all its keys can do is verify. Its metadata name no algorithm.
+// NestJWKS reads the key directory of nestjs-jwks: metadata.json, and <kid>.pem
+// with each public key. nestjs-jwks keeps private keys in memory only, so all
+// keys are for verification. The metadata have no algorithm.
 func NestJWKS(dir string, s Settings) ([]Key, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -32,42 +32,42 @@ func NestJWKS(dir string, s Settings) ([]Key, error) {
 		Keys []nestKey `json:"keys"`
 	}
 	if err := json.Unmarshal(text, &metadata); err != nil || metadata.Keys == nil || len(metadata.Keys) > maxKeys {
-		return nil, fmt.Errorf("%w: metadata.json has no list of keys, or too long a one", ErrFormat)
+		return nil, fmt.Errorf("%w: metadata.json has no list of keys, or too many keys", ErrFormat)
 	}
 	var keys []Key
 	for i := len(metadata.Keys) - 1; i >= 0; i-- { // newest first
-		keys = append(keys, metadata.Keys[i].read(root, s))
+		keys = append(keys, metadata.Keys[i].toKey(root, s))
 	}
 	return keys, nil
 }
 
-// read looks for the file beside metadata.json: keyPath is where it was on the
-// machine that wrote it.
-func (n nestKey) read(root *os.Root, s Settings) Key {
-	k := Key{KID: n.KID, State: n.Status, Ends: unixMilli(n.ExpiresAt)}
+// toKey reads the key's file beside metadata.json, because keyPath is a path on
+// the machine of nestjs-jwks.
+func (n nestKey) toKey(root *os.Root, s Settings) Key {
+	k := Key{KID: n.KID, State: n.Status, ExpiresAt: unixMilli(n.ExpiresAt)}
 	switch {
 	case n.Status != "active" && n.Status != "deprecated":
-		k.Stays = "its tokens do not verify there either"
+		k.SkipReason = "its tokens do not verify at the source either"
 		return k
 	case n.KeyPath == nil || !servable.MatchString(n.KID):
-		k.Refused = "there is no file for it"
+		k.RefuseReason = "there is no file for it"
 		return k
 	}
 	text, err := readIn(root, n.KID+".pem")
 	if err == nil {
-		k.Public, _, err = fromPEM(text)
+		k.Public, _, err = parsePEM(text)
 	}
 	if err != nil {
-		k.Refused = n.KID + ".pem: " + err.Error()
+		k.RefuseReason = n.KID + ".pem: " + err.Error()
 	}
 	if n.Status == "active" {
-		k.Note = "its private half never left that program's memory"
+		k.Note = "its private key exists only in the memory of nestjs-jwks"
 	}
-	k.judge(s)
+	k.chooseAlgorithm(s)
 	return k
 }
 
-// readIn reads a file that does not lead out of the directory.
+// readIn reads a file inside root; links may not lead out of it.
 func readIn(root *os.Root, name string) ([]byte, error) {
 	f, err := root.Open(name)
 	if err != nil {

@@ -2,22 +2,22 @@ package moving
 
 import "slices"
 
-// NodeJose reads what node-jose's keystore.toJSON(true) wrote: a JWK Set with
-// private members, the newest key last. The newest is taken for the one that
-// signs; the file does not say it.
+// NodeJose reads a file written by node-jose's keystore.toJSON(true): a JWK Set
+// with private members, newest key last. It assumes that the newest signs,
+// since the file does not say.
 func NodeJose(path string, s Settings) ([]Key, error) {
 	text, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(text)
-	keys, err := fromSet(text, s, halves)
+	keys, err := parseSet(text, s, privateOrPublic)
 	slices.Reverse(keys)
 	return keys, err
 }
 
-// halves is the state of a key in a file that says nothing else.
-func halves(private bool) string {
+// privateOrPublic returns the state of a key in a file without states.
+func privateOrPublic(private bool) string {
 	if private {
 		return "private"
 	}

@@ -3,7 +3,7 @@ package moving
 import "cmp"
 
 // OAuth2Server reads the key of @jmondi/oauth2-server: one RSA private key in
-// PEM, which signs by RS256 and is called by its thumbprint (RFC 7638).
+// PEM for RS256, with its thumbprint (RFC 7638) as kid.
 func OAuth2Server(path string, s Settings) ([]Key, error) {
 	text, err := readFile(path)
 	if err != nil {
@@ -11,13 +11,13 @@ func OAuth2Server(path string, s Settings) ([]Key, error) {
 	}
 	defer clear(text)
 	k := Key{State: "the only key"}
-	if k.Public, k.Private, err = fromPEM(text); err != nil {
+	if k.Public, k.Private, err = parsePEM(text); err != nil {
 		return nil, err
 	}
 	k.KID = k.Public.Thumbprint()
 	if k.Public.Kty == "RSA" {
 		s.Alg = cmp.Or(s.Alg, "RS256")
 	}
-	k.judge(s)
+	k.chooseAlgorithm(s)
 	return []Key{k}, nil
 }

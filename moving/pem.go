@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// fromPEM reads the one key of a PEM file: SPKI or PKCS#1 (public), PKCS#8,
-// PKCS#1 or SEC 1 (private). The private half stays PEM, and is nil for a
-// public key.
-func fromPEM(text []byte) (public JWK, private Secret, err error) {
+// parsePEM parses a PEM file with one key: SPKI or PKCS#1 (public), PKCS#8,
+// PKCS#1 or SEC 1 (private). The returned private key is the PEM text, nil for
+// a public key.
+func parsePEM(text []byte) (public JWK, private Secret, err error) {
 	block, err := onlyBlock(text)
 	if err != nil {
 		return public, nil, err
@@ -28,7 +28,7 @@ func fromPEM(text []byte) (public JWK, private Secret, err error) {
 	return public, Secret(bytes.Clone(text)), nil
 }
 
-// onlyBlock is the block that holds the private key, else the public one.
+// onlyBlock returns the block with the private key, else the first public one.
 func onlyBlock(text []byte) (found *pem.Block, err error) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		private := strings.HasSuffix(block.Type, "PRIVATE KEY")
@@ -42,7 +42,7 @@ func onlyBlock(text []byte) (found *pem.Block, err error) {
 		}
 	}
 	if found == nil {
-		return nil, fmt.Errorf("%w: it holds no key in PEM", ErrFormat)
+		return nil, fmt.Errorf("%w: it has no key in PEM", ErrFormat)
 	}
 	return found, nil
 }
@@ -63,7 +63,7 @@ func parseBlock(block *pem.Block) (public crypto.PublicKey, private bool, err er
 	default:
 		err = ErrFormat
 	}
-	if err != nil { // whose text may describe the material
+	if err != nil { // its text may describe the key
 		return nil, false, fmt.Errorf("%w: the key in the PEM cannot be read", ErrFormat)
 	}
 	if signer, private := key.(crypto.Signer); private {

@@ -1,65 +1,164 @@
 package moving
 
-import "time"
-
-// What becomes of a key.
-const (
-	Active     = "active"     // it signs at once
-	Standby    = "standby"    // it signs from the next rotation on
-	Deprecated = "deprecated" // it verifies, until an end
-	Present    = "there"      // Keyward has it already
-	Left       = "left"       // it stays behind, and nothing is lost
-	Refused    = "refused"    // it stays behind, and its tokens will not verify
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
 )
 
-// VerifyOnly is the role under which no key signs.
+// Values of Step.Becomes.
+const (
+	Active     = "active"     // signs at once
+	Standby    = "standby"    // signs from the next rotation on
+	Deprecated = "deprecated" // verifies until an expiry
+	Present    = "there"      // already imported
+	Left       = "left"       // not imported, without loss
+	Refused    = "refused"    // not imported; its tokens will not verify
+)
+
+// VerifyOnly is the value of Options.As for importing no signing key.
 const VerifyOnly = "verify-only"
 
-// Known is a key that the tenant has, or had.
+// Known is a present or former key of the tenant.
 type Known struct {
 	KID, Alg, State string
 	Thumbprint      string // empty: purged
 	Imported        bool
 }
 
-// Target is the tenant that the keys move to.
+// Target is the state of the importing tenant.
 type Target struct {
 	Keys     []Known
 	Policies []string // algorithms
 }
 
-// Options say how the keys move.
+// Options are the user's choices.
 type Options struct {
 	Now     time.Time
-	KeepFor time.Duration // how long keys verify whose end the source does not say
-	As      string        // what a signing key becomes: Standby, Active or VerifyOnly
-	Signs   string        // the kid of the one that signs; empty: the source's choice
+	KeepFor time.Duration // for keys without an expiry at the source
+	As      string        // role of a signing key: Standby, Active or VerifyOnly
+	Signs   string        // kid of the signing key; empty: the source's choice
 }
 
-// Step is what becomes of one key.
+// Step is the planned import of one key.
 type Step struct {
 	Key
 	Becomes string
-	Until   time.Time // of Deprecated
+	Until   time.Time // expiry, if Deprecated
 	Why     string
 }
 
-// Moves reports whether there is anything to do.
+// Moves reports whether the step imports the key.
 func (s Step) Moves() bool {
 	return s.Becomes == Active || s.Becomes == Standby || s.Becomes == Deprecated
 }
 
-// Plan decides for every key. Of the private keys of an algorithm the first
-// signs, or the one that Options names; the others verify. A key that is there
-// already is left alone, so that a plan can be carried out twice.
+// Plan returns a step for every key. The first private key of an algorithm
+// signs, or the key named by Options; the others verify. Keys already imported
+// are skipped, so that a plan can be executed twice.
 func Plan(keys []Key, t Target, o Options) []Step {
 	p := planner{o, t, map[string]bool{}, map[string]bool{}}
 	steps := make([]Step, 0, len(keys))
 	for _, k := range keys {
-		s := p.step(k)
-		s.Key, s.Why = k, join(k.Note, s.Why)
+		s := p.planKey(k)
+		s.Key, s.Why = k, joinNotes(k.Note, s.Why)
 		steps = append(steps, s)
 		p.seen[k.KID] = true
 	}
 	return steps
+}
+
+// servable matches the kids that can be imported.
+var servable = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
+
+type planner struct {
+	Options
+	Target
+	seen   map[string]bool
+	signer map[string]bool // algorithms with a signing key so far
+}
+
+func (p *planner) planKey(k Key) Step {
+	signs := p.isSigner(k)
+	known, there := p.findKnown(k.KID)
+	switch {
+	case k.RefuseReason != "":
+		return Step{Becomes: Refused, Why: k.RefuseReason}
+	case k.SkipReason != "":
+		return Step{Becomes: Left, Why: k.SkipReason}
+	case p.seen[k.KID]:
+		return Step{Becomes: Left, Why: "the source lists this kid twice"}
+	case !servable.MatchString(k.KID) || k.KID == "." || k.KID == "..":
+		return Step{Becomes: Refused, Why: "Keyward cannot publish this kid, so its tokens would not verify"}
+	case there && known.Thumbprint != "" && known.Thumbprint != k.Public.Thumbprint():
+		return Step{Becomes: Refused, Why: "the tenant has another key of this kid"}
+	case there:
+		return Step{Becomes: Present, Why: "already there as " + known.State}
+	case signs:
+		return p.planSigner(k)
+	}
+	return p.planVerifier(k)
+}
+
+// isSigner reports whether a key becomes the signing key of its algorithm.
+func (p *planner) isSigner(k Key) bool {
+	if k.Private == nil || p.As == VerifyOnly || p.signer[k.Alg] || p.Signs != "" && p.Signs != k.KID {
+		return false
+	}
+	p.signer[k.Alg] = true
+	return true
+}
+
+func (p *planner) planSigner(k Key) Step {
+	if !slices.Contains(p.Policies, k.Alg) {
+		return Step{Becomes: Refused, Why: "the tenant has no policy for " + k.Alg + " to sign with: create one first (PUT …/policies/" + k.Alg + "), or import with --as=" + VerifyOnly}
+	}
+	for _, known := range p.Keys {
+		switch {
+		case known.Alg != k.Alg || known.State != p.As:
+		case p.As == Active:
+			return Step{Becomes: Active, Why: "in place of " + known.KID + ", which is deprecated"}
+		case known.Imported:
+			return Step{Becomes: Refused, Why: "would revoke the standby key " + known.KID + ", also imported, whose tokens may be valid: rotate first, or import with --as=active or --as=" + VerifyOnly}
+		default:
+			return Step{Becomes: Standby, Why: "in place of " + known.KID + ", which never signed and is revoked as superseded"}
+		}
+	}
+	return Step{Becomes: p.As}
+}
+
+func (p *planner) planVerifier(k Key) Step {
+	s := Step{Becomes: Deprecated, Until: k.ExpiresAt, Why: "until its expiry at the source"}
+	if k.ExpiresAt.IsZero() {
+		s.Until, s.Why = p.Now.Add(p.KeepFor), "for "+formatDays(p.KeepFor)+" (--keep-for)"
+	}
+	if !s.Until.After(p.Now) {
+		return Step{Becomes: Left, Why: "it has expired: " + s.Until.Format(time.RFC3339)}
+	}
+	return s
+}
+
+func (p *planner) findKnown(kid string) (Known, bool) {
+	for _, k := range p.Keys {
+		if k.KID == kid {
+			return k, true
+		}
+	}
+	return Known{}, false
+}
+
+// formatDays formats a duration, in days if it is whole days.
+func formatDays(d time.Duration) string {
+	if d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	}
+	return d.String()
+}
+
+func joinNotes(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
 }

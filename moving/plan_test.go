@@ -63,12 +63,12 @@ func TestPlan(t *testing.T) {
 
 func TestPlanEnds(t *testing.T) {
 	known, past := public("known", "ES256"), public("past", "ES256")
-	known.Ends, past.Ends = noon.Add(time.Hour), noon
+	known.ExpiresAt, past.ExpiresAt = noon.Add(time.Hour), noon
 	steps := Plan([]Key{known, past, public("open", "ES256")}, both, here)
 	if got := fates(steps); got != "known deprecated, past left, open deprecated" {
 		t.Fatal(got)
 	}
-	if !steps[0].Until.Equal(known.Ends) || !steps[2].Until.Equal(noon.Add(48*time.Hour)) || !strings.Contains(steps[2].Why, "2 days (--keep-for)") {
+	if !steps[0].Until.Equal(known.ExpiresAt) || !steps[2].Until.Equal(noon.Add(48*time.Hour)) || !strings.Contains(steps[2].Why, "2 days (--keep-for)") {
 		t.Errorf("until %v and %v, %q", steps[0].Until, steps[2].Until, steps[2].Why)
 	}
 }

@@ -75,15 +75,15 @@ func write(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// summary is what of keys a test compares: kid, alg, state, private or not,
-// and why one does not move.
+// summary has the compared properties of keys: kid, alg, state, private or not,
+// and the reason for not importing one.
 func summary(keys []Key) (lines []string) {
 	for _, k := range keys {
 		half := "public"
 		if k.Private != nil {
 			half = "private"
 		}
-		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s%s", k.KID, k.Alg, k.State, half, k.Stays, k.Refused)))
+		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s%s", k.KID, k.Alg, k.State, half, k.SkipReason, k.RefuseReason)))
 	}
 	return lines
 }
@@ -120,7 +120,7 @@ func TestNestJWKS(t *testing.T) {
 		{"kid":"a","status":"active","expiresAt":4102444800123,"keyPath":"C:\\keys\\a.pem"}]}`)
 	keys, err := NestJWKS(dir, Settings{})
 	wantKeys(t, keys, err, "a EdDSA active public", "gone  deprecated public", "b  deprecated public", "../a  deprecated public there is no file", "x  revoked public its tokens")
-	if got := keys[0].Ends.UnixMilli(); got != 4102444800123 {
+	if got := keys[0].ExpiresAt.UnixMilli(); got != 4102444800123 {
 		t.Errorf("a ends at %d", got)
 	}
 	keys, err = NestJWKS(dir, Settings{Alg: "Ed25519"})
@@ -147,7 +147,7 @@ func TestNodeJose(t *testing.T) {
 		jwkText(t, ecKey(t), "new", "", "sig"), `{"kty":7}`,
 	}, ",")+`]}`)
 	keys, err := NodeJose(path, Settings{})
-	wantKeys(t, keys, err, "keys[5]  public public is no JWK", "new ES256 private private", "mute  public public an RSA key that does not say",
+	wantKeys(t, keys, err, "keys[5]  public public is not a JWK", "new ES256 private private", "mute  public public an RSA key without an algorithm",
 		"shared  public public a shared secret", "crypt  public public is for encryption", "old RS256 private private")
 	keys, err = NodeJose(path, Settings{Alg: "PS512"})
 	if err != nil || keys[2].Alg != "PS512" || keys[1].Alg != "ES256" {

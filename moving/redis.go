@@ -2,6 +2,7 @@ package moving
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,35 +13,35 @@ import (
 // Names in Redis, of "How to JWKS".
 const (
 	redisActive  = "auth:keys:active"
-	redisPEM     = "auth:keys:pem:" // and a kid
-	redisJWK     = "auth:keys:jwk:" // and a kid
+	redisPEM     = "auth:keys:pem:" // followed by a kid
+	redisJWK     = "auth:keys:jwk:" // followed by a kid
 	redisRecent  = "auth:keys:recent"
 	redisRevoked = "auth:keys:revoked"
 )
 
-// redisStore is what is asked of Redis. An absent string is "".
+// redisStore is the used part of Redis. An absent string is "".
 type redisStore interface {
 	get(ctx context.Context, name string) (string, error)
 	members(ctx context.Context, name string) ([]string, error)
 	newest(ctx context.Context, name string, n int64) ([]string, error)
 }
 
-// Redis reads the layout of "How to JWKS" from a redis: or rediss: URL; the
-// password may be given apart. The private key of the active kid is read, no
-// other.
+// Redis reads the layout of "How to JWKS" from a redis: or rediss: URL. The
+// password may be in the URL or separate. It reads only the private key of the
+// active kid.
 func Redis(ctx context.Context, address, password string, s Settings) ([]Key, error) {
 	opts, err := redis.ParseURL(address)
-	if err != nil { // whose text may hold the password
+	if err != nil { // its text may have the password
 		return nil, fmt.Errorf("%w: it is not a URL as in redis://host:6379/0", ErrUnreadable)
 	}
 	if opts.Password == "" {
 		opts.Password = password
 	}
 	opts.DialTimeout, opts.MaxRetries, opts.DialerRetries, opts.DisableIdentity = 5*time.Second, 1, 1, true
-	redis.SetLogger(quiet{}) // what it would say is in the error
+	redis.SetLogger(quiet{}) // the returned error has the same text
 	client := redis.NewClient(opts)
 	defer client.Close()
-	keys, err := fromRedis(ctx, redisClient{client}, s)
+	keys, err := readRedis(ctx, redisClient{client}, s)
 	if err != nil {
 		return nil, fmt.Errorf("%w: Redis: %w", ErrUnreadable, err)
 	}
@@ -50,7 +51,7 @@ func Redis(ctx context.Context, address, password string, s Settings) ([]Key, er
 	return keys, nil
 }
 
-func fromRedis(ctx context.Context, r redisStore, s Settings) (keys []Key, err error) {
+func readRedis(ctx context.Context, r redisStore, s Settings) (keys []Key, err error) {
 	active, err := r.get(ctx, redisActive)
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func redisKey(ctx context.Context, r redisStore, kid string, active, revoked boo
 		k.State = "active"
 	}
 	if revoked {
-		k.State, k.Stays = "revoked", "it was revoked or dropped there"
+		k.State, k.SkipReason = "revoked", "it was revoked or dropped at the source"
 		return k, nil
 	}
 	text, err := r.get(ctx, redisJWK+kid)
@@ -93,36 +94,62 @@ func redisKey(ctx context.Context, r redisStore, kid string, active, revoked boo
 		return k, err
 	}
 	if text == "" {
-		k.Refused = "nothing is under " + redisJWK + kid
+		k.RefuseReason = "nothing is under " + redisJWK + kid
 		return k, nil
 	}
-	read := fromJWK([]byte(text), s)
-	clear(read.Private) // there should be none
-	k.Public, k.Alg, k.Stays, k.Refused = read.Public, read.Alg, read.Stays, read.Refused
+	read := parseJWK([]byte(text), s)
+	clear(read.Private) // should be absent
+	k.Public, k.Alg, k.SkipReason, k.RefuseReason = read.Public, read.Alg, read.SkipReason, read.RefuseReason
 	if active {
 		err = k.redisPrivate(ctx, r)
 	}
 	return k, err
 }
 
-// redisPrivate reads the private half of the key that signs there.
+// redisPrivate reads the private key of the active kid.
 func (k *Key) redisPrivate(ctx context.Context, r redisStore) error {
 	text, err := r.get(ctx, redisPEM+k.KID)
 	if err != nil {
 		return err
 	}
 	if text == "" {
-		k.Note = "it has no private key any more, so it verifies only"
+		k.Note = "it no longer has a private key, so it only verifies"
 		return nil
 	}
-	public, private, err := fromPEM([]byte(text))
+	public, private, err := parsePEM([]byte(text))
 	switch {
 	case err != nil || private == nil:
-		k.Refused = "what is under " + redisPEM + k.KID + " is no private key in PEM"
+		k.RefuseReason = "what is under " + redisPEM + k.KID + " is no private key in PEM"
 	case public.Thumbprint() != k.Public.Thumbprint():
-		k.Refused = "its PEM and its JWK are not of one key"
+		k.RefuseReason = "its PEM and its JWK are different keys"
 	default:
 		k.Private = private
 	}
 	return nil
 }
+
+// redisClient implements redisStore with a connection.
+type redisClient struct{ *redis.Client }
+
+func (c redisClient) get(ctx context.Context, name string) (string, error) {
+	text, err := c.Get(ctx, name).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", nil
+	}
+	return text, err
+}
+
+func (c redisClient) members(ctx context.Context, name string) ([]string, error) {
+	return c.SMembers(ctx, name).Result()
+}
+
+func (c redisClient) newest(ctx context.Context, name string, n int64) ([]string, error) {
+	kids, err := c.ZRange(ctx, name, -n, -1).Result() // lowest score first
+	slices.Reverse(kids)
+	return kids, err
+}
+
+// quiet discards the log of the Redis client.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}

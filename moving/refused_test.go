@@ -14,7 +14,7 @@ import (
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// What a source says wrongly is never repeated.
+// No error quotes the content of a source.
 func TestErrorsRepeatNothing(t *testing.T) {
 	const secret = "c3VwZXJzZWNyZXQ"
 	dir := t.TempDir()
@@ -40,7 +40,7 @@ func TestErrorsRepeatNothing(t *testing.T) {
 				keys, err := read()
 				movable := false
 				for _, k := range keys {
-					movable = movable || k.Refused == "" && k.Stays == ""
+					movable = movable || k.RefuseReason == "" && k.SkipReason == ""
 				}
 				if err == nil && movable {
 					t.Errorf("%s takes it", reader)
@@ -97,7 +97,7 @@ func TestFetchLimits(t *testing.T) {
 	}
 }
 
-// fakeRedis is a Redis of strings, sets and sorted sets, newest first.
+// fakeRedis is a redisStore with strings, sets and sorted sets, newest first.
 type fakeRedis struct {
 	strings map[string]string
 	sets    map[string][]string
@@ -122,14 +122,14 @@ func TestRedisLayout(t *testing.T) {
 		},
 		sets: map[string][]string{redisRecent: {"a", "b", "c", "lost"}, redisRevoked: {"c"}},
 	}
-	keys, err := fromRedis(t.Context(), f, Settings{})
+	keys, err := readRedis(t.Context(), f, Settings{})
 	wantKeys(t, keys, err, "a RS256 active private", "b ES256 recent public", "c  revoked public it was revoked", "lost  recent public nothing is under")
 
 	f.strings[redisPEM+"a"] = privatePEM(t, b)
-	keys, err = fromRedis(t.Context(), f, Settings{})
-	wantKeys(t, keys[:1], err, "a RS256 active public its PEM and its JWK are not of one key")
+	keys, err = readRedis(t.Context(), f, Settings{})
+	wantKeys(t, keys[:1], err, "a RS256 active public its PEM and its JWK are different keys")
 
-	delete(f.strings, redisPEM+"a") // as a revocation there leaves it
-	keys, err = fromRedis(t.Context(), f, Settings{})
+	delete(f.strings, redisPEM+"a") // as after a revocation at the source
+	keys, err = readRedis(t.Context(), f, Settings{})
 	wantKeys(t, keys[:1], err, "a RS256 active public")
 }

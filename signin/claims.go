@@ -5,13 +5,12 @@ import (
 	"strings"
 )
 
-// claims are those of a token, each as it came.
+// claims are the undecoded claims of a token.
 type claims map[string]json.RawMessage
 
-// texts are the values of a claim: the one text it is, or those of a list.
-// Numbers and whatever else are no texts. scope is a list in one text (RFC
-// 8693 section 4.2).
-func (c claims) texts(path string) []string {
+// textValues returns a string claim, or the strings of a list; other types are
+// ignored. scope is a space-separated list (RFC 8693 section 4.2).
+func (c claims) textValues(path string) []string {
 	raw := c.at(path)
 	var one string
 	if json.Unmarshal(raw, &one) == nil && len(raw) > 0 && raw[0] == '"' {
@@ -33,8 +32,8 @@ func (c claims) texts(path string) []string {
 	return texts
 }
 
-// at is the claim of that name, dots and all, or else what the path leads to
-// through objects.
+// at returns the claim with the full name path, else the member at that path of
+// nested objects.
 func (c claims) at(path string) json.RawMessage {
 	if raw, ok := c[path]; ok {
 		return raw
@@ -50,10 +49,10 @@ func (c claims) at(path string) json.RawMessage {
 	return inner.at(rest)
 }
 
-// text is the first of some claims that is a text and not empty.
-func (c claims) text(names ...string) string {
+// firstText returns the first of the claims that is a non-empty string.
+func (c claims) firstText(names ...string) string {
 	for _, name := range names {
-		if texts := c.texts(name); len(texts) == 1 && texts[0] != "" {
+		if texts := c.textValues(name); len(texts) == 1 && texts[0] != "" {
 			return texts[0]
 		}
 	}

@@ -1,11 +1,12 @@
-// Package signin lets people of the operator's own identity provider use the
-// admin API: it turns the access tokens (RFC 9068, or any JWT by the same key
-// set) of one issuer into [tenant.Principal]s.
+// Package signin authenticates users of the operator's identity provider on the
+// admin API: it maps the access tokens (RFC 9068, or any JWT signed with the same
+// key set) of one issuer to a [tenant.Principal].
 //
-// It guarantees that nobody gets a role without a token that is signed with a
-// key the issuer publishes, by an algorithm the operator allows, for the
-// audience the operator named, and unexpired (RFC 8725); and that the role is
-// one that the operator's own [Mapping] gives for a claim of that token. It
-// trusts the issuer to tell who somebody is and which groups they are in. It
-// keeps nothing but the issuer's key set: a token is verified each time.
+// Internal to Keyward: no compatibility promise.
+//
+// It guarantees that a role is given only for a token that is signed with a key
+// published by the issuer, with an allowed algorithm, for a configured audience,
+// and unexpired (RFC 8725); and that the role comes from the operator's [Mapping]
+// of a claim of that token. It trusts the issuer about identity and groups. It
+// stores only the issuer's key set: a token is verified at each request.
 package signin

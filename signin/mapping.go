@@ -9,32 +9,32 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// A Mapping says which role a token gives. Its first rule that a token meets
-// decides, so that the operator's order does and no sum of groups.
+// A Mapping maps claims to roles. The first matching rule decides; rules are
+// not combined.
 type Mapping []Rule
 
-// Rule gives a role to tokens that have a value in a claim.
+// Rule gives a role to tokens with a value in a claim.
 type Rule struct {
-	Claim  string // by name, or a path such as realm_access.roles
-	Value  string // the claim is this text, or a list that has it
+	Claim  string // name, or a path such as realm_access.roles
+	Value  string // the claim's value, or an element of its list
 	Role   tenant.Role
-	Tenant string // the slug of the tenant of a tenant's role
+	Tenant string // slug, for a tenant's role
 }
 
 var errMapping = errors.New("signin: not a mapping of claims to roles")
 
-// ParseMapping reads rules with commas between:
+// ParseMapping parses comma-separated rules:
 //
 //	rules = rule *( "," rule )
 //	rule  = claim "=" value ":" role [ "@" tenant ]
 //
-// The claim ends at the first "=", the value at the last ":", so that a value
-// may have both. A comma or backslash that belongs to a rule has a backslash
-// before it; spaces around a rule do not count. Platform roles have no tenant,
-// tenant roles have one.
+// The claim ends at the first "=", the value at the last ":", so that a value may
+// contain both. A backslash escapes a comma or backslash inside a rule; spaces
+// around a rule are ignored. Tenant roles require a tenant, platform roles have
+// none.
 func ParseMapping(text string) (Mapping, error) {
 	var m Mapping
-	for _, item := range split(text) {
+	for _, item := range splitRules(text) {
 		r, err := parseRule(strings.TrimSpace(item))
 		if err != nil {
 			return nil, err
@@ -44,9 +44,9 @@ func ParseMapping(text string) (Mapping, error) {
 	return m, nil
 }
 
-// split cuts at commas without a backslash before them, and takes the
-// backslashes away.
-func split(text string) []string {
+// splitRules splits at commas and removes backslashes, which escape the next
+// character.
+func splitRules(text string) []string {
 	items, escaped := []string{""}, false
 	for i := range len(text) {
 		last := &items[len(items)-1]
@@ -82,9 +82,9 @@ func parseRule(text string) (Rule, error) {
 	return r, nil
 }
 
-// find is the first rule that the claims meet.
-func (m Mapping) find(c claims) (Rule, bool) {
-	i := slices.IndexFunc(m, func(r Rule) bool { return slices.Contains(c.texts(r.Claim), r.Value) })
+// firstMatch returns the first rule that matches the claims.
+func (m Mapping) firstMatch(c claims) (Rule, bool) {
+	i := slices.IndexFunc(m, func(r Rule) bool { return slices.Contains(c.textValues(r.Claim), r.Value) })
 	if i < 0 {
 		return Rule{}, false
 	}

@@ -20,42 +20,42 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// DefaultAlgorithms are accepted where the operator names none: what identity
-// providers use, and nothing symmetric.
+// DefaultAlgorithms are accepted if Config names none: the common ones of
+// identity providers, all asymmetric.
 var DefaultAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.ES384, jose.EdDSA, jwks.Ed25519}
 
 const (
-	skew       = 30 * time.Second // between the issuer's clock and this one
-	patience   = 5 * time.Second  // for the issuer to answer
-	maxIssuer  = 500              // bytes
-	maxSubject = 255              // OpenID Connect Core 1.0 section 2
-	maxName    = 200              // characters
+	skew          = 30 * time.Second // allowed difference of the clocks
+	issuerTimeout = 5 * time.Second  // timeout of a request to the issuer
+	maxIssuer     = 500              // bytes
+	maxSubject    = 255              // OpenID Connect Core 1.0 section 2
+	maxName       = 200              // characters
 )
 
-// Config says whose tokens are accepted. Issuer, Audience, Roles and Resolve
-// are required.
+// Config configures a SignIn. Issuer, Audience, Roles and Resolve are required.
 type Config struct {
-	Issuer     string   // iss, exactly; https, or http on this machine
-	Audience   []string // aud must have one of them
+	Issuer     string   // exact iss; https, or http on this machine
+	Audience   []string // aud must contain one of these
 	Algorithms []jose.SignatureAlgorithm
 	Roles      Mapping
-	// Resolve finds the live tenant of a slug, tenant.ErrNotFound if there is
-	// none: [tenant.Store.Resolve].
+	// Resolve returns the id of a live tenant, or tenant.ErrNotFound:
+	// [tenant.Store.Resolve].
 	Resolve func(ctx context.Context, slug string) (uuid.UUID, error)
 
 	HTTPClient *http.Client     // nil: http.DefaultClient
 	Now        func() time.Time // nil: time.Now
-	Log        *slog.Logger     // nil: none; never gets a token
+	Log        *slog.Logger     // nil: no log; tokens are never logged
 }
 
-// SignIn tells who the bearer of a token is.
+// SignIn authenticates the bearers of access tokens.
 type SignIn struct {
 	cfg      Config
 	verifier *jwks.Verifier
 }
 
-// New does not ask the issuer for anything yet: that it is away must not keep
-// this service from starting. Errors say which setting is wrong.
+// New returns a SignIn, or an error that names the invalid setting. It sends no
+// request to the issuer, so that an unavailable issuer does not prevent the
+// start.
 func New(cfg Config) (*SignIn, error) {
 	if len(cfg.Algorithms) == 0 {
 		cfg.Algorithms = DefaultAlgorithms
@@ -64,19 +64,19 @@ func New(cfg Config) (*SignIn, error) {
 		return nil, err
 	}
 	if len(cfg.Roles) == 0 {
-		return nil, fmt.Errorf("%w: no rule would let anybody in", errMapping)
+		return nil, fmt.Errorf("%w: there is no rule", errMapping)
 	}
 	v, err := jwks.NewVerifier(jwks.VerifierConfig{
 		Issuer: cfg.Issuer, Audience: cfg.Audience, Algorithms: cfg.Algorithms, Skew: skew, Required: []string{"sub"}, Validate: noIDToken,
-		Keys: jwks.Config{HTTPClient: cfg.HTTPClient, Timeout: patience, AllowHTTP: isLocal(cfg.Issuer), Logger: cfg.Log}, Now: cfg.Now,
+		Keys: jwks.Config{HTTPClient: cfg.HTTPClient, Timeout: issuerTimeout, AllowHTTP: isLocal(cfg.Issuer), Logger: cfg.Log}, Now: cfg.Now,
 	})
 	return &SignIn{cfg: cfg, verifier: v}, err
 }
 
 var errIssuer = errors.New("signin: not an issuer: an https URL without query and fragment, or an http one on this machine")
 
-// CheckIssuer says whether text can be an issuer (OpenID Connect Discovery 1.0
-// section 3). Without TLS only this machine's own is believed.
+// CheckIssuer validates an issuer (OpenID Connect Discovery 1.0 section 3).
+// Plain http is allowed on this machine only.
 func CheckIssuer(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(text, "?# ") || len(text) > maxIssuer ||
@@ -86,7 +86,7 @@ func CheckIssuer(text string) error {
 	return nil
 }
 
-// isLocal knows http addresses of this machine.
+// isLocal reports whether a URL is http on this machine.
 func isLocal(text string) bool {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" {
@@ -96,45 +96,44 @@ func isLocal(text string) bool {
 	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// noIDToken refuses what was made to tell a client about its user and not to
-// be shown to anybody else, where that can be told: ID tokens bound to another
-// token (OpenID Connect Core 1.0 sections 3.1.3.6 and 3.3.2.11), and what
-// Keycloak marks in a claim typ.
+// noIDToken rejects ID tokens, which are meant for a client only, where they
+// can be recognized: bound to another token (OpenID Connect Core 1.0 sections
+// 3.1.3.6 and 3.3.2.11), or marked by Keycloak in the claim typ.
 func noIDToken(_ context.Context, t *jwks.Token) error {
 	c, err := jwks.Claims[claims](t)
 	if err != nil {
 		return err
 	}
-	kind := c.text("typ")
+	kind := c.firstText("typ")
 	if c["at_hash"] != nil || c["c_hash"] != nil || kind == "ID" || kind == "Refresh" {
 		return jwks.ErrType
 	}
 	return nil
 }
 
-// Principal says whose token it was given. Errors: tenant.ErrUnauthenticated,
-// whatever is wrong with it; tenant.ErrNoRole for a good one that no rule, or
-// none of a tenant that exists, gives a role; tenant.ErrNoIdentityProvider
-// where the keys to tell cannot be had.
+// Principal returns the principal of an access token. Errors:
+// tenant.ErrUnauthenticated for an invalid token; tenant.ErrNoRole if no rule
+// matches or its tenant does not exist; tenant.ErrNoIdentityProvider if the
+// issuer's keys are unavailable.
 func (s *SignIn) Principal(ctx context.Context, token string) (tenant.Principal, error) {
 	t, err := s.verifier.Verify(ctx, token)
 	if err != nil {
-		return tenant.Principal{}, refused(ctx, err)
+		return tenant.Principal{}, classifyError(ctx, err)
 	}
 	c, err := jwks.Claims[claims](t)
 	if err != nil || !isSubject(t.Subject) {
-		return tenant.Principal{}, fmt.Errorf("%w: sub or another claim is not of its form", tenant.ErrUnauthenticated)
+		return tenant.Principal{}, fmt.Errorf("%w: sub or another claim is malformed", tenant.ErrUnauthenticated)
 	}
 	return s.principal(ctx, t, c)
 }
 
 func (s *SignIn) principal(ctx context.Context, t *jwks.Token, c claims) (tenant.Principal, error) {
-	rule, ok := s.cfg.Roles.find(c)
+	rule, ok := s.cfg.Roles.firstMatch(c)
 	if !ok {
 		return tenant.Principal{}, tenant.ErrNoRole
 	}
 	p := tenant.Principal{
-		Actor: audit.Actor{Type: audit.ActorOIDC, ID: t.Issuer + "#" + t.Subject, Name: cut(c.text("preferred_username", "email", "name", "sub"))},
+		Actor: audit.Actor{Type: audit.ActorOIDC, ID: t.Issuer + "#" + t.Subject, Name: truncateName(c.firstText("preferred_username", "email", "name", "sub"))},
 		Role:  rule.Role,
 	}
 	if rule.Tenant == "" {
@@ -151,9 +150,10 @@ func (s *SignIn) principal(ctx context.Context, t *jwks.Token, c claims) (tenant
 	return p, nil
 }
 
-// refused tells a token that is at fault from an issuer that is away. A kid
-// that the issuer's newest set does not have is the token's fault.
-func refused(ctx context.Context, err error) error {
+// classifyError distinguishes an invalid token from an unavailable issuer. An
+// unknown kid is the token's fault, since the verifier has fetched the newest
+// set.
+func classifyError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -163,13 +163,14 @@ func refused(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", tenant.ErrNoIdentityProvider, err)
 }
 
-// isSubject bounds what goes into the history as somebody's id.
+// isSubject validates a subject before it becomes an actor id of the audit
+// history.
 func isSubject(sub string) bool {
 	return sub != "" && len(sub) <= maxSubject && !strings.ContainsFunc(sub, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError })
 }
 
-// cut bounds a name, which people choose themselves.
-func cut(name string) string {
+// truncateName limits a name, which users choose themselves.
+func truncateName(name string) string {
 	if runes := []rune(name); len(runes) > maxName {
 		return string(runes[:maxName-1]) + "…"
 	}

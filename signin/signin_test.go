@@ -46,7 +46,7 @@ func signIn(t *testing.T, idp *jwkstest.Issuer) *signin.SignIn {
 	return s
 }
 
-// with is what a good token has, changed.
+// with returns the claims of a valid token, changed by the given ones.
 func with(pairs ...any) jwkstest.Claims {
 	c := jwkstest.Claims{"aud": "keyward", "sub": "u-1", "preferred_username": "alice", "groups": []string{"staff", "keyward-admins"}}
 	for i := 0; i < len(pairs); i += 2 {
@@ -140,7 +140,7 @@ func TestRefusedTokens(t *testing.T) {
 	}
 }
 
-// A good token is never called a bad one because the issuer is away.
+// A valid token is not reported as invalid if the issuer is unavailable.
 func TestIssuerAway(t *testing.T) {
 	idp := jwkstest.New(issuer, jose.RS256)
 	idp.Answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })

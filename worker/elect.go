@@ -11,9 +11,10 @@ import (
 //	          acquired
 //	follow ──────────────► lead
 //	       ◄──────────────
-//	         lost, or over
+//	      lost, or ctx done
 
-// follow tries to become the leader until it is or ctx is over; it tells which.
+// follow tries to acquire the lease until it succeeds or ctx is done. It
+// reports success.
 func (w *Worker) follow(ctx context.Context) bool {
 	var failed backoff
 	for ctx.Err() == nil {
@@ -21,72 +22,72 @@ func (w *Worker) follow(ctx context.Context) bool {
 		pause := w.cfg.TTL / 3
 		switch {
 		case won:
-			w.cfg.Log.Info("leading", "holder", w.cfg.Holder, "term", w.lease.number())
+			w.cfg.Log.Info("leadership acquired", "holder", w.cfg.Holder, "term", w.lease.currentTerm())
 			return true
 		case err != nil && ctx.Err() == nil:
 			pause = failed.next()
-			w.cfg.Log.Warn("lease not asked for", "error", err, "again_in", pause)
+			w.cfg.Log.Warn("lease acquisition failed", "error", err, "retry_in", pause)
 		default:
 			failed.reset()
 		}
-		sleep(ctx, pause)
+		sleepContext(ctx, pause)
 	}
 	return false
 }
 
-// lead works until the lease is lost or ctx is over. The context of the work
-// outlives ctx, so that a pass in hand is finished, but never the lease.
+// lead runs passes until the lease is lost or ctx is done. The context of a
+// pass survives ctx, so that the current pass can finish, but never the lease.
 func (w *Worker) lead(ctx context.Context) {
 	leading, lose := context.WithCancel(context.WithoutCancel(ctx))
 	defer lose()
-	expiry := time.AfterFunc(w.lease.left(), lose)
+	expiry := time.AfterFunc(w.lease.timeLeft(), lose)
 	defer expiry.Stop()
 	renewing, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.hold(renewing, expiry, lose)
+		w.renewLease(renewing, expiry, lose)
 	}()
-	w.work(ctx, leading)
+	w.runPasses(ctx, leading)
 	stop()
 	<-done
-	w.resign(ctx)
+	w.releaseLease(ctx)
 }
 
-// hold renews the lease three times in its lifetime, until ctx is over or the
-// lease is lost. What cannot be renewed in time expires by itself.
-func (w *Worker) hold(ctx context.Context, expiry *time.Timer, lose func()) {
+// renewLease renews the lease three times in its lifetime, until ctx is done or
+// the lease is lost. A lease that cannot be renewed in time expires by itself.
+func (w *Worker) renewLease(ctx context.Context, expiry *time.Timer, lose func()) {
 	pause := w.cfg.TTL / 3
-	for sleep(ctx, pause) {
+	for sleepContext(ctx, pause) {
 		err := w.lease.renew(ctx)
 		switch {
 		case err == nil:
-			expiry.Reset(w.lease.left())
+			expiry.Reset(w.lease.timeLeft())
 			pause = w.cfg.TTL / 3
 		case ctx.Err() != nil:
 			return
-		case errors.Is(err, errLost) || !w.lease.held():
-			w.cfg.Log.Warn("leadership lost", "term", w.lease.number(), "error", err)
+		case errors.Is(err, errLost) || !w.lease.isHeld():
+			w.cfg.Log.Warn("leadership lost", "term", w.lease.currentTerm(), "error", err)
 			w.lease.forfeit()
 			lose()
 			return
 		default:
-			w.cfg.Log.Warn("lease not renewed", "error", err)
+			w.cfg.Log.Warn("lease renewal failed", "error", err)
 			pause = w.cfg.TTL / 10
 		}
 	}
 }
 
-// resign gives back what is left of the lease.
-func (w *Worker) resign(ctx context.Context) {
-	w.count(func(s *Status) { s.Next = time.Time{} })
+// releaseLease releases the lease and clears the time of the next pass.
+func (w *Worker) releaseLease(ctx context.Context) {
+	w.updateStatus(func(s *Status) { s.Next = time.Time{} })
 	if err := w.lease.release(ctx); err != nil {
-		w.cfg.Log.Warn("lease not given back; it runs out by itself", "error", err)
+		w.cfg.Log.Warn("lease release failed; it will expire", "error", err)
 	}
 }
 
-// sleep waits, and says whether ctx is still on.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleepContext waits for d. It returns false if ctx is done before.
+func sleepContext(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -97,7 +98,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// backoff is how long to wait after failures in a row.
+// backoff is the pause after consecutive failures.
 type backoff struct{ last time.Duration }
 
 func (b *backoff) next() time.Duration {

@@ -9,55 +9,55 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// leaseName is the row of the table leases that processes compete for.
+// leaseName is the contended row of the table leases.
 const leaseName = "worker"
 
-// errLost means that the lease was not renewed because it is not ours any more.
-var errLost = errors.New("worker: the lease has run out or has another holder")
+// errLost means that the lease has expired or belongs to another process.
+var errLost = errors.New("worker: lease expired or held by another process")
 
-// lease is leadership for a while. The database decides by its own clock when
-// it has run out; this process trusts it until a moment that is certainly
-// earlier: counted from before it asked, on the monotonic clock, less a margin
-// for clocks that run at different speeds.
+// lease is temporary leadership. The database decides about its expiry with its
+// own clock. This process trusts it until an earlier time: the start of the
+// last request plus the lifetime, less a margin, on the monotonic clock.
 type lease struct {
 	db     *db.DB
 	holder string
 	ttl    time.Duration
 
 	mu    sync.Mutex
-	term  int64     // grows with every change of the holder
-	until time.Time // trusted until then
+	term  int64     // increases with every change of the holder
+	until time.Time // end of the trust
 }
 
-// margin is what the two clocks may differ by within one lifetime.
+// margin is the allowed drift between the two clocks in one lifetime.
 func (l *lease) margin() time.Duration { return l.ttl / 5 }
 
-func (l *lease) held() bool {
+func (l *lease) isHeld() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Now().Before(l.until)
 }
 
-func (l *lease) number() int64 {
+func (l *lease) currentTerm() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.term
 }
 
-// left is how long the lease can be trusted from now on.
-func (l *lease) left() time.Duration {
+// timeLeft returns how long the lease can still be trusted.
+func (l *lease) timeLeft() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Until(l.until)
 }
 
-func (l *lease) had(term int64, began time.Time) {
+func (l *lease) setTerm(term int64, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.term, l.until = term, began.Add(l.ttl-l.margin())
 }
 
-// acquire takes the lease if nobody has it, under a new term.
+// acquire takes a free lease, with a new term. It returns false if another
+// process holds it.
 func (l *lease) acquire(ctx context.Context) (bool, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, l.ttl-l.margin())
@@ -73,16 +73,15 @@ func (l *lease) acquire(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	l.had(term, began)
-	return l.held(), nil
+	l.setTerm(term, began)
+	return l.isHeld(), nil
 }
 
-// renew makes the lease last longer, under the same term: one that ran out is
-// lost even if nobody else has had it since. Errors: errLost, or why the
-// database could not be asked.
+// renew extends the lease under the same term. It returns errLost if the lease
+// has expired, even if nobody acquired it since, or the error of the database.
 func (l *lease) renew(ctx context.Context) error {
-	began, term := time.Now(), l.number()
-	ctx, cancel := context.WithTimeout(ctx, l.left())
+	began, term := time.Now(), l.currentTerm()
+	ctx, cancel := context.WithTimeout(ctx, l.timeLeft())
 	defer cancel()
 	var rows int64
 	err := l.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
@@ -95,23 +94,23 @@ func (l *lease) renew(ctx context.Context) error {
 	if rows == 0 {
 		return errLost
 	}
-	l.had(term, began)
+	l.setTerm(term, began)
 	return nil
 }
 
-// release gives the lease back, so that the next holder need not wait. It
-// works after ctx is over.
+// release returns the lease, so that the next holder need not wait. It also
+// works after ctx is done.
 func (l *lease) release(ctx context.Context) error {
 	l.forfeit()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(l.ttl, 5*time.Second))
 	defer cancel()
 	return l.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		_, err := tx.ReleaseLease(ctx, leaseName, l.holder, l.number())
+		_, err := tx.ReleaseLease(ctx, leaseName, l.holder, l.currentTerm())
 		return err
 	})
 }
 
-// forfeit ends the trust.
+// forfeit stops trusting the lease.
 func (l *lease) forfeit() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,74 +9,74 @@ import (
 	"time"
 )
 
-// errPanic stands for what a pass or a chore panicked with, which is not
-// repeated: it could hold anything.
+// errPanic stands for a recovered panic. It omits the panic's value, which may
+// be secret.
 var errPanic = errors.New("worker: panic")
 
-// gap is the least time between passes that were only woken: a burst of
-// changes elsewhere must not turn into a burst of passes.
-const gap = 100 * time.Millisecond
+// minPassInterval is the minimum time between passes caused by Wake, so that a burst of
+// changes does not cause a burst of passes.
+const minPassInterval = 100 * time.Millisecond
 
-// work makes passes and does chores until ctx is over or leading is.
-func (w *Worker) work(ctx, leading context.Context) {
+// runPasses runs passes and chores until ctx or leading is done.
+func (w *Worker) runPasses(ctx, leading context.Context) {
 	var failed backoff
-	chores := make([]time.Time, len(w.cfg.Every)) // when each is due: at once
+	chores := make([]time.Time, len(w.cfg.Every)) // due times; zero: at once
 	for ctx.Err() == nil && leading.Err() == nil {
 		began := w.cfg.Now()
-		next, err := w.pass(leading)
+		next, err := w.runPass(leading)
 		switch {
 		case err == nil:
 			failed.reset()
-			if w.rest(ctx, leading, earliest(next, w.housekeeping(ctx, leading, chores)), w.wake) {
-				w.rest(ctx, leading, began.Add(gap), nil)
+			if w.waitUntil(ctx, leading, earlierNonZero(next, w.runChores(ctx, leading, chores)), w.wake) {
+				w.waitUntil(ctx, leading, began.Add(minPassInterval), nil)
 			}
 		case leading.Err() == nil:
 			pause := failed.next()
-			w.cfg.Log.Error("pass failed", "error", err, "again_in", pause)
-			w.rest(ctx, leading, w.cfg.Now().Add(pause), nil) // also when woken: a failing pass must not spin
+			w.cfg.Log.Error("worker pass failed", "error", err, "retry_in", pause)
+			w.waitUntil(ctx, leading, w.cfg.Now().Add(pause), nil) // ignores Wake, so that a failing pass does not spin
 		}
 	}
 }
 
-// pass makes one pass.
-func (w *Worker) pass(leading context.Context) (next time.Time, err error) {
-	err = w.guard("pass", func() (err error) {
+// runPass runs one pass and counts it.
+func (w *Worker) runPass(leading context.Context) (next time.Time, err error) {
+	err = w.catchPanic("pass", func() (err error) {
 		next, err = w.cfg.Run(leading)
 		return err
 	})
 	if err == nil {
-		w.count(func(s *Status) { s.Passes++ })
+		w.updateStatus(func(s *Status) { s.Passes++ })
 	}
 	return next, err
 }
 
-// housekeeping does the chores that are due and returns when one is next; zero
-// if there are none. One that fails is tried again after a minute or so.
-func (w *Worker) housekeeping(ctx, leading context.Context, due []time.Time) (next time.Time) {
+// runChores runs the due chores. It returns the time of the next, zero if there
+// is none. A failed chore is retried after at most a minute.
+func (w *Worker) runChores(ctx, leading context.Context, due []time.Time) (next time.Time) {
 	for i, chore := range w.cfg.Every {
 		if ctx.Err() != nil || leading.Err() != nil {
 			return next
 		}
 		if now := w.cfg.Now(); !due[i].After(now) {
 			due[i] = now.Add(chore.Interval)
-			if err := w.guard(chore.Name, func() error { return chore.Run(leading) }); err != nil {
+			if err := w.catchPanic(chore.Name, func() error { return chore.Run(leading) }); err != nil {
 				due[i] = now.Add(min(chore.Interval, time.Minute))
-				w.cfg.Log.Error("chore failed", "chore", chore.Name, "error", err)
+				w.cfg.Log.Error("worker chore failed", "chore", chore.Name, "error", err)
 			}
 		}
-		next = earliest(next, due[i])
+		next = earlierNonZero(next, due[i])
 	}
 	return next
 }
 
-// rest waits until a time that is not zero, a wake-up, or the end. It never
-// waits longer than Idle, and tells whether it was woken.
-func (w *Worker) rest(ctx, leading context.Context, until time.Time, wake <-chan struct{}) bool {
+// waitUntil waits until a time (zero: none), a call of Wake, or the end of a
+// context, at most Idle. It reports whether Wake was called.
+func (w *Worker) waitUntil(ctx, leading context.Context, until time.Time, wake <-chan struct{}) bool {
 	pause := w.cfg.Idle
 	if !until.IsZero() {
 		pause = min(pause, until.Sub(w.cfg.Now()))
 	}
-	w.count(func(s *Status) { s.Next = w.cfg.Now().Add(max(pause, 0)) })
+	w.updateStatus(func(s *Status) { s.Next = w.cfg.Now().Add(max(pause, 0)) })
 	if pause <= 0 {
 		return false
 	}
@@ -92,25 +92,25 @@ func (w *Worker) rest(ctx, leading context.Context, until time.Time, wake <-chan
 	return false
 }
 
-// guard runs fn and turns a panic into an error.
-func (w *Worker) guard(what string, fn func() error) (err error) {
+// catchPanic runs fn, turns a panic into an error, and counts failures.
+func (w *Worker) catchPanic(what string, fn func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			w.count(func(s *Status) { s.Panics++ })
-			w.cfg.Log.Error("panic", "in", what, "type", fmt.Sprintf("%T", v), "at", callers())
+			w.updateStatus(func(s *Status) { s.Panics++ })
+			w.cfg.Log.Error("worker panic", "in", what, "type", fmt.Sprintf("%T", v), "at", panicFrames())
 			err = fmt.Errorf("%w (%T)", errPanic, v)
 		}
 		if err != nil {
-			w.count(func(s *Status) { s.Failures++ })
+			w.updateStatus(func(s *Status) { s.Failures++ })
 		}
 	}()
 	return fn()
 }
 
-// callers names the functions that led to a panic, without their arguments.
-func callers() string {
+// panicFrames returns the call stack of a panic, without arguments.
+func panicFrames() string {
 	pcs := make([]uintptr, 16)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs)]) // beyond Callers, callers, guard's function, gopanic
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs)]) // skips runtime.Callers, panicFrames, the deferred function and gopanic
 	var at []string
 	for {
 		f, more := frames.Next()
@@ -121,8 +121,8 @@ func callers() string {
 	}
 }
 
-// earliest is the earlier of two times that are not zero.
-func earliest(a, b time.Time) time.Time {
+// earlierNonZero returns the earlier of two times, ignoring zero.
+func earlierNonZero(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

@@ -1,13 +1,15 @@
-// Package worker runs what is due, in one process at a time where it can.
+// Package worker runs due work in one process at a time, as far as possible.
 //
-// It guarantees that a pass is made as soon as one may be of use: at the time
-// the last pass named, when woken, and now and then in case a call to wake was
-// lost; that a failing pass neither ends the loop nor spins; and that a process
-// which cannot prove that it still leads stops its pass at once.
+// Internal to Keyward: no compatibility promise.
 //
-// Leadership only saves work: two leaders, which a stopped clock can make, must
-// do no harm. It trusts the pass to take care of that with row locks, and the
-// clock of the database to tell when a lease has run out.
+// It guarantees that a pass runs at the time that the last pass returned, after
+// each Wake, and periodically in case a Wake was lost; that a failing pass neither
+// ends the loop nor spins; and that a process stops its pass as soon as it cannot
+// be certain of its lease.
+//
+// Leadership only saves work: two leaders, possible with a stopped clock, must do
+// no harm. The package relies on the row locks of the passes for that, and on the
+// database's clock for the expiry of the lease.
 package worker
 
 import (
@@ -19,52 +21,52 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// Config says what a Worker runs and how.
+// Config configures a Worker.
 type Config struct {
 	DB     *db.DB
-	Holder string // names this process among all that compete
+	Holder string // identifies this process among the candidates
 
-	// Run makes one pass. It returns when the next is due: a time that has come
-	// means that more is due at once, zero that nothing is planned.
+	// Run runs one pass. It returns the time of the next: a past time means at once,
+	// zero that nothing is planned.
 	Run func(ctx context.Context) (next time.Time, err error)
-	// Every is housekeeping that the leader does beside.
+	// Every lists periodic chores of the leader.
 	Every []Chore
 
 	Now  func() time.Time // nil: time.Now
-	Log  *slog.Logger     // nil: nobody is told
-	TTL  time.Duration    // of the lease; 0: 15 s
-	Idle time.Duration    // the longest sleep between passes; 0: 1 minute
+	Log  *slog.Logger     // nil: no log
+	TTL  time.Duration    // lifetime of the lease; 0: 15 s
+	Idle time.Duration    // maximum time between passes; 0: 1 minute
 }
 
-// Chore is work that has no due time of its own: it is done when leadership
-// begins and again each time Interval has passed.
+// Chore is periodic work. It runs when leadership begins and then at each
+// Interval.
 type Chore struct {
 	Name     string
 	Interval time.Duration
 	Run      func(ctx context.Context) error
 }
 
-// Status is what a Worker may be asked at any time.
+// Status is the state of a Worker.
 type Status struct {
 	Leader   bool
-	Term     int64     // of the lease held, or held last; 0: never
-	Next     time.Time // when the next pass is planned; zero: not leading
-	Passes   int64     // that went well
-	Failures int64     // passes and chores that returned an error or panicked
+	Term     int64     // of the current or last lease; 0: never held
+	Next     time.Time // time of the next pass; zero: not leading
+	Passes   int64     // successful passes
+	Failures int64     // failed passes and chores
 	Panics   int64
 }
 
-// Worker competes for the lease and does the work while it holds it.
+// Worker competes for the lease, and runs passes while it holds it.
 type Worker struct {
 	cfg   Config
 	lease *lease
-	wake  chan struct{} // holds one call
+	wake  chan struct{} // buffered, one request
 
 	mu     sync.Mutex
 	status Status
 }
 
-// New returns a Worker that does nothing before Run.
+// New returns a Worker, which does nothing before Run.
 func New(cfg Config) *Worker {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -84,8 +86,8 @@ func New(cfg Config) *Worker {
 	}
 }
 
-// Wake asks for a pass now. It never blocks; several calls before the pass
-// begins count as one. To a process that does not lead it means nothing.
+// Wake requests a pass now. It never blocks; calls before the pass begins are
+// merged. Without the lease it has no effect.
 func (w *Worker) Wake() {
 	select {
 	case w.wake <- struct{}{}:
@@ -93,21 +95,21 @@ func (w *Worker) Wake() {
 	}
 }
 
-// Leader says whether this process holds the lease, as far as it can prove.
-func (w *Worker) Leader() bool { return w.lease.held() }
+// Leader reports whether this process certainly holds the lease.
+func (w *Worker) Leader() bool { return w.lease.isHeld() }
 
-// Status says what the worker is doing and has done.
+// Status returns the current state.
 func (w *Worker) Status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.status
-	s.Leader, s.Term = w.lease.held(), w.lease.number()
+	s.Leader, s.Term = w.lease.isHeld(), w.lease.currentTerm()
 	return s
 }
 
-// Run follows and leads by turns until ctx is over. Then the pass in hand is
-// finished, for as long as the lease lasts that was had by then, and the lease
-// is given back. It always returns nil.
+// Run alternates between following and leading until ctx is done. Then it
+// finishes the current pass, at most until the lease expires, and releases the
+// lease. It always returns nil.
 func (w *Worker) Run(ctx context.Context) error {
 	for w.follow(ctx) {
 		w.lead(ctx)
@@ -115,8 +117,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// count changes the status.
-func (w *Worker) count(change func(*Status)) {
+// updateStatus calls change with the status locked.
+func (w *Worker) updateStatus(change func(*Status)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change(&w.status)

@@ -15,10 +15,11 @@ import (
 	"github.com/keyward/keyward/db/dbtest"
 )
 
-// short is a lease that is fast to run out and still survives a busy machine.
+// short is a lease lifetime that expires soon and is still renewed on a busy
+// machine.
 const short = 3 * time.Second
 
-// patience is how long something may take that must happen.
+// patience is the timeout for expected events on a slow machine.
 const patience = 30 * time.Second
 
 func open(t *testing.T, url string) *db.DB {
@@ -31,8 +32,8 @@ func open(t *testing.T, url string) *db.DB {
 	return d
 }
 
-// run starts a worker, which ends with the test at the latest. ended is closed
-// when Run has returned.
+// run starts a worker, which ends with the test. ended is closed when Run has
+// returned.
 func run(t *testing.T, cfg Config) (w *Worker, stop func(), ended <-chan struct{}) {
 	t.Helper()
 	if cfg.TTL == 0 {
@@ -61,10 +62,10 @@ func await[T any](t *testing.T, c <-chan T) (v T) {
 	return v
 }
 
-// never is the next pass of a worker that has nothing planned.
+// never returns the next pass of a worker with nothing planned.
 var never time.Time
 
-// signal makes a pass that says it was called.
+// signal returns a pass that reports each call.
 func signal(c chan<- time.Time, next func() time.Time) func(context.Context) (time.Time, error) {
 	return func(ctx context.Context) (time.Time, error) {
 		select {
@@ -94,7 +95,7 @@ func TestOneLeads(t *testing.T) {
 		}})
 	}
 	first := await(t, passes)
-	for end := time.Now().Add(short); time.Now().Before(end); { // beyond a lifetime: the lease is renewed
+	for end := time.Now().Add(short); time.Now().Before(end); { // longer than the lifetime: the lease is renewed
 		if holder := await(t, passes); holder != first {
 			t.Fatalf("%s leads beside %s", holder, first)
 		}
@@ -104,15 +105,15 @@ func TestOneLeads(t *testing.T) {
 	}
 }
 
-// A process that dies gives nothing back: its successor waits for the lease to
-// run out, and leads under a higher term.
+// The successor of a dead process waits for the lease to expire, and leads with
+// a higher term.
 func TestSuccessorOfTheDead(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t)
 	theirs, passes := open(t, url), make(chan time.Time)
 	dead, _, _ := run(t, Config{DB: theirs, Holder: "dead", Run: signal(passes, nothing)})
 	await(t, passes)
-	theirs.Close() // as good as dead: it can neither renew nor give back
+	theirs.Close() // as dead: it can neither renew nor release
 	until := dead.lease.trusted()
 	heirs := make(chan time.Time)
 	heir, _, _ := run(t, Config{DB: open(t, url), Holder: "heir", Run: signal(heirs, nothing)})
@@ -211,7 +212,7 @@ func TestBurstOfWakes(t *testing.T) {
 	for range 3 {
 		w.Wake()
 		at := await(t, passes)
-		if at.Sub(last) < gap/2 { // the signal comes a little after the pass began
+		if at.Sub(last) < minPassInterval/2 { // the signal comes shortly after the pass began
 			t.Errorf("a pass only %v after the one before", at.Sub(last))
 		}
 		last = at
@@ -324,7 +325,7 @@ func TestChores(t *testing.T) {
 	}
 }
 
-// lockedBuffer is a log that may be read while it is written.
+// lockedBuffer is a log that can be read while it is written.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -342,7 +343,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// trusted is until when the lease is trusted.
+// trusted returns the end of the trust in the lease.
 func (l *lease) trusted() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,30 +13,30 @@ import (
 )
 
 type apiKeyCmd struct {
-	Create apiKeyCreateCmd `cmd:"" help:"Create one straight in the database and print it, this once."`
-	List   apiKeyListCmd   `cmd:"" help:"List those of the platform, or of a tenant."`
-	Revoke apiKeyRevokeCmd `cmd:"" help:"Revoke one, at once."`
+	Create apiKeyCreateCmd `cmd:"" help:"Create an API key directly in the database and print it, once."`
+	List   apiKeyListCmd   `cmd:"" help:"List the API keys of the platform or of a tenant."`
+	Revoke apiKeyRevokeCmd `cmd:"" help:"Revoke an API key, with immediate effect."`
 }
 
 type apiKeyCreateCmd struct {
-	Role      string        `name:"role" required:"" placeholder:"ROLE" help:"platform_admin or platform_auditor, or with --tenant: tenant_admin, tenant_signer or tenant_auditor."`
-	Tenant    string        `name:"tenant" placeholder:"SLUG" help:"Slug or id of the tenant it is for."`
-	Name      string        `name:"name" help:"What people know it by."`
-	ExpiresIn time.Duration `name:"expires-in" placeholder:"DURATION" help:"How long it is good, as in 720h. Default: forever."`
+	Role      string        `name:"role" required:"" placeholder:"ROLE" help:"Grant this role: platform_admin or platform_auditor, or with --tenant: tenant_admin, tenant_signer or tenant_auditor."`
+	Tenant    string        `name:"tenant" placeholder:"SLUG" help:"Create the key for this tenant (slug or id)."`
+	Name      string        `name:"name" help:"Set a description for people."`
+	ExpiresIn time.Duration `name:"expires-in" placeholder:"DURATION" help:"Set the lifetime, as in 720h. Default: unlimited."`
 }
 
-// Run is keyward api-key create. The key alone goes to the standard output.
+// Run is keyward api-key create. Only the key is written to stdout.
 func (c *apiKeyCreateCmd) Run(ctx context.Context, p *program) error {
 	d, err := p.openDB(ctx)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if err := current(ctx, d); err != nil {
+	if err := requireSchema(ctx, d); err != nil {
 		return err
 	}
-	tenants := tenant.New(tenant.Config{DB: d, Now: now})
-	wanted, err := c.wanted(ctx, tenants)
+	tenants := tenant.New(tenant.Config{DB: d, Now: utcNow})
+	wanted, err := c.newAPIKey(ctx, tenants)
 	if err != nil {
 		return err
 	}
@@ -56,13 +56,13 @@ func (c *apiKeyCreateCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-func (c *apiKeyCreateCmd) wanted(ctx context.Context, tenants *tenant.Store) (tenant.NewAPIKey, error) {
+func (c *apiKeyCreateCmd) newAPIKey(ctx context.Context, tenants *tenant.Store) (tenant.NewAPIKey, error) {
 	n := tenant.NewAPIKey{Role: tenant.Role(c.Role), Name: c.Name}
 	if c.ExpiresIn < 0 {
 		return n, &usageError{"--expires-in must be a duration above 0, as in 720h"}
 	}
 	if c.ExpiresIn > 0 {
-		at := now().Add(c.ExpiresIn)
+		at := utcNow().Add(c.ExpiresIn)
 		n.ExpiresAt = &at
 	}
 	if c.Tenant == "" {
@@ -76,10 +76,10 @@ func (c *apiKeyCreateCmd) wanted(ctx context.Context, tenants *tenant.Store) (te
 	return n, nil
 }
 
-// createAPIKey makes the platform's own tenant first where that is missing and
-// a master key is at hand.
+// createAPIKey creates an API key. If the platform tenant is missing and a
+// master key is configured, it creates that tenant first.
 func (p *program) createAPIKey(ctx context.Context, d *db.DB, tenants *tenant.Store, n tenant.NewAPIKey) (tenant.APIKey, string, error) {
-	k, key, err := tenants.CreateAPIKey(ctx, operator(), n, nil)
+	k, key, err := tenants.CreateAPIKey(ctx, localOperator(), n, nil)
 	if !errors.Is(err, tenant.ErrNoPlatform) || p.cfg.masterKey == "" {
 		return k, key, err
 	}
@@ -89,14 +89,14 @@ func (p *program) createAPIKey(ctx context.Context, d *db.DB, tenants *tenant.St
 	}
 	generator := keys.NewGenerator(keys.GeneratorConfig{})
 	defer generator.Close()
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: now, Log: p.log, JitterFraction: p.cfg.jitter})
-	if err := store.EnsurePlatform(ctx, operator()); err != nil {
+	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: utcNow, Log: p.log, JitterFraction: p.cfg.jitter})
+	if err := store.EnsurePlatform(ctx, localOperator()); err != nil {
 		return k, "", err
 	}
-	return tenants.CreateAPIKey(ctx, operator(), n, nil)
+	return tenants.CreateAPIKey(ctx, localOperator(), n, nil)
 }
 
-// refusedFlags names what is wrong by flag.
+// refusedFlags describes invalid fields by the names of their flags.
 func refusedFlags(bad *tenant.FieldErrors) string {
 	flags := map[string]string{"role": "--role", "name": "--name", "expires_at": "--expires-in"}
 	text := ""

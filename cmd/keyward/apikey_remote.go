@@ -9,27 +9,28 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// oneTenant is a remote for credentials: of a tenant, or of the platform.
-type oneTenant struct {
-	Tenant string `name:"tenant" placeholder:"SLUG" help:"Slug or id of the tenant. Default: the platform's own."`
-	remote
+// credentialScope holds the flags of commands about the API keys of a tenant
+// or, without --tenant, of the platform.
+type credentialScope struct {
+	Tenant string `name:"tenant" placeholder:"SLUG" help:"Select the tenant by slug or id. Default: the platform's own keys."`
+	remoteFlags
 }
 
 type apiKeyListCmd struct {
-	listing
-	oneTenant
+	listFlags
+	credentialScope
 }
 
 // Run is keyward api-key list.
 func (c *apiKeyListCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	return list(p, c.JSON, c.listing, rows[client.APIKey]{
-		head: []string{"ID", "ROLE", "NAME", "CREATED", "EXPIRES", "LAST USED"}, none: "There is none.",
+	return printList(p, c.JSON, c.listFlags, rows[client.APIKey]{
+		head: []string{"ID", "ROLE", "NAME", "CREATED", "EXPIRES", "LAST USED"}, none: "No items.",
 		row: func(k client.APIKey) []string {
-			return []string{k.ID.String(), string(k.Role), dash(k.Name), when(k.CreatedAt), maybe(k.ExpiresAt, when), maybe(k.LastUsedAt, when)}
+			return []string{k.ID.String(), string(k.Role), orDash(k.Name), formatTime(k.CreatedAt), optionalText(k.ExpiresAt, formatTime), optionalText(k.LastUsedAt, formatTime)}
 		},
 	}, func(limit *int, cursor *string) (*http.Response, error) {
 		if c.Tenant == "" {
@@ -40,18 +41,18 @@ func (c *apiKeyListCmd) Run(ctx context.Context, p *program) error {
 }
 
 type apiKeyRevokeCmd struct {
-	ID uuid.UUID `arg:"" name:"id" help:"As keyward api-key list shows it."`
-	oneTenant
-	asking
+	ID uuid.UUID `arg:"" name:"id" help:"Select the API key by id, as keyward api-key list prints it."`
+	credentialScope
+	confirmFlag
 }
 
-// Run is keyward api-key revoke. The API answers nothing.
+// Run is keyward api-key revoke. The API's answer has no body.
 func (c *apiKeyRevokeCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	p.evidence("Whoever uses the API key %s will be refused at once.", c.ID)
+	p.printNote("Requests with the API key %s will be refused at once.", c.ID)
 	if err := c.confirm(p, "Revoke it?"); err != nil {
 		return err
 	}
@@ -63,5 +64,5 @@ func (c *apiKeyRevokeCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	return p.told(c.JSON, "%s is revoked.", c.ID)
+	return p.printDone(c.JSON, "%s is revoked.", c.ID)
 }

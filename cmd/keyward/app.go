@@ -17,37 +17,38 @@ import (
 	"github.com/keyward/keyward/worker"
 )
 
-// now is the clock of the whole program.
-func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+// utcNow returns the current time in UTC with the database's precision.
+func utcNow() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// app is the program at work: all that serve, worker and dev share.
+// app holds the parts that serve, worker and dev share.
 type app struct {
 	cfg config
 	log *slog.Logger
 
-	db        *db.DB
-	custody   *keys.Custody
-	generator *keys.Generator
-	store     *keys.Store
-	snapshots *keys.Snapshots
-	signer    *keys.Signer
-	tenants   *tenant.Store
-	audit     *audit.Store
-	webhooks  *webhook.Store
-	sender    *webhook.Sender
-	listener  *db.Listener
-	worker    *worker.Worker
-	transport transport
-	works     bool // whether the worker runs here
+	db         *db.DB
+	custody    *keys.Custody
+	generator  *keys.Generator
+	store      *keys.Store
+	snapshots  *keys.Snapshots
+	signer     *keys.Signer
+	tenants    *tenant.Store
+	audit      *audit.Store
+	webhooks   *webhook.Store
+	sender     *webhook.Sender
+	listener   *db.Listener
+	worker     *worker.Worker
+	transport  transport
+	runsWorker bool // whether the worker runs in this process
 
-	refresh  chan struct{} // the master key may have changed; holds one call
-	did      counters      // by the worker
-	stopping atomic.Bool
-	ready    readiness
+	refresh        chan struct{} // requests a check of the master keys; buffered, one request
+	workerCounters counters      // what the worker did
+	stopping       atomic.Bool
+	ready          readiness
 }
 
-// openApp opens everything and proves it usable: the schema is current, the
-// master key is the one this database was made with, the platform exists.
+// openApp opens the database and the master key. It returns an error unless the
+// schema is current, the master key is the database's, and the platform tenant
+// exists or can be created.
 func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err error) {
 	d, err := p.openDB(ctx)
 	if err != nil {
@@ -59,62 +60,64 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 			a.close()
 		}
 	}()
-	if err := current(ctx, d); err != nil {
+	if err := requireSchema(ctx, d); err != nil {
 		return nil, err
 	}
 	if a.custody, err = p.openCustody(ctx, d); err != nil {
 		return nil, err
 	}
-	a.assemble(publicURL)
-	return a, a.store.EnsurePlatform(ctx, audit.By{Actor: a.actor()})
+	a.buildParts(publicURL)
+	return a, a.store.EnsurePlatform(ctx, audit.By{Actor: a.workerActor()})
 }
 
-// assemble makes the rest; nothing here can fail or connects.
-func (a *app) assemble(publicURL string) {
-	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.changed, Connected: a.missed, Log: a.log}
+// buildParts creates the remaining parts. It cannot fail and opens no
+// connection.
+func (a *app) buildParts(publicURL string) {
+	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.onTenantChange, Connected: a.onMissedChanges, Log: a.log}
 	a.generator = keys.NewGenerator(keys.GeneratorConfig{})
-	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} { // RSA once it is asked for
+	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} { // RSA keys only after the first request for one
 		a.generator.Expect(alg, 0)
 	}
 	a.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
-		DB: a.db, PublicURL: publicURL, Now: now, Log: a.log, HeardUntil: a.listener.HeardUntil,
+		DB: a.db, PublicURL: publicURL, Now: utcNow, Log: a.log, HeardUntil: a.listener.HeardUntil,
 		MaxBytes: a.cfg.cacheBytes, MaxStale: a.cfg.maxStale,
 	})
 	a.store = keys.NewStore(keys.Config{
-		DB: a.db, Custody: a.custody, Generator: a.generator, Now: now, Log: a.log, JitterFraction: a.cfg.jitter,
+		DB: a.db, Custody: a.custody, Generator: a.generator, Now: utcNow, Log: a.log, JitterFraction: a.cfg.jitter,
 		Asked: a.snapshots.Asked,
 	})
 	if a.db.HasReplica() {
 		a.listener.Beat = a.snapshots.Beat
 	}
-	a.signer = keys.NewSigner(keys.SignerConfig{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: now, Log: a.log})
-	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: now})
-	a.audit = audit.New(audit.Config{DB: a.db, Now: now})
-	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: now})
+	a.signer = keys.NewSigner(keys.SignerConfig{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: utcNow, Log: a.log})
+	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow})
+	a.audit = audit.New(audit.Config{DB: a.db, Now: utcNow})
+	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: utcNow})
 	a.sender = a.newSender()
 	a.worker = worker.New(worker.Config{
-		DB: a.db, Holder: a.actor().ID, Run: a.pass, Now: now, Log: a.log,
+		DB: a.db, Holder: a.workerActor().ID, Run: a.runPass, Now: utcNow, Log: a.log,
 		Every: []worker.Chore{
-			{Name: "forget idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
-			{Name: "forget webhook deliveries", Interval: time.Hour, Run: a.webhooks.Forget},
+			{Name: "delete expired idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
+			{Name: "delete old webhook deliveries", Interval: time.Hour, Run: a.webhooks.Forget},
 		},
 	})
 }
 
-// process tells this process from all others.
-var process = fmt.Sprintf("%s/%s", hostname(), uuid.NewString()[:8])
+// process identifies this process among all replicas.
+var process = fmt.Sprintf("%s/%s", hostName(), uuid.NewString()[:8])
 
-// actor is the process itself, as the audit history names it.
-func (a *app) actor() audit.Actor {
+// workerActor returns this process as an actor of audit events.
+func (a *app) workerActor() audit.Actor {
 	return audit.Actor{Type: audit.ActorWorker, ID: process, Name: "worker"}
 }
 
-// changed is told of every commit that changed a tenant.
-func (a *app) changed(id uuid.UUID, slug string) {
+// onTenantChange invalidates all caches for a tenant after a commit that
+// changed it.
+func (a *app) onTenantChange(id uuid.UUID, slug string) {
 	a.snapshots.Changed(id, slug)
 	a.signer.Changed(id)
 	a.tenants.Changed(id)
-	a.audit.Changed(id) // after the others: streams look at what these keep
+	a.audit.Changed(id) // after the caches above, because streams read them
 	if slug == tenant.PlatformSlug {
 		a.refreshSoon()
 	}
@@ -122,8 +125,9 @@ func (a *app) changed(id uuid.UUID, slug string) {
 	a.worker.Wake()
 }
 
-// missed is told that commits may have gone unheard.
-func (a *app) missed() {
+// onMissedChanges invalidates all caches after notifications may have been
+// lost.
+func (a *app) onMissedChanges() {
 	a.snapshots.Missed()
 	a.signer.Missed()
 	a.tenants.Forget()
@@ -133,8 +137,7 @@ func (a *app) missed() {
 	a.worker.Wake()
 }
 
-// refreshSoon has custody look at the master keys again. The listener does not
-// wait for it.
+// refreshSoon requests a check of the master keys, without blocking.
 func (a *app) refreshSoon() {
 	select {
 	case a.refresh <- struct{}{}:
@@ -142,7 +145,7 @@ func (a *app) refreshSoon() {
 	}
 }
 
-// close gives everything back.
+// close releases the database connections and the key generator.
 func (a *app) close() {
 	if a.generator != nil {
 		a.generator.Close()

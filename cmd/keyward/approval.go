@@ -11,29 +11,29 @@ import (
 )
 
 type approvalCmd struct {
-	List    approvalListCmd    `cmd:"" help:"List them, newest first."`
-	Show    approvalShowCmd    `cmd:"" help:"Show one."`
-	Approve approvalApproveCmd `cmd:"" help:"Agree to what somebody else asked to do."`
-	Reject  approvalRejectCmd  `cmd:"" help:"Refuse what somebody else asked to do."`
+	List    approvalListCmd    `cmd:"" help:"List approvals, newest first."`
+	Show    approvalShowCmd    `cmd:"" help:"Show an approval."`
+	Approve approvalApproveCmd `cmd:"" help:"Approve an operation that another person requested."`
+	Reject  approvalRejectCmd  `cmd:"" help:"Reject an operation that another person requested."`
 }
 
 type approvalListCmd struct {
-	Status string `name:"status" enum:",pending,approved,rejected,used,expired" default:"" placeholder:"STATUS" help:"Only those that are pending, approved, rejected, used or expired."`
-	listing
-	ofTenant
+	Status string `name:"status" enum:",pending,approved,rejected,used,expired" default:"" placeholder:"STATUS" help:"Filter by status: pending, approved, rejected, used or expired."`
+	listFlags
+	tenantScope
 }
 
 // Run is keyward approval list.
 func (c *approvalListCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	params := client.ListApprovalsParams{Status: given(client.ApprovalStatus(c.Status))}
-	return list(p, c.JSON, c.listing, rows[client.Approval]{
-		head: []string{"ID", "OPERATION", "STATUS", "ASKED BY", "ASKED", "ENDS", "DECIDED BY"}, none: "There is no such approval.",
+	params := client.ListApprovalsParams{Status: nonEmpty(client.ApprovalStatus(c.Status))}
+	return printList(p, c.JSON, c.listFlags, rows[client.Approval]{
+		head: []string{"ID", "OPERATION", "STATUS", "ASKED BY", "ASKED", "ENDS", "DECIDED BY"}, none: "No matching approvals.",
 		row: func(a client.Approval) []string {
-			return []string{a.ID.String(), string(a.Operation), string(a.Status), named(a.RequestedBy), when(a.CreatedAt), when(a.ExpiresAt), maybe(a.DecidedBy, named)}
+			return []string{a.ID.String(), string(a.Operation), string(a.Status), actorName(a.RequestedBy), formatTime(a.CreatedAt), formatTime(a.ExpiresAt), optionalText(a.DecidedBy, actorName)}
 		},
 	}, func(limit *int, cursor *string) (*http.Response, error) {
 		params.Limit, params.Cursor = limit, cursor
@@ -41,128 +41,129 @@ func (c *approvalListCmd) Run(ctx context.Context, p *program) error {
 	})
 }
 
-// anApproval names an approval of a tenant.
-type anApproval struct {
-	ID uuid.UUID `arg:"" name:"id" help:"As keyward approval list shows it."`
-	ofTenant
+// approvalArg holds the argument and flags of commands about one approval.
+type approvalArg struct {
+	ID uuid.UUID `arg:"" name:"id" help:"Select the approval by id, as keyward approval list prints it."`
+	tenantScope
 }
 
-type approvalShowCmd struct{ anApproval }
+type approvalShowCmd struct{ approvalArg }
 
 // Run is keyward approval show.
 func (c *approvalShowCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
 	resp, err := api.Requests.GetApproval(ctx, c.Tenant, c.ID)
-	return answered(p, c.JSON, resp, err, p.showApproval)
+	return printAnswer(p, c.JSON, resp, err, p.showApproval)
 }
 
-func (p *program) showApproval(a client.Approval) error { return p.show(approvalTable(a)) }
+func (p *program) showApproval(a client.Approval) error { return p.printTable(approvalTable(a)) }
 
 func approvalTable(a client.Approval) table {
 	var out table
 	out.add("id", a.ID.String())
 	out.add("operation", string(a.Operation))
 	out.add("status", string(a.Status))
-	out.add("asked by", identified(a.RequestedBy))
-	out.add("asked", when(a.CreatedAt))
-	out.add("ends", when(a.ExpiresAt))
+	out.add("asked by", actorLabel(a.RequestedBy))
+	out.add("asked", formatTime(a.CreatedAt))
+	out.add("ends", formatTime(a.ExpiresAt))
 	if a.DecidedBy != nil {
-		out.add("decided by", identified(*a.DecidedBy))
+		out.add("decided by", actorLabel(*a.DecidedBy))
 	}
 	if a.DecidedAt != nil {
-		out.add("decided", when(*a.DecidedAt))
+		out.add("decided", formatTime(*a.DecidedAt))
 	}
 	if a.UsedAt != nil {
-		out.add("used", when(*a.UsedAt))
+		out.add("used", formatTime(*a.UsedAt))
 	}
 	return out
 }
 
-// named is an actor in a table; identified is one that cannot be mistaken.
-func named(a client.Actor) string {
+// actorName returns an actor's name for a table, or its id if it has none.
+func actorName(a client.Actor) string {
 	if a.Name != "" {
 		return a.Name
 	}
 	return a.ID
 }
 
-func identified(a client.Actor) string {
-	return fmt.Sprintf("%s (%s %s)", dash(a.Name), a.Type, a.ID)
+func actorLabel(a client.Actor) string {
+	return fmt.Sprintf("%s (%s %s)", orDash(a.Name), a.Type, a.ID)
 }
 
 type approvalApproveCmd struct {
-	anApproval
-	asking
+	approvalArg
+	confirmFlag
 }
 
 // Run is keyward approval approve.
 func (c *approvalApproveCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
 	if !c.Yes {
-		if err := c.foretell(ctx, p, api); err != nil {
+		if err := c.previewApproval(ctx, p, api); err != nil {
 			return err
 		}
 	}
-	if err := c.confirm(p, "Agree to it?"); err != nil {
+	if err := c.confirm(p, "Approve it?"); err != nil {
 		return err
 	}
 	resp, err := api.Requests.ApproveApproval(ctx, c.Tenant, c.ID, client.NoOptions{})
-	return answered(p, c.JSON, resp, err, p.showApproval)
+	return printAnswer(p, c.JSON, resp, err, p.showApproval)
 }
 
-// foretell says what there is to agree to. Of the request Keyward knows the
-// operation alone: what it cannot tell, it says so.
-func (c *approvalApproveCmd) foretell(ctx context.Context, p *program, api *client.Client) error {
+// previewApproval prints the approval and its effect. Keyward stores only the
+// operation and a digest of the request, so the effect is computed from the
+// present state.
+func (c *approvalApproveCmd) previewApproval(ctx context.Context, p *program, api *client.Client) error {
 	a, err := api.GetApproval(ctx, c.Tenant, c.ID)
 	if err != nil {
 		return err
 	}
 	t := approvalTable(*a)
-	if err := t.print(p.stderr, width(p.stderr)); err != nil {
+	if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
 		return err
 	}
 	if a.Status != client.ApprovalStatusPending {
 		return fmt.Errorf("the approval is %s: there is nothing to decide", a.Status)
 	}
-	if err := c.consequences(ctx, p, api, a.Operation); err != nil {
+	if err := c.previewOperation(ctx, p, api, a.Operation); err != nil {
 		return err
 	}
-	p.evidence("Once you agree, %s can do it, once, before %s. Keyward keeps the operation and a digest of the request, not its content: ask them for the rest.",
-		named(a.RequestedBy), when(a.ExpiresAt))
+	p.printNote("After your approval %s can execute it once, before %s. Keyward stores the operation and a digest of the request, not its content: ask them for the details.",
+		actorName(a.RequestedBy), formatTime(a.ExpiresAt))
 	return nil
 }
 
-// consequences are what the operation does as things are now.
-func (c *approvalApproveCmd) consequences(ctx context.Context, p *program, api *client.Client, op client.ApprovalOperation) error {
+// previewOperation prints the effect of an operation in the present state.
+func (c *approvalApproveCmd) previewOperation(ctx context.Context, p *program, api *client.Client, op client.ApprovalOperation) error {
 	switch op {
 	case client.ApprovalOperationImport:
-		p.evidence("A key, or several, will come into %s: a private one that may sign at once, or public ones whose tokens will verify.", c.Tenant)
+		p.printNote("One or more keys will be imported into %s: a private one, which may sign at once, or public ones, with which tokens will verify.", c.Tenant)
 		return nil
 	case client.ApprovalOperationRelax:
 		t, err := api.GetTenant(ctx, c.Tenant)
 		if err != nil {
 			return err
 		}
-		p.evidence("Operations will need no second person any more: some or all of %s.", operations(t.ApprovalRequired))
+		p.printNote("Some or all of these operations will no longer need an approval: %s.", joinOperations(t.ApprovalRequired))
 		return nil
 	case client.ApprovalOperationDelete:
-		_, err := p.foretellDeletion(ctx, api, c.Tenant)
+		_, err := p.previewDeletion(ctx, api, c.Tenant)
 		return err
 	case client.ApprovalOperationPurge:
-		_, err := p.foretellPurge(ctx, api, c.Tenant)
+		_, err := p.previewPurge(ctx, api, c.Tenant)
 		return err
 	}
-	return p.foretellRevokeAll(ctx, api, c.Tenant)
+	return p.previewRevokeAll(ctx, api, c.Tenant)
 }
 
-// operations are those that need a second person.
-func operations(list []client.GuardedOperation) string {
+// joinOperations lists operations, separated by commas.
+func joinOperations(list []client.GuardedOperation) string {
 	text := ""
 	for i, op := range list {
 		if i > 0 {
@@ -170,18 +171,18 @@ func operations(list []client.GuardedOperation) string {
 		}
 		text += string(op)
 	}
-	return dash(text)
+	return orDash(text)
 }
 
-type approvalRejectCmd struct{ anApproval }
+type approvalRejectCmd struct{ approvalArg }
 
-// Run is keyward approval reject. Whoever asked can ask again, so it asks
-// nobody.
+// Run is keyward approval reject. It does not ask for confirmation, because the
+// requester can request again.
 func (c *approvalRejectCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
 	resp, err := api.Requests.RejectApproval(ctx, c.Tenant, c.ID, client.NoOptions{})
-	return answered(p, c.JSON, resp, err, p.showApproval)
+	return printAnswer(p, c.JSON, resp, err, p.showApproval)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// twoPeople are two who may do everything in a Keyward whose tenant acme wants
-// both for each of the operations.
+// twoPeople returns the environments of two platform admins, for a tenant acme
+// that requires approval of every operation.
 func twoPeople(t *testing.T) (first, second environ, databaseURL string) {
 	t.Helper()
 	env := deployed(t)
@@ -25,14 +25,14 @@ func twoPeople(t *testing.T) (first, second environ, databaseURL string) {
 	return first, second, env["KEYWARD_DATABASE_URL"]
 }
 
-// waits is a command that has to wait for a second person, and what it says
-// that person and then the first shall run.
+// waits runs a command that needs an approval, and returns the printed commands
+// of the second person and of the requester.
 func waits(t *testing.T, env environ, args ...string) (a client.Approval, theirs, again []string) {
 	t.Helper()
 	r := keyward(t, env, append(args, "--json")...)
-	r.want(t, exitFailed, "Nothing is done yet", "acme", "A second person")
+	r.want(t, exitFailed, "Nothing was changed yet", "acme", "A second person")
 	unmarshal(t, []byte(r.stdout), &a)
-	if a.Status != client.ApprovalStatusPending || strings.Contains(r.stdout, "Nothing is done yet") {
+	if a.Status != client.ApprovalStatusPending || strings.Contains(r.stdout, "Nothing was changed yet") {
 		t.Fatalf("%s", r.stdout)
 	}
 	lines := regexp.MustCompile("(?m)^  keyward (.*)$").FindAllStringSubmatch(r.stderr, -1)
@@ -42,7 +42,7 @@ func waits(t *testing.T, env environ, args ...string) (a client.Approval, theirs
 	return a, shellWords(t, lines[0][1]), shellWords(t, lines[1][1])
 }
 
-// shellWords are what a shell makes of a line.
+// shellWords splits a line with a shell.
 func shellWords(t *testing.T, line string) []string {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", `printf '%s\n' `+line).Output()
@@ -52,8 +52,8 @@ func shellWords(t *testing.T, line string) []string {
 	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 }
 
-// Each operation: asked by one, refused to the same one, agreed to by another,
-// then done, once, by the very lines that the program prints.
+// Each operation is requested, refused to its requester, approved by another
+// person, and executed once, with the printed commands.
 func TestSecondPerson(t *testing.T) {
 	first, second, _ := twoPeople(t)
 	private, public, _, set := onDisk(t, newKey(t), "mine")
@@ -68,13 +68,13 @@ func TestSecondPerson(t *testing.T) {
 		foretold  string
 		done      string
 	}{
-		{"import", []string{"key", "import", "--pem=" + private, "--alg=EdDSA", "--kid=-a"}, "A key, or several, will come into acme", "-a (EdDSA) is standby."},
-		{"import", []string{"key", "import", "--pem=" + public, "--alg=EdDSA", "--kid=b", "--keep-for=1h"}, "A key, or several", "b (EdDSA) is deprecated until "},
-		{"import", []string{"key", "import", "--jwks=" + set}, "A key, or several", "mine-2 (EdDSA) is deprecated until "},
-		{"purge", []string{"key", "purge", "--yes"}, "The public keys of these 2 will be forgotten", "2 keys purged."},
+		{"import", []string{"key", "import", "--pem=" + private, "--alg=EdDSA", "--kid=-a"}, "One or more keys will be imported into acme", "-a (EdDSA) is standby."},
+		{"import", []string{"key", "import", "--pem=" + public, "--alg=EdDSA", "--kid=b", "--keep-for=1h"}, "One or more keys", "b (EdDSA) is deprecated until "},
+		{"import", []string{"key", "import", "--jwks=" + set}, "One or more keys", "mine-2 (EdDSA) is deprecated until "},
+		{"purge", []string{"key", "purge", "--yes"}, "The public keys of these 2 will be purged", "2 keys purged."},
 		{"revoke_all", []string{"key", "revoke-all", "--reason=compromised", "--comment=it's a \"drill\"", "--yes"}, "leave the JWKS at once", "keys revoked."},
-		{"relax", []string{"tenant", "update", "acme", "--approval-required=delete", "--name=A & B"}, "some or all of revoke_all, import, purge, delete", "A & B"},
-		{"delete", []string{"tenant", "delete", "--yes"}, "will be deleted for good", "acme is deleted"},
+		{"relax", []string{"tenant", "update", "acme", "--approval-required=delete", "--name=A & B"}, "no longer need an approval: revoke_all, import, purge, delete", "A & B"},
+		{"delete", []string{"tenant", "delete", "--yes"}, "will be deleted permanently", "acme is deleted"},
 	} {
 		before := ok(t, first, "key", "list", "--json") + ok(t, first, "tenant", "list", "--json")
 		a, theirs, again := waits(t, first, c.args...)
@@ -87,7 +87,7 @@ func TestSecondPerson(t *testing.T) {
 		id := a.ID.String()
 		keyward(t, first, again...).want(t, exitFailed, "The approval is pending", "keyward approval show --tenant acme "+id)
 		keyward(t, first, append(theirs, "--yes")...).want(t, exitFailed, "You asked for this approval", "403")
-		keyward(t, second, theirs...).want(t, exitUsage, id, c.foretold, "Keyward keeps the operation and a digest", "nothing was changed: give --yes")
+		keyward(t, second, theirs...).want(t, exitUsage, id, c.foretold, "Keyward stores the operation and a digest", "nothing was changed: give --yes")
 		keyward(t, second, append(theirs, "--yes")...).want(t, exitOK, "approved", "decided by", "Bob (api_key ")
 		keyward(t, second, append(theirs, "--yes")...).want(t, exitFailed, "The approval is approved", "409")
 		keyward(t, second, theirs...).want(t, exitFailed, "the approval is approved: there is nothing to decide")
@@ -97,7 +97,7 @@ func TestSecondPerson(t *testing.T) {
 		}
 		keyward(t, first, again...).want(t, exitOK, c.done)
 		if c.operation != "delete" {
-			if c.operation != "relax" { // which takes nothing off the list a second time
+			if c.operation != "relax" { // which removes nothing from the list a second time
 				keyward(t, first, again...).want(t, exitFailed, "The approval is used", "without --approval")
 			}
 			keyward(t, first, "approval", "show", id).want(t, exitOK, string(c.operation), "used", "asked by", "decided by")
@@ -105,11 +105,12 @@ func TestSecondPerson(t *testing.T) {
 	}
 }
 
-// What became of an approval is told, and what it is not good for.
+// The status of an approval is printed, and an approval is refused for other
+// requests.
 func TestApprovals(t *testing.T) {
 	first, second, databaseURL := twoPeople(t)
 	first["KEYWARD_TENANT"], second["KEYWARD_TENANT"] = "acme", "acme"
-	keyward(t, first, "approval", "list").want(t, exitOK, "There is no such approval.")
+	keyward(t, first, "approval", "list").want(t, exitOK, "No matching approvals.")
 	rejected, _, again := waits(t, first, "key", "purge")
 	if r := keyward(t, first, again...); r.stdout != "" || r.code != exitFailed {
 		t.Errorf("%+v", r)
@@ -130,10 +131,10 @@ func TestApprovals(t *testing.T) {
 	anHourLate(t, databaseURL, expired)
 	keyward(t, second, append(theirs, "--yes")...).want(t, exitFailed, "The approval is expired", "409")
 	keyward(t, second, theirs...).want(t, exitFailed, "the approval is expired")
-	keyward(t, first, again...).want(t, exitFailed, "The approval is expired", "without --approval asks for a new one")
+	keyward(t, first, again...).want(t, exitFailed, "The approval is expired", "without --approval requests a new one")
 
 	unknown := "00000000-0000-7000-8000-000000000000"
-	keyward(t, first, "key", "purge", "--approval="+unknown).want(t, exitFailed, "There is no such approval", "without --approval asks for a new one")
+	keyward(t, first, "key", "purge", "--approval="+unknown).want(t, exitFailed, "There is no such approval", "without --approval requests a new one")
 	keyward(t, first, "approval", "show", unknown).want(t, exitFailed, "There is no such approval", "404")
 	keyward(t, first, "approval", "approve", "--yes", unknown).want(t, exitFailed, "There is no such approval", "404")
 	keyward(t, first, "key", "purge", "--approval=x").want(t, exitUsage, "--approval", "UUID")
@@ -156,7 +157,7 @@ func TestApprovals(t *testing.T) {
 	}
 }
 
-// anHourLate moves an approval into the past, which no client can.
+// anHourLate moves an approval into the past, which the API does not allow.
 func anHourLate(t *testing.T, databaseURL string, a client.Approval) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), databaseURL)
@@ -173,7 +174,7 @@ func anHourLate(t *testing.T, databaseURL string, a client.Approval) {
 	}
 }
 
-// A tenant asks for approvals from its first moment on, or not at all.
+// A tenant can require approvals from its creation on.
 func TestApprovalRequired(t *testing.T) {
 	env := served(t)
 	made := okJSON[client.Tenant](t, env, "tenant", "create", "globex", "--approval-required=purge,delete")
@@ -185,14 +186,14 @@ func TestApprovalRequired(t *testing.T) {
 	keyward(t, env, "tenant", "update", "globex", "--approval-required=purge,delete,import").want(t, exitOK, "import, purge, delete")
 }
 
-// A move of many keys does not ask for many approvals.
+// An import of many keys does not request many approvals.
 func TestImportFromWithApproval(t *testing.T) {
 	first, _, _ := twoPeople(t)
 	_, _, _, set := onDisk(t, newKey(t), "old")
 	before := ok(t, first, "key", "list", "--tenant=acme", "--json")
 	move := []string{"import-from", "hydra", set, "--tenant=acme"}
 	keyward(t, first, append(move, "--dry-run")...).want(t, exitOK, "old-1", "Nothing was changed (--dry-run)")
-	keyward(t, first, append(move, "--yes")...).want(t, exitFailed, "second person's approval of every import, and these are 2", "keyward tenant update acme '--approval-required=revoke_all,purge,delete'")
+	keyward(t, first, append(move, "--yes")...).want(t, exitFailed, "requires an approval for every import, and these are 2", "keyward tenant update acme '--approval-required=revoke_all,purge,delete'")
 	if ok(t, first, "key", "list", "--tenant=acme", "--json") != before || len(okJSON[client.ApprovalList](t, first, "approval", "list", "--tenant=acme").Items) > 0 {
 		t.Error("something was changed")
 	}

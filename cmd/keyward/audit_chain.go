@@ -13,43 +13,43 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-const longestLine = 16 << 20 // bytes of an event
+const maxEventLine = 16 << 20 // bytes of an event
 
-// chainCheck reads a chain and looks for the event of a checkpoint on the way.
-// It holds one event, however many there are.
+// chainCheck verifies a hash chain and compares it with a checkpoint. It holds
+// one event at a time.
 type chainCheck struct {
 	chain      audit.Verifier
-	checkpoint *keys.Checkpoint  // nil: none
-	said       *client.AuditHead // where the server says that the chain ended; nil: it was not asked
+	checkpoint *keys.Checkpoint  // nil: no checkpoint
+	reported   *client.AuditHead // the head as the server reports it; nil: offline
 }
 
-func (c *chainCheck) file(p *program, name string) error {
+func (c *chainCheck) readFile(p *program, name string) error {
 	if name == "-" {
-		return c.lines(name, p.stdin)
+		return c.readLines(name, p.stdin)
 	}
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return c.lines(name, f)
+	return c.readLines(name, f)
 }
 
-func (c *chainCheck) lines(name string, in io.Reader) error {
+func (c *chainCheck) readLines(name string, in io.Reader) error {
 	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 64<<10), longestLine)
+	lines.Buffer(make([]byte, 64<<10), maxEventLine)
 	for n := 1; lines.Scan(); n++ {
-		if err := c.line(lines.Bytes()); err != nil {
+		if err := c.addLine(lines.Bytes()); err != nil {
 			return fmt.Errorf("%s, line %d: %w", name, n, err)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s cannot be read to its end: %w", name, err)
+		return fmt.Errorf("%s cannot be read completely: %w", name, err)
 	}
 	return nil
 }
 
-func (c *chainCheck) line(text []byte) error {
+func (c *chainCheck) addLine(text []byte) error {
 	e, err := audit.ParseLine(text)
 	if err != nil {
 		return fmt.Errorf("%w (the chain is intact up to seq %d)", err, c.chain.Head().Seq)
@@ -58,10 +58,10 @@ func (c *chainCheck) line(text []byte) error {
 		return err
 	}
 	hash := hex.EncodeToString(e.Hash)
-	kept, said := c.checkpoint, c.said
+	kept, said := c.checkpoint, c.reported
 	switch {
 	case kept != nil && kept.TenantID != e.TenantID:
-		return fmt.Errorf("the checkpoint is of another tenant, %s", kept.TenantID)
+		return fmt.Errorf("the checkpoint belongs to another tenant, %s", kept.TenantID)
 	case kept != nil && kept.Seq == e.Seq && kept.Hash != hash:
 		return fmt.Errorf("the history up to seq %d was rewritten since the checkpoint: its hash is %s, and was %s", e.Seq, hash, kept.Hash)
 	case said != nil && said.Seq == e.Seq && said.Hash != hash:
@@ -70,16 +70,17 @@ func (c *chainCheck) line(text []byte) error {
 	return nil
 }
 
-// end is called after the last line of what is named.
-func (c *chainCheck) end(name string) error {
+// checkEnd verifies, after the last line, that the chain is not truncated. name
+// is used in errors.
+func (c *chainCheck) checkEnd(name string) error {
 	seq := c.chain.Head().Seq
 	switch {
 	case seq == 0:
-		return errors.New("there is no event in " + name)
+		return errors.New("no event in " + name)
 	case c.checkpoint != nil && c.checkpoint.Seq > seq:
-		return fmt.Errorf("%s ends at seq %d, and the checkpoint is of seq %d: what follows is missing", name, seq, c.checkpoint.Seq)
-	case c.said != nil && c.said.Seq > seq:
-		return fmt.Errorf("%s ends at seq %d, and the server says that there are %d: what follows is missing", name, seq, c.said.Seq)
+		return fmt.Errorf("%s ends at seq %d, and the checkpoint is at seq %d: events are missing", name, seq, c.checkpoint.Seq)
+	case c.reported != nil && c.reported.Seq > seq:
+		return fmt.Errorf("%s ends at seq %d, and the server reports %d events: events are missing", name, seq, c.reported.Seq)
 	}
 	return nil
 }

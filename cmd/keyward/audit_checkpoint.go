@@ -13,18 +13,17 @@ import (
 )
 
 type auditCheckpointCmd struct {
-	Out string `name:"out" placeholder:"FILE" help:"Where to write it. Default: the standard output."`
-	aChain
+	Out string `name:"out" placeholder:"FILE" help:"Write to this file. Default: standard output."`
+	historyScope
 }
 
-// Run is keyward audit checkpoint. The checkpoint alone goes to the standard
-// output.
+// Run is keyward audit checkpoint. Only the checkpoint is written to stdout.
 func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	text, err := client.Bytes(api.Requests.GetAuditCheckpoint(ctx, c.named()))
+	text, err := client.Bytes(api.Requests.GetAuditCheckpoint(ctx, c.tenantName()))
 	if err != nil {
 		return err
 	}
@@ -38,28 +37,28 @@ func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
 	if err := p.writeFile(c.Out, func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
 		return err
 	}
-	p.evidence("The history of %s ends at seq %d. Keep this where nobody who administers the database can change it, with %s:\nkeyward audit verify --checkpoint will tell whether what went before was rewritten.",
+	p.printNote("The history of %s ends at seq %d. Keep the checkpoint out of reach of the database's administrators, together with %s:\nkeyward audit verify --checkpoint detects a rewritten history.",
 		says.Tenant, says.Seq, keysURL(c.URL))
 	return nil
 }
 
-// readCheckpoint takes the checkpoint out of what the API answers, and reads it
+// readCheckpoint extracts the checkpoint from an API answer and decodes it
 // without verifying it.
 func readCheckpoint(answer []byte) (jws string, says keys.Checkpoint, err error) {
 	var a client.AuditCheckpoint
-	if err := decode(answer, &a); err != nil {
+	if err := decodeAnswer(answer, &a); err != nil {
 		return "", says, err
 	}
 	payload, is := payloadOf([]byte(a.Checkpoint))
 	if !is {
 		return "", says, client.ErrNotKeyward
 	}
-	return a.Checkpoint, says, decode(payload, &says)
+	return a.Checkpoint, says, decodeAnswer(payload, &says)
 }
 
-// checkpoint reads the checkpoint and verifies it, if one is given. api is the
-// server that is asked, nil for none.
-func (c *auditVerifyCmd) checkpoint(ctx context.Context, p *program, api *client.Client) (*keys.Checkpoint, error) {
+// loadCheckpoint reads and verifies the file of --checkpoint, nil without that
+// flag. api may be nil if --jwks is given.
+func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *client.Client) (*keys.Checkpoint, error) {
 	if c.Checkpoint == "" {
 		return nil, nil
 	}
@@ -68,10 +67,10 @@ func (c *auditVerifyCmd) checkpoint(ctx context.Context, p *program, api *client
 		return nil, err
 	}
 	jws := strings.TrimSpace(string(text))
-	if a := (client.AuditCheckpoint{}); json.Unmarshal(text, &a) == nil { // the whole answer of the API was kept
+	if a := (client.AuditCheckpoint{}); json.Unmarshal(text, &a) == nil { // the file has the whole API answer
 		jws = a.Checkpoint
 	}
-	set, err := c.keys(ctx, api)
+	set, err := c.loadKeys(ctx, api)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +79,7 @@ func (c *auditVerifyCmd) checkpoint(ctx context.Context, p *program, api *client
 		return nil, fmt.Errorf("%s: %w", c.Checkpoint, err)
 	}
 	if c.JWKS == "" || sameOrigin(c.JWKS, c.URL) || sameOrigin(c.JWKS, kept.Issuer) {
-		p.evidence("Warning: the keys that vouch for the checkpoint come from the server that is checked. Who could rewrite its history could also\nhave it give out other keys: keep %s with a checkpoint, and give it by --jwks.", keysURL(c.URL))
+		p.printNote("Warning: the checkpoint was verified with keys from the checked server itself. An attacker able to rewrite its history could also\nreplace those keys: keep %s with a checkpoint, and pass it with --jwks.", keysURL(c.URL))
 	}
 	return &kept, nil
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-// signCheckpoint writes a checkpoint of an event by a new key, and the JWK Set
-// that holds it.
+// signCheckpoint signs a checkpoint of an event with a new key, and returns it
+// with a JWK Set of that key.
 func signCheckpoint(t *testing.T, e audit.Event) (checkpoint, set string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -13,30 +13,30 @@ import (
 )
 
 type auditExportCmd struct {
-	Out    string `name:"out" placeholder:"FILE" help:"Where to write it, once it is whole. Default: the standard output."`
-	Format string `name:"format" enum:",ndjson,csv" default:"" placeholder:"FORMAT" help:"ndjson or csv. Default: csv for a file whose name ends so, else ndjson."`
+	Out    string `name:"out" placeholder:"FILE" help:"Write to this file, atomically. Default: standard output."`
+	Format string `name:"format" enum:",ndjson,csv" default:"" placeholder:"FORMAT" help:"Select ndjson or csv. Default: csv for a file named *.csv, else ndjson."`
 	auditFilter
-	anyTenant
+	eventScope
 }
 
-// exportForms are the media types of an export.
+// exportForms maps formats to media types.
 var exportForms = map[string]string{"ndjson": "application/x-ndjson", "csv": "text/csv"}
 
-// Run is keyward audit export: what the API streams, as it is, the oldest first
-// unless --order says otherwise.
+// Run is keyward audit export. It copies the API's stream, oldest first unless
+// --order is given.
 func (c *auditExportCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	form := c.form()
+	form := c.exportFormat()
 	if c.JSON && form == "csv" {
 		return &usageError{"--json and CSV contradict each other"}
 	}
-	return p.writeFile(c.Out, func(w io.Writer) error { return c.export(ctx, p, api, exportForms[form], w) })
+	return p.writeFile(c.Out, func(w io.Writer) error { return c.streamTo(ctx, p, api, exportForms[form], w) })
 }
 
-func (c *auditExportCmd) form() string {
+func (c *auditExportCmd) exportFormat() string {
 	switch {
 	case c.Format != "":
 		return c.Format
@@ -46,24 +46,24 @@ func (c *auditExportCmd) form() string {
 	return "ndjson"
 }
 
-func (c *auditExportCmd) export(ctx context.Context, p *program, api *client.Client, mediaType string, w io.Writer) error {
-	in, err := c.stream(ctx, api, c.Tenant, mediaType)
+func (c *auditExportCmd) streamTo(ctx context.Context, p *program, api *client.Client, mediaType string, w io.Writer) error {
+	in, err := c.openExport(ctx, api, c.Tenant, mediaType)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	bar := p.progress("events", -1)
+	bar := p.newProgress("events", -1)
 	defer bar.done()
-	if _, err = io.Copy(w, &counting{in, bar}); err != nil {
-		return fmt.Errorf("the export broke off, and is not whole: %w", err)
+	if _, err = io.Copy(w, &countingReader{in, bar}); err != nil {
+		return fmt.Errorf("the export is incomplete: %w", err)
 	}
 	return nil
 }
 
-// stream opens an export. What is said to be one and is something else, as the
-// page of a proxy would be, is refused.
-func (f auditFilter) stream(ctx context.Context, api *client.Client, tenant, mediaType string) (io.ReadCloser, error) {
-	resp, err := f.events(ctx, api, tenant, nil, nil, client.Accept(mediaType))
+// openExport requests an export. It returns client.ErrNotKeyward for another
+// media type, such as a proxy's error page.
+func (f auditFilter) openExport(ctx context.Context, api *client.Client, tenant, mediaType string) (io.ReadCloser, error) {
+	resp, err := f.listEvents(ctx, api, tenant, nil, nil, client.Accept(mediaType))
 	in, err := client.Stream(resp, err)
 	if err != nil {
 		return nil, err
@@ -75,21 +75,22 @@ func (f auditFilter) stream(ctx context.Context, api *client.Client, tenant, med
 	return in, nil
 }
 
-// counting counts lines as they are read: one per event, but for texts in CSV
-// that have several.
-type counting struct {
+// countingReader counts lines as they are read: one per event, except for multi-line
+// texts in CSV.
+type countingReader struct {
 	from io.Reader
 	bar  *progress
 }
 
-func (c *counting) Read(b []byte) (int, error) {
+func (c *countingReader) Read(b []byte) (int, error) {
 	n, err := c.from.Read(b)
 	c.bar.add(bytes.Count(b[:n], []byte("\n")))
 	return n, err
 }
 
-// decode reads JSON of an answer.
-func decode(text []byte, into any) error {
+// decodeAnswer decodes JSON of an API answer. It returns client.ErrNotKeyward
+// without quoting the text.
+func decodeAnswer(text []byte, into any) error {
 	if json.Unmarshal(text, into) != nil {
 		return client.ErrNotKeyward
 	}

@@ -16,9 +16,9 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// keys are the platform's: those given, or what the server says that it ever
-// signed with, revoked ones marked.
-func (c *auditVerifyCmd) keys(ctx context.Context, api *client.Client) (set []byte, err error) {
+// loadKeys returns the JWK Set to verify a checkpoint with: that of --jwks, or
+// the server's key history, in which revoked keys are marked.
+func (c *auditVerifyCmd) loadKeys(ctx context.Context, api *client.Client) (set []byte, err error) {
 	if c.JWKS != "" {
 		set, err = readKeySet(ctx, c.JWKS)
 	} else {
@@ -30,7 +30,7 @@ func (c *auditVerifyCmd) keys(ctx context.Context, api *client.Client) (set []by
 	return set, err
 }
 
-// payloadOf is the payload of a compact JWS, which no JSON object is.
+// payloadOf returns the payload of a compact JWS, and whether the text is one.
 func payloadOf(jws []byte) (payload []byte, is bool) {
 	parts := bytes.Split(bytes.TrimSpace(jws), []byte("."))
 	if len(parts) != 3 || bytes.HasPrefix(parts[0], []byte("{")) {
@@ -40,22 +40,21 @@ func payloadOf(jws []byte) (payload []byte, is bool) {
 	return payload, err == nil
 }
 
-// keysURL is where a Keyward publishes the platform's keys, whatever domains
-// lead to it.
+// keysURL returns the URL of the platform's JWK Set below a base URL.
 func keysURL(at string) string {
 	return strings.TrimRight(at, "/") + "/t/" + tenant.PlatformSlug + "/.well-known/jwks.json"
 }
 
-// sameOrigin reports whether two URLs lead to one server.
+// sameOrigin reports whether two URLs have the same host.
 func sameOrigin(a, b string) bool {
 	u, bad := url.Parse(a)
 	v, worse := url.Parse(b)
 	return bad == nil && worse == nil && u.Host != "" && strings.EqualFold(u.Host, v.Host)
 }
 
-const longestKeySet = 1 << 20 // bytes
+const maxKeySetBytes = 1 << 20 // bytes
 
-// readKeySet reads a JWK Set, or a key history, from a file or a URL.
+// readKeySet reads a JWK Set or a key history from a file or a URL.
 func readKeySet(ctx context.Context, from string) ([]byte, error) {
 	if !strings.HasPrefix(from, "https://") && !strings.HasPrefix(from, "http://") {
 		return os.ReadFile(from)
@@ -68,11 +67,11 @@ func readKeySet(ctx context.Context, from string) ([]byte, error) {
 	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("the keys cannot be fetched: %w", err)
+		return nil, fmt.Errorf("cannot fetch the keys: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the keys cannot be fetched: %s answers %s", r.URL.Host, resp.Status)
+		return nil, fmt.Errorf("cannot fetch the keys: %s answers %s", r.URL.Host, resp.Status)
 	}
-	return io.ReadAll(io.LimitReader(resp.Body, longestKeySet))
+	return io.ReadAll(io.LimitReader(resp.Body, maxKeySetBytes))
 }

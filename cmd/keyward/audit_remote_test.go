@@ -18,8 +18,8 @@ import (
 	"github.com/keyward/keyward/db/dbtest"
 )
 
-// through leads to a Keyward by way of a proxy that does with its answers as
-// told.
+// through returns an environment that reaches Keyward through a proxy, which
+// changes responses with the given function.
 func through(t *testing.T, env environ, change func(w http.ResponseWriter, r *http.Request, next http.Handler)) environ {
 	t.Helper()
 	at, err := url.Parse(env["KEYWARD_URL"])
@@ -33,7 +33,7 @@ func through(t *testing.T, env environ, change func(w http.ResponseWriter, r *ht
 	return environ{"KEYWARD_URL": s.URL, "KEYWARD_API_KEY": env["KEYWARD_API_KEY"], "KEYWARD_TENANT": env["KEYWARD_TENANT"]}
 }
 
-// short lets only so many bytes of an answer through.
+// short truncates a response after a number of bytes.
 type short struct {
 	http.ResponseWriter
 	left int
@@ -62,7 +62,7 @@ func read(t *testing.T, file string) string {
 func TestAuditVerifyOnline(t *testing.T) {
 	deployed := deployed(t)
 	env := servedOn(t, deployed)
-	keyward(t, env, "audit", "verify").want(t, exitOK, "intact, the server says: ", "events of platform")
+	keyward(t, env, "audit", "verify").want(t, exitOK, "intact according to the server: ", "events of platform")
 	env["KEYWARD_TENANT"] = "acme"
 	keyward(t, env, "audit", "verify").want(t, exitOK, "events of acme")
 	if v := okJSON[client.AuditVerification](t, env, "audit", "verify"); !v.Intact || v.Events < 3 || v.Head.Seq != v.Events {
@@ -81,8 +81,8 @@ func TestAuditVerifyOnline(t *testing.T) {
 	keyward(t, env, "audit", "verify", "--tenant=platform").want(t, exitOK, "events of platform")
 }
 
-// A checkpoint that was kept finds a history that was rewritten so well that the
-// server itself finds nothing.
+// A kept checkpoint detects a rewritten history that the server itself reports
+// as intact.
 func TestAuditVerifyFindsWhatTheServerCannot(t *testing.T) {
 	deployed := deployed(t)
 	env := servedOn(t, deployed)
@@ -95,7 +95,7 @@ func TestAuditVerifyFindsWhatTheServerCannot(t *testing.T) {
 		t.Fatal(err)
 	}
 	ok(t, env, "tenant", "update", "acme", "--name=Acme Inc.")
-	keyward(t, env, "audit", "verify", "--checkpoint="+kept).want(t, exitOK, "is part of it", "Warning: the keys that vouch", "intact: ")
+	keyward(t, env, "audit", "verify", "--checkpoint="+kept).want(t, exitOK, "includes the checkpoint", "Warning: the checkpoint was verified with keys", "intact: ")
 	if r := keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+set); r.code != exitOK || r.stderr != "" {
 		t.Errorf("%+v", r)
 	}
@@ -104,31 +104,31 @@ func TestAuditVerifyFindsWhatTheServerCannot(t *testing.T) {
 	if !proof.Intact || proof.Checkpoint == nil || proof.Checkpoint.Seq >= proof.Head.Seq || proof.Checkpoint.Tenant != "acme" {
 		t.Errorf("%+v", proof)
 	}
-	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--tenant=platform").want(t, exitFailed, "the checkpoint is of another tenant")
+	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--tenant=platform").want(t, exitFailed, "the checkpoint belongs to another tenant")
 	_, other := signCheckpoint(t, audit.Event{Seq: 1, Hash: make([]byte, 32)})
 	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+other).want(t, exitFailed, "not a valid checkpoint")
 	ok(t, env, "audit", "checkpoint", "--tenant=acme", "--out="+answer, "--json")
-	keyward(t, env, "audit", "verify", "--checkpoint="+answer).want(t, exitOK, "is part of it")
+	keyward(t, env, "audit", "verify", "--checkpoint="+answer).want(t, exitOK, "includes the checkpoint")
 
-	ok(t, env, "key", "rotate", "--tenant=platform", "--alg=ES256", "--yes") // another key signs for the platform
-	keyward(t, env, "audit", "verify", "--checkpoint="+kept).want(t, exitOK, "is part of it")
+	ok(t, env, "key", "rotate", "--tenant=platform", "--alg=ES256", "--yes") // another platform key signs from now on
+	keyward(t, env, "audit", "verify", "--checkpoint="+kept).want(t, exitOK, "includes the checkpoint")
 	history := fileOf(t, string(rec.ask(t, "GET", "/t/platform/.well-known/jwks-history", "", false)))
-	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+history).want(t, exitOK, "is part of it")
+	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+history).want(t, exitOK, "includes the checkpoint")
 	signer := okJSON[client.KeyList](t, env, "key", "list", "--tenant=platform", "--state=deprecated").Items[0].KID
 	ok(t, env, "key", "revoke", "--tenant=platform", "--reason=compromised", "--yes", "--", signer)
 	keyward(t, env, "audit", "verify", "--checkpoint="+kept).want(t, exitFailed, "was revoked")
 	forge(t, deployed, env)
-	keyward(t, env, "audit", "verify", "--tenant=acme").want(t, exitOK, "intact, the server says")
+	keyward(t, env, "audit", "verify", "--tenant=acme").want(t, exitOK, "intact according to the server")
 	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+set).want(t, exitFailed, "was rewritten since the checkpoint")
 	dbtest.Exec(t, deployed["KEYWARD_DATABASE_URL"], `SET session_replication_role = replica;
 		DELETE FROM audit_events WHERE seq > 2 AND tenant_id = (SELECT id FROM tenants WHERE slug = 'acme');
 		UPDATE tenants t SET audit_seq = 2, audit_hash = e.hash FROM audit_events e WHERE e.tenant_id = t.id AND e.seq = 2 AND t.slug = 'acme'`)
 	keyward(t, env, "audit", "verify", "--tenant=acme").want(t, exitOK, "2 events of acme")
-	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+set).want(t, exitFailed, "what follows is missing")
+	keyward(t, env, "audit", "verify", "--checkpoint="+kept, "--jwks="+set).want(t, exitFailed, "events are missing")
 }
 
-// forge rewrites the first event of acme and all hashes behind it, as somebody
-// may who knows how and has the database.
+// forge rewrites the first event of acme and all later hashes, as an attacker
+// with database access could.
 func forge(t *testing.T, deployed, env environ) {
 	t.Helper()
 	var events []audit.Event
@@ -149,14 +149,14 @@ func forge(t *testing.T, deployed, env environ) {
 	dbtest.Exec(t, deployed["KEYWARD_DATABASE_URL"], sql+fmt.Sprintf(`UPDATE tenants SET audit_hash = '\x%x' WHERE id = '%s'`, head.Hash, head.TenantID))
 }
 
-// A server that says one thing and exports another is found out.
+// A contradiction between the server's report and its export is detected.
 func TestAuditVerifyOfAServerThatContradictsItself(t *testing.T) {
 	env := served(t)
 	kept := filepath.Join(t.TempDir(), "checkpoint")
 	ok(t, env, "audit", "checkpoint", "--tenant=acme", "--out="+kept)
 	for said, answer := range map[string]string{
-		"contradicts itself":      `{"intact":true,"events":3,"head":{"seq":3,"hash":"00"}}`,
-		"what follows is missing": `{"intact":true,"events":999,"head":{"seq":999,"hash":"00"}}`,
+		"contradicts itself": `{"intact":true,"events":3,"head":{"seq":3,"hash":"00"}}`,
+		"events are missing": `{"intact":true,"events":999,"head":{"seq":999,"hash":"00"}}`,
 	} {
 		lying := through(t, env, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if strings.HasSuffix(r.URL.Path, "/audit/verify") {
@@ -169,14 +169,15 @@ func TestAuditVerifyOfAServerThatContradictsItself(t *testing.T) {
 	}
 }
 
-// Where the server does not get done, there is another way.
+// If the server's verification times out, the error names the alternative.
 func TestAuditVerifyOfALongHistory(t *testing.T) {
 	env := served(t)
 	slow := through(t, env, func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
 	keyward(t, slow, "audit", "verify", "--tenant=acme").want(t, exitFailed, "no answer", "audit export --tenant acme | keyward audit verify --export -")
 }
 
-// What is exported is what the API streams, in both forms, with every filter.
+// An export is the API's stream, unchanged, in both formats and with every
+// filter.
 func TestAuditExport(t *testing.T) {
 	env := served(t)
 	env["KEYWARD_TENANT"] = "acme"
@@ -221,7 +222,7 @@ func TestAuditExport(t *testing.T) {
 	}
 }
 
-// The history of a deleted tenant is there for the platform, by its id.
+// Platform roles can read the history of a deleted tenant by its id.
 func TestTheHistoryOfADeletedTenant(t *testing.T) {
 	env := served(t)
 	id := okJSON[client.Tenant](t, env, "tenant", "show", "acme").ID.String()
@@ -233,7 +234,7 @@ func TestTheHistoryOfADeletedTenant(t *testing.T) {
 	keyward(t, auditor, "audit", "list", "--tenant="+id).want(t, exitFailed, "tenant_not_found")
 }
 
-// createdKey is a key of an auditor of a new tenant.
+// createdKey returns the API key of an auditor of a new tenant.
 func createdKey(t *testing.T, env environ, slug string) string {
 	t.Helper()
 	ok(t, env, "tenant", "create", slug)
@@ -243,7 +244,7 @@ func createdKey(t *testing.T, env environ, slug string) string {
 	return made.Key
 }
 
-// An export that breaks off leaves what was there before, and no part of itself.
+// An interrupted export leaves the previous file.
 func TestAnExportThatBreaksOff(t *testing.T) {
 	env := served(t)
 	env["KEYWARD_TENANT"] = "acme"
@@ -257,7 +258,7 @@ func TestAnExportThatBreaksOff(t *testing.T) {
 		if err := os.WriteFile(file, []byte("of yesterday"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		keyward(t, broken, "audit", "export", "--out="+file).want(t, exitFailed, "broke off", "not whole")
+		keyward(t, broken, "audit", "export", "--out="+file).want(t, exitFailed, "incomplete", "incomplete")
 		if got := read(t, file); got != "of yesterday" {
 			t.Errorf("%s", got)
 		}

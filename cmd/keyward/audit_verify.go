@@ -16,120 +16,121 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-// auditVerifyCmd checks a hash chain. That of an export needs no server, no
-// database and no credential.
+// auditVerifyCmd verifies a hash chain. Verifying an export needs no server,
+// database or credential.
 type auditVerifyCmd struct {
-	Export     []string `name:"export" placeholder:"FILE" help:"Check this export instead, without a server: NDJSON, oldest first and unfiltered; several that follow each other, or - for standard input."`
-	Checkpoint string   `name:"checkpoint" placeholder:"FILE" help:"A checkpoint kept since: the chain must hold its event, unchanged. It names the tenant, if nothing else does."`
-	JWKS       string   `name:"jwks" placeholder:"FILE|URL" help:"The platform's keys, that the checkpoint is signed by: its JWK Set or key history, best kept with it. Default: the key history of the server that is asked."`
-	aChain
+	Export     []string `name:"export" placeholder:"FILE" help:"Verify this export offline: NDJSON, oldest first, unfiltered; repeat for consecutive files, - for standard input."`
+	Checkpoint string   `name:"checkpoint" placeholder:"FILE" help:"Require the chain to contain this checkpoint's event, unchanged. The checkpoint also names the tenant."`
+	JWKS       string   `name:"jwks" placeholder:"FILE|URL" help:"Verify the checkpoint with these platform keys: a JWK Set or a key history. Default: the server's key history."`
+	historyScope
 }
 
-// verifyTime is how long the server may compute.
-const verifyTime = 10 * time.Minute
+// verifyTimeout is the timeout of the server's verification.
+const verifyTimeout = 10 * time.Minute
 
-// Run is keyward audit verify. It fails where the chain is broken.
+// Run is keyward audit verify. It returns an error if the chain is broken.
 func (c *auditVerifyCmd) Run(ctx context.Context, p *program) error {
 	if c.Checkpoint == "" && c.JWKS != "" || c.Checkpoint != "" && c.JWKS == "" && c.Export != nil {
 		return &usageError{"--checkpoint and --jwks go together: one is signed by a key of the other"}
 	}
 	if c.Export != nil {
-		return c.offline(ctx, p)
+		return c.verifyOffline(ctx, p)
 	}
-	return c.online(ctx, p)
+	return c.verifyOnline(ctx, p)
 }
 
-// offline checks files.
-func (c *auditVerifyCmd) offline(ctx context.Context, p *program) error {
-	kept, err := c.checkpoint(ctx, p, nil)
+// verifyOffline verifies the files of --export.
+func (c *auditVerifyCmd) verifyOffline(ctx context.Context, p *program) error {
+	kept, err := c.loadCheckpoint(ctx, p, nil)
 	if err != nil {
 		return err
 	}
 	check := chainCheck{checkpoint: kept}
 	for _, name := range c.Export {
-		if err := check.file(p, name); err != nil {
+		if err := check.readFile(p, name); err != nil {
 			return err
 		}
 	}
-	if err := check.end("the export"); err != nil {
+	if err := check.checkEnd("the export"); err != nil {
 		return err
 	}
-	return c.proven(p, check.proof())
+	return c.printProof(p, check.proof())
 }
 
-// online asks the server. Where a checkpoint is given, that is not taken on
-// trust: every hash is computed here too.
-func (c *auditVerifyCmd) online(ctx context.Context, p *program) error {
-	api, err := c.open()
+// verifyOnline asks the server to verify. With a checkpoint it also downloads
+// the chain and recomputes every hash.
+func (c *auditVerifyCmd) verifyOnline(ctx context.Context, p *program) error {
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	kept, err := c.checkpoint(ctx, p, api)
+	kept, err := c.loadCheckpoint(ctx, p, api)
 	if err != nil {
 		return err
 	}
 	if kept != nil {
 		c.Tenant = cmp.Or(c.Tenant, kept.TenantID.String())
 	}
-	text, err := client.Bytes(api.Requests.VerifyAudit(ctx, c.named(), client.Patiently(verifyTime)))
+	text, err := client.Bytes(api.Requests.VerifyAudit(ctx, c.tenantName(), client.Patiently(verifyTimeout)))
 	if p := (*client.Problem)(nil); err != nil && ctx.Err() == nil && !errors.As(err, &p) {
-		return fmt.Errorf("%w\n  if its history is too long for one answer: keyward audit export --tenant %s | keyward audit verify --export -", err, c.named())
+		return fmt.Errorf("%w\n  if the history is too long for one request: keyward audit export --tenant %s | keyward audit verify --export -", err, c.tenantName())
 	}
 	if err != nil {
 		return err
 	}
 	var said client.AuditVerification
-	if err := decode(text, &said); err != nil {
+	if err := decodeAnswer(text, &said); err != nil {
 		return err
 	}
 	if kept == nil || !said.Intact {
-		return c.told(p, text, said)
+		return c.printServerResult(p, text, said)
 	}
-	check := chainCheck{checkpoint: kept, said: &said.Head}
-	if err := c.fetch(ctx, p, api, &check); err != nil {
+	check := chainCheck{checkpoint: kept, reported: &said.Head}
+	if err := c.fetchChain(ctx, p, api, &check); err != nil {
 		return err
 	}
-	return c.proven(p, check.proof())
+	return c.printProof(p, check.proof())
 }
 
-// told prints what the server says.
-func (c *auditVerifyCmd) told(p *program, text []byte, said client.AuditVerification) (err error) {
+// printServerResult prints the server's verdict. It returns an error if the
+// chain is broken.
+func (c *auditVerifyCmd) printServerResult(p *program, text []byte, said client.AuditVerification) (err error) {
 	switch {
 	case c.JSON:
 		if err = p.printJSON(text); err == nil && !said.Intact {
-			err = errTold
+			err = errReported
 		}
 	case !said.Intact:
-		err = fmt.Errorf("the server finds the chain of %s broken at seq %s: only the %d events before are as they were written",
-			c.named(), maybe(said.BrokenAt, decimal), said.Events)
+		err = fmt.Errorf("the server reports the chain of %s broken at seq %s: only the %d events before are intact",
+			c.tenantName(), optionalText(said.BrokenAt, formatInt), said.Events)
 	default:
-		_, err = fmt.Fprintf(p.stdout, "intact, the server says: %d events of %s, the last has the hash %s\n", said.Events, c.named(), said.Head.Hash)
+		_, err = fmt.Fprintf(p.stdout, "intact according to the server: %d events of %s, head hash %s\n", said.Events, c.tenantName(), said.Head.Hash)
 	}
 	return err
 }
 
-// fetch reads the whole chain from the server.
-func (c *auditVerifyCmd) fetch(ctx context.Context, p *program, api *client.Client, check *chainCheck) error {
-	in, err := auditFilter{}.stream(ctx, api, c.named(), exportForms["ndjson"])
+// fetchChain downloads the whole chain into check.
+func (c *auditVerifyCmd) fetchChain(ctx context.Context, p *program, api *client.Client, check *chainCheck) error {
+	in, err := auditFilter{}.openExport(ctx, api, c.tenantName(), exportForms["ndjson"])
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	bar := p.progress("events", int(check.said.Seq))
+	bar := p.newProgress("events", int(check.reported.Seq))
 	defer bar.done()
-	if err := check.lines("the server's export", &counting{in, bar}); err != nil {
+	if err := check.readLines("the server's export", &countingReader{in, bar}); err != nil {
 		return err
 	}
-	return check.end("the server's export")
+	return check.checkEnd("the server's export")
 }
 
-// chainProof is what was computed here.
+// chainProof is the result of a local verification.
 type chainProof struct {
 	Intact     bool             `json:"intact"`
 	TenantID   uuid.UUID        `json:"tenant_id"`
 	Events     int64            `json:"events"`
 	Head       client.AuditHead `json:"head"`
-	Checkpoint *keys.Checkpoint `json:"checkpoint,omitempty"` // that is part of it
+	Checkpoint *keys.Checkpoint `json:"checkpoint,omitempty"` // verified to be part of the chain
 }
 
 func (c *chainCheck) proof() chainProof {
@@ -140,15 +141,15 @@ func (c *chainCheck) proof() chainProof {
 	}
 }
 
-func (c *auditVerifyCmd) proven(p *program, proof chainProof) error {
+func (c *auditVerifyCmd) printProof(p *program, proof chainProof) error {
 	if c.JSON {
 		return json.NewEncoder(p.stdout).Encode(proof)
 	}
-	_, err := fmt.Fprintf(p.stdout, "intact: %d events of tenant %s, the last has the hash %s\n", proof.Events, proof.TenantID, proof.Head.Hash)
+	_, err := fmt.Fprintf(p.stdout, "intact: %d events of tenant %s, head hash %s\n", proof.Events, proof.TenantID, proof.Head.Hash)
 	if kept := proof.Checkpoint; err == nil && kept != nil {
-		_, err = fmt.Fprintf(p.stdout, "the checkpoint by %s, of seq %d at %s, is part of it\n", kept.Issuer, kept.Seq, kept.At.Format(time.RFC3339Nano))
+		_, err = fmt.Fprintf(p.stdout, "includes the checkpoint by %s, at seq %d of %s\n", kept.Issuer, kept.Seq, kept.At.Format(time.RFC3339Nano))
 	}
 	return err
 }
 
-func decimal(n int64) string { return strconv.FormatInt(n, 10) }
+func formatInt(n int64) string { return strconv.FormatInt(n, 10) }

@@ -39,11 +39,11 @@ func fileOf(t *testing.T, text string) string {
 
 func verifyAudit(args ...string) (code int, said string) {
 	var out bytes.Buffer
-	code = run(context.Background(), append([]string{"audit", "verify"}, args...), strings.NewReader(""), &out, &out, func(string) string { return "" })
+	code = runProgram(context.Background(), append([]string{"audit", "verify"}, args...), strings.NewReader(""), &out, &out, func(string) string { return "" })
 	return code, out.String()
 }
 
-// An export is checked without a server, and a broken one says where.
+// An export is verified without a server, and an error names the line.
 func TestAuditVerifyOffline(t *testing.T) {
 	id := uuid.MustParse("0195a0b0-1111-7222-8333-444455556666")
 	whole, lines := exportOf(t, id, 6)
@@ -73,8 +73,8 @@ func TestAuditVerifyOffline(t *testing.T) {
 	}
 }
 
-// A checkpoint finds a chain that was rewritten or cut off, and is believed only
-// if a key that is given signed it.
+// A checkpoint detects a rewritten or truncated chain, and is accepted only if
+// signed with a given key.
 func TestAuditVerifyAgainstACheckpoint(t *testing.T) {
 	id := uuid.MustParse("0195a0b0-1111-7222-8333-444455556666")
 	whole, lines := exportOf(t, id, 6)
@@ -93,11 +93,11 @@ func TestAuditVerifyAgainstACheckpoint(t *testing.T) {
 		code                    int
 		says                    string
 	}{
-		"as it was":         {whole, checkpoint, set, exitOK, "is part of it"},
+		"as it was":         {whole, checkpoint, set, exitOK, "includes the checkpoint"},
 		"cut off":           {fileOf(t, strings.Join(lines[:5], "")), checkpoint, set, exitFailed, "ends at seq 5"},
 		"rewritten":         {whole, forked, forkedSet, exitFailed, "up to seq 6 was rewritten"},
 		"by a wrong key":    {whole, checkpoint, foreign, exitFailed, "not a valid checkpoint"},
-		"of another tenant": {other, checkpoint, set, exitFailed, "of another tenant"},
+		"of another tenant": {other, checkpoint, set, exitFailed, "belongs to another tenant"},
 	} {
 		code, said := verifyAudit("--export", c.export, "--checkpoint", c.checkpoint, "--jwks", c.set)
 		if code != c.code || !strings.Contains(said, c.says) {

@@ -11,43 +11,43 @@ import (
 )
 
 const (
-	batch          = 1000                   // policies of one pass, which makes several transactions of them
-	busyPause      = 200 * time.Millisecond // when all that is due is in somebody else's hands
-	flushInterval  = 10 * time.Second       // of what memory knows and the database should
-	masterInterval = time.Minute            // between looks at the master keys
-	idempotencyAge = 24 * time.Hour         // after which an Idempotency-Key is forgotten
-	lastWords      = 5 * time.Second        // for what is written at the end
+	passBatchSize    = 1000                   // policies of one pass, in several transactions
+	busyPause        = 200 * time.Millisecond // before the next pass if other processes hold everything that is due
+	flushInterval    = 10 * time.Second       // between writes of evidence and last use
+	masterInterval   = time.Minute            // between checks of the master keys
+	idempotencyAge   = 24 * time.Hour         // lifetime of an Idempotency-Key
+	exitFlushTimeout = 5 * time.Second        // timeout of the last flush
 )
 
-// background starts what goes on beside requests, until ctx is over. stopped
-// returns when it has ended, and then nothing more is to be written down.
-func (a *app) background(ctx context.Context) (stopped func()) {
+// startBackground starts the background loops, until ctx is done. The returned
+// function waits for their end; only the last flush remains to be done then.
+func (a *app) startBackground(ctx context.Context) (stopped func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.listener.Run(ctx) })
 	wg.Go(func() { a.watchMasterKey(ctx) })
-	wg.Go(func() { a.flushNowAndThen(ctx) })
-	if len(a.transport.files()) > 0 {
+	wg.Go(func() { a.flushPeriodically(ctx) })
+	if len(a.transport.watchedFiles()) > 0 {
 		wg.Go(func() { a.watchFiles(ctx) })
 	}
-	if a.works {
+	if a.runsWorker {
 		wg.Go(func() { _ = a.worker.Run(ctx) }) // always nil
 		wg.Go(func() { a.sender.Run(ctx) })
 	}
 	return wg.Wait
 }
 
-// pass is one pass of the worker.
-func (a *app) pass(ctx context.Context) (time.Time, error) {
-	done, err := a.store.RunDue(ctx, audit.By{Actor: a.actor()}, batch)
+// runPass executes due key changes. It returns the time of the next pass.
+func (a *app) runPass(ctx context.Context) (time.Time, error) {
+	done, err := a.store.RunDue(ctx, audit.By{Actor: a.workerActor()}, passBatchSize)
 	if err != nil {
 		return time.Time{}, err
 	}
 	moved := done.Rotated + done.Created + done.Expired + done.Purged
-	a.did.add(done)
+	a.workerCounters.add(done)
 	if moved+done.Failed > 0 {
-		a.log.Info("brought up to date", "tenants", done.Tenants, "rotated", done.Rotated, "created", done.Created,
+		a.log.Info("worker pass completed", "tenants", done.Tenants, "rotated", done.Rotated, "created", done.Created,
 			"expired", done.Expired, "purged", done.Purged, "failed", done.Failed)
-	} else if soon := now().Add(busyPause); !done.Next.IsZero() && done.Next.Before(soon) {
+	} else if soon := utcNow().Add(busyPause); !done.Next.IsZero() && done.Next.Before(soon) {
 		return soon, nil
 	}
 	return done.Next, nil
@@ -55,12 +55,12 @@ func (a *app) pass(ctx context.Context) (time.Time, error) {
 
 func (a *app) forgetIdempotencyKeys(ctx context.Context) error {
 	return a.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		_, err := tx.ForgetIdempotencyKeys(ctx, now().Add(-idempotencyAge))
+		_, err := tx.ForgetIdempotencyKeys(ctx, utcNow().Add(-idempotencyAge))
 		return err
 	})
 }
 
-// watchMasterKey looks at the master keys when told to, and now and then.
+// watchMasterKey checks the master keys on request and periodically.
 func (a *app) watchMasterKey(ctx context.Context) {
 	tick := time.NewTicker(masterInterval)
 	defer tick.Stop()
@@ -72,12 +72,12 @@ func (a *app) watchMasterKey(ctx context.Context) {
 		case <-a.refresh:
 		}
 		if err := a.custody.Refresh(ctx); err != nil && ctx.Err() == nil {
-			a.log.Warn("master keys not looked at", "error", err)
+			a.log.Warn("master key check failed", "error", err)
 		}
 	}
 }
 
-func (a *app) flushNowAndThen(ctx context.Context) {
+func (a *app) flushPeriodically(ctx context.Context) {
 	tick := time.NewTicker(flushInterval)
 	defer tick.Stop()
 	for {
@@ -85,23 +85,23 @@ func (a *app) flushNowAndThen(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			a.flush(ctx)
+			a.flushEvidence(ctx)
 		}
 	}
 }
 
-// flush writes down which keys have signed and which credentials were used.
-// What fails is kept for the next time.
-func (a *app) flush(ctx context.Context) {
+// flushEvidence stores the last signature of each key and the last use of each
+// credential. Values that could not be stored are kept for the next flush.
+func (a *app) flushEvidence(ctx context.Context) {
 	err := errors.Join(a.signer.FlushEvidence(ctx), a.tenants.FlushLastUsed(ctx))
 	if err != nil && ctx.Err() == nil {
-		a.log.Warn("not written down yet", "error", err)
+		a.log.Warn("flush of key evidence and credential use failed; will be retried", "error", err)
 	}
 }
 
-// flushLast is flush for the end of the program.
-func (a *app) flushLast(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+// flushAtExit flushes once more, after ctx is done.
+func (a *app) flushAtExit(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exitFlushTimeout)
 	defer cancel()
-	a.flush(ctx)
+	a.flushEvidence(ctx)
 }

@@ -11,37 +11,37 @@ import (
 )
 
 type benchCmd struct {
-	Seed benchSeedCmd `cmd:"" help:"Fill a database with tenants that have a past, and prove a sample of them."`
+	Seed benchSeedCmd `cmd:"" help:"Fill a database with tenants that have a history, and verify a sample of them."`
 }
 
 type benchSeedCmd struct {
-	Tenants int    `name:"tenants" required:"" placeholder:"N" help:"How many."`
-	Keys    int    `name:"keys" default:"4" placeholder:"N" help:"Keys of each: one active, one standby, the others deprecated. Default: ${default}."`
-	Events  int    `name:"events" default:"12" placeholder:"N" help:"Audit events of each, 3 for each key at least. Default: ${default}."`
-	Prefix  string `name:"prefix" default:"bench" placeholder:"TEXT" help:"What their slugs begin with. Default: ${default}."`
-	Force   bool   `name:"force" help:"Also into a database that has tenants already."`
+	Tenants int    `name:"tenants" required:"" placeholder:"N" help:"Set the number of tenants."`
+	Keys    int    `name:"keys" default:"4" placeholder:"N" help:"Set the keys of each tenant: one active, one standby, the others deprecated. Default: ${default}."`
+	Events  int    `name:"events" default:"12" placeholder:"N" help:"Set the audit events of each tenant, at least 3 for each key. Default: ${default}."`
+	Prefix  string `name:"prefix" default:"bench" placeholder:"TEXT" help:"Begin the slugs with this text. Default: ${default}."`
+	Force   bool   `name:"force" help:"Allow a database that already has tenants."`
 }
 
-// Run is keyward bench seed. It needs a superuser's login, because it passes
-// the guards of the database over, and says how long it took.
+// Run is keyward bench seed. It needs a superuser's login, because it bypasses
+// the guards of the database. It prints the elapsed time.
 func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 	a, err := p.openApp(ctx, p.cfg.publicURL)
 	if err != nil {
 		return err
 	}
 	defer a.close()
-	if err := c.mayFill(ctx, a); err != nil {
+	if err := c.checkEmpty(ctx, a); err != nil {
 		return err
 	}
 	began := time.Now()
-	err = a.store.Seed(ctx, operator(), keys.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}, func(done int) {
+	err = a.store.Seed(ctx, localOperator(), keys.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}, func(done int) {
 		fmt.Fprintf(p.stderr, "%d of %d tenants\n", done, c.Tenants)
 	})
 	switch {
 	case errors.Is(err, keys.ErrBadSeed):
 		return &usageError{"--tenants must be at least 1, --keys from 2 to 16, and --events at least three times --keys"}
 	case errors.Is(err, keys.ErrNotSuperuser):
-		return fmt.Errorf("%w\n  let KEYWARD_DATABASE_URL log in as one, to a database that holds nothing of worth", err)
+		return fmt.Errorf("%w\n  set KEYWARD_DATABASE_URL to a superuser's login and an expendable database", err)
 	case errors.Is(err, tenant.ErrSlugTaken):
 		return fmt.Errorf("%w\n  choose another --prefix", err)
 	case err != nil:
@@ -50,11 +50,12 @@ func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 	took := time.Since(began)
 	rows := c.Tenants * (3 + c.Keys + c.Events)
 	fmt.Fprintf(p.stdout, "%d tenants, %d rows in %v: %.0f rows a second.\n", c.Tenants, rows, took.Round(time.Millisecond), float64(rows)/took.Seconds())
-	return c.prove(ctx, p, a)
+	return c.verifySample(ctx, p, a)
 }
 
-// mayFill refuses a database that somebody may still need.
-func (c *benchSeedCmd) mayFill(ctx context.Context, a *app) error {
+// checkEmpty refuses a database that already has tenants, unless --force is
+// given.
+func (c *benchSeedCmd) checkEmpty(ctx context.Context, a *app) error {
 	if c.Force {
 		return nil
 	}
@@ -64,24 +65,24 @@ func (c *benchSeedCmd) mayFill(ctx context.Context, a *app) error {
 	}
 	for _, t := range some {
 		if t.Slug != tenant.PlatformSlug {
-			return &usageError{"the database has tenants already, " + t.Slug + " among them; rows of a seed are never removed again. --force adds them all the same"}
+			return &usageError{"the database has tenants already, " + t.Slug + " among them; seeded rows cannot be removed. --force adds them anyway"}
 		}
 	}
 	return nil
 }
 
-// sampled is how many of the tenants are proved.
-const sampled = 100
+// sampleSize is the number of tenants to verify.
+const sampleSize = 100
 
-// prove looks at some of the tenants as everything else in the program does:
-// their history, their rows, and a token that their key signs.
-func (c *benchSeedCmd) prove(ctx context.Context, p *program, a *app) error {
-	for i := range min(sampled, c.Tenants) {
-		t, err := a.tenants.Get(ctx, keys.Seed{Prefix: c.Prefix}.Slug(i*(c.Tenants/min(sampled, c.Tenants))))
+// verifySample verifies some of the tenants: their history, their key rows, and
+// a token signed by their key.
+func (c *benchSeedCmd) verifySample(ctx context.Context, p *program, a *app) error {
+	for i := range min(sampleSize, c.Tenants) {
+		t, err := a.tenants.Get(ctx, keys.Seed{Prefix: c.Prefix}.Slug(i*(c.Tenants/min(sampleSize, c.Tenants))))
 		if err != nil {
 			return err
 		}
-		if _, err := proveHistory(ctx, a.audit, a.store, t); err != nil {
+		if _, err := verifyHistory(ctx, a.audit, a.store, t); err != nil {
 			return err
 		}
 		token, err := a.signer.SignToken(ctx, t.Slug, keys.Order{})
@@ -92,6 +93,6 @@ func (c *benchSeedCmd) prove(ctx context.Context, p *program, a *app) error {
 			return fmt.Errorf("a token of %s does not verify: %w", t.Slug, err)
 		}
 	}
-	_, err := fmt.Fprintf(p.stdout, "%d of them proved: history intact, keys as it has them, tokens sign and verify.\n", min(sampled, c.Tenants))
+	_, err := fmt.Fprintf(p.stdout, "%d of them verified: history intact, keys consistent with it, tokens sign and verify.\n", min(sampleSize, c.Tenants))
 	return err
 }

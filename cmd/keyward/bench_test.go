@@ -5,20 +5,19 @@ import (
 	"testing"
 )
 
-// What a seed writes is as good as what life writes: doctor proves every
-// history and finds nothing amiss, and the worker goes on from there.
+// Seeded rows pass all checks of doctor, and the worker continues with them.
 func TestBenchSeed(t *testing.T) {
 	env := deployed(t)
-	keyward(t, env, "bench", "seed", "--tenants=30", "--keys=5", "--events=17").want(t, exitOK, "30 tenants, 750 rows", "30 of them proved")
+	keyward(t, env, "bench", "seed", "--tenants=30", "--keys=5", "--events=17").want(t, exitOK, "30 tenants, 750 rows", "30 of them verified")
 	keyward(t, env, "doctor", "--all").want(t, exitOK, "31 tenants with", "every policy has one active and one standby key", "nothing is overdue")
 
 	keyward(t, env, "bench", "seed", "--tenants=1").want(t, exitUsage, "has tenants already", "--force")
 	keyward(t, env, "bench", "seed", "--tenants=1", "--force").want(t, exitFailed, "--prefix")
-	keyward(t, env, "bench", "seed", "--tenants=1", "--force", "--prefix=more").want(t, exitOK, "1 of them proved")
+	keyward(t, env, "bench", "seed", "--tenants=1", "--force", "--prefix=more").want(t, exitOK, "1 of them verified")
 	keyward(t, env, "bench", "seed", "--tenants=1", "--force", "--events=11").want(t, exitUsage, "--events")
 }
 
-// Only who may do anything to the database may pass its guards over.
+// Only a superuser may bypass the guards of the database.
 func TestBenchSeedNeedsASuperuser(t *testing.T) {
 	env := deployed(t)
 	u, err := url.Parse(env["KEYWARD_DATABASE_URL"])

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// certificate is a chain and its private key. Connections keep the one they
-// began with.
-type certificate = reloaded[tls.Certificate]
+// certificate is a certificate chain with its private key. Open connections
+// keep the previous one after a reload.
+type certificate = reloadable[tls.Certificate]
 
-// loadCertificate reads the pair that two variables name for the first time; nil
-// if they name none.
+// loadCertificate reads the pair of files that two variables name, nil if they
+// name none.
 func loadCertificate(variable, keyVariable, cert, key string) (*certificate, error) {
 	if cert == "" {
 		return nil, nil
@@ -26,20 +26,20 @@ func loadCertificate(variable, keyVariable, cert, key string) (*certificate, err
 		read: func() (*tls.Certificate, error) { return readPair(cert, key) },
 		ends: func(pair *tls.Certificate) time.Time { return pair.Leaf.NotAfter },
 	}
-	if err := c.load(); err != nil {
+	if err := c.loadFirst(); err != nil {
 		return nil, &usageError{variable + " and " + keyVariable + " must be files in PEM that belong together: " + err.Error()}
 	}
 	return c, nil
 }
 
-// readPair is [tls.LoadX509KeyPair], which would pass over what is cut off in the
-// middle of a chain.
+// readPair is [tls.LoadX509KeyPair], but returns an error for a truncated block
+// in the chain.
 func readPair(cert, key string) (*tls.Certificate, error) {
 	chain, err := os.ReadFile(cert)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := blocks(chain); err != nil {
+	if _, err := pemBlocks(chain); err != nil {
 		return nil, fmt.Errorf("%s: %w", cert, err)
 	}
 	private, err := os.ReadFile(key)
@@ -50,16 +50,16 @@ func readPair(cert, key string) (*tls.Certificate, error) {
 	return &pair, err
 }
 
-// authorities are who issues the certificates that clients must have.
+// authorities are the issuers accepted for client certificates.
 type authorities struct {
 	pool *x509.CertPool
-	ends time.Time // when the first of them does
+	ends time.Time // the earliest expiry of an authority
 }
 
-// clientCA is the bundle of authorities.
-type clientCA = reloaded[authorities]
+// clientCA is the reloadable bundle of authorities.
+type clientCA = reloadable[authorities]
 
-// loadClientCA reads the bundle for the first time; nil if there is none.
+// loadClientCA reads the bundle, nil if there is none.
 func loadClientCA(variable, path string) (*clientCA, error) {
 	if path == "" {
 		return nil, nil
@@ -69,20 +69,20 @@ func loadClientCA(variable, path string) (*clientCA, error) {
 		read: func() (*authorities, error) { return readAuthorities(path) },
 		ends: func(a *authorities) time.Time { return a.ends },
 	}
-	if err := ca.load(); err != nil {
+	if err := ca.loadFirst(); err != nil {
 		return nil, &usageError{variable + " must be a file with certificates in PEM: " + err.Error()}
 	}
 	return ca, nil
 }
 
 // readAuthorities is stricter than [x509.CertPool.AppendCertsFromPEM], which
-// passes over what it cannot read: half a bundle would lock people out.
+// skips invalid blocks: half a bundle would lock clients out.
 func readAuthorities(path string) (*authorities, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	list, err := blocks(text)
+	list, err := pemBlocks(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -90,7 +90,7 @@ func readAuthorities(path string) (*authorities, error) {
 	for i, block := range list {
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if block.Type != "CERTIFICATE" || err != nil {
-			return nil, fmt.Errorf("%s: PEM block %d is no certificate", path, i+1)
+			return nil, fmt.Errorf("%s: PEM block %d is not a certificate", path, i+1)
 		}
 		a.pool.AddCert(cert)
 		if i == 0 || cert.NotAfter.Before(a.ends) {
@@ -100,9 +100,9 @@ func readAuthorities(path string) (*authorities, error) {
 	return a, nil
 }
 
-// blocks are all PEM blocks of a text. One that is begun and not ended is an
-// error, and so is none at all.
-func blocks(text []byte) (list []*pem.Block, err error) {
+// pemBlocks returns all PEM blocks of a text. A truncated block is an error,
+// and so is a text without blocks.
+func pemBlocks(text []byte) (list []*pem.Block, err error) {
 	begun := bytes.Count(text, []byte("-----BEGIN "))
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		list = append(list, block)

@@ -24,7 +24,7 @@ type authority struct {
 	t    *testing.T
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	life time.Duration // of what it signs
+	life time.Duration // lifetime of its certificates
 }
 
 func newAuthority(t *testing.T) *authority {
@@ -60,7 +60,7 @@ func (a *authority) sign(c *x509.Certificate, key *ecdsa.PrivateKey, parent *x50
 	return signed
 }
 
-// pair writes a certificate for this machine and its key. It answers the serial
+// pair writes a certificate for this machine and its key. It returns the serial
 // number.
 func (a *authority) pair(certFile, keyFile string) *big.Int {
 	key := a.newKey()
@@ -82,8 +82,7 @@ func (a *authority) write(path, kind string, der []byte) {
 	}
 }
 
-// get asks an address that shows a certificate of this authority for something,
-// by a connection of its own.
+// get sends a request over a new connection, trusting this authority.
 func (a *authority) get(url string, cfg *tls.Config) (*http.Response, string, error) {
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
@@ -99,7 +98,7 @@ func (a *authority) get(url string, cfg *tls.Config) (*http.Response, string, er
 	return resp, string(body), err
 }
 
-// served is the serial number of the certificate that an address shows.
+// served returns the serial number of the certificate that an address presents.
 func (a *authority) served(addr string, cfg *tls.Config) (*big.Int, error) {
 	resp, _, err := a.get("https://"+addr+"/healthz", cfg)
 	if err != nil {
@@ -108,8 +107,8 @@ func (a *authority) served(addr string, cfg *tls.Config) (*big.Int, error) {
 	return resp.TLS.PeerCertificates[0].SerialNumber, nil
 }
 
-// A renewed certificate is served without a restart, a broken one is not; the
-// admin address lets nobody in without a certificate of its own authority.
+// A renewed certificate is served without a restart, an invalid one is not; the
+// admin address requires a client certificate of its own authority.
 func TestCertificates(t *testing.T) {
 	a, others, dir := newAuthority(t), newAuthority(t), t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
@@ -147,12 +146,12 @@ func TestCertificates(t *testing.T) {
 	if err := os.WriteFile(file("cert.pem"), []byte(strings.Repeat("broken", 9)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.until(t, `level=ERROR msg="the new certificate cannot be used; the one before stays" variable=KEYWARD_TLS_CERT `)
+	r.until(t, `level=ERROR msg="reload of the certificate failed; keeping the previous one" variable=KEYWARD_TLS_CERT `)
 	if got, err := a.served(public, &tls.Config{}); err != nil || got.Cmp(first) != 0 {
 		t.Fatalf("a broken file: %v %v", got, err)
 	}
 	second := a.pair(file("cert.pem"), file("key.pem"))
-	r.until(t, `certificate read again`)
+	r.until(t, `certificate reloaded`)
 	for _, addr := range []string{public, admin} {
 		if got, err := a.served(addr, &tls.Config{Certificates: []tls.Certificate{load("client")}}); err != nil || got.Cmp(second) != 0 {
 			t.Errorf("%s: %v %v", addr, got, err)

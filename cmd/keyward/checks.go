@@ -15,25 +15,26 @@ import (
 	"github.com/keyward/keyward/httpapi"
 )
 
-// checks keeps the first bad setting.
+// checks parses settings and keeps the first error.
 type checks struct{ err error }
 
-// fail refuses a setting; its flag is named as the variable is.
-func (c *checks) fail(variable, accepts string) {
+// reject records that a setting is invalid. The flag's name follows from the
+// variable's.
+func (c *checks) reject(variable, accepts string) {
 	if c.err == nil {
 		flag := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, "KEYWARD_"), "_", "-"))
 		c.err = badValue(variable+" (--"+flag+")", accepts)
 	}
 }
 
-// database lets the driver judge; it does not connect.
+// database validates a URL with the driver; it does not connect.
 func (c *checks) database(ctx context.Context, variable, value string) string {
 	if value == "" {
 		return ""
 	}
 	d, err := db.Open(ctx, db.Config{URL: value})
 	if err != nil {
-		c.fail(variable, "a PostgreSQL URL, as in postgres://user@host:5432/database")
+		c.reject(variable, "a PostgreSQL URL, as in postgres://user@host:5432/database")
 		return ""
 	}
 	d.Close()
@@ -43,7 +44,7 @@ func (c *checks) database(ctx context.Context, variable, value string) string {
 func (c *checks) number(variable, value string, least, most int) int {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < least || n > most {
-		c.fail(variable, "a whole number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most))
+		c.reject(variable, "a whole number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most))
 	}
 	return n
 }
@@ -51,7 +52,7 @@ func (c *checks) number(variable, value string, least, most int) int {
 func (c *checks) fraction(variable, value string, most float64) float64 {
 	f, err := strconv.ParseFloat(value, 64)
 	if err != nil || math.IsNaN(f) || f < 0 || f > most {
-		c.fail(variable, "a number from 0 to "+strconv.FormatFloat(most, 'g', -1, 64))
+		c.reject(variable, "a number from 0 to "+strconv.FormatFloat(most, 'g', -1, 64))
 	}
 	return f
 }
@@ -59,7 +60,7 @@ func (c *checks) fraction(variable, value string, most float64) float64 {
 func (c *checks) duration(variable, value string, least, most time.Duration) time.Duration {
 	d, err := time.ParseDuration(value)
 	if err != nil || d < least || d > most {
-		c.fail(variable, "a duration from "+least.String()+" to "+most.String()+", as in 90s, 30m or 24h")
+		c.reject(variable, "a duration from "+least.String()+" to "+most.String()+", as in 90s, 30m or 24h")
 	}
 	return d
 }
@@ -70,19 +71,19 @@ func (c *checks) oneOf(variable, value string, names ...string) string {
 			return name
 		}
 	}
-	c.fail(variable, strings.Join(names[:len(names)-1], ", ")+" or "+names[len(names)-1])
+	c.reject(variable, strings.Join(names[:len(names)-1], ", ")+" or "+names[len(names)-1])
 	return ""
 }
 
 func (c *checks) level(variable, value string) (l slog.Level) {
-	_ = l.UnmarshalText([]byte(c.oneOf(variable, value, "debug", "info", "warn", "error"))) // one of these, or c.err is set
+	_ = l.UnmarshalText([]byte(c.oneOf(variable, value, "debug", "info", "warn", "error"))) // validated by oneOf, else c.err is set
 	return l
 }
 
 func (c *checks) address(variable, value string) string {
 	_, port, err := net.SplitHostPort(value)
 	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n > math.MaxUint16 {
-		c.fail(variable, "host:port, as in 127.0.0.1:8080 or :8080")
+		c.reject(variable, "host:port, as in 127.0.0.1:8080 or :8080")
 	}
 	return value
 }
@@ -94,8 +95,9 @@ func (c *checks) optionalAddress(variable, value string) string {
 	return c.address(variable, value)
 }
 
-// origins are serialized as browsers do (RFC 6454 section 6.1), since they are
-// compared byte by byte. "*" is none: what an admin sees is not for every page.
+// origins parses origins serialized as browsers do (RFC 6454 section 6.1),
+// since they are compared byte by byte. It rejects "*", because the admin API
+// is not for every page.
 func (c *checks) origins(variable, value string) (origins []string) {
 	if value == "" {
 		return nil
@@ -105,7 +107,7 @@ func (c *checks) origins(variable, value string) (origins []string) {
 		u, err := url.Parse(origin)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || origin != strings.ToLower(u.Scheme+"://"+u.Host) ||
 			u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
-			c.fail(variable, "origins in lower case, separated by commas, without path and default port, as in https://console.example.com")
+			c.reject(variable, "origins in lower case, separated by commas, without path and default port, as in https://console.example.com")
 		}
 		origins = append(origins, origin)
 	}
@@ -119,13 +121,13 @@ func (c *checks) publicURL(variable, value string) string {
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
 		strings.ContainsAny(value, "?# ") || strings.HasSuffix(value, "/") {
-		c.fail(variable, "an absolute http or https URL without query, fragment and final slash, as in https://keys.example.com")
+		c.reject(variable, "an absolute http or https URL without query, fragment and final slash, as in https://keys.example.com")
 	}
 	return value
 }
 
-// networks are address ranges with commas between, each without host bits, so
-// that nobody allows more than they meant to.
+// networks parses comma-separated address ranges. It rejects host bits, so that
+// a typing error does not allow a larger range.
 func (c *checks) networks(variable, value string) (list []netip.Prefix) {
 	for text := range strings.SplitSeq(value, ",") {
 		if text = strings.TrimSpace(text); text == "" {
@@ -133,7 +135,7 @@ func (c *checks) networks(variable, value string) (list []netip.Prefix) {
 		}
 		p, err := netip.ParsePrefix(text)
 		if err != nil || p != p.Masked() || p.Addr().Is4In6() {
-			c.fail(variable, "networks with commas between, as in 10.1.0.0/16,fd00::/8")
+			c.reject(variable, "networks with commas between, as in 10.1.0.0/16,fd00::/8")
 			return nil
 		}
 		list = append(list, p)
@@ -141,33 +143,33 @@ func (c *checks) networks(variable, value string) (list []netip.Prefix) {
 	return list
 }
 
-// pair wants both files or none.
+// pair requires both files or neither.
 func (c *checks) pair(certVariable, cert, keyVariable, key string) {
 	if cert != "" && key == "" {
-		c.fail(keyVariable, "the file with the private key of "+certVariable)
+		c.reject(keyVariable, "the file with the private key of "+certVariable)
 	}
 	if cert == "" && key != "" {
-		c.fail(certVariable, "the file with the certificate of "+keyVariable)
+		c.reject(certVariable, "the file with the certificate of "+keyVariable)
 	}
 }
 
-// transport wants settings of the admin address only where there is one, and
-// certificates of clients only where TLS is spoken.
+// transport rejects settings of the admin address without that address, and
+// client certificates without TLS.
 func (c *checks) transport(s settings) {
 	c.pair("KEYWARD_TLS_CERT", s.TLSCert, "KEYWARD_TLS_KEY", s.TLSKey)
 	c.pair("KEYWARD_ADMIN_TLS_CERT", s.AdminTLSCert, "KEYWARD_ADMIN_TLS_KEY", s.AdminTLSKey)
 	if s.AdminTLSCert != "" && s.AdminAddr == "" {
-		c.fail("KEYWARD_ADMIN_TLS_CERT", "a file only where KEYWARD_ADMIN_ADDR is set too")
+		c.reject("KEYWARD_ADMIN_TLS_CERT", "a file only where KEYWARD_ADMIN_ADDR is set too")
 	}
 	if s.AdminClientCA != "" && (s.AdminAddr == "" || s.TLSCert == "" && s.AdminTLSCert == "") {
-		c.fail("KEYWARD_ADMIN_CLIENT_CA", "a file only where KEYWARD_ADMIN_ADDR, and KEYWARD_ADMIN_TLS_CERT or KEYWARD_TLS_CERT, are set too")
+		c.reject("KEYWARD_ADMIN_CLIENT_CA", "a file only where KEYWARD_ADMIN_ADDR, and KEYWARD_ADMIN_TLS_CERT or KEYWARD_TLS_CERT, are set too")
 	}
 }
 
 func (c *checks) proxies(variable, value string) []netip.Prefix {
 	networks, err := httpapi.ParseProxies(value)
 	if err != nil {
-		c.fail(variable, "addresses and networks with commas between, as in 10.0.0.0/8,2001:db8::1, and none that everybody is in")
+		c.reject(variable, "addresses and networks with commas between, as in 10.0.0.0/8,2001:db8::1, and not the whole address space")
 	}
 	return networks
 }
@@ -175,7 +177,7 @@ func (c *checks) proxies(variable, value string) []netip.Prefix {
 func (c *checks) rate(variable, value string) httpapi.Rate {
 	rate, err := httpapi.ParseRate(value)
 	if err != nil {
-		c.fail(variable, "a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000")
+		c.reject(variable, "a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000")
 	}
 	return rate
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// docs/cli.md names every command there is, and none that there is not.
+// docs/cli.md lists exactly the existing commands.
 func TestEveryCommandIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/cli.md")
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 )
 
 type completionCmd struct {
-	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"Select the shell: bash, zsh or fish."`
 }
 
-// scripts ask the program itself what could come next, so that they never
-// grow old.
-var scripts = map[string]string{
+// completionScripts call the program itself for completions, so that they never become
+// outdated.
+var completionScripts = map[string]string{
 	"bash": `_keyward() {
 	local IFS=$'\n'
 	COMPREPLY=($(keyward complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
@@ -48,33 +48,33 @@ complete -c keyward -f -a '(__keyward_complete)'
 
 // Run is keyward completion.
 func (c *completionCmd) Run(p *program) error {
-	_, err := fmt.Fprint(p.stdout, scripts[c.Shell])
+	_, err := fmt.Fprint(p.stdout, completionScripts[c.Shell])
 	return err
 }
 
 type completeCmd struct {
-	Words []string `arg:"" optional:"" help:"The words so far; the last is the one to complete."`
+	Words []string `arg:"" optional:"" help:"Complete the last of these words."`
 }
 
-// Run is keyward complete, which the scripts call.
+// Run is keyward complete, called by the scripts.
 func (c *completeCmd) Run(k *kong.Context, p *program) error {
-	for _, word := range candidates(k.Model.Node, c.Words) {
+	for _, word := range completionsOf(k.Model.Node, c.Words) {
 		fmt.Fprintln(p.stdout, word)
 	}
 	return nil
 }
 
-// candidates are what the last of the words could become.
-func candidates(node *kong.Node, words []string) (found []string) {
+// completionsOf returns the completions of the last word.
+func completionsOf(node *kong.Node, words []string) (found []string) {
 	if len(words) == 0 {
 		words = []string{""}
 	}
 	last := words[len(words)-1]
-	value, args := (*kong.Flag)(nil), 0 // the flag whose value comes next, the arguments before
+	value, args := (*kong.Flag)(nil), 0 // the flag that expects a value, and the number of arguments so far
 	for _, word := range words[:len(words)-1] {
 		switch child := childOf(node, word); {
 		case value != nil:
-			if word != "=" { // bash takes --flag=value apart
+			if word != "=" { // bash splits --flag=value
 				value = nil
 			}
 		case strings.HasPrefix(word, "-"):
@@ -82,7 +82,7 @@ func candidates(node *kong.Node, words []string) (found []string) {
 		case child != nil:
 			node = child
 		case !node.Leaf():
-			return nil // there is no such command
+			return nil // unknown command
 		default:
 			args++
 		}
@@ -115,7 +115,7 @@ func childOf(node *kong.Node, name string) *kong.Node {
 	return nil
 }
 
-// valueOf is the flag, if its value is a word of its own.
+// valueOf returns the flag if its value is a separate word, else nil.
 func valueOf(node *kong.Node, word string) *kong.Flag {
 	for _, group := range node.AllFlags(false) {
 		for _, f := range group {
@@ -136,8 +136,8 @@ func flagsOf(node *kong.Node) (names []string) {
 	return names
 }
 
-// wordsOf are commands, or what the argument after so many can be if that is
-// known.
+// wordsOf returns subcommands, or the enum values of the argument at index
+// args.
 func wordsOf(node *kong.Node, args int) (words []string) {
 	for _, child := range node.Children {
 		if child.Type == kong.CommandNode && !child.Hidden {

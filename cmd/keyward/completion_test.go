@@ -22,12 +22,12 @@ func TestCompletion(t *testing.T) {
 		"completion --no":                   "",
 		"key revoke --reason ":              "compromised superseded unspecified",
 		"key revoke --reason=co":            "--reason=compromised",
-		"key revoke --reason = co":          "compromised", // as bash takes it apart
+		"key revoke --reason = co":          "compromised", // as split by bash
 		"key revoke --reason =":             "compromised superseded unspecified",
 		"key revoke --mode ":                "fresh standby",
 		"tenant show acme ":                 "",
 		"serve --no-w":                      "--no-worker",
-		"nothing-like-this ":                "", // what is wrong is not the shell's to say
+		"nothing-like-this ":                "", // unknown command: no completions
 		"nothing-like-this --":              "",
 		"key nothing-like-this re":          "",
 		"key revoke re":                     "",
@@ -37,7 +37,7 @@ func TestCompletion(t *testing.T) {
 		words := strings.Split(typed, " ")
 		r := keyward(t, environ{"KEYWARD_ADDR": "a bad value is no trouble here"}, append([]string{"complete", "--"}, words...)...)
 		got := strings.Fields(r.stdout)
-		if strings.HasSuffix(typed, " --") && want != "" { // many; one of them will do
+		if strings.HasSuffix(typed, " --") && want != "" { // many candidates; one is enough
 			got = slices.DeleteFunc(got, func(word string) bool { return word != want })
 		}
 		if r.code != 0 || strings.Join(got, " ") != want {
@@ -47,8 +47,8 @@ func TestCompletion(t *testing.T) {
 	keyward(t, environ{}, "completion", "powershell").want(t, exitUsage)
 }
 
-// asTyped are command lines with what the one Tab at their end must make of
-// them; the program that is asked is the real one.
+// asTyped maps command lines to the result of one Tab at their end. They call
+// the built program.
 var asTyped = [][2]string{
 	{"keyward compl", "keyward completion "},
 	{"keyward key re", "keyward key revoke"}, // or revoke-all
@@ -57,8 +57,8 @@ var asTyped = [][2]string{
 	{"keyward key import --pem ./a-fi", "keyward key import --pem ./a-file.pem "},
 }
 
-// shell is a shell of this machine in a directory with a script of completion,
-// named as zsh wants it, and a file to complete.
+// shell returns a constructor for a shell in a directory with its completion
+// script, named as zsh requires, and a file to complete.
 func shell(t *testing.T, name string) (cmd func(args ...string) *exec.Cmd, script string) {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -91,7 +91,7 @@ func TestCompletionInBash(t *testing.T) {
 		"keyward key re":                "revoke revoke-all",
 		"keyward key revoke --reason =": "compromised superseded unspecified",
 		"keyward completion ''":         "bash fish zsh",
-		"keyward nothing-like-this ''":  "", // files then
+		"keyward nothing-like-this ''":  "", // file names then
 	} {
 		out, err := bash("--norc", "-c", "source "+script+"; complete -p keyward; COMP_WORDS=("+line+
 			"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _keyward; echo \"${COMPREPLY[*]}\"").CombinedOutput()
@@ -101,8 +101,8 @@ func TestCompletionInBash(t *testing.T) {
 	}
 }
 
-// A zsh at a terminal of its own gets lines with a Tab at their end, first the
-// first one, whether it finds the script by itself or is told to read it.
+// zsh in a pseudo terminal completes lines with a Tab, with the script found in
+// fpath and with the script sourced.
 func TestCompletionInZsh(t *testing.T) {
 	zsh, script := shell(t, "zsh")
 	for how, read := range map[string]string{

@@ -12,53 +12,55 @@ import (
 	"github.com/keyward/keyward/signin"
 )
 
-// settings are the configuration as it was typed.
+// settings are the configuration before validation. The tags accepts and unset
+// describe for the help the accepted values and the behaviour without a value;
+// a test compares accepts with the error for a bad value.
 type settings struct {
-	DatabaseURL       string `name:"database-url" var:"KEYWARD_DATABASE_URL" placeholder:"URL" help:"The database, as in postgres://user@host:5432/database."`
-	ListenDatabaseURL string `name:"listen-database-url" var:"KEYWARD_LISTEN_DATABASE_URL" placeholder:"URL" help:"The same database without a transaction pooler between, for LISTEN and migrations. Default: the database URL."`
-	ReadDatabaseURL   string `name:"read-database-url" var:"KEYWARD_READ_DATABASE_URL" placeholder:"URL" help:"A streaming standby of the database, for what verifiers read. Default: none."`
-	DBMaxConns        string `name:"db-max-conns" var:"KEYWARD_DB_MAX_CONNS" placeholder:"N" help:"Connections to the database, at most. Default: 4 or the number of CPUs."`
-	MasterKey         string `name:"master-key" var:"KEYWARD_MASTER_KEY" placeholder:"URI" help:"The master key, as in file:/etc/keyward/master.json."`
-	Addr              string `name:"addr" var:"KEYWARD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen. Default: ${default}."`
-	AdminAddr         string `name:"admin-addr" var:"KEYWARD_ADMIN_ADDR" placeholder:"HOST:PORT" help:"Where to listen for all that is not public: the admin API, its documentation and /metrics. Default: the same address."`
-	ConsoleOrigins    string `name:"console-origins" var:"KEYWARD_CONSOLE_ORIGINS" placeholder:"ORIGINS" help:"Origins whose scripts may call the admin API, as in https://console.example.com,http://localhost:3000. Default: none."`
-	AdminTLSCert      string `name:"admin-tls-cert" var:"KEYWARD_ADMIN_TLS_CERT" placeholder:"FILE" help:"Certificate chain of the admin address in PEM. Default: that of the main address."`
-	AdminTLSKey       string `name:"admin-tls-key" var:"KEYWARD_ADMIN_TLS_KEY" placeholder:"FILE" help:"Private key of that certificate in PEM."`
-	AdminClientCA     string `name:"admin-client-ca" var:"KEYWARD_ADMIN_CLIENT_CA" placeholder:"FILE" help:"Certificates in PEM of who issues those that clients of the admin address must have. Default: none are asked for."`
-	PublicURL         string `name:"public-url" var:"KEYWARD_PUBLIC_URL" placeholder:"URL" help:"Where verifiers reach this service; issuers begin with it. Default: http://<addr>."`
-	TLSCert           string `name:"tls-cert" var:"KEYWARD_TLS_CERT" placeholder:"FILE" help:"Certificate chain in PEM, to serve HTTPS."`
-	TLSKey            string `name:"tls-key" var:"KEYWARD_TLS_KEY" placeholder:"FILE" help:"Private key of the certificate in PEM."`
-	Metrics           bool   `name:"metrics" var:"KEYWARD_METRICS" default:"true" negatable:"" help:"Serve /metrics, on the admin address. Default: yes."`
-	LogLevel          string `name:"log-level" var:"KEYWARD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${default}."`
-	LogFormat         string `name:"log-format" var:"KEYWARD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"text or json. Default: ${default}."`
-	RotationJitter    string `name:"rotation-jitter" var:"KEYWARD_ROTATION_JITTER" default:"0.05" placeholder:"FRACTION" help:"Rotations are late by up to this fraction of their interval, so that tenants do not rotate together. Default: ${default}."`
-	MaxStale          string `name:"max-stale" var:"KEYWARD_MAX_STALE" default:"24h" placeholder:"DURATION" help:"How long a JWKS is served from memory without the database. Default: ${default}."`
-	CacheMB           string `name:"cache-mb" var:"KEYWARD_CACHE_MB" default:"256" placeholder:"MB" help:"Memory for what verifiers read. Default: ${default}."`
-	TrustedProxies    string `name:"trusted-proxies" var:"KEYWARD_TRUSTED_PROXIES" placeholder:"CIDRS" help:"Proxies that are believed about client addresses, as in 10.0.0.0/8,2001:db8::1. Default: none."`
-	RateLimitAddress  string `name:"rate-limit-address" var:"KEYWARD_RATE_LIMIT_ADDRESS" placeholder:"RATE" help:"Requests by one client address, as in 100/s or 6000/m:200. Default: no limit."`
-	RateLimitCred     string `name:"rate-limit-credential" var:"KEYWARD_RATE_LIMIT_CREDENTIAL" placeholder:"RATE" help:"Requests with one credential, in the same form. Default: no limit."`
-	WebhookAllow      string `name:"webhook-allow" var:"KEYWARD_WEBHOOK_ALLOW" placeholder:"CIDRS" help:"Private networks that webhooks may reach, also by http, as in 10.1.0.0/16,fd00::/8. Default: none."`
-	OIDCIssuer        string `name:"oidc-issuer" var:"KEYWARD_OIDC_ISSUER" placeholder:"URL" help:"The identity provider whose access tokens the admin API accepts. Default: none."`
-	OIDCAudience      string `name:"oidc-audience" var:"KEYWARD_OIDC_AUDIENCE" placeholder:"NAMES" help:"What the tokens' aud must have one of, with commas between."`
-	OIDCAlgorithms    string `name:"oidc-algorithms" var:"KEYWARD_OIDC_ALGORITHMS" placeholder:"ALGS" help:"Their algorithms, with commas between. Default: RS256,PS256,ES256,ES384,EdDSA,Ed25519."`
-	OIDCRoles         string `name:"oidc-roles" var:"KEYWARD_OIDC_ROLES" placeholder:"RULES" help:"Which claim gives which role; the first rule met decides. As in groups=admins:platform_admin,groups=acme-ops:tenant_admin@acme."`
-	DrainDelay        string `name:"drain-delay" var:"KEYWARD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after a signal, with /readyz at 503, so that load balancers notice. Default: ${default}."`
-	ShutdownTimeout   string `name:"shutdown-timeout" var:"KEYWARD_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"How long requests in flight may take then. Default: ${default}."`
+	DatabaseURL       string `name:"database-url" var:"KEYWARD_DATABASE_URL" placeholder:"URL" help:"Connect to this database." accepts:"a PostgreSQL URL, as in postgres://user@host:5432/database" unset:"none; required by the service"`
+	ListenDatabaseURL string `name:"listen-database-url" var:"KEYWARD_LISTEN_DATABASE_URL" placeholder:"URL" help:"Use this URL for LISTEN and migrations, if KEYWARD_DATABASE_URL leads through a transaction pooler." accepts:"a PostgreSQL URL, as in postgres://user@host:5432/database" unset:"KEYWARD_DATABASE_URL"`
+	ReadDatabaseURL   string `name:"read-database-url" var:"KEYWARD_READ_DATABASE_URL" placeholder:"URL" help:"Read the JWKS from this streaming standby." accepts:"a PostgreSQL URL, as in postgres://user@host:5432/database" unset:"none"`
+	DBMaxConns        string `name:"db-max-conns" var:"KEYWARD_DB_MAX_CONNS" placeholder:"N" help:"Limit the connections to the database." accepts:"a whole number from 0 to 10000" unset:"the larger of 4 and the number of CPUs"`
+	MasterKey         string `name:"master-key" var:"KEYWARD_MASTER_KEY" placeholder:"URI" help:"Use this master key." accepts:"a URI, as in file:/etc/keyward/master.json" unset:"none; required by the service"`
+	Addr              string `name:"addr" var:"KEYWARD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Listen on this address." accepts:"host:port, as in 127.0.0.1:8080 or :8080"`
+	AdminAddr         string `name:"admin-addr" var:"KEYWARD_ADMIN_ADDR" placeholder:"HOST:PORT" help:"Serve the admin API, its documentation and /metrics on this address only." accepts:"host:port, as in 127.0.0.1:8080 or :8080" unset:"KEYWARD_ADDR serves everything"`
+	ConsoleOrigins    string `name:"console-origins" var:"KEYWARD_CONSOLE_ORIGINS" placeholder:"ORIGINS" help:"Allow scripts of these origins to call the admin API." accepts:"origins in lower case, separated by commas, without path and default port, as in https://console.example.com" unset:"none"`
+	AdminTLSCert      string `name:"admin-tls-cert" var:"KEYWARD_ADMIN_TLS_CERT" placeholder:"FILE" help:"Serve HTTPS on the admin address with this certificate chain." accepts:"a file in PEM" unset:"KEYWARD_TLS_CERT"`
+	AdminTLSKey       string `name:"admin-tls-key" var:"KEYWARD_ADMIN_TLS_KEY" placeholder:"FILE" help:"Use this private key for KEYWARD_ADMIN_TLS_CERT." accepts:"a file in PEM" unset:"none"`
+	AdminClientCA     string `name:"admin-client-ca" var:"KEYWARD_ADMIN_CLIENT_CA" placeholder:"FILE" help:"Require client certificates issued by one of these authorities on the admin address." accepts:"a file with certificates in PEM" unset:"none required"`
+	PublicURL         string `name:"public-url" var:"KEYWARD_PUBLIC_URL" placeholder:"URL" help:"Publish this URL to verifiers; issuers begin with it." accepts:"an absolute http or https URL without query, fragment and final slash, as in https://keys.example.com" unset:"http://<addr>"`
+	TLSCert           string `name:"tls-cert" var:"KEYWARD_TLS_CERT" placeholder:"FILE" help:"Serve HTTPS with this certificate chain." accepts:"a file in PEM" unset:"none: plain HTTP"`
+	TLSKey            string `name:"tls-key" var:"KEYWARD_TLS_KEY" placeholder:"FILE" help:"Use this private key for KEYWARD_TLS_CERT." accepts:"a file in PEM" unset:"none"`
+	Metrics           bool   `name:"metrics" var:"KEYWARD_METRICS" default:"true" negatable:"" help:"Serve /metrics on the admin address." accepts:"true or false"`
+	LogLevel          string `name:"log-level" var:"KEYWARD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"Log messages of this level and above." accepts:"debug, info, warn or error"`
+	LogFormat         string `name:"log-format" var:"KEYWARD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"Write the log in this format." accepts:"text or json"`
+	RotationJitter    string `name:"rotation-jitter" var:"KEYWARD_ROTATION_JITTER" default:"0.05" placeholder:"FRACTION" help:"Delay scheduled rotations by up to this fraction of their interval, so that tenants do not rotate together." accepts:"a number from 0 to 0.5"`
+	MaxStale          string `name:"max-stale" var:"KEYWARD_MAX_STALE" default:"24h" placeholder:"DURATION" help:"Serve a JWKS from memory this long while the database is unavailable." accepts:"a duration from 1s to 8760h0m0s, as in 90s, 30m or 24h"`
+	CacheMB           string `name:"cache-mb" var:"KEYWARD_CACHE_MB" default:"256" placeholder:"MB" help:"Cache JWKS in this many megabytes of memory." accepts:"a whole number from 1 to 1048576"`
+	TrustedProxies    string `name:"trusted-proxies" var:"KEYWARD_TRUSTED_PROXIES" placeholder:"CIDRS" help:"Trust the client addresses that these proxies report." accepts:"addresses and networks with commas between, as in 10.0.0.0/8,2001:db8::1, and not the whole address space" unset:"none"`
+	RateLimitAddress  string `name:"rate-limit-address" var:"KEYWARD_RATE_LIMIT_ADDRESS" placeholder:"RATE" help:"Limit the requests from one client address." accepts:"a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000" unset:"no limit"`
+	RateLimitCred     string `name:"rate-limit-credential" var:"KEYWARD_RATE_LIMIT_CREDENTIAL" placeholder:"RATE" help:"Limit the requests with one credential." accepts:"a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000" unset:"no limit"`
+	WebhookAllow      string `name:"webhook-allow" var:"KEYWARD_WEBHOOK_ALLOW" placeholder:"CIDRS" help:"Allow webhooks to reach these private networks, also by http." accepts:"networks with commas between, as in 10.1.0.0/16,fd00::/8" unset:"none"`
+	OIDCIssuer        string `name:"oidc-issuer" var:"KEYWARD_OIDC_ISSUER" placeholder:"URL" help:"Accept access tokens of this identity provider on the admin API." accepts:"the issuer of an identity provider: an https URL without query and fragment (http on this machine), as in https://id.example.com" unset:"none"`
+	OIDCAudience      string `name:"oidc-audience" var:"KEYWARD_OIDC_AUDIENCE" placeholder:"NAMES" help:"Require one of these names in the aud of those tokens." accepts:"names with commas between, as in https://keys.example.com" unset:"none; required with KEYWARD_OIDC_ISSUER"`
+	OIDCAlgorithms    string `name:"oidc-algorithms" var:"KEYWARD_OIDC_ALGORITHMS" placeholder:"ALGS" help:"Accept those tokens only with these algorithms." accepts:"RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519, with commas between" unset:"RS256,PS256,ES256,ES384,EdDSA,Ed25519"`
+	OIDCRoles         string `name:"oidc-roles" var:"KEYWARD_OIDC_ROLES" placeholder:"RULES" help:"Map claims of those tokens to roles; the first matching rule decides." accepts:"rules claim=value:role with commas between, a tenant's role with its tenant, as in groups=admins:platform_admin,groups=acme-ops:tenant_admin@acme" unset:"none; required with KEYWARD_OIDC_ISSUER"`
+	DrainDelay        string `name:"drain-delay" var:"KEYWARD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"Keep serving this long after a signal, with /readyz at 503, so that load balancers notice." accepts:"a duration from 0s to 10m0s, as in 90s, 30m or 24h"`
+	ShutdownTimeout   string `name:"shutdown-timeout" var:"KEYWARD_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"Wait this long for requests in flight after that." accepts:"a duration from 0s to 1h0m0s, as in 90s, 30m or 24h"`
 }
 
-// config is the configuration, checked.
+// config is the validated configuration.
 type config struct {
 	databaseURL     string // empty: not set
 	listenURL       string
 	readURL         string // empty: no standby
-	maxConns        int32  // 0: pgx decides
+	maxConns        int32  // 0: pgx's default
 	masterKey       string // empty: not set
 	addr            string
 	adminAddr       string   // empty: addr serves everything
 	adminClientCA   string   // empty: no client certificates
-	consoleOrigins  []string // as browsers write them
-	publicURL       string   // empty: the address makes it
-	tlsCert, tlsKey string   // both or none
+	consoleOrigins  []string // serialized as browsers do
+	publicURL       string   // empty: derived from the address
+	tlsCert, tlsKey string   // both or neither
 	adminTLSCert    string   // empty: those of the main address
 	adminTLSKey     string
 	metrics         bool
@@ -70,13 +72,13 @@ type config struct {
 	trustedProxies  []netip.Prefix
 	rateLimits      httpapi.RateLimits
 	webhookAllow    []netip.Prefix
-	signIn          signin.Config // Issuer empty: none
+	signIn          signin.Config // Issuer empty: disabled
 	drainDelay      time.Duration
 	shutdownTimeout time.Duration
 }
 
-// parse checks every setting. The error is a *usageError that names the first
-// bad one and what it accepts.
+// parse validates every setting. It returns a *usageError that names the first
+// invalid one and its accepted values.
 func (s settings) parse(ctx context.Context) (config, error) {
 	var c checks
 	c.transport(s)
@@ -113,8 +115,8 @@ func (s settings) parse(ctx context.Context) (config, error) {
 	}, c.err
 }
 
-// logger writes to w as configured.
-func (c config) logger(w io.Writer) *slog.Logger {
+// newLogger returns a logger that writes to w as configured.
+func (c config) newLogger(w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: c.logLevel}
 	if c.logJSON {
 		return slog.New(slog.NewJSONHandler(w, opts))

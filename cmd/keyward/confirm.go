@@ -8,46 +8,48 @@ import (
 	"strings"
 )
 
-// asking is the flag of every command that asks before it acts.
-type asking struct {
-	Yes bool `name:"yes" short:"y" help:"Do not ask."`
+// confirmFlag is shared by commands that ask before they act.
+type confirmFlag struct {
+	Yes bool `name:"yes" short:"y" help:"Confirm without asking."`
 }
 
-// errNotConfirmed is a no.
+// errNotConfirmed is the result of a negative answer.
 var errNotConfirmed = errors.New("nothing was changed")
 
-// confirm asks whoever sits at the terminal before what cannot be undone. Where
-// nobody does, it refuses. Whoever calls it has said what will happen.
-func (a asking) confirm(p *program, question string) error {
+// confirm asks for confirmation of an irreversible operation; the caller has
+// printed its effect. It returns a *usageError without a terminal and without
+// --yes.
+func (a confirmFlag) confirm(p *program, question string) error {
 	if !a.Yes && !isTerminal(p.stdin) {
-		return &usageError{"nobody is there to ask, and nothing was changed: give --yes to do it"}
+		return &usageError{"no terminal to ask for confirmation, nothing was changed: give --yes to proceed"}
 	}
-	return a.ask(p, question)
+	return a.confirmIfTerminal(p, question)
 }
 
-// ask is confirm for what does no harm that lasts: where nobody can be asked, it
-// is done.
-func (a asking) ask(p *program, question string) error {
+// confirmIfTerminal asks for confirmation of a reversible operation. Without a
+// terminal it returns nil.
+func (a confirmFlag) confirmIfTerminal(p *program, question string) error {
 	if a.Yes || !isTerminal(p.stdin) {
 		return nil
 	}
 	fmt.Fprintf(p.stderr, "%s [y/N] ", question)
-	if !saysYes(p.stdin) {
+	if !readConsent(p.stdin) {
 		return errNotConfirmed
 	}
 	return nil
 }
 
-// saysYes reads an answer; none is a no.
-func saysYes(r io.Reader) bool {
+// readConsent reads an answer. An empty one is a no.
+func readConsent(r io.Reader) bool {
 	answer, _ := bufio.NewReader(r).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes"
 }
 
-// evidence says on the standard error what a command is about to do.
-func (p *program) evidence(format string, args ...any) {
+// printNote prints lines to stderr, such as the effect of a command before it
+// runs.
+func (p *program) printNote(format string, args ...any) {
 	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
-		fmt.Fprintln(p.stderr, printable(line))
+		fmt.Fprintln(p.stderr, sanitizeText(line))
 	}
 }

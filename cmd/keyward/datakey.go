@@ -9,7 +9,7 @@ import (
 )
 
 type rotateDataKeyCmd struct {
-	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Slug or id of the tenant."`
+	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Select the tenant by slug or id."`
 }
 
 // Run is keyward tenant rotate-data-key.
@@ -22,19 +22,19 @@ func (c *rotateDataKeyCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.Close()
-	if err := current(ctx, d); err != nil {
+	if err := requireSchema(ctx, d); err != nil {
 		return err
 	}
 	custody, err := p.openCustody(ctx, d)
 	if err != nil {
 		return err
 	}
-	id, err := tenant.New(tenant.Config{DB: d, Now: now}).Resolve(ctx, c.Tenant)
+	id, err := tenant.New(tenant.Config{DB: d, Now: utcNow}).Resolve(ctx, c.Tenant)
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, c.Tenant)
 	}
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Now: now, Log: p.log, JitterFraction: p.cfg.jitter})
-	r, err := store.RotateDataKey(ctx, operator(), id)
+	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Now: utcNow, Log: p.log, JitterFraction: p.cfg.jitter})
+	r, err := store.RotateDataKey(ctx, localOperator(), id)
 	if err != nil {
 		return err
 	}

@@ -7,25 +7,26 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/keyward/keyward/db/embedded"
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
 )
 
-// What is found in the data directory, beside the cluster:
+// Files in the data directory, beside the cluster.
 const (
 	clusterDir   = "postgres"
 	masterFile   = "master.json"
 	adminKeyFile = "admin.key"
 )
 
-// demoSlug names the tenant that is there from the start.
+// demoSlug is the slug of the tenant created at the first start.
 const demoSlug = "demo"
 
 type devCmd struct {
-	DataDir string `name:"data-dir" var:"KEYWARD_DATA_DIR" default:".keyward" placeholder:"DIR" help:"Where everything is kept. Default: ${default}."`
-	PGBin   string `name:"pg-bin" var:"KEYWARD_PG_BIN" placeholder:"DIR" help:"Where PostgreSQL's programs are. Default: the newest found."`
+	DataDir string `name:"data-dir" var:"KEYWARD_DATA_DIR" default:".keyward" placeholder:"DIR" help:"Keep all data in this directory. Default: ${default}."`
+	PGBin   string `name:"pg-bin" var:"KEYWARD_PG_BIN" placeholder:"DIR" help:"Find the PostgreSQL programs here. Default: the newest version found."`
 }
 
 // Run is keyward dev.
@@ -34,12 +35,12 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	// Others may pass, not look: the user that runs PostgreSQL is one of them.
+	// PostgreSQL may run as another user, which must be able to enter, not to list.
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
 	}
 	if p.cfg.databaseURL != "" {
-		return p.develop(ctx, dir, "the one KEYWARD_DATABASE_URL names")
+		return p.serveDev(ctx, dir, "the one KEYWARD_DATABASE_URL names")
 	}
 	cfg := embedded.Config{Dir: filepath.Join(dir, clusterDir), BinDir: c.PGBin, Log: p.log}
 	pg, err := embedded.Start(ctx, cfg)
@@ -47,22 +48,22 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	p.cfg.databaseURL, p.cfg.listenURL = pg.DSN(), pg.DSN()
-	return p.developOn(ctx, cfg, pg, dir)
+	return p.superviseDev(ctx, cfg, pg, dir)
 }
 
-// develop is serve with all that it needs made first. database is what is said
-// about it.
-func (p *program) develop(ctx context.Context, dir, database string) error {
+// serveDev creates the master key, the schema, the admin key and the demo
+// tenant, and then serves. database is the text printed about the database.
+func (p *program) serveDev(ctx context.Context, dir, database string) error {
 	if p.cfg.masterKey == "" {
 		p.cfg.masterKey = "file:" + (&url.URL{Path: filepath.Join(dir, masterFile)}).EscapedPath()
 		if _, err := seal.Init(ctx, p.cfg.masterKey); err != nil && !errors.Is(err, seal.ErrExists) {
 			return err
 		}
 	}
-	if err := p.migrate(ctx); err != nil {
+	if err := p.migrateSchema(ctx); err != nil {
 		return err
 	}
-	return p.serve(ctx, true, func(ctx context.Context, a *app, where urls) error {
+	return p.serveAPI(ctx, true, func(ctx context.Context, a *app, where urls) error {
 		keyFile := filepath.Join(dir, adminKeyFile)
 		if err := a.ensureAdminKey(ctx, keyFile); err != nil {
 			return err
@@ -74,25 +75,25 @@ func (p *program) develop(ctx context.Context, dir, database string) error {
 		if err != nil {
 			return err
 		}
-		return welcome(p.stdout, tour{URL: where.public, Admin: where.admin, KeyFile: keyFile, Database: database, DataDir: dir, Demo: demoSlug, Slug: slug})
+		return printWelcome(p.stdout, welcomeData{URL: where.public, Admin: where.admin, KeyFile: keyFile, Database: database, DataDir: dir, Demo: demoSlug, Slug: slug})
 	})
 }
 
-// ensureDemo makes the tenant to play with.
+// ensureDemo creates the demo tenant unless it exists.
 func (a *app) ensureDemo(ctx context.Context) error {
 	_, err := a.tenants.Resolve(ctx, demoSlug)
 	if !errors.Is(err, tenant.ErrNotFound) {
 		return err
 	}
 	spec := tenant.Spec{Slug: demoSlug, Name: "Demo", Caching: tenant.DefaultCaching}
-	_, err = a.store.CreateTenant(ctx, operator(), spec, nil)
+	_, err = a.store.CreateTenant(ctx, localOperator(), spec, nil)
 	if errors.Is(err, tenant.ErrSlugTaken) {
 		return nil
 	}
 	return err
 }
 
-// freeSlug finds a slug for the tenant that the tour creates.
+// freeSlug returns an unused slug for the tenant in the printed commands.
 func (a *app) freeSlug(ctx context.Context) (string, error) {
 	for n := 1; ; n++ {
 		slug := "acme"
@@ -108,8 +109,8 @@ func (a *app) freeSlug(ctx context.Context) (string, error) {
 	}
 }
 
-// ensureAdminKey keeps the key in the file if it still opens the door, else
-// replaces it by a new one. A crash leaves the old file or the new one.
+// ensureAdminKey replaces the key in the file unless it is still a valid
+// platform admin key. After a crash the file has the old or the new key.
 func (a *app) ensureAdminKey(ctx context.Context, file string) error {
 	old, err := readKey(file)
 	if err != nil {
@@ -122,9 +123,76 @@ func (a *app) ensureAdminKey(ctx context.Context, file string) error {
 	if err != nil && !errors.Is(err, tenant.ErrUnauthenticated) {
 		return err
 	}
-	_, key, err := a.tenants.CreateAPIKey(ctx, operator(), tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "keyward dev"}, nil)
+	_, key, err := a.tenants.CreateAPIKey(ctx, localOperator(), tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "keyward dev"}, nil)
 	if err != nil {
 		return err
 	}
 	return writeKey(file, key)
+}
+
+// postgresRestartDelay is the time between the end of PostgreSQL and its restart: long
+// enough for the cause to be over, and for a drill to observe the service
+// without a database.
+const postgresRestartDelay = 5 * time.Second
+
+// errDSNChanged means that PostgreSQL restarted under another DSN.
+var errDSNChanged = errors.New("PostgreSQL restarted with another DSN; restart keyward dev")
+
+// superviseDev runs the service and restarts its PostgreSQL whenever it ends;
+// PostgreSQL stops last. Meanwhile the service behaves as with any other
+// database: JWKS are served from memory, other requests get 503.
+func (p *program) superviseDev(ctx context.Context, cfg embedded.Config, pg *embedded.Server, dir string) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	kept, end := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		fail(p.keepPostgres(kept, cfg, pg))
+	}()
+	err := p.serveDev(ctx, dir, pg.DSN())
+	cause := context.Cause(ctx)
+	end()
+	<-ended
+	if errors.Is(cause, errDSNChanged) {
+		return cause
+	}
+	return err
+}
+
+// keepPostgres restarts PostgreSQL whenever it ends, until ctx is done; then it
+// stops it.
+func (p *program) keepPostgres(ctx context.Context, cfg embedded.Config, pg *embedded.Server) error {
+	for dsn := pg.DSN(); ; {
+		select {
+		case <-ctx.Done():
+			return pg.Stop(context.WithoutCancel(ctx)) // always nil
+		case <-pg.Done():
+		}
+		p.log.Error("PostgreSQL ended; restarting it", "restart_in", postgresRestartDelay, "error", pg.Err())
+		var err error
+		if pg, err = p.restartPostgres(ctx, cfg); err != nil {
+			return nil // ctx is done, and PostgreSQL has ended
+		}
+		if pg.DSN() != dsn {
+			return errors.Join(errDSNChanged, pg.Stop(context.WithoutCancel(ctx)))
+		}
+	}
+}
+
+// restartPostgres tries until PostgreSQL runs. It returns an error only if ctx
+// is done.
+func (p *program) restartPostgres(ctx context.Context, cfg embedded.Config) (*embedded.Server, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("restart PostgreSQL: %w", ctx.Err())
+		case <-time.After(postgresRestartDelay):
+		}
+		pg, err := embedded.Start(ctx, cfg)
+		if err == nil {
+			return pg, nil
+		}
+		p.log.Error("PostgreSQL start failed", "error", err)
+	}
 }

@@ -23,11 +23,11 @@ import (
 	"github.com/keyward/keyward/keys/keystest"
 )
 
-// patience is how long something may take that must happen.
+// patience is the timeout for expected events on a slow machine.
 const patience = time.Minute
 
-// dataDir names a directory that any user can reach, and that is not there
-// yet. What keyward puts elsewhere for root is removed too.
+// dataDir returns a directory that any user can reach and that does not exist
+// yet. It also removes the files that keyward keeps elsewhere for root.
 func dataDir(t *testing.T) string {
 	t.Helper()
 	parent, err := os.MkdirTemp("/tmp", "keyward-dev-test-")
@@ -41,10 +41,10 @@ func dataDir(t *testing.T) string {
 	return filepath.Join(parent, "it's data")
 }
 
-// instance is a keyward dev that has said that it is there.
+// instance is a running keyward dev.
 type instance struct {
 	url      string
-	commands []string // to paste
+	commands []string // printed curl commands
 	stop     func() error
 	kill     func()
 	wait     func() error
@@ -79,7 +79,7 @@ func start(t *testing.T, dir string, cred *syscall.Credential) *instance {
 	return i
 }
 
-// read takes in what is printed first.
+// read parses the first output.
 func (i *instance) read(out io.Reader) error {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		line := lines.Text()
@@ -96,7 +96,7 @@ func (i *instance) read(out io.Reader) error {
 	return errors.New("ended before it said how to use it")
 }
 
-// built builds the program once.
+// built returns the path of the program, built once.
 func built(t *testing.T) string {
 	t.Helper()
 	path, err := buildOnce()
@@ -118,19 +118,20 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "keyward")
-	cmd := exec.Command("go", "build", "-ldflags=-X main.version=v0-test", "-o", path, ".")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-X main.version=v0-test", "-o", path, ".")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", errors.New(string(out))
 	}
 	return path, nil
 })
 
-// shown is all that the tests of this package made the program show: what it
-// printed, logged and answered, and its databases.
+// shown collects all output of the program in the tests of this package: its
+// output, log, responses and databases.
 var shown = keystest.New()
 
-// TestMain fails a run in which a private key was shown.
+// TestMain fails if a private key occurs in the output of any test.
 func TestMain(m *testing.M) {
+	isolate()
 	shown.Tee()
 	http.DefaultTransport = shown.Transport(http.DefaultTransport)
 	code := m.Run()
@@ -140,6 +141,21 @@ func TestMain(m *testing.M) {
 		fmt.Printf("%d private keys were looked for in %d bytes\n", learnt, bytes)
 	}
 	os.Exit(shown.End(code))
+}
+
+// isolate removes the developer's own settings from the environment: those of a
+// Keyward or PostgreSQL in use, and proxies, which curl would use for 127.0.0.1.
+func isolate() {
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		kept := strings.HasPrefix(name, "KEYWARD_TEST") || name == "KEYWARD_PG_BIN"
+		if strings.HasPrefix(name, "KEYWARD_") && !kept || strings.HasPrefix(name, "PG") && os.Getenv("KEYWARD_TEST_DATABASE_URL") == "" {
+			os.Unsetenv(name)
+		}
+	}
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		os.Setenv(name, "127.0.0.1,localhost,::1")
+	}
 }
 
 // needPostgres skips a test on a machine that cannot run it; in CI it fails.
@@ -187,7 +203,8 @@ func paste(t *testing.T, command string) []byte {
 	return out
 }
 
-// tryTour does what was printed, and verifies the token with what it fetched.
+// tryTour runs the printed commands and verifies the token with the fetched
+// JWKS.
 func (i *instance) tryTour(t *testing.T) {
 	t.Helper()
 	if len(i.commands) != 3 {
@@ -239,7 +256,7 @@ func TestDev(t *testing.T) {
 	}
 }
 
-// Verifiers are served while PostgreSQL is away, and it comes back by itself.
+// JWKS are served while PostgreSQL is down, and PostgreSQL is restarted.
 func TestDevWhenPostgresDies(t *testing.T) {
 	needPostgres(t)
 	dir := dataDir(t)
@@ -267,7 +284,7 @@ func TestDevWhenPostgresDies(t *testing.T) {
 	}
 }
 
-// wantStatus asks until the answer has the status.
+// wantStatus repeats a request until it is answered with the status.
 func (i *instance) wantStatus(t *testing.T, url string, status int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -283,7 +300,7 @@ func (i *instance) wantStatus(t *testing.T, url string, status int) {
 		}
 		resp.Body.Close()
 		got = resp.StatusCode
-		time.Sleep(10 * time.Millisecond) // between two requests, not instead of a signal
+		time.Sleep(10 * time.Millisecond) // polls; no signal tells when
 	}
 }
 
@@ -309,7 +326,7 @@ func TestDevAsANormalUser(t *testing.T) {
 	}
 	needPostgres(t)
 	dir := dataDir(t)
-	i := start(t, dir, &syscall.Credential{Uid: 65534, Gid: 65534}) // nobody
+	i := start(t, dir, &syscall.Credential{Uid: 65534, Gid: 65534}) // the user nobody
 	i.wantReady(t)
 	i.tryTour(t)
 	if err := i.stop(); err != nil {

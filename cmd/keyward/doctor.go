@@ -2,18 +2,21 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/keyward/keyward/db"
 )
 
 type doctorCmd struct {
-	All    bool   `name:"all" xor:"what" help:"Prove the audit history of every tenant, not only of the hundred newest."`
-	Tenant string `name:"tenant" xor:"what" placeholder:"SLUG" help:"Fetch what verifiers of this tenant fetch, and explain what they would make of it. Needs the public URL alone."`
+	All    bool   `name:"all" xor:"what" help:"Verify the audit history of every tenant, not only of the 100 newest."`
+	JSON   bool   `name:"json" help:"Print the findings as JSON."`
+	Tenant string `name:"tenant" xor:"what" placeholder:"SLUG" help:"Check the public documents of this tenant as a verifier sees them. Needs only the public URL."`
 }
 
-// verdict is how a check went.
+// verdict is the result of a check.
 type verdict string
 
 const (
@@ -22,25 +25,66 @@ const (
 	failure verdict = "FAIL"
 )
 
-// report writes a line for each check and remembers the worst.
+// MarshalText writes ok, warn or fail.
+func (v verdict) MarshalText() ([]byte, error) {
+	return []byte(strings.ToLower(strings.TrimSpace(string(v)))), nil
+}
+
+// finding is the result of a check, with advice if it is not fine.
+type finding struct {
+	Verdict verdict `json:"status"`
+	Check   string  `json:"check"`
+	Text    string  `json:"detail"`
+}
+
+func newFinding(v verdict, check, format string, args ...any) finding {
+	return finding{v, check, fmt.Sprintf(format, args...)}
+}
+
+// report prints each finding in a line, or with asJSON all of them at the end.
 type report struct {
-	w      io.Writer
-	failed bool
+	w        io.Writer
+	asJSON   bool
+	failed   bool
+	findings []finding
 }
 
-func (r *report) say(v verdict, what, format string, args ...any) {
-	r.failed = r.failed || v == failure
-	fmt.Fprintf(r.w, "%s  %-14s  %s\n", v, what, fmt.Sprintf(format, args...))
+func (r *report) addFinding(v verdict, what, format string, args ...any) {
+	r.add(newFinding(v, what, format, args...))
 }
 
-// check says that something is fine, or why it failed and what to do.
-func (r *report) check(what, good, advice string, err error) bool {
+func (r *report) add(findings ...finding) {
+	for _, f := range findings {
+		r.failed = r.failed || f.Verdict == failure
+		if r.findings = append(r.findings, f); !r.asJSON {
+			fmt.Fprintf(r.w, "%s  %-14s  %s\n", f.Verdict, f.Check, f.Text)
+		}
+	}
+}
+
+// checkError reports good if err is nil, else err with advice. It returns whether err
+// is nil.
+func (r *report) checkError(what, good, advice string, err error) bool {
 	if err != nil {
-		r.say(failure, what, "%v: %s", err, advice)
+		r.addFinding(failure, what, "%v: %s", err, advice)
 		return false
 	}
-	r.say(fine, what, "%s", good)
+	r.addFinding(fine, what, "%s", good)
 	return true
+}
+
+// conclude prints the JSON document, if asked for. It returns errTold if a check
+// has failed.
+func (r *report) conclude() error {
+	if r.asJSON {
+		if err := json.NewEncoder(r.w).Encode(map[string]any{"ok": !r.failed, "findings": r.findings}); err != nil {
+			return err
+		}
+	}
+	if r.failed {
+		return errReported
+	}
+	return nil
 }
 
 // examination is one run of doctor.
@@ -52,31 +96,34 @@ type examination struct {
 }
 
 // Run is keyward doctor. It changes nothing. The configuration has been
-// checked before it runs.
+// validated before.
 func (c *doctorCmd) Run(ctx context.Context, p *program) error {
+	r := report{w: p.stdout, asJSON: c.JSON}
 	if c.Tenant != "" {
-		return c.examineTenant(ctx, p)
+		return c.examineTenant(ctx, p, r)
 	}
-	e := &examination{report: report{w: p.stdout}, p: p, all: c.All}
-	e.configuration()
-	e.machine(ctx)
-	d, err := p.openDB(ctx)
-	if err != nil {
-		e.say(failure, "database", "%v", err)
-		return errTold
+	e := &examination{report: r, p: p, all: c.All}
+	e.checkConfiguration()
+	e.openMasterKey(ctx)
+	if d, err := p.openDB(ctx); err != nil {
+		e.addFinding(failure, "database", "%v", err)
+	} else {
+		defer d.Close()
+		e.db = d
+		e.checkDatabase(ctx)
 	}
-	defer d.Close()
-	e.db = d
-	if e.check("database", "answers", "is it running, and is KEYWARD_DATABASE_URL right?", d.Ping(ctx)) && e.schema(ctx) {
-		e.guards(ctx)
-		e.clock(ctx)
-		e.listening(ctx)
-		e.masterKey(ctx)
-		e.invariants(ctx)
-		e.histories(ctx)
+	return e.conclude()
+}
+
+// checkDatabase runs the checks that need a database.
+func (e *examination) checkDatabase(ctx context.Context) {
+	if !e.checkError("database", "answers", "is it running, and is KEYWARD_DATABASE_URL right?", e.db.Ping(ctx)) || !e.checkSchema(ctx) {
+		return
 	}
-	if e.failed {
-		return errTold
-	}
-	return nil
+	e.checkRowSecurity(ctx)
+	e.checkClock(ctx)
+	e.checkListen(ctx)
+	e.checkMasterKey(ctx)
+	e.checkInvariants(ctx)
+	e.checkHistories(ctx)
 }

@@ -11,75 +11,76 @@ import (
 	"github.com/keyward/keyward/keys/seal"
 )
 
-// clockDrift is how far the clocks may differ before it matters: tokens are
-// stamped by this machine, with a skew of a minute by default.
+// clockDrift is the difference from the database's clock that causes a warning.
+// Tokens carry this machine's time, with a skew of a minute by default.
 const (
 	clockDrift   = 2 * time.Second
 	clockTooMuch = 30 * time.Second
 )
 
-// configuration looks at settings that are allowed and still unwise.
-func (e *examination) configuration() {
+// checkConfiguration warns about settings that are valid but unwise.
+func (e *examination) checkConfiguration() {
 	cfg := e.p.cfg
-	u, _ := url.Parse(cfg.publicURL) // checked before
+	u, _ := url.Parse(cfg.publicURL) // validated before
 	switch {
 	case cfg.publicURL == "":
-		e.say(warning, "configuration", "KEYWARD_PUBLIC_URL is not set: issuers begin with this machine's address; set it to what verifiers use")
+		e.addFinding(warning, "configuration", "KEYWARD_PUBLIC_URL is not set: issuers begin with this machine's address; set it to what verifiers use")
 	case u.Scheme == "http" && u.Hostname() != "localhost" && u.Hostname() != "127.0.0.1":
-		e.say(warning, "configuration", "KEYWARD_PUBLIC_URL is not https: whoever is between can give verifiers other keys")
+		e.addFinding(warning, "configuration", "KEYWARD_PUBLIC_URL is not https: an attacker on the network can replace the keys")
 	default:
-		e.say(fine, "configuration", "public URL %s", cfg.publicURL)
+		e.addFinding(fine, "configuration", "public URL %s", cfg.publicURL)
 	}
-	e.transport()
+	e.checkTransport()
 }
 
-// transport looks at the files of the addresses.
-func (e *examination) transport() {
+// checkTransport checks the certificate files.
+func (e *examination) checkTransport() {
 	t, err := e.p.cfg.loadTransport()
 	if err != nil {
-		e.say(failure, "TLS", "%v", err)
+		e.addFinding(failure, "TLS", "%v", err)
 	}
-	for _, f := range t.files() {
+	for _, f := range t.watchedFiles() {
 		variable, what := f.names()
-		switch end := f.end(); {
-		case end.Before(now()):
-			e.say(failure, "TLS", "the %s of %s ended on %s: renew it", what, variable, end.UTC().Format(time.DateOnly))
-		case end.Before(now().Add(soonExpired)):
-			e.say(warning, "TLS", "the %s of %s ends on %s: renew it", what, variable, end.UTC().Format(time.DateOnly))
+		switch end := f.expiresAt(); {
+		case end.Before(utcNow()):
+			e.addFinding(failure, "TLS", "the %s of %s ended on %s: renew it", what, variable, end.UTC().Format(time.DateOnly))
+		case end.Before(utcNow().Add(certificateWarning)):
+			e.addFinding(warning, "TLS", "the %s of %s ends on %s: renew it", what, variable, end.UTC().Format(time.DateOnly))
 		default:
-			e.say(fine, "TLS", "the %s of %s ends on %s", what, variable, end.UTC().Format(time.DateOnly))
+			e.addFinding(fine, "TLS", "the %s of %s ends on %s", what, variable, end.UTC().Format(time.DateOnly))
 		}
 	}
 }
 
-// machine opens the master key without a database.
-func (e *examination) machine(ctx context.Context) {
+// openMasterKey opens the master key without a database.
+func (e *examination) openMasterKey(ctx context.Context) {
 	uri, err := e.p.masterURI()
 	if err == nil {
 		_, err = seal.Open(ctx, uri)
 	}
 	if err != nil {
-		e.say(failure, "master key", "%v", masterKeyError(err))
+		e.addFinding(failure, "master key", "%v", masterKeyError(err))
 	}
 }
 
-func (e *examination) schema(ctx context.Context) bool {
+func (e *examination) checkSchema(ctx context.Context) bool {
 	n, err := e.db.PendingMigrations(ctx)
 	switch {
 	case err != nil:
-		e.say(failure, "migrations", "%v: run keyward migrate up, as the login that serves or one whose roles it has", err)
+		e.addFinding(failure, "migrations", "%v: run keyward migrate up, with the login of the service or of one of its roles", err)
 	case n > 0:
-		e.say(failure, "migrations", "%d are pending: run keyward migrate up", n)
+		e.addFinding(failure, "migrations", "%d are pending: run keyward migrate up", n)
 	case n < 0:
-		e.say(warning, "migrations", "the schema is newer than this program: finish the upgrade")
+		e.addFinding(warning, "migrations", "schema is newer than this binary: finish the upgrade")
 	default:
-		e.say(fine, "migrations", "the schema is current")
+		e.addFinding(fine, "migrations", "the schema is current")
 	}
 	return err == nil && n <= 0
 }
 
-// guards looks at what keeps one tenant from another.
-func (e *examination) guards(ctx context.Context) {
+// checkRowSecurity checks the tables and roles that isolate tenants from each
+// other.
+func (e *examination) checkRowSecurity(ctx context.Context) {
 	var tables, roles []string
 	var super bool
 	err := e.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
@@ -94,17 +95,17 @@ func (e *examination) guards(ctx context.Context) {
 	})
 	switch {
 	case err != nil:
-		e.say(failure, "row security", "%v", err)
+		e.addFinding(failure, "row security", "%v", err)
 	case len(tables)+len(roles) > 0:
-		e.say(failure, "row security", "not in force for tables %v and roles %v: somebody changed them; restore with keyward migrate up on a copy and compare", tables, roles)
+		e.addFinding(failure, "row security", "not in force for tables %v and roles %v: they were changed by hand; compare with a database created by keyward migrate up", tables, roles)
 	case super:
-		e.say(warning, "row security", "in force, but the login is a superuser: give Keyward one that has nothing but the keyward roles")
+		e.addFinding(warning, "row security", "in force, but the login is a superuser: use a login with the keyward roles only")
 	default:
-		e.say(fine, "row security", "in force")
+		e.addFinding(fine, "row security", "in force")
 	}
 }
 
-func (e *examination) clock(ctx context.Context) {
+func (e *examination) checkClock(ctx context.Context) {
 	var theirs time.Time
 	began := time.Now()
 	err := e.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
@@ -116,18 +117,18 @@ func (e *examination) clock(ctx context.Context) {
 	off := max(began.Sub(theirs), theirs.Sub(ended), 0).Round(time.Millisecond)
 	switch {
 	case err != nil:
-		e.say(failure, "clock", "%v", err)
+		e.addFinding(failure, "clock", "%v", err)
 	case off > clockTooMuch:
-		e.say(failure, "clock", "differs from the database's by %v: run NTP on both machines", off)
+		e.addFinding(failure, "clock", "differs from the database's by %v: run NTP on both machines", off)
 	case off > clockDrift:
-		e.say(warning, "clock", "differs from the database's by %v: run NTP on both machines", off)
+		e.addFinding(warning, "clock", "differs from the database's by %v: run NTP on both machines", off)
 	default:
-		e.say(fine, "clock", "agrees with the database's")
+		e.addFinding(fine, "clock", "agrees with the database's")
 	}
 }
 
-// listening proves that changes can be heard of.
-func (e *examination) listening(ctx context.Context) {
+// checkListen tests LISTEN on the configured connection.
+func (e *examination) checkListen(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	heard := make(chan struct{})
@@ -137,37 +138,37 @@ func (e *examination) listening(ctx context.Context) {
 	defer stop()
 	pooler, err := db.SharesSessions(asking, e.p.cfg.listenURL)
 	if err == nil && pooler {
-		e.say(failure, "listening", "leads through a transaction pooler, which loses LISTEN: set KEYWARD_LISTEN_DATABASE_URL to PostgreSQL itself")
+		e.addFinding(failure, "listening", "the URL leads through a transaction pooler, which does not support LISTEN: set KEYWARD_LISTEN_DATABASE_URL to PostgreSQL itself")
 		return
 	}
 	select {
 	case <-heard:
-		e.say(fine, "listening", "changes are heard of")
+		e.addFinding(fine, "listening", "LISTEN/NOTIFY works")
 	default:
-		e.say(failure, "listening", "LISTEN does not work: set KEYWARD_LISTEN_DATABASE_URL to PostgreSQL itself, not to a transaction pooler")
+		e.addFinding(failure, "listening", "LISTEN does not work: set KEYWARD_LISTEN_DATABASE_URL to PostgreSQL itself, not to a transaction pooler")
 	}
 }
 
-// masterKey proves that the configured master key is the database's.
-func (e *examination) masterKey(ctx context.Context) {
+// checkMasterKey compares the configured master key with the database's.
+func (e *examination) checkMasterKey(ctx context.Context) {
 	var n int64
 	err := e.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
 		n, err = tx.CountMasterKeys(ctx)
 		return err
 	})
 	if err == nil && n == 0 {
-		e.say(warning, "master key", "the database knows none yet: keyward serve registers the configured one")
+		e.addFinding(warning, "master key", "none is registered in the database yet: keyward serve registers the configured one")
 		return
 	}
 	if e.p.cfg.masterKey == "" {
-		return // told already
+		return // reported by openMasterKey
 	}
 	if err == nil {
 		_, err = e.p.openCustody(ctx, e.db) // one is registered, so this writes nothing
 	}
-	advice := "keyward master status tells more"
+	advice := "keyward master status has the details"
 	if errors.Is(err, keys.ErrWrongMasterKey) {
-		advice = "point KEYWARD_MASTER_KEY at the one this database was made with"
+		advice = "set KEYWARD_MASTER_KEY to the master key of this database"
 	}
-	e.check("master key", "opens what this database keeps", advice, err)
+	e.checkError("master key", "opens the data keys of this database", advice, err)
 }

@@ -9,25 +9,14 @@ import (
 	"strings"
 )
 
-// finding is what a check found, and what to do about it.
-type finding struct {
-	verdict verdict
-	what    string
-	text    string
-}
-
-func found(v verdict, what, format string, args ...any) finding {
-	return finding{v, what, fmt.Sprintf(format, args...)}
-}
-
-// What verifiers accept of a JWK Set at most.
+// Limits of verifiers for a JWK Set.
 const (
-	nimbusBytes = 51_200 // Nimbus, and so Spring Security, reads no more
-	manyKeys    = 50     // some gateways refuse more
-	roomyKeys   = 16     // Keyward's own default for a policy
+	nimbusMaxBytes  = 51_200 // limit of Nimbus, used by Spring Security
+	gatewayMaxKeys  = 50     // limit of some gateways
+	keyCountWarning = 16     // Keyward's default for a policy
 )
 
-// jwk is a key of a set, as its members came.
+// jwk has the members of one key of a set.
 type jwk map[string]any
 
 func (k jwk) text(name string) string {
@@ -35,26 +24,26 @@ func (k jwk) text(name string) string {
 	return s
 }
 
-// examineSet looks at a JWK Set as verifiers do.
+// examineSet checks a JWK Set as verifiers parse it.
 func examineSet(body []byte) (keys []jwk, findings []finding) {
 	var set struct {
 		Keys []jwk `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil || set.Keys == nil {
-		return nil, []finding{found(failure, "JWK Set", `is no JSON object with "keys": no verifier can read it; is something else answering at jwks_uri?`)}
+		return nil, []finding{newFinding(failure, "JWK Set", `is not a JSON object with "keys": no verifier can read it; does another service answer at jwks_uri?`)}
 	}
 	keys = set.Keys
 	switch {
 	case len(keys) == 0:
-		findings = append(findings, found(failure, "JWK Set", "has no keys: no token can be verified; is a worker running?"))
-	case len(body) > nimbusBytes:
-		findings = append(findings, found(failure, "JWK Set", "has %d bytes; Nimbus (Spring Security) refuses more than %d: lower max_published_keys or the grace period, or use ES256 instead of RSA", len(body), nimbusBytes))
-	case len(keys) > manyKeys:
-		findings = append(findings, found(failure, "JWK Set", "has %d keys; some gateways refuse more than %d: lower max_published_keys", len(keys), manyKeys))
-	case len(keys) > roomyKeys:
-		findings = append(findings, found(warning, "JWK Set", "has %d keys; every verifier fetches them all: a shorter grace period or a longer rotation interval makes them fewer", len(keys)))
+		findings = append(findings, newFinding(failure, "JWK Set", "has no keys: no token can be verified; is a worker running?"))
+	case len(body) > nimbusMaxBytes:
+		findings = append(findings, newFinding(failure, "JWK Set", "has %d bytes; Nimbus (Spring Security) refuses more than %d: lower max_published_keys or the grace period, or use ES256 instead of RSA", len(body), nimbusMaxBytes))
+	case len(keys) > gatewayMaxKeys:
+		findings = append(findings, newFinding(failure, "JWK Set", "has %d keys; some gateways refuse more than %d: lower max_published_keys", len(keys), gatewayMaxKeys))
+	case len(keys) > keyCountWarning:
+		findings = append(findings, newFinding(warning, "JWK Set", "has %d keys; every verifier fetches them all: shorten the grace period or lengthen the rotation interval", len(keys)))
 	default:
-		findings = append(findings, found(fine, "JWK Set", "%d keys in %d bytes", len(keys), len(body)))
+		findings = append(findings, newFinding(fine, "JWK Set", "%d keys in %d bytes", len(keys), len(body)))
 	}
 	seen := map[string]bool{}
 	for i, k := range keys {
@@ -62,9 +51,9 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 		switch {
 		case name == "":
 			name = fmt.Sprintf("number %d", i+1)
-			findings = append(findings, found(failure, "kid", "key %s has none: with several keys verifiers cannot choose", name))
+			findings = append(findings, newFinding(failure, "kid", "key %s has none: with several keys verifiers cannot choose", name))
 		case seen[name]:
-			findings = append(findings, found(failure, "kid", "%s is there twice: which one verifies is left to chance", name))
+			findings = append(findings, newFinding(failure, "kid", "%s occurs twice: verifiers may choose either", name))
 		}
 		seen[name] = true
 		findings = append(findings, examineKey(name, k)...)
@@ -72,29 +61,31 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 	return keys, findings
 }
 
-// privateMembers are those of RFC 7518 sections 6.2.2, 6.3.2 and 6.4, RFC 8037.
+// privateMembers are defined in RFC 7518 sections 6.2.2, 6.3.2 and 6.4, and RFC
+// 8037.
 var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 
-// examineKey looks at one key; what is in order is not told of.
+// examineKey checks one key. It returns only warnings and failures.
 func examineKey(name string, k jwk) (findings []finding) {
 	for _, member := range privateMembers {
 		if _, there := k[member]; there {
-			findings = append(findings, found(failure, "private key", "key %s has %q: whoever read this can sign; revoke it as compromised at once", name, member))
+			findings = append(findings, newFinding(failure, "private key", "key %s has %q: anybody can sign with it; revoke it as compromised at once", name, member))
 		}
 	}
 	if use := k.text("use"); use != "sig" {
-		findings = append(findings, found(warning, "use", "key %s has use %q instead of \"sig\": verifiers that look at it skip the key", name, use))
+		findings = append(findings, newFinding(warning, "use", "key %s has use %q instead of \"sig\": some verifiers skip the key", name, use))
 	}
 	if k.text("alg") == "" {
-		findings = append(findings, found(warning, "alg", "key %s has none: verifiers guess by its type", name))
+		findings = append(findings, newFinding(warning, "alg", "key %s has none: verifiers guess by its type", name))
 	}
 	if k.text("alg") == "Ed25519" {
-		findings = append(findings, found(warning, "alg", "key %s is labelled Ed25519 (RFC 9864); verifiers from before 2026, jwks-rsa's middleware among them, know EdDSA only", name))
+		findings = append(findings, newFinding(warning, "alg", "key %s is labelled Ed25519 (RFC 9864); verifiers released before 2026, such as jwks-rsa's middleware, support EdDSA only", name))
 	}
 	return append(findings, examineMaterial(name, k)...)
 }
 
-// coordinates are the lengths in bytes of RFC 7518 section 6.2.1.2 and RFC 8037.
+// coordinates are the lengths in bytes of RFC 7518 section 6.2.1.2 and RFC
+// 8037.
 var coordinates = map[string]int{"P-256": 32, "P-384": 48, "P-521": 66, "Ed25519": 32}
 
 func examineMaterial(name string, k jwk) []finding {
@@ -108,11 +99,11 @@ func examineMaterial(name string, k jwk) []finding {
 	want := coordinates[k.text("crv")]
 	switch kty := k.text("kty"); {
 	case kty == "RSA" && size("n") < 256:
-		return []finding{found(failure, "key size", "key %s has %d bits; RFC 7518 section 3.3 asks for 2048 at least, and verifiers insist on it", name, 8*max(0, size("n")))}
+		return []finding{newFinding(failure, "key size", "key %s has %d bits; RFC 7518 section 3.3 requires at least 2048, and verifiers enforce it", name, 8*max(0, size("n")))}
 	case kty == "RSA" && size("e") > 0, kty == "EC" && want > 0 && size("x") == want && size("y") == want, kty == "OKP" && want > 0 && size("x") == want:
 		return nil
 	case !slices.Contains([]string{"RSA", "EC", "OKP"}, kty):
-		return []finding{found(warning, "kty", "key %s is of type %q, which many verifiers skip", name, kty)}
+		return []finding{newFinding(warning, "kty", "key %s is of type %q, which many verifiers skip", name, kty)}
 	}
-	return []finding{found(failure, "key", "key %s is not a valid %s key (%s): verifiers skip it or refuse the whole set", name, k.text("kty"), strings.Join(slices.Sorted(maps.Keys(k)), ", "))}
+	return []finding{newFinding(failure, "key", "key %s is not a valid %s key (%s): verifiers skip it or refuse the whole set", name, k.text("kty"), strings.Join(slices.Sorted(maps.Keys(k)), ", "))}
 }

@@ -6,127 +6,121 @@ import (
 	"strings"
 )
 
-// publicExamination fetches what verifiers fetch, and says what they would make
-// of it. It needs neither database nor credential.
+// publicExamination checks the public documents of a tenant as verifiers fetch
+// them. It needs neither database nor credential.
 type publicExamination struct {
 	report
-	visitor *visitor
+	visitor *verifierClient
 }
 
-// examineTenant looks at a tenant of the public URL.
-func (c *doctorCmd) examineTenant(ctx context.Context, p *program) error {
-	e := &publicExamination{report: report{w: p.stdout}, visitor: newVisitor()}
+// examineTenant checks a tenant below the public URL.
+func (c *doctorCmd) examineTenant(ctx context.Context, p *program, r report) error {
+	e := &publicExamination{report: r, visitor: newVisitor()}
 	base := p.cfg.publicURL
 	if base == "" {
 		base = "http://" + p.cfg.addr
 	}
-	e.tenant(ctx, base, c.Tenant)
-	if e.failed {
-		return errTold
-	}
-	return nil
+	e.checkTenant(ctx, base, c.Tenant)
+	return e.conclude()
 }
 
-func (e *publicExamination) tell(findings ...finding) {
-	for _, f := range findings {
-		e.say(f.verdict, f.what, "%s", f.text)
-	}
-}
-
-// tenant begins where anybody who knows the public URL and the slug begins.
-func (e *publicExamination) tenant(ctx context.Context, base, slug string) {
+// checkTenant fetches the discovery document by slug, then checks everything
+// that it leads to.
+func (e *publicExamination) checkTenant(ctx context.Context, base, slug string) {
 	path := base + "/t/" + slug
 	first, err := e.visitor.get(ctx, http.MethodGet, path+"/.well-known/openid-configuration")
 	if err != nil {
-		e.say(failure, "public URL", "%v: is it running, and is KEYWARD_PUBLIC_URL what verifiers use?", err)
+		e.addFinding(failure, "public URL", "%v: is it running, and is KEYWARD_PUBLIC_URL what verifiers use?", err)
 		return
 	}
 	if first.status == http.StatusNotFound {
-		e.say(failure, "tenant", "%s answers 404: there is no tenant of this slug or id, or the proxy does not pass /t/ on", first.url)
+		e.addFinding(failure, "tenant", "%s answers 404: there is no tenant with this slug or id, or the proxy does not forward /t/", first.url)
 		return
 	}
 	m, _ := examineMetadata(first, "")
 	if m.Issuer == "" {
 		_, f := examineMetadata(first, path)
-		e.tell(f)
+		e.add(f)
 		return
 	}
 	if m.Issuer != path {
-		e.say(fine, "issuer", "%s, the tenant's own", m.Issuer)
+		e.addFinding(fine, "issuer", "%s, the tenant's own", m.Issuer)
 	}
-	e.discovery(ctx, m.Issuer)
-	e.unknown(ctx, base)
-	e.set(ctx, m)
+	e.checkDiscovery(ctx, m.Issuer)
+	e.checkUnknownTenant(ctx, base)
+	e.checkKeySet(ctx, m)
 }
 
-// discovery looks for the metadata where the issuer's name sends verifiers.
-func (e *publicExamination) discovery(ctx context.Context, issuer string) {
+// checkDiscovery fetches the metadata from both locations derived from the
+// issuer.
+func (e *publicExamination) checkDiscovery(ctx context.Context, issuer string) {
 	appended, inserted, err := metadataURLs(issuer)
 	if err != nil {
-		e.say(failure, "issuer", "%v", err)
+		e.addFinding(failure, "issuer", "%v", err)
 		return
 	}
 	for _, at := range []string{appended, inserted} {
 		p, err := e.visitor.get(ctx, http.MethodGet, at)
 		if err != nil {
-			e.say(failure, "discovery", "%v: verifiers that know only the issuer find no keys", err)
+			e.addFinding(failure, "discovery", "%v: verifiers cannot discover the keys from the issuer", err)
 			continue
 		}
 		_, f := examineMetadata(p, issuer)
-		e.tell(f)
+		e.add(f)
 	}
 }
 
-// unknown proves that there are no keys where there is no tenant.
-func (e *publicExamination) unknown(ctx context.Context, base string) {
-	p, err := e.visitor.get(ctx, http.MethodGet, base+"/t/"+nobody()+"/.well-known/jwks.json")
+// checkUnknownTenant checks that an unknown tenant is answered with 404.
+func (e *publicExamination) checkUnknownTenant(ctx context.Context, base string) {
+	p, err := e.visitor.get(ctx, http.MethodGet, base+"/t/"+unknownSlug()+"/.well-known/jwks.json")
 	switch {
 	case err != nil:
-		e.say(failure, "public URL", "%v", err)
+		e.addFinding(failure, "public URL", "%v", err)
 	case p.status == http.StatusTooManyRequests:
-		e.say(warning, "rate limit", "this machine asks too often: KEYWARD_RATE_LIMIT_ADDRESS")
+		e.addFinding(warning, "rate limit", "this machine exceeds KEYWARD_RATE_LIMIT_ADDRESS")
 	case p.status != http.StatusNotFound:
-		e.say(failure, "public URL", "%s answers %d instead of 404: does a proxy answer for Keyward?", p.url, p.status)
+		e.addFinding(failure, "public URL", "%s answers %d instead of 404: does a proxy answer for Keyward?", p.url, p.status)
 	}
 }
 
-// set fetches the JWK Set as a verifier would, and as its cache would again.
-func (e *publicExamination) set(ctx context.Context, m metadata) {
+// checkKeySet fetches the JWK Set and checks it, its headers and revalidation.
+func (e *publicExamination) checkKeySet(ctx context.Context, m metadata) {
 	p, err := e.visitor.get(ctx, http.MethodGet, m.JWKSURI)
 	switch {
 	case err != nil:
-		e.say(failure, "JWK Set", "%v: no verifier can fetch it", err)
+		e.addFinding(failure, "JWK Set", "%v: no verifier can fetch it", err)
 		return
 	case p.status >= 300 && p.status < 400:
-		e.say(failure, "JWK Set", "%s is redirected to %q, which many verifiers do not follow", p.url, p.header.Get("Location"))
+		e.addFinding(failure, "JWK Set", "%s is redirected to %q, which many verifiers do not follow", p.url, p.header.Get("Location"))
 		return
 	case p.status != http.StatusOK:
-		e.say(failure, "JWK Set", "%s answers %d", p.url, p.status)
+		e.addFinding(failure, "JWK Set", "%s answers %d", p.url, p.status)
 		return
 	}
 	keys, findings := examineSet(p.body)
-	e.tell(findings...)
-	e.tell(examineAlgorithms(m, keys)...)
-	e.tell(examineAnswer(p)...)
-	e.again(ctx, p)
+	e.add(findings...)
+	e.add(examineAlgorithms(m, keys)...)
+	e.add(examineAnswer(p)...)
+	e.checkValidators(ctx, p)
 }
 
-// again asks conditionally (RFC 9110 section 13.1.2), and for the headers.
-func (e *publicExamination) again(ctx context.Context, first visited) {
+// checkValidators sends a conditional request (RFC 9110 section 13.1.2) and a
+// HEAD.
+func (e *publicExamination) checkValidators(ctx context.Context, first fetchedPage) {
 	tag := first.header.Get("ETag")
 	if tag == "" || strings.HasPrefix(tag, "W/") {
-		e.say(warning, "validator", "the ETag is %q and not a strong one: every fetch transfers the whole set; a proxy that compresses may weaken it", tag)
+		e.addFinding(warning, "validator", "the ETag %q is not a strong one: every fetch transfers the whole set; a proxy that compresses may weaken it", tag)
 		return
 	}
 	p, err := e.visitor.get(ctx, http.MethodGet, first.url, "If-None-Match", tag)
 	if err != nil || p.status != http.StatusNotModified {
-		e.say(warning, "validator", "If-None-Match is answered %d instead of 304: every fetch transfers the whole set", p.status)
+		e.addFinding(warning, "validator", "If-None-Match is answered %d instead of 304: every fetch transfers the whole set", p.status)
 		return
 	}
 	p, err = e.visitor.get(ctx, http.MethodHead, first.url)
 	if err != nil || p.status != http.StatusOK || p.header.Get("ETag") != tag {
-		e.say(warning, "validator", "HEAD is answered %d with ETag %q: let the proxy pass it on", p.status, p.header.Get("ETag"))
+		e.addFinding(warning, "validator", "HEAD is answered %d with ETag %q: make the proxy forward it", p.status, p.header.Get("ETag"))
 		return
 	}
-	e.say(fine, "validator", "%s, and 304 for those who have it", tag)
+	e.addFinding(fine, "validator", "%s; If-None-Match is answered with 304", tag)
 }

@@ -10,14 +10,14 @@ import (
 
 const goodKey = `"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","y":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"`
 
-// worst is the most serious finding, and told everything that was found.
+// worst returns the most severe verdict and the text of all findings.
 func worst(findings []finding) (v verdict, told string) {
 	v = fine
 	for _, f := range findings {
-		if f.verdict == failure || f.verdict == warning && v == fine {
-			v = f.verdict
+		if f.Verdict == failure || f.Verdict == warning && v == fine {
+			v = f.Verdict
 		}
-		told += f.what + ": " + f.text + "\n"
+		told += f.Check + ": " + f.Text + "\n"
 	}
 	return v, told
 }
@@ -54,28 +54,28 @@ func TestSetsAsVerifiersSeeThem(t *testing.T) {
 
 func TestAnswersAsVerifiersSeeThem(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	good := func() visited {
-		return visited{url: "http://127.0.0.1:1/x", status: 200, at: now, took: time.Millisecond, header: http.Header{
+	good := func() fetchedPage {
+		return fetchedPage{url: "http://127.0.0.1:1/x", status: 200, at: now, took: time.Millisecond, header: http.Header{
 			"Content-Type": {"application/json"}, "Cache-Control": {"public, max-age=300, stale-while-revalidate=60"},
 			"Access-Control-Allow-Origin": {"*"}, "Date": {now.Format(http.TimeFormat)},
 		}}
 	}
 	for name, c := range map[string]struct {
-		spoil func(*visited)
+		spoil func(*fetchedPage)
 		want  verdict
 		says  string
 	}{
-		"good":            {func(*visited) {}, fine, "max-age=300"},
-		"HTML":            {func(p *visited) { p.header.Set("Content-Type", "text/html; charset=utf-8") }, failure, "text/html"},
-		"no-cache":        {func(p *visited) { p.header.Set("Cache-Control", "no-cache") }, warning, "every second"},
-		"max-age zero":    {func(p *visited) { p.header.Set("Cache-Control", "max-age=0") }, warning, "every second"},
-		"no max-age":      {func(p *visited) { p.header.Del("Cache-Control") }, warning, "no max-age"},
-		"max-age a week":  {func(p *visited) { p.header.Set("Cache-Control", "max-age=604800") }, warning, "604800"},
-		"no CORS":         {func(p *visited) { p.header.Del("Access-Control-Allow-Origin") }, warning, "scripts"},
-		"another time":    {func(p *visited) { p.at = now.Add(2 * time.Minute) }, warning, "NTP"},
-		"http elsewhere":  {func(p *visited) { p.url = "http://keys.example.com/x" }, failure, "not https"},
-		"old certificate": {func(p *visited) { p.ends = now.Add(24 * time.Hour) }, warning, "2026-11-25"},
-		"slow":            {func(p *visited) { p.took = 3 * time.Second }, warning, "jose gives up"},
+		"good":            {func(*fetchedPage) {}, fine, "max-age=300"},
+		"HTML":            {func(p *fetchedPage) { p.header.Set("Content-Type", "text/html; charset=utf-8") }, failure, "text/html"},
+		"no-cache":        {func(p *fetchedPage) { p.header.Set("Cache-Control", "no-cache") }, warning, "every second"},
+		"max-age zero":    {func(p *fetchedPage) { p.header.Set("Cache-Control", "max-age=0") }, warning, "every second"},
+		"no max-age":      {func(p *fetchedPage) { p.header.Del("Cache-Control") }, warning, "no max-age"},
+		"max-age a week":  {func(p *fetchedPage) { p.header.Set("Cache-Control", "max-age=604800") }, warning, "604800"},
+		"no CORS":         {func(p *fetchedPage) { p.header.Del("Access-Control-Allow-Origin") }, warning, "scripts"},
+		"another time":    {func(p *fetchedPage) { p.at = now.Add(2 * time.Minute) }, warning, "NTP"},
+		"http elsewhere":  {func(p *fetchedPage) { p.url = "http://keys.example.com/x" }, failure, "not https"},
+		"old certificate": {func(p *fetchedPage) { p.ends = now.Add(24 * time.Hour) }, warning, "2026-11-25"},
+		"slow":            {func(p *fetchedPage) { p.took = 3 * time.Second }, warning, "jose gives up"},
 	} {
 		p := good()
 		c.spoil(&p)
@@ -85,7 +85,7 @@ func TestAnswersAsVerifiersSeeThem(t *testing.T) {
 	}
 }
 
-// A real Keyward passes; what stands before it may spoil it.
+// A running Keyward passes; a proxy in front of it may cause failures.
 func TestDoctorOfATenant(t *testing.T) {
 	env := deployed(t)
 	r := launch(t, env, "serve", "--addr", "127.0.0.1:0", "--migrate")
@@ -93,7 +93,7 @@ func TestDoctorOfATenant(t *testing.T) {
 	ask := func(public, slug string) result {
 		return keyward(t, environ{"KEYWARD_PUBLIC_URL": public}, "doctor", "--tenant", slug)
 	}
-	ask(url, "platform").want(t, 0, "OK    JWK Set", "/.well-known/oauth-authorization-server/t/platform", "304 for those who have it", "WARN  algorithms")
+	ask(url, "platform").want(t, 0, "OK    JWK Set", "/.well-known/oauth-authorization-server/t/platform", "If-None-Match is answered with 304", "WARN  algorithms")
 	admin := environ{"KEYWARD_URL": url, "KEYWARD_API_KEY": strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)}
 	keyward(t, admin, "tenant", "create", "acme", `--metadata={"token_endpoint":"https://login.acme.example/token","token_endpoint_auth_methods_supported":["private_key_jwt"]}`).want(t, 0)
 	ask(url, "acme").want(t, 0, "OK    discovery", "OK    JWK Set", "/.well-known/oauth-authorization-server/t/acme")

@@ -9,7 +9,7 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-// A policy that lacks a key is found whatever stretch it is in, and the way ends.
+// A policy without a key is found in any stretch, and the loop ends.
 func TestPoliciesWithoutKeysAreFoundInStretches(t *testing.T) {
 	deployed := deployed(t)
 	env := servedOn(t, deployed)

@@ -36,7 +36,7 @@ func TestDoctor(t *testing.T) {
 		{
 			"SET session_replication_role = replica; UPDATE keys SET state_event = state_event - 1 WHERE state = 'active'",
 			"SET session_replication_role = replica; UPDATE keys SET state_event = state_event + 1 WHERE state = 'active'",
-			"FAIL  audit           keys of platform are not as its history has them",
+			"FAIL  audit           keys of platform contradict its history",
 		},
 	} {
 		dbtest.Exec(t, url, c.harm)

@@ -6,37 +6,37 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// trying is the flag of what can be tried first.
-type trying struct {
-	DryRun bool `name:"dry-run" help:"Show what would happen and stop."`
+// dryRunFlag is shared by commands with a dry run.
+type dryRunFlag struct {
+	DryRun bool `name:"dry-run" help:"Show what would happen; change nothing."`
 }
 
-// wish is the flag for the API.
-func (t trying) wish() *bool {
+// param returns the API's dry_run parameter, nil if not asked for.
+func (t dryRunFlag) param() *bool {
 	if !t.DryRun {
 		return nil
 	}
 	return new(true)
 }
 
-// unchanged ends what a dry run shows.
-func (p *program) unchanged() error {
+// printUnchanged ends the output of a dry run.
+func (p *program) printUnchanged() error {
 	_, err := fmt.Fprintln(p.stdout, "Nothing was changed (--dry-run).")
 	return err
 }
 
-// wouldHappen shows what the schedule would do.
-func (p *program) wouldHappen(steps []client.TimelineStep) error {
-	if err := p.show(timeline(steps)); err != nil {
+// printTimeline prints the scheduled steps of a dry run.
+func (p *program) printTimeline(steps []client.TimelineStep) error {
+	if err := p.printTable(timelineTable(steps)); err != nil {
 		return err
 	}
-	return p.unchanged()
+	return p.printUnchanged()
 }
 
-func timeline(steps []client.TimelineStep) table {
+func timelineTable(steps []client.TimelineStep) table {
 	t := table{head: []string{"AT", "WHAT", "KID", "FROM", "TO"}}
 	for _, s := range steps {
-		t.add(when(s.At), string(s.Action), maybe(s.KID, text), maybe(s.FromState, text), maybe(s.ToState, text))
+		t.add(formatTime(s.At), string(s.Action), optionalText(s.KID, stringOf), optionalText(s.FromState, stringOf), optionalText(s.ToState, stringOf))
 	}
 	return t
 }

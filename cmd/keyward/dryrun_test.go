@@ -7,9 +7,8 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// What can be tried says what would happen, to people and as the API answers
-// it, asks nobody and changes nothing, also where the real thing would wait for
-// a second person.
+// A dry run prints its effect as text and as the API's JSON, asks nothing and
+// changes nothing, also if the operation needs an approval.
 func TestDryRuns(t *testing.T) {
 	env := served(t)
 	env["KEYWARD_TENANT"] = "acme"
@@ -24,7 +23,7 @@ func TestDryRuns(t *testing.T) {
 	}
 	active, standby := of("EdDSA", "active"), of("EdDSA", "standby")
 	eventually(t, "evidence of the signature, which is written down meanwhile", func() bool {
-		ok(t, env, "key", "revoke", "--dry-run", "--reason=superseded", "--", active) // which writes it, unless that is under way
+		ok(t, env, "key", "revoke", "--dry-run", "--reason=superseded", "--", active) // which stores the evidence, unless a flush is running
 		return okJSON[client.KeyList](t, env, "key", "list", "--alg=EdDSA", "--state=active").Items[0].LastSignedAt != nil
 	})
 	before := state()

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// What Go writes of every goroutine when the process is told to quit holds no
-// private key, not even in the words of arguments.
+// The goroutine dump of SIGQUIT has no private key, not even in the words of
+// arguments.
 func TestDumpOfAllGoroutinesHoldsNoKey(t *testing.T) {
 	env := deployed(t)
 	made := keyward(t, env, "api-key", "create", "--role=platform_admin")

@@ -12,20 +12,21 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// usageError is a mistake of whoever typed the command or set the variables.
+// usageError is a mistake in the command line or the environment; the exit code
+// is 2.
 type usageError struct{ message string }
 
 func (e *usageError) Error() string { return e.message }
 
-// errTold ends the program with exit code 1 after everything has been said.
-var errTold = errors.New("told already")
+// errReported ends the program with exit code 1 and prints nothing more.
+var errReported = errors.New("told already")
 
-// badValue refuses a setting. It never shows the value, which may be secret.
+// badValue rejects a setting. It never quotes the value, which may be secret.
 func badValue(name, accepts string) error {
 	return &usageError{fmt.Sprintf("%s must be %s", name, accepts)}
 }
 
-// wrongUsage turns what the parser says into a usageError.
+// wrongUsage turns an error of the parser into a usageError.
 func wrongUsage(err error) error {
 	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		return usage
@@ -33,25 +34,25 @@ func wrongUsage(err error) error {
 	return &usageError{err.Error() + "; see keyward --help"}
 }
 
-// hints say what to do about an error, where its own text does not.
+// hints advise on errors whose own text does not.
 var hints = []struct {
 	err  error
 	hint string
 }{
-	{db.ErrUnavailable, "is PostgreSQL running, and is KEYWARD_DATABASE_URL right? keyward doctor looks closer"},
-	{keys.ErrWrongMasterKey, "point KEYWARD_MASTER_KEY at the master key this database was made with; keyward master status lists what it needs"},
+	{db.ErrUnavailable, "is PostgreSQL running, and is KEYWARD_DATABASE_URL right? keyward doctor checks more"},
+	{keys.ErrWrongMasterKey, "set KEYWARD_MASTER_KEY to the master key of this database; keyward master status lists the registered ones"},
 	{keys.ErrNoMasterKey, "keyward serve registers the one that KEYWARD_MASTER_KEY names"},
-	{seal.ErrNotMasterKey, "restore the file from a backup; it cannot be made again"},
+	{seal.ErrNotMasterKey, "restore the file from a backup; it cannot be created again"},
 	{embedded.ErrInUse, "stop that process, or use another --data-dir"},
-	{embedded.ErrUnreachable, "move the data directory, or run keyward as the user it belongs to"},
-	{tenant.ErrNoPlatform, "set KEYWARD_MASTER_KEY so that it can be made, or start keyward serve once"},
+	{embedded.ErrUnreachable, "move the data directory, or run keyward as its owner"},
+	{tenant.ErrNoPlatform, "set KEYWARD_MASTER_KEY so that it can be created, or start keyward serve once"},
 	{tenant.ErrNotFound, "--tenant takes a slug or an id"},
 	{syscall.EADDRINUSE, "stop the process that listens there, or choose another address with --addr (KEYWARD_ADDR)"},
-	{syscall.EACCES, "check who may read and write there"},
+	{syscall.EACCES, "check the permissions of the file and its directories"},
 }
 
-// explain is an error with what to do about it.
-func explain(err error) string {
+// errorText returns the text of an error with its hint.
+func errorText(err error) string {
 	for _, h := range hints {
 		if errors.Is(err, h.err) {
 			return err.Error() + "\n  " + h.hint

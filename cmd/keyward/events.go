@@ -12,28 +12,28 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// eventsCmd prints events until it is told to end.
+// eventsCmd prints events until it is interrupted.
 type eventsCmd struct {
-	Since string `name:"since" placeholder:"ID" help:"Go on behind the event with this id, as --json shows it. Default: begin now."`
-	anyTenant
+	Since string `name:"since" placeholder:"ID" help:"Resume after the event with this id, as --json prints it. Default: start now."`
+	eventScope
 }
 
 // Run is keyward events. Each event is one line; with --json it is the audit
-// event with the id to go on behind. What becomes of the connection is said on
-// the standard error.
+// event with an additional id, for --since. Notes about the connection go to
+// stderr.
 func (c *eventsCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	f := follower{p: p, last: c.Since, of: c.Tenant}
-	for e, err := range api.Follow(ctx, c.Tenant, c.Since, f.turn) {
+	f := follower{p: p, last: c.Since, tenant: c.Tenant}
+	for e, err := range api.Follow(ctx, c.Tenant, c.Since, f.onTurn) {
 		switch {
-		case ctx.Err() != nil: // somebody wants it to end
-			f.bye()
+		case ctx.Err() != nil: // interrupted
+			f.printResumeHint()
 			return nil
 		case err != nil:
-			return f.ended(err)
+			return f.explainEnd(err)
 		}
 		if err := p.printEvent(e, c.JSON); err != nil {
 			return err
@@ -43,69 +43,70 @@ func (c *eventsCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-// follower says what becomes of a stream.
+// follower prints notes about the state of a stream.
 type follower struct {
-	p     *program
-	of    string // a tenant; empty: all
-	last  string // the id of the last event that was printed, or to begin behind
-	begun bool
-	said  string // about the trouble there is
+	p        *program
+	tenant   string // tenant; empty: all
+	last     string // id of the last printed event, or of --since
+	begun    bool
+	lastNote string // the last note about a failure
 }
 
-// slowReader is a pause after which the reader is to blame, most likely.
+// slowReader is a delay between reads that suggests a slow reader of stdout.
 const slowReader = 5 * time.Second
 
-// turn says each trouble once, however often it is tried to end it.
-func (f *follower) turn(t client.Turn) {
+// onTurn prints a note about each new state of the connection. It does not
+// repeat the note of a repeated failure.
+func (f *follower) onTurn(t client.Turn) {
 	switch {
 	case t.Open && !f.begun:
-		f.p.evidence("Listening to the events of %s. Ctrl-C ends it.", f.whose())
+		f.p.printNote("Streaming the events of %s. Press Ctrl-C to stop.", f.scopeName())
 		f.begun = true
 	case t.Open:
-		f.p.evidence("Connected again; going on where it was.")
+		f.p.printNote("Reconnected; continuing after the last event.")
 	}
 	if t.Open {
-		f.said = ""
+		f.lastNote = ""
 		return
 	}
-	trouble := fmt.Sprintf("Cut off: %v. Trying again.", t.Err)
+	trouble := fmt.Sprintf("Connection lost: %v. Retrying.", t.Err)
 	switch {
 	case t.Reason != "":
-		trouble = fmt.Sprintf("The server ended the stream: %s. Trying again.", t.Reason)
+		trouble = fmt.Sprintf("The server closed the stream: %s. Retrying.", t.Reason)
 	case t.Held >= slowReader:
-		trouble = fmt.Sprintf("Cut off as a slow reader, it seems: what reads these events took %v over one. Trying again.", t.Held.Round(time.Second))
+		trouble = fmt.Sprintf("Connection lost, probably as a slow reader: writing one event took %v. Retrying.", t.Held.Round(time.Second))
 	}
-	if trouble != f.said {
-		f.p.evidence("%s", trouble)
+	if trouble != f.lastNote {
+		f.p.printNote("%s", trouble)
 	}
-	f.said = trouble
+	f.lastNote = trouble
 }
 
-func (f *follower) whose() string {
-	if f.of == "" {
+func (f *follower) scopeName() string {
+	if f.tenant == "" {
 		return "all tenants"
 	}
-	return f.of
+	return f.tenant
 }
 
-// bye says how to go on later.
-func (f *follower) bye() {
+// printResumeHint prints the --since flag to continue with.
+func (f *follower) printResumeHint() {
 	if f.last != "" {
-		f.p.evidence("To go on behind the last event: --since %s", f.last)
+		f.p.printNote("To continue after the last event: --since %s", f.last)
 	}
 }
 
-// ended explains what ended the stream for good.
-func (f *follower) ended(err error) error {
+// explainEnd adds advice to the error that ended the stream.
+func (f *follower) explainEnd(err error) error {
 	var p *client.Problem
 	if errors.As(err, &p) && p.Status == http.StatusBadRequest && f.last != "" {
-		return fmt.Errorf("%w\n  Resynchronise: read what there is with keyward audit list, and listen again without --since", err)
+		return fmt.Errorf("%w\n  Resynchronise: read the history with keyward audit list, and stream again without --since", err)
 	}
-	f.bye()
+	f.printResumeHint()
 	return err
 }
 
-// printEvent prints one in one line.
+// printEvent prints an event in one line.
 func (p *program) printEvent(e client.Event, asJSON bool) error {
 	if asJSON {
 		members, is := strings.CutPrefix(string(e.JSON), "{")
@@ -116,12 +117,12 @@ func (p *program) printEvent(e client.Event, asJSON bool) error {
 		_, err = fmt.Fprintf(p.stdout, "{\"id\":%s,%s\n", id, members)
 		return err
 	}
-	line := fmt.Sprintf("%s  %-12s  %-18s  by %s", when(e.At), e.Tenant, e.Action, named(e.Actor))
+	line := fmt.Sprintf("%s  %-12s  %-18s  by %s", formatTime(e.At), e.Tenant, e.Action, actorName(e.Actor))
 	for _, more := range []*string{e.KID, e.Reason} {
 		if more != nil {
 			line += "  " + *more
 		}
 	}
-	_, err := fmt.Fprintln(p.stdout, printable(line))
+	_, err := fmt.Fprintln(p.stdout, sanitizeText(line))
 	return err
 }

@@ -18,11 +18,11 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// following is keyward events at work.
+// following is a running keyward events.
 type following struct {
 	t        *testing.T
 	out, log chan string // lines
-	stop     func() int  // as Ctrl-C does; returns the exit code
+	stop     func() int  // interrupts it and returns the exit code
 }
 
 func follow(t *testing.T, env environ, args ...string) *following {
@@ -33,7 +33,7 @@ func follow(t *testing.T, env environ, args ...string) *following {
 	stdout, stderr := &lines{to: f.out}, &lines{to: f.log}
 	go func() {
 		place := shown.Place("what " + t.Name() + " heard")
-		code <- run(ctx, append([]string{"events"}, args...), strings.NewReader(""), io.MultiWriter(stdout, place), io.MultiWriter(stderr, place), env.get)
+		code <- runProgram(ctx, append([]string{"events"}, args...), strings.NewReader(""), io.MultiWriter(stdout, place), io.MultiWriter(stderr, place), env.get)
 		close(f.out)
 		close(f.log)
 	}()
@@ -47,7 +47,7 @@ func follow(t *testing.T, env environ, args ...string) *following {
 	return f
 }
 
-// lines passes on whole lines.
+// lines sends complete lines to a channel.
 type lines struct {
 	to   chan string
 	rest string
@@ -65,7 +65,7 @@ func (l *lines) Write(b []byte) (int, error) {
 	}
 }
 
-// next is the next line of a channel, which must come.
+// next returns the next line of a channel, or fails the test.
 func (f *following) next(from chan string) string {
 	f.t.Helper()
 	select {
@@ -80,14 +80,14 @@ func (f *following) next(from chan string) string {
 	return ""
 }
 
-// says reads what is said on the standard error to a line that has a text.
+// says reads stderr up to a line that contains a text.
 func (f *following) says(text string) {
 	f.t.Helper()
 	for !strings.Contains(f.next(f.log), text) {
 	}
 }
 
-// heard is an event as --json prints it.
+// heard is an event as printed by --json.
 type heard struct {
 	ID string `json:"id"`
 	client.AuditEvent
@@ -99,12 +99,12 @@ func (f *following) event() (e heard) {
 	return e
 }
 
-// Events are printed as they happen, until Ctrl-C, and can be gone on with.
+// Events are printed until Ctrl-C, and --since continues after the last one.
 func TestEvents(t *testing.T) {
 	env := served(t)
 	own, all := follow(t, env, "--tenant=acme"), follow(t, env, "--json")
-	own.says("Listening to the events of acme")
-	all.says("Listening to the events of all tenants")
+	own.says("Streaming the events of acme")
+	all.says("Streaming the events of all tenants")
 	ok(t, env, "tenant", "update", "acme", "--name=One")
 	line := own.next(own.out)
 	for _, part := range []string{"acme", "tenant.updated", "by "} {
@@ -137,15 +137,15 @@ func TestEvents(t *testing.T) {
 	keyward(t, environ{}, "events").want(t, exitUsage, "KEYWARD_API_KEY")
 }
 
-// The end of a tenant is heard of, and ends the stream.
+// The deletion of a tenant is printed and ends its stream.
 func TestEventsOfATenantThatIsDeleted(t *testing.T) {
 	env := served(t)
 	f := follow(t, env, "--tenant=acme")
-	f.says("Listening")
+	f.says("Streaming the events")
 	ok(t, env, "tenant", "delete", "acme", "--yes")
 	for !strings.Contains(f.next(f.out), "tenant.deleted") {
 	}
-	f.says("The server ended the stream: the tenant was deleted")
+	f.says("The server closed the stream: the tenant was deleted")
 	f.says("tenant_not_found")
 	for range f.log {
 	}
@@ -154,13 +154,13 @@ func TestEventsOfATenantThatIsDeleted(t *testing.T) {
 	}
 }
 
-// Who was sent away, cut off, or lost the process it was connected to hears
-// every event all the same, once, and is told.
+// After every kind of interruption each event is printed once, with a note
+// about the interruption.
 func TestEventsAreGoneOnWith(t *testing.T) {
 	deployed := deployed(t)
 	env := servedOn(t, deployed)
-	var at atomic.Pointer[url.URL] // where the proxy leads to
-	var cut atomic.Pointer[string] // what it says as it cuts the stream that is open
+	var at atomic.Pointer[url.URL] // target of the proxy
+	var cut atomic.Pointer[string] // text sent before cutting the open stream
 	lead := func(to string) {
 		u, err := url.Parse(to)
 		if err != nil {
@@ -186,7 +186,7 @@ func TestEventsAreGoneOnWith(t *testing.T) {
 			}
 		}()
 		func() {
-			defer func() { _ = recover() }() // how ReverseProxy breaks off
+			defer func() { _ = recover() }() // ReverseProxy panics to abort
 			proxy.ServeHTTP(w, r.WithContext(ctx))
 		}()
 		if cancel(); cut.Load() != nil {
@@ -199,7 +199,7 @@ func TestEventsAreGoneOnWith(t *testing.T) {
 	t.Cleanup(s.Close)
 
 	f := follow(t, environ{"KEYWARD_URL": s.URL, "KEYWARD_API_KEY": env["KEYWARD_API_KEY"]}, "--json", "--tenant=acme")
-	f.says("Listening")
+	f.says("Streaming the events")
 	last := int64(0)
 	change := func(name string) {
 		t.Helper()
@@ -218,18 +218,18 @@ func TestEventsAreGoneOnWith(t *testing.T) {
 	cut.Store(&slow)
 	cuts <- struct{}{}
 	change("two")
-	f.says("The server ended the stream: too slow; go on with Last-Event-ID")
-	f.says("Connected again")
+	f.says("The server closed the stream: too slow; go on with Last-Event-ID")
+	f.says("Reconnected")
 	cut.Store(nil)
 	cuts <- struct{}{}
 	change("three")
-	f.says("Cut off: ")
-	f.says("Connected again")
+	f.says("Connection lost: ")
+	f.says("Reconnected")
 
 	second := launch(t, deployed, "serve", "--log-format=text", "--no-worker")
 	lead(second.until(t, `msg=serving url=(\S+)`)[1])
 	cuts <- struct{}{}
-	f.says("Connected again")
+	f.says("Reconnected")
 	change("four")
 	lead(env["KEYWARD_URL"])
 	if code := second.stop(); code != exitOK {
@@ -237,16 +237,16 @@ func TestEventsAreGoneOnWith(t *testing.T) {
 	}
 	change("five")
 	f.says("this process is shutting down")
-	f.says("Connected again")
+	f.says("Reconnected")
 	if code := f.stop(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
 }
 
-// A trouble is said once, and who is to blame for it if that can be known.
+// A repeated failure is noted once, with its cause if known.
 func TestWhatIsSaidOfAStream(t *testing.T) {
 	var said strings.Builder
-	f := follower{p: &program{stderr: &said}, of: "acme"}
+	f := follower{p: &program{stderr: &said}, tenant: "acme"}
 	gone := client.Turn{Err: errors.New("no answer")}
 	for _, turn := range []client.Turn{
 		{Open: true},
@@ -257,15 +257,15 @@ func TestWhatIsSaidOfAStream(t *testing.T) {
 		{Err: io.ErrUnexpectedEOF, Held: time.Second},
 		{Err: io.EOF, Reason: "over\x1b[2J", Held: time.Hour},
 	} {
-		f.turn(turn)
+		f.onTurn(turn)
 	}
-	want := `Listening to the events of acme. Ctrl-C ends it.
-Cut off: no answer. Trying again.
-Connected again; going on where it was.
-Cut off: no answer. Trying again.
-Cut off as a slow reader, it seems: what reads these events took 12s over one. Trying again.
-Cut off: unexpected EOF. Trying again.
-The server ended the stream: over?[2J. Trying again.
+	want := `Streaming the events of acme. Press Ctrl-C to stop.
+Connection lost: no answer. Retrying.
+Reconnected; continuing after the last event.
+Connection lost: no answer. Retrying.
+Connection lost, probably as a slow reader: writing one event took 12s. Retrying.
+Connection lost: unexpected EOF. Retrying.
+The server closed the stream: over?[2J. Retrying.
 `
 	if said.String() != want {
 		t.Errorf("%s", said.String())

@@ -1,17 +1,17 @@
 package main
 
-// headroomBytes is how much a process that serves may allocate between two
-// garbage collections, beside what it keeps.
+// headroomBytes is the amount a serving process may allocate between two
+// garbage collections, beyond its live heap.
 const headroomBytes = 64 << 20
 
-// headroom makes the garbage collector run less often, as long as it is held. Go
-// collects when the heap has doubled (GOGC=100); a process that knows few tenants
-// keeps some eight megabytes, and tokens are signed at a rate that allocates as
-// much many times a second. The headroom counts as kept and is never written, so
-// the system gives no memory for it. It adds the same to a full cache, which a
-// higher GOGC would multiply. Whoever sets GOGC or GOMEMLIMIT, which counts
-// address space, has decided otherwise: then there is none.
-func headroom(getenv func(string) string) []byte {
+// allocateHeadroom returns memory that makes the garbage collector run less
+// often while it is reachable. Go collects when the heap has doubled
+// (GOGC=100); a process with few tenants has a live heap of about 8 MB, and
+// signing allocates as much many times a second. The memory counts as live and
+// is never written, so the system does not back it. A full cache grows by the
+// same amount only, unlike with a higher GOGC. It returns nil if GOGC or
+// GOMEMLIMIT, which counts address space, is set.
+func allocateHeadroom(getenv func(string) string) []byte {
 	if getenv("GOGC") != "" || getenv("GOMEMLIMIT") != "" {
 		return nil
 	}

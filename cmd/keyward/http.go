@@ -13,18 +13,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// newServers serve the API: all of it on one address, or on two the public paths
-// and the rest.
+// newServers returns the HTTP servers: one for everything, or one for the
+// public paths and one for the admin address.
 func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 	stop := make(chan struct{})
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
 		Webhooks: a.webhooks,
-		Ready:    a.checkReady, Now: now, Log: a.log, Version: versionText(),
+		Ready:    a.checkReady, Now: utcNow, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
 		ConsoleOrigins: a.cfg.consoleOrigins,
 	}
-	if err := a.letPeopleIn(&cfg); err != nil {
+	if err := a.configureOIDC(&cfg); err != nil {
 		return nil, err
 	}
 	var err error
@@ -39,43 +39,43 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 		return nil, err
 	}
 	all := a.newServer(api)
-	all.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // a stream is never done by itself
+	all.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // streams end only when told to
 	if a.cfg.adminAddr == "" {
-		a.transport.secure(all)
+		a.transport.secureMain(all)
 		return []*http.Server{all}, nil
 	}
 	public := a.newServer(api.Public())
-	a.transport.secure(public)
+	a.transport.secureMain(public)
 	a.transport.secureAdmin(all)
 	return []*http.Server{public, all}, nil
 }
 
-// newServer has limits for clients that mean no good; one that is slow and
-// honest fits in.
+// newServer sets timeouts that cut off slow-loris clients, but leave slow
+// honest ones 30 s for a request.
 func (a *app) newServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // handshakes of port scanners and the like
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // failed TLS handshakes of port scanners
 	}
 }
 
-// public is the URL that verifiers use: the configured one, else the address
-// that is listened on.
-func (c config) public(at net.Addr) string {
+// verifierURL returns the configured public URL, else the URL of the listening
+// address.
+func (c config) verifierURL(at net.Addr) string {
 	if c.publicURL != "" {
 		return c.publicURL
 	}
-	return reached(at, c.tlsCert != "")
+	return addressURL(at, c.tlsCert != "")
 }
 
-// admin is the URL of the admin address.
-func (c config) admin(at net.Addr) string {
-	return reached(at, c.tlsCert != "" || c.adminTLSCert != "")
+// adminURL returns the URL of the admin address.
+func (c config) adminURL(at net.Addr) string {
+	return addressURL(at, c.tlsCert != "" || c.adminTLSCert != "")
 }
 
-// reached is the URL of an address of this machine.
-func reached(at net.Addr, tls bool) string {
+// addressURL returns the URL of a listening address on this machine.
+func addressURL(at net.Addr, tls bool) string {
 	scheme := "http"
 	if tls {
 		scheme = "https"
@@ -90,10 +90,9 @@ func reached(at net.Addr, tls bool) string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// serve answers requests until ctx is over and those in flight have been
-// answered, or have taken too long. ready is called once requests are taken, on
-// every address.
-func (a *app) serve(ctx context.Context, servers []*http.Server, listeners []net.Listener, ready func()) error {
+// serveRequests serves until ctx is done and requests in flight have ended or
+// timed out. It calls ready once it accepts requests on every address.
+func (a *app) serveRequests(ctx context.Context, servers []*http.Server, listeners []net.Listener, ready func()) error {
 	failed := make(chan error, len(servers))
 	for i, s := range servers {
 		go func() {
@@ -107,17 +106,17 @@ func (a *app) serve(ctx context.Context, servers []*http.Server, listeners []net
 	ready()
 	select {
 	case err := <-failed:
-		return errors.Join(err, a.finish(ctx, servers))
+		return errors.Join(err, a.shutdownServers(ctx, servers))
 	case <-ctx.Done():
 	}
 	a.stopping.Store(true)
-	a.log.Info("stopping; again to stop at once")
+	a.log.Info("shutting down; repeat the signal to stop at once")
 	time.Sleep(a.cfg.drainDelay)
-	return a.finish(ctx, servers)
+	return a.shutdownServers(ctx, servers)
 }
 
-// finish waits for requests in flight, on all addresses at once.
-func (a *app) finish(ctx context.Context, servers []*http.Server) error {
+// shutdownServers waits for the requests in flight of all servers in parallel.
+func (a *app) shutdownServers(ctx context.Context, servers []*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.shutdownTimeout)
 	defer cancel()
 	var g errgroup.Group
@@ -125,7 +124,7 @@ func (a *app) finish(ctx context.Context, servers []*http.Server) error {
 		g.Go(func() error {
 			err := s.Shutdown(ctx)
 			if errors.Is(err, context.DeadlineExceeded) {
-				a.log.Warn("requests in flight were cut off", "after", a.cfg.shutdownTimeout)
+				a.log.Warn("shutdown timeout: requests in flight aborted", "after", a.cfg.shutdownTimeout)
 				err = s.Close()
 			}
 			return err

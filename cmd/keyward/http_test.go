@@ -16,7 +16,7 @@ import (
 	"github.com/keyward/keyward/keys/seal"
 )
 
-// opened is an app on a database of its own, not yet running.
+// opened returns an app on its own database, not yet running.
 func opened(t *testing.T, url string) *app {
 	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
@@ -49,7 +49,7 @@ func TestRequestsInFlightAreFinished(t *testing.T) {
 	})}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- a.serve(ctx, []*http.Server{s}, []net.Listener{l}, func() {}) }()
+	go func() { ended <- a.serveRequests(ctx, []*http.Server{s}, []net.Listener{l}, func() {}) }()
 	got := make(chan string, 1)
 	go func() {
 		resp, err := http.Get("http://" + l.Addr().String())
@@ -62,7 +62,7 @@ func TestRequestsInFlightAreFinished(t *testing.T) {
 		got <- string(body)
 	}()
 	<-arrived
-	s.RegisterOnShutdown(func() { close(answer) }) // the answer comes after the signal
+	s.RegisterOnShutdown(func() { close(answer) }) // so that the answer comes after the signal
 	cancel()
 	if body := <-got; body != "done" {
 		t.Errorf("the request in flight got %q", body)
@@ -80,7 +80,7 @@ func TestReadiness(t *testing.T) {
 	a := opened(t, server.DSN())
 	want := func(broken ...string) {
 		t.Helper()
-		a.ready.at = time.Time{} // ask again
+		a.ready.at = time.Time{} // expire the cached result
 		checks := a.checkReady(t.Context())
 		bad := map[string]bool{}
 		for _, name := range broken {
@@ -101,7 +101,7 @@ func TestReadiness(t *testing.T) {
 	want("migrations")
 }
 
-// What one process changes, another one that runs hears of.
+// A change in one process invalidates the caches of another.
 func TestChangesReachOtherProcesses(t *testing.T) {
 	url := dbtest.New(t)
 	a := opened(t, url)
@@ -109,11 +109,11 @@ func TestChangesReachOtherProcesses(t *testing.T) {
 	changed := a.listener.Changed
 	connected := make(chan struct{})
 	a.listener = &db.Listener{
-		URL: url, Log: a.log, Connected: func() { a.missed(); close(connected) },
+		URL: url, Log: a.log, Connected: func() { a.onMissedChanges(); close(connected) },
 		Changed: func(id uuid.UUID, slug string) { changed(id, slug); heard <- slug },
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	stopped := a.background(ctx)
+	stopped := a.startBackground(ctx)
 	defer func() { cancel(); stopped() }()
 	<-connected
 	if err := a.ensureDemo(t.Context()); err != nil {
@@ -139,7 +139,7 @@ func TestPublicURL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.cfg.public(at); got != c.want {
+		if got := c.cfg.verifierURL(at); got != c.want {
 			t.Errorf("public(%s) = %s, want %s", c.at, got, c.want)
 		}
 	}
@@ -148,7 +148,7 @@ func TestPublicURL(t *testing.T) {
 		cfg  config
 		want string
 	}{{config{}, "http"}, {config{tlsCert: "c"}, "https"}, {config{adminTLSCert: "c"}, "https"}} {
-		if got := c.cfg.admin(at); got != c.want+"://127.0.0.1:9090" {
+		if got := c.cfg.adminURL(at); got != c.want+"://127.0.0.1:9090" {
 			t.Errorf("admin of %+v: %s", c.cfg, got)
 		}
 	}

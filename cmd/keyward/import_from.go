@@ -10,123 +10,124 @@ import (
 )
 
 type importFromCmd struct {
-	NestJWKS     fromNestJWKSCmd     `cmd:"" name:"nestjs-jwks" help:"The key directory of nestjs-jwks: metadata.json and <kid>.pem. Its keys verify; the private ones are in its memory only."`
-	NodeJose     fromNodeJoseCmd     `cmd:"" name:"node-jose" help:"A keys.json of node-jose, with private keys. The last one signs, the others verify."`
-	OAuth2Server fromOAuth2ServerCmd `cmd:"" name:"oauth2-server" help:"The PEM of @jmondi/oauth2-server."`
-	Redis        fromRedisCmd        `cmd:"" name:"redis" help:"The Redis layout of How to JWKS, auth:keys:*. The active key signs, recent ones verify."`
-	JWKS         fromJWKSCmd         `cmd:"" name:"jwks" help:"The JWK Set that any issuer publishes. Its keys verify."`
-	Hydra        fromHydraCmd        `cmd:"" name:"hydra" help:"What Ory Hydra answers to GET /admin/keys/{set}. The first key signs, the others verify."`
+	NestJWKS     fromNestJWKSCmd     `cmd:"" name:"nestjs-jwks" help:"Import the key directory of nestjs-jwks as keys to verify with."`
+	NodeJose     fromNodeJoseCmd     `cmd:"" name:"node-jose" help:"Import the keys.json of node-jose: the last key signs, the others verify."`
+	OAuth2Server fromOAuth2ServerCmd `cmd:"" name:"oauth2-server" help:"Import the PEM file of @jmondi/oauth2-server."`
+	Redis        fromRedisCmd        `cmd:"" name:"redis" help:"Import the Redis layout of How to JWKS: the active key signs."`
+	JWKS         fromJWKSCmd         `cmd:"" name:"jwks" help:"Import the JWK Set of any issuer as keys to verify with."`
+	Hydra        fromHydraCmd        `cmd:"" name:"hydra" help:"Import an Ory Hydra key set: the first key signs, the others verify."`
 }
 
 type (
 	fromNestJWKSCmd struct {
-		Dir string `arg:"" placeholder:"DIR" help:"Its keysDirectory."`
+		Dir string `arg:"" placeholder:"DIR" help:"Read this keysDirectory: metadata.json and <kid>.pem."`
 		moveFlags
 	}
 	fromNodeJoseCmd struct {
-		File string `arg:"" help:"What keystore.toJSON(true) gave."`
+		File string `arg:"" help:"Read this file, written by keystore.toJSON(true)."`
 		moveFlags
 		signFlags
 	}
 	fromOAuth2ServerCmd struct {
-		File string `arg:"" help:"The PEM file that JwtService is given."`
+		File string `arg:"" help:"Read this PEM file, the one JwtService uses."`
 		moveFlags
 		signFlags
 	}
 	fromRedisCmd struct {
-		Address  string `arg:"" name:"address" help:"As in redis://host:6379/0 or rediss://host."`
-		Password string `name:"redis-password" var:"REDISCLI_AUTH" placeholder:"PASSWORD" help:"Better here than in the URL."`
+		Address  string `arg:"" name:"address" help:"Connect to this Redis, as in redis://host:6379/0 or rediss://host."`
+		Password string `name:"redis-password" var:"REDISCLI_AUTH" placeholder:"PASSWORD" help:"Authenticate with this password instead of one in the URL."`
 		moveFlags
 		signFlags
 	}
 	fromJWKSCmd struct {
-		Address string `arg:"" name:"address" help:"Its URL: https, or http on this machine."`
+		Address string `arg:"" name:"address" help:"Fetch this URL: https, or http on this machine."`
 		moveFlags
 	}
 	fromHydraCmd struct {
-		Source string `arg:"" name:"source" help:"A file with the answer, or the URL: https, or http on this machine."`
+		Source string `arg:"" name:"source" help:"Read GET /admin/keys/{set} from this URL (https, or http on this machine) or from a file with the answer."`
 		moveFlags
 		signFlags
 	}
 )
 
-// moveFlags are those of every source.
+// moveFlags are shared by all sources.
 type moveFlags struct {
-	Alg     string        `name:"alg" placeholder:"ALG" help:"Algorithm of keys that do not say it."`
-	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"How long keys verify whose own end the source does not say: as long as tokens of that system may live. Default: ${default}, seven days."`
-	DryRun  bool          `name:"dry-run" help:"Print the plan and stop."`
-	asking
-	ofTenant
+	Alg     string        `name:"alg" placeholder:"ALG" help:"Set the algorithm of keys without one."`
+	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"Keep keys without an expiry at the source for this long, at least the longest token lifetime there. Default: ${default} (seven days)."`
+	DryRun  bool          `name:"dry-run" help:"Print the plan; change nothing."`
+	confirmFlag
+	tenantScope
 }
 
-// signFlags are those of sources with private keys.
+// signFlags are shared by sources with private keys.
 type signFlags struct {
-	As    string `name:"as" default:"standby" enum:"standby,active,verify-only" help:"What the key that signs there becomes: standby (signs here from the next rotation on), active (signs here at once) or verify-only. Default: ${default}."`
-	Signs string `name:"signs" placeholder:"KID" help:"The key that signs there, if it is another than said above."`
+	As    string `name:"as" default:"standby" enum:"standby,active,verify-only" help:"Import the source's signing key as standby (signs from the next rotation on), active (signs at once) or verify-only. Default: ${default}."`
+	Signs string `name:"signs" placeholder:"KID" help:"Name the source's signing key, if it is not the one chosen by default."`
 }
 
 // Run is keyward import-from nestjs-jwks.
 func (c *fromNestJWKSCmd) Run(ctx context.Context, p *program) error {
 	keys, err := moving.NestJWKS(c.Dir, moving.Settings{Alg: c.Alg})
-	return c.move(ctx, p, signFlags{}, keys, err)
+	return c.moveKeys(ctx, p, signFlags{}, keys, err)
 }
 
 // Run is keyward import-from node-jose.
 func (c *fromNodeJoseCmd) Run(ctx context.Context, p *program) error {
 	keys, err := moving.NodeJose(c.File, moving.Settings{Alg: c.Alg})
-	return c.move(ctx, p, c.signFlags, keys, err)
+	return c.moveKeys(ctx, p, c.signFlags, keys, err)
 }
 
 // Run is keyward import-from oauth2-server.
 func (c *fromOAuth2ServerCmd) Run(ctx context.Context, p *program) error {
 	keys, err := moving.OAuth2Server(c.File, moving.Settings{Alg: c.Alg})
-	return c.move(ctx, p, c.signFlags, keys, err)
+	return c.moveKeys(ctx, p, c.signFlags, keys, err)
 }
 
 // Run is keyward import-from redis.
 func (c *fromRedisCmd) Run(ctx context.Context, p *program) error {
 	keys, err := moving.Redis(ctx, c.Address, c.Password, moving.Settings{Alg: c.Alg})
-	return c.move(ctx, p, c.signFlags, keys, err)
+	return c.moveKeys(ctx, p, c.signFlags, keys, err)
 }
 
 // Run is keyward import-from jwks.
 func (c *fromJWKSCmd) Run(ctx context.Context, p *program) error {
 	keys, err := moving.JWKS(ctx, c.Address, moving.Settings{Alg: c.Alg})
-	return c.move(ctx, p, signFlags{}, keys, err)
+	return c.moveKeys(ctx, p, signFlags{}, keys, err)
 }
 
 // Run is keyward import-from hydra.
 func (c *fromHydraCmd) Run(ctx context.Context, p *program) error {
 	keys, err := moving.Hydra(ctx, c.Source, moving.Settings{Alg: c.Alg})
-	return c.move(ctx, p, c.signFlags, keys, err)
+	return c.moveKeys(ctx, p, c.signFlags, keys, err)
 }
 
-// move plans, shows the plan, asks, and does it.
-func (f moveFlags) move(ctx context.Context, p *program, sign signFlags, keys []moving.Key, err error) error {
+// moveKeys plans the import, prints the plan, asks for confirmation, and
+// executes it.
+func (f moveFlags) moveKeys(ctx context.Context, p *program, sign signFlags, keys []moving.Key, err error) error {
 	defer moving.Wipe(keys)
 	if err != nil {
 		return err
 	}
-	if err := f.check(sign, keys); err != nil {
+	if err := f.checkFlags(sign, keys); err != nil {
 		return err
 	}
-	api, err := f.open()
+	api, err := f.openClient()
 	if err != nil {
 		return err
 	}
 	m := mover{api: api, flags: f}
-	if err := m.plan(ctx, keys, moving.Options{Now: now(), KeepFor: f.KeepFor, As: sign.As, Signs: sign.Signs}); err != nil {
+	if err := m.makePlan(ctx, keys, moving.Options{Now: utcNow(), KeepFor: f.KeepFor, As: sign.As, Signs: sign.Signs}); err != nil {
 		return err
 	}
-	return m.run(ctx, p)
+	return m.runPlan(ctx, p)
 }
 
-func (f moveFlags) check(sign signFlags, keys []moving.Key) error {
+func (f moveFlags) checkFlags(sign signFlags, keys []moving.Key) error {
 	if f.KeepFor <= 0 {
 		return &usageError{"--keep-for must be a duration above 0, as in 168h"}
 	}
 	if f.Alg != "" && !moving.ValidAlg(f.Alg) {
-		return &usageError{"--alg must be an algorithm that Keyward has, as in RS256"}
+		return &usageError{"--alg must be an algorithm that Keyward supports, as in RS256"}
 	}
 	if len(keys) == 0 {
 		return errors.New("the source has no keys")

@@ -19,14 +19,14 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// served is a running Keyward with the tenant acme, which signs by EdDSA, and
+// served starts Keyward with a tenant acme that signs with EdDSA, and returns
 // the environment to reach it.
 func served(t *testing.T) environ {
 	t.Helper()
 	return servedOn(t, deployed(t))
 }
 
-// servedOn is served on a database that the test has in hand.
+// servedOn is served on a given database.
 func servedOn(t *testing.T, env environ) environ {
 	t.Helper()
 	key := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)
@@ -47,7 +47,8 @@ func newKey(t *testing.T) ed25519.PrivateKey {
 	return key
 }
 
-// onDisk writes a key as PEM and as JWK, private and public, and names the files.
+// onDisk writes a key as PEM and as JWK, private and public, and returns the
+// file names.
 func onDisk(t *testing.T, key ed25519.PrivateKey, kid string) (private, public, jwk, set string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -113,7 +114,7 @@ func TestImportFrom(t *testing.T) {
 		return r
 	}
 	move("--dry-run").want(t, exitOK, "older", "deprecated until", "7 days (--keep-for)", "newer", "standby", "shared secret", "Nothing was changed")
-	move().want(t, exitUsage, "KID", "--yes") // shows the plan all the same
+	move().want(t, exitUsage, "KID", "--yes") // prints the plan anyway
 	r := move("--yes", "--json")
 	r.want(t, exitOK)
 	var said struct{ Keys []stepReport }
@@ -126,13 +127,13 @@ func TestImportFrom(t *testing.T) {
 	move("--alg=HS256").want(t, exitUsage, "--alg")
 }
 
-// What cannot move is said, and does not keep the rest from moving.
+// A refused key is reported and does not stop the others.
 func TestImportFromGoesOn(t *testing.T) {
 	env := served(t)
 	text, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
 		{Key: newKey(t).Public(), KeyID: "good", Algorithm: "EdDSA"},
 		{Key: newKey(t).Public(), KeyID: "public:old", Algorithm: "EdDSA"},
-		// The API refuses it; the plan does not know such things.
+		// The API refuses it; the plan cannot know that.
 		{Key: newKey(t), KeyID: "weak", Algorithm: "EdDSA"},
 	}})
 	if err != nil {
@@ -144,25 +145,25 @@ func TestImportFromGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes")
-	r.want(t, exitFailed, "REFUSED", "weak: Invalid request", "1 moved.", "2 of 3 keys cannot move")
+	r.want(t, exitFailed, "REFUSED", "weak: Invalid request", "1 moved.", "2 of 3 keys were not imported")
 	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes").want(t, exitFailed, "already there as deprecated", "0 moved.")
 }
 
 func TestNobodyAtTheTerminal(t *testing.T) {
 	env := served(t)
 	private, _, _, _ := onDisk(t, newKey(t), "x")
-	null, err := os.Open(os.DevNull) // a device, and it says nothing
+	null, err := os.Open(os.DevNull) // a device without input
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer null.Close()
 	var stderr bytes.Buffer
 	args := []string{"import-from", "oauth2-server", private, "--tenant=acme"}
-	if code := run(t.Context(), args, null, io.Discard, &stderr, env.get); code != exitUsage || !strings.Contains(stderr.String(), "nobody is there to ask, and nothing was changed: give --yes") {
+	if code := runProgram(t.Context(), args, null, io.Discard, &stderr, env.get); code != exitUsage || !strings.Contains(stderr.String(), "no terminal to ask for confirmation, nothing was changed: give --yes") {
 		t.Errorf("%d: %s", code, &stderr)
 	}
 	for answer, yes := range map[string]bool{"y\n": true, " YES \n": true, "yes": true, "\n": false, "": false, "no\n": false, "yesterday\n": false} {
-		if saysYes(strings.NewReader(answer)) != yes {
+		if readConsent(strings.NewReader(answer)) != yes {
 			t.Errorf("%q", answer)
 		}
 	}

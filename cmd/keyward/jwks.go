@@ -10,23 +10,23 @@ import (
 )
 
 type jwksCmd struct {
-	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Slug or id of the tenant."`
-	Out    string `name:"out" placeholder:"FILE" help:"Where to write it; whoever reads the file sees the old set or the new one, never a part."`
+	Tenant string `name:"tenant" required:"" placeholder:"SLUG" help:"Select the tenant by slug or id."`
+	Out    string `name:"out" placeholder:"FILE" help:"Write to this file, atomically. Default: standard output."`
 }
 
-// Run is keyward tenant jwks. It needs no master key: it reads what is public,
-// by the role that can read nothing else.
+// Run is keyward tenant jwks. It needs no master key, since it reads with the
+// role for public data.
 func (c *jwksCmd) Run(ctx context.Context, p *program) error {
 	d, err := p.openDB(ctx)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if err := current(ctx, d); err != nil {
+	if err := requireSchema(ctx, d); err != nil {
 		return err
 	}
 	unheard := func() time.Time { return time.Time{} }
-	snapshots := keys.NewSnapshots(keys.SnapshotsConfig{DB: d, PublicURL: p.cfg.publicURL, Now: now, Log: p.log, HeardUntil: unheard})
+	snapshots := keys.NewSnapshots(keys.SnapshotsConfig{DB: d, PublicURL: p.cfg.publicURL, Now: utcNow, Log: p.log, HeardUntil: unheard})
 	s, _, err := snapshots.Get(ctx, c.Tenant)
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, c.Tenant)

@@ -10,31 +10,31 @@ import (
 )
 
 type keyCmd struct {
-	List      keyListCmd      `cmd:"" help:"List them, newest first."`
-	Show      keyShowCmd      `cmd:"" help:"Show one, or its public key."`
-	Rotate    keyRotateCmd    `cmd:"" help:"Let the standby key sign, now."`
-	Revoke    keyRevokeCmd    `cmd:"" help:"Take one out of the JWKS, now and for good."`
-	RevokeAll keyRevokeAllCmd `cmd:"" name:"revoke-all" help:"Revoke every key and start with fresh ones."`
-	Import    keyImportCmd    `cmd:"" help:"Bring in an existing key: a private one to sign with, public ones to verify with."`
-	Purge     keyPurgeCmd     `cmd:"" help:"Forget the public keys of expired and revoked ones, now."`
+	List      keyListCmd      `cmd:"" help:"List keys, newest first."`
+	Show      keyShowCmd      `cmd:"" help:"Show a key, or only its public key."`
+	Rotate    keyRotateCmd    `cmd:"" help:"Rotate now: the standby key becomes active."`
+	Revoke    keyRevokeCmd    `cmd:"" help:"Revoke a key: remove it from the JWKS now, permanently."`
+	RevokeAll keyRevokeAllCmd `cmd:"" name:"revoke-all" help:"Revoke every key and replace them with fresh ones."`
+	Import    keyImportCmd    `cmd:"" help:"Import an existing key, to sign or to verify with."`
+	Purge     keyPurgeCmd     `cmd:"" help:"Purge the public keys of expired and revoked keys now."`
 }
 
 type keyListCmd struct {
-	State   string  `name:"state" enum:",standby,active,deprecated,expired,revoked,purged" default:"" placeholder:"STATE" help:"Only those in this state: standby, active, deprecated, expired, revoked or purged."`
-	Alg     string  `name:"alg" placeholder:"ALG" help:"Only those of this algorithm."`
-	ValidAt *moment `name:"valid-at" placeholder:"TIME" help:"Only those that were published at this time."`
-	listing
-	ofTenant
+	State   string  `name:"state" enum:",standby,active,deprecated,expired,revoked,purged" default:"" placeholder:"STATE" help:"Filter by state: standby, active, deprecated, expired, revoked or purged."`
+	Alg     string  `name:"alg" placeholder:"ALG" help:"Filter by algorithm."`
+	ValidAt *moment `name:"valid-at" placeholder:"TIME" help:"List the keys that were published at this time."`
+	listFlags
+	tenantScope
 }
 
 // Run is keyward key list.
 func (c *keyListCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	params := client.ListKeysParams{State: given(client.KeyState(c.State)), Alg: given(client.Alg(c.Alg)), ValidAt: c.ValidAt.time()}
-	return list(p, c.JSON, c.listing, rows[client.Key]{head: keyHead, row: keyRow, none: "There is no such key."},
+	params := client.ListKeysParams{State: nonEmpty(client.KeyState(c.State)), Alg: nonEmpty(client.Alg(c.Alg)), ValidAt: c.ValidAt.time()}
+	return printList(p, c.JSON, c.listFlags, rows[client.Key]{head: keyHead, row: keyRow, none: "No matching keys."},
 		func(limit *int, cursor *string) (*http.Response, error) {
 			params.Limit, params.Cursor = limit, cursor
 			return api.Requests.ListKeys(ctx, c.Tenant, &params)
@@ -45,13 +45,13 @@ var keyHead = []string{"KID", "ALG", "STATE", "SINCE", "NEXT MOVE", "LAST SIGNED
 
 func keyRow(k client.Key) []string {
 	return []string{
-		k.KID, string(k.Alg), string(k.State), when(since(k)),
-		maybe(k.NextTransitionAt, when), maybe(k.LastSignedAt, when), maybe(k.SafeToRetireAt, when),
+		k.KID, string(k.Alg), string(k.State), formatTime(stateSince(k)),
+		optionalText(k.NextTransitionAt, formatTime), optionalText(k.LastSignedAt, formatTime), optionalText(k.SafeToRetireAt, formatTime),
 	}
 }
 
-// since is when a key entered its state.
-func since(k client.Key) time.Time {
+// stateSince returns the time at which a key entered its state.
+func stateSince(k client.Key) time.Time {
 	at := k.PublishedAt
 	for _, t := range []*time.Time{k.ActivatedAt, k.DeprecatedAt, k.RevokedAt, k.PurgedAt} {
 		if t != nil && t.After(at) {
@@ -64,7 +64,7 @@ func since(k client.Key) time.Time {
 	return at
 }
 
-// keyTable is for a handful of keys.
+// keyTable returns a table of a few keys.
 func keyTable(keys ...client.Key) table {
 	t := table{head: keyHead}
 	for _, k := range keys {
@@ -73,21 +73,21 @@ func keyTable(keys ...client.Key) table {
 	return t
 }
 
-// aKey names a key of a tenant.
-type aKey struct {
-	KID string `arg:"" name:"kid" help:"The key; after -- if it begins with a dash."`
-	ofTenant
+// keyArg holds the argument and flags of commands about one key.
+type keyArg struct {
+	KID string `arg:"" name:"kid" help:"Select the key by kid; put it after -- if it begins with a dash."`
+	tenantScope
 }
 
 type keyShowCmd struct {
-	aKey
-	PEM bool `name:"pem" xor:"form" help:"Only the public key, in PEM."`
-	JWK bool `name:"jwk" xor:"form" help:"Only the public key, as a JWK."`
+	keyArg
+	PEM bool `name:"pem" xor:"form" help:"Print only the public key, in PEM."`
+	JWK bool `name:"jwk" xor:"form" help:"Print only the public key, as a JWK."`
 }
 
 // Run is keyward key show.
 func (c *keyShowCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (c *keyShowCmd) Run(ctx context.Context, p *program) error {
 		return p.printJSON(text)
 	}
 	resp, err := api.Requests.GetKey(ctx, c.Tenant, c.KID)
-	return answered(p, c.JSON, resp, err, p.showKey)
+	return printAnswer(p, c.JSON, resp, err, p.showKey)
 }
 
 func (p *program) showKey(k client.Key) error {
@@ -128,7 +128,7 @@ func (p *program) showKey(k client.Key) error {
 		{"safe to retire", k.SafeToRetireAt},
 	} {
 		if t.at != nil {
-			out.add(t.name, when(*t.at))
+			out.add(t.name, formatTime(*t.at))
 		}
 	}
 	if k.RevocationReason != nil {
@@ -137,5 +137,5 @@ func (p *program) showKey(k client.Key) error {
 	if k.PublicJWK != nil {
 		out.add("public JWK", string(*k.PublicJWK))
 	}
-	return p.show(out)
+	return p.printTable(out)
 }

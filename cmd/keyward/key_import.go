@@ -12,26 +12,26 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// sourceFlags say where a key is; exactly one is given.
+// sourceFlags name the file of a key; exactly one is required.
 type sourceFlags struct {
-	PEM  string `name:"pem" xor:"source" required:"" placeholder:"FILE" help:"A private or public key in PEM. - is the standard input."`
-	JWKS string `name:"jwks" xor:"source" required:"" placeholder:"FILE" help:"A JWK, or a JWK Set with public keys. - is the standard input."`
+	PEM  string `name:"pem" xor:"source" required:"" placeholder:"FILE" help:"Read a private or public key in PEM; - for standard input."`
+	JWKS string `name:"jwks" xor:"source" required:"" placeholder:"FILE" help:"Read a JWK, or a JWK Set with public keys; - for standard input."`
 }
 
 type keyImportCmd struct {
 	sourceFlags
-	Alg     string        `name:"alg" placeholder:"ALG" help:"Algorithm, where the key does not say it."`
-	KID     string        `name:"kid" placeholder:"KID" help:"What it is called. Default: the JWK's own kid, else its thumbprint."`
-	As      string        `name:"as" default:"standby" enum:"standby,active" help:"What a private key becomes: standby (signs from the next rotation on) or active (signs at once). Default: ${default}."`
-	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"How long public keys verify. Default: ${default}, seven days."`
-	Expires *time.Time    `name:"expires-at" placeholder:"TIME" help:"The same as a time in RFC 3339, as in 2027-01-31T00:00:00Z; --keep-for does not count then."`
-	ofTenant
-	approving
+	Alg     string        `name:"alg" placeholder:"ALG" help:"Set the algorithm, if the key does not name it."`
+	KID     string        `name:"kid" placeholder:"KID" help:"Set the kid. Default: the JWK's own kid, else its thumbprint."`
+	As      string        `name:"as" default:"standby" enum:"standby,active" help:"Import a private key as standby (signs from the next rotation on) or active (signs at once). Default: ${default}."`
+	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"Keep public keys published for this long. Default: ${default} (seven days)."`
+	Expires *time.Time    `name:"expires-at" placeholder:"TIME" help:"Keep public keys published until this time (RFC 3339), as in 2027-01-31T00:00:00Z; overrides --keep-for."`
+	tenantScope
+	approvalFlag
 }
 
 // Run is keyward key import.
 func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
@@ -40,29 +40,29 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer clear(text)
-	req, err := c.request(text)
+	req, err := c.importRequest(text)
 	if err != nil {
 		return err
 	}
 	if req.PrivateKey != nil {
 		defer clear(*req.PrivateKey)
 	}
-	keys, err := api.ImportKeys(ctx, c.Tenant, req, c.edit()...)
+	keys, err := api.ImportKeys(ctx, c.Tenant, req, c.requestEditors()...)
 	if err != nil {
-		return c.concluded(p, c.remote, c.Tenant, err, c.again(req)...)
+		return c.explainApproval(p, c.remoteFlags, c.Tenant, err, c.repeatCommand(req)...)
 	}
 	if c.JSON {
 		return json.NewEncoder(p.stdout).Encode(client.KeyList{Items: keys})
 	}
 	for _, k := range keys {
-		fmt.Fprintf(p.stdout, "%s (%s) is %s%s.\n", k.KID, k.Alg, k.State, until(k.ExpiresAt))
+		fmt.Fprintf(p.stdout, "%s (%s) is %s%s.\n", k.KID, k.Alg, k.State, untilText(k.ExpiresAt))
 	}
 	return nil
 }
 
-// request puts the key where it belongs. What is wrong with it, Keyward says.
-func (c *keyImportCmd) request(text []byte) (k client.ImportKeyRequest, err error) {
-	k = client.ImportKeyRequest{Alg: given(client.Alg(c.Alg)), KID: given(c.KID)}
+// importRequest builds the request. The API validates the key.
+func (c *keyImportCmd) importRequest(text []byte) (k client.ImportKeyRequest, err error) {
+	k = client.ImportKeyRequest{Alg: nonEmpty(client.Alg(c.Alg)), KID: nonEmpty(c.KID)}
 	material, private := json.RawMessage(nil), bytes.Contains(text, []byte("PRIVATE KEY-----"))
 	if c.PEM != "" {
 		if material, err = json.Marshal(string(text)); err != nil {
@@ -80,14 +80,14 @@ func (c *keyImportCmd) request(text []byte) (k client.ImportKeyRequest, err erro
 	}
 	k.PublicKey, k.ExpiresAt = &material, c.Expires
 	if c.Expires == nil {
-		k.ExpiresAt = new(now().Add(c.KeepFor).Truncate(time.Second))
+		k.ExpiresAt = new(utcNow().Add(c.KeepFor).Truncate(time.Second))
 	}
 	return k, nil
 }
 
-// again is the command that sends the very same request once more.
-func (c *keyImportCmd) again(k client.ImportKeyRequest) []string {
-	flags := words("--pem", c.PEM, "--jwks", c.JWKS, "--alg", c.Alg, "--kid", c.KID)
+// repeatCommand returns the command line that sends the same request again.
+func (c *keyImportCmd) repeatCommand(k client.ImportKeyRequest) []string {
+	flags := flagWords("--pem", c.PEM, "--jwks", c.JWKS, "--alg", c.Alg, "--kid", c.KID)
 	if k.PrivateKey != nil {
 		flags = append(flags, "--as", c.As)
 	} else {
@@ -96,7 +96,8 @@ func (c *keyImportCmd) again(k client.ImportKeyRequest) []string {
 	return append([]string{"key", "import", "--tenant", c.Tenant}, flags...)
 }
 
-// onlyJWK takes a private key out of a set that has no other.
+// onlyJWK returns a JWK or JWK Set for import, and whether it is private. A
+// private key in a set is accepted only alone.
 func onlyJWK(text []byte) (material json.RawMessage, private bool, err error) {
 	type jwk struct {
 		D json.RawMessage `json:"d"`
@@ -105,7 +106,7 @@ func onlyJWK(text []byte) (material json.RawMessage, private bool, err error) {
 		jwk
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if json.Unmarshal(text, &one) != nil { // which would quote the text
+	if json.Unmarshal(text, &one) != nil { // the decoder's error would quote the text
 		return nil, false, &usageError{"--jwks must name a file with a JWK or a JWK Set"}
 	}
 	for _, raw := range one.Keys {
@@ -118,12 +119,12 @@ func onlyJWK(text []byte) (material json.RawMessage, private bool, err error) {
 	case private && len(one.Keys) == 1:
 		return one.Keys[0], true, nil
 	case private:
-		return nil, false, &usageError{"the set holds several keys, private ones among them; keyward import-from node-jose moves it"}
+		return nil, false, &usageError{"the set has several keys, some of them private; keyward import-from node-jose imports it"}
 	}
 	return text, one.D != nil, nil
 }
 
-// maxKeyFile bounds a file of keys in bytes.
+// maxKeyFile limits a key file, in bytes.
 const maxKeyFile = 1 << 20
 
 func readSource(stdin io.Reader, path string) ([]byte, error) {
@@ -143,7 +144,7 @@ func readSource(stdin io.Reader, path string) ([]byte, error) {
 	return text, err
 }
 
-func until(t *time.Time) string {
+func untilText(t *time.Time) string {
 	if t == nil {
 		return ""
 	}

@@ -8,18 +8,18 @@ import (
 )
 
 type keyPurgeCmd struct {
-	ofTenant
-	asking
-	approving
+	tenantScope
+	confirmFlag
+	approvalFlag
 }
 
 // Run is keyward key purge.
 func (c *keyPurgeCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	gone, err := p.foretellPurge(ctx, api, c.Tenant)
+	gone, err := p.previewPurge(ctx, api, c.Tenant)
 	if err != nil {
 		return err
 	}
@@ -28,17 +28,17 @@ func (c *keyPurgeCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	resp, err := api.Requests.PurgeKeys(ctx, c.Tenant, nil, client.NoOptions{}, c.edit()...)
-	err = answered(p, c.JSON, resp, err, func(r client.PurgeResult) error {
+	resp, err := api.Requests.PurgeKeys(ctx, c.Tenant, nil, client.NoOptions{}, c.requestEditors()...)
+	err = printAnswer(p, c.JSON, resp, err, func(r client.PurgeResult) error {
 		_, err := fmt.Fprintf(p.stdout, "%d keys purged.\n", len(r.Purged))
 		return err
 	})
-	return c.concluded(p, c.remote, c.Tenant, err, "key", "purge", "--tenant", c.Tenant)
+	return c.explainApproval(p, c.remoteFlags, c.Tenant, err, "key", "purge", "--tenant", c.Tenant)
 }
 
-// foretellPurge says which public keys a purge will forget, and counts them.
-func (p *program) foretellPurge(ctx context.Context, api *client.Client, tenant string) (gone int, err error) {
-	s, err := standing(ctx, api, tenant)
+// previewPurge prints the keys to be purged and returns their number.
+func (p *program) previewPurge(ctx context.Context, api *client.Client, tenant string) (gone int, err error) {
+	s, err := loadKeyEvidence(ctx, api, tenant)
 	if err != nil {
 		return 0, err
 	}
@@ -52,9 +52,9 @@ func (p *program) foretellPurge(ctx context.Context, api *client.Client, tenant 
 	if gone == 0 {
 		return 0, nil
 	}
-	if err := t.print(p.stderr, width(p.stderr)); err != nil {
+	if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
 		return 0, err
 	}
-	p.evidence("The public keys of these %d will be forgotten; kids, times and reasons stay.", gone)
+	p.printNote("The public keys of these %d will be purged; kids, times and reasons stay.", gone)
 	return gone, nil
 }

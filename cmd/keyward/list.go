@@ -9,31 +9,31 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// listing are the flags of every list.
-type listing struct {
-	Limit  int    `name:"limit" placeholder:"N" help:"Print at most so many. Default: all."`
-	Cursor string `name:"cursor" placeholder:"CURSOR" help:"Go on where a list with --limit ended."`
+// listFlags are shared by all lists.
+type listFlags struct {
+	Limit  int    `name:"limit" placeholder:"N" help:"Print at most this many. Default: all."`
+	Cursor string `name:"cursor" placeholder:"CURSOR" help:"Continue a list that --limit ended."`
 }
 
-// biggestPage is how many items the API gives at once.
-const biggestPage = 500
+// maxPageSize is the API's limit of items in one answer.
+const maxPageSize = 500
 
-// page is one of a list, its items as they came.
+// page is one page of a list, with undecoded items.
 type page struct {
 	Items      []json.RawMessage `json:"items"`
 	NextCursor *string           `json:"next_cursor"`
 }
 
-// rows is how the items of a list are shown to people.
+// rows describes how to print the items of a list as a table.
 type rows[T any] struct {
 	head []string
 	row  func(T) []string
-	none string // what to say of an empty list
+	none string // printed for an empty list
 }
 
-// list prints the items of page after page. As JSON it is one document, which
-// has next_cursor if --limit left something out.
-func list[T any](p *program, asJSON bool, l listing, r rows[T], fetch func(limit *int, cursor *string) (*http.Response, error)) error {
+// printList prints the items of all pages. As JSON it prints one document, with
+// next_cursor if --limit left items out.
+func printList[T any](p *program, asJSON bool, l listFlags, r rows[T], fetch func(limit *int, cursor *string) (*http.Response, error)) error {
 	if l.Limit < 0 {
 		return &usageError{"--limit must be a number above 0"}
 	}
@@ -43,7 +43,7 @@ func list[T any](p *program, asJSON bool, l listing, r rows[T], fetch func(limit
 		cursor = &l.Cursor
 	}
 	for left := l.Limit; ; {
-		most := biggestPage
+		most := maxPageSize
 		if l.Limit > 0 {
 			most = min(most, left)
 		}
@@ -56,12 +56,12 @@ func list[T any](p *program, asJSON bool, l listing, r rows[T], fetch func(limit
 		}
 		cursor, left = got.NextCursor, left-len(got.Items)
 		if cursor == nil || l.Limit > 0 && left <= 0 {
-			return printer.end(cursor)
+			return printer.finish(cursor)
 		}
 	}
 }
 
-// listPrinter prints a list as it comes.
+// listPrinter prints the pages of a list as they arrive.
 type listPrinter[T any] struct {
 	p      *program
 	rows   rows[T]
@@ -88,7 +88,7 @@ func (l *listPrinter[T]) add(items []json.RawMessage) error {
 	if l.n == 0 {
 		return nil
 	}
-	return l.p.show(t)
+	return l.p.printTable(t)
 }
 
 func (l *listPrinter[T]) addJSON(items []json.RawMessage) error {
@@ -105,14 +105,14 @@ func (l *listPrinter[T]) addJSON(items []json.RawMessage) error {
 	return err
 }
 
-// end says what is left.
-func (l *listPrinter[T]) end(next *string) error {
+// finish ends the list and prints the cursor of the next page, if any.
+func (l *listPrinter[T]) finish(next *string) error {
 	if !l.asJSON {
 		if l.n == 0 {
 			fmt.Fprintln(l.p.stderr, l.rows.none)
 		}
 		if next != nil {
-			fmt.Fprintln(l.p.stderr, "There are more; go on with --cursor", *next)
+			fmt.Fprintln(l.p.stderr, "More items: continue with --cursor", *next)
 		}
 		return nil
 	}

@@ -1,9 +1,9 @@
-// Command keyward is the whole of Keyward in one program: the service, its
-// worker, and what an operator needs beside it.
+// Command keyward is the only program of Keyward: the service, its worker and the
+// operator's tools.
 //
-// It is the only package that sees all others. It trusts whoever starts it:
-// who knows the database's password and can read the master key is the
-// operator.
+// Internal to Keyward: its interface is the command line, described in
+// docs/cli.md. It may import every other package. It trusts its user: access to
+// the database's password and to the master key makes one the operator.
 package main
 
 import (
@@ -15,6 +15,6 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // from then on a signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(runProgram(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 }

@@ -13,29 +13,29 @@ import (
 )
 
 type masterCmd struct {
-	Init   masterInitCmd   `cmd:"" help:"Create the one that KEYWARD_MASTER_KEY names, unless it is there: it is never overwritten."`
-	Status masterStatusCmd `cmd:"" help:"See which version wraps what."`
-	Rotate masterRotateCmd `cmd:"" help:"Wrap all data keys under a new version, or under another master key, while everything runs."`
-	Retire masterRetireCmd `cmd:"" help:"Take a version out of use; refused while it wraps anything."`
-	Prune  masterPruneCmd  `cmd:"" help:"Remove the versions that wrap nothing any more."`
+	Init   masterInitCmd   `cmd:"" help:"Create the master key that KEYWARD_MASTER_KEY names; never overwrite one."`
+	Status masterStatusCmd `cmd:"" help:"List the versions and the number of data keys that each wraps."`
+	Rotate masterRotateCmd `cmd:"" help:"Re-wrap all data keys under a new version or another master key, online."`
+	Retire masterRetireCmd `cmd:"" help:"Retire a version; refused while it wraps a data key."`
+	Prune  masterPruneCmd  `cmd:"" help:"Remove the versions that wrap no data key."`
 }
 
 type (
 	masterInitCmd   struct{}
 	masterStatusCmd struct{}
 	masterRotateCmd struct {
-		To        string `name:"to" placeholder:"URI" help:"The master key to move to. Default: a new version of the present one."`
-		FullSpeed bool   `name:"full-speed" help:"Let requests wait for it: for a master key that is in wrong hands."`
+		To        string `name:"to" placeholder:"URI" help:"Move to this master key. Default: a new version of the current one."`
+		FullSpeed bool   `name:"full-speed" help:"Skip throttling, so that requests may wait: for a compromised master key."`
 	}
 	masterRetireCmd struct {
-		Version string `arg:"" help:"As keyward master status lists it."`
-		URI     string `name:"uri" placeholder:"URI" help:"Where it is, if several places have such a version."`
+		Version string `arg:"" help:"Select the version, as keyward master status prints it."`
+		URI     string `name:"uri" placeholder:"URI" help:"Select the master key, if several have such a version."`
 	}
 	masterPruneCmd struct{}
 )
 
-// Run is keyward master init. That the key is there already is no failure, so
-// that it can be run at every start.
+// Run is keyward master init. An existing key is no error, so that it can run
+// at every start.
 func (masterInitCmd) Run(ctx context.Context, p *program) error {
 	uri, err := p.masterURI()
 	if err != nil {
@@ -43,7 +43,7 @@ func (masterInitCmd) Run(ctx context.Context, p *program) error {
 	}
 	ring, err := seal.Init(ctx, uri)
 	if err == nil {
-		_, err = fmt.Fprintf(p.stdout, "Created %s.\nWithout it nothing that Keyward keeps can be opened: make a backup now, and keep it apart from the database's.\n", seal.Redact(ring.URI()))
+		_, err = fmt.Fprintf(p.stdout, "Created %s.\nWithout it no private key in the database can be opened: make a backup now, and store it apart from the database's.\n", seal.Redact(ring.URI()))
 		return err
 	}
 	if !errors.Is(err, seal.ErrExists) {
@@ -52,14 +52,14 @@ func (masterInitCmd) Run(ctx context.Context, p *program) error {
 	if ring, err = seal.Open(ctx, uri); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s is there already and was left as it is.\n", seal.Redact(ring.URI()))
+	_, err = fmt.Fprintf(p.stdout, "%s exists already and was not changed.\n", seal.Redact(ring.URI()))
 	return err
 }
 
-// Run is keyward master status. It also answers with the wrong master key,
-// and fails then.
+// Run is keyward master status. With the wrong master key it prints the status
+// and returns an error.
 func (masterStatusCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.custody(ctx)
+	custody, done, err := p.openMaster(ctx)
 	if err != nil && !errors.Is(err, keys.ErrWrongMasterKey) {
 		return err
 	}
@@ -92,29 +92,29 @@ func masterState(m keys.MasterStatus) string {
 
 // Run is keyward master rotate.
 func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.custody(ctx)
+	custody, done, err := p.openMaster(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	bar := p.progress("data keys", -1)
-	r, err := custody.RotateMaster(ctx, operator(), c.To, keys.RewrapOptions{
+	bar := p.newProgress("data keys", -1)
+	r, err := custody.RotateMaster(ctx, localOperator(), c.To, keys.RewrapOptions{
 		FullSpeed: c.FullSpeed,
 		Progress:  func(done, total int64) { bar.set(int(done), int(total)) },
 	})
 	bar.done()
 	if errors.Is(err, seal.ErrReadOnly) {
-		return err // it says what to do instead
+		return err // its text has the advice
 	}
 	if err != nil {
-		return fmt.Errorf("%w\n  nothing is lost: run it again and it goes on where it stopped", masterKeyError(err))
+		return fmt.Errorf("%w\n  nothing is lost: run it again to continue", masterKeyError(err))
 	}
 	if r.Resumed {
 		fmt.Fprintln(p.stdout, "An earlier rotation was finished.")
 	}
 	fmt.Fprintf(p.stdout, "%d data keys are wrapped by version %s of %s.\n", r.Rewrapped, r.Current.Version, r.Current.URI)
 	for _, m := range r.Retired {
-		fmt.Fprintf(p.stdout, "Version %s of %s wraps nothing any more; keyward master prune removes it, but backups from before today need it.\n", m.Version, m.URI)
+		fmt.Fprintf(p.stdout, "Version %s of %s no longer wraps a data key; keyward master prune removes it, but backups from before today need it.\n", m.Version, m.URI)
 	}
 	if c.To != "" {
 		fmt.Fprintln(p.stdout, "Set KEYWARD_MASTER_KEY to the new one at the next start.")
@@ -124,7 +124,7 @@ func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
 
 // Run is keyward master retire. A rotation does the same at its end.
 func (c *masterRetireCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.custody(ctx)
+	custody, done, err := p.openMaster(ctx)
 	if err != nil {
 		return err
 	}
@@ -136,13 +136,13 @@ func (c *masterRetireCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "Version %s of %s wraps nothing and is retired.\n", k.Version, k.URI)
+	_, err = fmt.Fprintf(p.stdout, "Version %s of %s wraps no data key and is retired.\n", k.Version, k.URI)
 	return err
 }
 
 // Run is keyward master prune.
 func (masterPruneCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.custody(ctx)
+	custody, done, err := p.openMaster(ctx)
 	if err != nil {
 		return err
 	}
@@ -151,19 +151,19 @@ func (masterPruneCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := p.tellKept(ctx, custody); err != nil {
+	if err := p.printKept(ctx, custody); err != nil {
 		return err
 	}
 	if len(removed) == 0 {
 		_, err = fmt.Fprintln(p.stdout, "Nothing to remove.")
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "Removed: %s. Keep copies for as long as backups of the database that need them.\n", strings.Join(removed, ", "))
+	_, err = fmt.Fprintf(p.stdout, "Removed: %s. Keep copies as long as the database backups that need them.\n", strings.Join(removed, ", "))
 	return err
 }
 
-// tellKept names the old versions that must stay, and why.
-func (p *program) tellKept(ctx context.Context, custody *keys.Custody) error {
+// printKept lists the old versions that still wrap data keys.
+func (p *program) printKept(ctx context.Context, custody *keys.Custody) error {
 	list, err := custody.Status(ctx)
 	for _, m := range list {
 		if !m.Current && m.DataKeys > 0 {
@@ -173,9 +173,9 @@ func (p *program) tellKept(ctx context.Context, custody *keys.Custody) error {
 	return err
 }
 
-// custody opens the database and the master key. With ErrWrongMasterKey the
-// custody can still be asked for its status.
-func (p *program) custody(ctx context.Context) (_ *keys.Custody, done func(), err error) {
+// openMaster opens the database and the master key; the caller calls done. With
+// keys.ErrWrongMasterKey the returned custody can still report its status.
+func (p *program) openMaster(ctx context.Context) (_ *keys.Custody, done func(), err error) {
 	if _, err := p.masterURI(); err != nil {
 		return nil, nil, err
 	}
@@ -183,7 +183,7 @@ func (p *program) custody(ctx context.Context) (_ *keys.Custody, done func(), er
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := current(ctx, d); err != nil {
+	if err := requireSchema(ctx, d); err != nil {
 		d.Close()
 		return nil, nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// counters are what the worker of this process has done since it started.
+// counters count the key changes made by this process's worker since its start.
 type counters struct{ rotated, created, expired, purged, failed atomic.Int64 }
 
 func (c *counters) add(d keys.Done) {
@@ -22,11 +22,11 @@ func (c *counters) add(d keys.Done) {
 	c.failed.Add(int64(d.Failed))
 }
 
-// backlogFor is how long a count of the backlog is good: anybody who may read
-// /metrics may read it as often as they like.
-const backlogFor = 5 * time.Second
+// backlogCacheTime is the cache time of a backlog count, since /metrics may be read
+// arbitrarily often.
+const backlogCacheTime = 5 * time.Second
 
-// newMetrics registers what this package knows; httpapi adds its requests.
+// newMetrics registers the metrics of this package; httpapi adds its own.
 func (a *app) newMetrics() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	v, c, goVersion := buildInfo()
@@ -48,27 +48,27 @@ func (a *app) newMetrics() *prometheus.Registry {
 func (a *app) registerTransport(r *prometheus.Registry) {
 	for address, c := range map[string]*certificate{"main": a.transport.main, "admin": a.transport.admin} {
 		if c != nil {
-			gauge(r, "keyward_tls_certificate_expires_timestamp_seconds", "When the certificate in use ends, by the address that shows it.",
-				prometheus.Labels{"address": address}, c.seconds)
+			addGauge(r, "keyward_tls_certificate_expires_timestamp_seconds", "Expiry of the certificate in use, by address.",
+				prometheus.Labels{"address": address}, c.expirySeconds)
 		}
 	}
 	if ca := a.transport.clientCA; ca != nil {
-		gauge(r, "keyward_tls_client_ca_expires_timestamp_seconds", "When the first of the authorities of the admin address's clients ends.", nil, ca.seconds)
+		addGauge(r, "keyward_tls_client_ca_expires_timestamp_seconds", "Earliest expiry of the client certificate authorities of the admin address.", nil, ca.expirySeconds)
 	}
 }
 
 func (a *app) registerWorker(r *prometheus.Registry) {
 	for result, n := range map[string]*atomic.Int64{
-		"rotated": &a.did.rotated, "created": &a.did.created, "expired": &a.did.expired, "purged": &a.did.purged,
+		"rotated": &a.workerCounters.rotated, "created": &a.workerCounters.created, "expired": &a.workerCounters.expired, "purged": &a.workerCounters.purged,
 	} {
-		counter(r, "keyward_keys_moved_total", "Keys moved by the worker of this process, by what was done.",
+		addCounter(r, "keyward_keys_moved_total", "Key changes by the worker of this process, by type.",
 			prometheus.Labels{"move": result}, func() int64 { return n.Load() })
 	}
-	counter(r, "keyward_tenants_put_off_total", "Tenants that could not be brought up to date.", nil, a.did.failed.Load)
-	counter(r, "keyward_worker_passes_total", "Passes that went well.", nil, func() int64 { return a.worker.Status().Passes })
-	counter(r, "keyward_worker_errors_total", "Passes and chores that failed.", nil, func() int64 { return a.worker.Status().Failures })
-	gauge(r, "keyward_worker_leader", "1 if this process holds the lease.", nil, func() float64 { return flag(a.worker.Leader()) })
-	gauge(r, "keyward_worker_lease_term", "Term of the lease held, or held last.", nil, func() float64 { return float64(a.worker.Status().Term) })
+	addCounter(r, "keyward_tenants_put_off_total", "Tenants whose due changes failed in a worker pass.", nil, a.workerCounters.failed.Load)
+	addCounter(r, "keyward_worker_passes_total", "Successful worker passes.", nil, func() int64 { return a.worker.Status().Passes })
+	addCounter(r, "keyward_worker_errors_total", "Failed worker passes and chores.", nil, func() int64 { return a.worker.Status().Failures })
+	addGauge(r, "keyward_worker_leader", "1 while this process holds the worker lease.", nil, func() float64 { return boolValue(a.worker.Leader()) })
+	addGauge(r, "keyward_worker_lease_term", "Term of the current or last worker lease.", nil, func() float64 { return float64(a.worker.Status().Term) })
 }
 
 func (a *app) registerReaders(r *prometheus.Registry) {
@@ -79,38 +79,38 @@ func (a *app) registerReaders(r *prometheus.Registry) {
 		}
 	}
 	for i, result := range []string{"hit", "miss", "stale"} {
-		counter(r, "keyward_snapshot_reads_total", "Readers served from memory, after reading the database, and from memory while that is away.",
+		addCounter(r, "keyward_snapshot_reads_total", "JWKS and discovery reads served from memory (hit), after a database read (miss), or from memory while the database is unavailable (stale).",
 			prometheus.Labels{"result": result}, stat(i))
 	}
-	counter(r, "keyward_snapshot_replica_reads_total", "Readers served after reading the standby.", nil, a.snapshots.ReplicaReads)
-	counter(r, "keyward_signatures_total", "Signatures made.", nil, a.signer.Signatures)
-	gauge(r, "keyward_listener_up", "1 if changes are heard of.", nil, func() float64 { return flag(a.listener.Up()) })
+	addCounter(r, "keyward_snapshot_replica_reads_total", "JWKS and discovery reads served after reading the standby database.", nil, a.snapshots.ReplicaReads)
+	addCounter(r, "keyward_signatures_total", "Signatures made.", nil, a.signer.Signatures)
+	addGauge(r, "keyward_listener_up", "1 while LISTEN is connected.", nil, func() float64 { return boolValue(a.listener.Up()) })
 	for i, state := range []string{"in_use", "open"} {
-		gauge(r, "keyward_db_connections", "Connections of the pool.", prometheus.Labels{"state": state}, func() float64 {
+		addGauge(r, "keyward_db_connections", "Database connections of the pool, by state.", prometheus.Labels{"state": state}, func() float64 {
 			inUse, total := a.db.Stat()
 			return float64([...]int32{inUse, total}[i])
 		})
 	}
 }
 
-func counter(r *prometheus.Registry, name, help string, labels prometheus.Labels, value func() int64) {
+func addCounter(r *prometheus.Registry, name, help string, labels prometheus.Labels, value func() int64) {
 	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels},
 		func() float64 { return float64(value()) }))
 }
 
-func gauge(r *prometheus.Registry, name, help string, labels prometheus.Labels, value func() float64) {
+func addGauge(r *prometheus.Registry, name, help string, labels prometheus.Labels, value func() float64) {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
 }
 
-func flag(on bool) float64 {
+func boolValue(on bool) float64 {
 	if on {
 		return 1
 	}
 	return 0
 }
 
-// backlog asks the database how much is to be done. Without an answer there is
-// no metric.
+// backlog is a gauge of pending work, read from the database. It has no value
+// if the database does not answer.
 type backlog struct {
 	desc *prometheus.Desc
 	ask  func(context.Context) (int64, error)
@@ -122,10 +122,10 @@ type backlog struct {
 }
 
 var (
-	backlogDesc    = prometheus.NewDesc("keyward_due_policies", "Policies that are due and not done, counted up to 10,000.", nil, nil)
-	deliveriesDesc = prometheus.NewDesc("keyward_webhook_pending_deliveries", "Deliveries that no receiver has taken yet, counted up to 10,000.", nil, nil)
+	backlogDesc    = prometheus.NewDesc("keyward_due_policies", "Overdue policies, counted up to 10,000.", nil, nil)
+	deliveriesDesc = prometheus.NewDesc("keyward_webhook_pending_deliveries", "Undelivered webhook deliveries, counted up to 10,000.", nil, nil)
 	rewrapDesc     = prometheus.NewDesc("keyward_rewrap_pending_data_keys",
-		"Data keys that are not under the current master key: a rotation of it is under way, or was interrupted.", nil, nil)
+		"Data keys not wrapped by the current master key: a master key rotation is running or was interrupted.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector].
@@ -141,7 +141,7 @@ func (b *backlog) Collect(c chan<- prometheus.Metric) {
 func (b *backlog) count() (int64, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if time.Since(b.at) > backlogFor {
+	if time.Since(b.at) > backlogCacheTime {
 		ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 		defer cancel()
 		n, err := b.ask(ctx)

@@ -10,7 +10,7 @@ import (
 )
 
 type migrateCmd struct {
-	Up     migrateUpCmd     `cmd:"" help:"Bring the schema up to date."`
+	Up     migrateUpCmd     `cmd:"" help:"Apply pending migrations."`
 	Status migrateStatusCmd `cmd:"" help:"List the migrations and when they were applied; exit 1 if one is pending."`
 }
 
@@ -21,7 +21,7 @@ type (
 
 // Run is keyward migrate up.
 func (migrateUpCmd) Run(ctx context.Context, p *program) error {
-	if err := p.migrate(ctx); err != nil {
+	if err := p.migrateSchema(ctx); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(p.stdout, "The schema is up to date.")

@@ -5,14 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/moving"
 )
 
-// mover carries out the plan of a move.
+// mover executes an import plan.
 type mover struct {
 	api    *client.Client
 	flags  moveFlags
@@ -21,7 +23,7 @@ type mover struct {
 	tenant *client.Tenant
 }
 
-func (m *mover) plan(ctx context.Context, keys []moving.Key, o moving.Options) (err error) {
+func (m *mover) makePlan(ctx context.Context, keys []moving.Key, o moving.Options) (err error) {
 	if m.tenant, err = m.api.GetTenant(ctx, m.flags.Tenant); err != nil {
 		return err
 	}
@@ -41,7 +43,7 @@ func (m *mover) plan(ctx context.Context, keys []moving.Key, o moving.Options) (
 		if k.PublicJWK != nil {
 			var j moving.JWK
 			if err := json.Unmarshal(*k.PublicJWK, &j); err != nil {
-				return fmt.Errorf("the public key %s that Keyward shows is no JWK", k.KID)
+				return fmt.Errorf("the API's public key %s is not a JWK", k.KID)
 			}
 			known.Thumbprint = j.Thumbprint()
 		}
@@ -51,9 +53,9 @@ func (m *mover) plan(ctx context.Context, keys []moving.Key, o moving.Options) (
 	return nil
 }
 
-// run shows the plan and carries it out. The answer asked for as JSON goes to
-// the standard output alone.
-func (m *mover) run(ctx context.Context, p *program) error {
+// runPlan prints the plan and executes it. With --json only the result goes to
+// stdout.
+func (m *mover) runPlan(ctx context.Context, p *program) error {
 	todo := 0
 	for _, s := range m.steps {
 		if s.Moves() {
@@ -65,40 +67,41 @@ func (m *mover) run(ctx context.Context, p *program) error {
 		shown = p.stderr
 	}
 	if !m.flags.JSON || !m.flags.Yes && !m.flags.DryRun {
-		if err := m.show(shown); err != nil {
+		if err := m.printPlan(shown); err != nil {
 			return err
 		}
 	}
 	if todo > 0 && !m.flags.DryRun {
-		if err := m.guarded(todo); err != nil {
+		if err := m.checkApprovalRule(todo); err != nil {
 			return err
 		}
-		if err := m.flags.confirm(p, fmt.Sprintf("Move %d into %s?", todo, m.flags.Tenant)); err != nil {
+		if err := m.flags.confirm(p, fmt.Sprintf("Import %d keys into %s?", todo, m.flags.Tenant)); err != nil {
 			return err
 		}
-		bar := p.progress("keys", todo)
+		bar := p.newProgress("keys", todo)
 		m.carryOut(ctx, bar)
 		bar.done()
 	}
-	return m.conclude(p)
+	return m.printResult(p)
 }
 
-// guarded refuses to ask a second person about key after key.
-func (m *mover) guarded(todo int) error {
+// checkApprovalRule refuses a plan for a tenant that requires approval of
+// imports, since each key would need its own approval.
+func (m *mover) checkApprovalRule(todo int) error {
 	rest := slices.DeleteFunc(slices.Clone(m.tenant.ApprovalRequired), func(op client.GuardedOperation) bool { return op == client.GuardedOperationImport })
 	if len(rest) == len(m.tenant.ApprovalRequired) {
 		return nil
 	}
 	without := "--clear=approval-required"
 	if len(rest) > 0 {
-		without = "--approval-required=" + strings.ReplaceAll(operations(rest), " ", "")
+		without = "--approval-required=" + strings.ReplaceAll(joinOperations(rest), " ", "")
 	}
-	return fmt.Errorf("nothing was changed: %s asks for a second person's approval of every import, and these are %d\n  take import off its list for the move, which needs one approval: %s",
-		m.tenant.Slug, todo, command(m.flags.remote, "tenant", "update", m.tenant.Slug, without))
+	return fmt.Errorf("nothing was changed: %s requires an approval for every import, and these are %d\n  remove import from its list meanwhile, which needs one approval: %s",
+		m.tenant.Slug, todo, shellCommand(m.flags.remoteFlags, "tenant", "update", m.tenant.Slug, without))
 }
 
-// carryOut moves what verifies before what signs, so that no token is refused
-// on the way. A key that fails does not keep the others back.
+// carryOut imports keys for verification before signing keys, so that no token
+// is rejected meanwhile. A failed key does not stop the others.
 func (m *mover) carryOut(ctx context.Context, bar *progress) {
 	m.failed = map[string]error{}
 	for _, signing := range []bool{false, true} {
@@ -106,7 +109,7 @@ func (m *mover) carryOut(ctx context.Context, bar *progress) {
 			if !s.Moves() || signing == (s.Becomes == moving.Deprecated) {
 				continue
 			}
-			if err := m.one(ctx, s); err != nil {
+			if err := m.importStep(ctx, s); err != nil {
 				m.failed[s.KID] = err
 			}
 			bar.add(1)
@@ -114,8 +117,8 @@ func (m *mover) carryOut(ctx context.Context, bar *progress) {
 	}
 }
 
-func (m *mover) one(ctx context.Context, s moving.Step) (err error) {
-	k := client.ImportKeyRequest{KID: given(s.KID), Alg: given(client.Alg(s.Alg))}
+func (m *mover) importStep(ctx context.Context, s moving.Step) (err error) {
+	k := client.ImportKeyRequest{KID: nonEmpty(s.KID), Alg: nonEmpty(client.Alg(s.Alg))}
 	var material client.KeyMaterial
 	if s.Becomes == moving.Deprecated {
 		k.PublicKey, k.ExpiresAt = &material, &s.Until
@@ -131,4 +134,99 @@ func (m *mover) one(ctx context.Context, s moving.Step) (err error) {
 		_, err = m.api.ImportKeys(ctx, m.flags.Tenant, k)
 	}
 	return err
+}
+
+// stepReport is a step of the plan in JSON.
+type stepReport struct {
+	KID     string     `json:"kid"`
+	Alg     string     `json:"alg,omitempty"`
+	From    string     `json:"from_state"`
+	Becomes string     `json:"becomes"`
+	Until   *time.Time `json:"expires_at,omitempty"`
+	Note    string     `json:"note,omitempty"`
+	Done    bool       `json:"done"`
+	Error   string     `json:"error,omitempty"`
+}
+
+// printResult prints the result. It returns an error if a key could not be
+// imported.
+func (m *mover) printResult(p *program) error {
+	var reports []stepReport
+	moved, failed := 0, 0
+	for _, s := range m.steps {
+		r := m.reportStep(s)
+		if r.Done {
+			moved++
+		}
+		if r.Error != "" || s.Becomes == moving.Refused {
+			failed++
+		}
+		reports = append(reports, r)
+	}
+	if m.flags.JSON {
+		if err := json.NewEncoder(p.stdout).Encode(map[string]any{"tenant": m.flags.Tenant, "dry_run": m.flags.DryRun, "keys": reports}); err != nil {
+			return err
+		}
+	} else {
+		m.printSummary(p, moved)
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d keys were not imported; imported keys stay, and running it again imports the rest", failed, len(reports))
+	}
+	return nil
+}
+
+func (m *mover) reportStep(s moving.Step) stepReport {
+	r := stepReport{KID: s.KID, Alg: s.Alg, From: s.State, Becomes: s.Becomes, Note: s.Why}
+	if s.Becomes == moving.Deprecated {
+		r.Until = &s.Until
+	}
+	if m.failed == nil || !s.Moves() {
+		return r
+	}
+	if err := m.failed[s.KID]; err != nil {
+		r.Error = err.Error()
+		return r
+	}
+	r.Done = true
+	return r
+}
+
+func (m *mover) printSummary(p *program, moved int) {
+	for _, s := range m.steps {
+		if err := m.failed[s.KID]; err != nil {
+			fmt.Fprintf(p.stderr, "%s: %v\n", sanitizeText(s.KID), err)
+		}
+	}
+	switch {
+	case m.flags.DryRun:
+		fmt.Fprintln(p.stdout, "Nothing was changed (--dry-run).")
+	case moved == 0 && len(m.failed) == 0:
+		fmt.Fprintln(p.stdout, "Nothing to do.")
+	default:
+		fmt.Fprintf(p.stdout, "%d moved.\n", moved)
+	}
+}
+
+// printPlan prints the plan as a table.
+func (m *mover) printPlan(w io.Writer) error {
+	t := table{head: []string{"KID", "ALG", "FROM STATE", "BECOMES", "NOTE"}}
+	for _, s := range m.steps {
+		t.add(s.KID, orDash(s.Alg), s.State, outcomeText(s), s.Why)
+	}
+	return t.print(w, terminalWidth(w))
+}
+
+func outcomeText(s moving.Step) string {
+	switch s.Becomes {
+	case moving.Deprecated:
+		return "deprecated until " + s.Until.Format(time.RFC3339)
+	case moving.Present:
+		return "(skipped)"
+	case moving.Left:
+		return "(stays behind)"
+	case moving.Refused:
+		return "REFUSED"
+	}
+	return s.Becomes
 }

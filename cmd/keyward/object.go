@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// readObject reads the JSON object that a flag gives: itself, the name of a file
-// after @, or - for the standard input.
+// readObject reads the JSON object given by a flag: itself, @FILE, or - for
+// stdin.
 func (p *program) readObject(flag, value string) (json.RawMessage, error) {
 	text := []byte(value)
 	if path, is := strings.CutPrefix(value, "@"); is || value == "-" {
@@ -29,7 +29,7 @@ func (p *program) readObject(flag, value string) (json.RawMessage, error) {
 	return text, nil
 }
 
-// readWord reads what a single argument gives: itself, @FILE or -.
+// readWord reads a single argument: itself, @FILE, or - for stdin.
 func (p *program) readWord(value string) (string, error) {
 	path, is := strings.CutPrefix(value, "@")
 	if value == "-" {
@@ -42,9 +42,8 @@ func (p *program) readWord(value string) (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
-// writeFile writes what a command was asked for to a file that only its owner
-// reads, or to the standard output. The file is there as a whole or stays as it
-// was.
+// writeFile writes a command's result to a file with mode 0600, or to stdout.
+// The file is replaced atomically.
 func (p *program) writeFile(path string, from func(io.Writer) error) error {
 	if path == "" || path == "-" {
 		return from(p.stdout)
@@ -52,9 +51,8 @@ func (p *program) writeFile(path string, from func(io.Writer) error) error {
 	return replaceFile(path, 0o600, from)
 }
 
-// replaceFile writes a file as a whole: whoever reads it sees the old one or the
-// new one, never a part, whatever ends the program meanwhile. A device or a
-// pipe is written to as it is.
+// replaceFile replaces a file atomically: readers see the old or the new
+// content, even after a crash. A device or pipe is written to directly.
 func replaceFile(path string, mode os.FileMode, from func(io.Writer) error) error {
 	if at, err := filepath.EvalSymlinks(path); err == nil {
 		path = at

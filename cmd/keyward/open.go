@@ -13,7 +13,7 @@ import (
 	"github.com/keyward/keyward/keys/seal"
 )
 
-// needDatabase demands that a database is configured.
+// needDatabase returns a *usageError unless a database is configured.
 func (p *program) needDatabase() error {
 	if p.cfg.databaseURL == "" {
 		return &usageError{"KEYWARD_DATABASE_URL (--database-url) is not set; it names the database, as in postgres://user@host:5432/database"}
@@ -21,18 +21,18 @@ func (p *program) needDatabase() error {
 	return nil
 }
 
-// openDB prepares the pool of the configured database; it does not connect.
+// openDB creates the connection pool; it does not connect.
 func (p *program) openDB(ctx context.Context) (*db.DB, error) {
 	if err := p.needDatabase(); err != nil {
 		return nil, err
 	}
 	return db.Open(ctx, db.Config{
 		URL: p.cfg.databaseURL, MaxConns: p.cfg.maxConns, ReadURL: p.cfg.readURL,
-		Pooled: p.cfg.listenURL != p.cfg.databaseURL, // why else would there be two
+		Pooled: p.cfg.listenURL != p.cfg.databaseURL, // two URLs mean that one leads through a pooler
 	})
 }
 
-// masterURI demands that a master key is configured.
+// masterURI returns the configured URI, or a *usageError if there is none.
 func (p *program) masterURI() (string, error) {
 	if p.cfg.masterKey == "" {
 		return "", &usageError{"KEYWARD_MASTER_KEY (--master-key) is not set; it names the master key, as in file:/etc/keyward/master.json"}
@@ -40,18 +40,18 @@ func (p *program) masterURI() (string, error) {
 	return p.cfg.masterKey, nil
 }
 
-// openCustody opens the configured master key against a database, which
-// registers it in one that has none.
+// openCustody opens the configured master key against a database. It registers
+// the key in a database without one.
 func (p *program) openCustody(ctx context.Context, d *db.DB) (*keys.Custody, error) {
 	uri, err := p.masterURI()
 	if err != nil {
 		return nil, err
 	}
-	c := keys.NewCustody(keys.CustodyConfig{DB: d, URI: uri, Now: now, Log: p.log})
+	c := keys.NewCustody(keys.CustodyConfig{DB: d, URI: uri, Now: utcNow, Log: p.log})
 	return c, masterKeyError(c.Open(ctx))
 }
 
-// masterKeyError tells a bad setting from a key that is not there.
+// masterKeyError turns an invalid URI into a *usageError; other errors stay.
 func masterKeyError(err error) error {
 	if errors.Is(err, seal.ErrBadURI) || errors.Is(err, seal.ErrUnknownScheme) {
 		return &usageError{"KEYWARD_MASTER_KEY (--master-key): " + err.Error()}
@@ -59,30 +59,30 @@ func masterKeyError(err error) error {
 	return err
 }
 
-// current demands a schema that is not older than this program.
-func current(ctx context.Context, d *db.DB) error {
+// requireSchema returns an error if migrations of this program are pending.
+func requireSchema(ctx context.Context, d *db.DB) error {
 	n, err := d.PendingMigrations(ctx)
 	switch {
 	case errors.Is(err, db.ErrUnavailable) || ctx.Err() != nil:
 		return err
 	case err != nil:
-		return fmt.Errorf("the database has no schema yet, or not one this login may use (%w)\n  run keyward migrate up, or start with --migrate", err)
+		return fmt.Errorf("the database has no schema yet, or this login may not use it (%w)\n  run keyward migrate up, or start with --migrate", err)
 	case n > 0:
 		return fmt.Errorf("the database lacks %d of this program's migrations\n  run keyward migrate up, or start with --migrate", n)
 	}
 	return nil
 }
 
-// operator is whoever runs a command on this machine.
-func operator() audit.By {
+// localOperator returns the user of this machine as an actor of audit events.
+func localOperator() audit.By {
 	name := "unknown"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	return audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: name, Name: name + "@" + hostname()}}
+	return audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: name, Name: name + "@" + hostName()}}
 }
 
-func hostname() string {
+func hostName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		return "localhost"

@@ -20,9 +20,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Through a pooler that gives a connection to somebody else after each
-// transaction, tenants are made, tokens signed and keys moved by many at once,
-// and what one process changes another hears of, over a connection of its own.
+// Through a pooler in transaction mode, tenants are created, tokens signed and
+// keys rotated concurrently, and changes reach another process over a
+// connection of its own.
 func TestBehindPgBouncer(t *testing.T) {
 	env := deployed(t)
 	env["KEYWARD_LISTEN_DATABASE_URL"] = env["KEYWARD_DATABASE_URL"]
@@ -40,9 +40,9 @@ func TestBehindPgBouncer(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	keyward(t, env, "doctor").want(t, exitOK, "changes are heard of")
-	delete(env, "KEYWARD_LISTEN_DATABASE_URL") // as one who has forgotten it
-	keyward(t, env, "doctor").want(t, exitFailed, "leads through a transaction pooler, which loses LISTEN: set KEYWARD_LISTEN_DATABASE_URL")
+	keyward(t, env, "doctor").want(t, exitOK, "LISTEN/NOTIFY works")
+	delete(env, "KEYWARD_LISTEN_DATABASE_URL") // the mistake of an operator
+	keyward(t, env, "doctor").want(t, exitFailed, "the URL leads through a transaction pooler, which does not support LISTEN: set KEYWARD_LISTEN_DATABASE_URL")
 	http.DefaultClient.CloseIdleConnections()
 	for _, r := range []*running{here, there} {
 		if code := r.stop(); code != exitOK {
@@ -56,7 +56,7 @@ func TestBehindPgBouncer(t *testing.T) {
 	}
 }
 
-// pooled is a process behind the pooler, and a credential.
+// pooled is a process behind the pooler, with a credential.
 type pooled struct {
 	t        *testing.T
 	url, key string
@@ -84,8 +84,8 @@ func (p pooled) ask(method, path, body string, want int) (answer struct{ Token, 
 	return answer
 }
 
-// lifeOf makes a tenant that signs, rotates and revokes, and demands that
-// another process serves the revoked key no more.
+// lifeOf creates a tenant, signs, rotates and revokes, and waits until another
+// process no longer serves the revoked key.
 func (p pooled) lifeOf(slug string, other pooled) {
 	path := "/v1/tenants/" + slug
 	p.ask("POST", "/v1/tenants", `{"slug":"`+slug+`"}`, http.StatusCreated)
@@ -119,13 +119,13 @@ func (p pooled) serves(slug, kid string) bool {
 	return strings.Contains(string(set), `"`+kid+`"`)
 }
 
-// pgbouncer puts a pooler in front of a database, in transaction mode and with
-// fewer connections than there are clients, and returns how it is reached.
+// pgbouncer starts a pooler for a database, in transaction mode and with fewer
+// connections than clients, and returns its URL.
 func pgbouncer(t *testing.T, dsn string) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
-		program = "/usr/sbin/pgbouncer" // where Debian has it, which is not on everybody's path
+		program = "/usr/sbin/pgbouncer" // Debian's path, often not in PATH
 	}
 	if _, err := os.Stat(program); err != nil {
 		t.Skip("there is no pgbouncer on this machine; Debian's is in the package of that name")
@@ -174,8 +174,8 @@ default_pool_size = 4
 	}
 }
 
-// pooledDir is a directory that a pooler may read, and who it runs as: root may
-// not, so as whose PostgreSQL's socket is.
+// pooledDir returns a directory readable by the pooler, and the pooler's user:
+// it refuses to run as root, so it gets the owner of PostgreSQL's socket.
 func pooledDir(t *testing.T, host string) (string, *syscall.SysProcAttr) {
 	dir, err := os.MkdirTemp("/tmp", "keyward-pgbouncer-")
 	if err != nil {

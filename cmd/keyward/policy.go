@@ -11,21 +11,21 @@ import (
 )
 
 type policyCmd struct {
-	List   policyListCmd   `cmd:"" help:"List them, the default first."`
-	Put    policyPutCmd    `cmd:"" help:"Create one, or replace it: what is not given gets its default."`
-	Retire policyRetireCmd `cmd:"" help:"Stop signing by it; what it signed keeps verifying."`
+	List   policyListCmd   `cmd:"" help:"List a tenant's policies, the default first."`
+	Put    policyPutCmd    `cmd:"" help:"Create or replace a policy: omitted fields are reset to their defaults."`
+	Retire policyRetireCmd `cmd:"" help:"Retire a policy: stop signing with its algorithm; its tokens keep verifying."`
 }
 
-type policyListCmd struct{ ofTenant }
+type policyListCmd struct{ tenantScope }
 
 // Run is keyward policy list.
 func (c *policyListCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
 	resp, err := api.Requests.ListPolicies(ctx, c.Tenant)
-	return answered(p, c.JSON, resp, err, func(l client.PolicyList) error { return p.show(policyTable(l.Items...)) })
+	return printAnswer(p, c.JSON, resp, err, func(l client.PolicyList) error { return p.printTable(policyTable(l.Items...)) })
 }
 
 func policyTable(policies ...client.Policy) table {
@@ -33,62 +33,62 @@ func policyTable(policies ...client.Policy) table {
 	for _, p := range policies {
 		every := "by hand"
 		if p.RotationIntervalSeconds > 0 {
-			every = seconds(p.RotationIntervalSeconds)
+			every = formatSeconds(p.RotationIntervalSeconds)
 		}
-		t.add(string(p.Alg), map[bool]string{true: "yes", false: "-"}[p.Default], every, seconds(p.PublishLeadSeconds), seconds(p.GracePeriodSeconds),
-			seconds(p.DefaultTokenTTLSeconds), seconds(p.MaxTokenTTLSeconds), seconds(p.PurgeAfterSeconds), strconv.Itoa(p.MaxPublishedKeys), maybe(p.RSABits, strconv.Itoa))
+		t.add(string(p.Alg), map[bool]string{true: "yes", false: "-"}[p.Default], every, formatSeconds(p.PublishLeadSeconds), formatSeconds(p.GracePeriodSeconds),
+			formatSeconds(p.DefaultTokenTTLSeconds), formatSeconds(p.MaxTokenTTLSeconds), formatSeconds(p.PurgeAfterSeconds), strconv.Itoa(p.MaxPublishedKeys), optionalText(p.RSABits, strconv.Itoa))
 	}
 	return t
 }
 
 type policyPutCmd struct {
-	Alg              string  `arg:"" name:"alg" help:"The algorithm, as in ES256."`
-	Default          *bool   `name:"default" help:"Sign by it where a request names no algorithm."`
-	RSABits          *int    `name:"rsa-bits" placeholder:"BITS" help:"2048 (the default), 3072 or 4096."`
-	RotationInterval *span   `name:"rotation-interval" placeholder:"DURATION" help:"How long a key signs; 0s: rotate by hand. Default: 30d."`
-	PublishLead      *span   `name:"publish-lead" placeholder:"DURATION" help:"How long a key is published before it signs. Default: 1d."`
-	GracePeriod      *span   `name:"grace-period" placeholder:"DURATION" help:"How long a key stays published after it signed last. Default: 7d."`
-	PurgeAfter       *span   `name:"purge-after" placeholder:"DURATION" help:"When the public key is forgotten. Default: 90d."`
-	DefaultTokenTTL  *span   `name:"default-token-ttl" placeholder:"DURATION" help:"Default: 15m."`
-	MaxTokenTTL      *span   `name:"max-token-ttl" placeholder:"DURATION" help:"Default: 1d."`
-	MaxPublishedKeys *int    `name:"max-published-keys" placeholder:"N" help:"Default: 16."`
-	Body             *string `name:"body" placeholder:"JSON|@FILE|-" help:"The request as the API takes it; flags come before it."`
-	trying
-	ofTenant
+	Alg              string  `arg:"" name:"alg" help:"Select the algorithm, as in ES256."`
+	Default          *bool   `name:"default" help:"Make this the policy for requests that name no algorithm."`
+	RSABits          *int    `name:"rsa-bits" placeholder:"BITS" help:"Set the RSA key size: 2048, 3072 or 4096. Default: 2048."`
+	RotationInterval *span   `name:"rotation-interval" placeholder:"DURATION" help:"Rotate this often; 0s: only by hand. Default: 30d."`
+	PublishLead      *span   `name:"publish-lead" placeholder:"DURATION" help:"Publish a key this long before it signs. Default: 1d."`
+	GracePeriod      *span   `name:"grace-period" placeholder:"DURATION" help:"Keep a key published this long after it last signed. Default: 7d."`
+	PurgeAfter       *span   `name:"purge-after" placeholder:"DURATION" help:"Purge a public key this long after it expired or was revoked. Default: 90d."`
+	DefaultTokenTTL  *span   `name:"default-token-ttl" placeholder:"DURATION" help:"Set the token lifetime for requests without one. Default: 15m."`
+	MaxTokenTTL      *span   `name:"max-token-ttl" placeholder:"DURATION" help:"Limit the token lifetime. Default: 1d."`
+	MaxPublishedKeys *int    `name:"max-published-keys" placeholder:"N" help:"Limit the number of published keys. Default: 16."`
+	Body             *string `name:"body" placeholder:"JSON|@FILE|-" help:"Send this JSON request body; flags override its members."`
+	dryRunFlag
+	tenantScope
 }
 
 // Run is keyward policy put.
 func (c *policyPutCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	req, err := c.request(p)
+	req, err := c.requestBody(p)
 	if err != nil {
 		return err
 	}
-	resp, err := api.Requests.PutPolicyWithBody(ctx, c.Tenant, client.Alg(c.Alg), &client.PutPolicyParams{DryRun: c.wish()}, "application/json", bytes.NewReader(req))
+	resp, err := api.Requests.PutPolicyWithBody(ctx, c.Tenant, client.Alg(c.Alg), &client.PutPolicyParams{DryRun: c.param()}, "application/json", bytes.NewReader(req))
 	if c.DryRun {
-		return answered(p, c.JSON, resp, err, p.wouldPut)
+		return printAnswer(p, c.JSON, resp, err, p.printPolicyPreview)
 	}
-	return answered(p, c.JSON, resp, err, func(one client.Policy) error { return p.show(policyTable(one)) })
+	return printAnswer(p, c.JSON, resp, err, func(one client.Policy) error { return p.printTable(policyTable(one)) })
 }
 
-// wouldPut shows the policy as it would be, and what the schedule makes of it.
-func (p *program) wouldPut(r client.PolicyPreview) error {
+// printPolicyPreview prints the policy of a dry run and the resulting schedule.
+func (p *program) printPolicyPreview(r client.PolicyPreview) error {
 	if r.Created {
 		fmt.Fprintln(p.stdout, "The policy would be created, with an active and a standby key at once:")
 	} else {
 		fmt.Fprintln(p.stdout, "The policy would be replaced:")
 	}
-	if err := p.show(policyTable(r.Policy)); err != nil {
+	if err := p.printTable(policyTable(r.Policy)); err != nil {
 		return err
 	}
 	fmt.Fprintln(p.stdout)
-	return p.wouldHappen(r.Timeline)
+	return p.printTimeline(r.Timeline)
 }
 
-func (c *policyPutCmd) request(p *program) ([]byte, error) {
+func (c *policyPutCmd) requestBody(p *program) ([]byte, error) {
 	req := map[string]any{}
 	if c.Body != nil {
 		text, err := p.readObject("--body", *c.Body)
@@ -119,24 +119,24 @@ func (c *policyPutCmd) request(p *program) ([]byte, error) {
 }
 
 type policyRetireCmd struct {
-	Alg string `arg:"" name:"alg" help:"The algorithm, as in RS256."`
-	trying
-	ofTenant
-	asking
+	Alg string `arg:"" name:"alg" help:"Select the algorithm, as in RS256."`
+	dryRunFlag
+	tenantScope
+	confirmFlag
 }
 
-// Run is keyward policy retire. The API answers nothing.
+// Run is keyward policy retire. The API's answer has no body.
 func (c *policyRetireCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
 	if c.DryRun {
-		resp, err := api.Requests.RetirePolicy(ctx, c.Tenant, client.Alg(c.Alg), &client.RetirePolicyParams{DryRun: c.wish()})
-		return answered(p, c.JSON, resp, err, func(r client.RetirePreview) error { return p.wouldHappen(r.Timeline) })
+		resp, err := api.Requests.RetirePolicy(ctx, c.Tenant, client.Alg(c.Alg), &client.RetirePolicyParams{DryRun: c.param()})
+		return printAnswer(p, c.JSON, resp, err, func(r client.RetirePreview) error { return p.printTimeline(r.Timeline) })
 	}
 	if !c.Yes {
-		s, err := standing(ctx, api, c.Tenant)
+		s, err := loadKeyEvidence(ctx, api, c.Tenant)
 		if err != nil {
 			return err
 		}
@@ -146,10 +146,10 @@ func (c *policyRetireCmd) Run(ctx context.Context, p *program) error {
 				t.add(keyRow(k)...)
 			}
 		}
-		if err := t.print(p.stderr, width(p.stderr)); err != nil {
+		if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
 			return err
 		}
-		p.evidence("Nothing will be signed with %s any more: the active key is deprecated, the standby revoked. Tokens verify until the grace period is over.", c.Alg)
+		p.printNote("Nothing will be signed with %s any more: the active key is deprecated, the standby revoked. Its tokens verify until the end of the grace period.", c.Alg)
 	}
 	if err := c.confirm(p, "Retire "+c.Alg+" of "+c.Tenant+"?"); err != nil {
 		return err
@@ -157,12 +157,12 @@ func (c *policyRetireCmd) Run(ctx context.Context, p *program) error {
 	if _, err := client.Bytes(api.Requests.RetirePolicy(ctx, c.Tenant, client.Alg(c.Alg), nil)); err != nil {
 		return err
 	}
-	return p.told(c.JSON, "%s of %s is retired.", c.Alg, c.Tenant)
+	return p.printDone(c.JSON, "%s of %s is retired.", c.Alg, c.Tenant)
 }
 
-// told says that something was done of which the API answers nothing: as JSON,
-// an empty object.
-func (p *program) told(asJSON bool, format string, args ...any) error {
+// printDone reports success of an operation without an API answer; as JSON, an
+// empty object.
+func (p *program) printDone(asJSON bool, format string, args ...any) error {
 	if asJSON {
 		return p.printJSON([]byte("{}"))
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows how far long work is, on the standard error: a bar at a
-// terminal, else a line every few seconds, none for work that is soon done.
+// progress shows the progress of a long operation on stderr: a bar on a
+// terminal, else a line every few seconds.
 type progress struct {
 	bar   *progressbar.ProgressBar
 	w     io.Writer
@@ -19,11 +19,11 @@ type progress struct {
 	next  time.Time
 }
 
-// between is the time between two lines.
-const between = 10 * time.Second
+// progressInterval is the time between two lines.
+const progressInterval = 10 * time.Second
 
-func (p *program) progress(what string, total int) *progress {
-	g := &progress{w: p.stderr, what: what, total: total, next: time.Now().Add(between)}
+func (p *program) newProgress(what string, total int) *progress {
+	g := &progress{w: p.stderr, what: what, total: total, next: time.Now().Add(progressInterval)}
 	if isTerminal(p.stderr) {
 		g.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(p.stderr), progressbar.OptionSetDescription(what),
 			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(what),
@@ -40,13 +40,13 @@ func (g *progress) set(n, total int) {
 		if total > 0 {
 			g.bar.ChangeMax(total)
 		}
-		_ = g.bar.Set(n) // a bar that cannot be drawn stops nothing
+		_ = g.bar.Set(n) // a failure to draw is ignored
 		return
 	}
 	if time.Now().Before(g.next) {
 		return
 	}
-	g.next = time.Now().Add(between)
+	g.next = time.Now().Add(progressInterval)
 	if total > 0 {
 		fmt.Fprintf(g.w, "%d of %d %s\n", n, total, g.what)
 		return
@@ -54,7 +54,7 @@ func (g *progress) set(n, total int) {
 	fmt.Fprintf(g.w, "%d %s\n", n, g.what)
 }
 
-// done takes the bar away.
+// done removes the bar.
 func (g *progress) done() {
 	if g.bar != nil {
 		_ = g.bar.Finish()

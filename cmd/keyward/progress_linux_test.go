@@ -16,7 +16,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// terminal is one, and a way to close it and see what it has shown.
+// terminal returns a pseudo terminal, and a function that closes it and returns
+// its output.
 func terminal(t *testing.T) (tty *os.File, shows func() string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
@@ -36,20 +37,20 @@ func terminal(t *testing.T) (tty *os.File, shows func() string) {
 	t.Cleanup(func() { tty.Close() })
 	seen := make(chan string, 1)
 	go func() {
-		text, _ := io.ReadAll(master) // ends with an error when the terminal is closed
+		text, _ := io.ReadAll(master) // fails when the terminal is closed
 		seen <- string(text)
 	}()
 	return tty, func() string { tty.Close(); return <-seen }
 }
 
-// atTerminal runs the program with a terminal as its standard error.
+// atTerminal runs the program with a terminal as stderr.
 func atTerminal(t *testing.T, env environ, args ...string) (r result) {
 	t.Helper()
 	tty, shows := terminal(t)
 	var stdout bytes.Buffer
 	place := shown.Place("the output of " + t.Name())
 	defer place.Close()
-	r.code = run(t.Context(), args, strings.NewReader(""), io.MultiWriter(&stdout, place), tty, env.get)
+	r.code = runProgram(t.Context(), args, strings.NewReader(""), io.MultiWriter(&stdout, place), tty, env.get)
 	r.stdout, r.stderr = stdout.String(), shows()
 	_, _ = io.WriteString(place, r.stderr)
 	return r
@@ -57,17 +58,17 @@ func atTerminal(t *testing.T, env environ, args ...string) (r result) {
 
 func TestProgress(t *testing.T) {
 	tty, shows := terminal(t)
-	bar := (&program{stderr: tty}).progress("keys", 3)
+	bar := (&program{stderr: tty}).newProgress("keys", 3)
 	for range 3 {
 		bar.add(1)
-		time.Sleep(200 * time.Millisecond) // it is drawn ten times a second at most
+		time.Sleep(200 * time.Millisecond) // longer than the interval of drawing, 100 ms
 	}
 	bar.done()
 	if screen := shows(); !strings.Contains(screen, "(0/3") || !strings.Contains(screen, "(2/3") || !strings.HasSuffix(screen, " \r") {
 		t.Errorf("%q", screen)
 	}
 	var lines bytes.Buffer
-	bar = (&program{stderr: &lines}).progress("keys", 3)
+	bar = (&program{stderr: &lines}).newProgress("keys", 3)
 	bar.add(1)
 	bar.next = time.Now()
 	bar.add(1)
@@ -77,8 +78,8 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// Whoever sits at a terminal sees how far long work is, and the answer is as
-// without one.
+// A terminal shows the progress of long work; stdout is the same as without
+// one.
 func TestProgressAtATerminal(t *testing.T) {
 	env := served(t)
 	var set jose.JSONWebKeySet

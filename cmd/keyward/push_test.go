@@ -13,9 +13,9 @@ import (
 	"github.com/keyward/keyward/jwks"
 )
 
-// subscribed is a running Keyward with the tenant acme, and a client that has
-// its keys, good for five minutes, and hears its events with an API key that
-// was created with args. ended gets what its subscription ended with.
+// subscribed starts Keyward with a tenant acme, and a jwks client with a set
+// valid for five minutes that subscribes with an API key created with args.
+// ended receives the end of its subscription.
 func subscribed(t *testing.T) (rec *recorder, client *jwks.Client, ended chan error) {
 	t.Helper()
 	env := deployed(t)
@@ -44,8 +44,8 @@ func subscribed(t *testing.T) (rec *recorder, client *jwks.Client, ended chan er
 	return rec, client, ended
 }
 
-// A key that is revoked over HTTP stops verifying in a service that has its set
-// for five minutes more, because the service hears of it.
+// A revoked key stops verifying at once in a subscribed service with a set
+// valid for five more minutes.
 func TestARevokedKeyStopsVerifyingAtOnce(t *testing.T) {
 	rec, client, ended := subscribed(t)
 	verifier, err := jwks.NewVerifier(jwks.VerifierConfig{
@@ -83,8 +83,7 @@ func TestARevokedKeyStopsVerifyingAtOnce(t *testing.T) {
 	}
 }
 
-// Who listens refuses tokens from before the tenant's not_before as soon as it
-// is set, with a set that is good for five minutes more.
+// A subscribed service applies a tenant's new not_before at once.
 func TestNotBeforeIsHeardOfAtOnce(t *testing.T) {
 	rec, client, _ := subscribed(t)
 	verifier, err := jwks.NewVerifier(jwks.VerifierConfig{
@@ -105,8 +104,8 @@ func TestNotBeforeIsHeardOfAtOnce(t *testing.T) {
 	})
 }
 
-// The keys of a deleted tenant are revoked with it, and so is the credential
-// that listens; it hears of both.
+// A subscribed service receives the deletion of its tenant, which also revokes
+// its credential.
 func TestADeletedTenantsKeysStopVerifyingAtOnce(t *testing.T) {
 	rec, client, _ := subscribed(t)
 	_, kid := rec.sign(t)
@@ -120,7 +119,7 @@ func TestADeletedTenantsKeysStopVerifyingAtOnce(t *testing.T) {
 	})
 }
 
-// sign has acme sign a token.
+// sign returns a token signed by acme.
 func (r *recorder) sign(t *testing.T) (token, kid string) {
 	t.Helper()
 	var signed struct{ Token, KID string }
@@ -131,8 +130,7 @@ func (r *recorder) sign(t *testing.T) (token, kid string) {
 	return signed.Token, signed.KID
 }
 
-// eventually ends the test unless a condition comes true in the time that even a
-// slow machine needs.
+// eventually waits until a condition is true, or fails the test.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(time.Millisecond) {

@@ -11,8 +11,8 @@ import (
 
 var tourBlock = regexp.MustCompile("(?s)```sh tour\n(.*?)```")
 
-// The five minutes of the README, as a newcomer would paste them: only the
-// address, the directory and the scratch file differ.
+// The commands of the README work as printed, except for address, directory and
+// scratch file.
 func TestReadmeTour(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("no curl here to paste the commands for")
@@ -32,7 +32,7 @@ func TestReadmeTour(t *testing.T) {
 	)
 }
 
-// The commands of the documents about tenants, one after the other.
+// The commands of the documents about tenants work, in their order.
 func TestToursOfTheDocuments(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("no curl here to paste the commands for")
@@ -56,8 +56,8 @@ func TestToursOfTheDocuments(t *testing.T) {
 	)
 }
 
-// toured are the commands of a document that are marked as a tour, at least so
-// many blocks of them.
+// toured returns the command blocks of a document that are marked as a tour, at
+// least the given number.
 func toured(t *testing.T, document string, least int) [][][]byte {
 	t.Helper()
 	text, err := os.ReadFile("../../" + document)
@@ -71,7 +71,7 @@ func toured(t *testing.T, document string, least int) [][][]byte {
 	return blocks
 }
 
-// pasteTour runs blocks of commands in one shell and gives what they print.
+// pasteTour runs command blocks in one shell and returns their output.
 func pasteTour(t *testing.T, i *instance, dir string, blocks [][][]byte) string {
 	t.Helper()
 	script := "set -e\n"

@@ -9,35 +9,35 @@ import (
 )
 
 const (
-	readyFor     = time.Second     // how long an answer about readiness is good
-	readyTimeout = 3 * time.Second // for finding one
+	readyCacheTime = time.Second     // cache time of a readiness result
+	readyTimeout   = 3 * time.Second // timeout of the checks
 )
 
 var (
-	errNoDatabase  = errors.New("PostgreSQL does not answer")
+	errNoDatabase  = errors.New("PostgreSQL does not respond")
 	errNoSchema    = errors.New("the schema cannot be read; run keyward migrate up")
-	errNoMasterKey = errors.New("the master key is not usable; keyward doctor tells more")
+	errNoMasterKey = errors.New("the master key is not usable; keyward doctor has the details")
 	errStopping    = errors.New("shutting down")
 )
 
-// readiness remembers the last answer for a moment: anybody may ask, and
-// asking must not load the database.
+// readiness caches the last result, since anybody may ask and must not load the
+// database.
 type readiness struct {
 	mu     sync.Mutex
 	at     time.Time
 	checks map[string]error
 }
 
-// checkReady says of each part whether it works. The errors are for anybody to
-// read; what is behind them is logged.
+// checkReady returns the error of each part, nil if it works. The errors are
+// public; their causes are logged.
 func (a *app) checkReady(ctx context.Context) map[string]error {
 	r := &a.ready
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.at) > readyFor {
+	if time.Since(r.at) > readyCacheTime {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
 		defer cancel()
-		r.checks = a.lookReady(ctx)
+		r.checks = a.probeParts(ctx)
 		r.at = time.Now()
 	}
 	checks := make(map[string]error, len(r.checks)+1)
@@ -50,31 +50,31 @@ func (a *app) checkReady(ctx context.Context) map[string]error {
 	return checks
 }
 
-func (a *app) lookReady(ctx context.Context) map[string]error {
+func (a *app) probeParts(ctx context.Context) map[string]error {
 	checks := map[string]error{
-		"database":   a.shorten("database", errNoDatabase, a.db.Ping(ctx)),
+		"database":   a.hideCause("database", errNoDatabase, a.db.Ping(ctx)),
 		"migrations": nil,
-		"master_key": a.shorten("master_key", errNoMasterKey, a.custody.Check(ctx)),
+		"master_key": a.hideCause("master_key", errNoMasterKey, a.custody.Check(ctx)),
 	}
 	if checks["database"] == nil {
-		checks["migrations"] = a.lookMigrations(ctx)
+		checks["migrations"] = a.probeMigrations(ctx)
 	}
 	return checks
 }
 
-func (a *app) lookMigrations(ctx context.Context) error {
+func (a *app) probeMigrations(ctx context.Context) error {
 	n, err := a.db.PendingMigrations(ctx)
 	if err == nil && n > 0 {
 		return fmt.Errorf("%d migrations are pending; run keyward migrate up", n)
 	}
-	return a.shorten("migrations", errNoSchema, err)
+	return a.hideCause("migrations", errNoSchema, err)
 }
 
-// shorten keeps what is behind an error in the log.
-func (a *app) shorten(part string, short, err error) error {
+// hideCause logs the cause of an error and returns the public one.
+func (a *app) hideCause(part string, short, err error) error {
 	if err == nil {
 		return nil
 	}
-	a.log.Warn("not ready", "part", part, "error", err)
+	a.log.Warn("readiness check failed", "part", part, "error", err)
 	return short
 }

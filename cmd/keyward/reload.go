@@ -10,38 +10,38 @@ import (
 	"time"
 )
 
-// lookAtFiles is how often it is seen that files were replaced.
-const lookAtFiles = 5 * time.Second
+// fileCheckInterval is the interval of checks for replaced files.
+const fileCheckInterval = 5 * time.Second
 
-// reloaded is what some files hold. They are read again when they have changed, so
-// that whoever renews them restarts nothing. What cannot be read, is half written
-// or does not belong together leaves the one before in place: files are seldom
-// replaced all at once.
-type reloaded[T any] struct {
-	variable string // that names the files
-	what     string // they hold
+// reloadable is a value read from files. It is read again when they change, so
+// that a renewal needs no restart. If the new files are unreadable, incomplete
+// or inconsistent, the previous value stays: files are seldom replaced all at
+// once.
+type reloadable[T any] struct {
+	variable string // setting that names the files
+	what     string // kind of value, for messages
 	files    []string
 	read     func() (*T, error)
 	ends     func(*T) time.Time
 
 	current atomic.Pointer[T]
-	seen    string // what the files looked like when they were read last
+	seen    string // state of the files at the last read
 }
 
-// load reads for the first time.
-func (r *reloaded[T]) load() error {
-	_, err := r.look(false)
+// loadFirst reads the files for the first time.
+func (r *reloadable[T]) loadFirst() error {
+	_, err := r.reloadIfChanged(false)
 	return err
 }
 
-// look reads the files if they are others than before, or in any case. It is
-// called by one goroutine at a time.
-func (r *reloaded[T]) look(anyway bool) (changed bool, err error) {
-	state := appearance(r.files)
+// reloadIfChanged reads the files if they have changed, or always if anyway is
+// true. Only one goroutine may call it at a time.
+func (r *reloadable[T]) reloadIfChanged(anyway bool) (changed bool, err error) {
+	state := fileState(r.files)
 	if state == r.seen && !anyway {
 		return false, nil
 	}
-	r.seen = state // what is broken is complained of once
+	r.seen = state // so that an error is reported once
 	v, err := r.read()
 	if err != nil {
 		return false, err
@@ -50,16 +50,17 @@ func (r *reloaded[T]) look(anyway bool) (changed bool, err error) {
 	return true, nil
 }
 
-// end is when what is in use ends.
-func (r *reloaded[T]) end() time.Time { return r.ends(r.current.Load()) }
+// expiresAt returns the expiry of the current value.
+func (r *reloadable[T]) expiresAt() time.Time { return r.ends(r.current.Load()) }
 
-// seconds is end in seconds since 1970.
-func (r *reloaded[T]) seconds() float64 { return float64(r.end().Unix()) }
+// expirySeconds returns expiresAt as a Unix time.
+func (r *reloadable[T]) expirySeconds() float64 { return float64(r.expiresAt().Unix()) }
 
-func (r *reloaded[T]) names() (variable, what string) { return r.variable, r.what }
+func (r *reloadable[T]) names() (variable, what string) { return r.variable, r.what }
 
-// appearance is what tells files from those before them.
-func appearance(files []string) (all string) {
+// fileState returns a text that changes with the modification time or size of a
+// file.
+func fileState(files []string) (all string) {
 	for _, path := range files {
 		if info, err := os.Stat(path); err == nil {
 			all += fmt.Sprintf("%d %d;", info.ModTime().UnixNano(), info.Size())
@@ -70,20 +71,20 @@ func appearance(files []string) (all string) {
 	return all
 }
 
-// watched is a [reloaded] of any type.
-type watched interface {
-	look(anyway bool) (changed bool, err error)
-	end() time.Time
+// watchedFile is a [reloadable] of any type.
+type watchedFile interface {
+	reloadIfChanged(anyway bool) (changed bool, err error)
+	expiresAt() time.Time
 	names() (variable, what string)
 }
 
-// watchFiles looks at the files now and then, and reads them at once on SIGHUP,
-// whatever they look like.
+// watchFiles checks the files periodically, and reads them unconditionally on
+// SIGHUP.
 func (a *app) watchFiles(ctx context.Context) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	tick := time.NewTicker(lookAtFiles)
+	tick := time.NewTicker(fileCheckInterval)
 	defer tick.Stop()
 	for {
 		anyway := false
@@ -94,13 +95,13 @@ func (a *app) watchFiles(ctx context.Context) {
 		case <-hangup:
 			anyway = true
 		}
-		for _, f := range a.transport.files() {
+		for _, f := range a.transport.watchedFiles() {
 			variable, what := f.names()
-			switch changed, err := f.look(anyway); {
+			switch changed, err := f.reloadIfChanged(anyway); {
 			case err != nil:
-				a.log.Error("the new "+what+" cannot be used; the one before stays", "variable", variable, "error", err)
+				a.log.Error("reload of the "+what+" failed; keeping the previous one", "variable", variable, "error", err)
 			case changed:
-				a.log.Info(what+" read again", "variable", variable, "ends", f.end())
+				a.log.Info(what+" reloaded", "variable", variable, "ends", f.expiresAt())
 			}
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// ok runs a command that must succeed and returns what it printed.
+// ok runs a command that must succeed and returns its stdout.
 func ok(t *testing.T, env environ, args ...string) string {
 	t.Helper()
 	r := keyward(t, env, args...)
@@ -18,15 +18,15 @@ func ok(t *testing.T, env environ, args ...string) string {
 	return strings.TrimSpace(r.stdout)
 }
 
-// okJSON is ok for a command that prints one JSON document.
+// okJSON is ok for a command that prints a JSON document.
 func okJSON[T any](t *testing.T, env environ, args ...string) (v T) {
 	t.Helper()
 	unmarshal(t, []byte(ok(t, env, append(args, "--json")...)), &v)
 	return v
 }
 
-// Every command that destroys says what, and does nothing where nobody can be
-// asked.
+// Destructive commands print their effect, and change nothing without a
+// terminal and without --yes.
 func TestNothingIsDestroyedUnasked(t *testing.T) {
 	env := served(t)
 	env["KEYWARD_TENANT"] = "acme"
@@ -40,8 +40,8 @@ func TestNothingIsDestroyedUnasked(t *testing.T) {
 	for command, said := range map[string]string{
 		"key revoke --reason=compromised -- " + active: "A fresh key that no verifier has seen will sign",
 		"key revoke --reason=superseded -- " + active:  "The standby ",
-		"key revoke-all --reason=unspecified":          "All 4 leave the JWKS at once",
-		"key purge":                                    "The public keys of these 1 will be forgotten",
+		"key revoke-all --reason=unspecified":          "All 4 will leave the JWKS at once",
+		"key purge":                                    "The public keys of these 1 will be purged",
 		"tenant delete acme":                           "acme (-, ",
 		"policy retire ES256":                          "Nothing will be signed with ES256",
 		"api-key revoke " + admin:                      "will be refused at once",
@@ -72,10 +72,10 @@ func TestTenants(t *testing.T) {
 	keyward(t, env, "tenant", "create", "initech").want(t, exitFailed, "conflict", "409")
 	keyward(t, env, "tenant", "create").want(t, exitUsage, "SLUG")
 	keyward(t, env, "tenant", "list", "--search=lob").want(t, exitOK, "SLUG", "globex", "active")
-	keyward(t, env, "tenant", "list", "--search=nobody").want(t, exitOK, "There is no such tenant.")
+	keyward(t, env, "tenant", "list", "--search=nobody").want(t, exitOK, "No matching tenants.")
 	keyward(t, env, "tenant", "update", "globex", "--custom-domain=id.globex.example", "--clear=name").want(t, exitOK, "id.globex.example")
 	keyward(t, env, "tenant", "update", "globex", "--clear=name", "--name=x").want(t, exitUsage, "contradict")
-	keyward(t, env, "tenant", "update", "globex").want(t, exitUsage, "what shall change")
+	keyward(t, env, "tenant", "update", "globex").want(t, exitUsage, "no change given")
 	keyward(t, env, "tenant", "update", "globex", "--jwks-max-age=soon").want(t, exitUsage, "--jwks-max-age", "30d")
 	describeProvider(t, env)
 	keyward(t, env, "tenant", "suspend", "globex").want(t, exitOK, "will sign no token", "suspended")
@@ -102,7 +102,7 @@ func TestTenants(t *testing.T) {
 	}
 }
 
-// describeProvider gives globex metadata by each of the ways, and takes it back.
+// describeProvider sets the metadata of globex in every way, and removes them.
 func describeProvider(t *testing.T, env environ) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "metadata.json")

@@ -22,8 +22,7 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// real starts the program in a process of its own and returns it with its
-// standard error.
+// real starts the program in its own process and returns it with its stderr.
 func real(t *testing.T, env environ, args ...string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	cmd := exec.Command(built(t), args...)
@@ -43,7 +42,7 @@ func real(t *testing.T, env environ, args ...string) (*exec.Cmd, *bufio.Scanner)
 	return cmd, bufio.NewScanner(io.TeeReader(stderr, shown.Place("the log of "+t.Name())))
 }
 
-// tenants makes some straight in the database.
+// tenants creates tenants directly in the database.
 func tenants(t *testing.T, env environ, slugs ...string) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(shown.Place("the log of "+t.Name()), &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -59,17 +58,17 @@ func tenants(t *testing.T, env environ, slugs ...string) {
 	}
 	generator := keys.NewGenerator(keys.GeneratorConfig{Ready: 1})
 	defer generator.Close()
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: now, Log: log})
+	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: utcNow, Log: log})
 	for _, slug := range slugs {
 		spec := tenant.Spec{Slug: slug, Caching: tenant.DefaultCaching}
-		if _, err := store.CreateTenant(t.Context(), operator(), spec, nil); err != nil {
+		if _, err := store.CreateTenant(t.Context(), localOperator(), spec, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// A re-wrap is paused with Ctrl-C or killed; what is left is told, the old
-// master key cannot go, and the next run finishes.
+// A re-wrap can be interrupted or killed; the remaining work is reported, the
+// old master key cannot be removed, and the next run finishes.
 func TestRewrapIsPausedAndKilled(t *testing.T) {
 	env := deployed(t)
 	tenants(t, env, "a", "b", "c", "busy")
@@ -78,7 +77,7 @@ func TestRewrapIsPausedAndKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Somebody has this tenant in hand, so the re-wrap cannot end.
+		// A locked tenant keeps the re-wrap from ending.
 		if _, err := conn.Exec(t.Context(), "BEGIN; SELECT FROM tenants WHERE slug = 'busy' FOR UPDATE"); err != nil {
 			t.Fatal(err)
 		}
@@ -110,10 +109,10 @@ func TestRewrapIsPausedAndKilled(t *testing.T) {
 	keyward(t, env, "master", "rotate", "--full-speed").want(t, exitOK, "4 data keys are wrapped")
 	keyward(t, env, "master", "retire", "nonsense").want(t, exitFailed, "no such version")
 	keyward(t, env, "master", "prune").want(t, exitOK, "Removed")
-	keyward(t, env, "doctor").want(t, exitOK, "opens what this database keeps")
+	keyward(t, env, "doctor").want(t, exitOK, "opens the data keys of this database")
 }
 
-// superseded is the version that master status calls that.
+// superseded returns the superseded version in master status.
 func superseded(t *testing.T, env environ) string {
 	t.Helper()
 	all := masters(t, env)
@@ -126,7 +125,7 @@ func superseded(t *testing.T, env environ) string {
 	return ""
 }
 
-// masters are the lines of master status, without the head.
+// masters returns the lines of master status without the header.
 func masters(t *testing.T, env environ) (all [][]string) {
 	t.Helper()
 	for line := range strings.Lines(keyward(t, env, "master", "status").stdout) {
@@ -151,11 +150,11 @@ func TestRotateDataKey(t *testing.T) {
 func TestJWKSToAFile(t *testing.T) {
 	env := deployed(t)
 	tenants(t, env, "acme")
-	delete(env, "KEYWARD_MASTER_KEY") // nothing secret is read
+	delete(env, "KEYWARD_MASTER_KEY") // it needs no secret
 	shown := keyward(t, env, "tenant", "jwks", "--tenant=acme")
 	shown.want(t, exitOK, `"kty":"EC"`)
 	path := filepath.Join(t.TempDir(), "jwks.json")
-	for range 2 { // the second time it is there already
+	for range 2 { // it exists the second time
 		keyward(t, env, "tenant", "jwks", "--tenant=acme", "--out="+path).want(t, exitOK)
 	}
 	written, err := os.ReadFile(path)

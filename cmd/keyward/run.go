@@ -19,51 +19,56 @@ const (
 	exitUsage  = 2
 )
 
-// cli is what can be typed.
+// cli is the command line, as kong parses it.
 type cli struct {
-	Dev      devCmd        `cmd:"" help:"Run everything with no configuration, for trying out and for development."`
-	Serve    serveCmd      `cmd:"" help:"Run the API, and the worker."`
-	Worker   workerCmd     `cmd:"" help:"Run the worker alone."`
-	Migrate  migrateCmd    `cmd:"" help:"The database's schema."`
-	Master   masterCmd     `cmd:"" help:"The master key."`
-	Tenant   tenantCmd     `cmd:"" help:"Tenants."`
-	APIKey   apiKeyCmd     `cmd:"" name:"api-key" help:"Credentials."`
-	Key      keyCmd        `cmd:"" help:"A tenant's keys."`
-	Policy   policyCmd     `cmd:"" help:"How a tenant signs with an algorithm."`
-	Approval approvalCmd   `cmd:"" help:"What waits for a second person."`
+	Dev      devCmd        `cmd:"" help:"Run everything with no configuration, for evaluation and development."`
+	Serve    serveCmd      `cmd:"" help:"Serve the API and run the worker."`
+	Worker   workerCmd     `cmd:"" help:"Run only the worker."`
+	Migrate  migrateCmd    `cmd:"" help:"Manage the database schema."`
+	Master   masterCmd     `cmd:"" help:"Manage the master key."`
+	Tenant   tenantCmd     `cmd:"" help:"Manage tenants."`
+	APIKey   apiKeyCmd     `cmd:"" name:"api-key" help:"Manage API keys."`
+	Key      keyCmd        `cmd:"" help:"Manage a tenant's keys."`
+	Policy   policyCmd     `cmd:"" help:"Manage a tenant's signing policies."`
+	Approval approvalCmd   `cmd:"" help:"Manage approvals by a second person."`
 	Token    tokenCmd      `cmd:"" help:"Sign and verify tokens."`
-	Audit    auditCmd      `cmd:"" help:"What happened."`
-	Events   eventsCmd     `cmd:"" help:"Hear of events as they happen."`
-	Webhook  webhookCmd    `cmd:"" help:"Events by signed POST."`
-	Import   importFromCmd `cmd:"" name:"import-from" help:"Move the keys of another system in, keeping their kids."`
-	Doctor   doctorCmd     `cmd:"" help:"Check everything, and say what to do."`
-	Version  versionCmd    `cmd:"" help:"Version, commit, Go version."`
+	Audit    auditCmd      `cmd:"" help:"Read and verify the audit history."`
+	Events   eventsCmd     `cmd:"" help:"Stream events as they happen."`
+	Webhook  webhookCmd    `cmd:"" help:"Manage webhooks."`
+	Import   importFromCmd `cmd:"" name:"import-from" help:"Import the keys of another system, keeping their kids."`
+	Doctor   doctorCmd     `cmd:"" help:"Check the installation, and print what to do."`
+	Help     helpCmd       `cmd:"" help:"List the commands, or explain one."`
+	Version  versionCmd    `cmd:"" help:"Print version, commit and Go version."`
 
-	Completion completionCmd `cmd:"" help:"A script that lets a shell complete what is typed."`
-	Complete   completeCmd   `cmd:"" hidden:"" help:"What could come next; for those scripts."`
-	Bench      benchCmd      `cmd:"" hidden:"" help:"Databases to measure."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
+	Complete   completeCmd   `cmd:"" hidden:"" help:"Print completions; called by those scripts."`
+	Bench      benchCmd      `cmd:"" hidden:"" help:"Prepare databases for benchmarks."`
 
-	Settings settings `embed:"" group:"Configuration, by flag or environment:"`
+	Settings settings `embed:"" group:"settings"`
 }
 
-// program is what every command is given.
+// program is passed to every command.
 type program struct {
 	cfg    config
 	stdin  io.Reader
-	stdout io.Writer // what was asked for
-	stderr io.Writer // the log, and what is said about the answer
+	stdout io.Writer // the result
+	stderr io.Writer // the log, notes, questions and errors
 	log    *slog.Logger
 }
 
-// run is the program: it returns the exit code. getenv is the environment; an
-// empty variable is one that is not set.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
-	err := execute(ctx, args, &program{stdin: stdin, stdout: stdout, stderr: stderr}, getenv)
+// runProgram executes the program and returns the exit code. An empty variable counts
+// as unset. With --json an error is a problem document on stderr.
+func runProgram(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
+	err := executeCommand(ctx, args, &program{stdin: stdin, stdout: stdout, stderr: stderr}, getenv)
 	if err == nil {
 		return exitOK
 	}
-	if !errors.Is(err, errTold) {
-		fmt.Fprintln(stderr, "keyward: "+explain(err))
+	switch {
+	case errors.Is(err, errReported):
+	case wantsJSON(args):
+		_ = writeProblem(stderr, err) // stderr is the only place to report to
+	default:
+		fmt.Fprintln(stderr, "keyward: "+errorText(err))
 	}
 	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		return exitUsage
@@ -71,16 +76,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitFailed
 }
 
-func execute(ctx context.Context, args []string, p *program, getenv func(string) string) error {
+func executeCommand(ctx context.Context, args []string, p *program, getenv func(string) string) error {
 	var c cli
 	helped := false
 	k, err := kong.New(&c, kong.Name("keyward"), kong.Description("Signing keys for multi-tenant platforms."),
 		kong.Writers(p.stdout, p.stderr), kong.Exit(func(int) { helped = true }),
-		kong.Resolvers(environment(getenv)), kong.ValueFormatter(withVariable),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.Resolvers(envResolver(getenv)), kong.Help(printHelp),
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		return err
+	}
+	if len(args) == 0 {
+		return &usageError{"expected one of these commands\n\n" + strings.TrimSuffix(commandList(k.Model.Node), "\n")}
 	}
 	command, err := k.Parse(args)
 	if helped {
@@ -89,35 +96,27 @@ func execute(ctx context.Context, args []string, p *program, getenv func(string)
 	if err != nil {
 		return wrongUsage(err)
 	}
-	if name, _, _ := strings.Cut(command.Command(), " "); !slices.Contains([]string{"version", "completion", "complete"}, name) {
+	if name, _, _ := strings.Cut(command.Command(), " "); !slices.Contains([]string{"version", "help", "completion", "complete"}, name) {
 		if p.cfg, err = c.Settings.parse(ctx); err != nil {
 			return err
 		}
 	}
-	p.log = p.cfg.logger(p.stderr)
+	p.log = p.cfg.newLogger(p.stderr)
 	return command.Run(p)
 }
 
-// variable is the environment variable of a flag, "" if it has none.
-func variable(tag *kong.Tag) string {
+// variableOf returns the environment variable of a flag, "" if it has none.
+func variableOf(tag *kong.Tag) string {
 	if tag == nil || !tag.Has("var") {
 		return ""
 	}
 	return tag.Get("var")
 }
 
-// withVariable shows the variable in the help.
-func withVariable(v *kong.Value) string {
-	if name := variable(v.Tag); name != "" {
-		return strings.TrimSuffix(v.Help, ".") + " [" + name + "]"
-	}
-	return v.Help
-}
-
-// environment lets variables stand for flags that were not given.
-func environment(getenv func(string) string) kong.Resolver {
+// envResolver returns the variables as values of flags that are not given.
+func envResolver(getenv func(string) string) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, error) {
-		name := variable(f.Tag)
+		name := variableOf(f.Tag)
 		if name == "" || getenv(name) == "" {
 			return nil, nil
 		}

@@ -16,12 +16,12 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// environ is what a test sets of the environment.
+// environ holds the environment variables of a run.
 type environ map[string]string
 
 func (e environ) get(name string) string { return e[name] }
 
-// result is how a run of the program ended.
+// result is the result of a run of the program.
 type result struct {
 	code           int
 	stdout, stderr string
@@ -33,11 +33,12 @@ func keyward(t *testing.T, env environ, args ...string) result {
 	var stdout, stderr bytes.Buffer
 	place := shown.Place("the output of " + t.Name())
 	defer place.Close()
-	code := run(t.Context(), args, strings.NewReader(""), io.MultiWriter(&stdout, place), io.MultiWriter(&stderr, place), env.get)
+	code := runProgram(t.Context(), args, strings.NewReader(""), io.MultiWriter(&stdout, place), io.MultiWriter(&stderr, place), env.get)
 	return result{code, stdout.String(), stderr.String()}
 }
 
-// want ends the test unless the run ended with a code and said something.
+// want fails the test unless the exit code matches and the output contains all
+// texts.
 func (r result) want(t *testing.T, code int, said ...string) {
 	t.Helper()
 	if r.code != code {
@@ -50,7 +51,7 @@ func (r result) want(t *testing.T, code int, said ...string) {
 	}
 }
 
-// deployed is the environment of a migrated database and a new master key.
+// deployed returns the environment of a migrated database and a new master key.
 func deployed(t *testing.T) environ {
 	t.Helper()
 	env := environ{
@@ -89,9 +90,9 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelpListsEverySetting(t *testing.T) {
-	r := keyward(t, nil, "--help")
-	r.want(t, exitOK, "KEYWARD_DATABASE_URL", "KEYWARD_MASTER_KEY", "KEYWARD_PUBLIC_URL", "KEYWARD_ADDR", "KEYWARD_TLS_CERT",
-		"KEYWARD_ROTATION_JITTER", "KEYWARD_MAX_STALE", "KEYWARD_LOG_FORMAT", "KEYWARD_METRICS", "doctor", "migrate up")
+	keyward(t, nil, "--help").want(t, exitOK, "KEYWARD_DATABASE_URL", "KEYWARD_MASTER_KEY", "doctor", "migrate up")
+	keyward(t, nil, "help", "config").want(t, exitOK, "KEYWARD_DATABASE_URL", "KEYWARD_MASTER_KEY", "KEYWARD_PUBLIC_URL", "KEYWARD_ADDR", "KEYWARD_TLS_CERT",
+		"KEYWARD_ROTATION_JITTER", "KEYWARD_MAX_STALE", "KEYWARD_LOG_FORMAT", "KEYWARD_METRICS")
 	keyward(t, nil, "serve", "--help").want(t, exitOK, "KEYWARD_NO_WORKER")
 }
 
@@ -127,7 +128,7 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_MAX_STALE", "-1h", "a duration from 1s"},
 		{"KEYWARD_CACHE_MB", "0", "a whole number from 1"},
 		{"KEYWARD_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "addresses and networks"},
-		{"KEYWARD_TRUSTED_PROXIES", "0.0.0.0/0", "none that everybody is in"},
+		{"KEYWARD_TRUSTED_PROXIES", "0.0.0.0/0", "not the whole address space"},
 		{"KEYWARD_WEBHOOK_ALLOW", "10.1.2.3/8", "networks with commas between"},
 		{"KEYWARD_WEBHOOK_ALLOW", "10.0.0.0/8;localhost", "networks with commas between"},
 		{"KEYWARD_RATE_LIMIT_ADDRESS", "100", "a number per s, m or h"},
@@ -141,6 +142,11 @@ func TestBadValues(t *testing.T) {
 		t.Run(c.variable+"="+c.value, func(t *testing.T) {
 			r := keyward(t, environ{c.variable: c.value}, "serve")
 			r.want(t, exitUsage, c.variable, c.accepts)
+			for _, f := range model(t).Flags {
+				if f.Tag.Get("var") == c.variable && strings.HasPrefix(f.Tag.Get("accepts"), "a ") && !strings.Contains(f.Tag.Get("accepts"), "file") && !strings.Contains(r.stderr, "must be "+f.Tag.Get("accepts")+"\n") {
+					t.Errorf("the help says that it accepts %s: %s", f.Tag.Get("accepts"), r.stderr)
+				}
+			}
 			if strings.Count(r.stderr, "\n") != 1 || strings.Contains(r.stderr, "hunter2") {
 				t.Errorf("want one line without secrets, got %q", r.stderr)
 			}
@@ -236,7 +242,7 @@ func TestMasterInitNeverOverwrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyward(t, env, "master", "init").want(t, exitOK, "left as it is")
+	keyward(t, env, "master", "init").want(t, exitOK, "exists already and was not changed")
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the file has changed (%v)", err)
 	}
@@ -251,7 +257,7 @@ func TestMasterInitNeverOverwrites(t *testing.T) {
 
 func TestMasterRotation(t *testing.T) {
 	env := deployed(t)
-	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK) // makes a tenant with a data key
+	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK) // creates a tenant with a data key
 	keyward(t, env, "master", "status").want(t, exitOK, "current", "yes")
 	keyward(t, env, "master", "prune").want(t, exitOK, "Nothing")
 	keyward(t, env, "master", "rotate").want(t, exitOK, "1 data keys", "prune")
@@ -261,7 +267,7 @@ func TestMasterRotation(t *testing.T) {
 	keyward(t, env, "master", "rotate", "--to="+next).want(t, exitOK, "1 data keys", "next.json", "KEYWARD_MASTER_KEY")
 	env["KEYWARD_MASTER_KEY"] = next
 	keyward(t, env, "master", "status").want(t, exitOK, "next.json")
-	keyward(t, env, "doctor").want(t, exitOK, "opens what this database keeps")
+	keyward(t, env, "doctor").want(t, exitOK, "opens the data keys of this database")
 }
 
 func TestWrongMasterKey(t *testing.T) {
@@ -284,14 +290,14 @@ func TestNothingOfTheEnvironmentIsLogged(t *testing.T) {
 	cancel()
 	var out bytes.Buffer
 	env := environ{"KEYWARD_DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/x", "KEYWARD_MASTER_KEY": "file:nothing", "KEYWARD_ADDR": "127.0.0.1:0"}
-	run(ctx, []string{"serve", "--log-level=debug"}, strings.NewReader(""), io.MultiWriter(&out), &out, env.get)
+	runProgram(ctx, []string{"serve", "--log-level=debug"}, strings.NewReader(""), io.MultiWriter(&out), &out, env.get)
 	if strings.Contains(out.String(), "hunter2") {
 		t.Errorf("the password is shown: %s", out.String())
 	}
 }
 
 func TestBadSignIn(t *testing.T) {
-	keyward(t, environ{"KEYWARD_OIDC_AUDIENCE": "keyward"}, "serve").want(t, exitUsage, "KEYWARD_OIDC_ISSUER") // half of it is none of it
+	keyward(t, environ{"KEYWARD_OIDC_AUDIENCE": "keyward"}, "serve").want(t, exitUsage, "KEYWARD_OIDC_ISSUER") // incomplete settings
 	good := environ{
 		"KEYWARD_DATABASE_URL": "postgres://localhost/x", "KEYWARD_OIDC_ISSUER": "https://id.example.com", "KEYWARD_OIDC_AUDIENCE": "keyward",
 		"KEYWARD_OIDC_ROLES": "groups=admins:platform_admin",

@@ -23,8 +23,7 @@ import (
 	"github.com/keyward/keyward/keys/seal"
 )
 
-// recorder keeps all that a running program has shown the world: its log, and
-// every answer to requests.
+// recorder collects the log and all responses of a running program.
 type recorder struct {
 	log, answers bytes.Buffer
 	url, key     string
@@ -59,9 +58,8 @@ func (r *recorder) ask(t *testing.T, method, path, body string, auth bool, heade
 	return text
 }
 
-// Nothing the program shows holds a private key in any spelling; its log and
-// metrics hold no token and no credential either, however loud it is and
-// whatever goes wrong.
+// No output has a private key in any encoding; log and metrics have no token
+// and no credential, at any log level and after any error.
 func TestNoSecretIsShown(t *testing.T) {
 	env := deployed(t)
 	keyward(t, env, "migrate", "up")
@@ -76,7 +74,7 @@ func TestNoSecretIsShown(t *testing.T) {
 	unmarshal(t, rec.ask(t, "POST", "/v1/tenants/acme/api-keys", `{"name":"n","role":"tenant_signer"}`, true), &created)
 	token, second := signed["token"].(string), created["key"].(string)
 	private := privateKeys(t, env, "acme")
-	quiet := rec.answers.Len() // what was asked for may be in the answers so far
+	quiet := rec.answers.Len() // earlier answers may have the requested secrets
 	rec.ask(t, "POST", "/v1/tenants/acme/tokens/verify", `{"token":"`+token+`"}`, false)
 	rec.ask(t, "POST", "/v1/tenants/acme/tokens/verify", `{"token":"`+token+`x"}`, true)
 	rec.ask(t, "POST", "/v1/tenants/acme/tokens/verify", `{"tokn":"`+token+`"}`, true)
@@ -120,7 +118,7 @@ func TestNoSecretIsShown(t *testing.T) {
 	}
 }
 
-// kids are those of the tenant's keys, with spaces between.
+// kids returns the kids of the tenant's keys, separated by spaces.
 func kids(t *testing.T, rec *recorder) string {
 	t.Helper()
 	var list struct{ Items []struct{ KID string } }
@@ -139,7 +137,7 @@ func unmarshal(t *testing.T, text []byte, v any) {
 	}
 }
 
-// wantAbsent looks for a secret raw, in hex and in both base64 alphabets.
+// wantAbsent searches for a secret raw, in hex and in both base64 alphabets.
 func wantAbsent(t *testing.T, text, what string, secret []byte) {
 	t.Helper()
 	for name, spelt := range map[string]string{
@@ -155,8 +153,8 @@ func wantAbsent(t *testing.T, text, what string, secret []byte) {
 	}
 }
 
-// privateKeys opens every private key of a tenant the way the program does,
-// and returns what must never be shown of it.
+// privateKeys opens every private key of a tenant and returns its secret
+// values.
 func privateKeys(t *testing.T, env environ, slug string) (secrets [][]byte) {
 	t.Helper()
 	ctx := context.Background()
@@ -211,7 +209,7 @@ func unsealed(t *testing.T, key *seal.DataKey, id uuid.UUID, row db.ListSealedKe
 	return append([][]byte{der}, scalars(t, private)...)
 }
 
-// scalars are the numbers that make a key private.
+// scalars returns the secret numbers of a private key.
 func scalars(t *testing.T, private crypto.PrivateKey) [][]byte {
 	t.Helper()
 	switch k := private.(type) {
@@ -230,7 +228,7 @@ func scalars(t *testing.T, private crypto.PrivateKey) [][]byte {
 	return nil
 }
 
-// dump is the whole database as pg_dump writes it; empty where there is none.
+// dump returns the database as written by pg_dump; empty without pg_dump.
 func dump(t *testing.T, env environ) string {
 	t.Helper()
 	path, err := exec.LookPath("pg_dump")

@@ -10,56 +10,56 @@ import (
 )
 
 type serveCmd struct {
-	NoWorker bool `name:"no-worker" var:"KEYWARD_NO_WORKER" help:"Leave what is due to other processes."`
-	Migrate  bool `name:"migrate" var:"KEYWARD_MIGRATE" help:"Bring the schema up to date first."`
+	NoWorker bool `name:"no-worker" var:"KEYWARD_NO_WORKER" help:"Do not run the worker in this process."`
+	Migrate  bool `name:"migrate" var:"KEYWARD_MIGRATE" help:"Apply pending migrations first."`
 }
 
 // Run is keyward serve.
 func (c *serveCmd) Run(ctx context.Context, p *program) error {
 	if c.Migrate {
-		if err := p.migrate(ctx); err != nil {
+		if err := p.migrateSchema(ctx); err != nil {
 			return err
 		}
 	}
-	return p.serve(ctx, !c.NoWorker, func(context.Context, *app, urls) error { return nil })
+	return p.serveAPI(ctx, !c.NoWorker, func(context.Context, *app, urls) error { return nil })
 }
 
-// migrate brings the schema up to date.
-func (p *program) migrate(ctx context.Context) error {
+// migrateSchema applies pending migrations.
+func (p *program) migrateSchema(ctx context.Context) error {
 	if err := p.needDatabase(); err != nil {
 		return err
 	}
 	return db.Migrate(ctx, p.cfg.listenURL)
 }
 
-// serve runs the API and, if works is true, the worker, until ctx is over.
-// Requests are answered once prepare has returned.
-func (p *program) serve(ctx context.Context, works bool, prepare func(ctx context.Context, a *app, urls urls) error) error {
-	listeners, err := p.cfg.listen()
+// serveAPI runs the API and, if works is true, the worker, until ctx is done.
+// Requests are served once prepare has returned.
+func (p *program) serveAPI(ctx context.Context, works bool, prepare func(ctx context.Context, a *app, urls urls) error) error {
+	listeners, err := p.cfg.openListeners()
 	if err != nil {
 		return err
 	}
 	defer closeAll(listeners)
-	where := urls{public: p.cfg.public(listeners[0].Addr())}
+	where := urls{public: p.cfg.verifierURL(listeners[0].Addr())}
 	if where.admin = where.public; len(listeners) > 1 {
-		where.admin = p.cfg.admin(listeners[1].Addr())
+		where.admin = p.cfg.adminURL(listeners[1].Addr())
 	}
 	a, err := p.openApp(ctx, where.public)
 	if err != nil {
 		return err
 	}
 	defer a.close()
-	a.works = works
-	room := headroom(os.Getenv) // the runtime's variables: no setting of the program stands for them
+	a.runsWorker = works
+	room := allocateHeadroom(os.Getenv) // GOGC and GOMEMLIMIT are the runtime's, not settings
 	defer runtime.KeepAlive(room)
-	return a.run(ctx, listeners, where, prepare)
+	return a.runService(ctx, listeners, where, prepare)
 }
 
-// urls are where the service is reached: by verifiers, and by who administers it.
+// urls are the base URLs for verifiers and for administrators.
 type urls struct{ public, admin string }
 
-// listen takes the addresses: the public one and, if there is one, the admin's.
-func (c config) listen() (listeners []net.Listener, err error) {
+// openListeners listens on the public and, if configured, the admin address.
+func (c config) openListeners() (listeners []net.Listener, err error) {
 	for _, addr := range []string{c.addr, c.adminAddr} {
 		if addr == "" {
 			continue
@@ -76,28 +76,28 @@ func (c config) listen() (listeners []net.Listener, err error) {
 
 func closeAll(listeners []net.Listener) {
 	for _, l := range listeners {
-		_ = l.Close() // a server has closed it already
+		_ = l.Close() // already closed by its server
 	}
 }
 
-// run is the life of the service. The parts end in the order in which they
-// need each other: requests, what goes on beside them, what must be written.
-func (a *app) run(ctx context.Context, listeners []net.Listener, where urls, prepare func(context.Context, *app, urls) error) error {
+// runService runs servers and background loops. They stop in the order of their
+// dependencies: requests, background loops, the last flush.
+func (a *app) runService(ctx context.Context, listeners []net.Listener, where urls, prepare func(context.Context, *app, urls) error) error {
 	servers, err := a.newServers(where.public)
 	if err != nil {
 		return err
 	}
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
-	stopped := a.background(beside)
+	stopped := a.startBackground(beside)
 	defer func() {
 		stop()
 		stopped()
-		a.flushLast(ctx)
+		a.flushAtExit(ctx)
 	}()
 	if err := prepare(ctx, a, where); err != nil {
 		return err
 	}
-	return a.serve(ctx, servers, listeners, func() {
-		a.log.Info("serving", "url", where.public, "addr", listeners[0].Addr().String(), "worker", a.works, "admin_url", where.admin)
+	return a.serveRequests(ctx, servers, listeners, func() {
+		a.log.Info("serving", "url", where.public, "addr", listeners[0].Addr().String(), "worker", a.runsWorker, "admin_url", where.admin)
 	})
 }

@@ -28,10 +28,10 @@ func launch(t *testing.T, env environ, args ...string) *running {
 	code := make(chan int, 1)
 	go func() {
 		log := io.MultiWriter(w, shown.Place("the log of "+t.Name()))
-		code <- run(ctx, args, strings.NewReader(""), shown.Place("the output of "+t.Name()), log, env.get)
+		code <- runProgram(ctx, args, strings.NewReader(""), shown.Place("the output of "+t.Name()), log, env.get)
 		w.Close()
 	}()
-	log := make(chan string, 10_000) // whoever logs must not wait for us
+	log := make(chan string, 10_000) // large, so that logging does not block
 	go func() {
 		defer close(log)
 		for lines := bufio.NewScanner(r); lines.Scan(); {
@@ -48,7 +48,7 @@ func launch(t *testing.T, env environ, args ...string) *running {
 	return &running{log: log, stop: stop}
 }
 
-// until reads the log to a line that matches and returns the submatches.
+// until reads the log up to a matching line and returns the submatches.
 func (r *running) until(t *testing.T, pattern string) []string {
 	t.Helper()
 	var seen []string
@@ -104,7 +104,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// A stream is told, and does not keep the process from stopping.
+// A shutdown is announced on a stream, and the stream does not delay it.
 func TestStopWithAStreamOpen(t *testing.T) {
 	env := deployed(t)
 	key := keyward(t, env, "api-key", "create", "--role=platform_auditor", "--name=listener").stdout
@@ -127,7 +127,7 @@ func TestStopWithAStreamOpen(t *testing.T) {
 		t.Errorf("%d %q, %v", resp.StatusCode, heard, err)
 	}
 	for line := range r.log {
-		if strings.Contains(line, "cut off") {
+		if strings.Contains(line, "requests in flight aborted") {
 			t.Error(line)
 		}
 	}
@@ -161,19 +161,19 @@ func TestDevOnAGivenDatabase(t *testing.T) {
 	}
 }
 
-// The second worker leads at once: the first gave its lease back.
+// The second worker leads at once, because the first released its lease.
 func TestWorker(t *testing.T) {
 	env := deployed(t)
 	for range 2 {
 		r := launch(t, env, "worker", "--log-format=json")
-		r.until(t, `"msg":"leading"`)
+		r.until(t, `"msg":"leadership acquired"`)
 		if code := r.stop(); code != exitOK {
 			t.Errorf("exit code %d", code)
 		}
 	}
 }
 
-// With an address of its own, what is not public is there and nowhere else.
+// With an admin address, all other paths are served there only.
 func TestAdminAddress(t *testing.T) {
 	env := deployed(t)
 	r := launch(t, env, "serve", "--no-worker", "--admin-addr=127.0.0.1:0", "--log-format=text")

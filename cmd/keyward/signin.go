@@ -11,28 +11,28 @@ import (
 	"github.com/keyward/keyward/signin"
 )
 
-// signInAlgorithms may be accepted: those with public keys.
+// signInAlgorithms are the accepted algorithms: all with public keys.
 var signInAlgorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
 	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jwks.Ed25519,
 }
 
-// signIn checks how people of an identity provider sign in: all of it is set,
-// but for the algorithms, or nothing.
+// signIn validates the settings of the identity provider. All are required
+// together, except the algorithms.
 func (c *checks) signIn(s settings) signin.Config {
 	if s.OIDCIssuer+s.OIDCAudience+s.OIDCAlgorithms+s.OIDCRoles == "" {
 		return signin.Config{}
 	}
 	if signin.CheckIssuer(s.OIDCIssuer) != nil {
-		c.fail("KEYWARD_OIDC_ISSUER", "the issuer of an identity provider: an https URL without query and fragment (http on this machine), as in https://id.example.com")
+		c.reject("KEYWARD_OIDC_ISSUER", "the issuer of an identity provider: an https URL without query and fragment (http on this machine), as in https://id.example.com")
 	}
 	roles, err := signin.ParseMapping(s.OIDCRoles)
 	if err != nil {
-		c.fail("KEYWARD_OIDC_ROLES", "rules claim=value:role with commas between, a tenant's role with its tenant, as in groups=admins:platform_admin,groups=acme-ops:tenant_admin@acme ("+err.Error()+")")
+		c.reject("KEYWARD_OIDC_ROLES", "rules claim=value:role with commas between, a tenant's role with its tenant, as in groups=admins:platform_admin,groups=acme-ops:tenant_admin@acme ("+err.Error()+")")
 	}
 	return signin.Config{
 		Issuer: s.OIDCIssuer, Roles: roles,
-		Audience:   c.names("KEYWARD_OIDC_AUDIENCE", s.OIDCAudience, "names of which the tokens' aud must have one, with commas between, as in https://keys.example.com"),
+		Audience:   c.nameList("KEYWARD_OIDC_AUDIENCE", s.OIDCAudience, "names with commas between, as in https://keys.example.com"),
 		Algorithms: c.signInAlgorithms("KEYWARD_OIDC_ALGORITHMS", s.OIDCAlgorithms),
 	}
 }
@@ -42,34 +42,34 @@ func (c *checks) signInAlgorithms(variable, value string) (algorithms []jose.Sig
 		return nil
 	}
 	const accepts = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519, with commas between"
-	for _, name := range c.names(variable, value, accepts) {
+	for _, name := range c.nameList(variable, value, accepts) {
 		if !slices.Contains(signInAlgorithms, jose.SignatureAlgorithm(name)) {
-			c.fail(variable, accepts)
+			c.reject(variable, accepts)
 		}
 		algorithms = append(algorithms, jose.SignatureAlgorithm(name))
 	}
 	return algorithms
 }
 
-// names reads a list with commas between, none of them empty.
-func (c *checks) names(variable, value, accepts string) (names []string) {
+// nameList parses a comma-separated list without empty names.
+func (c *checks) nameList(variable, value, accepts string) (names []string) {
 	for name := range strings.SplitSeq(value, ",") {
 		if name = strings.TrimSpace(name); name == "" {
-			c.fail(variable, accepts)
+			c.reject(variable, accepts)
 		}
 		names = append(names, name)
 	}
 	return names
 }
 
-// letPeopleIn lets the people of the identity provider use the API, if there is
-// one.
-func (a *app) letPeopleIn(cfg *httpapi.Config) (err error) {
+// configureOIDC enables sign-in through the identity provider, if one is
+// configured.
+func (a *app) configureOIDC(cfg *httpapi.Config) (err error) {
 	if a.cfg.signIn.Issuer == "" {
 		return nil
 	}
 	in := a.cfg.signIn
-	in.Resolve, in.Now, in.Log = a.tenants.Resolve, now, a.log
+	in.Resolve, in.Now, in.Log = a.tenants.Resolve, utcNow, a.log
 	cfg.SignIn, err = signin.New(in)
 	return err
 }

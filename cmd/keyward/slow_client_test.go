@@ -16,12 +16,12 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// The servers of this program have an end for heads and bodies that come drop by
-// drop; here it comes thirty times earlier.
+// The servers' timeouts cut off clients that send heads and bodies slowly; the
+// test shortens them.
 func TestClientsThatDribble(t *testing.T) {
 	url := dbtest.New(t)
 	a := opened(t, url)
-	_, key, err := a.tenants.CreateAPIKey(t.Context(), audit.By{Actor: a.actor()}, tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "slow"}, nil)
+	_, key, err := a.tenants.CreateAPIKey(t.Context(), audit.By{Actor: a.workerActor()}, tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "slow"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +57,8 @@ func TestClientsThatDribble(t *testing.T) {
 	}
 }
 
-// dribble sends text at once and then a space now and then, until the server has
-// had enough. It returns what was answered: maybe nothing.
+// dribble sends text at once and then a space periodically, until the server
+// closes the connection. It returns the answer, which may be empty.
 func dribble(t *testing.T, addr, text string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -66,14 +66,14 @@ func dribble(t *testing.T, addr, text string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // for a test that fails
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // ends a failing test
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
 		for range time.Tick(50 * time.Millisecond) {
 			if _, err := io.WriteString(conn, " "); err != nil {
-				return // whoever listens has gone
+				return // the server has closed the connection
 			}
 		}
 	}()

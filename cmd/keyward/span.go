@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// span is a duration as people write it: Go's form, or whole days as in 30d.
-// The API counts in whole seconds.
+// span is a duration in Go's form, or in whole days as in 30d. The API counts
+// whole seconds.
 type span time.Duration
 
 var errSpan = errors.New("must be a duration of whole seconds, as in 90s, 12h or 30d")
 
-// UnmarshalText reads one.
+// UnmarshalText parses a duration.
 func (s *span) UnmarshalText(text []byte) error {
 	d, err := time.ParseDuration(string(text))
 	if days, is := strings.CutSuffix(string(text), "d"); is {
@@ -27,7 +27,7 @@ func (s *span) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// seconds is for the API; nil stays nil.
+// seconds returns the API's value; nil for a nil span.
 func (s *span) seconds() *int64 {
 	if s == nil {
 		return nil
@@ -35,8 +35,9 @@ func (s *span) seconds() *int64 {
 	return new(int64(time.Duration(*s) / time.Second))
 }
 
-// seconds shows what the API counts.
-func seconds(n int64) string {
+// formatSeconds formats a number of seconds in the largest unit that divides
+// it.
+func formatSeconds(n int64) string {
 	switch {
 	case n != 0 && n%86400 == 0:
 		return strconv.FormatInt(n/86400, 10) + "d"
@@ -48,14 +49,14 @@ func seconds(n int64) string {
 	return strconv.FormatInt(n, 10) + "s"
 }
 
-// moment is a time: RFC 3339, a day, or how long ago, as in 24h.
+// moment is a time in RFC 3339, a day, or an age, as in 24h.
 type moment time.Time
 
-// UnmarshalText reads one.
+// UnmarshalText parses a time.
 func (m *moment) UnmarshalText(text []byte) error {
 	var ago span
 	if ago.UnmarshalText(text) == nil {
-		*m = moment(now().Add(-time.Duration(ago)))
+		*m = moment(utcNow().Add(-time.Duration(ago)))
 		return nil
 	}
 	for _, form := range []string{time.RFC3339, time.DateOnly} {
@@ -67,7 +68,7 @@ func (m *moment) UnmarshalText(text []byte) error {
 	return errors.New("must be a time in RFC 3339, a day as in 2026-11-24, or how long ago, as in 24h")
 }
 
-// time is for the API; nil stays nil.
+// time returns the API's value; nil for a nil moment.
 func (m *moment) time() *time.Time {
 	if m == nil {
 		return nil

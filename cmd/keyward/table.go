@@ -10,29 +10,29 @@ import (
 	"golang.org/x/term"
 )
 
-// table is what people read. Its columns are in the order of importance: a
-// terminal that is too narrow for all does not get the last ones.
+// table is a text table. Its columns are in the order of importance: a terminal
+// that is too narrow does not show the last ones.
 type table struct {
-	head []string // none: no line of heads
+	head []string // nil: no header line
 	rows [][]string
 }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// print writes the table, in at most so many columns of characters; 0: in as
-// many as it takes.
+// print writes the table with lines of at most columns characters; 0:
+// unlimited.
 func (t *table) print(w io.Writer, columns int) error {
 	rows := t.rows
 	if t.head != nil {
 		rows = append([][]string{t.head}, rows...)
 	}
-	widths := fitting(rows, columns)
+	widths := fitColumns(rows, columns)
 	var text strings.Builder
 	for _, row := range rows {
 		line := ""
 		for i, width := range widths {
 			if i < len(row) {
-				line += row[i] + strings.Repeat(" ", width-utf8.RuneCountInString(row[i])+gap)
+				line += row[i] + strings.Repeat(" ", width-utf8.RuneCountInString(row[i])+columnGap)
 			}
 		}
 		text.WriteString(strings.TrimRight(line, " ") + "\n")
@@ -41,33 +41,33 @@ func (t *table) print(w io.Writer, columns int) error {
 	return err
 }
 
-const gap = 2 // between two columns
+const columnGap = 2 // between two columns
 
-// fitting are the widths of the columns that there is room for, two at least.
-func fitting(rows [][]string, columns int) (widths []int) {
+// fitColumns returns the widths of the columns that fit, at least two.
+func fitColumns(rows [][]string, columns int) (widths []int) {
 	for _, row := range rows {
 		for i, cell := range row {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			row[i] = printable(cell)
+			row[i] = sanitizeText(cell)
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
 	}
-	total := -gap
+	total := -columnGap
 	for i, width := range widths {
-		if total += width + gap; columns > 0 && total > columns && i >= 2 {
+		if total += width + columnGap; columns > 0 && total > columns && i >= 2 {
 			return widths[:i]
 		}
 	}
 	return widths
 }
 
-// show prints a table on the standard output.
-func (p *program) show(t table) error { return t.print(p.stdout, width(p.stdout)) }
+// printTable prints a table to stdout.
+func (p *program) printTable(t table) error { return t.print(p.stdout, terminalWidth(p.stdout)) }
 
-// width is how many characters a line of w has, 0 if it is no terminal.
-func width(w io.Writer) int {
+// terminalWidth returns the characters per line of w, 0 if it is no terminal.
+func terminalWidth(w io.Writer) int {
 	f, is := w.(*os.File)
 	if !is {
 		return 0
@@ -79,14 +79,15 @@ func width(w io.Writer) int {
 	return columns
 }
 
-// isTerminal reports whether somebody is there to ask or to watch.
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	f, is := stream.(*os.File)
 	return is && term.IsTerminal(int(f.Fd()))
 }
 
-// printable keeps what others wrote from steering the terminal.
-func printable(s string) string {
+// sanitizeText replaces control characters, so that foreign text cannot control
+// the terminal.
+func sanitizeText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return '?'
@@ -95,21 +96,21 @@ func printable(s string) string {
 	}, s)
 }
 
-// when is a time in a table, to the second.
-func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// formatTime formats a time to the second.
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// maybe is a value that may be absent.
-func maybe[T any](v *T, text func(T) string) string {
+// optionalText formats an optional value, "-" for nil.
+func optionalText[T any](v *T, text func(T) string) string {
 	if v == nil {
 		return "-"
 	}
 	return text(*v)
 }
 
-func text[T ~string](v T) string { return string(v) }
+func stringOf[T ~string](v T) string { return string(v) }
 
-// dash is a text, or a dash for none.
-func dash(s string) string {
+// orDash returns s, or "-" if it is empty.
+func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}

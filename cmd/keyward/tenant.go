@@ -13,63 +13,63 @@ import (
 )
 
 type tenantCmd struct {
-	Create        tenantCreateCmd      `cmd:"" help:"Create one that can sign."`
-	List          tenantListCmd        `cmd:"" help:"List them, newest first."`
-	Show          tenantShowCmd        `cmd:"" help:"Show one."`
-	Update        tenantUpdateCmd      `cmd:"" help:"Change its settings."`
-	Suspend       tenantSuspendCmd     `cmd:"" help:"Stop its signing; what it signed keeps verifying."`
-	Resume        tenantResumeCmd      `cmd:"" help:"Let it sign again."`
-	Delete        tenantDeleteCmd      `cmd:"" help:"Delete it and destroy its keys, for good."`
-	Certificate   tenantCertificateCmd `cmd:"" help:"Print the certificate of what the deletion of a tenant destroyed."`
-	RotateDataKey rotateDataKeyCmd     `cmd:"" name:"rotate-data-key" help:"Seal its private keys under a new data key and destroy the old one, while it signs."`
-	JWKS          jwksCmd              `cmd:"" name:"jwks" help:"Write its JWK Set, as verifiers get it, to a file or the standard output."`
+	Create        tenantCreateCmd      `cmd:"" help:"Create a tenant, ready to sign."`
+	List          tenantListCmd        `cmd:"" help:"List tenants, newest first."`
+	Show          tenantShowCmd        `cmd:"" help:"Show a tenant."`
+	Update        tenantUpdateCmd      `cmd:"" help:"Change a tenant's settings."`
+	Suspend       tenantSuspendCmd     `cmd:"" help:"Suspend a tenant: it cannot sign; its tokens keep verifying."`
+	Resume        tenantResumeCmd      `cmd:"" help:"Resume a suspended tenant."`
+	Delete        tenantDeleteCmd      `cmd:"" help:"Delete a tenant and destroy its keys, permanently."`
+	Certificate   tenantCertificateCmd `cmd:"" help:"Print the certificate of destruction of a deleted tenant."`
+	RotateDataKey rotateDataKeyCmd     `cmd:"" name:"rotate-data-key" help:"Re-seal a tenant's private keys under a new data key, online."`
+	JWKS          jwksCmd              `cmd:"" name:"jwks" help:"Write a tenant's JWK Set, as verifiers get it."`
 }
 
-// aTenant names a tenant by argument or by flag.
-type aTenant struct {
-	Name   string `arg:"" optional:"" name:"slug" help:"Slug or id; or --tenant."`
-	Tenant string `name:"tenant" var:"KEYWARD_TENANT" placeholder:"SLUG" help:"The same as a flag."`
-	remote
+// tenantArg names a tenant by argument or by flag.
+type tenantArg struct {
+	Name   string `arg:"" optional:"" name:"slug" help:"Select the tenant by slug or id."`
+	Tenant string `name:"tenant" var:"KEYWARD_TENANT" placeholder:"SLUG" help:"Select the tenant by slug or id, in place of the argument."`
+	remoteFlags
 }
 
-func (t aTenant) named() (string, error) {
+func (t tenantArg) tenantName() (string, error) {
 	if t.Name != "" {
 		return t.Name, nil
 	}
 	if t.Tenant == "" {
-		return "", &usageError{"which tenant? give its slug or id, as an argument or by --tenant (KEYWARD_TENANT)"}
+		return "", &usageError{"no tenant: give its slug or id, as an argument or with --tenant (KEYWARD_TENANT)"}
 	}
 	return t.Tenant, nil
 }
 
-// openNamed is open, with the tenant that is meant.
-func (t aTenant) openNamed() (*client.Client, string, error) {
-	name, err := t.named()
+// openTenant returns the client and the selected tenant.
+func (t tenantArg) openTenant() (*client.Client, string, error) {
+	name, err := t.tenantName()
 	if err != nil {
 		return nil, "", err
 	}
-	c, err := t.open()
+	c, err := t.openClient()
 	return c, name, err
 }
 
 type tenantListCmd struct {
-	Q      string `name:"search" placeholder:"TEXT" help:"Only those with this in slug or name."`
-	Status string `name:"status" enum:",active,suspended" default:"" help:"Only the active or the suspended ones."`
-	listing
-	remote
+	Q      string `name:"search" placeholder:"TEXT" help:"Filter by text in slug or name."`
+	Status string `name:"status" enum:",active,suspended" default:"" help:"Filter by status: active or suspended."`
+	listFlags
+	remoteFlags
 }
 
 // Run is keyward tenant list.
 func (c *tenantListCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	params := client.ListTenantsParams{Q: given(c.Q), Status: given(client.TenantStatus(c.Status))}
-	return list(p, c.JSON, c.listing, rows[client.Tenant]{
-		head: []string{"SLUG", "STATUS", "NAME", "CREATED", "ID", "ISSUER"}, none: "There is no such tenant.",
+	params := client.ListTenantsParams{Q: nonEmpty(c.Q), Status: nonEmpty(client.TenantStatus(c.Status))}
+	return printList(p, c.JSON, c.listFlags, rows[client.Tenant]{
+		head: []string{"SLUG", "STATUS", "NAME", "CREATED", "ID", "ISSUER"}, none: "No matching tenants.",
 		row: func(t client.Tenant) []string {
-			return []string{t.Slug, string(t.Status), dash(t.Name), when(t.CreatedAt), t.ID.String(), t.Issuer}
+			return []string{t.Slug, string(t.Status), orDash(t.Name), formatTime(t.CreatedAt), t.ID.String(), t.Issuer}
 		},
 	}, func(limit *int, cursor *string) (*http.Response, error) {
 		params.Limit, params.Cursor = limit, cursor
@@ -77,24 +77,24 @@ func (c *tenantListCmd) Run(ctx context.Context, p *program) error {
 	})
 }
 
-// given is an optional value of the API, nil for a flag that was not given.
-func given[T ~string](v T) *T {
+// nonEmpty returns a pointer to v, nil for a flag that was not given.
+func nonEmpty[T ~string](v T) *T {
 	if v == "" {
 		return nil
 	}
 	return &v
 }
 
-type tenantShowCmd struct{ aTenant }
+type tenantShowCmd struct{ tenantArg }
 
 // Run is keyward tenant show.
 func (c *tenantShowCmd) Run(ctx context.Context, p *program) error {
-	api, name, err := c.openNamed()
+	api, name, err := c.openTenant()
 	if err != nil {
 		return err
 	}
 	resp, err := api.Requests.GetTenant(ctx, name)
-	return answered(p, c.JSON, resp, err, p.showTenant)
+	return printAnswer(p, c.JSON, resp, err, p.showTenant)
 }
 
 func (p *program) showTenant(t client.Tenant) error {
@@ -104,23 +104,23 @@ func (p *program) showTenant(t client.Tenant) error {
 	}
 	var out table
 	out.add("slug", t.Slug)
-	out.add("name", dash(t.Name))
+	out.add("name", orDash(t.Name))
 	out.add("id", t.ID.String())
 	out.add("status", string(t.Status))
 	out.add("issuer", t.Issuer)
 	out.add("custom domain", domain)
 	out.add("JWKS caching", fmt.Sprintf("max-age %s, stale-while-revalidate %s, stale-if-error %s",
-		seconds(t.JWKSMaxAgeSeconds), seconds(t.JWKSStaleWhileRevalidateSeconds), seconds(t.JWKSStaleIfErrorSeconds)))
-	out.add("clock skew", seconds(t.ClockSkewSeconds))
-	out.add("not before", maybe(t.NotBefore, when))
-	out.add("approval required", operations(t.ApprovalRequired))
+		formatSeconds(t.JWKSMaxAgeSeconds), formatSeconds(t.JWKSStaleWhileRevalidateSeconds), formatSeconds(t.JWKSStaleIfErrorSeconds)))
+	out.add("clock skew", formatSeconds(t.ClockSkewSeconds))
+	out.add("not before", optionalText(t.NotBefore, formatTime))
+	out.add("approval required", joinOperations(t.ApprovalRequired))
 	addMembers(&out, "metadata", t.Metadata)
-	out.add("created", when(t.CreatedAt))
-	out.add("updated", when(t.UpdatedAt))
-	return p.show(out)
+	out.add("created", formatTime(t.CreatedAt))
+	out.add("updated", formatTime(t.UpdatedAt))
+	return p.printTable(out)
 }
 
-// addMembers adds a line for each member of an object, texts without quotes.
+// addMembers adds a line for each member of an object, with strings unquoted.
 func addMembers(out *table, label string, object *client.JSONObject) {
 	var members map[string]json.RawMessage
 	if object == nil || json.Unmarshal(*object, &members) != nil || len(members) == 0 {
@@ -140,36 +140,36 @@ func addMembers(out *table, label string, object *client.JSONObject) {
 
 type (
 	tenantSuspendCmd struct {
-		aTenant
-		asking
+		tenantArg
+		confirmFlag
 	}
-	tenantResumeCmd struct{ aTenant }
+	tenantResumeCmd struct{ tenantArg }
 )
 
 // Run is keyward tenant suspend.
 func (c *tenantSuspendCmd) Run(ctx context.Context, p *program) error {
-	name, err := c.named()
+	name, err := c.tenantName()
 	if err != nil {
 		return err
 	}
-	p.evidence("%s will sign no token until it is resumed. Its JWKS stays, so tokens already issued keep verifying.", name)
-	if err := c.ask(p, "Suspend "+name+"?"); err != nil {
+	p.printNote("%s will sign no token until it is resumed. Its JWKS stays published, so tokens already issued keep verifying.", name)
+	if err := c.confirmIfTerminal(p, "Suspend "+name+"?"); err != nil {
 		return err
 	}
-	return c.set(ctx, p, []byte(`{"status":"suspended"}`))
+	return c.patchTenant(ctx, p, []byte(`{"status":"suspended"}`))
 }
 
 // Run is keyward tenant resume.
 func (c *tenantResumeCmd) Run(ctx context.Context, p *program) error {
-	return c.set(ctx, p, []byte(`{"status":"active"}`))
+	return c.patchTenant(ctx, p, []byte(`{"status":"active"}`))
 }
 
-// set changes a tenant and shows it.
-func (t aTenant) set(ctx context.Context, p *program, changes []byte, edit ...client.RequestEditorFn) error {
-	api, name, err := t.openNamed()
+// patchTenant changes a tenant and prints it.
+func (t tenantArg) patchTenant(ctx context.Context, p *program, changes []byte, edit ...client.RequestEditorFn) error {
+	api, name, err := t.openTenant()
 	if err != nil {
 		return err
 	}
 	resp, err := api.Requests.UpdateTenantWithBody(ctx, name, nil, "application/json", bytes.NewReader(changes), edit...)
-	return answered(p, t.JSON, resp, err, p.showTenant)
+	return printAnswer(p, t.JSON, resp, err, p.showTenant)
 }

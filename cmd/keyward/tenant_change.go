@@ -8,22 +8,23 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// tenantFlags are the settings of a tenant.
-type tenantFlags struct {
-	Label                string   `name:"name" placeholder:"TEXT" help:"What people know it by."`
-	Issuer               string   `name:"issuer" placeholder:"URL" help:"Its tokens' iss. Default: made of the public URL and the slug."`
-	CustomDomain         string   `name:"custom-domain" placeholder:"HOST" help:"A host name that answers with its JWKS."`
-	MaxAge               *span    `name:"jwks-max-age" placeholder:"DURATION" help:"How long verifiers may cache its JWKS. Default: 5m."`
-	StaleWhileRevalidate *span    `name:"jwks-stale-while-revalidate" placeholder:"DURATION" help:"Default: 60s."`
-	StaleIfError         *span    `name:"jwks-stale-if-error" placeholder:"DURATION" help:"Default: 1d."`
-	ClockSkew            *span    `name:"clock-skew" placeholder:"DURATION" help:"How far clocks may differ. Default: 60s."`
-	ApprovalRequired     []string `name:"approval-required" placeholder:"OPERATION" enum:"revoke_all,import,purge,delete" help:"What needs a second person's approval, all of it: ${enum}; with commas between, or repeated. Default: nothing."`
-	Metadata             *string  `name:"metadata" placeholder:"JSON|@FILE|-" help:"What its discovery documents say besides, such as the endpoints of its own login. It replaces what was there; {} clears."`
-	Body                 *string  `name:"body" placeholder:"JSON|@FILE|-" help:"The request as the API takes it; flags come before it."`
+// tenantSettings are the flags for the settings of a tenant.
+type tenantSettings struct {
+	Label                string   `name:"name" placeholder:"TEXT" help:"Set a description for people."`
+	Issuer               string   `name:"issuer" placeholder:"URL" help:"Set the iss of its tokens. Default: derived from public URL and slug."`
+	CustomDomain         string   `name:"custom-domain" placeholder:"HOST" help:"Serve its JWKS on this host name too."`
+	MaxAge               *span    `name:"jwks-max-age" placeholder:"DURATION" help:"Set how long verifiers may cache its JWKS. Default: 5m."`
+	StaleWhileRevalidate *span    `name:"jwks-stale-while-revalidate" placeholder:"DURATION" help:"Set stale-while-revalidate of its JWKS. Default: 60s."`
+	StaleIfError         *span    `name:"jwks-stale-if-error" placeholder:"DURATION" help:"Set stale-if-error of its JWKS. Default: 1d."`
+	ClockSkew            *span    `name:"clock-skew" placeholder:"DURATION" help:"Set the allowed clock skew. Default: 60s."`
+	ApprovalRequired     []string `name:"approval-required" placeholder:"OPERATION" enum:"revoke_all,import,purge,delete" help:"Require a second person's approval for these operations: ${enum}; comma-separated or repeated. Replaces the list. Default: none."`
+	Metadata             *string  `name:"metadata" placeholder:"JSON|@FILE|-" help:"Add these members to its discovery documents, as in the endpoints of its own login. Replaces the object; {} clears it."`
+	Body                 *string  `name:"body" placeholder:"JSON|@FILE|-" help:"Send this JSON request body; flags override its members."`
 }
 
-// request is what the flags and the body make. Absent members stay absent.
-func (f tenantFlags) request(p *program) (map[string]any, error) {
+// requestBody builds the request from flags and --body. Settings without a flag
+// are omitted.
+func (f tenantSettings) requestBody(p *program) (map[string]any, error) {
 	req := map[string]any{}
 	if f.Body != nil {
 		text, err := p.readObject("--body", *f.Body)
@@ -65,20 +66,20 @@ func (f tenantFlags) request(p *program) (map[string]any, error) {
 }
 
 type tenantCreateCmd struct {
-	Name   string   `arg:"" optional:"" name:"slug" help:"What URLs and issuers call it: lower-case letters, digits, hyphens."`
-	Tenant string   `name:"tenant" aliases:"slug" placeholder:"SLUG" help:"The same as a flag."`
-	Algs   []string `name:"alg" placeholder:"ALG" help:"What it signs with, the default first; may be repeated. Default: ES256."`
-	tenantFlags
-	remote
+	Name   string   `arg:"" optional:"" name:"slug" help:"Set the slug, part of URLs and issuer: lower-case letters, digits, hyphens."`
+	Tenant string   `name:"tenant" aliases:"slug" placeholder:"SLUG" help:"Select the tenant by slug or id, in place of the argument."`
+	Algs   []string `name:"alg" placeholder:"ALG" help:"Sign with this algorithm, the default first; may be repeated. Default: ES256."`
+	tenantSettings
+	remoteFlags
 }
 
 // Run is keyward tenant create.
 func (c *tenantCreateCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	req, err := c.request(p)
+	req, err := c.requestBody(p)
 	if err != nil {
 		return err
 	}
@@ -100,21 +101,21 @@ func (c *tenantCreateCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	resp, err := api.Requests.CreateTenantWithBody(ctx, nil, "application/json", strings.NewReader(string(body)), client.Once(client.NewKey()))
-	return answered(p, c.JSON, resp, err, p.showTenant)
+	return printAnswer(p, c.JSON, resp, err, p.showTenant)
 }
 
 type tenantUpdateCmd struct {
-	aTenant
-	NotBefore *moment  `name:"not-before" placeholder:"TIME" help:"Refuse tokens issued earlier."`
-	Clear     []string `name:"clear" placeholder:"SETTING" enum:"name,issuer,custom-domain,jwks-max-age,jwks-stale-while-revalidate,jwks-stale-if-error,clock-skew,not-before,approval-required,metadata" help:"Back to the default: ${enum}; may be repeated."`
-	tenantFlags
-	approving
+	tenantArg
+	NotBefore *moment  `name:"not-before" placeholder:"TIME" help:"Reject tokens issued before this time."`
+	Clear     []string `name:"clear" placeholder:"SETTING" enum:"name,issuer,custom-domain,jwks-max-age,jwks-stale-while-revalidate,jwks-stale-if-error,clock-skew,not-before,approval-required,metadata" help:"Reset a setting to its default; may be repeated. One of ${enum}."`
+	tenantSettings
+	approvalFlag
 }
 
-// Run is keyward tenant update. To take something off the list of what needs a
-// second person needs one itself.
+// Run is keyward tenant update. Removing an operation from approval_required
+// itself needs an approval.
 func (c *tenantUpdateCmd) Run(ctx context.Context, p *program) error {
-	req, err := c.request(p)
+	req, err := c.requestBody(p)
 	if err != nil {
 		return err
 	}
@@ -132,13 +133,13 @@ func (c *tenantUpdateCmd) Run(ctx context.Context, p *program) error {
 		req[name] = nil
 	}
 	if len(req) == 0 {
-		return &usageError{"what shall change? see keyward tenant update --help"}
+		return &usageError{"no change given; see keyward tenant update --help"}
 	}
 	body, err := json.Marshal(req)
 	if err != nil {
 		return err
 	}
-	err = c.set(ctx, p, body, c.edit()...)
-	name, _ := c.named()
-	return c.concluded(p, c.remote, name, err, "tenant", "update", name, "--body", string(body))
+	err = c.patchTenant(ctx, p, body, c.requestEditors()...)
+	name, _ := c.tenantName()
+	return c.explainApproval(p, c.remoteFlags, name, err, "tenant", "update", name, "--body", string(body))
 }

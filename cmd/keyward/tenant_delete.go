@@ -11,79 +11,79 @@ import (
 )
 
 type tenantDeleteCmd struct {
-	aTenant
-	asking
-	approving
+	tenantArg
+	confirmFlag
+	approvalFlag
 }
 
-// Run is keyward tenant delete. The certificate goes to the standard output.
+// Run is keyward tenant delete. Only the certificate is written to stdout.
 func (c *tenantDeleteCmd) Run(ctx context.Context, p *program) error {
-	api, name, err := c.openNamed()
+	api, name, err := c.openTenant()
 	if err != nil {
 		return err
 	}
-	t, err := p.foretellDeletion(ctx, api, name)
+	t, err := p.previewDeletion(ctx, api, name)
 	if err != nil {
 		return err
 	}
 	if err := c.confirm(p, "Delete "+t.Slug+"?"); err != nil {
 		return err
 	}
-	resp, err := api.Requests.DeleteTenant(ctx, t.ID.String(), nil, c.edit(client.Certified())...)
-	err = answered(p, c.JSON, resp, err, func(d client.DestructionCertificate) error {
+	resp, err := api.Requests.DeleteTenant(ctx, t.ID.String(), nil, c.requestEditors(client.Certified())...)
+	err = printAnswer(p, c.JSON, resp, err, func(d client.DestructionCertificate) error {
 		fmt.Fprintf(p.stderr, "%s is deleted. Its certificate of destruction, which keyward tenant certificate %s prints again:\n", t.Slug, t.ID)
 		_, err := fmt.Fprintln(p.stdout, d.Certificate)
 		return err
 	})
-	return c.concluded(p, c.remote, t.Slug, err, "tenant", "delete", t.Slug)
+	return c.explainApproval(p, c.remoteFlags, t.Slug, err, "tenant", "delete", t.Slug)
 }
 
-// foretellDeletion says what the deletion of a tenant will do.
-func (p *program) foretellDeletion(ctx context.Context, api *client.Client, name string) (*client.Tenant, error) {
+// previewDeletion prints the effect of deleting a tenant.
+func (p *program) previewDeletion(ctx context.Context, api *client.Client, name string) (*client.Tenant, error) {
 	t, err := api.GetTenant(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	s, err := standing(ctx, api, name)
+	s, err := loadKeyEvidence(ctx, api, name)
 	if err != nil {
 		return nil, err
 	}
-	p.evidence("%s (%s, %s) will be deleted for good, and with it the private keys and data keys.", t.Slug, dash(t.Name), t.ID)
-	p.evidence("%d published keys will be revoked: %s", len(s.published), s.harm())
+	p.printNote("%s (%s, %s) will be deleted permanently, with its private keys and data keys.", t.Slug, orDash(t.Name), t.ID)
+	p.printNote("%d published keys will be revoked: %s", len(s.published), s.tokenImpact())
 	return t, nil
 }
 
 type tenantCertificateCmd struct {
-	ID uuid.UUID `arg:"" name:"id" help:"Id of the deleted tenant."`
-	remote
+	ID uuid.UUID `arg:"" name:"id" help:"Select the deleted tenant by id."`
+	remoteFlags
 }
 
 // Run is keyward tenant certificate.
 func (c *tenantCertificateCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
 	resp, err := api.Requests.GetDestructionCertificate(ctx, c.ID)
-	return answered(p, c.JSON, resp, err, func(d client.DestructionCertificate) error {
+	return printAnswer(p, c.JSON, resp, err, func(d client.DestructionCertificate) error {
 		_, err := fmt.Fprintln(p.stdout, d.Certificate)
 		return err
 	})
 }
 
-// keysStanding is the evidence before keys go.
-type keysStanding struct {
+// keyEvidence is the state of a tenant's keys before a destructive change.
+type keyEvidence struct {
 	all, published []client.Key
-	lastToken      *time.Time // the latest exp that any published key signed
+	lastToken      *time.Time // the latest exp signed by a published key
 }
 
-// standing asks for a tenant's keys.
-func standing(ctx context.Context, api *client.Client, tenant string) (s keysStanding, err error) {
+// loadKeyEvidence reads a tenant's keys from the API.
+func loadKeyEvidence(ctx context.Context, api *client.Client, tenant string) (s keyEvidence, err error) {
 	for k, err := range api.Keys(ctx, tenant, nil) {
 		if err != nil {
 			return s, err
 		}
-		if s.all = append(s.all, k); !published(k) {
+		if s.all = append(s.all, k); !isPublished(k) {
 			continue
 		}
 		s.published = append(s.published, k)
@@ -94,21 +94,21 @@ func standing(ctx context.Context, api *client.Client, tenant string) (s keysSta
 	return s, nil
 }
 
-func published(k client.Key) bool {
+func isPublished(k client.Key) bool {
 	return k.State == client.KeyStateStandby || k.State == client.KeyStateActive || k.State == client.KeyStateDeprecated
 }
 
-// harm is what happens to tokens when all published keys go.
-func (s keysStanding) harm() string {
-	return harm(s.lastToken)
+// tokenImpact describes the effect on tokens of removing all published keys.
+func (s keyEvidence) tokenImpact() string {
+	return tokenImpact(s.lastToken)
 }
 
-func harm(lastToken *time.Time) string {
+func tokenImpact(lastToken *time.Time) string {
 	if lastToken == nil {
-		return "no token signed here is known that needs them."
+		return "no live token signed here is known."
 	}
-	if lastToken.Before(now()) {
-		return "the last token signed here has expired, at " + when(*lastToken) + "."
+	if lastToken.Before(utcNow()) {
+		return "the last token signed here has expired, at " + formatTime(*lastToken) + "."
 	}
-	return "tokens signed here live until " + when(*lastToken) + " and will stop verifying."
+	return "tokens signed here live until " + formatTime(*lastToken) + " and will stop verifying."
 }

@@ -10,26 +10,26 @@ import (
 
 type tokenCmd struct {
 	Sign   tokenSignCmd   `cmd:"" help:"Sign a JWT and print it."`
-	Verify tokenVerifyCmd `cmd:"" help:"Verify a JWT; the exit code is 1 for one that is not valid."`
+	Verify tokenVerifyCmd `cmd:"" help:"Verify a JWT; exit 1 if it is not valid."`
 }
 
 type tokenSignCmd struct {
-	Claims  string  `name:"claims" default:"{}" placeholder:"JSON|@FILE|-" help:"Its claims; iss, iat, exp and jti are set by Keyward."`
-	Headers *string `name:"headers" placeholder:"JSON|@FILE" help:"More members of its header."`
-	Alg     string  `name:"alg" placeholder:"ALG" help:"Of the policy that signs. Default: the default one."`
-	Typ     string  `name:"typ" placeholder:"TYP" help:"As in at+jwt. Default: JWT."`
-	TTL     *span   `name:"ttl" placeholder:"DURATION" help:"How long it lives. Default: as the policy says."`
+	Claims  string  `name:"claims" default:"{}" placeholder:"JSON|@FILE|-" help:"Set the claims; Keyward sets iss, iat, exp and jti."`
+	Headers *string `name:"headers" placeholder:"JSON|@FILE" help:"Add these members to the header."`
+	Alg     string  `name:"alg" placeholder:"ALG" help:"Sign with the policy of this algorithm. Default: the default policy."`
+	Typ     string  `name:"typ" placeholder:"TYP" help:"Set typ, as in at+jwt. Default: JWT."`
+	TTL     *span   `name:"ttl" placeholder:"DURATION" help:"Set the lifetime. Default: the policy's."`
 	NBF     bool    `name:"nbf" help:"Set nbf to the time of issue."`
-	ofTenant
+	tenantScope
 }
 
-// Run is keyward token sign. The token alone goes to the standard output.
+// Run is keyward token sign. Only the token is written to stdout.
 func (c *tokenSignCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	req := client.SignTokenRequest{Alg: given(client.Alg(c.Alg)), Typ: given(c.Typ), TTLSeconds: c.TTL.seconds()}
+	req := client.SignTokenRequest{Alg: nonEmpty(client.Alg(c.Alg)), Typ: nonEmpty(c.Typ), TTLSeconds: c.TTL.seconds()}
 	if c.NBF {
 		req.Nbf = &c.NBF
 	}
@@ -44,24 +44,24 @@ func (c *tokenSignCmd) Run(ctx context.Context, p *program) error {
 		req.Headers = &headers
 	}
 	resp, err := api.Requests.SignToken(ctx, c.Tenant, req)
-	return answered(p, c.JSON, resp, err, func(t client.SignedToken) error {
-		fmt.Fprintf(p.stderr, "Signed by %s (%s), good until %s.\n", t.KID, t.Alg, when(t.ExpiresAt))
+	return printAnswer(p, c.JSON, resp, err, func(t client.SignedToken) error {
+		fmt.Fprintf(p.stderr, "Signed by %s (%s), valid until %s.\n", t.KID, t.Alg, formatTime(t.ExpiresAt))
 		_, err := fmt.Fprintln(p.stdout, t.Token)
 		return err
 	})
 }
 
 type tokenVerifyCmd struct {
-	Token    string `arg:"" optional:"" default:"-" placeholder:"TOKEN|@FILE|-" help:"The token, @FILE or - for the standard input. Default: the standard input."`
-	Audience string `name:"audience" placeholder:"AUD" help:"Must be among its aud."`
-	Issuer   string `name:"issuer" placeholder:"ISS" help:"Must be its iss. Default: the tenant's."`
-	Typ      string `name:"typ" placeholder:"TYP" help:"Must be its typ."`
-	ofTenant
+	Token    string `arg:"" optional:"" default:"-" placeholder:"TOKEN|@FILE|-" help:"Read the token: itself, @FILE, or - for standard input. Default: -."`
+	Audience string `name:"audience" placeholder:"AUD" help:"Require this value in aud."`
+	Issuer   string `name:"issuer" placeholder:"ISS" help:"Require this iss. Default: the tenant's issuer."`
+	Typ      string `name:"typ" placeholder:"TYP" help:"Require this typ."`
+	tenantScope
 }
 
 // Run is keyward token verify.
 func (c *tokenVerifyCmd) Run(ctx context.Context, p *program) error {
-	api, err := c.open()
+	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
@@ -74,11 +74,11 @@ func (c *tokenVerifyCmd) Run(ctx context.Context, p *program) error {
 	}
 	verdict := client.VerifyTokenResult{}
 	resp, err := api.Requests.VerifyToken(ctx, c.Tenant, client.VerifyTokenRequest{
-		Token: token, Audience: given(c.Audience), Issuer: given(c.Issuer), Typ: given(c.Typ),
+		Token: token, Audience: nonEmpty(c.Audience), Issuer: nonEmpty(c.Issuer), Typ: nonEmpty(c.Typ),
 	})
 	text, err := client.Bytes(resp, err)
 	if err == nil {
-		err = decode(text, &verdict)
+		err = decodeAnswer(text, &verdict)
 	}
 	switch {
 	case err != nil:
@@ -89,7 +89,7 @@ func (c *tokenVerifyCmd) Run(ctx context.Context, p *program) error {
 		err = p.showVerdict(verdict)
 	}
 	if err == nil && !verdict.Valid {
-		return errTold
+		return errReported
 	}
 	return err
 }
@@ -98,15 +98,15 @@ func (p *program) showVerdict(v client.VerifyTokenResult) error {
 	var out table
 	out.add("valid", map[bool]string{true: "yes", false: "NO"}[v.Valid])
 	if v.Code != nil {
-		out.add("why", strings.Trim(string(*v.Code)+": "+maybe(v.Detail, text), ": -"))
+		out.add("why", strings.Trim(string(*v.Code)+": "+optionalText(v.Detail, stringOf), ": -"))
 	}
-	out.add("key", maybe(v.KID, text))
-	out.add("key state", maybe(v.KeyState, text))
+	out.add("key", optionalText(v.KID, stringOf))
+	out.add("key state", optionalText(v.KeyState, stringOf))
 	if v.Header != nil {
 		out.add("header", string(*v.Header))
 	}
 	if v.Claims != nil {
 		out.add("claims", string(*v.Claims))
 	}
-	return p.show(out)
+	return p.printTable(out)
 }

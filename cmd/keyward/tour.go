@@ -10,11 +10,11 @@ import (
 	"text/template"
 )
 
-// tour is what keyward dev prints first.
-type tour struct {
+// welcomeData fills the first output of keyward dev.
+type welcomeData struct {
 	URL, Admin, KeyFile, DataDir, Demo string
-	Database                           string // its DSN, if that has no password
-	Slug                               string // of a tenant that does not exist yet
+	Database                           string // its DSN, if it has no password
+	Slug                               string // unused slug
 }
 
 // The commands are for a POSIX shell and work as printed, in this order.
@@ -38,11 +38,11 @@ Ctrl-C stops it. The data stays.
 
 `))
 
-func welcome(w io.Writer, t tour) error { return welcomeText.Execute(w, t) }
+func printWelcome(w io.Writer, t welcomeData) error { return welcomeText.Execute(w, t) }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=-]+$`)
 
-// shellQuote makes s one word of a POSIX shell, also inside "$(…)".
+// shellQuote quotes s as one word for a POSIX shell, also inside "$(…)".
 func shellQuote(s string) string {
 	if plainWord.MatchString(s) {
 		return s
@@ -50,7 +50,7 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// readKey reads a key; a file that is not there holds none.
+// readKey reads the key file, "" if it does not exist.
 func readKey(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -59,7 +59,7 @@ func readKey(file string) (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
-// writeKey replaces the file as a whole. Only its owner may read it.
+// writeKey replaces the file atomically, with mode 0600.
 func writeKey(file, key string) error {
 	temp := file + ".new"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -5,11 +5,11 @@ import (
 	"net/http"
 )
 
-// transport is what the addresses need to speak TLS.
+// transport holds the TLS files of both addresses.
 type transport struct {
 	main     *certificate // nil: plain HTTP
-	admin    *certificate // of the admin address, maybe main; nil: plain HTTP
-	clientCA *clientCA    // of clients of the admin address; nil: anybody may connect
+	admin    *certificate // of the admin address, may equal main; nil: plain HTTP
+	clientCA *clientCA    // of the admin address's clients; nil: no client certificates
 }
 
 // loadTransport reads all files for the first time.
@@ -31,8 +31,8 @@ func (c config) loadTransport() (t transport, err error) {
 	return t, err
 }
 
-// files are those to look at now and then.
-func (t transport) files() (list []watched) {
+// watchedFiles returns the files to check for changes.
+func (t transport) watchedFiles() (list []watchedFile) {
 	if t.main != nil {
 		list = append(list, t.main)
 	}
@@ -45,20 +45,21 @@ func (t transport) files() (list []watched) {
 	return list
 }
 
-// secure serves by TLS, if there is a certificate.
-func (t transport) secure(s *http.Server) { s.TLSConfig = serving(t.main) }
+// secureMain enables TLS if there is a certificate.
+func (t transport) secureMain(s *http.Server) { s.TLSConfig = serverTLS(t.main) }
 
-// secureAdmin is secure for the admin address: it may demand a certificate of
-// its clients too, before they can ask for anything.
+// secureAdmin enables TLS on the admin address, with client certificates if
+// configured.
 func (t transport) secureAdmin(s *http.Server) {
-	s.TLSConfig = serving(t.admin)
+	s.TLSConfig = serverTLS(t.admin)
 	if t.clientCA != nil {
-		s.TLSConfig = demanded(t.clientCA, s.TLSConfig)
+		s.TLSConfig = requireClientCerts(t.clientCA, s.TLSConfig)
 	}
 }
 
-// serving is with a certificate as it then is, by TLS 1.2 or later; nil without.
-func serving(c *certificate) *tls.Config {
+// serverTLS returns a configuration for TLS 1.2 or later that always uses the
+// current certificate; nil without one.
+func serverTLS(c *certificate) *tls.Config {
 	if c == nil {
 		return nil
 	}
@@ -68,10 +69,10 @@ func serving(c *certificate) *tls.Config {
 	}
 }
 
-// demanded is cfg for clients with a certificate by one of the authorities as
-// they then are. There are no session tickets: who was let in once is not let in
-// by that when the authority is gone.
-func demanded(ca *clientCA, cfg *tls.Config) *tls.Config {
+// requireClientCerts extends cfg to require a certificate issued by one of the
+// current authorities. It disables session tickets, which would outlive the
+// removal of an authority.
+func requireClientCerts(ca *clientCA, cfg *tls.Config) *tls.Config {
 	cfg.ClientAuth, cfg.SessionTicketsDisabled = tls.RequireAndVerifyClientCert, true
 	outer := cfg.Clone()
 	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// files are those of one test.
+// files are the TLS files of one test.
 type files struct {
 	t   *testing.T
 	dir string
@@ -31,7 +31,7 @@ func (f files) write(name string, text []byte) {
 	}
 }
 
-// client connects with a certificate of the files, or with none.
+// client returns a client with a certificate of the files, or with none.
 func (f files) client(name string) *tls.Config {
 	f.t.Helper()
 	if name == "" {
@@ -48,7 +48,7 @@ func (a *authority) pem() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 
-// gauges are the ends that /metrics shows.
+// gauges returns the expiry times in /metrics.
 func gauges(t *testing.T, metrics string) map[string]int64 {
 	t.Helper()
 	all := map[string]int64{}
@@ -62,8 +62,8 @@ func gauges(t *testing.T, metrics string) map[string]int64 {
 	return all
 }
 
-// The admin address has a certificate and an authority of its own, each renewed by
-// itself; the metrics tell them apart.
+// The admin address has its own certificate and authority, renewed
+// independently; the metrics distinguish them.
 func TestAdminCertificate(t *testing.T) {
 	f := files{t, t.TempDir()}
 	public, inside, staff := newAuthority(t), newAuthority(t), newAuthority(t)
@@ -110,7 +110,7 @@ func TestAdminCertificate(t *testing.T) {
 
 	inside.life = 3 * time.Hour
 	renewed := inside.pair(f.path("admin.pem"), f.path("admin-key.pem"))
-	r.until(t, `msg="certificate read again" variable=KEYWARD_ADMIN_TLS_CERT `)
+	r.until(t, `msg="certificate reloaded" variable=KEYWARD_ADMIN_TLS_CERT `)
 	if got, err := inside.served(m[2], f.client("client")); err != nil || got.Cmp(renewed) != 0 {
 		t.Errorf("admin, renewed: %v %v", got, err)
 	}
@@ -124,8 +124,8 @@ func TestAdminCertificate(t *testing.T) {
 	}
 }
 
-// Who may connect to the admin address is read again. Half a bundle changes
-// nothing, and nobody comes back by what an earlier handshake left.
+// The client CA of the admin address is reloaded. Half a bundle changes
+// nothing, and no session survives the removal of an authority.
 func TestClientCAIsReadAgain(t *testing.T) {
 	f := files{t, t.TempDir()}
 	site, old, young, strange := newAuthority(t), newAuthority(t), newAuthority(t), newAuthority(t)
@@ -136,7 +136,7 @@ func TestClientCAIsReadAgain(t *testing.T) {
 	f.write("ca.pem", old.pem())
 	r := launch(t, deployed(t), "serve", "--no-worker", "--admin-addr=127.0.0.1:0", "--log-format=text",
 		"--admin-tls-cert="+f.path("cert.pem"), "--admin-tls-key="+f.path("key.pem"), "--admin-client-ca="+f.path("ca.pem"))
-	m := r.until(t, `msg=serving url=http://(\S+) .*admin_url=https://(\S+)`) // TLS on one of two
+	m := r.until(t, `msg=serving url=http://(\S+) .*admin_url=https://(\S+)`) // TLS on one of two addresses
 	if got := status(t, "http://"+m[1]+"/healthz"); got != 200 {
 		t.Errorf("plain: %d", got)
 	}
@@ -159,13 +159,13 @@ func TestClientCAIsReadAgain(t *testing.T) {
 
 	both := append(old.pem(), young.pem()...)
 	f.write("ca.pem", both[:len(both)-40])
-	line := r.until(t, `level=ERROR msg="the new client CA cannot be used; the one before stays" variable=KEYWARD_ADMIN_CLIENT_CA error=(.*)`)
+	line := r.until(t, `level=ERROR msg="reload of the client CA failed; keeping the previous one" variable=KEYWARD_ADMIN_CLIENT_CA error=(.*)`)
 	if !strings.Contains(line[1], "1 of 2 PEM blocks") || strings.Contains(line[1], "BEGIN") {
 		t.Errorf("logged: %s", line[1])
 	}
 	may("half a file", "old")
 	f.write("ca.pem", both)
-	r.until(t, `msg="client CA read again" variable=KEYWARD_ADMIN_CLIENT_CA `)
+	r.until(t, `msg="client CA reloaded" variable=KEYWARD_ADMIN_CLIENT_CA `)
 	may("two authorities", "old", "young")
 	if err := os.Remove(f.path("ca.pem")); err != nil {
 		t.Fatal(err)
@@ -173,11 +173,11 @@ func TestClientCAIsReadAgain(t *testing.T) {
 	r.until(t, `variable=KEYWARD_ADMIN_CLIENT_CA error=`)
 	may("no file", "old", "young")
 	f.write("ca.pem", young.pem())
-	r.until(t, `msg="client CA read again"`)
+	r.until(t, `msg="client CA reloaded"`)
 	may("another", "young")
 }
 
-// On SIGHUP files are read that look like those before them.
+// SIGHUP reloads files that look unchanged.
 func TestHangupReadsFiles(t *testing.T) {
 	f := files{t, t.TempDir()}
 	a, others := newAuthority(t), newAuthority(t)
@@ -204,7 +204,7 @@ func TestHangupReadsFiles(t *testing.T) {
 		return serial.String()
 	}
 	first := renew(others.pem())
-	hup := make(chan os.Signal, 1) // SIGHUP ends a process in which nobody waits for it
+	hup := make(chan os.Signal, 1) // without a handler SIGHUP would end the test process
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	r := launch(t, deployed(t), "serve", "--no-worker", "--admin-addr=127.0.0.1:0", "--log-format=text", "--tls-cert="+f.path("cert.pem"),
@@ -217,7 +217,7 @@ func TestHangupReadsFiles(t *testing.T) {
 		t.Fatal("another authority's client is let in")
 	}
 	second := renew(a.pem())
-	for deadline := time.Now().Add(5 * time.Minute); ; { // the process may not listen to signals yet
+	for deadline := time.Now().Add(5 * time.Minute); ; { // the handler may not be installed yet
 		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
@@ -232,8 +232,7 @@ func TestHangupReadsFiles(t *testing.T) {
 	}
 }
 
-// What is wrong with a file is said of the file, and a file with something else in
-// it is refused as a whole.
+// Errors name the file, and a file with an invalid block is refused as a whole.
 func TestFilesOfTheAddresses(t *testing.T) {
 	f := files{t, t.TempDir()}
 	a := newAuthority(t)
@@ -247,9 +246,9 @@ func TestFilesOfTheAddresses(t *testing.T) {
 	}{
 		"empty":       {nil, "no PEM block"},
 		"text":        {[]byte("CERTIFICATE"), "no PEM block"},
-		"private key": {append(a.pem(), key...), "PEM block 2 is no certificate"},
+		"private key": {append(a.pem(), key...), "PEM block 2 is not a certificate"},
 		"cut off":     {append(a.pem(), a.pem()[:99]...), "1 of 2 PEM blocks are not complete"},
-		"no DER":      {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), "PEM block 1 is no certificate"},
+		"no DER":      {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), "PEM block 1 is not a certificate"},
 	} {
 		f.write("ca.pem", c.text)
 		_, err := loadClientCA("KEYWARD_ADMIN_CLIENT_CA", f.path("ca.pem"))
@@ -270,7 +269,7 @@ func TestFilesOfTheAddresses(t *testing.T) {
 	}
 }
 
-// doctor reads the files as serve does, and knows when they end.
+// doctor reads the files as serve does, and reports their expiry.
 func TestDoctorOfCertificates(t *testing.T) {
 	f := files{t, t.TempDir()}
 	a := newAuthority(t)

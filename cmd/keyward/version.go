@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"runtime/debug"
 )
@@ -9,16 +10,22 @@ import (
 // Set by the linker: -ldflags '-X main.version=… -X main.commit=…'.
 var version, commit string
 
-type versionCmd struct{}
+type versionCmd struct {
+	JSON bool `name:"json" help:"Print a JSON object."`
+}
 
 // Run is keyward version.
-func (versionCmd) Run(p *program) error {
-	v, c, goVersion := buildInfo()
-	_, err := fmt.Fprintf(p.stdout, "keyward %s\ncommit %s\n%s\n", v, c, goVersion)
+func (c *versionCmd) Run(p *program) error {
+	v, commit, goVersion := buildInfo()
+	if c.JSON {
+		return json.NewEncoder(p.stdout).Encode(map[string]string{"version": v, "commit": commit, "go": goVersion})
+	}
+	_, err := fmt.Fprintf(p.stdout, "keyward %s\ncommit %s\n%s\n", v, commit, goVersion)
 	return err
 }
 
-// buildInfo is what the linker was told, else what the toolchain noted.
+// buildInfo returns version, commit and Go version: as set by the linker, else as
+// recorded by the Go toolchain.
 func buildInfo() (v, c, goVersion string) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -12,38 +12,38 @@ import (
 	"time"
 )
 
-// maxVisit is more than any verifier reads.
-const maxVisit = 1 << 20
+// maxFetchBytes is above the limit of any verifier, in bytes.
+const maxFetchBytes = 1 << 20
 
-// visited is what a verifier was answered.
-type visited struct {
+// fetchedPage is a response as a verifier receives it.
+type fetchedPage struct {
 	url    string
 	status int
 	header http.Header
 	body   []byte
 	took   time.Duration
-	at     time.Time // this machine's time of the answer
-	ends   time.Time // when the first of the certificates does; zero: no TLS
+	at     time.Time // time of the response on this machine
+	ends   time.Time // the earliest expiry in the certificate chain; zero: no TLS
 }
 
-// visitor fetches as verifiers do: without a credential, and without following
-// redirects, which several of them do not.
-type visitor struct{ http *http.Client }
+// verifierClient fetches as verifiers do: without a credential and without
+// following redirects, since several of them do not.
+type verifierClient struct{ http *http.Client }
 
-func newVisitor() *visitor {
-	return &visitor{&http.Client{
-		Timeout:       answerLimit,
+func newVisitor() *verifierClient {
+	return &verifierClient{&http.Client{
+		Timeout:       verifierTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// answerLimit is when jose gives up, the least patient of the usual verifiers.
-const answerLimit = 5 * time.Second
+// verifierTimeout is the timeout of jose, the shortest of the common verifiers.
+const verifierTimeout = 5 * time.Second
 
-func (v *visitor) get(ctx context.Context, method, url string, headers ...string) (visited, error) {
+func (v *verifierClient) get(ctx context.Context, method, url string, headers ...string) (fetchedPage, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
-		return visited{}, err
+		return fetchedPage{}, err
 	}
 	req.Header.Set("Accept", "application/json, application/jwk-set+json") // as jose and Spring send it
 	for i := 0; i+1 < len(headers); i += 2 {
@@ -52,12 +52,12 @@ func (v *visitor) get(ctx context.Context, method, url string, headers ...string
 	began := time.Now()
 	res, err := v.http.Do(req)
 	if err != nil {
-		return visited{}, err
+		return fetchedPage{}, err
 	}
 	defer res.Body.Close()
-	p := visited{url: url, status: res.StatusCode, header: res.Header}
-	if p.body, err = io.ReadAll(io.LimitReader(res.Body, maxVisit)); err != nil {
-		return visited{}, err
+	p := fetchedPage{url: url, status: res.StatusCode, header: res.Header}
+	if p.body, err = io.ReadAll(io.LimitReader(res.Body, maxFetchBytes)); err != nil {
+		return fetchedPage{}, err
 	}
 	p.at, p.took = time.Now(), time.Since(began)
 	if res.TLS != nil {
@@ -70,18 +70,18 @@ func (v *visitor) get(ctx context.Context, method, url string, headers ...string
 	return p, nil
 }
 
-// nobody is a slug that no tenant has.
-func nobody() string { return "nobody-" + strings.ToLower(rand.Text()[:16]) }
+// unknownSlug returns a random slug without a tenant.
+func unknownSlug() string { return "nobody-" + strings.ToLower(rand.Text()[:16]) }
 
-// onThisMachine says whether a host is, so that http is no risk.
-func onThisMachine(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
+// isLocalHost reports whether a host is this machine, where plain http is safe.
+func isLocalHost(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
-// metadataURLs are where a verifier looks for an issuer's metadata: appended
+// metadataURLs returns the two locations of an issuer's metadata: appended
 // (OpenID Connect Discovery 1.0 section 4) and inserted (RFC 8414 section 3.1).
 func metadataURLs(issuer string) (appended, inserted string, err error) {
 	u, err := url.Parse(issuer)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
-		return "", "", fmt.Errorf("the issuer %q is no http or https URL without query and fragment, so no verifier can discover its keys", issuer)
+		return "", "", fmt.Errorf("the issuer %q is not an http or https URL without query and fragment, so verifiers cannot discover its keys", issuer)
 	}
 	appended = strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 	u.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(u.Path, "/")

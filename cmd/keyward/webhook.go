@@ -13,66 +13,67 @@ import (
 )
 
 type webhookCmd struct {
-	Create     webhookCreateCmd     `cmd:"" help:"Have events posted to a URL."`
-	List       webhookListCmd       `cmd:"" help:"List them, newest first."`
-	Show       webhookShowCmd       `cmd:"" help:"Show one."`
-	Update     webhookUpdateCmd     `cmd:"" help:"Change one, disable it, enable it."`
-	Delete     webhookDeleteCmd     `cmd:"" help:"Post nothing more, and forget the URL."`
-	Deliveries webhookDeliveriesCmd `cmd:"" help:"List what became of its deliveries, newest first."`
-	Redeliver  webhookRedeliverCmd  `cmd:"" help:"Post a delivery once more."`
+	Create     webhookCreateCmd     `cmd:"" help:"Create a webhook: post events to a URL."`
+	List       webhookListCmd       `cmd:"" help:"List webhooks, newest first."`
+	Show       webhookShowCmd       `cmd:"" help:"Show a webhook."`
+	Update     webhookUpdateCmd     `cmd:"" help:"Change, disable or enable a webhook."`
+	Delete     webhookDeleteCmd     `cmd:"" help:"Delete a webhook and its deliveries."`
+	Deliveries webhookDeliveriesCmd `cmd:"" help:"List the deliveries of a webhook, newest first."`
+	Redeliver  webhookRedeliverCmd  `cmd:"" help:"Repeat a delivery."`
 }
 
-// someWebhooks are those of a tenant or, without one, of the platform.
-type someWebhooks struct {
+// webhookAPI calls the webhook operations of a tenant or, without one, of the
+// platform.
+type webhookAPI struct {
 	requests *client.Requests
 	tenant   string
 }
 
-// webhooks is open for commands about webhooks.
-func (t anyTenant) webhooks() (someWebhooks, error) {
-	c, err := t.open()
+// openWebhooks returns the webhook operations for the selected tenant.
+func (t eventScope) openWebhooks() (webhookAPI, error) {
+	c, err := t.openClient()
 	if err != nil {
-		return someWebhooks{}, err
+		return webhookAPI{}, err
 	}
-	return someWebhooks{c.Requests, t.Tenant}, nil
+	return webhookAPI{c.Requests, t.Tenant}, nil
 }
 
-// whose says of which events they are told.
-func (s someWebhooks) whose() string {
+// ownerText describes the owner and the events of the webhooks.
+func (s webhookAPI) ownerText() string {
 	if s.tenant == "" {
-		return "the platform, told of all tenants' events"
+		return "the platform, for the events of all tenants"
 	}
 	return s.tenant
 }
 
-func (s someWebhooks) get(ctx context.Context, id uuid.UUID) (*http.Response, error) {
+func (s webhookAPI) get(ctx context.Context, id uuid.UUID) (*http.Response, error) {
 	if s.tenant == "" {
 		return s.requests.GetPlatformWebhook(ctx, id)
 	}
 	return s.requests.GetTenantWebhook(ctx, s.tenant, id)
 }
 
-// aWebhook names one.
-type aWebhook struct {
-	ID uuid.UUID `arg:"" name:"id" help:"As keyward webhook list shows it."`
-	anyTenant
+// webhookArg holds the argument and flags of commands about one webhook.
+type webhookArg struct {
+	ID uuid.UUID `arg:"" name:"id" help:"Select the webhook by id, as keyward webhook list prints it."`
+	eventScope
 }
 
 type webhookListCmd struct {
-	listing
-	anyTenant
+	listFlags
+	eventScope
 }
 
 // Run is keyward webhook list.
 func (c *webhookListCmd) Run(ctx context.Context, p *program) error {
-	w, err := c.webhooks()
+	w, err := c.openWebhooks()
 	if err != nil {
 		return err
 	}
-	return list(p, c.JSON, c.listing, rows[client.Webhook]{
-		head: []string{"ID", "STATUS", "URL", "ACTIONS", "LAST TAKEN", "DESCRIPTION"}, none: "There is none.",
+	return printList(p, c.JSON, c.listFlags, rows[client.Webhook]{
+		head: []string{"ID", "STATUS", "URL", "ACTIONS", "LAST DELIVERY", "DESCRIPTION"}, none: "No items.",
 		row: func(w client.Webhook) []string {
-			return []string{w.ID.String(), webhookStatus(w), w.URL, toldOf(w), maybe(w.LastDeliveryAt, when), maybe(w.Description, dash)}
+			return []string{w.ID.String(), webhookStatus(w), w.URL, actionsText(w), optionalText(w.LastDeliveryAt, formatTime), optionalText(w.Description, orDash)}
 		},
 	}, func(limit *int, cursor *string) (*http.Response, error) {
 		if w.tenant == "" {
@@ -82,32 +83,32 @@ func (c *webhookListCmd) Run(ctx context.Context, p *program) error {
 	})
 }
 
-type webhookShowCmd struct{ aWebhook }
+type webhookShowCmd struct{ webhookArg }
 
 // Run is keyward webhook show.
 func (c *webhookShowCmd) Run(ctx context.Context, p *program) error {
-	w, err := c.webhooks()
+	w, err := c.openWebhooks()
 	if err != nil {
 		return err
 	}
 	resp, err := w.get(ctx, c.ID)
-	return answered(p, c.JSON, resp, err, p.showWebhook)
+	return printAnswer(p, c.JSON, resp, err, p.showWebhook)
 }
 
 func (p *program) showWebhook(w client.Webhook) error {
 	var out table
 	out.add("id", w.ID.String())
 	out.add("url", w.URL)
-	out.add("actions", toldOf(w))
-	out.add("description", maybe(w.Description, dash))
+	out.add("actions", actionsText(w))
+	out.add("description", optionalText(w.Description, orDash))
 	out.add("status", webhookStatus(w))
-	out.add("last taken", maybe(w.LastDeliveryAt, when))
-	out.add("created", when(w.CreatedAt))
-	out.add("updated", when(w.UpdatedAt))
-	return p.show(out)
+	out.add("last delivery", optionalText(w.LastDeliveryAt, formatTime))
+	out.add("created", formatTime(w.CreatedAt))
+	out.add("updated", formatTime(w.UpdatedAt))
+	return p.printTable(out)
 }
 
-// webhookStatus says also why one is disabled.
+// webhookStatus returns the status, with the reason if disabled.
 func webhookStatus(w client.Webhook) string {
 	if w.DisabledReason == nil {
 		return string(w.Status)
@@ -115,15 +116,15 @@ func webhookStatus(w client.Webhook) string {
 	return fmt.Sprintf("%s (%s)", w.Status, *w.DisabledReason)
 }
 
-func toldOf(w client.Webhook) string {
+func actionsText(w client.Webhook) string {
 	if len(w.Actions) == 0 {
 		return "all"
 	}
 	return strings.Join(w.Actions, ",")
 }
 
-// hostOf is what may be said of a URL whose rest may be a secret.
-func hostOf(at string) string {
+// urlHost returns the host of a URL, since the rest may be a secret.
+func urlHost(at string) string {
 	u, err := url.Parse(at)
 	if err != nil || u.Host == "" {
 		return "its URL"

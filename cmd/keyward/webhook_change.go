@@ -10,15 +10,15 @@ import (
 )
 
 type webhookCreateCmd struct {
-	URL         string   `arg:"" name:"url" placeholder:"URL|@FILE|-" help:"Where to post to. If it has a secret in it: @FILE, or - for the standard input."`
-	Actions     []string `name:"action" placeholder:"ACTION" help:"Of which to tell, as in key.revoked or key.*; may be repeated. Default: all."`
-	Description string   `name:"description" placeholder:"TEXT" help:"What people know it by."`
-	anyTenant
+	URL         string   `arg:"" name:"url" placeholder:"URL|@FILE|-" help:"Post to this URL; @FILE or - (standard input) for a URL with a secret."`
+	Actions     []string `name:"action" placeholder:"ACTION" help:"Send these actions, as in key.revoked or key.*; may be repeated. Default: all."`
+	Description string   `name:"description" placeholder:"TEXT" help:"Set a description for people."`
+	eventScope
 }
 
 // Run is keyward webhook create.
 func (c *webhookCreateCmd) Run(ctx context.Context, p *program) error {
-	w, err := c.webhooks()
+	w, err := c.openWebhooks()
 	if err != nil {
 		return err
 	}
@@ -26,18 +26,18 @@ func (c *webhookCreateCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	req := client.CreateWebhookRequest{URL: at, Description: given(c.Description)}
+	req := client.CreateWebhookRequest{URL: at, Description: nonEmpty(c.Description)}
 	if c.Actions != nil {
 		req.Actions = &c.Actions
 	}
 	resp, err := w.create(ctx, req)
-	return answered(p, c.JSON, resp, err, func(made client.Webhook) error {
-		p.evidence("A webhook of %s. It has no secret: deliveries are signed by the platform's key,\n%s", w.whose(), keysURL(c.remote.URL))
+	return printAnswer(p, c.JSON, resp, err, func(made client.Webhook) error {
+		p.printNote("A webhook of %s. It has no secret: deliveries are signed by the platform's key,\n%s", w.ownerText(), keysURL(c.remoteFlags.URL))
 		return p.showWebhook(made)
 	})
 }
 
-func (s someWebhooks) create(ctx context.Context, req client.CreateWebhookRequest) (*http.Response, error) {
+func (s webhookAPI) create(ctx context.Context, req client.CreateWebhookRequest) (*http.Response, error) {
 	once := client.Once(client.NewKey())
 	if s.tenant == "" {
 		return s.requests.CreatePlatformWebhook(ctx, nil, req, once)
@@ -46,19 +46,19 @@ func (s someWebhooks) create(ctx context.Context, req client.CreateWebhookReques
 }
 
 type webhookUpdateCmd struct {
-	aWebhook
-	At          string   `name:"to" placeholder:"URL|@FILE|-" help:"Where to post to."`
-	Actions     []string `name:"action" xor:"actions" placeholder:"ACTION" help:"Of which to tell, in place of those so far; may be repeated."`
-	All         bool     `name:"all-actions" xor:"actions" help:"Tell of all."`
-	Description *string  `name:"description" placeholder:"TEXT" help:"What people know it by."`
-	Disable     bool     `name:"disable" xor:"status" help:"Tell it of nothing; what is pending fails."`
-	Enable      bool     `name:"enable" xor:"status" help:"Go on with what happens from now on."`
-	asking
+	webhookArg
+	At          string   `name:"to" placeholder:"URL|@FILE|-" help:"Post to this URL instead."`
+	Actions     []string `name:"action" xor:"actions" placeholder:"ACTION" help:"Send these actions instead; may be repeated."`
+	All         bool     `name:"all-actions" xor:"actions" help:"Send all actions."`
+	Description *string  `name:"description" placeholder:"TEXT" help:"Set a description for people."`
+	Disable     bool     `name:"disable" xor:"status" help:"Disable the webhook; pending deliveries fail."`
+	Enable      bool     `name:"enable" xor:"status" help:"Enable the webhook, for events from now on."`
+	confirmFlag
 }
 
 // Run is keyward webhook update.
 func (c *webhookUpdateCmd) Run(ctx context.Context, p *program) error {
-	w, err := c.webhooks()
+	w, err := c.openWebhooks()
 	if err != nil {
 		return err
 	}
@@ -67,13 +67,13 @@ func (c *webhookUpdateCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if c.Disable {
-		p.evidence("It will be told of nothing until it is enabled, and what is pending fails.")
-		if err := c.ask(p, "Disable "+c.ID.String()+"?"); err != nil {
+		p.printNote("No events will be sent until it is enabled, and pending deliveries fail.")
+		if err := c.confirmIfTerminal(p, "Disable "+c.ID.String()+"?"); err != nil {
 			return err
 		}
 	}
 	resp, err := w.update(ctx, c.ID, req)
-	return answered(p, c.JSON, resp, err, p.showWebhook)
+	return printAnswer(p, c.JSON, resp, err, p.showWebhook)
 }
 
 func (c *webhookUpdateCmd) request(p *program) (req client.UpdateWebhookRequest, err error) {
@@ -97,12 +97,12 @@ func (c *webhookUpdateCmd) request(p *program) (req client.UpdateWebhookRequest,
 		req.Status = new(client.WebhookStatusActive)
 	}
 	if req.Description = c.Description; req == (client.UpdateWebhookRequest{}) {
-		return req, &usageError{"what shall change? see keyward webhook update --help"}
+		return req, &usageError{"no change given; see keyward webhook update --help"}
 	}
 	return req, nil
 }
 
-func (s someWebhooks) update(ctx context.Context, id uuid.UUID, req client.UpdateWebhookRequest) (*http.Response, error) {
+func (s webhookAPI) update(ctx context.Context, id uuid.UUID, req client.UpdateWebhookRequest) (*http.Response, error) {
 	if s.tenant == "" {
 		return s.requests.UpdatePlatformWebhook(ctx, id, req)
 	}
@@ -110,13 +110,13 @@ func (s someWebhooks) update(ctx context.Context, id uuid.UUID, req client.Updat
 }
 
 type webhookDeleteCmd struct {
-	aWebhook
-	asking
+	webhookArg
+	confirmFlag
 }
 
-// Run is keyward webhook delete. The API answers nothing.
+// Run is keyward webhook delete. The API's answer has no body.
 func (c *webhookDeleteCmd) Run(ctx context.Context, p *program) error {
-	w, err := c.webhooks()
+	w, err := c.openWebhooks()
 	if err != nil {
 		return err
 	}
@@ -124,18 +124,18 @@ func (c *webhookDeleteCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	p.evidence("A webhook of %s, for %s actions, %s; last taken: %s.\nNothing more will be posted to %s, also not what is pending; its deliveries are forgotten.",
-		w.whose(), toldOf(*hook), webhookStatus(*hook), maybe(hook.LastDeliveryAt, when), hostOf(hook.URL))
+	p.printNote("A webhook of %s, for %s actions, %s; last delivery: %s.\nNothing more will be posted to %s; pending deliveries and the history of deliveries are deleted.",
+		w.ownerText(), actionsText(*hook), webhookStatus(*hook), optionalText(hook.LastDeliveryAt, formatTime), urlHost(hook.URL))
 	if err := c.confirm(p, "Delete it?"); err != nil {
 		return err
 	}
 	if _, err := client.Bytes(w.delete(ctx, c.ID)); err != nil {
 		return err
 	}
-	return p.told(c.JSON, "%s is deleted.", c.ID)
+	return p.printDone(c.JSON, "%s is deleted.", c.ID)
 }
 
-func (s someWebhooks) delete(ctx context.Context, id uuid.UUID) (*http.Response, error) {
+func (s webhookAPI) delete(ctx context.Context, id uuid.UUID) (*http.Response, error) {
 	if s.tenant == "" {
 		return s.requests.DeletePlatformWebhook(ctx, id)
 	}

@@ -12,19 +12,19 @@ import (
 )
 
 type webhookDeliveriesCmd struct {
-	Status string `name:"status" enum:",pending,delivered,failed" default:"" placeholder:"STATUS" help:"Only those that are pending, delivered or failed."`
-	aWebhook
-	listing
+	Status string `name:"status" enum:",pending,delivered,failed" default:"" placeholder:"STATUS" help:"Filter by status: pending, delivered or failed."`
+	webhookArg
+	listFlags
 }
 
 // Run is keyward webhook deliveries.
 func (c *webhookDeliveriesCmd) Run(ctx context.Context, p *program) error {
-	w, err := c.webhooks()
+	w, err := c.openWebhooks()
 	if err != nil {
 		return err
 	}
-	status := given(client.WebhookDeliveryStatus(c.Status))
-	return list(p, c.JSON, c.listing, rows[client.WebhookDelivery]{head: deliveryHead, row: deliveryRow, none: "There is no such delivery."},
+	status := nonEmpty(client.WebhookDeliveryStatus(c.Status))
+	return printList(p, c.JSON, c.listFlags, rows[client.WebhookDelivery]{head: deliveryHead, row: deliveryRow, none: "No matching deliveries."},
 		func(limit *int, cursor *string) (*http.Response, error) {
 			if w.tenant == "" {
 				return w.requests.ListPlatformWebhookDeliveries(ctx, c.ID, &client.ListPlatformWebhookDeliveriesParams{Status: status, Limit: limit, Cursor: cursor})
@@ -38,11 +38,11 @@ var deliveryHead = []string{"ID", "STATUS", "TRIES", "LAST ANSWER", "TENANT", "A
 func deliveryRow(d client.WebhookDelivery) []string {
 	return []string{
 		d.ID.String(), string(d.Status), fmt.Sprint(d.Attempts), lastAnswer(d), d.Event.Tenant, string(d.Event.Action), fmt.Sprint(d.Event.Seq),
-		when(d.CreatedAt), maybe(d.LastAttemptAt, when), maybe(d.NextAttemptAt, when),
+		formatTime(d.CreatedAt), optionalText(d.LastAttemptAt, formatTime), optionalText(d.NextAttemptAt, formatTime),
 	}
 }
 
-// lastAnswer is what came of the last attempt.
+// lastAnswer describes the result of the last attempt.
 func lastAnswer(d client.WebhookDelivery) string {
 	said := ""
 	if d.LastStatus != nil {
@@ -51,29 +51,29 @@ func lastAnswer(d client.WebhookDelivery) string {
 	if d.LastError != nil {
 		said += " " + string(*d.LastError)
 	}
-	return dash(strings.TrimSpace(said))
+	return orDash(strings.TrimSpace(said))
 }
 
 type webhookRedeliverCmd struct {
-	ID       uuid.UUID `arg:"" name:"id" help:"The webhook, as keyward webhook list shows it."`
-	Delivery uuid.UUID `arg:"" name:"delivery" help:"As keyward webhook deliveries shows it."`
-	anyTenant
+	ID       uuid.UUID `arg:"" name:"id" help:"Select the webhook by id, as keyward webhook list prints it."`
+	Delivery uuid.UUID `arg:"" name:"delivery" help:"Select the delivery by id, as keyward webhook deliveries prints it."`
+	eventScope
 }
 
 // Run is keyward webhook redeliver.
 func (c *webhookRedeliverCmd) Run(ctx context.Context, p *program) error {
-	w, err := c.webhooks()
+	w, err := c.openWebhooks()
 	if err != nil {
 		return err
 	}
 	resp, err := w.redeliver(ctx, c.ID, c.Delivery)
-	return answered(p, c.JSON, resp, err, func(d client.WebhookDelivery) error {
-		fmt.Fprintln(p.stderr, "It is due now; the receiver sees the same id again.")
-		return p.show(table{head: deliveryHead, rows: [][]string{deliveryRow(d)}})
+	return printAnswer(p, c.JSON, resp, err, func(d client.WebhookDelivery) error {
+		fmt.Fprintln(p.stderr, "It is due now; the receiver gets the same id again.")
+		return p.printTable(table{head: deliveryHead, rows: [][]string{deliveryRow(d)}})
 	})
 }
 
-func (s someWebhooks) redeliver(ctx context.Context, id, delivery uuid.UUID) (*http.Response, error) {
+func (s webhookAPI) redeliver(ctx context.Context, id, delivery uuid.UUID) (*http.Response, error) {
 	if s.tenant == "" {
 		return s.requests.RedeliverPlatformWebhook(ctx, id, delivery)
 	}

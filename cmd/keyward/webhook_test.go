@@ -12,7 +12,7 @@ import (
 	"github.com/keyward/keyward/client"
 )
 
-// hooked is served with a receiver of webhooks that answers as told.
+// hooked is served with a webhook receiver that answers as given.
 func hooked(t *testing.T) (env environ, at string, answer *atomic.Int32) {
 	t.Helper()
 	deployed := deployed(t)
@@ -28,7 +28,7 @@ func hooked(t *testing.T) (env environ, at string, answer *atomic.Int32) {
 	return env, receiver.URL, answer
 }
 
-// delivery waits for one of a status, and returns it.
+// delivery waits for a delivery with a status, and returns it.
 func delivery(t *testing.T, env environ, webhook, status string) client.WebhookDelivery {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
@@ -50,7 +50,7 @@ func TestWebhookDeliveries(t *testing.T) {
 		t.Errorf("%+v", made)
 	}
 	id := made.ID.String()
-	keyward(t, env, "webhook", "deliveries", id).want(t, exitOK, "There is no such delivery.")
+	keyward(t, env, "webhook", "deliveries", id).want(t, exitOK, "No matching deliveries.")
 	ok(t, env, "tenant", "update", "acme", "--name=Acme")
 	d := delivery(t, env, id, "pending")
 	if d.Event.Tenant != "acme" || d.Event.Action != "tenant.updated" {
@@ -82,15 +82,15 @@ func TestWebhooks(t *testing.T) {
 		t.Fatalf("%+v", list)
 	}
 	id := list[0].ID.String()
-	keyward(t, env, "webhook", "list").want(t, exitOK, "LAST TAKEN", id, at+"/hunter2", "key.*", "Gateways")
+	keyward(t, env, "webhook", "list").want(t, exitOK, "LAST DELIVERY", id, at+"/hunter2", "key.*", "Gateways")
 	keyward(t, env, "webhook", "list", "--tenant=").want(t, exitOK, all.ID.String(), at+"/all", " all ")
 	keyward(t, env, "webhook", "show", id).want(t, exitOK, "actions", "key.*", "updated")
 	keyward(t, env, "webhook", "show", all.ID.String()).want(t, exitFailed, "not_found")
 
-	keyward(t, env, "webhook", "update", id).want(t, exitUsage, "what shall change")
+	keyward(t, env, "webhook", "update", id).want(t, exitUsage, "no change given")
 	keyward(t, env, "webhook", "update", id, "--enable", "--disable").want(t, exitUsage, "--enable", "--disable")
 	keyward(t, env, "webhook", "update", id, "--all-actions", "--action=key.*").want(t, exitUsage, "--action")
-	keyward(t, env, "webhook", "update", id, "--disable", "--to="+at+"/moved").want(t, exitOK, "told of nothing", "disabled (requested)", "/moved", "key.*", "Gateways")
+	keyward(t, env, "webhook", "update", id, "--disable", "--to="+at+"/moved").want(t, exitOK, "No events will be sent", "disabled (requested)", "/moved", "key.*", "Gateways")
 	changed := okJSON[client.Webhook](t, env, "webhook", "update", id, "--enable", "--all-actions", "--description=")
 	if changed.Status != client.WebhookStatusActive || len(changed.Actions) != 0 || changed.Description != nil && *changed.Description != "" || changed.URL != at+"/moved" {
 		t.Errorf("%+v", changed)
@@ -116,7 +116,7 @@ func TestWebhooks(t *testing.T) {
 	delete(env, "KEYWARD_TENANT")
 	keyward(t, env, "webhook", "update", all.ID.String(), "--action=tenant.deleted").want(t, exitOK, "tenant.deleted")
 	keyward(t, env, "webhook", "deliveries", all.ID.String()).want(t, exitOK)
-	keyward(t, env, "webhook", "delete", all.ID.String()).want(t, exitUsage, "the platform, told of all tenants' events")
+	keyward(t, env, "webhook", "delete", all.ID.String()).want(t, exitUsage, "the platform, for the events of all tenants")
 	ok(t, env, "webhook", "delete", all.ID.String(), "--yes")
-	keyward(t, env, "webhook", "list").want(t, exitOK, "There is none.")
+	keyward(t, env, "webhook", "list").want(t, exitOK, "No items.")
 }

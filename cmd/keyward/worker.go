@@ -3,13 +3,13 @@ package main
 import "context"
 
 type workerCmd struct {
-	Migrate bool `name:"migrate" var:"KEYWARD_MIGRATE" help:"Bring the schema up to date first."`
+	Migrate bool `name:"migrate" var:"KEYWARD_MIGRATE" help:"Apply pending migrations first."`
 }
 
 // Run is keyward worker.
 func (c *workerCmd) Run(ctx context.Context, p *program) error {
 	if c.Migrate {
-		if err := p.migrate(ctx); err != nil {
+		if err := p.migrateSchema(ctx); err != nil {
 			return err
 		}
 	}
@@ -18,8 +18,8 @@ func (c *workerCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer a.close()
-	a.works = true
+	a.runsWorker = true
 	a.log.Info("working", "holder", process)
-	a.background(ctx)()
+	a.startBackground(ctx)()
 	return nil
 }

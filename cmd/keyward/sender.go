@@ -11,14 +11,15 @@ import (
 	"github.com/keyward/keyward/webhook"
 )
 
-// webhookType is the typ of a webhook's signature, so that nothing else that
-// the platform signs passes for one (RFC 8725 section 3.11).
+// webhookType is the typ of a webhook's signature, so that no other signature
+// of the platform passes as one (RFC 8725 section 3.11).
 const webhookType = "keyward-webhook+jws"
 
-// newSender makes what posts events, signed by the platform's active key.
+// newSender returns the sender of webhook deliveries, which the platform's
+// active key signs.
 func (a *app) newSender() *webhook.Sender {
 	return webhook.NewSender(webhook.SenderConfig{
-		Store: a.webhooks, Audit: a.audit, By: audit.By{Actor: a.actor()}, Render: httpapi.RenderEvent, Log: a.log,
+		Store: a.webhooks, Audit: a.audit, By: audit.By{Actor: a.workerActor()}, Render: httpapi.RenderEvent, Log: a.log,
 		Sign: func(ctx context.Context, body []byte) (string, error) {
 			signed, err := a.signer.Attest(ctx, keys.PayloadOrder{
 				Payload: body, Typ: webhookType, Form: keys.Form{Detached: true},
@@ -30,7 +31,7 @@ func (a *app) newSender() *webhook.Sender {
 
 func (a *app) registerSender(r *prometheus.Registry) {
 	for i, outcome := range webhook.Outcomes {
-		counter(r, "keyward_webhook_deliveries_total", "Attempts to deliver an event by this process, by what came of them.",
+		addCounter(r, "keyward_webhook_deliveries_total", "Webhook delivery attempts by this process, by outcome.",
 			prometheus.Labels{"outcome": outcome}, func() int64 { return a.sender.Stats()[i] })
 	}
 }

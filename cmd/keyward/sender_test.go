@@ -11,14 +11,14 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// told is what a receiver was sent.
+// told is a request that a receiver got.
 type told struct {
 	signature string
 	body      []byte
 }
 
-// A running Keyward posts an event as soon as it is committed, signed by the key
-// that it publishes.
+// A running Keyward posts an event after its commit, signed with the platform's
+// published key.
 func TestServePostsEvents(t *testing.T) {
 	env := deployed(t)
 	env["KEYWARD_WEBHOOK_ALLOW"] = "127.0.0.0/8"
