@@ -12,7 +12,7 @@ import (
 )
 
 // CreateTenantAPIKey makes a credential of a tenant.
-func (s *server) CreateTenantAPIKey(c echo.Context, _ TenantPath, params CreateTenantAPIKeyParams) error {
+func (s *adminServer) CreateTenantAPIKey(c echo.Context, _ TenantPath, params CreateTenantAPIKeyParams) error {
 	var body CreateTenantAPIKeyRequest
 	idem, err := decodeOnce(c, params.IdempotencyKey, &body)
 	if err != nil {
@@ -24,7 +24,7 @@ func (s *server) CreateTenantAPIKey(c echo.Context, _ TenantPath, params CreateT
 }
 
 // CreatePlatformAPIKey makes a credential of the platform.
-func (s *server) CreatePlatformAPIKey(c echo.Context, params CreatePlatformAPIKeyParams) error {
+func (s *adminServer) CreatePlatformAPIKey(c echo.Context, params CreatePlatformAPIKeyParams) error {
 	var body CreatePlatformAPIKeyRequest
 	idem, err := decodeOnce(c, params.IdempotencyKey, &body)
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *server) CreatePlatformAPIKey(c echo.Context, params CreatePlatformAPIKe
 
 // createAPIKey answers the only time that the key is known. A repeated request
 // is told which credential it made: its key cannot be shown again.
-func (s *server) createAPIKey(c echo.Context, idem *tenant.Idempotency, location string, n tenant.NewAPIKey) error {
+func (s *adminServer) createAPIKey(c echo.Context, idem *tenant.Idempotency, location string, n tenant.NewAPIKey) error {
 	k, key, err := s.cfg.Tenants.CreateAPIKey(c.Request().Context(), by(c), n, idem)
 	var replay *tenant.ReplayError
 	if errors.As(err, &replay) {
@@ -55,16 +55,16 @@ func (s *server) createAPIKey(c echo.Context, idem *tenant.Idempotency, location
 }
 
 // ListTenantAPIKeys lists a tenant's credentials.
-func (s *server) ListTenantAPIKeys(c echo.Context, _ TenantPath, params ListTenantAPIKeysParams) error {
+func (s *adminServer) ListTenantAPIKeys(c echo.Context, _ TenantPath, params ListTenantAPIKeysParams) error {
 	return s.listAPIKeys(c, &of(c).tenantID, ListPlatformAPIKeysParams(params))
 }
 
 // ListPlatformAPIKeys lists the platform's credentials.
-func (s *server) ListPlatformAPIKeys(c echo.Context, params ListPlatformAPIKeysParams) error {
+func (s *adminServer) ListPlatformAPIKeys(c echo.Context, params ListPlatformAPIKeysParams) error {
 	return s.listAPIKeys(c, nil, params)
 }
 
-func (s *server) listAPIKeys(c echo.Context, tenantID *uuid.UUID, params ListPlatformAPIKeysParams) error {
+func (s *adminServer) listAPIKeys(c echo.Context, tenantID *uuid.UUID, params ListPlatformAPIKeysParams) error {
 	list, next, err := s.cfg.Tenants.ListAPIKeys(c.Request().Context(), tenantID, or(params.Limit, 0), or(params.Cursor, ""))
 	if err != nil {
 		return err
@@ -77,18 +77,24 @@ func (s *server) listAPIKeys(c echo.Context, tenantID *uuid.UUID, params ListPla
 }
 
 // RevokeTenantAPIKey ends a tenant's credential.
-func (s *server) RevokeTenantAPIKey(c echo.Context, _ TenantPath, id APIKeyIDPath) error {
+func (s *adminServer) RevokeTenantAPIKey(c echo.Context, _ TenantPath, id APIKeyIDPath) error {
 	return s.revokeAPIKey(c, &of(c).tenantID, id)
 }
 
 // RevokePlatformAPIKey ends a credential of the platform.
-func (s *server) RevokePlatformAPIKey(c echo.Context, id APIKeyIDPath) error {
+func (s *adminServer) RevokePlatformAPIKey(c echo.Context, id APIKeyIDPath) error {
 	return s.revokeAPIKey(c, nil, id)
 }
 
-func (s *server) revokeAPIKey(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
+func (s *adminServer) revokeAPIKey(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
 	if err := s.cfg.Tenants.RevokeAPIKey(c.Request().Context(), by(c), tenantID, id); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)
+}
+
+func renderAPIKey(k tenant.APIKey) APIKey {
+	return APIKey{
+		ID: k.ID, Name: k.Name, Role: Role(k.Role), CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt,
+	}
 }

@@ -45,7 +45,7 @@ func (d *requestReader) digest() ([]byte, error) {
 // agreed says whether the operation may go on: its tenant asks for nobody else,
 // or the request brings an approval, which is used up by that. If not, the
 // request is answered with 202 or the error.
-func (s *server) agreed(c echo.Context, approval *KeywardApproval) (bool, error) {
+func (s *adminServer) agreed(c echo.Context, approval *KeywardApproval) (bool, error) {
 	t, err := s.cfg.Tenants.GetAny(c.Request().Context(), of(c).tenantID)
 	if err != nil || !t.Guards(of(c).request.needs) {
 		return err == nil, err
@@ -55,7 +55,7 @@ func (s *server) agreed(c echo.Context, approval *KeywardApproval) (bool, error)
 
 // agreedToRelax is agreed for a new list, which goes on at once unless it takes
 // something off the old one. The store looks again, under the tenant's lock.
-func (s *server) agreedToRelax(c echo.Context, change tenant.Change, approval *KeywardApproval) (bool, error) {
+func (s *adminServer) agreedToRelax(c echo.Context, change tenant.Change, approval *KeywardApproval) (bool, error) {
 	relaxes, err := s.cfg.Tenants.Relaxes(c.Request().Context(), of(c).tenantID, change)
 	if err != nil || !relaxes {
 		return err == nil, err
@@ -63,7 +63,7 @@ func (s *server) agreedToRelax(c echo.Context, change tenant.Change, approval *K
 	return s.second(c, approval)
 }
 
-func (s *server) second(c echo.Context, approval *KeywardApproval) (bool, error) {
+func (s *adminServer) second(c echo.Context, approval *KeywardApproval) (bool, error) {
 	w, ctx := of(c), c.Request().Context()
 	digest, err := w.request.digest()
 	if err != nil {
@@ -86,7 +86,7 @@ func (s *server) second(c echo.Context, approval *KeywardApproval) (bool, error)
 }
 
 // ListApprovals lists a tenant's approvals.
-func (s *server) ListApprovals(c echo.Context, _ TenantPath, p ListApprovalsParams) error {
+func (s *adminServer) ListApprovals(c echo.Context, _ TenantPath, p ListApprovalsParams) error {
 	all, next, err := s.cfg.Tenants.Approvals(c.Request().Context(), of(c).tenantID,
 		tenant.ApprovalStatus(or(p.Status, "")), or(p.Limit, 0), or(p.Cursor, ""))
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *server) ListApprovals(c echo.Context, _ TenantPath, p ListApprovalsPara
 }
 
 // GetApproval reads an approval.
-func (s *server) GetApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
+func (s *adminServer) GetApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
 	a, err := s.cfg.Tenants.Approval(c.Request().Context(), of(c).tenantID, id)
 	if err != nil {
 		return err
@@ -109,16 +109,16 @@ func (s *server) GetApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) er
 }
 
 // ApproveApproval agrees to what somebody else asked to do.
-func (s *server) ApproveApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
+func (s *adminServer) ApproveApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
 	return s.decide(c, id, true)
 }
 
 // RejectApproval refuses it.
-func (s *server) RejectApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
+func (s *adminServer) RejectApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
 	return s.decide(c, id, false)
 }
 
-func (s *server) decide(c echo.Context, id uuid.UUID, yes bool) error {
+func (s *adminServer) decide(c echo.Context, id uuid.UUID, yes bool) error {
 	w := of(c)
 	a, err := s.cfg.Tenants.DecideApproval(c.Request().Context(), w.by(), w.tenantID, id, yes, w.mayDo)
 	if err != nil {

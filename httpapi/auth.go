@@ -2,9 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -24,6 +27,25 @@ type call struct {
 	approval *audit.Approval // who agreed; nil where nobody had to
 }
 
+// gate authenticates and authorizes the requests for the admin API, and limits
+// their rate.
+type gate struct {
+	cfg       *Config
+	clients   proxies
+	byCaller  *limiter[string]       // requests, by credential
+	failures  *limiter[netip.Prefix] // failed authentications, by client network
+	limitedBy *limitedBy
+	denials   *denials
+}
+
+func newGate(cfg *Config) (*gate, error) {
+	limited, err := newLimitedBy(cfg)
+	return &gate{
+		cfg: cfg, clients: proxies{cfg.TrustedProxies}, byCaller: newLimiter[string](cfg.RateLimits.Credential),
+		failures: newLimiter[netip.Prefix](Rate{20, time.Second}), limitedBy: limited, denials: newDenials(cfg),
+	}, err
+}
+
 const callKey = "keyward.call"
 
 // of returns the call that admin let through.
@@ -38,7 +60,7 @@ func (w *call) by() audit.By {
 
 // admin lets through whom a permission allows. Everything behind it is for its
 // caller's eyes only.
-func (s *server) admin(a access, next echo.HandlerFunc) echo.HandlerFunc {
+func (s *gate) admin(a access, next echo.HandlerFunc) echo.HandlerFunc {
 	limit := int64(maxBody)
 	if a.operation == "signTokens" {
 		limit = maxBatchBody
@@ -63,7 +85,7 @@ func (s *server) admin(a access, next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		err = next(c)
 		if a.changes { // whatever err says: a commit may have outlived it
-			s.changed(w.tenantID, w.slug)
+			s.cfg.caches().Changed(w.tenantID, w.slug)
 		}
 		return err
 	}
@@ -82,25 +104,16 @@ func private(h http.Header) {
 	h["Content-Security-Policy"], h["Referrer-Policy"] = noContent, noReferrer
 }
 
-// changed makes this process see a change before the caller hears of it; the
-// others hear of it from PostgreSQL.
-func (s *server) changed(tenantID uuid.UUID, slug string) {
-	s.cfg.Tenants.Changed(tenantID)
-	s.cfg.Snapshots.Changed(tenantID, slug)
-	s.cfg.Signer.Changed(tenantID)
-	s.cfg.Audit.Changed(tenantID) // last: streams then find credentials and tenants as they are now
-}
-
 // authenticate reads the credential (RFC 6750 section 2.1). Only wrong ones
 // count against the client's address; right ones are never slowed down.
-func (s *server) authenticate(r *http.Request) (tenant.Principal, error) {
+func (s *gate) authenticate(r *http.Request) (tenant.Principal, error) {
 	key := bearer(r)
 	if key == "" {
 		return tenant.Principal{}, errNoCredential
 	}
 	p, err := s.principal(r.Context(), key)
 	if errors.Is(err, tenant.ErrUnauthenticated) {
-		if wait := s.failures.take(s.proxies.network(r), s.cfg.Now()); wait > 0 {
+		if wait := s.failures.take(s.clients.network(r), s.cfg.Now()); wait > 0 {
 			s.limitedBy.failures.Inc()
 			return tenant.Principal{}, &rateLimitedError{wait}
 		}
@@ -109,7 +122,7 @@ func (s *server) authenticate(r *http.Request) (tenant.Principal, error) {
 }
 
 // notTooOften holds a credential to its rate, if there is one.
-func (s *server) notTooOften(p tenant.Principal) error {
+func (s *gate) notTooOften(p tenant.Principal) error {
 	if s.cfg.RateLimits.Credential == (Rate{}) {
 		return nil
 	}
@@ -123,7 +136,7 @@ func (s *server) notTooOften(p tenant.Principal) error {
 // principal is whose credential that is: an API key, or a token of the
 // operator's identity provider, which has the form of a JWS (RFC 7515 section
 // 7.1) and none of a key.
-func (s *server) principal(ctx context.Context, credential string) (tenant.Principal, error) {
+func (s *gate) principal(ctx context.Context, credential string) (tenant.Principal, error) {
 	if s.cfg.SignIn == nil || strings.HasPrefix(credential, "kw_") || strings.Count(credential, ".") != 2 {
 		return s.cfg.Tenants.Authenticate(ctx, credential)
 	}
@@ -142,7 +155,7 @@ func bearer(r *http.Request) string {
 // authorize finds the tenant and decides. To a tenant's credential every other
 // tenant looks as if it did not exist; nothing is looked up for it, so that not
 // even the time it takes tells.
-func (s *server) authorize(c echo.Context, w *call, a access) error {
+func (s *gate) authorize(c echo.Context, w *call, a access) error {
 	ref := c.Param("tenant")
 	if a.ofTenant && w.TenantID != nil {
 		own, err := s.isOwn(c.Request().Context(), w, ref)
@@ -165,7 +178,7 @@ func (s *server) authorize(c echo.Context, w *call, a access) error {
 }
 
 // isOwn says whether ref names the tenant of a tenant's credential.
-func (s *server) isOwn(ctx context.Context, w *call, ref string) (bool, error) {
+func (s *gate) isOwn(ctx context.Context, w *call, ref string) (bool, error) {
 	snap, _, err := s.cfg.Snapshots.Get(ctx, w.TenantID.String())
 	if err != nil {
 		return false, err
@@ -177,7 +190,7 @@ func (s *server) isOwn(ctx context.Context, w *call, ref string) (bool, error) {
 
 // resolve finds any live tenant, from memory if it can. A tenant whose keys
 // cannot be read is found all the same: somebody has to mend it.
-func (s *server) resolve(ctx context.Context, w *call, ref string) error {
+func (s *gate) resolve(ctx context.Context, w *call, ref string) error {
 	if !isRef(ref) {
 		return tenant.ErrNotFound
 	}
@@ -192,4 +205,27 @@ func (s *server) resolve(ctx context.Context, w *call, ref string) error {
 	t, err := s.cfg.Tenants.Get(ctx, ref)
 	w.tenantID, w.slug = t.ID, t.Slug
 	return err
+}
+
+// decodeOnce decodes a body and, where the client sent an Idempotency-Key, says
+// what makes the request the same as another: the credential, the operation,
+// the tenant and the body, byte for byte.
+func decodeOnce(c echo.Context, key *IdempotencyKey, v any) (*tenant.Idempotency, error) {
+	body, err := readBody(c.Request())
+	if err != nil {
+		return nil, err
+	}
+	if err := decodeStrict(body, v); err != nil || key == nil {
+		return nil, err
+	}
+	return &tenant.Idempotency{CredentialID: of(c).Actor.ID, Key: *key, RequestHash: requestHash(c, body)}, nil
+}
+
+func requestHash(c echo.Context, body []byte) []byte {
+	tenantID := of(c).tenantID // zeros where the path has none
+	h := sha256.New()
+	h.Write([]byte("keyward request v1\x00" + c.Request().Method + " " + c.Path() + "\x00"))
+	h.Write(tenantID[:])
+	h.Write(body)
+	return h.Sum(nil)
 }

@@ -58,7 +58,7 @@ func anyOrders(body []byte) ([]entry, error) {
 
 // SignTokens signs many tokens. Each is read, signed and written by one core, so
 // that no core waits while another one reads or writes all of them.
-func (s *server) SignTokens(c echo.Context, _ TenantPath) error {
+func (s *tokenServer) SignTokens(c echo.Context, _ TenantPath) error {
 	entries, err := readBatch(c)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (e *entry) fill(sign keys.SignFunc) {
 
 // replyBatch answers a [SignTokensResult]: for each entry a token, or why
 // there is none.
-func (s *server) replyBatch(c echo.Context, entries []entry) error {
+func (s *tokenServer) replyBatch(c echo.Context, entries []entry) error {
 	size := 64
 	for _, e := range entries {
 		size += len(e.token) + 1
@@ -108,7 +108,7 @@ func (s *server) replyBatch(c echo.Context, entries []entry) error {
 
 // refusal is an entry's own problem. What the server is to blame for is logged
 // as it would be alone.
-func (s *server) refusal(c echo.Context, err error) BatchResult {
+func (s *tokenServer) refusal(c echo.Context, err error) BatchResult {
 	p, known := problemOf(err)
 	if !known || p.Status >= http.StatusInternalServerError {
 		logFailure(s.cfg.Log.With(slog.Bool("in_batch", true)), c, err, p)

@@ -38,7 +38,7 @@ type denied struct {
 	event audit.Event
 }
 
-func newDenials(cfg Config) *denials {
+func newDenials(cfg *Config) *denials {
 	return &denials{
 		audit: cfg.Audit, snapshots: cfg.Snapshots, now: cfg.Now, log: cfg.Log, limit: newLimiter[string](Rate{5, 12 * time.Second}),
 	}

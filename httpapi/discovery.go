@@ -2,8 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"net/url"
 	"strconv"
@@ -15,7 +13,7 @@ import (
 
 // discovery answers the metadata by which verifiers find a tenant's keys. It is
 // cached like the keys.
-func (s *server) discovery(c echo.Context, find finder) error {
+func (s *publicServer) discovery(c echo.Context, find finder) error {
 	h := c.Response().Header()
 	public(h)
 	snap, stale, err := find(c)
@@ -46,7 +44,7 @@ func (s *server) discovery(c echo.Context, find finder) error {
 // knows better, what is said of them is what the tokens are, "sub" being whatever
 // the tenant puts there. Members come in the order of their names, so that the
 // entity tag holds.
-func (s *server) metadata(snap *keys.Snapshot) (*keys.Document, error) {
+func (s *publicServer) metadata(snap *keys.Snapshot) (*keys.Document, error) {
 	members := map[string]any{
 		"response_types_supported": []string{"id_token"},
 		"subject_types_supported":  []string{"public"},
@@ -76,7 +74,7 @@ func (s *server) metadata(snap *keys.Snapshot) (*keys.Document, error) {
 
 // jwksURI is where the tenant's keys are: on its own domain if its issuer is
 // there too, which then must lead here, else under the public URL, which does.
-func (s *server) jwksURI(snap *keys.Snapshot) string {
+func (s *publicServer) jwksURI(snap *keys.Snapshot) string {
 	const path = "/.well-known/jwks.json"
 	if u, err := url.Parse(snap.Issuer); err == nil && snap.Domain != "" && domainOf(u.Host) == snap.Domain && snap.Domain != s.ownHost {
 		return u.Scheme + "://" + u.Host + path
@@ -84,29 +82,23 @@ func (s *server) jwksURI(snap *keys.Snapshot) string {
 	return s.cfg.PublicURL + "/t/" + snap.Slug + path
 }
 
-// entityTag is a strong validator of bytes (RFC 9110 section 8.8.3).
-func entityTag(body []byte) string {
-	sum := sha256.Sum256(body)
-	return `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`
-}
-
 // GetOpenIDConfiguration answers a tenant's metadata.
-func (s *server) GetOpenIDConfiguration(c echo.Context, _ TenantPath, _ GetOpenIDConfigurationParams) error {
+func (s *publicServer) GetOpenIDConfiguration(c echo.Context, _ TenantPath, _ GetOpenIDConfigurationParams) error {
 	return s.discovery(c, s.byPath)
 }
 
 // GetAuthorizationServerMetadata answers the same (RFC 8414 section 3.1).
-func (s *server) GetAuthorizationServerMetadata(c echo.Context, _ TenantPath, _ GetAuthorizationServerMetadataParams) error {
+func (s *publicServer) GetAuthorizationServerMetadata(c echo.Context, _ TenantPath, _ GetAuthorizationServerMetadataParams) error {
 	return s.discovery(c, s.byPath)
 }
 
 // GetPlatformOpenIDConfiguration answers that of whoever has the domain, or of
 // the platform's own tenant.
-func (s *server) GetPlatformOpenIDConfiguration(c echo.Context, _ GetPlatformOpenIDConfigurationParams) error {
+func (s *publicServer) GetPlatformOpenIDConfiguration(c echo.Context, _ GetPlatformOpenIDConfigurationParams) error {
 	return s.discovery(c, s.byHost)
 }
 
 // GetPlatformAuthorizationServerMetadata answers the same.
-func (s *server) GetPlatformAuthorizationServerMetadata(c echo.Context, _ GetPlatformAuthorizationServerMetadataParams) error {
+func (s *publicServer) GetPlatformAuthorizationServerMetadata(c echo.Context, _ GetPlatformAuthorizationServerMetadataParams) error {
 	return s.discovery(c, s.byHost)
 }

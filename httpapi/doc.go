@@ -14,3 +14,5 @@
 // carry no secret, since those errors are logged; and the http.Server around it
 // to have timeouts.
 package httpapi
+
+//go:generate go tool -modfile=../tools/go.mod oapi-codegen -config oapi-codegen.yaml openapi.yaml

@@ -6,7 +6,9 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -119,7 +121,7 @@ func newPage(title string) (*static, error) {
 }
 
 // docsAsset answers what the page loads.
-func (s *server) docsAsset(c echo.Context) error {
+func (s *publicServer) docsAsset(c echo.Context) error {
 	assets, err := docsAssets()
 	if err != nil {
 		return err
@@ -131,6 +133,46 @@ func (s *server) docsAsset(c echo.Context) error {
 }
 
 // GetDocsAsset is never called: the direct answer is.
-func (s *server) GetDocsAsset(c echo.Context, _ GetDocsAssetParamsAsset, _ GetDocsAssetParams) error {
+func (s *publicServer) GetDocsAsset(c echo.Context, _ GetDocsAssetParamsAsset, _ GetDocsAssetParams) error {
 	return s.docsAsset(c)
 }
+
+// static is a document that does not change while the process lives.
+type static struct {
+	body   []byte
+	header http.Header
+	etag   string
+}
+
+func newStatic(contentType string, body []byte) *static {
+	etag := entityTag(body)
+	return &static{body: body, etag: etag, header: http.Header{
+		"Content-Type":   {contentType},
+		"Content-Length": {strconv.Itoa(len(body))},
+		"Etag":           {etag},
+		"Cache-Control":  {"no-cache"}, // ask again, but for a 304 only
+	}}
+}
+
+func (d *static) serve(c echo.Context) error { return d.serveFor(c, d.header["Cache-Control"]) }
+
+func (d *static) serveFor(c echo.Context, caching []string) error {
+	h := c.Response().Header()
+	public(h)
+	for name, value := range d.header {
+		h[name] = value
+	}
+	h["Cache-Control"] = caching
+	if matches(c.Request().Header["If-None-Match"], d.etag) {
+		return notModified(c)
+	}
+	return respond(c, d.body)
+}
+
+// GetOpenAPI answers the contract.
+func (s *publicServer) GetOpenAPI(c echo.Context, _ GetOpenAPIParams) error {
+	return s.document.serve(c)
+}
+
+// GetDocs answers a page to read it.
+func (s *publicServer) GetDocs(c echo.Context, _ GetDocsParams) error { return s.page.serve(c) }

@@ -23,7 +23,7 @@ func (s *server) edge(operation string, next echo.HandlerFunc) echo.HandlerFunc 
 		start := sinceStart()
 		s.ids.set(c)
 		if err := guarded(next, c); err != nil {
-			s.answer(err, c)
+			s.handleError(err, c)
 		}
 		took := sinceStart() - start
 		count.observe(c.Response().Status, took)
@@ -84,7 +84,7 @@ func (s *server) access(c echo.Context, operation string, took time.Duration) {
 		slog.Int("status", c.Response().Status),
 		slog.Int64("bytes", c.Response().Size),
 		slog.Duration("took", took),
-		slog.String("client", s.proxies.address(c.Request())))
+		slog.String("client", s.clients.address(c.Request())))
 }
 
 // requestIDs makes ids that are unique, also across processes, and no secret.

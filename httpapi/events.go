@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -13,21 +14,21 @@ import (
 )
 
 // StreamTenantEvents tells a tenant's events as they commit.
-func (s *server) StreamTenantEvents(c echo.Context, _ TenantPath, p StreamTenantEventsParams) error {
+func (s *auditServer) StreamTenantEvents(c echo.Context, _ TenantPath, p StreamTenantEventsParams) error {
 	return s.stream(c, of(c).tenantID, or(p.LastEventID, or(p.LastEventIDQuery, "")))
 }
 
 // StreamPlatformEvents tells every tenant's events as they commit.
-func (s *server) StreamPlatformEvents(c echo.Context, p StreamPlatformEventsParams) error {
+func (s *auditServer) StreamPlatformEvents(c echo.Context, p StreamPlatformEventsParams) error {
 	return s.stream(c, uuid.Nil, or(p.LastEventID, or(p.LastEventIDQuery, "")))
 }
 
 // stream answers with the events of a tenant, or of all for uuid.Nil, that
 // follow the one with the id after, as server-sent events (WHATWG HTML section
 // 9.2). What can go wrong before the first byte is a problem like any other.
-func (s *server) stream(c echo.Context, tenantID uuid.UUID, after string) error {
+func (s *auditServer) stream(c echo.Context, tenantID uuid.UUID, after string) error {
 	ctx := c.Request().Context()
-	leave, err := s.seats.take(of(c).TenantID)
+	leave, err := s.streams.take(of(c).TenantID)
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func (s *server) stream(c echo.Context, tenantID uuid.UUID, after string) error 
 
 // watch wakes a stream when there may be events for it, or when the credential
 // it was opened with may have changed.
-func (s *server) watch(ctx context.Context, w *call, tenantID uuid.UUID) (woken <-chan struct{}, stop func(), err error) {
+func (s *auditServer) watch(ctx context.Context, w *call, tenantID uuid.UUID) (woken <-chan struct{}, stop func(), err error) {
 	switch {
 	case tenantID == uuid.Nil:
 		woken, stop = s.cfg.Audit.Watch()
@@ -67,4 +68,24 @@ func (s *server) watch(ctx context.Context, w *call, tenantID uuid.UUID) (woken 
 		woken, stop = s.cfg.Audit.Watch(tenantID, platform.TenantID)
 	}
 	return woken, stop, nil
+}
+
+const mimeEventStream = "text/event-stream"
+
+// Streams bounds the event streams of this process. What is zero has its
+// default.
+type Streams struct {
+	Most      int             // open at once, a tenth of them by one tenant's credentials; 1,000
+	Heartbeat time.Duration   // between comments; 15 s
+	Look      time.Duration   // between looks for events that nobody told of; 30 s
+	Patience  time.Duration   // for a reader to take a page of events; 10 s
+	Stop      <-chan struct{} // closed: all streams end; nil: never
+}
+
+func (s Streams) withDefaults() Streams {
+	s.Most = cmp.Or(s.Most, 1000)
+	s.Heartbeat = cmp.Or(s.Heartbeat, 15*time.Second)
+	s.Look = cmp.Or(s.Look, 30*time.Second)
+	s.Patience = cmp.Or(s.Patience, 10*time.Second)
+	return s
 }

@@ -42,7 +42,7 @@ type export struct {
 // first bytes are written is a problem like any other. Later there is no way
 // but to break the connection off: whoever reads must not take a part for the
 // whole.
-func (s *server) export(c echo.Context, form string, f audit.Filter) error {
+func (s *auditServer) export(c echo.Context, form string, f audit.Filter) error {
 	leave, err := s.exports.take(of(c).TenantID)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 type finder func(echo.Context) (snap *keys.Snapshot, stale time.Duration, err error)
 
 // byPath goes by the slug or id in the path.
-func (s *server) byPath(c echo.Context) (*keys.Snapshot, time.Duration, error) {
+func (s *publicServer) byPath(c echo.Context) (*keys.Snapshot, time.Duration, error) {
 	ref := c.Param("tenant")
 	if !isRef(ref) {
 		return nil, 0, tenant.ErrNotFound
@@ -27,7 +27,7 @@ func (s *server) byPath(c echo.Context) (*keys.Snapshot, time.Duration, error) {
 // byHost goes by the custom domain that the request was sent to; one that is
 // nobody's is answered for the platform. For the public URL's own host nothing
 // is looked up: it is the platform's, whatever a tenant says.
-func (s *server) byHost(c echo.Context) (*keys.Snapshot, time.Duration, error) {
+func (s *publicServer) byHost(c echo.Context) (*keys.Snapshot, time.Duration, error) {
 	ctx := c.Request().Context()
 	if domain := domainOf(c.Request().Host); domain != "" && domain != s.ownHost {
 		snap, stale, err := s.cfg.Snapshots.OfDomain(ctx, domain)
@@ -62,19 +62,4 @@ func hostOf(rawURL string) string {
 		return ""
 	}
 	return domainOf(u.Host)
-}
-
-// notOwnHost refuses to give a tenant the platform's own host.
-func (s *server) notOwnHost(domain string) error {
-	if domain != "" && tenant.LowerDomain(domain) == s.ownHost {
-		return invalid("custom_domain", "must not be the host of this service's public URL")
-	}
-	return nil
-}
-
-// domainChanged makes this process forget that a domain was nobody's.
-func (s *server) domainChanged(t tenant.Tenant) {
-	if t.CustomDomain != "" {
-		s.cfg.Snapshots.Changed(t.ID, tenant.DomainRef(t.CustomDomain))
-	}
 }

@@ -18,7 +18,7 @@ import (
 type KeyMaterial = json.RawMessage
 
 // ImportKey brings in an existing key, or public keys of a system left behind.
-func (s *server) ImportKey(c echo.Context, _ TenantPath, params ImportKeyParams) error {
+func (s *adminServer) ImportKey(c echo.Context, _ TenantPath, params ImportKeyParams) error {
 	var body ImportKeyRequest
 	idem, err := decodeOnce(c, params.IdempotencyKey, &body)
 	if err != nil {
@@ -46,7 +46,7 @@ func spent(err error) bool {
 	return errors.As(err, &is) && is.Status == tenant.Used
 }
 
-func (s *server) bringIn(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
+func (s *adminServer) bringIn(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
 	if body.PrivateKey != nil {
 		return s.importPrivateKey(c, body, idem)
 	}
@@ -73,7 +73,7 @@ func (r ImportKeyRequest) contradiction() *Problem {
 	return nil
 }
 
-func (s *server) importPrivateKey(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
+func (s *adminServer) importPrivateKey(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
 	key := plain(*body.PrivateKey)
 	defer clear(key)
 	e, err := s.cfg.Store.ImportPrivate(c.Request().Context(), by(c), of(c).tenantID, keys.PrivateImport{
@@ -85,7 +85,7 @@ func (s *server) importPrivateKey(c echo.Context, body ImportKeyRequest, idem *t
 	return imported(c, e)
 }
 
-func (s *server) importPublicKeys(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
+func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
 	entries, set, err := s.cfg.Store.ImportPublic(c.Request().Context(), by(c), of(c).tenantID, keys.PublicImport{
 		Key: plain(*body.PublicKey), Alg: jose.SignatureAlgorithm(or(body.Alg, "")), KID: or(body.KID, ""),
 		ExpiresAt: or(body.ExpiresAt, time.Time{}),

@@ -15,7 +15,7 @@ import (
 )
 
 // ListPolicies lists a tenant's live policies.
-func (s *server) ListPolicies(c echo.Context, _ TenantPath) error {
+func (s *adminServer) ListPolicies(c echo.Context, _ TenantPath) error {
 	policies, err := s.cfg.Tenants.Policies(c.Request().Context(), of(c).tenantID)
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func (s *server) ListPolicies(c echo.Context, _ TenantPath) error {
 }
 
 // PutPolicy creates or replaces a policy.
-func (s *server) PutPolicy(c echo.Context, _ TenantPath, alg AlgPath, params PutPolicyParams) error {
+func (s *adminServer) PutPolicy(c echo.Context, _ TenantPath, alg AlgPath, params PutPolicyParams) error {
 	var body PutPolicyRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
@@ -56,7 +56,7 @@ func (s *server) PutPolicy(c echo.Context, _ TenantPath, alg AlgPath, params Put
 	return reply(c, http.StatusOK, renderPolicy(p))
 }
 
-func (s *server) previewPolicy(c echo.Context, p tenant.Policy) error {
+func (s *adminServer) previewPolicy(c echo.Context, p tenant.Policy) error {
 	would, err := s.cfg.Store.PreviewPolicy(c.Request().Context(), by(c), of(c).tenantID, p)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (s *server) previewPolicy(c echo.Context, p tenant.Policy) error {
 
 // isDefault is what "default" stays at where a request does not say. Should it
 // change before the policy is stored, the store refuses.
-func (s *server) isDefault(ctx context.Context, tenantID uuid.UUID, alg jose.SignatureAlgorithm) (bool, error) {
+func (s *adminServer) isDefault(ctx context.Context, tenantID uuid.UUID, alg jose.SignatureAlgorithm) (bool, error) {
 	policies, err := s.cfg.Tenants.Policies(ctx, tenantID)
 	return slices.ContainsFunc(policies, func(p tenant.Policy) bool { return p.Alg == alg && p.Default }), err
 }
@@ -91,7 +91,7 @@ func (r PutPolicyRequest) policy(alg Alg) tenant.Policy {
 }
 
 // RetirePolicy ends signing with an algorithm.
-func (s *server) RetirePolicy(c echo.Context, _ TenantPath, alg AlgPath, params RetirePolicyParams) error {
+func (s *adminServer) RetirePolicy(c echo.Context, _ TenantPath, alg AlgPath, params RetirePolicyParams) error {
 	if or(params.DryRun, false) {
 		return s.previewRetirement(c, jose.SignatureAlgorithm(alg))
 	}
@@ -102,7 +102,7 @@ func (s *server) RetirePolicy(c echo.Context, _ TenantPath, alg AlgPath, params 
 	return c.NoContent(http.StatusNoContent)
 }
 
-func (s *server) previewRetirement(c echo.Context, alg jose.SignatureAlgorithm) error {
+func (s *adminServer) previewRetirement(c echo.Context, alg jose.SignatureAlgorithm) error {
 	would, err := s.cfg.Store.PreviewRetirement(c.Request().Context(), by(c), of(c).tenantID, alg)
 	if err != nil {
 		return notThere(err)
@@ -119,4 +119,14 @@ func notThere(err error) error {
 		return newProblem(ProblemCodeNotFound, "The tenant has no policy for this algorithm.")
 	}
 	return err
+}
+
+func renderPolicy(p tenant.Policy) Policy {
+	return Policy{
+		Alg: Alg(p.Alg), Default: p.Default, RSABits: given(p.RSABits),
+		RotationIntervalSeconds: whole(p.RotationInterval), PublishLeadSeconds: whole(p.PublishLead),
+		GracePeriodSeconds: whole(p.GracePeriod), PurgeAfterSeconds: whole(p.PurgeAfter),
+		DefaultTokenTTLSeconds: whole(p.DefaultTokenTTL), MaxTokenTTLSeconds: whole(p.MaxTokenTTL),
+		MaxPublishedKeys: p.MaxPublishedKeys,
+	}
 }

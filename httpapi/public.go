@@ -8,6 +8,60 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
+// mimeKeyHistory is that of a signed JWK Set (OpenID Federation 1.0 section 8.7).
+const mimeKeyHistory = "application/jwk-set+jwt"
+
+var typeKeyHistory = []string{mimeKeyHistory}
+
+// history answers a tenant's signed key history. It is cached like the keys.
+func (s *publicServer) history(c echo.Context, find finder) error {
+	h := c.Response().Header()
+	public(h)
+	snap, stale, err := find(c)
+	if err != nil {
+		return err
+	}
+	history, stale, err := s.cfg.Signer.History(c.Request().Context(), snap, stale)
+	if err != nil {
+		return err
+	}
+	h.Set("ETag", history.ETag)
+	h.Set(echo.HeaderCacheControl, snap.CacheControl())
+	if stale > 0 {
+		markStale(h, stale)
+	}
+	if matches(c.Request().Header["If-None-Match"], history.ETag) {
+		return notModified(c)
+	}
+	h["Content-Type"] = typeKeyHistory
+	return respond(c, history.JWT)
+}
+
+// GetJWKSHistory is never called: direct answers first.
+func (s *publicServer) GetJWKSHistory(c echo.Context, _ TenantPath, _ GetJWKSHistoryParams) error {
+	return s.history(c, s.byPath)
+}
+
+// GetPlatformJWKSHistory is never called: direct answers first.
+func (s *publicServer) GetPlatformJWKSHistory(c echo.Context, _ GetPlatformJWKSHistoryParams) error {
+	return s.history(c, s.byHost)
+}
+
+// publicServer answers the operations that need no credential.
+type publicServer struct {
+	cfg      *Config
+	ownHost  string  // of the public URL
+	document *static // openapi.yaml
+	page     *static // /docs
+}
+
+func newPublicServer(cfg *Config, title string) (*publicServer, error) {
+	page, err := newPage(title)
+	return &publicServer{
+		cfg: cfg, ownHost: hostOf(cfg.PublicURL), document: newStatic("application/yaml", OpenAPI), page: page,
+	}, err
+}
+
 // Headers that every public answer has. The slices are shared between answers:
 // nothing appends to them.
 var (
@@ -21,7 +75,7 @@ var (
 // direct is the handler of an operation that verifiers call: without the
 // generated binding, which costs more than the answer and refuses an
 // If-None-Match on two lines. Nil for every other operation.
-func (s *server) direct(operation string) echo.HandlerFunc {
+func (s *publicServer) direct(operation string) echo.HandlerFunc {
 	byPath, byHost := s.byPath, s.byHost
 	switch operation {
 	case "getJWKS", "headJWKS":
@@ -48,7 +102,7 @@ func (s *server) direct(operation string) echo.HandlerFunc {
 
 // jwks answers a tenant's JWK Set from its snapshot. Once that is in memory,
 // what is allocated here is the request id and the slice it is in.
-func (s *server) jwks(c echo.Context, find finder) error {
+func (s *publicServer) jwks(c echo.Context, find finder) error {
 	h, r := c.Response().Header(), c.Request()
 	public(h)
 	snap, stale, err := find(c)
@@ -137,21 +191,21 @@ func isRef(ref string) bool {
 // GetJWKS and its like are never called: direct answers first.
 
 // GetJWKS answers a tenant's JWK Set.
-func (s *server) GetJWKS(c echo.Context, _ TenantPath, _ GetJWKSParams) error {
+func (s *publicServer) GetJWKS(c echo.Context, _ TenantPath, _ GetJWKSParams) error {
 	return s.jwks(c, s.byPath)
 }
 
 // HeadJWKS answers its headers.
-func (s *server) HeadJWKS(c echo.Context, _ TenantPath, _ HeadJWKSParams) error {
+func (s *publicServer) HeadJWKS(c echo.Context, _ TenantPath, _ HeadJWKSParams) error {
 	return s.jwks(c, s.byPath)
 }
 
 // GetPlatformJWKS answers the JWK Set of whoever has the domain, or the platform.
-func (s *server) GetPlatformJWKS(c echo.Context, _ GetPlatformJWKSParams) error {
+func (s *publicServer) GetPlatformJWKS(c echo.Context, _ GetPlatformJWKSParams) error {
 	return s.jwks(c, s.byHost)
 }
 
 // HeadPlatformJWKS answers its headers.
-func (s *server) HeadPlatformJWKS(c echo.Context, _ HeadPlatformJWKSParams) error {
+func (s *publicServer) HeadPlatformJWKS(c echo.Context, _ HeadPlatformJWKSParams) error {
 	return s.jwks(c, s.byHost)
 }

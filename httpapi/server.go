@@ -57,28 +57,25 @@ type Config struct {
 	Version        string
 }
 
-// server answers the operations of openapi.yaml; it is the generated
-// [ServerInterface].
+// server routes requests. The operations of openapi.yaml, which are the
+// generated [ServerInterface], are methods of the five types embedded here, each
+// with the stores that its operations need.
 type server struct {
-	cfg       Config
-	ownHost   string // of the public URL
-	echo      *echo.Echo
-	public    *echo.Echo // the public paths alone
-	answer    echo.HTTPErrorHandler
-	ids       requestIDs
-	proxies   proxies
-	byAddress *limiter[netip.Prefix] // requests
-	byCaller  *limiter[string]       // requests, by credential
-	failures  *limiter[netip.Prefix] // failed authentications, by client address
-	limitedBy *limitedBy
-	denials   *denials
-	seats     *seats // of event streams
-	exports   *seats
-	metrics   *metrics
-	things    things
-	validator *validator
-	document  *static
-	page      *static
+	*publicServer  // JWKS, discovery, documentation, health: no credential
+	*adminServer   // tenants, policies, keys, approvals, API keys
+	*tokenServer   // signing and verification
+	*auditServer   // audit events: lists, exports, streams
+	*webhookServer // webhooks and their deliveries
+	*gate          // authentication and authorization of all but the first
+
+	cfg         *Config
+	echo        *echo.Echo
+	public      *echo.Echo // the public paths alone
+	handleError echo.HTTPErrorHandler
+	ids         requestIDs
+	byAddress   *limiter[netip.Prefix] // requests
+	metrics     *metrics
+	validator   *validator
 }
 
 // API is the whole HTTP API, and a part of it to serve on an address of its own.
@@ -103,6 +100,27 @@ func New(cfg Config) (API, error) {
 }
 
 func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
+	cfg = cfg.withDefaults()
+	s = &server{
+		cfg: &cfg, handleError: ErrorHandler(cfg.Log), ids: newRequestIDs(), byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
+		adminServer: &adminServer{cfg: &cfg, ownHost: hostOf(cfg.PublicURL)}, tokenServer: &tokenServer{&cfg},
+		webhookServer: &webhookServer{&cfg, actionPrefixes(doc)}, validator: newValidator(doc),
+	}
+	if s.publicServer, err = newPublicServer(&cfg, doc.Info.Title); err != nil {
+		return nil, err
+	}
+	if s.gate, err = newGate(&cfg); err != nil {
+		return nil, err
+	}
+	if s.auditServer, err = newAuditServer(&cfg, s.gate); err != nil {
+		return nil, err
+	}
+	s.metrics, err = newMetrics(cfg)
+	return s, err
+}
+
+// withDefaults fills in what may be left out of a Config.
+func (cfg Config) withDefaults() Config {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -111,27 +129,7 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	}
 	cfg.PublicURL = strings.TrimRight(cfg.PublicURL, "/")
 	cfg.Streams = cfg.Streams.withDefaults()
-	s = &server{
-		cfg: cfg, ownHost: hostOf(cfg.PublicURL), answer: ErrorHandler(cfg.Log), ids: newRequestIDs(),
-		proxies: proxies{cfg.TrustedProxies}, byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
-		byCaller: newLimiter[string](cfg.RateLimits.Credential), failures: newLimiter[netip.Prefix](Rate{20, time.Second}),
-		denials:  newDenials(cfg),
-		document: newStatic("application/yaml", OpenAPI), things: thingsOf(doc), validator: newValidator(doc),
-	}
-	if s.page, err = newPage(doc.Info.Title); err != nil {
-		return nil, err
-	}
-	if s.limitedBy, err = newLimitedBy(cfg); err != nil {
-		return nil, err
-	}
-	if s.seats, err = newSeats(cfg.Metrics, "event stream", "keyward_event_streams", cfg.Streams.Most); err != nil {
-		return nil, err
-	}
-	if s.exports, err = newSeats(cfg.Metrics, "audit export", "keyward_audit_exports", exportsAtOnce); err != nil {
-		return nil, err
-	}
-	s.metrics, err = newMetrics(cfg)
-	return s, err
+	return cfg
 }
 
 // register makes two routers of the same handlers. What one does not know it

@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -17,7 +19,7 @@ import (
 // stream is one reader's. It holds a page of events while it writes them, and
 // nothing while it waits.
 type stream struct {
-	server   *server
+	server   *auditServer
 	tenantID uuid.UUID // uuid.Nil: every tenant
 	key      string    // the reader's credential
 	feed     *audit.Feed
@@ -104,7 +106,7 @@ func (st *stream) trouble(err error) {
 // of its tenant, with which credentials end: their readers hear of that. gone is
 // the reason to end that there is once all has been told.
 func (st *stream) allowed(ctx context.Context) (gone, err error) {
-	_, err = st.server.principal(ctx, st.key)
+	_, err = st.server.gate.principal(ctx, st.key)
 	gone = st.lives(ctx)
 	switch {
 	case !errors.Is(err, tenant.ErrUnauthenticated) && !errors.Is(err, tenant.ErrNoRole):
@@ -162,3 +164,62 @@ func (st *stream) log(level slog.Level, what string, why error) {
 	st.server.cfg.Log.LogAttrs(st.request.Context(), level, what,
 		slog.String("request_id", st.out.Header().Get(echo.HeaderXRequestID)), slog.Any("error", why))
 }
+
+// begin says where the stream begins: a reader that is cut off before the
+// first event can go on from there. An id without data makes no event.
+func (st *stream) begin() error {
+	h := st.out.Header()
+	h.Set(echo.HeaderContentType, mimeEventStream)
+	if st.request.ProtoMajor == 1 {
+		h.Set("Connection", "close") // the deadlines are the connection's
+	}
+	h.Set("X-Accel-Buffering", "no") // or nginx keeps events to itself
+	st.out.WriteHeader(http.StatusOK)
+	return errors.Join(st.write("retry: 2000\nid: "+st.feed.Position()+"\n\n"), st.flush())
+}
+
+// tell writes events. Who takes too long is sent away, so that nobody can make
+// this process hold many pages for ever.
+func (st *stream) tell(events []audit.Told) error {
+	if len(events) == 0 {
+		return nil
+	}
+	now := st.server.cfg.Now
+	began := now()
+	for _, e := range events {
+		text, err := eventText(e)
+		if err != nil {
+			return err
+		}
+		if err := st.write(text); err != nil {
+			return err
+		}
+		if now().Sub(began) > st.server.cfg.Streams.Patience {
+			return tooSlow
+		}
+	}
+	return st.flush()
+}
+
+// eventText is an event as it is written. No line of it can be broken: the
+// database knows what an action looks like, and JSON is one line.
+func eventText(e audit.Told) (string, error) {
+	var b bytes.Buffer
+	b.WriteString("id: " + e.Position + "\nevent: " + string(e.Action) + "\ndata: ")
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(renderEvent(e.Event)) // ends with a line feed
+	b.WriteByte('\n')
+	return b.String(), err
+}
+
+// write writes a text to the reader, or to what is flushed later. A reader
+// that takes nothing at all loses its connection; every stream has a deadline
+// of its own, whatever that of the server is.
+func (st *stream) write(text string) error {
+	_ = st.deadlines.SetWriteDeadline(time.Now().Add(st.server.cfg.Streams.Patience)) // without one: until it leaves
+	_, err := st.out.Write([]byte(text))
+	return err
+}
+
+func (st *stream) flush() error { return st.deadlines.Flush() }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,8 +15,91 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
+// GetDestructionCertificate certifies what the deletion of a tenant destroyed.
+func (s *adminServer) GetDestructionCertificate(c echo.Context, id uuid.UUID) error {
+	certificate, err := s.certify(c.Request().Context(), id)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, certificate)
+}
+
+func (s *adminServer) certify(ctx context.Context, id uuid.UUID) (DestructionCertificate, error) {
+	d, err := s.cfg.Store.Destruction(ctx, id)
+	if err != nil {
+		return DestructionCertificate{}, err
+	}
+	signed, err := s.cfg.Signer.CertifyDestruction(ctx, d)
+	return DestructionCertificate{Certificate: signed.JWS}, err
+}
+
+// deleted answers a deletion with its certificate. The tenant is gone by then:
+// without a certificate, the answer is the one that was not asked for.
+func (s *adminServer) deleted(c echo.Context, id uuid.UUID) error {
+	certificate, err := s.certify(c.Request().Context(), id)
+	if err != nil {
+		s.cfg.Log.WarnContext(c.Request().Context(), "deletion not certified yet", "tenant_id", id, "error", err)
+		return c.NoContent(http.StatusNoContent)
+	}
+	c.Response().Header().Set("Preference-Applied", "return=representation")
+	return reply(c, http.StatusOK, certificate)
+}
+
+// notOwnHost refuses to give a tenant the platform's own host.
+func (s *adminServer) notOwnHost(domain string) error {
+	if domain != "" && tenant.LowerDomain(domain) == s.ownHost {
+		return invalid("custom_domain", "must not be the host of this service's public URL")
+	}
+	return nil
+}
+
+// domainChanged makes this process forget that a domain was nobody's.
+func (s *adminServer) domainChanged(t tenant.Tenant) {
+	if t.CustomDomain != "" {
+		s.cfg.Snapshots.Changed(t.ID, tenant.DomainRef(t.CustomDomain))
+	}
+}
+
+func (s *adminServer) renderTenant(t tenant.Tenant) Tenant {
+	domain := nullable.NewNullNullable[string]()
+	if t.CustomDomain != "" {
+		domain.Set(t.CustomDomain)
+	}
+	return Tenant{
+		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: t.Issuer(s.cfg.PublicURL), CustomDomain: domain, Status: TenantStatus(t.Status),
+		JWKSMaxAgeSeconds:               whole(t.Caching.MaxAge),
+		JWKSStaleWhileRevalidateSeconds: whole(t.Caching.StaleWhileRevalidate),
+		JWKSStaleIfErrorSeconds:         whole(t.Caching.StaleIfError),
+		ClockSkewSeconds:                whole(t.Caching.ClockSkew),
+		NotBefore:                       t.NotBefore, FreezeWindows: renderFreezes(t.Freezes), ApprovalRequired: renderGuarded(t.ApprovalRequired),
+		Metadata: renderMetadata(t.Metadata), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
+	}
+}
+
+func renderMetadata(members json.RawMessage) *ProviderMetadata {
+	if len(members) == 0 {
+		return nil
+	}
+	return ptr(ProviderMetadata(members))
+}
+
+func renderFreezes(freezes []tenant.Freeze) []FreezeWindow {
+	out := make([]FreezeWindow, len(freezes))
+	for i, f := range freezes {
+		out[i] = FreezeWindow{From: f.From, Until: f.Until, Reason: given(f.Reason)}
+	}
+	return out
+}
+
+// adminServer answers the operations on tenants, their policies, keys,
+// approvals and API keys.
+type adminServer struct {
+	cfg     *Config
+	ownHost string // of the public URL
+}
+
 // CreateTenant makes a tenant that can sign when it is answered.
-func (s *server) CreateTenant(c echo.Context, params CreateTenantParams) error {
+func (s *adminServer) CreateTenant(c echo.Context, params CreateTenantParams) error {
 	var body CreateTenantRequest
 	idem, err := decodeOnce(c, params.IdempotencyKey, &body)
 	if err != nil {
@@ -32,14 +116,14 @@ func (s *server) CreateTenant(c echo.Context, params CreateTenantParams) error {
 	if err != nil {
 		return err
 	}
-	s.changed(t.ID, t.Slug) // somebody may have asked for it before there was one
+	s.cfg.caches().Changed(t.ID, t.Slug) // somebody may have asked for it before there was one
 	s.domainChanged(t)
 	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+t.Slug)
 	return reply(c, http.StatusCreated, s.renderTenant(t))
 }
 
 // replayTenant finds what this very request has made before.
-func (s *server) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant, error) {
+func (s *adminServer) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant, error) {
 	t, err := s.cfg.Tenants.Get(c.Request().Context(), id.String())
 	if errors.Is(err, tenant.ErrNotFound) {
 		err = newProblem(ProblemCodeConflict, fmt.Sprintf("This request has already created the tenant %s, which was deleted since.", id))
@@ -70,7 +154,7 @@ func override(d *time.Duration, n *int64) {
 }
 
 // ListTenants lists the platform's tenants.
-func (s *server) ListTenants(c echo.Context, params ListTenantsParams) error {
+func (s *adminServer) ListTenants(c echo.Context, params ListTenantsParams) error {
 	tenants, next, err := s.cfg.Tenants.List(c.Request().Context(), tenant.ListFilter{
 		Q: or(params.Q, ""), Status: tenant.Status(or(params.Status, "")), Limit: or(params.Limit, 0), Cursor: or(params.Cursor, ""),
 	})
@@ -85,7 +169,7 @@ func (s *server) ListTenants(c echo.Context, params ListTenantsParams) error {
 }
 
 // GetTenant reads a tenant.
-func (s *server) GetTenant(c echo.Context, _ TenantPath) error {
+func (s *adminServer) GetTenant(c echo.Context, _ TenantPath) error {
 	t, err := s.cfg.Tenants.Get(c.Request().Context(), of(c).tenantID.String())
 	if err != nil {
 		return err
@@ -94,7 +178,7 @@ func (s *server) GetTenant(c echo.Context, _ TenantPath) error {
 }
 
 // UpdateTenant changes a tenant.
-func (s *server) UpdateTenant(c echo.Context, _ TenantPath, params UpdateTenantParams) error {
+func (s *adminServer) UpdateTenant(c echo.Context, _ TenantPath, params UpdateTenantParams) error {
 	var body UpdateTenantRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
@@ -174,7 +258,7 @@ func setting(v nullable.Nullable[int64], standard time.Duration) tenant.Optional
 }
 
 // DeleteTenant ends a tenant.
-func (s *server) DeleteTenant(c echo.Context, _ TenantPath, params DeleteTenantParams) error {
+func (s *adminServer) DeleteTenant(c echo.Context, _ TenantPath, params DeleteTenantParams) error {
 	if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
 		return err
 	}

@@ -14,13 +14,16 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
+// tokenServer answers the operations that sign and verify.
+type tokenServer struct{ cfg *Config }
+
 // The bodies of these operations are not held against the document, see
 // handDecoded: what it says of them beyond their types is said here again.
 
 var typPattern = regexp.MustCompile(`^[A-Za-z0-9!#$&^_.+/-]{1,127}$`)
 
 // SignToken signs a JWT.
-func (s *server) SignToken(c echo.Context, _ TenantPath) error {
+func (s *tokenServer) SignToken(c echo.Context, _ TenantPath) error {
 	body, err := readBody(c.Request())
 	if err != nil {
 		return err
@@ -111,7 +114,7 @@ func joinAlgs() string {
 }
 
 // SignPayload signs a JWS over any payload.
-func (s *server) SignPayload(c echo.Context, _ TenantPath) error {
+func (s *tokenServer) SignPayload(c echo.Context, _ TenantPath) error {
 	var body SignPayloadRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
@@ -134,7 +137,7 @@ func (s *server) SignPayload(c echo.Context, _ TenantPath) error {
 }
 
 // VerifyToken says whether a token is valid, and if not, why.
-func (s *server) VerifyToken(c echo.Context, _ TenantPath) error {
+func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
 	var body VerifyTokenRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err

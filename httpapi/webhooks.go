@@ -14,24 +14,92 @@ import (
 	"github.com/keyward/keyward/webhook"
 )
 
+// ListTenantWebhookDeliveries lists what became of a tenant's webhook's events.
+func (s *webhookServer) ListTenantWebhookDeliveries(c echo.Context, _ TenantPath, id WebhookIDPath, p ListTenantWebhookDeliveriesParams) error {
+	return s.listDeliveries(c, &of(c).tenantID, id, ListPlatformWebhookDeliveriesParams(p))
+}
+
+// ListPlatformWebhookDeliveries does so for a webhook of the platform.
+func (s *webhookServer) ListPlatformWebhookDeliveries(c echo.Context, id WebhookIDPath, p ListPlatformWebhookDeliveriesParams) error {
+	return s.listDeliveries(c, nil, id, p)
+}
+
+func (s *webhookServer) listDeliveries(c echo.Context, tenantID *uuid.UUID, id uuid.UUID, p ListPlatformWebhookDeliveriesParams) error {
+	list, next, err := s.cfg.Webhooks.Deliveries(c.Request().Context(), tenantID, id, webhook.Filter{
+		Status: webhook.DeliveryStatus(or(p.Status, "")), Limit: or(p.Limit, 0), Cursor: or(p.Cursor, ""),
+	})
+	if err != nil {
+		return err
+	}
+	out := WebhookDeliveryList{Items: make([]WebhookDelivery, len(list)), NextCursor: given(next)}
+	for i, d := range list {
+		out.Items[i] = renderDelivery(d)
+	}
+	return reply(c, http.StatusOK, out)
+}
+
+// RedeliverTenantWebhook posts a delivery of a tenant's once more.
+func (s *webhookServer) RedeliverTenantWebhook(c echo.Context, _ TenantPath, id WebhookIDPath, delivery DeliveryPath) error {
+	return s.redeliver(c, &of(c).tenantID, id, delivery)
+}
+
+// RedeliverPlatformWebhook posts a delivery of the platform's once more.
+func (s *webhookServer) RedeliverPlatformWebhook(c echo.Context, id WebhookIDPath, delivery DeliveryPath) error {
+	return s.redeliver(c, nil, id, delivery)
+}
+
+func (s *webhookServer) redeliver(c echo.Context, tenantID *uuid.UUID, id, delivery uuid.UUID) error {
+	d, err := s.cfg.Webhooks.Redeliver(c.Request().Context(), tenantID, id, delivery)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusAccepted, renderDelivery(d))
+}
+
+func renderWebhook(w webhook.Webhook) Webhook {
+	out := Webhook{
+		ID: w.ID, URL: w.URL, Actions: w.Actions, Description: given(w.Description), Status: WebhookStatus(w.Status),
+		DisabledReason: given(WebhookDisabledReason(w.DisabledReason)), CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt, LastDeliveryAt: w.LastDeliveryAt,
+	}
+	if out.Actions == nil {
+		out.Actions = []string{}
+	}
+	return out
+}
+
+func renderDelivery(d webhook.Delivery) WebhookDelivery {
+	return WebhookDelivery{
+		ID: d.ID, WebhookID: d.WebhookID, Status: WebhookDeliveryStatus(d.Status), Attempts: d.Attempts,
+		Event:         DeliveredEvent{Tenant: d.Tenant, TenantID: d.TenantID, Seq: d.Seq, Action: AuditAction(d.Action)},
+		NextAttemptAt: d.NextAttemptAt, LastAttemptAt: d.LastAttemptAt, LastStatus: given(d.LastStatus),
+		LastError: given(WebhookDeliveryLastError(d.LastError)), DeliveredAt: d.DeliveredAt, CreatedAt: d.CreatedAt,
+	}
+}
+
+// webhookServer answers the operations on webhooks.
+type webhookServer struct {
+	cfg      *Config
+	prefixes map[string]bool // of the names of actions, as "key" of key.revoked
+}
+
 // CreateTenantWebhook makes a webhook of a tenant.
-func (s *server) CreateTenantWebhook(c echo.Context, _ TenantPath, p CreateTenantWebhookParams) error {
+func (s *webhookServer) CreateTenantWebhook(c echo.Context, _ TenantPath, p CreateTenantWebhookParams) error {
 	return s.createWebhook(c, &of(c).tenantID, "/v1/tenants/"+of(c).slug+"/webhooks/", p.IdempotencyKey)
 }
 
 // CreatePlatformWebhook makes a webhook of the platform.
-func (s *server) CreatePlatformWebhook(c echo.Context, p CreatePlatformWebhookParams) error {
+func (s *webhookServer) CreatePlatformWebhook(c echo.Context, p CreatePlatformWebhookParams) error {
 	return s.createWebhook(c, nil, "/v1/webhooks/", p.IdempotencyKey)
 }
 
-func (s *server) createWebhook(c echo.Context, tenantID *uuid.UUID, location string, key *IdempotencyKey) error {
+func (s *webhookServer) createWebhook(c echo.Context, tenantID *uuid.UUID, location string, key *IdempotencyKey) error {
 	var body CreateWebhookRequest
 	idem, err := decodeOnce(c, key, &body)
 	if err != nil {
 		return err
 	}
 	n := webhook.New{TenantID: tenantID, URL: body.URL, Actions: or(body.Actions, nil), Description: or(body.Description, "")}
-	if err := s.things.check(n.Actions); err != nil {
+	if err := s.checkActions(n.Actions); err != nil {
 		return err
 	}
 	w, err := s.cfg.Webhooks.Create(c.Request().Context(), by(c), n, idem)
@@ -47,7 +115,7 @@ func (s *server) createWebhook(c echo.Context, tenantID *uuid.UUID, location str
 }
 
 // replayWebhook finds what this very request has made before.
-func (s *server) replayWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) (webhook.Webhook, error) {
+func (s *webhookServer) replayWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) (webhook.Webhook, error) {
 	w, err := s.cfg.Webhooks.Get(c.Request().Context(), tenantID, id)
 	if errors.Is(err, webhook.ErrNotFound) {
 		err = newProblem(ProblemCodeConflict, fmt.Sprintf("This request has already created the webhook %s, which was deleted since.", id))
@@ -56,16 +124,16 @@ func (s *server) replayWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID
 }
 
 // ListTenantWebhooks lists a tenant's webhooks.
-func (s *server) ListTenantWebhooks(c echo.Context, _ TenantPath, p ListTenantWebhooksParams) error {
+func (s *webhookServer) ListTenantWebhooks(c echo.Context, _ TenantPath, p ListTenantWebhooksParams) error {
 	return s.listWebhooks(c, &of(c).tenantID, ListPlatformWebhooksParams(p))
 }
 
 // ListPlatformWebhooks lists the platform's webhooks.
-func (s *server) ListPlatformWebhooks(c echo.Context, p ListPlatformWebhooksParams) error {
+func (s *webhookServer) ListPlatformWebhooks(c echo.Context, p ListPlatformWebhooksParams) error {
 	return s.listWebhooks(c, nil, p)
 }
 
-func (s *server) listWebhooks(c echo.Context, tenantID *uuid.UUID, p ListPlatformWebhooksParams) error {
+func (s *webhookServer) listWebhooks(c echo.Context, tenantID *uuid.UUID, p ListPlatformWebhooksParams) error {
 	list, next, err := s.cfg.Webhooks.List(c.Request().Context(), tenantID, or(p.Limit, 0), or(p.Cursor, ""))
 	if err != nil {
 		return err
@@ -78,16 +146,16 @@ func (s *server) listWebhooks(c echo.Context, tenantID *uuid.UUID, p ListPlatfor
 }
 
 // GetTenantWebhook reads a tenant's webhook.
-func (s *server) GetTenantWebhook(c echo.Context, _ TenantPath, id WebhookIDPath) error {
+func (s *webhookServer) GetTenantWebhook(c echo.Context, _ TenantPath, id WebhookIDPath) error {
 	return s.getWebhook(c, &of(c).tenantID, id)
 }
 
 // GetPlatformWebhook reads a webhook of the platform.
-func (s *server) GetPlatformWebhook(c echo.Context, id WebhookIDPath) error {
+func (s *webhookServer) GetPlatformWebhook(c echo.Context, id WebhookIDPath) error {
 	return s.getWebhook(c, nil, id)
 }
 
-func (s *server) getWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
+func (s *webhookServer) getWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
 	w, err := s.cfg.Webhooks.Get(c.Request().Context(), tenantID, id)
 	if err != nil {
 		return err
@@ -96,21 +164,21 @@ func (s *server) getWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) e
 }
 
 // UpdateTenantWebhook changes a tenant's webhook.
-func (s *server) UpdateTenantWebhook(c echo.Context, _ TenantPath, id WebhookIDPath) error {
+func (s *webhookServer) UpdateTenantWebhook(c echo.Context, _ TenantPath, id WebhookIDPath) error {
 	return s.updateWebhook(c, &of(c).tenantID, id)
 }
 
 // UpdatePlatformWebhook changes a webhook of the platform.
-func (s *server) UpdatePlatformWebhook(c echo.Context, id WebhookIDPath) error {
+func (s *webhookServer) UpdatePlatformWebhook(c echo.Context, id WebhookIDPath) error {
 	return s.updateWebhook(c, nil, id)
 }
 
-func (s *server) updateWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
+func (s *webhookServer) updateWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
 	var body UpdateWebhookRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	if err := s.things.check(or(body.Actions, nil)); err != nil {
+	if err := s.checkActions(or(body.Actions, nil)); err != nil {
 		return err
 	}
 	w, err := s.cfg.Webhooks.Update(c.Request().Context(), by(c), tenantID, id, webhook.Change{
@@ -123,41 +191,39 @@ func (s *server) updateWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID
 }
 
 // DeleteTenantWebhook ends a tenant's webhook.
-func (s *server) DeleteTenantWebhook(c echo.Context, _ TenantPath, id WebhookIDPath) error {
+func (s *webhookServer) DeleteTenantWebhook(c echo.Context, _ TenantPath, id WebhookIDPath) error {
 	return s.deleteWebhook(c, &of(c).tenantID, id)
 }
 
 // DeletePlatformWebhook ends a webhook of the platform.
-func (s *server) DeletePlatformWebhook(c echo.Context, id WebhookIDPath) error {
+func (s *webhookServer) DeletePlatformWebhook(c echo.Context, id WebhookIDPath) error {
 	return s.deleteWebhook(c, nil, id)
 }
 
-func (s *server) deleteWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
+func (s *webhookServer) deleteWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
 	if err := s.cfg.Webhooks.Delete(c.Request().Context(), by(c), tenantID, id); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)
 }
 
-// things are what actions are about: the words before their dots.
-type things map[string]bool
-
-// thingsOf reads them from the document.
-func thingsOf(doc *openapi3.T) things {
-	known := things{}
+// actionPrefixes reads the words before the dots of all actions from the
+// document.
+func actionPrefixes(doc *openapi3.T) map[string]bool {
+	known := map[string]bool{}
 	for _, action := range doc.Components.Schemas["AuditAction"].Value.Enum {
-		thing, _, _ := strings.Cut(action.(string), ".")
-		known[thing] = true
+		prefix, _, _ := strings.Cut(action.(string), ".")
+		known[prefix] = true
 	}
 	return known
 }
 
-// check refuses actions that will never happen: a typing error must not look
-// like silence.
-func (t things) check(actions []string) error {
+// checkActions refuses actions that do not exist: a misspelled one would match
+// no event and look like silence.
+func (s *webhookServer) checkActions(actions []string) error {
 	for i, a := range actions {
-		if thing, all := strings.CutSuffix(a, ".*"); !AuditAction(a).Valid() && !(all && t[thing]) {
-			return invalid(fmt.Sprintf("actions[%d]", i), "is no action; accepted: those of audit events, as in key.revoked, or all of one thing's, as in key.*")
+		if prefix, all := strings.CutSuffix(a, ".*"); !AuditAction(a).Valid() && !(all && s.prefixes[prefix]) {
+			return invalid(fmt.Sprintf("actions[%d]", i), "is not an action; accepted: an action of the audit log, such as key.revoked, or all actions of one kind, such as key.*")
 		}
 	}
 	return nil

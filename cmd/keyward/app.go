@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/httpapi"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
@@ -109,12 +110,14 @@ func (a *app) actor() audit.Actor {
 	return audit.Actor{Type: audit.ActorWorker, ID: process, Name: "worker"}
 }
 
-// changed is told of every commit that changed a tenant.
+// caches are what this process keeps in memory of tenants.
+func (a *app) caches() httpapi.Caches {
+	return httpapi.Caches{Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit}
+}
+
+// changed handles the notification of a commit that changed a tenant.
 func (a *app) changed(id uuid.UUID, slug string) {
-	a.snapshots.Changed(id, slug)
-	a.signer.Changed(id)
-	a.tenants.Changed(id)
-	a.audit.Changed(id) // after the others: streams look at what these keep
+	a.caches().Changed(id, slug)
 	if slug == tenant.PlatformSlug {
 		a.refreshSoon()
 	}
@@ -122,12 +125,9 @@ func (a *app) changed(id uuid.UUID, slug string) {
 	a.worker.Wake()
 }
 
-// missed is told that commits may have gone unheard.
+// missed handles a lost connection: notifications may have been missed.
 func (a *app) missed() {
-	a.snapshots.Missed()
-	a.signer.Missed()
-	a.tenants.Forget()
-	a.audit.Missed()
+	a.caches().Missed()
 	a.refreshSoon()
 	a.sender.Missed()
 	a.worker.Wake()

@@ -1,34 +1,12 @@
 package httpapi
 
 import (
-	"cmp"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 )
-
-const mimeEventStream = "text/event-stream"
-
-// Streams bounds the event streams of this process. What is zero has its
-// default.
-type Streams struct {
-	Most      int             // open at once, a tenth of them by one tenant's credentials; 1,000
-	Heartbeat time.Duration   // between comments; 15 s
-	Look      time.Duration   // between looks for events that nobody told of; 30 s
-	Patience  time.Duration   // for a reader to take a page of events; 10 s
-	Stop      <-chan struct{} // closed: all streams end; nil: never
-}
-
-func (s Streams) withDefaults() Streams {
-	s.Most = cmp.Or(s.Most, 1000)
-	s.Heartbeat = cmp.Or(s.Heartbeat, 15*time.Second)
-	s.Look = cmp.Or(s.Look, 30*time.Second)
-	s.Patience = cmp.Or(s.Patience, 10*time.Second)
-	return s
-}
 
 // seats are the streams, or exports, that there is room for.
 type seats struct {

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"strconv"
 	"strings"
 )
@@ -104,4 +106,58 @@ func prefersJWKSet(lines []string) bool {
 		return true
 	}
 	return set >= acceptedQuality(ranges, "application/json")
+}
+
+// matches says whether an If-None-Match names the entity tag, which is strong.
+// Tags are compared weakly (RFC 9110 section 13.1.2), since caches on the way
+// may have made it a weak one; "*" matches whatever there is.
+//
+// If-Modified-Since is not looked at: a key can be revoked within the second
+// in which another was published, and both states have the same Last-Modified.
+func matches(lines []string, etag string) bool {
+	for _, line := range lines {
+		if strings.TrimSpace(line) == "*" {
+			return true
+		}
+		for tag, rest := nextTag(line); tag != ""; tag, rest = nextTag(rest) {
+			if tag == etag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// nextTag cuts the next entity tag off a list, without its W/ (RFC 9110
+// section 8.8.3); commas inside quotes belong to a tag.
+func nextTag(list string) (tag, rest string) {
+	list = strings.TrimLeft(list, " \t,")
+	list = strings.TrimPrefix(list, "W/")
+	if !strings.HasPrefix(list, `"`) {
+		return "", ""
+	}
+	end := strings.IndexByte(list[1:], '"')
+	if end < 0 {
+		return "", ""
+	}
+	return list[:end+2], list[end+2:]
+}
+
+// prefersRepresentation reads RFC 7240 section 4.2. Of several preferences of
+// one name the first counts (section 2); parameters are ignored.
+func prefersRepresentation(lines []string) bool {
+	for _, preference := range strings.Split(strings.Join(lines, ","), ",") {
+		preference, _, _ = strings.Cut(preference, ";")
+		name, value, _ := strings.Cut(preference, "=")
+		if strings.EqualFold(strings.TrimSpace(name), "return") {
+			return strings.Trim(strings.TrimSpace(value), `"`) == "representation"
+		}
+	}
+	return false
+}
+
+// entityTag is a strong validator of bytes (RFC 9110 section 8.8.3).
+func entityTag(body []byte) string {
+	sum := sha256.Sum256(body)
+	return `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`
 }

@@ -2,14 +2,79 @@ package httpapi
 
 import (
 	"errors"
+	"hash/maphash"
 	"math"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 )
+
+// A limiter's memory is bounded: it remembers at least 32,768 keys that were
+// used last, and at most twice as many.
+const (
+	limiterShards   = 64
+	bucketsPerShard = 512
+)
+
+// limiter is a token bucket for each key: burst at once, then one every so
+// often. Keys that meet in no shard do not wait for each other.
+type limiter[K comparable] struct {
+	rate   Rate
+	seed   maphash.Seed // nobody chooses keys that meet in one shard
+	shards [limiterShards]shard[K]
+}
+
+// shard holds, for each key, when its bucket will be full again. What was used
+// since the last generation began is in recent. To be forgotten is to be
+// forgiven, so a key is forgotten only when 512 others were used since: who is
+// being refused and goes on asking is remembered, however many others come.
+type shard[K comparable] struct {
+	mu          sync.Mutex
+	recent, old map[K]time.Time
+}
+
+func newLimiter[K comparable](rate Rate) *limiter[K] {
+	l := &limiter[K]{rate: rate, seed: maphash.MakeSeed()}
+	for i := range l.shards {
+		l.shards[i].recent = map[K]time.Time{}
+	}
+	return l
+}
+
+// take takes a token, or says how long to wait for one.
+func (l *limiter[K]) take(key K, now time.Time) (wait time.Duration) {
+	s := &l.shards[maphash.Comparable(l.seed, key)%limiterShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := s.full(key)
+	if full.Before(now) {
+		full = now
+	}
+	next := full.Add(l.rate.Every)
+	if wait = next.Sub(now) - time.Duration(l.rate.Burst)*l.rate.Every; wait > 0 {
+		next = full
+	}
+	s.note(key, next)
+	return max(wait, 0)
+}
+
+func (s *shard[K]) full(key K) time.Time {
+	if full, known := s.recent[key]; known {
+		return full
+	}
+	return s.old[key]
+}
+
+func (s *shard[K]) note(key K, full time.Time) {
+	if _, known := s.recent[key]; !known && len(s.recent) >= bucketsPerShard {
+		s.old, s.recent = s.recent, make(map[K]time.Time, bucketsPerShard)
+	}
+	s.recent[key] = full
+}
 
 // Rate is how often something may happen; its zero value is no limit.
 type Rate struct {
@@ -58,7 +123,7 @@ func ParseRate(text string) (Rate, error) {
 // limitedBy counts the requests that were refused, by which limit it was.
 type limitedBy struct{ address, credential, failures prometheus.Counter }
 
-func newLimitedBy(cfg Config) (*limitedBy, error) {
+func newLimitedBy(cfg *Config) (*limitedBy, error) {
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "keyward_http_limited_requests_total", Help: "Requests refused with 429, by the limit that refused them.",
 	}, []string{"limit"})
@@ -77,7 +142,7 @@ func (s *server) limited(operation string, next echo.HandlerFunc) echo.HandlerFu
 		return next
 	}
 	return func(c echo.Context) error {
-		if wait := s.byAddress.take(s.proxies.network(c.Request()), s.cfg.Now()); wait > 0 {
+		if wait := s.byAddress.take(s.clients.network(c.Request()), s.cfg.Now()); wait > 0 {
 			if !isAdmin(c.Path()) {
 				public(c.Response().Header())
 			}

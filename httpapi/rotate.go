@@ -1,0 +1,201 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/labstack/echo/v4"
+	"github.com/oapi-codegen/nullable"
+
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/keys"
+)
+
+// PurgeKeys forgets the public part of keys that have left the JWKS.
+func (s *adminServer) PurgeKeys(c echo.Context, _ TenantPath, params PurgeKeysParams) error {
+	if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
+		return err
+	}
+	purged, err := s.cfg.Store.Purge(c.Request().Context(), by(c), of(c).tenantID)
+	if err != nil {
+		return err
+	}
+	out := PurgeResult{Purged: make([]string, len(purged))}
+	for i, k := range purged {
+		out.Purged[i] = k.KID
+	}
+	return reply(c, http.StatusOK, out)
+}
+
+// RotateDataKey seals a tenant's private keys under a new data key.
+func (s *adminServer) RotateDataKey(c echo.Context, _ TenantPath) error {
+	done, err := s.cfg.Store.RotateDataKey(c.Request().Context(), by(c), of(c).tenantID)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, DataKey{Version: int(done.Version), Resealed: done.Resealed, CreatedAt: done.CreatedAt})
+}
+
+// RevokeKey takes a key out of the JWKS, or says what that would do.
+func (s *adminServer) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, params RevokeKeyParams) error {
+	var body RevokeRequest
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	dry, err := dryRun(params.DryRun, body.DryRun)
+	if err != nil {
+		return err
+	}
+	revoke := s.cfg.Store.Revoke
+	if dry {
+		revoke = s.cfg.Store.PreviewRevocation
+		s.evidence(c) // who asks what would be, also looks at keys; a revocation itself does not wait for it
+	}
+	done, err := revoke(c.Request().Context(), by(c), of(c).tenantID, kid, keys.RevokeRequest{
+		Reason: keys.Reason(body.Reason), Comment: or(body.Comment, ""), Mode: keys.Mode(or(body.Mode, "")),
+		Use: s.cfg.Signer.RecentUse(of(c).tenantID, kid),
+	})
+	if err != nil {
+		return err
+	}
+	out := RevokeResult{
+		Key: renderKey(done.Key), Mode: given(RevocationMode(done.Mode)), TrustedUntil: renderTrust(done.TrustedUntil),
+		BreaksTokensUntil: done.BreaksTokensUntil, DryRun: given(dry),
+	}
+	if done.Active != nil {
+		out.Replacement = ptr(renderKey(*done.Active))
+	}
+	if done.Standby != nil {
+		out.Standby = ptr(renderKey(*done.Standby))
+	}
+	return reply(c, http.StatusOK, out)
+}
+
+// evidence lets the answer know of what this process signed a moment ago. That
+// it cannot be written is no reason not to revoke.
+func (s *adminServer) evidence(c echo.Context) {
+	if err := s.cfg.Signer.FlushEvidence(c.Request().Context()); err != nil {
+		s.cfg.Log.Warn("evidence of signatures is not written yet", "error", err)
+	}
+}
+
+// RevokeAllKeys revokes and replaces every key of a tenant, or says what that
+// would do.
+func (s *adminServer) RevokeAllKeys(c echo.Context, _ TenantPath, params RevokeAllKeysParams) error {
+	var body RevokeAllRequest
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	dry, err := dryRun(params.DryRun, body.DryRun)
+	if err != nil {
+		return err
+	}
+	if !dry {
+		if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
+			return err
+		}
+	}
+	revoke := s.cfg.Store.RevokeAll
+	if dry {
+		revoke = s.cfg.Store.PreviewRevokeAll
+	}
+	s.evidence(c)
+	done, err := revoke(c.Request().Context(), by(c), of(c).tenantID, keys.Reason(body.Reason), or(body.Comment, ""))
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, RevokeAllResult{
+		Revoked: renderKeys(done.Revoked), Active: renderKeys(done.Active), Standby: renderKeys(done.Standby),
+		TrustedUntil: renderTrust(done.TrustedUntil), BreaksTokensUntil: done.BreaksTokensUntil, DryRun: given(dry),
+	})
+}
+
+// RotateKeys rotates now, or says what that would do.
+func (s *adminServer) RotateKeys(c echo.Context, _ TenantPath, params RotateKeysParams) error {
+	var body RotateRequest
+	if err := decodeOptionalBody(c, &body); err != nil {
+		return err
+	}
+	dry, err := dryRun(params.DryRun, body.DryRun)
+	if err != nil {
+		return err
+	}
+	req := keys.RotateRequest{Alg: jose.SignatureAlgorithm(or(body.Alg, "")), Reason: or(body.Reason, "")}
+	if dry {
+		return s.previewRotation(c, req)
+	}
+	done, err := s.cfg.Store.Rotate(c.Request().Context(), by(c), of(c).tenantID, req)
+	if err != nil {
+		return err
+	}
+	out := RotateResult{
+		Active: renderKey(done.Active), Deprecated: nullable.NewNullNullable[Key](), Standby: renderKey(done.Standby),
+		PublishedSeconds: done.PublishedSeconds,
+	}
+	if done.Deprecated != nil {
+		out.Deprecated.Set(renderKey(*done.Deprecated))
+	}
+	return reply(c, http.StatusOK, out)
+}
+
+func (s *adminServer) previewRotation(c echo.Context, req keys.RotateRequest) error {
+	p, err := s.cfg.Store.PreviewRotation(c.Request().Context(), by(c), of(c).tenantID, req)
+	if err != nil {
+		return err
+	}
+	out := RotatePreview{
+		Timeline: renderTimeline(p.Timeline), PublishedSeconds: p.PublishedSeconds,
+		JWKSBefore: renderSet(p.Before), JWKSAfter: renderSet(p.After),
+	}
+	return reply(c, http.StatusOK, out)
+}
+
+// dryRun is what the query or the body asks for; they must not contradict.
+func dryRun(query, body *bool) (bool, error) {
+	if query != nil && body != nil && *query != *body {
+		return false, invalid("dry_run", "must be the same in the query and in the body, or in one of them only")
+	}
+	return or(query, false) || or(body, false), nil
+}
+
+func renderTimeline(timeline []keys.Milestone) []TimelineStep {
+	out := make([]TimelineStep, len(timeline))
+	for i, m := range timeline {
+		out[i] = TimelineStep{
+			At: m.At, KID: given(m.KID), Action: arrival(m.To), FromState: given(KeyState(m.From)), ToState: given(KeyState(m.To)),
+		}
+	}
+	return out
+}
+
+// arrival is the event of a key that reaches a state.
+func arrival(to keys.State) AuditAction {
+	action := map[keys.State]audit.Action{
+		keys.Standby: audit.KeyCreated, keys.Active: audit.KeyActivated, keys.Deprecated: audit.KeyDeprecated,
+		keys.Expired: audit.KeyExpired, keys.Revoked: audit.KeyRevoked, keys.Purged: audit.KeyPurged,
+	}[to]
+	return AuditAction(action)
+}
+
+func renderSet(published []keys.Key) JWKSet {
+	set := JWKSet{Keys: make([]JWK, len(published))}
+	for i, k := range published {
+		set.Keys[i] = k.PublicJWK
+	}
+	return set
+}
+
+func renderTrust(trust []keys.Trust) TrustedUntil {
+	out := make(TrustedUntil, len(trust))
+	for i, t := range trust {
+		out[i] = VerifierTrust{
+			Class: t.Class, Examples: t.Examples, Why: t.Why, Until: nullable.NewNullNullable[time.Time](),
+			EndsAtFreshToken: given(t.EndsAtFreshToken),
+		}
+		if t.Until != nil {
+			out[i].Until.Set(*t.Until)
+		}
+	}
+	return out
+}
