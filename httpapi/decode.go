@@ -1,20 +1,14 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"reflect"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 )
@@ -45,24 +39,22 @@ func decodeOptionalBody(c echo.Context, v any) error {
 	return decodeStrict(body, v)
 }
 
-// decodeStrict is decodeBody for bytes at hand.
+// decodeStrict is decodeBody for bytes in memory.
 func decodeStrict(data []byte, v any) error {
 	if err := checkJSON(data, reflect.TypeOf(v)); err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	return wrongType(dec.Decode(v))
+	return wrongType(json.Unmarshal(data, v, lenient))
 }
 
 // wrongType names the member that has the wrong type, but not its value.
 func wrongType(err error) error {
-	var wrong *json.UnmarshalTypeError
+	var wrong *json.SemanticError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &wrong):
-		return invalid(wrong.Field, "must be "+jsonKind(wrong.Type))
+	case errors.As(err, &wrong) && wrong.GoType != nil && !opaque(wrong.GoType):
+		return invalid(memberPath("", wrong.JSONPointer.Tokens()), "must be "+jsonKind(wrong.GoType))
 	default:
 		return newProblem(ProblemCodeInvalidRequest, "A member of the body does not have the form it should have.")
 	}
@@ -144,304 +136,13 @@ func invalid(field, message string) *Problem {
 	return newProblem(ProblemCodeInvalidRequest, "", FieldError{Field: field, Message: message})
 }
 
-// memberOf is the type of a member; the names of a struct are all there are.
-func memberOf(t reflect.Type, name, at string) (reflect.Type, error) {
-	switch {
-	case t == nil:
-		return nil, nil
-	case t.Kind() == reflect.Map:
-		return t.Elem(), nil
-	case t.Kind() != reflect.Struct:
-		return nil, nil // wrong, and decoding says so
-	}
-	fields := fieldsOf(t)
-	if f, ok := fields[name]; ok {
-		return f.typ, nil
-	}
-	return nil, invalid(at, unknownMessage(namesOf(fields)))
-}
-
-func unknownMessage(known []string) string {
-	if len(known) == 0 {
-		return "is not known; nothing is accepted here"
-	}
-	return "is not known; accepted: " + strings.Join(known, ", ")
-}
-
-// missing finds the first member that a struct must have and seen has not.
-func missing(t reflect.Type, seen map[string]bool, path string) error {
-	if t == nil || t.Kind() != reflect.Struct {
-		return nil
-	}
-	fields := fieldsOf(t)
-	for _, name := range namesOf(fields) {
-		if fields[name].required && !seen[name] {
-			return invalid(join(path, name), "is required")
-		}
-	}
-	return nil
-}
-
-// field is what a struct says about one member: required unless it says
-// omitempty, which is how the generated types say it.
-type field struct {
-	typ      reflect.Type
-	required bool
-}
-
-var fieldCache sync.Map // reflect.Type → map[string]field
-
-// fieldsOf maps the JSON names of a struct to its fields.
-func fieldsOf(t reflect.Type) map[string]field {
-	if known, ok := fieldCache.Load(t); ok {
-		return known.(map[string]field)
-	}
-	fields := map[string]field{}
-	for _, f := range reflect.VisibleFields(t) {
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name != "" && name != "-" {
-			fields[name] = field{f.Type, !strings.Contains(options, "omitempty")}
-		}
-	}
-	fieldCache.Store(t, fields)
-	return fields
-}
-
-func namesOf[V any](m map[string]V) []string {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// join appends a member to a path; what the client made up is cut short.
-func join(path, name string) string {
-	const longest = 64
-	if len(name) > longest {
-		name = strings.ToValidUTF8(name[:longest], "") + "…"
-	}
-	if path == "" {
-		return name
-	}
-	return path + "." + name
-}
-
-// maxDepth is how deep arrays and objects of a body may nest.
-const maxDepth = 64
-
-var (
-	unmarshaler = reflect.TypeFor[json.Unmarshaler]()
-	deferred    = reflect.TypeFor[Deferred]()
-	jsonObject  = reflect.TypeFor[JSONObject]()
-)
-
-// checkJSON refuses what encoding/json would let pass: duplicate members,
-// members the type does not have in this very case, missing ones, null for
-// what cannot be null, unpaired surrogates (RFC 7493
-// sections 2.1 and 2.3), deep nesting. t is the type the bytes are meant for;
-// nil means anything.
-func checkJSON(data []byte, t reflect.Type) error {
-	if !utf8.Valid(data) {
-		return newProblem(ProblemCodeInvalidRequest, "The body is not UTF-8.")
-	}
-	if deepest(data) > maxDepth {
-		return newProblem(ProblemCodeInvalidRequest, "The body is nested deeper than "+strconv.Itoa(maxDepth)+" levels.")
-	}
-	if !json.Valid(data) {
-		return newProblem(ProblemCodeInvalidRequest, "The body is not one JSON value.")
-	}
-	return (&checker{data: data}).value(t, "")
-}
-
-// checker walks over bytes that are known to be valid JSON.
-type checker struct {
-	data []byte
-	pos  int
-	lax  bool // inside a Deferred, whose reader checks it
-}
-
-// next is the first byte of the next token.
-func (c *checker) next() byte {
-	for strings.IndexByte(" \t\r\n", c.data[c.pos]) >= 0 {
-		c.pos++
-	}
-	return c.data[c.pos]
-}
-
-func (c *checker) value(t reflect.Type, path string) error {
-	for t != nil && t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	first := c.next()
-	switch {
-	case t == deferred && !c.lax:
-		c.lax = true
-		defer func() { c.lax = false }()
-	case t == jsonObject && first != '{':
-		return invalid(path, "must be an object")
-	case t != nil && !opaque(t) && first == 'n':
-		return invalid(path, "must not be null")
-	}
-	if t != nil && opaque(t) {
-		t = nil
-	}
-	return c.token(first, t, path)
-}
-
-func (c *checker) token(first byte, t reflect.Type, path string) error {
-	switch first {
-	case '{':
-		return c.object(t, path)
-	case '[':
-		return c.array(t, path)
-	case '"':
-		_, err := c.text(path)
-		return err
-	default: // a number or a literal
-		for c.pos < len(c.data) && strings.IndexByte(" \t\r\n,]}", c.data[c.pos]) < 0 {
-			c.pos++
-		}
-		return nil
-	}
-}
-
-// opaque types read their JSON themselves.
-func opaque(t reflect.Type) bool {
-	return t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
-}
-
-func (c *checker) array(t reflect.Type, path string) error {
-	var elem reflect.Type
-	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
-		elem = t.Elem()
-	}
-	c.pos++
-	for i := 0; c.next() != ']'; i++ {
-		if c.data[c.pos] == ',' {
-			c.pos++
-		}
-		if err := c.value(elem, path+"["+strconv.Itoa(i)+"]"); err != nil {
-			return err
-		}
-	}
-	c.pos++
-	return nil
-}
-
-func (c *checker) object(t reflect.Type, path string) error {
-	seen := map[string]bool{}
-	c.pos++
-	for c.next() != '}' {
-		if c.data[c.pos] == ',' {
-			c.pos++
-			c.next()
-		}
-		name, err := c.text(path)
-		if err != nil {
-			return err
-		}
-		at := join(path, name)
-		if seen[name] && !c.lax {
-			return invalid(at, "must not be given twice")
-		}
-		seen[name] = true
-		member, err := memberOf(t, name, at)
-		if err != nil {
-			return err
-		}
-		c.next()
-		c.pos++ // the colon
-		if err := c.value(member, at); err != nil {
-			return err
-		}
-	}
-	c.pos++
-	return missing(t, seen, path)
-}
-
-// deepest counts brackets outside strings; it needs no valid JSON.
-func deepest(data []byte) int {
-	depth, most, quoted := 0, 0, false
-	for i := 0; i < len(data); i++ {
-		switch b := data[i]; {
-		case quoted && b == '\\':
-			i++
-		case b == '"':
-			quoted = !quoted
-		case quoted:
-		case b == '{' || b == '[':
-			depth++
-			most = max(most, depth)
-		case b == '}' || b == ']':
-			depth--
-		}
-	}
-	return most
-}
-
-// text reads a string and returns what it means.
-func (c *checker) text(path string) (string, error) {
-	start, escaped := c.pos, false
-	for c.pos++; c.data[c.pos] != '"'; c.pos++ {
-		if c.data[c.pos] == '\\' {
-			escaped = true
-			c.pos++
-		}
-	}
-	c.pos++
-	raw := c.data[start:c.pos]
-	if !escaped {
-		return string(raw[1 : len(raw)-1]), nil
-	}
-	if !c.lax && unpaired(raw) {
-		return "", invalid(path, "must not have an unpaired surrogate")
-	}
-	var s string
-	err := json.Unmarshal(raw, &s)
-	return s, err
-}
-
-// unpaired finds half a character, which encoding/json would replace.
-func unpaired(raw []byte) bool {
-	for i := 0; i < len(raw); i++ {
-		if raw[i] != '\\' {
-			continue
-		}
-		i++
-		if raw[i] != 'u' {
-			continue
-		}
-		r := escape(raw[i-1:])
-		i += 4
-		if !utf16.IsSurrogate(r) {
-			continue
-		}
-		if utf16.DecodeRune(r, escape(raw[i+1:])) == unicode.ReplacementChar {
-			return true
-		}
-		i += 6
-	}
-	return false
-}
-
-// escape is the code of a \uXXXX at the beginning of raw, else 0.
-func escape(raw []byte) rune {
-	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
-		return 0
-	}
-	r, _ := strconv.ParseUint(string(raw[2:6]), 16, 16)
-	return rune(r)
-}
-
 // JWK is a public key as the database holds it (RFC 7517); it passes through
 // unchanged.
-type JWK = json.RawMessage
+type JWK = jsontext.Value
 
 // JSONObject is an object whose members are the caller's own, such as the
 // claims of a token. It stays as it came, so that no number loses a digit.
-type JSONObject json.RawMessage
+type JSONObject jsontext.Value
 
 // MarshalJSON answers the bytes, {} if there are none.
 func (o JSONObject) MarshalJSON() ([]byte, error) {
@@ -462,7 +163,7 @@ type CreatePolicyRequest = PutPolicyRequest
 
 // Deferred is a part of a body that its reader decodes later by itself with
 // decodeStrict, so that its faults are its own and not the whole body's.
-type Deferred json.RawMessage
+type Deferred jsontext.Value
 
 // UnmarshalJSON keeps the bytes.
 func (d *Deferred) UnmarshalJSON(data []byte) error {

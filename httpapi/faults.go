@@ -133,10 +133,10 @@ func queryFaults(query url.Values, known openapi3.Parameters) []FieldError {
 		}
 	}
 	var faults []FieldError
-	for _, name := range namesOf(query) {
+	for _, name := range sortedNames(query) {
 		switch {
 		case !slices.Contains(names, name):
-			faults = append(faults, FieldError{join("", name), unknownMessage(names)})
+			faults = append(faults, FieldError{joinPath("", name), unknownMessage(names)})
 		case len(query[name]) > 1:
 			faults = append(faults, FieldError{name, "must not be given twice"})
 		}
@@ -164,7 +164,7 @@ func schemaFaults(err error) []FieldError {
 	var faults []FieldError
 	opened := map[string]bool{} // objects whose unknown members are named already
 	for _, e := range leaves(err) {
-		path := fieldPath(e.JSONPointer())
+		path := memberPath("", slices.Values(e.JSONPointer()))
 		switch {
 		case len(faults) >= maxFaults:
 			return faults
@@ -203,27 +203,14 @@ func leaves(err error) []*openapi3.SchemaError {
 // openapi3 makes one error of each.
 func unknownFaults(e *openapi3.SchemaError, path string) []FieldError {
 	members, _ := e.Value.(map[string]any)
-	message := unknownMessage(namesOf(e.Schema.Properties))
+	message := unknownMessage(sortedNames(e.Schema.Properties))
 	var faults []FieldError
-	for _, name := range namesOf(members) {
+	for _, name := range sortedNames(members) {
 		if e.Schema.Properties[name] == nil {
-			faults = append(faults, FieldError{join(path, name), message})
+			faults = append(faults, FieldError{joinPath(path, name), message})
 		}
 	}
 	return faults
 }
 
-var index = regexp.MustCompile(`^[0-9]+$`)
-
-// fieldPath writes a JSON pointer the way people write it: policies[0].alg.
-func fieldPath(pointer []string) string {
-	path := ""
-	for _, step := range pointer {
-		if index.MatchString(step) {
-			path += "[" + step + "]"
-			continue
-		}
-		path = join(path, step)
-	}
-	return path
-}
+var arrayIndex = regexp.MustCompile(`^[0-9]+$`)

@@ -1,11 +1,16 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/json/jsontext"
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/labstack/echo/v4"
@@ -28,42 +33,76 @@ func (s *tokenServer) SignToken(c echo.Context, _ TenantPath) error {
 	if err != nil {
 		return err
 	}
-	order, plain := plainOrder(body)
-	token, err := signOrder(body, order, plain, func(o keys.Order) (keys.Token, error) {
-		return s.cfg.Signer.SignToken(c.Request().Context(), of(c).tenantID.String(), o)
-	})
+	order, err := readOrder(body)
 	if err != nil {
 		return err
 	}
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(token, '\n'))
+	token, err := s.cfg.Signer.SignToken(c.Request().Context(), of(c).tenantID.String(), order)
+	if err != nil {
+		return err
+	}
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(appendToken(nil, token), '\n'))
 }
 
-// signOrder makes a [SignedToken] of a body; the order is what is in that, where
-// it is plain.
-func signOrder(body []byte, order keys.Order, plain bool, sign keys.SignFunc) ([]byte, error) {
-	if !plain {
-		var err error
-		if order, err = decodeOrder(body); err != nil {
-			return nil, err
+// readOrder decodes a SignTokenRequest. Most bodies need only one pass of the
+// tokenizer; decodeOrder reads the others, and names what is wrong.
+func readOrder(body []byte) (keys.Order, error) {
+	if order, ok := quickOrder(body); ok {
+		return order, nil
+	}
+	return decodeOrder(body)
+}
+
+// quickOrder reads a SignTokenRequest without headers and without reflection,
+// which takes a quarter of the time. It reports false for any fault.
+func quickOrder(body []byte) (o keys.Order, ok bool) {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(body)) // strict, so that duplicate members are faults
+	if !readKind(dec, '{') {
+		return o, false
+	}
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return o, false
+		}
+		member := name.String()
+		raw := rawValue(dec, body)
+		if raw == nil || !setMember(&o, member, raw) {
+			return o, false
 		}
 	}
-	t, err := sign(order)
-	if err != nil {
-		return nil, better(plain, body, err)
-	}
-	return appendToken(make([]byte, 0, 128+len(t.Token)+len(t.KID)), t), nil
+	return o, readKind(dec, '}') && atEnd(dec) && o.Claims != nil
 }
 
-// better is why an order was refused: for a body that seemed plain what only
-// decodeStrict sees in it, such as a member of the claims that is there twice.
-func better(plain bool, body []byte, err error) error {
-	if !plain {
-		return err
+func setMember(o *keys.Order, name string, raw jsontext.Value) bool {
+	switch name {
+	case "claims":
+		o.Claims = jsontext.Value(raw)
+		return raw.Kind() == '{'
+	case "alg":
+		alg := Alg(plainString(raw))
+		o.Alg = jose.SignatureAlgorithm(alg)
+		return alg.Valid()
+	case "typ":
+		o.Typ = plainString(raw)
+		return typPattern.MatchString(o.Typ)
+	case "ttl_seconds":
+		ttl, err := strconv.ParseInt(string(raw), 10, 64)
+		o.TTLSeconds = &ttl
+		return err == nil && ttl >= 1
+	case "nbf":
+		o.NotBefore = raw.Kind() == 't'
+		return raw.Kind() == 't' || raw.Kind() == 'f'
 	}
-	if _, wrong := decodeOrder(body); wrong != nil {
-		return wrong
+	return false
+}
+
+// plainString returns a JSON string without escapes; "" for any other value.
+func plainString(raw jsontext.Value) string {
+	if raw.Kind() != '"' || bytes.IndexByte(raw, '\\') >= 0 {
+		return ""
 	}
-	return err
+	return string(raw[1 : len(raw)-1])
 }
 
 // decodeOrder reads any body, and says what is wrong with it.
@@ -175,4 +214,15 @@ func (r VerifyTokenRequest) check() error {
 		}
 	}
 	return nil
+}
+
+// appendToken writes a [SignedToken] as encoding/json would. A kid, an
+// algorithm and a compact JWS have nothing to escape.
+func appendToken(dst []byte, t keys.Token) []byte {
+	dst = slices.Grow(dst, 128+len(t.Token)+len(t.KID))
+	dst = append(append(dst, `{"alg":"`...), t.Alg...)
+	dst = t.ExpiresAt.AppendFormat(append(dst, `","expires_at":"`...), time.RFC3339Nano)
+	dst = t.IssuedAt.AppendFormat(append(dst, `","issued_at":"`...), time.RFC3339Nano)
+	dst = append(append(dst, `","kid":"`...), t.KID...)
+	return append(append(append(dst, `","token":"`...), t.Token...), `"}`...)
 }
