@@ -58,7 +58,8 @@ func quickBatch(body []byte) (entries []entry, ok bool) {
 	return entries, len(entries) > 0 && readKind(dec, ']') && readKind(dec, '}') && atEnd(dec)
 }
 
-// decodeBatch splits any batch, and names what is wrong with it.
+// decodeBatch splits any batch, and names its first fault outside of the
+// entries.
 func decodeBatch(body []byte) ([]entry, error) {
 	var all struct {
 		Tokens []Deferred `json:"tokens"`
@@ -70,7 +71,7 @@ func decodeBatch(body []byte) ([]entry, error) {
 		return nil, err
 	}
 	if n := len(all.Tokens); n < 1 || n > maxBatch {
-		return nil, invalid("tokens", "must have between 1 and "+strconv.Itoa(maxBatch)+" items")
+		return nil, invalidField("tokens", "must have between 1 and "+strconv.Itoa(maxBatch)+" items")
 	}
 	entries := make([]entry, len(all.Tokens))
 	for i, raw := range all.Tokens {
@@ -79,25 +80,26 @@ func decodeBatch(body []byte) ([]entry, error) {
 	return entries, nil
 }
 
-// SignTokens signs many tokens. Each is read, signed and written by one core, so
-// that no core waits while another one reads or writes all of them.
+// SignTokens signs a batch of tokens. Each entry is decoded, signed and encoded
+// by one goroutine, so that no core waits while another one decodes or encodes
+// the whole batch.
 func (s *tokenServer) SignTokens(c echo.Context, _ TenantPath) error {
 	entries, err := readBatch(c)
 	if err != nil {
 		return err
 	}
-	err = s.cfg.Signer.SignTokens(c.Request().Context(), of(c).tenantID.String(), len(entries),
-		func(i int, sign keys.SignFunc) { entries[i].fill(sign) })
+	err = s.cfg.Signer.SignTokens(c.Request().Context(), callOf(c).tenantID.String(), len(entries),
+		func(i int, sign keys.SignFunc) { entries[i].decodeAndSign(sign) })
 	if err != nil {
 		return err
 	}
 	return s.replyBatch(c, entries)
 }
 
-// fill decodes and signs the entry. It recovers from a panic, since no middleware
+// decodeAndSign decodes and signs the entry. It recovers from a panic, since no middleware
 // is on the stack of its goroutine.
-func (e *entry) fill(sign keys.SignFunc) {
-	defer rescue(&e.err)
+func (e *entry) decodeAndSign(sign keys.SignFunc) {
+	defer recoverPanic(&e.err)
 	order, err := readOrder(e.raw)
 	if err != nil {
 		e.err = err
@@ -111,8 +113,7 @@ func (e *entry) fill(sign keys.SignFunc) {
 	e.token = appendToken(nil, token)
 }
 
-// replyBatch answers a [SignTokensResult]: for each entry a token, or why
-// there is none.
+// replyBatch answers a [SignTokensResult]: for each entry a token or a problem.
 func (s *tokenServer) replyBatch(c echo.Context, entries []entry) error {
 	size := 64
 	for _, e := range entries {
@@ -127,7 +128,7 @@ func (s *tokenServer) replyBatch(c echo.Context, entries []entry) error {
 			out = append(out, e.token...)
 			continue
 		}
-		refused, err := encoded(s.refusal(c, e.err))
+		refused, err := encodeJSON(s.entryProblem(c, e.err))
 		if err != nil {
 			return err
 		}
@@ -136,9 +137,9 @@ func (s *tokenServer) replyBatch(c echo.Context, entries []entry) error {
 	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(out, "]}\n"...))
 }
 
-// refusal is an entry's own problem. What the server is to blame for is logged
-// as it would be alone.
-func (s *tokenServer) refusal(c echo.Context, err error) BatchResult {
+// entryProblem returns the problem of one entry. Server errors are logged like
+// those of a single request.
+func (s *tokenServer) entryProblem(c echo.Context, err error) BatchResult {
 	p, known := problemOf(err)
 	if !known || p.Status >= http.StatusInternalServerError {
 		logFailure(s.cfg.Log.With(slog.Bool("in_batch", true)), c, err, p)

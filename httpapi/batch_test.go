@@ -88,7 +88,7 @@ func FuzzQuickBatch(f *testing.F) {
 }
 
 func sameOrder(a, b keys.Order) bool {
-	ttlA, ttlB := or(a.TTLSeconds, 0), or(b.TTLSeconds, 0)
+	ttlA, ttlB := valueOr(a.TTLSeconds, 0), valueOr(b.TTLSeconds, 0)
 	a.TTLSeconds, b.TTLSeconds = nil, nil
 	return ttlA == ttlB && reflect.DeepEqual(a, b)
 }
@@ -111,7 +111,7 @@ func TestTokensAreWrittenAsJSONWrites(t *testing.T) {
 	}
 	for _, v := range []any{
 		SignedToken{Token: token.Token, KID: token.KID, Alg: Alg(token.Alg), IssuedAt: token.IssuedAt, ExpiresAt: token.ExpiresAt},
-		BatchResult{Token: &token.Token, KID: &token.KID, Alg: ptr(Alg(token.Alg)), IssuedAt: &token.IssuedAt, ExpiresAt: &token.ExpiresAt},
+		BatchResult{Token: &token.Token, KID: &token.KID, Alg: new(Alg(token.Alg)), IssuedAt: &token.IssuedAt, ExpiresAt: &token.ExpiresAt},
 	} {
 		want, err := json.Marshal(v)
 		if got := appendToken(nil, token); err != nil || string(got) != string(want) {

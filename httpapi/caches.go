@@ -8,9 +8,9 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Caches are all parts of a process that keep tenants' data in memory. This is
-// the only list of them. A change made here and one that PostgreSQL notifies
-// this process of invalidate the same entries.
+// Caches lists all caches of tenants' data in a process. It is the only such
+// list: a change made here and one that PostgreSQL notifies this process of
+// invalidate the same entries.
 type Caches struct {
 	Snapshots *keys.Snapshots
 	Signer    *keys.Signer

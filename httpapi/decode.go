@@ -13,11 +13,11 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// decodeBody reads the body of a request into v: one JSON value of type
+// decodeBody decodes the body of a request into v: one JSON value of type
 // application/json, in UTF-8, without duplicate, unknown or wrongly cased
-// members (RFC 8259 section 4 leaves those to the reader; a reader that picks
-// one of two members signs something else than its neighbour checked). Errors
-// are [*Problem] or those of the body's reader.
+// members. RFC 8259 section 4 leaves duplicates to the parser; two parsers that
+// pick different members would check one value and sign another. Errors are
+// [*Problem] or those of the body's reader.
 func decodeBody(c echo.Context, v any) error {
 	body, err := readBody(c.Request())
 	if err != nil {
@@ -29,8 +29,8 @@ func decodeBody(c echo.Context, v any) error {
 	return decodeStrict(body, v)
 }
 
-// decodeOptionalBody is decodeBody for requests that also come without one,
-// which leaves v as it is.
+// decodeOptionalBody is decodeBody for an optional body; without one v stays
+// unchanged.
 func decodeOptionalBody(c echo.Context, v any) error {
 	body, err := readBody(c.Request())
 	if err != nil || len(body) == 0 {
@@ -53,14 +53,14 @@ func wrongType(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &wrong) && wrong.GoType != nil && !opaque(wrong.GoType):
-		return invalid(memberPath("", wrong.JSONPointer.Tokens()), "must be "+jsonKind(wrong.GoType))
+	case errors.As(err, &wrong) && wrong.GoType != nil && !hasUnmarshaler(wrong.GoType):
+		return invalidField(memberPath("", wrong.JSONPointer.Tokens()), "must be "+jsonKind(wrong.GoType))
 	default:
 		return newProblem(ProblemCodeInvalidRequest, "A member of the body does not have the form it should have.")
 	}
 }
 
-// jsonKind is what JSON calls the values that fit a Go type.
+// jsonKind returns the name of the JSON values that fit a Go type.
 func jsonKind(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Bool:
@@ -78,8 +78,8 @@ func jsonKind(t reflect.Type) string {
 	}
 }
 
-// readBody returns the whole body, nil for none. Its length is bounded by a
-// middleware, whose error passes through.
+// readBody returns the whole body, or nil if there is none. The gate has
+// limited its length; the error of that limit is returned unchanged.
 func readBody(r *http.Request) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
@@ -94,8 +94,8 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, mustBeJSON(r.Header.Get(echo.HeaderContentType))
 }
 
-// readAll takes no more memory than was announced, if that is little, nor than
-// was sent, if it is much.
+// readAll allocates the announced length if that is small; otherwise the buffer
+// grows as data arrives.
 func readAll(r *http.Request) ([]byte, error) {
 	if r.ContentLength <= 0 || r.ContentLength > 64<<10 {
 		return io.ReadAll(r.Body)
@@ -131,8 +131,8 @@ func errNoBody() error {
 	return newProblem(ProblemCodeInvalidRequest, "A body is required: a JSON object.")
 }
 
-// invalid is a request with one bad field.
-func invalid(field, message string) *Problem {
+// invalidField is a request with one bad field.
+func invalidField(field, message string) *Problem {
 	return newProblem(ProblemCodeInvalidRequest, "", FieldError{Field: field, Message: message})
 }
 
@@ -140,8 +140,8 @@ func invalid(field, message string) *Problem {
 // unchanged.
 type JWK = jsontext.Value
 
-// JSONObject is an object whose members are the caller's own, such as the
-// claims of a token. It stays as it came, so that no number loses a digit.
+// JSONObject is an object with arbitrary members, such as the claims of a
+// token. Its bytes are kept unchanged, so that no number loses precision.
 type JSONObject jsontext.Value
 
 // MarshalJSON answers the bytes, {} if there are none.
@@ -152,7 +152,7 @@ func (o JSONObject) MarshalJSON() ([]byte, error) {
 	return o, nil
 }
 
-// UnmarshalJSON keeps the bytes; that they are an object, checkJSON has seen.
+// UnmarshalJSON keeps the bytes. checkJSON has checked that they are an object.
 func (o *JSONObject) UnmarshalJSON(data []byte) error {
 	*o = append((*o)[:0], data...)
 	return nil
@@ -161,8 +161,8 @@ func (o *JSONObject) UnmarshalJSON(data []byte) error {
 // CreatePolicyRequest is a [PutPolicyRequest] whose Alg is set.
 type CreatePolicyRequest = PutPolicyRequest
 
-// Deferred is a part of a body that its reader decodes later by itself with
-// decodeStrict, so that its faults are its own and not the whole body's.
+// Deferred is a part of a body that is decoded later with decodeStrict, so that
+// a fault in it concerns that part alone.
 type Deferred jsontext.Value
 
 // UnmarshalJSON keeps the bytes.

@@ -18,8 +18,9 @@ import (
 // The messages below say what is accepted. They are made from the schema alone:
 // openapi3's own may repeat the value, which may be a secret.
 
-// accepted says what the schema that refused a value accepts.
-func accepted(e *openapi3.SchemaError) string {
+// acceptedMessage returns the message for a value that a schema refused: it
+// states the accepted values.
+func acceptedMessage(e *openapi3.SchemaError) string {
 	s := e.Schema
 	switch e.SchemaField {
 	case "required":
@@ -27,7 +28,7 @@ func accepted(e *openapi3.SchemaError) string {
 	case "nullable":
 		return "must not be null"
 	case "enum":
-		return "must be one of: " + joined(s.Enum)
+		return "must be one of: " + joinValues(s.Enum)
 	case "minimum", "maximum":
 		return acceptedRange(s)
 	case "minLength", "maxLength":
@@ -50,7 +51,7 @@ func acceptedPattern(s *openapi3.Schema) string {
 	return "must match " + s.Pattern + " (" + s.Description + ")"
 }
 
-func joined(values []any) string {
+func joinValues(values []any) string {
 	words := make([]string, len(values))
 	for i, v := range values {
 		words[i] = fmt.Sprint(v)
@@ -103,9 +104,9 @@ func acceptedType(s *openapi3.Schema) string {
 // maxFaults bounds how many fields one problem names.
 const maxFaults = 50
 
-// formats are the string formats of the document, by the parsers that the
-// handlers use as well.
-func formats() []openapi3.SchemaValidationOption {
+// formatValidators are the string formats of the document, checked by the same
+// parsers that the handlers use.
+func formatValidators() []openapi3.SchemaValidationOption {
 	return []openapi3.SchemaValidationOption{openapi3.WithStringFormatValidators(map[string]openapi3.StringFormatValidator{
 		"date-time": openapi3.NewCallbackValidator(func(s string) error {
 			_, err := time.Parse(time.RFC3339, s)
@@ -115,8 +116,8 @@ func formats() []openapi3.SchemaValidationOption {
 	})}
 }
 
-// validateUUID knows one spelling (RFC 9562 section 4), where [uuid.Validate]
-// takes braces, a prefix and no hyphens as well.
+// validateUUID accepts only the canonical form (RFC 9562 section 4), while
+// [uuid.Validate] also accepts braces, a prefix and no hyphens.
 func validateUUID(s string) error {
 	if len(s) != 36 {
 		return errors.New("not 36 characters")
@@ -124,7 +125,7 @@ func validateUUID(s string) error {
 	return uuid.Validate(s)
 }
 
-// queryFaults finds parameters that nothing reads and those given twice.
+// queryFaults finds unknown and repeated query parameters.
 func queryFaults(query url.Values, known openapi3.Parameters) []FieldError {
 	var names []string
 	for _, p := range known {
@@ -144,12 +145,13 @@ func queryFaults(query url.Values, known openapi3.Parameters) []FieldError {
 	return faults
 }
 
-// parameterFault says what a parameter accepts.
+// parameterFault returns the message for an invalid parameter: it states the
+// accepted values.
 func parameterFault(p *openapi3.Parameter, err error) FieldError {
 	var schema *openapi3.SchemaError
 	switch {
 	case errors.As(err, &schema):
-		return FieldError{p.Name, accepted(schema)}
+		return FieldError{p.Name, acceptedMessage(schema)}
 	case errors.Is(err, openapi3filter.ErrInvalidEmptyValue):
 		return FieldError{p.Name, "must not be empty"}
 	case errors.Is(err, openapi3filter.ErrInvalidRequired):
@@ -159,17 +161,18 @@ func parameterFault(p *openapi3.Parameter, err error) FieldError {
 	}
 }
 
-// schemaFaults flattens what openapi3 found in a body, maxFaults at most.
+// schemaFaults flattens the schema errors of a body to at most maxFaults
+// fields.
 func schemaFaults(err error) []FieldError {
 	var faults []FieldError
 	opened := map[string]bool{} // objects whose unknown members are named already
-	for _, e := range leaves(err) {
+	for _, e := range leafErrors(err) {
 		path := memberPath("", slices.Values(e.JSONPointer()))
 		switch {
 		case len(faults) >= maxFaults:
 			return faults
 		case e.SchemaField != "properties":
-			faults = append(faults, FieldError{path, accepted(e)})
+			faults = append(faults, FieldError{path, acceptedMessage(e)})
 		case !opened[path]:
 			opened[path] = true
 			faults = append(faults, unknownFaults(e, path)...)
@@ -178,29 +181,29 @@ func schemaFaults(err error) []FieldError {
 	return faults
 }
 
-// leaves are the innermost schema errors of an error.
-func leaves(err error) []*openapi3.SchemaError {
+// leafErrors are the innermost schema errors of an error.
+func leafErrors(err error) []*openapi3.SchemaError {
 	switch e := err.(type) { //nolint:errorlint // walks the tree itself
 	case nil:
 		return nil
 	case openapi3.MultiError:
 		var all []*openapi3.SchemaError
 		for _, each := range e {
-			all = append(all, leaves(each)...)
+			all = append(all, leafErrors(each)...)
 		}
 		return all
 	case *openapi3.SchemaError:
-		if inner := leaves(e.Origin); len(inner) > 0 {
+		if inner := leafErrors(e.Origin); len(inner) > 0 {
 			return inner
 		}
 		return []*openapi3.SchemaError{e}
 	default:
-		return leaves(errors.Unwrap(err))
+		return leafErrors(errors.Unwrap(err))
 	}
 }
 
-// unknownFaults names the members that an object has and its schema has not;
-// openapi3 makes one error of each.
+// unknownFaults names the members of an object that its schema lacks; openapi3
+// reports one error for each of them.
 func unknownFaults(e *openapi3.SchemaError, path string) []FieldError {
 	members, _ := e.Value.(map[string]any)
 	message := unknownMessage(sortedNames(e.Schema.Properties))

@@ -8,14 +8,14 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Healthz says that the process answers.
+// Healthz answers 200 while the process serves requests.
 func (s *publicServer) Healthz(c echo.Context) error {
 	c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
-	return reply(c, http.StatusOK, Health{Status: HealthStatusOk})
+	return replyJSON(c, http.StatusOK, Health{Status: HealthStatusOk})
 }
 
-// Readyz says which parts are ready. Whoever provides Ready sees to it that
-// anybody may know why one is not.
+// Readyz reports which parts are ready. The errors of Config.Ready are shown to
+// any client.
 func (s *publicServer) Readyz(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), 5*time.Second)
 	defer cancel()
@@ -29,9 +29,9 @@ func (s *publicServer) Readyz(c echo.Context) error {
 			out.Checks[name] = Check{Ok: true}
 			continue
 		}
-		out.Checks[name] = Check{Detail: ptr(err.Error())}
+		out.Checks[name] = Check{Detail: new(err.Error())}
 		out.Status, status = ReadinessStatusUnavailable, http.StatusServiceUnavailable
 	}
 	c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
-	return reply(c, status, out)
+	return replyJSON(c, status, out)
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// finder finds the tenant that a public request is about.
+// finder finds the tenant of a public request.
 type finder func(echo.Context) (snap *keys.Snapshot, stale time.Duration, err error)
 
-// byPath goes by the slug or id in the path.
+// byPath finds the tenant by the slug or id in the path.
 func (s *publicServer) byPath(c echo.Context) (*keys.Snapshot, time.Duration, error) {
 	ref := c.Param("tenant")
 	if !isRef(ref) {
@@ -24,9 +24,9 @@ func (s *publicServer) byPath(c echo.Context) (*keys.Snapshot, time.Duration, er
 	return s.cfg.Snapshots.Get(c.Request().Context(), ref)
 }
 
-// byHost goes by the custom domain that the request was sent to; one that is
-// nobody's is answered for the platform. For the public URL's own host nothing
-// is looked up: it is the platform's, whatever a tenant says.
+// byHost finds the tenant by the custom domain in the Host header, and falls
+// back to the platform. The host of the public URL itself always belongs to the
+// platform, so it is not looked up.
 func (s *publicServer) byHost(c echo.Context) (*keys.Snapshot, time.Duration, error) {
 	ctx := c.Request().Context()
 	if domain := domainOf(c.Request().Host); domain != "" && domain != s.ownHost {
@@ -38,11 +38,12 @@ func (s *publicServer) byHost(c echo.Context) (*keys.Snapshot, time.Duration, er
 	return s.cfg.Snapshots.Get(ctx, tenant.PlatformSlug)
 }
 
-// domainOf is the domain that a Host header names (RFC 9110 section 7.2), in
-// lower case, without port and without the dot that ends a name written out in
-// full (RFC 1034 section 3.1); "" for an address and for anything that cannot be
-// a custom domain. net/http has refused a request with none or several, and has
-// taken the host from the target where that is a URL (RFC 9112 section 3.2.2).
+// domainOf returns the domain in a Host header (RFC 9110 section 7.2), in lower
+// case, without port and without the trailing dot of a fully qualified name
+// (RFC 1034 section 3.1). It returns "" for an address and for any name that
+// cannot be a custom domain. net/http has already refused a request without
+// exactly one host, and has taken the host of an absolute target (RFC 9112
+// section 3.2.2).
 func domainOf(host string) string {
 	name, port, _ := strings.Cut(host, ":")
 	if strings.Trim(port, "0123456789") != "" { // what is left of [::1]:80 too
@@ -55,7 +56,7 @@ func domainOf(host string) string {
 	return name
 }
 
-// hostOf is the host of a URL as domainOf would have it.
+// hostOf returns the host of a URL in the form of domainOf.
 func hostOf(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {

@@ -11,16 +11,17 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// GetJWKSFeed tells gateways which tenants changed, and how they are now.
+// GetJWKSFeed lists the JWK Sets of tenants that changed since a cursor, for
+// gateways.
 func (s *adminServer) GetJWKSFeed(c echo.Context, params GetJWKSFeedParams) error {
-	page, err := s.cfg.Store.Fleet(c.Request().Context(), or(params.SinceCursor, ""), or(params.Limit, 50))
+	page, err := s.cfg.Store.Fleet(c.Request().Context(), valueOr(params.SinceCursor, ""), valueOr(params.Limit, 50))
 	if err != nil {
 		return err
 	}
 	out := JWKSFeed{Items: make([]FeedItem, len(page.Items)), NextCursor: page.Next}
 	for i, p := range page.Items {
 		out.Items[i] = FeedItem{
-			Tenant: p.Slug, TenantID: p.TenantID, Version: p.Version, JWKS: JSONObject(p.JWKS), NotBefore: p.NotBefore, Deleted: given(p.Deleted),
+			Tenant: p.Slug, TenantID: p.TenantID, Version: p.Version, JWKS: JSONObject(p.JWKS), NotBefore: p.NotBefore, Deleted: nonZero(p.Deleted),
 			Issuer: tenant.Tenant{Slug: p.Slug, OwnIssuer: p.OwnIssuer}.Issuer(s.cfg.PublicURL),
 		}
 	}
@@ -36,29 +37,29 @@ const (
 
 // ListKeys lists a tenant's keys.
 func (s *adminServer) ListKeys(c echo.Context, _ TenantPath, params ListKeysParams) error {
-	page, err := s.cfg.Store.List(c.Request().Context(), of(c).tenantID, keys.Filter{
-		State: keys.State(or(params.State, "")), Alg: jose.SignatureAlgorithm(or(params.Alg, "")),
-		ValidAt: or(params.ValidAt, time.Time{}), Limit: or(params.Limit, 50), Cursor: or(params.Cursor, ""),
+	page, err := s.cfg.Store.List(c.Request().Context(), callOf(c).tenantID, keys.Filter{
+		State: keys.State(valueOr(params.State, "")), Alg: jose.SignatureAlgorithm(valueOr(params.Alg, "")),
+		ValidAt: valueOr(params.ValidAt, time.Time{}), Limit: valueOr(params.Limit, 50), Cursor: valueOr(params.Cursor, ""),
 	})
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, KeyList{Items: renderKeys(page.Items), NextCursor: given(page.Next)})
+	return replyJSON(c, http.StatusOK, KeyList{Items: renderKeys(page.Items), NextCursor: nonZero(page.Next)})
 }
 
-// GetKey reads a key, in the form that the client likes best.
+// GetKey answers a key as JSON, JWK, PEM or DER, whichever the client prefers.
 func (s *adminServer) GetKey(c echo.Context, _ TenantPath, kid KIDPath) error {
 	c.Response().Header()["Vary"] = varyAccept
-	form := negotiate(c.Request().Header["Accept"], echo.MIMEApplicationJSON, mimeJWK, mimePEM, mimeDER)
+	form := chooseType(c.Request().Header["Accept"], echo.MIMEApplicationJSON, mimeJWK, mimePEM, mimeDER)
 	if form == "" {
 		return newProblem(ProblemCodeNotAcceptable, "")
 	}
-	e, err := s.cfg.Store.Find(c.Request().Context(), of(c).tenantID, kid)
+	e, err := s.cfg.Store.Find(c.Request().Context(), callOf(c).tenantID, kid)
 	if err != nil {
 		return err
 	}
 	if form == echo.MIMEApplicationJSON {
-		return reply(c, http.StatusOK, renderKey(e))
+		return replyJSON(c, http.StatusOK, renderKey(e))
 	}
 	if e.PublicJWK == nil {
 		return newProblem(ProblemCodeKeyNotFound, "The public key was purged.")
@@ -93,7 +94,7 @@ func renderKey(e keys.Entry) Key {
 	out := Key{
 		KID: e.KID, Alg: Alg(e.Alg), Kty: KeyKty(keys.KeyType(e.Alg)), Use: KeyUseSig, State: KeyState(e.State), Origin: KeyOrigin(e.Origin),
 		CreatedAt: e.CreatedAt, PublishedAt: e.PublishedAt, ActivatedAt: e.ActivatedAt, DeprecatedAt: e.DeprecatedAt,
-		ExpiresAt: e.ExpiresAt, RevokedAt: e.RevokedAt, RevocationReason: given(RevocationReason(e.RevocationReason)),
+		ExpiresAt: e.ExpiresAt, RevokedAt: e.RevokedAt, RevocationReason: nonZero(RevocationReason(e.RevocationReason)),
 		PurgedAt: e.PurgedAt, NextTransitionAt: e.NextTransitionAt, LastSignedAt: e.LastSignedAt,
 		LastTokenExpiresAt: e.LastTokenExpiresAt, SafeToRetireAt: e.SafeToRetireAt,
 	}
@@ -101,7 +102,7 @@ func renderKey(e keys.Entry) Key {
 		out.ExpiresAt = e.ExpiredAt
 	}
 	if e.PublicJWK != nil {
-		out.PublicJWK = ptr(e.PublicJWK)
+		out.PublicJWK = new(e.PublicJWK)
 	}
 	return out
 }

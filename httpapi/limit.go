@@ -20,18 +20,19 @@ const (
 	bucketsPerShard = 512
 )
 
-// limiter is a token bucket for each key: burst at once, then one every so
-// often. Keys that meet in no shard do not wait for each other.
+// limiter holds a token bucket for each key: Burst tokens, and a new one after
+// each Every. Keys in different shards do not contend for a lock.
 type limiter[K comparable] struct {
 	rate   Rate
 	seed   maphash.Seed // nobody chooses keys that meet in one shard
 	shards [limiterShards]shard[K]
 }
 
-// shard holds, for each key, when its bucket will be full again. What was used
-// since the last generation began is in recent. To be forgotten is to be
-// forgiven, so a key is forgotten only when 512 others were used since: who is
-// being refused and goes on asking is remembered, however many others come.
+// shard holds, for each key, the time at which its bucket is full again. Keys
+// used since the last generation began are in recent. A dropped key starts with
+// a full bucket, so a key is dropped only after 512 others were used since its
+// last use: a client that keeps sending refused requests stays limited, however
+// many others come.
 type shard[K comparable] struct {
 	mu          sync.Mutex
 	recent, old map[K]time.Time
@@ -45,7 +46,7 @@ func newLimiter[K comparable](rate Rate) *limiter[K] {
 	return l
 }
 
-// take takes a token, or says how long to wait for one.
+// take takes a token, or returns how long to wait for the next one.
 func (l *limiter[K]) take(key K, now time.Time) (wait time.Duration) {
 	s := &l.shards[maphash.Comparable(l.seed, key)%limiterShards]
 	s.mu.Lock()
@@ -76,14 +77,14 @@ func (s *shard[K]) note(key K, full time.Time) {
 	s.recent[key] = full
 }
 
-// Rate is how often something may happen; its zero value is no limit.
+// Rate is a rate limit; its zero value means no limit.
 type Rate struct {
 	Burst int           // at once
 	Every time.Duration // then one
 }
 
-// RateLimits are off where they are zero. Failed authentications are limited
-// whatever they say.
+// RateLimits are disabled where they are zero. Failed authentications are
+// always limited.
 type RateLimits struct {
 	Address    Rate // of requests by one client address, but those for health
 	Credential Rate // of requests with one credential
@@ -99,8 +100,8 @@ var (
 	errBadRate = errors.New("not a rate, as in 100/s, 6000/m or 100/s:200")
 )
 
-// ParseRate reads a number per s, m or h and, behind a colon, how many may come
-// at once; without that, as many as in a period. The empty text is no limit.
+// ParseRate parses a number per s, m or h and, after a colon, the burst; the
+// default burst is the number itself. The empty text means no limit.
 func ParseRate(text string) (Rate, error) {
 	if text == "" {
 		return Rate{}, nil
@@ -120,31 +121,31 @@ func ParseRate(text string) (Rate, error) {
 	return Rate{Burst: burst, Every: time.Duration(math.Ceil(float64(ratePeriods[m[2]]) / float64(n)))}, nil
 }
 
-// limitedBy counts the requests that were refused, by which limit it was.
-type limitedBy struct{ address, credential, failures prometheus.Counter }
+// limitCounters count refused requests by the limit that refused them.
+type limitCounters struct{ address, credential, failures prometheus.Counter }
 
-func newLimitedBy(cfg *Config) (*limitedBy, error) {
+func newLimitCounters(cfg *Config) (*limitCounters, error) {
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "keyward_http_limited_requests_total", Help: "Requests refused with 429, by the limit that refused them.",
 	}, []string{"limit"})
-	l := &limitedBy{vec.WithLabelValues("address"), vec.WithLabelValues("credential"), vec.WithLabelValues("failures")}
+	l := &limitCounters{vec.WithLabelValues("address"), vec.WithLabelValues("credential"), vec.WithLabelValues("failures")}
 	if cfg.Metrics == nil {
 		return l, nil
 	}
 	return l, cfg.Metrics.Register(vec)
 }
 
-// limited puts the limit by address before a handler: none where it is off, so
-// that it costs nothing then. Who asks about health is always answered, or a
-// flood would end what it could not drown.
-func (s *server) limited(operation string, next echo.HandlerFunc) echo.HandlerFunc {
+// limitByAddress puts the limit by address in front of a handler. It returns
+// next itself if the limit is disabled, or for a health check: those are always
+// answered, or load balancers would remove a process that is merely busy.
+func (s *server) limitByAddress(operation string, next echo.HandlerFunc) echo.HandlerFunc {
 	if s.cfg.RateLimits.Address == (Rate{}) || operation == "healthz" || operation == "readyz" {
 		return next
 	}
 	return func(c echo.Context) error {
-		if wait := s.byAddress.take(s.clients.network(c.Request()), s.cfg.Now()); wait > 0 {
+		if wait := s.byAddress.take(s.clients.clientNetwork(c.Request()), s.cfg.Now()); wait > 0 {
 			if !isAdmin(c.Path()) {
-				public(c.Response().Header())
+				setPublicHeaders(c.Response().Header())
 			}
 			s.limitedBy.address.Inc()
 			return &rateLimitedError{wait}

@@ -8,13 +8,14 @@ import (
 )
 
 // A mediaRange is one element of an Accept header (RFC 9110 section 12.5.1).
-// Parameters other than q are ignored: nothing here has any.
+// Parameters other than q are ignored: no media type here has any.
 type mediaRange struct {
 	name string // in lower case, such as text/*
 	q    float64
 }
 
-// parseAccept reads what a client accepts; nil means anything.
+// parseAccept parses the lines of an Accept header. It returns nil if any type
+// is accepted.
 func parseAccept(lines []string) []mediaRange {
 	var ranges []mediaRange
 	for _, element := range strings.Split(strings.Join(lines, ","), ",") {
@@ -22,7 +23,7 @@ func parseAccept(lines []string) []mediaRange {
 		r := mediaRange{strings.ToLower(strings.TrimSpace(name)), 1}
 		for _, param := range strings.Split(params, ";") {
 			if key, value, _ := strings.Cut(param, "="); strings.EqualFold(strings.TrimSpace(key), "q") {
-				r.q = quality(strings.TrimSpace(value))
+				r.q = parseQuality(strings.TrimSpace(value))
 			}
 		}
 		if r.name != "" {
@@ -32,7 +33,9 @@ func parseAccept(lines []string) []mediaRange {
 	return ranges
 }
 
-func quality(s string) float64 {
+// parseQuality parses the value of a q parameter. A malformed value counts as
+// 1, as if it were absent.
+func parseQuality(s string) float64 {
 	q, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(q >= 0 && q <= 1) {
 		return 1 // unreadable: as if it were not there
@@ -40,8 +43,9 @@ func quality(s string) float64 {
 	return q
 }
 
-// named is the quality of a media type by its own name; ok says if it is named.
-func named(ranges []mediaRange, mediaType string) (q float64, ok bool) {
+// namedQuality returns the quality of a media type listed by its own name; ok
+// reports whether it is listed.
+func namedQuality(ranges []mediaRange, mediaType string) (q float64, ok bool) {
 	for _, r := range ranges {
 		if r.name == mediaType {
 			return r.q, true
@@ -50,23 +54,24 @@ func named(ranges []mediaRange, mediaType string) (q float64, ok bool) {
 	return 0, false
 }
 
-// acceptedQuality is the quality of a media type by the range that fits it best.
+// acceptedQuality returns the quality of a media type by the most specific
+// range that matches it.
 func acceptedQuality(ranges []mediaRange, mediaType string) float64 {
 	if len(ranges) == 0 {
 		return 1
 	}
 	kind, _, _ := strings.Cut(mediaType, "/")
 	for _, name := range []string{mediaType, kind + "/*", "*/*"} {
-		if q, ok := named(ranges, name); ok {
+		if q, ok := namedQuality(ranges, name); ok {
 			return q
 		}
 	}
 	return 0
 }
 
-// negotiate picks the offer that the client likes best, the first of several;
-// "" if it accepts none.
-func negotiate(lines []string, offers ...string) (best string) {
+// chooseType returns the offer with the highest quality, the first of several,
+// or "" if none is accepted.
+func chooseType(lines []string, offers ...string) (best string) {
 	ranges, most := parseAccept(lines), 0.0
 	for _, offer := range offers {
 		if q := acceptedQuality(ranges, offer); q > most {
@@ -76,31 +81,31 @@ func negotiate(lines []string, offers ...string) (best string) {
 	return best
 }
 
-// acceptsGzip says whether an Accept-Encoding allows gzip (RFC 9110 section
-// 12.5.3). Without one, nothing is compressed: who does not ask may not know how
-// to open it.
+// acceptsGzip reports whether an Accept-Encoding allows gzip (RFC 9110 section
+// 12.5.3). A request without that header gets no compression, since its client
+// may not support any.
 func acceptsGzip(lines []string) bool {
 	ranges := parseAccept(lines)
 	for _, name := range []string{"gzip", "*"} {
-		if q, ok := named(ranges, name); ok {
+		if q, ok := namedQuality(ranges, name); ok {
 			return q > 0
 		}
 	}
 	return false
 }
 
-// prefersJWKSet says whether an Accept names application/jwk-set+json, and
-// application/json neither by name nor by a wildcard that it prefers. Everybody
-// else gets application/json, whatever they accept: a verifier that asks for
-// something odd is better off with keys than with 406.
+// prefersJWKSet reports whether an Accept lists application/jwk-set+json and
+// does not prefer application/json to it, by name or by a wildcard. All other
+// requests get application/json, whatever they accept: keys in an unexpected
+// type serve a verifier better than 406.
 func prefersJWKSet(lines []string) bool {
 	const jwkSet = "application/jwk-set+json"
 	if len(lines) == 0 || len(lines) == 1 && len(lines[0]) < len(jwkSet) {
 		return false
 	}
 	ranges := parseAccept(lines)
-	set, ok := named(ranges, jwkSet)
-	if plain, both := named(ranges, "application/json"); !ok || set == 0 || both && plain > 0 {
+	set, ok := namedQuality(ranges, jwkSet)
+	if plain, both := namedQuality(ranges, "application/json"); !ok || set == 0 || both && plain > 0 {
 		return false
 	} else if both {
 		return true
@@ -108,13 +113,12 @@ func prefersJWKSet(lines []string) bool {
 	return set >= acceptedQuality(ranges, "application/json")
 }
 
-// matches says whether an If-None-Match names the entity tag, which is strong.
-// Tags are compared weakly (RFC 9110 section 13.1.2), since caches on the way
-// may have made it a weak one; "*" matches whatever there is.
-//
-// If-Modified-Since is not looked at: a key can be revoked within the second
-// in which another was published, and both states have the same Last-Modified.
-func matches(lines []string, etag string) bool {
+// matchesETag reports whether an If-None-Match lists the strong entity tag. The
+// comparison is weak (RFC 9110 section 13.1.2), since caches may have weakened
+// the tag; "*" matches any tag. If-Modified-Since is ignored: a key can be
+// revoked within the second in which another one was published, and both states
+// have the same Last-Modified.
+func matchesETag(lines []string, etag string) bool {
 	for _, line := range lines {
 		if strings.TrimSpace(line) == "*" {
 			return true
@@ -128,8 +132,8 @@ func matches(lines []string, etag string) bool {
 	return false
 }
 
-// nextTag cuts the next entity tag off a list, without its W/ (RFC 9110
-// section 8.8.3); commas inside quotes belong to a tag.
+// nextTag cuts the next entity tag off a list, without its W/ (RFC 9110 section
+// 8.8.3). Commas inside quotes belong to the tag.
 func nextTag(list string) (tag, rest string) {
 	list = strings.TrimLeft(list, " \t,")
 	list = strings.TrimPrefix(list, "W/")
@@ -143,8 +147,9 @@ func nextTag(list string) (tag, rest string) {
 	return list[:end+2], list[end+2:]
 }
 
-// prefersRepresentation reads RFC 7240 section 4.2. Of several preferences of
-// one name the first counts (section 2); parameters are ignored.
+// prefersRepresentation reports whether a Prefer header asks for
+// return=representation (RFC 7240 section 4.2). Of several preferences of one
+// name the first counts (section 2); parameters are ignored.
 func prefersRepresentation(lines []string) bool {
 	for _, preference := range strings.Split(strings.Join(lines, ","), ",") {
 		preference, _, _ = strings.Cut(preference, ";")
@@ -156,7 +161,7 @@ func prefersRepresentation(lines []string) bool {
 	return false
 }
 
-// entityTag is a strong validator of bytes (RFC 9110 section 8.8.3).
+// entityTag returns a strong entity tag for a body (RFC 9110 section 8.8.3).
 func entityTag(body []byte) string {
 	sum := sha256.Sum256(body)
 	return `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`

@@ -10,14 +10,14 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// replyZipped is reply for what is large, in gzip for who accepts that (RFC 9110
-// section 12.5.3).
+// replyZipped is replyJSON for large answers, compressed with gzip if the
+// client accepts that (RFC 9110 section 12.5.3).
 func replyZipped(c echo.Context, v any) error {
 	h := c.Response().Header()
 	h.Add(echo.HeaderVary, echo.HeaderAcceptEncoding)
-	q, named := named(parseAccept(c.Request().Header["Accept-Encoding"]), "gzip")
+	q, named := namedQuality(parseAccept(c.Request().Header["Accept-Encoding"]), "gzip")
 	if !named || q == 0 {
-		return reply(c, http.StatusOK, v)
+		return replyJSON(c, http.StatusOK, v)
 	}
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -33,17 +33,17 @@ func replyZipped(c echo.Context, v any) error {
 	return zip.Close()
 }
 
-// reply answers with a JSON body. Nothing is escaped for HTML: it is none.
-func reply(c echo.Context, status int, v any) error {
-	body, err := encoded(v)
+// replyJSON answers with a JSON body. It does not escape for HTML.
+func replyJSON(c echo.Context, status int, v any) error {
+	body, err := encodeJSON(v)
 	if err != nil {
 		return err
 	}
 	return c.Blob(status, echo.MIMEApplicationJSON, body)
 }
 
-// encoded is v as JSON, in which "&" stays "&", and a line feed.
-func encoded(v any) ([]byte, error) {
+// encodeJSON encodes v without escaping for HTML, followed by a line feed.
+func encodeJSON(v any) ([]byte, error) {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)
@@ -51,11 +51,9 @@ func encoded(v any) ([]byte, error) {
 	return body.Bytes(), err
 }
 
-// ptr is a value that may be absent.
-func ptr[T any](v T) *T { return &v }
-
-// given is v, or nil for the zero value, which then is absent from the answer.
-func given[T comparable](v T) *T {
+// nonZero returns a pointer to v, or nil for the zero value, which is then
+// absent from the answer.
+func nonZero[T comparable](v T) *T {
 	var zero T
 	if v == zero {
 		return nil
@@ -63,14 +61,14 @@ func given[T comparable](v T) *T {
 	return &v
 }
 
-// or is what p points to, or a default.
-func or[T any](p *T, otherwise T) T {
+// valueOr returns *p, or the default if p is nil.
+func valueOr[T any](p *T, otherwise T) T {
 	if p == nil {
 		return otherwise
 	}
 	return *p
 }
 
-func whole(d time.Duration) int64 { return int64(d / time.Second) }
+func wholeSeconds(d time.Duration) int64 { return int64(d / time.Second) }
 
-func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
+func secondsToDuration(n int64) time.Duration { return time.Duration(n) * time.Second }

@@ -6,8 +6,8 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// access says who may do an operation. This table is the only place that does.
-type access struct {
+// permission is the entry of an operation in permissions.
+type permission struct {
 	roles   []tenant.Role
 	changes bool // readers in this process must look again afterwards
 
@@ -17,7 +17,7 @@ type access struct {
 	ofTenant  bool // it is about the tenant in its path
 }
 
-func (a access) allows(r tenant.Role) bool { return slices.Contains(a.roles, r) }
+func (a permission) allows(r tenant.Role) bool { return slices.Contains(a.roles, r) }
 
 // The words of CONTRACT section 4. A tenant's role reaches that tenant only.
 var (
@@ -29,8 +29,9 @@ var (
 	platforms = []tenant.Role{tenant.PlatformAdmin, tenant.PlatformAuditor}
 )
 
-// permissions by operationId.
-var permissions = map[string]access{
+// permissions lists, by operationId, the roles that may call an operation. It
+// is the only such table.
+var permissions = map[string]permission{
 	"createTenant": {roles: platform},
 	"listTenants":  {roles: platforms},
 	"getTenant":    {roles: anyone},

@@ -12,12 +12,12 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-// PurgeKeys forgets the public part of keys that have left the JWKS.
+// PurgeKeys erases the public part of expired and revoked keys.
 func (s *adminServer) PurgeKeys(c echo.Context, _ TenantPath, params PurgeKeysParams) error {
-	if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
+	if agreed, err := s.checkApproval(c, params.KeywardApproval); !agreed {
 		return err
 	}
-	purged, err := s.cfg.Store.Purge(c.Request().Context(), by(c), of(c).tenantID)
+	purged, err := s.cfg.Store.Purge(c.Request().Context(), auditBy(c), callOf(c).tenantID)
 	if err != nil {
 		return err
 	}
@@ -25,19 +25,19 @@ func (s *adminServer) PurgeKeys(c echo.Context, _ TenantPath, params PurgeKeysPa
 	for i, k := range purged {
 		out.Purged[i] = k.KID
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
-// RotateDataKey seals a tenant's private keys under a new data key.
+// RotateDataKey re-encrypts a tenant's private keys with a new data key.
 func (s *adminServer) RotateDataKey(c echo.Context, _ TenantPath) error {
-	done, err := s.cfg.Store.RotateDataKey(c.Request().Context(), by(c), of(c).tenantID)
+	done, err := s.cfg.Store.RotateDataKey(c.Request().Context(), auditBy(c), callOf(c).tenantID)
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, DataKey{Version: int(done.Version), Resealed: done.Resealed, CreatedAt: done.CreatedAt})
+	return replyJSON(c, http.StatusOK, DataKey{Version: int(done.Version), Resealed: done.Resealed, CreatedAt: done.CreatedAt})
 }
 
-// RevokeKey takes a key out of the JWKS, or says what that would do.
+// RevokeKey revokes a key, or previews the revocation.
 func (s *adminServer) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, params RevokeKeyParams) error {
 	var body RevokeRequest
 	if err := decodeBody(c, &body); err != nil {
@@ -50,38 +50,37 @@ func (s *adminServer) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, param
 	revoke := s.cfg.Store.Revoke
 	if dry {
 		revoke = s.cfg.Store.PreviewRevocation
-		s.evidence(c) // who asks what would be, also looks at keys; a revocation itself does not wait for it
+		s.flushEvidence(c) // who asks what would be, also looks at keys; a revocation itself does not wait for it
 	}
-	done, err := revoke(c.Request().Context(), by(c), of(c).tenantID, kid, keys.RevokeRequest{
-		Reason: keys.Reason(body.Reason), Comment: or(body.Comment, ""), Mode: keys.Mode(or(body.Mode, "")),
-		Use: s.cfg.Signer.RecentUse(of(c).tenantID, kid),
+	done, err := revoke(c.Request().Context(), auditBy(c), callOf(c).tenantID, kid, keys.RevokeRequest{
+		Reason: keys.Reason(body.Reason), Comment: valueOr(body.Comment, ""), Mode: keys.Mode(valueOr(body.Mode, "")),
+		Use: s.cfg.Signer.RecentUse(callOf(c).tenantID, kid),
 	})
 	if err != nil {
 		return err
 	}
 	out := RevokeResult{
-		Key: renderKey(done.Key), Mode: given(RevocationMode(done.Mode)), TrustedUntil: renderTrust(done.TrustedUntil),
-		BreaksTokensUntil: done.BreaksTokensUntil, DryRun: given(dry),
+		Key: renderKey(done.Key), Mode: nonZero(RevocationMode(done.Mode)), TrustedUntil: renderTrust(done.TrustedUntil),
+		BreaksTokensUntil: done.BreaksTokensUntil, DryRun: nonZero(dry),
 	}
 	if done.Active != nil {
-		out.Replacement = ptr(renderKey(*done.Active))
+		out.Replacement = new(renderKey(*done.Active))
 	}
 	if done.Standby != nil {
-		out.Standby = ptr(renderKey(*done.Standby))
+		out.Standby = new(renderKey(*done.Standby))
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
-// evidence lets the answer know of what this process signed a moment ago. That
-// it cannot be written is no reason not to revoke.
-func (s *adminServer) evidence(c echo.Context) {
+// flushEvidence stores the latest evidence of use, so that the answer includes
+// it. A failure does not prevent the revocation.
+func (s *adminServer) flushEvidence(c echo.Context) {
 	if err := s.cfg.Signer.FlushEvidence(c.Request().Context()); err != nil {
 		s.cfg.Log.Warn("evidence of signatures is not written yet", "error", err)
 	}
 }
 
-// RevokeAllKeys revokes and replaces every key of a tenant, or says what that
-// would do.
+// RevokeAllKeys revokes and replaces every key of a tenant, or previews that.
 func (s *adminServer) RevokeAllKeys(c echo.Context, _ TenantPath, params RevokeAllKeysParams) error {
 	var body RevokeAllRequest
 	if err := decodeBody(c, &body); err != nil {
@@ -92,7 +91,7 @@ func (s *adminServer) RevokeAllKeys(c echo.Context, _ TenantPath, params RevokeA
 		return err
 	}
 	if !dry {
-		if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
+		if agreed, err := s.checkApproval(c, params.KeywardApproval); !agreed {
 			return err
 		}
 	}
@@ -100,18 +99,18 @@ func (s *adminServer) RevokeAllKeys(c echo.Context, _ TenantPath, params RevokeA
 	if dry {
 		revoke = s.cfg.Store.PreviewRevokeAll
 	}
-	s.evidence(c)
-	done, err := revoke(c.Request().Context(), by(c), of(c).tenantID, keys.Reason(body.Reason), or(body.Comment, ""))
+	s.flushEvidence(c)
+	done, err := revoke(c.Request().Context(), auditBy(c), callOf(c).tenantID, keys.Reason(body.Reason), valueOr(body.Comment, ""))
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, RevokeAllResult{
+	return replyJSON(c, http.StatusOK, RevokeAllResult{
 		Revoked: renderKeys(done.Revoked), Active: renderKeys(done.Active), Standby: renderKeys(done.Standby),
-		TrustedUntil: renderTrust(done.TrustedUntil), BreaksTokensUntil: done.BreaksTokensUntil, DryRun: given(dry),
+		TrustedUntil: renderTrust(done.TrustedUntil), BreaksTokensUntil: done.BreaksTokensUntil, DryRun: nonZero(dry),
 	})
 }
 
-// RotateKeys rotates now, or says what that would do.
+// RotateKeys rotates the keys of a policy, or previews the rotation.
 func (s *adminServer) RotateKeys(c echo.Context, _ TenantPath, params RotateKeysParams) error {
 	var body RotateRequest
 	if err := decodeOptionalBody(c, &body); err != nil {
@@ -121,11 +120,11 @@ func (s *adminServer) RotateKeys(c echo.Context, _ TenantPath, params RotateKeys
 	if err != nil {
 		return err
 	}
-	req := keys.RotateRequest{Alg: jose.SignatureAlgorithm(or(body.Alg, "")), Reason: or(body.Reason, "")}
+	req := keys.RotateRequest{Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Reason: valueOr(body.Reason, "")}
 	if dry {
 		return s.previewRotation(c, req)
 	}
-	done, err := s.cfg.Store.Rotate(c.Request().Context(), by(c), of(c).tenantID, req)
+	done, err := s.cfg.Store.Rotate(c.Request().Context(), auditBy(c), callOf(c).tenantID, req)
 	if err != nil {
 		return err
 	}
@@ -136,11 +135,11 @@ func (s *adminServer) RotateKeys(c echo.Context, _ TenantPath, params RotateKeys
 	if done.Deprecated != nil {
 		out.Deprecated.Set(renderKey(*done.Deprecated))
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
 func (s *adminServer) previewRotation(c echo.Context, req keys.RotateRequest) error {
-	p, err := s.cfg.Store.PreviewRotation(c.Request().Context(), by(c), of(c).tenantID, req)
+	p, err := s.cfg.Store.PreviewRotation(c.Request().Context(), auditBy(c), callOf(c).tenantID, req)
 	if err != nil {
 		return err
 	}
@@ -148,29 +147,30 @@ func (s *adminServer) previewRotation(c echo.Context, req keys.RotateRequest) er
 		Timeline: renderTimeline(p.Timeline), PublishedSeconds: p.PublishedSeconds,
 		JWKSBefore: renderSet(p.Before), JWKSAfter: renderSet(p.After),
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
-// dryRun is what the query or the body asks for; they must not contradict.
+// dryRun returns dry_run of the query or the body, which must not contradict
+// each other.
 func dryRun(query, body *bool) (bool, error) {
 	if query != nil && body != nil && *query != *body {
-		return false, invalid("dry_run", "must be the same in the query and in the body, or in one of them only")
+		return false, invalidField("dry_run", "must be the same in the query and in the body, or in one of them only")
 	}
-	return or(query, false) || or(body, false), nil
+	return valueOr(query, false) || valueOr(body, false), nil
 }
 
 func renderTimeline(timeline []keys.Milestone) []TimelineStep {
 	out := make([]TimelineStep, len(timeline))
 	for i, m := range timeline {
 		out[i] = TimelineStep{
-			At: m.At, KID: given(m.KID), Action: arrival(m.To), FromState: given(KeyState(m.From)), ToState: given(KeyState(m.To)),
+			At: m.At, KID: nonZero(m.KID), Action: stateAction(m.To), FromState: nonZero(KeyState(m.From)), ToState: nonZero(KeyState(m.To)),
 		}
 	}
 	return out
 }
 
-// arrival is the event of a key that reaches a state.
-func arrival(to keys.State) AuditAction {
+// stateAction returns the audit action of a key that enters a state.
+func stateAction(to keys.State) AuditAction {
 	action := map[keys.State]audit.Action{
 		keys.Standby: audit.KeyCreated, keys.Active: audit.KeyActivated, keys.Deprecated: audit.KeyDeprecated,
 		keys.Expired: audit.KeyExpired, keys.Revoked: audit.KeyRevoked, keys.Purged: audit.KeyPurged,
@@ -191,7 +191,7 @@ func renderTrust(trust []keys.Trust) TrustedUntil {
 	for i, t := range trust {
 		out[i] = VerifierTrust{
 			Class: t.Class, Examples: t.Examples, Why: t.Why, Until: nullable.NewNullNullable[time.Time](),
-			EndsAtFreshToken: given(t.EndsAtFreshToken),
+			EndsAtFreshToken: nonZero(t.EndsAtFreshToken),
 		}
 		if t.Until != nil {
 			out[i].Until.Set(*t.Until)

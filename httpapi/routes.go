@@ -24,10 +24,10 @@ func readDocument() (*openapi3.T, error) {
 	return doc, nil
 }
 
-// routePath is a path of the document as echo writes it.
+// routePath converts a path of the document to echo's syntax.
 func routePath(path string) string { return strings.NewReplacer("{", ":", "}", "").Replace(path) }
 
-// operationNames are the operationIds by method and echo path.
+// operationNames returns the operationIds by method and echo path.
 func operationNames(doc *openapi3.T) map[string]string {
 	names := map[string]string{}
 	for path, item := range doc.Paths.Map() {
@@ -38,9 +38,9 @@ func operationNames(doc *openapi3.T) map[string]string {
 	return names
 }
 
-// routes puts around each generated handler what its operation needs as it is
-// registered: admin operations are authorized, held against the document and
-// never cached; public ones take the short way.
+// routes registers the generated handlers with the wrappers that each operation
+// needs: admin operations are authorized and validated and never cached; public
+// operations bypass all of that.
 type routes struct {
 	*echo.Echo
 	server *server
@@ -82,8 +82,8 @@ func (r *routes) DELETE(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFun
 
 func isAdmin(path string) bool { return strings.HasPrefix(path, "/v1/") }
 
-// isPublic tells what verifiers and load balancers need from what moves to the
-// admin address where there is one (CONTRACT section 3).
+// isPublic reports whether a path serves verifiers and load balancers. The
+// other paths move to the admin address if one is configured.
 func isPublic(path string) bool {
 	return strings.HasPrefix(path, "/t/") || strings.HasPrefix(path, "/.well-known/") || path == "/healthz" || path == "/readyz"
 }
@@ -94,11 +94,11 @@ func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.R
 		return nil
 	}
 	if !isAdmin(path) {
-		if direct := s.direct(operation); direct != nil {
+		if direct := s.directHandler(operation); direct != nil {
 			h = direct
-			r.Echo.OPTIONS(path, s.edge(operation, preflight))
+			r.Echo.OPTIONS(path, s.handle(operation, publicPreflight))
 		}
-		return r.Echo.Add(method, path, s.edge(operation, h))
+		return r.Echo.Add(method, path, s.handle(operation, h))
 	}
 	a, known := permissions[operation]
 	if !known {
@@ -106,25 +106,25 @@ func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.R
 	}
 	a.operation, a.ofTenant = operation, strings.Contains(path, ":tenant")
 	if len(s.cfg.ConsoleOrigins) > 0 {
-		r.Echo.OPTIONS(path, s.edge("preflight", s.crossOrigin(consolePreflight)))
+		r.Echo.OPTIONS(path, s.handle("preflight", s.crossOrigin(consolePreflight)))
 	}
-	return r.Echo.Add(method, path, s.edge(operation, s.crossOrigin(s.admin(a, s.validator.middleware(h)))))
+	return r.Echo.Add(method, path, s.handle(operation, s.crossOrigin(s.authorized(a, s.validator.validateRequest(h)))))
 }
 
-// spelled makes a handler see one spelling of a path: an unreserved character
-// means the same escaped or not (RFC 9110 section 4.2.3, RFC 3986 section
-// 6.2.2.2). Any other escape stays, and there is but one pass, so that %2F is no
-// slash and %2561 no letter; dots that appear climb nowhere.
-func spelled(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, respelled(r)) })
+// normalizePaths passes requests on with a normalized path: unreserved
+// characters are unescaped (RFC 9110 section 4.2.3, RFC 3986 section 6.2.2.2).
+// Other escapes stay, and there is only one pass, so that %2F does not become a
+// slash nor %2561 a letter; dots do not climb.
+func normalizePaths(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, normalizePath(r)) })
 }
 
-// respelled is the request itself unless its path has another spelling.
-func respelled(r *http.Request) *http.Request {
+// normalizePath returns the request itself if its path is already normalized.
+func normalizePath(r *http.Request) *http.Request {
 	if r.URL.RawPath == "" {
 		return r
 	}
-	path := withoutNeedlessEscapes(r.URL.RawPath)
+	path := unescapeUnreserved(r.URL.RawPath)
 	if path == r.URL.RawPath {
 		return r
 	}
@@ -138,7 +138,7 @@ func respelled(r *http.Request) *http.Request {
 	return &plain
 }
 
-func withoutNeedlessEscapes(path string) string {
+func unescapeUnreserved(path string) string {
 	var out strings.Builder
 	for i := 0; i < len(path); i++ {
 		if path[i] == '%' && i+2 < len(path) {
@@ -153,7 +153,8 @@ func withoutNeedlessEscapes(path string) string {
 	return out.String()
 }
 
-// isUnreserved knows the characters of RFC 3986 section 2.3.
+// isUnreserved reports whether a character is unreserved (RFC 3986 section
+// 2.3).
 func isUnreserved(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-' || b == '.' || b == '_' || b == '~'
 }

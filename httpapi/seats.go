@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// seats are the streams, or exports, that there is room for.
-type seats struct {
+// slotPool limits the streams, or exports, that are open at once.
+type slotPool struct {
 	what string // in the singular
 	most int
 
@@ -18,20 +18,20 @@ type seats struct {
 	of    map[uuid.UUID]int // by the tenant of the credential
 }
 
-// newSeats counts the seats that are taken, if there is somebody to tell.
-func newSeats(metrics *prometheus.Registry, what, gauge string, most int) (*seats, error) {
-	s := &seats{what: what, most: most, of: map[uuid.UUID]int{}}
+// newSlotPool registers a gauge of the open slots if metrics is not nil.
+func newSlotPool(metrics *prometheus.Registry, what, gauge string, most int) (*slotPool, error) {
+	s := &slotPool{what: what, most: most, of: map[uuid.UUID]int{}}
 	if metrics == nil {
 		return s, nil
 	}
 	return s, metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: gauge, Help: "How many of them are open: " + what + "s.",
-	}, func() float64 { return float64(s.count()) }))
+	}, func() float64 { return float64(s.openSlots()) }))
 }
 
-// take takes a seat for a credential of a tenant, or of the platform, until
-// leave is called. One tenant never takes all.
-func (s *seats) take(tenantID *uuid.UUID) (leave func(), err error) {
+// takeSlot takes a slot for a credential of a tenant, or of the platform, until
+// leave is called. One tenant never gets more than a tenth of all slots.
+func (s *slotPool) takeSlot(tenantID *uuid.UUID) (leave func(), err error) {
 	home := uuid.Nil
 	if tenantID != nil {
 		home = *tenantID
@@ -46,10 +46,10 @@ func (s *seats) take(tenantID *uuid.UUID) (leave func(), err error) {
 	}
 	s.taken++
 	s.of[home]++
-	return func() { s.leave(home) }, nil
+	return func() { s.releaseSlot(home) }, nil
 }
 
-func (s *seats) leave(home uuid.UUID) {
+func (s *slotPool) releaseSlot(home uuid.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken--
@@ -58,7 +58,7 @@ func (s *seats) leave(home uuid.UUID) {
 	}
 }
 
-func (s *seats) count() int {
+func (s *slotPool) openSlots() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.taken

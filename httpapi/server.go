@@ -20,14 +20,14 @@ import (
 	"github.com/keyward/keyward/webhook"
 )
 
-// SignIn knows the people of an identity provider. Errors: those of
-// [tenant.Store.Authenticate], tenant.ErrNoRole and
+// SignIn authenticates people by tokens of an identity provider. Errors: those
+// of [tenant.Store.Authenticate], tenant.ErrNoRole and
 // tenant.ErrNoIdentityProvider.
 type SignIn interface {
 	Principal(ctx context.Context, token string) (tenant.Principal, error)
 }
 
-// Config says what the API serves. The stores are required.
+// Config configures the API. The stores are required.
 type Config struct {
 	PublicURL string // where verifiers reach this; issuers begin with it
 	Store     *keys.Store
@@ -78,15 +78,15 @@ type server struct {
 	validator   *validator
 }
 
-// API is the whole HTTP API, and a part of it to serve on an address of its own.
+// API is the whole HTTP API, and a part of it for an address of its own.
 type API interface {
 	http.Handler
 	// Public answers the public paths and readiness, and nothing else is there.
 	Public() http.Handler
 }
 
-// New returns the HTTP API. Timeouts, TLS and shutting down are the business of
-// the http.Server around it.
+// New returns the HTTP API. The surrounding http.Server provides timeouts, TLS
+// and shutdown.
 func New(cfg Config) (API, error) {
 	doc, err := readDocument()
 	if err != nil {
@@ -96,7 +96,7 @@ func New(cfg Config) (API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.register(doc)
+	return s, s.registerRoutes(doc)
 }
 
 func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
@@ -119,7 +119,7 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	return s, err
 }
 
-// withDefaults fills in what may be left out of a Config.
+// withDefaults fills in the defaults of optional fields.
 func (cfg Config) withDefaults() Config {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -132,38 +132,41 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// register makes two routers of the same handlers. What one does not know it
-// cannot answer, however a path is written.
-func (s *server) register(doc *openapi3.T) (err error) {
-	if s.echo, err = s.router(doc, func(string) bool { return true }); err != nil {
+// registerRoutes creates two routers of the same handlers: one with all paths,
+// and one with the public paths alone, which cannot serve any other path
+// however it is spelled.
+func (s *server) registerRoutes(doc *openapi3.T) (err error) {
+	if s.echo, err = s.newRouter(doc, func(string) bool { return true }); err != nil {
 		return err
 	}
-	s.public, err = s.router(doc, isPublic)
+	s.public, err = s.newRouter(doc, isPublic)
 	return err
 }
 
-func (s *server) router(doc *openapi3.T, has func(path string) bool) (*echo.Echo, error) {
+func (s *server) newRouter(doc *openapi3.T, has func(path string) bool) (*echo.Echo, error) {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.Logger.SetOutput(io.Discard) // everything goes through slog
-	e.HTTPErrorHandler = s.unrouted()
+	e.HTTPErrorHandler = s.unroutedHandler()
 	r := &routes{Echo: e, server: s, names: operationNames(doc), has: has}
 	RegisterHandlers(r, s)
 	if s.cfg.Metrics != nil && has("/metrics") {
-		e.GET("/metrics", s.edge("metrics", echo.WrapHandler(s.metrics.handler(s.cfg.Metrics))))
+		e.GET("/metrics", s.handle("metrics", echo.WrapHandler(s.metrics.handler(s.cfg.Metrics))))
 	}
 	return e, errors.Join(r.faults...)
 }
 
 // Public implements [API].
-func (s *server) Public() http.Handler { return spelled(s.public) }
+func (s *server) Public() http.Handler { return normalizePaths(s.public) }
 
-// ServeHTTP answers one request.
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, respelled(r)) }
+// ServeHTTP serves one request.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.echo.ServeHTTP(w, normalizePath(r))
+}
 
-// unrouted answers what has no route: paths and methods that do not exist.
-func (s *server) unrouted() echo.HTTPErrorHandler {
-	answer := s.edge("none", func(c echo.Context) error { return c.Get(unroutedKey).(error) })
+// unroutedHandler answers requests for unknown paths and methods.
+func (s *server) unroutedHandler() echo.HTTPErrorHandler {
+	answer := s.handle("none", func(c echo.Context) error { return c.Get(unroutedKey).(error) })
 	return func(err error, c echo.Context) {
 		c.Set(unroutedKey, err)
 		_ = answer(c) // edge has answered every error

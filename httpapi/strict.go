@@ -50,7 +50,8 @@ func newDecoder(data []byte) *jsontext.Decoder {
 // errTooDeep refuses a value that nests too deep.
 var errTooDeep = newProblem(ProblemCodeInvalidRequest, "The body is nested deeper than "+strconv.Itoa(maxDepth)+" levels.")
 
-// checkSyntax refuses all but one JSON value, and one that nests too deep.
+// checkSyntax refuses all input but one JSON value, nested at most maxDepth
+// deep.
 func checkSyntax(data []byte) error {
 	dec := newDecoder(data)
 	err := skipValue(dec)
@@ -112,11 +113,11 @@ func (c *checker) value(t reflect.Type, path string) error {
 	case t == deferred:
 		return c.dec.SkipValue()
 	case t == jsonObject && kind != '{':
-		return invalid(path, "must be an object")
-	case t == nil || opaque(t):
+		return invalidField(path, "must be an object")
+	case t == nil || hasUnmarshaler(t):
 		return c.anyValue(path)
 	case kind == 'n':
-		return invalid(path, "must not be null")
+		return invalidField(path, "must not be null")
 	case kind == '{' && t.Kind() == reflect.Struct:
 		return c.object(fieldsOf(t), path)
 	case kind == '[' && t.Kind() == reflect.Slice:
@@ -125,12 +126,13 @@ func (c *checker) value(t reflect.Type, path string) error {
 	return c.anyValue(path)
 }
 
-// opaque types read their JSON themselves.
-func opaque(t reflect.Type) bool {
+// hasUnmarshaler types read their JSON themselves.
+func hasUnmarshaler(t reflect.Type) bool {
 	return t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
 }
 
-// anyValue checks a value whose members are not known.
+// anyValue checks a value of arbitrary form for duplicate members and unpaired
+// surrogates.
 func (c *checker) anyValue(path string) error {
 	value, err := c.dec.ReadValue()
 	if err != nil {
@@ -142,9 +144,9 @@ func (c *checker) anyValue(path string) error {
 	case !errors.As(err, &fault):
 		return err
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return invalid(memberPath(path, fault.JSONPointer.Tokens()), "must not be given twice")
+		return invalidField(memberPath(path, fault.JSONPointer.Tokens()), "must not be given twice")
 	default: // the only other fault of a value that checkSyntax passed
-		return invalid(memberPath(path, fault.JSONPointer.Tokens()), "must not have an unpaired surrogate")
+		return invalidField(memberPath(path, fault.JSONPointer.Tokens()), "must not have an unpaired surrogate")
 	}
 }
 
@@ -175,9 +177,9 @@ func (c *checker) object(fields map[string]field, path string) error {
 		f, known := fields[name]
 		switch {
 		case seen[name]:
-			return invalid(joinPath(path, name), "must not be given twice")
+			return invalidField(joinPath(path, name), "must not be given twice")
 		case !known:
-			return invalid(joinPath(path, name), unknownMessage(sortedNames(fields)))
+			return invalidField(joinPath(path, name), unknownMessage(sortedNames(fields)))
 		}
 		seen[name] = true
 		if err := c.value(f.typ, joinPath(path, name)); err != nil {
@@ -194,7 +196,7 @@ func (c *checker) object(fields map[string]field, path string) error {
 func missingMember(fields map[string]field, seen map[string]bool, path string) error {
 	for _, name := range sortedNames(fields) {
 		if fields[name].required && !seen[name] {
-			return invalid(joinPath(path, name), "is required")
+			return invalidField(joinPath(path, name), "is required")
 		}
 	}
 	return nil
@@ -207,8 +209,8 @@ func unknownMessage(known []string) string {
 	return "is not known; accepted: " + strings.Join(known, ", ")
 }
 
-// field is what a struct says about one member: required unless it says
-// omitempty, which is how the generated types say it.
+// field is the type of one member of a struct. It is required unless its tag
+// has omitempty, as in the generated types.
 type field struct {
 	typ      reflect.Type
 	required bool
@@ -241,8 +243,8 @@ func sortedNames[V any](m map[string]V) []string {
 	return names
 }
 
-// memberPath appends a JSON pointer (RFC 6901) to a path in the notation of
-// error messages: policies[0].alg.
+// memberPath appends the steps of a JSON pointer (RFC 6901) to a path in the
+// notation of error messages, such as policies[0].alg.
 func memberPath(path string, pointer iter.Seq[string]) string {
 	for step := range pointer {
 		if arrayIndex.MatchString(step) {

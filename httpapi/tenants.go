@@ -15,16 +15,17 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// GetDestructionCertificate certifies what the deletion of a tenant destroyed.
+// GetDestructionCertificate signs a certificate of the key material destroyed
+// with a deleted tenant.
 func (s *adminServer) GetDestructionCertificate(c echo.Context, id uuid.UUID) error {
-	certificate, err := s.certify(c.Request().Context(), id)
+	certificate, err := s.signDestruction(c.Request().Context(), id)
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, certificate)
+	return replyJSON(c, http.StatusOK, certificate)
 }
 
-func (s *adminServer) certify(ctx context.Context, id uuid.UUID) (DestructionCertificate, error) {
+func (s *adminServer) signDestruction(ctx context.Context, id uuid.UUID) (DestructionCertificate, error) {
 	d, err := s.cfg.Store.Destruction(ctx, id)
 	if err != nil {
 		return DestructionCertificate{}, err
@@ -33,28 +34,28 @@ func (s *adminServer) certify(ctx context.Context, id uuid.UUID) (DestructionCer
 	return DestructionCertificate{Certificate: signed.JWS}, err
 }
 
-// deleted answers a deletion with its certificate. The tenant is gone by then:
-// without a certificate, the answer is the one that was not asked for.
-func (s *adminServer) deleted(c echo.Context, id uuid.UUID) error {
-	certificate, err := s.certify(c.Request().Context(), id)
+// replyDeleted answers a deletion with its certificate. If the certificate
+// cannot be signed it answers 204, since the tenant is already deleted.
+func (s *adminServer) replyDeleted(c echo.Context, id uuid.UUID) error {
+	certificate, err := s.signDestruction(c.Request().Context(), id)
 	if err != nil {
 		s.cfg.Log.WarnContext(c.Request().Context(), "deletion not certified yet", "tenant_id", id, "error", err)
 		return c.NoContent(http.StatusNoContent)
 	}
 	c.Response().Header().Set("Preference-Applied", "return=representation")
-	return reply(c, http.StatusOK, certificate)
+	return replyJSON(c, http.StatusOK, certificate)
 }
 
-// notOwnHost refuses to give a tenant the platform's own host.
-func (s *adminServer) notOwnHost(domain string) error {
+// refuseOwnHost refuses the platform's own host as a custom domain.
+func (s *adminServer) refuseOwnHost(domain string) error {
 	if domain != "" && tenant.LowerDomain(domain) == s.ownHost {
-		return invalid("custom_domain", "must not be the host of this service's public URL")
+		return invalidField("custom_domain", "must not be the host of this service's public URL")
 	}
 	return nil
 }
 
-// domainChanged makes this process forget that a domain was nobody's.
-func (s *adminServer) domainChanged(t tenant.Tenant) {
+// invalidateDomain drops the cached miss for a tenant's new custom domain.
+func (s *adminServer) invalidateDomain(t tenant.Tenant) {
 	if t.CustomDomain != "" {
 		s.cfg.Snapshots.Changed(t.ID, tenant.DomainRef(t.CustomDomain))
 	}
@@ -67,10 +68,10 @@ func (s *adminServer) renderTenant(t tenant.Tenant) Tenant {
 	}
 	return Tenant{
 		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: t.Issuer(s.cfg.PublicURL), CustomDomain: domain, Status: TenantStatus(t.Status),
-		JWKSMaxAgeSeconds:               whole(t.Caching.MaxAge),
-		JWKSStaleWhileRevalidateSeconds: whole(t.Caching.StaleWhileRevalidate),
-		JWKSStaleIfErrorSeconds:         whole(t.Caching.StaleIfError),
-		ClockSkewSeconds:                whole(t.Caching.ClockSkew),
+		JWKSMaxAgeSeconds:               wholeSeconds(t.Caching.MaxAge),
+		JWKSStaleWhileRevalidateSeconds: wholeSeconds(t.Caching.StaleWhileRevalidate),
+		JWKSStaleIfErrorSeconds:         wholeSeconds(t.Caching.StaleIfError),
+		ClockSkewSeconds:                wholeSeconds(t.Caching.ClockSkew),
 		NotBefore:                       t.NotBefore, FreezeWindows: renderFreezes(t.Freezes), ApprovalRequired: renderGuarded(t.ApprovalRequired),
 		Metadata: renderMetadata(t.Metadata), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
 	}
@@ -80,13 +81,13 @@ func renderMetadata(members json.RawMessage) *ProviderMetadata {
 	if len(members) == 0 {
 		return nil
 	}
-	return ptr(ProviderMetadata(members))
+	return new(ProviderMetadata(members))
 }
 
 func renderFreezes(freezes []tenant.Freeze) []FreezeWindow {
 	out := make([]FreezeWindow, len(freezes))
 	for i, f := range freezes {
-		out[i] = FreezeWindow{From: f.From, Until: f.Until, Reason: given(f.Reason)}
+		out[i] = FreezeWindow{From: f.From, Until: f.Until, Reason: nonZero(f.Reason)}
 	}
 	return out
 }
@@ -98,17 +99,18 @@ type adminServer struct {
 	ownHost string // of the public URL
 }
 
-// CreateTenant makes a tenant that can sign when it is answered.
+// CreateTenant creates a tenant with keys that can sign when the request is
+// answered.
 func (s *adminServer) CreateTenant(c echo.Context, params CreateTenantParams) error {
 	var body CreateTenantRequest
-	idem, err := decodeOnce(c, params.IdempotencyKey, &body)
+	idem, err := decodeIdempotent(c, params.IdempotencyKey, &body)
 	if err != nil {
 		return err
 	}
-	if err := s.notOwnHost(or(body.CustomDomain, "")); err != nil {
+	if err := s.refuseOwnHost(valueOr(body.CustomDomain, "")); err != nil {
 		return err
 	}
-	t, err := s.cfg.Store.CreateTenant(c.Request().Context(), by(c), body.spec(), idem)
+	t, err := s.cfg.Store.CreateTenant(c.Request().Context(), auditBy(c), body.tenantSpec(), idem)
 	var replay *tenant.ReplayError
 	if errors.As(err, &replay) {
 		t, err = s.replayTenant(c, replay.ResourceID)
@@ -117,12 +119,13 @@ func (s *adminServer) CreateTenant(c echo.Context, params CreateTenantParams) er
 		return err
 	}
 	s.cfg.caches().Changed(t.ID, t.Slug) // somebody may have asked for it before there was one
-	s.domainChanged(t)
+	s.invalidateDomain(t)
 	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+t.Slug)
-	return reply(c, http.StatusCreated, s.renderTenant(t))
+	return replyJSON(c, http.StatusCreated, s.renderTenant(t))
 }
 
-// replayTenant finds what this very request has made before.
+// replayTenant returns the tenant that the first request with this
+// Idempotency-Key created.
 func (s *adminServer) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant, error) {
 	t, err := s.cfg.Tenants.Get(c.Request().Context(), id.String())
 	if errors.Is(err, tenant.ErrNotFound) {
@@ -131,50 +134,50 @@ func (s *adminServer) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant,
 	return t, err
 }
 
-func (r CreateTenantRequest) spec() tenant.Spec {
+func (r CreateTenantRequest) tenantSpec() tenant.Spec {
 	spec := tenant.Spec{
-		Slug: r.Slug, Name: or(r.Name, ""), Issuer: or(r.Issuer, ""), CustomDomain: or(r.CustomDomain, ""),
-		Caching: tenant.DefaultCaching, Freezes: freezes(r.FreezeWindows), ApprovalRequired: guardedOperations(r.ApprovalRequired),
-		Metadata: json.RawMessage(or(r.Metadata, nil)),
+		Slug: r.Slug, Name: valueOr(r.Name, ""), Issuer: valueOr(r.Issuer, ""), CustomDomain: valueOr(r.CustomDomain, ""),
+		Caching: tenant.DefaultCaching, Freezes: parseFreezes(r.FreezeWindows), ApprovalRequired: guardedOperations(r.ApprovalRequired),
+		Metadata: json.RawMessage(valueOr(r.Metadata, nil)),
 	}
-	override(&spec.Caching.MaxAge, r.JWKSMaxAgeSeconds)
-	override(&spec.Caching.StaleWhileRevalidate, r.JWKSStaleWhileRevalidateSeconds)
-	override(&spec.Caching.StaleIfError, r.JWKSStaleIfErrorSeconds)
-	override(&spec.Caching.ClockSkew, r.ClockSkewSeconds)
+	overrideSeconds(&spec.Caching.MaxAge, r.JWKSMaxAgeSeconds)
+	overrideSeconds(&spec.Caching.StaleWhileRevalidate, r.JWKSStaleWhileRevalidateSeconds)
+	overrideSeconds(&spec.Caching.StaleIfError, r.JWKSStaleIfErrorSeconds)
+	overrideSeconds(&spec.Caching.ClockSkew, r.ClockSkewSeconds)
 	for _, p := range r.Policies {
-		spec.Policies = append(spec.Policies, p.policy(or(p.Alg, "")))
+		spec.Policies = append(spec.Policies, p.toPolicy(valueOr(p.Alg, "")))
 	}
 	return spec
 }
 
-func override(d *time.Duration, n *int64) {
+func overrideSeconds(d *time.Duration, n *int64) {
 	if n != nil {
-		*d = seconds(*n)
+		*d = secondsToDuration(*n)
 	}
 }
 
 // ListTenants lists the platform's tenants.
 func (s *adminServer) ListTenants(c echo.Context, params ListTenantsParams) error {
 	tenants, next, err := s.cfg.Tenants.List(c.Request().Context(), tenant.ListFilter{
-		Q: or(params.Q, ""), Status: tenant.Status(or(params.Status, "")), Limit: or(params.Limit, 0), Cursor: or(params.Cursor, ""),
+		Q: valueOr(params.Q, ""), Status: tenant.Status(valueOr(params.Status, "")), Limit: valueOr(params.Limit, 0), Cursor: valueOr(params.Cursor, ""),
 	})
 	if err != nil {
 		return err
 	}
-	out := TenantList{Items: make([]Tenant, len(tenants)), NextCursor: given(next)}
+	out := TenantList{Items: make([]Tenant, len(tenants)), NextCursor: nonZero(next)}
 	for i, t := range tenants {
 		out.Items[i] = s.renderTenant(t)
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
-// GetTenant reads a tenant.
+// GetTenant answers a tenant.
 func (s *adminServer) GetTenant(c echo.Context, _ TenantPath) error {
-	t, err := s.cfg.Tenants.Get(c.Request().Context(), of(c).tenantID.String())
+	t, err := s.cfg.Tenants.Get(c.Request().Context(), callOf(c).tenantID.String())
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, s.renderTenant(t))
+	return replyJSON(c, http.StatusOK, s.renderTenant(t))
 }
 
 // UpdateTenant changes a tenant.
@@ -183,31 +186,31 @@ func (s *adminServer) UpdateTenant(c echo.Context, _ TenantPath, params UpdateTe
 	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	change := body.change()
-	if err := s.notOwnHost(change.CustomDomain.Value); err != nil {
+	change := body.tenantChange()
+	if err := s.refuseOwnHost(change.CustomDomain.Value); err != nil {
 		return err
 	}
 	if change.ApprovalRequired.Set {
-		if agreed, err := s.agreedToRelax(c, change, params.KeywardApproval); !agreed {
+		if agreed, err := s.checkRelaxation(c, change, params.KeywardApproval); !agreed {
 			return err
 		}
 	}
-	t, err := s.cfg.Tenants.Update(c.Request().Context(), by(c), of(c).tenantID, change)
+	t, err := s.cfg.Tenants.Update(c.Request().Context(), auditBy(c), callOf(c).tenantID, change)
 	if err != nil {
 		return err
 	}
-	s.domainChanged(t)
-	return reply(c, http.StatusOK, s.renderTenant(t))
+	s.invalidateDomain(t)
+	return replyJSON(c, http.StatusOK, s.renderTenant(t))
 }
 
-func (r UpdateTenantRequest) change() tenant.Change {
+func (r UpdateTenantRequest) tenantChange() tenant.Change {
 	standard := tenant.DefaultCaching
 	change := tenant.Change{
-		Name: cleared(r.Name, ""), Issuer: cleared(r.Issuer, ""), CustomDomain: cleared(r.CustomDomain, ""),
-		MaxAge:               setting(r.JWKSMaxAgeSeconds, standard.MaxAge),
-		StaleWhileRevalidate: setting(r.JWKSStaleWhileRevalidateSeconds, standard.StaleWhileRevalidate),
-		StaleIfError:         setting(r.JWKSStaleIfErrorSeconds, standard.StaleIfError),
-		ClockSkew:            setting(r.ClockSkewSeconds, standard.ClockSkew),
+		Name: optionalValue(r.Name, ""), Issuer: optionalValue(r.Issuer, ""), CustomDomain: optionalValue(r.CustomDomain, ""),
+		MaxAge:               optionalSeconds(r.JWKSMaxAgeSeconds, standard.MaxAge),
+		StaleWhileRevalidate: optionalSeconds(r.JWKSStaleWhileRevalidateSeconds, standard.StaleWhileRevalidate),
+		StaleIfError:         optionalSeconds(r.JWKSStaleIfErrorSeconds, standard.StaleIfError),
+		ClockSkew:            optionalSeconds(r.ClockSkewSeconds, standard.ClockSkew),
 	}
 	if r.NotBefore.IsNull() {
 		change.NotBefore = tenant.Some[*time.Time](nil)
@@ -216,7 +219,7 @@ func (r UpdateTenantRequest) change() tenant.Change {
 	}
 	change.Freezes = tenant.Optional[[]tenant.Freeze]{Set: r.FreezeWindows.IsSpecified()}
 	if windows, err := r.FreezeWindows.Get(); err == nil {
-		change.Freezes.Value = freezes(windows)
+		change.Freezes.Value = parseFreezes(windows)
 	}
 	change.ApprovalRequired = tenant.Optional[[]tenant.Operation]{Set: r.ApprovalRequired.IsSpecified()}
 	if list, err := r.ApprovalRequired.Get(); err == nil {
@@ -232,16 +235,17 @@ func (r UpdateTenantRequest) change() tenant.Change {
 	return change
 }
 
-func freezes(windows []FreezeWindow) []tenant.Freeze {
+func parseFreezes(windows []FreezeWindow) []tenant.Freeze {
 	out := make([]tenant.Freeze, len(windows))
 	for i, w := range windows {
-		out[i] = tenant.Freeze{From: w.From, Until: w.Until, Reason: or(w.Reason, "")}
+		out[i] = tenant.Freeze{From: w.From, Until: w.Until, Reason: valueOr(w.Reason, "")}
 	}
 	return out
 }
 
-// cleared is a member that null sets to its default (RFC 7396 section 1).
-func cleared[T any](v nullable.Nullable[T], standard T) tenant.Optional[T] {
+// optionalValue converts a member that null resets to its default (RFC 7396
+// section 1).
+func optionalValue[T any](v nullable.Nullable[T], standard T) tenant.Optional[T] {
 	switch {
 	case !v.IsSpecified():
 		return tenant.Optional[T]{}
@@ -252,22 +256,23 @@ func cleared[T any](v nullable.Nullable[T], standard T) tenant.Optional[T] {
 	}
 }
 
-func setting(v nullable.Nullable[int64], standard time.Duration) tenant.Optional[time.Duration] {
-	o := cleared(v, whole(standard))
-	return tenant.Optional[time.Duration]{Value: seconds(o.Value), Set: o.Set}
+// optionalSeconds is optionalValue for a duration in seconds.
+func optionalSeconds(v nullable.Nullable[int64], standard time.Duration) tenant.Optional[time.Duration] {
+	o := optionalValue(v, wholeSeconds(standard))
+	return tenant.Optional[time.Duration]{Value: secondsToDuration(o.Value), Set: o.Set}
 }
 
-// DeleteTenant ends a tenant.
+// DeleteTenant deletes a tenant.
 func (s *adminServer) DeleteTenant(c echo.Context, _ TenantPath, params DeleteTenantParams) error {
-	if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
+	if agreed, err := s.checkApproval(c, params.KeywardApproval); !agreed {
 		return err
 	}
-	id := of(c).tenantID
-	if err := s.cfg.Store.DeleteTenant(c.Request().Context(), by(c), id); err != nil {
+	id := callOf(c).tenantID
+	if err := s.cfg.Store.DeleteTenant(c.Request().Context(), auditBy(c), id); err != nil {
 		return err
 	}
 	if prefersRepresentation(c.Request().Header["Prefer"]) {
-		return s.deleted(c, id)
+		return s.replyDeleted(c, id)
 	}
 	return c.NoContent(http.StatusNoContent)
 }

@@ -37,7 +37,7 @@ func (s *tokenServer) SignToken(c echo.Context, _ TenantPath) error {
 	if err != nil {
 		return err
 	}
-	token, err := s.cfg.Signer.SignToken(c.Request().Context(), of(c).tenantID.String(), order)
+	token, err := s.cfg.Signer.SignToken(c.Request().Context(), callOf(c).tenantID.String(), order)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (s *tokenServer) SignToken(c echo.Context, _ TenantPath) error {
 }
 
 // readOrder decodes a SignTokenRequest. Most bodies need only one pass of the
-// tokenizer; decodeOrder reads the others, and names what is wrong.
+// tokenizer; decodeOrder reads the others, and names their first fault.
 func readOrder(body []byte) (keys.Order, error) {
 	if order, ok := quickOrder(body); ok {
 		return order, nil
@@ -105,7 +105,7 @@ func plainString(raw jsontext.Value) string {
 	return string(raw[1 : len(raw)-1])
 }
 
-// decodeOrder reads any body, and says what is wrong with it.
+// decodeOrder reads any SignTokenRequest, and names its first fault.
 func decodeOrder(body []byte) (keys.Order, error) {
 	if len(body) == 0 {
 		return keys.Order{}, errNoBody()
@@ -114,19 +114,19 @@ func decodeOrder(body []byte) (keys.Order, error) {
 	if err := decodeStrict(body, &r); err != nil {
 		return keys.Order{}, err
 	}
-	return r.order()
+	return r.toOrder()
 }
 
-func (r SignTokenRequest) order() (o keys.Order, err error) {
+func (r SignTokenRequest) toOrder() (o keys.Order, err error) {
 	if err := checkForm(r.Alg, r.Typ); err != nil {
 		return o, err
 	}
-	if or(r.TTLSeconds, 1) < 1 {
-		return o, invalid("ttl_seconds", "must be at least 1")
+	if valueOr(r.TTLSeconds, 1) < 1 {
+		return o, invalidField("ttl_seconds", "must be at least 1")
 	}
 	o = keys.Order{
-		TokenRequest: keys.TokenRequest{Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: or(r.Nbf, false)},
-		Alg:          jose.SignatureAlgorithm(or(r.Alg, "")), Typ: or(r.Typ, ""),
+		TokenRequest: keys.TokenRequest{Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: valueOr(r.Nbf, false)},
+		Alg:          jose.SignatureAlgorithm(valueOr(r.Alg, "")), Typ: valueOr(r.Typ, ""),
 	}
 	if r.Headers != nil {
 		err = json.Unmarshal(*r.Headers, &o.Headers)
@@ -137,9 +137,9 @@ func (r SignTokenRequest) order() (o keys.Order, err error) {
 func checkForm(alg *Alg, typ *string) error {
 	switch {
 	case alg != nil && !alg.Valid():
-		return invalid("alg", "must be one of: "+joinAlgs())
+		return invalidField("alg", "must be one of: "+joinAlgs())
 	case typ != nil && !typPattern.MatchString(*typ):
-		return invalid("typ", "must match "+typPattern.String())
+		return invalidField("typ", "must match "+typPattern.String())
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func joinAlgs() string {
 	for i, alg := range tenant.Algorithms {
 		names[i] = alg
 	}
-	return joined(names)
+	return joinValues(names)
 }
 
 // SignPayload signs a JWS over any payload.
@@ -163,54 +163,55 @@ func (s *tokenServer) SignPayload(c echo.Context, _ TenantPath) error {
 	}
 	payload, err := base64.RawURLEncoding.Strict().DecodeString(body.Payload)
 	if err != nil {
-		return invalid("payload", "must be base64url without padding (RFC 7515 section 2)")
+		return invalidField("payload", "must be base64url without padding (RFC 7515 section 2)")
 	}
-	signed, err := s.cfg.Signer.SignPayload(c.Request().Context(), of(c).tenantID.String(), keys.PayloadOrder{
-		Payload: payload, Alg: jose.SignatureAlgorithm(or(body.Alg, "")), Typ: or(body.Typ, ""),
-		Form: keys.Form{Detached: or(body.Detached, false), Unencoded: !or(body.B64, true)},
+	signed, err := s.cfg.Signer.SignPayload(c.Request().Context(), callOf(c).tenantID.String(), keys.PayloadOrder{
+		Payload: payload, Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Typ: valueOr(body.Typ, ""),
+		Form: keys.Form{Detached: valueOr(body.Detached, false), Unencoded: !valueOr(body.B64, true)},
 	})
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, SignedPayload{Jws: signed.JWS, KID: signed.KID, Alg: Alg(signed.Alg)})
+	return replyJSON(c, http.StatusOK, SignedPayload{Jws: signed.JWS, KID: signed.KID, Alg: Alg(signed.Alg)})
 }
 
-// VerifyToken says whether a token is valid, and if not, why.
+// VerifyToken verifies a token. An invalid token is answered with 200 and the
+// reason.
 func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
 	var body VerifyTokenRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	if err := body.check(); err != nil {
+	if err := body.checkEmpty(); err != nil {
 		return err
 	}
-	v, err := s.cfg.Signer.Verify(c.Request().Context(), of(c).tenantID.String(), keys.Inquiry{
-		Token: body.Token, Audience: or(body.Audience, ""), Issuer: or(body.Issuer, ""), Type: or(body.Typ, ""),
+	v, err := s.cfg.Signer.Verify(c.Request().Context(), callOf(c).tenantID.String(), keys.Inquiry{
+		Token: body.Token, Audience: valueOr(body.Audience, ""), Issuer: valueOr(body.Issuer, ""), Type: valueOr(body.Typ, ""),
 	})
 	var refused *keys.VerifyError
 	if err != nil && !errors.As(err, &refused) {
 		return err
 	}
-	out := VerifyTokenResult{Valid: err == nil, KID: given(v.KID), KeyState: given(KeyState(v.State))}
+	out := VerifyTokenResult{Valid: err == nil, KID: nonZero(v.KID), KeyState: nonZero(KeyState(v.State))}
 	if v.Header != nil {
-		out.Header = ptr(JSONObject(v.Header))
+		out.Header = new(JSONObject(v.Header))
 	}
 	if v.Claims != nil {
-		out.Claims = ptr(JSONObject(v.Claims))
+		out.Claims = new(JSONObject(v.Claims))
 	}
 	if refused != nil {
-		out.Code, out.Detail = ptr(VerifyCode(refused.Code)), ptr(refused.Detail)
+		out.Code, out.Detail = new(VerifyCode(refused.Code)), new(refused.Detail)
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
-func (r VerifyTokenRequest) check() error {
+func (r VerifyTokenRequest) checkEmpty() error {
 	for _, m := range []struct {
 		name  string
 		value *string
 	}{{"token", &r.Token}, {"audience", r.Audience}, {"issuer", r.Issuer}, {"typ", r.Typ}} {
 		if m.value != nil && *m.value == "" {
-			return invalid(m.name, "must not be empty")
+			return invalidField(m.name, "must not be empty")
 		}
 	}
 	return nil
