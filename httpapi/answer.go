@@ -37,7 +37,7 @@ func ErrorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 		}
 		problemHeaders(c.Response().Header(), err, p)
 		if err := writeProblem(c, p); err != nil {
-			log.DebugContext(c.Request().Context(), "answer not written", "error", err)
+			log.DebugContext(c.Request().Context(), "response not written", "error", err)
 		}
 	}
 }

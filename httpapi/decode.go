@@ -56,7 +56,7 @@ func wrongType(err error) error {
 	case errors.As(err, &wrong) && wrong.GoType != nil && !hasUnmarshaler(wrong.GoType):
 		return invalidField(memberPath("", wrong.JSONPointer.Tokens()), "must be "+jsonKind(wrong.GoType))
 	default:
-		return newProblem(ProblemCodeInvalidRequest, "A member of the body does not have the form it should have.")
+		return newProblem(ProblemCodeInvalidRequest, "A member of the body has an invalid form.")
 	}
 }
 
@@ -109,7 +109,7 @@ func bodyError(err error) error {
 	if _, known := problemOf(err); known {
 		return err
 	}
-	return newProblem(ProblemCodeInvalidRequest, "The body could not be read to its end.")
+	return newProblem(ProblemCodeInvalidRequest, "The body could not be read completely.")
 }
 
 // mustBeJSON accepts application/json, with charset=utf-8 at most.

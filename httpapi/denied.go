@@ -76,7 +76,7 @@ func (d *denials) enqueue(n denied) {
 func (d *denials) drain() {
 	for n, more := d.first(), true; more; n, more = d.next() {
 		if err := d.write(n); err != nil {
-			d.log.Warn("denied attempt not audited", "error", err)
+			d.log.Warn("denied attempt not written to the audit log", "error", err)
 		}
 	}
 }

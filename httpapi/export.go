@@ -53,7 +53,7 @@ func (s *auditServer) serveExport(c echo.Context, form string, f audit.Filter) e
 		err = x.finish()
 	}
 	if err != nil && c.Response().Committed {
-		s.cfg.Log.LogAttrs(c.Request().Context(), slog.LevelWarn, "export broken off",
+		s.cfg.Log.LogAttrs(c.Request().Context(), slog.LevelWarn, "audit export aborted",
 			slog.String("request_id", c.Response().Header().Get(echo.HeaderXRequestID)), slog.Any("error", err))
 		x.abort()
 	}

@@ -142,7 +142,7 @@ func TestExportThatFailsBreaksOff(t *testing.T) {
 			w.becomes("without exports", func() bool { return w.server.exports.openSlots() == 0 })
 		})
 	}
-	if strings.Count(w.log.String(), "export broken off") != 4 {
+	if strings.Count(w.log.String(), "audit export aborted") != 4 {
 		t.Error("nobody is told")
 	}
 	if n, err := io.Copy(io.Discard, w.exportingOverHTTP10()); err != nil || n < 60_000*300 {

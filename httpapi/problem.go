@@ -29,18 +29,18 @@ var problems = map[ProblemCode]struct {
 	ProblemCodeForbidden:            {http.StatusForbidden, "Forbidden", "The role of this credential does not allow this."},
 	ProblemCodeTenantNotFound:       {http.StatusNotFound, "Tenant not found", "There is no such tenant."},
 	ProblemCodeKeyNotFound:          {http.StatusNotFound, "Key not found", "The tenant has no such key."},
-	ProblemCodeNotFound:             {http.StatusNotFound, "Not found", "There is nothing here."},
+	ProblemCodeNotFound:             {http.StatusNotFound, "Not found", "There is no such resource."},
 	ProblemCodeMethodNotAllowed:     {http.StatusMethodNotAllowed, "Method not allowed", "The Allow header names the methods this path has."},
-	ProblemCodeNotAcceptable:        {http.StatusNotAcceptable, "Not acceptable", "No form this has is one the Accept header names."},
+	ProblemCodeNotAcceptable:        {http.StatusNotAcceptable, "Not acceptable", "None of the media types in the Accept header is available."},
 	ProblemCodeUnsupportedMediaType: {http.StatusUnsupportedMediaType, "Unsupported media type", "The body must be JSON: Content-Type: application/json."},
-	ProblemCodeConflict:             {http.StatusConflict, "Conflict", "This contradicts what is there already."},
-	ProblemCodeInvalidTransition:    {http.StatusConflict, "Invalid transition", "The key cannot make this move from the state it is in."},
+	ProblemCodeConflict:             {http.StatusConflict, "Conflict", "The request conflicts with the current state."},
+	ProblemCodeInvalidTransition:    {http.StatusConflict, "Invalid transition", "The state of the key does not allow this transition."},
 	ProblemCodeTenantSuspended:      {http.StatusConflict, "Tenant suspended", "The tenant does not sign while it is suspended."},
-	ProblemCodePayloadTooLarge:      {http.StatusRequestEntityTooLarge, "Payload too large", "The body is larger than this accepts."},
-	ProblemCodePolicyViolation:      {http.StatusUnprocessableEntity, "Policy violation", "This breaks a rule of the policy; errors names each one."},
+	ProblemCodePayloadTooLarge:      {http.StatusRequestEntityTooLarge, "Payload too large", "The body exceeds the size limit."},
+	ProblemCodePolicyViolation:      {http.StatusUnprocessableEntity, "Policy violation", "The request violates rules of the policy; errors names each one."},
 	ProblemCodeRateLimited:          {http.StatusTooManyRequests, "Rate limited", "Too many requests; the Retry-After header says when to try again."},
-	ProblemCodeInternal:             {http.StatusInternalServerError, "Internal error", "An error of the server; the X-Request-Id header names it in the log."},
-	ProblemCodeUnavailable:          {http.StatusServiceUnavailable, "Unavailable", "The service cannot answer now and has changed nothing; try again."},
+	ProblemCodeInternal:             {http.StatusInternalServerError, "Internal error", "Internal server error; search the log for the X-Request-Id of this answer."},
+	ProblemCodeUnavailable:          {http.StatusServiceUnavailable, "Unavailable", "The service is unavailable and has changed nothing; try again."},
 }
 
 // newProblem returns the problem of a code; an empty detail selects the default
@@ -82,8 +82,8 @@ var rules = []rule{
 	sentinelRule(errNoCredential, ProblemCodeUnauthenticated, ""),
 	sentinelRule(tenant.ErrUnauthenticated, ProblemCodeUnauthenticated, "The credential is not valid, has expired or was revoked."),
 	sentinelRule(errForbidden, ProblemCodeForbidden, ""),
-	sentinelRule(tenant.ErrNoRole, ProblemCodeForbidden, "The identity provider knows you, but gives you no role here."),
-	sentinelRule(tenant.ErrNoIdentityProvider, ProblemCodeUnavailable, "The identity provider does not answer, so that nobody can sign in by it now; try again."),
+	sentinelRule(tenant.ErrNoRole, ProblemCodeForbidden, "The identity provider assigns you no role in Keyward."),
+	sentinelRule(tenant.ErrNoIdentityProvider, ProblemCodeUnavailable, "The identity provider is unavailable, so its tokens cannot be verified now; try again."),
 	typeRule(func(*rateLimitedError) *Problem { return newProblem(ProblemCodeRateLimited, "") }),
 
 	sentinelRule(tenant.ErrNotFound, ProblemCodeTenantNotFound, ""),
@@ -95,8 +95,8 @@ var rules = []rule{
 	sentinelRule(tenant.ErrIdempotencyMismatch, ProblemCodeConflict, "This Idempotency-Key was used for another request."),
 	sentinelRule(tenant.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 	sentinelRule(tenant.ErrNoApproval, ProblemCodeNotFound, "There is no such approval."),
-	sentinelRule(tenant.ErrOwnRequest, ProblemCodeForbidden, "You asked for this approval; a second person has to decide."),
-	sentinelRule(tenant.ErrOtherRequester, ProblemCodeForbidden, "Somebody else asked for this approval; only they can use it."),
+	sentinelRule(tenant.ErrOwnRequest, ProblemCodeForbidden, "You requested this approval; a second person must decide."),
+	sentinelRule(tenant.ErrOtherRequester, ProblemCodeForbidden, "Another caller requested this approval; only that caller can use it."),
 	sentinelRule(tenant.ErrOtherRequest, ProblemCodeConflict, "The approval is for another request: operation, path, query and body must be the same."),
 	sentinelRule(tenant.ErrApproverRevoked, ProblemCodeConflict, "The credential that approved this has been revoked since; ask for another approval."),
 	sentinelRule(tenant.ErrNeedsApproval, ProblemCodeConflict, "Taking operations off approval_required needs an approval, and the list has just changed; try again."),
@@ -118,7 +118,7 @@ var rules = []rule{
 
 	sentinelRule(webhook.ErrNotFound, ProblemCodeNotFound, "There is no such webhook."),
 	sentinelRule(webhook.ErrNoDelivery, ProblemCodeNotFound, "The webhook has no such delivery."),
-	sentinelRule(webhook.ErrTooMany, ProblemCodeConflict, "There are 20 webhooks, which is all there may be; delete one first."),
+	sentinelRule(webhook.ErrTooMany, ProblemCodeConflict, "The limit of 20 webhooks is reached; delete one first."),
 	sentinelRule(webhook.ErrDisabled, ProblemCodeConflict, "The webhook is disabled; enable it first."),
 	sentinelRule(webhook.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 
@@ -126,15 +126,15 @@ var rules = []rule{
 	sentinelRule(keys.ErrNotDeleted, ProblemCodeTenantNotFound, "There is no deleted tenant of this id."),
 	sentinelRule(keys.ErrPolicyNotFound, ProblemCodePolicyViolation, "The tenant has no policy for this algorithm."),
 	sentinelRule(keys.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
-	sentinelRule(keys.ErrRotationWaits, ProblemCodeConflict, "max_published_keys leaves no room while tokens of the oldest key may live."),
-	sentinelRule(keys.ErrPlatformImport, ProblemCodeConflict, "The platform's own tenant takes no keys from outside."),
+	sentinelRule(keys.ErrRotationWaits, ProblemCodeConflict, "max_published_keys is reached, and tokens of the oldest published key may still be valid."),
+	sentinelRule(keys.ErrPlatformImport, ProblemCodeConflict, "Keys cannot be imported into the platform's own tenant."),
 	typeRule(func(e *keys.UsedKIDError) *Problem {
 		return newProblem(ProblemCodeConflict, "The tenant has, or had, a key of this kid: "+e.KID)
 	}),
 	sentinelRule(keys.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
-	sentinelRule(keys.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no key that signs at the moment; try again."),
+	sentinelRule(keys.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no active key at the moment; try again."),
 	typeRule(claimProblem),
-	sentinelRule(keys.ErrInvalid, ProblemCodeInvalidRequest, "The payload cannot be signed in the form asked for."),
+	sentinelRule(keys.ErrInvalid, ProblemCodeInvalidRequest, "The payload cannot be signed in the requested form."),
 	typeRule(transitionProblem),
 	sentinelRule(keys.ErrInvalidTransition, ProblemCodeInvalidTransition, ""),
 
@@ -196,7 +196,7 @@ func fieldErrors(broken []tenant.FieldError) []FieldError {
 // those of the generated binding repeat the client's input.
 func routingProblem(e *echo.HTTPError) *Problem {
 	if e.Code == http.StatusBadRequest {
-		return newProblem(ProblemCodeInvalidRequest, "A parameter does not have the form it should have.")
+		return newProblem(ProblemCodeInvalidRequest, "A parameter has an invalid form.")
 	}
 	for _, code := range []ProblemCode{
 		ProblemCodeUnauthenticated, ProblemCodeForbidden, ProblemCodeNotFound, ProblemCodeMethodNotAllowed,

@@ -76,7 +76,7 @@ func (s *adminServer) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, param
 // it. A failure does not prevent the revocation.
 func (s *adminServer) flushEvidence(c echo.Context) {
 	if err := s.cfg.Signer.FlushEvidence(c.Request().Context()); err != nil {
-		s.cfg.Log.Warn("evidence of signatures is not written yet", "error", err)
+		s.cfg.Log.Warn("evidence of key use not stored", "error", err)
 	}
 }
 

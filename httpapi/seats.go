@@ -25,7 +25,7 @@ func newSlotPool(metrics *prometheus.Registry, what, gauge string, most int) (*s
 		return s, nil
 	}
 	return s, metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: gauge, Help: "How many of them are open: " + what + "s.",
+		Name: gauge, Help: "Open " + what + "s.",
 	}, func() float64 { return float64(s.openSlots()) }))
 }
 
@@ -39,10 +39,10 @@ func (s *slotPool) takeSlot(tenantID *uuid.UUID) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if share := max(1, s.most/10); tenantID != nil && s.of[home] >= share {
-		return nil, newProblem(ProblemCodeRateLimited, fmt.Sprintf("The tenant's API keys have %d %ss open, which is all they may.", share, s.what))
+		return nil, newProblem(ProblemCodeRateLimited, fmt.Sprintf("The tenant has reached its limit of %d open %ss.", share, s.what))
 	}
 	if s.taken >= s.most {
-		return nil, newProblem(ProblemCodeUnavailable, "There is no room for another "+s.what+"; try again.")
+		return nil, newProblem(ProblemCodeUnavailable, "The limit of open "+s.what+"s is reached; try again.")
 	}
 	s.taken++
 	s.of[home]++

@@ -96,7 +96,7 @@ const (
 // logTrouble logs the first of several consecutive errors.
 func (st *stream) logTrouble(err error) {
 	if !st.silent {
-		st.logStream(slog.LevelWarn, "stream waits", err)
+		st.logStream(slog.LevelWarn, "event stream: reading events failed, retrying", err)
 	}
 	st.silent = true
 }

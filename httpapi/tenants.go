@@ -39,7 +39,7 @@ func (s *adminServer) signDestruction(ctx context.Context, id uuid.UUID) (Destru
 func (s *adminServer) replyDeleted(c echo.Context, id uuid.UUID) error {
 	certificate, err := s.signDestruction(c.Request().Context(), id)
 	if err != nil {
-		s.cfg.Log.WarnContext(c.Request().Context(), "deletion not certified yet", "tenant_id", id, "error", err)
+		s.cfg.Log.WarnContext(c.Request().Context(), "certificate of destruction not signed", "tenant_id", id, "error", err)
 		return c.NoContent(http.StatusNoContent)
 	}
 	c.Response().Header().Set("Preference-Applied", "return=representation")
