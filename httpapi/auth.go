@@ -23,8 +23,8 @@ type call struct {
 	tenantID  uuid.UUID // of the tenant in the path
 	slug      string
 
-	request  *digestReader   // what was asked, where somebody may have to agree; else nil
-	approval *audit.Approval // who agreed; nil where nobody had to
+	request  *digestReader   // nil if the operation never needs approval
+	approval *audit.Approval // the approval used; nil if none was required
 }
 
 // gate authenticates and authorizes the requests for the admin API, and limits
@@ -85,7 +85,7 @@ func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc 
 			w.request = digestRequest(c.Request(), a.needs)
 		}
 		err = next(c)
-		if a.changes { // whatever err says: a commit may have outlived it
+		if a.changes { // even after an error: the change may have been committed
 			s.cfg.caches().Changed(w.tenantID, w.slug)
 		}
 		return err
@@ -226,7 +226,7 @@ func decodeIdempotent(c echo.Context, key *IdempotencyKey, v any) (*tenant.Idemp
 }
 
 func requestHash(c echo.Context, body []byte) []byte {
-	tenantID := callOf(c).tenantID // zeros where the path has none
+	tenantID := callOf(c).tenantID // zeros if the path has no tenant
 	h := sha256.New()
 	h.Write([]byte("keyward request v1\x00" + c.Request().Method + " " + c.Path() + "\x00"))
 	h.Write(tenantID[:])

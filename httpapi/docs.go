@@ -40,8 +40,8 @@ var assetTypes = map[string]string{".js": "text/javascript; charset=utf-8", ".cs
 // asset is a file that the page loads.
 type asset struct {
 	*static
-	zipped  *static // the file as it is kept; nil for one that is kept as it is
-	version string  // what the page calls this content
+	zipped  *static // the embedded gzip file; nil if the file is not compressed
+	version string  // in the URL that the page uses
 }
 
 // docsAssets decompresses the assets once per process.
@@ -150,7 +150,7 @@ func newStatic(contentType string, body []byte) *static {
 		"Content-Type":   {contentType},
 		"Content-Length": {strconv.Itoa(len(body))},
 		"Etag":           {etag},
-		"Cache-Control":  {"no-cache"}, // ask again, but for a 304 only
+		"Cache-Control":  {"no-cache"}, // always revalidate
 	}}
 }
 

@@ -67,7 +67,7 @@ func callHandler(next echo.HandlerFunc, c echo.Context) (err error) {
 func recoverPanic(err *error) {
 	switch v := recover(); v {
 	case nil:
-	case http.ErrAbortHandler: // net/http's own way to hang up
+	case http.ErrAbortHandler: // closes the connection
 		panic(v)
 	default:
 		*err = &handlerPanic{v, debug.Stack()}

@@ -60,7 +60,7 @@ func (s *auditServer) watchEvents(ctx context.Context, w *call, tenantID uuid.UU
 		woken, stop = s.cfg.Audit.Watch()
 	case w.TenantID != nil:
 		woken, stop = s.cfg.Audit.Watch(tenantID)
-	default: // the platform's credentials are in the history of its own tenant
+	default: // events of the platform's credentials belong to its own tenant
 		platform, _, err := s.cfg.Snapshots.Get(ctx, tenant.PlatformSlug)
 		if err != nil {
 			return nil, nil, err
@@ -76,8 +76,8 @@ const mimeEventStream = "text/event-stream"
 type Streams struct {
 	Most      int             // open at once, a tenth of them by one tenant's credentials; 1,000
 	Heartbeat time.Duration   // between comments; 15 s
-	Look      time.Duration   // between looks for events that nobody told of; 30 s
-	Patience  time.Duration   // for a reader to take a page of events; 10 s
+	Look      time.Duration   // between reads without a notification; 30 s
+	Patience  time.Duration   // for a reader to receive a page of events; 10 s
 	Stop      <-chan struct{} // closed: all streams end; nil: never
 }
 

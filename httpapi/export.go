@@ -23,7 +23,7 @@ const (
 const (
 	exportsAtOnce  = 40               // in a process, a tenth of them by one tenant's credentials
 	exportBuffer   = 64 << 10         // bytes, before they are compressed
-	exportPatience = 30 * time.Second // for a reader to take a buffer
+	exportPatience = 30 * time.Second // for a reader to receive a buffer
 )
 
 // export writes an answer while its rows are read from the database.
@@ -33,7 +33,7 @@ type export struct {
 	out       *echo.Response
 	deadlines *http.ResponseController
 	buffer    *bufio.Writer
-	zip       *gzip.Writer // nil: the client does not take it
+	zip       *gzip.Writer // nil: the client does not accept gzip
 	rows      *csv.Writer  // nil: NDJSON
 	line      []byte
 }
@@ -118,7 +118,7 @@ func (u flushingWriter) Write(p []byte) (int, error) {
 	if !u.out.Committed {
 		u.writeHeader()
 	}
-	_ = u.deadlines.SetWriteDeadline(time.Now().Add(exportPatience)) // without one: until it leaves
+	_ = u.deadlines.SetWriteDeadline(time.Now().Add(exportPatience)) // if unsupported: until the client disconnects
 	n, err := u.out.Write(p)
 	if err == nil {
 		err = u.deadlines.Flush()
@@ -140,7 +140,7 @@ func (x *export) abort() {
 
 func resetConn(conn net.Conn) {
 	if secured, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = secured.NetConn() // closing TLS would say that this is the end
+		conn = secured.NetConn() // a TLS close would mark the answer as complete
 	}
 	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0)
@@ -163,7 +163,7 @@ func (x *export) finish() error {
 		return x.zip.Close()
 	}
 	if !x.out.Committed {
-		x.writeHeader() // nothing was chosen
+		x.writeHeader() // no event matched
 	}
 	return nil
 }

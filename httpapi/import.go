@@ -29,7 +29,7 @@ func (s *adminServer) ImportKey(c echo.Context, _ TenantPath, params ImportKeyPa
 		return problem
 	}
 	agreed, refused := s.checkApproval(c, params.KeywardApproval)
-	if idem != nil && isUsedApproval(refused) { // maybe by this request, whose answer was lost
+	if idem != nil && isUsedApproval(refused) { // possibly by this very request, if its answer was lost
 		idem.RepeatOnly = true
 	} else if !agreed {
 		return refused

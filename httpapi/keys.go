@@ -98,7 +98,7 @@ func renderKey(e keys.Entry) Key {
 		PurgedAt: e.PurgedAt, NextTransitionAt: e.NextTransitionAt, LastSignedAt: e.LastSignedAt,
 		LastTokenExpiresAt: e.LastTokenExpiresAt, SafeToRetireAt: e.SafeToRetireAt,
 	}
-	if e.ExpiredAt != nil { // it left then, which may be earlier than planned
+	if e.ExpiredAt != nil { // possibly earlier than planned
 		out.ExpiresAt = e.ExpiredAt
 	}
 	if e.PublicJWK != nil {

@@ -24,7 +24,7 @@ const (
 // each Every. Keys in different shards do not contend for a lock.
 type limiter[K comparable] struct {
 	rate   Rate
-	seed   maphash.Seed // nobody chooses keys that meet in one shard
+	seed   maphash.Seed // random, so that clients cannot choose keys of one shard
 	shards [limiterShards]shard[K]
 }
 
@@ -80,13 +80,13 @@ func (s *shard[K]) note(key K, full time.Time) {
 // Rate is a rate limit; its zero value means no limit.
 type Rate struct {
 	Burst int           // at once
-	Every time.Duration // then one
+	Every time.Duration // one more
 }
 
 // RateLimits are disabled where they are zero. Failed authentications are
 // always limited.
 type RateLimits struct {
-	Address    Rate // of requests by one client address, but those for health
+	Address    Rate // of requests by one client network, except health checks
 	Credential Rate // of requests with one credential
 }
 

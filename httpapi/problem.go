@@ -142,7 +142,7 @@ var rules = []rule{
 	sentinelRule(context.DeadlineExceeded, ProblemCodeUnavailable, ""),
 	sentinelRule(context.Canceled, ProblemCodeUnavailable, ""),
 	typeRule(func(p *Problem) *Problem { return p }),
-	typeRule(routingProblem), // last: echo wraps errors of ours
+	typeRule(routingProblem), // last, since echo wraps our errors
 }
 
 // sentinelRule knows one sentinel error; an empty detail selects the default

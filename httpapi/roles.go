@@ -9,17 +9,17 @@ import (
 // permission is the entry of an operation in permissions.
 type permission struct {
 	roles   []tenant.Role
-	changes bool // readers in this process must look again afterwards
+	changes bool // the tenant's cache entries are invalidated afterwards
 
-	needs tenant.Operation // a second person's agreement, where a tenant asks for it; "" where none can
+	needs tenant.Operation // what a tenant can require approval for; "" if that is not possible
 
 	operation string
-	ofTenant  bool // it is about the tenant in its path
+	ofTenant  bool // the path has a tenant
 }
 
 func (a permission) allows(r tenant.Role) bool { return slices.Contains(a.roles, r) }
 
-// The words of CONTRACT section 4. A tenant's role reaches that tenant only.
+// Groups of roles. A tenant's role is valid for that tenant only.
 var (
 	anyone    = []tenant.Role{tenant.PlatformAdmin, tenant.PlatformAuditor, tenant.TenantAdmin, tenant.TenantSigner, tenant.TenantAuditor}
 	admins    = []tenant.Role{tenant.PlatformAdmin, tenant.TenantAdmin}
@@ -42,7 +42,7 @@ var permissions = map[string]permission{
 
 	"listApprovals":   {roles: admins},
 	"getApproval":     {roles: admins},
-	"approveApproval": {roles: admins}, // and who may do the operation itself
+	"approveApproval": {roles: admins}, // and, checked by mayDo, the roles of the operation itself
 	"rejectApproval":  {roles: admins},
 
 	"listPolicies": {roles: anyone},

@@ -50,7 +50,7 @@ func (s *adminServer) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, param
 	revoke := s.cfg.Store.Revoke
 	if dry {
 		revoke = s.cfg.Store.PreviewRevocation
-		s.flushEvidence(c) // who asks what would be, also looks at keys; a revocation itself does not wait for it
+		s.flushEvidence(c) // a preview includes the latest evidence; a revocation does not wait for it
 	}
 	done, err := revoke(c.Request().Context(), auditBy(c), callOf(c).tenantID, kid, keys.RevokeRequest{
 		Reason: keys.Reason(body.Reason), Comment: valueOr(body.Comment, ""), Mode: keys.Mode(valueOr(body.Mode, "")),

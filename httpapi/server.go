@@ -169,7 +169,7 @@ func (s *server) unroutedHandler() echo.HTTPErrorHandler {
 	answer := s.handle("none", func(c echo.Context) error { return c.Get(unroutedKey).(error) })
 	return func(err error, c echo.Context) {
 		c.Set(unroutedKey, err)
-		_ = answer(c) // edge has answered every error
+		_ = answer(c) // handle has answered every error
 	}
 }
 

@@ -25,8 +25,8 @@ type stream struct {
 	feed     *audit.Feed
 	woken    <-chan struct{}
 	beat     <-chan time.Time
-	held     time.Duration // the last pause for events that must wait
-	silent   bool          // about the trouble there is
+	held     time.Duration // the last pause for events behind an open transaction
+	silent   bool          // the current trouble has been logged
 
 	request   *http.Request
 	out       *echo.Response
@@ -64,7 +64,7 @@ func (st *stream) serve(ctx context.Context) error {
 // stays open and retries.
 func (st *stream) readBatch(ctx context.Context) (next time.Duration, err error) {
 	var b audit.Batch
-	gone, err := st.checkCredential(ctx) // before the look: what was committed until then is in it
+	gone, err := st.checkCredential(ctx) // before the read, which then includes what was committed until now
 	if err == nil {
 		b, err = st.feed.Next(ctx)
 	}
@@ -218,7 +218,7 @@ func eventText(e audit.Told) (string, error) {
 // independent of the server's write timeout; a reader that reads nothing loses
 // its connection.
 func (st *stream) writeText(text string) error {
-	_ = st.deadlines.SetWriteDeadline(time.Now().Add(st.server.cfg.Streams.Patience)) // without one: until it leaves
+	_ = st.deadlines.SetWriteDeadline(time.Now().Add(st.server.cfg.Streams.Patience)) // if unsupported: until the client disconnects
 	_, err := st.out.Write([]byte(text))
 	return err
 }

@@ -118,7 +118,7 @@ func (s *adminServer) CreateTenant(c echo.Context, params CreateTenantParams) er
 	if err != nil {
 		return err
 	}
-	s.cfg.caches().Changed(t.ID, t.Slug) // somebody may have asked for it before there was one
+	s.cfg.caches().Changed(t.ID, t.Slug) // drops a cached miss
 	s.invalidateDomain(t)
 	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+t.Slug)
 	return replyJSON(c, http.StatusCreated, s.renderTenant(t))

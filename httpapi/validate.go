@@ -77,8 +77,8 @@ func (v *validator) addPath(path string, item *openapi3.PathItem) {
 func (v *validator) validateRequest(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		op := v.operations[c.Request().Method+" "+c.Path()]
-		if op == nil { // decoded by hand, and without parameters
-			return refuseQuery(c, next)
+		if op == nil {
+			return refuseQuery(next)(c)
 		}
 		faults, err := v.parameterFaults(c, op)
 		if err != nil {
@@ -95,12 +95,16 @@ func (v *validator) validateRequest(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func refuseQuery(c echo.Context, next echo.HandlerFunc) error {
-	if c.Request().URL.RawQuery == "" {
-		return next(c)
+// refuseQuery refuses any query parameter. It is all the validation of the
+// operations in handDecoded, none of which has parameters.
+func refuseQuery(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().URL.RawQuery == "" {
+			return next(c)
+		}
+		faults := queryFaults(c.QueryParams(), nil)
+		return newProblem(ProblemCodeInvalidRequest, "", faults[:min(len(faults), maxFaults)]...)
 	}
-	faults := queryFaults(c.QueryParams(), nil)
-	return newProblem(ProblemCodeInvalidRequest, "", faults[:min(len(faults), maxFaults)]...)
 }
 
 func (v *validator) parameterFaults(c echo.Context, op *operation) ([]FieldError, error) {
