@@ -138,11 +138,8 @@ func (s *auditServer) GetAuditCheckpoint(c echo.Context, _ TenantPath) error {
 // RenderEvent returns an audit event as JSON in the form of this API, for use
 // by webhooks.
 func RenderEvent(e audit.Event) (json.RawMessage, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(renderEvent(e))
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+	body, err := encodeJSON(renderEvent(e))
+	return bytes.TrimSuffix(body, []byte("\n")), err
 }
 
 func renderEvent(e audit.Event) AuditEvent {

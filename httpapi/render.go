@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/oapi-codegen/nullable"
 )
 
 // replyZipped is replyJSON for large answers, compressed with gzip if the
@@ -59,6 +60,14 @@ func nonZero[T comparable](v T) *T {
 		return nil
 	}
 	return &v
+}
+
+// nullableOf returns *p, or null if p is nil.
+func nullableOf[T any](p *T) nullable.Nullable[T] {
+	if p == nil {
+		return nullable.NewNullNullable[T]()
+	}
+	return nullable.NewNullableWithValue(*p)
 }
 
 // valueOr returns *p, or the default if p is nil.

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/labstack/echo/v4"
@@ -190,11 +189,8 @@ func renderTrust(trust []keys.Trust) TrustedUntil {
 	out := make(TrustedUntil, len(trust))
 	for i, t := range trust {
 		out[i] = VerifierTrust{
-			Class: t.Class, Examples: t.Examples, Why: t.Why, Until: nullable.NewNullNullable[time.Time](),
+			Class: t.Class, Examples: t.Examples, Why: t.Why, Until: nullableOf(t.Until),
 			EndsAtFreshToken: nonZero(t.EndsAtFreshToken),
-		}
-		if t.Until != nil {
-			out[i].Until.Set(*t.Until)
 		}
 	}
 	return out

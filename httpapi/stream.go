@@ -1,9 +1,7 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -205,13 +203,8 @@ func (st *stream) writeEvents(events []audit.Told) error {
 // eventText formats an event. Its lines cannot be broken: the database
 // restricts the characters of an action, and JSON is one line.
 func eventText(e audit.Told) (string, error) {
-	var b bytes.Buffer
-	b.WriteString("id: " + e.Position + "\nevent: " + string(e.Action) + "\ndata: ")
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(renderEvent(e.Event)) // ends with a line feed
-	b.WriteByte('\n')
-	return b.String(), err
+	data, err := encodeJSON(renderEvent(e.Event)) // ends with a line feed
+	return "id: " + e.Position + "\nevent: " + string(e.Action) + "\ndata: " + string(data) + "\n", err
 }
 
 // writeText writes to the reader's buffer. Each write has its own deadline,

@@ -62,12 +62,8 @@ func (s *adminServer) invalidateDomain(t tenant.Tenant) {
 }
 
 func (s *adminServer) renderTenant(t tenant.Tenant) Tenant {
-	domain := nullable.NewNullNullable[string]()
-	if t.CustomDomain != "" {
-		domain.Set(t.CustomDomain)
-	}
 	return Tenant{
-		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: t.Issuer(s.cfg.PublicURL), CustomDomain: domain, Status: TenantStatus(t.Status),
+		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: t.Issuer(s.cfg.PublicURL), CustomDomain: nullableOf(nonZero(t.CustomDomain)), Status: TenantStatus(t.Status),
 		JWKSMaxAgeSeconds:               wholeSeconds(t.Caching.MaxAge),
 		JWKSStaleWhileRevalidateSeconds: wholeSeconds(t.Caching.StaleWhileRevalidate),
 		JWKSStaleIfErrorSeconds:         wholeSeconds(t.Caching.StaleIfError),
