@@ -29,7 +29,7 @@ type denials struct {
 	writing   sync.WaitGroup
 
 	mu    sync.Mutex
-	queue []denied // not empty while somebody writes
+	queue []denied // not empty while drain runs
 }
 
 // denied is an event and the tenant whose audit log it belongs to; nil means

@@ -59,9 +59,9 @@ func (s *publicServer) discoveryDocument(snap *keys.Snapshot) (*keys.Document, e
 	}
 	members["issuer"] = snap.Issuer
 	members["jwks_uri"] = s.jwksURI(snap)
-	// A retired algorithm is listed while a key of it is published, since its
-	// tokens are to be accepted so long by those who take from here what they
-	// accept.
+	// A retired algorithm is listed while one of its keys is published, because
+	// verifiers that take their list of algorithms from here must accept its tokens
+	// until then.
 	members["id_token_signing_alg_values_supported"] = snap.Algorithms()
 	body, err := encodeJSON(members)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// The messages below say what is accepted. They are made from the schema alone:
-// openapi3's own may repeat the value, which may be a secret.
+// The messages below are derived from the schema alone. Those of openapi3 may
+// repeat the value, which may be a secret.
 
 // acceptedMessage returns the message for a value that a schema refused: it
 // states the accepted values.
@@ -165,7 +165,7 @@ func parameterFault(p *openapi3.Parameter, err error) FieldError {
 // fields.
 func schemaFaults(err error) []FieldError {
 	var faults []FieldError
-	opened := map[string]bool{} // objects whose unknown members are named already
+	opened := map[string]bool{} // objects with their unknown members already reported
 	for _, e := range leafErrors(err) {
 		path := memberPath("", slices.Values(e.JSONPointer()))
 		switch {

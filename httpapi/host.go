@@ -46,7 +46,7 @@ func (s *publicServer) byHost(c echo.Context) (*keys.Snapshot, time.Duration, er
 // section 3.2.2).
 func domainOf(host string) string {
 	name, port, _ := strings.Cut(host, ":")
-	if strings.Trim(port, "0123456789") != "" { // what is left of [::1]:80 too
+	if strings.Trim(port, "0123456789") != "" { // also the rest of [::1]:80
 		return ""
 	}
 	name = tenant.LowerDomain(strings.TrimSuffix(name, "."))

@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A limiter's memory is bounded: it remembers at least 32,768 keys that were
-// used last, and at most twice as many.
+// The memory of a limiter is bounded: it keeps the 32,768 most recently used keys,
+// and at most twice as many.
 const (
 	limiterShards   = 64
 	bucketsPerShard = 512

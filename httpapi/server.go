@@ -29,26 +29,25 @@ type SignIn interface {
 
 // Config configures the API. The stores are required.
 type Config struct {
-	PublicURL string // where verifiers reach this; issuers begin with it
+	PublicURL string // as verifiers see it; issuers begin with it
 	Store     *keys.Store
 	Snapshots *keys.Snapshots
 	Signer    *keys.Signer
 	Tenants   *tenant.Store
 	Audit     *audit.Store
 	Webhooks  *webhook.Store
-	// Ready says which parts are ready, by name; nil: all of them, always. Its
-	// errors are shown to anybody.
+	// Ready returns the error of each part by name, nil for a part that is ready.
+	// The errors are public. A nil Ready means always ready.
 	Ready func(context.Context) map[string]error
-	// Metrics is where requests are counted, and what /metrics shows; nil:
-	// neither.
+	// Metrics counts requests and is served at /metrics, unless it is nil.
 	Metrics *prometheus.Registry
-	// ConsoleOrigins are those whose scripts may call the admin API from a
-	// browser, as browsers write them.
+	// ConsoleOrigins lists the origins, in the form that browsers send, whose scripts
+	// may call the admin API.
 	ConsoleOrigins []string
 	Streams        Streams
-	// TrustedProxies are believed when they say who the client is, in
-	// X-Forwarded-For or Forwarded (RFC 7239). Nobody is believed about the host
-	// or the scheme: issuers begin with PublicURL.
+	// TrustedProxies may set the client's address in X-Forwarded-For or Forwarded
+	// (RFC 7239). Host and scheme are never taken from a proxy: issuers begin with
+	// PublicURL.
 	TrustedProxies []netip.Prefix
 	RateLimits     RateLimits
 	SignIn         SignIn           // nil: API keys only

@@ -23,8 +23,8 @@ import (
 // tokenServer answers the operations that sign and verify.
 type tokenServer struct{ cfg *Config }
 
-// The bodies of these operations are not held against the document, see
-// handDecoded: what it says of them beyond their types is said here again.
+// The bodies of these operations are not validated against the document (see
+// handDecoded), so its rules beyond the types are repeated here.
 
 var typPattern = regexp.MustCompile(`^[A-Za-z0-9!#$&^_.+/-]{1,127}$`)
 
