@@ -39,11 +39,11 @@ var below = map[string][]string{
 	"client":              {"internal/retryafter", "internal/sse"},
 	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
 	"signin":              {"jwks", "tenant", "audit"},
-	"httpapi/console":     {"keys", "tenant", "audit"},
+	"httpapi/browsertest": {},
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin"}
+var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "httpapi/browsertest", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {

@@ -890,21 +890,21 @@ type Actor struct {
 // ActorType api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
 type ActorType string
 
-// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-// the name the policy has.
+// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+// the policy's name for it.
 type Alg string
 
-// Approval What somebody asked to do. Of the request itself only a digest is kept
+// Approval A request that waits for a second person. Only a digest of the request is stored
 type Approval struct {
 	CreatedAt time.Time  `json:"created_at"`
 	DecidedAt *time.Time `json:"decided_at,omitempty"`
 	DecidedBy *Actor     `json:"decided_by,omitempty"`
 
-	// ExpiresAt It can be given and used before this time
+	// ExpiresAt The approval must be given and used before this time
 	ExpiresAt time.Time          `json:"expires_at"`
 	ID        openapi_types.UUID `json:"id"`
 
-	// Operation `relax` takes others off the list of those that need an approval
+	// Operation `relax` removes operations from `approval_required`
 	Operation   ApprovalOperation `json:"operation"`
 	RequestedBy Actor             `json:"requested_by"`
 	Status      ApprovalStatus    `json:"status"`
@@ -917,7 +917,7 @@ type ApprovalList struct {
 	NextCursor *string    `json:"next_cursor,omitempty"`
 }
 
-// ApprovalOperation `relax` takes others off the list of those that need an approval
+// ApprovalOperation `relax` removes operations from `approval_required`
 type ApprovalOperation string
 
 // ApprovalStatus defines model for ApprovalStatus.
@@ -978,10 +978,10 @@ type AuditState string
 
 // AuditVerification defines model for AuditVerification.
 type AuditVerification struct {
-	// BrokenAt The first event that does not fit
+	// BrokenAt The first event that does not match its hash
 	BrokenAt *int64 `json:"broken_at,omitempty"`
 
-	// Events How many were checked
+	// Events How many events were verified
 	Events int64     `json:"events"`
 	Head   AuditHead `json:"head"`
 	Intact bool      `json:"intact"`
@@ -989,8 +989,8 @@ type AuditVerification struct {
 
 // BatchResult A `SignedToken`, or `error` alone
 type BatchResult struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// Error RFC 9457
@@ -1003,14 +1003,14 @@ type BatchResult struct {
 
 // Check defines model for Check.
 type Check struct {
-	// Detail What is wrong and what to do
+	// Detail The problem and its remedy
 	Detail *string `json:"detail,omitempty"`
 	Ok     bool    `json:"ok"`
 }
 
 // CreatePlatformAPIKeyRequest defines model for CreatePlatformAPIKeyRequest.
 type CreatePlatformAPIKeyRequest struct {
-	// ExpiresAt In the future; absent, never
+	// ExpiresAt Must be in the future; never if absent
 	ExpiresAt *time.Time                      `json:"expires_at,omitempty"`
 	Name      *string                         `json:"name,omitempty"`
 	Role      CreatePlatformAPIKeyRequestRole `json:"role"`
@@ -1019,10 +1019,10 @@ type CreatePlatformAPIKeyRequest struct {
 // CreatePlatformAPIKeyRequestRole defines model for CreatePlatformAPIKeyRequest.Role.
 type CreatePlatformAPIKeyRequestRole string
 
-// CreatePolicyRequest As `PutPolicyRequest`, with `alg`
+// CreatePolicyRequest Like `PutPolicyRequest`, with `alg`
 type CreatePolicyRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg                     Alg    `json:"alg"`
 	Default                 *bool  `json:"default,omitempty"`
 	DefaultTokenTTLSeconds  *int64 `json:"default_token_ttl_seconds,omitempty"`
@@ -1042,7 +1042,7 @@ type CreatePolicyRequestRSABits int
 
 // CreateTenantAPIKeyRequest defines model for CreateTenantAPIKeyRequest.
 type CreateTenantAPIKeyRequest struct {
-	// ExpiresAt In the future; absent, never
+	// ExpiresAt Must be in the future; never if absent
 	ExpiresAt *time.Time                    `json:"expires_at,omitempty"`
 	Name      *string                       `json:"name,omitempty"`
 	Role      CreateTenantAPIKeyRequestRole `json:"role"`
@@ -1053,14 +1053,14 @@ type CreateTenantAPIKeyRequestRole string
 
 // CreateTenantRequest defines model for CreateTenantRequest.
 type CreateTenantRequest struct {
-	// ApprovalRequired Operations to which a second person has to agree, each at most once
+	// ApprovalRequired Operations that require approval by a second person, each at most once
 	ApprovalRequired []GuardedOperation `json:"approval_required,omitempty"`
 	ClockSkewSeconds *int64             `json:"clock_skew_seconds,omitempty"`
 
 	// CustomDomain A host name without port; kept in lower case
 	CustomDomain *string `json:"custom_domain,omitempty"`
 
-	// FreezeWindows Windows in which the schedule starts no rotation
+	// FreezeWindows Windows without scheduled rotations
 	FreezeWindows []FreezeWindow `json:"freeze_windows,omitempty"`
 
 	// Issuer An http or https URL without query and fragment (RFC 8414 section 2). Absent, `{public URL}/t/{slug}`
@@ -1069,9 +1069,9 @@ type CreateTenantRequest struct {
 	JWKSStaleIfErrorSeconds         *int64  `json:"jwks_stale_if_error_seconds,omitempty"`
 	JWKSStaleWhileRevalidateSeconds *int64  `json:"jwks_stale_while_revalidate_seconds,omitempty"`
 
-	// Metadata What the tenant's own provider offers: further members of its discovery documents, such as `authorization_endpoint`
+	// Metadata Metadata of the tenant's own provider: further members of its discovery documents, such as `authorization_endpoint`
 	// and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
-	// `subject_types_supported` take the place of what is there without. Absent if there are none.
+	// `subject_types_supported` replace the defaults. Absent if there are none.
 	//
 	// - Not accepted, in any case: `issuer`, `jwks_uri`, `id_token_signing_alg_values_supported`, which Keyward says;
 	//   `jwks`, `signed_jwks_uri` and `signed_metadata`, which would say otherwise; nor two names that differ in case only.
@@ -1095,7 +1095,7 @@ type CreateTenantRequest struct {
 
 // CreateWebhookRequest defines model for CreateWebhookRequest.
 type CreateWebhookRequest struct {
-	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	// Actions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 	Actions     *WebhookActions `json:"actions,omitempty"`
 	Description *string         `json:"description,omitempty"`
 
@@ -1110,7 +1110,7 @@ type CreatedAPIKey struct {
 	ExpiresAt *time.Time         `json:"expires_at,omitempty"`
 	ID        openapi_types.UUID `json:"id"`
 
-	// Key The credential, `kw_<id>_<secret>`; not shown again
+	// Key The secret, `kw_<id>_<secret>`; not shown again
 	Key  string `json:"key"`
 	Name string `json:"name"`
 	Role Role   `json:"role"`
@@ -1123,7 +1123,7 @@ type DataKey struct {
 	Version   int       `json:"version"`
 }
 
-// DeliveredEvent Names the audit event
+// DeliveredEvent Identifies the audit event
 type DeliveredEvent struct {
 	Action AuditAction `json:"action"`
 	Seq    int64       `json:"seq"`
@@ -1143,7 +1143,7 @@ type DestructionCertificate struct {
 
 // Discovery The members below, and those of the tenant's `metadata`
 type Discovery struct {
-	// IDTokenSigningAlgValuesSupported The live policies', the default one first, then those of other keys that are still published
+	// IDTokenSigningAlgValuesSupported Those of the policies, the default first, then those of other published keys
 	IDTokenSigningAlgValuesSupported []Alg                  `json:"id_token_signing_alg_values_supported"`
 	Issuer                           string                 `json:"issuer"`
 	JWKSURI                          string                 `json:"jwks_uri"`
@@ -1154,35 +1154,35 @@ type Discovery struct {
 
 // FeedItem defines model for FeedItem.
 type FeedItem struct {
-	// Deleted The tenant is gone and its tokens with it
+	// Deleted The tenant was deleted; its tokens are invalid
 	Deleted *bool  `json:"deleted,omitempty"`
 	Issuer  string `json:"issuer"`
 
 	// JWKS Any JSON object
 	JWKS JSONObject `json:"jwks"`
 
-	// NotBefore Tokens issued earlier are to be refused
+	// NotBefore Tokens issued earlier must be refused
 	NotBefore *time.Time `json:"not_before,omitempty"`
 
 	// Tenant The slug
 	Tenant   string             `json:"tenant"`
 	TenantID openapi_types.UUID `json:"tenant_id"`
 
-	// Version Grows with every change of the tenant
+	// Version Increases with every change of the tenant
 	Version int64 `json:"version"`
 }
 
 // FieldError defines model for FieldError.
 type FieldError struct {
-	// Field Path of a body member, as in `policies[0].alg`, or the name of a parameter; empty for the body as a whole
+	// Field Path of a body member, such as `policies[0].alg`, or the name of a parameter; empty for the whole body
 	Field string `json:"field"`
 
-	// Message What is accepted
+	// Message The accepted values
 	Message string `json:"message"`
 }
 
-// FreezeWindow A scheduled rotation that falls due inside starts when the window ends. Expiry, purging, new standby keys, rotation by
-// hand and revocation go on.
+// FreezeWindow A scheduled rotation that is due inside starts when the window ends. Expiry, purging, new standby keys, rotation by
+// hand and revocation are not affected.
 type FreezeWindow struct {
 	// From The first moment inside
 	From   time.Time `json:"from"`
@@ -1205,20 +1205,20 @@ type HealthStatus string
 
 // ImportKeyRequest defines model for ImportKeyRequest.
 type ImportKeyRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg *Alg `json:"alg,omitempty"`
 
-	// ExpiresAt Of public keys; required for them
+	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
 	// KID Not `.` and not `..`
 	KID *string `json:"kid,omitempty"`
 
-	// PrivateKey PEM or a JSON object, also one that is written into a string
+	// PrivateKey PEM or a JSON object, which may be encoded in a string
 	PrivateKey *KeyMaterial `json:"private_key,omitempty"`
 
-	// PublicKey PEM or a JSON object, also one that is written into a string
+	// PublicKey PEM or a JSON object, which may be encoded in a string
 	PublicKey *KeyMaterial `json:"public_key,omitempty"`
 
 	// Role Of a private key
@@ -1243,8 +1243,8 @@ type JWKSet struct {
 type Key struct {
 	ActivatedAt *time.Time `json:"activated_at,omitempty"`
 
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg          Alg        `json:"alg"`
 	CreatedAt    time.Time  `json:"created_at"`
 	DeprecatedAt *time.Time `json:"deprecated_at,omitempty"`
@@ -1252,7 +1252,7 @@ type Key struct {
 	// ExpiresAt When a deprecated key leaves the JWKS
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// KID RFC 7638 SHA-256 thumbprint, unless imported with another
+	// KID RFC 7638 SHA-256 thumbprint, unless imported with another kid
 	KID string `json:"kid"`
 	Kty KeyKty `json:"kty"`
 
@@ -1262,7 +1262,7 @@ type Key struct {
 	// LastTokenExpiresAt The latest `exp` this platform signed with it
 	LastTokenExpiresAt *time.Time `json:"last_token_expires_at,omitempty"`
 
-	// NextTransitionAt When the schedule moves it next
+	// NextTransitionAt When the next scheduled transition is due
 	NextTransitionAt *time.Time `json:"next_transition_at,omitempty"`
 	Origin           KeyOrigin  `json:"origin"`
 
@@ -1270,12 +1270,12 @@ type Key struct {
 	PublicJWK   *JWK      `json:"public_jwk,omitempty"`
 	PublishedAt time.Time `json:"published_at"`
 
-	// PurgedAt From then on there is no `public_jwk`
+	// PurgedAt When `public_jwk` was erased
 	PurgedAt         *time.Time        `json:"purged_at,omitempty"`
 	RevocationReason *RevocationReason `json:"revocation_reason,omitempty"`
 	RevokedAt        *time.Time        `json:"revoked_at,omitempty"`
 
-	// SafeToRetireAt From then on no token signed here needs it
+	// SafeToRetireAt When the last token signed here has expired
 	SafeToRetireAt *time.Time `json:"safe_to_retire_at,omitempty"`
 	State          KeyState   `json:"state"`
 	Use            KeyUse     `json:"use"`
@@ -1299,7 +1299,7 @@ type KeyList struct {
 // KeyState defines model for KeyState.
 type KeyState string
 
-// NoOptions Takes nothing; an empty object or no body
+// NoOptions No options: an empty object or no body
 type NoOptions = map[string]interface{}
 
 // Order defines model for Order.
@@ -1307,11 +1307,11 @@ type Order string
 
 // Policy defines model for Policy.
 type Policy struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg Alg `json:"alg"`
 
-	// Default Signs where a request names no algorithm
+	// Default Used for requests that name no algorithm
 	Default                bool  `json:"default"`
 	DefaultTokenTTLSeconds int64 `json:"default_token_ttl_seconds"`
 
@@ -1320,13 +1320,13 @@ type Policy struct {
 	MaxPublishedKeys   int   `json:"max_published_keys"`
 	MaxTokenTTLSeconds int64 `json:"max_token_ttl_seconds"`
 
-	// PublishLeadSeconds How long a standby is published before the schedule promotes it
+	// PublishLeadSeconds How long a standby must be published before it is promoted by schedule
 	PublishLeadSeconds int64 `json:"publish_lead_seconds"`
 
-	// PurgeAfterSeconds From leaving the JWKS to losing the public key
+	// PurgeAfterSeconds Time from leaving the JWKS to the erasure of the public key
 	PurgeAfterSeconds int64 `json:"purge_after_seconds"`
 
-	// RotationIntervalSeconds 0: by hand only
+	// RotationIntervalSeconds 0: no scheduled rotation
 	RotationIntervalSeconds int64 `json:"rotation_interval_seconds"`
 
 	// RSABits RSA only
@@ -1339,12 +1339,12 @@ type PolicyList struct {
 	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
-// PolicyPreview What would happen. The worker takes what is due at once, such as the expiry of keys over a lower `max_published_keys`, within seconds
+// PolicyPreview A preview. Steps that become due at once, such as the expiry of keys over a lower `max_published_keys`, follow within seconds
 type PolicyPreview struct {
-	// Created There is no such policy yet
+	// Created Whether the policy would be created
 	Created bool `json:"created"`
 
-	// JWKSAfter Without keys that would be made
+	// JWKSAfter Without keys that would be created
 	JWKSAfter JWKSet `json:"jwks_after"`
 
 	// JWKSBefore RFC 7517 section 5
@@ -1356,9 +1356,9 @@ type PolicyPreview struct {
 // ProblemCode defines model for ProblemCode.
 type ProblemCode string
 
-// ProviderMetadata What the tenant's own provider offers: further members of its discovery documents, such as `authorization_endpoint`
+// ProviderMetadata Metadata of the tenant's own provider: further members of its discovery documents, such as `authorization_endpoint`
 // and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
-// `subject_types_supported` take the place of what is there without. Absent if there are none.
+// `subject_types_supported` replace the defaults. Absent if there are none.
 //
 //   - Not accepted, in any case: `issuer`, `jwks_uri`, `id_token_signing_alg_values_supported`, which Keyward says;
 //     `jwks`, `signed_jwks_uri` and `signed_metadata`, which would say otherwise; nor two names that differ in case only.
@@ -1378,13 +1378,13 @@ type PurgeResult struct {
 	Purged []string `json:"purged"`
 }
 
-// PutPolicyRequest Beyond the bounds here (all 422 if broken): `publish_lead_seconds` ≤ `rotation_interval_seconds` unless that is 0;
+// PutPolicyRequest Rules beyond the bounds below (422 if violated): `publish_lead_seconds` ≤ `rotation_interval_seconds` unless that is 0;
 // `publish_lead_seconds` ≥ the tenant's `jwks_max_age_seconds` + `jwks_stale_while_revalidate_seconds` +
 // `clock_skew_seconds`; `grace_period_seconds` ≥ `max_token_ttl_seconds` + `clock_skew_seconds`;
 // `default_token_ttl_seconds` ≤ `max_token_ttl_seconds`; `rsa_bits` only with RSA.
 type PutPolicyRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg                     *Alg   `json:"alg,omitempty"`
 	Default                 *bool  `json:"default,omitempty"`
 	DefaultTokenTTLSeconds  *int64 `json:"default_token_ttl_seconds,omitempty"`
@@ -1404,7 +1404,7 @@ type PutPolicyRequestRSABits int
 
 // Readiness defines model for Readiness.
 type Readiness struct {
-	// Checks By name, `database`, `migrations` and `master_key` among them
+	// Checks By name, among them `database`, `migrations` and `master_key`
 	Checks map[string]Check `json:"checks"`
 	Status ReadinessStatus  `json:"status"`
 }
@@ -1441,16 +1441,16 @@ type RevokeAllRequest struct {
 type RevokeAllResult struct {
 	Active []Key `json:"active"`
 
-	// BreaksTokensUntil When the last token known to be signed with what is revoked would have expired; absent if none is known to live.
-	// Other replicas tell of what they signed within a minute
+	// BreaksTokensUntil When the last known token signed with the revoked keys would have expired; absent if no such token is known.
+	// Signatures by other replicas are known within a minute
 	BreaksTokensUntil *time.Time `json:"breaks_tokens_until,omitempty"`
 
-	// DryRun `true` where nothing has changed
+	// DryRun `true` if nothing was changed
 	DryRun  *bool `json:"dry_run,omitempty"`
 	Revoked []Key `json:"revoked"`
 	Standby []Key `json:"standby"`
 
-	// TrustedUntil Per class of verifier, how long it may still trust what was revoked
+	// TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 	TrustedUntil TrustedUntil `json:"trusted_until"`
 }
 
@@ -1466,18 +1466,18 @@ type RevokeRequest struct {
 
 // RevokeResult defines model for RevokeResult.
 type RevokeResult struct {
-	// BreaksTokensUntil When the last token known to be signed with what is revoked would have expired; absent if none is known to live.
-	// Other replicas tell of what they signed within a minute
+	// BreaksTokensUntil When the last known token signed with the revoked keys would have expired; absent if no such token is known.
+	// Signatures by other replicas are known within a minute
 	BreaksTokensUntil *time.Time `json:"breaks_tokens_until,omitempty"`
 
-	// DryRun `true` where nothing has changed
+	// DryRun `true` if nothing was changed
 	DryRun      *bool           `json:"dry_run,omitempty"`
 	Key         Key             `json:"key"`
 	Mode        *RevocationMode `json:"mode,omitempty"`
 	Replacement *Key            `json:"replacement,omitempty"`
 	Standby     *Key            `json:"standby,omitempty"`
 
-	// TrustedUntil Per class of verifier, how long it may still trust what was revoked
+	// TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 	TrustedUntil TrustedUntil `json:"trusted_until"`
 }
 
@@ -1497,8 +1497,8 @@ type RotatePreview struct {
 
 // RotateRequest defines model for RotateRequest.
 type RotateRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// DryRun The same as in the query
@@ -1520,8 +1520,8 @@ type RotateResult struct {
 
 // SignPayloadRequest defines model for SignPayloadRequest.
 type SignPayloadRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg      *Alg  `json:"alg,omitempty"`
 	B64      *bool `json:"b64,omitempty"`
 	Detached *bool `json:"detached,omitempty"`
@@ -1535,8 +1535,8 @@ type SignPayloadRequest struct {
 
 // SignTokenRequest defines model for SignTokenRequest.
 type SignTokenRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// Claims Any JSON object
@@ -1548,7 +1548,7 @@ type SignTokenRequest struct {
 	// Nbf Set `nbf` to `iat`, unless `claims` has its own
 	Nbf *bool `json:"nbf,omitempty"`
 
-	// TTLSeconds Absent, the policy's `default_token_ttl_seconds`
+	// TTLSeconds Default: the policy's `default_token_ttl_seconds`
 	TTLSeconds *int64 `json:"ttl_seconds,omitempty"`
 
 	// Typ The `typ` header (RFC 7515 section 4.1.9). Those that begin with `keyward-`, and `jwk-set+jwt`, are for what Keyward itself attests
@@ -1567,8 +1567,8 @@ type SignTokensResult struct {
 
 // SignedPayload defines model for SignedPayload.
 type SignedPayload struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg Alg    `json:"alg"`
 	Jws string `json:"jws"`
 	KID string `json:"kid"`
@@ -1576,8 +1576,8 @@ type SignedPayload struct {
 
 // SignedToken defines model for SignedToken.
 type SignedToken struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg       Alg       `json:"alg"`
 	ExpiresAt time.Time `json:"expires_at"`
 	IssuedAt  time.Time `json:"issued_at"`
@@ -1587,25 +1587,25 @@ type SignedToken struct {
 
 // Tenant defines model for Tenant.
 type Tenant struct {
-	// ApprovalRequired Operations to which a second person has to agree; absent if there are none
+	// ApprovalRequired Operations that require approval by a second person; absent if there are none
 	ApprovalRequired []GuardedOperation        `json:"approval_required,omitempty"`
 	ClockSkewSeconds int64                     `json:"clock_skew_seconds"`
 	CreatedAt        time.Time                 `json:"created_at"`
 	CustomDomain     nullable.Nullable[string] `json:"custom_domain"`
 
-	// FreezeWindows Windows in which the schedule starts no rotation, by their start; absent if there are none
+	// FreezeWindows Windows without scheduled rotations, ordered by start; absent if there are none
 	FreezeWindows []FreezeWindow     `json:"freeze_windows,omitempty"`
 	ID            openapi_types.UUID `json:"id"`
 
-	// Issuer The `iss` of its tokens: its own or `{public URL}/t/{slug}`
+	// Issuer The `iss` of its tokens: the tenant's own or `{public URL}/t/{slug}`
 	Issuer                          string `json:"issuer"`
 	JWKSMaxAgeSeconds               int64  `json:"jwks_max_age_seconds"`
 	JWKSStaleIfErrorSeconds         int64  `json:"jwks_stale_if_error_seconds"`
 	JWKSStaleWhileRevalidateSeconds int64  `json:"jwks_stale_while_revalidate_seconds"`
 
-	// Metadata What the tenant's own provider offers: further members of its discovery documents, such as `authorization_endpoint`
+	// Metadata Metadata of the tenant's own provider: further members of its discovery documents, such as `authorization_endpoint`
 	// and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
-	// `subject_types_supported` take the place of what is there without. Absent if there are none.
+	// `subject_types_supported` replace the defaults. Absent if there are none.
 	//
 	// - Not accepted, in any case: `issuer`, `jwks_uri`, `id_token_signing_alg_values_supported`, which Keyward says;
 	//   `jwks`, `signed_jwks_uri` and `signed_metadata`, which would say otherwise; nor two names that differ in case only.
@@ -1622,7 +1622,7 @@ type Tenant struct {
 	// Name Empty if it has none
 	Name string `json:"name"`
 
-	// NotBefore Tokens issued earlier, or that do not say when, are `expired` to `tokens/verify` and to relying parties that look at `Keyward-Not-Before`
+	// NotBefore Tokens issued earlier, or without `iat`, are `expired` for `tokens/verify` and for relying parties that support `Keyward-Not-Before`
 	NotBefore *time.Time   `json:"not_before,omitempty"`
 	Slug      string       `json:"slug"`
 	Status    TenantStatus `json:"status"`
@@ -1644,40 +1644,40 @@ type TimelineStep struct {
 	At        time.Time   `json:"at"`
 	FromState *KeyState   `json:"from_state,omitempty"`
 
-	// KID Absent for a key that would be made
+	// KID Absent for a key that would be created
 	KID     *string   `json:"kid,omitempty"`
 	ToState *KeyState `json:"to_state,omitempty"`
 }
 
-// TrustedUntil Per class of verifier, how long it may still trust what was revoked
+// TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 type TrustedUntil = []VerifierTrust
 
 // UpdateTenantRequest defines model for UpdateTenantRequest.
 type UpdateTenantRequest struct {
-	// ApprovalRequired Operations to which a second person has to agree. To take one off needs an approval itself, of operation `relax`
+	// ApprovalRequired Operations that require approval by a second person. Removing one requires an approval itself, of operation `relax`
 	ApprovalRequired nullable.Nullable[[]GuardedOperation] `json:"approval_required,omitempty"`
 	ClockSkewSeconds nullable.Nullable[int64]              `json:"clock_skew_seconds,omitempty"`
 	CustomDomain     nullable.Nullable[string]             `json:"custom_domain,omitempty"`
 
-	// FreezeWindows Windows in which the schedule starts no rotation. They replace all that there were
+	// FreezeWindows Windows without scheduled rotations. They replace all existing ones
 	FreezeWindows                   nullable.Nullable[[]FreezeWindow] `json:"freeze_windows,omitempty"`
 	Issuer                          nullable.Nullable[string]         `json:"issuer,omitempty"`
 	JWKSMaxAgeSeconds               nullable.Nullable[int64]          `json:"jwks_max_age_seconds,omitempty"`
 	JWKSStaleIfErrorSeconds         nullable.Nullable[int64]          `json:"jwks_stale_if_error_seconds,omitempty"`
 	JWKSStaleWhileRevalidateSeconds nullable.Nullable[int64]          `json:"jwks_stale_while_revalidate_seconds,omitempty"`
 
-	// Metadata As `ProviderMetadata`. It replaces all that there was; `null` and `{}` clear it
+	// Metadata Like `ProviderMetadata`. It replaces the existing metadata; `null` and `{}` remove it
 	Metadata nullable.Nullable[JSONObject] `json:"metadata,omitempty"`
 	Name     nullable.Nullable[string]     `json:"name,omitempty"`
 
-	// NotBefore Not later than now and `clock_skew_seconds`; may be moved back
+	// NotBefore At most `clock_skew_seconds` in the future; may be moved back
 	NotBefore nullable.Nullable[time.Time] `json:"not_before,omitempty"`
 	Status    *TenantStatus                `json:"status,omitempty"`
 }
 
 // UpdateWebhookRequest defines model for UpdateWebhookRequest.
 type UpdateWebhookRequest struct {
-	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	// Actions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 	Actions     *WebhookActions `json:"actions,omitempty"`
 	Description *string         `json:"description,omitempty"`
 	Status      *WebhookStatus  `json:"status,omitempty"`
@@ -1691,11 +1691,11 @@ type UpdateWebhookRequest struct {
 type VerifierTrust struct {
 	Class string `json:"class"`
 
-	// EndsAtFreshToken It drops the key as soon as it meets a token of the fresh one, if that is earlier
+	// EndsAtFreshToken It drops the key when it first sees a token of the fresh key, if that is earlier
 	EndsAtFreshToken *bool    `json:"ends_at_fresh_token,omitempty"`
 	Examples         []string `json:"examples"`
 
-	// Until `null`: without end
+	// Until `null`: forever
 	Until nullable.Nullable[time.Time] `json:"until"`
 	Why   string                       `json:"why"`
 }
@@ -1708,11 +1708,11 @@ type VerifyTokenRequest struct {
 	// Audience Must be among the token's `aud`
 	Audience *string `json:"audience,omitempty"`
 
-	// Issuer Absent, the tenant's own
+	// Issuer Default: the tenant's own
 	Issuer *string `json:"issuer,omitempty"`
 	Token  string  `json:"token"`
 
-	// Typ Must be the token's `typ`, in any case, with or without `application/`
+	// Typ Must equal the token's `typ`, case-insensitively, with or without `application/`
 	Typ *string `json:"typ,omitempty"`
 }
 
@@ -1732,16 +1732,16 @@ type VerifyTokenResult struct {
 
 // Webhook defines model for Webhook.
 type Webhook struct {
-	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	// Actions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 	Actions     WebhookActions `json:"actions"`
 	CreatedAt   time.Time      `json:"created_at"`
 	Description *string        `json:"description,omitempty"`
 
-	// DisabledReason Why it is disabled: somebody asked for it, the receiver answered 410, or nothing was taken for three days
+	// DisabledReason Why it is disabled: by request, because the receiver answered 410, or because no delivery succeeded for three days
 	DisabledReason *WebhookDisabledReason `json:"disabled_reason,omitempty"`
 	ID             openapi_types.UUID     `json:"id"`
 
-	// LastDeliveryAt When the receiver last took one
+	// LastDeliveryAt When a delivery last succeeded
 	LastDeliveryAt *time.Time    `json:"last_delivery_at,omitempty"`
 	Status         WebhookStatus `json:"status"`
 	UpdatedAt      time.Time     `json:"updated_at"`
@@ -1751,39 +1751,39 @@ type Webhook struct {
 	URL WebhookURL `json:"url"`
 }
 
-// WebhookDisabledReason Why it is disabled: somebody asked for it, the receiver answered 410, or nothing was taken for three days
+// WebhookDisabledReason Why it is disabled: by request, because the receiver answered 410, or because no delivery succeeded for three days
 type WebhookDisabledReason string
 
-// WebhookActions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+// WebhookActions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 type WebhookActions = []string
 
 // WebhookDelivery defines model for WebhookDelivery.
 type WebhookDelivery struct {
-	// Attempts Since it was asked for, by the event or by somebody
+	// Attempts Since the event, or since the last request to send it again
 	Attempts    int        `json:"attempts"`
 	CreatedAt   time.Time  `json:"created_at"`
 	DeliveredAt *time.Time `json:"delivered_at,omitempty"`
 
-	// Event Names the audit event
+	// Event Identifies the audit event
 	Event DeliveredEvent `json:"event"`
 
 	// ID The same in every attempt
 	ID            openapi_types.UUID `json:"id"`
 	LastAttemptAt *time.Time         `json:"last_attempt_at,omitempty"`
 
-	// LastError What was wrong last: the answer (`redirected`, `refused`, `gone`), or that there was none; `not_tried` and
-	// `webhook_…` say why there was no attempt
+	// LastError The last failure: the answer (`redirected`, `refused`, `gone`), or no answer; `not_tried` and
+	// `webhook_…` mean that there was no attempt
 	LastError *WebhookDeliveryLastError `json:"last_error,omitempty"`
 
-	// LastStatus What the receiver last answered
+	// LastStatus The receiver's last status
 	LastStatus    *int                  `json:"last_status,omitempty"`
 	NextAttemptAt *time.Time            `json:"next_attempt_at,omitempty"`
 	Status        WebhookDeliveryStatus `json:"status"`
 	WebhookID     openapi_types.UUID    `json:"webhook_id"`
 }
 
-// WebhookDeliveryLastError What was wrong last: the answer (`redirected`, `refused`, `gone`), or that there was none; `not_tried` and
-// `webhook_…` say why there was no attempt
+// WebhookDeliveryLastError The last failure: the answer (`redirected`, `refused`, `gone`), or no answer; `not_tried` and
+// `webhook_…` mean that there was no attempt
 type WebhookDeliveryLastError string
 
 // WebhookDeliveryList defines model for WebhookDeliveryList.
@@ -1817,8 +1817,8 @@ type Action = AuditAction
 // ActorFilter defines model for ActorFilter.
 type ActorFilter = string
 
-// AlgPath RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-// the name the policy has.
+// AlgPath RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+// the policy's name for it.
 type AlgPath = Alg
 
 // ApprovalIDPath defines model for ApprovalIDPath.
@@ -1887,10 +1887,10 @@ type APIKeyListResponse = APIKeyList
 // ApprovalListResponse defines model for ApprovalListResponse.
 type ApprovalListResponse = ApprovalList
 
-// ApprovalRequired What somebody asked to do. Of the request itself only a digest is kept
+// ApprovalRequired A request that waits for a second person. Only a digest of the request is stored
 type ApprovalRequired = Approval
 
-// ApprovalResponse What somebody asked to do. Of the request itself only a digest is kept
+// ApprovalResponse A request that waits for a second person. Only a digest of the request is stored
 type ApprovalResponse = Approval
 
 // Conflict RFC 9457
@@ -2005,7 +2005,7 @@ type GetDocsParams struct {
 
 // GetDocsAssetParams defines parameters for GetDocsAsset.
 type GetDocsAssetParams struct {
-	// V The version that the page names
+	// V The version in the page's links
 	V           *string      `form:"v,omitempty" json:"v,omitempty"`
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
@@ -2040,16 +2040,16 @@ type GetOpenIDConfigurationParams struct {
 
 // ListPlatformAPIKeysParams defines parameters for ListPlatformAPIKeys.
 type ListPlatformAPIKeysParams struct {
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreatePlatformAPIKeyParams defines parameters for CreatePlatformAPIKey.
 type CreatePlatformAPIKeyParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2061,93 +2061,93 @@ type ListPlatformAuditEventsParams struct {
 	Action *Action   `form:"action,omitempty" json:"action,omitempty"`
 	KID    *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
 
-	// State Events that brought their key into this state: those whose `to_state` it is. `active` and `suspended` are also
+	// State Events with this `to_state`. `active` and `suspended` are also
 	// states of the tenant; add `action` or `kid` to tell them apart
 	State *AuditStateFilter `form:"state,omitempty" json:"state,omitempty"`
 
 	// Actor The actor's id or name
 	Actor *ActorFilter `form:"actor,omitempty" json:"actor,omitempty"`
 
-	// Since Not before this time
+	// Since At or after this time
 	Since *Since `form:"since,omitempty" json:"since,omitempty"`
 
-	// Until Before this time
+	// Until Earlier than this time
 	Until *Until `form:"until,omitempty" json:"until,omitempty"`
 
-	// Order By time
+	// Order Order by time
 	Order *OrderQuery `form:"order,omitempty" json:"order,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // StreamPlatformEventsParams defines parameters for StreamPlatformEvents.
 type StreamPlatformEventsParams struct {
-	// LastEventIDQuery The same, for clients that cannot set the header, which counts if both are there
+	// LastEventIDQuery The same, for clients that cannot set the header; the header takes precedence
 	LastEventIDQuery *LastEventIDQuery `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
 
-	// LastEventID The last `id` that was read; the stream goes on behind it
+	// LastEventID The last `id` received; the stream resumes after it
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
 // GetJWKSFeedParams defines parameters for GetJWKSFeed.
 type GetJWKSFeedParams struct {
-	// SinceCursor The `next_cursor` of the answer before
+	// SinceCursor The `next_cursor` of the previous answer
 	SinceCursor *string `form:"since,omitempty" json:"since,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
-	// Q Part of the slug or the name, in any case
+	// Q Part of the slug or the name, case-insensitive
 	Q      *string       `form:"q,omitempty" json:"q,omitempty"`
 	Status *TenantStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateTenantParams defines parameters for CreateTenant.
 type CreateTenantParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteTenantParams defines parameters for DeleteTenant.
 type DeleteTenantParams struct {
-	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
+	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // UpdateTenantParams defines parameters for UpdateTenant.
 type UpdateTenantParams struct {
-	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
+	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // ListTenantAPIKeysParams defines parameters for ListTenantAPIKeys.
 type ListTenantAPIKeysParams struct {
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateTenantAPIKeyParams defines parameters for CreateTenantAPIKey.
 type CreateTenantAPIKeyParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2156,10 +2156,10 @@ type CreateTenantAPIKeyParams struct {
 type ListApprovalsParams struct {
 	Status *ApprovalStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
@@ -2168,35 +2168,35 @@ type ListAuditEventsParams struct {
 	Action *Action   `form:"action,omitempty" json:"action,omitempty"`
 	KID    *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
 
-	// State Events that brought their key into this state: those whose `to_state` it is. `active` and `suspended` are also
+	// State Events with this `to_state`. `active` and `suspended` are also
 	// states of the tenant; add `action` or `kid` to tell them apart
 	State *AuditStateFilter `form:"state,omitempty" json:"state,omitempty"`
 
 	// Actor The actor's id or name
 	Actor *ActorFilter `form:"actor,omitempty" json:"actor,omitempty"`
 
-	// Since Not before this time
+	// Since At or after this time
 	Since *Since `form:"since,omitempty" json:"since,omitempty"`
 
-	// Until Before this time
+	// Until Earlier than this time
 	Until *Until `form:"until,omitempty" json:"until,omitempty"`
 
-	// Order By time
+	// Order Order by time
 	Order *OrderQuery `form:"order,omitempty" json:"order,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // StreamTenantEventsParams defines parameters for StreamTenantEvents.
 type StreamTenantEventsParams struct {
-	// LastEventIDQuery The same, for clients that cannot set the header, which counts if both are there
+	// LastEventIDQuery The same, for clients that cannot set the header; the header takes precedence
 	LastEventIDQuery *LastEventIDQuery `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
 
-	// LastEventID The last `id` that was read; the stream goes on behind it
+	// LastEventID The last `id` received; the stream resumes after it
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
@@ -2208,21 +2208,21 @@ type ListKeysParams struct {
 	// ValidAt Only the keys that were published at this time
 	ValidAt *time.Time `form:"valid_at,omitempty" json:"valid_at,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ImportKeyParams defines parameters for ImportKey.
 type ImportKeyParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
-	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
+	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
@@ -2233,24 +2233,24 @@ type ImportKey201JSONResponseBody struct {
 
 // PurgeKeysParams defines parameters for PurgeKeys.
 type PurgeKeysParams struct {
-	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
+	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // RevokeAllKeysParams defines parameters for RevokeAllKeys.
 type RevokeAllKeysParams struct {
-	// DryRun Answer what would happen, and change nothing
+	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
-	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
+	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // RotateKeysParams defines parameters for RotateKeys.
 type RotateKeysParams struct {
-	// DryRun Answer what would happen, and change nothing
+	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
@@ -2261,19 +2261,19 @@ type RotateKeys200JSONResponseBody struct {
 
 // RevokeKeyParams defines parameters for RevokeKey.
 type RevokeKeyParams struct {
-	// DryRun Answer what would happen, and change nothing
+	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
 // RetirePolicyParams defines parameters for RetirePolicy.
 type RetirePolicyParams struct {
-	// DryRun Answer what would happen, and change nothing
+	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
 // PutPolicyParams defines parameters for PutPolicy.
 type PutPolicyParams struct {
-	// DryRun Answer what would happen, and change nothing
+	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
@@ -2284,16 +2284,16 @@ type PutPolicy200JSONResponseBody struct {
 
 // ListTenantWebhooksParams defines parameters for ListTenantWebhooks.
 type ListTenantWebhooksParams struct {
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateTenantWebhookParams defines parameters for CreateTenantWebhook.
 type CreateTenantWebhookParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2302,25 +2302,25 @@ type CreateTenantWebhookParams struct {
 type ListTenantWebhookDeliveriesParams struct {
 	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListPlatformWebhooksParams defines parameters for ListPlatformWebhooks.
 type ListPlatformWebhooksParams struct {
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreatePlatformWebhookParams defines parameters for CreatePlatformWebhook.
 type CreatePlatformWebhookParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2329,10 +2329,10 @@ type CreatePlatformWebhookParams struct {
 type ListPlatformWebhookDeliveriesParams struct {
 	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
@@ -2785,26 +2785,26 @@ type ClientInterface interface {
 
 	// GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
 	//
-	// As a tenant's, of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own.
+	// Like a tenant's history. The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own.
 	//
 	// Corresponds with GET /.well-known/jwks-history (the `GetPlatformJWKSHistory` operationId).
 	GetPlatformJWKSHistory(ctx context.Context, params *GetPlatformJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
 	//
-	// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
+	// The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own tenant.
 	//
 	// Corresponds with GET /.well-known/jwks.json (the `GetPlatformJWKS` operationId).
 	GetPlatformJWKS(ctx context.Context, params *GetPlatformJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HeadPlatformJWKS The headers of the same
+	// HeadPlatformJWKS The headers of the JWK Set of the tenant with this domain, or of the platform
 	//
 	// Corresponds with HEAD /.well-known/jwks.json (the `HeadPlatformJWKS` operationId).
 	HeadPlatformJWKS(ctx context.Context, params *HeadPlatformJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetPlatformAuthorizationServerMetadata The same (RFC 8414), of the tenant with this domain, or of the platform
+	// GetPlatformAuthorizationServerMetadata Discovery metadata (RFC 8414) of the tenant with this domain, or of the platform
 	//
-	// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
+	// The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own tenant.
 	//
 	// Corresponds with GET /.well-known/oauth-authorization-server (the `GetPlatformAuthorizationServerMetadata` operationId).
 	GetPlatformAuthorizationServerMetadata(ctx context.Context, params *GetPlatformAuthorizationServerMetadataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2816,7 +2816,7 @@ type ClientInterface interface {
 
 	// GetPlatformOpenIDConfiguration Discovery metadata of the tenant with this domain, or of the platform
 	//
-	// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
+	// The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own tenant.
 	//
 	// Corresponds with GET /.well-known/openid-configuration (the `GetPlatformOpenIDConfiguration` operationId).
 	GetPlatformOpenIDConfiguration(ctx context.Context, params *GetPlatformOpenIDConfigurationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2826,9 +2826,9 @@ type ClientInterface interface {
 	// Corresponds with GET /docs (the `GetDocs` operationId).
 	GetDocs(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDocsAsset What that page loads
+	// GetDocsAsset Files of that page
 	//
-	// Compressed for clients that accept gzip. To be kept for a year if `v` is the version of what is answered.
+	// Compressed for clients that accept gzip. Cacheable for a year if `v` is the current version.
 	//
 	// Corresponds with GET /docs/{asset} (the `GetDocsAsset` operationId).
 	GetDocsAsset(ctx context.Context, asset GetDocsAssetParamsAsset, params *GetDocsAssetParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2845,7 +2845,7 @@ type ClientInterface interface {
 
 	// Readyz Readiness
 	//
-	// The database is reachable, its schema is current, the master key is usable.
+	// Ready if the database is reachable, its schema is current and the master key is usable.
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2862,7 +2862,7 @@ type ClientInterface interface {
 	//   signs, the rotation that is due next, or the time of this history if none is, and the grace period after it;
 	// - `revoked`: `revoked_at` and `reason`, for a key that was.
 	//
-	// Signed anew after a change, and every five minutes if it is asked for. Also answered for a suspended tenant.
+	// Signed again after a change, and at most every five minutes on request. A suspended tenant is answered too.
 	//
 	// Corresponds with GET /t/{tenant}/.well-known/jwks-history (the `GetJWKSHistory` operationId).
 	GetJWKSHistory(ctx context.Context, tenant TenantPath, params *GetJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2870,7 +2870,7 @@ type ClientInterface interface {
 	// GetJWKS The tenant's JWK Set
 	//
 	// Active keys first, then standby, then deprecated, each newest first. `application/jwk-set+json` for a client
-	// whose `Accept` names that and not `application/json`. Also answered for a suspended tenant.
+	// whose `Accept` lists that type and not `application/json`. A suspended tenant is answered too.
 	//
 	// Corresponds with GET /t/{tenant}/.well-known/jwks.json (the `GetJWKS` operationId).
 	GetJWKS(ctx context.Context, tenant TenantPath, params *GetJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2894,7 +2894,7 @@ type ClientInterface interface {
 
 	// CreatePlatformAPIKeyWithBody Create a credential of the platform
 	//
-	// `key` is shown in this answer and never again. Role: platform_admin.
+	// `key` is shown only in this answer. Role: platform_admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2903,7 +2903,7 @@ type ClientInterface interface {
 
 	// CreatePlatformAPIKey Create a credential of the platform
 	//
-	// `key` is shown in this answer and never again. Role: platform_admin.
+	// `key` is shown only in this answer. Role: platform_admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2917,29 +2917,29 @@ type ClientInterface interface {
 	// Corresponds with DELETE /v1/api-keys/{id} (the `RevokePlatformAPIKey` operationId).
 	RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListPlatformAuditEvents Read the history of all tenants
+	// ListPlatformAuditEvents List the audit events of all tenants
 	//
-	// In the order of time. Exports as for one tenant; that of all tenants ends with its own beginning, and an event
-	// that commits while it runs may be missing from it. Roles: platform_admin, platform_auditor.
+	// Ordered by time. Exports as for one tenant; an export of all tenants ends with the time at which it began, and an event
+	// that commits during the export may be missing. Roles: platform_admin, platform_auditor.
 	//
 	// Corresponds with GET /v1/audit (the `ListPlatformAuditEvents` operationId).
 	ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StreamPlatformEvents Hear of all tenants' events as they happen
+	// StreamPlatformEvents Stream all tenants' events as they happen
 	//
-	// As the stream of one tenant. Each tenant's events come in the order of `seq`; those of several tenants wait for
-	// database transactions that began before theirs, so that none is skipped. Roles: platform_admin,
+	// Like the stream of one tenant. Each tenant's events are in the order of `seq`; an event waits for
+	// database transactions that began before its own, so that none is skipped. Roles: platform_admin,
 	// platform_auditor.
 	//
 	// Corresponds with GET /v1/events (the `StreamPlatformEvents` operationId).
 	StreamPlatformEvents(ctx context.Context, params *StreamPlatformEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetJWKSFeed Keep a gateway current
+	// GetJWKSFeed Feed of changed JWK Sets, for gateways
 	//
-	// The tenants whose keys, issuer or settings changed behind a cursor, each once and as it is now, `gzip` for who
-	// accepts it. Without `since`, all from the beginning. There is always a `next_cursor`: go on from it at once
-	// while `items` are answered, later when there are none. No change is missed, however transactions overlap; a
-	// tenant may be told twice. A 400 for a cursor of a database that was restored since: begin again.
+	// The tenants whose keys, issuer or settings changed since a cursor, each once, in the current state; with `gzip` if the client
+	// accepts it. Without `since`, all tenants. There is always a `next_cursor`: continue from it at once
+	// while there are `items`, later when there are none. No change is missed, however transactions overlap; a
+	// tenant may be repeated. A cursor older than a restore of the database is a 400: begin again.
 	// Roles: platform_admin, platform_auditor.
 	//
 	// Corresponds with GET /v1/jwks-feed (the `GetJWKSFeed` operationId).
@@ -2954,7 +2954,7 @@ type ClientInterface interface {
 
 	// CreateTenantWithBody Create a tenant
 	//
-	// Creates the tenant and, before it answers, an active and a standby key for each policy. Without `policies` the
+	// Creates the tenant with an active and a standby key for each policy; it can sign when the request is answered. Without `policies` the
 	// tenant gets one ES256 policy with the default durations. A single policy is the default one; of several exactly
 	// one must say `"default": true`. Role: platform_admin.
 	//
@@ -2965,7 +2965,7 @@ type ClientInterface interface {
 
 	// CreateTenant Create a tenant
 	//
-	// Creates the tenant and, before it answers, an active and a standby key for each policy. Without `policies` the
+	// Creates the tenant with an active and a standby key for each policy; it can sign when the request is answered. Without `policies` the
 	// tenant gets one ES256 policy with the default durations. A single policy is the default one; of several exactly
 	// one must say `"default": true`. Role: platform_admin.
 	//
@@ -2974,19 +2974,19 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tenants (the `CreateTenant` operationId).
 	CreateTenant(ctx context.Context, params *CreateTenantParams, body CreateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDestructionCertificate Certify what the deletion of a tenant destroyed
+	// GetDestructionCertificate Get the certificate of destruction of a deleted tenant
 	//
-	// Signed anew each time, over a history that does not change any more. 404 while the tenant lives, and for one
-	// that never did. Roles: platform_admin, platform_auditor.
+	// Signed anew for each request. 404 if the tenant is not deleted or
+	// never existed. Roles: platform_admin, platform_auditor.
 	//
 	// Corresponds with GET /v1/tenants/{id}/destruction-certificate (the `GetDestructionCertificate` operationId).
 	GetDestructionCertificate(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteTenant Delete a tenant
 	//
-	// Revokes its keys and destroys its data keys. The slug is free again; the id and the history stay known to the
-	// platform's audit. With `Prefer: return=representation` (RFC 7240) the certificate of destruction is answered;
-	// it can also be had later. Role: platform_admin.
+	// Revokes its keys and destroys its data keys. The slug becomes free; the id and the audit events stay readable to the
+	// platform. With `Prefer: return=representation` (RFC 7240) the answer is the certificate of destruction;
+	// it can also be requested later. Role: platform_admin.
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant} (the `DeleteTenant` operationId).
 	DeleteTenant(ctx context.Context, tenant TenantPath, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3000,8 +3000,8 @@ type ClientInterface interface {
 
 	// UpdateTenantWithBody Change a tenant
 	//
-	// A member that is absent stays as it is; `null` clears it, which for a setting means its default. Longer cache
-	// lifetimes or more skew are refused with 422 where they break a promise of one of the tenant's policies.
+	// An absent member is unchanged; `null` clears it, or resets a setting to its default. Longer cache
+	// lifetimes or more skew are refused with 422 if one of the tenant's policies does not allow them.
 	// Role: admin.
 	//
 	// Takes any type of body and a specified content type.
@@ -3011,8 +3011,8 @@ type ClientInterface interface {
 
 	// UpdateTenant Change a tenant
 	//
-	// A member that is absent stays as it is; `null` clears it, which for a setting means its default. Longer cache
-	// lifetimes or more skew are refused with 422 where they break a promise of one of the tenant's policies.
+	// An absent member is unchanged; `null` clears it, or resets a setting to its default. Longer cache
+	// lifetimes or more skew are refused with 422 if one of the tenant's policies does not allow them.
 	// Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
@@ -3029,7 +3029,7 @@ type ClientInterface interface {
 
 	// CreateTenantAPIKeyWithBody Create a credential of the tenant
 	//
-	// `key` is shown in this answer and never again. Role: admin.
+	// `key` is shown only in this answer. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3038,7 +3038,7 @@ type ClientInterface interface {
 
 	// CreateTenantAPIKey Create a credential of the tenant
 	//
-	// `key` is shown in this answer and never again. Role: admin.
+	// `key` is shown only in this answer. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3066,98 +3066,98 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/approvals/{id} (the `GetApproval` operationId).
 	GetApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ApproveApprovalWithBody Agree to what somebody else asked to do
+	// ApproveApprovalWithBody Approve another caller's request
 	//
-	// It is done when they repeat their request with the id, within 24 hours after they asked. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+	// The requester then repeats the request with the id, within 24 hours after the first request. The requester cannot approve it (403). Role: admin, and one that allows the operation itself.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/approve (the `ApproveApproval` operationId).
 	ApproveApprovalWithBody(ctx context.Context, tenant TenantPath, id ApprovalIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ApproveApproval Agree to what somebody else asked to do
+	// ApproveApproval Approve another caller's request
 	//
-	// It is done when they repeat their request with the id, within 24 hours after they asked. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+	// The requester then repeats the request with the id, within 24 hours after the first request. The requester cannot approve it (403). Role: admin, and one that allows the operation itself.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/approve (the `ApproveApproval` operationId).
 	ApproveApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, body ApproveApprovalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RejectApprovalWithBody Refuse what somebody else asked to do
+	// RejectApprovalWithBody Reject another caller's request
 	//
-	// It cannot be done with this approval any more. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+	// The approval can no longer be used. The requester cannot reject it (403). Role: admin, and one that allows the operation itself.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/reject (the `RejectApproval` operationId).
 	RejectApprovalWithBody(ctx context.Context, tenant TenantPath, id ApprovalIDPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RejectApproval Refuse what somebody else asked to do
+	// RejectApproval Reject another caller's request
 	//
-	// It cannot be done with this approval any more. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+	// The approval can no longer be used. The requester cannot reject it (403). Role: admin, and one that allows the operation itself.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/approvals/{id}/reject (the `RejectApproval` operationId).
 	RejectApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, body RejectApprovalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListAuditEvents Read the tenant's history
+	// ListAuditEvents List the tenant's audit events
 	//
-	// The history of a deleted tenant stays readable to the roles of the platform, at `/v1/audit?tenant=<id>`.
+	// The audit events of a deleted tenant stay readable to the roles of the platform, at `/v1/audit?tenant=<id>`.
 	//
-	// With `Accept: application/x-ndjson` or `text/csv` it is an export: all that the filters choose, as a stream,
-	// oldest first unless `order` says otherwise, up to the event that was the last when the export began. `limit` then
-	// caps the whole, and `cursor` goes on behind a page of the list with the same filters and `order`. An export that
-	// cannot be finished breaks the connection off; one that ends as HTTP says is whole. Few exports run at a time:
-	// `429` or `503` says to come back.
+	// With `Accept: application/x-ndjson` or `text/csv` it is an export: all matching events, as a stream,
+	// oldest first unless `order` is set, up to the last event at the time when the export began. `limit` then
+	// limits the export, and `cursor` continues after a page of the list with the same filters and `order`. An export that
+	// fails closes the connection early; one that ends regularly is complete. The number of simultaneous exports is limited:
+	// `429` or `503` means to retry later.
 	// Role: auditor.
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/audit (the `ListAuditEvents` operationId).
 	ListAuditEvents(ctx context.Context, tenant TenantPath, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetAuditCheckpoint Attest the end of the tenant's hash chain
+	// GetAuditCheckpoint Get a signed checkpoint of the tenant's hash chain
 	//
-	// To be kept where the database's administrators cannot change it: whoever holds one finds out, with
-	// `keyward audit verify`, that the history before it was rewritten. Role: auditor.
+	// Keep it where the database's administrators cannot change it. With a checkpoint,
+	// `keyward audit verify` detects that earlier events were rewritten. Role: auditor.
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/audit/checkpoint (the `GetAuditCheckpoint` operationId).
 	GetAuditCheckpoint(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VerifyAudit Check the tenant's hash chain
+	// VerifyAudit Verify the tenant's hash chain
 	//
-	// Recomputes every hash from the first event on. Role: auditor.
+	// Recomputes every hash, beginning with the first event. Role: auditor.
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/audit/verify (the `VerifyAudit` operationId).
 	VerifyAudit(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RotateDataKeyWithBody Make a new data key version
+	// RotateDataKeyWithBody Rotate the tenant's data key
 	//
-	// The private keys are sealed anew under it and the old version is destroyed, in one transaction. Role: admin.
+	// Encrypts the tenant's private keys with a new version of the data key and destroys the old version, in one transaction. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/data-key/rotate (the `RotateDataKey` operationId).
 	RotateDataKeyWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RotateDataKey Make a new data key version
+	// RotateDataKey Rotate the tenant's data key
 	//
-	// The private keys are sealed anew under it and the old version is destroyed, in one transaction. Role: admin.
+	// Encrypts the tenant's private keys with a new version of the data key and destroys the old version, in one transaction. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/data-key/rotate (the `RotateDataKey` operationId).
 	RotateDataKey(ctx context.Context, tenant TenantPath, body RotateDataKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StreamTenantEvents Hear of the tenant's events as they happen
+	// StreamTenantEvents Stream the tenant's events as they happen
 	//
 	// Server-sent events (WHATWG HTML section 9.2), without end: `id`, `event: <action>` and `data: <an audit event as
-	// JSON, in one line>`. Every event comes once, in the order of `seq`, and is on its way as soon as it is committed.
-	// The stream begins with now, or behind the event that `Last-Event-ID` names; its first block is an `id` without
-	// data, so that a reader that is cut off early can go on too. A comment comes every 15 seconds. The stream ends,
-	// with a comment that says why, when the API key or the tenant does, when the process stops, and for a reader that
-	// is too slow; unless the key or the tenant is gone, connect again with the last `id`. An `id` is opaque, holds for
-	// this path in every process, and does not grow old. Role: auditor.
+	// JSON, in one line>`. Every event is sent once, in the order of `seq`, as soon as it is committed.
+	// The stream begins now, or after the event in `Last-Event-ID`; its first block is an `id` without
+	// data, so that a reader that is cut off early can resume too. A comment is sent every 15 seconds. The stream ends,
+	// with the reason as a comment, when the API key or the tenant ends, when the process stops, and if the reader
+	// is too slow; unless the key or the tenant has ended, reconnect with the last `id`. An `id` is opaque, valid for
+	// this path in every process, and does not expire. Role: auditor.
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/events (the `StreamTenantEvents` operationId).
 	StreamTenantEvents(ctx context.Context, tenant TenantPath, params *StreamTenantEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3169,44 +3169,44 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/keys (the `ListKeys` operationId).
 	ListKeys(ctx context.Context, tenant TenantPath, params *ListKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ImportKeyWithBody Bring in an existing key
+	// ImportKeyWithBody Import a key
 	//
 	// Either `private_key` with `alg`, or `public_key` with `expires_at`.
 	//
-	// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the standby there was is
-	// revoked as `superseded`; with `"role": "active"` it signs at once, the active key is deprecated and the standby stays.
+	// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
+	// revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
 	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
 	// RFC 7638 thumbprint.
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
-	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for those that do not say
-	// it. For an algorithm without a policy a retired one is made, by which nothing ever signs.
+	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
+	// it. For an algorithm without a policy a retired policy is created, which never signs.
 	//
-	// Refused are: keys that do not fit `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
-	// fingerprint; keys whose public half is not that of the private one; encrypted PEM; certificates; symmetric keys; several
-	// keys where one is wanted; a kid that the tenant has ever used (409). Nothing of the key is ever repeated. Role: admin.
+	// Refused are: keys that do not match `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
+	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
+	// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/import (the `ImportKey` operationId).
 	ImportKeyWithBody(ctx context.Context, tenant TenantPath, params *ImportKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ImportKey Bring in an existing key
+	// ImportKey Import a key
 	//
 	// Either `private_key` with `alg`, or `public_key` with `expires_at`.
 	//
-	// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the standby there was is
-	// revoked as `superseded`; with `"role": "active"` it signs at once, the active key is deprecated and the standby stays.
+	// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
+	// revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
 	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
 	// RFC 7638 thumbprint.
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
-	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for those that do not say
-	// it. For an algorithm without a policy a retired one is made, by which nothing ever signs.
+	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
+	// it. For an algorithm without a policy a retired policy is created, which never signs.
 	//
-	// Refused are: keys that do not fit `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
-	// fingerprint; keys whose public half is not that of the private one; encrypted PEM; certificates; symmetric keys; several
-	// keys where one is wanted; a kid that the tenant has ever used (409). Nothing of the key is ever repeated. Role: admin.
+	// Refused are: keys that do not match `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
+	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
+	// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3236,8 +3236,8 @@ type ClientInterface interface {
 	// RevokeAllKeysWithBody Revoke every key of the tenant
 	//
 	// Every standby, active and deprecated key is revoked and each policy gets a fresh active and standby key, in one
-	// transaction. Every token signed so far stops verifying at verifiers that refetch. `dry_run` answers the
-	// same without the fresh keys, and changes nothing. Role: admin.
+	// transaction. Verifiers that refetch then reject every token signed before. `dry_run` previews the
+	// effect, without the fresh keys, and changes nothing. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3247,19 +3247,19 @@ type ClientInterface interface {
 	// RevokeAllKeys Revoke every key of the tenant
 	//
 	// Every standby, active and deprecated key is revoked and each policy gets a fresh active and standby key, in one
-	// transaction. Every token signed so far stops verifying at verifiers that refetch. `dry_run` answers the
-	// same without the fresh keys, and changes nothing. Role: admin.
+	// transaction. Verifiers that refetch then reject every token signed before. `dry_run` previews the
+	// effect, without the fresh keys, and changes nothing. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/revoke-all (the `RevokeAllKeys` operationId).
 	RevokeAllKeys(ctx context.Context, tenant TenantPath, params *RevokeAllKeysParams, body RevokeAllKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RotateKeysWithBody Rotate now
+	// RotateKeysWithBody Rotate the keys of a policy now
 	//
-	// The standby becomes active, the active key deprecated, a new standby follows, whatever the publish lead.
+	// The standby becomes active, the active key deprecated, and a new standby is created, regardless of the publish lead.
 	// `published_seconds` says how long the new active key had been published: less than the tenant's `jwks_max_age_seconds` and
-	// its neighbours means that some verifier may have to refetch. `dry_run` answers what would happen and changes nothing.
+	// its other cache lifetimes means that some verifiers have to refetch. `dry_run` previews the effect and changes nothing.
 	// Role: admin.
 	//
 	// Takes any type of body and a specified content type.
@@ -3267,11 +3267,11 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
 	RotateKeysWithBody(ctx context.Context, tenant TenantPath, params *RotateKeysParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RotateKeys Rotate now
+	// RotateKeys Rotate the keys of a policy now
 	//
-	// The standby becomes active, the active key deprecated, a new standby follows, whatever the publish lead.
+	// The standby becomes active, the active key deprecated, and a new standby is created, regardless of the publish lead.
 	// `published_seconds` says how long the new active key had been published: less than the tenant's `jwks_max_age_seconds` and
-	// its neighbours means that some verifier may have to refetch. `dry_run` answers what would happen and changes nothing.
+	// its other cache lifetimes means that some verifiers have to refetch. `dry_run` previews the effect and changes nothing.
 	// Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
@@ -3282,19 +3282,19 @@ type ClientInterface interface {
 	// GetKey Read a key
 	//
 	// With `Accept: application/x-pem-file` the public key as SubjectPublicKeyInfo in PEM, with
-	// `Accept: application/octet-stream` the same in DER (RFC 5280 section 4.1; it has no registered media type of its
-	// own, so that it comes as bytes with a file name), with `Accept: application/jwk+json` as a JWK; all are 404 once
-	// the key is purged. There is no way to read a private key. Role: auditor.
+	// `Accept: application/octet-stream` the same in DER (RFC 5280 section 4.1; that has no registered media
+	// type, so it is sent as an attachment), with `Accept: application/jwk+json` as a JWK; all are 404 once
+	// the key is purged. Private keys cannot be read. Role: auditor.
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/keys/{kid} (the `GetKey` operationId).
 	GetKey(ctx context.Context, tenant TenantPath, kid KIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeKeyWithBody Revoke a key
 	//
-	// Out of the JWKS now. If the key was active, another one signs in the same transaction: the `standby` (no verifier
+	// Removes the key from the JWKS at once. If it was active, another key becomes active in the same transaction: the `standby` (no verifier
 	// fails, but one that never refetches may trust the revoked key longer) or a `fresh` one that no verifier has seen
 	// (well-behaved verifiers must refetch, which drops the revoked key). `mode` is `fresh` by default for
-	// `compromised`, else `standby`. `dry_run` answers the same, but for keys that only the real thing makes, and changes nothing.
+	// `compromised`, else `standby`. `dry_run` previews the effect, without keys that would be created, and changes nothing.
 	// Role: admin.
 	//
 	// Takes any type of body and a specified content type.
@@ -3304,10 +3304,10 @@ type ClientInterface interface {
 
 	// RevokeKey Revoke a key
 	//
-	// Out of the JWKS now. If the key was active, another one signs in the same transaction: the `standby` (no verifier
+	// Removes the key from the JWKS at once. If it was active, another key becomes active in the same transaction: the `standby` (no verifier
 	// fails, but one that never refetches may trust the revoked key longer) or a `fresh` one that no verifier has seen
 	// (well-behaved verifiers must refetch, which drops the revoked key). `mode` is `fresh` by default for
-	// `compromised`, else `standby`. `dry_run` answers the same, but for keys that only the real thing makes, and changes nothing.
+	// `compromised`, else `standby`. `dry_run` previews the effect, without keys that would be created, and changes nothing.
 	// Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
@@ -3326,17 +3326,17 @@ type ClientInterface interface {
 	//
 	// Its active key is deprecated, its standby revoked as superseded; tokens already signed keep verifying until the
 	// grace period is over. The default policy cannot be retired: make another one the default first.
-	// `dry_run` answers until when its keys would stay published, and changes nothing. Role: admin.
+	// `dry_run` previews how long its keys would stay published, and changes nothing. Role: admin.
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant}/policies/{alg} (the `RetirePolicy` operationId).
 	RetirePolicy(ctx context.Context, tenant TenantPath, alg AlgPath, params *RetirePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutPolicyWithBody Create or replace a policy
 	//
-	// A new policy gets an active and a standby key before this answers. Replacing sets every member that is absent
-	// to its default, except `default`: absent leaves it as it is. `"default": true` takes it from the policy that had
+	// A new policy gets an active and a standby key before the request is answered. **Absent members are reset
+	// to their defaults**, except `default`, which is then unchanged. `"default": true` takes it from the policy that had
 	// it; `"default": false` on the default policy is refused, since there is always exactly one.
-	// `dry_run` answers what would happen, with the same errors, and changes nothing. Role: admin.
+	// `dry_run` previews the effect, with the same errors, and changes nothing. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3345,10 +3345,10 @@ type ClientInterface interface {
 
 	// PutPolicy Create or replace a policy
 	//
-	// A new policy gets an active and a standby key before this answers. Replacing sets every member that is absent
-	// to its default, except `default`: absent leaves it as it is. `"default": true` takes it from the policy that had
+	// A new policy gets an active and a standby key before the request is answered. **Absent members are reset
+	// to their defaults**, except `default`, which is then unchanged. `"default": true` takes it from the policy that had
 	// it; `"default": false` on the default policy is refused, since there is always exactly one.
-	// `dry_run` answers what would happen, with the same errors, and changes nothing. Role: admin.
+	// `dry_run` previews the effect, with the same errors, and changes nothing. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3357,9 +3357,9 @@ type ClientInterface interface {
 
 	// SignPayloadWithBody Sign any payload
 	//
-	// A compact JWS (RFC 7515), detached if asked for (appendix F), unencoded with `"b64": false` (RFC 7797, which
+	// A compact JWS (RFC 7515), detached on request (appendix F), unencoded with `"b64": false` (RFC 7797, which
 	// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with `exp`
-	// is held to the rules of tokens. Role: signer.
+	// must satisfy the rules for tokens. Role: signer.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3368,9 +3368,9 @@ type ClientInterface interface {
 
 	// SignPayload Sign any payload
 	//
-	// A compact JWS (RFC 7515), detached if asked for (appendix F), unencoded with `"b64": false` (RFC 7797, which
+	// A compact JWS (RFC 7515), detached on request (appendix F), unencoded with `"b64": false` (RFC 7797, which
 	// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with `exp`
-	// is held to the rules of tokens. Role: signer.
+	// must satisfy the rules for tokens. Role: signer.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3401,8 +3401,8 @@ type ClientInterface interface {
 
 	// SignTokensWithBody Sign many JWTs
 	//
-	// Up to 1,000 tokens; the results are in the order of the request. An entry that is not acceptable fails alone, as
-	// an `error` in its place, also when it does not have the form of `SignTokenRequest`. Role: signer.
+	// Up to 1,000 tokens; the results are in the order of the request. An invalid entry fails alone, as
+	// an `error` in its place, even if it is not a `SignTokenRequest` at all. Role: signer.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3411,8 +3411,8 @@ type ClientInterface interface {
 
 	// SignTokens Sign many JWTs
 	//
-	// Up to 1,000 tokens; the results are in the order of the request. An entry that is not acceptable fails alone, as
-	// an `error` in its place, also when it does not have the form of `SignTokenRequest`. Role: signer.
+	// Up to 1,000 tokens; the results are in the order of the request. An invalid entry fails alone, as
+	// an `error` in its place, even if it is not a `SignTokenRequest` at all. Role: signer.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3422,7 +3422,7 @@ type ClientInterface interface {
 	// VerifyTokenWithBody Verify a JWT
 	//
 	// 200 also for a token that is not valid; `code` says why. `iss` must be the tenant's issuer unless another one is asked for.
-	// The algorithm is that of the key, never that of the token. Roles: signer, auditor.
+	// The algorithm is the key's, never the token's. Roles: signer, auditor.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3432,7 +3432,7 @@ type ClientInterface interface {
 	// VerifyToken Verify a JWT
 	//
 	// 200 also for a token that is not valid; `code` says why. `iss` must be the tenant's issuer unless another one is asked for.
-	// The algorithm is that of the key, never that of the token. Roles: signer, auditor.
+	// The algorithm is the key's, never the token's. Roles: signer, auditor.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3448,7 +3448,7 @@ type ClientInterface interface {
 
 	// CreateTenantWebhookWithBody Create a webhook of the tenant
 	//
-	// Events of the tenant are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: admin.
+	// Posts the tenant's events to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` describes the requests and how to verify their signatures. At most 20 webhooks. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3457,7 +3457,7 @@ type ClientInterface interface {
 
 	// CreateTenantWebhook Create a webhook of the tenant
 	//
-	// Events of the tenant are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: admin.
+	// Posts the tenant's events to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` describes the requests and how to verify their signatures. At most 20 webhooks. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3466,7 +3466,7 @@ type ClientInterface interface {
 
 	// DeleteTenantWebhook Delete a webhook of the tenant
 	//
-	// Nothing more is posted; its deliveries are forgotten. Role: admin.
+	// Stops all deliveries and deletes their records. Role: admin.
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant}/webhooks/{id} (the `DeleteTenantWebhook` operationId).
 	DeleteTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3480,8 +3480,8 @@ type ClientInterface interface {
 
 	// UpdateTenantWebhookWithBody Change a webhook of the tenant
 	//
-	// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
-	// enabled again goes on with what happens then. Role: admin.
+	// Absent members are unchanged. A disabled webhook gets no events, and its pending deliveries fail; after it is
+	// enabled again it gets new events only. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3490,24 +3490,24 @@ type ClientInterface interface {
 
 	// UpdateTenantWebhook Change a webhook of the tenant
 	//
-	// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
-	// enabled again goes on with what happens then. Role: admin.
+	// Absent members are unchanged. A disabled webhook gets no events, and its pending deliveries fail; after it is
+	// enabled again it gets new events only. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant}/webhooks/{id} (the `UpdateTenantWebhook` operationId).
 	UpdateTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, body UpdateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListTenantWebhookDeliveries List what became of a webhook's deliveries
+	// ListTenantWebhookDeliveries List a webhook's deliveries
 	//
 	// Newest first; kept for 30 days. Role: admin.
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/webhooks/{id}/deliveries (the `ListTenantWebhookDeliveries` operationId).
 	ListTenantWebhookDeliveries(ctx context.Context, tenant TenantPath, id WebhookIDPath, params *ListTenantWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RedeliverTenantWebhook Post a delivery once more
+	// RedeliverTenantWebhook Send a delivery again
 	//
-	// Whatever became of it, under the same `id`, and with as much patience as the first time. 409 while the webhook is
+	// Whatever its status, under the same `id`, and retried as often as the first time. 409 while the webhook is
 	// disabled. Role: admin.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverTenantWebhook` operationId).
@@ -3522,8 +3522,8 @@ type ClientInterface interface {
 
 	// CreatePlatformWebhookWithBody Create a webhook of the platform
 	//
-	// Every tenant's events are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
-	// moments before may come too. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: platform_admin.
+	// Posts every tenant's events to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
+	// the moments before it may be included. `docs/webhooks.md` describes the requests and how to verify their signatures. At most 20 webhooks. Role: platform_admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3532,8 +3532,8 @@ type ClientInterface interface {
 
 	// CreatePlatformWebhook Create a webhook of the platform
 	//
-	// Every tenant's events are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
-	// moments before may come too. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: platform_admin.
+	// Posts every tenant's events to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
+	// the moments before it may be included. `docs/webhooks.md` describes the requests and how to verify their signatures. At most 20 webhooks. Role: platform_admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3542,7 +3542,7 @@ type ClientInterface interface {
 
 	// DeletePlatformWebhook Delete a webhook of the platform
 	//
-	// Nothing more is posted; its deliveries are forgotten. Role: platform_admin.
+	// Stops all deliveries and deletes their records. Role: platform_admin.
 	//
 	// Corresponds with DELETE /v1/webhooks/{id} (the `DeletePlatformWebhook` operationId).
 	DeletePlatformWebhook(ctx context.Context, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3556,8 +3556,8 @@ type ClientInterface interface {
 
 	// UpdatePlatformWebhookWithBody Change a webhook of the platform
 	//
-	// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
-	// enabled again goes on with what happens then. Role: platform_admin.
+	// Absent members are unchanged. A disabled webhook gets no events, and its pending deliveries fail; after it is
+	// enabled again it gets new events only. Role: platform_admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3566,24 +3566,24 @@ type ClientInterface interface {
 
 	// UpdatePlatformWebhook Change a webhook of the platform
 	//
-	// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
-	// enabled again goes on with what happens then. Role: platform_admin.
+	// Absent members are unchanged. A disabled webhook gets no events, and its pending deliveries fail; after it is
+	// enabled again it gets new events only. Role: platform_admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/webhooks/{id} (the `UpdatePlatformWebhook` operationId).
 	UpdatePlatformWebhook(ctx context.Context, id WebhookIDPath, body UpdatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListPlatformWebhookDeliveries List what became of a webhook's deliveries
+	// ListPlatformWebhookDeliveries List a webhook's deliveries
 	//
 	// Newest first; kept for 30 days. Role: platform_admin.
 	//
 	// Corresponds with GET /v1/webhooks/{id}/deliveries (the `ListPlatformWebhookDeliveries` operationId).
 	ListPlatformWebhookDeliveries(ctx context.Context, id WebhookIDPath, params *ListPlatformWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RedeliverPlatformWebhook Post a delivery once more
+	// RedeliverPlatformWebhook Send a delivery again
 	//
-	// Whatever became of it, under the same `id`, and with as much patience as the first time. 409 while the webhook is
+	// Whatever its status, under the same `id`, and retried as often as the first time. 409 while the webhook is
 	// disabled. Role: platform_admin.
 	//
 	// Corresponds with POST /v1/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverPlatformWebhook` operationId).
@@ -3592,7 +3592,7 @@ type ClientInterface interface {
 
 // GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
 //
-// As a tenant's, of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own.
+// Like a tenant's history. The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own.
 //
 // Corresponds with GET /.well-known/jwks-history (the `GetPlatformJWKSHistory` operationId).
 func (c *Requests) GetPlatformJWKSHistory(ctx context.Context, params *GetPlatformJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3609,7 +3609,7 @@ func (c *Requests) GetPlatformJWKSHistory(ctx context.Context, params *GetPlatfo
 
 // GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
 //
-// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
+// The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own tenant.
 //
 // Corresponds with GET /.well-known/jwks.json (the `GetPlatformJWKS` operationId).
 func (c *Requests) GetPlatformJWKS(ctx context.Context, params *GetPlatformJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3624,7 +3624,7 @@ func (c *Requests) GetPlatformJWKS(ctx context.Context, params *GetPlatformJWKSP
 	return c.Client.Do(req)
 }
 
-// HeadPlatformJWKS The headers of the same
+// HeadPlatformJWKS The headers of the JWK Set of the tenant with this domain, or of the platform
 //
 // Corresponds with HEAD /.well-known/jwks.json (the `HeadPlatformJWKS` operationId).
 func (c *Requests) HeadPlatformJWKS(ctx context.Context, params *HeadPlatformJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3639,9 +3639,9 @@ func (c *Requests) HeadPlatformJWKS(ctx context.Context, params *HeadPlatformJWK
 	return c.Client.Do(req)
 }
 
-// GetPlatformAuthorizationServerMetadata The same (RFC 8414), of the tenant with this domain, or of the platform
+// GetPlatformAuthorizationServerMetadata Discovery metadata (RFC 8414) of the tenant with this domain, or of the platform
 //
-// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
+// The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own tenant.
 //
 // Corresponds with GET /.well-known/oauth-authorization-server (the `GetPlatformAuthorizationServerMetadata` operationId).
 func (c *Requests) GetPlatformAuthorizationServerMetadata(ctx context.Context, params *GetPlatformAuthorizationServerMetadataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3673,7 +3673,7 @@ func (c *Requests) GetAuthorizationServerMetadata(ctx context.Context, tenant Te
 
 // GetPlatformOpenIDConfiguration Discovery metadata of the tenant with this domain, or of the platform
 //
-// Of the tenant whose `custom_domain` the request was sent to (`Host`), else of the platform's own tenant.
+// The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own tenant.
 //
 // Corresponds with GET /.well-known/openid-configuration (the `GetPlatformOpenIDConfiguration` operationId).
 func (c *Requests) GetPlatformOpenIDConfiguration(ctx context.Context, params *GetPlatformOpenIDConfigurationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3703,9 +3703,9 @@ func (c *Requests) GetDocs(ctx context.Context, params *GetDocsParams, reqEditor
 	return c.Client.Do(req)
 }
 
-// GetDocsAsset What that page loads
+// GetDocsAsset Files of that page
 //
-// Compressed for clients that accept gzip. To be kept for a year if `v` is the version of what is answered.
+// Compressed for clients that accept gzip. Cacheable for a year if `v` is the current version.
 //
 // Corresponds with GET /docs/{asset} (the `GetDocsAsset` operationId).
 func (c *Requests) GetDocsAsset(ctx context.Context, asset GetDocsAssetParamsAsset, params *GetDocsAssetParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3752,7 +3752,7 @@ func (c *Requests) GetOpenAPI(ctx context.Context, params *GetOpenAPIParams, req
 
 // Readyz Readiness
 //
-// The database is reachable, its schema is current, the master key is usable.
+// Ready if the database is reachable, its schema is current and the master key is usable.
 //
 // Corresponds with GET /readyz (the `Readyz` operationId).
 func (c *Requests) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3779,7 +3779,7 @@ func (c *Requests) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*
 //     signs, the rotation that is due next, or the time of this history if none is, and the grace period after it;
 //   - `revoked`: `revoked_at` and `reason`, for a key that was.
 //
-// Signed anew after a change, and every five minutes if it is asked for. Also answered for a suspended tenant.
+// Signed again after a change, and at most every five minutes on request. A suspended tenant is answered too.
 //
 // Corresponds with GET /t/{tenant}/.well-known/jwks-history (the `GetJWKSHistory` operationId).
 func (c *Requests) GetJWKSHistory(ctx context.Context, tenant TenantPath, params *GetJWKSHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3797,7 +3797,7 @@ func (c *Requests) GetJWKSHistory(ctx context.Context, tenant TenantPath, params
 // GetJWKS The tenant's JWK Set
 //
 // Active keys first, then standby, then deprecated, each newest first. `application/jwk-set+json` for a client
-// whose `Accept` names that and not `application/json`. Also answered for a suspended tenant.
+// whose `Accept` lists that type and not `application/json`. A suspended tenant is answered too.
 //
 // Corresponds with GET /t/{tenant}/.well-known/jwks.json (the `GetJWKS` operationId).
 func (c *Requests) GetJWKS(ctx context.Context, tenant TenantPath, params *GetJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3861,7 +3861,7 @@ func (c *Requests) ListPlatformAPIKeys(ctx context.Context, params *ListPlatform
 
 // CreatePlatformAPIKeyWithBody Create a credential of the platform
 //
-// `key` is shown in this answer and never again. Role: platform_admin.
+// `key` is shown only in this answer. Role: platform_admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3880,7 +3880,7 @@ func (c *Requests) CreatePlatformAPIKeyWithBody(ctx context.Context, params *Cre
 
 // CreatePlatformAPIKey Create a credential of the platform
 //
-// `key` is shown in this answer and never again. Role: platform_admin.
+// `key` is shown only in this answer. Role: platform_admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3914,10 +3914,10 @@ func (c *Requests) RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, re
 	return c.Client.Do(req)
 }
 
-// ListPlatformAuditEvents Read the history of all tenants
+// ListPlatformAuditEvents List the audit events of all tenants
 //
-// In the order of time. Exports as for one tenant; that of all tenants ends with its own beginning, and an event
-// that commits while it runs may be missing from it. Roles: platform_admin, platform_auditor.
+// Ordered by time. Exports as for one tenant; an export of all tenants ends with the time at which it began, and an event
+// that commits during the export may be missing. Roles: platform_admin, platform_auditor.
 //
 // Corresponds with GET /v1/audit (the `ListPlatformAuditEvents` operationId).
 func (c *Requests) ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3932,10 +3932,10 @@ func (c *Requests) ListPlatformAuditEvents(ctx context.Context, params *ListPlat
 	return c.Client.Do(req)
 }
 
-// StreamPlatformEvents Hear of all tenants' events as they happen
+// StreamPlatformEvents Stream all tenants' events as they happen
 //
-// As the stream of one tenant. Each tenant's events come in the order of `seq`; those of several tenants wait for
-// database transactions that began before theirs, so that none is skipped. Roles: platform_admin,
+// Like the stream of one tenant. Each tenant's events are in the order of `seq`; an event waits for
+// database transactions that began before its own, so that none is skipped. Roles: platform_admin,
 // platform_auditor.
 //
 // Corresponds with GET /v1/events (the `StreamPlatformEvents` operationId).
@@ -3951,12 +3951,12 @@ func (c *Requests) StreamPlatformEvents(ctx context.Context, params *StreamPlatf
 	return c.Client.Do(req)
 }
 
-// GetJWKSFeed Keep a gateway current
+// GetJWKSFeed Feed of changed JWK Sets, for gateways
 //
-// The tenants whose keys, issuer or settings changed behind a cursor, each once and as it is now, `gzip` for who
-// accepts it. Without `since`, all from the beginning. There is always a `next_cursor`: go on from it at once
-// while `items` are answered, later when there are none. No change is missed, however transactions overlap; a
-// tenant may be told twice. A 400 for a cursor of a database that was restored since: begin again.
+// The tenants whose keys, issuer or settings changed since a cursor, each once, in the current state; with `gzip` if the client
+// accepts it. Without `since`, all tenants. There is always a `next_cursor`: continue from it at once
+// while there are `items`, later when there are none. No change is missed, however transactions overlap; a
+// tenant may be repeated. A cursor older than a restore of the database is a 400: begin again.
 // Roles: platform_admin, platform_auditor.
 //
 // Corresponds with GET /v1/jwks-feed (the `GetJWKSFeed` operationId).
@@ -3991,7 +3991,7 @@ func (c *Requests) ListTenants(ctx context.Context, params *ListTenantsParams, r
 
 // CreateTenantWithBody Create a tenant
 //
-// Creates the tenant and, before it answers, an active and a standby key for each policy. Without `policies` the
+// Creates the tenant with an active and a standby key for each policy; it can sign when the request is answered. Without `policies` the
 // tenant gets one ES256 policy with the default durations. A single policy is the default one; of several exactly
 // one must say `"default": true`. Role: platform_admin.
 //
@@ -4012,7 +4012,7 @@ func (c *Requests) CreateTenantWithBody(ctx context.Context, params *CreateTenan
 
 // CreateTenant Create a tenant
 //
-// Creates the tenant and, before it answers, an active and a standby key for each policy. Without `policies` the
+// Creates the tenant with an active and a standby key for each policy; it can sign when the request is answered. Without `policies` the
 // tenant gets one ES256 policy with the default durations. A single policy is the default one; of several exactly
 // one must say `"default": true`. Role: platform_admin.
 //
@@ -4031,10 +4031,10 @@ func (c *Requests) CreateTenant(ctx context.Context, params *CreateTenantParams,
 	return c.Client.Do(req)
 }
 
-// GetDestructionCertificate Certify what the deletion of a tenant destroyed
+// GetDestructionCertificate Get the certificate of destruction of a deleted tenant
 //
-// Signed anew each time, over a history that does not change any more. 404 while the tenant lives, and for one
-// that never did. Roles: platform_admin, platform_auditor.
+// Signed anew for each request. 404 if the tenant is not deleted or
+// never existed. Roles: platform_admin, platform_auditor.
 //
 // Corresponds with GET /v1/tenants/{id}/destruction-certificate (the `GetDestructionCertificate` operationId).
 func (c *Requests) GetDestructionCertificate(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4051,9 +4051,9 @@ func (c *Requests) GetDestructionCertificate(ctx context.Context, id openapi_typ
 
 // DeleteTenant Delete a tenant
 //
-// Revokes its keys and destroys its data keys. The slug is free again; the id and the history stay known to the
-// platform's audit. With `Prefer: return=representation` (RFC 7240) the certificate of destruction is answered;
-// it can also be had later. Role: platform_admin.
+// Revokes its keys and destroys its data keys. The slug becomes free; the id and the audit events stay readable to the
+// platform. With `Prefer: return=representation` (RFC 7240) the answer is the certificate of destruction;
+// it can also be requested later. Role: platform_admin.
 //
 // Corresponds with DELETE /v1/tenants/{tenant} (the `DeleteTenant` operationId).
 func (c *Requests) DeleteTenant(ctx context.Context, tenant TenantPath, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4087,8 +4087,8 @@ func (c *Requests) GetTenant(ctx context.Context, tenant TenantPath, reqEditors 
 
 // UpdateTenantWithBody Change a tenant
 //
-// A member that is absent stays as it is; `null` clears it, which for a setting means its default. Longer cache
-// lifetimes or more skew are refused with 422 where they break a promise of one of the tenant's policies.
+// An absent member is unchanged; `null` clears it, or resets a setting to its default. Longer cache
+// lifetimes or more skew are refused with 422 if one of the tenant's policies does not allow them.
 // Role: admin.
 //
 // Takes any type of body and a specified content type.
@@ -4108,8 +4108,8 @@ func (c *Requests) UpdateTenantWithBody(ctx context.Context, tenant TenantPath, 
 
 // UpdateTenant Change a tenant
 //
-// A member that is absent stays as it is; `null` clears it, which for a setting means its default. Longer cache
-// lifetimes or more skew are refused with 422 where they break a promise of one of the tenant's policies.
+// An absent member is unchanged; `null` clears it, or resets a setting to its default. Longer cache
+// lifetimes or more skew are refused with 422 if one of the tenant's policies does not allow them.
 // Role: admin.
 //
 // Takes a body of the `application/json` content type.
@@ -4146,7 +4146,7 @@ func (c *Requests) ListTenantAPIKeys(ctx context.Context, tenant TenantPath, par
 
 // CreateTenantAPIKeyWithBody Create a credential of the tenant
 //
-// `key` is shown in this answer and never again. Role: admin.
+// `key` is shown only in this answer. Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4165,7 +4165,7 @@ func (c *Requests) CreateTenantAPIKeyWithBody(ctx context.Context, tenant Tenant
 
 // CreateTenantAPIKey Create a credential of the tenant
 //
-// `key` is shown in this answer and never again. Role: admin.
+// `key` is shown only in this answer. Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4233,9 +4233,9 @@ func (c *Requests) GetApproval(ctx context.Context, tenant TenantPath, id Approv
 	return c.Client.Do(req)
 }
 
-// ApproveApprovalWithBody Agree to what somebody else asked to do
+// ApproveApprovalWithBody Approve another caller's request
 //
-// It is done when they repeat their request with the id, within 24 hours after they asked. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+// The requester then repeats the request with the id, within 24 hours after the first request. The requester cannot approve it (403). Role: admin, and one that allows the operation itself.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4252,9 +4252,9 @@ func (c *Requests) ApproveApprovalWithBody(ctx context.Context, tenant TenantPat
 	return c.Client.Do(req)
 }
 
-// ApproveApproval Agree to what somebody else asked to do
+// ApproveApproval Approve another caller's request
 //
-// It is done when they repeat their request with the id, within 24 hours after they asked. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+// The requester then repeats the request with the id, within 24 hours after the first request. The requester cannot approve it (403). Role: admin, and one that allows the operation itself.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4271,9 +4271,9 @@ func (c *Requests) ApproveApproval(ctx context.Context, tenant TenantPath, id Ap
 	return c.Client.Do(req)
 }
 
-// RejectApprovalWithBody Refuse what somebody else asked to do
+// RejectApprovalWithBody Reject another caller's request
 //
-// It cannot be done with this approval any more. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+// The approval can no longer be used. The requester cannot reject it (403). Role: admin, and one that allows the operation itself.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4290,9 +4290,9 @@ func (c *Requests) RejectApprovalWithBody(ctx context.Context, tenant TenantPath
 	return c.Client.Do(req)
 }
 
-// RejectApproval Refuse what somebody else asked to do
+// RejectApproval Reject another caller's request
 //
-// It cannot be done with this approval any more. Whoever asked gets 403. Role: admin, and one that may do the operation itself.
+// The approval can no longer be used. The requester cannot reject it (403). Role: admin, and one that allows the operation itself.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4309,15 +4309,15 @@ func (c *Requests) RejectApproval(ctx context.Context, tenant TenantPath, id App
 	return c.Client.Do(req)
 }
 
-// ListAuditEvents Read the tenant's history
+// ListAuditEvents List the tenant's audit events
 //
-// The history of a deleted tenant stays readable to the roles of the platform, at `/v1/audit?tenant=<id>`.
+// The audit events of a deleted tenant stay readable to the roles of the platform, at `/v1/audit?tenant=<id>`.
 //
-// With `Accept: application/x-ndjson` or `text/csv` it is an export: all that the filters choose, as a stream,
-// oldest first unless `order` says otherwise, up to the event that was the last when the export began. `limit` then
-// caps the whole, and `cursor` goes on behind a page of the list with the same filters and `order`. An export that
-// cannot be finished breaks the connection off; one that ends as HTTP says is whole. Few exports run at a time:
-// `429` or `503` says to come back.
+// With `Accept: application/x-ndjson` or `text/csv` it is an export: all matching events, as a stream,
+// oldest first unless `order` is set, up to the last event at the time when the export began. `limit` then
+// limits the export, and `cursor` continues after a page of the list with the same filters and `order`. An export that
+// fails closes the connection early; one that ends regularly is complete. The number of simultaneous exports is limited:
+// `429` or `503` means to retry later.
 // Role: auditor.
 //
 // Corresponds with GET /v1/tenants/{tenant}/audit (the `ListAuditEvents` operationId).
@@ -4333,10 +4333,10 @@ func (c *Requests) ListAuditEvents(ctx context.Context, tenant TenantPath, param
 	return c.Client.Do(req)
 }
 
-// GetAuditCheckpoint Attest the end of the tenant's hash chain
+// GetAuditCheckpoint Get a signed checkpoint of the tenant's hash chain
 //
-// To be kept where the database's administrators cannot change it: whoever holds one finds out, with
-// `keyward audit verify`, that the history before it was rewritten. Role: auditor.
+// Keep it where the database's administrators cannot change it. With a checkpoint,
+// `keyward audit verify` detects that earlier events were rewritten. Role: auditor.
 //
 // Corresponds with GET /v1/tenants/{tenant}/audit/checkpoint (the `GetAuditCheckpoint` operationId).
 func (c *Requests) GetAuditCheckpoint(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4351,9 +4351,9 @@ func (c *Requests) GetAuditCheckpoint(ctx context.Context, tenant TenantPath, re
 	return c.Client.Do(req)
 }
 
-// VerifyAudit Check the tenant's hash chain
+// VerifyAudit Verify the tenant's hash chain
 //
-// Recomputes every hash from the first event on. Role: auditor.
+// Recomputes every hash, beginning with the first event. Role: auditor.
 //
 // Corresponds with GET /v1/tenants/{tenant}/audit/verify (the `VerifyAudit` operationId).
 func (c *Requests) VerifyAudit(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4368,9 +4368,9 @@ func (c *Requests) VerifyAudit(ctx context.Context, tenant TenantPath, reqEditor
 	return c.Client.Do(req)
 }
 
-// RotateDataKeyWithBody Make a new data key version
+// RotateDataKeyWithBody Rotate the tenant's data key
 //
-// The private keys are sealed anew under it and the old version is destroyed, in one transaction. Role: admin.
+// Encrypts the tenant's private keys with a new version of the data key and destroys the old version, in one transaction. Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4387,9 +4387,9 @@ func (c *Requests) RotateDataKeyWithBody(ctx context.Context, tenant TenantPath,
 	return c.Client.Do(req)
 }
 
-// RotateDataKey Make a new data key version
+// RotateDataKey Rotate the tenant's data key
 //
-// The private keys are sealed anew under it and the old version is destroyed, in one transaction. Role: admin.
+// Encrypts the tenant's private keys with a new version of the data key and destroys the old version, in one transaction. Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4406,15 +4406,15 @@ func (c *Requests) RotateDataKey(ctx context.Context, tenant TenantPath, body Ro
 	return c.Client.Do(req)
 }
 
-// StreamTenantEvents Hear of the tenant's events as they happen
+// StreamTenantEvents Stream the tenant's events as they happen
 //
 // Server-sent events (WHATWG HTML section 9.2), without end: `id`, `event: <action>` and `data: <an audit event as
-// JSON, in one line>`. Every event comes once, in the order of `seq`, and is on its way as soon as it is committed.
-// The stream begins with now, or behind the event that `Last-Event-ID` names; its first block is an `id` without
-// data, so that a reader that is cut off early can go on too. A comment comes every 15 seconds. The stream ends,
-// with a comment that says why, when the API key or the tenant does, when the process stops, and for a reader that
-// is too slow; unless the key or the tenant is gone, connect again with the last `id`. An `id` is opaque, holds for
-// this path in every process, and does not grow old. Role: auditor.
+// JSON, in one line>`. Every event is sent once, in the order of `seq`, as soon as it is committed.
+// The stream begins now, or after the event in `Last-Event-ID`; its first block is an `id` without
+// data, so that a reader that is cut off early can resume too. A comment is sent every 15 seconds. The stream ends,
+// with the reason as a comment, when the API key or the tenant ends, when the process stops, and if the reader
+// is too slow; unless the key or the tenant has ended, reconnect with the last `id`. An `id` is opaque, valid for
+// this path in every process, and does not expire. Role: auditor.
 //
 // Corresponds with GET /v1/tenants/{tenant}/events (the `StreamTenantEvents` operationId).
 func (c *Requests) StreamTenantEvents(ctx context.Context, tenant TenantPath, params *StreamTenantEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4446,22 +4446,22 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 	return c.Client.Do(req)
 }
 
-// ImportKeyWithBody Bring in an existing key
+// ImportKeyWithBody Import a key
 //
 // Either `private_key` with `alg`, or `public_key` with `expires_at`.
 //
-// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the standby there was is
-// revoked as `superseded`; with `"role": "active"` it signs at once, the active key is deprecated and the standby stays.
+// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
+// revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
 // PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
 // RFC 7638 thumbprint.
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
-// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for those that do not say
-// it. For an algorithm without a policy a retired one is made, by which nothing ever signs.
+// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
+// it. For an algorithm without a policy a retired policy is created, which never signs.
 //
-// Refused are: keys that do not fit `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
-// fingerprint; keys whose public half is not that of the private one; encrypted PEM; certificates; symmetric keys; several
-// keys where one is wanted; a kid that the tenant has ever used (409). Nothing of the key is ever repeated. Role: admin.
+// Refused are: keys that do not match `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
+// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
+// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4478,22 +4478,22 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 	return c.Client.Do(req)
 }
 
-// ImportKey Bring in an existing key
+// ImportKey Import a key
 //
 // Either `private_key` with `alg`, or `public_key` with `expires_at`.
 //
-// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the standby there was is
-// revoked as `superseded`; with `"role": "active"` it signs at once, the active key is deprecated and the standby stays.
+// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
+// revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
 // PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
 // RFC 7638 thumbprint.
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
-// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for those that do not say
-// it. For an algorithm without a policy a retired one is made, by which nothing ever signs.
+// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
+// it. For an algorithm without a policy a retired policy is created, which never signs.
 //
-// Refused are: keys that do not fit `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
-// fingerprint; keys whose public half is not that of the private one; encrypted PEM; certificates; symmetric keys; several
-// keys where one is wanted; a kid that the tenant has ever used (409). Nothing of the key is ever repeated. Role: admin.
+// Refused are: keys that do not match `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
+// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
+// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4553,8 +4553,8 @@ func (c *Requests) PurgeKeys(ctx context.Context, tenant TenantPath, params *Pur
 // RevokeAllKeysWithBody Revoke every key of the tenant
 //
 // Every standby, active and deprecated key is revoked and each policy gets a fresh active and standby key, in one
-// transaction. Every token signed so far stops verifying at verifiers that refetch. `dry_run` answers the
-// same without the fresh keys, and changes nothing. Role: admin.
+// transaction. Verifiers that refetch then reject every token signed before. `dry_run` previews the
+// effect, without the fresh keys, and changes nothing. Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4574,8 +4574,8 @@ func (c *Requests) RevokeAllKeysWithBody(ctx context.Context, tenant TenantPath,
 // RevokeAllKeys Revoke every key of the tenant
 //
 // Every standby, active and deprecated key is revoked and each policy gets a fresh active and standby key, in one
-// transaction. Every token signed so far stops verifying at verifiers that refetch. `dry_run` answers the
-// same without the fresh keys, and changes nothing. Role: admin.
+// transaction. Verifiers that refetch then reject every token signed before. `dry_run` previews the
+// effect, without the fresh keys, and changes nothing. Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4592,11 +4592,11 @@ func (c *Requests) RevokeAllKeys(ctx context.Context, tenant TenantPath, params 
 	return c.Client.Do(req)
 }
 
-// RotateKeysWithBody Rotate now
+// RotateKeysWithBody Rotate the keys of a policy now
 //
-// The standby becomes active, the active key deprecated, a new standby follows, whatever the publish lead.
+// The standby becomes active, the active key deprecated, and a new standby is created, regardless of the publish lead.
 // `published_seconds` says how long the new active key had been published: less than the tenant's `jwks_max_age_seconds` and
-// its neighbours means that some verifier may have to refetch. `dry_run` answers what would happen and changes nothing.
+// its other cache lifetimes means that some verifiers have to refetch. `dry_run` previews the effect and changes nothing.
 // Role: admin.
 //
 // Takes any type of body and a specified content type.
@@ -4614,11 +4614,11 @@ func (c *Requests) RotateKeysWithBody(ctx context.Context, tenant TenantPath, pa
 	return c.Client.Do(req)
 }
 
-// RotateKeys Rotate now
+// RotateKeys Rotate the keys of a policy now
 //
-// The standby becomes active, the active key deprecated, a new standby follows, whatever the publish lead.
+// The standby becomes active, the active key deprecated, and a new standby is created, regardless of the publish lead.
 // `published_seconds` says how long the new active key had been published: less than the tenant's `jwks_max_age_seconds` and
-// its neighbours means that some verifier may have to refetch. `dry_run` answers what would happen and changes nothing.
+// its other cache lifetimes means that some verifiers have to refetch. `dry_run` previews the effect and changes nothing.
 // Role: admin.
 //
 // Takes a body of the `application/json` content type.
@@ -4639,9 +4639,9 @@ func (c *Requests) RotateKeys(ctx context.Context, tenant TenantPath, params *Ro
 // GetKey Read a key
 //
 // With `Accept: application/x-pem-file` the public key as SubjectPublicKeyInfo in PEM, with
-// `Accept: application/octet-stream` the same in DER (RFC 5280 section 4.1; it has no registered media type of its
-// own, so that it comes as bytes with a file name), with `Accept: application/jwk+json` as a JWK; all are 404 once
-// the key is purged. There is no way to read a private key. Role: auditor.
+// `Accept: application/octet-stream` the same in DER (RFC 5280 section 4.1; that has no registered media
+// type, so it is sent as an attachment), with `Accept: application/jwk+json` as a JWK; all are 404 once
+// the key is purged. Private keys cannot be read. Role: auditor.
 //
 // Corresponds with GET /v1/tenants/{tenant}/keys/{kid} (the `GetKey` operationId).
 func (c *Requests) GetKey(ctx context.Context, tenant TenantPath, kid KIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4658,10 +4658,10 @@ func (c *Requests) GetKey(ctx context.Context, tenant TenantPath, kid KIDPath, r
 
 // RevokeKeyWithBody Revoke a key
 //
-// Out of the JWKS now. If the key was active, another one signs in the same transaction: the `standby` (no verifier
+// Removes the key from the JWKS at once. If it was active, another key becomes active in the same transaction: the `standby` (no verifier
 // fails, but one that never refetches may trust the revoked key longer) or a `fresh` one that no verifier has seen
 // (well-behaved verifiers must refetch, which drops the revoked key). `mode` is `fresh` by default for
-// `compromised`, else `standby`. `dry_run` answers the same, but for keys that only the real thing makes, and changes nothing.
+// `compromised`, else `standby`. `dry_run` previews the effect, without keys that would be created, and changes nothing.
 // Role: admin.
 //
 // Takes any type of body and a specified content type.
@@ -4681,10 +4681,10 @@ func (c *Requests) RevokeKeyWithBody(ctx context.Context, tenant TenantPath, kid
 
 // RevokeKey Revoke a key
 //
-// Out of the JWKS now. If the key was active, another one signs in the same transaction: the `standby` (no verifier
+// Removes the key from the JWKS at once. If it was active, another key becomes active in the same transaction: the `standby` (no verifier
 // fails, but one that never refetches may trust the revoked key longer) or a `fresh` one that no verifier has seen
 // (well-behaved verifiers must refetch, which drops the revoked key). `mode` is `fresh` by default for
-// `compromised`, else `standby`. `dry_run` answers the same, but for keys that only the real thing makes, and changes nothing.
+// `compromised`, else `standby`. `dry_run` previews the effect, without keys that would be created, and changes nothing.
 // Role: admin.
 //
 // Takes a body of the `application/json` content type.
@@ -4723,7 +4723,7 @@ func (c *Requests) ListPolicies(ctx context.Context, tenant TenantPath, reqEdito
 //
 // Its active key is deprecated, its standby revoked as superseded; tokens already signed keep verifying until the
 // grace period is over. The default policy cannot be retired: make another one the default first.
-// `dry_run` answers until when its keys would stay published, and changes nothing. Role: admin.
+// `dry_run` previews how long its keys would stay published, and changes nothing. Role: admin.
 //
 // Corresponds with DELETE /v1/tenants/{tenant}/policies/{alg} (the `RetirePolicy` operationId).
 func (c *Requests) RetirePolicy(ctx context.Context, tenant TenantPath, alg AlgPath, params *RetirePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4740,10 +4740,10 @@ func (c *Requests) RetirePolicy(ctx context.Context, tenant TenantPath, alg AlgP
 
 // PutPolicyWithBody Create or replace a policy
 //
-// A new policy gets an active and a standby key before this answers. Replacing sets every member that is absent
-// to its default, except `default`: absent leaves it as it is. `"default": true` takes it from the policy that had
+// A new policy gets an active and a standby key before the request is answered. **Absent members are reset
+// to their defaults**, except `default`, which is then unchanged. `"default": true` takes it from the policy that had
 // it; `"default": false` on the default policy is refused, since there is always exactly one.
-// `dry_run` answers what would happen, with the same errors, and changes nothing. Role: admin.
+// `dry_run` previews the effect, with the same errors, and changes nothing. Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4762,10 +4762,10 @@ func (c *Requests) PutPolicyWithBody(ctx context.Context, tenant TenantPath, alg
 
 // PutPolicy Create or replace a policy
 //
-// A new policy gets an active and a standby key before this answers. Replacing sets every member that is absent
-// to its default, except `default`: absent leaves it as it is. `"default": true` takes it from the policy that had
+// A new policy gets an active and a standby key before the request is answered. **Absent members are reset
+// to their defaults**, except `default`, which is then unchanged. `"default": true` takes it from the policy that had
 // it; `"default": false` on the default policy is refused, since there is always exactly one.
-// `dry_run` answers what would happen, with the same errors, and changes nothing. Role: admin.
+// `dry_run` previews the effect, with the same errors, and changes nothing. Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4784,9 +4784,9 @@ func (c *Requests) PutPolicy(ctx context.Context, tenant TenantPath, alg AlgPath
 
 // SignPayloadWithBody Sign any payload
 //
-// A compact JWS (RFC 7515), detached if asked for (appendix F), unencoded with `"b64": false` (RFC 7797, which
+// A compact JWS (RFC 7515), detached on request (appendix F), unencoded with `"b64": false` (RFC 7797, which
 // needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with `exp`
-// is held to the rules of tokens. Role: signer.
+// must satisfy the rules for tokens. Role: signer.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4805,9 +4805,9 @@ func (c *Requests) SignPayloadWithBody(ctx context.Context, tenant TenantPath, c
 
 // SignPayload Sign any payload
 //
-// A compact JWS (RFC 7515), detached if asked for (appendix F), unencoded with `"b64": false` (RFC 7797, which
+// A compact JWS (RFC 7515), detached on request (appendix F), unencoded with `"b64": false` (RFC 7797, which
 // needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with `exp`
-// is held to the rules of tokens. Role: signer.
+// must satisfy the rules for tokens. Role: signer.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4868,8 +4868,8 @@ func (c *Requests) SignToken(ctx context.Context, tenant TenantPath, body SignTo
 
 // SignTokensWithBody Sign many JWTs
 //
-// Up to 1,000 tokens; the results are in the order of the request. An entry that is not acceptable fails alone, as
-// an `error` in its place, also when it does not have the form of `SignTokenRequest`. Role: signer.
+// Up to 1,000 tokens; the results are in the order of the request. An invalid entry fails alone, as
+// an `error` in its place, even if it is not a `SignTokenRequest` at all. Role: signer.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4888,8 +4888,8 @@ func (c *Requests) SignTokensWithBody(ctx context.Context, tenant TenantPath, co
 
 // SignTokens Sign many JWTs
 //
-// Up to 1,000 tokens; the results are in the order of the request. An entry that is not acceptable fails alone, as
-// an `error` in its place, also when it does not have the form of `SignTokenRequest`. Role: signer.
+// Up to 1,000 tokens; the results are in the order of the request. An invalid entry fails alone, as
+// an `error` in its place, even if it is not a `SignTokenRequest` at all. Role: signer.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4909,7 +4909,7 @@ func (c *Requests) SignTokens(ctx context.Context, tenant TenantPath, body SignT
 // VerifyTokenWithBody Verify a JWT
 //
 // 200 also for a token that is not valid; `code` says why. `iss` must be the tenant's issuer unless another one is asked for.
-// The algorithm is that of the key, never that of the token. Roles: signer, auditor.
+// The algorithm is the key's, never the token's. Roles: signer, auditor.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4929,7 +4929,7 @@ func (c *Requests) VerifyTokenWithBody(ctx context.Context, tenant TenantPath, c
 // VerifyToken Verify a JWT
 //
 // 200 also for a token that is not valid; `code` says why. `iss` must be the tenant's issuer unless another one is asked for.
-// The algorithm is that of the key, never that of the token. Roles: signer, auditor.
+// The algorithm is the key's, never the token's. Roles: signer, auditor.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4965,7 +4965,7 @@ func (c *Requests) ListTenantWebhooks(ctx context.Context, tenant TenantPath, pa
 
 // CreateTenantWebhookWithBody Create a webhook of the tenant
 //
-// Events of the tenant are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: admin.
+// Posts the tenant's events to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` describes the requests and how to verify their signatures. At most 20 webhooks. Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4984,7 +4984,7 @@ func (c *Requests) CreateTenantWebhookWithBody(ctx context.Context, tenant Tenan
 
 // CreateTenantWebhook Create a webhook of the tenant
 //
-// Events of the tenant are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: admin.
+// Posts the tenant's events to `url` as they are committed, beginning with this webhook's own `webhook.created`. `docs/webhooks.md` describes the requests and how to verify their signatures. At most 20 webhooks. Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5003,7 +5003,7 @@ func (c *Requests) CreateTenantWebhook(ctx context.Context, tenant TenantPath, p
 
 // DeleteTenantWebhook Delete a webhook of the tenant
 //
-// Nothing more is posted; its deliveries are forgotten. Role: admin.
+// Stops all deliveries and deletes their records. Role: admin.
 //
 // Corresponds with DELETE /v1/tenants/{tenant}/webhooks/{id} (the `DeleteTenantWebhook` operationId).
 func (c *Requests) DeleteTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5037,8 +5037,8 @@ func (c *Requests) GetTenantWebhook(ctx context.Context, tenant TenantPath, id W
 
 // UpdateTenantWebhookWithBody Change a webhook of the tenant
 //
-// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
-// enabled again goes on with what happens then. Role: admin.
+// Absent members are unchanged. A disabled webhook gets no events, and its pending deliveries fail; after it is
+// enabled again it gets new events only. Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5057,8 +5057,8 @@ func (c *Requests) UpdateTenantWebhookWithBody(ctx context.Context, tenant Tenan
 
 // UpdateTenantWebhook Change a webhook of the tenant
 //
-// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
-// enabled again goes on with what happens then. Role: admin.
+// Absent members are unchanged. A disabled webhook gets no events, and its pending deliveries fail; after it is
+// enabled again it gets new events only. Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5075,7 +5075,7 @@ func (c *Requests) UpdateTenantWebhook(ctx context.Context, tenant TenantPath, i
 	return c.Client.Do(req)
 }
 
-// ListTenantWebhookDeliveries List what became of a webhook's deliveries
+// ListTenantWebhookDeliveries List a webhook's deliveries
 //
 // Newest first; kept for 30 days. Role: admin.
 //
@@ -5092,9 +5092,9 @@ func (c *Requests) ListTenantWebhookDeliveries(ctx context.Context, tenant Tenan
 	return c.Client.Do(req)
 }
 
-// RedeliverTenantWebhook Post a delivery once more
+// RedeliverTenantWebhook Send a delivery again
 //
-// Whatever became of it, under the same `id`, and with as much patience as the first time. 409 while the webhook is
+// Whatever its status, under the same `id`, and retried as often as the first time. 409 while the webhook is
 // disabled. Role: admin.
 //
 // Corresponds with POST /v1/tenants/{tenant}/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverTenantWebhook` operationId).
@@ -5129,8 +5129,8 @@ func (c *Requests) ListPlatformWebhooks(ctx context.Context, params *ListPlatfor
 
 // CreatePlatformWebhookWithBody Create a webhook of the platform
 //
-// Every tenant's events are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
-// moments before may come too. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: platform_admin.
+// Posts every tenant's events to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
+// the moments before it may be included. `docs/webhooks.md` describes the requests and how to verify their signatures. At most 20 webhooks. Role: platform_admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5149,8 +5149,8 @@ func (c *Requests) CreatePlatformWebhookWithBody(ctx context.Context, params *Cr
 
 // CreatePlatformWebhook Create a webhook of the platform
 //
-// Every tenant's events are posted to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
-// moments before may come too. `docs/webhooks.md` says what a receiver gets and how it checks the signature. At most 20 of them. Role: platform_admin.
+// Posts every tenant's events to `url` as they are committed, beginning with this webhook's own `webhook.created`; events of
+// the moments before it may be included. `docs/webhooks.md` describes the requests and how to verify their signatures. At most 20 webhooks. Role: platform_admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5169,7 +5169,7 @@ func (c *Requests) CreatePlatformWebhook(ctx context.Context, params *CreatePlat
 
 // DeletePlatformWebhook Delete a webhook of the platform
 //
-// Nothing more is posted; its deliveries are forgotten. Role: platform_admin.
+// Stops all deliveries and deletes their records. Role: platform_admin.
 //
 // Corresponds with DELETE /v1/webhooks/{id} (the `DeletePlatformWebhook` operationId).
 func (c *Requests) DeletePlatformWebhook(ctx context.Context, id WebhookIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5203,8 +5203,8 @@ func (c *Requests) GetPlatformWebhook(ctx context.Context, id WebhookIDPath, req
 
 // UpdatePlatformWebhookWithBody Change a webhook of the platform
 //
-// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
-// enabled again goes on with what happens then. Role: platform_admin.
+// Absent members are unchanged. A disabled webhook gets no events, and its pending deliveries fail; after it is
+// enabled again it gets new events only. Role: platform_admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5223,8 +5223,8 @@ func (c *Requests) UpdatePlatformWebhookWithBody(ctx context.Context, id Webhook
 
 // UpdatePlatformWebhook Change a webhook of the platform
 //
-// What is not named stays. A webhook that is disabled is told of nothing, and what is pending fails; one that is
-// enabled again goes on with what happens then. Role: platform_admin.
+// Absent members are unchanged. A disabled webhook gets no events, and its pending deliveries fail; after it is
+// enabled again it gets new events only. Role: platform_admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5241,7 +5241,7 @@ func (c *Requests) UpdatePlatformWebhook(ctx context.Context, id WebhookIDPath, 
 	return c.Client.Do(req)
 }
 
-// ListPlatformWebhookDeliveries List what became of a webhook's deliveries
+// ListPlatformWebhookDeliveries List a webhook's deliveries
 //
 // Newest first; kept for 30 days. Role: platform_admin.
 //
@@ -5258,9 +5258,9 @@ func (c *Requests) ListPlatformWebhookDeliveries(ctx context.Context, id Webhook
 	return c.Client.Do(req)
 }
 
-// RedeliverPlatformWebhook Post a delivery once more
+// RedeliverPlatformWebhook Send a delivery again
 //
-// Whatever became of it, under the same `id`, and with as much patience as the first time. 409 while the webhook is
+// Whatever its status, under the same `id`, and retried as often as the first time. 409 while the webhook is
 // disabled. Role: platform_admin.
 //
 // Corresponds with POST /v1/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverPlatformWebhook` operationId).
@@ -9171,7 +9171,7 @@ func (c *Client) GetPlatformJWKS(ctx context.Context, params *GetPlatformJWKSPar
 	return Decode[JWKSApplicationJSON](c.Requests.GetPlatformJWKS(ctx, params, reqEditors...))
 }
 
-// GetPlatformAuthorizationServerMetadata: The same (RFC 8414), of the tenant with this domain, or of the platform.
+// GetPlatformAuthorizationServerMetadata: Discovery metadata (RFC 8414) of the tenant with this domain, or of the platform.
 func (c *Client) GetPlatformAuthorizationServerMetadata(ctx context.Context, params *GetPlatformAuthorizationServerMetadataParams, reqEditors ...RequestEditorFn) (*DiscoveryResponse, error) {
 	return Decode[DiscoveryResponse](c.Requests.GetPlatformAuthorizationServerMetadata(ctx, params, reqEditors...))
 }
@@ -9222,12 +9222,12 @@ func (c *Client) RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, reqE
 	return err
 }
 
-// ListPlatformAuditEvents: Read the history of all tenants.
+// ListPlatformAuditEvents: List the audit events of all tenants.
 func (c *Client) ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*AuditEventList, error) {
 	return Decode[AuditEventList](c.Requests.ListPlatformAuditEvents(ctx, params, reqEditors...))
 }
 
-// GetJWKSFeed: Keep a gateway current.
+// GetJWKSFeed: Feed of changed JWK Sets, for gateways.
 func (c *Client) GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, reqEditors ...RequestEditorFn) (*JWKSFeed, error) {
 	return Decode[JWKSFeed](c.Requests.GetJWKSFeed(ctx, params, reqEditors...))
 }
@@ -9242,7 +9242,7 @@ func (c *Client) CreateTenant(ctx context.Context, params *CreateTenantParams, b
 	return Decode[Tenant](c.Requests.CreateTenant(ctx, params, body, reqEditors...))
 }
 
-// GetDestructionCertificate: Certify what the deletion of a tenant destroyed.
+// GetDestructionCertificate: Get the certificate of destruction of a deleted tenant.
 func (c *Client) GetDestructionCertificate(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*DestructionCertificate, error) {
 	return Decode[DestructionCertificate](c.Requests.GetDestructionCertificate(ctx, id, reqEditors...))
 }
@@ -9283,32 +9283,32 @@ func (c *Client) GetApproval(ctx context.Context, tenant TenantPath, id Approval
 	return Decode[ApprovalResponse](c.Requests.GetApproval(ctx, tenant, id, reqEditors...))
 }
 
-// ApproveApproval: Agree to what somebody else asked to do.
+// ApproveApproval: Approve another caller's request.
 func (c *Client) ApproveApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, body ApproveApprovalJSONRequestBody, reqEditors ...RequestEditorFn) (*ApprovalResponse, error) {
 	return Decode[ApprovalResponse](c.Requests.ApproveApproval(ctx, tenant, id, body, reqEditors...))
 }
 
-// RejectApproval: Refuse what somebody else asked to do.
+// RejectApproval: Reject another caller's request.
 func (c *Client) RejectApproval(ctx context.Context, tenant TenantPath, id ApprovalIDPath, body RejectApprovalJSONRequestBody, reqEditors ...RequestEditorFn) (*ApprovalResponse, error) {
 	return Decode[ApprovalResponse](c.Requests.RejectApproval(ctx, tenant, id, body, reqEditors...))
 }
 
-// ListAuditEvents: Read the tenant's history.
+// ListAuditEvents: List the tenant's audit events.
 func (c *Client) ListAuditEvents(ctx context.Context, tenant TenantPath, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*AuditEventList, error) {
 	return Decode[AuditEventList](c.Requests.ListAuditEvents(ctx, tenant, params, reqEditors...))
 }
 
-// GetAuditCheckpoint: Attest the end of the tenant's hash chain.
+// GetAuditCheckpoint: Get a signed checkpoint of the tenant's hash chain.
 func (c *Client) GetAuditCheckpoint(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*AuditCheckpoint, error) {
 	return Decode[AuditCheckpoint](c.Requests.GetAuditCheckpoint(ctx, tenant, reqEditors...))
 }
 
-// VerifyAudit: Check the tenant's hash chain.
+// VerifyAudit: Verify the tenant's hash chain.
 func (c *Client) VerifyAudit(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*AuditVerification, error) {
 	return Decode[AuditVerification](c.Requests.VerifyAudit(ctx, tenant, reqEditors...))
 }
 
-// RotateDataKey: Make a new data key version.
+// RotateDataKey: Rotate the tenant's data key.
 func (c *Client) RotateDataKey(ctx context.Context, tenant TenantPath, body RotateDataKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*DataKey, error) {
 	return Decode[DataKey](c.Requests.RotateDataKey(ctx, tenant, body, reqEditors...))
 }
@@ -9389,12 +9389,12 @@ func (c *Client) UpdateTenantWebhook(ctx context.Context, tenant TenantPath, id 
 	return Decode[WebhookResponse](c.Requests.UpdateTenantWebhook(ctx, tenant, id, body, reqEditors...))
 }
 
-// ListTenantWebhookDeliveries: List what became of a webhook's deliveries.
+// ListTenantWebhookDeliveries: List a webhook's deliveries.
 func (c *Client) ListTenantWebhookDeliveries(ctx context.Context, tenant TenantPath, id WebhookIDPath, params *ListTenantWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*WebhookDeliveryListResponse, error) {
 	return Decode[WebhookDeliveryListResponse](c.Requests.ListTenantWebhookDeliveries(ctx, tenant, id, params, reqEditors...))
 }
 
-// RedeliverTenantWebhook: Post a delivery once more.
+// RedeliverTenantWebhook: Send a delivery again.
 func (c *Client) RedeliverTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*WebhookDelivery, error) {
 	return Decode[WebhookDelivery](c.Requests.RedeliverTenantWebhook(ctx, tenant, id, delivery, reqEditors...))
 }
@@ -9425,12 +9425,12 @@ func (c *Client) UpdatePlatformWebhook(ctx context.Context, id WebhookIDPath, bo
 	return Decode[WebhookResponse](c.Requests.UpdatePlatformWebhook(ctx, id, body, reqEditors...))
 }
 
-// ListPlatformWebhookDeliveries: List what became of a webhook's deliveries.
+// ListPlatformWebhookDeliveries: List a webhook's deliveries.
 func (c *Client) ListPlatformWebhookDeliveries(ctx context.Context, id WebhookIDPath, params *ListPlatformWebhookDeliveriesParams, reqEditors ...RequestEditorFn) (*WebhookDeliveryListResponse, error) {
 	return Decode[WebhookDeliveryListResponse](c.Requests.ListPlatformWebhookDeliveries(ctx, id, params, reqEditors...))
 }
 
-// RedeliverPlatformWebhook: Post a delivery once more.
+// RedeliverPlatformWebhook: Send a delivery again.
 func (c *Client) RedeliverPlatformWebhook(ctx context.Context, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*WebhookDelivery, error) {
 	return Decode[WebhookDelivery](c.Requests.RedeliverPlatformWebhook(ctx, id, delivery, reqEditors...))
 }

@@ -20,9 +20,8 @@ const (
 	retryLater  = 5 * time.Second            // Retry-After where nothing better is known
 )
 
-// ErrorHandler answers every error with a problem (RFC 9457). What the server
-// is to blame for is logged, once, with the request id; what the client is to
-// blame for is not.
+// ErrorHandler answers every error with a problem (RFC 9457). Server errors are
+// logged once, with the request id; client errors are not logged.
 func ErrorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 	return func(err error, c echo.Context) {
 		if c.Get(answeredKey) != nil { // a middleware asked for the answer before
@@ -38,13 +37,13 @@ func ErrorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 		}
 		problemHeaders(c.Response().Header(), err, p)
 		if err := writeProblem(c, p); err != nil {
-			log.DebugContext(c.Request().Context(), "answer not written", "error", err)
+			log.DebugContext(c.Request().Context(), "response not written", "error", err)
 		}
 	}
 }
 
-// logFailure says which request failed and why. The path is the route's, so
-// that a client cannot write into the log.
+// logFailure logs a failed request and its error. It logs the route instead of
+// the path, so that a client cannot write into the log.
 func logFailure(log *slog.Logger, c echo.Context, err error, p *Problem) {
 	level := slog.LevelError
 	switch {
@@ -61,8 +60,8 @@ func logFailure(log *slog.Logger, c echo.Context, err error, p *Problem) {
 		slog.Any("error", err))
 }
 
-// problemHeaders sets what a status asks for beside the body. Errors of the
-// server are never cached, those of a client only if a handler said so.
+// problemHeaders sets the headers that a status requires. Server errors are
+// never cached; client errors only if the handler has set Cache-Control.
 func problemHeaders(h http.Header, err error, p *Problem) {
 	if p.Status >= http.StatusInternalServerError || h.Get(echo.HeaderCacheControl) == "" {
 		h.Set(echo.HeaderCacheControl, "no-store")
@@ -71,7 +70,7 @@ func problemHeaders(h http.Header, err error, p *Problem) {
 	h.Del(echo.HeaderLastModified)
 	switch p.Code {
 	case ProblemCodeUnauthenticated, ProblemCodeForbidden:
-		h.Set(echo.HeaderWWWAuthenticate, challenge(err, p.Code))
+		h.Set(echo.HeaderWWWAuthenticate, authChallenge(err, p.Code))
 	case ProblemCodeRateLimited, ProblemCodeUnavailable:
 		if h.Get(echo.HeaderRetryAfter) == "" {
 			h.Set(echo.HeaderRetryAfter, retryAfter(err))
@@ -79,9 +78,9 @@ func problemHeaders(h http.Header, err error, p *Problem) {
 	}
 }
 
-// challenge is RFC 6750 section 3: no error attribute for a request without a
-// credential.
-func challenge(err error, code ProblemCode) string {
+// authChallenge returns the WWW-Authenticate header of RFC 6750 section 3. A
+// request without a credential gets no error attribute.
+func authChallenge(err error, code ProblemCode) string {
 	const realm = `Bearer realm="keyward"`
 	switch {
 	case code == ProblemCodeForbidden:
@@ -93,7 +92,8 @@ func challenge(err error, code ProblemCode) string {
 	}
 }
 
-// retryAfter is in whole seconds, rounded up (RFC 9110 section 10.2.3).
+// retryAfter returns the Retry-After header in whole seconds, rounded up (RFC
+// 9110 section 10.2.3).
 func retryAfter(err error) string {
 	wait := retryLater
 	var limited *rateLimitedError
@@ -104,7 +104,7 @@ func retryAfter(err error) string {
 }
 
 func writeProblem(c echo.Context, p *Problem) error {
-	body, err := encoded(p)
+	body, err := encodeJSON(p)
 	if err != nil {
 		return err
 	}

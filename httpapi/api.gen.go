@@ -865,21 +865,21 @@ type Actor struct {
 // ActorType api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
 type ActorType string
 
-// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-// the name the policy has.
+// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+// the policy's name for it.
 type Alg string
 
-// Approval What somebody asked to do. Of the request itself only a digest is kept
+// Approval A request that waits for a second person. Only a digest of the request is stored
 type Approval struct {
 	CreatedAt time.Time  `json:"created_at"`
 	DecidedAt *time.Time `json:"decided_at,omitempty"`
 	DecidedBy *Actor     `json:"decided_by,omitempty"`
 
-	// ExpiresAt It can be given and used before this time
+	// ExpiresAt The approval must be given and used before this time
 	ExpiresAt time.Time          `json:"expires_at"`
 	ID        openapi_types.UUID `json:"id"`
 
-	// Operation `relax` takes others off the list of those that need an approval
+	// Operation `relax` removes operations from `approval_required`
 	Operation   ApprovalOperation `json:"operation"`
 	RequestedBy Actor             `json:"requested_by"`
 	Status      ApprovalStatus    `json:"status"`
@@ -892,7 +892,7 @@ type ApprovalList struct {
 	NextCursor *string    `json:"next_cursor,omitempty"`
 }
 
-// ApprovalOperation `relax` takes others off the list of those that need an approval
+// ApprovalOperation `relax` removes operations from `approval_required`
 type ApprovalOperation string
 
 // ApprovalStatus defines model for ApprovalStatus.
@@ -953,10 +953,10 @@ type AuditState string
 
 // AuditVerification defines model for AuditVerification.
 type AuditVerification struct {
-	// BrokenAt The first event that does not fit
+	// BrokenAt The first event that does not match its hash
 	BrokenAt *int64 `json:"broken_at,omitempty"`
 
-	// Events How many were checked
+	// Events How many events were verified
 	Events int64     `json:"events"`
 	Head   AuditHead `json:"head"`
 	Intact bool      `json:"intact"`
@@ -964,8 +964,8 @@ type AuditVerification struct {
 
 // BatchResult A `SignedToken`, or `error` alone
 type BatchResult struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// Error RFC 9457
@@ -978,14 +978,14 @@ type BatchResult struct {
 
 // Check defines model for Check.
 type Check struct {
-	// Detail What is wrong and what to do
+	// Detail The problem and its remedy
 	Detail *string `json:"detail,omitempty"`
 	Ok     bool    `json:"ok"`
 }
 
 // CreatePlatformAPIKeyRequest defines model for CreatePlatformAPIKeyRequest.
 type CreatePlatformAPIKeyRequest struct {
-	// ExpiresAt In the future; absent, never
+	// ExpiresAt Must be in the future; never if absent
 	ExpiresAt *time.Time                      `json:"expires_at,omitempty"`
 	Name      *string                         `json:"name,omitempty"`
 	Role      CreatePlatformAPIKeyRequestRole `json:"role"`
@@ -996,7 +996,7 @@ type CreatePlatformAPIKeyRequestRole string
 
 // CreateTenantAPIKeyRequest defines model for CreateTenantAPIKeyRequest.
 type CreateTenantAPIKeyRequest struct {
-	// ExpiresAt In the future; absent, never
+	// ExpiresAt Must be in the future; never if absent
 	ExpiresAt *time.Time                    `json:"expires_at,omitempty"`
 	Name      *string                       `json:"name,omitempty"`
 	Role      CreateTenantAPIKeyRequestRole `json:"role"`
@@ -1007,14 +1007,14 @@ type CreateTenantAPIKeyRequestRole string
 
 // CreateTenantRequest defines model for CreateTenantRequest.
 type CreateTenantRequest struct {
-	// ApprovalRequired Operations to which a second person has to agree, each at most once
+	// ApprovalRequired Operations that require approval by a second person, each at most once
 	ApprovalRequired []GuardedOperation `json:"approval_required,omitempty"`
 	ClockSkewSeconds *int64             `json:"clock_skew_seconds,omitempty"`
 
 	// CustomDomain A host name without port; kept in lower case
 	CustomDomain *string `json:"custom_domain,omitempty"`
 
-	// FreezeWindows Windows in which the schedule starts no rotation
+	// FreezeWindows Windows without scheduled rotations
 	FreezeWindows []FreezeWindow `json:"freeze_windows,omitempty"`
 
 	// Issuer An http or https URL without query and fragment (RFC 8414 section 2). Absent, `{public URL}/t/{slug}`
@@ -1023,9 +1023,9 @@ type CreateTenantRequest struct {
 	JWKSStaleIfErrorSeconds         *int64  `json:"jwks_stale_if_error_seconds,omitempty"`
 	JWKSStaleWhileRevalidateSeconds *int64  `json:"jwks_stale_while_revalidate_seconds,omitempty"`
 
-	// Metadata What the tenant's own provider offers: further members of its discovery documents, such as `authorization_endpoint`
+	// Metadata Metadata of the tenant's own provider: further members of its discovery documents, such as `authorization_endpoint`
 	// and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
-	// `subject_types_supported` take the place of what is there without. Absent if there are none.
+	// `subject_types_supported` replace the defaults. Absent if there are none.
 	//
 	// - Not accepted, in any case: `issuer`, `jwks_uri`, `id_token_signing_alg_values_supported`, which Keyward says;
 	//   `jwks`, `signed_jwks_uri` and `signed_metadata`, which would say otherwise; nor two names that differ in case only.
@@ -1049,7 +1049,7 @@ type CreateTenantRequest struct {
 
 // CreateWebhookRequest defines model for CreateWebhookRequest.
 type CreateWebhookRequest struct {
-	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	// Actions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 	Actions     *WebhookActions `json:"actions,omitempty"`
 	Description *string         `json:"description,omitempty"`
 
@@ -1064,7 +1064,7 @@ type CreatedAPIKey struct {
 	ExpiresAt *time.Time         `json:"expires_at,omitempty"`
 	ID        openapi_types.UUID `json:"id"`
 
-	// Key The credential, `kw_<id>_<secret>`; not shown again
+	// Key The secret, `kw_<id>_<secret>`; not shown again
 	Key  string `json:"key"`
 	Name string `json:"name"`
 	Role Role   `json:"role"`
@@ -1077,7 +1077,7 @@ type DataKey struct {
 	Version   int       `json:"version"`
 }
 
-// DeliveredEvent Names the audit event
+// DeliveredEvent Identifies the audit event
 type DeliveredEvent struct {
 	Action AuditAction `json:"action"`
 	Seq    int64       `json:"seq"`
@@ -1097,7 +1097,7 @@ type DestructionCertificate struct {
 
 // Discovery The members below, and those of the tenant's `metadata`
 type Discovery struct {
-	// IDTokenSigningAlgValuesSupported The live policies', the default one first, then those of other keys that are still published
+	// IDTokenSigningAlgValuesSupported Those of the policies, the default first, then those of other published keys
 	IDTokenSigningAlgValuesSupported []Alg                  `json:"id_token_signing_alg_values_supported"`
 	Issuer                           string                 `json:"issuer"`
 	JWKSURI                          string                 `json:"jwks_uri"`
@@ -1108,35 +1108,35 @@ type Discovery struct {
 
 // FeedItem defines model for FeedItem.
 type FeedItem struct {
-	// Deleted The tenant is gone and its tokens with it
+	// Deleted The tenant was deleted; its tokens are invalid
 	Deleted *bool  `json:"deleted,omitempty"`
 	Issuer  string `json:"issuer"`
 
 	// JWKS Any JSON object
 	JWKS JSONObject `json:"jwks"`
 
-	// NotBefore Tokens issued earlier are to be refused
+	// NotBefore Tokens issued earlier must be refused
 	NotBefore *time.Time `json:"not_before,omitempty"`
 
 	// Tenant The slug
 	Tenant   string             `json:"tenant"`
 	TenantID openapi_types.UUID `json:"tenant_id"`
 
-	// Version Grows with every change of the tenant
+	// Version Increases with every change of the tenant
 	Version int64 `json:"version"`
 }
 
 // FieldError defines model for FieldError.
 type FieldError struct {
-	// Field Path of a body member, as in `policies[0].alg`, or the name of a parameter; empty for the body as a whole
+	// Field Path of a body member, such as `policies[0].alg`, or the name of a parameter; empty for the whole body
 	Field string `json:"field"`
 
-	// Message What is accepted
+	// Message The accepted values
 	Message string `json:"message"`
 }
 
-// FreezeWindow A scheduled rotation that falls due inside starts when the window ends. Expiry, purging, new standby keys, rotation by
-// hand and revocation go on.
+// FreezeWindow A scheduled rotation that is due inside starts when the window ends. Expiry, purging, new standby keys, rotation by
+// hand and revocation are not affected.
 type FreezeWindow struct {
 	// From The first moment inside
 	From   time.Time `json:"from"`
@@ -1159,20 +1159,20 @@ type HealthStatus string
 
 // ImportKeyRequest defines model for ImportKeyRequest.
 type ImportKeyRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg *Alg `json:"alg,omitempty"`
 
-	// ExpiresAt Of public keys; required for them
+	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
 	// KID Not `.` and not `..`
 	KID *string `json:"kid,omitempty"`
 
-	// PrivateKey PEM or a JSON object, also one that is written into a string
+	// PrivateKey PEM or a JSON object, which may be encoded in a string
 	PrivateKey *KeyMaterial `json:"private_key,omitempty"`
 
-	// PublicKey PEM or a JSON object, also one that is written into a string
+	// PublicKey PEM or a JSON object, which may be encoded in a string
 	PublicKey *KeyMaterial `json:"public_key,omitempty"`
 
 	// Role Of a private key
@@ -1197,8 +1197,8 @@ type JWKSet struct {
 type Key struct {
 	ActivatedAt *time.Time `json:"activated_at,omitempty"`
 
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg          Alg        `json:"alg"`
 	CreatedAt    time.Time  `json:"created_at"`
 	DeprecatedAt *time.Time `json:"deprecated_at,omitempty"`
@@ -1206,7 +1206,7 @@ type Key struct {
 	// ExpiresAt When a deprecated key leaves the JWKS
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// KID RFC 7638 SHA-256 thumbprint, unless imported with another
+	// KID RFC 7638 SHA-256 thumbprint, unless imported with another kid
 	KID string `json:"kid"`
 	Kty KeyKty `json:"kty"`
 
@@ -1216,7 +1216,7 @@ type Key struct {
 	// LastTokenExpiresAt The latest `exp` this platform signed with it
 	LastTokenExpiresAt *time.Time `json:"last_token_expires_at,omitempty"`
 
-	// NextTransitionAt When the schedule moves it next
+	// NextTransitionAt When the next scheduled transition is due
 	NextTransitionAt *time.Time `json:"next_transition_at,omitempty"`
 	Origin           KeyOrigin  `json:"origin"`
 
@@ -1224,12 +1224,12 @@ type Key struct {
 	PublicJWK   *JWK      `json:"public_jwk,omitempty"`
 	PublishedAt time.Time `json:"published_at"`
 
-	// PurgedAt From then on there is no `public_jwk`
+	// PurgedAt When `public_jwk` was erased
 	PurgedAt         *time.Time        `json:"purged_at,omitempty"`
 	RevocationReason *RevocationReason `json:"revocation_reason,omitempty"`
 	RevokedAt        *time.Time        `json:"revoked_at,omitempty"`
 
-	// SafeToRetireAt From then on no token signed here needs it
+	// SafeToRetireAt When the last token signed here has expired
 	SafeToRetireAt *time.Time `json:"safe_to_retire_at,omitempty"`
 	State          KeyState   `json:"state"`
 	Use            KeyUse     `json:"use"`
@@ -1253,7 +1253,7 @@ type KeyList struct {
 // KeyState defines model for KeyState.
 type KeyState string
 
-// NoOptions Takes nothing; an empty object or no body
+// NoOptions No options: an empty object or no body
 type NoOptions = map[string]interface{}
 
 // Order defines model for Order.
@@ -1261,11 +1261,11 @@ type Order string
 
 // Policy defines model for Policy.
 type Policy struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg Alg `json:"alg"`
 
-	// Default Signs where a request names no algorithm
+	// Default Used for requests that name no algorithm
 	Default                bool  `json:"default"`
 	DefaultTokenTTLSeconds int64 `json:"default_token_ttl_seconds"`
 
@@ -1274,13 +1274,13 @@ type Policy struct {
 	MaxPublishedKeys   int   `json:"max_published_keys"`
 	MaxTokenTTLSeconds int64 `json:"max_token_ttl_seconds"`
 
-	// PublishLeadSeconds How long a standby is published before the schedule promotes it
+	// PublishLeadSeconds How long a standby must be published before it is promoted by schedule
 	PublishLeadSeconds int64 `json:"publish_lead_seconds"`
 
-	// PurgeAfterSeconds From leaving the JWKS to losing the public key
+	// PurgeAfterSeconds Time from leaving the JWKS to the erasure of the public key
 	PurgeAfterSeconds int64 `json:"purge_after_seconds"`
 
-	// RotationIntervalSeconds 0: by hand only
+	// RotationIntervalSeconds 0: no scheduled rotation
 	RotationIntervalSeconds int64 `json:"rotation_interval_seconds"`
 
 	// RSABits RSA only
@@ -1293,12 +1293,12 @@ type PolicyList struct {
 	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
-// PolicyPreview What would happen. The worker takes what is due at once, such as the expiry of keys over a lower `max_published_keys`, within seconds
+// PolicyPreview A preview. Steps that become due at once, such as the expiry of keys over a lower `max_published_keys`, follow within seconds
 type PolicyPreview struct {
-	// Created There is no such policy yet
+	// Created Whether the policy would be created
 	Created bool `json:"created"`
 
-	// JWKSAfter Without keys that would be made
+	// JWKSAfter Without keys that would be created
 	JWKSAfter JWKSet `json:"jwks_after"`
 
 	// JWKSBefore RFC 7517 section 5
@@ -1322,9 +1322,9 @@ type Problem struct {
 // ProblemCode defines model for ProblemCode.
 type ProblemCode string
 
-// ProviderMetadata What the tenant's own provider offers: further members of its discovery documents, such as `authorization_endpoint`
+// ProviderMetadata Metadata of the tenant's own provider: further members of its discovery documents, such as `authorization_endpoint`
 // and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
-// `subject_types_supported` take the place of what is there without. Absent if there are none.
+// `subject_types_supported` replace the defaults. Absent if there are none.
 //
 //   - Not accepted, in any case: `issuer`, `jwks_uri`, `id_token_signing_alg_values_supported`, which Keyward says;
 //     `jwks`, `signed_jwks_uri` and `signed_metadata`, which would say otherwise; nor two names that differ in case only.
@@ -1344,13 +1344,13 @@ type PurgeResult struct {
 	Purged []string `json:"purged"`
 }
 
-// PutPolicyRequest Beyond the bounds here (all 422 if broken): `publish_lead_seconds` ≤ `rotation_interval_seconds` unless that is 0;
+// PutPolicyRequest Rules beyond the bounds below (422 if violated): `publish_lead_seconds` ≤ `rotation_interval_seconds` unless that is 0;
 // `publish_lead_seconds` ≥ the tenant's `jwks_max_age_seconds` + `jwks_stale_while_revalidate_seconds` +
 // `clock_skew_seconds`; `grace_period_seconds` ≥ `max_token_ttl_seconds` + `clock_skew_seconds`;
 // `default_token_ttl_seconds` ≤ `max_token_ttl_seconds`; `rsa_bits` only with RSA.
 type PutPolicyRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg                     *Alg   `json:"alg,omitempty"`
 	Default                 *bool  `json:"default,omitempty"`
 	DefaultTokenTTLSeconds  *int64 `json:"default_token_ttl_seconds,omitempty"`
@@ -1370,7 +1370,7 @@ type PutPolicyRequestRSABits int
 
 // Readiness defines model for Readiness.
 type Readiness struct {
-	// Checks By name, `database`, `migrations` and `master_key` among them
+	// Checks By name, among them `database`, `migrations` and `master_key`
 	Checks map[string]Check `json:"checks"`
 	Status ReadinessStatus  `json:"status"`
 }
@@ -1407,16 +1407,16 @@ type RevokeAllRequest struct {
 type RevokeAllResult struct {
 	Active []Key `json:"active"`
 
-	// BreaksTokensUntil When the last token known to be signed with what is revoked would have expired; absent if none is known to live.
-	// Other replicas tell of what they signed within a minute
+	// BreaksTokensUntil When the last known token signed with the revoked keys would have expired; absent if no such token is known.
+	// Signatures by other replicas are known within a minute
 	BreaksTokensUntil *time.Time `json:"breaks_tokens_until,omitempty"`
 
-	// DryRun `true` where nothing has changed
+	// DryRun `true` if nothing was changed
 	DryRun  *bool `json:"dry_run,omitempty"`
 	Revoked []Key `json:"revoked"`
 	Standby []Key `json:"standby"`
 
-	// TrustedUntil Per class of verifier, how long it may still trust what was revoked
+	// TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 	TrustedUntil TrustedUntil `json:"trusted_until"`
 }
 
@@ -1432,18 +1432,18 @@ type RevokeRequest struct {
 
 // RevokeResult defines model for RevokeResult.
 type RevokeResult struct {
-	// BreaksTokensUntil When the last token known to be signed with what is revoked would have expired; absent if none is known to live.
-	// Other replicas tell of what they signed within a minute
+	// BreaksTokensUntil When the last known token signed with the revoked keys would have expired; absent if no such token is known.
+	// Signatures by other replicas are known within a minute
 	BreaksTokensUntil *time.Time `json:"breaks_tokens_until,omitempty"`
 
-	// DryRun `true` where nothing has changed
+	// DryRun `true` if nothing was changed
 	DryRun      *bool           `json:"dry_run,omitempty"`
 	Key         Key             `json:"key"`
 	Mode        *RevocationMode `json:"mode,omitempty"`
 	Replacement *Key            `json:"replacement,omitempty"`
 	Standby     *Key            `json:"standby,omitempty"`
 
-	// TrustedUntil Per class of verifier, how long it may still trust what was revoked
+	// TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 	TrustedUntil TrustedUntil `json:"trusted_until"`
 }
 
@@ -1463,8 +1463,8 @@ type RotatePreview struct {
 
 // RotateRequest defines model for RotateRequest.
 type RotateRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// DryRun The same as in the query
@@ -1486,8 +1486,8 @@ type RotateResult struct {
 
 // SignPayloadRequest defines model for SignPayloadRequest.
 type SignPayloadRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg      *Alg  `json:"alg,omitempty"`
 	B64      *bool `json:"b64,omitempty"`
 	Detached *bool `json:"detached,omitempty"`
@@ -1501,8 +1501,8 @@ type SignPayloadRequest struct {
 
 // SignTokenRequest defines model for SignTokenRequest.
 type SignTokenRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// Claims Any JSON object
@@ -1514,7 +1514,7 @@ type SignTokenRequest struct {
 	// Nbf Set `nbf` to `iat`, unless `claims` has its own
 	Nbf *bool `json:"nbf,omitempty"`
 
-	// TTLSeconds Absent, the policy's `default_token_ttl_seconds`
+	// TTLSeconds Default: the policy's `default_token_ttl_seconds`
 	TTLSeconds *int64 `json:"ttl_seconds,omitempty"`
 
 	// Typ The `typ` header (RFC 7515 section 4.1.9). Those that begin with `keyward-`, and `jwk-set+jwt`, are for what Keyward itself attests
@@ -1533,8 +1533,8 @@ type SignTokensResult struct {
 
 // SignedPayload defines model for SignedPayload.
 type SignedPayload struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg Alg    `json:"alg"`
 	Jws string `json:"jws"`
 	KID string `json:"kid"`
@@ -1542,8 +1542,8 @@ type SignedPayload struct {
 
 // SignedToken defines model for SignedToken.
 type SignedToken struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-	// the name the policy has.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
 	Alg       Alg       `json:"alg"`
 	ExpiresAt time.Time `json:"expires_at"`
 	IssuedAt  time.Time `json:"issued_at"`
@@ -1553,25 +1553,25 @@ type SignedToken struct {
 
 // Tenant defines model for Tenant.
 type Tenant struct {
-	// ApprovalRequired Operations to which a second person has to agree; absent if there are none
+	// ApprovalRequired Operations that require approval by a second person; absent if there are none
 	ApprovalRequired []GuardedOperation        `json:"approval_required,omitempty"`
 	ClockSkewSeconds int64                     `json:"clock_skew_seconds"`
 	CreatedAt        time.Time                 `json:"created_at"`
 	CustomDomain     nullable.Nullable[string] `json:"custom_domain"`
 
-	// FreezeWindows Windows in which the schedule starts no rotation, by their start; absent if there are none
+	// FreezeWindows Windows without scheduled rotations, ordered by start; absent if there are none
 	FreezeWindows []FreezeWindow     `json:"freeze_windows,omitempty"`
 	ID            openapi_types.UUID `json:"id"`
 
-	// Issuer The `iss` of its tokens: its own or `{public URL}/t/{slug}`
+	// Issuer The `iss` of its tokens: the tenant's own or `{public URL}/t/{slug}`
 	Issuer                          string `json:"issuer"`
 	JWKSMaxAgeSeconds               int64  `json:"jwks_max_age_seconds"`
 	JWKSStaleIfErrorSeconds         int64  `json:"jwks_stale_if_error_seconds"`
 	JWKSStaleWhileRevalidateSeconds int64  `json:"jwks_stale_while_revalidate_seconds"`
 
-	// Metadata What the tenant's own provider offers: further members of its discovery documents, such as `authorization_endpoint`
+	// Metadata Metadata of the tenant's own provider: further members of its discovery documents, such as `authorization_endpoint`
 	// and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
-	// `subject_types_supported` take the place of what is there without. Absent if there are none.
+	// `subject_types_supported` replace the defaults. Absent if there are none.
 	//
 	// - Not accepted, in any case: `issuer`, `jwks_uri`, `id_token_signing_alg_values_supported`, which Keyward says;
 	//   `jwks`, `signed_jwks_uri` and `signed_metadata`, which would say otherwise; nor two names that differ in case only.
@@ -1588,7 +1588,7 @@ type Tenant struct {
 	// Name Empty if it has none
 	Name string `json:"name"`
 
-	// NotBefore Tokens issued earlier, or that do not say when, are `expired` to `tokens/verify` and to relying parties that look at `Keyward-Not-Before`
+	// NotBefore Tokens issued earlier, or without `iat`, are `expired` for `tokens/verify` and for relying parties that support `Keyward-Not-Before`
 	NotBefore *time.Time   `json:"not_before,omitempty"`
 	Slug      string       `json:"slug"`
 	Status    TenantStatus `json:"status"`
@@ -1610,40 +1610,40 @@ type TimelineStep struct {
 	At        time.Time   `json:"at"`
 	FromState *KeyState   `json:"from_state,omitempty"`
 
-	// KID Absent for a key that would be made
+	// KID Absent for a key that would be created
 	KID     *string   `json:"kid,omitempty"`
 	ToState *KeyState `json:"to_state,omitempty"`
 }
 
-// TrustedUntil Per class of verifier, how long it may still trust what was revoked
+// TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 type TrustedUntil = []VerifierTrust
 
 // UpdateTenantRequest defines model for UpdateTenantRequest.
 type UpdateTenantRequest struct {
-	// ApprovalRequired Operations to which a second person has to agree. To take one off needs an approval itself, of operation `relax`
+	// ApprovalRequired Operations that require approval by a second person. Removing one requires an approval itself, of operation `relax`
 	ApprovalRequired nullable.Nullable[[]GuardedOperation] `json:"approval_required,omitempty"`
 	ClockSkewSeconds nullable.Nullable[int64]              `json:"clock_skew_seconds,omitempty"`
 	CustomDomain     nullable.Nullable[string]             `json:"custom_domain,omitempty"`
 
-	// FreezeWindows Windows in which the schedule starts no rotation. They replace all that there were
+	// FreezeWindows Windows without scheduled rotations. They replace all existing ones
 	FreezeWindows                   nullable.Nullable[[]FreezeWindow] `json:"freeze_windows,omitempty"`
 	Issuer                          nullable.Nullable[string]         `json:"issuer,omitempty"`
 	JWKSMaxAgeSeconds               nullable.Nullable[int64]          `json:"jwks_max_age_seconds,omitempty"`
 	JWKSStaleIfErrorSeconds         nullable.Nullable[int64]          `json:"jwks_stale_if_error_seconds,omitempty"`
 	JWKSStaleWhileRevalidateSeconds nullable.Nullable[int64]          `json:"jwks_stale_while_revalidate_seconds,omitempty"`
 
-	// Metadata As `ProviderMetadata`. It replaces all that there was; `null` and `{}` clear it
+	// Metadata Like `ProviderMetadata`. It replaces the existing metadata; `null` and `{}` remove it
 	Metadata nullable.Nullable[JSONObject] `json:"metadata,omitempty"`
 	Name     nullable.Nullable[string]     `json:"name,omitempty"`
 
-	// NotBefore Not later than now and `clock_skew_seconds`; may be moved back
+	// NotBefore At most `clock_skew_seconds` in the future; may be moved back
 	NotBefore nullable.Nullable[time.Time] `json:"not_before,omitempty"`
 	Status    *TenantStatus                `json:"status,omitempty"`
 }
 
 // UpdateWebhookRequest defines model for UpdateWebhookRequest.
 type UpdateWebhookRequest struct {
-	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	// Actions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 	Actions     *WebhookActions `json:"actions,omitempty"`
 	Description *string         `json:"description,omitempty"`
 	Status      *WebhookStatus  `json:"status,omitempty"`
@@ -1657,11 +1657,11 @@ type UpdateWebhookRequest struct {
 type VerifierTrust struct {
 	Class string `json:"class"`
 
-	// EndsAtFreshToken It drops the key as soon as it meets a token of the fresh one, if that is earlier
+	// EndsAtFreshToken It drops the key when it first sees a token of the fresh key, if that is earlier
 	EndsAtFreshToken *bool    `json:"ends_at_fresh_token,omitempty"`
 	Examples         []string `json:"examples"`
 
-	// Until `null`: without end
+	// Until `null`: forever
 	Until nullable.Nullable[time.Time] `json:"until"`
 	Why   string                       `json:"why"`
 }
@@ -1674,11 +1674,11 @@ type VerifyTokenRequest struct {
 	// Audience Must be among the token's `aud`
 	Audience *string `json:"audience,omitempty"`
 
-	// Issuer Absent, the tenant's own
+	// Issuer Default: the tenant's own
 	Issuer *string `json:"issuer,omitempty"`
 	Token  string  `json:"token"`
 
-	// Typ Must be the token's `typ`, in any case, with or without `application/`
+	// Typ Must equal the token's `typ`, case-insensitively, with or without `application/`
 	Typ *string `json:"typ,omitempty"`
 }
 
@@ -1698,16 +1698,16 @@ type VerifyTokenResult struct {
 
 // Webhook defines model for Webhook.
 type Webhook struct {
-	// Actions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+	// Actions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 	Actions     WebhookActions `json:"actions"`
 	CreatedAt   time.Time      `json:"created_at"`
 	Description *string        `json:"description,omitempty"`
 
-	// DisabledReason Why it is disabled: somebody asked for it, the receiver answered 410, or nothing was taken for three days
+	// DisabledReason Why it is disabled: by request, because the receiver answered 410, or because no delivery succeeded for three days
 	DisabledReason *WebhookDisabledReason `json:"disabled_reason,omitempty"`
 	ID             openapi_types.UUID     `json:"id"`
 
-	// LastDeliveryAt When the receiver last took one
+	// LastDeliveryAt When a delivery last succeeded
 	LastDeliveryAt *time.Time    `json:"last_delivery_at,omitempty"`
 	Status         WebhookStatus `json:"status"`
 	UpdatedAt      time.Time     `json:"updated_at"`
@@ -1717,39 +1717,39 @@ type Webhook struct {
 	URL WebhookURL `json:"url"`
 }
 
-// WebhookDisabledReason Why it is disabled: somebody asked for it, the receiver answered 410, or nothing was taken for three days
+// WebhookDisabledReason Why it is disabled: by request, because the receiver answered 410, or because no delivery succeeded for three days
 type WebhookDisabledReason string
 
-// WebhookActions Actions that are told of, each in full or as all of one thing's, as in `key.*`; none: all
+// WebhookActions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 type WebhookActions = []string
 
 // WebhookDelivery defines model for WebhookDelivery.
 type WebhookDelivery struct {
-	// Attempts Since it was asked for, by the event or by somebody
+	// Attempts Since the event, or since the last request to send it again
 	Attempts    int        `json:"attempts"`
 	CreatedAt   time.Time  `json:"created_at"`
 	DeliveredAt *time.Time `json:"delivered_at,omitempty"`
 
-	// Event Names the audit event
+	// Event Identifies the audit event
 	Event DeliveredEvent `json:"event"`
 
 	// ID The same in every attempt
 	ID            openapi_types.UUID `json:"id"`
 	LastAttemptAt *time.Time         `json:"last_attempt_at,omitempty"`
 
-	// LastError What was wrong last: the answer (`redirected`, `refused`, `gone`), or that there was none; `not_tried` and
-	// `webhook_…` say why there was no attempt
+	// LastError The last failure: the answer (`redirected`, `refused`, `gone`), or no answer; `not_tried` and
+	// `webhook_…` mean that there was no attempt
 	LastError *WebhookDeliveryLastError `json:"last_error,omitempty"`
 
-	// LastStatus What the receiver last answered
+	// LastStatus The receiver's last status
 	LastStatus    *int                  `json:"last_status,omitempty"`
 	NextAttemptAt *time.Time            `json:"next_attempt_at,omitempty"`
 	Status        WebhookDeliveryStatus `json:"status"`
 	WebhookID     openapi_types.UUID    `json:"webhook_id"`
 }
 
-// WebhookDeliveryLastError What was wrong last: the answer (`redirected`, `refused`, `gone`), or that there was none; `not_tried` and
-// `webhook_…` say why there was no attempt
+// WebhookDeliveryLastError The last failure: the answer (`redirected`, `refused`, `gone`), or no answer; `not_tried` and
+// `webhook_…` mean that there was no attempt
 type WebhookDeliveryLastError string
 
 // WebhookDeliveryList defines model for WebhookDeliveryList.
@@ -1783,8 +1783,8 @@ type Action = AuditAction
 // ActorFilter defines model for ActorFilter.
 type ActorFilter = string
 
-// AlgPath RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWK and tokens carry
-// the name the policy has.
+// AlgPath RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+// the policy's name for it.
 type AlgPath = Alg
 
 // ApprovalIDPath defines model for ApprovalIDPath.
@@ -1853,10 +1853,10 @@ type APIKeyListResponse = APIKeyList
 // ApprovalListResponse defines model for ApprovalListResponse.
 type ApprovalListResponse = ApprovalList
 
-// ApprovalRequired What somebody asked to do. Of the request itself only a digest is kept
+// ApprovalRequired A request that waits for a second person. Only a digest of the request is stored
 type ApprovalRequired = Approval
 
-// ApprovalResponse What somebody asked to do. Of the request itself only a digest is kept
+// ApprovalResponse A request that waits for a second person. Only a digest of the request is stored
 type ApprovalResponse = Approval
 
 // Conflict RFC 9457
@@ -1971,7 +1971,7 @@ type GetDocsParams struct {
 
 // GetDocsAssetParams defines parameters for GetDocsAsset.
 type GetDocsAssetParams struct {
-	// V The version that the page names
+	// V The version in the page's links
 	V           *string      `form:"v,omitempty" json:"v,omitempty"`
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
@@ -2006,16 +2006,16 @@ type GetOpenIDConfigurationParams struct {
 
 // ListPlatformAPIKeysParams defines parameters for ListPlatformAPIKeys.
 type ListPlatformAPIKeysParams struct {
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreatePlatformAPIKeyParams defines parameters for CreatePlatformAPIKey.
 type CreatePlatformAPIKeyParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2027,93 +2027,93 @@ type ListPlatformAuditEventsParams struct {
 	Action *Action   `form:"action,omitempty" json:"action,omitempty"`
 	KID    *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
 
-	// State Events that brought their key into this state: those whose `to_state` it is. `active` and `suspended` are also
+	// State Events with this `to_state`. `active` and `suspended` are also
 	// states of the tenant; add `action` or `kid` to tell them apart
 	State *AuditStateFilter `form:"state,omitempty" json:"state,omitempty"`
 
 	// Actor The actor's id or name
 	Actor *ActorFilter `form:"actor,omitempty" json:"actor,omitempty"`
 
-	// Since Not before this time
+	// Since At or after this time
 	Since *Since `form:"since,omitempty" json:"since,omitempty"`
 
-	// Until Before this time
+	// Until Earlier than this time
 	Until *Until `form:"until,omitempty" json:"until,omitempty"`
 
-	// Order By time
+	// Order Order by time
 	Order *OrderQuery `form:"order,omitempty" json:"order,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // StreamPlatformEventsParams defines parameters for StreamPlatformEvents.
 type StreamPlatformEventsParams struct {
-	// LastEventIDQuery The same, for clients that cannot set the header, which counts if both are there
+	// LastEventIDQuery The same, for clients that cannot set the header; the header takes precedence
 	LastEventIDQuery *LastEventIDQuery `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
 
-	// LastEventID The last `id` that was read; the stream goes on behind it
+	// LastEventID The last `id` received; the stream resumes after it
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
 // GetJWKSFeedParams defines parameters for GetJWKSFeed.
 type GetJWKSFeedParams struct {
-	// SinceCursor The `next_cursor` of the answer before
+	// SinceCursor The `next_cursor` of the previous answer
 	SinceCursor *string `form:"since,omitempty" json:"since,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
-	// Q Part of the slug or the name, in any case
+	// Q Part of the slug or the name, case-insensitive
 	Q      *string       `form:"q,omitempty" json:"q,omitempty"`
 	Status *TenantStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateTenantParams defines parameters for CreateTenant.
 type CreateTenantParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteTenantParams defines parameters for DeleteTenant.
 type DeleteTenantParams struct {
-	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
+	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // UpdateTenantParams defines parameters for UpdateTenant.
 type UpdateTenantParams struct {
-	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
+	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // ListTenantAPIKeysParams defines parameters for ListTenantAPIKeys.
 type ListTenantAPIKeysParams struct {
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateTenantAPIKeyParams defines parameters for CreateTenantAPIKey.
 type CreateTenantAPIKeyParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2122,10 +2122,10 @@ type CreateTenantAPIKeyParams struct {
 type ListApprovalsParams struct {
 	Status *ApprovalStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
@@ -2134,35 +2134,35 @@ type ListAuditEventsParams struct {
 	Action *Action   `form:"action,omitempty" json:"action,omitempty"`
 	KID    *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
 
-	// State Events that brought their key into this state: those whose `to_state` it is. `active` and `suspended` are also
+	// State Events with this `to_state`. `active` and `suspended` are also
 	// states of the tenant; add `action` or `kid` to tell them apart
 	State *AuditStateFilter `form:"state,omitempty" json:"state,omitempty"`
 
 	// Actor The actor's id or name
 	Actor *ActorFilter `form:"actor,omitempty" json:"actor,omitempty"`
 
-	// Since Not before this time
+	// Since At or after this time
 	Since *Since `form:"since,omitempty" json:"since,omitempty"`
 
-	// Until Before this time
+	// Until Earlier than this time
 	Until *Until `form:"until,omitempty" json:"until,omitempty"`
 
-	// Order By time
+	// Order Order by time
 	Order *OrderQuery `form:"order,omitempty" json:"order,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // StreamTenantEventsParams defines parameters for StreamTenantEvents.
 type StreamTenantEventsParams struct {
-	// LastEventIDQuery The same, for clients that cannot set the header, which counts if both are there
+	// LastEventIDQuery The same, for clients that cannot set the header; the header takes precedence
 	LastEventIDQuery *LastEventIDQuery `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
 
-	// LastEventID The last `id` that was read; the stream goes on behind it
+	// LastEventID The last `id` received; the stream resumes after it
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
@@ -2174,21 +2174,21 @@ type ListKeysParams struct {
 	// ValidAt Only the keys that were published at this time
 	ValidAt *time.Time `form:"valid_at,omitempty" json:"valid_at,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ImportKeyParams defines parameters for ImportKey.
 type ImportKeyParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
-	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
+	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
@@ -2199,24 +2199,24 @@ type ImportKey201JSONResponseBody struct {
 
 // PurgeKeysParams defines parameters for PurgeKeys.
 type PurgeKeysParams struct {
-	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
+	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // RevokeAllKeysParams defines parameters for RevokeAllKeys.
 type RevokeAllKeysParams struct {
-	// DryRun Answer what would happen, and change nothing
+	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
-	// KeywardApproval The id of an approval for this very request: same caller, path, query and body. Without effect where the tenant's
-	// `approval_required` does not ask for one. Refused with 409 once the API key that gave it is revoked.
+	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // RotateKeysParams defines parameters for RotateKeys.
 type RotateKeysParams struct {
-	// DryRun Answer what would happen, and change nothing
+	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
@@ -2227,19 +2227,19 @@ type RotateKeys200JSONResponseBody struct {
 
 // RevokeKeyParams defines parameters for RevokeKey.
 type RevokeKeyParams struct {
-	// DryRun Answer what would happen, and change nothing
+	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
 // RetirePolicyParams defines parameters for RetirePolicy.
 type RetirePolicyParams struct {
-	// DryRun Answer what would happen, and change nothing
+	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
 // PutPolicyParams defines parameters for PutPolicy.
 type PutPolicyParams struct {
-	// DryRun Answer what would happen, and change nothing
+	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
@@ -2250,16 +2250,16 @@ type PutPolicy200JSONResponseBody struct {
 
 // ListTenantWebhooksParams defines parameters for ListTenantWebhooks.
 type ListTenantWebhooksParams struct {
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateTenantWebhookParams defines parameters for CreateTenantWebhook.
 type CreateTenantWebhookParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2268,25 +2268,25 @@ type CreateTenantWebhookParams struct {
 type ListTenantWebhookDeliveriesParams struct {
 	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListPlatformWebhooksParams defines parameters for ListPlatformWebhooks.
 type ListPlatformWebhooksParams struct {
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreatePlatformWebhookParams defines parameters for CreatePlatformWebhook.
 type CreatePlatformWebhookParams struct {
-	// IdempotencyKey Makes the request safe to repeat: with the same key and the same body the first answer is given again, with
+	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2295,10 +2295,10 @@ type CreatePlatformWebhookParams struct {
 type ListPlatformWebhookDeliveriesParams struct {
 	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Limit Most items on a page
+	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor `next_cursor` of the page before; opaque
+	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
@@ -2683,10 +2683,10 @@ type ServerInterface interface {
 	// GetPlatformJWKS The JWK Set of the tenant with this domain, or of the platform
 	// (GET /.well-known/jwks.json)
 	GetPlatformJWKS(ctx echo.Context, params GetPlatformJWKSParams) error
-	// HeadPlatformJWKS The headers of the same
+	// HeadPlatformJWKS The headers of the JWK Set of the tenant with this domain, or of the platform
 	// (HEAD /.well-known/jwks.json)
 	HeadPlatformJWKS(ctx echo.Context, params HeadPlatformJWKSParams) error
-	// GetPlatformAuthorizationServerMetadata The same (RFC 8414), of the tenant with this domain, or of the platform
+	// GetPlatformAuthorizationServerMetadata Discovery metadata (RFC 8414) of the tenant with this domain, or of the platform
 	// (GET /.well-known/oauth-authorization-server)
 	GetPlatformAuthorizationServerMetadata(ctx echo.Context, params GetPlatformAuthorizationServerMetadataParams) error
 	// GetAuthorizationServerMetadata Discovery metadata (RFC 8414)
@@ -2698,7 +2698,7 @@ type ServerInterface interface {
 	// GetDocs A page to read this document
 	// (GET /docs)
 	GetDocs(ctx echo.Context, params GetDocsParams) error
-	// GetDocsAsset What that page loads
+	// GetDocsAsset Files of that page
 	// (GET /docs/{asset})
 	GetDocsAsset(ctx echo.Context, asset GetDocsAssetParamsAsset, params GetDocsAssetParams) error
 	// Healthz Liveness
@@ -2731,13 +2731,13 @@ type ServerInterface interface {
 	// RevokePlatformAPIKey Revoke a credential of the platform
 	// (DELETE /v1/api-keys/{id})
 	RevokePlatformAPIKey(ctx echo.Context, id APIKeyIDPath) error
-	// ListPlatformAuditEvents Read the history of all tenants
+	// ListPlatformAuditEvents List the audit events of all tenants
 	// (GET /v1/audit)
 	ListPlatformAuditEvents(ctx echo.Context, params ListPlatformAuditEventsParams) error
-	// StreamPlatformEvents Hear of all tenants' events as they happen
+	// StreamPlatformEvents Stream all tenants' events as they happen
 	// (GET /v1/events)
 	StreamPlatformEvents(ctx echo.Context, params StreamPlatformEventsParams) error
-	// GetJWKSFeed Keep a gateway current
+	// GetJWKSFeed Feed of changed JWK Sets, for gateways
 	// (GET /v1/jwks-feed)
 	GetJWKSFeed(ctx echo.Context, params GetJWKSFeedParams) error
 	// ListTenants List tenants
@@ -2746,7 +2746,7 @@ type ServerInterface interface {
 	// CreateTenant Create a tenant
 	// (POST /v1/tenants)
 	CreateTenant(ctx echo.Context, params CreateTenantParams) error
-	// GetDestructionCertificate Certify what the deletion of a tenant destroyed
+	// GetDestructionCertificate Get the certificate of destruction of a deleted tenant
 	// (GET /v1/tenants/{id}/destruction-certificate)
 	GetDestructionCertificate(ctx echo.Context, id openapi_types.UUID) error
 	// DeleteTenant Delete a tenant
@@ -2773,31 +2773,31 @@ type ServerInterface interface {
 	// GetApproval Read an approval
 	// (GET /v1/tenants/{tenant}/approvals/{id})
 	GetApproval(ctx echo.Context, tenant TenantPath, id ApprovalIDPath) error
-	// ApproveApproval Agree to what somebody else asked to do
+	// ApproveApproval Approve another caller's request
 	// (POST /v1/tenants/{tenant}/approvals/{id}/approve)
 	ApproveApproval(ctx echo.Context, tenant TenantPath, id ApprovalIDPath) error
-	// RejectApproval Refuse what somebody else asked to do
+	// RejectApproval Reject another caller's request
 	// (POST /v1/tenants/{tenant}/approvals/{id}/reject)
 	RejectApproval(ctx echo.Context, tenant TenantPath, id ApprovalIDPath) error
-	// ListAuditEvents Read the tenant's history
+	// ListAuditEvents List the tenant's audit events
 	// (GET /v1/tenants/{tenant}/audit)
 	ListAuditEvents(ctx echo.Context, tenant TenantPath, params ListAuditEventsParams) error
-	// GetAuditCheckpoint Attest the end of the tenant's hash chain
+	// GetAuditCheckpoint Get a signed checkpoint of the tenant's hash chain
 	// (GET /v1/tenants/{tenant}/audit/checkpoint)
 	GetAuditCheckpoint(ctx echo.Context, tenant TenantPath) error
-	// VerifyAudit Check the tenant's hash chain
+	// VerifyAudit Verify the tenant's hash chain
 	// (GET /v1/tenants/{tenant}/audit/verify)
 	VerifyAudit(ctx echo.Context, tenant TenantPath) error
-	// RotateDataKey Make a new data key version
+	// RotateDataKey Rotate the tenant's data key
 	// (POST /v1/tenants/{tenant}/data-key/rotate)
 	RotateDataKey(ctx echo.Context, tenant TenantPath) error
-	// StreamTenantEvents Hear of the tenant's events as they happen
+	// StreamTenantEvents Stream the tenant's events as they happen
 	// (GET /v1/tenants/{tenant}/events)
 	StreamTenantEvents(ctx echo.Context, tenant TenantPath, params StreamTenantEventsParams) error
 	// ListKeys List keys
 	// (GET /v1/tenants/{tenant}/keys)
 	ListKeys(ctx echo.Context, tenant TenantPath, params ListKeysParams) error
-	// ImportKey Bring in an existing key
+	// ImportKey Import a key
 	// (POST /v1/tenants/{tenant}/keys/import)
 	ImportKey(ctx echo.Context, tenant TenantPath, params ImportKeyParams) error
 	// PurgeKeys Purge expired and revoked keys now
@@ -2806,7 +2806,7 @@ type ServerInterface interface {
 	// RevokeAllKeys Revoke every key of the tenant
 	// (POST /v1/tenants/{tenant}/keys/revoke-all)
 	RevokeAllKeys(ctx echo.Context, tenant TenantPath, params RevokeAllKeysParams) error
-	// RotateKeys Rotate now
+	// RotateKeys Rotate the keys of a policy now
 	// (POST /v1/tenants/{tenant}/keys/rotate)
 	RotateKeys(ctx echo.Context, tenant TenantPath, params RotateKeysParams) error
 	// GetKey Read a key
@@ -2851,10 +2851,10 @@ type ServerInterface interface {
 	// UpdateTenantWebhook Change a webhook of the tenant
 	// (PATCH /v1/tenants/{tenant}/webhooks/{id})
 	UpdateTenantWebhook(ctx echo.Context, tenant TenantPath, id WebhookIDPath) error
-	// ListTenantWebhookDeliveries List what became of a webhook's deliveries
+	// ListTenantWebhookDeliveries List a webhook's deliveries
 	// (GET /v1/tenants/{tenant}/webhooks/{id}/deliveries)
 	ListTenantWebhookDeliveries(ctx echo.Context, tenant TenantPath, id WebhookIDPath, params ListTenantWebhookDeliveriesParams) error
-	// RedeliverTenantWebhook Post a delivery once more
+	// RedeliverTenantWebhook Send a delivery again
 	// (POST /v1/tenants/{tenant}/webhooks/{id}/deliveries/{delivery}/redeliver)
 	RedeliverTenantWebhook(ctx echo.Context, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath) error
 	// ListPlatformWebhooks List the webhooks of the platform
@@ -2872,10 +2872,10 @@ type ServerInterface interface {
 	// UpdatePlatformWebhook Change a webhook of the platform
 	// (PATCH /v1/webhooks/{id})
 	UpdatePlatformWebhook(ctx echo.Context, id WebhookIDPath) error
-	// ListPlatformWebhookDeliveries List what became of a webhook's deliveries
+	// ListPlatformWebhookDeliveries List a webhook's deliveries
 	// (GET /v1/webhooks/{id}/deliveries)
 	ListPlatformWebhookDeliveries(ctx echo.Context, id WebhookIDPath, params ListPlatformWebhookDeliveriesParams) error
-	// RedeliverPlatformWebhook Post a delivery once more
+	// RedeliverPlatformWebhook Send a delivery again
 	// (POST /v1/webhooks/{id}/deliveries/{delivery}/redeliver)
 	RedeliverPlatformWebhook(ctx echo.Context, id WebhookIDPath, delivery DeliveryPath) error
 }

@@ -11,34 +11,35 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// CreateTenantAPIKey makes a credential of a tenant.
-func (s *server) CreateTenantAPIKey(c echo.Context, _ TenantPath, params CreateTenantAPIKeyParams) error {
+// CreateTenantAPIKey creates an API key of a tenant.
+func (s *adminServer) CreateTenantAPIKey(c echo.Context, _ TenantPath, params CreateTenantAPIKeyParams) error {
 	var body CreateTenantAPIKeyRequest
-	idem, err := decodeOnce(c, params.IdempotencyKey, &body)
+	idem, err := decodeIdempotent(c, params.IdempotencyKey, &body)
 	if err != nil {
 		return err
 	}
-	return s.createAPIKey(c, idem, "/v1/tenants/"+of(c).slug+"/api-keys/", tenant.NewAPIKey{
-		TenantID: &of(c).tenantID, Role: tenant.Role(body.Role), Name: or(body.Name, ""), ExpiresAt: body.ExpiresAt,
+	return s.createAPIKey(c, idem, "/v1/tenants/"+callOf(c).slug+"/api-keys/", tenant.NewAPIKey{
+		TenantID: &callOf(c).tenantID, Role: tenant.Role(body.Role), Name: valueOr(body.Name, ""), ExpiresAt: body.ExpiresAt,
 	})
 }
 
-// CreatePlatformAPIKey makes a credential of the platform.
-func (s *server) CreatePlatformAPIKey(c echo.Context, params CreatePlatformAPIKeyParams) error {
+// CreatePlatformAPIKey creates an API key of the platform.
+func (s *adminServer) CreatePlatformAPIKey(c echo.Context, params CreatePlatformAPIKeyParams) error {
 	var body CreatePlatformAPIKeyRequest
-	idem, err := decodeOnce(c, params.IdempotencyKey, &body)
+	idem, err := decodeIdempotent(c, params.IdempotencyKey, &body)
 	if err != nil {
 		return err
 	}
 	return s.createAPIKey(c, idem, "/v1/api-keys/", tenant.NewAPIKey{
-		Role: tenant.Role(body.Role), Name: or(body.Name, ""), ExpiresAt: body.ExpiresAt,
+		Role: tenant.Role(body.Role), Name: valueOr(body.Name, ""), ExpiresAt: body.ExpiresAt,
 	})
 }
 
-// createAPIKey answers the only time that the key is known. A repeated request
-// is told which credential it made: its key cannot be shown again.
-func (s *server) createAPIKey(c echo.Context, idem *tenant.Idempotency, location string, n tenant.NewAPIKey) error {
-	k, key, err := s.cfg.Tenants.CreateAPIKey(c.Request().Context(), by(c), n, idem)
+// createAPIKey answers with the secret, which is shown only this once. A
+// repeated request gets the id of the API key that it created, without the
+// secret.
+func (s *adminServer) createAPIKey(c echo.Context, idem *tenant.Idempotency, location string, n tenant.NewAPIKey) error {
+	k, key, err := s.cfg.Tenants.CreateAPIKey(c.Request().Context(), auditBy(c), n, idem)
 	var replay *tenant.ReplayError
 	if errors.As(err, &replay) {
 		return newProblem(ProblemCodeConflict, fmt.Sprintf(
@@ -49,46 +50,52 @@ func (s *server) createAPIKey(c echo.Context, idem *tenant.Idempotency, location
 		return err
 	}
 	c.Response().Header().Set(echo.HeaderLocation, location+k.ID.String())
-	return reply(c, http.StatusCreated, CreatedAPIKey{
+	return replyJSON(c, http.StatusCreated, CreatedAPIKey{
 		ID: k.ID, Name: k.Name, Role: Role(k.Role), Key: key, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
 	})
 }
 
-// ListTenantAPIKeys lists a tenant's credentials.
-func (s *server) ListTenantAPIKeys(c echo.Context, _ TenantPath, params ListTenantAPIKeysParams) error {
-	return s.listAPIKeys(c, &of(c).tenantID, ListPlatformAPIKeysParams(params))
+// ListTenantAPIKeys lists a tenant's API keys.
+func (s *adminServer) ListTenantAPIKeys(c echo.Context, _ TenantPath, params ListTenantAPIKeysParams) error {
+	return s.listAPIKeys(c, &callOf(c).tenantID, ListPlatformAPIKeysParams(params))
 }
 
-// ListPlatformAPIKeys lists the platform's credentials.
-func (s *server) ListPlatformAPIKeys(c echo.Context, params ListPlatformAPIKeysParams) error {
+// ListPlatformAPIKeys lists the platform's API keys.
+func (s *adminServer) ListPlatformAPIKeys(c echo.Context, params ListPlatformAPIKeysParams) error {
 	return s.listAPIKeys(c, nil, params)
 }
 
-func (s *server) listAPIKeys(c echo.Context, tenantID *uuid.UUID, params ListPlatformAPIKeysParams) error {
-	list, next, err := s.cfg.Tenants.ListAPIKeys(c.Request().Context(), tenantID, or(params.Limit, 0), or(params.Cursor, ""))
+func (s *adminServer) listAPIKeys(c echo.Context, tenantID *uuid.UUID, params ListPlatformAPIKeysParams) error {
+	list, next, err := s.cfg.Tenants.ListAPIKeys(c.Request().Context(), tenantID, valueOr(params.Limit, 0), valueOr(params.Cursor, ""))
 	if err != nil {
 		return err
 	}
-	out := APIKeyList{Items: make([]APIKey, len(list)), NextCursor: given(next)}
+	out := APIKeyList{Items: make([]APIKey, len(list)), NextCursor: nonZero(next)}
 	for i, k := range list {
 		out.Items[i] = renderAPIKey(k)
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
-// RevokeTenantAPIKey ends a tenant's credential.
-func (s *server) RevokeTenantAPIKey(c echo.Context, _ TenantPath, id APIKeyIDPath) error {
-	return s.revokeAPIKey(c, &of(c).tenantID, id)
+// RevokeTenantAPIKey revokes an API key of a tenant.
+func (s *adminServer) RevokeTenantAPIKey(c echo.Context, _ TenantPath, id APIKeyIDPath) error {
+	return s.revokeAPIKey(c, &callOf(c).tenantID, id)
 }
 
-// RevokePlatformAPIKey ends a credential of the platform.
-func (s *server) RevokePlatformAPIKey(c echo.Context, id APIKeyIDPath) error {
+// RevokePlatformAPIKey revokes an API key of the platform.
+func (s *adminServer) RevokePlatformAPIKey(c echo.Context, id APIKeyIDPath) error {
 	return s.revokeAPIKey(c, nil, id)
 }
 
-func (s *server) revokeAPIKey(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
-	if err := s.cfg.Tenants.RevokeAPIKey(c.Request().Context(), by(c), tenantID, id); err != nil {
+func (s *adminServer) revokeAPIKey(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
+	if err := s.cfg.Tenants.RevokeAPIKey(c.Request().Context(), auditBy(c), tenantID, id); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)
+}
+
+func renderAPIKey(k tenant.APIKey) APIKey {
+	return APIKey{
+		ID: k.ID, Name: k.Name, Role: Role(k.Role), CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt,
+	}
 }

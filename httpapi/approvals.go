@@ -13,71 +13,75 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// requestReader passes a body on and keeps a digest of the request: method,
-// path, query and body. The body itself is not kept.
-type requestReader struct {
+// digestReader passes a body on and computes a digest of the request: method,
+// path, query and body. It does not keep the body.
+type digestReader struct {
 	io.ReadCloser
 	sum   hash.Hash
 	needs tenant.Operation
 }
 
-func digesting(r *http.Request, needs tenant.Operation) *requestReader {
-	d := &requestReader{ReadCloser: r.Body, sum: sha256.New(), needs: needs}
+// digestRequest replaces the body of a request by a digestReader.
+func digestRequest(r *http.Request, needs tenant.Operation) *digestReader {
+	d := &digestReader{ReadCloser: r.Body, sum: sha256.New(), needs: needs}
 	d.sum.Write([]byte("keyward approval v1\x00" + r.Method + " " + r.URL.RequestURI() + "\x00"))
 	r.Body = d
 	return d
 }
 
-func (d *requestReader) Read(p []byte) (int, error) {
+func (d *digestReader) Read(p []byte) (int, error) {
 	n, err := d.ReadCloser.Read(p)
 	d.sum.Write(p[:n])
 	return n, err
 }
 
-// digest reads what nobody has read yet.
-func (d *requestReader) digest() ([]byte, error) {
+// digest reads the rest of the body and returns the SHA-256 of the request.
+func (d *digestReader) digest() ([]byte, error) {
 	if _, err := io.Copy(io.Discard, d); err != nil {
 		return nil, bodyError(err)
 	}
 	return d.sum.Sum(nil), nil
 }
 
-// agreed says whether the operation may go on: its tenant asks for nobody else,
-// or the request brings an approval, which is used up by that. If not, the
-// request is answered with 202 or the error.
-func (s *server) agreed(c echo.Context, approval *KeywardApproval) (bool, error) {
-	t, err := s.cfg.Tenants.GetAny(c.Request().Context(), of(c).tenantID)
-	if err != nil || !t.Guards(of(c).request.needs) {
+// checkApproval reports whether the operation may proceed: either the tenant
+// requires no approval for it, or the request names an approval, which is then
+// used up. Otherwise it answers 202 with a new approval, or returns an error.
+func (s *adminServer) checkApproval(c echo.Context, approval *KeywardApproval) (bool, error) {
+	t, err := s.cfg.Tenants.GetAny(c.Request().Context(), callOf(c).tenantID)
+	if err != nil || !t.Guards(callOf(c).request.needs) {
 		return err == nil, err
 	}
-	return s.second(c, approval)
+	return s.useApproval(c, approval)
 }
 
-// agreedToRelax is agreed for a new list, which goes on at once unless it takes
-// something off the old one. The store looks again, under the tenant's lock.
-func (s *server) agreedToRelax(c echo.Context, change tenant.Change, approval *KeywardApproval) (bool, error) {
-	relaxes, err := s.cfg.Tenants.Relaxes(c.Request().Context(), of(c).tenantID, change)
+// checkRelaxation is checkApproval for a new approval_required list, which
+// needs an approval only if it removes an entry of the old one. The store
+// checks again under the tenant's lock.
+func (s *adminServer) checkRelaxation(c echo.Context, change tenant.Change, approval *KeywardApproval) (bool, error) {
+	relaxes, err := s.cfg.Tenants.Relaxes(c.Request().Context(), callOf(c).tenantID, change)
 	if err != nil || !relaxes {
 		return err == nil, err
 	}
-	return s.second(c, approval)
+	return s.useApproval(c, approval)
 }
 
-func (s *server) second(c echo.Context, approval *KeywardApproval) (bool, error) {
-	w, ctx := of(c), c.Request().Context()
+// useApproval uses up the approval that the request names, or answers 202 with
+// a new one.
+func (s *adminServer) useApproval(c echo.Context, approval *KeywardApproval) (bool, error) {
+	w, ctx := callOf(c), c.Request().Context()
 	digest, err := w.request.digest()
 	if err != nil {
 		return false, err
 	}
 	if approval == nil {
-		a, err := s.cfg.Tenants.RequestApproval(ctx, w.by(), w.tenantID, w.request.needs, digest)
+		a, err := s.cfg.Tenants.RequestApproval(ctx, w.auditBy(), w.tenantID, w.request.needs, digest)
 		if err != nil {
 			return false, err
 		}
 		c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+w.slug+"/approvals/"+a.ID.String())
-		return false, reply(c, http.StatusAccepted, renderApproval(a))
+		return false, replyJSON(c, http.StatusAccepted, renderApproval(a))
 	}
-	a, err := s.cfg.Tenants.UseApproval(ctx, w.by(), w.tenantID, *approval, w.request.needs, digest)
+	a, err := s.cfg.Tenants.UseApproval(ctx, w.auditBy(), w.tenantID, *approval, w.request.needs, digest)
 	if err != nil {
 		return false, err
 	}
@@ -86,48 +90,49 @@ func (s *server) second(c echo.Context, approval *KeywardApproval) (bool, error)
 }
 
 // ListApprovals lists a tenant's approvals.
-func (s *server) ListApprovals(c echo.Context, _ TenantPath, p ListApprovalsParams) error {
-	all, next, err := s.cfg.Tenants.Approvals(c.Request().Context(), of(c).tenantID,
-		tenant.ApprovalStatus(or(p.Status, "")), or(p.Limit, 0), or(p.Cursor, ""))
+func (s *adminServer) ListApprovals(c echo.Context, _ TenantPath, p ListApprovalsParams) error {
+	all, next, err := s.cfg.Tenants.Approvals(c.Request().Context(), callOf(c).tenantID,
+		tenant.ApprovalStatus(valueOr(p.Status, "")), valueOr(p.Limit, 0), valueOr(p.Cursor, ""))
 	if err != nil {
 		return err
 	}
-	out := ApprovalList{Items: make([]Approval, len(all)), NextCursor: given(next)}
+	out := ApprovalList{Items: make([]Approval, len(all)), NextCursor: nonZero(next)}
 	for i, a := range all {
 		out.Items[i] = renderApproval(a)
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
 // GetApproval reads an approval.
-func (s *server) GetApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
-	a, err := s.cfg.Tenants.Approval(c.Request().Context(), of(c).tenantID, id)
+func (s *adminServer) GetApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
+	a, err := s.cfg.Tenants.Approval(c.Request().Context(), callOf(c).tenantID, id)
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, renderApproval(a))
+	return replyJSON(c, http.StatusOK, renderApproval(a))
 }
 
-// ApproveApproval agrees to what somebody else asked to do.
-func (s *server) ApproveApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
-	return s.decide(c, id, true)
+// ApproveApproval approves another caller's request.
+func (s *adminServer) ApproveApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
+	return s.decideApproval(c, id, true)
 }
 
-// RejectApproval refuses it.
-func (s *server) RejectApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
-	return s.decide(c, id, false)
+// RejectApproval rejects another caller's request.
+func (s *adminServer) RejectApproval(c echo.Context, _ TenantPath, id ApprovalIDPath) error {
+	return s.decideApproval(c, id, false)
 }
 
-func (s *server) decide(c echo.Context, id uuid.UUID, yes bool) error {
-	w := of(c)
-	a, err := s.cfg.Tenants.DecideApproval(c.Request().Context(), w.by(), w.tenantID, id, yes, w.mayDo)
+func (s *adminServer) decideApproval(c echo.Context, id uuid.UUID, yes bool) error {
+	w := callOf(c)
+	a, err := s.cfg.Tenants.DecideApproval(c.Request().Context(), w.auditBy(), w.tenantID, id, yes, w.mayDo)
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, renderApproval(a))
+	return replyJSON(c, http.StatusOK, renderApproval(a))
 }
 
-// mayDo refuses the agreement of somebody whose role could not do it.
+// mayDo returns errForbidden if the caller's role does not allow the operation
+// to be approved.
 func (w *call) mayDo(op tenant.Operation) error {
 	for _, a := range permissions {
 		if a.needs == op && a.allows(w.Role) {
@@ -143,7 +148,7 @@ func renderApproval(a tenant.Approval) Approval {
 		CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt, DecidedAt: a.DecidedAt, UsedAt: a.UsedAt,
 	}
 	if a.DecidedBy != nil {
-		out.DecidedBy = ptr(renderActor(*a.DecidedBy))
+		out.DecidedBy = new(renderActor(*a.DecidedBy))
 	}
 	return out
 }

@@ -2,9 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -13,43 +16,63 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// call is who asks, and about which tenant.
+// call is an authorized request: its caller and its tenant.
 type call struct {
 	tenant.Principal
 	requestID string
 	tenantID  uuid.UUID // of the tenant in the path
 	slug      string
 
-	request  *requestReader  // what was asked, where somebody may have to agree; else nil
-	approval *audit.Approval // who agreed; nil where nobody had to
+	request  *digestReader   // nil if the operation never needs approval
+	approval *audit.Approval // the approval used; nil if none was required
+}
+
+// gate authenticates and authorizes the requests for the admin API, and limits
+// their rate.
+type gate struct {
+	cfg       *Config
+	clients   proxies
+	byCaller  *limiter[string]       // requests, by credential
+	failures  *limiter[netip.Prefix] // failed authentications, by client network
+	limitedBy *limitCounters
+	denials   *denials
+}
+
+func newGate(cfg *Config) (*gate, error) {
+	limited, err := newLimitCounters(cfg)
+	return &gate{
+		cfg: cfg, clients: proxies{cfg.TrustedProxies}, byCaller: newLimiter[string](cfg.RateLimits.Credential),
+		failures: newLimiter[netip.Prefix](Rate{20, time.Second}), limitedBy: limited, denials: newDenials(cfg),
+	}, err
 }
 
 const callKey = "keyward.call"
 
-// of returns the call that admin let through.
-func of(c echo.Context) *call { return c.Get(callKey).(*call) }
+// callOf returns the call that authorized has stored.
+func callOf(c echo.Context) *call { return c.Get(callKey).(*call) }
 
-// by is on whose behalf a handler makes a change.
-func by(c echo.Context) audit.By { return of(c).by() }
+// auditBy returns the actor and the request id for audit events of this
+// request.
+func auditBy(c echo.Context) audit.By { return callOf(c).auditBy() }
 
-func (w *call) by() audit.By {
+func (w *call) auditBy() audit.By {
 	return audit.By{Actor: w.Actor, RequestID: w.requestID, Approval: w.approval}
 }
 
-// admin lets through whom a permission allows. Everything behind it is for its
-// caller's eyes only.
-func (s *server) admin(a access, next echo.HandlerFunc) echo.HandlerFunc {
+// authorized calls next only for callers with the permission. All answers
+// behind it are private to the caller and never cached.
+func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc {
 	limit := int64(maxBody)
 	if a.operation == "signTokens" {
 		limit = maxBatchBody
 	}
 	return func(c echo.Context) error {
-		private(c.Response().Header())
+		setPrivateHeaders(c.Response().Header())
 		p, err := s.authenticate(c.Request())
 		if err != nil {
 			return err
 		}
-		if err := s.notTooOften(p); err != nil {
+		if err := s.limitByCredential(p); err != nil {
 			return err
 		}
 		w := &call{Principal: p, requestID: c.Response().Header().Get(echo.HeaderXRequestID)}
@@ -59,11 +82,11 @@ func (s *server) admin(a access, next echo.HandlerFunc) echo.HandlerFunc {
 		c.Set(callKey, w)
 		c.Request().Body = http.MaxBytesReader(c.Response().Writer, c.Request().Body, limit)
 		if a.needs != "" {
-			w.request = digesting(c.Request(), a.needs)
+			w.request = digestRequest(c.Request(), a.needs)
 		}
 		err = next(c)
-		if a.changes { // whatever err says: a commit may have outlived it
-			s.changed(w.tenantID, w.slug)
+		if a.changes { // even after an error: the change may have been committed
+			s.cfg.caches().Changed(w.tenantID, w.slug)
 		}
 		return err
 	}
@@ -72,35 +95,27 @@ func (s *server) admin(a access, next echo.HandlerFunc) echo.HandlerFunc {
 // What every answer to a credential has. The slices are shared: nothing appends
 // to them.
 var (
-	noStore    = []string{"no-store"}
-	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
-	noReferrer = []string{"no-referrer"}
+	headerNoStore = []string{"no-store"}
+	noContent     = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noReferrer    = []string{"no-referrer"}
 )
 
-func private(h http.Header) {
-	h["Cache-Control"], h["X-Content-Type-Options"] = noStore, noSniff
+func setPrivateHeaders(h http.Header) {
+	h["Cache-Control"], h["X-Content-Type-Options"] = headerNoStore, noSniff
 	h["Content-Security-Policy"], h["Referrer-Policy"] = noContent, noReferrer
 }
 
-// changed makes this process see a change before the caller hears of it; the
-// others hear of it from PostgreSQL.
-func (s *server) changed(tenantID uuid.UUID, slug string) {
-	s.cfg.Tenants.Changed(tenantID)
-	s.cfg.Snapshots.Changed(tenantID, slug)
-	s.cfg.Signer.Changed(tenantID)
-	s.cfg.Audit.Changed(tenantID) // last: streams then find credentials and tenants as they are now
-}
-
-// authenticate reads the credential (RFC 6750 section 2.1). Only wrong ones
-// count against the client's address; right ones are never slowed down.
-func (s *server) authenticate(r *http.Request) (tenant.Principal, error) {
-	key := bearer(r)
+// authenticate checks the credential (RFC 6750 section 2.1). Only failures
+// count against the rate limit of the client's network, so that valid
+// credentials are never slowed down.
+func (s *gate) authenticate(r *http.Request) (tenant.Principal, error) {
+	key := bearerToken(r)
 	if key == "" {
 		return tenant.Principal{}, errNoCredential
 	}
-	p, err := s.principal(r.Context(), key)
+	p, err := s.findPrincipal(r.Context(), key)
 	if errors.Is(err, tenant.ErrUnauthenticated) {
-		if wait := s.failures.take(s.proxies.network(r), s.cfg.Now()); wait > 0 {
+		if wait := s.failures.take(s.clients.clientNetwork(r), s.cfg.Now()); wait > 0 {
 			s.limitedBy.failures.Inc()
 			return tenant.Principal{}, &rateLimitedError{wait}
 		}
@@ -108,8 +123,9 @@ func (s *server) authenticate(r *http.Request) (tenant.Principal, error) {
 	return p, err
 }
 
-// notTooOften holds a credential to its rate, if there is one.
-func (s *server) notTooOften(p tenant.Principal) error {
+// limitByCredential enforces the rate limit of a credential, if one is
+// configured.
+func (s *gate) limitByCredential(p tenant.Principal) error {
 	if s.cfg.RateLimits.Credential == (Rate{}) {
 		return nil
 	}
@@ -120,18 +136,19 @@ func (s *server) notTooOften(p tenant.Principal) error {
 	return nil
 }
 
-// principal is whose credential that is: an API key, or a token of the
-// operator's identity provider, which has the form of a JWS (RFC 7515 section
-// 7.1) and none of a key.
-func (s *server) principal(ctx context.Context, credential string) (tenant.Principal, error) {
+// findPrincipal returns the owner of a credential: of an API key, or of a token
+// of the operator's identity provider. A token has the form of a JWS (RFC 7515
+// section 7.1), which no API key has.
+func (s *gate) findPrincipal(ctx context.Context, credential string) (tenant.Principal, error) {
 	if s.cfg.SignIn == nil || strings.HasPrefix(credential, "kw_") || strings.Count(credential, ".") != 2 {
 		return s.cfg.Tenants.Authenticate(ctx, credential)
 	}
 	return s.cfg.SignIn.Principal(ctx, credential)
 }
 
-// bearer is the one credential of a request, "" if there is none.
-func bearer(r *http.Request) string {
+// bearerToken returns the credential of a request, or "" unless there is
+// exactly one.
+func bearerToken(r *http.Request) string {
 	scheme, key, _ := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " ")
 	if !strings.EqualFold(scheme, "Bearer") || len(r.Header[echo.HeaderAuthorization]) != 1 {
 		return ""
@@ -139,33 +156,33 @@ func bearer(r *http.Request) string {
 	return key
 }
 
-// authorize finds the tenant and decides. To a tenant's credential every other
-// tenant looks as if it did not exist; nothing is looked up for it, so that not
-// even the time it takes tells.
-func (s *server) authorize(c echo.Context, w *call, a access) error {
+// authorize finds the tenant and checks the permission. To a tenant's
+// credential every other tenant does not exist; none is looked up, so that
+// response times reveal nothing either.
+func (s *gate) authorize(c echo.Context, w *call, a permission) error {
 	ref := c.Param("tenant")
 	if a.ofTenant && w.TenantID != nil {
-		own, err := s.isOwn(c.Request().Context(), w, ref)
+		own, err := s.ownsTenant(c.Request().Context(), w, ref)
 		if err != nil {
 			return err
 		}
 		if !own {
-			s.denials.note(w, a.operation, ref)
+			s.denials.record(w, a.operation, ref)
 			return tenant.ErrNotFound
 		}
 	}
 	if !a.allows(w.Role) {
-		s.denials.note(w, a.operation, ref)
+		s.denials.record(w, a.operation, ref)
 		return errForbidden
 	}
 	if !a.ofTenant || w.TenantID != nil {
 		return nil
 	}
-	return s.resolve(c.Request().Context(), w, ref)
+	return s.resolveTenant(c.Request().Context(), w, ref)
 }
 
-// isOwn says whether ref names the tenant of a tenant's credential.
-func (s *server) isOwn(ctx context.Context, w *call, ref string) (bool, error) {
+// ownsTenant reports whether ref names the tenant of a tenant's credential.
+func (s *gate) ownsTenant(ctx context.Context, w *call, ref string) (bool, error) {
 	snap, _, err := s.cfg.Snapshots.Get(ctx, w.TenantID.String())
 	if err != nil {
 		return false, err
@@ -175,9 +192,9 @@ func (s *server) isOwn(ctx context.Context, w *call, ref string) (bool, error) {
 	return ref == snap.Slug || isID && id == snap.TenantID, nil
 }
 
-// resolve finds any live tenant, from memory if it can. A tenant whose keys
-// cannot be read is found all the same: somebody has to mend it.
-func (s *server) resolve(ctx context.Context, w *call, ref string) error {
+// resolveTenant finds a live tenant, from the cache if possible. A tenant with
+// unreadable keys is found too, so that an administrator can repair it.
+func (s *gate) resolveTenant(ctx context.Context, w *call, ref string) error {
 	if !isRef(ref) {
 		return tenant.ErrNotFound
 	}
@@ -192,4 +209,27 @@ func (s *server) resolve(ctx context.Context, w *call, ref string) error {
 	t, err := s.cfg.Tenants.Get(ctx, ref)
 	w.tenantID, w.slug = t.ID, t.Slug
 	return err
+}
+
+// decodeIdempotent decodes a body. For a request with an Idempotency-Key it
+// also returns the values by which a repetition is recognized: credential,
+// operation, tenant and the exact bytes of the body.
+func decodeIdempotent(c echo.Context, key *IdempotencyKey, v any) (*tenant.Idempotency, error) {
+	body, err := readBody(c.Request())
+	if err != nil {
+		return nil, err
+	}
+	if err := decodeStrict(body, v); err != nil || key == nil {
+		return nil, err
+	}
+	return &tenant.Idempotency{CredentialID: callOf(c).Actor.ID, Key: *key, RequestHash: requestHash(c, body)}, nil
+}
+
+func requestHash(c echo.Context, body []byte) []byte {
+	tenantID := callOf(c).tenantID // zeros if the path has no tenant
+	h := sha256.New()
+	h.Write([]byte("keyward request v1\x00" + c.Request().Method + " " + c.Path() + "\x00"))
+	h.Write(tenantID[:])
+	h.Write(body)
+	return h.Sum(nil)
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -14,29 +15,52 @@ import (
 // maxBatch is how many tokens one request may ask for.
 const maxBatch = 1000
 
-// entry is one token that a request asks for, and what becomes of it.
+// entry is one token of a batch: the request for it, then the answer.
 type entry struct {
 	raw   []byte
-	plain bool   // in a body that is plain; in the end: itself plain
 	token []byte // a [SignedToken]
 	err   error
 }
 
-// readBatch reads what a request asks for. What the entries say is read as they
-// are signed, so one that does not even have the form of a request fails alone too.
+// readBatch splits a batch. An entry is decoded only when it is signed, so that
+// a fault in one fails that entry alone.
 func readBatch(c echo.Context) ([]entry, error) {
 	body, err := readBody(c.Request())
 	if err != nil {
 		return nil, err
 	}
-	if entries, plain := plainOrders(body); plain {
+	if entries, ok := quickBatch(body); ok {
 		return entries, nil
 	}
-	return anyOrders(body)
+	return decodeBatch(body)
 }
 
-// anyOrders takes any body apart, and says what is wrong with it.
-func anyOrders(body []byte) ([]entry, error) {
+// quickBatch splits a batch in one pass of the tokenizer. It reports false for
+// any fault outside of the entries.
+func quickBatch(body []byte) (entries []entry, ok bool) {
+	if !utf8.Valid(body) {
+		return nil, false
+	}
+	dec := newDecoder(body)
+	if !readKind(dec, '{') {
+		return nil, false
+	}
+	if name, err := dec.ReadToken(); err != nil || name.Kind() != '"' || name.String() != "tokens" || !readKind(dec, '[') {
+		return nil, false
+	}
+	for dec.PeekKind() != ']' {
+		raw := rawValue(dec, body)
+		if raw == nil || len(entries) == maxBatch {
+			return nil, false
+		}
+		entries = append(entries, entry{raw: raw})
+	}
+	return entries, len(entries) > 0 && readKind(dec, ']') && readKind(dec, '}') && atEnd(dec)
+}
+
+// decodeBatch splits any batch, and names its first fault outside of the
+// entries.
+func decodeBatch(body []byte) ([]entry, error) {
 	var all struct {
 		Tokens []Deferred `json:"tokens"`
 	}
@@ -47,7 +71,7 @@ func anyOrders(body []byte) ([]entry, error) {
 		return nil, err
 	}
 	if n := len(all.Tokens); n < 1 || n > maxBatch {
-		return nil, invalid("tokens", "must have between 1 and "+strconv.Itoa(maxBatch)+" items")
+		return nil, invalidField("tokens", "must have between 1 and "+strconv.Itoa(maxBatch)+" items")
 	}
 	entries := make([]entry, len(all.Tokens))
 	for i, raw := range all.Tokens {
@@ -56,34 +80,41 @@ func anyOrders(body []byte) ([]entry, error) {
 	return entries, nil
 }
 
-// SignTokens signs many tokens. Each is read, signed and written by one core, so
-// that no core waits while another one reads or writes all of them.
-func (s *server) SignTokens(c echo.Context, _ TenantPath) error {
+// SignTokens signs a batch of tokens. Each entry is decoded, signed and encoded
+// by one goroutine, so that no core waits while another one decodes or encodes
+// the whole batch.
+func (s *tokenServer) SignTokens(c echo.Context, _ TenantPath) error {
 	entries, err := readBatch(c)
 	if err != nil {
 		return err
 	}
-	err = s.cfg.Signer.SignTokens(c.Request().Context(), of(c).tenantID.String(), len(entries),
-		func(i int, sign keys.SignFunc) { entries[i].fill(sign) })
+	err = s.cfg.Signer.SignTokens(c.Request().Context(), callOf(c).tenantID.String(), len(entries),
+		func(i int, sign keys.SignFunc) { entries[i].decodeAndSign(sign) })
 	if err != nil {
 		return err
 	}
 	return s.replyBatch(c, entries)
 }
 
-// fill reads and signs the entry. Nobody else would catch its panic.
-func (e *entry) fill(sign keys.SignFunc) {
-	defer rescue(&e.err)
-	var order keys.Order
-	if e.plain {
-		order, e.plain = (&plainBody{data: e.raw}).order()
+// decodeAndSign decodes and signs the entry. It recovers from a panic, since no middleware
+// is on the stack of its goroutine.
+func (e *entry) decodeAndSign(sign keys.SignFunc) {
+	defer recoverPanic(&e.err)
+	order, err := readOrder(e.raw)
+	if err != nil {
+		e.err = err
+		return
 	}
-	e.token, e.err = signOrder(e.raw, order, e.plain, sign)
+	token, err := sign(order)
+	if err != nil {
+		e.err = err
+		return
+	}
+	e.token = appendToken(nil, token)
 }
 
-// replyBatch answers a [SignTokensResult]: for each entry a token, or why
-// there is none.
-func (s *server) replyBatch(c echo.Context, entries []entry) error {
+// replyBatch answers a [SignTokensResult]: for each entry a token or a problem.
+func (s *tokenServer) replyBatch(c echo.Context, entries []entry) error {
 	size := 64
 	for _, e := range entries {
 		size += len(e.token) + 1
@@ -97,7 +128,7 @@ func (s *server) replyBatch(c echo.Context, entries []entry) error {
 			out = append(out, e.token...)
 			continue
 		}
-		refused, err := encoded(s.refusal(c, e.err))
+		refused, err := encodeJSON(s.entryProblem(c, e.err))
 		if err != nil {
 			return err
 		}
@@ -106,9 +137,9 @@ func (s *server) replyBatch(c echo.Context, entries []entry) error {
 	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(out, "]}\n"...))
 }
 
-// refusal is an entry's own problem. What the server is to blame for is logged
-// as it would be alone.
-func (s *server) refusal(c echo.Context, err error) BatchResult {
+// entryProblem returns the problem of one entry. Server errors are logged like
+// those of a single request.
+func (s *tokenServer) entryProblem(c echo.Context, err error) BatchResult {
 	p, known := problemOf(err)
 	if !known || p.Status >= http.StatusInternalServerError {
 		logFailure(s.cfg.Log.With(slog.Bool("in_batch", true)), c, err, p)

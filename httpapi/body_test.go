@@ -82,8 +82,8 @@ func TestThousandTokens(t *testing.T) {
 
 // An entry that makes the server panic is the server's fault, and fails alone.
 func TestEntryThatPanics(t *testing.T) {
-	e := entry{raw: []byte(`{"claims":{}}`), plain: true}
-	e.fill(func(keys.Order) (keys.Token, error) { panic("boom") })
+	e := entry{raw: []byte(`{"claims":{}}`)}
+	e.decodeAndSign(func(keys.Order) (keys.Token, error) { panic("boom") })
 	if p, known := problemOf(e.err); known || p.Status != 500 || e.token != nil {
 		t.Errorf("%v, %+v", e.err, p)
 	}

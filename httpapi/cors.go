@@ -7,9 +7,9 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// crossOrigin lets scripts of the configured origins read what the admin API
-// answers (Fetch standard, section 3.2). No cookie means anything here, so
-// credentials mode is never allowed. Without origins it is not there.
+// crossOrigin lets scripts of the configured origins read answers of the admin
+// API (Fetch standard, section 3.2). The API uses no cookies, so credentials
+// mode is never allowed. Without configured origins it returns next itself.
 func (s *server) crossOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 	if len(s.cfg.ConsoleOrigins) == 0 {
 		return next
@@ -25,8 +25,8 @@ func (s *server) crossOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// consolePreflight answers a browser that asks before it sends a request. Who is
-// not of an allowed origin learns nothing that the document does not say.
+// consolePreflight answers a CORS preflight. An origin that is not configured
+// gets no Access-Control headers.
 func consolePreflight(c echo.Context) error {
 	h := c.Response().Header()
 	h.Set(echo.HeaderCacheControl, "no-store")

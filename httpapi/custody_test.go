@@ -76,7 +76,7 @@ func TestPanicWithAKeyInHand(t *testing.T) {
 	for name, value := range map[string]any{
 		"raw": key, "in a struct": struct{ Key ed25519.PrivateKey }{key}, "as keys have it": private, "in an error": fmt.Errorf("with %v", private),
 	} {
-		s.echo.GET("/boom", s.edge("boom", func(echo.Context) error { panic(value) }))
+		s.echo.GET("/boom", s.handle("boom", func(echo.Context) error { panic(value) }))
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequest("GET", "/boom", nil))
 		told := log.String() + rec.Body.String()

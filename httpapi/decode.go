@@ -1,8 +1,8 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
 	"errors"
 	"io"
 	"mime"
@@ -13,11 +13,11 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// decodeBody reads the body of a request into v: one JSON value of type
+// decodeBody decodes the body of a request into v: one JSON value of type
 // application/json, in UTF-8, without duplicate, unknown or wrongly cased
-// members (RFC 8259 section 4 leaves those to the reader; a reader that picks
-// one of two members signs something else than its neighbour checked). Errors
-// are [*Problem] or those of the body's reader.
+// members. RFC 8259 section 4 leaves duplicates to the parser; two parsers that
+// pick different members would check one value and sign another. Errors are
+// [*Problem] or those of the body's reader.
 func decodeBody(c echo.Context, v any) error {
 	body, err := readBody(c.Request())
 	if err != nil {
@@ -29,8 +29,8 @@ func decodeBody(c echo.Context, v any) error {
 	return decodeStrict(body, v)
 }
 
-// decodeOptionalBody is decodeBody for requests that also come without one,
-// which leaves v as it is.
+// decodeOptionalBody is decodeBody for an optional body; without one v stays
+// unchanged.
 func decodeOptionalBody(c echo.Context, v any) error {
 	body, err := readBody(c.Request())
 	if err != nil || len(body) == 0 {
@@ -39,30 +39,28 @@ func decodeOptionalBody(c echo.Context, v any) error {
 	return decodeStrict(body, v)
 }
 
-// decodeStrict is decodeBody for bytes at hand.
+// decodeStrict is decodeBody for bytes in memory.
 func decodeStrict(data []byte, v any) error {
 	if err := checkJSON(data, reflect.TypeOf(v)); err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	return wrongType(dec.Decode(v))
+	return wrongType(json.Unmarshal(data, v, lenient))
 }
 
 // wrongType names the member that has the wrong type, but not its value.
 func wrongType(err error) error {
-	var wrong *json.UnmarshalTypeError
+	var wrong *json.SemanticError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &wrong):
-		return invalid(wrong.Field, "must be "+jsonKind(wrong.Type))
+	case errors.As(err, &wrong) && wrong.GoType != nil && !hasUnmarshaler(wrong.GoType):
+		return invalidField(memberPath("", wrong.JSONPointer.Tokens()), "must be "+jsonKind(wrong.GoType))
 	default:
-		return newProblem(ProblemCodeInvalidRequest, "A member of the body does not have the form it should have.")
+		return newProblem(ProblemCodeInvalidRequest, "A member of the body has an invalid form.")
 	}
 }
 
-// jsonKind is what JSON calls the values that fit a Go type.
+// jsonKind returns the name of the JSON values that fit a Go type.
 func jsonKind(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Bool:
@@ -80,8 +78,8 @@ func jsonKind(t reflect.Type) string {
 	}
 }
 
-// readBody returns the whole body, nil for none. Its length is bounded by a
-// middleware, whose error passes through.
+// readBody returns the whole body, or nil if there is none. The gate has
+// limited its length; the error of that limit is returned unchanged.
 func readBody(r *http.Request) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
@@ -96,8 +94,8 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, mustBeJSON(r.Header.Get(echo.HeaderContentType))
 }
 
-// readAll takes no more memory than was announced, if that is little, nor than
-// was sent, if it is much.
+// readAll allocates the announced length if that is small; otherwise the buffer
+// grows as data arrives.
 func readAll(r *http.Request) ([]byte, error) {
 	if r.ContentLength <= 0 || r.ContentLength > 64<<10 {
 		return io.ReadAll(r.Body)
@@ -111,7 +109,7 @@ func bodyError(err error) error {
 	if _, known := problemOf(err); known {
 		return err
 	}
-	return newProblem(ProblemCodeInvalidRequest, "The body could not be read to its end.")
+	return newProblem(ProblemCodeInvalidRequest, "The body could not be read completely.")
 }
 
 // mustBeJSON accepts application/json, with charset=utf-8 at most.
@@ -133,7 +131,42 @@ func errNoBody() error {
 	return newProblem(ProblemCodeInvalidRequest, "A body is required: a JSON object.")
 }
 
-// invalid is a request with one bad field.
-func invalid(field, message string) *Problem {
+// invalidField is a request with one bad field.
+func invalidField(field, message string) *Problem {
 	return newProblem(ProblemCodeInvalidRequest, "", FieldError{Field: field, Message: message})
+}
+
+// JWK is a public key as the database holds it (RFC 7517); it passes through
+// unchanged.
+type JWK = jsontext.Value
+
+// JSONObject is an object with arbitrary members, such as the claims of a
+// token. Its bytes are kept unchanged, so that no number loses precision.
+type JSONObject jsontext.Value
+
+// MarshalJSON answers the bytes, {} if there are none.
+func (o JSONObject) MarshalJSON() ([]byte, error) {
+	if len(o) == 0 {
+		return []byte("{}"), nil
+	}
+	return o, nil
+}
+
+// UnmarshalJSON keeps the bytes. checkJSON has checked that they are an object.
+func (o *JSONObject) UnmarshalJSON(data []byte) error {
+	*o = append((*o)[:0], data...)
+	return nil
+}
+
+// CreatePolicyRequest is a [PutPolicyRequest] whose Alg is set.
+type CreatePolicyRequest = PutPolicyRequest
+
+// Deferred is a part of a body that is decoded later with decodeStrict, so that
+// a fault in it concerns that part alone.
+type Deferred jsontext.Value
+
+// UnmarshalJSON keeps the bytes.
+func (d *Deferred) UnmarshalJSON(data []byte) error {
+	*d = append((*d)[:0], data...)
+	return nil
 }

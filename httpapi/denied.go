@@ -17,9 +17,9 @@ import (
 // are not worth remembering.
 const maxDenials = 256
 
-// denials writes denied attempts into the history of the credential's own
-// tenant, or of the platform: a few per minute and credential, one after the
-// other, and never while the caller waits.
+// denials writes denied attempts to the audit log of the credential's own
+// tenant, or of the platform: a few per minute and credential, one after
+// another, after the caller was answered.
 type denials struct {
 	audit     *audit.Store
 	snapshots *keys.Snapshots
@@ -29,28 +29,29 @@ type denials struct {
 	writing   sync.WaitGroup
 
 	mu    sync.Mutex
-	queue []denied // not empty while somebody writes
+	queue []denied // not empty while drain runs
 }
 
-// denied is an event and whose history it goes into: nil, the platform's.
+// denied is an event and the tenant whose audit log it belongs to; nil means
+// the platform.
 type denied struct {
 	home  *uuid.UUID
 	event audit.Event
 }
 
-func newDenials(cfg Config) *denials {
+func newDenials(cfg *Config) *denials {
 	return &denials{
 		audit: cfg.Audit, snapshots: cfg.Snapshots, now: cfg.Now, log: cfg.Log, limit: newLimiter[string](Rate{5, 12 * time.Second}),
 	}
 }
 
-// note remembers that a credential tried what it may not; ref is the tenant it
-// named, if any.
-func (d *denials) note(w *call, operation, ref string) {
+// record queues an authorization.denied event. ref is the tenant that the
+// request named, if any.
+func (d *denials) record(w *call, operation, ref string) {
 	if d.limit.take(w.Actor.ID, d.now()) > 0 {
 		return
 	}
-	e := w.by().Event(d.now().UTC().Truncate(time.Microsecond), audit.AuthorizationDenied)
+	e := w.auditBy().Event(d.now().UTC().Truncate(time.Microsecond), audit.AuthorizationDenied)
 	details := map[string]any{"operation": operation, "role": w.Role}
 	if isRef(ref) {
 		details["tenant"] = ref
@@ -71,11 +72,11 @@ func (d *denials) enqueue(n denied) {
 	}
 }
 
-// drain writes until nothing waits.
+// drain writes queued events until the queue is empty.
 func (d *denials) drain() {
 	for n, more := d.first(), true; more; n, more = d.next() {
 		if err := d.write(n); err != nil {
-			d.log.Warn("denied attempt not audited", "error", err)
+			d.log.Warn("denied attempt not written to the audit log", "error", err)
 		}
 	}
 }

@@ -2,8 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"net/url"
 	"strconv"
@@ -13,16 +11,16 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-// discovery answers the metadata by which verifiers find a tenant's keys. It is
-// cached like the keys.
-func (s *server) discovery(c echo.Context, find finder) error {
+// serveDiscovery answers a tenant's discovery metadata, cached like its JWK
+// Set.
+func (s *publicServer) serveDiscovery(c echo.Context, find finder) error {
 	h := c.Response().Header()
-	public(h)
+	setPublicHeaders(h)
 	snap, stale, err := find(c)
 	if err != nil {
 		return err
 	}
-	doc, err := snap.Discovery(s.metadata)
+	doc, err := snap.Discovery(s.discoveryDocument)
 	if err != nil {
 		return err
 	}
@@ -31,22 +29,21 @@ func (s *server) discovery(c echo.Context, find finder) error {
 	if stale > 0 {
 		markStale(h, stale)
 	}
-	if matches(c.Request().Header["If-None-Match"], doc.ETag) {
+	if matchesETag(c.Request().Header["If-None-Match"], doc.ETag) {
 		return notModified(c)
 	}
 	h["Content-Type"] = typeJSON
 	h.Set(echo.HeaderContentLength, strconv.Itoa(len(doc.Body)))
-	return respond(c, doc.Body)
+	return writeBody(c, doc.Body)
 }
 
-// metadata is as much of OpenID Connect Discovery 1.0 section 3 and RFC 8414
-// section 2 as is true of a platform that keeps keys and signs, but logs nobody
-// in, and what the tenant says of the provider that does: its endpoints, among
-// others. Response and subject types are required by both; unless the tenant
-// knows better, what is said of them is what the tokens are, "sub" being whatever
-// the tenant puts there. Members come in the order of their names, so that the
-// entity tag holds.
-func (s *server) metadata(snap *keys.Snapshot) (*keys.Document, error) {
+// discoveryDocument builds the metadata of OpenID Connect Discovery 1.0 section
+// 3 and RFC 8414 section 2: the members that hold for a platform that keeps
+// keys and signs but has no login, and the tenant's own members, such as the
+// endpoints of its provider. Both standards require response and subject types;
+// the defaults describe the tokens signed here and a tenant can override them.
+// Members are sorted by name, so that the entity tag is stable.
+func (s *publicServer) discoveryDocument(snap *keys.Snapshot) (*keys.Document, error) {
 	members := map[string]any{
 		"response_types_supported": []string{"id_token"},
 		"subject_types_supported":  []string{"public"},
@@ -62,11 +59,11 @@ func (s *server) metadata(snap *keys.Snapshot) (*keys.Document, error) {
 	}
 	members["issuer"] = snap.Issuer
 	members["jwks_uri"] = s.jwksURI(snap)
-	// A retired algorithm is listed while a key of it is published, since its
-	// tokens are to be accepted so long by those who take from here what they
-	// accept.
+	// A retired algorithm is listed while one of its keys is published, because
+	// verifiers that take their list of algorithms from here must accept its tokens
+	// until then.
 	members["id_token_signing_alg_values_supported"] = snap.Algorithms()
-	body, err := encoded(members)
+	body, err := encodeJSON(members)
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +71,9 @@ func (s *server) metadata(snap *keys.Snapshot) (*keys.Document, error) {
 	return &keys.Document{Body: body, ETag: entityTag(body)}, nil
 }
 
-// jwksURI is where the tenant's keys are: on its own domain if its issuer is
-// there too, which then must lead here, else under the public URL, which does.
-func (s *server) jwksURI(snap *keys.Snapshot) string {
+// jwksURI returns the URL of a tenant's JWK Set: on its own domain if its
+// issuer uses that domain, otherwise under the public URL.
+func (s *publicServer) jwksURI(snap *keys.Snapshot) string {
 	const path = "/.well-known/jwks.json"
 	if u, err := url.Parse(snap.Issuer); err == nil && snap.Domain != "" && domainOf(u.Host) == snap.Domain && snap.Domain != s.ownHost {
 		return u.Scheme + "://" + u.Host + path
@@ -84,29 +81,24 @@ func (s *server) jwksURI(snap *keys.Snapshot) string {
 	return s.cfg.PublicURL + "/t/" + snap.Slug + path
 }
 
-// entityTag is a strong validator of bytes (RFC 9110 section 8.8.3).
-func entityTag(body []byte) string {
-	sum := sha256.Sum256(body)
-	return `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`
-}
-
 // GetOpenIDConfiguration answers a tenant's metadata.
-func (s *server) GetOpenIDConfiguration(c echo.Context, _ TenantPath, _ GetOpenIDConfigurationParams) error {
-	return s.discovery(c, s.byPath)
+func (s *publicServer) GetOpenIDConfiguration(c echo.Context, _ TenantPath, _ GetOpenIDConfigurationParams) error {
+	return s.serveDiscovery(c, s.byPath)
 }
 
-// GetAuthorizationServerMetadata answers the same (RFC 8414 section 3.1).
-func (s *server) GetAuthorizationServerMetadata(c echo.Context, _ TenantPath, _ GetAuthorizationServerMetadataParams) error {
-	return s.discovery(c, s.byPath)
+// GetAuthorizationServerMetadata answers the same metadata (RFC 8414 section
+// 3.1).
+func (s *publicServer) GetAuthorizationServerMetadata(c echo.Context, _ TenantPath, _ GetAuthorizationServerMetadataParams) error {
+	return s.serveDiscovery(c, s.byPath)
 }
 
-// GetPlatformOpenIDConfiguration answers that of whoever has the domain, or of
-// the platform's own tenant.
-func (s *server) GetPlatformOpenIDConfiguration(c echo.Context, _ GetPlatformOpenIDConfigurationParams) error {
-	return s.discovery(c, s.byHost)
+// GetPlatformOpenIDConfiguration answers the metadata of the tenant that has
+// the domain, or of the platform.
+func (s *publicServer) GetPlatformOpenIDConfiguration(c echo.Context, _ GetPlatformOpenIDConfigurationParams) error {
+	return s.serveDiscovery(c, s.byHost)
 }
 
-// GetPlatformAuthorizationServerMetadata answers the same.
-func (s *server) GetPlatformAuthorizationServerMetadata(c echo.Context, _ GetPlatformAuthorizationServerMetadataParams) error {
-	return s.discovery(c, s.byHost)
+// GetPlatformAuthorizationServerMetadata answers the same metadata.
+func (s *publicServer) GetPlatformAuthorizationServerMetadata(c echo.Context, _ GetPlatformAuthorizationServerMetadataParams) error {
+	return s.serveDiscovery(c, s.byHost)
 }

@@ -6,26 +6,28 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/labstack/echo/v4"
 )
 
-// What /docs is made of: a page of ours around a release of Swagger UI, which
-// docs/swagger-ui/README.md tells where it is from.
+// docsFiles are the files of /docs: our own page around a release of Swagger
+// UI, whose source docs/swagger-ui/README.md states.
 //
 //go:embed docs/index.html docs/start.js docs/page.css docs/swagger-ui/*.gz
 var docsFiles embed.FS
 
-// docsPolicy lets the page load and ask nothing but this origin, and run nothing
-// that is written into it (CSP level 3, section 8.1). Swagger UI draws its icons
-// as data: images.
+// docsPolicy restricts the page to requests to this origin and forbids inline
+// scripts (CSP level 3, section 8.1). Swagger UI draws its icons as data:
+// images.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// assetFiles are what the page loads, by its name under /docs/.
+// assetFiles maps the names under /docs/ to embedded files.
 var assetFiles = map[string]string{
 	"start.js":             "docs/start.js",
 	"page.css":             "docs/page.css",
@@ -38,11 +40,11 @@ var assetTypes = map[string]string{".js": "text/javascript; charset=utf-8", ".cs
 // asset is a file that the page loads.
 type asset struct {
 	*static
-	zipped  *static // the file as it is kept; nil for one that is kept as it is
-	version string  // what the page calls this content
+	zipped  *static // the embedded gzip file; nil if the file is not compressed
+	version string  // in the URL that the page uses
 }
 
-// docsAssets are opened once in a process.
+// docsAssets decompresses the assets once per process.
 var docsAssets = sync.OnceValues(func() (map[string]*asset, error) {
 	assets := map[string]*asset{}
 	for name, file := range assetFiles {
@@ -79,8 +81,8 @@ func newAsset(name, file string) (*asset, error) {
 	return a, nil
 }
 
-// serve answers the file; for ever to whoever asks for the version it has (RFC
-// 8246), which a new release of the page does not.
+// serve answers the file. A request for the current version may be cached
+// forever (RFC 8246), since a new release of the page requests another version.
 func (a *asset) serve(c echo.Context) error {
 	form, h := a.static, c.Response().Header()
 	if a.zipped != nil {
@@ -96,7 +98,7 @@ func (a *asset) serve(c echo.Context) error {
 	return form.serveFor(c, caching)
 }
 
-// newPage is the page, which names the versions of what it loads.
+// newPage renders the page with the versions of its assets.
 func newPage(title string) (*static, error) {
 	assets, err := docsAssets()
 	if err != nil {
@@ -118,8 +120,8 @@ func newPage(title string) (*static, error) {
 	return page, nil
 }
 
-// docsAsset answers what the page loads.
-func (s *server) docsAsset(c echo.Context) error {
+// serveAsset answers an asset of the page.
+func (s *publicServer) serveAsset(c echo.Context) error {
 	assets, err := docsAssets()
 	if err != nil {
 		return err
@@ -130,7 +132,47 @@ func (s *server) docsAsset(c echo.Context) error {
 	return newProblem(ProblemCodeNotFound, "")
 }
 
-// GetDocsAsset is never called: the direct answer is.
-func (s *server) GetDocsAsset(c echo.Context, _ GetDocsAssetParamsAsset, _ GetDocsAssetParams) error {
-	return s.docsAsset(c)
+// GetDocsAsset is required by ServerInterface; directHandler bypasses it.
+func (s *publicServer) GetDocsAsset(c echo.Context, _ GetDocsAssetParamsAsset, _ GetDocsAssetParams) error {
+	return s.serveAsset(c)
 }
+
+// static is a document that does not change while the process lives.
+type static struct {
+	body   []byte
+	header http.Header
+	etag   string
+}
+
+func newStatic(contentType string, body []byte) *static {
+	etag := entityTag(body)
+	return &static{body: body, etag: etag, header: http.Header{
+		"Content-Type":   {contentType},
+		"Content-Length": {strconv.Itoa(len(body))},
+		"Etag":           {etag},
+		"Cache-Control":  {"no-cache"}, // always revalidate
+	}}
+}
+
+func (d *static) serve(c echo.Context) error { return d.serveFor(c, d.header["Cache-Control"]) }
+
+func (d *static) serveFor(c echo.Context, caching []string) error {
+	h := c.Response().Header()
+	setPublicHeaders(h)
+	for name, value := range d.header {
+		h[name] = value
+	}
+	h["Cache-Control"] = caching
+	if matchesETag(c.Request().Header["If-None-Match"], d.etag) {
+		return notModified(c)
+	}
+	return writeBody(c, d.body)
+}
+
+// GetOpenAPI answers the contract.
+func (s *publicServer) GetOpenAPI(c echo.Context, _ GetOpenAPIParams) error {
+	return s.document.serve(c)
+}
+
+// GetDocs answers a page to read it.
+func (s *publicServer) GetDocs(c echo.Context, _ GetDocsParams) error { return s.page.serve(c) }

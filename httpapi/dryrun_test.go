@@ -33,7 +33,7 @@ func kidsOf(set JWKSet) []string {
 // made yet, comes to a state.
 func find(timeline []TimelineStep, kid string, to KeyState) *TimelineStep {
 	for i, step := range timeline {
-		if or(step.KID, "") == kid && or(step.ToState, "") == to {
+		if valueOr(step.KID, "") == kid && valueOr(step.ToState, "") == to {
 			return &timeline[i]
 		}
 	}
@@ -121,7 +121,7 @@ func TestDryRunAndApproval(t *testing.T) {
 			before := w.state()
 			var would RevokeAllResult
 			w.do("POST", path+query, first, body, header...).ok(200, &would)
-			if w.state() != before || !or(would.DryRun, false) || len(would.Revoked) != 2 || len(would.Active) != 0 {
+			if w.state() != before || !valueOr(would.DryRun, false) || len(would.Revoked) != 2 || len(would.Active) != 0 {
 				t.Errorf("%s %s %v: %+v", query, body, header, would)
 			}
 		}

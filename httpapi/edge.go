@@ -13,43 +13,44 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// edge is what every request goes through, also those for a JWKS: it gets an
-// id, its panics and errors become problems, and it is counted. The chain is
-// built once, at registration.
-func (s *server) edge(operation string, next echo.HandlerFunc) echo.HandlerFunc {
+// handle wraps the handler of every route: it assigns a request id, turns
+// panics and errors into problems, and counts the request. The chain is built
+// once, at registration.
+func (s *server) handle(operation string, next echo.HandlerFunc) echo.HandlerFunc {
 	count := s.metrics.of(operation)
-	next = s.limited(operation, next)
+	next = s.limitByAddress(operation, next)
 	return func(c echo.Context) error {
 		start := sinceStart()
 		s.ids.set(c)
-		if err := guarded(next, c); err != nil {
-			s.answer(err, c)
+		if err := callHandler(next, c); err != nil {
+			s.handleError(err, c)
 		}
 		took := sinceStart() - start
 		count.observe(c.Response().Status, took)
 		if s.cfg.Log.Enabled(c.Request().Context(), slog.LevelDebug) {
-			s.access(c, operation, took)
+			s.logRequest(c, operation, took)
 		}
 		return nil
 	}
 }
 
-// sinceStart is a clock that only moves on, for durations: it costs half of what
-// time.Now does, which asks for the day too.
+// sinceStart is a monotonic clock for durations. It costs half as much as
+// time.Now, which also reads the wall clock.
 func sinceStart() time.Duration { return time.Since(started) }
 
 var started = time.Now()
 
-// panicError carries what a handler panicked with to the log, and no further.
-type panicError struct {
+// handlerPanic carries the value of a handler's panic to the log; the caller
+// never sees it.
+type handlerPanic struct {
 	value any
 	stack []byte
 }
 
-// Error tells a text or an error that was panicked with. Of any other value,
-// which may hold anything, it tells the type; the stack has addresses, no values
-// behind them.
-func (e *panicError) Error() string {
+// Error returns a panic's text or error with its stack. Of any other value,
+// which may contain secrets, it returns only the type; the stack has addresses,
+// not the values behind them.
+func (e *handlerPanic) Error() string {
 	switch e.value.(type) {
 	case error, string:
 		return fmt.Sprintf("httpapi: panic: %v\n%s", e.value, e.stack)
@@ -57,25 +58,25 @@ func (e *panicError) Error() string {
 	return fmt.Sprintf("httpapi: panic: a %T\n%s", e.value, e.stack)
 }
 
-func guarded(next echo.HandlerFunc, c echo.Context) (err error) {
-	defer rescue(&err)
+func callHandler(next echo.HandlerFunc, c echo.Context) (err error) {
+	defer recoverPanic(&err)
 	return next(c)
 }
 
-// rescue, deferred, makes an error of a panic.
-func rescue(err *error) {
+// recoverPanic, deferred, turns a panic into an error.
+func recoverPanic(err *error) {
 	switch v := recover(); v {
 	case nil:
-	case http.ErrAbortHandler: // net/http's own way to hang up
+	case http.ErrAbortHandler: // closes the connection
 		panic(v)
 	default:
-		*err = &panicError{v, debug.Stack()}
+		*err = &handlerPanic{v, debug.Stack()}
 	}
 }
 
-// access logs a request. The route is logged, not the path, so that a client
-// cannot write into the log.
-func (s *server) access(c echo.Context, operation string, took time.Duration) {
+// logRequest logs a request. It logs the route instead of the path, so that a
+// client cannot write into the log.
+func (s *server) logRequest(c echo.Context, operation string, took time.Duration) {
 	s.cfg.Log.LogAttrs(c.Request().Context(), slog.LevelDebug, "request",
 		slog.String("request_id", c.Response().Header().Get(echo.HeaderXRequestID)),
 		slog.String("method", c.Request().Method),
@@ -84,10 +85,11 @@ func (s *server) access(c echo.Context, operation string, took time.Duration) {
 		slog.Int("status", c.Response().Status),
 		slog.Int64("bytes", c.Response().Size),
 		slog.Duration("took", took),
-		slog.String("client", s.proxies.address(c.Request())))
+		slog.String("client", s.clients.clientText(c.Request())))
 }
 
-// requestIDs makes ids that are unique, also across processes, and no secret.
+// requestIDs generates ids that are unique across processes. They are not
+// secret.
 type requestIDs struct {
 	process string
 	count   *atomic.Uint64
@@ -95,7 +97,8 @@ type requestIDs struct {
 
 func newRequestIDs() requestIDs { return requestIDs{rand.Text()[:13] + "-", new(atomic.Uint64)} }
 
-// set gives the answer the client's id if that is one, else a new one.
+// set sets X-Request-Id to the client's own id if that is valid, otherwise to a
+// new id.
 func (ids requestIDs) set(c echo.Context) {
 	if given := c.Request().Header["X-Request-Id"]; len(given) == 1 && isRequestID(given[0]) {
 		c.Response().Header()["X-Request-Id"] = given
@@ -106,7 +109,8 @@ func (ids requestIDs) set(c echo.Context) {
 	c.Response().Header()["X-Request-Id"] = []string{string(id)}
 }
 
-// isRequestID is ^[A-Za-z0-9._-]{1,64}$: safe in a header, a log and a row.
+// isRequestID reports whether an id matches ^[A-Za-z0-9._-]{1,64}$, which is
+// safe in a header, a log and a row.
 func isRequestID(id string) bool {
 	if len(id) == 0 || len(id) > 64 {
 		return false

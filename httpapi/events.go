@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -12,27 +13,27 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// StreamTenantEvents tells a tenant's events as they commit.
-func (s *server) StreamTenantEvents(c echo.Context, _ TenantPath, p StreamTenantEventsParams) error {
-	return s.stream(c, of(c).tenantID, or(p.LastEventID, or(p.LastEventIDQuery, "")))
+// StreamTenantEvents streams a tenant's events as they commit.
+func (s *auditServer) StreamTenantEvents(c echo.Context, _ TenantPath, p StreamTenantEventsParams) error {
+	return s.serveStream(c, callOf(c).tenantID, valueOr(p.LastEventID, valueOr(p.LastEventIDQuery, "")))
 }
 
-// StreamPlatformEvents tells every tenant's events as they commit.
-func (s *server) StreamPlatformEvents(c echo.Context, p StreamPlatformEventsParams) error {
-	return s.stream(c, uuid.Nil, or(p.LastEventID, or(p.LastEventIDQuery, "")))
+// StreamPlatformEvents streams the events of all tenants as they commit.
+func (s *auditServer) StreamPlatformEvents(c echo.Context, p StreamPlatformEventsParams) error {
+	return s.serveStream(c, uuid.Nil, valueOr(p.LastEventID, valueOr(p.LastEventIDQuery, "")))
 }
 
-// stream answers with the events of a tenant, or of all for uuid.Nil, that
-// follow the one with the id after, as server-sent events (WHATWG HTML section
-// 9.2). What can go wrong before the first byte is a problem like any other.
-func (s *server) stream(c echo.Context, tenantID uuid.UUID, after string) error {
+// serveStream answers with server-sent events (WHATWG HTML section 9.2): those
+// of a tenant, or of all tenants for uuid.Nil, after the event with the id
+// after. An error before the first byte is answered with a problem.
+func (s *auditServer) serveStream(c echo.Context, tenantID uuid.UUID, after string) error {
 	ctx := c.Request().Context()
-	leave, err := s.seats.take(of(c).TenantID)
+	leave, err := s.streams.takeSlot(callOf(c).TenantID)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	woken, stop, err := s.watch(ctx, of(c), tenantID)
+	woken, stop, err := s.watchEvents(ctx, callOf(c), tenantID)
 	if err != nil {
 		return err
 	}
@@ -44,22 +45,22 @@ func (s *server) stream(c echo.Context, tenantID uuid.UUID, after string) error 
 	beat := time.NewTicker(s.cfg.Streams.Heartbeat)
 	defer beat.Stop()
 	st := &stream{
-		server: s, tenantID: tenantID, key: bearer(c.Request()), feed: feed, woken: woken, beat: beat.C,
+		server: s, tenantID: tenantID, key: bearerToken(c.Request()), feed: feed, woken: woken, beat: beat.C,
 		request: c.Request(), out: c.Response(), deadlines: http.NewResponseController(c.Response()),
 	}
-	st.log(slog.LevelDebug, "stream ended", st.serve(ctx))
+	st.logStream(slog.LevelDebug, "event stream ended", st.serve(ctx))
 	return nil
 }
 
-// watch wakes a stream when there may be events for it, or when the credential
-// it was opened with may have changed.
-func (s *server) watch(ctx context.Context, w *call, tenantID uuid.UUID) (woken <-chan struct{}, stop func(), err error) {
+// watchEvents returns a channel that wakes a stream when it may have new
+// events, or when its credential may have changed.
+func (s *auditServer) watchEvents(ctx context.Context, w *call, tenantID uuid.UUID) (woken <-chan struct{}, stop func(), err error) {
 	switch {
 	case tenantID == uuid.Nil:
 		woken, stop = s.cfg.Audit.Watch()
 	case w.TenantID != nil:
 		woken, stop = s.cfg.Audit.Watch(tenantID)
-	default: // the platform's credentials are in the history of its own tenant
+	default: // events of the platform's credentials belong to its own tenant
 		platform, _, err := s.cfg.Snapshots.Get(ctx, tenant.PlatformSlug)
 		if err != nil {
 			return nil, nil, err
@@ -67,4 +68,23 @@ func (s *server) watch(ctx context.Context, w *call, tenantID uuid.UUID) (woken 
 		woken, stop = s.cfg.Audit.Watch(tenantID, platform.TenantID)
 	}
 	return woken, stop, nil
+}
+
+const mimeEventStream = "text/event-stream"
+
+// Streams limits the event streams of this process. Zero fields have defaults.
+type Streams struct {
+	Most      int             // open at once, a tenth of them by one tenant's credentials; 1,000
+	Heartbeat time.Duration   // between comments; 15 s
+	Look      time.Duration   // between reads without a notification; 30 s
+	Patience  time.Duration   // for a reader to receive a page of events; 10 s
+	Stop      <-chan struct{} // closed: all streams end; nil: never
+}
+
+func (s Streams) withDefaults() Streams {
+	s.Most = cmp.Or(s.Most, 1000)
+	s.Heartbeat = cmp.Or(s.Heartbeat, 15*time.Second)
+	s.Look = cmp.Or(s.Look, 30*time.Second)
+	s.Patience = cmp.Or(s.Patience, 10*time.Second)
+	return s
 }

@@ -133,7 +133,7 @@ func TestStreamOutlivesTheDatabase(t *testing.T) {
 	w.tenant("acme")
 	l := w.listenTo(w.tenantEvents("acme"), w.root, "")
 	pg.Stop()
-	for !strings.Contains(w.log.String(), `"msg":"stream waits"`) {
+	for !strings.Contains(w.log.String(), `"msg":"event stream: reading events failed, retrying"`) {
 		time.Sleep(time.Millisecond)
 	}
 	pg.Start()

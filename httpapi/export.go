@@ -23,40 +23,39 @@ const (
 const (
 	exportsAtOnce  = 40               // in a process, a tenth of them by one tenant's credentials
 	exportBuffer   = 64 << 10         // bytes, before they are compressed
-	exportPatience = 30 * time.Second // for a reader to take a buffer
+	exportPatience = 30 * time.Second // for a reader to receive a buffer
 )
 
-// export is an answer that is written while it is read from the database.
+// export writes an answer while its rows are read from the database.
 type export struct {
 	form      string
 	request   *http.Request
 	out       *echo.Response
 	deadlines *http.ResponseController
 	buffer    *bufio.Writer
-	zip       *gzip.Writer // nil: the client does not take it
+	zip       *gzip.Writer // nil: the client does not accept gzip
 	rows      *csv.Writer  // nil: NDJSON
 	line      []byte
 }
 
-// export answers with all that a filter chooses. What goes wrong before the
-// first bytes are written is a problem like any other. Later there is no way
-// but to break the connection off: whoever reads must not take a part for the
-// whole.
-func (s *server) export(c echo.Context, form string, f audit.Filter) error {
-	leave, err := s.exports.take(of(c).TenantID)
+// serveExport answers with all events that match a filter. An error before the
+// first byte is answered with a problem. After that it aborts the connection,
+// so that no client takes a part for the whole.
+func (s *auditServer) serveExport(c echo.Context, form string, f audit.Filter) error {
+	leave, err := s.exports.takeSlot(callOf(c).TenantID)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	x := newExport(c, form)
-	err = s.cfg.Audit.Export(c.Request().Context(), f, x.event)
+	err = s.cfg.Audit.Export(c.Request().Context(), f, x.writeEvent)
 	if err == nil {
-		err = x.end()
+		err = x.finish()
 	}
 	if err != nil && c.Response().Committed {
-		s.cfg.Log.LogAttrs(c.Request().Context(), slog.LevelWarn, "export broken off",
+		s.cfg.Log.LogAttrs(c.Request().Context(), slog.LevelWarn, "audit export aborted",
 			slog.String("request_id", c.Response().Header().Get(echo.HeaderXRequestID)), slog.Any("error", err))
-		x.hangUp()
+		x.abort()
 	}
 	return err
 }
@@ -70,13 +69,14 @@ func newExport(c echo.Context, form string) *export {
 		_ = x.rows.Write(audit.CSVColumns)
 	}
 	if acceptsGzip(c.Request().Header["Accept-Encoding"]) {
-		x.zip, _ = gzip.NewWriterLevel(unbuffered{x}, gzip.BestSpeed) // the level exists
+		x.zip, _ = gzip.NewWriterLevel(flushingWriter{x}, gzip.BestSpeed) // the level exists
 	}
 	return x
 }
 
-// begin is called before the first byte: a problem has other headers.
-func (x *export) begin() {
+// writeHeader sends the headers of an export, just before its first byte, since
+// a problem has other headers.
+func (x *export) writeHeader() {
 	h := x.out.Header()
 	h.Set(echo.HeaderContentType, mimeNDJSON)
 	h.Set(echo.HeaderContentDisposition, `attachment; filename="audit.ndjson"`)
@@ -93,7 +93,7 @@ func (x *export) begin() {
 	x.out.WriteHeader(http.StatusOK)
 }
 
-func (x *export) event(e audit.Event) error {
+func (x *export) writeEvent(e audit.Event) error {
 	if x.rows != nil {
 		return x.rows.Write(audit.CSVRow(e))
 	}
@@ -102,23 +102,23 @@ func (x *export) event(e audit.Event) error {
 	return err
 }
 
-// Write sends a buffer on its way.
+// Write sends a buffer to the client, compressed if the client accepts it.
 func (x *export) Write(p []byte) (n int, err error) {
 	if x.zip == nil {
-		return unbuffered{x}.Write(p)
+		return flushingWriter{x}.Write(p)
 	}
 	return x.zip.Write(p)
 }
 
-// unbuffered writes to the client, which has its time for each piece, whatever
-// the server's own limit for an answer is.
-type unbuffered struct{ *export }
+// flushingWriter writes to the client and flushes. Each write has its own
+// deadline, independent of the server's write timeout.
+type flushingWriter struct{ *export }
 
-func (u unbuffered) Write(p []byte) (int, error) {
+func (u flushingWriter) Write(p []byte) (int, error) {
 	if !u.out.Committed {
-		u.begin()
+		u.writeHeader()
 	}
-	_ = u.deadlines.SetWriteDeadline(time.Now().Add(exportPatience)) // without one: until it leaves
+	_ = u.deadlines.SetWriteDeadline(time.Now().Add(exportPatience)) // if unsupported: until the client disconnects
 	n, err := u.out.Write(p)
 	if err == nil {
 		err = u.deadlines.Flush()
@@ -126,21 +126,21 @@ func (u unbuffered) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// hangUp breaks the connection off, or the stream in HTTP/2, before the last
-// chunk. HTTP/1.0, which some proxies speak, has no chunks: there an answer ends
-// with its connection, and one that is cut short differs by a reset only.
-func (x *export) hangUp() {
+// abort closes the connection, or resets the HTTP/2 stream, before the last
+// chunk. HTTP/1.0, still used by some proxies, has no chunks: there only a TCP
+// reset marks an answer as incomplete.
+func (x *export) abort() {
 	if !x.request.ProtoAtLeast(1, 1) {
 		if conn, _, err := x.deadlines.Hijack(); err == nil {
-			reset(conn)
+			resetConn(conn)
 		}
 	}
 	panic(http.ErrAbortHandler)
 }
 
-func reset(conn net.Conn) {
+func resetConn(conn net.Conn) {
 	if secured, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = secured.NetConn() // closing TLS would say that this is the end
+		conn = secured.NetConn() // a TLS close would mark the answer as complete
 	}
 	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0)
@@ -148,8 +148,8 @@ func reset(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// end writes what is left.
-func (x *export) end() error {
+// finish writes the buffered rest.
+func (x *export) finish() error {
 	if x.rows != nil {
 		x.rows.Flush()
 		if err := x.rows.Error(); err != nil {
@@ -163,7 +163,7 @@ func (x *export) end() error {
 		return x.zip.Close()
 	}
 	if !x.out.Committed {
-		x.begin() // nothing was chosen
+		x.writeHeader() // no event matched
 	}
 	return nil
 }

@@ -139,10 +139,10 @@ func TestExportThatFailsBreaksOff(t *testing.T) {
 			if err == nil {
 				t.Errorf("the export ended after %d bytes as if it were whole", n)
 			}
-			w.becomes("without exports", func() bool { return w.server.exports.count() == 0 })
+			w.becomes("without exports", func() bool { return w.server.exports.openSlots() == 0 })
 		})
 	}
-	if strings.Count(w.log.String(), "export broken off") != 4 {
+	if strings.Count(w.log.String(), "audit export aborted") != 4 {
 		t.Error("nobody is told")
 	}
 	if n, err := io.Copy(io.Discard, w.exportingOverHTTP10()); err != nil || n < 60_000*300 {
@@ -162,7 +162,7 @@ func TestExportWhoseClientLeaves(t *testing.T) {
 			t.Fatal(err)
 		}
 		res.Body.Close()
-		w.becomes("without exports", func() bool { return w.server.exports.count() == 0 })
+		w.becomes("without exports", func() bool { return w.server.exports.openSlots() == 0 })
 	}
 	w.becomes("without transactions", func() bool { inUse, _ := w.db.Stat(); return inUse == 0 })
 	if left := scalar[int](w, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"); left != 0 {
@@ -198,7 +198,7 @@ func TestHistoriesWithoutPostgreSQL(t *testing.T) {
 			t.Errorf("%v", a.Header)
 		}
 	}
-	if n := w.server.exports.count(); n != 0 {
+	if n := w.server.exports.openSlots(); n != 0 {
 		t.Errorf("%d exports are counted", n)
 	}
 	w.clock.pass(48 * time.Hour) // longer than anything is served that nobody vouches for

@@ -98,7 +98,7 @@ func TestExportsAreCounted(t *testing.T) {
 	acme := w.tenant("acme")
 	key := w.key(tenant.TenantAuditor, &acme.ID)
 	for range exportsAtOnce / 10 {
-		leave, err := w.server.exports.take(&acme.ID)
+		leave, err := w.server.exports.takeSlot(&acme.ID)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,7 +49,7 @@ func TestFleetFeed(t *testing.T) {
 	w.do("POST", "/v1/tenants/one/api-keys", w.root, `{"role":"tenant_signer","name":"x"}`).ok(201)
 	w.do("DELETE", "/v1/tenants/three", w.root, "").ok(204)
 	items, next = w.feed(next)
-	if len(items) != 2 || items[0].Tenant != "two" || items[1].Tenant != "three" || !or(items[1].Deleted, false) || string(items[1].JWKS) != `{"keys":[]}` {
+	if len(items) != 2 || items[0].Tenant != "two" || items[1].Tenant != "three" || !valueOr(items[1].Deleted, false) || string(items[1].JWKS) != `{"keys":[]}` {
 		t.Errorf("%+v", items)
 	}
 	for _, bad := range []string{"x", "AAAA", next + "A", "Af__________AAAAAAAAAAAAAAAAAAAAAA"} {

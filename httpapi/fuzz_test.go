@@ -13,13 +13,13 @@ func FuzzPublicHeaders(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		const etag = `"0123456789"`
-		if matches([]string{line}, etag) && !strings.Contains(line, etag) && strings.TrimSpace(line) != "*" {
+		if matchesETag([]string{line}, etag) && !strings.Contains(line, etag) && strings.TrimSpace(line) != "*" {
 			t.Errorf("%q matches", line)
 		}
 		if prefersJWKSet([]string{line}) && !strings.Contains(strings.ToLower(line), "application/jwk-set+json") {
 			t.Errorf("%q prefers a JWK Set", line)
 		}
-		if best := negotiate([]string{line}, "application/json", mimePEM); best != "" && best != "application/json" && best != mimePEM {
+		if best := chooseType([]string{line}, "application/json", mimePEM); best != "" && best != "application/json" && best != mimePEM {
 			t.Errorf("%q: %s", line, best)
 		}
 	})

@@ -172,14 +172,11 @@ func (w *world) wire(d *db.DB, masterURI string) {
 func (w *world) listen(told ...func()) {
 	connected := make(chan struct{}, 100)
 	w.listener.Connected = func() {
-		w.snapshots.Missed()
-		w.signer.Missed()
-		w.tenants.Forget()
-		w.server.cfg.Audit.Missed()
+		w.server.cfg.caches().Missed()
 		connected <- struct{}{}
 	}
 	w.listener.Changed = func(id uuid.UUID, slug string) {
-		w.server.changed(id, slug)
+		w.server.cfg.caches().Changed(id, slug)
 		for _, tell := range told {
 			tell()
 		}

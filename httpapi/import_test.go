@@ -167,7 +167,7 @@ func (w *world) verdict(token string, want VerifyCode) {
 	w.t.Helper()
 	var v VerifyTokenResult
 	w.do("POST", "/v1/tenants/acme/tokens/verify", w.root, fmt.Sprintf(`{"token":%q}`, token)).ok(200, &v)
-	if got := or(v.Code, ""); got != want || v.Valid != (want == "") {
+	if got := valueOr(v.Code, ""); got != want || v.Valid != (want == "") {
 		w.t.Errorf("%q, want %q", got, want)
 	}
 }

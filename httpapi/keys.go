@@ -8,7 +8,25 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/tenant"
 )
+
+// GetJWKSFeed lists the JWK Sets of tenants that changed since a cursor, for
+// gateways.
+func (s *adminServer) GetJWKSFeed(c echo.Context, params GetJWKSFeedParams) error {
+	page, err := s.cfg.Store.Fleet(c.Request().Context(), valueOr(params.SinceCursor, ""), valueOr(params.Limit, 50))
+	if err != nil {
+		return err
+	}
+	out := JWKSFeed{Items: make([]FeedItem, len(page.Items)), NextCursor: page.Next}
+	for i, p := range page.Items {
+		out.Items[i] = FeedItem{
+			Tenant: p.Slug, TenantID: p.TenantID, Version: p.Version, JWKS: JSONObject(p.JWKS), NotBefore: p.NotBefore, Deleted: nonZero(p.Deleted),
+			Issuer: tenant.Tenant{Slug: p.Slug, OwnIssuer: p.OwnIssuer}.Issuer(s.cfg.PublicURL),
+		}
+	}
+	return replyZipped(c, out)
+}
 
 // Media types of a public key.
 const (
@@ -18,30 +36,30 @@ const (
 )
 
 // ListKeys lists a tenant's keys.
-func (s *server) ListKeys(c echo.Context, _ TenantPath, params ListKeysParams) error {
-	page, err := s.cfg.Store.List(c.Request().Context(), of(c).tenantID, keys.Filter{
-		State: keys.State(or(params.State, "")), Alg: jose.SignatureAlgorithm(or(params.Alg, "")),
-		ValidAt: or(params.ValidAt, time.Time{}), Limit: or(params.Limit, 50), Cursor: or(params.Cursor, ""),
+func (s *adminServer) ListKeys(c echo.Context, _ TenantPath, params ListKeysParams) error {
+	page, err := s.cfg.Store.List(c.Request().Context(), callOf(c).tenantID, keys.Filter{
+		State: keys.State(valueOr(params.State, "")), Alg: jose.SignatureAlgorithm(valueOr(params.Alg, "")),
+		ValidAt: valueOr(params.ValidAt, time.Time{}), Limit: valueOr(params.Limit, 50), Cursor: valueOr(params.Cursor, ""),
 	})
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, KeyList{Items: renderKeys(page.Items), NextCursor: given(page.Next)})
+	return replyJSON(c, http.StatusOK, KeyList{Items: renderKeys(page.Items), NextCursor: nonZero(page.Next)})
 }
 
-// GetKey reads a key, in the form that the client likes best.
-func (s *server) GetKey(c echo.Context, _ TenantPath, kid KIDPath) error {
+// GetKey answers a key as JSON, JWK, PEM or DER, whichever the client prefers.
+func (s *adminServer) GetKey(c echo.Context, _ TenantPath, kid KIDPath) error {
 	c.Response().Header()["Vary"] = varyAccept
-	form := negotiate(c.Request().Header["Accept"], echo.MIMEApplicationJSON, mimeJWK, mimePEM, mimeDER)
+	form := chooseType(c.Request().Header["Accept"], echo.MIMEApplicationJSON, mimeJWK, mimePEM, mimeDER)
 	if form == "" {
 		return newProblem(ProblemCodeNotAcceptable, "")
 	}
-	e, err := s.cfg.Store.Find(c.Request().Context(), of(c).tenantID, kid)
+	e, err := s.cfg.Store.Find(c.Request().Context(), callOf(c).tenantID, kid)
 	if err != nil {
 		return err
 	}
 	if form == echo.MIMEApplicationJSON {
-		return reply(c, http.StatusOK, renderKey(e))
+		return replyJSON(c, http.StatusOK, renderKey(e))
 	}
 	if e.PublicJWK == nil {
 		return newProblem(ProblemCodeKeyNotFound, "The public key was purged.")
@@ -72,27 +90,27 @@ func publicKey(c echo.Context, form string, k keys.Key) error {
 	return c.Blob(http.StatusOK, mimePEM, pem)
 }
 
-// PurgeKeys forgets the public part of keys that have left the JWKS.
-func (s *server) PurgeKeys(c echo.Context, _ TenantPath, params PurgeKeysParams) error {
-	if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
-		return err
+func renderKey(e keys.Entry) Key {
+	out := Key{
+		KID: e.KID, Alg: Alg(e.Alg), Kty: KeyKty(keys.KeyType(e.Alg)), Use: KeyUseSig, State: KeyState(e.State), Origin: KeyOrigin(e.Origin),
+		CreatedAt: e.CreatedAt, PublishedAt: e.PublishedAt, ActivatedAt: e.ActivatedAt, DeprecatedAt: e.DeprecatedAt,
+		ExpiresAt: e.ExpiresAt, RevokedAt: e.RevokedAt, RevocationReason: nonZero(RevocationReason(e.RevocationReason)),
+		PurgedAt: e.PurgedAt, NextTransitionAt: e.NextTransitionAt, LastSignedAt: e.LastSignedAt,
+		LastTokenExpiresAt: e.LastTokenExpiresAt, SafeToRetireAt: e.SafeToRetireAt,
 	}
-	purged, err := s.cfg.Store.Purge(c.Request().Context(), by(c), of(c).tenantID)
-	if err != nil {
-		return err
+	if e.ExpiredAt != nil { // possibly earlier than planned
+		out.ExpiresAt = e.ExpiredAt
 	}
-	out := PurgeResult{Purged: make([]string, len(purged))}
-	for i, k := range purged {
-		out.Purged[i] = k.KID
+	if e.PublicJWK != nil {
+		out.PublicJWK = new(e.PublicJWK)
 	}
-	return reply(c, http.StatusOK, out)
+	return out
 }
 
-// RotateDataKey seals a tenant's private keys under a new data key.
-func (s *server) RotateDataKey(c echo.Context, _ TenantPath) error {
-	done, err := s.cfg.Store.RotateDataKey(c.Request().Context(), by(c), of(c).tenantID)
-	if err != nil {
-		return err
+func renderKeys(entries []keys.Entry) []Key {
+	out := make([]Key, len(entries))
+	for i, e := range entries {
+		out[i] = renderKey(e)
 	}
-	return reply(c, http.StatusOK, DataKey{Version: int(done.Version), Resealed: done.Resealed, CreatedAt: done.CreatedAt})
+	return out
 }

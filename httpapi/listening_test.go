@@ -109,13 +109,13 @@ func (l *listening) next() (e AuditEvent) {
 }
 
 // ends demands that the stream ends now, and that it says so.
-func (l *listening) ends(why ended) {
+func (l *listening) ends(why endReason) {
 	l.t.Helper()
 	l.endsWith(l.block(), why)
 }
 
 // endsWith is ends where the last block has been read.
-func (l *listening) endsWith(b block, why ended) {
+func (l *listening) endsWith(b block, why endReason) {
 	l.t.Helper()
 	if b.comment != string(why) {
 		l.t.Errorf("ended with %+v, want %s", b, why)

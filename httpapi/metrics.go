@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics count requests by operation and status. A nil *metrics counts
+// metrics counts requests by operation and status. A nil *metrics counts
 // nothing.
 type metrics struct {
 	requests *prometheus.CounterVec
@@ -39,7 +39,7 @@ func (m *metrics) handler(r *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
 
-// counter counts one operation. The series of a status is looked up once.
+// counter counts one operation. The series of each status is looked up once.
 type counter struct {
 	metrics   *metrics
 	operation string

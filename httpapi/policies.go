@@ -15,8 +15,8 @@ import (
 )
 
 // ListPolicies lists a tenant's live policies.
-func (s *server) ListPolicies(c echo.Context, _ TenantPath) error {
-	policies, err := s.cfg.Tenants.Policies(c.Request().Context(), of(c).tenantID)
+func (s *adminServer) ListPolicies(c echo.Context, _ TenantPath) error {
+	policies, err := s.cfg.Tenants.Policies(c.Request().Context(), callOf(c).tenantID)
 	if err != nil {
 		return err
 	}
@@ -24,99 +24,110 @@ func (s *server) ListPolicies(c echo.Context, _ TenantPath) error {
 	for i, p := range policies {
 		out.Items[i] = renderPolicy(p)
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
 // PutPolicy creates or replaces a policy.
-func (s *server) PutPolicy(c echo.Context, _ TenantPath, alg AlgPath, params PutPolicyParams) error {
+func (s *adminServer) PutPolicy(c echo.Context, _ TenantPath, alg AlgPath, params PutPolicyParams) error {
 	var body PutPolicyRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	if or(body.Alg, alg) != alg {
-		return invalid("alg", "must be absent, or the algorithm in the path")
+	if valueOr(body.Alg, alg) != alg {
+		return invalidField("alg", "must be absent, or the algorithm in the path")
 	}
-	p := body.policy(alg)
+	p := body.toPolicy(alg)
 	if body.Default == nil {
 		var err error
-		if p.Default, err = s.isDefault(c.Request().Context(), of(c).tenantID, p.Alg); err != nil {
+		if p.Default, err = s.keepsDefault(c.Request().Context(), callOf(c).tenantID, p.Alg); err != nil {
 			return err
 		}
 	}
-	if or(params.DryRun, false) {
+	if valueOr(params.DryRun, false) {
 		return s.previewPolicy(c, p)
 	}
-	p, created, err := s.cfg.Store.PutPolicy(c.Request().Context(), by(c), of(c).tenantID, p)
+	p, created, err := s.cfg.Store.PutPolicy(c.Request().Context(), auditBy(c), callOf(c).tenantID, p)
 	if err != nil {
 		return err
 	}
 	if created {
-		return reply(c, http.StatusCreated, renderPolicy(p))
+		return replyJSON(c, http.StatusCreated, renderPolicy(p))
 	}
-	return reply(c, http.StatusOK, renderPolicy(p))
+	return replyJSON(c, http.StatusOK, renderPolicy(p))
 }
 
-func (s *server) previewPolicy(c echo.Context, p tenant.Policy) error {
-	would, err := s.cfg.Store.PreviewPolicy(c.Request().Context(), by(c), of(c).tenantID, p)
+func (s *adminServer) previewPolicy(c echo.Context, p tenant.Policy) error {
+	would, err := s.cfg.Store.PreviewPolicy(c.Request().Context(), auditBy(c), callOf(c).tenantID, p)
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, PolicyPreview{
+	return replyJSON(c, http.StatusOK, PolicyPreview{
 		Policy: renderPolicy(would.Policy), Created: would.Created, Timeline: renderTimeline(would.Timeline),
 		JWKSBefore: renderSet(would.Before), JWKSAfter: renderSet(would.After),
 	})
 }
 
-// isDefault is what "default" stays at where a request does not say. Should it
-// change before the policy is stored, the store refuses.
-func (s *server) isDefault(ctx context.Context, tenantID uuid.UUID, alg jose.SignatureAlgorithm) (bool, error) {
+// keepsDefault returns the current value of default, for a request without that
+// member. If it changes before the policy is stored, the store refuses the
+// policy.
+func (s *adminServer) keepsDefault(ctx context.Context, tenantID uuid.UUID, alg jose.SignatureAlgorithm) (bool, error) {
 	policies, err := s.cfg.Tenants.Policies(ctx, tenantID)
 	return slices.ContainsFunc(policies, func(p tenant.Policy) bool { return p.Alg == alg && p.Default }), err
 }
 
-// policy is the whole policy that the request asks for: what is absent is as
-// [tenant.DefaultPolicy] has it.
-func (r PutPolicyRequest) policy(alg Alg) tenant.Policy {
+// toPolicy returns the complete policy of a request: absent members have the
+// values of [tenant.DefaultPolicy].
+func (r PutPolicyRequest) toPolicy(alg Alg) tenant.Policy {
 	p := tenant.DefaultPolicy(jose.SignatureAlgorithm(alg))
-	p.Default = or(r.Default, false)
-	p.RSABits = int(or(r.RSABits, PutPolicyRequestRSABits(p.RSABits)))
-	p.MaxPublishedKeys = or(r.MaxPublishedKeys, p.MaxPublishedKeys)
-	override(&p.RotationInterval, r.RotationIntervalSeconds)
-	override(&p.PublishLead, r.PublishLeadSeconds)
-	override(&p.GracePeriod, r.GracePeriodSeconds)
-	override(&p.PurgeAfter, r.PurgeAfterSeconds)
-	override(&p.DefaultTokenTTL, r.DefaultTokenTTLSeconds)
-	override(&p.MaxTokenTTL, r.MaxTokenTTLSeconds)
+	p.Default = valueOr(r.Default, false)
+	p.RSABits = int(valueOr(r.RSABits, PutPolicyRequestRSABits(p.RSABits)))
+	p.MaxPublishedKeys = valueOr(r.MaxPublishedKeys, p.MaxPublishedKeys)
+	overrideSeconds(&p.RotationInterval, r.RotationIntervalSeconds)
+	overrideSeconds(&p.PublishLead, r.PublishLeadSeconds)
+	overrideSeconds(&p.GracePeriod, r.GracePeriodSeconds)
+	overrideSeconds(&p.PurgeAfter, r.PurgeAfterSeconds)
+	overrideSeconds(&p.DefaultTokenTTL, r.DefaultTokenTTLSeconds)
+	overrideSeconds(&p.MaxTokenTTL, r.MaxTokenTTLSeconds)
 	return p
 }
 
-// RetirePolicy ends signing with an algorithm.
-func (s *server) RetirePolicy(c echo.Context, _ TenantPath, alg AlgPath, params RetirePolicyParams) error {
-	if or(params.DryRun, false) {
+// RetirePolicy stops signing with an algorithm.
+func (s *adminServer) RetirePolicy(c echo.Context, _ TenantPath, alg AlgPath, params RetirePolicyParams) error {
+	if valueOr(params.DryRun, false) {
 		return s.previewRetirement(c, jose.SignatureAlgorithm(alg))
 	}
-	err := s.cfg.Store.RetirePolicy(c.Request().Context(), by(c), of(c).tenantID, jose.SignatureAlgorithm(alg))
+	err := s.cfg.Store.RetirePolicy(c.Request().Context(), auditBy(c), callOf(c).tenantID, jose.SignatureAlgorithm(alg))
 	if err != nil {
-		return notThere(err)
+		return policyNotFound(err)
 	}
 	return c.NoContent(http.StatusNoContent)
 }
 
-func (s *server) previewRetirement(c echo.Context, alg jose.SignatureAlgorithm) error {
-	would, err := s.cfg.Store.PreviewRetirement(c.Request().Context(), by(c), of(c).tenantID, alg)
+func (s *adminServer) previewRetirement(c echo.Context, alg jose.SignatureAlgorithm) error {
+	would, err := s.cfg.Store.PreviewRetirement(c.Request().Context(), auditBy(c), callOf(c).tenantID, alg)
 	if err != nil {
-		return notThere(err)
+		return policyNotFound(err)
 	}
-	return reply(c, http.StatusOK, RetirePreview{
+	return replyJSON(c, http.StatusOK, RetirePreview{
 		Timeline: renderTimeline(would.Timeline), JWKSBefore: renderSet(would.Before), JWKSAfter: renderSet(would.After),
 	})
 }
 
-// notThere is for requests in which the policy is the thing asked for, not a
-// means.
-func notThere(err error) error {
+// policyNotFound answers 404 instead of 422 where the missing policy is the
+// resource in the path.
+func policyNotFound(err error) error {
 	if errors.Is(err, keys.ErrPolicyNotFound) {
 		return newProblem(ProblemCodeNotFound, "The tenant has no policy for this algorithm.")
 	}
 	return err
+}
+
+func renderPolicy(p tenant.Policy) Policy {
+	return Policy{
+		Alg: Alg(p.Alg), Default: p.Default, RSABits: nonZero(p.RSABits),
+		RotationIntervalSeconds: wholeSeconds(p.RotationInterval), PublishLeadSeconds: wholeSeconds(p.PublishLead),
+		GracePeriodSeconds: wholeSeconds(p.GracePeriod), PurgeAfterSeconds: wholeSeconds(p.PurgeAfter),
+		DefaultTokenTTLSeconds: wholeSeconds(p.DefaultTokenTTL), MaxTokenTTLSeconds: wholeSeconds(p.MaxTokenTTL),
+		MaxPublishedKeys: p.MaxPublishedKeys,
+	}
 }

@@ -19,7 +19,7 @@ import (
 // code follows. It names the problem and is not meant to be fetched.
 const ProblemType = "urn:keyward:problem:"
 
-// problems says what each code means in HTTP.
+// problems maps each code to its status, title and default detail.
 var problems = map[ProblemCode]struct {
 	status        int
 	title, detail string
@@ -29,21 +29,22 @@ var problems = map[ProblemCode]struct {
 	ProblemCodeForbidden:            {http.StatusForbidden, "Forbidden", "The role of this credential does not allow this."},
 	ProblemCodeTenantNotFound:       {http.StatusNotFound, "Tenant not found", "There is no such tenant."},
 	ProblemCodeKeyNotFound:          {http.StatusNotFound, "Key not found", "The tenant has no such key."},
-	ProblemCodeNotFound:             {http.StatusNotFound, "Not found", "There is nothing here."},
+	ProblemCodeNotFound:             {http.StatusNotFound, "Not found", "There is no such resource."},
 	ProblemCodeMethodNotAllowed:     {http.StatusMethodNotAllowed, "Method not allowed", "The Allow header names the methods this path has."},
-	ProblemCodeNotAcceptable:        {http.StatusNotAcceptable, "Not acceptable", "No form this has is one the Accept header names."},
+	ProblemCodeNotAcceptable:        {http.StatusNotAcceptable, "Not acceptable", "None of the media types in the Accept header is available."},
 	ProblemCodeUnsupportedMediaType: {http.StatusUnsupportedMediaType, "Unsupported media type", "The body must be JSON: Content-Type: application/json."},
-	ProblemCodeConflict:             {http.StatusConflict, "Conflict", "This contradicts what is there already."},
-	ProblemCodeInvalidTransition:    {http.StatusConflict, "Invalid transition", "The key cannot make this move from the state it is in."},
+	ProblemCodeConflict:             {http.StatusConflict, "Conflict", "The request conflicts with the current state."},
+	ProblemCodeInvalidTransition:    {http.StatusConflict, "Invalid transition", "The state of the key does not allow this transition."},
 	ProblemCodeTenantSuspended:      {http.StatusConflict, "Tenant suspended", "The tenant does not sign while it is suspended."},
-	ProblemCodePayloadTooLarge:      {http.StatusRequestEntityTooLarge, "Payload too large", "The body is larger than this accepts."},
-	ProblemCodePolicyViolation:      {http.StatusUnprocessableEntity, "Policy violation", "This breaks a rule of the policy; errors names each one."},
+	ProblemCodePayloadTooLarge:      {http.StatusRequestEntityTooLarge, "Payload too large", "The body exceeds the size limit."},
+	ProblemCodePolicyViolation:      {http.StatusUnprocessableEntity, "Policy violation", "The request violates rules of the policy; errors names each one."},
 	ProblemCodeRateLimited:          {http.StatusTooManyRequests, "Rate limited", "Too many requests; the Retry-After header says when to try again."},
-	ProblemCodeInternal:             {http.StatusInternalServerError, "Internal error", "An error of the server; the X-Request-Id header names it in the log."},
-	ProblemCodeUnavailable:          {http.StatusServiceUnavailable, "Unavailable", "The service cannot answer now and has changed nothing; try again."},
+	ProblemCodeInternal:             {http.StatusInternalServerError, "Internal error", "Internal server error; search the log for the X-Request-Id of this answer."},
+	ProblemCodeUnavailable:          {http.StatusServiceUnavailable, "Unavailable", "The service is unavailable and has changed nothing; try again."},
 }
 
-// newProblem is the problem of a code; an empty detail means the code's own.
+// newProblem returns the problem of a code; an empty detail selects the default
+// detail of the code.
 func newProblem(code ProblemCode, detail string, fields ...FieldError) *Problem {
 	p := problems[code]
 	if detail == "" {
@@ -55,7 +56,7 @@ func newProblem(code ProblemCode, detail string, fields ...FieldError) *Problem 
 	}
 }
 
-// Error makes a Problem an error that a handler can return as it is.
+// Error makes a Problem an error that a handler can return unchanged.
 func (p *Problem) Error() string { return fmt.Sprintf("%s: %s", p.Code, p.Detail) }
 
 // Errors that begin in this package.
@@ -71,81 +72,82 @@ func (e *rateLimitedError) Error() string {
 	return fmt.Sprintf("httpapi: rate limited for %s", e.retryAfter)
 }
 
-// rule turns the errors it knows into a problem, any other one into nil.
+// rule turns a known error into a problem; it returns nil for any other error.
 type rule func(error) *Problem
 
-// rules is the bridge between the errors of the packages below and what a
-// caller sees. The first rule that knows an error decides; an error that none
-// knows says nothing to the caller, is logged and answered as internal.
+// rules maps the errors of the packages below to problems. The first rule that
+// knows an error decides. An unknown error is logged and answered as internal,
+// without details.
 var rules = []rule{
-	is(errNoCredential, ProblemCodeUnauthenticated, ""),
-	is(tenant.ErrUnauthenticated, ProblemCodeUnauthenticated, "The credential is not valid, has expired or was revoked."),
-	is(errForbidden, ProblemCodeForbidden, ""),
-	is(tenant.ErrNoRole, ProblemCodeForbidden, "The identity provider knows you, but gives you no role here."),
-	is(tenant.ErrNoIdentityProvider, ProblemCodeUnavailable, "The identity provider does not answer, so that nobody can sign in by it now; try again."),
-	as(func(*rateLimitedError) *Problem { return newProblem(ProblemCodeRateLimited, "") }),
+	sentinelRule(errNoCredential, ProblemCodeUnauthenticated, ""),
+	sentinelRule(tenant.ErrUnauthenticated, ProblemCodeUnauthenticated, "The credential is not valid, has expired or was revoked."),
+	sentinelRule(errForbidden, ProblemCodeForbidden, ""),
+	sentinelRule(tenant.ErrNoRole, ProblemCodeForbidden, "The identity provider assigns you no role in Keyward."),
+	sentinelRule(tenant.ErrNoIdentityProvider, ProblemCodeUnavailable, "The identity provider is unavailable, so its tokens cannot be verified now; try again."),
+	typeRule(func(*rateLimitedError) *Problem { return newProblem(ProblemCodeRateLimited, "") }),
 
-	is(tenant.ErrNotFound, ProblemCodeTenantNotFound, ""),
-	is(tenant.ErrSlugTaken, ProblemCodeConflict, "This slug is in use."),
-	is(tenant.ErrDomainTaken, ProblemCodeConflict, "This custom domain is in use."),
-	is(tenant.ErrSuspended, ProblemCodeTenantSuspended, ""),
-	is(tenant.ErrBuiltIn, ProblemCodeConflict, "The platform's own tenant cannot be suspended or deleted."),
-	is(tenant.ErrNoAPIKey, ProblemCodeNotFound, "There is no such API key."),
-	is(tenant.ErrIdempotencyMismatch, ProblemCodeConflict, "This Idempotency-Key was used for another request."),
-	is(tenant.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
-	is(tenant.ErrNoApproval, ProblemCodeNotFound, "There is no such approval."),
-	is(tenant.ErrOwnRequest, ProblemCodeForbidden, "You asked for this approval; a second person has to decide."),
-	is(tenant.ErrOtherRequester, ProblemCodeForbidden, "Somebody else asked for this approval; only they can use it."),
-	is(tenant.ErrOtherRequest, ProblemCodeConflict, "The approval is for another request: operation, path, query and body must be the same."),
-	is(tenant.ErrApproverRevoked, ProblemCodeConflict, "The credential that approved this has been revoked since; ask for another approval."),
-	is(tenant.ErrNeedsApproval, ProblemCodeConflict, "Taking operations off approval_required needs an approval, and the list has just changed; try again."),
-	as(func(e *tenant.ApprovalStatusError) *Problem {
+	sentinelRule(tenant.ErrNotFound, ProblemCodeTenantNotFound, ""),
+	sentinelRule(tenant.ErrSlugTaken, ProblemCodeConflict, "This slug is in use."),
+	sentinelRule(tenant.ErrDomainTaken, ProblemCodeConflict, "This custom domain is in use."),
+	sentinelRule(tenant.ErrSuspended, ProblemCodeTenantSuspended, ""),
+	sentinelRule(tenant.ErrBuiltIn, ProblemCodeConflict, "The platform's own tenant cannot be suspended or deleted."),
+	sentinelRule(tenant.ErrNoAPIKey, ProblemCodeNotFound, "There is no such API key."),
+	sentinelRule(tenant.ErrIdempotencyMismatch, ProblemCodeConflict, "This Idempotency-Key was used for another request."),
+	sentinelRule(tenant.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
+	sentinelRule(tenant.ErrNoApproval, ProblemCodeNotFound, "There is no such approval."),
+	sentinelRule(tenant.ErrOwnRequest, ProblemCodeForbidden, "You requested this approval; a second person must decide."),
+	sentinelRule(tenant.ErrOtherRequester, ProblemCodeForbidden, "Another caller requested this approval; only that caller can use it."),
+	sentinelRule(tenant.ErrOtherRequest, ProblemCodeConflict, "The approval is for another request: operation, path, query and body must be the same."),
+	sentinelRule(tenant.ErrApproverRevoked, ProblemCodeConflict, "The credential that approved this has been revoked since; ask for another approval."),
+	sentinelRule(tenant.ErrNeedsApproval, ProblemCodeConflict, "Taking operations off approval_required needs an approval, and the list has just changed; try again."),
+	typeRule(func(e *tenant.ApprovalStatusError) *Problem {
 		return newProblem(ProblemCodeConflict, "The approval is "+string(e.Status)+".")
 	}),
-	is(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also keys.ErrUnavailable, audit.ErrUnavailable and webhook.ErrUnavailable
-	as(func(e *tenant.FieldErrors) *Problem {
+	sentinelRule(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also keys.ErrUnavailable, audit.ErrUnavailable and webhook.ErrUnavailable
+	typeRule(func(e *tenant.FieldErrors) *Problem {
 		return newProblem(ProblemCodeInvalidRequest, "", fieldErrors(e.Fields)...)
 	}),
-	as(func(e *tenant.PolicyError) *Problem {
+	typeRule(func(e *tenant.PolicyError) *Problem {
 		return newProblem(ProblemCodePolicyViolation, "", fieldErrors(e.Fields)...)
 	}),
 
-	is(audit.ErrNotFound, ProblemCodeTenantNotFound, ""),
-	is(audit.ErrBroken, ProblemCodeConflict, "The tenant's hash chain is broken; audit/verify says where."),
-	is(audit.ErrBadPosition, ProblemCodeInvalidRequest, "The last event id is not one of this stream, or the database is older than it; read the state and begin without one."),
-	is(audit.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
+	sentinelRule(audit.ErrNotFound, ProblemCodeTenantNotFound, ""),
+	sentinelRule(audit.ErrBroken, ProblemCodeConflict, "The tenant's hash chain is broken; audit/verify says where."),
+	sentinelRule(audit.ErrBadPosition, ProblemCodeInvalidRequest, "The last event id is not one of this stream, or the database is older than it; read the state and begin without one."),
+	sentinelRule(audit.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 
-	is(webhook.ErrNotFound, ProblemCodeNotFound, "There is no such webhook."),
-	is(webhook.ErrNoDelivery, ProblemCodeNotFound, "The webhook has no such delivery."),
-	is(webhook.ErrTooMany, ProblemCodeConflict, "There are 20 webhooks, which is all there may be; delete one first."),
-	is(webhook.ErrDisabled, ProblemCodeConflict, "The webhook is disabled; enable it first."),
-	is(webhook.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
+	sentinelRule(webhook.ErrNotFound, ProblemCodeNotFound, "There is no such webhook."),
+	sentinelRule(webhook.ErrNoDelivery, ProblemCodeNotFound, "The webhook has no such delivery."),
+	sentinelRule(webhook.ErrTooMany, ProblemCodeConflict, "The limit of 20 webhooks is reached; delete one first."),
+	sentinelRule(webhook.ErrDisabled, ProblemCodeConflict, "The webhook is disabled; enable it first."),
+	sentinelRule(webhook.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 
-	is(keys.ErrNotFound, ProblemCodeKeyNotFound, ""),
-	is(keys.ErrNotDeleted, ProblemCodeTenantNotFound, "There is no deleted tenant of this id."),
-	is(keys.ErrPolicyNotFound, ProblemCodePolicyViolation, "The tenant has no policy for this algorithm."),
-	is(keys.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
-	is(keys.ErrRotationWaits, ProblemCodeConflict, "max_published_keys leaves no room while tokens of the oldest key may live."),
-	is(keys.ErrPlatformImport, ProblemCodeConflict, "The platform's own tenant takes no keys from outside."),
-	as(func(e *keys.UsedKIDError) *Problem {
+	sentinelRule(keys.ErrNotFound, ProblemCodeKeyNotFound, ""),
+	sentinelRule(keys.ErrNotDeleted, ProblemCodeTenantNotFound, "There is no deleted tenant of this id."),
+	sentinelRule(keys.ErrPolicyNotFound, ProblemCodePolicyViolation, "The tenant has no policy for this algorithm."),
+	sentinelRule(keys.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
+	sentinelRule(keys.ErrRotationWaits, ProblemCodeConflict, "max_published_keys is reached, and tokens of the oldest published key may still be valid."),
+	sentinelRule(keys.ErrPlatformImport, ProblemCodeConflict, "Keys cannot be imported into the platform's own tenant."),
+	typeRule(func(e *keys.UsedKIDError) *Problem {
 		return newProblem(ProblemCodeConflict, "The tenant has, or had, a key of this kid: "+e.KID)
 	}),
-	is(keys.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
-	is(keys.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no key that signs at the moment; try again."),
-	as(refusedClaim),
-	is(keys.ErrInvalid, ProblemCodeInvalidRequest, "The payload cannot be signed in the form asked for."),
-	as(refusedMove),
-	is(keys.ErrInvalidTransition, ProblemCodeInvalidTransition, ""),
+	sentinelRule(keys.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
+	sentinelRule(keys.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no active key at the moment; try again."),
+	typeRule(claimProblem),
+	sentinelRule(keys.ErrInvalid, ProblemCodeInvalidRequest, "The payload cannot be signed in the requested form."),
+	typeRule(transitionProblem),
+	sentinelRule(keys.ErrInvalidTransition, ProblemCodeInvalidTransition, ""),
 
-	as(func(*http.MaxBytesError) *Problem { return newProblem(ProblemCodePayloadTooLarge, "") }),
-	is(context.DeadlineExceeded, ProblemCodeUnavailable, ""),
-	is(context.Canceled, ProblemCodeUnavailable, ""),
-	as(func(p *Problem) *Problem { return p }),
-	as(routing), // last: echo wraps errors of ours
+	typeRule(func(*http.MaxBytesError) *Problem { return newProblem(ProblemCodePayloadTooLarge, "") }),
+	sentinelRule(context.DeadlineExceeded, ProblemCodeUnavailable, ""),
+	sentinelRule(context.Canceled, ProblemCodeUnavailable, ""),
+	typeRule(func(p *Problem) *Problem { return p }),
+	typeRule(routingProblem), // last, since echo wraps our errors
 }
 
-// is knows one sentinel; an empty detail means the code's own.
-func is(target error, code ProblemCode, detail string) rule {
+// sentinelRule knows one sentinel error; an empty detail selects the default
+// detail of the code.
+func sentinelRule(target error, code ProblemCode, detail string) rule {
 	return func(err error) *Problem {
 		if !errors.Is(err, target) {
 			return nil
@@ -154,8 +156,8 @@ func is(target error, code ProblemCode, detail string) rule {
 	}
 }
 
-// as knows one type of error and what to tell of the data in it.
-func as[E error](tell func(E) *Problem) rule {
+// typeRule knows one type of error and how to describe its data.
+func typeRule[E error](tell func(E) *Problem) rule {
 	return func(err error) *Problem {
 		var e E
 		if !errors.As(err, &e) {
@@ -165,15 +167,16 @@ func as[E error](tell func(E) *Problem) rule {
 	}
 }
 
-func refusedMove(e *keys.StateError) *Problem {
+func transitionProblem(e *keys.StateError) *Problem {
 	if e.From == keys.Born {
 		return newProblem(ProblemCodeInvalidTransition, "")
 	}
 	return newProblem(ProblemCodeInvalidTransition, fmt.Sprintf("The key is %s and cannot become %s.", e.From, e.To))
 }
 
-// refusedClaim tells what makes no sense from what the policy does not allow.
-func refusedClaim(e *keys.ClaimError) *Problem {
+// claimProblem separates malformed claims (400) from violations of the policy
+// (422).
+func claimProblem(e *keys.ClaimError) *Problem {
 	code := ProblemCodeInvalidRequest
 	if errors.Is(e, keys.ErrPolicy) {
 		code = ProblemCodePolicyViolation
@@ -189,11 +192,11 @@ func fieldErrors(broken []tenant.FieldError) []FieldError {
 	return fields
 }
 
-// routing maps what echo itself refuses. Its messages are not passed on: those
-// of the generated binding repeat what the client sent.
-func routing(e *echo.HTTPError) *Problem {
+// routingProblem maps echo's own errors. Their messages are dropped, since
+// those of the generated binding repeat the client's input.
+func routingProblem(e *echo.HTTPError) *Problem {
 	if e.Code == http.StatusBadRequest {
-		return newProblem(ProblemCodeInvalidRequest, "A parameter does not have the form it should have.")
+		return newProblem(ProblemCodeInvalidRequest, "A parameter has an invalid form.")
 	}
 	for _, code := range []ProblemCode{
 		ProblemCodeUnauthenticated, ProblemCodeForbidden, ProblemCodeNotFound, ProblemCodeMethodNotAllowed,
@@ -207,8 +210,8 @@ func routing(e *echo.HTTPError) *Problem {
 	return nil
 }
 
-// problemOf is what a caller may know of an error; known is false for an error
-// that no rule expects.
+// problemOf returns the problem for an error; known is false for an unexpected
+// error.
 func problemOf(err error) (p *Problem, known bool) {
 	for _, r := range rules {
 		if p := r(err); p != nil {

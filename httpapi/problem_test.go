@@ -88,7 +88,7 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		{context.DeadlineExceeded, 503, ProblemCodeUnavailable},
 		{context.Canceled, 503, ProblemCodeUnavailable},
 		{&http.MaxBytesError{}, 413, ProblemCodePayloadTooLarge},
-		{invalid("a", "is required"), 400, ProblemCodeInvalidRequest},
+		{invalidField("a", "is required"), 400, ProblemCodeInvalidRequest},
 		{echo.ErrNotFound, 404, ProblemCodeNotFound},
 		{echo.ErrUnsupportedMediaType, 415, ProblemCodeUnsupportedMediaType},
 		{echo.ErrStatusRequestEntityTooLarge, 413, ProblemCodePayloadTooLarge},
@@ -119,7 +119,7 @@ func TestErrorsBecomeProblems(t *testing.T) {
 func TestProblemsKeepFieldErrors(t *testing.T) {
 	broken := []tenant.FieldError{{Field: "policies[0].alg", Message: "must be one of: <none>"}}
 	for _, err := range []error{
-		invalid(broken[0].Field, broken[0].Message),
+		invalidField(broken[0].Field, broken[0].Message),
 		&tenant.FieldErrors{Fields: broken},
 		&tenant.PolicyError{Fields: broken},
 	} {

@@ -11,7 +11,7 @@ func TestNetwork(t *testing.T) {
 		"192.0.2.1:80": "192.0.2.1/32", "[::ffff:192.0.2.1]:80": "192.0.2.1/32", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64",
 		"[fe80::1%eth0]:1": "fe80::/64", "pipe": "invalid Prefix",
 	} {
-		if got := (proxies{}).network(&http.Request{RemoteAddr: addr}).String(); got != want {
+		if got := (proxies{}).clientNetwork(&http.Request{RemoteAddr: addr}).String(); got != want {
 			t.Errorf("%s: %s", addr, got)
 		}
 	}
@@ -68,10 +68,10 @@ func TestClientAddress(t *testing.T) {
 		for i := 0; i < len(c.headers); i += 2 {
 			r.Header.Add(c.headers[i], c.headers[i+1])
 		}
-		if got := (proxies{trusted}).address(r); got != c.want {
+		if got := (proxies{trusted}).clientText(r); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
-		if got := (proxies{}).address(r); strings.Contains(got, "203") {
+		if got := (proxies{}).clientText(r); strings.Contains(got, "203") {
 			t.Errorf("%s: %s is believed though nobody is trusted", name, got)
 		}
 	}

@@ -226,7 +226,7 @@ func TestPanicsAreLoggedAndNotTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := h.(*server)
-	s.echo.GET("/boom", s.edge("boom", func(echo.Context) error { panic("hunter2") }))
+	s.echo.GET("/boom", s.handle("boom", func(echo.Context) error { panic("hunter2") }))
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, httptest.NewRequest("GET", "/boom", nil))
 	if rec.Code != 500 || strings.Contains(rec.Body.String(), "hunter2") || !strings.Contains(rec.Body.String(), `"internal"`) {

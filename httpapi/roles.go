@@ -6,20 +6,20 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// access says who may do an operation. This table is the only place that does.
-type access struct {
+// permission is the entry of an operation in permissions.
+type permission struct {
 	roles   []tenant.Role
-	changes bool // readers in this process must look again afterwards
+	changes bool // the tenant's cache entries are invalidated afterwards
 
-	needs tenant.Operation // a second person's agreement, where a tenant asks for it; "" where none can
+	needs tenant.Operation // what a tenant can require approval for; "" if that is not possible
 
 	operation string
-	ofTenant  bool // it is about the tenant in its path
+	ofTenant  bool // the path has a tenant
 }
 
-func (a access) allows(r tenant.Role) bool { return slices.Contains(a.roles, r) }
+func (a permission) allows(r tenant.Role) bool { return slices.Contains(a.roles, r) }
 
-// The groups of roles in docs/contract.md. A tenant's role reaches that tenant only.
+// The groups of roles in docs/contract.md. A tenant's role is valid for that tenant only.
 var (
 	anyone    = []tenant.Role{tenant.PlatformAdmin, tenant.PlatformAuditor, tenant.TenantAdmin, tenant.TenantSigner, tenant.TenantAuditor}
 	admins    = []tenant.Role{tenant.PlatformAdmin, tenant.TenantAdmin}
@@ -29,8 +29,9 @@ var (
 	platforms = []tenant.Role{tenant.PlatformAdmin, tenant.PlatformAuditor}
 )
 
-// permissions by operationId.
-var permissions = map[string]access{
+// permissions lists, by operationId, the roles that may call an operation. It
+// is the only such table.
+var permissions = map[string]permission{
 	"createTenant": {roles: platform},
 	"listTenants":  {roles: platforms},
 	"getTenant":    {roles: anyone},
@@ -41,7 +42,7 @@ var permissions = map[string]access{
 
 	"listApprovals":   {roles: admins},
 	"getApproval":     {roles: admins},
-	"approveApproval": {roles: admins}, // and who may do the operation itself
+	"approveApproval": {roles: admins}, // and, checked by mayDo, the roles of the operation itself
 	"rejectApproval":  {roles: admins},
 
 	"listPolicies": {roles: anyone},

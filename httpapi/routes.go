@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -23,10 +24,10 @@ func readDocument() (*openapi3.T, error) {
 	return doc, nil
 }
 
-// routePath is a path of the document as echo writes it.
+// routePath converts a path of the document to echo's syntax.
 func routePath(path string) string { return strings.NewReplacer("{", ":", "}", "").Replace(path) }
 
-// operationNames are the operationIds by method and echo path.
+// operationNames returns the operationIds by method and echo path.
 func operationNames(doc *openapi3.T) map[string]string {
 	names := map[string]string{}
 	for path, item := range doc.Paths.Map() {
@@ -37,9 +38,9 @@ func operationNames(doc *openapi3.T) map[string]string {
 	return names
 }
 
-// routes puts around each generated handler what its operation needs as it is
-// registered: admin operations are authorized, held against the document and
-// never cached; public ones take the short way.
+// routes registers the generated handlers with the wrappers that each operation
+// needs: admin operations are authorized and validated and never cached; public
+// operations bypass all of that.
 type routes struct {
 	*echo.Echo
 	server *server
@@ -81,8 +82,8 @@ func (r *routes) DELETE(path string, h echo.HandlerFunc, _ ...echo.MiddlewareFun
 
 func isAdmin(path string) bool { return strings.HasPrefix(path, "/v1/") }
 
-// isPublic tells what verifiers and load balancers need from what moves to the
-// admin address where there is one (docs/networking.md).
+// isPublic reports whether a path serves verifiers and load balancers. The
+// other paths move to the admin address if one is configured.
 func isPublic(path string) bool {
 	return strings.HasPrefix(path, "/t/") || strings.HasPrefix(path, "/.well-known/") || path == "/healthz" || path == "/readyz"
 }
@@ -93,19 +94,72 @@ func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.R
 		return nil
 	}
 	if !isAdmin(path) {
-		if direct := s.direct(operation); direct != nil {
+		if direct := s.directHandler(operation); direct != nil {
 			h = direct
-			r.Echo.OPTIONS(path, s.edge(operation, preflight))
+			r.Echo.OPTIONS(path, s.handle(operation, publicPreflight))
 		}
-		return r.Echo.Add(method, path, s.edge(operation, h))
+		return r.Echo.Add(method, path, s.handle(operation, h))
 	}
 	a, known := permissions[operation]
 	if !known {
-		r.faults = append(r.faults, fmt.Errorf("httpapi: nobody may do %s", operation))
+		r.faults = append(r.faults, fmt.Errorf("httpapi: no role may call %s", operation))
 	}
 	a.operation, a.ofTenant = operation, strings.Contains(path, ":tenant")
 	if len(s.cfg.ConsoleOrigins) > 0 {
-		r.Echo.OPTIONS(path, s.edge("preflight", s.crossOrigin(consolePreflight)))
+		r.Echo.OPTIONS(path, s.handle("preflight", s.crossOrigin(consolePreflight)))
 	}
-	return r.Echo.Add(method, path, s.edge(operation, s.crossOrigin(s.admin(a, s.validator.middleware(h)))))
+	if handDecoded[operation] {
+		h = refuseQuery(h)
+	} else {
+		h = s.validator.validateRequest(h)
+	}
+	return r.Echo.Add(method, path, s.handle(operation, s.crossOrigin(s.authorized(a, h))))
+}
+
+// normalizePaths passes requests on with a normalized path: unreserved
+// characters are unescaped (RFC 9110 section 4.2.3, RFC 3986 section 6.2.2.2).
+// Other escapes stay, and there is only one pass, so that %2F does not become a
+// slash nor %2561 a letter; dots do not climb.
+func normalizePaths(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, normalizePath(r)) })
+}
+
+// normalizePath returns the request itself if its path is already normalized.
+func normalizePath(r *http.Request) *http.Request {
+	if r.URL.RawPath == "" {
+		return r
+	}
+	path := unescapeUnreserved(r.URL.RawPath)
+	if path == r.URL.RawPath {
+		return r
+	}
+	u := *r.URL
+	u.RawPath = path
+	if u.Path == path {
+		u.RawPath = ""
+	}
+	plain := *r
+	plain.URL = &u
+	return &plain
+}
+
+func unescapeUnreserved(path string) string {
+	var out strings.Builder
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' && i+2 < len(path) {
+			if c, err := url.PathUnescape(path[i : i+3]); err == nil && isUnreserved(c[0]) {
+				out.WriteByte(c[0])
+				i += 2
+				continue
+			}
+		}
+		out.WriteByte(path[i])
+	}
+	return out.String()
+}
+
+// isUnreserved reports whether a character is unreserved (RFC 3986 section
+// 2.3).
+func isUnreserved(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-' || b == '.' || b == '_' || b == '~'
 }

@@ -20,35 +20,34 @@ import (
 	"github.com/keyward/keyward/webhook"
 )
 
-// SignIn knows the people of an identity provider. Errors: those of
-// [tenant.Store.Authenticate], tenant.ErrNoRole and
+// SignIn authenticates people by tokens of an identity provider. Errors: those
+// of [tenant.Store.Authenticate], tenant.ErrNoRole and
 // tenant.ErrNoIdentityProvider.
 type SignIn interface {
 	Principal(ctx context.Context, token string) (tenant.Principal, error)
 }
 
-// Config says what the API serves. The stores are required.
+// Config configures the API. The stores are required.
 type Config struct {
-	PublicURL string // where verifiers reach this; issuers begin with it
+	PublicURL string // as verifiers see it; issuers begin with it
 	Store     *keys.Store
 	Snapshots *keys.Snapshots
 	Signer    *keys.Signer
 	Tenants   *tenant.Store
 	Audit     *audit.Store
 	Webhooks  *webhook.Store
-	// Ready says which parts are ready, by name; nil: all of them, always. Its
-	// errors are shown to anybody.
+	// Ready returns the error of each part by name, nil for a part that is ready.
+	// The errors are public. A nil Ready means always ready.
 	Ready func(context.Context) map[string]error
-	// Metrics is where requests are counted, and what /metrics shows; nil:
-	// neither.
+	// Metrics counts requests and is served at /metrics, unless it is nil.
 	Metrics *prometheus.Registry
-	// ConsoleOrigins are those whose scripts may call the admin API from a
-	// browser, as browsers write them.
+	// ConsoleOrigins lists the origins, in the form that browsers send, whose scripts
+	// may call the admin API.
 	ConsoleOrigins []string
 	Streams        Streams
-	// TrustedProxies are believed when they say who the client is, in
-	// X-Forwarded-For or Forwarded (RFC 7239). Nobody is believed about the host
-	// or the scheme: issuers begin with PublicURL.
+	// TrustedProxies may set the client's address in X-Forwarded-For or Forwarded
+	// (RFC 7239). Host and scheme are never taken from a proxy: issuers begin with
+	// PublicURL.
 	TrustedProxies []netip.Prefix
 	RateLimits     RateLimits
 	SignIn         SignIn           // nil: API keys only
@@ -57,39 +56,36 @@ type Config struct {
 	Version        string
 }
 
-// server answers the operations of openapi.yaml; it is the generated
-// [ServerInterface].
+// server routes requests. The operations of openapi.yaml, which are the
+// generated [ServerInterface], are methods of the five types embedded here, each
+// with the stores that its operations need.
 type server struct {
-	cfg       Config
-	ownHost   string // of the public URL
-	echo      *echo.Echo
-	public    *echo.Echo // the public paths alone
-	answer    echo.HTTPErrorHandler
-	ids       requestIDs
-	proxies   proxies
-	byAddress *limiter[netip.Prefix] // requests
-	byCaller  *limiter[string]       // requests, by credential
-	failures  *limiter[netip.Prefix] // failed authentications, by client address
-	limitedBy *limitedBy
-	denials   *denials
-	seats     *seats // of event streams
-	exports   *seats
-	metrics   *metrics
-	things    things
-	validator *validator
-	document  *static
-	page      *static
+	*publicServer  // JWKS, discovery, documentation, health: no credential
+	*adminServer   // tenants, policies, keys, approvals, API keys
+	*tokenServer   // signing and verification
+	*auditServer   // audit events: lists, exports, streams
+	*webhookServer // webhooks and their deliveries
+	*gate          // authentication and authorization of all but the first
+
+	cfg         *Config
+	echo        *echo.Echo
+	public      *echo.Echo // the public paths alone
+	handleError echo.HTTPErrorHandler
+	ids         requestIDs
+	byAddress   *limiter[netip.Prefix] // requests
+	metrics     *metrics
+	validator   *validator
 }
 
-// API is the whole HTTP API, and a part of it to serve on an address of its own.
+// API is the whole HTTP API, and a part of it for an address of its own.
 type API interface {
 	http.Handler
 	// Public answers the public paths and readiness, and nothing else is there.
 	Public() http.Handler
 }
 
-// New returns the HTTP API. Timeouts, TLS and shutting down are the business of
-// the http.Server around it.
+// New returns the HTTP API. The surrounding http.Server provides timeouts, TLS
+// and shutdown.
 func New(cfg Config) (API, error) {
 	doc, err := readDocument()
 	if err != nil {
@@ -99,10 +95,31 @@ func New(cfg Config) (API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.register(doc)
+	return s, s.registerRoutes(doc)
 }
 
 func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
+	cfg = cfg.withDefaults()
+	s = &server{
+		cfg: &cfg, handleError: ErrorHandler(cfg.Log), ids: newRequestIDs(), byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
+		adminServer: &adminServer{cfg: &cfg, ownHost: hostOf(cfg.PublicURL)}, tokenServer: &tokenServer{&cfg},
+		webhookServer: &webhookServer{&cfg, actionPrefixes(doc)}, validator: newValidator(doc),
+	}
+	if s.publicServer, err = newPublicServer(&cfg, doc.Info.Title); err != nil {
+		return nil, err
+	}
+	if s.gate, err = newGate(&cfg); err != nil {
+		return nil, err
+	}
+	if s.auditServer, err = newAuditServer(&cfg, s.gate); err != nil {
+		return nil, err
+	}
+	s.metrics, err = newMetrics(cfg)
+	return s, err
+}
+
+// withDefaults fills in the defaults of optional fields.
+func (cfg Config) withDefaults() Config {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -111,64 +128,47 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	}
 	cfg.PublicURL = strings.TrimRight(cfg.PublicURL, "/")
 	cfg.Streams = cfg.Streams.withDefaults()
-	s = &server{
-		cfg: cfg, ownHost: hostOf(cfg.PublicURL), answer: ErrorHandler(cfg.Log), ids: newRequestIDs(),
-		proxies: proxies{cfg.TrustedProxies}, byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
-		byCaller: newLimiter[string](cfg.RateLimits.Credential), failures: newLimiter[netip.Prefix](Rate{20, time.Second}),
-		denials:  newDenials(cfg),
-		document: newStatic("application/yaml", OpenAPI), things: thingsOf(doc), validator: newValidator(doc),
-	}
-	if s.page, err = newPage(doc.Info.Title); err != nil {
-		return nil, err
-	}
-	if s.limitedBy, err = newLimitedBy(cfg); err != nil {
-		return nil, err
-	}
-	if s.seats, err = newSeats(cfg.Metrics, "event stream", "keyward_event_streams", cfg.Streams.Most); err != nil {
-		return nil, err
-	}
-	if s.exports, err = newSeats(cfg.Metrics, "audit export", "keyward_audit_exports", exportsAtOnce); err != nil {
-		return nil, err
-	}
-	s.metrics, err = newMetrics(cfg)
-	return s, err
+	return cfg
 }
 
-// register makes two routers of the same handlers. What one does not know it
-// cannot answer, however a path is written.
-func (s *server) register(doc *openapi3.T) (err error) {
-	if s.echo, err = s.router(doc, func(string) bool { return true }); err != nil {
+// registerRoutes creates two routers of the same handlers: one with all paths,
+// and one with the public paths alone, which cannot serve any other path
+// however it is spelled.
+func (s *server) registerRoutes(doc *openapi3.T) (err error) {
+	if s.echo, err = s.newRouter(doc, func(string) bool { return true }); err != nil {
 		return err
 	}
-	s.public, err = s.router(doc, isPublic)
+	s.public, err = s.newRouter(doc, isPublic)
 	return err
 }
 
-func (s *server) router(doc *openapi3.T, has func(path string) bool) (*echo.Echo, error) {
+func (s *server) newRouter(doc *openapi3.T, has func(path string) bool) (*echo.Echo, error) {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.Logger.SetOutput(io.Discard) // everything goes through slog
-	e.HTTPErrorHandler = s.unrouted()
+	e.HTTPErrorHandler = s.unroutedHandler()
 	r := &routes{Echo: e, server: s, names: operationNames(doc), has: has}
 	RegisterHandlers(r, s)
 	if s.cfg.Metrics != nil && has("/metrics") {
-		e.GET("/metrics", s.edge("metrics", echo.WrapHandler(s.metrics.handler(s.cfg.Metrics))))
+		e.GET("/metrics", s.handle("metrics", echo.WrapHandler(s.metrics.handler(s.cfg.Metrics))))
 	}
 	return e, errors.Join(r.faults...)
 }
 
 // Public implements [API].
-func (s *server) Public() http.Handler { return spelled(s.public) }
+func (s *server) Public() http.Handler { return normalizePaths(s.public) }
 
-// ServeHTTP answers one request.
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, respelled(r)) }
+// ServeHTTP serves one request.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.echo.ServeHTTP(w, normalizePath(r))
+}
 
-// unrouted answers what has no route: paths and methods that do not exist.
-func (s *server) unrouted() echo.HTTPErrorHandler {
-	answer := s.edge("none", func(c echo.Context) error { return c.Get(unroutedKey).(error) })
+// unroutedHandler answers requests for unknown paths and methods.
+func (s *server) unroutedHandler() echo.HTTPErrorHandler {
+	answer := s.handle("none", func(c echo.Context) error { return c.Get(unroutedKey).(error) })
 	return func(err error, c echo.Context) {
 		c.Set(unroutedKey, err)
-		_ = answer(c) // edge has answered every error
+		_ = answer(c) // handle has answered every error
 	}
 }
 

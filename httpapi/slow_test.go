@@ -81,7 +81,7 @@ func TestReaderThatStandsStill(t *testing.T) {
 	l, gone := w.pipe("/v1/tenants/acme/events")
 	w.fill(acme.ID, 300)
 	<-gone
-	if n := w.server.seats.count(); n != 0 {
+	if n := w.server.streams.openSlots(); n != 0 {
 		t.Errorf("%d seats are taken", n)
 	}
 	again := w.listenTo(w.tenantEvents("acme"), w.root, l.id)

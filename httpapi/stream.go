@@ -14,72 +14,71 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// stream is one reader's. It holds a page of events while it writes them, and
-// nothing while it waits.
+// stream serves one reader. It holds a page of events while writing it, and
+// none while waiting.
 type stream struct {
-	server   *server
+	server   *auditServer
 	tenantID uuid.UUID // uuid.Nil: every tenant
 	key      string    // the reader's credential
 	feed     *audit.Feed
 	woken    <-chan struct{}
 	beat     <-chan time.Time
-	held     time.Duration // the last pause for events that must wait
-	silent   bool          // about the trouble there is
+	held     time.Duration // the last pause for events behind an open transaction
+	silent   bool          // the current trouble has been logged
 
 	request   *http.Request
 	out       *echo.Response
 	deadlines *http.ResponseController
 }
 
-// ended is why a stream ends that its reader has not left. It is told as a
-// comment.
-type ended string
+// endReason is why the server ends a stream. The reader gets it as a comment.
+type endReason string
 
-func (e ended) Error() string { return string(e) }
+func (e endReason) Error() string { return string(e) }
 
 const (
-	noCredential ended = "the credential is not valid any more"
-	noTenant     ended = "the tenant was deleted"
-	tooSlow      ended = "too slow; go on with Last-Event-ID"
-	shuttingDown ended = "this process is shutting down; go on with Last-Event-ID"
+	noCredential endReason = "the credential is not valid any more"
+	noTenant     endReason = "the tenant was deleted"
+	tooSlow      endReason = "too slow; go on with Last-Event-ID"
+	shuttingDown endReason = "this process is shutting down; go on with Last-Event-ID"
 )
 
-// serve writes until the stream ends, and says why.
+// serve writes events until the stream ends, and returns the reason.
 func (st *stream) serve(ctx context.Context) error {
-	err := st.begin()
+	err := st.writeHeader()
 	for next := time.Duration(0); err == nil; {
-		if next, err = st.step(ctx); err == nil {
+		if next, err = st.readBatch(ctx); err == nil {
 			err = st.wait(ctx, next)
 		}
 	}
-	if why := ended(""); errors.As(err, &why) {
-		return errors.Join(err, st.write(": "+string(why)+"\n\n"), st.flush())
+	if why := endReason(""); errors.As(err, &why) {
+		return errors.Join(err, st.writeText(": "+string(why)+"\n\n"), st.flush())
 	}
 	return err
 }
 
-// step tells what is new and returns how long to wait before the next look if
-// nobody wakes the stream. While the database does not answer, a stream stays
-// and tries again.
-func (st *stream) step(ctx context.Context) (next time.Duration, err error) {
+// readBatch writes the new events and returns how long to wait before the next
+// read if no notification arrives. While the database is unavailable the stream
+// stays open and retries.
+func (st *stream) readBatch(ctx context.Context) (next time.Duration, err error) {
 	var b audit.Batch
-	gone, err := st.allowed(ctx) // before the look: what was committed until then is in it
+	gone, err := st.checkCredential(ctx) // before the read, which then includes what was committed until now
 	if err == nil {
 		b, err = st.feed.Next(ctx)
 	}
-	if why := ended(""); errors.As(err, &why) {
+	if why := endReason(""); errors.As(err, &why) {
 		return 0, err
 	}
 	if err != nil {
-		st.trouble(err)
-		return troubled, nil
+		st.logTrouble(err)
+		return retryDelay, nil
 	}
 	st.silent = false
-	if err := st.tell(b.Events); err != nil || b.More {
+	if err := st.writeEvents(b.Events); err != nil || b.More {
 		return 0, err
 	}
 	if b.Held {
-		st.held = min(max(2*st.held, shortly), longHeld)
+		st.held = min(max(2*st.held, firstHold), longHeld)
 		return st.held, nil
 	}
 	st.held = 0
@@ -87,25 +86,25 @@ func (st *stream) step(ctx context.Context) (next time.Duration, err error) {
 }
 
 const (
-	shortly  = 20 * time.Millisecond // for a transaction that began before
-	longHeld = time.Second           // and takes its time
-	troubled = 2 * time.Second
+	firstHold  = 20 * time.Millisecond // for a transaction that began before
+	longHeld   = time.Second           // and takes its time
+	retryDelay = 2 * time.Second
 )
 
-// trouble logs the first of several errors in a row.
-func (st *stream) trouble(err error) {
+// logTrouble logs the first of several consecutive errors.
+func (st *stream) logTrouble(err error) {
 	if !st.silent {
-		st.log(slog.LevelWarn, "stream waits", err)
+		st.logStream(slog.LevelWarn, "event stream: reading events failed, retrying", err)
 	}
 	st.silent = true
 }
 
-// allowed ends the stream when its credential ends, but lets it come to the end
-// of its tenant, with which credentials end: their readers hear of that. gone is
-// the reason to end that there is once all has been told.
-func (st *stream) allowed(ctx context.Context) (gone, err error) {
-	_, err = st.server.principal(ctx, st.key)
-	gone = st.lives(ctx)
+// checkCredential ends the stream when its credential is revoked or expires. If
+// the tenant was deleted, which revokes its credentials too, the remaining
+// events are written first: gone is the reason to end the stream after them.
+func (st *stream) checkCredential(ctx context.Context) (gone, err error) {
+	_, err = st.server.gate.findPrincipal(ctx, st.key)
+	gone = st.checkTenant(ctx)
 	switch {
 	case !errors.Is(err, tenant.ErrUnauthenticated) && !errors.Is(err, tenant.ErrNoRole):
 		return gone, err
@@ -115,8 +114,8 @@ func (st *stream) allowed(ctx context.Context) (gone, err error) {
 	return nil, noCredential
 }
 
-// lives says that the tenant was deleted.
-func (st *stream) lives(ctx context.Context) error {
+// checkTenant returns noTenant if the tenant was deleted.
+func (st *stream) checkTenant(ctx context.Context) error {
 	if st.tenantID == uuid.Nil {
 		return nil
 	}
@@ -126,8 +125,8 @@ func (st *stream) lives(ctx context.Context) error {
 	return nil
 }
 
-// wait returns when it is time to look again. Comments keep the connection
-// alive; a reader that hears none for long knows that it is alone.
+// wait returns when it is time to read again. Comments keep the connection
+// alive, and their absence tells the reader that it is broken.
 func (st *stream) wait(ctx context.Context, d time.Duration) error {
 	again := time.NewTimer(d)
 	defer again.Stop()
@@ -150,15 +149,71 @@ func (st *stream) wait(ctx context.Context, d time.Duration) error {
 }
 
 func (st *stream) heartbeat(ctx context.Context) error {
-	_, err := st.allowed(ctx)
-	if why := ended(""); errors.As(err, &why) { // it may have expired
+	_, err := st.checkCredential(ctx)
+	if why := endReason(""); errors.As(err, &why) { // it may have expired
 		return why
 	}
-	return errors.Join(st.write(":\n\n"), st.flush())
+	return errors.Join(st.writeText(":\n\n"), st.flush())
 }
 
-// log says what became of a stream.
-func (st *stream) log(level slog.Level, what string, why error) {
+// logStream logs an event in the life of a stream.
+func (st *stream) logStream(level slog.Level, what string, why error) {
 	st.server.cfg.Log.LogAttrs(st.request.Context(), level, what,
 		slog.String("request_id", st.out.Header().Get(echo.HeaderXRequestID)), slog.Any("error", why))
 }
+
+// writeHeader sends the headers and the position at which the stream begins, so
+// that a reader that is cut off before the first event can resume there. An id
+// without data is not an event.
+func (st *stream) writeHeader() error {
+	h := st.out.Header()
+	h.Set(echo.HeaderContentType, mimeEventStream)
+	if st.request.ProtoMajor == 1 {
+		h.Set("Connection", "close") // the deadlines are the connection's
+	}
+	h.Set("X-Accel-Buffering", "no") // or nginx keeps events to itself
+	st.out.WriteHeader(http.StatusOK)
+	return errors.Join(st.writeText("retry: 2000\nid: "+st.feed.Position()+"\n\n"), st.flush())
+}
+
+// writeEvents writes events. A reader that takes longer than Streams.Patience
+// is disconnected, so that slow readers cannot make the process hold many
+// pages.
+func (st *stream) writeEvents(events []audit.FeedEvent) error {
+	if len(events) == 0 {
+		return nil
+	}
+	now := st.server.cfg.Now
+	began := now()
+	for _, e := range events {
+		text, err := eventText(e)
+		if err != nil {
+			return err
+		}
+		if err := st.writeText(text); err != nil {
+			return err
+		}
+		if now().Sub(began) > st.server.cfg.Streams.Patience {
+			return tooSlow
+		}
+	}
+	return st.flush()
+}
+
+// eventText formats an event. Its lines cannot be broken: the database
+// restricts the characters of an action, and JSON is one line.
+func eventText(e audit.FeedEvent) (string, error) {
+	data, err := encodeJSON(renderEvent(e.Event)) // ends with a line feed
+	return "id: " + e.Position + "\nevent: " + string(e.Action) + "\ndata: " + string(data) + "\n", err
+}
+
+// writeText writes to the reader's buffer. Each write has its own deadline,
+// independent of the server's write timeout; a reader that reads nothing loses
+// its connection.
+func (st *stream) writeText(text string) error {
+	_ = st.deadlines.SetWriteDeadline(time.Now().Add(st.server.cfg.Streams.Patience)) // if unsupported: until the client disconnects
+	_, err := st.out.Write([]byte(text))
+	return err
+}
+
+func (st *stream) flush() error { return st.deadlines.Flush() }

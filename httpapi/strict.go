@@ -1,142 +1,270 @@
 package httpapi
 
 import (
-	"encoding/json"
+	"bytes"
+	jsonv1 "encoding/json"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"errors"
+	"io"
+	"iter"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
 // maxDepth is how deep arrays and objects of a body may nest.
 const maxDepth = 64
 
+// lenient lets a decoder pass duplicate members and unpaired surrogates. The
+// checker refuses both itself, to name the field, and leaves a [Deferred] alone.
+var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
 var (
-	unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+	unmarshaler = reflect.TypeFor[jsonv1.Unmarshaler]()
 	deferred    = reflect.TypeFor[Deferred]()
 	jsonObject  = reflect.TypeFor[JSONObject]()
 )
 
-// checkJSON refuses what encoding/json would let pass: duplicate members,
-// members the type does not have in this very case, missing ones, null for
-// what cannot be null, unpaired surrogates (RFC 7493
-// sections 2.1 and 2.3), deep nesting. t is the type the bytes are meant for;
-// nil means anything.
+// checkJSON refuses a body that is not one value of I-JSON (RFC 7493 sections
+// 2.1 and 2.3), that nests too deep, or that does not fit t: unknown, missing and
+// duplicate members, and null for a member that cannot be null. A nil t accepts
+// any value.
 func checkJSON(data []byte, t reflect.Type) error {
 	if !utf8.Valid(data) {
 		return newProblem(ProblemCodeInvalidRequest, "The body is not UTF-8.")
 	}
-	if deepest(data) > maxDepth {
-		return newProblem(ProblemCodeInvalidRequest, "The body is nested deeper than "+strconv.Itoa(maxDepth)+" levels.")
+	if err := checkSyntax(data); err != nil {
+		return err
 	}
-	if !json.Valid(data) {
-		return newProblem(ProblemCodeInvalidRequest, "The body is not one JSON value.")
-	}
-	return (&checker{data: data}).value(t, "")
+	return (&checker{newDecoder(data)}).value(t, "")
 }
 
-// checker walks over bytes that are known to be valid JSON.
-type checker struct {
-	data []byte
-	pos  int
-	lax  bool // inside a Deferred, whose reader checks it
+func newDecoder(data []byte) *jsontext.Decoder {
+	return jsontext.NewDecoder(bytes.NewBuffer(data), lenient)
 }
 
-// next is the first byte of the next token.
-func (c *checker) next() byte {
-	for strings.IndexByte(" \t\r\n", c.data[c.pos]) >= 0 {
-		c.pos++
+// errTooDeep refuses a value that nests too deep.
+var errTooDeep = newProblem(ProblemCodeInvalidRequest, "The body is nested deeper than "+strconv.Itoa(maxDepth)+" levels.")
+
+// checkSyntax refuses all input but one JSON value, nested at most maxDepth
+// deep.
+func checkSyntax(data []byte) error {
+	dec := newDecoder(data)
+	err := skipValue(dec)
+	if err == nil && atEnd(dec) {
+		return nil
 	}
-	return c.data[c.pos]
+	if errors.Is(err, errTooDeep) {
+		return err
+	}
+	return newProblem(ProblemCodeInvalidRequest, "The body is not one JSON value.")
 }
+
+// skipValue reads over one value. Unlike the decoder's own SkipValue it returns
+// errTooDeep.
+func skipValue(dec *jsontext.Decoder) error {
+	for outside := dec.StackDepth(); ; {
+		if _, err := dec.ReadToken(); err != nil {
+			return err
+		}
+		switch depth := dec.StackDepth(); {
+		case depth > maxDepth:
+			return errTooDeep
+		case depth == outside:
+			return nil
+		}
+	}
+}
+
+// rawValue reads one value of data, which dec reads, and returns its bytes; nil
+// if that fails.
+func rawValue(dec *jsontext.Decoder, data []byte) []byte {
+	start := dec.InputOffset()
+	if skipValue(dec) != nil {
+		return nil
+	}
+	return bytes.TrimLeft(data[start:dec.InputOffset()], " \t\r\n,:")
+}
+
+// readKind reads a token and reports whether it is of this kind.
+func readKind(dec *jsontext.Decoder, kind jsontext.Kind) bool {
+	token, err := dec.ReadToken()
+	return err == nil && token.Kind() == kind
+}
+
+func atEnd(dec *jsontext.Decoder) bool {
+	_, err := dec.ReadToken()
+	return err == io.EOF
+}
+
+// checker compares a body of valid syntax with a Go type.
+type checker struct{ dec *jsontext.Decoder }
 
 func (c *checker) value(t reflect.Type, path string) error {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	first := c.next()
+	kind := c.dec.PeekKind()
 	switch {
-	case t == deferred && !c.lax:
-		c.lax = true
-		defer func() { c.lax = false }()
-	case t == jsonObject && first != '{':
-		return invalid(path, "must be an object")
-	case t != nil && !opaque(t) && first == 'n':
-		return invalid(path, "must not be null")
+	case t == deferred:
+		return c.dec.SkipValue()
+	case t == jsonObject && kind != '{':
+		return invalidField(path, "must be an object")
+	case t == nil || hasUnmarshaler(t):
+		return c.anyValue(path)
+	case kind == 'n':
+		return invalidField(path, "must not be null")
+	case kind == '{' && t.Kind() == reflect.Struct:
+		return c.object(fieldsOf(t), path)
+	case kind == '[' && t.Kind() == reflect.Slice:
+		return c.array(t.Elem(), path)
 	}
-	if t != nil && opaque(t) {
-		t = nil
-	}
-	return c.token(first, t, path)
+	return c.anyValue(path)
 }
 
-func (c *checker) token(first byte, t reflect.Type, path string) error {
-	switch first {
-	case '{':
-		return c.object(t, path)
-	case '[':
-		return c.array(t, path)
-	case '"':
-		_, err := c.text(path)
-		return err
-	default: // a number or a literal
-		for c.pos < len(c.data) && strings.IndexByte(" \t\r\n,]}", c.data[c.pos]) < 0 {
-			c.pos++
-		}
-		return nil
-	}
-}
-
-// opaque types read their JSON themselves.
-func opaque(t reflect.Type) bool {
+// hasUnmarshaler types read their JSON themselves.
+func hasUnmarshaler(t reflect.Type) bool {
 	return t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
 }
 
-func (c *checker) array(t reflect.Type, path string) error {
-	var elem reflect.Type
-	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
-		elem = t.Elem()
+// anyValue checks a value of arbitrary form for duplicate members and unpaired
+// surrogates.
+func (c *checker) anyValue(path string) error {
+	value, err := c.dec.ReadValue()
+	if err != nil {
+		return err
 	}
-	c.pos++
-	for i := 0; c.next() != ']'; i++ {
-		if c.data[c.pos] == ',' {
-			c.pos++
-		}
+	err = jsontext.NewDecoder(bytes.NewBuffer(value)).SkipValue()
+	var fault *jsontext.SyntacticError
+	switch {
+	case !errors.As(err, &fault):
+		return err
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return invalidField(memberPath(path, fault.JSONPointer.Tokens()), "must not be given twice")
+	default: // the only other fault of a value that checkSyntax passed
+		return invalidField(memberPath(path, fault.JSONPointer.Tokens()), "must not have an unpaired surrogate")
+	}
+}
+
+func (c *checker) array(elem reflect.Type, path string) error {
+	if _, err := c.dec.ReadToken(); err != nil {
+		return err
+	}
+	for i := 0; c.dec.PeekKind() != ']'; i++ {
 		if err := c.value(elem, path+"["+strconv.Itoa(i)+"]"); err != nil {
 			return err
 		}
 	}
-	c.pos++
-	return nil
+	_, err := c.dec.ReadToken()
+	return err
 }
 
-func (c *checker) object(t reflect.Type, path string) error {
+func (c *checker) object(fields map[string]field, path string) error {
+	if _, err := c.dec.ReadToken(); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
-	c.pos++
-	for c.next() != '}' {
-		if c.data[c.pos] == ',' {
-			c.pos++
-			c.next()
-		}
-		name, err := c.text(path)
+	for c.dec.PeekKind() != '}' {
+		token, err := c.dec.ReadToken()
 		if err != nil {
 			return err
 		}
-		at := join(path, name)
-		if seen[name] && !c.lax {
-			return invalid(at, "must not be given twice")
+		name := token.String()
+		f, known := fields[name]
+		switch {
+		case seen[name]:
+			return invalidField(joinPath(path, name), "must not be given twice")
+		case !known:
+			return invalidField(joinPath(path, name), unknownMessage(sortedNames(fields)))
 		}
 		seen[name] = true
-		member, err := memberOf(t, name, at)
-		if err != nil {
-			return err
-		}
-		c.next()
-		c.pos++ // the colon
-		if err := c.value(member, at); err != nil {
+		if err := c.value(f.typ, joinPath(path, name)); err != nil {
 			return err
 		}
 	}
-	c.pos++
-	return missing(t, seen, path)
+	if _, err := c.dec.ReadToken(); err != nil {
+		return err
+	}
+	return missingMember(fields, seen, path)
+}
+
+// missingMember refuses an object without a required member.
+func missingMember(fields map[string]field, seen map[string]bool, path string) error {
+	for _, name := range sortedNames(fields) {
+		if fields[name].required && !seen[name] {
+			return invalidField(joinPath(path, name), "is required")
+		}
+	}
+	return nil
+}
+
+func unknownMessage(known []string) string {
+	if len(known) == 0 {
+		return "is not known; nothing is accepted here"
+	}
+	return "is not known; accepted: " + strings.Join(known, ", ")
+}
+
+// field is the type of one member of a struct. It is required unless its tag
+// has omitempty, as in the generated types.
+type field struct {
+	typ      reflect.Type
+	required bool
+}
+
+var fieldCache sync.Map // reflect.Type → map[string]field
+
+// fieldsOf maps the JSON names of a struct to its fields.
+func fieldsOf(t reflect.Type) map[string]field {
+	if known, ok := fieldCache.Load(t); ok {
+		return known.(map[string]field)
+	}
+	fields := map[string]field{}
+	for _, f := range reflect.VisibleFields(t) {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name != "" && name != "-" {
+			fields[name] = field{f.Type, !strings.Contains(options, "omitempty")}
+		}
+	}
+	fieldCache.Store(t, fields)
+	return fields
+}
+
+func sortedNames[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// memberPath appends the steps of a JSON pointer (RFC 6901) to a path in the
+// notation of error messages, such as policies[0].alg.
+func memberPath(path string, pointer iter.Seq[string]) string {
+	for step := range pointer {
+		if arrayIndex.MatchString(step) {
+			path += "[" + step + "]"
+			continue
+		}
+		path = joinPath(path, step)
+	}
+	return path
+}
+
+// joinPath appends a member to a path. A long name, which is the client's own, is
+// truncated.
+func joinPath(path, name string) string {
+	const longest = 64
+	if len(name) > longest {
+		name = strings.ToValidUTF8(name[:longest], "") + "…"
+	}
+	if path == "" {
+		return name
+	}
+	return path + "." + name
 }

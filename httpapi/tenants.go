@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,17 +15,98 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// CreateTenant makes a tenant that can sign when it is answered.
-func (s *server) CreateTenant(c echo.Context, params CreateTenantParams) error {
-	var body CreateTenantRequest
-	idem, err := decodeOnce(c, params.IdempotencyKey, &body)
+// GetDestructionCertificate signs a certificate of the key material destroyed
+// with a deleted tenant.
+func (s *adminServer) GetDestructionCertificate(c echo.Context, id uuid.UUID) error {
+	certificate, err := s.signDestruction(c.Request().Context(), id)
 	if err != nil {
 		return err
 	}
-	if err := s.notOwnHost(or(body.CustomDomain, "")); err != nil {
+	return replyJSON(c, http.StatusOK, certificate)
+}
+
+func (s *adminServer) signDestruction(ctx context.Context, id uuid.UUID) (DestructionCertificate, error) {
+	d, err := s.cfg.Store.Destruction(ctx, id)
+	if err != nil {
+		return DestructionCertificate{}, err
+	}
+	signed, err := s.cfg.Signer.CertifyDestruction(ctx, d)
+	return DestructionCertificate{Certificate: signed.JWS}, err
+}
+
+// replyDeleted answers a deletion with its certificate. If the certificate
+// cannot be signed it answers 204, since the tenant is already deleted.
+func (s *adminServer) replyDeleted(c echo.Context, id uuid.UUID) error {
+	certificate, err := s.signDestruction(c.Request().Context(), id)
+	if err != nil {
+		s.cfg.Log.WarnContext(c.Request().Context(), "certificate of destruction not signed", "tenant_id", id, "error", err)
+		return c.NoContent(http.StatusNoContent)
+	}
+	c.Response().Header().Set("Preference-Applied", "return=representation")
+	return replyJSON(c, http.StatusOK, certificate)
+}
+
+// refuseOwnHost refuses the platform's own host as a custom domain.
+func (s *adminServer) refuseOwnHost(domain string) error {
+	if domain != "" && tenant.LowerDomain(domain) == s.ownHost {
+		return invalidField("custom_domain", "must not be the host of this service's public URL")
+	}
+	return nil
+}
+
+// invalidateDomain drops the cached miss for a tenant's new custom domain.
+func (s *adminServer) invalidateDomain(t tenant.Tenant) {
+	if t.CustomDomain != "" {
+		s.cfg.Snapshots.Changed(t.ID, tenant.DomainRef(t.CustomDomain))
+	}
+}
+
+func (s *adminServer) renderTenant(t tenant.Tenant) Tenant {
+	return Tenant{
+		ID: t.ID, Slug: t.Slug, Name: t.Name, Issuer: t.Issuer(s.cfg.PublicURL), CustomDomain: nullableOf(nonZero(t.CustomDomain)), Status: TenantStatus(t.Status),
+		JWKSMaxAgeSeconds:               wholeSeconds(t.Caching.MaxAge),
+		JWKSStaleWhileRevalidateSeconds: wholeSeconds(t.Caching.StaleWhileRevalidate),
+		JWKSStaleIfErrorSeconds:         wholeSeconds(t.Caching.StaleIfError),
+		ClockSkewSeconds:                wholeSeconds(t.Caching.ClockSkew),
+		NotBefore:                       t.NotBefore, FreezeWindows: renderFreezes(t.Freezes), ApprovalRequired: renderGuarded(t.ApprovalRequired),
+		Metadata: renderMetadata(t.Metadata), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
+	}
+}
+
+func renderMetadata(members json.RawMessage) *ProviderMetadata {
+	if len(members) == 0 {
+		return nil
+	}
+	return new(ProviderMetadata(members))
+}
+
+func renderFreezes(freezes []tenant.Freeze) []FreezeWindow {
+	out := make([]FreezeWindow, len(freezes))
+	for i, f := range freezes {
+		out[i] = FreezeWindow{From: f.From, Until: f.Until, Reason: nonZero(f.Reason)}
+	}
+	return out
+}
+
+// adminServer answers the operations on tenants, their policies, keys,
+// approvals and API keys.
+type adminServer struct {
+	cfg     *Config
+	ownHost string // of the public URL
+}
+
+// CreateTenant creates a tenant with keys that can sign when the request is
+// answered.
+func (s *adminServer) CreateTenant(c echo.Context, params CreateTenantParams) error {
+	var body CreateTenantRequest
+	idem, err := decodeIdempotent(c, params.IdempotencyKey, &body)
+	if err != nil {
 		return err
 	}
-	t, err := s.cfg.Store.CreateTenant(c.Request().Context(), by(c), body.spec(), idem)
+	if err := s.refuseOwnHost(valueOr(body.CustomDomain, "")); err != nil {
+		return err
+	}
+	t, err := s.cfg.Store.CreateTenant(c.Request().Context(), auditBy(c), body.tenantSpec(), idem)
 	var replay *tenant.ReplayError
 	if errors.As(err, &replay) {
 		t, err = s.replayTenant(c, replay.ResourceID)
@@ -32,14 +114,15 @@ func (s *server) CreateTenant(c echo.Context, params CreateTenantParams) error {
 	if err != nil {
 		return err
 	}
-	s.changed(t.ID, t.Slug) // somebody may have asked for it before there was one
-	s.domainChanged(t)
+	s.cfg.caches().Changed(t.ID, t.Slug) // drops a cached miss
+	s.invalidateDomain(t)
 	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+t.Slug)
-	return reply(c, http.StatusCreated, s.renderTenant(t))
+	return replyJSON(c, http.StatusCreated, s.renderTenant(t))
 }
 
-// replayTenant finds what this very request has made before.
-func (s *server) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant, error) {
+// replayTenant returns the tenant that the first request with this
+// Idempotency-Key created.
+func (s *adminServer) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant, error) {
 	t, err := s.cfg.Tenants.Get(c.Request().Context(), id.String())
 	if errors.Is(err, tenant.ErrNotFound) {
 		err = newProblem(ProblemCodeConflict, fmt.Sprintf("This request has already created the tenant %s, which was deleted since.", id))
@@ -47,83 +130,83 @@ func (s *server) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant, erro
 	return t, err
 }
 
-func (r CreateTenantRequest) spec() tenant.Spec {
+func (r CreateTenantRequest) tenantSpec() tenant.Spec {
 	spec := tenant.Spec{
-		Slug: r.Slug, Name: or(r.Name, ""), Issuer: or(r.Issuer, ""), CustomDomain: or(r.CustomDomain, ""),
-		Caching: tenant.DefaultCaching, Freezes: freezes(r.FreezeWindows), ApprovalRequired: guardedOperations(r.ApprovalRequired),
-		Metadata: json.RawMessage(or(r.Metadata, nil)),
+		Slug: r.Slug, Name: valueOr(r.Name, ""), Issuer: valueOr(r.Issuer, ""), CustomDomain: valueOr(r.CustomDomain, ""),
+		Caching: tenant.DefaultCaching, Freezes: parseFreezes(r.FreezeWindows), ApprovalRequired: guardedOperations(r.ApprovalRequired),
+		Metadata: json.RawMessage(valueOr(r.Metadata, nil)),
 	}
-	override(&spec.Caching.MaxAge, r.JWKSMaxAgeSeconds)
-	override(&spec.Caching.StaleWhileRevalidate, r.JWKSStaleWhileRevalidateSeconds)
-	override(&spec.Caching.StaleIfError, r.JWKSStaleIfErrorSeconds)
-	override(&spec.Caching.ClockSkew, r.ClockSkewSeconds)
+	overrideSeconds(&spec.Caching.MaxAge, r.JWKSMaxAgeSeconds)
+	overrideSeconds(&spec.Caching.StaleWhileRevalidate, r.JWKSStaleWhileRevalidateSeconds)
+	overrideSeconds(&spec.Caching.StaleIfError, r.JWKSStaleIfErrorSeconds)
+	overrideSeconds(&spec.Caching.ClockSkew, r.ClockSkewSeconds)
 	for _, p := range r.Policies {
-		spec.Policies = append(spec.Policies, p.policy(or(p.Alg, "")))
+		spec.Policies = append(spec.Policies, p.toPolicy(valueOr(p.Alg, "")))
 	}
 	return spec
 }
 
-func override(d *time.Duration, n *int64) {
+func overrideSeconds(d *time.Duration, n *int64) {
 	if n != nil {
-		*d = seconds(*n)
+		*d = secondsToDuration(*n)
 	}
 }
 
 // ListTenants lists the platform's tenants.
-func (s *server) ListTenants(c echo.Context, params ListTenantsParams) error {
+func (s *adminServer) ListTenants(c echo.Context, params ListTenantsParams) error {
 	tenants, next, err := s.cfg.Tenants.List(c.Request().Context(), tenant.ListFilter{
-		Q: or(params.Q, ""), Status: tenant.Status(or(params.Status, "")), Limit: or(params.Limit, 0), Cursor: or(params.Cursor, ""),
+		Q: valueOr(params.Q, ""), Status: tenant.Status(valueOr(params.Status, "")), Limit: valueOr(params.Limit, 0), Cursor: valueOr(params.Cursor, ""),
 	})
 	if err != nil {
 		return err
 	}
-	out := TenantList{Items: make([]Tenant, len(tenants)), NextCursor: given(next)}
+	out := TenantList{Items: make([]Tenant, len(tenants)), NextCursor: nonZero(next)}
 	for i, t := range tenants {
 		out.Items[i] = s.renderTenant(t)
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
-// GetTenant reads a tenant.
-func (s *server) GetTenant(c echo.Context, _ TenantPath) error {
-	t, err := s.cfg.Tenants.Get(c.Request().Context(), of(c).tenantID.String())
+// GetTenant answers a tenant.
+func (s *adminServer) GetTenant(c echo.Context, _ TenantPath) error {
+	t, err := s.cfg.Tenants.Get(c.Request().Context(), callOf(c).tenantID.String())
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, s.renderTenant(t))
+	return replyJSON(c, http.StatusOK, s.renderTenant(t))
 }
 
 // UpdateTenant changes a tenant.
-func (s *server) UpdateTenant(c echo.Context, _ TenantPath, params UpdateTenantParams) error {
+func (s *adminServer) UpdateTenant(c echo.Context, _ TenantPath, params UpdateTenantParams) error {
 	var body UpdateTenantRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	change := body.change()
-	if err := s.notOwnHost(change.CustomDomain.Value); err != nil {
+	change := body.tenantChange()
+	if err := s.refuseOwnHost(change.CustomDomain.Value); err != nil {
 		return err
 	}
 	if change.ApprovalRequired.Set {
-		if agreed, err := s.agreedToRelax(c, change, params.KeywardApproval); !agreed {
+		if agreed, err := s.checkRelaxation(c, change, params.KeywardApproval); !agreed {
 			return err
 		}
 	}
-	t, err := s.cfg.Tenants.Update(c.Request().Context(), by(c), of(c).tenantID, change)
+	t, err := s.cfg.Tenants.Update(c.Request().Context(), auditBy(c), callOf(c).tenantID, change)
 	if err != nil {
 		return err
 	}
-	s.domainChanged(t)
-	return reply(c, http.StatusOK, s.renderTenant(t))
+	s.invalidateDomain(t)
+	return replyJSON(c, http.StatusOK, s.renderTenant(t))
 }
 
-func (r UpdateTenantRequest) change() tenant.Change {
+func (r UpdateTenantRequest) tenantChange() tenant.Change {
 	standard := tenant.DefaultCaching
 	change := tenant.Change{
-		Name: cleared(r.Name, ""), Issuer: cleared(r.Issuer, ""), CustomDomain: cleared(r.CustomDomain, ""),
-		MaxAge:               setting(r.JWKSMaxAgeSeconds, standard.MaxAge),
-		StaleWhileRevalidate: setting(r.JWKSStaleWhileRevalidateSeconds, standard.StaleWhileRevalidate),
-		StaleIfError:         setting(r.JWKSStaleIfErrorSeconds, standard.StaleIfError),
-		ClockSkew:            setting(r.ClockSkewSeconds, standard.ClockSkew),
+		Name: optionalValue(r.Name, ""), Issuer: optionalValue(r.Issuer, ""), CustomDomain: optionalValue(r.CustomDomain, ""),
+		MaxAge:               optionalSeconds(r.JWKSMaxAgeSeconds, standard.MaxAge),
+		StaleWhileRevalidate: optionalSeconds(r.JWKSStaleWhileRevalidateSeconds, standard.StaleWhileRevalidate),
+		StaleIfError:         optionalSeconds(r.JWKSStaleIfErrorSeconds, standard.StaleIfError),
+		ClockSkew:            optionalSeconds(r.ClockSkewSeconds, standard.ClockSkew),
 	}
 	if r.NotBefore.IsNull() {
 		change.NotBefore = tenant.Some[*time.Time](nil)
@@ -132,7 +215,7 @@ func (r UpdateTenantRequest) change() tenant.Change {
 	}
 	change.Freezes = tenant.Optional[[]tenant.Freeze]{Set: r.FreezeWindows.IsSpecified()}
 	if windows, err := r.FreezeWindows.Get(); err == nil {
-		change.Freezes.Value = freezes(windows)
+		change.Freezes.Value = parseFreezes(windows)
 	}
 	change.ApprovalRequired = tenant.Optional[[]tenant.Operation]{Set: r.ApprovalRequired.IsSpecified()}
 	if list, err := r.ApprovalRequired.Get(); err == nil {
@@ -148,16 +231,17 @@ func (r UpdateTenantRequest) change() tenant.Change {
 	return change
 }
 
-func freezes(windows []FreezeWindow) []tenant.Freeze {
+func parseFreezes(windows []FreezeWindow) []tenant.Freeze {
 	out := make([]tenant.Freeze, len(windows))
 	for i, w := range windows {
-		out[i] = tenant.Freeze{From: w.From, Until: w.Until, Reason: or(w.Reason, "")}
+		out[i] = tenant.Freeze{From: w.From, Until: w.Until, Reason: valueOr(w.Reason, "")}
 	}
 	return out
 }
 
-// cleared is a member that null sets to its default (RFC 7396 section 1).
-func cleared[T any](v nullable.Nullable[T], standard T) tenant.Optional[T] {
+// optionalValue converts a member that null resets to its default (RFC 7396
+// section 1).
+func optionalValue[T any](v nullable.Nullable[T], standard T) tenant.Optional[T] {
 	switch {
 	case !v.IsSpecified():
 		return tenant.Optional[T]{}
@@ -168,22 +252,23 @@ func cleared[T any](v nullable.Nullable[T], standard T) tenant.Optional[T] {
 	}
 }
 
-func setting(v nullable.Nullable[int64], standard time.Duration) tenant.Optional[time.Duration] {
-	o := cleared(v, whole(standard))
-	return tenant.Optional[time.Duration]{Value: seconds(o.Value), Set: o.Set}
+// optionalSeconds is optionalValue for a duration in seconds.
+func optionalSeconds(v nullable.Nullable[int64], standard time.Duration) tenant.Optional[time.Duration] {
+	o := optionalValue(v, wholeSeconds(standard))
+	return tenant.Optional[time.Duration]{Value: secondsToDuration(o.Value), Set: o.Set}
 }
 
-// DeleteTenant ends a tenant.
-func (s *server) DeleteTenant(c echo.Context, _ TenantPath, params DeleteTenantParams) error {
-	if agreed, err := s.agreed(c, params.KeywardApproval); !agreed {
+// DeleteTenant deletes a tenant.
+func (s *adminServer) DeleteTenant(c echo.Context, _ TenantPath, params DeleteTenantParams) error {
+	if agreed, err := s.checkApproval(c, params.KeywardApproval); !agreed {
 		return err
 	}
-	id := of(c).tenantID
-	if err := s.cfg.Store.DeleteTenant(c.Request().Context(), by(c), id); err != nil {
+	id := callOf(c).tenantID
+	if err := s.cfg.Store.DeleteTenant(c.Request().Context(), auditBy(c), id); err != nil {
 		return err
 	}
 	if prefersRepresentation(c.Request().Header["Prefer"]) {
-		return s.deleted(c, id)
+		return s.replyDeleted(c, id)
 	}
 	return c.NoContent(http.StatusNoContent)
 }

@@ -1,11 +1,17 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/json/jsontext"
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/labstack/echo/v4"
@@ -14,56 +20,99 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// The bodies of these operations are not held against the document, see
-// handDecoded: what it says of them beyond their types is said here again.
+// tokenServer answers the operations that sign and verify.
+type tokenServer struct{ cfg *Config }
+
+// The bodies of these operations are not validated against the document (see
+// handDecoded), so its rules beyond the types are repeated here.
 
 var typPattern = regexp.MustCompile(`^[A-Za-z0-9!#$&^_.+/-]{1,127}$`)
 
 // SignToken signs a JWT.
-func (s *server) SignToken(c echo.Context, _ TenantPath) error {
+func (s *tokenServer) SignToken(c echo.Context, _ TenantPath) error {
 	body, err := readBody(c.Request())
 	if err != nil {
 		return err
 	}
-	order, plain := plainOrder(body)
-	token, err := signOrder(body, order, plain, func(o keys.Order) (keys.Token, error) {
-		return s.cfg.Signer.SignToken(c.Request().Context(), of(c).tenantID.String(), o)
-	})
+	order, err := readOrder(body)
 	if err != nil {
 		return err
 	}
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(token, '\n'))
+	token, err := s.cfg.Signer.SignToken(c.Request().Context(), callOf(c).tenantID.String(), order)
+	if err != nil {
+		return err
+	}
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(appendToken(nil, token), '\n'))
 }
 
-// signOrder makes a [SignedToken] of a body; the order is what is in that, where
-// it is plain.
-func signOrder(body []byte, order keys.Order, plain bool, sign keys.SignFunc) ([]byte, error) {
-	if !plain {
-		var err error
-		if order, err = decodeOrder(body); err != nil {
-			return nil, err
+// readOrder decodes a SignTokenRequest. Most bodies need only one pass of the
+// tokenizer; decodeOrder reads the others, and names their first fault.
+func readOrder(body []byte) (keys.Order, error) {
+	if order, ok := quickOrder(body); ok {
+		return order, nil
+	}
+	return decodeOrder(body)
+}
+
+// strictDecoders are reused, since a new one costs fourteen allocations. They refuse
+// duplicate members, which decodeOrder then names.
+var strictDecoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
+// quickOrder reads a SignTokenRequest without headers and without reflection,
+// which takes a quarter of the time. It reports false for any fault.
+func quickOrder(body []byte) (o keys.Order, ok bool) {
+	dec := strictDecoders.Get().(*jsontext.Decoder)
+	defer strictDecoders.Put(dec)
+	dec.Reset(bytes.NewBuffer(body))
+	if !readKind(dec, '{') {
+		return o, false
+	}
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return o, false
+		}
+		member := name.String()
+		raw := rawValue(dec, body)
+		if raw == nil || !setMember(&o, member, raw) {
+			return o, false
 		}
 	}
-	t, err := sign(order)
-	if err != nil {
-		return nil, better(plain, body, err)
-	}
-	return appendToken(make([]byte, 0, 128+len(t.Token)+len(t.KID)), t), nil
+	return o, readKind(dec, '}') && atEnd(dec) && o.Claims != nil
 }
 
-// better is why an order was refused: for a body that seemed plain what only
-// decodeStrict sees in it, such as a member of the claims that is there twice.
-func better(plain bool, body []byte, err error) error {
-	if !plain {
-		return err
+func setMember(o *keys.Order, name string, raw jsontext.Value) bool {
+	switch name {
+	case "claims":
+		o.Claims = jsontext.Value(raw)
+		return raw.Kind() == '{'
+	case "alg":
+		alg := Alg(plainString(raw))
+		o.Alg = jose.SignatureAlgorithm(alg)
+		return alg.Valid()
+	case "typ":
+		o.Typ = plainString(raw)
+		return typPattern.MatchString(o.Typ)
+	case "ttl_seconds":
+		ttl, err := strconv.ParseInt(string(raw), 10, 64)
+		o.TTLSeconds = &ttl
+		return err == nil && ttl >= 1
+	case "nbf":
+		o.NotBefore = raw.Kind() == 't'
+		return raw.Kind() == 't' || raw.Kind() == 'f'
 	}
-	if _, wrong := decodeOrder(body); wrong != nil {
-		return wrong
-	}
-	return err
+	return false
 }
 
-// decodeOrder reads any body, and says what is wrong with it.
+// plainString returns a JSON string without escapes; "" for any other value.
+func plainString(raw jsontext.Value) string {
+	if raw.Kind() != '"' || bytes.IndexByte(raw, '\\') >= 0 {
+		return ""
+	}
+	return string(raw[1 : len(raw)-1])
+}
+
+// decodeOrder reads any SignTokenRequest, and names its first fault.
 func decodeOrder(body []byte) (keys.Order, error) {
 	if len(body) == 0 {
 		return keys.Order{}, errNoBody()
@@ -72,19 +121,19 @@ func decodeOrder(body []byte) (keys.Order, error) {
 	if err := decodeStrict(body, &r); err != nil {
 		return keys.Order{}, err
 	}
-	return r.order()
+	return r.toOrder()
 }
 
-func (r SignTokenRequest) order() (o keys.Order, err error) {
+func (r SignTokenRequest) toOrder() (o keys.Order, err error) {
 	if err := checkForm(r.Alg, r.Typ); err != nil {
 		return o, err
 	}
-	if or(r.TTLSeconds, 1) < 1 {
-		return o, invalid("ttl_seconds", "must be at least 1")
+	if valueOr(r.TTLSeconds, 1) < 1 {
+		return o, invalidField("ttl_seconds", "must be at least 1")
 	}
 	o = keys.Order{
-		TokenRequest: keys.TokenRequest{Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: or(r.Nbf, false)},
-		Alg:          jose.SignatureAlgorithm(or(r.Alg, "")), Typ: or(r.Typ, ""),
+		TokenRequest: keys.TokenRequest{Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: valueOr(r.Nbf, false)},
+		Alg:          jose.SignatureAlgorithm(valueOr(r.Alg, "")), Typ: valueOr(r.Typ, ""),
 	}
 	if r.Headers != nil {
 		err = json.Unmarshal(*r.Headers, &o.Headers)
@@ -95,9 +144,9 @@ func (r SignTokenRequest) order() (o keys.Order, err error) {
 func checkForm(alg *Alg, typ *string) error {
 	switch {
 	case alg != nil && !alg.Valid():
-		return invalid("alg", "must be one of: "+joinAlgs())
+		return invalidField("alg", "must be one of: "+joinAlgs())
 	case typ != nil && !typPattern.MatchString(*typ):
-		return invalid("typ", "must match "+typPattern.String())
+		return invalidField("typ", "must match "+typPattern.String())
 	}
 	return nil
 }
@@ -107,11 +156,11 @@ func joinAlgs() string {
 	for i, alg := range tenant.Algorithms {
 		names[i] = alg
 	}
-	return joined(names)
+	return joinValues(names)
 }
 
 // SignPayload signs a JWS over any payload.
-func (s *server) SignPayload(c echo.Context, _ TenantPath) error {
+func (s *tokenServer) SignPayload(c echo.Context, _ TenantPath) error {
 	var body SignPayloadRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
@@ -121,55 +170,67 @@ func (s *server) SignPayload(c echo.Context, _ TenantPath) error {
 	}
 	payload, err := base64.RawURLEncoding.Strict().DecodeString(body.Payload)
 	if err != nil {
-		return invalid("payload", "must be base64url without padding (RFC 7515 section 2)")
+		return invalidField("payload", "must be base64url without padding (RFC 7515 section 2)")
 	}
-	signed, err := s.cfg.Signer.SignPayload(c.Request().Context(), of(c).tenantID.String(), keys.PayloadOrder{
-		Payload: payload, Alg: jose.SignatureAlgorithm(or(body.Alg, "")), Typ: or(body.Typ, ""),
-		Form: keys.Form{Detached: or(body.Detached, false), Unencoded: !or(body.B64, true)},
+	signed, err := s.cfg.Signer.SignPayload(c.Request().Context(), callOf(c).tenantID.String(), keys.PayloadOrder{
+		Payload: payload, Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Typ: valueOr(body.Typ, ""),
+		Form: keys.Form{Detached: valueOr(body.Detached, false), Unencoded: !valueOr(body.B64, true)},
 	})
 	if err != nil {
 		return err
 	}
-	return reply(c, http.StatusOK, SignedPayload{Jws: signed.JWS, KID: signed.KID, Alg: Alg(signed.Alg)})
+	return replyJSON(c, http.StatusOK, SignedPayload{Jws: signed.JWS, KID: signed.KID, Alg: Alg(signed.Alg)})
 }
 
-// VerifyToken says whether a token is valid, and if not, why.
-func (s *server) VerifyToken(c echo.Context, _ TenantPath) error {
+// VerifyToken verifies a token. An invalid token is answered with 200 and the
+// reason.
+func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
 	var body VerifyTokenRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	if err := body.check(); err != nil {
+	if err := body.checkEmpty(); err != nil {
 		return err
 	}
-	v, err := s.cfg.Signer.Verify(c.Request().Context(), of(c).tenantID.String(), keys.Inquiry{
-		Token: body.Token, Audience: or(body.Audience, ""), Issuer: or(body.Issuer, ""), Type: or(body.Typ, ""),
+	v, err := s.cfg.Signer.Verify(c.Request().Context(), callOf(c).tenantID.String(), keys.Inquiry{
+		Token: body.Token, Audience: valueOr(body.Audience, ""), Issuer: valueOr(body.Issuer, ""), Type: valueOr(body.Typ, ""),
 	})
 	var refused *keys.VerifyError
 	if err != nil && !errors.As(err, &refused) {
 		return err
 	}
-	out := VerifyTokenResult{Valid: err == nil, KID: given(v.KID), KeyState: given(KeyState(v.State))}
+	out := VerifyTokenResult{Valid: err == nil, KID: nonZero(v.KID), KeyState: nonZero(KeyState(v.State))}
 	if v.Header != nil {
-		out.Header = ptr(JSONObject(v.Header))
+		out.Header = new(JSONObject(v.Header))
 	}
 	if v.Claims != nil {
-		out.Claims = ptr(JSONObject(v.Claims))
+		out.Claims = new(JSONObject(v.Claims))
 	}
 	if refused != nil {
-		out.Code, out.Detail = ptr(VerifyCode(refused.Code)), ptr(refused.Detail)
+		out.Code, out.Detail = new(VerifyCode(refused.Code)), new(refused.Detail)
 	}
-	return reply(c, http.StatusOK, out)
+	return replyJSON(c, http.StatusOK, out)
 }
 
-func (r VerifyTokenRequest) check() error {
+func (r VerifyTokenRequest) checkEmpty() error {
 	for _, m := range []struct {
 		name  string
 		value *string
 	}{{"token", &r.Token}, {"audience", r.Audience}, {"issuer", r.Issuer}, {"typ", r.Typ}} {
 		if m.value != nil && *m.value == "" {
-			return invalid(m.name, "must not be empty")
+			return invalidField(m.name, "must not be empty")
 		}
 	}
 	return nil
+}
+
+// appendToken writes a [SignedToken] as encoding/json would. A kid, an
+// algorithm and a compact JWS have nothing to escape.
+func appendToken(dst []byte, t keys.Token) []byte {
+	dst = slices.Grow(dst, 128+len(t.Token)+len(t.KID))
+	dst = append(append(dst, `{"alg":"`...), t.Alg...)
+	dst = t.ExpiresAt.AppendFormat(append(dst, `","expires_at":"`...), time.RFC3339Nano)
+	dst = t.IssuedAt.AppendFormat(append(dst, `","issued_at":"`...), time.RFC3339Nano)
+	dst = append(append(dst, `","kid":"`...), t.KID...)
+	return append(append(append(dst, `","token":"`...), t.Token...), `"}`...)
 }

@@ -16,20 +16,20 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// OpenAPI is the contract, as it is served.
+// OpenAPI is openapi.yaml, as it is served.
 //
 //go:embed openapi.yaml
 var OpenAPI []byte
 
-// handDecoded are the operations whose bodies are not held against the
-// document here, since a validation would cost more than the signature: their
-// handlers decode strictly by type.
+// handDecoded lists the operations whose bodies are not validated against the
+// document, because that would cost more than the signature. Their handlers
+// decode strictly by type.
 var handDecoded = map[string]bool{
 	"signToken": true, "signTokens": true, "signPayload": true, "verifyToken": true,
 }
 
-// validator holds requests against the document. echo has routed them before:
-// there is no second router whose opinion could differ.
+// validator validates requests against the document. It uses echo's routing, so
+// that no second router can disagree.
 type validator struct {
 	operations  map[string]*operation // by method and echo path
 	parameters  *openapi3filter.Options
@@ -41,24 +41,24 @@ type operation struct {
 	body       *openapi3.RequestBody
 }
 
-// newValidator holds requests against a document.
+// newValidator returns a validator for the admin operations of a document.
 func newValidator(doc *openapi3.T) *validator {
 	v := &validator{
 		operations: map[string]*operation{},
 		parameters: &openapi3filter.Options{
-			SkipSettingDefaults: true, MultiError: true, SchemaValidationOptions: formats(),
+			SkipSettingDefaults: true, MultiError: true, SchemaValidationOptions: formatValidators(),
 		},
-		bodyOptions: append(formats(), openapi3.VisitAsRequest(), openapi3.MultiErrors()),
+		bodyOptions: append(formatValidators(), openapi3.VisitAsRequest(), openapi3.MultiErrors()),
 	}
 	for path, item := range doc.Paths.Map() {
 		if strings.HasPrefix(path, "/v1/") {
-			v.add(path, item)
+			v.addPath(path, item)
 		}
 	}
 	return v
 }
 
-func (v *validator) add(path string, item *openapi3.PathItem) {
+func (v *validator) addPath(path string, item *openapi3.PathItem) {
 	path = routePath(path)
 	for method, op := range item.Operations() {
 		if handDecoded[op.OperationID] {
@@ -72,13 +72,13 @@ func (v *validator) add(path string, item *openapi3.PathItem) {
 	}
 }
 
-// middleware refuses requests that the document does not allow. It must run
-// after the credential was checked: what it says is for those who may ask.
-func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
+// validateRequest refuses requests that the document does not allow. It must
+// run after authorization, since its messages are only for authorized callers.
+func (v *validator) validateRequest(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		op := v.operations[c.Request().Method+" "+c.Path()]
-		if op == nil { // decoded by hand, and without parameters
-			return refuseQuery(c, next)
+		if op == nil {
+			return refuseQuery(next)(c)
 		}
 		faults, err := v.parameterFaults(c, op)
 		if err != nil {
@@ -95,12 +95,16 @@ func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func refuseQuery(c echo.Context, next echo.HandlerFunc) error {
-	if c.Request().URL.RawQuery == "" {
-		return next(c)
+// refuseQuery refuses any query parameter. It is all the validation of the
+// operations in handDecoded, none of which has parameters.
+func refuseQuery(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().URL.RawQuery == "" {
+			return next(c)
+		}
+		faults := queryFaults(c.QueryParams(), nil)
+		return newProblem(ProblemCodeInvalidRequest, "", faults[:min(len(faults), maxFaults)]...)
 	}
-	faults := queryFaults(c.QueryParams(), nil)
-	return newProblem(ProblemCodeInvalidRequest, "", faults[:min(len(faults), maxFaults)]...)
 }
 
 func (v *validator) parameterFaults(c echo.Context, op *operation) ([]FieldError, error) {
@@ -117,8 +121,8 @@ func (v *validator) parameterFaults(c echo.Context, op *operation) ([]FieldError
 		err := openapi3filter.ValidateParameter(c.Request().Context(), input, p)
 		switch {
 		case err == nil:
-		case p.In == openapi3.ParameterInPath && missingThing(p.Name) != nil:
-			return nil, missingThing(p.Name)
+		case p.In == openapi3.ParameterInPath && missingResource(p.Name) != nil:
+			return nil, missingResource(p.Name)
 		default:
 			faults = append(faults, parameterFault(p, err))
 		}
@@ -126,8 +130,9 @@ func (v *validator) parameterFaults(c echo.Context, op *operation) ([]FieldError
 	return faults, nil
 }
 
-// missingThing is the answer to a name that nothing can have.
-func missingThing(name string) error {
+// missingResource returns the error for a path parameter that cannot name any
+// resource; nil for other parameters.
+func missingResource(name string) error {
 	switch name {
 	case "tenant":
 		return tenant.ErrNotFound
@@ -148,10 +153,10 @@ func pathParams(c echo.Context) map[string]string {
 	return params
 }
 
-// bodyFaults reads the body, checks it and puts it back for the handler.
+// bodyFaults reads the body, validates it and restores it for the handler.
 func (v *validator) bodyFaults(r *http.Request, want *openapi3.RequestBody) ([]FieldError, error) {
 	if want == nil {
-		return nil, noBody(r)
+		return nil, refuseBody(r)
 	}
 	body, err := readBody(r)
 	switch {
@@ -163,7 +168,7 @@ func (v *validator) bodyFaults(r *http.Request, want *openapi3.RequestBody) ([]F
 		return nil, nil
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	value, err := parse(body)
+	value, err := parseBody(body)
 	if err != nil {
 		return nil, err
 	}
@@ -171,8 +176,8 @@ func (v *validator) bodyFaults(r *http.Request, want *openapi3.RequestBody) ([]F
 	return schemaFaults(schema.VisitJSON(value, v.bodyOptions...)), nil
 }
 
-// noBody refuses a body, however long, by its first byte.
-func noBody(r *http.Request) error {
+// refuseBody refuses a body by its first byte, however long it is.
+func refuseBody(r *http.Request) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
@@ -182,8 +187,8 @@ func noBody(r *http.Request) error {
 	return nil
 }
 
-// parse decodes a body into what openapi3 validates.
-func parse(body []byte) (any, error) {
+// parseBody decodes a body into the types that openapi3 validates.
+func parseBody(body []byte) (any, error) {
 	if err := checkJSON(body, nil); err != nil {
 		return nil, err
 	}

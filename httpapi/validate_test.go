@@ -26,7 +26,7 @@ func validated(t testing.TB) *echo.Echo {
 	v := newValidator(doc)
 	e := echo.New()
 	e.HTTPErrorHandler = ErrorHandler(slog.New(slog.DiscardHandler))
-	e.Use(v.middleware)
+	e.Use(v.validateRequest)
 	routes := echo.New()
 	RegisterHandlers(routes, nil)
 	for _, r := range routes.Routes() {

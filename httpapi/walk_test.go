@@ -75,7 +75,7 @@ func (e errand) bodies(t testing.TB) []string {
 	}
 	media := e.RequestBody.Value.Content.Get("application/json")
 	values := []any{media.Example}
-	for _, name := range namesOf(media.Examples) {
+	for _, name := range sortedNames(media.Examples) {
 		values = append(values, media.Examples[name].Value.Value)
 	}
 	var texts []string

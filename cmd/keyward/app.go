@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/httpapi"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
@@ -111,13 +112,15 @@ func (a *app) workerActor() audit.Actor {
 	return audit.Actor{Type: audit.ActorWorker, ID: process, Name: "worker"}
 }
 
+// caches returns what this process keeps in memory of tenants.
+func (a *app) caches() httpapi.Caches {
+	return httpapi.Caches{Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit}
+}
+
 // onTenantChange invalidates all caches for a tenant after a commit that
 // changed it.
 func (a *app) onTenantChange(id uuid.UUID, slug string) {
-	a.snapshots.Changed(id, slug)
-	a.signer.Changed(id)
-	a.tenants.Changed(id)
-	a.audit.Changed(id) // after the caches above, because streams read them
+	a.caches().Changed(id, slug)
 	if slug == tenant.PlatformSlug {
 		a.refreshSoon()
 	}
@@ -128,10 +131,7 @@ func (a *app) onTenantChange(id uuid.UUID, slug string) {
 // onMissedChanges invalidates all caches after notifications may have been
 // lost.
 func (a *app) onMissedChanges() {
-	a.snapshots.Missed()
-	a.signer.Missed()
-	a.tenants.Forget()
-	a.audit.Missed()
+	a.caches().Missed()
 	a.refreshSoon()
 	a.sender.Missed()
 	a.worker.Wake()

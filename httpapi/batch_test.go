@@ -22,15 +22,15 @@ var bodies = []string{
 	`{"cla\u0069ms":{}}`, `{"claims":{"a":"\ud800"}}`, `{"claims":{"a":"\\\"}{"}}`, `{"claims":{}} x`, `{"claims":{}`, "{\"claims\":{\"a\":\"\x80\"}}", `{"claims":{"a":"ü"}}`,
 }
 
-// FuzzPlainOrder demands that a body which is read quickly means what the strict
+// FuzzQuickOrder demands that a body which is read quickly means what the strict
 // reader makes of it, or is refused by whoever reads the claims.
-func FuzzPlainOrder(f *testing.F) {
+func FuzzQuickOrder(f *testing.F) {
 	for _, body := range bodies {
 		f.Add([]byte(body))
 	}
 	rules := keys.TokenRules{Issuer: "https://issuer.example", Now: time.Unix(1_800_000_000, 0), DefaultTTL: time.Minute, MaxTTL: 1 << 62}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		quick, plain := plainOrder(body)
+		quick, plain := quickOrder(body)
 		if !plain {
 			return
 		}
@@ -47,8 +47,8 @@ func FuzzPlainOrder(f *testing.F) {
 	})
 }
 
-// FuzzPlainOrders demands the same of a batch.
-func FuzzPlainOrders(f *testing.F) {
+// FuzzQuickBatch demands the same of a batch.
+func FuzzQuickBatch(f *testing.F) {
 	for i, body := range bodies {
 		f.Add([]byte(`{"tokens":[` + body + `]}`))
 		f.Add([]byte(`{"tokens":[` + body + `,` + bodies[(i+1)%len(bodies)] + `]}`))
@@ -63,11 +63,11 @@ func FuzzPlainOrders(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		quick, plain := plainOrders(body)
+		quick, plain := quickBatch(body)
 		if !plain {
 			return
 		}
-		slow, err := anyOrders(body)
+		slow, err := decodeBatch(body)
 		if err != nil {
 			t.Fatalf("%q is read though %v", body, err)
 		}
@@ -78,8 +78,8 @@ func FuzzPlainOrders(f *testing.F) {
 			if !bytes.Equal(quick[i].raw, bytes.TrimSpace(slow[i].raw)) {
 				t.Errorf("%q: %q, %q", body, quick[i].raw, slow[i].raw)
 			}
-			there, plain := (&plainBody{data: quick[i].raw}).order()
-			alone, plainAlone := plainOrder(quick[i].raw)
+			there, plain := quickOrder(slow[i].raw)
+			alone, plainAlone := quickOrder(quick[i].raw)
 			if plain != plainAlone || plain && !sameOrder(there, alone) {
 				t.Errorf("%q: %+v %t, alone %+v %t", body, there, plain, alone, plainAlone)
 			}
@@ -88,18 +88,18 @@ func FuzzPlainOrders(f *testing.F) {
 }
 
 func sameOrder(a, b keys.Order) bool {
-	ttlA, ttlB := or(a.TTLSeconds, 0), or(b.TTLSeconds, 0)
+	ttlA, ttlB := valueOr(a.TTLSeconds, 0), valueOr(b.TTLSeconds, 0)
 	a.TTLSeconds, b.TTLSeconds = nil, nil
 	return ttlA == ttlB && reflect.DeepEqual(a, b)
 }
 
 // The plain ones among them are read quickly, or the quick way would be of no use.
-func TestUsualBodiesArePlain(t *testing.T) {
+func TestUsualBodiesAreReadQuickly(t *testing.T) {
 	for _, body := range bodies[:3] {
-		if _, plain := plainOrder([]byte(body)); !plain {
+		if _, plain := quickOrder([]byte(body)); !plain {
 			t.Errorf("%s is not plain", body)
 		}
-		if entries, plain := plainOrders([]byte(`{"tokens":[` + body + `]}`)); !plain || string(entries[0].raw) != strings.TrimSpace(body) {
+		if entries, plain := quickBatch([]byte(`{"tokens":[` + body + `]}`)); !plain || string(entries[0].raw) != strings.TrimSpace(body) {
 			t.Errorf("%s is not plain in a batch", body)
 		}
 	}
@@ -111,7 +111,7 @@ func TestTokensAreWrittenAsJSONWrites(t *testing.T) {
 	}
 	for _, v := range []any{
 		SignedToken{Token: token.Token, KID: token.KID, Alg: Alg(token.Alg), IssuedAt: token.IssuedAt, ExpiresAt: token.ExpiresAt},
-		BatchResult{Token: &token.Token, KID: &token.KID, Alg: ptr(Alg(token.Alg)), IssuedAt: &token.IssuedAt, ExpiresAt: &token.ExpiresAt},
+		BatchResult{Token: &token.Token, KID: &token.KID, Alg: new(Alg(token.Alg)), IssuedAt: &token.IssuedAt, ExpiresAt: &token.ExpiresAt},
 	} {
 		want, err := json.Marshal(v)
 		if got := appendToken(nil, token); err != nil || string(got) != string(want) {

@@ -1,0 +1,155 @@
+package httpapi
+
+import (
+	"errors"
+	"hash/maphash"
+	"math"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The memory of a limiter is bounded: it keeps the 32,768 most recently used keys,
+// and at most twice as many.
+const (
+	limiterShards   = 64
+	bucketsPerShard = 512
+)
+
+// limiter holds a token bucket for each key: Burst tokens, and a new one after
+// each Every. Keys in different shards do not contend for a lock.
+type limiter[K comparable] struct {
+	rate   Rate
+	seed   maphash.Seed // random, so that clients cannot choose keys of one shard
+	shards [limiterShards]shard[K]
+}
+
+// shard holds, for each key, the time at which its bucket is full again. Keys
+// used since the last generation began are in recent. A dropped key starts with
+// a full bucket, so a key is dropped only after 512 others were used since its
+// last use: a client that keeps sending refused requests stays limited, however
+// many others come.
+type shard[K comparable] struct {
+	mu          sync.Mutex
+	recent, old map[K]time.Time
+}
+
+func newLimiter[K comparable](rate Rate) *limiter[K] {
+	l := &limiter[K]{rate: rate, seed: maphash.MakeSeed()}
+	for i := range l.shards {
+		l.shards[i].recent = map[K]time.Time{}
+	}
+	return l
+}
+
+// take takes a token, or returns how long to wait for the next one.
+func (l *limiter[K]) take(key K, now time.Time) (wait time.Duration) {
+	s := &l.shards[maphash.Comparable(l.seed, key)%limiterShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := s.full(key)
+	if full.Before(now) {
+		full = now
+	}
+	next := full.Add(l.rate.Every)
+	if wait = next.Sub(now) - time.Duration(l.rate.Burst)*l.rate.Every; wait > 0 {
+		next = full
+	}
+	s.note(key, next)
+	return max(wait, 0)
+}
+
+func (s *shard[K]) full(key K) time.Time {
+	if full, known := s.recent[key]; known {
+		return full
+	}
+	return s.old[key]
+}
+
+func (s *shard[K]) note(key K, full time.Time) {
+	if _, known := s.recent[key]; !known && len(s.recent) >= bucketsPerShard {
+		s.old, s.recent = s.recent, make(map[K]time.Time, bucketsPerShard)
+	}
+	s.recent[key] = full
+}
+
+// Rate is a rate limit; its zero value means no limit.
+type Rate struct {
+	Burst int           // at once
+	Every time.Duration // one more
+}
+
+// RateLimits are disabled where they are zero. Failed authentications are
+// always limited.
+type RateLimits struct {
+	Address    Rate // of requests by one client network, except health checks
+	Credential Rate // of requests with one credential
+}
+
+// maxRate is how many there may be in a period, or at once.
+const maxRate = 1_000_000
+
+var (
+	ratePattern = regexp.MustCompile(`^([0-9]{1,7})/([smh])(?::([0-9]{1,7}))?$`)
+	ratePeriods = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}
+
+	errBadRate = errors.New("not a rate, as in 100/s, 6000/m or 100/s:200")
+)
+
+// ParseRate parses a number per s, m or h and, after a colon, the burst; the
+// default burst is the number itself. The empty text means no limit.
+func ParseRate(text string) (Rate, error) {
+	if text == "" {
+		return Rate{}, nil
+	}
+	m := ratePattern.FindStringSubmatch(text)
+	if m == nil {
+		return Rate{}, errBadRate
+	}
+	n, _ := strconv.Atoi(m[1]) // digits, and few of them
+	burst := n
+	if m[3] != "" {
+		burst, _ = strconv.Atoi(m[3])
+	}
+	if min(n, burst) < 1 || max(n, burst) > maxRate {
+		return Rate{}, errBadRate
+	}
+	return Rate{Burst: burst, Every: time.Duration(math.Ceil(float64(ratePeriods[m[2]]) / float64(n)))}, nil
+}
+
+// limitCounters count refused requests by the limit that refused them.
+type limitCounters struct{ address, credential, failures prometheus.Counter }
+
+func newLimitCounters(cfg *Config) (*limitCounters, error) {
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "keyward_http_limited_requests_total", Help: "Requests refused with 429, by the limit that refused them.",
+	}, []string{"limit"})
+	l := &limitCounters{vec.WithLabelValues("address"), vec.WithLabelValues("credential"), vec.WithLabelValues("failures")}
+	if cfg.Metrics == nil {
+		return l, nil
+	}
+	return l, cfg.Metrics.Register(vec)
+}
+
+// limitByAddress puts the limit by address in front of a handler. It returns
+// next itself if the limit is disabled, or for a health check: those are always
+// answered, or load balancers would remove a process that is merely busy.
+func (s *server) limitByAddress(operation string, next echo.HandlerFunc) echo.HandlerFunc {
+	if s.cfg.RateLimits.Address == (Rate{}) || operation == "healthz" || operation == "readyz" {
+		return next
+	}
+	return func(c echo.Context) error {
+		if wait := s.byAddress.take(s.clients.clientNetwork(c.Request()), s.cfg.Now()); wait > 0 {
+			if !isAdmin(c.Path()) {
+				setPublicHeaders(c.Response().Header())
+			}
+			s.limitedBy.address.Inc()
+			return &rateLimitedError{wait}
+		}
+		return next(c)
+	}
+}
