@@ -52,6 +52,12 @@ func (r *blockingReceiver) count(n int) {
 	r.most = max(r.most, r.now)
 }
 
+func (r *blockingReceiver) mostAtOnce() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.most
+}
+
 func receive(t *testing.T, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
@@ -104,8 +110,8 @@ func TestBlockedReceiversOfOneTenantDelayNoOther(t *testing.T) {
 	}
 	stop()
 	running.Wait()
-	if blocked.most > share {
-		t.Errorf("%d requests at once for one tenant, whose share is %d", blocked.most, share)
+	if most := blocked.mostAtOnce(); most > share {
+		t.Errorf("%d requests at once for one tenant, whose share is %d", most, share)
 	}
 }
 
