@@ -18,7 +18,7 @@ FROM api_keys
 WHERE tenant_id IS NOT DISTINCT FROM $1::uuid AND id = $2
 `
 
-// A credential of one tenant or, where that is NULL, of the platform.
+// An API key of one tenant or, if tenant_id is NULL, of the platform.
 func (q *Queries) GetAPIKey(ctx context.Context, tenantID *uuid.UUID, iD uuid.UUID) (APIKey, error) {
 	row := q.db.QueryRow(ctx, getAPIKey, tenantID, iD)
 	var i APIKey
@@ -53,8 +53,8 @@ type GetCredentialRow struct {
 	HomeID     uuid.UUID
 }
 
-// For authentication, which does not know the tenant yet; nothing where it could not succeed anyway. Its home is the tenant in
-// whose name changes of it are told: its own, or the platform's.
+// For authentication, before the tenant is known; no row if authentication must fail anyway. home_id is the tenant whose audit
+// history has the key's events: its own, or the platform's.
 func (q *Queries) GetCredential(ctx context.Context, id uuid.UUID) (GetCredentialRow, error) {
 	row := q.db.QueryRow(ctx, getCredential, id)
 	var i GetCredentialRow
@@ -256,7 +256,7 @@ FROM m, locked
 WHERE api_keys.id = m.id AND api_keys.id = locked.id
 `
 
-// Rows are locked in one order for everybody, so that replicas flushing at once do not deadlock.
+// Rows are locked in one order, so that concurrent flushes of replicas do not deadlock.
 func (q *Queries) TouchAPIKeys(ctx context.Context, ids []uuid.UUID, usedAts []time.Time) error {
 	_, err := q.db.Exec(ctx, touchAPIKeys, ids, usedAts)
 	return err

@@ -128,7 +128,7 @@ type ListApprovalsParams struct {
 	PageSize        int32
 }
 
-// Newest first, after the cursor; what is neither finished nor in time has expired.
+// Newest first, after the cursor. An unfinished approval after its end is expired.
 func (q *Queries) ListApprovals(ctx context.Context, arg ListApprovalsParams) ([]Approval, error) {
 	rows, err := q.db.Query(ctx, listApprovals,
 		arg.TenantID,

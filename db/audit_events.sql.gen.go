@@ -38,7 +38,7 @@ type AuditChainRow struct {
 	Hash      []byte
 }
 
-// A stretch of one tenant's chain, for checking it.
+// A part of one tenant's chain, to verify it.
 func (q *Queries) AuditChain(ctx context.Context, tenantID uuid.UUID, afterSeq int64, pageSize int32) ([]AuditChainRow, error) {
 	rows, err := q.db.Query(ctx, auditChain, tenantID, afterSeq, pageSize)
 	if err != nil {
@@ -143,7 +143,7 @@ type DeletionEventRow struct {
 	Hash []byte
 }
 
-// The event that ends a tenant: nothing of its keys happens after it but their being forgotten.
+// The event that deletes a tenant. Only purges of its keys follow it.
 func (q *Queries) DeletionEvent(ctx context.Context, tenantID uuid.UUID) (DeletionEventRow, error) {
 	row := q.db.QueryRow(ctx, deletionEvent, tenantID)
 	var i DeletionEventRow
@@ -160,7 +160,7 @@ type FeedBoundsRow struct {
 	Unused  uint64
 }
 
-// Below the first, everything is settled; nothing has reached the second.
+// Every event below settled is settled; no event has reached unused.
 func (q *Queries) FeedBounds(ctx context.Context) (FeedBoundsRow, error) {
 	row := q.db.QueryRow(ctx, feedBounds)
 	var i FeedBoundsRow
@@ -207,8 +207,8 @@ type FeedOfAllRow struct {
 	Settled   bool
 }
 
-// Every tenant's, in an order in which each tenant's keep their own. Settled are those that nothing can come to lie before: every
-// transaction up to theirs has ended. They precede the others, in this one snapshot.
+// Events of every tenant, in an order that keeps the order of each tenant. An event is settled if no later event can sort before it:
+// every transaction up to its own has ended. In this snapshot settled events precede the others.
 func (q *Queries) FeedOfAll(ctx context.Context, arg FeedOfAllParams) ([]FeedOfAllRow, error) {
 	rows, err := q.db.Query(ctx, feedOfAll,
 		arg.AfterXID,
@@ -349,7 +349,7 @@ type ListAuditEventsRow struct {
 	Hash      []byte
 }
 
-// Those of them that are chosen.
+// The events of one tenant that match the filters.
 func (q *Queries) ListAuditEvents(ctx context.Context, arg ListAuditEventsParams) ([]ListAuditEventsRow, error) {
 	rows, err := q.db.Query(ctx, listAuditEvents,
 		arg.TenantID,
@@ -544,7 +544,7 @@ type ListAuditEventsByStateRow struct {
 	Hash      []byte
 }
 
-// Those that brought a key into a state, by the actions that can: an index has each of them in order.
+// Events by which a key entered a state, by the one or two actions that lead to it: an index has each action in order.
 func (q *Queries) ListAuditEventsByState(ctx context.Context, arg ListAuditEventsByStateParams) ([]ListAuditEventsByStateRow, error) {
 	rows, err := q.db.Query(ctx, listAuditEventsByState,
 		arg.TenantID,
@@ -752,8 +752,8 @@ type ListAuditEventsOfActorRow struct {
 	Hash      []byte
 }
 
-// An actor's, by id or name. The schedule, most of every history, is in no index by its name, and its processes are in one that is
-// small and has no order: OFFSET 0 has them found by it and then sorted.
+// Events of an actor, by id or name. Events of the schedule, most of every history, are in no index by name, and its processes are in
+// a small index without an order: OFFSET 0 makes PostgreSQL find them by this index and then sort.
 func (q *Queries) ListAuditEventsOfActor(ctx context.Context, arg ListAuditEventsOfActorParams) ([]ListAuditEventsOfActorRow, error) {
 	rows, err := q.db.Query(ctx, listAuditEventsOfActor,
 		arg.TenantID,
@@ -953,7 +953,7 @@ type ListAuditEventsOfAllRow struct {
 	Hash      []byte
 }
 
-// Every tenant's, newest first, after the cursor.
+// Events of every tenant, newest first, after the cursor.
 func (q *Queries) ListAuditEventsOfAll(ctx context.Context, arg ListAuditEventsOfAllParams) ([]ListAuditEventsOfAllRow, error) {
 	rows, err := q.db.Query(ctx, listAuditEventsOfAll,
 		arg.BeforeAt,
@@ -1126,8 +1126,8 @@ type PageAuditEventsRow struct {
 	Hash      []byte
 }
 
-// One tenant's, whatever they are, newest first, after the cursor. Each order is a query of its own, so that the index has it; and
-// so are lists without filters, whose conditions would mislead a plan that serves any values into reading a whole history.
+// All events of one tenant, newest first, after the cursor. Each order has its own query, so that an index supports it. So do lists
+// without filters: with the conditions of filters, a generic plan would read a whole history.
 func (q *Queries) PageAuditEvents(ctx context.Context, tenantID uuid.UUID, beforeSeq int64, pageSize int32) ([]PageAuditEventsRow, error) {
 	rows, err := q.db.Query(ctx, pageAuditEvents, tenantID, beforeSeq, pageSize)
 	if err != nil {
@@ -1235,8 +1235,7 @@ const planForFilters = `-- name: PlanForFilters :exec
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true)
 `
 
-// Until the transaction ends, statements are planned for the values they come with: one plan for all filters would use none of
-// their indexes.
+// Makes PostgreSQL plan each statement of the transaction for its values: one plan for all filters would use none of their indexes.
 func (q *Queries) PlanForFilters(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, planForFilters)
 	return err

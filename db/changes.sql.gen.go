@@ -13,7 +13,7 @@ const notifyChanges = `-- name: NotifyChanges :exec
 SELECT pg_notify('keyward', payload) FROM unnest($1::text[]) AS payload
 `
 
-// Tells every process that tenants have changed, when this transaction commits.
+// Notifies every process of changed tenants when this transaction commits.
 func (q *Queries) NotifyChanges(ctx context.Context, payloads []string) error {
 	_, err := q.db.Exec(ctx, notifyChanges, payloads)
 	return err

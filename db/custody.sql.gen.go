@@ -19,7 +19,7 @@ CROSS JOIN LATERAL (SELECT count(*) AS data_keys FROM data_keys d WHERE d.master
 WHERE NOT m.is_current AND m.retired_at IS NULL
 `
 
-// What a re-wrap still has to do. Where none is under way no data key is looked at: a retired master key wraps none.
+// The number of data keys that a re-wrap still has to do. Without a re-wrap no data key is read: a retired master key wraps none.
 func (q *Queries) CountStaleDataKeys(ctx context.Context) (int64, error) {
 	row := q.db.QueryRow(ctx, countStaleDataKeys)
 	var data_keys int64
@@ -106,7 +106,7 @@ type DataKeysWrappedByRow struct {
 	Wrapped  []byte
 }
 
-// A batch of a re-wrap; what another process has in hand is left to it.
+// A batch of a re-wrap, after a tenant.
 func (q *Queries) DataKeysWrappedBy(ctx context.Context, masterKeyID *uuid.UUID, afterTenantID uuid.UUID, batch int32) ([]DataKeysWrappedByRow, error) {
 	rows, err := q.db.Query(ctx, dataKeysWrappedBy, masterKeyID, afterTenantID, batch)
 	if err != nil {
@@ -133,7 +133,7 @@ SET wrapped = NULL, master_key_id = NULL, is_current = false, destroyed_at = $1
 WHERE tenant_id = $2 AND version < $3 AND destroyed_at IS NULL
 `
 
-// Those older than a version.
+// Destroys the data keys before a version.
 func (q *Queries) DestroyDataKeys(ctx context.Context, destroyedAt *time.Time, tenantID uuid.UUID, beforeVersion int32) (int64, error) {
 	result, err := q.db.Exec(ctx, destroyDataKeys, destroyedAt, tenantID, beforeVersion)
 	if err != nil {
@@ -227,7 +227,7 @@ type ListDataKeysRow struct {
 	DestroyedAt *time.Time
 }
 
-// Every version there ever was, without what it holds.
+// Every version that ever existed, without the wrapped key.
 func (q *Queries) ListDataKeys(ctx context.Context, tenantID uuid.UUID) ([]ListDataKeysRow, error) {
 	rows, err := q.db.Query(ctx, listDataKeys, tenantID)
 	if err != nil {
@@ -384,7 +384,7 @@ type StillWrappedByRow struct {
 	Version  int32
 }
 
-// Which of the tenants' data keys a re-wrap still has to move, asked under their locks.
+// The tenants' data keys that a re-wrap still has to move, read under the tenants' locks.
 func (q *Queries) StillWrappedBy(ctx context.Context, masterKeyID *uuid.UUID, tenantIds []uuid.UUID) ([]StillWrappedByRow, error) {
 	rows, err := q.db.Query(ctx, stillWrappedBy, masterKeyID, tenantIds)
 	if err != nil {

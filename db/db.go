@@ -1,12 +1,13 @@
-// Package db is the way to PostgreSQL: generated queries, a pool nobody else
-// holds, and the doors to a transaction.
+// Package db connects to PostgreSQL: generated queries, a private connection pool,
+// and the doors, functions that run a transaction under a role. It is internal to
+// Keyward: no compatibility promise.
 //
-// It guarantees that no statement runs without a role and, where the role is
-// one tenant's, without that tenant's id: both are set in the round trip that
-// begins the transaction and end with it, so a forgotten WHERE returns nothing
-// instead of another tenant's rows. Between transactions a connection has the
-// role that may do least. It trusts the migrations to have made the roles and
-// the row level security (migrations/00010_row_security.sql).
+// It guarantees that no statement runs without a role and, for the role of one
+// tenant, without the tenant's id: both are set in the round trip that begins the
+// transaction and end with it, so a forgotten WHERE returns nothing instead of
+// another tenant's rows. Between transactions a connection has the role with the
+// fewest privileges. It trusts the migrations to create the roles and the row level
+// security (migrations/00010_row_security.sql).
 package db
 
 import (
@@ -22,7 +23,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Config says how to reach PostgreSQL.
+// Config is the configuration of a DB.
 type Config struct {
 	URL      string // as pgx understands it: a URL or keyword=value pairs
 	MaxConns int32  // of each pool; 0: pgx's default, the larger of 4 and the number of CPUs
@@ -30,15 +31,16 @@ type Config struct {
 	ReadURL  string // a streaming standby, for PublicTenantOfReplica; empty: none
 }
 
-// DB is a pool of connections that can be used through its doors only.
+// DB is a connection pool. Only its methods use the connections.
 type DB struct {
 	pool   *pgxpool.Pool
 	reader *pgxpool.Pool // nil without a standby
-	pooled bool          // sessions are not ours, nor is what they were told before
+	pooled bool          // a transaction pooler shares sessions: no session state is ours
 }
 
-// Open prepares a pool; it connects when it is first used. The error names
-// what is wrong with the URL but never repeats its password.
+// Open returns a DB, which connects when it is first used. The caller must Close
+// it. The error describes what is wrong with the URL and never contains its
+// password.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	pool, err := newPool(ctx, cfg.URL, cfg)
 	if err != nil {
@@ -83,9 +85,9 @@ func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error)
 	return pool, nil
 }
 
-// enterPublic gives a new connection the role that it has outside of
-// transactions. A database that refuses, because it has no roles before its
-// first migration, is told on by the doors, which name their roles themselves.
+// enterPublic gives a new connection the role that it has outside of transactions.
+// A refusal (the roles do not exist before the first migration) is ignored: the
+// doors set their roles again and report it.
 func enterPublic(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, "set role keyward_public")
 	var refused *pgconn.PgError
@@ -95,7 +97,7 @@ func enterPublic(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// Close waits for transactions under way and closes every connection.
+// Close waits for running transactions and closes every connection.
 func (d *DB) Close() {
 	d.pool.Close()
 	if d.reader != nil {
@@ -103,23 +105,23 @@ func (d *DB) Close() {
 	}
 }
 
-// Ping proves that PostgreSQL answers. Errors: ErrUnavailable.
-func (d *DB) Ping(ctx context.Context) error { return wrap(d.pool.Ping(ctx)) }
+// Ping checks that PostgreSQL answers. Errors: ErrUnavailable.
+func (d *DB) Ping(ctx context.Context) error { return markUnavailable(d.pool.Ping(ctx)) }
 
-// Stat reports connections in use and in the pool.
+// Stat returns the number of connections in use and in the pool.
 func (d *DB) Stat() (inUse, total int32) {
 	s := d.pool.Stat()
 	return s.AcquiredConns(), s.TotalConns()
 }
 
-// Tx is a transaction that went through a door. It ends when the function
-// that was given to the door returns.
+// Tx is a transaction begun by a door. It ends when the function passed to the
+// door returns.
 type Tx struct {
 	*Queries
 	tx session
 }
 
-// session is a transaction under way.
+// session is a running transaction.
 type session interface {
 	DBTX
 	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
@@ -127,57 +129,57 @@ type session interface {
 	Rollback(context.Context) error
 }
 
-// timeLimits of a transaction, beside its role.
+// timeLimits are the settings that bound each transaction, set with its role.
 const timeLimits = "set_config('lock_timeout', '10s', true), set_config('statement_timeout', '60s', true), " +
 	"set_config('idle_in_transaction_session_timeout', '60s', true)"
 
 // InTenant runs fn in a transaction that sees and changes one tenant's rows.
 // It commits if fn returns nil. Errors: fn's, or ErrUnavailable.
 func (d *DB) InTenant(ctx context.Context, tenantID uuid.UUID, fn func(*Tx) error) error {
-	return d.within(ctx, "keyward_app", tenantID.String(), fn)
+	return d.runTx(ctx, "keyward_app", tenantID.String(), fn)
 }
 
 // AsPlatform runs fn in a transaction that sees and changes every tenant's
-// rows: for the worker and for what only the platform may ask.
+// rows: for the worker and for requests of the platform.
 func (d *DB) AsPlatform(ctx context.Context, fn func(*Tx) error) error {
-	return d.within(ctx, "keyward_platform", "", fn)
+	return d.runTx(ctx, "keyward_platform", "", fn)
 }
 
-// within begins, enters the role and leaves again. A crash before COMMIT has
-// reached PostgreSQL leaves nothing; one while its answer is under way leaves
-// everything, and the caller cannot tell: operations must be safe to repeat.
-func (d *DB) within(ctx context.Context, role, tenant string, fn func(*Tx) error) error {
+// runTx runs fn in a transaction under a role. A crash before COMMIT reaches
+// PostgreSQL leaves nothing; a crash before its answer arrives leaves everything,
+// and the caller cannot distinguish them: operations must be safe to repeat.
+func (d *DB) runTx(ctx context.Context, role, tenant string, fn func(*Tx) error) error {
 	begin := "begin; select set_config('role', '" + role + "', true), set_config('keyward.tenant_id', '" + tenant + "', true), " + timeLimits
 	var tx pgx.Tx
-	err := d.healing(func() (err error) {
+	err := d.retryOnce(func() (err error) {
 		tx, err = d.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
 		return err
 	})
 	if err != nil {
-		return wrap(err)
+		return markUnavailable(err)
 	}
-	defer rollback(ctx, tx)
+	defer rollBack(ctx, tx)
 	if err := fn(&Tx{Queries: New(tx), tx: tx}); err != nil {
-		return wrap(err)
+		return markUnavailable(err)
 	}
-	return wrap(tx.Commit(ctx))
+	return markUnavailable(tx.Commit(ctx))
 }
 
-// healing does something that is safe to repeat once more if it met a
-// connection that ended unnoticed, as all do when PostgreSQL restarts.
-func (d *DB) healing(do func() error) error {
+// retryOnce calls do again if its connection had ended unnoticed, as all do when
+// PostgreSQL restarts. do must be safe to repeat.
+func (d *DB) retryOnce(do func() error) error {
 	err := do()
 	var connect *pgconn.ConnectError
-	if err == nil || !unavailable(err) || errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) || inTheWay(err) {
+	if err == nil || !isUnavailable(err) || errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) || isLockTimeout(err) {
 		return err
 	}
 	d.pool.Reset()
 	return do()
 }
 
-// rollback gives the connection back, also when the caller's context is over.
-// After a commit it does nothing; after a failure the connection is closed.
-func rollback(ctx context.Context, tx interface{ Rollback(context.Context) error }) {
+// rollBack returns the connection to the pool, also when ctx has ended. After a
+// commit it does nothing; if it fails the connection is closed.
+func rollBack(ctx context.Context, tx interface{ Rollback(context.Context) error }) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	_ = tx.Rollback(ctx)

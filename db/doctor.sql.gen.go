@@ -39,7 +39,7 @@ SELECT COALESCE((SELECT tenant_id FROM policies WHERE tenant_id > $1::uuid ORDER
     'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid AS tenant_id
 `
 
-// The tenant with which a stretch of so many policies behind another tenant ends; the last one there can be, if there are fewer.
+// The tenant at the end of a range of this many policies after another tenant; the greatest possible id if there are fewer.
 func (q *Queries) EndOfPolicies(ctx context.Context, afterTenantID uuid.UUID, policies int32) (uuid.UUID, error) {
 	row := q.db.QueryRow(ctx, endOfPolicies, afterTenantID, policies)
 	var tenant_id uuid.UUID
@@ -76,7 +76,7 @@ type PoliciesWithoutKeysRow struct {
 	Alg  string
 }
 
-// Live policies of a stretch that have not exactly one active and one standby key.
+// Live policies of a range without exactly one active and one standby key.
 func (q *Queries) PoliciesWithoutKeys(ctx context.Context, afterTenantID uuid.UUID, untilTenantID uuid.UUID) ([]PoliciesWithoutKeysRow, error) {
 	rows, err := q.db.Query(ctx, policiesWithoutKeys, afterTenantID, untilTenantID)
 	if err != nil {
@@ -104,7 +104,7 @@ LEFT JOIN pg_catalog.pg_roles r ON r.rolname = wanted.name
 WHERE r.rolname IS NULL OR r.rolsuper OR r.rolbypassrls
 `
 
-// Roles of the doors that are missing, or that row level security does not bind.
+// Serving roles that are missing or bypass row level security.
 func (q *Queries) UnguardedRoles(ctx context.Context) ([]string, error) {
 	rows, err := q.db.Query(ctx, unguardedRoles)
 	if err != nil {
@@ -129,11 +129,11 @@ const unguardedTables = `-- name: UnguardedTables :many
 SELECT relname::text AS name
 FROM pg_catalog.pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-  AND relname IN ('tenants', 'policies', 'keys', 'data_keys', 'audit_events', 'api_keys', 'idempotency_keys')
+  AND relname IN ('tenants', 'policies', 'keys', 'data_keys', 'audit_events', 'api_keys', 'idempotency_keys', 'approvals', 'webhooks', 'webhook_deliveries')
   AND NOT (relrowsecurity AND relforcerowsecurity)
 `
 
-// Tables of tenants whose row level security is not in force for everybody.
+// Tables of tenants without forced row level security.
 func (q *Queries) UnguardedTables(ctx context.Context) ([]string, error) {
 	rows, err := q.db.Query(ctx, unguardedTables)
 	if err != nil {

@@ -37,8 +37,8 @@ type FleetRow struct {
 	JWKS      string
 }
 
-// Tenants in the order in which what verifiers see of them changed last, with their JWKS as they are in this one snapshot. Settled
-// are those that nothing can come to lie before; they precede the others.
+// Tenants in the order of the last change of their public data, with their JWK Sets in this snapshot. A tenant is settled if no later
+// change can sort before it. Settled tenants precede the others.
 func (q *Queries) Fleet(ctx context.Context, afterXID uint64, afterID uuid.UUID, pageSize int32) ([]FleetRow, error) {
 	rows, err := q.db.Query(ctx, fleet, afterXID, afterID, pageSize)
 	if err != nil {

@@ -61,7 +61,7 @@ type DeprecateKeysParams struct {
 	StateEvents   []int64
 }
 
-// The private key goes in the statement that ends its use.
+// The statement that ends the use of a private key erases it.
 func (q *Queries) DeprecateKeys(ctx context.Context, arg DeprecateKeysParams) (int64, error) {
 	result, err := q.db.Exec(ctx, deprecateKeys,
 		arg.TenantIds,
@@ -182,8 +182,8 @@ type GetSealedKeyRow struct {
 	IsLatest       bool
 }
 
-// The one query that reads a private key, together with what opens it, and
-// whether the row is as its history has it: nobody has put back an earlier one.
+// The only query that reads a private key. It also reads the wrapped data key, and
+// whether the row agrees with the history: an earlier row put back does not.
 func (q *Queries) GetSealedKey(ctx context.Context, tenantID uuid.UUID, kID string) (GetSealedKeyRow, error) {
 	row := q.db.QueryRow(ctx, getSealedKey, tenantID, kID)
 	var i GetSealedKeyRow
@@ -300,7 +300,7 @@ type ListKeysRow struct {
 	LastTokenExpiresAt *time.Time
 }
 
-// Newest first, after the cursor. valid_at asks for keys that were published at that time; the epoch asks for all.
+// Newest first, after the cursor. valid_at selects keys that were published at that time; the epoch selects all.
 func (q *Queries) ListKeys(ctx context.Context, arg ListKeysParams) ([]ListKeysRow, error) {
 	rows, err := q.db.Query(ctx, listKeys,
 		arg.TenantID,
@@ -367,7 +367,7 @@ type ListKeysEverRow struct {
 	RevokedAt    *time.Time
 }
 
-// Every key a tenant ever had, and when its private part went.
+// Every key a tenant ever had, and whether its private key still exists.
 func (q *Queries) ListKeysEver(ctx context.Context, tenantID uuid.UUID) ([]ListKeysEverRow, error) {
 	rows, err := q.db.Query(ctx, listKeysEver, tenantID)
 	if err != nil {
@@ -407,7 +407,7 @@ type ListSealedKeysRow struct {
 	DataKeyVersion *int32
 }
 
-// Every private key of a tenant, for sealing them anew.
+// Every private key of a tenant, to seal them with a new data key.
 func (q *Queries) ListSealedKeys(ctx context.Context, tenantID uuid.UUID) ([]ListSealedKeysRow, error) {
 	rows, err := q.db.Query(ctx, listSealedKeys, tenantID)
 	if err != nil {
@@ -439,7 +439,7 @@ WHERE k.tenant_id = $1
 ORDER BY k.kid
 `
 
-// Keys whose row is not as their history has it: somebody has written it by hand.
+// Keys whose row disagrees with the history: it was changed by hand.
 func (q *Queries) ListStrayKeys(ctx context.Context, tenantID uuid.UUID) ([]string, error) {
 	rows, err := q.db.Query(ctx, listStrayKeys, tenantID)
 	if err != nil {
@@ -494,7 +494,7 @@ SET token_horizon = GREATEST(token_horizon, $1::timestamptz)
 WHERE tenant_id = $2 AND alg = ANY ($3::text[]) AND state = 'active'
 `
 
-// A shorter token lifetime is coming; tokens of the longer one may still be about.
+// For a change to a shorter token lifetime: tokens with the longer one may still be valid.
 func (q *Queries) RaiseTokenHorizon(ctx context.Context, tokenHorizon time.Time, tenantID uuid.UUID, algs []string) error {
 	_, err := q.db.Exec(ctx, raiseTokenHorizon, tokenHorizon, tenantID, algs)
 	return err

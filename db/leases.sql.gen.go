@@ -18,7 +18,7 @@ WHERE l.expires_at < clock_timestamp()
 RETURNING term
 `
 
-// Takes a lease that is free or run out, under a new term.
+// Acquires a lease that is free or expired, with a new term.
 func (q *Queries) AcquireLease(ctx context.Context, name string, holder string, tTLSeconds float64) (int64, error) {
 	row := q.db.QueryRow(ctx, acquireLease, name, holder, tTLSeconds)
 	var term int64

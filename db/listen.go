@@ -11,32 +11,33 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Listener hears of changes as they commit, on a connection of its own.
+// Listener receives notifications of changes as they commit, on its own connection.
 type Listener struct {
 	// URL leads straight to PostgreSQL or through a session pooler: LISTEN
 	// does not work through a transaction pooler.
 	URL string
 	// Changed is called for every tenant that changed, in the order of commits.
 	Changed func(tenantID uuid.UUID, slug string)
-	// Connected is called each time listening begins; what was cached before
-	// may have changed unheard.
+	// Connected is called each time LISTEN begins: entries cached before may be out
+	// of date.
 	Connected func()
 	Log       *slog.Logger
-	// Beat, if set, is told now and then how far the primary's write-ahead log
-	// had got: what was heard of before one call lies below what the next tells.
+	// Beat, if set, is called regularly with the position of the primary's
+	// write-ahead log: changes received before one call lie below the position of
+	// the next.
 	Beat func(position uint64)
 	// Heartbeat bounds how long a dead connection goes unnoticed; 0: 3 s.
 	Heartbeat time.Duration
 
-	alive atomic.Int64 // UnixNano of the last proof that nothing can have been missed
+	alive atomic.Int64 // UnixNano of the last proof that no notification was missed
 	up    atomic.Bool
 }
 
-// Up says whether the listener is connected.
+// Up reports whether LISTEN is connected.
 func (l *Listener) Up() bool { return l.up.Load() }
 
-// HeardUntil is the last time at which everything committed before it had
-// been heard of; zero if never. It is read from this process's clock.
+// HeardUntil returns a time of this process's clock: every change committed before
+// it has been received. It is zero before the first connection.
 func (l *Listener) HeardUntil() time.Time {
 	n := l.alive.Load()
 	if n == 0 {
@@ -45,16 +46,16 @@ func (l *Listener) HeardUntil() time.Time {
 	return time.Unix(0, n)
 }
 
-// Run listens until ctx is over, connecting again with growing pauses.
+// Run listens until ctx ends. It reconnects with increasing back-off.
 func (l *Listener) Run(ctx context.Context) {
 	pause := 50 * time.Millisecond
 	for ctx.Err() == nil {
-		err := l.session(ctx, func() { pause = 50 * time.Millisecond })
+		err := l.listenOnce(ctx, func() { pause = 50 * time.Millisecond })
 		l.up.Store(false)
 		if ctx.Err() != nil {
 			return
 		}
-		l.Log.Warn("listening for changes interrupted", "error", err, "again_in", pause)
+		l.Log.Warn("LISTEN connection lost; reconnecting", "error", err, "retry_in", pause)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -63,8 +64,8 @@ func (l *Listener) Run(ctx context.Context) {
 	}
 }
 
-// session is the life of one connection.
-func (l *Listener) session(ctx context.Context, connected func()) error {
+// listenOnce listens on one connection until it fails.
+func (l *Listener) listenOnce(ctx context.Context, connected func()) error {
 	cfg, err := pgx.ParseConfig(l.URL)
 	if err != nil {
 		return err
@@ -94,9 +95,9 @@ func (l *Listener) session(ctx context.Context, connected func()) error {
 	}
 }
 
-// next waits for notifications, or proves after a while that the connection
-// still brings them: those of earlier commits come before the answer to a
-// statement, and are told of before it.
+// next waits for a notification, at most for a heartbeat, and then checks the
+// connection with a statement: notifications of earlier commits arrive before its
+// answer.
 func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
 	beat := l.Heartbeat
 	if beat == 0 {
@@ -122,7 +123,7 @@ func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// beat makes the connection prove itself.
+// beat runs a statement on the connection and reports the position to Beat.
 func (l *Listener) beat(ctx context.Context, conn *pgx.Conn) error {
 	if l.Beat == nil {
 		_, err := conn.Exec(ctx, "select 1")
@@ -136,10 +137,11 @@ func (l *Listener) beat(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
+// tell passes a payload to Changed.
 func (l *Listener) tell(payload string) {
 	tenantID, slug, ok := parseChangePayload(payload)
 	if !ok {
-		l.Log.Warn("notification not understood", "channel", changesChannel)
+		l.Log.Warn("notification ignored: its payload is not a tenant id and a slug", "channel", changesChannel)
 		return
 	}
 	l.Changed(tenantID, slug)

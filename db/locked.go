@@ -9,38 +9,39 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Locked is a tenant under the lock that every change of it takes first, with
-// all that a change looks at.
+// Locked is a tenant whose row is locked, as every change of a tenant locks it
+// first, with the rows that changes read.
 type Locked struct {
-	Tenant   *LockTenantRow // nil: there is none
+	Tenant   *LockTenantRow // nil if it does not exist
 	Policies []Policy
 	Keys     []UnpurgedKeysOfTenantsRow
-	DataKeys []CurrentDataKeysRow // one, or none if it is destroyed
+	DataKeys []CurrentDataKeysRow // one, or none after its destruction
 }
 
 // InLockedTenant is InTenant for a change: the round trip that begins the
-// transaction also locks the tenant and reads it. What is read is as it is once
-// the lock is had, for each statement sees what was committed before it began.
+// transaction also locks the tenant and reads its rows. These are current under the
+// lock, because each statement sees everything committed before it began.
 func (d *DB) InLockedTenant(ctx context.Context, tenantID uuid.UUID, fn func(*Tx, Locked) error) error {
 	var (
 		tx     *begun
 		locked Locked
 	)
-	err := d.healing(func() (err error) {
-		tx, locked, err = d.lock(ctx, tenantID)
+	err := d.retryOnce(func() (err error) {
+		tx, locked, err = d.beginLocked(ctx, tenantID)
 		return err
 	})
 	if err != nil {
-		return wrap(err)
+		return markUnavailable(err)
 	}
-	defer rollback(ctx, tx)
+	defer rollBack(ctx, tx)
 	if err := fn(&Tx{Queries: New(tx), tx: tx}, locked); err != nil {
-		return wrap(err)
+		return markUnavailable(err)
 	}
-	return wrap(tx.Commit(ctx))
+	return markUnavailable(tx.Commit(ctx))
 }
 
-func (d *DB) lock(ctx context.Context, tenantID uuid.UUID) (*begun, Locked, error) {
+// beginLocked begins a transaction, locks a tenant and reads its rows.
+func (d *DB) beginLocked(ctx context.Context, tenantID uuid.UUID) (*begun, Locked, error) {
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
 		return nil, Locked{}, err
@@ -61,19 +62,19 @@ func (d *DB) lock(ctx context.Context, tenantID uuid.UUID) (*begun, Locked, erro
 	queueRows(b, &l.DataKeys, currentDataKeys, id)
 	tx := &begun{Conn: conn}
 	if err := conn.SendBatch(ctx, b).Close(); err != nil {
-		rollback(ctx, tx)
+		rollBack(ctx, tx)
 		return nil, Locked{}, err
 	}
 	return tx, l, nil
 }
 
-// enterTenant lets what is queued next see and change one tenant's rows, until
-// the pipeline's transaction ends.
+// enterTenant queues the statement that gives the transaction of a pipeline the role
+// and the id of one tenant.
 func enterTenant(b *pgx.Batch, id uuid.UUID) {
 	b.Queue("select set_config('role', 'keyward_app', true), set_config('keyward.tenant_id', $1, true), "+timeLimits, id.String())
 }
 
-// queueRows queues a query whose columns are T's fields in order.
+// queueRows queues a query whose columns are the fields of T, in order.
 func queueRows[T any](b *pgx.Batch, to *[]T, sql string, args ...any) {
 	b.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
 		*to, err = pgx.CollectRows(rows, pgx.RowToStructByPos[T])
@@ -81,8 +82,8 @@ func queueRows[T any](b *pgx.Batch, to *[]T, sql string, args ...any) {
 	})
 }
 
-// begun is a transaction that a pipeline has begun. Release gives a connection
-// back only if no transaction is open on it, and closes it otherwise.
+// begun is a transaction begun by a pipeline. Release returns the connection to the
+// pool if no transaction is open on it, and closes it otherwise.
 type begun struct {
 	*pgxpool.Conn
 	over bool

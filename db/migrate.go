@@ -13,7 +13,7 @@ import (
 	"github.com/pressly/goose/v3/lock"
 )
 
-// migrationsTable is where goose remembers what it has applied.
+// migrationsTable is the table in which goose records applied migrations.
 const migrationsTable = "public.keyward_migrations"
 
 // Migration is one step of the schema.
@@ -23,9 +23,9 @@ type Migration struct {
 	AppliedAt time.Time // zero: pending
 }
 
-// Migrate brings the schema of the database at url up to date. Processes that
-// do so at once wait for each other (a session lock, so url must not lead
-// through a transaction pooler). A crash leaves whole migrations only.
+// Migrate applies the pending migrations to the database at url. Concurrent calls
+// wait for each other by a session lock, so url must not lead through a transaction
+// pooler. A crash leaves only whole migrations.
 func Migrate(ctx context.Context, url string) error {
 	return withGoose(url, func(p *goose.Provider) error {
 		_, err := p.Up(ctx)
@@ -33,7 +33,7 @@ func Migrate(ctx context.Context, url string) error {
 	})
 }
 
-// MigrationStatus lists every migration this program knows, oldest first.
+// MigrationStatus returns every migration of this program, oldest first.
 func MigrationStatus(ctx context.Context, url string) ([]Migration, error) {
 	var out []Migration
 	err := withGoose(url, func(p *goose.Provider) error {
@@ -46,8 +46,8 @@ func MigrationStatus(ctx context.Context, url string) ([]Migration, error) {
 	return out, err
 }
 
-// PendingMigrations says how many migrations of this program the database
-// lacks. Errors: ErrUnavailable.
+// PendingMigrations returns the number of this program's migrations that the
+// database lacks; it is negative if the schema is newer than the program. Errors: ErrUnavailable.
 func (d *DB) PendingMigrations(ctx context.Context) (int, error) {
 	entries, err := migrations.FS.ReadDir(".")
 	if err != nil {
@@ -56,7 +56,7 @@ func (d *DB) PendingMigrations(ctx context.Context) (int, error) {
 	// Before the first migration there is neither a table nor a role.
 	var exists bool
 	if err := d.pool.QueryRow(ctx, "select to_regclass($1) is not null", migrationsTable).Scan(&exists); err != nil || !exists {
-		return len(entries), wrap(err)
+		return len(entries), markUnavailable(err)
 	}
 	var applied int
 	err = d.AsPlatform(ctx, func(tx *Tx) error {
@@ -77,7 +77,7 @@ func withGoose(url string, fn func(*goose.Provider) error) error {
 		return fmt.Errorf("db: migrations: %w", err)
 	}
 	if err := fn(p); err != nil {
-		return wrap(fmt.Errorf("db: migrations: %w", err))
+		return markUnavailable(fmt.Errorf("db: migrations: %w", err))
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ const countDuePolicies = `-- name: CountDuePolicies :one
 SELECT count(*) FROM (SELECT 1 FROM policies WHERE due_at <= $1::timestamptz LIMIT 10000) AS due
 `
 
-// How far behind the worker is; stops counting where it is far behind anyway.
+// The backlog of the worker, counted up to a limit.
 func (q *Queries) CountDuePolicies(ctx context.Context, now time.Time) (int64, error) {
 	row := q.db.QueryRow(ctx, countDuePolicies, now)
 	var count int64
@@ -71,7 +71,7 @@ WHERE tenant_id = $1
 ORDER BY is_default DESC, created_at, alg
 `
 
-// Retired policies too: their last keys still have to run out.
+// Includes retired policies: their last keys still have to expire.
 func (q *Queries) ListPolicies(ctx context.Context, tenantID uuid.UUID) ([]Policy, error) {
 	rows, err := q.db.Query(ctx, listPolicies, tenantID)
 	if err != nil {
@@ -155,7 +155,7 @@ const lookAgainAtPolicies = `-- name: LookAgainAtPolicies :exec
 UPDATE policies SET due_at = $1::timestamptz WHERE tenant_id = $2 AND due_at > $1::timestamptz
 `
 
-// What holds rotations back has changed: the worker has to plan anew.
+// Makes the worker plan again, after a change of the conditions of rotations.
 func (q *Queries) LookAgainAtPolicies(ctx context.Context, now time.Time, tenantID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, lookAgainAtPolicies, now, tenantID)
 	return err

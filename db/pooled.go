@@ -7,10 +7,10 @@ import (
 )
 
 // SharesSessions reports whether a URL leads through a transaction pooler, which
-// gives one session of PostgreSQL to several connections in turn. LISTEN may
-// seem to work through one as long as hardly anybody else is there. True is
-// certain; false is what PostgreSQL itself and a session pooler look like, and a
-// transaction pooler with much luck. Errors: ErrUnavailable.
+// gives one session of PostgreSQL to several connections in turn. LISTEN may seem
+// to work through one under low load. True is certain; false is the result for
+// PostgreSQL itself, for a session pooler and, rarely, for a transaction pooler.
+// Errors: ErrUnavailable.
 func SharesSessions(ctx context.Context, url string) (shared bool, err error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -20,20 +20,20 @@ func SharesSessions(ctx context.Context, url string) (shared bool, err error) {
 	var conns [2]*pgx.Conn
 	for i := range conns {
 		if conns[i], err = pgx.ConnectConfig(ctx, cfg); err != nil {
-			return false, wrap(err)
+			return false, markUnavailable(err)
 		}
 		defer conns[i].Close(context.WithoutCancel(ctx))
 	}
 	for i := 0; i < 5 && err == nil && !shared; i++ {
 		shared, err = shareSession(ctx, conns[0], conns[1])
 	}
-	return shared, wrap(err)
+	return shared, markUnavailable(err)
 }
 
-// shareSession lets one connection keep the session that another has just used,
-// if it gets it, and looks where the other goes then.
+// shareSession reports whether b is given the session that a has just used, or a
+// is given another one while b keeps its own in a transaction.
 func shareSession(ctx context.Context, a, b *pgx.Conn) (bool, error) {
-	before, err := backend(ctx, a)
+	before, err := backendPID(ctx, a)
 	if err != nil {
 		return false, err
 	}
@@ -41,15 +41,16 @@ func shareSession(ctx context.Context, a, b *pgx.Conn) (bool, error) {
 		return false, err
 	}
 	defer func() { _, _ = b.Exec(ctx, "rollback") }()
-	kept, err := backend(ctx, b)
+	kept, err := backendPID(ctx, b)
 	if err != nil {
 		return false, err
 	}
-	after, err := backend(ctx, a)
+	after, err := backendPID(ctx, a)
 	return kept == before || after != before, err
 }
 
-func backend(ctx context.Context, conn *pgx.Conn) (pid int, err error) {
+// backendPID returns the process id of a connection's session.
+func backendPID(ctx context.Context, conn *pgx.Conn) (pid int, err error) {
 	err = conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid)
 	return pid, err
 }

@@ -10,33 +10,33 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Public is all that anybody may know of a tenant.
+// Public is the public data of a tenant.
 type Public struct {
-	// Tenant has the JWK Set as it is served, unless JWKS is nil: then it is not
-	// up to date, and what it is made from follows.
+	// Tenant includes the rendered JWK Set. If its JWKS is nil the set is out of
+	// date, and the following fields are the data to render it from.
 	Tenant    PublicTenantRow
 	Keys      []PublishedKeysRow
 	Policies  []PublicPoliciesRow
 	ChangedAt time.Time // of the tenant's last audit event
 }
 
-// PublicTenant reads a live tenant by its id, or by its slug where id is
-// uuid.Nil, as the role that cannot read secrets: in one round trip, or two if
-// its JWK Set is not up to date. Errors: ErrNoRows, ErrUnavailable.
+// PublicTenant reads a live tenant by its id, or by its slug if id is uuid.Nil,
+// under the role that cannot read secrets: in one round trip, or two if its JWK Set
+// is out of date. Errors: ErrNoRows, ErrUnavailable.
 func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (p Public, err error) {
-	err = d.healing(func() (err error) {
-		p, err = d.publicTenant(ctx, id, slug)
+	err = d.retryOnce(func() (err error) {
+		p, err = d.readPublic(ctx, id, slug)
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Public{}, ErrNoRows
 	}
-	return p, wrap(err)
+	return p, markUnavailable(err)
 }
 
-// publicTenant asks a connection as it is, which has the role between
-// transactions; where that finds nothing, the role is named.
-func (d *DB) publicTenant(ctx context.Context, id uuid.UUID, slug string) (Public, error) {
+// readPublic reads with the role that connections have between transactions. If it
+// finds nothing it tries again with an explicit role.
+func (d *DB) readPublic(ctx context.Context, id uuid.UUID, slug string) (Public, error) {
 	if d.pooled {
 		return publicTenantOf(ctx, d.pool, asPublic(), id, slug)
 	}
@@ -58,7 +58,7 @@ func (d *DB) publicTenant(ctx context.Context, id uuid.UUID, slug string) (Publi
 	return p, p.complete(ctx, d.pool)
 }
 
-// asPublic begins a pipeline that the public's role runs. Without an explicit
+// asPublic returns a pipeline under the role keyward_public. Without an explicit
 // BEGIN a pipeline is one transaction, and the role ends with it.
 func asPublic() *pgx.Batch {
 	b := &pgx.Batch{}
@@ -66,7 +66,7 @@ func asPublic() *pgx.Batch {
 	return b
 }
 
-// publicTenantOf finds a tenant in a pipeline that has entered the role.
+// publicTenantOf reads a tenant in a pipeline of asPublic.
 func publicTenantOf(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, id uuid.UUID, slug string) (p Public, err error) {
 	var find *pgx.QueuedQuery
 	if id != uuid.Nil {
@@ -84,8 +84,8 @@ func publicTenantOf(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, id uu
 	return p, p.complete(ctx, pool)
 }
 
-// complete reads what the tenant's JWK Set is made from if that is not up to
-// date. It may be of a later version than the tenant is, never of an earlier one.
+// complete reads the data to render the JWK Set from if the set is out of date. It
+// may be of a later version than the tenant, never of an earlier one.
 func (p *Public) complete(ctx context.Context, pool *pgxpool.Pool) error {
 	if p.Tenant.JWKS != nil {
 		return nil
@@ -104,10 +104,10 @@ func (p *Public) complete(ctx context.Context, pool *pgxpool.Pool) error {
 	return pool.SendBatch(ctx, b).Close()
 }
 
-// TenantOfDomain finds the live tenant whose custom domain this is, as
-// PublicTenant does. Errors: ErrNoRows, ErrUnavailable.
+// TenantOfDomain returns the live tenant with a custom domain, under the role of
+// PublicTenant. Errors: ErrNoRows, ErrUnavailable.
 func (d *DB) TenantOfDomain(ctx context.Context, domain string) (id uuid.UUID, err error) {
-	err = d.healing(func() error {
+	err = d.retryOnce(func() error {
 		b := asPublic()
 		b.Queue(tenantOfDomain, domain).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
 		return d.pool.SendBatch(ctx, b).Close()
@@ -115,14 +115,14 @@ func (d *DB) TenantOfDomain(ctx context.Context, domain string) (id uuid.UUID, e
 	if errors.Is(err, pgx.ErrNoRows) {
 		return uuid.Nil, ErrNoRows
 	}
-	return id, wrap(err)
+	return id, markUnavailable(err)
 }
 
-// PublicKeyHistory reads the keys of a live tenant that ever signed, as the
-// role that cannot read secrets, in one round trip. Errors: ErrNoRows,
+// PublicKeyHistory reads the keys of a live tenant that ever signed, under the role
+// that cannot read secrets, in one round trip. Errors: ErrNoRows,
 // ErrUnavailable.
 func (d *DB) PublicKeyHistory(ctx context.Context, id uuid.UUID) (history []PublicKeyHistoryRow, err error) {
-	err = d.healing(func() error {
+	err = d.retryOnce(func() error {
 		b := asPublic()
 		b.Queue(enterPublicTenant, id).QueryRow(func(row pgx.Row) error { return row.Scan(nil) })
 		b.Queue(publicKeyHistory).Query(func(rows pgx.Rows) (err error) {
@@ -134,5 +134,5 @@ func (d *DB) PublicKeyHistory(ctx context.Context, id uuid.UUID) (history []Publ
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNoRows
 	}
-	return history, wrap(err)
+	return history, markUnavailable(err)
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// SealedKey reads one tenant's active key, sealed, with what opens it: as
-// InTenant would, in one round trip instead of three, for somebody waits for a
-// signature. Without an explicit BEGIN a pipeline is one transaction, and role
-// and tenant end with it. Errors: ErrNoRows, ErrUnavailable.
+// SealedKey reads one tenant's active key, sealed, with its wrapped data key. It has
+// the rights of InTenant in one round trip instead of three, because a request for
+// a signature waits for it. Without an explicit BEGIN a pipeline is one
+// transaction, and role and tenant end with it. Errors: ErrNoRows, ErrUnavailable.
 func (d *DB) SealedKey(ctx context.Context, tenantID uuid.UUID, kid string) (key GetSealedKeyRow, err error) {
-	err = d.healing(func() error {
+	err = d.retryOnce(func() error {
 		b := &pgx.Batch{}
 		enterTenant(b, tenantID)
 		b.Queue(getSealedKey, tenantID, kid).Query(func(rows pgx.Rows) (err error) {
@@ -25,5 +25,5 @@ func (d *DB) SealedKey(ctx context.Context, tenantID uuid.UUID, kid string) (key
 	if errors.Is(err, pgx.ErrNoRows) {
 		return GetSealedKeyRow{}, ErrNoRows
 	}
-	return key, wrap(err)
+	return key, markUnavailable(err)
 }

@@ -16,7 +16,7 @@ const enterPublicTenant = `-- name: EnterPublicTenant :one
 SELECT set_config('keyward.tenant_id', id::text, true)::text AS scope FROM tenants WHERE id = $1 AND status <> 'deleted'
 `
 
-// Tells row level security whose rows the statements that follow in the same round trip ask for: those of a live tenant.
+// Sets the tenant, if it is live, for row level security of the following statements in the same round trip.
 func (q *Queries) EnterPublicTenant(ctx context.Context, tenantID uuid.UUID) (string, error) {
 	row := q.db.QueryRow(ctx, enterPublicTenant, tenantID)
 	var scope string
@@ -59,7 +59,7 @@ type PublicKeyHistoryRow struct {
 	GracePeriodSeconds      int64
 }
 
-// Every key that ever signed, here or before it was imported, and is not forgotten; and what is planned for those that still sign.
+// Every key that ever signed, here or before its import, and is not purged, with the policy's durations for keys that still sign.
 func (q *Queries) PublicKeyHistory(ctx context.Context) ([]PublicKeyHistoryRow, error) {
 	rows, err := q.db.Query(ctx, publicKeyHistory)
 	if err != nil {
@@ -203,9 +203,9 @@ type PublicTenantBySlugRow struct {
 	Outline                         string
 }
 
-// What anybody may know of a tenant, read as keyward_public, who can read no more. One statement finds the tenant, and its JWK Set as it
-// is served if that is up to date and of the form that this program knows. It answers nothing to any other role, for a pooler may have
-// taken this one off the connection, and a superuser would find the tenant too.
+// The public data of a tenant, read as keyward_public, which can read no more. One statement finds the tenant and its rendered JWK Set,
+// if the set is up to date and has the format of this program. It returns no row to any other role: a pooler may have reset the role of
+// the connection, and a superuser would find the tenant too.
 func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTenantBySlugRow, error) {
 	row := q.db.QueryRow(ctx, publicTenantBySlug, slug)
 	var i PublicTenantBySlugRow
@@ -242,7 +242,7 @@ type PublishedKeysRow struct {
 	CreatedAt time.Time
 }
 
-// The keys of the tenant's JWKS. They are few, and the reader puts them in order: a sort costs more here.
+// The keys of the tenant's JWK Set. They are few, and the caller sorts them: a sort costs more here.
 func (q *Queries) PublishedKeys(ctx context.Context) ([]PublishedKeysRow, error) {
 	rows, err := q.db.Query(ctx, publishedKeys)
 	if err != nil {

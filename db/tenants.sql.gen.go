@@ -64,8 +64,8 @@ type FindTenantsRow struct {
 	Metadata                        []byte
 }
 
-// The same among all, by the index of the pieces of their slugs and names: what few have is found so. Without OFFSET 0 PostgreSQL could
-// mistake it for what many have and go through all of them.
+// MatchNewestTenants among all tenants, by the trigram index: for rare texts. Without OFFSET 0 PostgreSQL could expect many matches and
+// read all tenants in order.
 func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]FindTenantsRow, error) {
 	rows, err := q.db.Query(ctx, findTenants,
 		arg.Q,
@@ -366,7 +366,7 @@ type ListTenantsRow struct {
 	Metadata                        []byte
 }
 
-// Newest first, after the cursor: the live ones, or those of a status. For each there is an index that has them in this order.
+// Live tenants or tenants with a status, newest first, after the cursor. Each list has an index in its order.
 func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]ListTenantsRow, error) {
 	rows, err := q.db.Query(ctx, listTenants,
 		arg.Status,
@@ -420,7 +420,7 @@ const liveTenantID = `-- name: LiveTenantID :one
 SELECT id FROM tenants WHERE slug = $1 AND status <> 'deleted'
 `
 
-// The id of the live tenant with a slug; ids need no look-up.
+// The id of the live tenant with a slug.
 func (q *Queries) LiveTenantID(ctx context.Context, slug string) (uuid.UUID, error) {
 	row := q.db.QueryRow(ctx, liveTenantID, slug)
 	var id uuid.UUID
@@ -464,7 +464,7 @@ type LockIdleTenantsRow struct {
 	Metadata                        []byte
 }
 
-// The same for a batch, in one order for everybody; tenants that somebody is changing are left for the next look.
+// Locks a batch of tenants in one order, and skips tenants that another transaction has locked.
 func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([]LockIdleTenantsRow, error) {
 	rows, err := q.db.Query(ctx, lockIdleTenants, tenantIds)
 	if err != nil {
@@ -544,7 +544,7 @@ type LockTenantRow struct {
 	Metadata                        []byte
 }
 
-// The lock that every change of a tenant takes first.
+// Locks a tenant. Every change of a tenant does so first.
 func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (LockTenantRow, error) {
 	row := q.db.QueryRow(ctx, lockTenant, tenantID)
 	var i LockTenantRow
@@ -630,7 +630,7 @@ type MatchNewestTenantsRow struct {
 	Metadata                        []byte
 }
 
-// Of the newest thousand after the cursor those whose slug or name has a text in it. What many have fills a page so.
+// Tenants among the newest thousand after the cursor whose slug or name contains a text. A frequent text fills a page this way.
 func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenantsParams) ([]MatchNewestTenantsRow, error) {
 	rows, err := q.db.Query(ctx, matchNewestTenants,
 		arg.Status,
@@ -692,7 +692,7 @@ SELECT EXISTS (
     ORDER BY created_at DESC, id DESC OFFSET 1000 LIMIT 1))::boolean AS more
 `
 
-// Whether there are others behind that thousand.
+// Whether there are more tenants after that thousand.
 func (q *Queries) MoreThanNewestTenants(ctx context.Context, status string, beforeCreatedAt time.Time, beforeID uuid.UUID) (bool, error) {
 	row := q.db.QueryRow(ctx, moreThanNewestTenants, status, beforeCreatedAt, beforeID)
 	var more bool
@@ -721,9 +721,9 @@ type MoveAuditHeadsParams struct {
 	Outlines  []string
 }
 
-// Moves the heads of audit chains on; a head that somebody else moved is not matched. What verifiers see of the tenants may have changed
-// with it: then gateways are told, and the JWK Set that is served comes along. One that is NULL stays as it is, and counts no more
-// if there was such a change. Without any the arrays are NULL.
+// Moves the heads of audit chains; a head moved by another transaction is not matched. visible means that public data changed: then
+// feed_xid moves too, and the rendered JWK Set is written with it. A set that is NULL stays, and is out of date after such a change.
+// The arrays are NULL if no tenant has a set.
 func (q *Queries) MoveAuditHeads(ctx context.Context, arg MoveAuditHeadsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, moveAuditHeads,
 		arg.Visible,
@@ -810,8 +810,8 @@ type UpdateTenantParams struct {
 	TenantID                        uuid.UUID
 }
 
-// Freeze windows and approval_required that are NULL stay as they are; none at all is an empty array. So does the JWK Set that is
-// served: where it was up to date it still is.
+// NULL keeps freeze windows, approval_required and the rendered JWK Set; an empty array removes the first two. A set that was up to
+// date stays so.
 func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int64, error) {
 	result, err := q.db.Exec(ctx, updateTenant,
 		arg.Name,

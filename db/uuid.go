@@ -6,9 +6,9 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// registerUUIDs teaches a new connection to write a uuid.UUID as the 16 bytes
-// it is. By itself pgx asks it for a text, fails to write that, and parses it:
-// with arrays of ids, a quarter of what a batch of the worker costs.
+// registerUUIDs makes a connection encode a uuid.UUID as its 16 bytes. By default
+// pgx formats it as text and parses that again: with arrays of ids, a quarter of the
+// cost of a batch of the worker.
 func registerUUIDs(conn *pgx.Conn) {
 	m := conn.TypeMap()
 	m.TryWrapEncodePlanFuncs = append([]pgtype.TryWrapEncodePlanFunc{wrapUUID}, m.TryWrapEncodePlanFuncs...)
@@ -19,7 +19,7 @@ func wrapUUID(value any) (pgtype.WrappedEncodePlanNextSetter, any, bool) {
 	return new(uuidPlan), uuidBytes(id), ok
 }
 
-// uuidPlan encodes a uuid.UUID as the uuidBytes that next knows how to encode.
+// uuidPlan converts a uuid.UUID to uuidBytes and encodes it with next.
 type uuidPlan struct{ next pgtype.EncodePlan }
 
 func (p *uuidPlan) SetNext(next pgtype.EncodePlan) { p.next = next }
@@ -28,7 +28,7 @@ func (p *uuidPlan) Encode(value any, buf []byte) ([]byte, error) {
 	return p.next.Encode(uuidBytes(value.(uuid.UUID)), buf)
 }
 
-// uuidBytes is a uuid.UUID that pgx knows.
+// uuidBytes is a uuid.UUID with pgx's interface for UUIDs.
 type uuidBytes [16]byte
 
 func (b uuidBytes) UUIDValue() (pgtype.UUID, error) { return pgtype.UUID{Bytes: b, Valid: true}, nil }

@@ -132,7 +132,7 @@ const countPendingDeliveries = `-- name: CountPendingDeliveries :one
 SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries WHERE status = 'pending' LIMIT 10000) AS pending
 `
 
-// Stops counting where it is far behind anyway.
+// Counted up to a limit.
 func (q *Queries) CountPendingDeliveries(ctx context.Context) (int64, error) {
 	row := q.db.QueryRow(ctx, countPendingDeliveries)
 	var count int64
@@ -230,7 +230,7 @@ type EventsBehindRow struct {
 	Action    string
 }
 
-// What each of these webhooks has not been told of, at most a page each.
+// The events after the position of each of these webhooks, at most a page for each.
 func (q *Queries) EventsBehind(ctx context.Context, arg EventsBehindParams) ([]EventsBehindRow, error) {
 	rows, err := q.db.Query(ctx, eventsBehind,
 		arg.TenantIds,
@@ -279,7 +279,7 @@ type EventsOfAllBehindRow struct {
 	Settled  bool
 }
 
-// In the order of FeedOfAll, and settled as there.
+// In the order of FeedOfAll, with the same meaning of settled.
 func (q *Queries) EventsOfAllBehind(ctx context.Context, arg EventsOfAllBehindParams) ([]EventsOfAllBehindRow, error) {
 	rows, err := q.db.Query(ctx, eventsOfAllBehind,
 		arg.PlaceXID,
@@ -317,7 +317,7 @@ SET status = 'failed', due_at = NULL, last_error = COALESCE(last_error, 'not_tri
 WHERE tenant_id = $1 AND webhook_id = $2 AND status = 'pending' AND asked_at < $3::timestamptz
 `
 
-// Those that were due for so long that nobody waits for them, while the receiver could not be reached.
+// Fails deliveries that were due for too long while the receiver could not be reached.
 func (q *Queries) ExpireDeliveries(ctx context.Context, tenantID uuid.UUID, webhookID uuid.UUID, before time.Time) error {
 	_, err := q.db.Exec(ctx, expireDeliveries, tenantID, webhookID, before)
 	return err
@@ -345,7 +345,7 @@ WHERE (tenant_id, webhook_id, id) IN (
     LIMIT $1::integer)
 `
 
-// Old ones, whatever became of them, and those of webhooks that were deleted.
+// Deletes old deliveries with any status, and deliveries of deleted webhooks.
 func (q *Queries) ForgetDeliveries(ctx context.Context, batch int32, before time.Time) (int64, error) {
 	result, err := q.db.Exec(ctx, forgetDeliveries, batch, before)
 	if err != nil {
@@ -360,7 +360,7 @@ WHERE (w.status = 'deleted' OR w.ended_at < $1::timestamptz)
   AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.tenant_id = w.tenant_id AND d.webhook_id = w.id)
 `
 
-// Webhooks that were deleted, or whose tenant was, once their deliveries are forgotten.
+// Deletes webhooks that are deleted or whose tenant is, once they have no deliveries.
 func (q *Queries) ForgetWebhooks(ctx context.Context, before time.Time) (int64, error) {
 	result, err := q.db.Exec(ctx, forgetWebhooks, before)
 	if err != nil {
@@ -557,7 +557,7 @@ type ListDeliveriesRow struct {
 	CreatedAt     time.Time
 }
 
-// Newest first, after the cursor; ids are in the order in which they were made.
+// Newest first, after the cursor; ids are in the order of creation.
 func (q *Queries) ListDeliveries(ctx context.Context, arg ListDeliveriesParams) ([]ListDeliveriesRow, error) {
 	rows, err := q.db.Query(ctx, listDeliveries,
 		arg.TenantID,
@@ -687,7 +687,7 @@ type LockAnyWebhooksBehindRow struct {
 	PlaceSeq int64
 }
 
-// The same for all tenants. What it costs depends on how many webhooks there are.
+// LockWebhooksBehind for all tenants, at a cost by the number of webhooks.
 func (q *Queries) LockAnyWebhooksBehind(ctx context.Context, batch int32) ([]LockAnyWebhooksBehindRow, error) {
 	rows, err := q.db.Query(ctx, lockAnyWebhooksBehind, batch)
 	if err != nil {
@@ -750,8 +750,8 @@ type LockWebhooksBehindRow struct {
 	PlaceSeq int64
 }
 
-// Webhooks of these tenants that have not been told of all yet. This waits for others, all in one order: a webhook that was passed over
-// because its last delivery is just being written down would have to wait for the next event.
+// Webhooks of these tenants with events after their position. It waits for locks, in one order: a webhook skipped while its last
+// delivery is recorded would have to wait for the next event.
 func (q *Queries) LockWebhooksBehind(ctx context.Context, tenantIds []uuid.UUID, batch int32) ([]LockWebhooksBehindRow, error) {
 	rows, err := q.db.Query(ctx, lockWebhooksBehind, tenantIds, batch)
 	if err != nil {
@@ -873,7 +873,7 @@ type MoveWebhooksParams struct {
 	Ended     []bool
 }
 
-// Moves webhooks on to what they have been told of.
+// Moves the positions of webhooks.
 func (q *Queries) MoveWebhooks(ctx context.Context, arg MoveWebhooksParams) (int64, error) {
 	result, err := q.db.Exec(ctx, moveWebhooks,
 		arg.Now,
@@ -990,7 +990,7 @@ type RenewWebhookParams struct {
 	OldLease       time.Time
 }
 
-// What became of an attempt, by whoever still has the webhook.
+// Records the result of an attempt, if the caller still holds the lease.
 func (q *Queries) RenewWebhook(ctx context.Context, arg RenewWebhookParams) (int64, error) {
 	result, err := q.db.Exec(ctx, renewWebhook,
 		arg.NewLease,
@@ -1022,7 +1022,7 @@ type RestartWebhookParams struct {
 	ID       uuid.UUID
 }
 
-// Goes on with now, and as if nothing had failed.
+// Continues from the current position and clears earlier failures.
 func (q *Queries) RestartWebhook(ctx context.Context, arg RestartWebhookParams) error {
 	_, err := q.db.Exec(ctx, restartWebhook,
 		arg.PlaceXID,
@@ -1040,7 +1040,7 @@ WHERE e.feed_xid >= $1::xid8
   AND EXISTS (SELECT 1 FROM webhooks w WHERE w.tenant_id = e.tenant_id AND NOT w.of_all AND w.status = 'active' AND w.ended_at IS NULL)
 `
 
-// Tenants with webhooks and events that may not have been there when since was the oldest transaction running.
+// Tenants with webhooks and with events that may have been invisible while since was the oldest running transaction.
 func (q *Queries) TenantsToldOf(ctx context.Context, since uint64) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, tenantsToldOf, since)
 	if err != nil {

@@ -9,14 +9,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrGuard is returned by Writes.Send when a statement changed another number
-// of rows than expected: somebody else moved what it was to move.
+// ErrGuard is returned by Writes.Send if a statement changed another number of rows
+// than expected, because a concurrent transaction had changed them.
 var ErrGuard = errors.New("db: a row was not in the expected state")
 
 var errWritesOnly = errors.New("db: only statements without rows can be queued")
 
-// Writes queues statements of a transaction and sends them in one round trip.
-// It takes the place of a connection behind the generated queries.
+// Writes queues statements of a transaction and sends them in one round trip. The
+// generated queries use it like a connection.
 type Writes struct {
 	*Queries
 	tx    session
@@ -31,18 +31,18 @@ func (t *Tx) Later() *Writes {
 	return w
 }
 
-// Expect says how many rows the statement queued last must change.
+// Expect sets the number of rows that the last queued statement must change.
 func (w *Writes) Expect(rows int) { w.want[len(w.want)-1] = int64(rows) }
 
-// Send runs what is queued, in order and one round trip, and empties the queue.
-// Errors: the first statement's that failed, or ErrGuard.
+// Send runs the queued statements in order in one round trip, and empties the queue.
+// Errors: that of the first failed statement, or ErrGuard.
 func (w *Writes) Send(ctx context.Context) error {
 	queued, want := w.take()
 	return w.run(ctx, queued, want, 1)
 }
 
-// SendEach is Send with a round trip for each statement: between two of them
-// PostgreSQL's process waits, and whoever else is waiting gets the core it was on.
+// SendEach is Send with a round trip for each statement. PostgreSQL's process yields
+// its core to other sessions between two statements, but not inside a pipeline.
 func (w *Writes) SendEach(ctx context.Context) error {
 	queued, want := w.take()
 	for i := range queued {
@@ -53,13 +53,14 @@ func (w *Writes) SendEach(ctx context.Context) error {
 	return nil
 }
 
+// take returns the queued statements and empties the queue.
 func (w *Writes) take() ([]*pgx.QueuedQuery, []int64) {
 	queued, want := w.batch.QueuedQueries, w.want
 	w.batch, w.want = pgx.Batch{}, nil
 	return queued, want
 }
 
-// run runs statements, of which the first has a number that errors start from.
+// run runs statements. first is the number of the first one in errors.
 func (w *Writes) run(ctx context.Context, queued []*pgx.QueuedQuery, want []int64, first int) error {
 	results := w.tx.SendBatch(ctx, &pgx.Batch{QueuedQueries: queued})
 	var failed error
@@ -76,15 +77,17 @@ func (w *Writes) run(ctx context.Context, queued []*pgx.QueuedQuery, want []int6
 	return errors.Join(failed, closeUnless(failed, results))
 }
 
+// closeUnless closes results. It returns no error after a failure, which would be
+// the same again.
 func closeUnless(failed error, results pgx.BatchResults) error {
 	err := results.Close()
 	if failed != nil {
-		return nil // the same failure again
+		return nil
 	}
 	return err
 }
 
-// queue is the connection behind Writes: it remembers instead of running.
+// queue is the connection of the generated queries in Writes: it queues statements.
 type queue struct{ w *Writes }
 
 func (q queue) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {

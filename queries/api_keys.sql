@@ -3,14 +3,14 @@ INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expire
 VALUES (@id, sqlc.narg(tenant_id), @role, @name, @secret_hash, @created_at, sqlc.narg(expires_at));
 
 -- name: GetAPIKey :one
--- A credential of one tenant or, where that is NULL, of the platform.
+-- An API key of one tenant or, if tenant_id is NULL, of the platform.
 SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at
 FROM api_keys
 WHERE tenant_id IS NOT DISTINCT FROM sqlc.narg(tenant_id)::uuid AND id = @id;
 
 -- name: GetCredential :one
--- For authentication, which does not know the tenant yet; nothing where it could not succeed anyway. Its home is the tenant in
--- whose name changes of it are told: its own, or the platform's.
+-- For authentication, before the tenant is known; no row if authentication must fail anyway. home_id is the tenant whose audit
+-- history has the key's events: its own, or the platform's.
 SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.expires_at, t.id AS home_id
 FROM api_keys k
 JOIN tenants t ON (t.id = k.tenant_id OR k.tenant_id IS NULL AND t.slug = 'platform') AND t.status <> 'deleted'
@@ -41,7 +41,7 @@ WHERE tenant_id IS NOT DISTINCT FROM sqlc.narg(tenant_id)::uuid AND id = @id AND
 UPDATE api_keys SET revoked_at = @revoked_at WHERE tenant_id = @tenant_id::uuid AND revoked_at IS NULL;
 
 -- name: TouchAPIKeys :exec
--- Rows are locked in one order for everybody, so that replicas flushing at once do not deadlock.
+-- Rows are locked in one order, so that concurrent flushes of replicas do not deadlock.
 WITH m AS (
     SELECT unnest(@ids::uuid[]) AS id, unnest(@used_ats::timestamptz[]) AS used_at
 ), locked AS (

@@ -9,7 +9,7 @@ FROM approvals
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: ListApprovals :many
--- Newest first, after the cursor; what is neither finished nor in time has expired.
+-- Newest first, after the cursor. An unfinished approval after its end is expired.
 SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at
 FROM approvals

@@ -8,13 +8,12 @@ SELECT unnest(@tenant_ids::uuid[]), unnest(@seqs::bigint[]), unnest(@ats::timest
     NULLIF(unnest(@request_ids::text[]), ''), unnest(@details::text[])::json, unnest(@prev_hashes::bytea[]), unnest(@hashes::bytea[]);
 
 -- name: PlanForFilters :exec
--- Until the transaction ends, statements are planned for the values they come with: one plan for all filters would use none of
--- their indexes.
+-- Makes PostgreSQL plan each statement of the transaction for its values: one plan for all filters would use none of their indexes.
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- name: PageAuditEvents :many
--- One tenant's, whatever they are, newest first, after the cursor. Each order is a query of its own, so that the index has it; and
--- so are lists without filters, whose conditions would mislead a plan that serves any values into reading a whole history.
+-- All events of one tenant, newest first, after the cursor. Each order has its own query, so that an index supports it. So do lists
+-- without filters: with the conditions of filters, a generic plan would read a whole history.
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
     e.request_id, e.details, e.prev_hash, e.hash
 FROM audit_events e
@@ -33,7 +32,7 @@ ORDER BY e.seq
 LIMIT @page_size::integer;
 
 -- name: ListAuditEvents :many
--- Those of them that are chosen.
+-- The events of one tenant that match the filters.
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
     e.request_id, e.details, e.prev_hash, e.hash
 FROM audit_events e
@@ -64,7 +63,7 @@ ORDER BY e.seq
 LIMIT @page_size::integer;
 
 -- name: ListAuditEventsByState :many
--- Those that brought a key into a state, by the actions that can: an index has each of them in order.
+-- Events by which a key entered a state, by the one or two actions that lead to it: an index has each action in order.
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
     e.request_id, e.details, e.prev_hash, e.hash
 FROM (
@@ -107,8 +106,8 @@ ORDER BY e.seq
 LIMIT @page_size::integer;
 
 -- name: ListAuditEventsOfActor :many
--- An actor's, by id or name. The schedule, most of every history, is in no index by its name, and its processes are in one that is
--- small and has no order: OFFSET 0 has them found by it and then sorted.
+-- Events of an actor, by id or name. Events of the schedule, most of every history, are in no index by name, and its processes are in
+-- a small index without an order: OFFSET 0 makes PostgreSQL find them by this index and then sort.
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
     e.request_id, e.details, e.prev_hash, e.hash
 FROM (
@@ -167,7 +166,7 @@ ORDER BY e.seq
 LIMIT @page_size::integer;
 
 -- name: ListAuditEventsOfAll :many
--- Every tenant's, newest first, after the cursor.
+-- Events of every tenant, newest first, after the cursor.
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
     e.request_id, e.details, e.prev_hash, e.hash
 FROM audit_events e
@@ -196,7 +195,7 @@ ORDER BY e.at, e.tenant_id, e.seq
 LIMIT @page_size::integer;
 
 -- name: AuditChain :many
--- A stretch of one tenant's chain, for checking it.
+-- A part of one tenant's chain, to verify it.
 SELECT tenant_id, seq, at, action, actor_type, actor_id, actor_name, kid, from_state, to_state, reason, request_id, details, prev_hash, hash
 FROM audit_events
 WHERE tenant_id = @tenant_id AND seq > @after_seq::bigint
@@ -204,8 +203,8 @@ ORDER BY seq
 LIMIT @page_size::integer;
 
 -- name: FeedOfAll :many
--- Every tenant's, in an order in which each tenant's keep their own. Settled are those that nothing can come to lie before: every
--- transaction up to theirs has ended. They precede the others, in this one snapshot.
+-- Events of every tenant, in an order that keeps the order of each tenant. An event is settled if no later event can sort before it:
+-- every transaction up to its own has ended. In this snapshot settled events precede the others.
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
     e.request_id, e.details, e.prev_hash, e.hash, e.feed_xid,
     (e.feed_xid < pg_snapshot_xmin(pg_current_snapshot()))::boolean AS settled
@@ -216,11 +215,11 @@ ORDER BY e.feed_xid, e.tenant_id, e.seq
 LIMIT @page_size::integer;
 
 -- name: FeedBounds :one
--- Below the first, everything is settled; nothing has reached the second.
+-- Every event below settled is settled; no event has reached unused.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::xid8 AS settled, pg_snapshot_xmax(pg_current_snapshot())::xid8 AS unused;
 
 -- name: DeletionEvent :one
--- The event that ends a tenant: nothing of its keys happens after it but their being forgotten.
+-- The event that deletes a tenant. Only purges of its keys follow it.
 SELECT seq, at, hash
 FROM audit_events
 WHERE tenant_id = @tenant_id AND action = 'tenant.deleted'

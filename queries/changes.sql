@@ -1,3 +1,3 @@
 -- name: NotifyChanges :exec
--- Tells every process that tenants have changed, when this transaction commits.
+-- Notifies every process of changed tenants when this transaction commits.
 SELECT pg_notify('keyward', payload) FROM unnest(@payloads::text[]) AS payload;

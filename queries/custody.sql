@@ -20,7 +20,7 @@ UPDATE master_keys SET retired_at = @retired_at WHERE id = @id AND retired_at IS
 SELECT master_key_id, count(*) AS data_keys FROM data_keys WHERE master_key_id IS NOT NULL GROUP BY master_key_id;
 
 -- name: CountStaleDataKeys :one
--- What a re-wrap still has to do. Where none is under way no data key is looked at: a retired master key wraps none.
+-- The number of data keys that a re-wrap still has to do. Without a re-wrap no data key is read: a retired master key wraps none.
 SELECT COALESCE(sum(stale.data_keys), 0)::bigint AS data_keys
 FROM master_keys m
 CROSS JOIN LATERAL (SELECT count(*) AS data_keys FROM data_keys d WHERE d.master_key_id = m.id) AS stale
@@ -37,7 +37,7 @@ SELECT tenant_id, version, wrapped, master_key_id FROM data_keys WHERE tenant_id
 SELECT tenant_id, version, wrapped, master_key_id FROM data_keys WHERE tenant_id = @tenant_id AND version = @version;
 
 -- name: DataKeysWrappedBy :many
--- A batch of a re-wrap; what another process has in hand is left to it.
+-- A batch of a re-wrap, after a tenant.
 SELECT tenant_id, version, wrapped
 FROM data_keys
 WHERE master_key_id = @master_key_id AND tenant_id > @after_tenant_id
@@ -58,15 +58,15 @@ UPDATE data_keys SET is_current = false WHERE tenant_id = @tenant_id AND is_curr
 SELECT tenant_id, version, wrapped, master_key_id FROM data_keys WHERE tenant_id = @tenant_id AND destroyed_at IS NULL ORDER BY version;
 
 -- name: DestroyDataKeys :execrows
--- Those older than a version.
+-- Destroys the data keys before a version.
 UPDATE data_keys
 SET wrapped = NULL, master_key_id = NULL, is_current = false, destroyed_at = @destroyed_at
 WHERE tenant_id = @tenant_id AND version < @before_version AND destroyed_at IS NULL;
 
 -- name: ListDataKeys :many
--- Every version there ever was, without what it holds.
+-- Every version that ever existed, without the wrapped key.
 SELECT version, created_at, destroyed_at FROM data_keys WHERE tenant_id = @tenant_id ORDER BY version;
 
 -- name: StillWrappedBy :many
--- Which of the tenants' data keys a re-wrap still has to move, asked under their locks.
+-- The tenants' data keys that a re-wrap still has to move, read under the tenants' locks.
 SELECT tenant_id, version FROM data_keys WHERE master_key_id = @master_key_id AND tenant_id = ANY (@tenant_ids::uuid[]);

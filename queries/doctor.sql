@@ -5,27 +5,27 @@ SELECT clock_timestamp()::timestamptz AS now;
 SELECT COALESCE(bool_or(rolsuper), false)::boolean AS super FROM pg_catalog.pg_roles WHERE rolname = session_user;
 
 -- name: UnguardedRoles :many
--- Roles of the doors that are missing, or that row level security does not bind.
+-- Serving roles that are missing or bypass row level security.
 SELECT wanted.name::text AS name
 FROM unnest(ARRAY['keyward_owner', 'keyward_app', 'keyward_platform', 'keyward_public']) AS wanted (name)
 LEFT JOIN pg_catalog.pg_roles r ON r.rolname = wanted.name
 WHERE r.rolname IS NULL OR r.rolsuper OR r.rolbypassrls;
 
 -- name: UnguardedTables :many
--- Tables of tenants whose row level security is not in force for everybody.
+-- Tables of tenants without forced row level security.
 SELECT relname::text AS name
 FROM pg_catalog.pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-  AND relname IN ('tenants', 'policies', 'keys', 'data_keys', 'audit_events', 'api_keys', 'idempotency_keys')
+  AND relname IN ('tenants', 'policies', 'keys', 'data_keys', 'audit_events', 'api_keys', 'idempotency_keys', 'approvals', 'webhooks', 'webhook_deliveries')
   AND NOT (relrowsecurity AND relforcerowsecurity);
 
 -- name: EndOfPolicies :one
--- The tenant with which a stretch of so many policies behind another tenant ends; the last one there can be, if there are fewer.
+-- The tenant at the end of a range of this many policies after another tenant; the greatest possible id if there are fewer.
 SELECT COALESCE((SELECT tenant_id FROM policies WHERE tenant_id > @after_tenant_id::uuid ORDER BY tenant_id OFFSET @policies::integer LIMIT 1),
     'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid AS tenant_id;
 
 -- name: PoliciesWithoutKeys :many
--- Live policies of a stretch that have not exactly one active and one standby key.
+-- Live policies of a range without exactly one active and one standby key.
 SELECT t.slug, p.alg
 FROM policies p
 JOIN tenants t ON t.id = p.tenant_id AND t.status <> 'deleted'

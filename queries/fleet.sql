@@ -1,6 +1,6 @@
 -- name: Fleet :many
--- Tenants in the order in which what verifiers see of them changed last, with their JWKS as they are in this one snapshot. Settled
--- are those that nothing can come to lie before; they precede the others.
+-- Tenants in the order of the last change of their public data, with their JWK Sets in this snapshot. A tenant is settled if no later
+-- change can sort before it. Settled tenants precede the others.
 SELECT t.id, t.slug, t.issuer, t.status, t.not_before, t.audit_seq, t.feed_xid,
     (t.feed_xid < pg_snapshot_xmin(pg_current_snapshot()))::boolean AS settled,
     (SELECT COALESCE(string_agg(k.public_jwk::text, ',' ORDER BY array_position(ARRAY ['active', 'standby', 'deprecated'], k.state),

@@ -20,7 +20,7 @@ FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS 
 WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid AND keys.state = 'standby';
 
 -- name: DeprecateKeys :execrows
--- The private key goes in the statement that ends its use.
+-- The statement that ends the use of a private key erases it.
 UPDATE keys
 SET state = 'deprecated', deprecated_at = m.at, token_horizon = m.token_horizon, expires_at = m.expires_at,
     sealed_private = NULL, data_key_version = NULL, state_event = m.state_event
@@ -52,7 +52,7 @@ FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS 
 WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid AND keys.state IN ('expired', 'revoked');
 
 -- name: RaiseTokenHorizon :exec
--- A shorter token lifetime is coming; tokens of the longer one may still be about.
+-- For a change to a shorter token lifetime: tokens with the longer one may still be valid.
 UPDATE keys
 SET token_horizon = GREATEST(token_horizon, @token_horizon::timestamptz)
 WHERE tenant_id = @tenant_id AND alg = ANY (@algs::text[]) AND state = 'active';
@@ -71,7 +71,7 @@ FROM keys
 WHERE tenant_id = @tenant_id AND kid = @kid;
 
 -- name: ListKeys :many
--- Newest first, after the cursor. valid_at asks for keys that were published at that time; the epoch asks for all.
+-- Newest first, after the cursor. valid_at selects keys that were published at that time; the epoch selects all.
 SELECT tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
 FROM keys
@@ -85,8 +85,8 @@ ORDER BY created_at DESC, kid DESC
 LIMIT @page_size::integer;
 
 -- name: GetSealedKey :one
--- The one query that reads a private key, together with what opens it, and
--- whether the row is as its history has it: nobody has put back an earlier one.
+-- The only query that reads a private key. It also reads the wrapped data key, and
+-- whether the row agrees with the history: an earlier row put back does not.
 SELECT k.alg, k.public_jwk, k.sealed_private, k.data_key_version, d.wrapped, d.master_key_id,
     (EXISTS (SELECT 1 FROM audit_events e
              WHERE e.tenant_id = k.tenant_id AND e.seq = k.state_event AND e.kid = k.kid AND e.to_state = k.state)
@@ -105,7 +105,7 @@ FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS 
 WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid;
 
 -- name: ListSealedKeys :many
--- Every private key of a tenant, for sealing them anew.
+-- Every private key of a tenant, to seal them with a new data key.
 SELECT kid, sealed_private, data_key_version FROM keys WHERE tenant_id = @tenant_id AND sealed_private IS NOT NULL ORDER BY kid;
 
 -- name: ResealKeys :execrows
@@ -115,14 +115,14 @@ FROM (SELECT unnest(@kids::text[]) AS kid, unnest(@sealed_privates::bytea[]) AS 
 WHERE keys.tenant_id = @tenant_id AND keys.kid = m.kid AND keys.sealed_private IS NOT NULL;
 
 -- name: ListKeysEver :many
--- Every key a tenant ever had, and when its private part went.
+-- Every key a tenant ever had, and whether its private key still exists.
 SELECT kid, alg, origin, public_jwk, (sealed_private IS NOT NULL)::boolean AS sealed, activated_at, deprecated_at, revoked_at
 FROM keys
 WHERE tenant_id = @tenant_id
 ORDER BY created_at, kid;
 
 -- name: ListStrayKeys :many
--- Keys whose row is not as their history has it: somebody has written it by hand.
+-- Keys whose row disagrees with the history: it was changed by hand.
 SELECT k.kid
 FROM keys k
 WHERE k.tenant_id = @tenant_id

@@ -1,5 +1,5 @@
 -- name: AcquireLease :one
--- Takes a lease that is free or run out, under a new term.
+-- Acquires a lease that is free or expired, with a new term.
 INSERT INTO leases AS l (name, holder, term, expires_at)
 VALUES (@name, @holder, 1, clock_timestamp() + make_interval(secs => @ttl_seconds::double precision))
 ON CONFLICT (name) DO UPDATE

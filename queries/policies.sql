@@ -19,7 +19,7 @@ SET retired_at = @retired_at, updated_at = @retired_at, is_default = false
 WHERE tenant_id = @tenant_id AND alg = ANY (@algs::text[]) AND retired_at IS NULL;
 
 -- name: ListPolicies :many
--- Retired policies too: their last keys still have to run out.
+-- Includes retired policies: their last keys still have to expire.
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
     purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at
 FROM policies
@@ -40,7 +40,7 @@ SELECT tenant_id, alg FROM policies WHERE due_at <= @now::timestamptz ORDER BY d
 SELECT due_at FROM policies WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1;
 
 -- name: CountDuePolicies :one
--- How far behind the worker is; stops counting where it is far behind anyway.
+-- The backlog of the worker, counted up to a limit.
 SELECT count(*) FROM (SELECT 1 FROM policies WHERE due_at <= @now::timestamptz LIMIT 10000) AS due;
 
 -- name: SetPoliciesDue :exec
@@ -51,5 +51,5 @@ FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@algs::text[]) AS 
 WHERE policies.tenant_id = m.tenant_id AND policies.alg = m.alg;
 
 -- name: LookAgainAtPolicies :exec
--- What holds rotations back has changed: the worker has to plan anew.
+-- Makes the worker plan again, after a change of the conditions of rotations.
 UPDATE policies SET due_at = @now::timestamptz WHERE tenant_id = @tenant_id AND due_at > @now::timestamptz;

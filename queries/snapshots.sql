@@ -1,6 +1,6 @@
--- What anybody may know of a tenant, read as keyward_public, who can read no more. One statement finds the tenant, and its JWK Set as it
--- is served if that is up to date and of the form that this program knows. It answers nothing to any other role, for a pooler may have
--- taken this one off the connection, and a superuser would find the tenant too.
+-- The public data of a tenant, read as keyward_public, which can read no more. One statement finds the tenant and its rendered JWK Set,
+-- if the set is up to date and has the format of this program. It returns no row to any other role: a pooler may have reset the role of
+-- the connection, and a superuser would find the tenant too.
 
 -- name: PublicTenantBySlug :one
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
@@ -17,14 +17,14 @@ FROM tenants t
 WHERE t.id = @tenant_id AND t.status <> 'deleted' AND current_user = 'keyward_public';
 
 -- name: EnterPublicTenant :one
--- Tells row level security whose rows the statements that follow in the same round trip ask for: those of a live tenant.
+-- Sets the tenant, if it is live, for row level security of the following statements in the same round trip.
 SELECT set_config('keyward.tenant_id', id::text, true)::text AS scope FROM tenants WHERE id = @tenant_id AND status <> 'deleted';
 
 -- name: TenantOfDomain :one
 SELECT id FROM tenants WHERE custom_domain = @domain AND status <> 'deleted';
 
 -- name: PublishedKeys :many
--- The keys of the tenant's JWKS. They are few, and the reader puts them in order: a sort costs more here.
+-- The keys of the tenant's JWK Set. They are few, and the caller sorts them: a sort costs more here.
 SELECT kid, alg, state, public_jwk, created_at
 FROM keys
 WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecated');
@@ -38,7 +38,7 @@ WHERE tenant_id = keyward_tenant() AND retired_at IS NULL;
 SELECT at FROM audit_events WHERE tenant_id = keyward_tenant() ORDER BY seq DESC LIMIT 1;
 
 -- name: PublicKeyHistory :many
--- Every key that ever signed, here or before it was imported, and is not forgotten; and what is planned for those that still sign.
+-- Every key that ever signed, here or before its import, and is not purged, with the policy's durations for keys that still sign.
 SELECT k.kid, k.state, k.public_jwk, k.created_at, k.activated_at, k.expires_at, k.expired_at, k.revoked_at, k.revocation_reason,
     COALESCE(p.rotation_interval_seconds, 0)::bigint AS rotation_interval_seconds,
     COALESCE(p.grace_period_seconds, 0)::bigint AS grace_period_seconds

@@ -15,11 +15,11 @@ FROM tenants
 WHERE id = @tenant_id;
 
 -- name: LiveTenantID :one
--- The id of the live tenant with a slug; ids need no look-up.
+-- The id of the live tenant with a slug.
 SELECT id FROM tenants WHERE slug = @slug AND status <> 'deleted';
 
 -- name: LockTenant :one
--- The lock that every change of a tenant takes first.
+-- Locks a tenant. Every change of a tenant does so first.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
@@ -28,7 +28,7 @@ WHERE id = @tenant_id
 FOR NO KEY UPDATE;
 
 -- name: LockIdleTenants :many
--- The same for a batch, in one order for everybody; tenants that somebody is changing are left for the next look.
+-- Locks a batch of tenants in one order, and skips tenants that another transaction has locked.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
@@ -45,7 +45,7 @@ FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[]);
 
 -- name: ListTenants :many
--- Newest first, after the cursor: the live ones, or those of a status. For each there is an index that has them in this order.
+-- Live tenants or tenants with a status, newest first, after the cursor. Each list has an index in its order.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
@@ -62,7 +62,7 @@ ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
 
 -- name: MatchNewestTenants :many
--- Of the newest thousand after the cursor those whose slug or name has a text in it. What many have fills a page so.
+-- Tenants among the newest thousand after the cursor whose slug or name contains a text. A frequent text fills a page this way.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
@@ -82,7 +82,7 @@ WHERE id = ANY (ARRAY(
 ORDER BY created_at DESC, id DESC;
 
 -- name: MoreThanNewestTenants :one
--- Whether there are others behind that thousand.
+-- Whether there are more tenants after that thousand.
 SELECT EXISTS (
     (SELECT id FROM tenants
     WHERE @status::text = '' AND status <> 'deleted' AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
@@ -93,8 +93,8 @@ SELECT EXISTS (
     ORDER BY created_at DESC, id DESC OFFSET 1000 LIMIT 1))::boolean AS more;
 
 -- name: FindTenants :many
--- The same among all, by the index of the pieces of their slugs and names: what few have is found so. Without OFFSET 0 PostgreSQL could
--- mistake it for what many have and go through all of them.
+-- MatchNewestTenants among all tenants, by the trigram index: for rare texts. Without OFFSET 0 PostgreSQL could expect many matches and
+-- read all tenants in order.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
@@ -112,8 +112,8 @@ WHERE id = ANY (ARRAY(
 ORDER BY created_at DESC, id DESC;
 
 -- name: UpdateTenant :execrows
--- Freeze windows and approval_required that are NULL stay as they are; none at all is an empty array. So does the JWK Set that is
--- served: where it was up to date it still is.
+-- NULL keeps freeze windows, approval_required and the rendered JWK Set; an empty array removes the first two. A set that was up to
+-- date stays so.
 UPDATE tenants
 SET name = @name, issuer = sqlc.narg(issuer), custom_domain = sqlc.narg(custom_domain), status = @status,
     jwks_max_age_seconds = @jwks_max_age_seconds, jwks_stale_while_revalidate_seconds = @jwks_stale_while_revalidate_seconds,
@@ -128,9 +128,9 @@ SET name = @name, issuer = sqlc.narg(issuer), custom_domain = sqlc.narg(custom_d
 WHERE id = @tenant_id;
 
 -- name: MoveAuditHeads :execrows
--- Moves the heads of audit chains on; a head that somebody else moved is not matched. What verifiers see of the tenants may have changed
--- with it: then gateways are told, and the JWK Set that is served comes along. One that is NULL stays as it is, and counts no more
--- if there was such a change. Without any the arrays are NULL.
+-- Moves the heads of audit chains; a head moved by another transaction is not matched. visible means that public data changed: then
+-- feed_xid moves too, and the rendered JWK Set is written with it. A set that is NULL stays, and is out of date after such a change.
+-- The arrays are NULL if no tenant has a set.
 UPDATE tenants
 SET audit_seq = m.seq, audit_hash = m.hash, feed_xid = CASE WHEN @visible::boolean THEN pg_current_xact_id() ELSE feed_xid END,
     jwks = COALESCE(m.jwks, tenants.jwks), jwks_outline = CASE WHEN m.jwks IS NULL THEN tenants.jwks_outline ELSE m.outline END,

@@ -26,7 +26,7 @@ SET url = sqlc.narg(url), actions = @actions, description = @description, status
 WHERE tenant_id = @tenant_id AND id = @id AND status <> 'deleted';
 
 -- name: RestartWebhook :exec
--- Goes on with now, and as if nothing had failed.
+-- Continues from the current position and clears earlier failures.
 UPDATE webhooks
 SET place_xid = @place_xid, place_tenant_id = '00000000-0000-0000-0000-000000000000', place_seq = @place_seq,
     failures = 0, failing_since = NULL, leased_until = NULL
@@ -39,7 +39,7 @@ SET status = 'failed', due_at = NULL, last_error = COALESCE(last_error, @last_er
 WHERE tenant_id = @tenant_id AND webhook_id = @webhook_id AND status = 'pending';
 
 -- name: ListDeliveries :many
--- Newest first, after the cursor; ids are in the order in which they were made.
+-- Newest first, after the cursor; ids are in the order of creation.
 SELECT d.tenant_id, d.webhook_id, d.id, d.event_tenant_id, t.slug, d.event_seq, d.action, d.status, d.attempts, d.due_at, d.last_attempt_at,
     d.last_status, d.last_error, d.delivered_at, d.created_at
 FROM webhook_deliveries d
@@ -71,8 +71,8 @@ WHERE tenant_id = @tenant_id AND webhook_id = @webhook_id AND id = @id;
 UPDATE webhooks SET due_at = LEAST(due_at, @due_at::timestamptz) WHERE tenant_id = @tenant_id AND id = @id AND status = 'active';
 
 -- name: LockWebhooksBehind :many
--- Webhooks of these tenants that have not been told of all yet. This waits for others, all in one order: a webhook that was passed over
--- because its last delivery is just being written down would have to wait for the next event.
+-- Webhooks of these tenants with events after their position. It waits for locks, in one order: a webhook skipped while its last
+-- delivery is recorded would have to wait for the next event.
 SELECT w.tenant_id, w.id, w.actions, w.place_seq
 FROM webhooks w
 JOIN tenants t ON t.id = w.tenant_id
@@ -82,14 +82,14 @@ LIMIT @batch::integer
 FOR NO KEY UPDATE OF w;
 
 -- name: TenantsToldOf :many
--- Tenants with webhooks and events that may not have been there when since was the oldest transaction running.
+-- Tenants with webhooks and with events that may have been invisible while since was the oldest running transaction.
 SELECT DISTINCT e.tenant_id
 FROM audit_events e
 WHERE e.feed_xid >= @since::xid8
   AND EXISTS (SELECT 1 FROM webhooks w WHERE w.tenant_id = e.tenant_id AND NOT w.of_all AND w.status = 'active' AND w.ended_at IS NULL);
 
 -- name: LockAnyWebhooksBehind :many
--- The same for all tenants. What it costs depends on how many webhooks there are.
+-- LockWebhooksBehind for all tenants, at a cost by the number of webhooks.
 SELECT w.tenant_id, w.id, w.actions, w.place_seq
 FROM webhooks w
 JOIN tenants t ON t.id = w.tenant_id
@@ -99,7 +99,7 @@ LIMIT @batch::integer
 FOR NO KEY UPDATE OF w;
 
 -- name: EventsBehind :many
--- What each of these webhooks has not been told of, at most a page each.
+-- The events after the position of each of these webhooks, at most a page for each.
 SELECT w.webhook_id::uuid AS webhook_id, e.seq, e.action
 FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@webhook_ids::uuid[]) AS webhook_id, unnest(@place_seqs::bigint[]) AS place_seq) AS w
 CROSS JOIN LATERAL (
@@ -118,7 +118,7 @@ ORDER BY id
 FOR NO KEY UPDATE;
 
 -- name: EventsOfAllBehind :many
--- In the order of FeedOfAll, and settled as there.
+-- In the order of FeedOfAll, with the same meaning of settled.
 SELECT e.tenant_id, e.seq, e.action, e.feed_xid, (e.feed_xid < pg_snapshot_xmin(pg_current_snapshot()))::boolean AS settled
 FROM audit_events e
 WHERE (e.feed_xid, e.tenant_id, e.seq) > (@place_xid::xid8, @place_tenant_id::uuid, @place_seq::bigint)
@@ -131,7 +131,7 @@ SELECT unnest(@tenant_ids::uuid[]), unnest(@webhook_ids::uuid[]), unnest(@ids::u
     unnest(@event_seqs::bigint[]), unnest(@actions::text[]), @created_at::timestamptz, @created_at::timestamptz, @created_at::timestamptz;
 
 -- name: MoveWebhooks :execrows
--- Moves webhooks on to what they have been told of.
+-- Moves the positions of webhooks.
 UPDATE webhooks
 SET place_seq = m.place_seq, due_at = CASE WHEN m.told THEN LEAST(webhooks.due_at, @now::timestamptz) ELSE webhooks.due_at END,
     ended_at = CASE WHEN m.ended THEN @now::timestamptz END
@@ -184,7 +184,7 @@ ORDER BY due_at, id
 LIMIT @batch::integer;
 
 -- name: RenewWebhook :execrows
--- What became of an attempt, by whoever still has the webhook.
+-- Records the result of an attempt, if the caller still holds the lease.
 UPDATE webhooks
 SET leased_until = @new_lease::timestamptz, failures = @failures, failing_since = sqlc.narg(failing_since),
     last_delivery_at = COALESCE(sqlc.narg(last_delivery_at), last_delivery_at)
@@ -198,7 +198,7 @@ SET status = @status, attempts = attempts + 1, due_at = sqlc.narg(due_at), last_
 WHERE tenant_id = @tenant_id AND webhook_id = @webhook_id AND id = @id AND status = 'pending';
 
 -- name: ExpireDeliveries :exec
--- Those that were due for so long that nobody waits for them, while the receiver could not be reached.
+-- Fails deliveries that were due for too long while the receiver could not be reached.
 UPDATE webhook_deliveries
 SET status = 'failed', due_at = NULL, last_error = COALESCE(last_error, 'not_tried')
 WHERE tenant_id = @tenant_id AND webhook_id = @webhook_id AND status = 'pending' AND asked_at < @before::timestamptz;
@@ -220,11 +220,11 @@ ORDER BY GREATEST(w.due_at, w.leased_until)
 LIMIT 1;
 
 -- name: CountPendingDeliveries :one
--- Stops counting where it is far behind anyway.
+-- Counted up to a limit.
 SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries WHERE status = 'pending' LIMIT 10000) AS pending;
 
 -- name: ForgetDeliveries :execrows
--- Old ones, whatever became of them, and those of webhooks that were deleted.
+-- Deletes old deliveries with any status, and deliveries of deleted webhooks.
 DELETE FROM webhook_deliveries
 WHERE (tenant_id, webhook_id, id) IN (
     SELECT d.tenant_id, d.webhook_id, d.id FROM webhook_deliveries d WHERE d.created_at < @before::timestamptz
@@ -235,7 +235,7 @@ WHERE (tenant_id, webhook_id, id) IN (
     LIMIT @batch::integer);
 
 -- name: ForgetWebhooks :execrows
--- Webhooks that were deleted, or whose tenant was, once their deliveries are forgotten.
+-- Deletes webhooks that are deleted or whose tenant is, once they have no deliveries.
 DELETE FROM webhooks w
 WHERE (w.status = 'deleted' OR w.ended_at < @before::timestamptz)
   AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.tenant_id = w.tenant_id AND d.webhook_id = w.id);

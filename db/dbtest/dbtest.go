@@ -1,4 +1,5 @@
-// Package dbtest gives every test a PostgreSQL database of its own.
+// Package dbtest gives every test its own PostgreSQL database. It is internal to
+// Keyward: no compatibility promise.
 //
 // It guarantees that the database is a real one, freshly migrated, seen by no
 // other test, and dropped when the test ends. One server serves all tests of a

@@ -13,8 +13,8 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// Cost is what statements did: pages they looked at, in memory or not, and rows
-// they looked at in vain. Both are the same on every machine.
+// Cost is the cost of statements: pages read, cached or not, and rows read and
+// discarded. Both are the same on every machine.
 type Cost struct {
 	Pages, Vain float64
 	Plans       string

@@ -25,7 +25,7 @@ var errAbsent = errors.New("not available")
 
 // ways in the order they are tried.
 var ways = []way{
-	{"url", given},
+	{"url", serverFromEnv},
 	{"docker", startContainer},
 	{"embedded", startEmbedded},
 }
@@ -54,8 +54,8 @@ func find(ctx context.Context) (*server, error) {
 	return nil, fmt.Errorf("no PostgreSQL to test with:\n%w", errors.Join(errs...))
 }
 
-// given is the server that the environment names.
-func given(context.Context) (*server, error) {
+// serverFromEnv returns the server that the environment names.
+func serverFromEnv(context.Context) (*server, error) {
 	url := os.Getenv(urlVar)
 	if url == "" {
 		return nil, fmt.Errorf("%w: %s is not set", errAbsent, urlVar)

@@ -13,14 +13,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// RoundTrips is a proxy to PostgreSQL that counts how often it was asked
-// something after it had answered.
+// RoundTrips is a proxy to PostgreSQL that counts requests sent after an answer.
 type RoundTrips struct {
 	DSN   string // leads through the proxy
 	count atomic.Int64
 }
 
-// Count is how many round trips there were until now.
+// Count returns the number of round trips so far.
 func (r *RoundTrips) Count() int64 { return r.count.Load() }
 
 // CountRoundTrips starts a proxy in front of a database; it ends with the test.

@@ -26,22 +26,23 @@ func accountFor(dir string) (account, error) {
 	if os.Geteuid() != 0 {
 		return account{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid()), name: "the current user"}, nil
 	}
-	if uid, ok := owner(filepath.Join(dir, dataDir)); ok && uid != 0 {
+	if uid, ok := ownerOf(filepath.Join(dir, dataDir)); ok && uid != 0 {
 		u, err := user.LookupId(strconv.Itoa(int(uid)))
 		if err != nil {
 			return account{}, err
 		}
-		return foreign(u)
+		return foreignAccount(u)
 	}
 	for _, name := range []string{"postgres", "nobody"} {
 		if u, err := user.Lookup(name); err == nil {
-			return foreign(u)
+			return foreignAccount(u)
 		}
 	}
 	return account{}, errors.New("PostgreSQL cannot run as root, and there is neither a user postgres nor nobody")
 }
 
-func foreign(u *user.User) (account, error) {
+// foreignAccount returns the account of another user.
+func foreignAccount(u *user.User) (account, error) {
 	uid, uerr := strconv.ParseUint(u.Uid, 10, 32)
 	gid, gerr := strconv.ParseUint(u.Gid, 10, 32)
 	if err := errors.Join(uerr, gerr); err != nil {
@@ -50,8 +51,8 @@ func foreign(u *user.User) (account, error) {
 	return account{uid: uint32(uid), gid: uint32(gid), name: "user " + u.Username, foreign: true}, nil
 }
 
-// owner tells whose path is.
-func owner(path string) (uid uint32, ok bool) {
+// ownerOf returns the user id of the owner of path.
+func ownerOf(path string) (uid uint32, ok bool) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return 0, false
@@ -99,7 +100,7 @@ func (a account) passes(dir string) bool {
 	return info.Mode()&x != 0
 }
 
-// own gives path to the account.
+// own changes the owner of path to the account.
 func (a account) own(path string) error {
 	if !a.foreign {
 		return nil
@@ -107,8 +108,8 @@ func (a account) own(path string) error {
 	return os.Lchown(path, int(a.uid), int(a.gid))
 }
 
-// attr makes a process run as the account and in a process group of its own:
-// Ctrl-C is ours to answer, not PostgreSQL's.
+// attr makes a process run as the account and in its own process group: Ctrl-C
+// ends this process, which then stops PostgreSQL.
 func (a account) attr() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	if a.foreign {

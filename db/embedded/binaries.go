@@ -43,8 +43,8 @@ type binaries struct {
 
 func (b binaries) path(program string) string { return filepath.Join(b.dir, program) }
 
-// findBinaries picks the installation to run a cluster with: the one told of,
-// else the newest. A cluster can be opened by its own major version only; for
+// findBinaries returns the installation for a cluster: the one in the directory
+// told, else the newest. A cluster can be opened by its own major version only; for
 // a new one major is 0.
 func findBinaries(told string, major int) (binaries, error) {
 	if told = cmp.Or(told, os.Getenv(binEnv)); told != "" {
@@ -54,7 +54,7 @@ func findBinaries(told string, major int) (binaries, error) {
 		}
 		return b, err
 	}
-	all := installed()
+	all := listInstalled()
 	if len(all) == 0 {
 		return binaries{}, fmt.Errorf("%w.\n%s", ErrNoBinaries, installHint())
 	}
@@ -69,8 +69,8 @@ func findBinaries(told string, major int) (binaries, error) {
 	return all[i], nil
 }
 
-// installed lists the usable installations on this machine, newest first.
-func installed() []binaries {
+// listInstalled returns the usable installations on this machine, newest first.
+func listInstalled() []binaries {
 	var dirs []string
 	for _, pattern := range places {
 		found, _ := filepath.Glob(pattern) // the patterns are well-formed
@@ -93,11 +93,11 @@ func installed() []binaries {
 
 var versionPattern = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
-// inspect tells the version of the installation in dir.
+// inspect returns the installation in dir with its version.
 func inspect(dir string) (binaries, error) {
 	for _, p := range programs {
 		if _, err := exec.LookPath(filepath.Join(dir, p)); err != nil {
-			return binaries{}, fmt.Errorf("no PostgreSQL server in %s: %w", dir, notThere(err))
+			return binaries{}, fmt.Errorf("no PostgreSQL server in %s: %w", dir, markAbsent(err))
 		}
 	}
 	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
@@ -112,8 +112,8 @@ func inspect(dir string) (binaries, error) {
 	return binaries{dir: dir, major: major}, err
 }
 
-// notThere makes the absence of a server recognisable as ErrNoBinaries.
-func notThere(err error) error {
+// markAbsent wraps err in ErrNoBinaries if a program does not exist.
+func markAbsent(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrNoBinaries, err)
 	}

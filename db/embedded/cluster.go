@@ -25,7 +25,7 @@ type cluster struct {
 	log    *slog.Logger
 }
 
-// prepare leaves a cluster that no server runs on.
+// prepare creates the cluster if it is missing, and stops a left-over server.
 func (c cluster) prepare(ctx context.Context) error {
 	if c.major() == 0 {
 		return c.initialise(ctx)
@@ -57,11 +57,11 @@ func (c cluster) initialise(ctx context.Context) error {
 	if err := os.Rename(c.path(initDir), c.path(dataDir)); err != nil {
 		return err
 	}
-	c.log.Info("made a PostgreSQL cluster", "dir", c.dir, "version", c.bin.major, "took", time.Since(begun))
+	c.log.Info("PostgreSQL cluster created", "dir", c.dir, "version", c.bin.major, "took", time.Since(begun))
 	return nil
 }
 
-// patience is how long the processes of a killed server may take to notice.
+// patience bounds the wait for the processes of a killed server to end.
 const patience = 15 * time.Second
 
 // serve starts the server and returns when it takes connections. After a crash

@@ -1,5 +1,6 @@
 // Package embedded runs a private PostgreSQL server from the binaries that are
-// already on the machine, for `keyward dev` and for tests.
+// already on the machine, for `keyward dev` and for tests. It is internal to
+// Keyward: no compatibility promise.
 //
 // It guarantees that one directory is one cluster with at most one server; that
 // the cluster survives whatever ends the server or this process, and is found
@@ -47,7 +48,7 @@ type Config struct {
 	// Follow makes a missing cluster a standby of the server at this URL, which
 	// trusts the user postgres to replicate. Empty: a cluster of its own.
 	Follow string
-	// Log is told what is done to the cluster. Nil means nobody is. The server
+	// Log receives messages about the cluster; nil discards them. The server
 	// writes its own log to the file postgres.log beside the cluster.
 	Log *slog.Logger
 }

@@ -67,7 +67,7 @@ func openHome(cfg Config) (_ *home, err error) {
 		return nil, err
 	}
 	if h.dir != base {
-		cfg.Log.Info("cluster is outside its directory, where its user can reach it", "dir", base, "cluster", h.dir)
+		cfg.Log.Info("PostgreSQL cluster is outside the data directory, which its user cannot reach", "dir", base, "cluster", h.dir)
 		return h, h.lock(h.dir)
 	}
 	return h, nil

@@ -24,7 +24,7 @@ func (c cluster) endLeftover(ctx context.Context) error {
 		// for a server.
 		return os.Remove(c.path(dataDir + "/postmaster.pid"))
 	}
-	c.log.Info("stopping a PostgreSQL server that was left over", "pid", pid)
+	c.log.Info("stopping a left-over PostgreSQL server", "pid", pid)
 	err := c.run(ctx, "pg_ctl", "stop", "-D", c.path(dataDir), "-m", "fast", "-w", "-t", "30")
 	if err != nil && c.postmaster() == pid && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return err
