@@ -13,7 +13,7 @@ import (
 // What [New] refuses.
 var (
 	ErrBadURL   = errors.New("the URL of Keyward must be an absolute http or https URL without user, query and fragment")
-	ErrInsecure = errors.New("http to another machine lets whoever is between read the credential; use https")
+	ErrInsecure = errors.New("http to another machine exposes the credential to the network; use https")
 	ErrNoAPIKey = errors.New("no API key is given")
 )
 

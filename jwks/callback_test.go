@@ -88,6 +88,44 @@ func TestALoggerThatPanicsAboutAFailure(t *testing.T) {
 	}
 }
 
+// The clock is a callback too, and is read when a fetch has ended.
+func TestAClockThatMisbehavesDuringAFetch(t *testing.T) {
+	for way, misbehave := range map[string]func(){"panic": func() { panic("oops") }, "Goexit": runtime.Goexit} {
+		for name, answer := range map[string]http.HandlerFunc{"that fails": down, "that succeeds": nil} {
+			t.Run(way+" in a fetch "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					issuer := jwkstest.New(issuerURL)
+					issuer.Answer(answer)
+					armed, fired := false, false
+					client, err := jwks.New(jwks.Config{
+						URL: issuer.JWKSURL(),
+						HTTPClient: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+							armed = !fired
+							return issuer.Client().Transport.RoundTrip(r)
+						})},
+						Now: func() time.Time {
+							if armed {
+								armed, fired = false, true
+								misbehave()
+							}
+							return time.Now()
+						},
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					wants(t, client, "1", jwks.ErrJWKS)
+					issuer.Answer(nil)
+					time.Sleep(time.Minute)
+					if wants(t, client, "1", nil); !fired {
+						t.Error("the clock was not read")
+					}
+				})
+			})
+		}
+	}
+}
+
 // A callback that runs on the caller's goroutine is the caller's affair, but holds
 // nothing up.
 func TestOnStaleThatPanics(t *testing.T) {

@@ -62,7 +62,7 @@ type Config struct {
 	MinAge time.Duration
 	// StaleIfError is how long a set is used beyond its age if it cannot be
 	// fetched: 0 as long as the issuer's stale-if-error says, at most an hour;
-	// less than 0 not at all. An issuer that says less than this is heard. While
+	// less than 0 not at all. A shorter stale-if-error of the issuer wins. While
 	// such a set may be used, callers wait at most half a second for a fetch.
 	StaleIfError time.Duration
 	// OnStale is called each time a set is used beyond its age.

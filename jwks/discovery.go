@@ -29,7 +29,7 @@ type discovered struct {
 }
 
 // findURL returns the address of the key set, from the configuration or from the
-// issuer's metadata. Metadata that cannot be had again is no reason to give up an
+// issuer's metadata. Metadata that cannot be fetched again is no reason to give up an
 // address that is known.
 func (c *Client) findURL(ctx context.Context, forced bool) (string, error) {
 	if c.config.URL != "" {

@@ -14,7 +14,7 @@ var (
 	ErrArgument = errors.New("jwks: wrong configuration")
 	// ErrJWKS means that the key set cannot be fetched or parsed: the service, not
 	// the token, is at fault. A *[FetchError] among its causes says where.
-	ErrJWKS = errors.New("jwks: the key set cannot be had")
+	ErrJWKS = errors.New("jwks: the key set is unavailable")
 	// ErrRateLimited means that the key set was not fetched because of a rate limit.
 	// A *[RateLimitError] says when to try again.
 	ErrRateLimited = errors.New("jwks: too many requests to the JWKS endpoint")

@@ -153,7 +153,7 @@ func TestAnUnknownKidFindsAMovedKeySet(t *testing.T) {
 	})
 }
 
-// Metadata that cannot be had for a while takes no address away.
+// An address stays known while its metadata cannot be fetched.
 func TestMetadataThatFailsLater(t *testing.T) {
 	for name, fail := range map[string]http.HandlerFunc{
 		"down": down, "hangs": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "of another": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"issuer":"x"}`) },

@@ -83,23 +83,26 @@ func catchPanic(fn func() error) (err error) {
 	return fn()
 }
 
-// land publishes what a fetch brought, and lets the callers go on.
+// land publishes the result of a fetch, and lets the callers go on. The deferred
+// calls run even if the clock or the logger, which are callbacks, end the goroutine.
 func (s *source) land(f *flight) {
 	defer close(f.done)
-	wait := s.settle(f)
-	if f.err != nil {
-		_ = catchPanic(func() error {
-			s.config.Logger.Warn("Fetching keys failed", slog.Any("error", f.err), slog.Duration("retry_after", wait))
-			return nil
-		})
-	}
+	now := f.began
+	defer func() {
+		wait := s.settle(f, now)
+		if f.err != nil {
+			_ = catchPanic(func() error {
+				s.config.Logger.Warn("Fetching keys failed", slog.Any("error", f.err), slog.Duration("retry_after", wait))
+				return nil
+			})
+		}
+	}()
+	_ = catchPanic(func() error { now = s.clock.read(); return nil })
 }
 
 // settle keeps the result of a fetch, and returns how long to wait before the
 // next one.
-func (s *source) settle(f *flight) (wait time.Duration) {
-	now := f.began
-	_ = catchPanic(func() error { now = s.clock.read(); return nil })
+func (s *source) settle(f *flight, now instant) (wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flight = nil

@@ -315,6 +315,31 @@ func (neverEnding) Read(p []byte) (int, error) {
 	return copy(p, bytes.Repeat([]byte("x"), len(p))), nil
 }
 
+// A token function that panics costs one connection.
+func TestATokenFunctionThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, f := newClient(t, jwkstest.New(issuerURL), jwks.Config{}), &feed{opened: make(chan *connection, 10)}
+		ctx, end := context.WithCancel(t.Context())
+		done, calls := make(chan error, 1), 0
+		go func() {
+			done <- client.Subscribe(ctx, jwks.Push{URL: issuerURL + "/events", HTTPClient: &http.Client{Transport: f}, Token: func(context.Context) (string, error) {
+				if calls++; calls == 1 {
+					panic("oops")
+				}
+				return "token", nil
+			}})
+		}()
+		time.Sleep(20 * time.Second)
+		if !client.Stats().Subscribed || calls != 2 {
+			t.Errorf("%d calls, %+v", calls, client.Stats())
+		}
+		end()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
 func TestPushesThatCannotWork(t *testing.T) {
 	client := newClient(t, jwkstest.New(issuerURL), jwks.Config{})
 	for _, push := range []jwks.Push{{}, {URL: "http://issuer.example/events"}, {URL: "/events"}, {URL: issuerURL, Silence: -1}} {

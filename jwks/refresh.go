@@ -44,8 +44,8 @@ type Stats struct {
 	Stale       uint64 // times a set was used beyond its age
 
 	Subscribed bool      // an event stream is open
-	Events     uint64    // heard, of whatever kind
-	LastEvent  time.Time // when the last one was heard; zero if none was
+	Events     uint64    // received, of every kind
+	LastEvent  time.Time // when the last one arrived; zero if none did
 }
 
 type counters struct {

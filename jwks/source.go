@@ -8,8 +8,8 @@ import (
 )
 
 // A source fetches sets from one place and keeps the last copy. Only one fetch is
-// under way at a time. It runs on the client's context, so that a caller who gives
-// up does not cancel it for the others that wait.
+// under way at a time. It runs on the client's context, so that a caller that gives
+// up does not cancel it for the others.
 type source struct {
 	config *Config
 	clock  *clock
@@ -135,7 +135,7 @@ func (s *source) refreshAhead(now instant) {
 	}
 }
 
-// reportStale tells that a copy is used beyond its age.
+// reportStale counts and reports the use of a copy beyond its age.
 func (s *source) reportStale(c *copied, cause error, now instant) {
 	s.stats.stale.Add(1)
 	if s.config.OnStale != nil {

@@ -71,22 +71,32 @@ func (r *Reader) Read() (Event, error) {
 func (r *Reader) readLine() ([]byte, error) {
 	r.line = r.line[:0]
 	for {
-		c, err := r.in.ReadByte()
-		if err != nil {
+		chunk, err := r.in.Peek(max(r.in.Buffered(), 1)) // what has arrived, without waiting for more
+		if len(chunk) == 0 {
 			return nil, err
 		}
-		if c == '\n' && r.skipLF {
+		if r.skipLF && chunk[0] == '\n' {
 			r.skipLF = false
+			_, _ = r.in.Discard(1)
 			continue
 		}
-		r.skipLF = c == '\r'
-		if c == '\n' || c == '\r' {
-			break
+		r.skipLF = false
+		end := bytes.IndexAny(chunk, "\r\n")
+		part := chunk
+		if end >= 0 {
+			part = chunk[:end]
 		}
-		if len(r.line) >= r.max {
+		if len(r.line)+len(part) > r.max {
 			return nil, ErrTooLong
 		}
-		r.line = append(r.line, c)
+		r.line = append(r.line, part...)
+		if end < 0 {
+			_, _ = r.in.Discard(len(chunk))
+			continue
+		}
+		r.skipLF = chunk[end] == '\r'
+		_, _ = r.in.Discard(end + 1)
+		break
 	}
 	line := r.line
 	if !r.begun {

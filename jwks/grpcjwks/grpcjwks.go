@@ -4,7 +4,7 @@
 //
 // Refused calls get the codes UNAUTHENTICATED without a good token,
 // PERMISSION_DENIED without enough scope, RESOURCE_EXHAUSTED and UNAVAILABLE if
-// the issuer's keys cannot be had.
+// the issuer's keys are unavailable.
 package grpcjwks
 
 import (

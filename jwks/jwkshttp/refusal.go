@@ -51,7 +51,7 @@ var rules = []rule{
 	{jwks.ErrToken, http.StatusUnauthorized, "token_refused", invalid, "the token is not acceptable"},
 	{jwks.ErrSigningKeyNotFound, http.StatusUnauthorized, "key_not_found", invalid, "no signing key matches the token"},
 	{jwks.ErrRateLimited, http.StatusTooManyRequests, "rate_limited", "", "too many requests for the issuer's keys"},
-	{jwks.ErrJWKS, http.StatusServiceUnavailable, "keys_unavailable", "", "the issuer's keys cannot be had"},
+	{jwks.ErrJWKS, http.StatusServiceUnavailable, "keys_unavailable", "", "the issuer's keys are unavailable"},
 }
 
 const invalid = "invalid_token"
