@@ -19,7 +19,7 @@ func (s *server) GetDestructionCertificate(c echo.Context, id uuid.UUID) error {
 }
 
 func (s *server) certify(ctx context.Context, id uuid.UUID) (DestructionCertificate, error) {
-	d, err := s.cfg.Store.Destruction(ctx, id)
+	d, err := s.cfg.Signer.Destruction(ctx, id)
 	if err != nil {
 		return DestructionCertificate{}, err
 	}

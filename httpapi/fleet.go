@@ -12,7 +12,7 @@ import (
 
 // GetJWKSFeed tells gateways which tenants changed, and how they are now.
 func (s *server) GetJWKSFeed(c echo.Context, params GetJWKSFeedParams) error {
-	page, err := s.cfg.Store.Fleet(c.Request().Context(), or(params.SinceCursor, ""), or(params.Limit, 50))
+	page, err := s.cfg.Snapshots.Fleet(c.Request().Context(), or(params.SinceCursor, ""), or(params.Limit, 50))
 	if err != nil {
 		return err
 	}

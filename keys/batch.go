@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -10,6 +11,7 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/tenant"
+	"golang.org/x/sync/errgroup"
 )
 
 // retryAfter is how long a tenant is left alone whose work cannot be done:
@@ -81,7 +83,15 @@ func (s *Store) makeCandidates(ctx context.Context, w *work, ledgers []*ledger, 
 		}
 		made[i], errs[i] = s.candidate(ctx, p)
 	}
-	inParallel(len(slow), func(i int) { made[slow[i]], errs[slow[i]] = s.candidate(ctx, policies[slow[i]]) })
+	var cores errgroup.Group
+	cores.SetLimit(runtime.GOMAXPROCS(0))
+	for _, i := range slow {
+		cores.Go(func() error {
+			made[i], errs[i] = s.candidate(ctx, policies[i])
+			return errs[i]
+		})
+	}
+	_ = cores.Wait() // errs has them all
 	for i, name := range names {
 		w.candidates[name] = made[i]
 	}

@@ -3,9 +3,6 @@ package keys
 import (
 	"context"
 	"errors"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"github.com/keyward/keyward/db"
 )
@@ -40,9 +37,8 @@ func (s *Signer) Verify(ctx context.Context, ref string, q Inquiry) (Verdict, er
 }
 
 func (s *Signer) candidate(ctx context.Context, snap *Snapshot, kid string) (Candidate, bool, error) {
-	if k := snap.key(kid); k != nil {
-		public, err := k.public()
-		return Candidate{Key: Key{TenantID: snap.TenantID, KID: kid, Alg: k.alg, State: k.state}, Public: public}, true, err
+	if k, found, err := snap.Find(kid); found {
+		return k, true, err
 	}
 	var row db.GetKeyRow
 	err := s.cfg.DB.InTenant(ctx, snap.TenantID, func(tx *db.Tx) (err error) {
@@ -53,20 +49,4 @@ func (s *Signer) candidate(ctx context.Context, snap *Snapshot, kid string) (Can
 		return Candidate{}, false, nil
 	}
 	return Candidate{Key: keyRow(row).key()}, err == nil, err
-}
-
-// inParallel calls do for every i below n on all cores.
-func inParallel(n int, do func(i int)) {
-	var (
-		next atomic.Int64
-		wg   sync.WaitGroup
-	)
-	for range min(n, runtime.GOMAXPROCS(0)) {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
-	}
-	wg.Wait()
 }

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -147,4 +148,18 @@ func (r TokenRules) render(claims map[string]json.RawMessage, exp int64, notBefo
 		out = appendMember(out, name, claims[name])
 	}
 	return append(out, '}'), nil
+}
+
+// lookalike refuses what is no JSON object to Go but may be one with an exp to
+// a verifier more lenient than RFC 8259: behind a byte order mark, in UTF-16
+// or UTF-32, with NaN in it, nested deeper than Go reads. Its error is a
+// *[ClaimError].
+func lookalike(payload []byte) error {
+	text := bytes.ReplaceAll(payload, []byte{0}, nil)
+	text = bytes.TrimLeft(text, "\xef\xbb\xbf\xff\xfe \t\r\n")
+	names := bytes.Contains(bytes.ToLower(text), []byte("exp")) || bytes.Contains(text, []byte(`\u`))
+	if bytes.HasPrefix(text, []byte("{")) && names {
+		return invalid("payload", "looks like a JSON object with exp, but is none (RFC 8259: in UTF-8, without a byte order mark)")
+	}
+	return nil
 }

@@ -22,6 +22,9 @@ var (
 	// ErrWrongMasterKey means that the configured master key is not the one
 	// the database's data keys are wrapped by.
 	ErrWrongMasterKey = errors.New("keys: wrong master key")
+	// ErrDataKey means that a tenant's data key does not open: its private
+	// keys cannot be read and no new ones can be sealed.
+	ErrDataKey = errors.New("keys: the tenant's data key cannot be opened")
 )
 
 // CustodyConfig says where the master key is and how long what it opened is
@@ -89,7 +92,7 @@ func NewCustody(cfg CustodyConfig) *Custody {
 	}
 	return &Custody{
 		cfg:    cfg,
-		rest:   rest,
+		rest:   func(ctx context.Context, d time.Duration) { _ = db.Pause(ctx, d) },
 		opened: make(map[uuid.UUID]*seal.MasterKey),
 		dataKeys: otter.Must(&otter.Options[dataKeyName, *seal.DataKey]{
 			MaximumSize:      cfg.MaxDataKeys,

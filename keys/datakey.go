@@ -101,13 +101,13 @@ func (l *ledger) noteDataKeys(live []db.ListLiveDataKeysRow, next int32) (gone [
 	return gone
 }
 
-func (l *ledger) writeDataKey(ctx context.Context, tx *db.Tx, row db.InsertDataKeyParams, kids []string, sealed [][]byte, gone int) error {
+func (l *ledger) writeDataKey(ctx context.Context, tx *db.Tx, row DataKeyRow, kids []string, sealed [][]byte, gone int) error {
 	w := tx.Later()
 	if _, err := w.SupersedeDataKey(ctx, l.tenant.ID); err != nil {
 		return err
 	}
 	w.Expect(1)
-	if err := w.InsertDataKey(ctx, row); err != nil {
+	if err := w.InsertDataKey(ctx, db.InsertDataKeyParams(row)); err != nil {
 		return err
 	}
 	_, err := w.ResealKeys(ctx, db.ResealKeysParams{TenantID: l.tenant.ID, NewVersion: row.Version, Kids: kids, SealedPrivates: sealed})

@@ -12,22 +12,28 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
+// DataKeyRow is the row of a new data key.
+type DataKeyRow db.InsertDataKeyParams
+
+// DataKeyRows are the rows of tenants' current data keys.
+type DataKeyRows []db.CurrentDataKeysRow
+
 // newDataKey makes a data key of a tenant and the row that keeps it.
-func (c *Custody) newDataKey(ctx context.Context, tenantID uuid.UUID, version int32, now time.Time) (sealer, db.InsertDataKeyParams, error) {
+func (c *Custody) newDataKey(ctx context.Context, tenantID uuid.UUID, version int32, now time.Time) (sealer, DataKeyRow, error) {
 	c.mu.Lock()
 	id := c.current
 	c.mu.Unlock()
 	m, err := c.masterKey(ctx, id)
 	if err != nil {
-		return sealer{}, db.InsertDataKeyParams{}, err
+		return sealer{}, DataKeyRow{}, err
 	}
 	key, err := seal.NewDataKey()
 	if err != nil {
-		return sealer{}, db.InsertDataKeyParams{}, err
+		return sealer{}, DataKeyRow{}, err
 	}
 	wrapped, err := m.WrapDataKey(ctx, tenantID, version, key)
 	err = unavailable(err)
-	row := db.InsertDataKeyParams{TenantID: tenantID, Version: version, Wrapped: wrapped, MasterKeyID: &id, CreatedAt: now}
+	row := DataKeyRow{TenantID: tenantID, Version: version, Wrapped: wrapped, MasterKeyID: &id, CreatedAt: now}
 	return sealer{version: version, key: key}, row, err
 }
 
@@ -52,7 +58,7 @@ func (c *Custody) dataKey(ctx context.Context, tenantID uuid.UUID, version int32
 // needs it can be tried again later.
 func unavailable(err error) error {
 	if errors.Is(err, seal.ErrUnavailable) {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", db.ErrUnavailable, err)
 	}
 	return err
 }
@@ -72,7 +78,7 @@ func (c *Custody) sealers(ctx context.Context, tenantIDs ...uuid.UUID) (map[uuid
 
 // only opens the current data key of one tenant, if it is among the rows.
 // Errors: ErrDataKey.
-func (c *Custody) only(ctx context.Context, tenantID uuid.UUID, rows []db.CurrentDataKeysRow) (sealer, error) {
+func (c *Custody) only(ctx context.Context, tenantID uuid.UUID, rows DataKeyRows) (sealer, error) {
 	s, opened := c.open(ctx, rows)[tenantID]
 	if !opened {
 		return sealer{}, ErrDataKey

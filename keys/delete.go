@@ -112,6 +112,6 @@ func (l *ledger) update() db.UpdateTenantParams {
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
 		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, TenantID: l.tenant.ID,
-		JWKS: set.body, JWKSOutline: &set.outline,
+		JWKS: set.Body, JWKSOutline: &set.Outline,
 	}
 }

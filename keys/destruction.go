@@ -59,7 +59,7 @@ type DestructionHead struct {
 
 // Destruction reads what the deletion of a tenant destroyed. Errors:
 // tenant.ErrNotFound, ErrNotDeleted, ErrUnavailable.
-func (s *Store) Destruction(ctx context.Context, tenantID uuid.UUID) (d Destruction, err error) {
+func (s *Signer) Destruction(ctx context.Context, tenantID uuid.UUID) (d Destruction, err error) {
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		row, err := tx.GetTenant(ctx, tenantID)
 		if errors.Is(err, db.ErrNoRows) {
@@ -114,9 +114,9 @@ func destroyed(row db.ListKeysEverRow) DestroyedKey {
 	switch {
 	case k.Origin == Imported && row.ActivatedAt == nil && row.DeprecatedAt != nil: // a public key alone
 	case row.DeprecatedAt != nil:
-		k.PrivateDestroyedAt = utc(row.DeprecatedAt)
+		k.PrivateDestroyedAt = db.UTC(row.DeprecatedAt)
 	default:
-		k.PrivateDestroyedAt = utc(row.RevokedAt)
+		k.PrivateDestroyedAt = db.UTC(row.RevokedAt)
 	}
 	return k
 }

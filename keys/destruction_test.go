@@ -18,10 +18,10 @@ import (
 func TestDestructionIsCertified(t *testing.T) {
 	p := newProcess(t)
 	made := p.tenant(t, "acme")
-	if _, err := p.store.Destruction(t.Context(), made.ID); !errors.Is(err, ErrNotDeleted) {
+	if _, err := p.signer.Destruction(t.Context(), made.ID); !errors.Is(err, ErrNotDeleted) {
 		t.Errorf("a live tenant: %v", err)
 	}
-	if _, err := p.store.Destruction(t.Context(), uuid.Max); !errors.Is(err, tenant.ErrNotFound) {
+	if _, err := p.signer.Destruction(t.Context(), uuid.Max); !errors.Is(err, tenant.ErrNotFound) {
 		t.Errorf("no tenant: %v", err)
 	}
 	if _, err := p.store.Rotate(t.Context(), tester, made.ID, RotateRequest{}); err != nil {
@@ -33,7 +33,7 @@ func TestDestructionIsCertified(t *testing.T) {
 	if err := p.store.DeleteTenant(t.Context(), tester, made.ID); err != nil {
 		t.Fatal(err)
 	}
-	d, err := p.store.Destruction(t.Context(), made.ID)
+	d, err := p.signer.Destruction(t.Context(), made.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestDestructionIsCertified(t *testing.T) {
 	p.clock.Advance(365 * 24 * time.Hour)
 	for p.tick(t).Purged > 0 {
 	}
-	if again, err := p.store.Destruction(t.Context(), made.ID); err != nil || !reflect.DeepEqual(d, again) {
+	if again, err := p.signer.Destruction(t.Context(), made.ID); err != nil || !reflect.DeepEqual(d, again) {
 		t.Errorf("a year later: %+v, %v", again, err)
 	}
 }
@@ -103,7 +103,7 @@ func TestNoFalseCertificate(t *testing.T) {
 	}
 	dbtest.Exec(t, p.dsn, `SET session_replication_role = replica;
 		UPDATE data_keys d SET wrapped = 'x', master_key_id = m.id, destroyed_at = NULL FROM master_keys m WHERE d.tenant_id = '`+made.ID.String()+"'")
-	if d, err := p.store.Destruction(t.Context(), made.ID); err == nil {
+	if d, err := p.signer.Destruction(t.Context(), made.ID); err == nil {
 		t.Errorf("got %+v", d)
 	}
 }

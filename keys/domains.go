@@ -41,7 +41,7 @@ func (s *Snapshots) OfDomain(ctx context.Context, domain string) (snap *Snapshot
 		}
 		e.dirty.Store(true) // the tenant gave it up, or is gone: whose is it now?
 	}
-	return nil, 0, ErrUnavailable
+	return nil, 0, db.ErrUnavailable
 }
 
 // ask reads whose a domain is.

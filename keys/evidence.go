@@ -87,7 +87,7 @@ func (e *evidence) flush(ctx context.Context, d *db.DB) error {
 	var p db.RecordSignaturesParams
 	for name, s := range seen {
 		p.TenantIds, p.Kids = append(p.TenantIds, name.tenantID), append(p.Kids, name.kid)
-		p.SignedAts, p.TokenExpiresAts = append(p.SignedAts, s.at), append(p.TokenExpiresAts, orEpoch(&s.expires))
+		p.SignedAts, p.TokenExpiresAts = append(p.SignedAts, s.at), append(p.TokenExpiresAts, db.OrEpoch(&s.expires))
 	}
 	err := d.AsPlatform(ctx, func(tx *db.Tx) error { return tx.RecordSignatures(ctx, p) })
 	if err != nil {
@@ -109,8 +109,8 @@ func (s *Signer) RecentUse(tenantID uuid.UUID, kid string) RecentUse {
 	return RecentUse{SignedAt: seen.at, TokenExpiresAt: seen.expires}
 }
 
-// heed adds what was signed lately to what is written down.
-func (k *Key) heed(use RecentUse) {
+// AddTo adds what was signed lately to what is written down of a key.
+func (use RecentUse) AddTo(k *Key) {
 	k.LastSignedAt = laterOf(k.LastSignedAt, use.SignedAt)
 	k.LastTokenExpiresAt = laterOf(k.LastTokenExpiresAt, use.TokenExpiresAt)
 }

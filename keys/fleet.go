@@ -38,7 +38,7 @@ type FleetPage struct {
 // Next misses no change, however transactions overlap: a change is told only when
 // no earlier one can still commit. A first round costs as many pages as there are
 // tenants, a later one what has changed. Errors: ErrBadCursor, ErrUnavailable.
-func (s *Store) Fleet(ctx context.Context, after string, limit int) (p FleetPage, err error) {
+func (s *Snapshots) Fleet(ctx context.Context, after string, limit int) (p FleetPage, err error) {
 	at, err := parseFleetPlace(after)
 	if err != nil {
 		return FleetPage{}, err
@@ -71,7 +71,7 @@ func (s *Store) Fleet(ctx context.Context, after string, limit int) (p FleetPage
 
 func publishedRow(r db.FleetRow) Published {
 	return Published{
-		TenantID: r.ID, Slug: r.Slug, OwnIssuer: optional(r.Issuer), Deleted: r.Status == string(tenant.Deleted),
+		TenantID: r.ID, Slug: r.Slug, OwnIssuer: db.Text(r.Issuer), Deleted: r.Status == string(tenant.Deleted),
 		NotBefore: r.NotBefore, Version: r.AuditSeq, JWKS: json.RawMessage(`{"keys":[` + r.JWKS + `]}`),
 	}
 }

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -56,7 +57,7 @@ func (h Header) Protect(f Form) (Protected, error) {
 	if len(out) > maxHeader {
 		return "", invalid("headers", "are too long")
 	}
-	return Protected(b64(append(out, '}'))), nil
+	return Protected(base64.RawURLEncoding.EncodeToString(append(out, '}'))), nil
 }
 
 func extra(name string, value json.RawMessage) ([]byte, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/keyward/keyward/db"
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 )
@@ -49,7 +50,7 @@ func (s *Signer) History(ctx context.Context, snap *Snapshot, stale time.Duratio
 		}
 	}
 	h, err = s.historyOf(ctx, snap)
-	if cached && errors.Is(err, ErrUnavailable) && age < s.cfg.Snapshots.cfg.MaxStale {
+	if cached && errors.Is(err, db.ErrUnavailable) && age < s.cfg.Snapshots.MaxStale() {
 		return known, max(stale, age, time.Second), nil
 	}
 	return h, stale, err

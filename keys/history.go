@@ -105,7 +105,7 @@ func (s *Signer) history(ctx context.Context, snap *Snapshot, now time.Time) ([]
 func pastJWK(row db.PublicKeyHistoryRow, now time.Time) (json.RawMessage, error) {
 	k := pastKey{IssuedAt: row.CreatedAt.Unix(), NotBefore: unix(row.ActivatedAt), Expires: leaves(row, now).Unix()}
 	if row.RevokedAt != nil {
-		k.Revoked = &revocation{At: row.RevokedAt.Unix(), Reason: Reason(optional(row.RevocationReason))}
+		k.Revoked = &revocation{At: row.RevokedAt.Unix(), Reason: Reason(db.Text(row.RevocationReason))}
 	}
 	members, err := json.Marshal(k)
 	jwk := bytes.TrimSuffix(row.PublicJWK, []byte("}"))

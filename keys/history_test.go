@@ -33,7 +33,7 @@ func (p *process) history(t *testing.T, ref string) (h readHistory, kid string) 
 	if err != nil || stale != 0 {
 		t.Fatalf("%v, stale %s", err, stale)
 	}
-	payload, err := attested(string(history.JWT), HistoryType, snap.JWKS)
+	payload, err := VerifyAttestation(string(history.JWT), HistoryType, snap.JWKS)
 	if err != nil {
 		t.Fatal(err)
 	}

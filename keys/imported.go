@@ -20,14 +20,14 @@ func (r PrivateImport) candidate() (candidate, error) {
 	if r.KID == "" && !ValidKID(b.kid) {
 		b.kid = ""
 	}
-	c, err := b.candidate(r.Alg, r.KID)
+	c, err := importedCandidate(b, r.Alg, r.KID)
 	if err != nil {
 		return candidate{}, err
 	}
 	if c.private, err = NewPrivate(c.alg, b.private); err != nil {
 		return candidate{}, err
 	}
-	if !c.private.halves() {
+	if !c.private.Matches() {
 		return candidate{}, invalid(fieldPrivate, "signs what its public half does not verify")
 	}
 	return c, nil
@@ -49,7 +49,7 @@ func (r PublicImport) candidates() ([]candidate, bool, error) {
 		if set && cmp.Or(b.alg, b.onlyAlgorithm()) != "" {
 			alg = "" // in a set, alg is for the keys that need it
 		}
-		c, err := b.candidate(alg, r.KID)
+		c, err := importedCandidate(b, alg, r.KID)
 		if err != nil {
 			return nil, set, err
 		}
@@ -62,35 +62,17 @@ func (r PublicImport) candidates() ([]candidate, bool, error) {
 	return cs, set, nil
 }
 
-// candidate names the key and its algorithm.
-func (b brought) candidate(alg jose.SignatureAlgorithm, kid string) (candidate, error) {
-	a, err := b.algorithm(alg)
+// importedCandidate names a key from elsewhere and its algorithm.
+func importedCandidate(b brought, alg jose.SignatureAlgorithm, kid string) (candidate, error) {
+	alg, err := b.algorithm(alg)
 	if err != nil {
 		return candidate{}, err
 	}
 	if kid, err = b.name(kid); err != nil {
 		return candidate{}, err
 	}
-	jwk, err := PublicJWK(b.public, a.name, kid)
-	return candidate{alg: a.name, kid: kid, jwk: jwk, origin: Imported}, err
-}
-
-// name is the kid asked for, else the JWK's own, else the thumbprint. A public
-// key whose own kid cannot be kept is refused, since the tokens it is here for
-// name that kid.
-func (b brought) name(asked string) (string, error) {
-	const pattern = "1 to 128 letters, digits or . _ ~ -, and not one or two dots alone"
-	switch {
-	case asked != "" && !ValidKID(asked):
-		return "", invalid("kid", "must be "+pattern)
-	case asked != "":
-		return asked, nil
-	case b.kid != "" && !ValidKID(b.kid):
-		return "", invalid(b.field+".kid", "is not one that is served here ("+pattern+"); give another, or take it out: tokens that name it verify nowhere then")
-	case b.kid != "":
-		return b.kid, nil
-	}
-	return Thumbprint(b.public)
+	jwk, err := PublicJWK(b.public, alg, kid)
+	return candidate{alg: alg, kid: kid, jwk: jwk, origin: Imported}, err
 }
 
 // rsaBits is the length of an RSA modulus, 0 for other keys.
@@ -113,7 +95,7 @@ func (l *ledger) uncompromised(cs []candidate) error {
 			return err
 		}
 		for _, c := range cs {
-			if again, err := ParsePublicJWK(c.alg, c.jwk); err == nil && samePublic(gone, again) {
+			if again, err := ParsePublicJWK(c.alg, c.jwk); err == nil && EqualPublic(gone, again) {
 				return forbidden("kid", "is of a key that this tenant revoked as compromised, as "+k.KID)
 			}
 		}

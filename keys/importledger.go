@@ -118,7 +118,7 @@ func (l *ledger) settleImport() error {
 		if !joined[p.Alg] {
 			continue
 		}
-		if over := newLine(l.at, l.schedule(p), l.of(p.Alg)).surplus() + 1; over > 0 {
+		if over := Surplus(l.at, l.schedule(p), l.of(p.Alg)) + 1; over > 0 {
 			return forbidden(fieldPublic, fmt.Sprintf(
 				"would fill the JWKS so that %s can rotate no more: max_published_keys of its policy is %d and would have to be %d (at most 64)",
 				p.Alg, p.MaxPublishedKeys, p.MaxPublishedKeys+over))

@@ -87,7 +87,7 @@ func elsewhere(t testing.TB, key Private, kid, issuer string, expires time.Time)
 	head := string(must(json.Marshal(map[string]any{"alg": key.Alg(), "kid": kid, "typ": "JWT"})))
 	claims := string(must(json.Marshal(map[string]any{"iss": issuer, "exp": expires.Unix(), "iat": time.Now().Unix()})))
 	input := b64([]byte(head)) + "." + b64([]byte(claims))
-	return input + "." + b64(must(key.sign([]byte(input))))
+	return input + "." + b64(must(key.Sign([]byte(input))))
 }
 
 func TestRefusedImportsChangeNothing(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, dataKey db.InsertDataKeyParams, idem *tenant.Idempotency) error {
+func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, dataKey DataKeyRow, idem *tenant.Idempotency) error {
 	st := new(statements).collect([]*ledger{l})
 	w := tx.Later()
 	row, set := tenant.RowOf(l.tenant), l.set()
@@ -18,12 +18,12 @@ func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, dataKey 
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, CreatedAt: l.at,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
-		JWKS: set.body, JWKSOutline: &set.outline,
+		JWKS: set.Body, JWKSOutline: &set.Outline,
 	})
 	if err != nil {
 		return err
 	}
-	if err := w.InsertDataKey(ctx, dataKey); err != nil {
+	if err := w.InsertDataKey(ctx, db.InsertDataKeyParams(dataKey)); err != nil {
 		return err
 	}
 	for _, p := range l.policies {

@@ -127,7 +127,7 @@ func TestUnencodedPayload(t *testing.T) {
 		t.Errorf("the payload is %q", parts[1])
 	}
 	signature, _ := base64.RawURLEncoding.DecodeString(parts[2])
-	if !verifySignature(p.Public(), jose.ES256, []byte(string(head)+".$02"), signature) {
+	if !VerifySignature(p.Public(), jose.ES256, []byte(string(head)+".$02"), signature) {
 		t.Error("RFC 7797 section 3: the payload is signed as it is")
 	}
 	if _, err := Sign(p, head, []byte("$.02"), f); !errors.Is(err, ErrInvalid) {
@@ -188,15 +188,15 @@ func TestECDSANoncesAreDeterministic(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := p.sign([]byte(v.message))
+		got, err := p.Sign([]byte(v.message))
 		if want := strings.ToLower(v.r + v.s); err != nil || hex.EncodeToString(got) != want {
 			t.Errorf("%s %q: %x, %v, not %s", v.alg, v.message, got, err, want)
 		}
 	}
 	for _, alg := range []jose.SignatureAlgorithm{jose.ES384, jose.ES512} {
 		p := keyFor(t, alg)
-		one, err := p.sign([]byte("the same"))
-		two, worse := p.sign([]byte("the same"))
+		one, err := p.Sign([]byte("the same"))
+		two, worse := p.Sign([]byte("the same"))
 		if err != nil || worse != nil || !bytes.Equal(one, two) {
 			t.Errorf("%s: %x and %x, %v %v", alg, one, two, err, worse)
 		}

@@ -19,17 +19,14 @@ type ledger struct {
 	jitter   float64
 	by       audit.By
 	at       time.Time
-	policies []tenant.Policy
-	keys     []Key
+	policies []tenant.Policy // all of them
+	keys     []Key           // all but the purged ones
 
 	events []audit.Event
 	births []birth
 	moves  []move
 	due    map[jose.SignatureAlgorithm]time.Time // zero time: never
 
-	// quiet says that readers need not look again: nothing they see changed. A
-	// ledger that is not quiet has all policies and unpurged keys of the tenant.
-	quiet bool
 	// rowMoves says that the statement that writes the tenant's own row moves
 	// the head of its chain too, to next.
 	rowMoves bool
@@ -50,18 +47,12 @@ type move struct {
 	stateEvent int64
 }
 
-// newLedger opens the ledger of a tenant that is locked or only looked at.
-func newLedger(row tenant.TenantRow, by audit.By, at time.Time) *ledger {
+// ledger opens the ledger of a tenant that is locked or only looked at.
+func (s *Store) ledger(row tenant.TenantRow, by audit.By, at time.Time) *ledger {
 	return &ledger{
-		tenant: row.Tenant(), head: row.Head(),
+		tenant: row.Tenant(), head: row.Head(), jitter: s.cfg.JitterFraction,
 		by: by, at: at, due: map[jose.SignatureAlgorithm]time.Time{},
 	}
-}
-
-func (s *Store) ledger(row tenant.TenantRow, by audit.By, at time.Time) *ledger {
-	l := newLedger(row, by, at)
-	l.jitter = s.cfg.JitterFraction
-	return l
 }
 
 // note adds an event and returns its seq.

@@ -187,3 +187,7 @@ func (l *line) leaving() []time.Time {
 
 // reached reports whether a due time has come; a zero one never does.
 func reached(now, due time.Time) bool { return !due.IsZero() && !now.Before(due) }
+
+// Surplus is by how many keys the JWKS of a policy is over max_published_keys, an
+// active and a standby key always counted; negative where there is room.
+func Surplus(now time.Time, s Schedule, keys []Key) int { return newLine(now, s, keys).surplus() }

@@ -3,7 +3,6 @@ package keys
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -13,9 +12,6 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 )
-
-// ErrBadCursor means that a cursor is not one that a list returned.
-var ErrBadCursor = errors.New("keys: cursor is not one that a list returned")
 
 // Entry is a key and what is known of its future.
 type Entry struct {
@@ -58,13 +54,13 @@ func (s *Store) List(ctx context.Context, tenantID uuid.UUID, f Filter) (Page, e
 	if err != nil {
 		return Page{}, err
 	}
-	if f.ValidAt.Equal(epoch) { // which asks the query for all
+	if f.ValidAt.Equal(db.Epoch) { // which asks the query for all
 		f.ValidAt = f.ValidAt.Add(-time.Microsecond)
 	}
 	var rows []db.ListKeysRow
 	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
 		rows, err = tx.ListKeys(ctx, db.ListKeysParams{
-			TenantID: tenantID, State: string(f.State), Alg: string(f.Alg), ValidAt: orEpoch(&f.ValidAt),
+			TenantID: tenantID, State: string(f.State), Alg: string(f.Alg), ValidAt: db.OrEpoch(&f.ValidAt),
 			BeforeCreatedAt: at, BeforeKID: kid, PageSize: int32(f.Limit + 1),
 		})
 		return err

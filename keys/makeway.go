@@ -21,12 +21,6 @@ const (
 	wayRate = 10
 	// waySpan is what the rate is taken over, at least.
 	waySpan = time.Second
-
-	// A re-wrap cannot know who asks, for it is a process of its own, and is never
-	// late: it makes way always, unless told otherwise. It has so many data keys in
-	// a transaction, and rests so many times as long as that took.
-	wayRewrap     = 20
-	wayRewrapRest = 3
 )
 
 // manners are whether to make way, and since when they were thought about.
@@ -61,18 +55,3 @@ var (
 	atOnce   send = (*db.Writes).Send
 	oneByOne send = (*db.Writes).SendEach
 )
-
-// rest waits, unless ctx ends before.
-func rest(ctx context.Context, d time.Duration) { _ = pause(ctx, d) }
-
-// pause waits, or says why not to.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

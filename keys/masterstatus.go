@@ -61,7 +61,7 @@ func (c *Custody) Pending(ctx context.Context) (n int64, err error) {
 func (c *Custody) status(ctx context.Context, row db.MasterKey, dataKeys int64) MasterStatus {
 	s := MasterStatus{
 		ID: row.ID, URI: seal.Redact(row.URI), Version: row.Version, Current: row.IsCurrent,
-		CreatedAt: row.CreatedAt.UTC(), RetiredAt: utc(row.RetiredAt), DataKeys: dataKeys,
+		CreatedAt: row.CreatedAt.UTC(), RetiredAt: db.UTC(row.RetiredAt), DataKeys: dataKeys,
 	}
 	_, s.Usable = c.masterKey(ctx, row.ID)
 	return s

@@ -3,6 +3,7 @@ package keys
 import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"math/big"
 )
@@ -11,16 +12,17 @@ const contradicts = "has members that contradict each other"
 
 // ec reads the members of RFC 7518 section 6.2.
 func (j *foreignJWK) ec(b *brought, private bool) {
-	a, known := algorithmOf(j.text("crv"))
-	if !known {
+	curve := curveNamed(j.text("crv"))
+	if curve == nil {
 		j.fail("crv", "must be P-256, P-384 or P-521")
 		return
 	}
-	x, y := j.coordinate("x", a.coordinate()), j.coordinate("y", a.coordinate())
+	size := (curve.Params().BitSize + 7) / 8 // RFC 7518 section 6.2.1.2
+	x, y := j.coordinate("x", size), j.coordinate("y", size)
 	if j.err != nil {
 		return
 	}
-	public, err := ecdsa.ParseUncompressedPublicKey(a.curve, append(append([]byte{4}, x...), y...))
+	public, err := ecdsa.ParseUncompressedPublicKey(curve, append(append([]byte{4}, x...), y...))
 	if err != nil {
 		j.fail("x", "and y are no point of the curve")
 		return
@@ -29,12 +31,12 @@ func (j *foreignJWK) ec(b *brought, private bool) {
 	if !private {
 		return
 	}
-	d := j.coordinate("d", a.coordinate())
+	d := j.coordinate("d", size)
 	defer clear(d)
 	if j.err != nil {
 		return
 	}
-	key, err := ecdsa.ParseRawPrivateKey(a.curve, d)
+	key, err := ecdsa.ParseRawPrivateKey(curve, d)
 	if err != nil {
 		j.fail("d", "is not in the range of the curve")
 		return
@@ -46,13 +48,14 @@ func (j *foreignJWK) ec(b *brought, private bool) {
 	b.private = key
 }
 
-func algorithmOf(crv string) (algorithm, bool) {
-	for _, a := range algorithms {
-		if a.curve != nil && a.crv == crv {
-			return a, true
+// curveNamed returns the curve that an algorithm signs on, nil if none does.
+func curveNamed(crv string) elliptic.Curve {
+	for _, alg := range Algorithms() {
+		if curve := Curve(alg); curve != nil && curve.Params().Name == crv {
+			return curve
 		}
 	}
-	return algorithm{}, false
+	return nil
 }
 
 // coordinate is a number of fixed length. Some libraries leave out leading
@@ -100,7 +103,7 @@ func (j *foreignJWK) okp(b *brought, private bool) {
 		return
 	}
 	key := ed25519.NewKeyFromSeed(d)
-	if !samePublic(key.Public(), b.public) {
+	if !EqualPublic(key.Public(), b.public) {
 		j.fail("", contradicts+": x is not the public half of d")
 		return
 	}

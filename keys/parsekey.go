@@ -66,32 +66,32 @@ func looksLikePEM(material []byte) bool { return bytes.Contains(material, []byte
 // algorithm is the one that the key is for: what the request says and what the
 // JWK says must agree, except that EdDSA and Ed25519 are two names for one
 // thing and the request's counts. An EC key without either has its curve's.
-func (b brought) algorithm(asked jose.SignatureAlgorithm) (algorithm, error) {
+func (b brought) algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, error) {
 	if asked != "" && b.alg != "" && asked != b.alg && !(KeyType(asked) == "OKP" && KeyType(b.alg) == "OKP") {
-		return algorithm{}, invalid("alg", "is not the alg that the JWK says it is for")
+		return "", invalid("alg", "is not the alg that the JWK says it is for")
 	}
 	name := cmp.Or(asked, b.alg, b.onlyAlgorithm())
 	if name == "" {
-		return algorithm{}, invalid("alg", "is required: the key does not say which algorithm it is for")
+		return "", invalid("alg", "is required: the key does not say which algorithm it is for")
 	}
-	a, err := lookup(name)
+	alg, err := ParseAlgorithm(string(name))
 	switch {
 	case err != nil && asked == "":
-		return a, invalid(b.field+".alg", "must be one of "+algorithmNames())
+		return "", invalid(b.field+".alg", "must be one of "+AlgorithmNames())
 	case err != nil:
-		return a, invalid("alg", "must be one of "+algorithmNames())
-	case a.fits(b.public) != nil:
-		return a, invalid(b.field, "is "+kindOfKey(b.public)+", but "+string(a.name)+" signs with "+a.needs())
+		return "", invalid("alg", "must be one of "+AlgorithmNames())
+	case CheckPublic(alg, b.public) != nil:
+		return "", invalid(b.field, "is "+kindOfKey(b.public)+", but "+string(alg)+" signs with "+neededKey(alg))
 	}
-	return a, nil
+	return alg, nil
 }
 
 // onlyAlgorithm is the one that an EC key can sign by (RFC 7518 section 3.4).
 func (b brought) onlyAlgorithm() jose.SignatureAlgorithm {
 	k, _ := b.public.(*ecdsa.PublicKey)
-	for _, a := range algorithms {
-		if k != nil && a.curve == k.Curve {
-			return a.name
+	for _, alg := range Algorithms() {
+		if k != nil && Curve(alg) == k.Curve {
+			return alg
 		}
 	}
 	return ""
@@ -107,26 +107,31 @@ func kindOfKey(pub crypto.PublicKey) string {
 	return "an Ed25519 key"
 }
 
-func (a algorithm) needs() string {
-	switch a.kty {
+// neededKey says what keys an algorithm signs with.
+func neededKey(alg jose.SignatureAlgorithm) string {
+	switch KeyType(alg) {
 	case "EC":
-		return "an EC key on " + a.crv
+		return "an EC key on " + Curve(alg).Params().Name
 	case "OKP":
 		return "an Ed25519 key"
 	}
 	return fmt.Sprintf("an RSA key of %d bits or more", MinRSABits)
 }
 
-// halves reports whether the private key signs what the public one verifies
-// (the pairwise consistency test of NIST SP 800-56B section 6.4.1.1).
-func (p Private) halves() bool {
-	input := []byte("keyward import")
-	signature, err := p.sign(input)
-	return err == nil && verifySignature(p.Public(), p.alg.name, input, signature)
-}
-
-// samePublic reports whether two public keys are one.
-func samePublic(a, b crypto.PublicKey) bool {
-	k, comparable := a.(interface{ Equal(crypto.PublicKey) bool })
-	return comparable && k.Equal(b)
+// name is the kid asked for, else the JWK's own, else the thumbprint. A public
+// key whose own kid cannot be kept is refused, since the tokens it is here for
+// name that kid.
+func (b brought) name(asked string) (string, error) {
+	const pattern = "1 to 128 letters, digits or . _ ~ -, and not one or two dots alone"
+	switch {
+	case asked != "" && !ValidKID(asked):
+		return "", invalid("kid", "must be "+pattern)
+	case asked != "":
+		return asked, nil
+	case b.kid != "" && !ValidKID(b.kid):
+		return "", invalid(b.field+".kid", "is not one that is served here ("+pattern+"); give another, or take it out: tokens that name it verify nowhere then")
+	case b.kid != "":
+		return b.kid, nil
+	}
+	return Thumbprint(b.public)
 }

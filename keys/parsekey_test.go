@@ -60,7 +60,7 @@ func TestEveryFormOfAPrivateKeyIsRead(t *testing.T) {
 				t.Fatalf("%s as %s: %v", alg, form, err)
 			}
 			c, err := PrivateImport{Key: []byte(text), Alg: alg}.candidate()
-			if err != nil || !samePublic(b.public, key.Public()) || c.origin != Imported || !c.private.halves() {
+			if err != nil || !EqualPublic(b.public, key.Public()) || c.origin != Imported || !c.private.Matches() {
 				t.Errorf("%s as %s: %v", alg, form, err)
 			}
 			if want, _ := Thumbprint(key.Public()); c.kid != want {
@@ -87,7 +87,7 @@ func TestEveryFormOfAPublicKeyIsRead(t *testing.T) {
 				t.Fatalf("%s as %s: %v", alg, form, err)
 			}
 			back, err := ParsePublicJWK(alg, cs[0].jwk)
-			if err != nil || !samePublic(back, pub) || !cs[0].private.IsZero() || (cs[0].kid == "its-own") != set {
+			if err != nil || !EqualPublic(back, pub) || !cs[0].private.IsZero() || (cs[0].kid == "its-own") != set {
 				t.Errorf("%s as %s: %v %s", alg, form, err, cs[0].jwk)
 			}
 		}
@@ -203,7 +203,7 @@ func TestUnusualForms(t *testing.T) {
 			continue
 		}
 		jwk := edit(written(short)["JWK"], map[string]any{"x": b64(x[1:])})
-		if b, err := parsePrivateKey([]byte(jwk)); err != nil || !samePublic(b.public, short.Public()) {
+		if b, err := parsePrivateKey([]byte(jwk)); err != nil || !EqualPublic(b.public, short.Public()) {
 			t.Errorf("%s: %v", m.X, err)
 		}
 		return

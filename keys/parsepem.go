@@ -55,7 +55,7 @@ func withHalf(key crypto.Signer, public []*pem.Block) (brought, error) {
 		if err != nil {
 			return brought{}, err
 		}
-		if !samePublic(half, b.public) {
+		if !EqualPublic(half, b.public) {
 			return brought{}, errNotItsHalf
 		}
 	}

@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -52,18 +51,4 @@ func (s *Signer) signPayload(ctx context.Context, d desk, o PayloadOrder) (Signe
 	}
 	jws, err := s.sign(ctx, d, p, Header{Typ: o.Typ}, o.Payload, o.Form, expires)
 	return SignedPayload{JWS: jws, KID: p.ActiveKID, Alg: p.Alg}, err
-}
-
-// lookalike refuses what is no JSON object to Go but may be one with an exp to
-// a verifier more lenient than RFC 8259: behind a byte order mark, in UTF-16
-// or UTF-32, with NaN in it, nested deeper than Go reads. Its error is a
-// *[ClaimError].
-func lookalike(payload []byte) error {
-	text := bytes.ReplaceAll(payload, []byte{0}, nil)
-	text = bytes.TrimLeft(text, "\xef\xbb\xbf\xff\xfe \t\r\n")
-	names := bytes.Contains(bytes.ToLower(text), []byte("exp")) || bytes.Contains(text, []byte(`\u`))
-	if bytes.HasPrefix(text, []byte("{")) && names {
-		return invalid("payload", "looks like a JSON object with exp, but is none (RFC 8259: in UTF-8, without a byte order mark)")
-	}
-	return nil
 }

@@ -12,6 +12,12 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
+// FreshFor is how old the last proof may be that a snapshot is the latest one.
+// Signing fails closed beyond it; a JWKS is read again or, if PostgreSQL is
+// away, served stale. It bounds how long a replica that is cut off from the
+// database may sign with a key that was revoked meanwhile.
+const FreshFor = 10 * time.Second
+
 // Schedule is a policy and what else [Plan] must know to follow it.
 type Schedule struct {
 	tenant.Policy
@@ -114,7 +120,7 @@ func safe(s Schedule, k Key) time.Time {
 	if k.ActivatedAt == nil || k.DeprecatedAt == nil {
 		return expiry(s, k)
 	}
-	at := later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), horizon(k)).Add(hearsay)
+	at := later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), horizon(k)).Add(FreshFor)
 	return earlier(at, expiry(s, k))
 }
 

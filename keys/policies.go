@@ -12,10 +12,6 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// hearsay is how long a replica may go on signing by a policy that another one
-// has changed: a signer's snapshot is not used when it is older.
-const hearsay = FreshFor
-
 // PutPolicy creates the policy of p.Alg, with an active and a standby key, or
 // replaces it. Errors: *tenant.PolicyError, tenant.ErrNotFound, ErrDataKey,
 // ErrUnavailable.
@@ -100,9 +96,10 @@ func (l *ledger) writePolicy(ctx context.Context, tx *db.Tx, old, p tenant.Polic
 }
 
 // tokensUntil is when the last token is over that was signed by a policy until
-// now, here or by a replica that has not heard yet.
+// now, here or by a replica that has not heard yet: it does not sign by a
+// snapshot that is older than [FreshFor].
 func (l *ledger) tokensUntil(p tenant.Policy) time.Time {
-	return l.at.Add(p.MaxTokenTTL + l.tenant.Caching.ClockSkew + hearsay)
+	return l.at.Add(p.MaxTokenTTL + l.tenant.Caching.ClockSkew + FreshFor)
 }
 
 func (l *ledger) takeDefault(ctx context.Context, w *db.Writes, p tenant.Policy) error {

@@ -129,3 +129,12 @@ func (Private) MarshalBinary() ([]byte, error) { return nil, errRefused }
 
 // GobEncode refuses.
 func (Private) GobEncode() ([]byte, error) { return nil, errRefused }
+
+// WithAlgorithm returns the same key for another algorithm that signs with keys
+// of its kind. Errors: those of [NewPrivate].
+func (p Private) WithAlgorithm(alg jose.SignatureAlgorithm) (Private, error) {
+	if p.key == nil {
+		return Private{}, fmt.Errorf("%w: no key", ErrKeyMaterial)
+	}
+	return NewPrivate(alg, p.key())
+}

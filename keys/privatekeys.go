@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"sync"
@@ -31,7 +30,7 @@ func (s *Signer) private(ctx context.Context, name keyName) (Private, error) {
 			kids, _ := s.kids.LoadOrStore(name.tenantID, new(sync.Map))
 			kids.(*sync.Map).Store(name.kid, true)
 			private, err := s.open(ctx, name)
-			if err != nil && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNoActiveKey) && ctx.Err() == nil {
+			if err != nil && !errors.Is(err, db.ErrUnavailable) && !errors.Is(err, ErrNoActiveKey) && ctx.Err() == nil {
 				s.cfg.Log.Error("private key cannot be opened", "tenant_id", name.tenantID, "kid", name.kid, "error", err)
 			}
 			return private, err
@@ -83,8 +82,7 @@ func matching(alg jose.SignatureAlgorithm, der, jwk []byte) (Private, error) {
 	if err != nil {
 		return Private{}, err
 	}
-	own, ok := private.Public().(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !own.Equal(public) {
+	if !EqualPublic(private.Public(), public) {
 		return Private{}, errNotItsOwn
 	}
 	return private, nil

@@ -93,7 +93,7 @@ func (l *ledger) condemn(kid string, req RevokeRequest) (out Revocation, was Sta
 	if k == nil {
 		return out, was, errNotInLedger
 	}
-	k.heed(req.Use)
+	req.Use.AddTo(k)
 	was = k.State
 	if err := l.revoke(k, req.Reason, req.Comment); err != nil {
 		return out, was, err

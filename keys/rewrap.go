@@ -46,7 +46,7 @@ func (c *Custody) rewrapAll(ctx context.Context, by audit.By, o RewrapOptions) (
 			return done, nil
 		}
 		if pass > 0 {
-			if err := pause(ctx, min(time.Duration(pass)*50*time.Millisecond, time.Second)); err != nil {
+			if err := db.Pause(ctx, min(time.Duration(pass)*50*time.Millisecond, time.Second)); err != nil {
 				return done, err
 			}
 		}
@@ -146,21 +146,29 @@ func (c *Custody) rewrap(ctx context.Context, by audit.By, old uuid.UUID, batch 
 	return n, err
 }
 
+// A re-wrap cannot know who asks, for it is a process of its own, and is never
+// late: it makes way always, unless told otherwise. It has so many data keys in
+// a transaction, and rests so many times as long as that took.
+const (
+	wayRewrap     = 20
+	wayRewrapRest = 3
+)
+
 // turns are taken by the transactions of a re-wrap. If it makes way, there is one
 // at a time, of few data keys, and a rest after each; a KMS is still asked about
 // several batches at once, for that costs PostgreSQL nothing.
 type turns struct {
 	batch int32
 	lane  *semaphore.Weighted // nil: all at once, without rests
-	send  send
+	send  func(*db.Writes, context.Context) error
 	rest  func(context.Context, time.Duration)
 }
 
 func (c *Custody) turns(o RewrapOptions) *turns {
 	if o.FullSpeed {
-		return &turns{batch: c.cfg.RewrapBatch, send: atOnce}
+		return &turns{batch: c.cfg.RewrapBatch, send: (*db.Writes).Send}
 	}
-	return &turns{batch: min(wayRewrap, c.cfg.RewrapBatch), lane: semaphore.NewWeighted(1), send: oneByOne, rest: c.rest}
+	return &turns{batch: min(wayRewrap, c.cfg.RewrapBatch), lane: semaphore.NewWeighted(1), send: (*db.Writes).SendEach, rest: c.rest}
 }
 
 func (t *turns) take(ctx context.Context, do func() error) error {
@@ -185,7 +193,7 @@ type rewrapped struct {
 	wrapped []byte
 }
 
-func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, current uuid.UUID, ids []uuid.UUID, wrapped map[uuid.UUID][]rewrapped, send send) (int64, error) {
+func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, current uuid.UUID, ids []uuid.UUID, wrapped map[uuid.UUID][]rewrapped, send func(*db.Writes, context.Context) error) (int64, error) {
 	rows, err := tx.LockIdleTenants(ctx, ids)
 	if err != nil || len(rows) == 0 {
 		return 0, err
@@ -195,21 +203,22 @@ func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, curr
 	}
 	at := c.cfg.Now().UTC().Truncate(time.Microsecond)
 	params := db.RewrapDataKeysParams{NewMasterKeyID: current, OldMasterKeyID: old, RewrappedAt: at}
-	var ledgers []*ledger
+	var history audit.Appender
 	for _, row := range rows {
 		if len(wrapped[row.ID]) == 0 {
 			continue
 		}
-		l := newLedger(tenant.TenantRow(row), by, at)
+		var events []audit.Event
 		for _, k := range wrapped[row.ID] {
 			params.TenantIds, params.Versions = append(params.TenantIds, row.ID), append(params.Versions, k.version)
 			params.Wrappeds = append(params.Wrappeds, k.wrapped)
-			l.note(audit.Event{Action: audit.DataKeyRewrapped}, map[string]any{"version": k.version, "master_key_id": current})
+			e := by.Event(at, audit.DataKeyRewrapped)
+			e.Details = audit.Details(by.Details(map[string]any{"version": k.version, "master_key_id": current}))
+			events = append(events, e)
 		}
-		l.quiet = true
-		ledgers = append(ledgers, l)
+		history.Append(tenant.TenantRow(row).Head(), events, nil)
 	}
-	if len(ledgers) == 0 {
+	if len(params.Versions) == 0 {
 		return 0, nil
 	}
 	w := tx.Later()
@@ -217,7 +226,7 @@ func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, curr
 		return 0, err
 	}
 	w.Expect(len(params.Versions))
-	if err := new(statements).collect(ledgers).queue(ctx, w); err != nil {
+	if err := history.Queue(ctx, w); err != nil {
 		return 0, err
 	}
 	return int64(len(params.Versions)), send(w, ctx)

@@ -94,7 +94,7 @@ func (l *ledger) makeRoom(s Schedule) error {
 	}
 	for published > s.MaxPublishedKeys {
 		k := l.oldestDeprecated(s.Alg)
-		if k == nil || l.at.Before(safe(s, *k)) {
+		if k == nil || l.at.Before(*SafeToRetireAt(s, *k)) {
 			return fmt.Errorf("%w: max_published_keys is %d", ErrRotationWaits, s.MaxPublishedKeys)
 		}
 		if err := l.expire(k); err != nil {

@@ -9,7 +9,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/audit"
-	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -17,7 +16,7 @@ import (
 // is a ledger, because the rows of a ledger share its time.
 type past struct {
 	*ledger // the last moment's
-	dataKey db.InsertDataKeyParams
+	dataKey DataKeyRow
 	sealer  sealer
 	chain   []audit.Event
 	sealed  map[string][]byte // private keys by kid, as they entered

@@ -32,7 +32,7 @@ func (r *seedRows) add(p *past) error {
 	t := tenant.RowOf(p.tenant)
 	r.tenants = append(r.tenants, []any{
 		t.ID, t.Slug, t.Name, t.JWKSMaxAgeSeconds, t.JWKSStaleWhileRevalidateSeconds, t.JWKSStaleIfErrorSeconds,
-		t.ClockSkewSeconds, p.head.Seq, p.head.Hash, t.CreatedAt, t.UpdatedAt, set.body, set.outline,
+		t.ClockSkewSeconds, p.head.Seq, p.head.Hash, t.CreatedAt, t.UpdatedAt, set.Body, set.Outline,
 	})
 	d := p.dataKey
 	r.dataKeys = append(r.dataKeys, []any{d.TenantID, d.Version, true, d.Wrapped, d.MasterKeyID, d.CreatedAt})

@@ -26,8 +26,8 @@ import (
 // program may share a database, and one that does not know the word reads keys
 // and policies (queries/snapshots.sql).
 type jwkSet struct {
-	body    []byte // RFC 7517 section 5; nil: none
-	outline string
+	Body    []byte // RFC 7517 section 5; nil: none
+	Outline string
 }
 
 const (
@@ -59,7 +59,7 @@ func renderSet(changedAt time.Time, all []Key, live []tenant.Policy) (jwkSet, er
 	body := append(make([]byte, 0, size), setBegins...)
 	outline := fmt.Appendf(make([]byte, 0, 32+96*len(published)+64*len(live)), "%s %d\n", outlineBegins, changedAt.UnixMicro())
 	for i, k := range published {
-		if err := k.renders(); err != nil {
+		if err := k.CheckPublicJWK(); err != nil {
 			return jwkSet{}, err
 		}
 		if i > 0 {
@@ -77,18 +77,6 @@ func renderSet(changedAt time.Time, all []Key, live []tenant.Policy) (jwkSet, er
 		outline = append(outline, '\n')
 	}
 	return jwkSet{append(body, setEnds...), string(outline)}, nil
-}
-
-// renders says what is wrong with a key's public JWK.
-func (k *Key) renders() error {
-	a, err := lookup(k.Alg)
-	if err == nil && !a.renders(k.KID, k.PublicJWK) {
-		_, err = ParsePublicJWK(a.name, k.PublicJWK)
-	}
-	if err != nil {
-		return fmt.Errorf("keys: public key %s of tenant %s: %w", k.KID, k.TenantID, err)
-	}
-	return nil
 }
 
 // defaultFirst is the order of a tenant's policies: the default one, then by
@@ -128,13 +116,13 @@ func setOf(p db.Public) (jwkSet, error) {
 // takeSet serves a set. Keys and policies are texts within it. Errors: an
 // outline that does not fit its body.
 func (s *Snapshot) takeSet(set jwkSet) error {
-	header, lines, _ := strings.Cut(set.outline, "\n")
+	header, lines, _ := strings.Cut(set.Outline, "\n")
 	version, changedAt := field(header)
 	micros, err := strconv.ParseInt(changedAt, 10, 64)
 	if err != nil || version != outlineBegins {
 		return s.misfit()
 	}
-	s.JWKS = set.body
+	s.JWKS = set.Body
 	s.addHeader(time.UnixMicro(micros))
 	at := len(setBegins)
 	s.published = make([]publicKey, 0, strings.Count(lines, "key "))
@@ -171,14 +159,14 @@ func (s *Snapshot) takeKey(line string, at int) (next int, ok bool) {
 	alg, line := field(line)
 	state, line := field(line)
 	size, err := strconv.Atoi(line)
-	a, unknown := lookup(jose.SignatureAlgorithm(alg))
+	a, unknown := ParseAlgorithm(alg)
 	known := slices.Index(publishedStates, State(state))
 	if err != nil || unknown != nil || known < 0 || size < 0 || size > len(s.JWKS)-len(setEnds)-at {
 		return 0, false
 	}
 	s.published = s.published[:len(s.published)+1] // in its place: it must not be copied
 	k := &s.published[len(s.published)-1]
-	k.kid, k.alg, k.state, k.jwk = kid, a.name, publishedStates[known], s.JWKS[at:at+size:at+size]
+	k.kid, k.alg, k.state, k.jwk = kid, a, publishedStates[known], s.JWKS[at:at+size:at+size]
 	return at + size + len(","), true
 }
 
@@ -186,14 +174,14 @@ func (s *Snapshot) takePolicy(line string) bool {
 	alg, line := field(line)
 	ttl, line := field(line)
 	longest, line := field(line)
-	a, unknown := lookup(jose.SignatureAlgorithm(alg))
+	a, unknown := ParseAlgorithm(alg)
 	usual, err := strconv.Atoi(ttl)
 	most, err2 := strconv.Atoi(longest)
 	if unknown != nil || err != nil || err2 != nil {
 		return false
 	}
 	p := SigningPolicy{
-		Alg: a.name, Default: line == "default",
+		Alg: a, Default: line == "default",
 		DefaultTokenTTL: time.Duration(usual) * time.Second, MaxTokenTTL: time.Duration(most) * time.Second,
 	}
 	for i := range s.published {

@@ -24,7 +24,7 @@ func (p *process) fromRows(t testing.TB, id uuid.UUID, at time.Time) jwkSet {
 		if err != nil {
 			return err
 		}
-		l := newLedger(tenant.TenantRow(row), tester, time.Now())
+		l := p.store.ledger(tenant.TenantRow(row), tester, time.Now())
 		if err := p.store.read(t.Context(), tx, l); err != nil {
 			return err
 		}
@@ -54,8 +54,8 @@ func (p *process) served(t testing.TB, id uuid.UUID) {
 		return
 	}
 	want := p.fromRows(t, id, time.UnixMicro(micros))
-	if !bytes.Equal(read.Tenant.JWKS, want.body) || read.Tenant.Outline != want.outline {
-		t.Errorf("%s is served\n%s\n%s\nand its keys say\n%s\n%s", read.Tenant.Slug, read.Tenant.JWKS, read.Tenant.Outline, want.body, want.outline)
+	if !bytes.Equal(read.Tenant.JWKS, want.Body) || read.Tenant.Outline != want.Outline {
+		t.Errorf("%s is served\n%s\n%s\nand its keys say\n%s\n%s", read.Tenant.Slug, read.Tenant.JWKS, read.Tenant.Outline, want.Body, want.Outline)
 	}
 }
 
@@ -138,7 +138,7 @@ func TestSetsThatDoNotCount(t *testing.T) {
 		dbtest.Exec(t, p.dsn, "CREATE TABLE before AS SELECT * FROM tenants; SET session_replication_role = replica; "+fmt.Sprintf(sql, made.ID, other.ID))
 		p.snapshots.Missed()
 		snap, _, err := p.snapshots.Get(t.Context(), "acme")
-		if err != nil || !bytes.Equal(snap.JWKS, want.body) || snap.Policies[0].ActiveKID == "" {
+		if err != nil || !bytes.Equal(snap.JWKS, want.Body) || snap.Policies[0].ActiveKID == "" {
 			t.Errorf("%s: served is %s, %v", name, snap.JWKS, err)
 		}
 		if read, err := p.db.PublicTenant(t.Context(), made.ID, ""); err != nil || read.Tenant.JWKS != nil || len(read.Keys) != 2 {
@@ -170,14 +170,14 @@ func TestOutlinesThatDoNotFit(t *testing.T) {
 	snap := &Snapshot{}
 	if err := snap.takeSet(set); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
 		snap.Policies[0].ActiveKID != "a.b_c~d-e" || snap.Policies[0].MaxTokenTTL != time.Hour || snap.Policies[1].DefaultTokenTTL != 15*time.Minute {
-		t.Fatalf("%s of %s: %+v, %v", set.outline, set.body, snap, err)
+		t.Fatalf("%s of %s: %+v, %v", set.Outline, set.Body, snap, err)
 	}
 	for _, outline := range []string{
 		"key x\n", "key x ES256 active\n", "key x ES256 active -1\n", "key x ES256 active 100000\n", "key x ES256 active 9223372036854775807\n",
 		strings.Repeat("key x ES256 active 200\n", 3), "key x HS256 active 10\n", "key x ES256 revoked 10\n",
 		"policy ES256\n", "policy HS256 1 1\n", "policy ES256 1 x\n", "else\n", "\n",
 	} {
-		if err := new(Snapshot).takeSet(jwkSet{set.body, "v1 0\n" + outline}); err == nil {
+		if err := new(Snapshot).takeSet(jwkSet{set.Body, "v1 0\n" + outline}); err == nil {
 			t.Errorf("%q fits", outline)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -209,3 +210,19 @@ func (s *Signer) FlushEvidence(ctx context.Context) error { return s.evidence.fl
 
 // Signatures counts what was signed since the start.
 func (s *Signer) Signatures() int64 { return s.count.Load() }
+
+// inParallel calls do for every i below n on all cores.
+func inParallel(n int, do func(i int)) {
+	var (
+		next atomic.Int64
+		wg   sync.WaitGroup
+	)
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	wg.Wait()
+}

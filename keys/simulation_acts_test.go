@@ -95,7 +95,7 @@ func (w *world) expire(k *Key) {
 	early := w.now.Before(*k.ExpiresAt)
 	last := w.lastToken[k.KID].Add(w.s.ClockSkew)
 	if early && k.Origin != Imported { // a replica may have signed on for a moment
-		last = last.Add(hearsay)
+		last = last.Add(FreshFor)
 	}
 	if w.now.Before(last) {
 		w.Errorf("%v: %s expired (early: %v), a token may live until %v", w.now, k.KID, early, last)

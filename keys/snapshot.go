@@ -112,12 +112,23 @@ func (s *Snapshot) key(kid string) *publicKey {
 	return nil
 }
 
+// Find returns the published key of that kid, its public key parsed; found is
+// false if there is none. Errors: those of [ParsePublicJWK].
+func (s *Snapshot) Find(kid string) (k Candidate, found bool, err error) {
+	p := s.key(kid)
+	if p == nil {
+		return Candidate{}, false, nil
+	}
+	public, err := p.public()
+	return Candidate{Key: Key{TenantID: s.TenantID, KID: kid, Alg: p.alg, State: p.state}, Public: public}, true, err
+}
+
 // newSnapshot is what was read of a tenant, ready to be served.
 func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 	t := p.Tenant
 	snap := &Snapshot{
-		TenantID: t.ID, Slug: t.Slug, Domain: optional(t.CustomDomain), Status: tenant.Status(t.Status), Version: t.AuditSeq,
-		Issuer: tenant.Tenant{Slug: t.Slug, OwnIssuer: optional(t.Issuer)}.Issuer(publicURL),
+		TenantID: t.ID, Slug: t.Slug, Domain: db.Text(t.CustomDomain), Status: tenant.Status(t.Status), Version: t.AuditSeq,
+		Issuer: tenant.Tenant{Slug: t.Slug, OwnIssuer: db.Text(t.Issuer)}.Issuer(publicURL),
 		Caching: tenant.Caching{
 			MaxAge:               time.Duration(t.JWKSMaxAgeSeconds) * time.Second,
 			StaleWhileRevalidate: time.Duration(t.JWKSStaleWhileRevalidateSeconds) * time.Second,

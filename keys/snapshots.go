@@ -14,12 +14,6 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// FreshFor is how old the last proof may be that a snapshot is the latest one.
-// Signing fails closed beyond it; a JWKS is read again or, if PostgreSQL is
-// away, served stale. It bounds how long a replica that is cut off from the
-// database may sign with a key that was revoked meanwhile.
-const FreshFor = 10 * time.Second
-
 // unknownFor bounds how long a slug is remembered to belong to nobody.
 const unknownFor = 5 * time.Second
 
@@ -240,3 +234,6 @@ func (s *Snapshots) Asked() int64 { return s.hits.Load() + s.misses.Load() + s.s
 func (s *Snapshots) Stats() (hits, misses, stale int64) {
 	return s.hits.Load(), s.misses.Load(), s.stale.Load()
 }
+
+// MaxStale is how long anything is served without PostgreSQL.
+func (s *Snapshots) MaxStale() time.Duration { return s.cfg.MaxStale }

@@ -9,14 +9,10 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// epoch stands for NULL in arrays of times, see queries/.
-var epoch = time.Unix(0, 0).UTC()
-
 // statements are the set-based writes for any number of ledgers: one for each
 // kind of move, however many keys move.
 type statements struct {
-	heads     db.MoveAuditHeadsParams
-	events    []audit.Event
+	history   audit.Appender
 	activate  db.ActivateKeysParams
 	deprecate db.DeprecateKeysParams
 	expire    db.ExpireKeysParams
@@ -48,7 +44,7 @@ func (s *statements) collect(ledgers []*ledger) *statements {
 			s.birth(b)
 		}
 		for alg, at := range l.due {
-			s.due.add(l.tenant.ID, string(alg), orEpoch(&at))
+			s.due.add(l.tenant.ID, string(alg), db.OrEpoch(&at))
 		}
 	}
 	return s
@@ -59,25 +55,13 @@ func (s *statements) chain(l *ledger) {
 	if len(l.events) == 0 {
 		return
 	}
-	head, events := audit.Chain(l.head, l.events)
-	l.next = head
-	s.events = append(s.events, events...)
-	if !l.quiet {
-		s.notify = append(s.notify, l.changes()...)
-	}
+	s.notify = append(s.notify, l.changes()...)
 	if l.rowMoves {
+		l.next = s.history.AppendEvents(l.head, l.events)
 		return
 	}
-	var set jwkSet
-	if !l.quiet {
-		set = l.set()
-	}
-	s.heads.TenantIds = append(s.heads.TenantIds, l.tenant.ID)
-	s.heads.OldSeqs = append(s.heads.OldSeqs, l.head.Seq)
-	s.heads.Seqs = append(s.heads.Seqs, head.Seq)
-	s.heads.Hashes = append(s.heads.Hashes, head.Hash)
-	s.heads.JWKS, s.heads.Outlines = append(s.heads.JWKS, set.body), append(s.heads.Outlines, set.outline)
-	s.heads.Visible = s.heads.Visible || !l.quiet
+	set := audit.PublicSet(l.set())
+	l.next = s.history.Append(l.head, l.events, &set)
 }
 
 func (s *statements) move(m move) {
@@ -114,31 +98,23 @@ func (s *statements) birth(b birth) {
 	p.States, p.Origins = append(p.States, string(b.State)), append(p.Origins, string(b.Origin))
 	p.PublicJWKS, p.SealedPrivates = append(p.PublicJWKS, string(b.PublicJWK)), append(p.SealedPrivates, b.sealed)
 	p.DataKeyVersions, p.CreatedAts = append(p.DataKeyVersions, b.version), append(p.CreatedAts, b.CreatedAt)
-	p.ActivatedAts, p.Activations = append(p.ActivatedAts, orEpoch(b.ActivatedAt)), append(p.Activations, string(b.Activation))
-	p.DeprecatedAts, p.ExpiresAts = append(p.DeprecatedAts, orEpoch(b.DeprecatedAt)), append(p.ExpiresAts, orEpoch(b.ExpiresAt))
+	p.ActivatedAts, p.Activations = append(p.ActivatedAts, db.OrEpoch(b.ActivatedAt)), append(p.Activations, string(b.Activation))
+	p.DeprecatedAts, p.ExpiresAts = append(p.DeprecatedAts, db.OrEpoch(b.DeprecatedAt)), append(p.ExpiresAts, db.OrEpoch(b.ExpiresAt))
 	p.StateEvents = append(p.StateEvents, b.stateEvent)
-}
-
-func orEpoch(t *time.Time) time.Time {
-	if t == nil || t.IsZero() {
-		return epoch
-	}
-	return *t
 }
 
 // queue puts the statements in the order the database's guards ask for. A
 // guard that matches fewer keys than were to move fails the whole transaction.
 func (s *statements) queue(ctx context.Context, w *db.Writes) error {
+	if err := s.history.Queue(ctx, w); err != nil {
+		return err
+	}
 	type statement struct {
 		rows int
 		exec func() error
 	}
 	rows := func(_ int64, err error) error { return err }
 	for _, st := range []statement{
-		{len(s.heads.TenantIds), func() error { return rows(w.MoveAuditHeads(ctx, s.heads)) }},
-		{len(s.events), func() error {
-			return w.InsertAuditEvents(ctx, db.InsertAuditEventsParams(audit.ToColumns(s.events)))
-		}},
 		{len(s.deprecate.Kids), func() error { return rows(w.DeprecateKeys(ctx, s.deprecate)) }},
 		{len(s.revoke.Kids), func() error { return rows(w.RevokeKeys(ctx, s.revoke)) }},
 		{len(s.expire.Kids), func() error { return rows(w.ExpireKeys(ctx, s.expire)) }},

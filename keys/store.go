@@ -18,13 +18,9 @@ import (
 // Errors of the store; test with errors.Is. A [*StateError] and a
 // [*tenant.PolicyError] carry more.
 var (
-	ErrNotFound       = errors.New("keys: no such key")
-	ErrPolicyNotFound = errors.New("keys: the tenant has no policy for this algorithm")
-	ErrDefaultPolicy  = errors.New("keys: the default policy cannot be retired; make another one the default first")
-	ErrUnavailable    = db.ErrUnavailable
-	// ErrDataKey means that a tenant's data key does not open: its private
-	// keys cannot be read and no new ones can be sealed.
-	ErrDataKey = errors.New("keys: the tenant's data key cannot be opened")
+	ErrNotFound      = errors.New("keys: no such key")
+	ErrDefaultPolicy = errors.New("keys: the default policy cannot be retired; make another one the default first")
+	ErrUnavailable   = db.ErrUnavailable
 )
 
 // Config is what a Store needs.
@@ -65,7 +61,7 @@ func NewStore(cfg Config) *Store {
 	if cfg.DueParallel == 0 {
 		cfg.DueParallel = 2
 	}
-	return &Store{cfg: cfg, manners: manners{now: time.Now, since: time.Now()}, rest: rest}
+	return &Store{cfg: cfg, manners: manners{now: time.Now, since: time.Now()}, rest: func(ctx context.Context, d time.Duration) { _ = db.Pause(ctx, d) }}
 }
 
 // now is read once per operation: every row one operation writes has one time.
@@ -82,35 +78,6 @@ func (s *Store) Get(ctx context.Context, tenantID uuid.UUID, kid string) (Key, e
 		return Key{}, ErrNotFound
 	}
 	return keyRow(row).key(), err
-}
-
-// keyRow is a key as every query of the store selects it.
-type keyRow db.GetKeyRow
-
-func (r keyRow) key() Key {
-	return Key{
-		TenantID: r.TenantID, KID: r.KID, Alg: jose.SignatureAlgorithm(r.Alg), State: State(r.State), Origin: Origin(r.Origin),
-		PublicJWK: r.PublicJWK, CreatedAt: r.CreatedAt.UTC(), PublishedAt: r.PublishedAt.UTC(), ActivatedAt: utc(r.ActivatedAt),
-		Activation: Activation(optional(r.Activation)), DeprecatedAt: utc(r.DeprecatedAt), TokenHorizon: utc(r.TokenHorizon),
-		ExpiresAt: utc(r.ExpiresAt), ExpiredAt: utc(r.ExpiredAt), RevokedAt: utc(r.RevokedAt),
-		RevocationReason: Reason(optional(r.RevocationReason)), PurgedAt: utc(r.PurgedAt),
-		LastSignedAt: utc(r.LastSignedAt), LastTokenExpiresAt: utc(r.LastTokenExpiresAt),
-	}
-}
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
-}
-
-func optional(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 // open locks one tenant and reads its policies and keys. Errors:

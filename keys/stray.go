@@ -12,7 +12,7 @@ import (
 // is not the one that the tenant's history ends with, or whose public key is
 // not the one that a generated kid names. No operation leaves any. Errors:
 // ErrUnavailable.
-func (s *Store) Stray(ctx context.Context, tenantID uuid.UUID) (kids []string, err error) {
+func (s *Signer) Stray(ctx context.Context, tenantID uuid.UUID) (kids []string, err error) {
 	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
 		if kids, err = tx.ListStrayKeys(ctx, tenantID); err != nil {
 			return err

@@ -81,7 +81,7 @@ func (c *benchSeedCmd) prove(ctx context.Context, p *program, a *app) error {
 		if err != nil {
 			return err
 		}
-		if _, err := proveHistory(ctx, a.audit, a.store, t); err != nil {
+		if _, err := proveHistory(ctx, a.audit, a.signer, t); err != nil {
 			return err
 		}
 		token, err := a.signer.SignToken(ctx, t.Slug, keys.Order{})

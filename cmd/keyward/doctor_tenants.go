@@ -76,7 +76,7 @@ func listPolicies(rows []db.PoliciesWithoutKeysRow) string {
 func (e *examination) histories(ctx context.Context) {
 	tenants := tenant.New(tenant.Config{DB: e.db, Now: now})
 	store := audit.New(audit.Config{DB: e.db, Now: now})
-	rows := keys.NewStore(keys.Config{DB: e.db, Now: now, Log: e.p.log})
+	signer := keys.NewSigner(keys.SignerConfig{DB: e.db, Now: now, Log: e.p.log})
 	proved, events, cursor := 0, int64(0), ""
 	for {
 		page, next, err := tenants.List(ctx, tenant.ListFilter{Limit: 100, Cursor: cursor})
@@ -85,7 +85,7 @@ func (e *examination) histories(ctx context.Context) {
 			return
 		}
 		for _, t := range page {
-			n, err := proveHistory(ctx, store, rows, t)
+			n, err := proveHistory(ctx, store, signer, t)
 			if err != nil {
 				e.say(failure, "audit", "%v", err)
 				continue
@@ -104,7 +104,7 @@ func (e *examination) histories(ctx context.Context) {
 }
 
 // proveHistory proves the chain, and that the tenant's keys are as it has them.
-func proveHistory(ctx context.Context, store *audit.Store, rows *keys.Store, t tenant.Tenant) (int64, error) {
+func proveHistory(ctx context.Context, store *audit.Store, signer *keys.Signer, t tenant.Tenant) (int64, error) {
 	r, err := store.Verify(ctx, t.ID)
 	switch {
 	case err != nil:
@@ -112,7 +112,7 @@ func proveHistory(ctx context.Context, store *audit.Store, rows *keys.Store, t t
 	case !r.Intact:
 		return 0, fmt.Errorf("the history of %s is broken at event %d: somebody with rights on the database has changed it; compare with a backup", t.Slug, *r.BrokenAt)
 	}
-	stray, err := rows.Stray(ctx, t.ID)
+	stray, err := signer.Stray(ctx, t.ID)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%s: %w", t.Slug, err)

@@ -1,0 +1,20 @@
+package keys
+
+import (
+	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/db"
+)
+
+// keyRow is a key as every query of the store selects it.
+type keyRow db.GetKeyRow
+
+func (r keyRow) key() Key {
+	return Key{
+		TenantID: r.TenantID, KID: r.KID, Alg: jose.SignatureAlgorithm(r.Alg), State: State(r.State), Origin: Origin(r.Origin),
+		PublicJWK: r.PublicJWK, CreatedAt: r.CreatedAt.UTC(), PublishedAt: r.PublishedAt.UTC(), ActivatedAt: db.UTC(r.ActivatedAt),
+		Activation: Activation(db.Text(r.Activation)), DeprecatedAt: db.UTC(r.DeprecatedAt), TokenHorizon: db.UTC(r.TokenHorizon),
+		ExpiresAt: db.UTC(r.ExpiresAt), ExpiredAt: db.UTC(r.ExpiredAt), RevokedAt: db.UTC(r.RevokedAt),
+		RevocationReason: Reason(db.Text(r.RevocationReason)), PurgedAt: db.UTC(r.PurgedAt),
+		LastSignedAt: db.UTC(r.LastSignedAt), LastTokenExpiresAt: db.UTC(r.LastTokenExpiresAt),
+	}
+}
