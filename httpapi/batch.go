@@ -8,7 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 // maxBatch is how many tokens one request may ask for.
@@ -64,7 +64,7 @@ func (s *server) SignTokens(c echo.Context, _ TenantPath) error {
 		return err
 	}
 	err = s.cfg.Signer.SignTokens(c.Request().Context(), of(c).tenantID.String(), len(entries),
-		func(i int, sign keys.SignFunc) { entries[i].fill(sign) })
+		func(i int, sign signing.SignFunc) { entries[i].fill(sign) })
 	if err != nil {
 		return err
 	}
@@ -72,9 +72,9 @@ func (s *server) SignTokens(c echo.Context, _ TenantPath) error {
 }
 
 // fill reads and signs the entry. Nobody else would catch its panic.
-func (e *entry) fill(sign keys.SignFunc) {
+func (e *entry) fill(sign signing.SignFunc) {
 	defer rescue(&e.err)
-	var order keys.Order
+	var order signing.Order
 	if e.plain {
 		order, e.plain = (&plainBody{data: e.raw}).order()
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/snapshot"
 )
 
 // discovery answers the metadata by which verifiers find a tenant's keys. It is
@@ -46,7 +46,7 @@ func (s *server) discovery(c echo.Context, find finder) error {
 // knows better, what is said of them is what the tokens are, "sub" being whatever
 // the tenant puts there. Members come in the order of their names, so that the
 // entity tag holds.
-func (s *server) metadata(snap *keys.Snapshot) (*keys.Document, error) {
+func (s *server) metadata(snap *snapshot.Snapshot) (*snapshot.Document, error) {
 	members := map[string]any{
 		"response_types_supported": []string{"id_token"},
 		"subject_types_supported":  []string{"public"},
@@ -71,12 +71,12 @@ func (s *server) metadata(snap *keys.Snapshot) (*keys.Document, error) {
 		return nil, err
 	}
 	body = bytes.TrimSuffix(body, []byte("\n"))
-	return &keys.Document{Body: body, ETag: entityTag(body)}, nil
+	return &snapshot.Document{Body: body, ETag: entityTag(body)}, nil
 }
 
 // jwksURI is where the tenant's keys are: on its own domain if its issuer is
 // there too, which then must lead here, else under the public URL, which does.
-func (s *server) jwksURI(snap *keys.Snapshot) string {
+func (s *server) jwksURI(snap *snapshot.Snapshot) string {
 	const path = "/.well-known/jwks.json"
 	if u, err := url.Parse(snap.Issuer); err == nil && snap.Domain != "" && domainOf(u.Host) == snap.Domain && snap.Domain != s.ownHost {
 		return u.Scheme + "://" + u.Host + path

@@ -8,15 +8,15 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
 )
 
 // finder finds the tenant that a public request is about.
-type finder func(echo.Context) (snap *keys.Snapshot, stale time.Duration, err error)
+type finder func(echo.Context) (snap *snapshot.Snapshot, stale time.Duration, err error)
 
 // byPath goes by the slug or id in the path.
-func (s *server) byPath(c echo.Context) (*keys.Snapshot, time.Duration, error) {
+func (s *server) byPath(c echo.Context) (*snapshot.Snapshot, time.Duration, error) {
 	ref := c.Param("tenant")
 	if !isRef(ref) {
 		return nil, 0, tenant.ErrNotFound
@@ -27,7 +27,7 @@ func (s *server) byPath(c echo.Context) (*keys.Snapshot, time.Duration, error) {
 // byHost goes by the custom domain that the request was sent to; one that is
 // nobody's is answered for the platform. For the public URL's own host nothing
 // is looked up: it is the platform's, whatever a tenant says.
-func (s *server) byHost(c echo.Context) (*keys.Snapshot, time.Duration, error) {
+func (s *server) byHost(c echo.Context) (*snapshot.Snapshot, time.Duration, error) {
 	ctx := c.Request().Context()
 	if domain := domainOf(c.Request().Host); domain != "" && domain != s.ownHost {
 		snap, stale, err := s.cfg.Snapshots.OfDomain(ctx, domain)

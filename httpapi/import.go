@@ -9,7 +9,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -76,7 +76,7 @@ func (r ImportKeyRequest) contradiction() *Problem {
 func (s *server) importPrivateKey(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
 	key := plain(*body.PrivateKey)
 	defer clear(key)
-	e, err := s.cfg.Store.ImportPrivate(c.Request().Context(), by(c), of(c).tenantID, keys.PrivateImport{
+	e, err := s.cfg.Store.ImportPrivate(c.Request().Context(), by(c), of(c).tenantID, moves.PrivateImport{
 		Key: key, Alg: jose.SignatureAlgorithm(*body.Alg), KID: or(body.KID, ""), Active: or(body.Role, "") == ImportKeyRequestRoleActive,
 	}, idem)
 	if err != nil {
@@ -86,7 +86,7 @@ func (s *server) importPrivateKey(c echo.Context, body ImportKeyRequest, idem *t
 }
 
 func (s *server) importPublicKeys(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
-	entries, set, err := s.cfg.Store.ImportPublic(c.Request().Context(), by(c), of(c).tenantID, keys.PublicImport{
+	entries, set, err := s.cfg.Store.ImportPublic(c.Request().Context(), by(c), of(c).tenantID, moves.PublicImport{
 		Key: plain(*body.PublicKey), Alg: jose.SignatureAlgorithm(or(body.Alg, "")), KID: or(body.KID, ""),
 		ExpiresAt: or(body.ExpiresAt, time.Time{}),
 	}, idem)
@@ -99,7 +99,7 @@ func (s *server) importPublicKeys(c echo.Context, body ImportKeyRequest, idem *t
 	return imported(c, entries[0])
 }
 
-func imported(c echo.Context, e keys.Entry) error {
+func imported(c echo.Context, e moves.Entry) error {
 	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+of(c).slug+"/keys/"+e.KID)
 	return reply(c, http.StatusCreated, renderKey(e))
 }

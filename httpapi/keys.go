@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 )
 
 // Media types of a public key.
@@ -19,7 +20,7 @@ const (
 
 // ListKeys lists a tenant's keys.
 func (s *server) ListKeys(c echo.Context, _ TenantPath, params ListKeysParams) error {
-	page, err := s.cfg.Store.List(c.Request().Context(), of(c).tenantID, keys.Filter{
+	page, err := s.cfg.Store.List(c.Request().Context(), of(c).tenantID, moves.Filter{
 		State: keys.State(or(params.State, "")), Alg: jose.SignatureAlgorithm(or(params.Alg, "")),
 		ValidAt: or(params.ValidAt, time.Time{}), Limit: or(params.Limit, 50), Cursor: or(params.Cursor, ""),
 	})

@@ -11,6 +11,9 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 )
@@ -102,7 +105,7 @@ var rules = []rule{
 	as(func(e *tenant.ApprovalStatusError) *Problem {
 		return newProblem(ProblemCodeConflict, "The approval is "+string(e.Status)+".")
 	}),
-	is(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also keys.ErrUnavailable, audit.ErrUnavailable and webhook.ErrUnavailable
+	is(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also moves.ErrUnavailable, audit.ErrUnavailable and webhook.ErrUnavailable
 	as(func(e *tenant.FieldErrors) *Problem {
 		return newProblem(ProblemCodeInvalidRequest, "", fieldErrors(e.Fields)...)
 	}),
@@ -121,19 +124,19 @@ var rules = []rule{
 	is(webhook.ErrDisabled, ProblemCodeConflict, "The webhook is disabled; enable it first."),
 	is(webhook.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 
-	is(keys.ErrNotFound, ProblemCodeKeyNotFound, ""),
-	is(keys.ErrNotDeleted, ProblemCodeTenantNotFound, "There is no deleted tenant of this id."),
+	is(moves.ErrNotFound, ProblemCodeKeyNotFound, ""),
+	is(signing.ErrNotDeleted, ProblemCodeTenantNotFound, "There is no deleted tenant of this id."),
 	is(keys.ErrPolicyNotFound, ProblemCodePolicyViolation, "The tenant has no policy for this algorithm."),
-	is(keys.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
-	is(keys.ErrRotationWaits, ProblemCodeConflict, "max_published_keys leaves no room while tokens of the oldest key may live."),
-	is(keys.ErrPlatformImport, ProblemCodeConflict, "The platform's own tenant takes no keys from outside."),
-	as(func(e *keys.UsedKIDError) *Problem {
+	is(moves.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
+	is(moves.ErrRotationWaits, ProblemCodeConflict, "max_published_keys leaves no room while tokens of the oldest key may live."),
+	is(moves.ErrPlatformImport, ProblemCodeConflict, "The platform's own tenant takes no keys from outside."),
+	as(func(e *moves.UsedKIDError) *Problem {
 		return newProblem(ProblemCodeConflict, "The tenant has, or had, a key of this kid: "+e.KID)
 	}),
 	is(keys.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
-	is(keys.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no key that signs at the moment; try again."),
+	is(signing.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no key that signs at the moment; try again."),
 	as(refusedClaim),
-	is(keys.ErrInvalid, ProblemCodeInvalidRequest, "The payload cannot be signed in the form asked for."),
+	is(tokens.ErrInvalid, ProblemCodeInvalidRequest, "The payload cannot be signed in the form asked for."),
 	as(refusedMove),
 	is(keys.ErrInvalidTransition, ProblemCodeInvalidTransition, ""),
 
@@ -173,9 +176,9 @@ func refusedMove(e *keys.StateError) *Problem {
 }
 
 // refusedClaim tells what makes no sense from what the policy does not allow.
-func refusedClaim(e *keys.ClaimError) *Problem {
+func refusedClaim(e *tokens.ClaimError) *Problem {
 	code := ProblemCodeInvalidRequest
-	if errors.Is(e, keys.ErrPolicy) {
+	if errors.Is(e, tokens.ErrPolicy) {
 		code = ProblemCodePolicyViolation
 	}
 	return newProblem(code, "", FieldError{Field: e.Field, Message: e.Message})

@@ -22,6 +22,8 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -68,17 +70,17 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		{wrap(tenant.ErrIdempotencyMismatch), 409, ProblemCodeConflict},
 		{wrap(tenant.ErrBadCursor), 400, ProblemCodeInvalidRequest},
 		{wrap(tenant.ErrUnavailable), 503, ProblemCodeUnavailable},
-		{wrap(keys.ErrUnavailable), 503, ProblemCodeUnavailable},
+		{wrap(moves.ErrUnavailable), 503, ProblemCodeUnavailable},
 		{wrap(audit.ErrUnavailable), 503, ProblemCodeUnavailable},
 		{wrap(&tenant.FieldErrors{}), 400, ProblemCodeInvalidRequest},
 		{wrap(&tenant.PolicyError{}), 422, ProblemCodePolicyViolation},
 		{wrap(audit.ErrNotFound), 404, ProblemCodeTenantNotFound},
 		{wrap(audit.ErrBadCursor), 400, ProblemCodeInvalidRequest},
-		{wrap(keys.ErrNotFound), 404, ProblemCodeKeyNotFound},
-		{wrap(keys.ErrNotDeleted), 404, ProblemCodeTenantNotFound},
+		{wrap(moves.ErrNotFound), 404, ProblemCodeKeyNotFound},
+		{wrap(signing.ErrNotDeleted), 404, ProblemCodeTenantNotFound},
 		{wrap(keys.ErrPolicyNotFound), 422, ProblemCodePolicyViolation},
-		{wrap(keys.ErrDefaultPolicy), 409, ProblemCodeConflict},
-		{wrap(keys.ErrRotationWaits), 409, ProblemCodeConflict},
+		{wrap(moves.ErrDefaultPolicy), 409, ProblemCodeConflict},
+		{wrap(moves.ErrRotationWaits), 409, ProblemCodeConflict},
 		{errNoCredential, 401, ProblemCodeUnauthenticated},
 		{tenant.ErrUnauthenticated, 401, ProblemCodeUnauthenticated},
 		{errForbidden, 403, ProblemCodeForbidden},

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 // Most requests for a token are plain: known members, each once, no escapes.
@@ -25,7 +25,7 @@ type plainBody struct {
 }
 
 // plainOrder reads the body of signToken, if it is plain.
-func plainOrder(body []byte) (keys.Order, bool) {
+func plainOrder(body []byte) (signing.Order, bool) {
 	p := &plainBody{data: body}
 	o, ok := p.order()
 	return o, ok && p.ends() && utf8.Valid(body)
@@ -49,7 +49,7 @@ func plainOrders(body []byte) (entries []entry, ok bool) {
 }
 
 // order reads a SignTokenRequest.
-func (p *plainBody) order() (o keys.Order, ok bool) {
+func (p *plainBody) order() (o signing.Order, ok bool) {
 	if !p.eat('{') {
 		return o, false
 	}
@@ -81,7 +81,7 @@ func memberBit(name string) int {
 	return 0
 }
 
-func (p *plainBody) member(member int, o *keys.Order) bool {
+func (p *plainBody) member(member int, o *signing.Order) bool {
 	raw := p.value(1)
 	if raw == nil {
 		return false
@@ -224,7 +224,7 @@ var (
 
 // appendToken writes a [SignedToken] as encoding/json would. A kid, an
 // algorithm and a compact JWS have nothing to escape.
-func appendToken(dst []byte, t keys.Token) []byte {
+func appendToken(dst []byte, t signing.Token) []byte {
 	dst = append(append(dst, `{"alg":"`...), t.Alg...)
 	dst = t.ExpiresAt.AppendFormat(append(dst, `","expires_at":"`...), time.RFC3339Nano)
 	dst = t.IssuedAt.AppendFormat(append(dst, `","issued_at":"`...), time.RFC3339Nano)

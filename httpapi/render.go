@@ -11,6 +11,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -97,7 +98,7 @@ func renderPolicy(p tenant.Policy) Policy {
 	}
 }
 
-func renderKey(e keys.Entry) Key {
+func renderKey(e moves.Entry) Key {
 	out := Key{
 		KID: e.KID, Alg: Alg(e.Alg), Kty: KeyKty(keys.KeyType(e.Alg)), Use: KeyUseSig, State: KeyState(e.State), Origin: KeyOrigin(e.Origin),
 		CreatedAt: e.CreatedAt, PublishedAt: e.PublishedAt, ActivatedAt: e.ActivatedAt, DeprecatedAt: e.DeprecatedAt,
@@ -114,7 +115,7 @@ func renderKey(e keys.Entry) Key {
 	return out
 }
 
-func renderKeys(entries []keys.Entry) []Key {
+func renderKeys(entries []moves.Entry) []Key {
 	out := make([]Key, len(entries))
 	for i, e := range entries {
 		out[i] = renderKey(e)

@@ -6,6 +6,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 )
 
 // RevokeKey takes a key out of the JWKS, or says what that would do.
@@ -23,8 +24,8 @@ func (s *server) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, params Rev
 		revoke = s.cfg.Store.PreviewRevocation
 		s.evidence(c) // who asks what would be, also looks at keys; a revocation itself does not wait for it
 	}
-	done, err := revoke(c.Request().Context(), by(c), of(c).tenantID, kid, keys.RevokeRequest{
-		Reason: keys.Reason(body.Reason), Comment: or(body.Comment, ""), Mode: keys.Mode(or(body.Mode, "")),
+	done, err := revoke(c.Request().Context(), by(c), of(c).tenantID, kid, moves.RevokeRequest{
+		Reason: keys.Reason(body.Reason), Comment: or(body.Comment, ""), Mode: moves.Mode(or(body.Mode, "")),
 		Use: s.cfg.Signer.RecentUse(of(c).tenantID, kid),
 	})
 	if err != nil {

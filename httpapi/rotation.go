@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 )
 
 // RotateKeys rotates now, or says what that would do.
@@ -22,7 +23,7 @@ func (s *server) RotateKeys(c echo.Context, _ TenantPath, params RotateKeysParam
 	if err != nil {
 		return err
 	}
-	req := keys.RotateRequest{Alg: jose.SignatureAlgorithm(or(body.Alg, "")), Reason: or(body.Reason, "")}
+	req := moves.RotateRequest{Alg: jose.SignatureAlgorithm(or(body.Alg, "")), Reason: or(body.Reason, "")}
 	if dry {
 		return s.previewRotation(c, req)
 	}
@@ -40,7 +41,7 @@ func (s *server) RotateKeys(c echo.Context, _ TenantPath, params RotateKeysParam
 	return reply(c, http.StatusOK, out)
 }
 
-func (s *server) previewRotation(c echo.Context, req keys.RotateRequest) error {
+func (s *server) previewRotation(c echo.Context, req moves.RotateRequest) error {
 	p, err := s.cfg.Store.PreviewRotation(c.Request().Context(), by(c), of(c).tenantID, req)
 	if err != nil {
 		return err
@@ -60,7 +61,7 @@ func dryRun(query, body *bool) (bool, error) {
 	return or(query, false) || or(body, false), nil
 }
 
-func renderTimeline(timeline []keys.Milestone) []TimelineStep {
+func renderTimeline(timeline []moves.Milestone) []TimelineStep {
 	out := make([]TimelineStep, len(timeline))
 	for i, m := range timeline {
 		out[i] = TimelineStep{
@@ -87,7 +88,7 @@ func renderSet(published []keys.Key) JWKSet {
 	return set
 }
 
-func renderTrust(trust []keys.Trust) TrustedUntil {
+func renderTrust(trust []moves.Trust) TrustedUntil {
 	out := make(TrustedUntil, len(trust))
 	for i, t := range trust {
 		out[i] = VerifierTrust{

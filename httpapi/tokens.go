@@ -10,7 +10,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -26,7 +27,7 @@ func (s *server) SignToken(c echo.Context, _ TenantPath) error {
 		return err
 	}
 	order, plain := plainOrder(body)
-	token, err := signOrder(body, order, plain, func(o keys.Order) (keys.Token, error) {
+	token, err := signOrder(body, order, plain, func(o signing.Order) (signing.Token, error) {
 		return s.cfg.Signer.SignToken(c.Request().Context(), of(c).tenantID.String(), o)
 	})
 	if err != nil {
@@ -37,7 +38,7 @@ func (s *server) SignToken(c echo.Context, _ TenantPath) error {
 
 // signOrder makes a [SignedToken] of a body; the order is what is in that, where
 // it is plain.
-func signOrder(body []byte, order keys.Order, plain bool, sign keys.SignFunc) ([]byte, error) {
+func signOrder(body []byte, order signing.Order, plain bool, sign signing.SignFunc) ([]byte, error) {
 	if !plain {
 		var err error
 		if order, err = decodeOrder(body); err != nil {
@@ -64,27 +65,27 @@ func better(plain bool, body []byte, err error) error {
 }
 
 // decodeOrder reads any body, and says what is wrong with it.
-func decodeOrder(body []byte) (keys.Order, error) {
+func decodeOrder(body []byte) (signing.Order, error) {
 	if len(body) == 0 {
-		return keys.Order{}, errNoBody()
+		return signing.Order{}, errNoBody()
 	}
 	var r SignTokenRequest
 	if err := decodeStrict(body, &r); err != nil {
-		return keys.Order{}, err
+		return signing.Order{}, err
 	}
 	return r.order()
 }
 
-func (r SignTokenRequest) order() (o keys.Order, err error) {
+func (r SignTokenRequest) order() (o signing.Order, err error) {
 	if err := checkForm(r.Alg, r.Typ); err != nil {
 		return o, err
 	}
 	if or(r.TTLSeconds, 1) < 1 {
 		return o, invalid("ttl_seconds", "must be at least 1")
 	}
-	o = keys.Order{
-		TokenRequest: keys.TokenRequest{Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: or(r.Nbf, false)},
-		Alg:          jose.SignatureAlgorithm(or(r.Alg, "")), Typ: or(r.Typ, ""),
+	o = signing.Order{
+		Request: tokens.Request{Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: or(r.Nbf, false)},
+		Alg:     jose.SignatureAlgorithm(or(r.Alg, "")), Typ: or(r.Typ, ""),
 	}
 	if r.Headers != nil {
 		err = json.Unmarshal(*r.Headers, &o.Headers)
@@ -123,9 +124,9 @@ func (s *server) SignPayload(c echo.Context, _ TenantPath) error {
 	if err != nil {
 		return invalid("payload", "must be base64url without padding (RFC 7515 section 2)")
 	}
-	signed, err := s.cfg.Signer.SignPayload(c.Request().Context(), of(c).tenantID.String(), keys.PayloadOrder{
+	signed, err := s.cfg.Signer.SignPayload(c.Request().Context(), of(c).tenantID.String(), signing.PayloadOrder{
 		Payload: payload, Alg: jose.SignatureAlgorithm(or(body.Alg, "")), Typ: or(body.Typ, ""),
-		Form: keys.Form{Detached: or(body.Detached, false), Unencoded: !or(body.B64, true)},
+		Form: tokens.Form{Detached: or(body.Detached, false), Unencoded: !or(body.B64, true)},
 	})
 	if err != nil {
 		return err
@@ -142,10 +143,10 @@ func (s *server) VerifyToken(c echo.Context, _ TenantPath) error {
 	if err := body.check(); err != nil {
 		return err
 	}
-	v, err := s.cfg.Signer.Verify(c.Request().Context(), of(c).tenantID.String(), keys.Inquiry{
+	v, err := s.cfg.Signer.Verify(c.Request().Context(), of(c).tenantID.String(), signing.Inquiry{
 		Token: body.Token, Audience: or(body.Audience, ""), Issuer: or(body.Issuer, ""), Type: or(body.Typ, ""),
 	})
-	var refused *keys.VerifyError
+	var refused *tokens.VerifyError
 	if err != nil && !errors.As(err, &refused) {
 		return err
 	}

@@ -90,11 +90,11 @@ type Key struct {
 
 // lastMoved is the newest time in the key's history. Clocks of two processes
 // may differ; a key's next move is never written before its last one.
-func (k Key) lastMoved() time.Time {
+func (k Key) LastMoved() time.Time {
 	at := k.PublishedAt
 	for _, t := range []*time.Time{k.ActivatedAt, k.DeprecatedAt, k.ExpiredAt, k.RevokedAt, k.PurgedAt} {
 		if t != nil {
-			at = later(at, *t)
+			at = Later(at, *t)
 		}
 	}
 	return at

@@ -30,7 +30,7 @@ func newLine(now time.Time, s Schedule, keys []Key) *line {
 			l.gone = append(l.gone, k)
 		}
 	}
-	slices.SortFunc(l.deprecated, byDeprecation)
+	slices.SortFunc(l.deprecated, CompareDeprecation)
 	return l
 }
 
@@ -129,7 +129,7 @@ func (l *line) promotionDue() time.Time {
 	if l.standby == nil || l.RetiredAt != nil {
 		return time.Time{}
 	}
-	ready := later(l.standby.PublishedAt.Add(l.PublishLead), l.HoldUntil)
+	ready := Later(l.standby.PublishedAt.Add(l.PublishLead), l.HoldUntil)
 	if l.active == nil {
 		return l.thawed(ready)
 	}
@@ -138,7 +138,7 @@ func (l *line) promotionDue() time.Time {
 		return time.Time{}
 	}
 	due := l.active.ActivatedAt.Add(l.RotationInterval + l.Jitter)
-	return l.thawed(later(later(due, ready), room))
+	return l.thawed(Later(Later(due, ready), room))
 }
 
 // thawed is when what is due may be done: not inside a freeze window, be it one
@@ -146,7 +146,7 @@ func (l *line) promotionDue() time.Time {
 func (l *line) thawed(due time.Time) time.Time {
 	at := l.thaw(due)
 	if until := l.thaw(l.now); until.After(l.now) {
-		return later(at, until)
+		return Later(at, until)
 	}
 	return at
 }

@@ -32,7 +32,7 @@ func (l *line) leavesAt(k Key) time.Time {
 		return earlier(ownTime, free)
 	}
 	if due := l.promotionDue(); rank <= l.surplus() && !due.IsZero() && l.active != nil {
-		return earlier(ownTime, later(due, free))
+		return earlier(ownTime, Later(due, free))
 	}
 	return ownTime
 }
@@ -42,7 +42,7 @@ func (l *line) rank(k Key) int {
 	before := 0
 	for _, other := range l.deprecated {
 		order := safe(l.Schedule, other).Compare(safe(l.Schedule, k))
-		if order < 0 || order == 0 && byDeprecation(other, k) < 0 {
+		if order < 0 || order == 0 && CompareDeprecation(other, k) < 0 {
 			before++
 		}
 	}

@@ -22,7 +22,7 @@ type Config struct {
 }
 
 // Store reads and changes tenants and credentials. Tenants and policies are
-// created and retired together with their keys, by keys.Store.
+// created and retired together with their keys, by moves.Store.
 //
 // What it keeps in memory has to be told of changes: see [Store.Changed] and
 // [Store.Forget].

@@ -10,7 +10,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/client"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 const longestLine = 16 << 20 // bytes of an event
@@ -19,8 +19,8 @@ const longestLine = 16 << 20 // bytes of an event
 // It holds one event, however many there are.
 type chainCheck struct {
 	chain      audit.Verifier
-	checkpoint *keys.Checkpoint  // nil: none
-	said       *client.AuditHead // where the server says that the chain ended; nil: it was not asked
+	checkpoint *signing.Checkpoint // nil: none
+	said       *client.AuditHead   // where the server says that the chain ended; nil: it was not asked
 }
 
 func (c *chainCheck) file(p *program, name string) error {

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/keyward/keyward/client"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 type auditCheckpointCmd struct {
@@ -45,7 +45,7 @@ func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
 
 // readCheckpoint takes the checkpoint out of what the API answers, and reads it
 // without verifying it.
-func readCheckpoint(answer []byte) (jws string, says keys.Checkpoint, err error) {
+func readCheckpoint(answer []byte) (jws string, says signing.Checkpoint, err error) {
 	var a client.AuditCheckpoint
 	if err := decode(answer, &a); err != nil {
 		return "", says, err
@@ -59,7 +59,7 @@ func readCheckpoint(answer []byte) (jws string, says keys.Checkpoint, err error)
 
 // checkpoint reads the checkpoint and verifies it, if one is given. api is the
 // server that is asked, nil for none.
-func (c *auditVerifyCmd) checkpoint(ctx context.Context, p *program, api *client.Client) (*keys.Checkpoint, error) {
+func (c *auditVerifyCmd) checkpoint(ctx context.Context, p *program, api *client.Client) (*signing.Checkpoint, error) {
 	if c.Checkpoint == "" {
 		return nil, nil
 	}
@@ -75,7 +75,7 @@ func (c *auditVerifyCmd) checkpoint(ctx context.Context, p *program, api *client
 	if err != nil {
 		return nil, err
 	}
-	kept, err := keys.VerifyCheckpoint(jws, set)
+	kept, err := signing.VerifyCheckpoint(jws, set)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Checkpoint, err)
 	}

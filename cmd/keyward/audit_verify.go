@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/client"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 // auditVerifyCmd checks a hash chain. That of an export needs no server, no
@@ -125,11 +125,11 @@ func (c *auditVerifyCmd) fetch(ctx context.Context, p *program, api *client.Clie
 
 // chainProof is what was computed here.
 type chainProof struct {
-	Intact     bool             `json:"intact"`
-	TenantID   uuid.UUID        `json:"tenant_id"`
-	Events     int64            `json:"events"`
-	Head       client.AuditHead `json:"head"`
-	Checkpoint *keys.Checkpoint `json:"checkpoint,omitempty"` // that is part of it
+	Intact     bool                `json:"intact"`
+	TenantID   uuid.UUID           `json:"tenant_id"`
+	Events     int64               `json:"events"`
+	Head       client.AuditHead    `json:"head"`
+	Checkpoint *signing.Checkpoint `json:"checkpoint,omitempty"` // that is part of it
 }
 
 func (c *chainCheck) proof() chainProof {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/db"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
 )
 
@@ -166,7 +166,7 @@ func (e *examination) masterKey(ctx context.Context) {
 		_, err = e.p.openCustody(ctx, e.db) // one is registered, so this writes nothing
 	}
 	advice := "keyward master status tells more"
-	if errors.Is(err, keys.ErrWrongMasterKey) {
+	if errors.Is(err, custody.ErrWrongMasterKey) {
 		advice = "point KEYWARD_MASTER_KEY at the one this database was made with"
 	}
 	e.check("master key", "opens what this database keeps", advice, err)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -76,7 +76,7 @@ func listPolicies(rows []db.PoliciesWithoutKeysRow) string {
 func (e *examination) histories(ctx context.Context) {
 	tenants := tenant.New(tenant.Config{DB: e.db, Now: now})
 	store := audit.New(audit.Config{DB: e.db, Now: now})
-	signer := keys.NewSigner(keys.SignerConfig{DB: e.db, Now: now, Log: e.p.log})
+	signer := signing.New(signing.Config{DB: e.db, Now: now, Log: e.p.log})
 	proved, events, cursor := 0, int64(0), ""
 	for {
 		page, next, err := tenants.List(ctx, tenant.ListFilter{Limit: 100, Cursor: cursor})
@@ -104,7 +104,7 @@ func (e *examination) histories(ctx context.Context) {
 }
 
 // proveHistory proves the chain, and that the tenant's keys are as it has them.
-func proveHistory(ctx context.Context, store *audit.Store, signer *keys.Signer, t tenant.Tenant) (int64, error) {
+func proveHistory(ctx context.Context, store *audit.Store, signer *signing.Signer, t tenant.Tenant) (int64, error) {
 	r, err := store.Verify(ctx, t.ID)
 	switch {
 	case err != nil:

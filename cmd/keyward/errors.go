@@ -7,7 +7,7 @@ import (
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/embedded"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
 )
@@ -39,8 +39,8 @@ var hints = []struct {
 	hint string
 }{
 	{db.ErrUnavailable, "is PostgreSQL running, and is KEYWARD_DATABASE_URL right? keyward doctor looks closer"},
-	{keys.ErrWrongMasterKey, "point KEYWARD_MASTER_KEY at the master key this database was made with; keyward master status lists what it needs"},
-	{keys.ErrNoMasterKey, "keyward serve registers the one that KEYWARD_MASTER_KEY names"},
+	{custody.ErrWrongMasterKey, "point KEYWARD_MASTER_KEY at the master key this database was made with; keyward master status lists what it needs"},
+	{custody.ErrNoMasterKey, "keyward serve registers the one that KEYWARD_MASTER_KEY names"},
 	{seal.ErrNotMasterKey, "restore the file from a backup; it cannot be made again"},
 	{embedded.ErrInUse, "stop that process, or use another --data-dir"},
 	{embedded.ErrUnreachable, "move the data directory, or run keyward as the user it belongs to"},

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -14,7 +14,7 @@ import (
 // counters are what the worker of this process has done since it started.
 type counters struct{ rotated, created, expired, purged, failed atomic.Int64 }
 
-func (c *counters) add(d keys.Done) {
+func (c *counters) add(d moves.Done) {
 	c.rotated.Add(int64(d.Rotated))
 	c.created.Add(int64(d.Created))
 	c.expired.Add(int64(d.Expired))

@@ -1,0 +1,146 @@
+package signing
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/snapshot"
+	"github.com/keyward/keyward/keys/tokens"
+	"github.com/keyward/keyward/tenant"
+)
+
+// HistoryFor is how long a signed history is served. It bounds what asking for
+// it costs, and how old its iat is.
+const HistoryFor = 5 * time.Minute
+
+// History is a tenant's signed key history at one version.
+type History struct {
+	JWT  []byte
+	ETag string // strong
+
+	version  int64 // of the tenant
+	signedAt time.Time
+}
+
+// pastKey is what a history says of a key beside its JWK (OpenID Federation 1.0
+// section 8.7). Times are in seconds since 1970-01-01 UTC.
+type pastKey struct {
+	IssuedAt  int64       `json:"iat"`           // made or imported
+	NotBefore *int64      `json:"nbf,omitempty"` // began to sign
+	Expires   int64       `json:"exp"`           // left the JWKS, or leaves it as planned
+	Revoked   *revocation `json:"revoked,omitempty"`
+}
+
+type revocation struct {
+	At     int64       `json:"revoked_at"`
+	Reason keys.Reason `json:"reason"`
+}
+
+// signHistory makes the history of a tenant. It is the platform's own word, not
+// a caller's: a suspended tenant has one too, and no evidence is left of the
+// signature, or asking for it would make a key look used. Errors:
+// tenant.ErrNotFound, ErrNoActiveKey, moves.ErrUnavailable.
+func (s *Signer) signHistory(ctx context.Context, snap *snapshot.Snapshot) (*History, error) {
+	now := s.cfg.Now()
+	payload, err := s.history(ctx, snap, now)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(snap.Policies, func(p snapshot.SigningPolicy) bool { return p.ActiveKID != "" })
+	if i < 0 {
+		return nil, ErrNoActiveKey
+	}
+	p := snap.Policies[i] // the default one, if it can
+	head, err := tokens.Header{KID: p.ActiveKID, Alg: p.Alg, Typ: tokens.HistoryType}.Protect(tokens.Form{})
+	if err != nil {
+		return nil, err
+	}
+	private, err := s.private(ctx, keyName{snap.TenantID, p.ActiveKID})
+	if err != nil {
+		return nil, err
+	}
+	jws, err := tokens.Sign(private, head, payload, tokens.Form{})
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(jws))
+	return &History{
+		JWT: []byte(jws), ETag: `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`, version: snap.Version, signedAt: now,
+	}, nil
+}
+
+// history is the payload.
+func (s *Signer) history(ctx context.Context, snap *snapshot.Snapshot, now time.Time) ([]byte, error) {
+	rows, err := s.cfg.DB.PublicKeyHistory(ctx, snap.TenantID)
+	if errors.Is(err, db.ErrNoRows) {
+		return nil, tenant.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	past := make([]json.RawMessage, len(rows))
+	for i, row := range rows {
+		if past[i], err = pastJWK(row, now); err != nil {
+			return nil, fmt.Errorf("keys: history of tenant %s: key %s: %w", snap.TenantID, row.KID, err)
+		}
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // the issuer stays as it is
+	err = enc.Encode(struct {
+		Issuer   string            `json:"iss"`
+		IssuedAt int64             `json:"iat"`
+		Keys     []json.RawMessage `json:"keys"`
+	}{snap.Issuer, now.Unix(), past})
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// pastJWK is the public JWK as it was published, and what became of the key.
+func pastJWK(row db.PublicKeyHistoryRow, now time.Time) (json.RawMessage, error) {
+	k := pastKey{IssuedAt: row.CreatedAt.Unix(), NotBefore: unix(row.ActivatedAt), Expires: leaves(row, now).Unix()}
+	if row.RevokedAt != nil {
+		k.Revoked = &revocation{At: row.RevokedAt.Unix(), Reason: keys.Reason(db.Text(row.RevocationReason))}
+	}
+	members, err := json.Marshal(k)
+	jwk := bytes.TrimSuffix(row.PublicJWK, []byte("}"))
+	if len(jwk) == len(row.PublicJWK) || len(jwk) < 2 {
+		return nil, keys.ErrKeyMaterial
+	}
+	return slices.Concat(jwk, []byte(","), members[1:]), err
+}
+
+// leaves is when a key left the JWKS or, of one that is still there, when it
+// will as far as is planned: one that still signs does so until its rotation,
+// and one that is overdue or rotated by hand at least until now.
+func leaves(row db.PublicKeyHistoryRow, now time.Time) time.Time {
+	switch {
+	case row.RevokedAt != nil:
+		return *row.RevokedAt
+	case row.ExpiredAt != nil:
+		return *row.ExpiredAt
+	case row.ExpiresAt != nil:
+		return *row.ExpiresAt
+	}
+	stops := now
+	if row.ActivatedAt != nil {
+		stops = keys.Later(now, row.ActivatedAt.Add(time.Duration(row.RotationIntervalSeconds)*time.Second))
+	}
+	return stops.Add(time.Duration(row.GracePeriodSeconds) * time.Second)
+}
+
+func unix(t *time.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	seconds := t.Unix()
+	return &seconds
+}
