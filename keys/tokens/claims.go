@@ -3,10 +3,14 @@ package tokens
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -160,6 +164,174 @@ func lookalike(payload []byte) error {
 	names := bytes.Contains(bytes.ToLower(text), []byte("exp")) || bytes.Contains(text, []byte(`\u`))
 	if bytes.HasPrefix(text, []byte("{")) && names {
 		return Invalid("payload", "looks like a JSON object with exp, but is none (RFC 8259: in UTF-8, without a byte order mark)")
+	}
+	return nil
+}
+
+// registered checks the claims of RFC 7519 section 4.1 that a caller brings,
+// but for exp, which it takes as given. in is what their fields begin with.
+func (r Rules) registered(in string, claims map[string]json.RawMessage, exp int64) error {
+	for name, raw := range claims {
+		var err error
+		switch name {
+		case "iss":
+			err = r.issuer(in+name, raw)
+		case "iat":
+			err = r.issuedAt(in+name, raw)
+		case "nbf":
+			err = notBefore(in+name, raw, exp)
+		case "sub", "jti":
+			if s, ok := text(raw); !ok || s == "" {
+				err = Invalid(in+name, "is a string that is not empty")
+			}
+		case "aud":
+			if _, ok := audiences(raw); !ok {
+				err = Invalid(in+name, "is a string or an array of strings")
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Rules) issuer(field string, raw json.RawMessage) error {
+	iss, ok := text(raw)
+	if !ok {
+		return Invalid(field, "is a string")
+	}
+	if iss != r.Issuer {
+		return Forbidden(field, "is not the tenant's issuer")
+	}
+	return nil
+}
+
+func (r Rules) issuedAt(field string, raw json.RawMessage) error {
+	iat, problem := numericDate(raw)
+	if problem != "" {
+		return Invalid(field, problem)
+	}
+	if off := iat - r.Now.Unix(); max(off, -off) > int64(r.Skew/time.Second) {
+		return Forbidden(field, "is not now")
+	}
+	return nil
+}
+
+func notBefore(field string, raw json.RawMessage, exp int64) error {
+	nbf, problem := numericDate(raw)
+	if problem != "" {
+		return Invalid(field, problem)
+	}
+	if nbf >= exp {
+		return Invalid(field, "is not before exp")
+	}
+	return nil
+}
+
+// maxDate is beyond what seconds will say for 3,000 years and what
+// milliseconds have said since 1973.
+const maxDate = 1e11
+
+// numericDate reads whole seconds (RFC 7519 section 2), or says what is wrong.
+func numericDate(raw json.RawMessage) (seconds int64, problem string) {
+	number, err := strconv.ParseFloat(string(raw), 64)
+	switch {
+	case err != nil || !json.Valid(raw):
+		return 0, "is a number of seconds since 1970"
+	case number > maxDate:
+		return 0, "is in seconds; this looks like milliseconds"
+	case number < 0 || number != math.Trunc(number):
+		return 0, "is a whole number of seconds since 1970"
+	}
+	return int64(number), ""
+}
+
+func text(raw json.RawMessage) (s string, ok bool) {
+	if len(raw) < 2 || raw[0] != '"' {
+		return "", false
+	}
+	s, err := meant(raw)
+	return s, err == nil
+}
+
+// audiences reads an "aud" (RFC 7519 section 4.1.3).
+func audiences(raw json.RawMessage) ([]string, bool) {
+	if one, ok := text(raw); ok {
+		return []string{one}, true
+	}
+	var items []json.RawMessage
+	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
+		return nil, false
+	}
+	many := make([]string, 0, len(items))
+	for _, item := range items {
+		one, ok := text(item)
+		if !ok {
+			return nil, false
+		}
+		many = append(many, one)
+	}
+	return many, true
+}
+
+// Why a request to sign or to import was refused; test with errors.Is. The
+// error itself is a *[ClaimError].
+var (
+	ErrInvalid = errors.New("keys: invalid request")    // it makes no sense
+	ErrPolicy  = errors.New("keys: against the policy") // it does, but is not allowed
+)
+
+// ClaimError says which part of a request to sign or to import was refused.
+// Its message never repeats the value.
+type ClaimError struct {
+	Field   string // as in the request: claims.exp, ttl_seconds, payload, public_key.keys[2].crv
+	Message string
+	rule    error
+}
+
+// Error names the field and says what is wrong with it.
+func (e *ClaimError) Error() string { return "keys: " + e.Field + " " + e.Message }
+
+// Unwrap is [ErrInvalid] or [ErrPolicy].
+func (e *ClaimError) Unwrap() error { return e.rule }
+
+func Invalid(field, message string) error {
+	return &ClaimError{Field: field, Message: message, rule: ErrInvalid}
+}
+
+func Forbidden(field, message string) error {
+	return &ClaimError{Field: field, Message: message, rule: ErrPolicy}
+}
+
+func isExp(name string) bool { return strings.EqualFold(name, "exp") }
+
+func parseClaims(raw []byte) (map[string]json.RawMessage, error) {
+	if len(raw) == 0 {
+		return map[string]json.RawMessage{}, nil
+	}
+	if len(raw) > maxClaims {
+		return nil, Invalid("claims", "are longer than "+strconv.Itoa(maxClaims)+" bytes")
+	}
+	claims, err := ParseObject(raw)
+	if err != nil {
+		return nil, Invalid("claims", err.Error())
+	}
+	return claims, misspelt("claims.", claims)
+}
+
+// misspelt refuses "EXP" and the like: JSON parsers that ignore case, Go's own
+// among them, would take it for the registered claim.
+func misspelt(in string, claims map[string]json.RawMessage) error {
+	for name := range claims {
+		if utf8.RuneCountInString(name) != 3 { // some fold to fewer bytes: ſ is an s
+			continue
+		}
+		for _, known := range [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
+			if name != known && strings.EqualFold(name, known) {
+				return Invalid(in+name, "differs from "+known+" only in case")
+			}
+		}
 	}
 	return nil
 }
