@@ -23,27 +23,33 @@ var below = map[string][]string{
 	"db/embedded":         {},
 	"audit":               {"db"},
 	"tenant":              {"audit", "db"},
-	"keys":                {"tenant", "audit", "db", "keys/seal"},
-	"keys/keystest":       {"keys/seal"},
+	"keys":                {"tenant"},
+	"keys/tokens":         {"keys"},
+	"keys/keyfile":        {"keys", "keys/tokens"},
+	"keys/custody":        {"keys/seal", "tenant", "audit", "db"},
+	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db"},
+	"keys/signing":        {"keys", "keys/tokens", "keys/snapshot", "keys/custody", "keys/seal", "tenant", "audit", "db"},
+	"keys/moves":          {"keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/seal", "tenant", "audit", "db"},
+	"keys/keystest":       {"keys", "keys/seal"},
 	"keys/seal":           {},
 	"keys/seal/kmstest":   {},
 	"worker":              {"db"},
 	"webhook":             {"tenant", "audit", "db"},
-	"httpapi":             {"keys", "webhook", "tenant", "audit"},
+	"httpapi":             {"keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit"},
 	"internal/retryafter": {},
 	"internal/sse":        {},
 	"jwks":                {"internal/retryafter", "internal/sse"},
 	"jwks/jwkshttp":       {"jwks"},
 	"jwks/jwkstest":       {},
 	"moving":              {},
-	"client":              {"internal/retryafter", "internal/sse"},
-	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/seal", "tenant", "audit", "db", "db/embedded"},
-	"signin":              {"jwks", "tenant", "audit"},
 	"httpapi/browsertest": {},
+	"client":              {"internal/retryafter", "internal/sse"},
+	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded"},
+	"signin":              {"jwks", "tenant", "audit"},
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "httpapi/browsertest", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin"}
+var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {
@@ -102,6 +108,43 @@ func mentionsDB(n ast.Node) (found bool) {
 	return found
 }
 
+// pure lists the rooms that decide and compute, and do nothing else.
+var pure = []string{"keys", "keys/tokens", "keys/keyfile"}
+
+// impure are packages by which a room could reach the world outside, or wait for
+// it.
+var impure = []string{"net", "os", "io/fs", "database/sql", "log", "context", "syscall", "github.com/jackc", module + "db"}
+
+// A pure room imports nothing that does I/O and does not look at the clock: what
+// it says depends on its arguments alone, and on crypto/rand. Package tenant is
+// imported for the types of policies, which it checks without I/O.
+func TestPureRooms(t *testing.T) {
+	eachFile(t, func(room, path string, file *ast.File) {
+		if !slices.Contains(pure, room) || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		for _, spec := range file.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			for _, p := range impure {
+				if name == p || strings.HasPrefix(name, p+"/") && name != "log/slog" {
+					t.Errorf("%s imports %s; %s is pure", path, name, room)
+				}
+			}
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			s, selector := n.(*ast.SelectorExpr)
+			if !selector {
+				return true
+			}
+			if pkg, plain := s.X.(*ast.Ident); plain && pkg.Name == "time" &&
+				slices.Contains([]string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTimer", "NewTicker"}, s.Sel.Name) {
+				t.Errorf("%s calls time.%s; %s is pure", path, s.Sel.Name, room)
+			}
+			return true
+		})
+	})
+}
+
 // eachFile parses every Go file of the rooms.
 func eachFile(t *testing.T, visit func(room, path string, file *ast.File)) {
 	t.Helper()
@@ -110,6 +153,9 @@ func eachFile(t *testing.T, visit func(room, path string, file *ast.File)) {
 		paths, err := filepath.Glob(filepath.Join(filepath.FromSlash(room), "*.go"))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if len(paths) == 0 {
+			t.Errorf("%s is drawn in this file and does not exist", room)
 		}
 		for _, path := range paths {
 			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)

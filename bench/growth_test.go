@@ -16,7 +16,9 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -107,7 +109,7 @@ func populations(b *testing.B) (all []*population) {
 			continue
 		}
 		p := openPlatform(b, dbtest.New(b), newMaster(b))
-		seed := keys.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "bench"}
+		seed := moves.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "bench"}
 		if err := p.store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
 			b.Fatal(err)
 		}
@@ -134,7 +136,7 @@ func newMaster(b *testing.B) string {
 }
 
 // anyone is a random tenant.
-func (p *population) anyone() string { return keys.Seed{Prefix: "bench"}.Slug(rand.IntN(p.tenants)) }
+func (p *population) anyone() string { return moves.Seed{Prefix: "bench"}.Slug(rand.IntN(p.tenants)) }
 
 func (p *population) anyID(ctx context.Context) (uuid.UUID, error) {
 	t, err := p.platform.tenants.Get(ctx, p.anyone())
@@ -155,7 +157,7 @@ var operations = []struct {
 		return err
 	}},
 	{"token, nothing in memory", func(ctx context.Context, p *population) error {
-		_, err := p.signer.SignToken(ctx, p.anyone(), keys.Order{})
+		_, err := p.signer.SignToken(ctx, p.anyone(), signing.Order{})
 		return err
 	}},
 	{"create a tenant", func(ctx context.Context, p *population) error {
@@ -167,7 +169,7 @@ var operations = []struct {
 		if err != nil {
 			return err
 		}
-		_, err = p.store.Rotate(ctx, operator, id, keys.RotateRequest{})
+		_, err = p.store.Rotate(ctx, operator, id, moves.RotateRequest{})
 		return err
 	}},
 	{"revoke", func(ctx context.Context, p *population) error {
@@ -175,11 +177,11 @@ var operations = []struct {
 		if err != nil {
 			return err
 		}
-		page, err := p.store.List(ctx, t.ID, keys.Filter{State: keys.Active, Limit: 1})
+		page, err := p.store.List(ctx, t.ID, moves.Filter{State: keys.Active, Limit: 1})
 		if err != nil {
 			return err
 		}
-		_, err = p.store.Revoke(ctx, operator, t.ID, page.Items[0].KID, keys.RevokeRequest{Reason: keys.Unspecified})
+		_, err = p.store.Revoke(ctx, operator, t.ID, page.Items[0].KID, moves.RevokeRequest{Reason: keys.Unspecified})
 		return err
 	}},
 	{"page of tenants", func(ctx context.Context, p *population) error {

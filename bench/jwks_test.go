@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/labstack/echo/v4"
 )
 
@@ -23,7 +23,7 @@ func manyTenants(b *testing.B, n int) (p *platform, path string, example *http.R
 }
 
 // manySlugs names tenants that were seeded.
-var manySlugs = keys.Seed{Keys: 4, Events: 12, Prefix: "t"}
+var manySlugs = moves.Seed{Keys: 4, Events: 12, Prefix: "t"}
 
 // seeded is a database with so many tenants. KEYWARD_BENCH_URL names one that has
 // them already (keyward bench seed --prefix t), with its KEYWARD_MASTER_KEY; its schema

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -20,7 +20,7 @@ import (
 func BenchmarkRequestsMeanwhile(b *testing.B) {
 	n := size(10000)
 	p := newPlatform(b)
-	seed := keys.Seed{Tenants: n, Keys: 2, Events: 8, Prefix: "t"}
+	seed := moves.Seed{Tenants: n, Keys: 2, Events: 8, Prefix: "t"}
 	if err := p.store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
 		b.Fatal(err)
 	}

@@ -21,8 +21,11 @@ import (
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/httpapi"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -56,11 +59,11 @@ func headroom() []byte {
 type platform struct {
 	addr, dsn string
 	db        *db.DB
-	custody   *keys.Custody
-	store     *keys.Store
-	generator *keys.Generator
-	snapshots *keys.Snapshots
-	signer    *keys.Signer
+	custody   *custody.Custody
+	store     *moves.Store
+	generator *moves.Generator
+	snapshots *snapshot.Cache
+	signer    *signing.Signer
 	tenants   *tenant.Store
 
 	ahead atomic.Int64 // of the real clock, in nanoseconds
@@ -99,18 +102,18 @@ func openPlatform(tb testing.TB, dsn, uri string) *platform {
 	}
 	tb.Cleanup(d.Close)
 	p := &platform{dsn: dsn, db: d}
-	p.custody = keys.NewCustody(keys.CustodyConfig{DB: d, URI: uri, Now: p.now, Log: log})
+	p.custody = custody.New(custody.Config{DB: d, URI: uri, Now: p.now, Log: log})
 	if err := p.custody.Open(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
-	p.generator = keys.NewGenerator(keys.GeneratorConfig{})
+	p.generator = moves.NewGenerator(moves.GeneratorConfig{})
 	tb.Cleanup(p.generator.Close)
 	listener := &db.Listener{URL: dsn, Log: log}
-	p.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
+	p.snapshots = snapshot.New(snapshot.Config{
 		DB: d, PublicURL: publicURL, Now: p.now, Log: log, HeardUntil: listener.HeardUntil, MaxBytes: 2 << 30,
 	})
-	p.store = keys.NewStore(keys.Config{DB: d, Custody: p.custody, Generator: p.generator, Now: p.now, Log: log, Asked: p.snapshots.Asked})
-	p.signer = keys.NewSigner(keys.SignerConfig{DB: d, Snapshots: p.snapshots, Custody: p.custody, Now: p.now, Log: log})
+	p.store = moves.New(moves.Config{DB: d, Custody: p.custody, Generator: p.generator, Now: p.now, Log: log, Asked: p.snapshots.Asked})
+	p.signer = signing.New(signing.Config{DB: d, Snapshots: p.snapshots, Custody: p.custody, Now: p.now, Log: log})
 	p.tenants = tenant.New(tenant.Config{DB: d, Now: p.now})
 	history := audit.New(audit.Config{DB: d, Now: p.now})
 	if err := p.store.EnsurePlatform(tb.Context(), operator); err != nil {

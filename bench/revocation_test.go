@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/db/dbtest"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -30,7 +30,7 @@ func BenchmarkRevocation(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			uri := newMaster(b)
 			here := openPlatform(b, dbtest.New(b), uri)
-			seed := keys.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "t"}
+			seed := moves.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "t"}
 			if err := here.store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
 				b.Fatal(err)
 			}

@@ -14,7 +14,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/keyward/keyward/db/dbtest"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
 )
@@ -31,7 +32,7 @@ func BenchmarkRewrap(b *testing.B) {
 	n := size(3000)
 	uri := newMaster(b)
 	p := openPlatform(b, dbtest.New(b), uri)
-	seed := keys.Seed{Tenants: n, Keys: 2, Events: 6, Prefix: "t"}
+	seed := moves.Seed{Tenants: n, Keys: 2, Events: 6, Prefix: "t"}
 	if err := p.store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
 		b.Fatal(err)
 	}
@@ -42,8 +43,8 @@ func BenchmarkRewrap(b *testing.B) {
 	first := func() string { return seed.Slug(0) }
 	for _, v := range []struct {
 		name string
-		keys.RewrapOptions
-	}{{"making-way", keys.RewrapOptions{}}, {"full-speed", keys.RewrapOptions{FullSpeed: true}}} {
+		custody.RewrapOptions
+	}{{"making-way", custody.RewrapOptions{}}, {"full-speed", custody.RewrapOptions{FullSpeed: true}}} {
 		b.Run(v.name, func(b *testing.B) {
 			for b.Loop() {
 				aead, update := bareRewrap(b, p.dsn, uri)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -28,7 +28,7 @@ func size(few int) int {
 func BenchmarkRotation(b *testing.B) {
 	n := size(5000)
 	p := newPlatform(b)
-	seed := keys.Seed{Tenants: n, Keys: 2, Events: 8, Prefix: "t"}
+	seed := moves.Seed{Tenants: n, Keys: 2, Events: 8, Prefix: "t"}
 	if err := p.store.Seed(b.Context(), operator, seed, func(int) {}); err != nil {
 		b.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func BenchmarkRSARotation(b *testing.B) {
 	for b.Loop() {
 		p.pass(40 * 24 * time.Hour)
 		began, rotated := time.Now(), 0
-		for done := (keys.Done{Tenants: 1}); done.Tenants > 0; rotated += done.Rotated {
+		for done := (moves.Done{Tenants: 1}); done.Tenants > 0; rotated += done.Rotated {
 			var err error
 			if done, err = p.store.RunDue(b.Context(), operator, rotationPass); err != nil {
 				b.Fatal(err)

@@ -17,7 +17,8 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/seal"
 )
 
@@ -35,18 +36,18 @@ func crowd(t *testing.T, tenants int) string {
 	}
 	defer d.Close()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	custody := keys.NewCustody(keys.CustodyConfig{DB: d, URI: master, Now: time.Now, Log: log})
+	custody := custody.New(custody.Config{DB: d, URI: master, Now: time.Now, Log: log})
 	if err := custody.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	generator := keys.NewGenerator(keys.GeneratorConfig{})
+	generator := moves.NewGenerator(moves.GeneratorConfig{})
 	defer generator.Close()
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: time.Now, Log: log})
+	store := moves.New(moves.Config{DB: d, Custody: custody, Generator: generator, Now: time.Now, Log: log})
 	by := audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: "test", Name: "test"}}
 	if err := store.EnsurePlatform(t.Context(), by); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Seed(t.Context(), by, keys.Seed{Tenants: tenants, Keys: 4, Events: 12, Prefix: "crowd"}, func(int) {}); err != nil {
+	if err := store.Seed(t.Context(), by, moves.Seed{Tenants: tenants, Keys: 4, Events: 12, Prefix: "crowd"}, func(int) {}); err != nil {
 		t.Fatal(err)
 	}
 	dbtest.Exec(t, url, `SET session_replication_role = replica;

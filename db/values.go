@@ -1,6 +1,20 @@
 package db
 
-import "time"
+import (
+	"context"
+	"time"
+)
+
+// Epoch stands for NULL in arrays of times, see queries/.
+var Epoch = time.Unix(0, 0).UTC()
+
+// OrEpoch returns the time, or [Epoch] for nil and for the zero time.
+func OrEpoch(t *time.Time) time.Time {
+	if t == nil || t.IsZero() {
+		return Epoch
+	}
+	return *t
+}
 
 // NullIfZero returns nil, which is stored as NULL, for a zero value, else a
 // pointer to v.
@@ -27,4 +41,16 @@ func UTC(t *time.Time) *time.Time {
 	}
 	u := t.UTC()
 	return &u
+}
+
+// Pause waits for a duration, or returns ctx's error if ctx ends before.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

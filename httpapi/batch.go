@@ -9,7 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 // maxBatch is how many tokens one request may ask for.
@@ -89,7 +89,7 @@ func (s *tokenServer) SignTokens(c echo.Context, _ TenantPath) error {
 		return err
 	}
 	err = s.cfg.Signer.SignTokens(c.Request().Context(), callOf(c).tenantID.String(), len(entries),
-		func(i int, sign keys.SignFunc) { entries[i].decodeAndSign(sign) })
+		func(i int, sign signing.SignFunc) { entries[i].decodeAndSign(sign) })
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (s *tokenServer) SignTokens(c echo.Context, _ TenantPath) error {
 
 // decodeAndSign decodes and signs the entry. It recovers from a panic, since no middleware
 // is on the stack of its goroutine.
-func (e *entry) decodeAndSign(sign keys.SignFunc) {
+func (e *entry) decodeAndSign(sign signing.SignFunc) {
 	defer recoverPanic(&e.err)
 	order, err := readOrder(e.raw)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/tokens"
 )
 
 // bodies of signToken: what is plain, nearly plain, and wrong.
@@ -28,7 +29,7 @@ func FuzzQuickOrder(f *testing.F) {
 	for _, body := range bodies {
 		f.Add([]byte(body))
 	}
-	rules := keys.TokenRules{Issuer: "https://issuer.example", Now: time.Unix(1_800_000_000, 0), DefaultTTL: time.Minute, MaxTTL: 1 << 62}
+	rules := tokens.Rules{Issuer: "https://issuer.example", Now: time.Unix(1_800_000_000, 0), DefaultTTL: time.Minute, MaxTTL: 1 << 62}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		quick, plain := quickOrder(body)
 		if !plain {
@@ -38,7 +39,7 @@ func FuzzQuickOrder(f *testing.F) {
 			t.Errorf("%q is read, and no JSON", body)
 		}
 		slow, err := decodeOrder(body)
-		if _, refused := rules.Claims(quick.TokenRequest); err != nil && refused == nil {
+		if _, refused := rules.Claims(quick.Request); err != nil && refused == nil {
 			t.Errorf("%q is read, and signed, though %v", body, err)
 		}
 		if err == nil && !sameOrder(quick, slow) {
@@ -87,7 +88,7 @@ func FuzzQuickBatch(f *testing.F) {
 	})
 }
 
-func sameOrder(a, b keys.Order) bool {
+func sameOrder(a, b signing.Order) bool {
 	ttlA, ttlB := valueOr(a.TTLSeconds, 0), valueOr(b.TTLSeconds, 0)
 	a.TTLSeconds, b.TTLSeconds = nil, nil
 	return ttlA == ttlB && reflect.DeepEqual(a, b)
@@ -106,7 +107,7 @@ func TestUsualBodiesAreReadQuickly(t *testing.T) {
 }
 
 func TestTokensAreWrittenAsJSONWrites(t *testing.T) {
-	token := keys.Token{
+	token := signing.Token{
 		Token: "eyJh.eyJp.c2ln", KID: "a-._~Z9", Alg: "EdDSA", IssuedAt: time.Unix(1_800_000_000, 0).UTC(), ExpiresAt: time.Unix(1_800_000_900, 0).UTC(),
 	}
 	for _, v := range []any{

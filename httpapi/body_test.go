@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 func TestBatchesMayBeLarger(t *testing.T) {
@@ -83,7 +83,7 @@ func TestThousandTokens(t *testing.T) {
 // An entry that makes the server panic is the server's fault, and fails alone.
 func TestEntryThatPanics(t *testing.T) {
 	e := entry{raw: []byte(`{"claims":{}}`)}
-	e.decodeAndSign(func(keys.Order) (keys.Token, error) { panic("boom") })
+	e.decodeAndSign(func(signing.Order) (signing.Token, error) { panic("boom") })
 	if p, known := problemOf(e.err); known || p.Status != 500 || e.token != nil {
 		t.Errorf("%v, %+v", e.err, p)
 	}

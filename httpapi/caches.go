@@ -4,7 +4,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -12,8 +13,8 @@ import (
 // list: a change made here and one that PostgreSQL notifies this process of
 // invalidate the same entries.
 type Caches struct {
-	Snapshots *keys.Snapshots
-	Signer    *keys.Signer
+	Snapshots *snapshot.Cache
+	Signer    *signing.Signer
 	Tenants   *tenant.Store
 	Audit     *audit.Store
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -22,7 +22,7 @@ const maxDenials = 256
 // another, after the caller was answered.
 type denials struct {
 	audit     *audit.Store
-	snapshots *keys.Snapshots
+	snapshots *snapshot.Cache
 	now       func() time.Time
 	log       *slog.Logger
 	limit     *limiter[string]

@@ -6,12 +6,12 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
 // destruction reads a certificate with the platform's published keys.
-func (w *world) destruction(certificate string) (d keys.Destruction) {
+func (w *world) destruction(certificate string) (d signing.Destruction) {
 	w.t.Helper()
 	var set jose.JSONWebKeySet
 	w.do("GET", "/.well-known/jwks.json", "", "").ok(200, &set)
@@ -20,10 +20,10 @@ func (w *world) destruction(certificate string) (d keys.Destruction) {
 		w.t.Fatal(err)
 	}
 	payload, err := jws.Verify(set)
-	if err != nil || jws.Signatures[0].Protected.ExtraHeaders["typ"] != keys.DestructionType {
+	if err != nil || jws.Signatures[0].Protected.ExtraHeaders["typ"] != signing.DestructionType {
 		w.t.Fatalf("%+v: %v", jws.Signatures[0].Protected, err)
 	}
-	claims := struct{ Destruction *keys.Destruction }{&d}
+	claims := struct{ Destruction *signing.Destruction }{&d}
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		w.t.Fatal(err)
 	}

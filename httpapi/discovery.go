@@ -8,7 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/snapshot"
 )
 
 // serveDiscovery answers a tenant's discovery metadata, cached like its JWK
@@ -43,7 +43,7 @@ func (s *publicServer) serveDiscovery(c echo.Context, find finder) error {
 // endpoints of its provider. Both standards require response and subject types;
 // the defaults describe the tokens signed here and a tenant can override them.
 // Members are sorted by name, so that the entity tag is stable.
-func (s *publicServer) discoveryDocument(snap *keys.Snapshot) (*keys.Document, error) {
+func (s *publicServer) discoveryDocument(snap *snapshot.Snapshot) (*snapshot.Document, error) {
 	members := map[string]any{
 		"response_types_supported": []string{"id_token"},
 		"subject_types_supported":  []string{"public"},
@@ -68,12 +68,12 @@ func (s *publicServer) discoveryDocument(snap *keys.Snapshot) (*keys.Document, e
 		return nil, err
 	}
 	body = bytes.TrimSuffix(body, []byte("\n"))
-	return &keys.Document{Body: body, ETag: entityTag(body)}, nil
+	return &snapshot.Document{Body: body, ETag: entityTag(body)}, nil
 }
 
 // jwksURI returns the URL of a tenant's JWK Set: on its own domain if its
 // issuer uses that domain, otherwise under the public URL.
-func (s *publicServer) jwksURI(snap *keys.Snapshot) string {
+func (s *publicServer) jwksURI(snap *snapshot.Snapshot) string {
 	const path = "/.well-known/jwks.json"
 	if u, err := url.Parse(snap.Issuer); err == nil && snap.Domain != "" && domainOf(u.Host) == snap.Domain && snap.Domain != s.ownHost {
 		return u.Scheme + "://" + u.Host + path

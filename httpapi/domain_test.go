@@ -13,7 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/keyward/keyward/jwks"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -153,7 +153,7 @@ func TestKeyHistoryOnATenantsDomain(t *testing.T) {
 	if got := a.Header.Get("Content-Type"); got != mimeKeyHistory {
 		t.Errorf("%s", got)
 	}
-	token, err := w.trusting("https://id.acme.example", keys.HistoryType).Verify(t.Context(), string(a.body))
+	token, err := w.trusting("https://id.acme.example", tokens.HistoryType).Verify(t.Context(), string(a.body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db/dbtest"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -163,12 +163,12 @@ func TestCheckpointAndReservedTypes(t *testing.T) {
 	var c AuditCheckpoint
 	w.do("GET", "/v1/tenants/acme/audit/checkpoint", w.key(tenant.TenantAuditor, &acme.ID), "").ok(200, &c)
 	set := w.do("GET", "/.well-known/jwks.json", "", "").ok(200).body
-	said, err := keys.VerifyCheckpoint(c.Checkpoint, set)
+	said, err := signing.VerifyCheckpoint(c.Checkpoint, set)
 	if err != nil || said.TenantID != acme.ID || said.Tenant != "acme" {
 		t.Fatalf("%+v, %v", said, err)
 	}
 	for path, body := range map[string]string{"tokens": `{"claims":{},"typ":"%s"}`, "sign": `{"payload":"e30","typ":"%s"}`} {
-		for _, typ := range []string{keys.CheckpointType, "Application/KEYWARD-webhook+jwt", "jwk-set+jwt"} {
+		for _, typ := range []string{signing.CheckpointType, "Application/KEYWARD-webhook+jwt", "jwk-set+jwt"} {
 			for _, ref := range []string{"platform", "acme"} {
 				p := w.do("POST", "/v1/tenants/"+ref+"/"+path, w.root, fmt.Sprintf(body, typ)).problem(ProblemCodeInvalidRequest)
 				if len(p.Errors) != 1 || p.Errors[0].Field != "typ" {

@@ -20,8 +20,11 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 )
@@ -36,9 +39,9 @@ type world struct {
 	url       string
 	server    *server
 	tenants   *tenant.Store
-	store     *keys.Store
-	snapshots *keys.Snapshots
-	signer    *keys.Signer
+	store     *moves.Store
+	snapshots *snapshot.Cache
+	signer    *signing.Signer
 	webhooks  *webhook.Store
 	sender    *webhook.Sender
 	listener  *db.Listener
@@ -137,18 +140,18 @@ func newWorldLike(t testing.TB, dsn string, configure func(*Config)) *world {
 func (w *world) wire(d *db.DB, masterURI string) {
 	w.db = d
 	log := slog.New(slog.NewJSONHandler(io.MultiWriter(w.log, shown.Place("the log of "+w.t.Name())), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	custody := keys.NewCustody(keys.CustodyConfig{DB: d, URI: masterURI, Now: w.clock.now, Log: log})
+	custody := custody.New(custody.Config{DB: d, URI: masterURI, Now: w.clock.now, Log: log})
 	if err := custody.Open(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-	generator := keys.NewGenerator(keys.GeneratorConfig{Ready: 1})
+	generator := moves.NewGenerator(moves.GeneratorConfig{Ready: 1})
 	w.t.Cleanup(generator.Close)
 	w.listener = &db.Listener{URL: w.dsn, Log: log}
-	w.store = keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: w.clock.now, Log: log})
-	w.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
+	w.store = moves.New(moves.Config{DB: d, Custody: custody, Generator: generator, Now: w.clock.now, Log: log})
+	w.snapshots = snapshot.New(snapshot.Config{
 		DB: d, PublicURL: testPublicURL, Now: w.clock.now, Log: log, HeardUntil: w.listener.HeardUntil,
 	})
-	w.signer = keys.NewSigner(keys.SignerConfig{DB: d, Snapshots: w.snapshots, Custody: custody, Now: w.clock.now, Log: log})
+	w.signer = signing.New(signing.Config{DB: d, Snapshots: w.snapshots, Custody: custody, Now: w.clock.now, Log: log})
 	w.tenants = tenant.New(tenant.Config{DB: d, Now: w.clock.now})
 	w.webhooks = webhook.NewStore(webhook.Config{DB: d, Now: w.clock.now, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err := w.store.EnsurePlatform(w.t.Context(), operator); err != nil {

@@ -8,15 +8,15 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
 )
 
 // finder finds the tenant of a public request.
-type finder func(echo.Context) (snap *keys.Snapshot, stale time.Duration, err error)
+type finder func(echo.Context) (snap *snapshot.Snapshot, stale time.Duration, err error)
 
 // byPath finds the tenant by the slug or id in the path.
-func (s *publicServer) byPath(c echo.Context) (*keys.Snapshot, time.Duration, error) {
+func (s *publicServer) byPath(c echo.Context) (*snapshot.Snapshot, time.Duration, error) {
 	ref := c.Param("tenant")
 	if !isRef(ref) {
 		return nil, 0, tenant.ErrNotFound
@@ -27,7 +27,7 @@ func (s *publicServer) byPath(c echo.Context) (*keys.Snapshot, time.Duration, er
 // byHost finds the tenant by the custom domain in the Host header, and falls
 // back to the platform. The host of the public URL itself always belongs to the
 // platform, so it is not looked up.
-func (s *publicServer) byHost(c echo.Context) (*keys.Snapshot, time.Duration, error) {
+func (s *publicServer) byHost(c echo.Context) (*snapshot.Snapshot, time.Duration, error) {
 	ctx := c.Request().Context()
 	if domain := domainOf(c.Request().Host); domain != "" && domain != s.ownHost {
 		snap, stale, err := s.cfg.Snapshots.OfDomain(ctx, domain)

@@ -9,7 +9,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -77,7 +77,7 @@ func (r ImportKeyRequest) checkMembers() *Problem {
 func (s *adminServer) importPrivateKey(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
 	key := materialText(*body.PrivateKey)
 	defer clear(key)
-	e, err := s.cfg.Store.ImportPrivate(c.Request().Context(), auditBy(c), callOf(c).tenantID, keys.PrivateImport{
+	e, err := s.cfg.Store.ImportPrivate(c.Request().Context(), auditBy(c), callOf(c).tenantID, moves.PrivateImport{
 		Key: key, Alg: jose.SignatureAlgorithm(*body.Alg), KID: valueOr(body.KID, ""), Active: valueOr(body.Role, "") == ImportKeyRequestRoleActive,
 	}, idem)
 	if err != nil {
@@ -87,7 +87,7 @@ func (s *adminServer) importPrivateKey(c echo.Context, body ImportKeyRequest, id
 }
 
 func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
-	entries, set, err := s.cfg.Store.ImportPublic(c.Request().Context(), auditBy(c), callOf(c).tenantID, keys.PublicImport{
+	entries, set, err := s.cfg.Store.ImportPublic(c.Request().Context(), auditBy(c), callOf(c).tenantID, moves.PublicImport{
 		Key: materialText(*body.PublicKey), Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), KID: valueOr(body.KID, ""),
 		ExpiresAt: valueOr(body.ExpiresAt, time.Time{}),
 	}, idem)
@@ -100,7 +100,7 @@ func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest, id
 	return replyImported(c, entries[0])
 }
 
-func replyImported(c echo.Context, e keys.Entry) error {
+func replyImported(c echo.Context, e moves.Entry) error {
 	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+callOf(c).slug+"/keys/"+e.KID)
 	return replyJSON(c, http.StatusCreated, renderKey(e))
 }

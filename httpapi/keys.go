@@ -8,13 +8,14 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
 // GetJWKSFeed lists the JWK Sets of tenants that changed since a cursor, for
 // gateways.
 func (s *adminServer) GetJWKSFeed(c echo.Context, params GetJWKSFeedParams) error {
-	page, err := s.cfg.Store.Fleet(c.Request().Context(), valueOr(params.SinceCursor, ""), valueOr(params.Limit, 50))
+	page, err := s.cfg.Snapshots.Fleet(c.Request().Context(), valueOr(params.SinceCursor, ""), valueOr(params.Limit, 50))
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ const (
 
 // ListKeys lists a tenant's keys.
 func (s *adminServer) ListKeys(c echo.Context, _ TenantPath, params ListKeysParams) error {
-	page, err := s.cfg.Store.List(c.Request().Context(), callOf(c).tenantID, keys.Filter{
+	page, err := s.cfg.Store.List(c.Request().Context(), callOf(c).tenantID, moves.Filter{
 		State: keys.State(valueOr(params.State, "")), Alg: jose.SignatureAlgorithm(valueOr(params.Alg, "")),
 		ValidAt: valueOr(params.ValidAt, time.Time{}), Limit: valueOr(params.Limit, 50), Cursor: valueOr(params.Cursor, ""),
 	})
@@ -90,7 +91,7 @@ func publicKey(c echo.Context, form string, k keys.Key) error {
 	return c.Blob(http.StatusOK, mimePEM, pem)
 }
 
-func renderKey(e keys.Entry) Key {
+func renderKey(e moves.Entry) Key {
 	out := Key{
 		KID: e.KID, Alg: Alg(e.Alg), Kty: KeyKty(keys.KeyType(e.Alg)), Use: KeyUseSig, State: KeyState(e.State), Origin: KeyOrigin(e.Origin),
 		CreatedAt: e.CreatedAt, PublishedAt: e.PublishedAt, ActivatedAt: e.ActivatedAt, DeprecatedAt: e.DeprecatedAt,
@@ -107,7 +108,7 @@ func renderKey(e keys.Entry) Key {
 	return out
 }
 
-func renderKeys(entries []keys.Entry) []Key {
+func renderKeys(entries []moves.Entry) []Key {
 	out := make([]Key, len(entries))
 	for i, e := range entries {
 		out[i] = renderKey(e)

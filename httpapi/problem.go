@@ -11,6 +11,9 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 )
@@ -103,7 +106,7 @@ var rules = []rule{
 	typeRule(func(e *tenant.ApprovalStatusError) *Problem {
 		return newProblem(ProblemCodeConflict, "The approval is "+string(e.Status)+".")
 	}),
-	sentinelRule(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also keys.ErrUnavailable, audit.ErrUnavailable and webhook.ErrUnavailable
+	sentinelRule(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also moves.ErrUnavailable, audit.ErrUnavailable and webhook.ErrUnavailable
 	typeRule(func(e *tenant.FieldErrors) *Problem {
 		return newProblem(ProblemCodeInvalidRequest, "", fieldErrors(e.Fields)...)
 	}),
@@ -122,19 +125,19 @@ var rules = []rule{
 	sentinelRule(webhook.ErrDisabled, ProblemCodeConflict, "The webhook is disabled; enable it first."),
 	sentinelRule(webhook.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 
-	sentinelRule(keys.ErrNotFound, ProblemCodeKeyNotFound, ""),
-	sentinelRule(keys.ErrNotDeleted, ProblemCodeTenantNotFound, "There is no deleted tenant of this id."),
+	sentinelRule(moves.ErrNotFound, ProblemCodeKeyNotFound, ""),
+	sentinelRule(signing.ErrNotDeleted, ProblemCodeTenantNotFound, "There is no deleted tenant of this id."),
 	sentinelRule(keys.ErrPolicyNotFound, ProblemCodePolicyViolation, "The tenant has no policy for this algorithm."),
-	sentinelRule(keys.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
-	sentinelRule(keys.ErrRotationWaits, ProblemCodeConflict, "max_published_keys is reached, and tokens of the oldest published key may still be valid."),
-	sentinelRule(keys.ErrPlatformImport, ProblemCodeConflict, "Keys cannot be imported into the platform's own tenant."),
-	typeRule(func(e *keys.UsedKIDError) *Problem {
+	sentinelRule(moves.ErrDefaultPolicy, ProblemCodeConflict, "The default policy cannot be retired; make another one the default first."),
+	sentinelRule(moves.ErrRotationWaits, ProblemCodeConflict, "max_published_keys is reached, and tokens of the oldest published key may still be valid."),
+	sentinelRule(moves.ErrPlatformImport, ProblemCodeConflict, "Keys cannot be imported into the platform's own tenant."),
+	typeRule(func(e *moves.UsedKIDError) *Problem {
 		return newProblem(ProblemCodeConflict, "The tenant has, or had, a key of this kid: "+e.KID)
 	}),
 	sentinelRule(keys.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
-	sentinelRule(keys.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no active key at the moment; try again."),
+	sentinelRule(signing.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no active key at the moment; try again."),
 	typeRule(claimProblem),
-	sentinelRule(keys.ErrInvalid, ProblemCodeInvalidRequest, "The payload cannot be signed in the requested form."),
+	sentinelRule(tokens.ErrInvalid, ProblemCodeInvalidRequest, "The payload cannot be signed in the requested form."),
 	typeRule(transitionProblem),
 	sentinelRule(keys.ErrInvalidTransition, ProblemCodeInvalidTransition, ""),
 
@@ -176,9 +179,9 @@ func transitionProblem(e *keys.StateError) *Problem {
 
 // claimProblem separates malformed claims (400) from violations of the policy
 // (422).
-func claimProblem(e *keys.ClaimError) *Problem {
+func claimProblem(e *tokens.ClaimError) *Problem {
 	code := ProblemCodeInvalidRequest
-	if errors.Is(e, keys.ErrPolicy) {
+	if errors.Is(e, tokens.ErrPolicy) {
 		code = ProblemCodePolicyViolation
 	}
 	return newProblem(code, "", FieldError{Field: e.Field, Message: e.Message})

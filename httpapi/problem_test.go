@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,6 +23,8 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -68,17 +71,17 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		{wrap(tenant.ErrIdempotencyMismatch), 409, ProblemCodeConflict},
 		{wrap(tenant.ErrBadCursor), 400, ProblemCodeInvalidRequest},
 		{wrap(tenant.ErrUnavailable), 503, ProblemCodeUnavailable},
-		{wrap(keys.ErrUnavailable), 503, ProblemCodeUnavailable},
+		{wrap(moves.ErrUnavailable), 503, ProblemCodeUnavailable},
 		{wrap(audit.ErrUnavailable), 503, ProblemCodeUnavailable},
 		{wrap(&tenant.FieldErrors{}), 400, ProblemCodeInvalidRequest},
 		{wrap(&tenant.PolicyError{}), 422, ProblemCodePolicyViolation},
 		{wrap(audit.ErrNotFound), 404, ProblemCodeTenantNotFound},
 		{wrap(audit.ErrBadCursor), 400, ProblemCodeInvalidRequest},
-		{wrap(keys.ErrNotFound), 404, ProblemCodeKeyNotFound},
-		{wrap(keys.ErrNotDeleted), 404, ProblemCodeTenantNotFound},
+		{wrap(moves.ErrNotFound), 404, ProblemCodeKeyNotFound},
+		{wrap(signing.ErrNotDeleted), 404, ProblemCodeTenantNotFound},
 		{wrap(keys.ErrPolicyNotFound), 422, ProblemCodePolicyViolation},
-		{wrap(keys.ErrDefaultPolicy), 409, ProblemCodeConflict},
-		{wrap(keys.ErrRotationWaits), 409, ProblemCodeConflict},
+		{wrap(moves.ErrDefaultPolicy), 409, ProblemCodeConflict},
+		{wrap(moves.ErrRotationWaits), 409, ProblemCodeConflict},
 		{errNoCredential, 401, ProblemCodeUnauthenticated},
 		{tenant.ErrUnauthenticated, 401, ProblemCodeUnauthenticated},
 		{errForbidden, 403, ProblemCodeForbidden},
@@ -213,16 +216,16 @@ var silent = map[string]bool{
 	"keys.ErrUnsupportedAlgorithm": true, // refused by the document before
 	"keys.ErrKeyMaterial":          true, // only import brings in key material
 	"keys.ErrKID":                  true, // only import brings in a kid
-	"keys.ErrNoMasterKey":          true, // the program does not start then
-	"keys.ErrWrongMasterKey":       true, // the program does not start then
-	"keys.ErrBadSeed":              true, // keyward bench alone seeds
-	"keys.ErrNotSuperuser":         true,
-	"keys.VerifyError":             true, // it is the answer of verifyToken, not an error
-	"keys.ErrDataKey":              true, // for an operator to see in the log
-	"keys.ErrCheckpoint":           true, // of keyward audit verify
+	"custody.ErrNoMasterKey":       true, // the program does not start then
+	"custody.ErrWrongMasterKey":    true, // the program does not start then
+	"moves.ErrBadSeed":             true, // keyward bench alone seeds
+	"moves.ErrNotSuperuser":        true,
+	"tokens.VerifyError":           true, // it is the answer of verifyToken, not an error
+	"custody.ErrDataKey":           true, // for an operator to see in the log
+	"signing.ErrCheckpoint":        true, // of keyward audit verify
 	"audit.ErrLine":                true, // of keyward audit verify
 	"audit.BrokenError":            true, // of keyward audit verify
-	"keys.WrapsError":              true, // of keyward master retire
+	"custody.WrapsError":           true, // of keyward master retire
 }
 
 // Every exported error of the packages below is in the table or in silent.
@@ -231,9 +234,9 @@ func TestEveryExportedErrorIsInTheTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pkg := range []string{"tenant", "keys", "audit", "webhook"} {
+	for _, pkg := range []string{"tenant", "keys", "keys/tokens", "keys/keyfile", "keys/custody", "keys/snapshot", "keys/signing", "keys/moves", "audit", "webhook"} {
 		for _, name := range exportedErrors(t, filepath.Join("..", pkg)) {
-			if name = pkg + "." + name; !silent[name] && !strings.Contains(string(table), name) {
+			if name = path.Base(pkg) + "." + name; !silent[name] && !strings.Contains(string(table), name) {
 				t.Errorf("%s is neither in the table of problem.go nor in silent", name)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 )
 
 // PurgeKeys erases the public part of expired and revoked keys.
@@ -51,8 +52,8 @@ func (s *adminServer) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, param
 		revoke = s.cfg.Store.PreviewRevocation
 		s.flushEvidence(c) // a preview includes the latest evidence; a revocation does not wait for it
 	}
-	done, err := revoke(c.Request().Context(), auditBy(c), callOf(c).tenantID, kid, keys.RevokeRequest{
-		Reason: keys.Reason(body.Reason), Comment: valueOr(body.Comment, ""), Mode: keys.Mode(valueOr(body.Mode, "")),
+	done, err := revoke(c.Request().Context(), auditBy(c), callOf(c).tenantID, kid, moves.RevokeRequest{
+		Reason: keys.Reason(body.Reason), Comment: valueOr(body.Comment, ""), Mode: moves.Mode(valueOr(body.Mode, "")),
 		Use: s.cfg.Signer.RecentUse(callOf(c).tenantID, kid),
 	})
 	if err != nil {
@@ -119,7 +120,7 @@ func (s *adminServer) RotateKeys(c echo.Context, _ TenantPath, params RotateKeys
 	if err != nil {
 		return err
 	}
-	req := keys.RotateRequest{Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Reason: valueOr(body.Reason, "")}
+	req := moves.RotateRequest{Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Reason: valueOr(body.Reason, "")}
 	if dry {
 		return s.previewRotation(c, req)
 	}
@@ -137,7 +138,7 @@ func (s *adminServer) RotateKeys(c echo.Context, _ TenantPath, params RotateKeys
 	return replyJSON(c, http.StatusOK, out)
 }
 
-func (s *adminServer) previewRotation(c echo.Context, req keys.RotateRequest) error {
+func (s *adminServer) previewRotation(c echo.Context, req moves.RotateRequest) error {
 	p, err := s.cfg.Store.PreviewRotation(c.Request().Context(), auditBy(c), callOf(c).tenantID, req)
 	if err != nil {
 		return err
@@ -158,7 +159,7 @@ func dryRun(query, body *bool) (bool, error) {
 	return valueOr(query, false) || valueOr(body, false), nil
 }
 
-func renderTimeline(timeline []keys.Milestone) []TimelineStep {
+func renderTimeline(timeline []moves.Milestone) []TimelineStep {
 	out := make([]TimelineStep, len(timeline))
 	for i, m := range timeline {
 		out[i] = TimelineStep{
@@ -185,7 +186,7 @@ func renderSet(published []keys.Key) JWKSet {
 	return set
 }
 
-func renderTrust(trust []keys.Trust) TrustedUntil {
+func renderTrust(trust []moves.Trust) TrustedUntil {
 	out := make(TrustedUntil, len(trust))
 	for i, t := range trust {
 		out[i] = VerifierTrust{

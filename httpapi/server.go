@@ -15,7 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keyward/keyward/audit"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 )
@@ -30,9 +32,9 @@ type SignIn interface {
 // Config configures the API. The stores are required.
 type Config struct {
 	PublicURL string // as verifiers see it; issuers begin with it
-	Store     *keys.Store
-	Snapshots *keys.Snapshots
-	Signer    *keys.Signer
+	Store     *moves.Store
+	Snapshots *snapshot.Cache
+	Signer    *signing.Signer
 	Tenants   *tenant.Store
 	Audit     *audit.Store
 	Webhooks  *webhook.Store

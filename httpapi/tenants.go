@@ -26,7 +26,7 @@ func (s *adminServer) GetDestructionCertificate(c echo.Context, id uuid.UUID) er
 }
 
 func (s *adminServer) signDestruction(ctx context.Context, id uuid.UUID) (DestructionCertificate, error) {
-	d, err := s.cfg.Store.Destruction(ctx, id)
+	d, err := s.cfg.Signer.Destruction(ctx, id)
 	if err != nil {
 		return DestructionCertificate{}, err
 	}

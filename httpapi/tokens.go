@@ -16,7 +16,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -47,7 +48,7 @@ func (s *tokenServer) SignToken(c echo.Context, _ TenantPath) error {
 
 // readOrder decodes a SignTokenRequest. Most bodies need only one pass of the
 // tokenizer; decodeOrder reads the others, and names their first fault.
-func readOrder(body []byte) (keys.Order, error) {
+func readOrder(body []byte) (signing.Order, error) {
 	if order, ok := quickOrder(body); ok {
 		return order, nil
 	}
@@ -60,7 +61,7 @@ var strictDecoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
 
 // quickOrder reads a SignTokenRequest without headers and without reflection,
 // which takes a quarter of the time. It reports false for any fault.
-func quickOrder(body []byte) (o keys.Order, ok bool) {
+func quickOrder(body []byte) (o signing.Order, ok bool) {
 	dec := strictDecoders.Get().(*jsontext.Decoder)
 	defer strictDecoders.Put(dec)
 	dec.Reset(bytes.NewBuffer(body))
@@ -81,7 +82,7 @@ func quickOrder(body []byte) (o keys.Order, ok bool) {
 	return o, readKind(dec, '}') && atEnd(dec) && o.Claims != nil
 }
 
-func setMember(o *keys.Order, name string, raw jsontext.Value) bool {
+func setMember(o *signing.Order, name string, raw jsontext.Value) bool {
 	switch name {
 	case "claims":
 		o.Claims = jsontext.Value(raw)
@@ -113,27 +114,27 @@ func plainString(raw jsontext.Value) string {
 }
 
 // decodeOrder reads any SignTokenRequest, and names its first fault.
-func decodeOrder(body []byte) (keys.Order, error) {
+func decodeOrder(body []byte) (signing.Order, error) {
 	if len(body) == 0 {
-		return keys.Order{}, errNoBody()
+		return signing.Order{}, errNoBody()
 	}
 	var r SignTokenRequest
 	if err := decodeStrict(body, &r); err != nil {
-		return keys.Order{}, err
+		return signing.Order{}, err
 	}
 	return r.toOrder()
 }
 
-func (r SignTokenRequest) toOrder() (o keys.Order, err error) {
+func (r SignTokenRequest) toOrder() (o signing.Order, err error) {
 	if err := checkForm(r.Alg, r.Typ); err != nil {
 		return o, err
 	}
 	if valueOr(r.TTLSeconds, 1) < 1 {
 		return o, invalidField("ttl_seconds", "must be at least 1")
 	}
-	o = keys.Order{
-		TokenRequest: keys.TokenRequest{Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: valueOr(r.Nbf, false)},
-		Alg:          jose.SignatureAlgorithm(valueOr(r.Alg, "")), Typ: valueOr(r.Typ, ""),
+	o = signing.Order{
+		Request: tokens.Request{Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: valueOr(r.Nbf, false)},
+		Alg:     jose.SignatureAlgorithm(valueOr(r.Alg, "")), Typ: valueOr(r.Typ, ""),
 	}
 	if r.Headers != nil {
 		err = json.Unmarshal(*r.Headers, &o.Headers)
@@ -172,9 +173,9 @@ func (s *tokenServer) SignPayload(c echo.Context, _ TenantPath) error {
 	if err != nil {
 		return invalidField("payload", "must be base64url without padding (RFC 7515 section 2)")
 	}
-	signed, err := s.cfg.Signer.SignPayload(c.Request().Context(), callOf(c).tenantID.String(), keys.PayloadOrder{
+	signed, err := s.cfg.Signer.SignPayload(c.Request().Context(), callOf(c).tenantID.String(), signing.PayloadOrder{
 		Payload: payload, Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Typ: valueOr(body.Typ, ""),
-		Form: keys.Form{Detached: valueOr(body.Detached, false), Unencoded: !valueOr(body.B64, true)},
+		Form: tokens.Form{Detached: valueOr(body.Detached, false), Unencoded: !valueOr(body.B64, true)},
 	})
 	if err != nil {
 		return err
@@ -192,10 +193,10 @@ func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
 	if err := body.checkEmpty(); err != nil {
 		return err
 	}
-	v, err := s.cfg.Signer.Verify(c.Request().Context(), callOf(c).tenantID.String(), keys.Inquiry{
+	v, err := s.cfg.Signer.Verify(c.Request().Context(), callOf(c).tenantID.String(), signing.Inquiry{
 		Token: body.Token, Audience: valueOr(body.Audience, ""), Issuer: valueOr(body.Issuer, ""), Type: valueOr(body.Typ, ""),
 	})
-	var refused *keys.VerifyError
+	var refused *tokens.VerifyError
 	if err != nil && !errors.As(err, &refused) {
 		return err
 	}
@@ -226,7 +227,7 @@ func (r VerifyTokenRequest) checkEmpty() error {
 
 // appendToken writes a [SignedToken] as encoding/json would. A kid, an
 // algorithm and a compact JWS have nothing to escape.
-func appendToken(dst []byte, t keys.Token) []byte {
+func appendToken(dst []byte, t signing.Token) []byte {
 	dst = slices.Grow(dst, 128+len(t.Token)+len(t.KID))
 	dst = append(append(dst, `{"alg":"`...), t.Alg...)
 	dst = t.ExpiresAt.AppendFormat(append(dst, `","expires_at":"`...), time.RFC3339Nano)

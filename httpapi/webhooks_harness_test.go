@@ -15,7 +15,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/webhook"
 )
 
@@ -24,8 +25,8 @@ func (w *world) newSender(log *slog.Logger) *webhook.Sender {
 	return webhook.NewSender(webhook.SenderConfig{
 		Store: w.webhooks, Audit: w.server.cfg.Audit, By: operator, Render: RenderEvent, Log: log,
 		Sign: func(ctx context.Context, body []byte) (string, error) {
-			signed, err := w.signer.Attest(ctx, keys.PayloadOrder{
-				Payload: body, Typ: "keyward-webhook+jws", Form: keys.Form{Detached: true},
+			signed, err := w.signer.Attest(ctx, signing.PayloadOrder{
+				Payload: body, Typ: "keyward-webhook+jws", Form: tokens.Form{Detached: true},
 			})
 			return signed.JWS, err
 		},

@@ -76,10 +76,11 @@ func lookup(alg jose.SignatureAlgorithm) (algorithm, error) {
 			return a, nil
 		}
 	}
-	return algorithm{}, fmt.Errorf("%w %q: it is one of %s", ErrUnsupportedAlgorithm, alg, algorithmNames())
+	return algorithm{}, fmt.Errorf("%w %q: it is one of %s", ErrUnsupportedAlgorithm, alg, AlgorithmNames())
 }
 
-func algorithmNames() string {
+// AlgorithmNames lists [Algorithms] in a sentence.
+func AlgorithmNames() string {
 	var names []string
 	for _, a := range algorithms {
 		names = append(names, string(a.name))
@@ -103,4 +104,21 @@ func (a algorithm) signatureSize(pub crypto.PublicKey) int {
 		return k.Size()
 	}
 	return 0
+}
+
+// Curve is the elliptic curve of an algorithm's keys; nil if they are not of type
+// EC.
+func Curve(alg jose.SignatureAlgorithm) elliptic.Curve {
+	a, _ := lookup(alg)
+	return a.curve
+}
+
+// CheckPublic says why a public key cannot be used with an algorithm, or returns
+// nil. Errors: [ErrUnsupportedAlgorithm], [ErrKeyMaterial].
+func CheckPublic(alg jose.SignatureAlgorithm, pub crypto.PublicKey) error {
+	a, err := lookup(alg)
+	if err != nil {
+		return err
+	}
+	return a.fits(pub)
 }

@@ -1,6 +1,6 @@
-// Package keys holds the signing keys of the tenants: how they are made, how
-// they move through their life, what is signed with them and how that is
-// verified.
+// Package keys is the pure part of what Keyward knows of signing keys: the states
+// of a key and its moves, the plan of what should happen next, the algorithms,
+// JWKs and private keys. Internal to Keyward: no compatibility promise.
 //
 //	           ┌──────────────────── publish lead ──┐
 //	generated ─┴▶ standby ──▶ active ──▶ deprecated ──▶ expired ──▶ purged
@@ -12,16 +12,14 @@
 //	signs:        active
 //	private key:  exists, sealed, exactly while standby or active
 //
-// It guarantees that a policy has at most one standby and one active key, that
-// the schedule promotes no key before every well-behaved cache can have seen
-// it, that no key leaves the JWKS by schedule while a token it signed may
-// live, and that a signature is verified with the algorithm of the key's row,
-// never with the one a token names (RFC 8725 section 3.1). A private key has
-// a type of its own, [Private], that prints as "[redacted]" and has no place
-// in a [Key].
+// It guarantees that [Plan] promotes no key before every well-behaved cache can
+// have seen it, that no key leaves the JWKS by schedule while a token it signed
+// may live, and that a signature is verified with the algorithm that its key is
+// for (RFC 8725 section 3.1). A private key has a type of its own, [Private],
+// that prints as "[redacted]" and has no place in a [Key].
 //
-// What should happen next is decided by [Plan], a function without I/O, clock
-// or randomness; what may never happen is refused by the database. The package
-// trusts PostgreSQL to do that, the caller's clock to be right within the
-// tenant's clock skew, and crypto/rand.
+// It does no I/O and reads no clock. It trusts the caller's times to be right
+// within the tenant's clock skew, and crypto/rand. That a policy has at most one
+// standby and one active key is the database's part, see package
+// github.com/keyward/keyward/keys/moves.
 package keys

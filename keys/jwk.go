@@ -192,3 +192,15 @@ func PublicPEM(pub crypto.PublicKey) ([]byte, error) {
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// CheckPublicJWK says what is wrong with a key's public JWK.
+func (k *Key) CheckPublicJWK() error {
+	a, err := lookup(k.Alg)
+	if err == nil && !a.renders(k.KID, k.PublicJWK) {
+		_, err = ParsePublicJWK(a.name, k.PublicJWK)
+	}
+	if err != nil {
+		return fmt.Errorf("keys: public key %s of tenant %s: %w", k.KID, k.TenantID, err)
+	}
+	return nil
+}

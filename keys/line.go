@@ -30,7 +30,7 @@ func newLine(now time.Time, s Schedule, keys []Key) *line {
 			l.gone = append(l.gone, k)
 		}
 	}
-	slices.SortFunc(l.deprecated, byDeprecation)
+	slices.SortFunc(l.deprecated, CompareDeprecation)
 	return l
 }
 
@@ -129,7 +129,7 @@ func (l *line) promotionDue() time.Time {
 	if l.standby == nil || l.RetiredAt != nil {
 		return time.Time{}
 	}
-	ready := later(l.standby.PublishedAt.Add(l.PublishLead), l.HoldUntil)
+	ready := Later(l.standby.PublishedAt.Add(l.PublishLead), l.HoldUntil)
 	if l.active == nil {
 		return l.thawed(ready)
 	}
@@ -138,7 +138,7 @@ func (l *line) promotionDue() time.Time {
 		return time.Time{}
 	}
 	due := l.active.ActivatedAt.Add(l.RotationInterval + l.Jitter)
-	return l.thawed(later(later(due, ready), room))
+	return l.thawed(Later(Later(due, ready), room))
 }
 
 // thawed is when what is due may be done: not inside a freeze window, be it one
@@ -146,7 +146,7 @@ func (l *line) promotionDue() time.Time {
 func (l *line) thawed(due time.Time) time.Time {
 	at := l.thaw(due)
 	if until := l.thaw(l.now); until.After(l.now) {
-		return later(at, until)
+		return Later(at, until)
 	}
 	return at
 }
@@ -187,3 +187,54 @@ func (l *line) leaving() []time.Time {
 
 // reached reports whether a due time has come; a zero one never does.
 func reached(now, due time.Time) bool { return !due.IsZero() && !now.Before(due) }
+
+// Surplus is by how many keys the JWKS of a policy is over max_published_keys, an
+// active and a standby key always counted; negative where there is room.
+func Surplus(now time.Time, s Schedule, keys []Key) int { return newLine(now, s, keys).surplus() }
+
+// NextTransition is when the schedule, as seen at now, will change the state of
+// k, if nobody acts before; nil if never. all are the keys of its policy, k among them. For
+// a deprecated key it looks one rotation ahead: later ones may crowd the key
+// out earlier than said.
+func NextTransition(now time.Time, s Schedule, k Key, all []Key) *time.Time {
+	l := newLine(now, s, all)
+	var at time.Time
+	switch k.State {
+	case Standby, Active: // the same moment for both
+		at = l.promotionDue()
+	case Deprecated:
+		at = l.leavesAt(k)
+	case Expired, Revoked:
+		at = purgeAt(s, k)
+	}
+	if at.IsZero() {
+		return nil
+	}
+	return &at
+}
+
+// leavesAt is when a deprecated key expires: its own time, or before that if
+// it is among those that must make room now or at the next promotion.
+func (l *line) leavesAt(k Key) time.Time {
+	ownTime, free := expiry(l.Schedule, k), safe(l.Schedule, k)
+	rank := l.rank(k)
+	if rank < l.surplus() {
+		return earlier(ownTime, free)
+	}
+	if due := l.promotionDue(); rank <= l.surplus() && !due.IsZero() && l.active != nil {
+		return earlier(ownTime, Later(due, free))
+	}
+	return ownTime
+}
+
+// rank is how many deprecated keys go before k when room is needed.
+func (l *line) rank(k Key) int {
+	before := 0
+	for _, other := range l.deprecated {
+		order := safe(l.Schedule, other).Compare(safe(l.Schedule, k))
+		if order < 0 || order == 0 && CompareDeprecation(other, k) < 0 {
+			before++
+		}
+	}
+	return before
+}

@@ -12,6 +12,12 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
+// FreshFor is how old the last proof may be that a snapshot is the latest one.
+// Signing fails closed beyond it; a JWKS is read again or, if PostgreSQL is
+// away, served stale. It bounds how long a replica that is cut off from the
+// database may sign with a key that was revoked meanwhile.
+const FreshFor = 10 * time.Second
+
 // Schedule is a policy and what else [Plan] must know to follow it.
 type Schedule struct {
 	tenant.Policy
@@ -72,7 +78,7 @@ func Plan(now time.Time, s Schedule, keys []Key) (steps []Step, next time.Time) 
 // the grace period, and not before the last token of an earlier, longer token
 // lifetime is over.
 func ExpiresAt(s Schedule, deprecatedAt time.Time, k Key) time.Time {
-	return later(deprecatedAt.Add(s.GracePeriod), horizon(k))
+	return Later(deprecatedAt.Add(s.GracePeriod), Horizon(k))
 }
 
 // SafeToRetireAt is when no token of the key can live any more: for a
@@ -114,7 +120,7 @@ func safe(s Schedule, k Key) time.Time {
 	if k.ActivatedAt == nil || k.DeprecatedAt == nil {
 		return expiry(s, k)
 	}
-	at := later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), horizon(k)).Add(hearsay)
+	at := Later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), Horizon(k)).Add(FreshFor)
 	return earlier(at, expiry(s, k))
 }
 
@@ -125,7 +131,7 @@ func expiry(s Schedule, k Key) time.Time {
 	return ExpiresAt(s, *k.DeprecatedAt, k)
 }
 
-func horizon(k Key) time.Time {
+func Horizon(k Key) time.Time {
 	if k.TokenHorizon == nil {
 		return time.Time{}
 	}
@@ -139,11 +145,11 @@ func purgeAt(s Schedule, k Key) time.Time {
 	return k.ExpiredAt.Add(s.PurgeAfter)
 }
 
-func byDeprecation(a, b Key) int {
+func CompareDeprecation(a, b Key) int {
 	return cmp.Or(a.DeprecatedAt.Compare(*b.DeprecatedAt), cmp.Compare(a.KID, b.KID))
 }
 
-func later(a, b time.Time) time.Time {
+func Later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}

@@ -147,7 +147,7 @@ func TestPlan(t *testing.T) {
 		"no room, tokens may live: the rotation waits": {
 			crowded, due,
 			[]Key{active("a", t0), standby("s", t0), deprecated(crowded, "d1", due.Add(-hour)), deprecated(crowded, "d2", due.Add(-hour/2))},
-			nil, due.Add(23*hour + time.Minute + hearsay),
+			nil, due.Add(23*hour + time.Minute + FreshFor),
 		},
 		"over the cap by hand: the oldest go as soon as they can": {
 			crowded, due,
@@ -234,7 +234,7 @@ func TestSafeToRetireAt(t *testing.T) {
 		{standby("s", t0), t0},
 		{imported, time.Time{}},
 		{active("a", t0), time.Time{}},
-		{deprecated(s, "d", t0), t0.Add(day + time.Minute + hearsay)},
+		{deprecated(s, "d", t0), t0.Add(day + time.Minute + FreshFor)},
 		{expired(s, "e", t0), time.Time{}},
 		{revoked("r", t0), time.Time{}},
 	} {
@@ -295,38 +295,5 @@ func TestJitter(t *testing.T) {
 		if zero != 0 {
 			t.Errorf("jitter %v, want 0", zero)
 		}
-	}
-}
-
-func TestTrustedUntil(t *testing.T) {
-	byClass := func(mode Mode, wasActive bool) map[string]Trust {
-		m := map[string]Trust{}
-		for _, v := range TrustedUntil(t0, tenant.DefaultCaching, mode, wasActive) {
-			if v.Class == "" || len(v.Examples) == 0 || v.Why == "" {
-				t.Errorf("says too little: %+v", v)
-			}
-			m[v.Class] = v
-		}
-		return m
-	}
-	quiet, fresh, idle := byClass(StandbyTakesOver, true), byClass(FreshTakesOver, true), byClass(FreshTakesOver, false)
-
-	for class, until := range map[string]time.Duration{
-		"follows Cache-Control": 6 * time.Minute, "whole set, 10 minutes": 10 * time.Minute,
-		"single key, 10 hours": 10 * hour, "whole set, 1 hour": hour,
-	} {
-		if got := quiet[class].Until; got == nil || !got.Equal(t0.Add(until)) {
-			t.Errorf("%s: %v, want %v", class, got, t0.Add(until))
-		}
-	}
-	oidc := "whole set, no age limit"
-	if quiet[oidc].Until != nil || quiet[oidc].EndsAtFreshToken || !fresh[oidc].EndsAtFreshToken {
-		t.Error("only an unknown kid makes go-oidc refetch")
-	}
-	if fresh["single key, 10 hours"].EndsAtFreshToken || fresh["follows Cache-Control"].EndsAtFreshToken {
-		t.Error("a fresh key does not help a verifier that caches single keys or goes by age")
-	}
-	if !reflect.DeepEqual(idle, quiet) {
-		t.Error("no key begins to sign when a key is revoked that was not active")
 	}
 }

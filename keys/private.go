@@ -21,6 +21,7 @@ const MinRSABits = 2048
 var (
 	ErrKeyMaterial = errors.New("keys: unusable key material")
 	errRefused     = errors.New("keys: a private key is not marshaled")
+	errNotItsOwn   = errors.New("keys: the public key beside a private key is not its own")
 )
 
 const redacted = "[redacted]"
@@ -129,3 +130,30 @@ func (Private) MarshalBinary() ([]byte, error) { return nil, errRefused }
 
 // GobEncode refuses.
 func (Private) GobEncode() ([]byte, error) { return nil, errRefused }
+
+// WithAlgorithm returns the same key for another algorithm that signs with keys
+// of its kind. Errors: those of [NewPrivate].
+func (p Private) WithAlgorithm(alg jose.SignatureAlgorithm) (Private, error) {
+	if p.key == nil {
+		return Private{}, fmt.Errorf("%w: no key", ErrKeyMaterial)
+	}
+	return NewPrivate(alg, p.key())
+}
+
+// ParsePair returns a private key, if it belongs to the public one that is
+// published as a JWK. Errors: those of [ParsePKCS8] and [ParsePublicJWK], and one
+// for two keys that are no pair.
+func ParsePair(alg jose.SignatureAlgorithm, der, jwk []byte) (Private, error) {
+	private, err := ParsePKCS8(alg, der)
+	if err != nil {
+		return Private{}, err
+	}
+	public, err := ParsePublicJWK(alg, jwk)
+	if err != nil {
+		return Private{}, err
+	}
+	if !EqualPublic(private.Public(), public) {
+		return Private{}, errNotItsOwn
+	}
+	return private, nil
+}

@@ -91,8 +91,8 @@ func TestPKCS8ThereAndBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		input := []byte("input")
-		signature, err := back.sign(input)
-		if err != nil || !verifySignature(p.Public(), alg, input, signature) {
+		signature, err := back.Sign(input)
+		if err != nil || !VerifySignature(p.Public(), alg, input, signature) {
 			t.Errorf("%s: another key came back: %v", alg, err)
 		}
 		if back.Alg() != alg || back.IsZero() {

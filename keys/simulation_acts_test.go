@@ -65,7 +65,7 @@ func (w *world) move(k *Key, to State) {
 
 // stopSigning notes that until now a token of the longest lifetime was signed.
 func (w *world) stopSigning(k *Key) {
-	w.lastToken[k.KID] = later(w.lastToken[k.KID], w.now.Add(w.s.MaxTokenTTL))
+	w.lastToken[k.KID] = Later(w.lastToken[k.KID], w.now.Add(w.s.MaxTokenTTL))
 }
 
 func (w *world) promoteBySchedule(kid string) {
@@ -95,7 +95,7 @@ func (w *world) expire(k *Key) {
 	early := w.now.Before(*k.ExpiresAt)
 	last := w.lastToken[k.KID].Add(w.s.ClockSkew)
 	if early && k.Origin != Imported { // a replica may have signed on for a moment
-		last = last.Add(hearsay)
+		last = last.Add(FreshFor)
 	}
 	if w.now.Before(last) {
 		w.Errorf("%v: %s expired (early: %v), a token may live until %v", w.now, k.KID, early, last)
@@ -132,8 +132,8 @@ func (w *world) act() {
 	} else {
 		acts := []func(){
 			w.rotate, w.rotate,
-			func() { w.revokeActive(StandbyTakesOver) },
-			func() { w.revokeActive(FreshTakesOver) },
+			func() { w.revokeActive(false) },
+			func() { w.revokeActive(true) },
 			func() { w.revoke(Standby) },
 			func() { w.revoke(Deprecated) },
 			w.changePolicy, w.changePolicy, w.changeCaching, w.changeFreezes, w.importPublic, w.retire,
@@ -144,9 +144,9 @@ func (w *world) act() {
 	w.invariants()
 }
 
-func (w *world) revokeActive(mode Mode) {
+func (w *world) revokeActive(fresh bool) {
 	w.move(w.find(Active), Revoked)
-	if k := w.find(Standby); k != nil && mode == StandbyTakesOver {
+	if k := w.find(Standby); k != nil && !fresh {
 		w.move(k, Active)
 		return
 	}
@@ -187,14 +187,14 @@ func (w *world) changePolicy() {
 
 func (w *world) hold(k *Key, until time.Time) {
 	if k.TokenHorizon != nil {
-		until = later(until, *k.TokenHorizon)
+		until = Later(until, *k.TokenHorizon)
 	}
 	k.TokenHorizon = &until
 }
 
 // changeCaching draws a new max-age; caches filled before keep to the old one.
 func (w *world) changeCaching() {
-	w.s.HoldUntil = later(w.s.HoldUntil, w.now.Add(w.prop+w.s.ClockSkew))
+	w.s.HoldUntil = Later(w.s.HoldUntil, w.now.Add(w.prop+w.s.ClockSkew))
 	w.prop = w.duration(time.Second, 2*hour)
 	w.s.PublishLead = max(w.prop+w.s.ClockSkew, min(w.s.PublishLead, w.s.RotationInterval))
 	if w.s.RotationInterval > 0 {

@@ -163,12 +163,12 @@ func (w *world) live(span time.Duration) {
 	}
 }
 
-// later is when the worker really wakes up.
+// Later is when the worker really wakes up.
 func (w *world) later(next time.Time) time.Time {
 	if next.IsZero() {
 		return w.now.Add(1000 * day)
 	}
-	wake := later(next, w.now)
+	wake := Later(next, w.now)
 	if w.IntN(4) == 0 {
 		wake = wake.Add(w.duration(time.Second, 20*day))
 	}

@@ -23,7 +23,7 @@ type Config struct {
 }
 
 // Store reads and changes tenants and credentials. Tenants and policies are
-// created and retired together with their keys, by keys.Store.
+// created and retired together with their keys, by moves.Store.
 //
 // Its caches must be invalidated when tenants change: see [Store.Changed] and
 // [Store.Forget].

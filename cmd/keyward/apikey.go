@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/db"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -87,9 +87,9 @@ func (p *program) createAPIKey(ctx context.Context, d *db.DB, tenants *tenant.St
 	if err != nil {
 		return k, "", err
 	}
-	generator := keys.NewGenerator(keys.GeneratorConfig{})
+	generator := moves.NewGenerator(moves.GeneratorConfig{})
 	defer generator.Close()
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: utcNow, Log: p.log, JitterFraction: p.cfg.jitter})
+	store := moves.New(moves.Config{DB: d, Custody: custody, Generator: generator, Now: utcNow, Log: p.log, JitterFraction: p.cfg.jitter})
 	if err := store.EnsurePlatform(ctx, localOperator()); err != nil {
 		return k, "", err
 	}

@@ -9,10 +9,14 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/httpapi"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
+	"github.com/keyward/keyward/keys/moves"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 	"github.com/keyward/keyward/worker"
@@ -27,11 +31,11 @@ type app struct {
 	log *slog.Logger
 
 	db         *db.DB
-	custody    *keys.Custody
-	generator  *keys.Generator
-	store      *keys.Store
-	snapshots  *keys.Snapshots
-	signer     *keys.Signer
+	custody    *custody.Custody
+	generator  *moves.Generator
+	store      *moves.Store
+	snapshots  *snapshot.Cache
+	signer     *signing.Signer
 	tenants    *tenant.Store
 	audit      *audit.Store
 	webhooks   *webhook.Store
@@ -75,22 +79,22 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 // connection.
 func (a *app) buildParts(publicURL string) {
 	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.onTenantChange, Connected: a.onMissedChanges, Log: a.log}
-	a.generator = keys.NewGenerator(keys.GeneratorConfig{})
+	a.generator = moves.NewGenerator(moves.GeneratorConfig{})
 	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} { // RSA keys only after the first request for one
 		a.generator.Expect(alg, 0)
 	}
-	a.snapshots = keys.NewSnapshots(keys.SnapshotsConfig{
+	a.snapshots = snapshot.New(snapshot.Config{
 		DB: a.db, PublicURL: publicURL, Now: utcNow, Log: a.log, HeardUntil: a.listener.HeardUntil,
 		MaxBytes: a.cfg.cacheBytes, MaxStale: a.cfg.maxStale,
 	})
-	a.store = keys.NewStore(keys.Config{
+	a.store = moves.New(moves.Config{
 		DB: a.db, Custody: a.custody, Generator: a.generator, Now: utcNow, Log: a.log, JitterFraction: a.cfg.jitter,
 		Asked: a.snapshots.Asked,
 	})
 	if a.db.HasReplica() {
 		a.listener.Beat = a.snapshots.Beat
 	}
-	a.signer = keys.NewSigner(keys.SignerConfig{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: utcNow, Log: a.log})
+	a.signer = signing.New(signing.Config{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: utcNow, Log: a.log})
 	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow})
 	a.audit = audit.New(audit.Config{DB: a.db, Now: utcNow})
 	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: utcNow})

@@ -10,7 +10,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/client"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 const maxEventLine = 16 << 20 // bytes of an event
@@ -19,8 +19,8 @@ const maxEventLine = 16 << 20 // bytes of an event
 // one event at a time.
 type chainCheck struct {
 	chain      audit.Verifier
-	checkpoint *keys.Checkpoint  // nil: no checkpoint
-	reported   *client.AuditHead // the head as the server reports it; nil: offline
+	checkpoint *signing.Checkpoint // nil: no checkpoint
+	reported   *client.AuditHead   // the head as the server reports it; nil: offline
 }
 
 func (c *chainCheck) readFile(p *program, name string) error {

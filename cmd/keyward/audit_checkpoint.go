@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/keyward/keyward/client"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 type auditCheckpointCmd struct {
@@ -44,7 +44,7 @@ func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
 
 // readCheckpoint extracts the checkpoint from an API answer and decodes it
 // without verifying it.
-func readCheckpoint(answer []byte) (jws string, says keys.Checkpoint, err error) {
+func readCheckpoint(answer []byte) (jws string, says signing.Checkpoint, err error) {
 	var a client.AuditCheckpoint
 	if err := decodeAnswer(answer, &a); err != nil {
 		return "", says, err
@@ -58,7 +58,7 @@ func readCheckpoint(answer []byte) (jws string, says keys.Checkpoint, err error)
 
 // loadCheckpoint reads and verifies the file of --checkpoint, nil without that
 // flag. api may be nil if --jwks is given.
-func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *client.Client) (*keys.Checkpoint, error) {
+func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *client.Client) (*signing.Checkpoint, error) {
 	if c.Checkpoint == "" {
 		return nil, nil
 	}
@@ -74,7 +74,7 @@ func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *cl
 	if err != nil {
 		return nil, err
 	}
-	kept, err := keys.VerifyCheckpoint(jws, set)
+	kept, err := signing.VerifyCheckpoint(jws, set)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Checkpoint, err)
 	}

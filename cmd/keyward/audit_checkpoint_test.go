@@ -11,7 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/keyward/keyward/audit"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 // signCheckpoint signs a checkpoint of an event with a new key, and returns it
@@ -23,11 +23,11 @@ func signCheckpoint(t *testing.T, e audit.Event) (checkpoint, set string) {
 		t.Fatal(err)
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "k"}},
-		(&jose.SignerOptions{}).WithType(keys.CheckpointType))
+		(&jose.SignerOptions{}).WithType(signing.CheckpointType))
 	if err != nil {
 		t.Fatal(err)
 	}
-	payload, _ := json.Marshal(keys.Checkpoint{Issuer: "https://keys.example", TenantID: e.TenantID, Seq: e.Seq, Hash: hex.EncodeToString(e.Hash), At: e.At})
+	payload, _ := json.Marshal(signing.Checkpoint{Issuer: "https://keys.example", TenantID: e.TenantID, Seq: e.Seq, Hash: hex.EncodeToString(e.Hash), At: e.At})
 	signed, err := signer.Sign(payload)
 	if err != nil {
 		t.Fatal(err)

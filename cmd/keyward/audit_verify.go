@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/client"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 // auditVerifyCmd verifies a hash chain. Verifying an export needs no server,
@@ -126,11 +126,11 @@ func (c *auditVerifyCmd) fetchChain(ctx context.Context, p *program, api *client
 
 // chainProof is the result of a local verification.
 type chainProof struct {
-	Intact     bool             `json:"intact"`
-	TenantID   uuid.UUID        `json:"tenant_id"`
-	Events     int64            `json:"events"`
-	Head       client.AuditHead `json:"head"`
-	Checkpoint *keys.Checkpoint `json:"checkpoint,omitempty"` // verified to be part of the chain
+	Intact     bool                `json:"intact"`
+	TenantID   uuid.UUID           `json:"tenant_id"`
+	Events     int64               `json:"events"`
+	Head       client.AuditHead    `json:"head"`
+	Checkpoint *signing.Checkpoint `json:"checkpoint,omitempty"` // verified to be part of the chain
 }
 
 func (c *chainCheck) proof() chainProof {

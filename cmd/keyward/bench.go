@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -34,13 +35,13 @@ func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	began := time.Now()
-	err = a.store.Seed(ctx, localOperator(), keys.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}, func(done int) {
+	err = a.store.Seed(ctx, localOperator(), moves.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}, func(done int) {
 		fmt.Fprintf(p.stderr, "%d of %d tenants\n", done, c.Tenants)
 	})
 	switch {
-	case errors.Is(err, keys.ErrBadSeed):
+	case errors.Is(err, moves.ErrBadSeed):
 		return &usageError{"--tenants must be at least 1, --keys from 2 to 16, and --events at least three times --keys"}
-	case errors.Is(err, keys.ErrNotSuperuser):
+	case errors.Is(err, moves.ErrNotSuperuser):
 		return fmt.Errorf("%w\n  set KEYWARD_DATABASE_URL to a superuser's login and an expendable database", err)
 	case errors.Is(err, tenant.ErrSlugTaken):
 		return fmt.Errorf("%w\n  choose another --prefix", err)
@@ -78,18 +79,18 @@ const sampleSize = 100
 // a token signed by their key.
 func (c *benchSeedCmd) verifySample(ctx context.Context, p *program, a *app) error {
 	for i := range min(sampleSize, c.Tenants) {
-		t, err := a.tenants.Get(ctx, keys.Seed{Prefix: c.Prefix}.Slug(i*(c.Tenants/min(sampleSize, c.Tenants))))
+		t, err := a.tenants.Get(ctx, moves.Seed{Prefix: c.Prefix}.Slug(i*(c.Tenants/min(sampleSize, c.Tenants))))
 		if err != nil {
 			return err
 		}
-		if _, err := verifyHistory(ctx, a.audit, a.store, t); err != nil {
+		if _, err := verifyHistory(ctx, a.audit, a.signer, t); err != nil {
 			return err
 		}
-		token, err := a.signer.SignToken(ctx, t.Slug, keys.Order{})
+		token, err := a.signer.SignToken(ctx, t.Slug, signing.Order{})
 		if err != nil {
 			return fmt.Errorf("%s signs no token: %w", t.Slug, err)
 		}
-		if _, err := a.signer.Verify(ctx, t.Slug, keys.Inquiry{Token: token.Token}); err != nil {
+		if _, err := a.signer.Verify(ctx, t.Slug, signing.Inquiry{Token: token.Token}); err != nil {
 			return fmt.Errorf("a token of %s does not verify: %w", t.Slug, err)
 		}
 	}

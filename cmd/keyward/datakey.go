@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -33,7 +33,7 @@ func (c *rotateDataKeyCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, c.Tenant)
 	}
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Now: utcNow, Log: p.log, JitterFraction: p.cfg.jitter})
+	store := moves.New(moves.Config{DB: d, Custody: custody, Now: utcNow, Log: p.log, JitterFraction: p.cfg.jitter})
 	r, err := store.RotateDataKey(ctx, localOperator(), id)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/db/embedded"
 	"github.com/keyward/keyward/keys/keystest"
 )

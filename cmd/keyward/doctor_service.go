@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/db"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
 )
 
@@ -167,7 +167,7 @@ func (e *examination) checkMasterKey(ctx context.Context) {
 		_, err = e.p.openCustody(ctx, e.db) // one is registered, so this writes nothing
 	}
 	advice := "keyward master status has the details"
-	if errors.Is(err, keys.ErrWrongMasterKey) {
+	if errors.Is(err, custody.ErrWrongMasterKey) {
 		advice = "set KEYWARD_MASTER_KEY to the master key of this database"
 	}
 	e.checkError("master key", "opens the data keys of this database", advice, err)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -77,7 +77,7 @@ func listPolicies(rows []db.PoliciesWithoutKeysRow) string {
 func (e *examination) checkHistories(ctx context.Context) {
 	tenants := tenant.New(tenant.Config{DB: e.db, Now: utcNow})
 	store := audit.New(audit.Config{DB: e.db, Now: utcNow})
-	rows := keys.NewStore(keys.Config{DB: e.db, Now: utcNow, Log: e.p.log})
+	signer := signing.New(signing.Config{DB: e.db, Now: utcNow, Log: e.p.log})
 	proved, events, cursor := 0, int64(0), ""
 	for {
 		page, next, err := tenants.List(ctx, tenant.ListFilter{Limit: 100, Cursor: cursor})
@@ -86,7 +86,7 @@ func (e *examination) checkHistories(ctx context.Context) {
 			return
 		}
 		for _, t := range page {
-			n, err := verifyHistory(ctx, store, rows, t)
+			n, err := verifyHistory(ctx, store, signer, t)
 			if err != nil {
 				e.addFinding(failure, "audit", "%v", err)
 				continue
@@ -106,7 +106,7 @@ func (e *examination) checkHistories(ctx context.Context) {
 
 // verifyHistory verifies a tenant's chain and compares its keys with it. It
 // returns the number of events.
-func verifyHistory(ctx context.Context, store *audit.Store, rows *keys.Store, t tenant.Tenant) (int64, error) {
+func verifyHistory(ctx context.Context, store *audit.Store, signer *signing.Signer, t tenant.Tenant) (int64, error) {
 	r, err := store.Verify(ctx, t.ID)
 	switch {
 	case err != nil:
@@ -114,7 +114,7 @@ func verifyHistory(ctx context.Context, store *audit.Store, rows *keys.Store, t 
 	case !r.Intact:
 		return 0, fmt.Errorf("the history of %s is broken at event %d: it was changed in the database; compare with a backup", t.Slug, *r.BrokenAt)
 	}
-	stray, err := rows.Stray(ctx, t.ID)
+	stray, err := signer.Stray(ctx, t.ID)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%s: %w", t.Slug, err)

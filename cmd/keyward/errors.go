@@ -7,7 +7,7 @@ import (
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/embedded"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
 )
@@ -40,8 +40,8 @@ var hints = []struct {
 	hint string
 }{
 	{db.ErrUnavailable, "is PostgreSQL running, and is KEYWARD_DATABASE_URL right? keyward doctor checks more"},
-	{keys.ErrWrongMasterKey, "set KEYWARD_MASTER_KEY to the master key of this database; keyward master status lists the registered ones"},
-	{keys.ErrNoMasterKey, "keyward serve registers the one that KEYWARD_MASTER_KEY names"},
+	{custody.ErrWrongMasterKey, "set KEYWARD_MASTER_KEY to the master key of this database; keyward master status lists the registered ones"},
+	{custody.ErrNoMasterKey, "keyward serve registers the one that KEYWARD_MASTER_KEY names"},
 	{seal.ErrNotMasterKey, "restore the file from a backup; it cannot be created again"},
 	{embedded.ErrInUse, "stop that process, or use another --data-dir"},
 	{embedded.ErrUnreachable, "move the data directory, or run keyward as its owner"},

@@ -9,8 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/keyward/keyward/httpapi"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/keyward/keyward/httpapi"
 )
 
 // newServers returns the HTTP servers: one for everything, or one for the

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys/seal"

@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/snapshot"
 )
 
 type jwksCmd struct {
@@ -26,7 +26,7 @@ func (c *jwksCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	unheard := func() time.Time { return time.Time{} }
-	snapshots := keys.NewSnapshots(keys.SnapshotsConfig{DB: d, PublicURL: p.cfg.publicURL, Now: utcNow, Log: p.log, HeardUntil: unheard})
+	snapshots := snapshot.New(snapshot.Config{DB: d, PublicURL: p.cfg.publicURL, Now: utcNow, Log: p.log, HeardUntil: unheard})
 	s, _, err := snapshots.Get(ctx, c.Tenant)
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, c.Tenant)

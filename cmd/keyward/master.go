@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
 )
 
@@ -59,12 +59,12 @@ func (masterInitCmd) Run(ctx context.Context, p *program) error {
 // Run is keyward master status. With the wrong master key it prints the status
 // and returns an error.
 func (masterStatusCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.openMaster(ctx)
-	if err != nil && !errors.Is(err, keys.ErrWrongMasterKey) {
+	masters, done, err := p.openMaster(ctx)
+	if err != nil && !errors.Is(err, custody.ErrWrongMasterKey) {
 		return err
 	}
 	defer done()
-	list, statusErr := custody.Status(ctx)
+	list, statusErr := masters.Status(ctx)
 	if statusErr != nil {
 		return errors.Join(err, statusErr)
 	}
@@ -80,7 +80,7 @@ func (masterStatusCmd) Run(ctx context.Context, p *program) error {
 	return errors.Join(w.Flush(), err)
 }
 
-func masterState(m keys.MasterStatus) string {
+func masterState(m custody.MasterStatus) string {
 	switch {
 	case m.Current:
 		return "current"
@@ -92,13 +92,13 @@ func masterState(m keys.MasterStatus) string {
 
 // Run is keyward master rotate.
 func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.openMaster(ctx)
+	masters, done, err := p.openMaster(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
 	bar := p.newProgress("data keys", -1)
-	r, err := custody.RotateMaster(ctx, localOperator(), c.To, keys.RewrapOptions{
+	r, err := masters.RotateMaster(ctx, localOperator(), c.To, custody.RewrapOptions{
 		FullSpeed: c.FullSpeed,
 		Progress:  func(done, total int64) { bar.set(int(done), int(total)) },
 	})
@@ -124,13 +124,13 @@ func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
 
 // Run is keyward master retire. A rotation does the same at its end.
 func (c *masterRetireCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.openMaster(ctx)
+	masters, done, err := p.openMaster(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	k, err := custody.RetireMaster(ctx, c.URI, c.Version)
-	if wraps := (*keys.WrapsError)(nil); errors.As(err, &wraps) && !wraps.Current {
+	k, err := masters.RetireMaster(ctx, c.URI, c.Version)
+	if wraps := (*custody.WrapsError)(nil); errors.As(err, &wraps) && !wraps.Current {
 		return fmt.Errorf("%w\n  keyward master rotate moves them to the current one", err)
 	}
 	if err != nil {
@@ -142,16 +142,16 @@ func (c *masterRetireCmd) Run(ctx context.Context, p *program) error {
 
 // Run is keyward master prune.
 func (masterPruneCmd) Run(ctx context.Context, p *program) error {
-	custody, done, err := p.openMaster(ctx)
+	masters, done, err := p.openMaster(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	removed, err := custody.PruneMaster(ctx)
+	removed, err := masters.PruneMaster(ctx)
 	if err != nil {
 		return err
 	}
-	if err := p.printKept(ctx, custody); err != nil {
+	if err := p.printKept(ctx, masters); err != nil {
 		return err
 	}
 	if len(removed) == 0 {
@@ -163,8 +163,8 @@ func (masterPruneCmd) Run(ctx context.Context, p *program) error {
 }
 
 // printKept lists the old versions that still wrap data keys.
-func (p *program) printKept(ctx context.Context, custody *keys.Custody) error {
-	list, err := custody.Status(ctx)
+func (p *program) printKept(ctx context.Context, masters *custody.Custody) error {
+	list, err := masters.Status(ctx)
 	for _, m := range list {
 		if !m.Current && m.DataKeys > 0 {
 			fmt.Fprintf(p.stdout, "Version %s of %s still wraps %d data keys and stays; keyward master rotate moves them.\n", m.Version, m.URI, m.DataKeys)
@@ -174,8 +174,8 @@ func (p *program) printKept(ctx context.Context, custody *keys.Custody) error {
 }
 
 // openMaster opens the database and the master key; the caller calls done. With
-// keys.ErrWrongMasterKey the returned custody can still report its status.
-func (p *program) openMaster(ctx context.Context) (_ *keys.Custody, done func(), err error) {
+// custody.ErrWrongMasterKey the returned custody can still report its status.
+func (p *program) openMaster(ctx context.Context) (_ *custody.Custody, done func(), err error) {
 	if _, err := p.masterURI(); err != nil {
 		return nil, nil, err
 	}
@@ -188,7 +188,7 @@ func (p *program) openMaster(ctx context.Context) (_ *keys.Custody, done func(),
 		return nil, nil, err
 	}
 	c, err := p.openCustody(ctx, d)
-	if err != nil && !errors.Is(err, keys.ErrWrongMasterKey) {
+	if err != nil && !errors.Is(err, custody.ErrWrongMasterKey) {
 		d.Close()
 		return nil, nil, err
 	}

@@ -6,15 +6,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/keyward/keyward/keys"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/keyward/keyward/keys/moves"
 )
 
 // counters count the key changes made by this process's worker since its start.
 type counters struct{ rotated, created, expired, purged, failed atomic.Int64 }
 
-func (c *counters) add(d keys.Done) {
+func (c *counters) add(d moves.Done) {
 	c.rotated.Add(int64(d.Rotated))
 	c.created.Add(int64(d.Created))
 	c.expired.Add(int64(d.Expired))

@@ -9,7 +9,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
 )
 
@@ -42,12 +42,12 @@ func (p *program) masterURI() (string, error) {
 
 // openCustody opens the configured master key against a database. It registers
 // the key in a database without one.
-func (p *program) openCustody(ctx context.Context, d *db.DB) (*keys.Custody, error) {
+func (p *program) openCustody(ctx context.Context, d *db.DB) (*custody.Custody, error) {
 	uri, err := p.masterURI()
 	if err != nil {
 		return nil, err
 	}
-	c := keys.NewCustody(keys.CustodyConfig{DB: d, URI: uri, Now: utcNow, Log: p.log})
+	c := custody.New(custody.Config{DB: d, URI: uri, Now: utcNow, Log: p.log})
 	return c, masterKeyError(c.Open(ctx))
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/keyward/keyward/db"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -56,9 +56,9 @@ func tenants(t *testing.T, env environ, slugs ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	generator := keys.NewGenerator(keys.GeneratorConfig{Ready: 1})
+	generator := moves.NewGenerator(moves.GeneratorConfig{Ready: 1})
 	defer generator.Close()
-	store := keys.NewStore(keys.Config{DB: d, Custody: custody, Generator: generator, Now: utcNow, Log: log})
+	store := moves.New(moves.Config{DB: d, Custody: custody, Generator: generator, Now: utcNow, Log: log})
 	for _, slug := range slugs {
 		spec := tenant.Spec{Slug: slug, Caching: tenant.DefaultCaching}
 		if _, err := store.CreateTenant(t.Context(), localOperator(), spec, nil); err != nil {

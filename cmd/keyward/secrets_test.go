@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys/seal"
 )

@@ -7,7 +7,8 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/httpapi"
-	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/webhook"
 )
 
@@ -21,8 +22,8 @@ func (a *app) newSender() *webhook.Sender {
 	return webhook.NewSender(webhook.SenderConfig{
 		Store: a.webhooks, Audit: a.audit, By: audit.By{Actor: a.workerActor()}, Render: httpapi.RenderEvent, Log: a.log,
 		Sign: func(ctx context.Context, body []byte) (string, error) {
-			signed, err := a.signer.Attest(ctx, keys.PayloadOrder{
-				Payload: body, Typ: webhookType, Form: keys.Form{Detached: true},
+			signed, err := a.signer.Attest(ctx, signing.PayloadOrder{
+				Payload: body, Typ: webhookType, Form: tokens.Form{Detached: true},
 			})
 			return signed.JWS, err
 		},

@@ -1,0 +1,292 @@
+package custody
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/tenant"
+)
+
+// MasterRotation is what a rotation of the master key did.
+type MasterRotation struct {
+	Current   MasterStatus
+	Resumed   bool // an earlier rotation was finished, no new key was made
+	Rewrapped int64
+	Retired   []MasterStatus // wrap nothing any more and can be removed
+}
+
+// RotateMaster makes a new master key current, in the place the URI names or,
+// if to is empty, as a new version where the current one is, and wraps every
+// data key under it, online: signing goes on. A rotation that was interrupted
+// is finished first, and is then all that is done. to is created if it is a
+// file that does not exist.
+//
+// A crash leaves at worst a version that nobody uses, or data keys under both
+// master keys, each row saying which: run it again.
+func (c *Custody) RotateMaster(ctx context.Context, by audit.By, to string, o RewrapOptions) (MasterRotation, error) {
+	before, err := c.Status(ctx)
+	if err != nil {
+		return MasterRotation{}, err
+	}
+	out := MasterRotation{Resumed: unfinished(before)}
+	if !out.Resumed {
+		if err := c.succeed(ctx, to); err != nil {
+			return out, err
+		}
+	}
+	if out.Rewrapped, err = c.RewrapAll(ctx, by, o); err != nil {
+		return out, err
+	}
+	return out, c.retireOld(ctx, &out)
+}
+
+// unfinished reports whether data keys are left under a key that is not the
+// current one.
+func unfinished(keys []MasterStatus) bool {
+	for _, k := range keys {
+		if !k.Current && k.DataKeys > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// succeed brings in the next master key, vouched for by the current one.
+func (c *Custody) succeed(ctx context.Context, to string) error {
+	ring, version, err := c.successor(ctx, to)
+	if err != nil {
+		return err
+	}
+	row, err := describe(ctx, ring, version, c.cfg.Now().UTC().Truncate(time.Microsecond))
+	if err != nil {
+		return err
+	}
+	err = c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		old, err := tx.LockCurrentMasterKey(ctx)
+		if err != nil {
+			return err
+		}
+		voucher, err := c.masterKey(ctx, old)
+		if err != nil {
+			return err
+		}
+		row.EndorsedBy = &old
+		row.Endorsement, err = voucher.Endorse(ctx, seal.Successor{ID: row.ID, URI: row.URI, Version: row.Version})
+		if err != nil {
+			return err
+		}
+		w := tx.Later()
+		if _, err := w.SupersedeMasterKey(ctx, old); err != nil {
+			return err
+		}
+		w.Expect(1)
+		if err := w.InsertMasterKey(ctx, row); err != nil {
+			return err
+		}
+		if err := c.announce(ctx, tx, w); err != nil {
+			return err
+		}
+		return w.Send(ctx)
+	})
+	if db.Constraint(err) == "master_keys_version_once" {
+		return fmt.Errorf("keys: version %s of %s has been a master key already", row.Version, seal.Redact(row.URI))
+	}
+	if err != nil {
+		return err
+	}
+	return c.Refresh(ctx)
+}
+
+// successor makes a version where the current master key is, or opens another
+// place. There, too, it makes one if the newest has been a master key before,
+// so that a place that was left can be returned to.
+func (c *Custody) successor(ctx context.Context, to string) (*seal.Ring, string, error) {
+	if to == "" {
+		ring, err := c.currentRing(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		version, err := ring.AddVersion(ctx)
+		return ring, version, err
+	}
+	next, err := seal.Open(ctx, to)
+	if errors.Is(err, seal.ErrNoMasterKey) {
+		next, err = seal.Init(ctx, to)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	version := next.Newest()
+	if c.registered(next.URI(), version) {
+		version, err = next.AddVersion(ctx)
+	}
+	return next, version, err
+}
+
+// currentRing returns the place of the current master key, which is not the
+// configured one if that was left while this process ran.
+func (c *Custody) currentRing(ctx context.Context) (*seal.Ring, error) {
+	c.mu.Lock()
+	ring, row, opened := c.ring, c.rows[c.current], c.opened[c.current]
+	c.mu.Unlock()
+	if opened == nil || opened.URI() == ring.URI() {
+		return ring, nil
+	}
+	return seal.Open(ctx, row.URI)
+}
+
+func (c *Custody) registered(uri, version string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, row := range c.rows {
+		if row.URI == uri && row.Version == version {
+			return true
+		}
+	}
+	return false
+}
+
+// announce tells every replica to look which master key is current.
+func (c *Custody) announce(ctx context.Context, tx *db.Tx, w *db.Writes) error {
+	platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
+	if err != nil {
+		return nil //nolint:nilerr // no platform tenant yet, so no replica to tell
+	}
+	return w.NotifyChanges(ctx, tenant.ChangePayloads(platform, tenant.PlatformSlug))
+}
+
+// retireOld marks the master keys that wrap nothing any more.
+func (c *Custody) retireOld(ctx context.Context, out *MasterRotation) error {
+	keys, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if k.Current {
+			out.Current = k
+		}
+		if k.Current || k.RetiredAt != nil {
+			continue
+		}
+		err := c.retire(ctx, &k)
+		if wraps := (*WrapsError)(nil); errors.As(err, &wraps) {
+			continue // a replica used it again: the next rotation finishes that
+		}
+		if err != nil {
+			return err
+		}
+		out.Retired = append(out.Retired, k)
+	}
+	return nil
+}
+
+// PruneMaster removes the versions from the configured place that the database
+// has retired, and returns them. Backups from before their retirement can then
+// no longer be opened: keep a copy of the file for as long as those are kept.
+func (c *Custody) PruneMaster(ctx context.Context) (removed []string, err error) {
+	rows, err := c.masterRows(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	ring := c.ring
+	c.mu.Unlock()
+	for _, row := range rows {
+		if row.RetiredAt == nil || ring.URI() != row.URI {
+			continue
+		}
+		switch err := ring.RemoveVersion(ctx, row.Version); {
+		case err == nil:
+			removed = append(removed, row.Version)
+		case !errors.Is(err, seal.ErrUnknownVersion):
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// WrapsError refuses to retire a master key that is in use.
+type WrapsError struct {
+	URI      string // without credentials
+	Version  string
+	Current  bool
+	DataKeys int64 // that it wraps
+}
+
+// Error says how many data keys the master key still wraps.
+func (e *WrapsError) Error() string {
+	if e.Current {
+		return fmt.Sprintf("keys: version %s of %s is the current master key and wraps %d data keys", e.Version, e.URI, e.DataKeys)
+	}
+	return fmt.Sprintf("keys: version %s of %s still wraps %d data keys", e.Version, e.URI, e.DataKeys)
+}
+
+// RetireMaster marks a version of a master key as one that nothing is wrapped
+// by ever again; uri may be empty where only one place has such a version. A
+// retired version stays retired. Errors: *WrapsError while it wraps anything,
+// seal.ErrUnknownVersion, moves.ErrUnavailable.
+func (c *Custody) RetireMaster(ctx context.Context, uri, version string) (MasterStatus, error) {
+	keys, err := c.Status(ctx)
+	if err != nil {
+		return MasterStatus{}, err
+	}
+	var found []MasterStatus
+	for _, k := range keys {
+		if k.Version == version && (uri == "" || k.URI == seal.Redact(uri)) {
+			found = append(found, k)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return MasterStatus{}, fmt.Errorf("keys: %w: %q", seal.ErrUnknownVersion, version)
+	case len(found) > 1:
+		return MasterStatus{}, fmt.Errorf("keys: version %s is in %s and in %s: say which", version, found[0].URI, found[1].URI)
+	case found[0].Current:
+		return found[0], wraps(found[0])
+	case found[0].RetiredAt != nil:
+		return found[0], nil
+	}
+	return found[0], c.retire(ctx, &found[0])
+}
+
+func wraps(k MasterStatus) error {
+	return &WrapsError{URI: k.URI, Version: k.Version, Current: k.Current, DataKeys: k.DataKeys}
+}
+
+// retire asks the database, which is the one to know what refers to the key.
+func (c *Custody) retire(ctx context.Context, k *MasterStatus) error {
+	at := c.cfg.Now().UTC().Truncate(time.Microsecond)
+	err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		_, err := tx.RetireMasterKey(ctx, &at, k.ID)
+		return err
+	})
+	if db.Constraint(err) == "master_keys_still_wraps" {
+		return c.refusal(ctx, *k)
+	}
+	if err == nil {
+		k.RetiredAt = &at
+	}
+	return err
+}
+
+// refusal counts again what the master key wraps: it was more than expected.
+func (c *Custody) refusal(ctx context.Context, k MasterStatus) error {
+	err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		counts, err := tx.CountWrappedDataKeys(ctx)
+		for _, n := range counts {
+			if *n.MasterKeyID == k.ID {
+				k.DataKeys = n.DataKeys
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return wraps(k)
+}

@@ -1,0 +1,331 @@
+package keyfile
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/tokens"
+)
+
+// foreignJWK reads members of a JWK. The first fault stays in err; what is read
+// after it does not count.
+type foreignJWK struct {
+	field   string
+	members map[string]json.RawMessage
+	err     error
+}
+
+func privateJWK(raw []byte) (Key, error) {
+	members, err := tokens.ParseObject(raw)
+	if err != nil {
+		return Key{}, tokens.Invalid(FieldPrivate, err.Error())
+	}
+	if _, set := members["keys"]; set {
+		return Key{}, tokens.Invalid(FieldPrivate, "is a JWK Set; import one of its keys at a time")
+	}
+	j := &foreignJWK{field: FieldPrivate, members: members}
+	if !j.has("d") && !j.has("k") {
+		return Key{}, tokens.Invalid(FieldPrivate, "is a public JWK; it is imported as public_key, with expires_at")
+	}
+	return j.key(true)
+}
+
+func publicJWKs(raw []byte) ([]Key, bool, error) {
+	members, err := tokens.ParseObject(raw)
+	if err != nil {
+		return nil, false, tokens.Invalid(FieldPublic, err.Error())
+	}
+	if list, set := members["keys"]; set {
+		keys, err := keysOfSet(list)
+		return keys, true, err
+	}
+	b, err := (&foreignJWK{field: FieldPublic, members: members}).key(false)
+	return []Key{b}, false, err
+}
+
+// keysOfSet reads the keys of a JWK Set (RFC 7517 section 5) that are for
+// signatures. Those that are not, by what they say themselves, stay behind.
+func keysOfSet(list json.RawMessage) ([]Key, error) {
+	var items []json.RawMessage
+	const field = FieldPublic + ".keys"
+	if err := json.Unmarshal(list, &items); err != nil || items == nil {
+		return nil, tokens.Invalid(field, "must be an array of JWKs")
+	}
+	if len(items) > MaxKeys {
+		return nil, tokens.Invalid(field, fmt.Sprintf("must have at most %d keys", MaxKeys))
+	}
+	var keys []Key
+	for i, item := range items {
+		j := &foreignJWK{field: fmt.Sprintf("%s[%d]", field, i)}
+		var err error
+		if j.members, err = tokens.ParseObject(item); err != nil {
+			return nil, tokens.Invalid(j.field, err.Error())
+		}
+		encrypts := j.encrypts()
+		if j.err != nil {
+			return nil, j.err
+		}
+		if encrypts {
+			continue
+		}
+		b, err := j.key(false)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, b)
+	}
+	if len(keys) == 0 {
+		return nil, tokens.Invalid(field, "has no key for signatures")
+	}
+	return keys, nil
+}
+
+// key reads the key and what it says of itself.
+func (j *foreignJWK) key(private bool) (Key, error) {
+	j.refuse(private)
+	b := Key{Field: j.field, KID: j.text("kid"), Alg: jose.SignatureAlgorithm(j.text("alg"))}
+	switch kty := j.text("kty"); kty {
+	case "EC":
+		j.ec(&b, private)
+	case "OKP":
+		j.okp(&b, private)
+	case "RSA":
+		j.rsa(&b, private)
+	case "oct":
+		j.fail("kty", "is oct, a shared secret; only asymmetric keys are imported, so that who verifies cannot sign")
+	default:
+		j.fail("kty", "must be EC, OKP or RSA")
+	}
+	if j.err != nil {
+		return Key{}, j.err
+	}
+	return b, nil
+}
+
+// refuse finds keys for other ends than signatures (RFC 7517 sections 4.2 and
+// 4.3), and private members where only public ones belong.
+func (j *foreignJWK) refuse(private bool) {
+	if use := j.text("use"); use != "" && use != "sig" {
+		j.fail("use", "must be sig: the key is not for signatures")
+	}
+	operation := map[bool]string{true: "sign", false: "verify"}[private]
+	if ops, given := j.operations(); given && !slices.Contains(ops, operation) {
+		j.fail("key_ops", "must name "+operation)
+	}
+	if j.has("oth") {
+		j.fail("oth", "must be absent: RSA keys of more than two primes are not imported")
+	}
+	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi"} {
+		if !private && j.has(name) {
+			j.fail(name, "is private; send the public members alone, or the whole key as private_key to sign with it")
+		}
+	}
+}
+
+// encrypts reports whether a key says that it is not for signatures.
+func (j *foreignJWK) encrypts() bool {
+	alg, crv := j.text("alg"), j.text("crv")
+	ops, given := j.operations()
+	return (j.has("use") && j.text("use") != "sig") || (given && !slices.Contains(ops, "verify")) ||
+		strings.HasPrefix(alg, "RSA-OAEP") || strings.HasPrefix(alg, "ECDH-ES") || alg == "RSA1_5" || crv == "X25519" || crv == "X448"
+}
+
+const contradicts = "has members that contradict each other"
+
+// ec reads the members of RFC 7518 section 6.2.
+func (j *foreignJWK) ec(b *Key, private bool) {
+	curve := curveNamed(j.text("crv"))
+	if curve == nil {
+		j.fail("crv", "must be P-256, P-384 or P-521")
+		return
+	}
+	size := (curve.Params().BitSize + 7) / 8 // RFC 7518 section 6.2.1.2
+	x, y := j.coordinate("x", size), j.coordinate("y", size)
+	if j.err != nil {
+		return
+	}
+	public, err := ecdsa.ParseUncompressedPublicKey(curve, append(append([]byte{4}, x...), y...))
+	if err != nil {
+		j.fail("x", "and y are no point of the curve")
+		return
+	}
+	b.Public = public
+	if !private {
+		return
+	}
+	d := j.coordinate("d", size)
+	defer clear(d)
+	if j.err != nil {
+		return
+	}
+	key, err := ecdsa.ParseRawPrivateKey(curve, d)
+	if err != nil {
+		j.fail("d", "is not in the range of the curve")
+		return
+	}
+	if !key.PublicKey.Equal(public) {
+		j.fail("", contradicts+": x and y are not the public half of d")
+		return
+	}
+	b.Private = key
+}
+
+// curveNamed returns the curve that an algorithm signs on, nil if none does.
+func curveNamed(crv string) elliptic.Curve {
+	for _, alg := range keys.Algorithms() {
+		if curve := keys.Curve(alg); curve != nil && curve.Params().Name == crv {
+			return curve
+		}
+	}
+	return nil
+}
+
+// coordinate is a number of fixed length. Some libraries leave out leading
+// zeros, against RFC 7518 section 6.2.1.2; nothing hangs on them here.
+func (j *foreignJWK) coordinate(name string, size int) []byte {
+	b := j.octets(name)
+	if len(b) > size {
+		j.fail(name, "is too long for the curve")
+	}
+	if j.err != nil {
+		return nil
+	}
+	defer clear(b)
+	full := make([]byte, size)
+	copy(full[size-len(b):], b)
+	return full
+}
+
+// okp reads the members of RFC 8037 section 2.
+func (j *foreignJWK) okp(b *Key, private bool) {
+	switch j.text("crv") {
+	case "Ed25519":
+	case "X25519", "X448":
+		j.fail("", cannotSign)
+	default:
+		j.fail("crv", "must be Ed25519")
+	}
+	x := j.octets("x")
+	if j.err == nil && len(x) != ed25519.PublicKeySize {
+		j.fail("x", "must be 32 bytes")
+	}
+	if j.err != nil {
+		return
+	}
+	b.Public = ed25519.PublicKey(x)
+	if !private {
+		return
+	}
+	d := j.octets("d")
+	defer clear(d)
+	if j.err == nil && len(d) != ed25519.SeedSize {
+		j.fail("d", "must be 32 bytes")
+	}
+	if j.err != nil {
+		return
+	}
+	key := ed25519.NewKeyFromSeed(d)
+	if !keys.EqualPublic(key.Public(), b.Public) {
+		j.fail("", contradicts+": x is not the public half of d")
+		return
+	}
+	b.Private = key
+}
+
+// rsa reads the members of RFC 7518 section 6.3.
+func (j *foreignJWK) rsa(b *Key, private bool) {
+	n, e := j.number("n"), j.number("e")
+	if j.err == nil {
+		j.err = strongRSA(j.field, n, e)
+	}
+	if j.err != nil {
+		return
+	}
+	public := rsa.PublicKey{N: n, E: int(e.Int64())}
+	b.Public = &public
+	if !private {
+		return
+	}
+	key := &rsa.PrivateKey{PublicKey: public, D: j.number("d"), Primes: []*big.Int{j.number("p"), j.number("q")}}
+	if j.err != nil {
+		return
+	}
+	if key.Validate() != nil {
+		j.fail("", contradicts+": n, e, d, p and q are not of one key")
+		return
+	}
+	key.Precompute()
+	j.crt(key)
+	b.Private = key
+}
+
+// crt checks the numbers that only make signing faster, as far as given.
+func (j *foreignJWK) crt(key *rsa.PrivateKey) {
+	for name, want := range map[string]*big.Int{"dp": key.Precomputed.Dp, "dq": key.Precomputed.Dq, "qi": key.Precomputed.Qinv} {
+		if j.has(name) && j.number(name).Cmp(want) != 0 {
+			j.fail("", contradicts+": dp, dq or qi do not belong to the others")
+		}
+	}
+}
+
+func (j *foreignJWK) number(name string) *big.Int {
+	b := j.octets(name)
+	defer clear(b)
+	return new(big.Int).SetBytes(b)
+}
+
+func (j *foreignJWK) operations() (ops []string, given bool) {
+	if !j.has("key_ops") {
+		return nil, false
+	}
+	if json.Unmarshal(j.members["key_ops"], &ops) != nil {
+		j.fail("key_ops", "must be an array of strings")
+	}
+	return ops, true
+}
+
+func (j *foreignJWK) has(name string) bool {
+	_, given := j.members[name]
+	return given
+}
+
+func (j *foreignJWK) fail(name, message string) {
+	if j.err == nil {
+		j.err = tokens.Invalid(strings.TrimSuffix(j.field+"."+name, "."), message)
+	}
+}
+
+// text is a member that is a string; empty if there is none.
+func (j *foreignJWK) text(name string) (s string) {
+	if raw, given := j.members[name]; given {
+		if bytes.HasPrefix(raw, []byte("null")) || json.Unmarshal(raw, &s) != nil {
+			j.fail(name, "must be a string")
+		}
+	}
+	return s
+}
+
+// octets is a member that is base64url (RFC 7515 section 2).
+func (j *foreignJWK) octets(name string) []byte {
+	if !j.has(name) {
+		j.fail(name, "is required")
+		return nil
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(j.text(name))
+	if err != nil || len(b) == 0 || len(b) > maxRSABits/8+1 {
+		j.fail(name, "is not a number in base64url without padding")
+		return nil
+	}
+	return b
+}

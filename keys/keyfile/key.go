@@ -1,0 +1,139 @@
+package keyfile
+
+import (
+	"bytes"
+	"cmp"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"fmt"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/tokens"
+)
+
+// Where key material is in a request, as its errors name it.
+const (
+	FieldPrivate = "private_key"
+	FieldPublic  = "public_key"
+)
+
+// MaxKeys bounds how many keys one import brings in.
+const MaxKeys = 64
+
+// Key is a key that comes from elsewhere. It is whole and strong enough
+// when a parser returns it; whether it fits an algorithm is asked by [brought.algorithm].
+type Key struct {
+	Field   string // where it is in the request: private_key, public_key.keys[2]
+	Private crypto.Signer
+	Public  crypto.PublicKey
+	KID     string                  // its JWK's own; empty: it has none
+	Alg     jose.SignatureAlgorithm // likewise
+}
+
+// ParsePrivate reads one private key: PEM with PKCS#8 (RFC 5958), PKCS#1
+// (RFC 8017 appendix A.1.2) or SEC 1 (RFC 5915), or a JWK (RFC 7517). The
+// public half is derived; one that came along has to be the same. The error is
+// a [*tokens.ClaimError] that repeats nothing of the material.
+func ParsePrivate(material []byte) (Key, error) {
+	switch {
+	case looksLikeJSON(material):
+		return privateJWK(material)
+	case looksLikePEM(material):
+		return privatePEM(material)
+	}
+	return Key{}, tokens.Invalid(FieldPrivate, "is neither PEM (-----BEGIN …) nor a JWK (a JSON object); DER becomes PEM with: openssl pkey -inform DER -in key.der -out key.pem")
+}
+
+// ParsePublic reads public keys: one from PEM or a JWK, those for
+// signatures from a JWK Set. The error is a [*tokens.ClaimError].
+func ParsePublic(material []byte) (keys []Key, set bool, err error) {
+	switch {
+	case looksLikeJSON(material):
+		return publicJWKs(material)
+	case looksLikePEM(material):
+		b, err := publicPEM(material)
+		return []Key{b}, false, err
+	}
+	return nil, false, tokens.Invalid(FieldPublic, "is neither PEM (-----BEGIN …) nor a JWK or JWK Set (a JSON object)")
+}
+
+func looksLikeJSON(material []byte) bool {
+	return bytes.HasPrefix(bytes.TrimSpace(material), []byte("{"))
+}
+
+func looksLikePEM(material []byte) bool { return bytes.Contains(material, []byte("-----BEGIN ")) }
+
+// algorithm is the one that the key is for: what the request says and what the
+// JWK says must agree, except that EdDSA and Ed25519 are two names for one
+// thing and the request's counts. An EC key without either has its curve's.
+func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, error) {
+	if asked != "" && b.Alg != "" && asked != b.Alg && !(keys.KeyType(asked) == "OKP" && keys.KeyType(b.Alg) == "OKP") {
+		return "", tokens.Invalid("alg", "is not the alg that the JWK says it is for")
+	}
+	name := cmp.Or(asked, b.Alg, b.OnlyAlgorithm())
+	if name == "" {
+		return "", tokens.Invalid("alg", "is required: the key does not say which algorithm it is for")
+	}
+	alg, err := keys.ParseAlgorithm(string(name))
+	switch {
+	case err != nil && asked == "":
+		return "", tokens.Invalid(b.Field+".alg", "must be one of "+keys.AlgorithmNames())
+	case err != nil:
+		return "", tokens.Invalid("alg", "must be one of "+keys.AlgorithmNames())
+	case keys.CheckPublic(alg, b.Public) != nil:
+		return "", tokens.Invalid(b.Field, "is "+kindOfKey(b.Public)+", but "+string(alg)+" signs with "+neededKey(alg))
+	}
+	return alg, nil
+}
+
+// onlyAlgorithm is the one that an EC key can sign by (RFC 7518 section 3.4).
+func (b Key) OnlyAlgorithm() jose.SignatureAlgorithm {
+	k, _ := b.Public.(*ecdsa.PublicKey)
+	for _, alg := range keys.Algorithms() {
+		if k != nil && keys.Curve(alg) == k.Curve {
+			return alg
+		}
+	}
+	return ""
+}
+
+func kindOfKey(pub crypto.PublicKey) string {
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		return fmt.Sprintf("an RSA key of %d bits", k.N.BitLen())
+	case *ecdsa.PublicKey:
+		return "an EC key on " + k.Curve.Params().Name
+	}
+	return "an Ed25519 key"
+}
+
+// neededKey says what keys an algorithm signs with.
+func neededKey(alg jose.SignatureAlgorithm) string {
+	switch keys.KeyType(alg) {
+	case "EC":
+		return "an EC key on " + keys.Curve(alg).Params().Name
+	case "OKP":
+		return "an Ed25519 key"
+	}
+	return fmt.Sprintf("an RSA key of %d bits or more", keys.MinRSABits)
+}
+
+// name is the kid asked for, else the JWK's own, else the thumbprint. A public
+// key whose own kid cannot be kept is refused, since the tokens it is here for
+// name that kid.
+func (b Key) ChooseKID(asked string) (string, error) {
+	const pattern = "1 to 128 letters, digits or . _ ~ -, and not one or two dots alone"
+	switch {
+	case asked != "" && !keys.ValidKID(asked):
+		return "", tokens.Invalid("kid", "must be "+pattern)
+	case asked != "":
+		return asked, nil
+	case b.KID != "" && !keys.ValidKID(b.KID):
+		return "", tokens.Invalid(b.Field+".kid", "is not one that is served here ("+pattern+"); give another, or take it out: tokens that name it verify nowhere then")
+	case b.KID != "":
+		return b.KID, nil
+	}
+	return keys.Thumbprint(b.Public)
+}

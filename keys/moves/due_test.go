@@ -1,0 +1,160 @@
+package moves
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/tenant"
+)
+
+// Many small batches at once do the same as one: everybody's rotation, once. A
+// tenant that the database refuses is put off alone, its batch is not.
+func TestBatchesAtOnce(t *testing.T) {
+	p := newProcess(t)
+	p.store.cfg.DueBatch, p.store.cfg.DueParallel = 3, 4
+	var made []tenant.Tenant
+	for i := range 25 {
+		made = append(made, p.tenant(t, fmt.Sprintf("t%d", i)))
+	}
+	bad := made[11]
+	active, standby := p.only(t, bad.ID, keys.Active), p.only(t, bad.ID, keys.Standby)
+	dbtest.Exec(t, p.dsn, "SET session_replication_role = replica; UPDATE audit_events SET hash = sha256('x') WHERE tenant_id = '"+bad.ID.String()+
+		"' AND seq = (SELECT audit_seq FROM tenants WHERE id = tenant_id)")
+	p.clock.Advance(31 * 24 * time.Hour)
+	done := p.tick(t)
+	if want := len(made); done.Rotated != want || done.Failed != 1 { // the platform's own too, the damaged one not
+		t.Errorf("%+v, want %d rotated and 1 failed", done, want)
+	}
+	for _, m := range made {
+		if m.ID == bad.ID {
+			continue
+		}
+		p.only(t, m.ID, keys.Active)
+		p.only(t, m.ID, keys.Standby)
+		p.only(t, m.ID, keys.Deprecated)
+		p.intact(t, m.ID)
+	}
+	if p.only(t, bad.ID, keys.Active) != active || p.only(t, bad.ID, keys.Standby) != standby {
+		t.Error("the damaged tenant moved")
+	}
+	if wait := done.Next.Sub(p.clock.Now()); wait <= 0 || wait > retryAfter {
+		t.Errorf("the damaged tenant is looked at again in %v", wait)
+	}
+}
+
+// What was read before the lock counts only if nothing happened in between.
+func TestChangedBetweenPlanAndLock(t *testing.T) {
+	p := newProcess(t)
+	moved, still := p.tenant(t, "moved"), p.tenant(t, "still")
+	p.clock.Advance(31 * 24 * time.Hour)
+	w, err := p.store.prepare(context.Background(), robot, p.store.now(), []uuid.UUID{moved.ID, still.ID}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.store.Rotate(t.Context(), tester, moved.ID, RotateRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	active := p.only(t, moved.ID, keys.Active)
+	done, err := p.store.settle(t.Context(), robot, w, w.tenants)
+	if err != nil || done.Rotated != 1 || done.Failed != 0 {
+		t.Fatalf("%+v, %v, want one rotated", done, err)
+	}
+	if p.only(t, moved.ID, keys.Active) != active {
+		t.Error("rotated again, by a plan that was no longer true")
+	}
+	p.only(t, still.ID, keys.Deprecated)
+	p.intact(t, moved.ID)
+	p.intact(t, still.ID)
+}
+
+// While somebody asks, a batch is small and no other is under way until it has
+// been rested from. Nobody having asked for a while, all goes at once again.
+func TestMakesWayForRequests(t *testing.T) {
+	p := newProcess(t)
+	for i := range 3*wayBatch - 1 { // the platform is one more
+		p.tenant(t, fmt.Sprintf("t%d", i))
+	}
+	var (
+		asked, batches, rests int
+		growing               bool
+		now                   = time.Now()
+	)
+	p.store.manners.now = func() time.Time { now = now.Add(waySpan / 2); return now }
+	p.store.cfg.Asked = func() int64 {
+		if batches++; growing {
+			if n := p.rotated(t); n != wayBatch*(batches-1) || rests != batches-1 {
+				t.Errorf("batch %d begins after %d rotations and %d rests", batches, n, rests)
+			}
+			asked += wayRate
+		}
+		return int64(asked)
+	}
+	p.store.rest = func(_ context.Context, d time.Duration) {
+		if rests++; d <= 0 {
+			t.Errorf("rested for %v", d)
+		}
+	}
+	month := func(want int) {
+		t.Helper()
+		p.clock.Advance(31 * 24 * time.Hour)
+		if batches = 0; p.tick(t).Rotated != 3*wayBatch || batches != want {
+			t.Errorf("%d batches, want %d, of %d rotations", batches, want, 3*wayBatch)
+		}
+	}
+	growing = true
+	month(3)
+	growing = false
+	now = now.Add(waySpan)
+	month(1)
+	if rests != 3 {
+		t.Errorf("%d rests, want 3", rests)
+	}
+}
+
+// rotated counts keys that were rotated out and are still in a JWKS.
+func (p *process) rotated(t *testing.T) (n int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), p.dsn)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM keys WHERE state = 'deprecated'").Scan(&n); err != nil {
+		t.Error(err)
+	}
+	return n
+}
+
+// Others ask if they are many a second, over a second or at once.
+func TestManners(t *testing.T) {
+	now := time.Now()
+	m := manners{now: func() time.Time { return now }, since: now}
+	asked := int64(0)
+	for i, step := range []struct {
+		after time.Duration
+		more  int64
+		want  bool
+	}{
+		{0, wayRate - 1, false},
+		{0, 1, true},
+		{waySpan / 2, 0, true},
+		{waySpan / 2, 0, false},
+		{time.Hour, 3600, false},
+		{time.Hour, 3600 * wayRate, true},
+		{waySpan / 10, 1, true},
+		{waySpan, wayRate / 2, false},
+	} {
+		now, asked = now.Add(step.after), asked+step.more
+		if got := m.makeWay(asked); got != step.want {
+			t.Errorf("step %d: %t, want %t", i, got, step.want)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package moves
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys"
+)
+
+// statements are the set-based writes for any number of ledgers: one for each
+// kind of move, however many keys move.
+type statements struct {
+	audit     audit.Write
+	activate  db.ActivateKeysParams
+	deprecate db.DeprecateKeysParams
+	expire    db.ExpireKeysParams
+	revoke    db.RevokeKeysParams
+	purge     db.PurgeKeysParams
+	insert    db.InsertKeysParams
+	due       dueParams
+}
+
+// dueParams are the columns of SetPoliciesDue.
+type dueParams struct {
+	tenantIDs []uuid.UUID
+	algs      []string
+	ats       []time.Time
+}
+
+func (p *dueParams) add(tenantID uuid.UUID, alg string, at time.Time) {
+	p.tenantIDs, p.algs, p.ats = append(p.tenantIDs, tenantID), append(p.algs, alg), append(p.ats, at)
+}
+
+func (s *statements) collect(ledgers []*ledger) *statements {
+	for _, l := range ledgers {
+		s.chain(l)
+		for _, m := range l.moves {
+			s.move(m)
+		}
+		for _, b := range l.births {
+			s.birth(b)
+		}
+		for alg, at := range l.due {
+			s.due.add(l.tenant.ID, string(alg), db.OrEpoch(&at))
+		}
+	}
+	return s
+}
+
+// chain links a ledger's events to the tenant's history.
+func (s *statements) chain(l *ledger) {
+	if len(l.events) == 0 {
+		return
+	}
+	l.next = s.audit.Chain(l.head, l.events)
+	s.audit.Payloads = append(s.audit.Payloads, l.changes()...)
+	if l.rowMoves {
+		return
+	}
+	set := l.set()
+	s.audit.MoveHeadAndSet(l.head, l.next, set.Body, set.Outline)
+}
+
+func (s *statements) move(m move) {
+	switch id, kid, seq := m.TenantID, m.KID, m.stateEvent; m.State {
+	case keys.Active:
+		p := &s.activate
+		add(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.ActivatedAt, seq)
+		p.Activations = append(p.Activations, string(m.Activation))
+	case keys.Deprecated:
+		p := &s.deprecate
+		add(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.DeprecatedAt, seq)
+		p.TokenHorizons, p.ExpiresAts = append(p.TokenHorizons, *m.TokenHorizon), append(p.ExpiresAts, *m.ExpiresAt)
+	case keys.Expired:
+		p := &s.expire
+		add(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.ExpiredAt, seq)
+	case keys.Revoked:
+		p := &s.revoke
+		add(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.RevokedAt, seq)
+		p.Reasons = append(p.Reasons, string(m.RevocationReason))
+	case keys.Purged:
+		p := &s.purge
+		add(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.PurgedAt, seq)
+	}
+}
+
+// add appends to the columns that every move has.
+func add(ids *[]uuid.UUID, kids *[]string, ats *[]time.Time, seqs *[]int64, id uuid.UUID, kid string, at time.Time, seq int64) {
+	*ids, *kids, *ats, *seqs = append(*ids, id), append(*kids, kid), append(*ats, at), append(*seqs, seq)
+}
+
+func (s *statements) birth(b birth) {
+	p := &s.insert
+	p.TenantIds, p.Kids, p.Algs = append(p.TenantIds, b.TenantID), append(p.Kids, b.KID), append(p.Algs, string(b.Alg))
+	p.States, p.Origins = append(p.States, string(b.State)), append(p.Origins, string(b.Origin))
+	p.PublicJWKS, p.SealedPrivates = append(p.PublicJWKS, string(b.PublicJWK)), append(p.SealedPrivates, b.sealed)
+	p.DataKeyVersions, p.CreatedAts = append(p.DataKeyVersions, b.version), append(p.CreatedAts, b.CreatedAt)
+	p.ActivatedAts, p.Activations = append(p.ActivatedAts, db.OrEpoch(b.ActivatedAt)), append(p.Activations, string(b.Activation))
+	p.DeprecatedAts, p.ExpiresAts = append(p.DeprecatedAts, db.OrEpoch(b.DeprecatedAt)), append(p.ExpiresAts, db.OrEpoch(b.ExpiresAt))
+	p.StateEvents = append(p.StateEvents, b.stateEvent)
+}
+
+// queue puts the statements in the order the database's guards ask for. A
+// guard that matches fewer keys than were to move fails the whole transaction.
+func (s *statements) queue(ctx context.Context, w *db.Writes) error {
+	if err := w.AppendAudit(ctx, db.MoveAuditHeadsParams(s.audit.Heads), db.InsertAuditEventsParams(s.audit.Events), s.audit.Payloads); err != nil {
+		return err
+	}
+	type statement struct {
+		rows int
+		exec func() error
+	}
+	rows := func(_ int64, err error) error { return err }
+	for _, st := range []statement{
+		{len(s.deprecate.Kids), func() error { return rows(w.DeprecateKeys(ctx, s.deprecate)) }},
+		{len(s.revoke.Kids), func() error { return rows(w.RevokeKeys(ctx, s.revoke)) }},
+		{len(s.expire.Kids), func() error { return rows(w.ExpireKeys(ctx, s.expire)) }},
+		{len(s.purge.Kids), func() error { return rows(w.PurgeKeys(ctx, s.purge)) }},
+		{len(s.activate.Kids), func() error { return rows(w.ActivateKeys(ctx, s.activate)) }},
+		{len(s.insert.Kids), func() error { return rows(w.InsertKeys(ctx, s.insert)) }},
+		{len(s.due.algs), func() error { return w.SetPoliciesDue(ctx, s.due.tenantIDs, s.due.algs, s.due.ats) }},
+	} {
+		if st.rows == 0 {
+			continue
+		}
+		if err := st.exec(); err != nil {
+			return err
+		}
+		w.Expect(st.rows)
+	}
+	return nil
+}

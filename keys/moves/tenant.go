@@ -1,0 +1,300 @@
+package moves
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
+	"github.com/keyward/keyward/tenant"
+)
+
+// CreateTenant makes a tenant with a data key and, for each policy, an active
+// and a standby key. It answers after all of that is committed; a crash before
+// leaves nothing. Errors: *tenant.FieldErrors, *tenant.PolicyError,
+// tenant.ErrSlugTaken, tenant.ErrDomainTaken, *tenant.ReplayError for an
+// Idempotency-Key that has made a tenant already, ErrUnavailable.
+func (s *Store) CreateTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
+	if err := spec.Validate(); err != nil {
+		return tenant.Tenant{}, err
+	}
+	return s.createTenant(ctx, by, spec, idem)
+}
+
+// EnsurePlatform makes the platform's own tenant if there is none. Of several
+// processes that start at once, one does.
+func (s *Store) EnsurePlatform(ctx context.Context, by audit.By) error {
+	err := s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		_, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
+		return err
+	})
+	if !errors.Is(err, db.ErrNoRows) {
+		return err
+	}
+	_, err = s.createTenant(ctx, by, tenant.PlatformSpec(), nil)
+	if errors.Is(err, tenant.ErrSlugTaken) {
+		return nil
+	}
+	return err
+}
+
+func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
+	at := s.now()
+	id, err := uuid.NewV7()
+	if err != nil {
+		return tenant.Tenant{}, err
+	}
+	l := s.newborn(id, spec, by, at)
+	sealer, dataKey, err := s.cfg.Custody.NewDataKey(ctx, l.tenant.ID, 1, at)
+	if err != nil {
+		return tenant.Tenant{}, err
+	}
+	l.note(audit.Event{Action: audit.DataKeyCreated}, map[string]any{"version": sealer.Version})
+	for _, p := range l.policies {
+		if err := s.found(ctx, l, p, sealer); err != nil {
+			return tenant.Tenant{}, err
+		}
+	}
+	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error { return s.insertTenant(ctx, tx, l, dataKey, idem) })
+	if err == nil {
+		l.tenant.Version = l.next.Seq
+		return l.tenant, nil
+	}
+	return tenant.Tenant{}, s.cfg.refusedTenant(ctx, err, idem)
+}
+
+// newborn opens the ledger of a tenant that does not exist yet.
+func (s *Store) newborn(id uuid.UUID, spec tenant.Spec, by audit.By, at time.Time) *ledger {
+	l := &ledger{
+		tenant: spec.Tenant(id, at), jitter: s.cfg.JitterFraction, head: audit.Genesis(id), by: by, at: at,
+		due: map[jose.SignatureAlgorithm]time.Time{}, rowMoves: true,
+	}
+	l.note(audit.Event{Action: audit.TenantCreated}, map[string]any{"slug": l.tenant.Slug})
+	for _, p := range spec.Policies {
+		p.CreatedAt, p.UpdatedAt = at, at
+		l.policies = append(l.policies, p)
+	}
+	return l
+}
+
+// found gives a new policy its first two keys.
+func (s *Store) found(ctx context.Context, l *ledger, p tenant.Policy, sealer custody.Sealer) error {
+	l.note(audit.Event{Action: audit.PolicyCreated}, p.Details())
+	for _, how := range []keys.Activation{keys.First, ""} {
+		c, err := s.candidate(ctx, p)
+		if err != nil {
+			return err
+		}
+		if _, err := l.enter(c, sealer, how); err != nil {
+			return err
+		}
+	}
+	l.reschedule(p)
+	return nil
+}
+
+// upsert is the row of one of the ledger's policies.
+func (l *ledger) upsert(p tenant.Policy) db.UpsertPolicyParams {
+	row := tenant.PolicyRowOf(l.tenant.ID, p)
+	var due *time.Time
+	if at, set := l.due[p.Alg]; set && !at.IsZero() {
+		due = &at
+	}
+	return db.UpsertPolicyParams{
+		TenantID: row.TenantID, Alg: row.Alg, IsDefault: row.IsDefault, RSABits: row.RSABits,
+		RotationIntervalSeconds: row.RotationIntervalSeconds, PublishLeadSeconds: row.PublishLeadSeconds,
+		GracePeriodSeconds: row.GracePeriodSeconds, PurgeAfterSeconds: row.PurgeAfterSeconds,
+		DefaultTokenTTLSeconds: row.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: row.MaxTokenTTLSeconds,
+		MaxPublishedKeys: row.MaxPublishedKeys, DueAt: due, UpdatedAt: l.at,
+	}
+}
+
+func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, dataKey custody.DataKeyRow, idem *tenant.Idempotency) error {
+	st := new(statements).collect([]*ledger{l})
+	w := tx.Later()
+	row, set := tenant.RowOf(l.tenant), l.set()
+	err := w.InsertTenant(ctx, db.InsertTenantParams{
+		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain,
+		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
+		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
+		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, CreatedAt: l.at,
+		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
+		JWKS: set.Body, JWKSOutline: &set.Outline,
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.InsertDataKey(ctx, db.InsertDataKeyParams(dataKey)); err != nil {
+		return err
+	}
+	for _, p := range l.policies {
+		if err := w.UpsertPolicy(ctx, l.upsert(p)); err != nil {
+			return err
+		}
+	}
+	if err := st.queue(ctx, w); err != nil {
+		return err
+	}
+	if idem != nil {
+		if err := remember(ctx, tx, w, l, idem); err != nil {
+			return err
+		}
+	}
+	return w.Send(ctx)
+}
+
+// remember writes the Idempotency-Key down beside what it made, under the
+// platform's tenant: a tenant that makes itself has no other.
+func remember(ctx context.Context, tx *db.Tx, w *db.Writes, l *ledger, idem *tenant.Idempotency) error {
+	platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
+	if err != nil {
+		return err
+	}
+	return w.InsertIdempotencyKey(ctx, db.InsertIdempotencyKeyParams{
+		TenantID: platform, CredentialID: idem.CredentialID, Key: idem.Key, RequestHash: idem.RequestHash,
+		ResourceID: l.tenant.ID, CreatedAt: l.at,
+	})
+}
+
+// refusedTenant says why the database refused a new tenant.
+func (cfg Config) refusedTenant(ctx context.Context, err error, idem *tenant.Idempotency) error {
+	rule := db.Constraint(err)
+	if idem != nil && (rule == "idempotency_keys_pkey" || rule == "tenants_live_slug") {
+		if replay := cfg.replay(ctx, idem); replay != nil {
+			return replay
+		}
+	}
+	return tenant.Refused(err)
+}
+
+// replay returns what an Idempotency-Key made before; nil if nothing.
+func (cfg Config) replay(ctx context.Context, idem *tenant.Idempotency) error {
+	var found db.GetIdempotencyKeyRow
+	err := cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
+		if err != nil {
+			return err
+		}
+		found, err = tx.GetIdempotencyKey(ctx, platform, idem.CredentialID, idem.Key)
+		return err
+	})
+	if errors.Is(err, db.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return idem.Replay(found.RequestHash, found.ResourceID)
+}
+
+// DeleteTenant revokes every published key of a tenant, destroys its data keys,
+// revokes its credentials and frees its slug, in one transaction. The rows and
+// the history stay. Errors: tenant.ErrNotFound, tenant.ErrBuiltIn,
+// ErrUnavailable.
+func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUID) error {
+	var versions []int32
+	err := s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		l, err := s.open(ctx, tx, by, tenantID)
+		if err != nil {
+			return err
+		}
+		if l.tenant.Slug == tenant.PlatformSlug {
+			return tenant.ErrBuiltIn
+		}
+		live, err := tx.ListLiveDataKeys(ctx, tenantID)
+		if err != nil {
+			return err
+		}
+		for _, row := range live {
+			versions = append(versions, row.Version)
+		}
+		credentials, err := tx.ListUnrevokedTenantAPIKeys(ctx, tenantID)
+		if err != nil {
+			return err
+		}
+		if err := l.bury(versions, credentials); err != nil {
+			return err
+		}
+		return l.writeDeletion(ctx, tx, len(versions), len(credentials))
+	})
+	if err != nil {
+		return err
+	}
+	for _, v := range versions {
+		s.cfg.Custody.Forget(tenantID, v)
+	}
+	return nil
+}
+
+// bury notes everything that ends with a tenant.
+func (l *ledger) bury(dataKeys []int32, credentials []db.ListUnrevokedTenantAPIKeysRow) error {
+	if _, err := l.revokePublished(keys.Unspecified, "the tenant was deleted"); err != nil {
+		return err
+	}
+	for _, p := range l.live() {
+		l.note(audit.Event{Action: audit.PolicyRetired}, map[string]any{"alg": p.Alg})
+		p.RetiredAt, p.Default = &l.at, false
+		l.setPolicy(p)
+	}
+	for _, p := range l.policies {
+		l.reschedule(p)
+	}
+	for _, c := range credentials {
+		l.note(audit.Event{Action: audit.APIKeyRevoked}, map[string]any{"id": c.ID, "role": c.Role, "name": c.Name})
+	}
+	for _, v := range dataKeys {
+		l.note(audit.Event{Action: audit.DataKeyDestroyed}, map[string]any{"version": v})
+	}
+	l.note(audit.Event{Action: audit.TenantDeleted}, map[string]any{"slug": l.tenant.Slug})
+	l.tenant.Status, l.tenant.DeletedAt, l.tenant.UpdatedAt = tenant.Deleted, &l.at, l.at
+	l.rowMoves = true
+	return nil
+}
+
+func (l *ledger) writeDeletion(ctx context.Context, tx *db.Tx, dataKeys, credentials int) error {
+	st := new(statements).collect([]*ledger{l})
+	w := tx.Later()
+	if _, err := w.UpdateTenant(ctx, l.update()); err != nil {
+		return err
+	}
+	w.Expect(1)
+	if err := st.queue(ctx, w); err != nil {
+		return err
+	}
+	algs := make([]string, len(l.policies))
+	for i, p := range l.policies {
+		algs[i] = string(p.Alg)
+	}
+	if _, err := w.RetirePolicies(ctx, &l.at, l.tenant.ID, algs); err != nil {
+		return err
+	}
+	if _, err := w.RevokeTenantAPIKeys(ctx, &l.at, l.tenant.ID); err != nil {
+		return err
+	}
+	w.Expect(credentials)
+	if _, err := w.DestroyDataKeys(ctx, &l.at, l.tenant.ID, math.MaxInt32); err != nil {
+		return err
+	}
+	w.Expect(dataKeys)
+	return w.Send(ctx)
+}
+
+// update is the tenant's own row as the ledger leaves it.
+func (l *ledger) update() db.UpdateTenantParams {
+	row, set := tenant.RowOf(l.tenant), l.set()
+	return db.UpdateTenantParams{
+		Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain, Status: row.Status,
+		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
+		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
+		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
+		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
+		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, TenantID: l.tenant.ID,
+		JWKS: set.Body, JWKSOutline: &set.Outline,
+	}
+}

@@ -1,0 +1,77 @@
+package snapshot
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/tenant"
+)
+
+// An outline that its body does not bear out is nobody's to guess at.
+func TestOutlinesThatDoNotFit(t *testing.T) {
+	private, err := keys.Generate(jose.ES256, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwk, err := keys.PublicJWK(private.Public(), jose.ES256, "a.b_c~d-e")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := RenderSet(time.Now(), []keys.Key{
+		{KID: "gone", Alg: jose.ES256, State: keys.Revoked}, {KID: "a.b_c~d-e", Alg: jose.ES256, State: keys.Active, PublicJWK: jwk},
+	}, []tenant.Policy{tenant.DefaultPolicy(jose.EdDSA), {Alg: jose.ES256, Default: true, MaxTokenTTL: time.Hour}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap := &Snapshot{}
+	if err := snap.takeSet(set); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
+		snap.Policies[0].ActiveKID != "a.b_c~d-e" || snap.Policies[0].MaxTokenTTL != time.Hour || snap.Policies[1].DefaultTokenTTL != 15*time.Minute {
+		t.Fatalf("%s of %s: %+v, %v", set.Outline, set.Body, snap, err)
+	}
+	for _, outline := range []string{
+		"key x\n", "key x ES256 active\n", "key x ES256 active -1\n", "key x ES256 active 100000\n", "key x ES256 active 9223372036854775807\n",
+		strings.Repeat("key x ES256 active 200\n", 3), "key x HS256 active 10\n", "key x ES256 revoked 10\n",
+		"policy ES256\n", "policy HS256 1 1\n", "policy ES256 1 x\n", "else\n", "\n",
+	} {
+		if err := new(Snapshot).takeSet(Set{set.Body, "v1 0\n" + outline}); err == nil {
+			t.Errorf("%q fits", outline)
+		}
+	}
+}
+
+// What the form is called, and when the change was, is part of it.
+func TestOutlinesOfAnotherForm(t *testing.T) {
+	for _, outline := range []string{"", "v1", "v1 x\n", "v2 0\n", "0\n"} {
+		if err := new(Snapshot).takeSet(Set{[]byte(`{"keys":[]}`), outline}); err == nil {
+			t.Errorf("%q fits", outline)
+		}
+	}
+}
+
+// Whoever waits for one that panics hears so, and the next one reads.
+func TestAReaderWhoPanics(t *testing.T) {
+	now := time.Now
+	cache, dsn := newCache(t, func(cfg *Config) { cfg.Now = func() time.Time { return now() } })
+	dbtest.Exec(t, dsn, `SET session_replication_role = replica;
+		INSERT INTO tenants (id, slug, name, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
+			clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at, jwks, jwks_outline, jwks_xid, feed_xid)
+		VALUES (gen_random_uuid(), 'acme', '', 300, 60, 86400, 60, 1, sha256('x'), now(), now(), '{"keys":[]}', E'v1 0\n', '1', '1')`)
+	f := &flight{done: make(chan struct{}), err: errCrashed}
+	cache.flights["acme"] = f
+	now = func() time.Time { panic("x") }
+	func() {
+		defer func() { _ = recover() }()
+		cache.fly(t.Context(), "acme", f)
+	}()
+	if <-f.done; f.err != errCrashed || f.entry != nil {
+		t.Errorf("got %v, %v", f.entry, f.err)
+	}
+	now = time.Now
+	if _, _, err := cache.Get(t.Context(), "acme"); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,211 @@
+package snapshot
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/tokens"
+	"github.com/keyward/keyward/tenant"
+)
+
+// Set is a tenant's JWK Set as it is served, and what readers must know
+// about it beside, as the tenant's row holds them. The outline has a line for
+// the time of the change that made them, one for each key, in the order of the
+// body, and one for each policy that signs, the default one first:
+//
+//	v1 <Unix time in µs>
+//	key <kid> <alg> <state> <bytes of its JWK>
+//	policy <alg> <default_token_ttl_seconds> <max_token_ttl_seconds> [default]
+//
+// Another form would begin with another word: processes of two versions of this
+// program may share a database, and one that does not know the word reads keys
+// and policies (queries/snapshots.sql).
+type Set struct {
+	Body    []byte // RFC 7517 section 5; nil: none
+	Outline string
+}
+
+const (
+	outlineBegins = "v1"
+	setBegins     = `{"keys":[`
+	setEnds       = `]}`
+)
+
+// publishedStates in the order of the JWKS.
+var publishedStates = []keys.State{keys.Active, keys.Standby, keys.Deprecated}
+
+// RenderSet makes the set of those of a tenant's keys that are published, active
+// first, then standby, then deprecated, newest first, and of its live policies,
+// which it puts in order. Errors: a key that is not what its row says it is.
+func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (Set, error) {
+	published := make([]*keys.Key, 0, len(all))
+	size := len(setBegins) + len(setEnds)
+	for i := range all {
+		if k := &all[i]; slices.Contains(publishedStates, k.State) {
+			published = append(published, k)
+			size += len(k.PublicJWK) + 1
+		}
+	}
+	slices.SortFunc(published, func(a, b *keys.Key) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(publishedStates, a.State), slices.Index(publishedStates, b.State)),
+			b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.KID, a.KID))
+	})
+	body := append(make([]byte, 0, size), setBegins...)
+	outline := fmt.Appendf(make([]byte, 0, 32+96*len(published)+64*len(live)), "%s %d\n", outlineBegins, changedAt.UnixMicro())
+	for i, k := range published {
+		if err := k.CheckPublicJWK(); err != nil {
+			return Set{}, err
+		}
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, k.PublicJWK...)
+		outline = fmt.Appendf(outline, "key %s %s %s %d\n", k.KID, k.Alg, k.State, len(k.PublicJWK))
+	}
+	slices.SortFunc(live, defaultFirst)
+	for _, p := range live {
+		outline = fmt.Appendf(outline, "policy %s %d %d", p.Alg, p.DefaultTokenTTL/time.Second, p.MaxTokenTTL/time.Second)
+		if p.Default {
+			outline = append(outline, " default"...)
+		}
+		outline = append(outline, '\n')
+	}
+	return Set{append(body, setEnds...), string(outline)}, nil
+}
+
+// defaultFirst is the order of a tenant's policies: the default one, then by
+// their algorithms.
+func defaultFirst(a, b tenant.Policy) int {
+	if a.Default == b.Default {
+		return cmp.Compare(a.Alg, b.Alg)
+	} else if a.Default {
+		return -1
+	}
+	return 1
+}
+
+// setOf is the set of a tenant as it was read: the one that is served, or one
+// made of its keys and policies.
+func setOf(p db.Public) (Set, error) {
+	if p.Tenant.JWKS != nil {
+		return Set{p.Tenant.JWKS, p.Tenant.Outline}, nil
+	}
+	all, policies := make([]keys.Key, len(p.Keys)), make([]tenant.Policy, len(p.Policies))
+	for i, row := range p.Keys {
+		all[i] = keys.Key{
+			TenantID: p.Tenant.ID, KID: row.KID, Alg: jose.SignatureAlgorithm(row.Alg), State: keys.State(row.State),
+			PublicJWK: row.PublicJWK, CreatedAt: row.CreatedAt,
+		}
+	}
+	for i, row := range p.Policies {
+		policies[i] = tenant.Policy{
+			Alg: jose.SignatureAlgorithm(row.Alg), Default: row.IsDefault,
+			DefaultTokenTTL: time.Duration(row.DefaultTokenTTLSeconds) * time.Second,
+			MaxTokenTTL:     time.Duration(row.MaxTokenTTLSeconds) * time.Second,
+		}
+	}
+	return RenderSet(p.ChangedAt, all, policies)
+}
+
+// takeSet serves a set. Keys and policies are texts within it. Errors: an
+// outline that does not fit its body.
+func (s *Snapshot) takeSet(set Set) error {
+	header, lines, _ := strings.Cut(set.Outline, "\n")
+	version, changedAt := field(header)
+	micros, err := strconv.ParseInt(changedAt, 10, 64)
+	if err != nil || version != outlineBegins {
+		return s.misfit()
+	}
+	s.JWKS = set.Body
+	s.addHeader(time.UnixMicro(micros))
+	at := len(setBegins)
+	s.published = make([]publicKey, 0, strings.Count(lines, "key "))
+	for line := range strings.Lines(lines) {
+		kind, line := field(line)
+		var ok bool
+		switch kind {
+		case "key":
+			at, ok = s.takeKey(line, at)
+		case "policy":
+			ok = s.takePolicy(line)
+		}
+		if !ok {
+			return s.misfit()
+		}
+	}
+	return nil
+}
+
+func (s *Snapshot) misfit() error {
+	return fmt.Errorf("keys: the outline of the JWK Set of tenant %s does not fit it", s.TenantID)
+}
+
+// field cuts the first word off a line.
+func field(line string) (word, rest string) {
+	word, rest, _ = strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	return word, rest
+}
+
+// takeKey takes a key whose JWK begins at a place in the body, and says where
+// the next one does.
+func (s *Snapshot) takeKey(line string, at int) (next int, ok bool) {
+	kid, line := field(line)
+	alg, line := field(line)
+	state, line := field(line)
+	size, err := strconv.Atoi(line)
+	a, unknown := keys.ParseAlgorithm(alg)
+	known := slices.Index(publishedStates, keys.State(state))
+	if err != nil || unknown != nil || known < 0 || size < 0 || size > len(s.JWKS)-len(setEnds)-at {
+		return 0, false
+	}
+	s.published = s.published[:len(s.published)+1] // in its place: it must not be copied
+	k := &s.published[len(s.published)-1]
+	k.kid, k.alg, k.state, k.jwk = kid, a, publishedStates[known], s.JWKS[at:at+size:at+size]
+	return at + size + len(","), true
+}
+
+func (s *Snapshot) takePolicy(line string) bool {
+	alg, line := field(line)
+	ttl, line := field(line)
+	longest, line := field(line)
+	a, unknown := keys.ParseAlgorithm(alg)
+	usual, err := strconv.Atoi(ttl)
+	most, err2 := strconv.Atoi(longest)
+	if unknown != nil || err != nil || err2 != nil {
+		return false
+	}
+	p := SigningPolicy{
+		Alg: a, Default: line == "default",
+		DefaultTokenTTL: time.Duration(usual) * time.Second, MaxTokenTTL: time.Duration(most) * time.Second,
+	}
+	for i := range s.published {
+		if k := &s.published[i]; k.alg == p.Alg && k.state == keys.Active {
+			p.ActiveKID = k.kid
+			p.jwt, _ = tokens.Header{KID: k.kid, Alg: p.Alg, Typ: tokens.TypeJWT}.Protect(tokens.Form{}) // fails for Extra alone
+		}
+	}
+	s.Policies = append(s.Policies, p)
+	return true
+}
+
+// KeyRow is a key as every query of the store selects it.
+type KeyRow db.GetKeyRow
+
+func (r KeyRow) Key() keys.Key {
+	return keys.Key{
+		TenantID: r.TenantID, KID: r.KID, Alg: jose.SignatureAlgorithm(r.Alg), State: keys.State(r.State), Origin: keys.Origin(r.Origin),
+		PublicJWK: r.PublicJWK, CreatedAt: r.CreatedAt.UTC(), PublishedAt: r.PublishedAt.UTC(), ActivatedAt: db.UTC(r.ActivatedAt),
+		Activation: keys.Activation(db.ZeroIfNull(r.Activation)), DeprecatedAt: db.UTC(r.DeprecatedAt), TokenHorizon: db.UTC(r.TokenHorizon),
+		ExpiresAt: db.UTC(r.ExpiresAt), ExpiredAt: db.UTC(r.ExpiredAt), RevokedAt: db.UTC(r.RevokedAt),
+		RevocationReason: keys.Reason(db.ZeroIfNull(r.RevocationReason)), PurgedAt: db.UTC(r.PurgedAt),
+		LastSignedAt: db.UTC(r.LastSignedAt), LastTokenExpiresAt: db.UTC(r.LastTokenExpiresAt),
+	}
+}

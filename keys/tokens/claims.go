@@ -1,0 +1,337 @@
+package tokens
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// maxClaims bounds the claims of a token in bytes, so that what is signed can
+// be verified too (see maxToken).
+const maxClaims = 128 << 10
+
+// Rules is what the platform holds a token to when it signs it.
+type Rules struct {
+	Issuer     string
+	Now        time.Time
+	Skew       time.Duration // how far a caller's clock may be off
+	DefaultTTL time.Duration
+	MaxTTL     time.Duration
+}
+
+// Request is what a caller wants in a token.
+type Request struct {
+	Claims     json.RawMessage // a JSON object; empty: no claims of its own
+	TTLSeconds *int64
+	NotBefore  bool // set nbf to iat, unless the claims bring one
+}
+
+// Claims is a JWT's payload, ready to sign.
+type Claims struct {
+	Payload   []byte
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+}
+
+// Claims makes the payload of a token: iss, iat, exp, nbf if asked, and jti
+// are the platform's, the rest is the caller's. What the caller says about
+// them is checked, never overruled in silence; only an iat within the skew
+// gives way to the platform's clock. A lifetime beyond the policy is refused,
+// not clipped. Its error is a *[ClaimError].
+func (r Rules) Claims(req Request) (Claims, error) {
+	claims, err := parseClaims(req.Claims)
+	if err != nil {
+		return Claims{}, err
+	}
+	exp, err := r.expiry(claims, req.TTLSeconds)
+	if err != nil {
+		return Claims{}, err
+	}
+	if err := r.registered("claims.", claims, exp); err != nil {
+		return Claims{}, err
+	}
+	payload, err := r.render(claims, exp, req.NotBefore)
+	return Claims{payload, time.Unix(r.Now.Unix(), 0).UTC(), time.Unix(exp, 0).UTC()}, err
+}
+
+// CheckPayload holds a payload that is a JSON object with an exp to the rules
+// of a token, since a verifier could take it for one. It returns that exp, nil
+// for any other payload. Its error is a *[ClaimError].
+func (r Rules) CheckPayload(payload []byte) (*time.Time, error) {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(payload, &object) != nil {
+		return nil, lookalike(payload)
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(object)), isExp) {
+		return nil, nil
+	}
+	claims, err := ParseObject(payload)
+	if err != nil {
+		return nil, Invalid("payload", err.Error())
+	}
+	if err := misspelt("payload.", claims); err != nil {
+		return nil, err
+	}
+	exp, err := r.ownExpiry("payload.exp", claims["exp"])
+	if err != nil {
+		return nil, err
+	}
+	at := time.Unix(exp, 0).UTC()
+	return &at, r.registered("payload.", claims, exp)
+}
+
+// expiry is the exp of the token in seconds.
+func (r Rules) expiry(claims map[string]json.RawMessage, ttl *int64) (int64, error) {
+	longest, seconds := int64(r.MaxTTL/time.Second), int64(r.DefaultTTL/time.Second)
+	if ttl != nil {
+		seconds = *ttl
+		if seconds < 1 {
+			return 0, Invalid("ttl_seconds", "is at least 1")
+		}
+		if seconds > longest {
+			return 0, Forbidden("ttl_seconds", "is longer than the policy's max_token_ttl_seconds, "+strconv.FormatInt(longest, 10))
+		}
+	}
+	raw, own := claims["exp"]
+	if !own {
+		return r.Now.Unix() + seconds, nil
+	}
+	exp, err := r.ownExpiry("claims.exp", raw)
+	if off := exp - r.Now.Unix() - seconds; err == nil && ttl != nil && max(off, -off) > int64(r.Skew/time.Second) {
+		return 0, Invalid("claims.exp", "contradicts ttl_seconds")
+	}
+	return exp, err
+}
+
+func (r Rules) ownExpiry(field string, raw json.RawMessage) (int64, error) {
+	exp, problem := numericDate(raw)
+	longest := int64(r.MaxTTL / time.Second)
+	switch {
+	case problem != "":
+		return 0, Invalid(field, problem)
+	case exp <= r.Now.Unix():
+		return 0, Forbidden(field, "is in the past")
+	case exp > r.Now.Unix()+longest:
+		return 0, Forbidden(field, "is later than the policy's max_token_ttl_seconds allows, "+strconv.FormatInt(longest, 10)+" from now")
+	}
+	return exp, nil
+}
+
+// render writes the platform's claims first, then the caller's by name.
+func (r Rules) render(claims map[string]json.RawMessage, exp int64, notBefore bool) ([]byte, error) {
+	out := appendText(append(make([]byte, 0, 512), '{'), "iss", r.Issuer)
+	out = strconv.AppendInt(appendName(out, "iat"), r.Now.Unix(), 10)
+	out = strconv.AppendInt(appendName(out, "exp"), exp, 10)
+	if _, own := claims["nbf"]; notBefore && !own {
+		out = strconv.AppendInt(appendName(out, "nbf"), r.Now.Unix(), 10)
+	}
+	if _, own := claims["jti"]; !own {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, err
+		}
+		out = appendText(out, "jti", id.String())
+	}
+	names := make([]string, 0, 16)
+	for name := range claims {
+		if name != "iss" && name != "iat" && name != "exp" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		out = appendMember(out, name, claims[name])
+	}
+	return append(out, '}'), nil
+}
+
+// lookalike refuses what is no JSON object to Go but may be one with an exp to
+// a verifier more lenient than RFC 8259: behind a byte order mark, in UTF-16
+// or UTF-32, with NaN in it, nested deeper than Go reads. Its error is a
+// *[ClaimError].
+func lookalike(payload []byte) error {
+	text := bytes.ReplaceAll(payload, []byte{0}, nil)
+	text = bytes.TrimLeft(text, "\xef\xbb\xbf\xff\xfe \t\r\n")
+	names := bytes.Contains(bytes.ToLower(text), []byte("exp")) || bytes.Contains(text, []byte(`\u`))
+	if bytes.HasPrefix(text, []byte("{")) && names {
+		return Invalid("payload", "looks like a JSON object with exp, but is none (RFC 8259: in UTF-8, without a byte order mark)")
+	}
+	return nil
+}
+
+// registered checks the claims of RFC 7519 section 4.1 that a caller brings,
+// but for exp, which it takes as given. in is what their fields begin with.
+func (r Rules) registered(in string, claims map[string]json.RawMessage, exp int64) error {
+	for name, raw := range claims {
+		var err error
+		switch name {
+		case "iss":
+			err = r.issuer(in+name, raw)
+		case "iat":
+			err = r.issuedAt(in+name, raw)
+		case "nbf":
+			err = notBefore(in+name, raw, exp)
+		case "sub", "jti":
+			if s, ok := text(raw); !ok || s == "" {
+				err = Invalid(in+name, "is a string that is not empty")
+			}
+		case "aud":
+			if _, ok := audiences(raw); !ok {
+				err = Invalid(in+name, "is a string or an array of strings")
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Rules) issuer(field string, raw json.RawMessage) error {
+	iss, ok := text(raw)
+	if !ok {
+		return Invalid(field, "is a string")
+	}
+	if iss != r.Issuer {
+		return Forbidden(field, "is not the tenant's issuer")
+	}
+	return nil
+}
+
+func (r Rules) issuedAt(field string, raw json.RawMessage) error {
+	iat, problem := numericDate(raw)
+	if problem != "" {
+		return Invalid(field, problem)
+	}
+	if off := iat - r.Now.Unix(); max(off, -off) > int64(r.Skew/time.Second) {
+		return Forbidden(field, "is not now")
+	}
+	return nil
+}
+
+func notBefore(field string, raw json.RawMessage, exp int64) error {
+	nbf, problem := numericDate(raw)
+	if problem != "" {
+		return Invalid(field, problem)
+	}
+	if nbf >= exp {
+		return Invalid(field, "is not before exp")
+	}
+	return nil
+}
+
+// maxDate is beyond what seconds will say for 3,000 years and what
+// milliseconds have said since 1973.
+const maxDate = 1e11
+
+// numericDate reads whole seconds (RFC 7519 section 2), or says what is wrong.
+func numericDate(raw json.RawMessage) (seconds int64, problem string) {
+	number, err := strconv.ParseFloat(string(raw), 64)
+	switch {
+	case err != nil || !json.Valid(raw):
+		return 0, "is a number of seconds since 1970"
+	case number > maxDate:
+		return 0, "is in seconds; this looks like milliseconds"
+	case number < 0 || number != math.Trunc(number):
+		return 0, "is a whole number of seconds since 1970"
+	}
+	return int64(number), ""
+}
+
+func text(raw json.RawMessage) (s string, ok bool) {
+	if len(raw) < 2 || raw[0] != '"' {
+		return "", false
+	}
+	s, err := meant(raw)
+	return s, err == nil
+}
+
+// audiences reads an "aud" (RFC 7519 section 4.1.3).
+func audiences(raw json.RawMessage) ([]string, bool) {
+	if one, ok := text(raw); ok {
+		return []string{one}, true
+	}
+	var items []json.RawMessage
+	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
+		return nil, false
+	}
+	many := make([]string, 0, len(items))
+	for _, item := range items {
+		one, ok := text(item)
+		if !ok {
+			return nil, false
+		}
+		many = append(many, one)
+	}
+	return many, true
+}
+
+// Why a request to sign or to import was refused; test with errors.Is. The
+// error itself is a *[ClaimError].
+var (
+	ErrInvalid = errors.New("keys: invalid request")    // it makes no sense
+	ErrPolicy  = errors.New("keys: against the policy") // it does, but is not allowed
+)
+
+// ClaimError says which part of a request to sign or to import was refused.
+// Its message never repeats the value.
+type ClaimError struct {
+	Field   string // as in the request: claims.exp, ttl_seconds, payload, public_key.keys[2].crv
+	Message string
+	rule    error
+}
+
+// Error names the field and says what is wrong with it.
+func (e *ClaimError) Error() string { return "keys: " + e.Field + " " + e.Message }
+
+// Unwrap is [ErrInvalid] or [ErrPolicy].
+func (e *ClaimError) Unwrap() error { return e.rule }
+
+func Invalid(field, message string) error {
+	return &ClaimError{Field: field, Message: message, rule: ErrInvalid}
+}
+
+func Forbidden(field, message string) error {
+	return &ClaimError{Field: field, Message: message, rule: ErrPolicy}
+}
+
+func isExp(name string) bool { return strings.EqualFold(name, "exp") }
+
+func parseClaims(raw []byte) (map[string]json.RawMessage, error) {
+	if len(raw) == 0 {
+		return map[string]json.RawMessage{}, nil
+	}
+	if len(raw) > maxClaims {
+		return nil, Invalid("claims", "are longer than "+strconv.Itoa(maxClaims)+" bytes")
+	}
+	claims, err := ParseObject(raw)
+	if err != nil {
+		return nil, Invalid("claims", err.Error())
+	}
+	return claims, misspelt("claims.", claims)
+}
+
+// misspelt refuses "EXP" and the like: JSON parsers that ignore case, Go's own
+// among them, would take it for the registered claim.
+func misspelt(in string, claims map[string]json.RawMessage) error {
+	for name := range claims {
+		if utf8.RuneCountInString(name) != 3 { // some fold to fewer bytes: ſ is an s
+			continue
+		}
+		for _, known := range [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
+			if name != known && strings.EqualFold(name, known) {
+				return Invalid(in+name, "differs from "+known+" only in case")
+			}
+		}
+	}
+	return nil
+}
