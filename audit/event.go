@@ -20,6 +20,8 @@ const (
 	TenantSuspended     Action = "tenant.suspended"
 	TenantResumed       Action = "tenant.resumed"
 	TenantDeleted       Action = "tenant.deleted"
+	DomainVerified      Action = "domain.verified"
+	DomainRemoved       Action = "domain.removed"
 	PolicyCreated       Action = "policy.created"
 	PolicyUpdated       Action = "policy.updated"
 	PolicyRetired       Action = "policy.retired"

@@ -155,6 +155,8 @@ const (
 	AuditActionDataKeyDestroyed    AuditAction = "data_key.destroyed"
 	AuditActionDataKeyRewrapped    AuditAction = "data_key.rewrapped"
 	AuditActionDataKeyRotated      AuditAction = "data_key.rotated"
+	AuditActionDomainRemoved       AuditAction = "domain.removed"
+	AuditActionDomainVerified      AuditAction = "domain.verified"
 	AuditActionKeyActivated        AuditAction = "key.activated"
 	AuditActionKeyCreated          AuditAction = "key.created"
 	AuditActionKeyDeprecated       AuditAction = "key.deprecated"
@@ -200,6 +202,10 @@ func (e AuditAction) Valid() bool {
 	case AuditActionDataKeyRewrapped:
 		return true
 	case AuditActionDataKeyRotated:
+		return true
+	case AuditActionDomainRemoved:
+		return true
+	case AuditActionDomainVerified:
 		return true
 	case AuditActionKeyActivated:
 		return true
@@ -890,6 +896,11 @@ type Actor struct {
 // ActorType api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
 type ActorType string
 
+// AddDomainRequest defines model for AddDomainRequest.
+type AddDomainRequest struct {
+	Domain string `json:"domain"`
+}
+
 // Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
 // the policy's name for it.
 type Alg string
@@ -1150,6 +1161,29 @@ type Discovery struct {
 	ResponseTypesSupported           []string               `json:"response_types_supported"`
 	SubjectTypesSupported            []string               `json:"subject_types_supported"`
 	AdditionalProperties             map[string]interface{} `json:"-"`
+}
+
+// Domain defines model for Domain.
+type Domain struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Domain The host in lower case and in ASCII
+	Domain string `json:"domain"`
+
+	// TxtName The name of the TXT record
+	TxtName string `json:"txt_name"`
+
+	// TxtValue What the record must say
+	TxtValue string `json:"txt_value"`
+
+	// VerifiedAt When the record was last found; absent: never
+	VerifiedAt *time.Time `json:"verified_at,omitempty"`
+}
+
+// DomainList defines model for DomainList.
+type DomainList struct {
+	Items      []Domain `json:"items"`
+	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
 // FeedItem defines model for FeedItem.
@@ -1842,6 +1876,9 @@ type DeliveryPath = openapi_types.UUID
 // DeliveryStatusFilter defines model for DeliveryStatusFilter.
 type DeliveryStatusFilter = WebhookDeliveryStatus
 
+// DomainPath defines model for DomainPath.
+type DomainPath = string
+
 // DryRun defines model for DryRun.
 type DryRun = bool
 
@@ -1901,6 +1938,9 @@ type CreatedAPIKeyResponse = CreatedAPIKey
 
 // DiscoveryResponse The members below, and those of the tenant's `metadata`
 type DiscoveryResponse = Discovery
+
+// DomainResponse defines model for DomainResponse.
+type DomainResponse = Domain
 
 // Forbidden RFC 9457
 type Forbidden = Problem
@@ -2191,6 +2231,15 @@ type ListAuditEventsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ListDomainsParams defines parameters for ListDomains.
+type ListDomainsParams struct {
+	// Limit Maximum number of items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the previous page; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // StreamTenantEventsParams defines parameters for StreamTenantEvents.
 type StreamTenantEventsParams struct {
 	// LastEventIDQuery The same, for clients that cannot set the header; the header takes precedence
@@ -2356,6 +2405,9 @@ type RejectApprovalJSONRequestBody = NoOptions
 
 // RotateDataKeyJSONRequestBody defines body for RotateDataKey for application/json ContentType.
 type RotateDataKeyJSONRequestBody = NoOptions
+
+// AddDomainJSONRequestBody defines body for AddDomain for application/json ContentType.
+type AddDomainJSONRequestBody = AddDomainRequest
 
 // ImportKeyJSONRequestBody defines body for ImportKey for application/json ContentType.
 type ImportKeyJSONRequestBody = ImportKeyRequest
@@ -3148,6 +3200,49 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/data-key/rotate (the `RotateDataKey` operationId).
 	RotateDataKey(ctx context.Context, tenant TenantPath, body RotateDataKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDomains List the claimed and verified hosts
+	//
+	// In the order of their names. Role: admin.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/domains (the `ListDomains` operationId).
+	ListDomains(ctx context.Context, tenant TenantPath, params *ListDomainsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddDomainWithBody Claim a host
+	//
+	// Answers the TXT record that proves that the tenant owns the host: create it, then call `verify`. The host may have labels in Unicode;
+	// it is answered in ASCII. A host that the tenant has claimed before is answered with 200 and the same record. At most 100 hosts. Role: admin.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/domains (the `AddDomain` operationId).
+	AddDomainWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddDomain Claim a host
+	//
+	// Answers the TXT record that proves that the tenant owns the host: create it, then call `verify`. The host may have labels in Unicode;
+	// it is answered in ASCII. A host that the tenant has claimed before is answered with 200 and the same record. At most 100 hosts. Role: admin.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/domains (the `AddDomain` operationId).
+	AddDomain(ctx context.Context, tenant TenantPath, body AddDomainJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveDomain Remove a host
+	//
+	// Afterwards another tenant may verify it. Refused with 409 while the host is the tenant's `custom_domain` or the host of its `issuer`.
+	// Role: admin.
+	//
+	// Corresponds with DELETE /v1/tenants/{tenant}/domains/{domain} (the `RemoveDomain` operationId).
+	RemoveDomain(ctx context.Context, tenant TenantPath, domain DomainPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// VerifyDomain Prove ownership of a host
+	//
+	// Looks for the TXT record in DNS, for at most 5 s. If it is there, the tenant may name the host in `custom_domain` and `issuer`, and no other
+	// tenant can verify it. Otherwise 422, also if the host cannot be this tenant's; what was verified before stays so. Role: admin.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/domains/{domain}/verify (the `VerifyDomain` operationId).
+	VerifyDomain(ctx context.Context, tenant TenantPath, domain DomainPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StreamTenantEvents Stream the tenant's events as they happen
 	//
@@ -4396,6 +4491,99 @@ func (c *Requests) RotateDataKeyWithBody(ctx context.Context, tenant TenantPath,
 // Corresponds with POST /v1/tenants/{tenant}/data-key/rotate (the `RotateDataKey` operationId).
 func (c *Requests) RotateDataKey(ctx context.Context, tenant TenantPath, body RotateDataKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRotateDataKeyRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDomains List the claimed and verified hosts
+//
+// In the order of their names. Role: admin.
+//
+// Corresponds with GET /v1/tenants/{tenant}/domains (the `ListDomains` operationId).
+func (c *Requests) ListDomains(ctx context.Context, tenant TenantPath, params *ListDomainsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDomainsRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddDomainWithBody Claim a host
+//
+// Answers the TXT record that proves that the tenant owns the host: create it, then call `verify`. The host may have labels in Unicode;
+// it is answered in ASCII. A host that the tenant has claimed before is answered with 200 and the same record. At most 100 hosts. Role: admin.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/domains (the `AddDomain` operationId).
+func (c *Requests) AddDomainWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddDomainRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddDomain Claim a host
+//
+// Answers the TXT record that proves that the tenant owns the host: create it, then call `verify`. The host may have labels in Unicode;
+// it is answered in ASCII. A host that the tenant has claimed before is answered with 200 and the same record. At most 100 hosts. Role: admin.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/domains (the `AddDomain` operationId).
+func (c *Requests) AddDomain(ctx context.Context, tenant TenantPath, body AddDomainJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddDomainRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveDomain Remove a host
+//
+// Afterwards another tenant may verify it. Refused with 409 while the host is the tenant's `custom_domain` or the host of its `issuer`.
+// Role: admin.
+//
+// Corresponds with DELETE /v1/tenants/{tenant}/domains/{domain} (the `RemoveDomain` operationId).
+func (c *Requests) RemoveDomain(ctx context.Context, tenant TenantPath, domain DomainPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveDomainRequest(c.Server, tenant, domain)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// VerifyDomain Prove ownership of a host
+//
+// Looks for the TXT record in DNS, for at most 5 s. If it is there, the tenant may name the host in `custom_domain` and `issuer`, and no other
+// tenant can verify it. Otherwise 422, also if the host cannot be this tenant's; what was verified before stays so. Role: admin.
+//
+// Corresponds with POST /v1/tenants/{tenant}/domains/{domain}/verify (the `VerifyDomain` operationId).
+func (c *Requests) VerifyDomain(ctx context.Context, tenant TenantPath, domain DomainPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewVerifyDomainRequest(c.Server, tenant, domain)
 	if err != nil {
 		return nil, err
 	}
@@ -7403,6 +7591,208 @@ func NewRotateDataKeyRequestWithBody(server string, tenant TenantPath, contentTy
 	return req, nil
 }
 
+// NewListDomainsRequest constructs an http.Request for the ListDomains method
+func NewListDomainsRequest(server string, tenant TenantPath, params *ListDomainsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/domains", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddDomainRequest calls the generic AddDomain builder with application/json body
+func NewAddDomainRequest(server string, tenant TenantPath, body AddDomainJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddDomainRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewAddDomainRequestWithBody constructs an http.Request for the AddDomain method, with any body, and a specified content type
+func NewAddDomainRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/domains", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemoveDomainRequest constructs an http.Request for the RemoveDomain method
+func NewRemoveDomainRequest(server string, tenant TenantPath, domain DomainPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "domain", domain, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/domains/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewVerifyDomainRequest constructs an http.Request for the VerifyDomain method
+func NewVerifyDomainRequest(server string, tenant TenantPath, domain DomainPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "domain", domain, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/domains/%s/verify", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewStreamTenantEventsRequest constructs an http.Request for the StreamTenantEvents method
 func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *StreamTenantEventsParams) (*http.Request, error) {
 	var err error
@@ -9311,6 +9701,22 @@ func (c *Client) VerifyAudit(ctx context.Context, tenant TenantPath, reqEditors 
 // RotateDataKey: Rotate the tenant's data key.
 func (c *Client) RotateDataKey(ctx context.Context, tenant TenantPath, body RotateDataKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*DataKey, error) {
 	return Decode[DataKey](c.Requests.RotateDataKey(ctx, tenant, body, reqEditors...))
+}
+
+// ListDomains: List the claimed and verified hosts.
+func (c *Client) ListDomains(ctx context.Context, tenant TenantPath, params *ListDomainsParams, reqEditors ...RequestEditorFn) (*DomainList, error) {
+	return Decode[DomainList](c.Requests.ListDomains(ctx, tenant, params, reqEditors...))
+}
+
+// RemoveDomain: Remove a host.
+func (c *Client) RemoveDomain(ctx context.Context, tenant TenantPath, domain DomainPath, reqEditors ...RequestEditorFn) error {
+	_, err := Bytes(c.Requests.RemoveDomain(ctx, tenant, domain, reqEditors...))
+	return err
+}
+
+// VerifyDomain: Prove ownership of a host.
+func (c *Client) VerifyDomain(ctx context.Context, tenant TenantPath, domain DomainPath, reqEditors ...RequestEditorFn) (*DomainResponse, error) {
+	return Decode[DomainResponse](c.Requests.VerifyDomain(ctx, tenant, domain, reqEditors...))
 }
 
 // ListKeys: List keys.

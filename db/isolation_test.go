@@ -17,6 +17,7 @@ import (
 var owned = map[string]string{
 	"tenants": "id", "policies": "tenant_id", "keys": "tenant_id", "data_keys": "tenant_id", "audit_events": "tenant_id",
 	"api_keys": "tenant_id", "idempotency_keys": "tenant_id", "webhooks": "tenant_id", "webhook_deliveries": "tenant_id", "approvals": "tenant_id",
+	"domains": "tenant_id",
 }
 
 // shared are the others, which no tenant has anything to do with.
@@ -59,6 +60,7 @@ func seed(t *testing.T, url string) {
 			INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, resource_id, created_at)
 				VALUES ('%[1]s', 'c', 'k', 'h', gen_random_uuid(), now());
 			INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq) VALUES ('%[1]s', '%[1]s', false, 'u', '{}', now(), now(), 1);
+			INSERT INTO domains (tenant_id, domain, token, created_at) VALUES ('%[1]s', 'id.example', repeat('t', 26), now());
 			INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
 				VALUES ('%[1]s', '%[1]s', 'purge', sha256('r'), 'operator', '', '', now(), now() + interval '1 day');
 			INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, of_all, event_tenant_id, event_seq, action, asked_at, due_at, created_at)
@@ -163,7 +165,7 @@ func TestTenantSeesAndChangesOnlyItsOwn(t *testing.T) {
 // not change at all says so.
 func changeOfAnother(t *testing.T, d *db.DB, table, column string) {
 	t.Helper()
-	if table == "data_keys" || table == "audit_events" || table == "idempotency_keys" {
+	if table == "data_keys" || table == "audit_events" || table == "idempotency_keys" || table == "domains" {
 		denied(t, d, "keyward_app", a.String(), "UPDATE "+table+" SET "+column+" = "+column)
 		return
 	}
@@ -221,9 +223,9 @@ func TestPublicReadsNoSecrets(t *testing.T) {
 
 // Rows are history: nobody who can log in may delete, and the public writes
 // nothing at all. What a retry was promised is forgotten after a day, and what
-// became of deliveries after a month.
+// became of deliveries after a month; domains are removed.
 func TestNobodyDeletes(t *testing.T) {
-	forgotten := []string{"idempotency_keys", "webhooks", "webhook_deliveries"}
+	forgotten := []string{"idempotency_keys", "domains", "webhooks", "webhook_deliveries"}
 	d := open(t, 2)
 	tables := slices.Clone(shared)
 	for table, column := range owned {

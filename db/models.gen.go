@@ -40,6 +40,14 @@ type Approval struct {
 	UsedAt        *time.Time
 }
 
+type Domain struct {
+	TenantID   uuid.UUID
+	Domain     string
+	Token      string
+	CreatedAt  time.Time
+	VerifiedAt *time.Time
+}
+
 type MasterKey struct {
 	ID          uuid.UUID
 	URI         string

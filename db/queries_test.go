@@ -46,7 +46,8 @@ var carries = regexp.MustCompile(`(?s)tenant_id (=|IS NOT DISTINCT FROM) (\$\d|A
 
 // everywhere lists the statements that cannot carry the tenant, and why.
 var everywhere = map[string][]string{
-	"the tenant is what they look for": {"PublicTenantBySlug", "LiveTenantID", "GetCredential", "TenantOfDomain"},
+	"the tenant is what they look for":                                                               {"PublicTenantBySlug", "LiveTenantID", "GetCredential", "TenantOfDomain"},
+	"names of all tenants are compared, when one changes":                                            {"HostsTaken", "IssuerAtHost"},
 	"the platform's credentials are no tenant's, and uses of credentials are flushed by their id":    {"ListPlatformAPIKeys", "TouchAPIKeys"},
 	"a queue of every tenant's work, off the path of requests; a distributed worker asks each shard": {"DuePolicies", "NextDueAt", "CountDuePolicies", "ClaimWebhooks", "NextWebhookReady", "LockAnyWebhooksBehind", "CountPendingDeliveries"},
 	"every tenant's, and only the platform may ask":                                                  {"ListTenants", "MatchNewestTenants", "MoreThanNewestTenants", "FindTenants", "Fleet", "FeedOfAll", "ListAuditEventsOfAll", "ListAuditEventsOfAllAscending", "EventsOfAllBehind", "LockWebhooksOfAll", "TenantsToldOf"},
@@ -54,7 +55,7 @@ var everywhere = map[string][]string{
 	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks"},
 	"doctor looks at everything": {"PoliciesWithoutKeys", "EndOfPolicies"},
 	"no table of tenants": {
-		"FeedBounds", "PlanForFilters", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",
+		"FeedBounds", "PlanForFilters", "LockNames", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",
 		"CountMasterKeys", "DatabaseClock", "LoginIsSuperuser", "UnguardedRoles", "UnguardedTables", "AcquireLease", "ReleaseLease", "RenewLease",
 	},
 }
@@ -88,6 +89,8 @@ var global = map[string]string{
 	"tenants_pkey":               "id is the tenant",
 	"tenants_live_slug":          "addresses are unique among all tenants",
 	"tenants_live_custom_domain": "addresses are unique among all tenants",
+	"tenants_live_issuer":        "issuers are unique among all tenants",
+	"domains_verified":           "a host has one owner",
 	"api_keys_pkey":              "a credential is looked up before its tenant is known",
 	"master_keys_pkey":           "no tenant's", "master_keys_version_once": "no tenant's", "master_keys_one_current": "no tenant's",
 	"master_keys_one_first": "no tenant's", "leases_pkey": "no tenant's", "keyward_migrations_pkey": "no tenant's",

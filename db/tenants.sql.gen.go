@@ -260,13 +260,13 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]GetT
 }
 
 const insertTenant = `-- name: InsertTenant :exec
-INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+INSERT INTO tenants (id, slug, name, issuer, issuer_name, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
     freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks, jwks_outline, jwks_xid)
-VALUES ($1, $2, $3, $4, $5, $6, $7,
-    $8, $9, $10, $11, $12, $12,
-    COALESCE($13::timestamptz[], '{}'), COALESCE($14::timestamptz[], '{}'), COALESCE($15::text[], '{}'), pg_current_xact_id(),
-    COALESCE($16::text[], '{}'), $17, $18, $19, pg_current_xact_id())
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
+    $9, $10, $11, $12, $13, $13,
+    COALESCE($14::timestamptz[], '{}'), COALESCE($15::timestamptz[], '{}'), COALESCE($16::text[], '{}'), pg_current_xact_id(),
+    COALESCE($17::text[], '{}'), $18, $19, $20, pg_current_xact_id())
 `
 
 type InsertTenantParams struct {
@@ -274,6 +274,7 @@ type InsertTenantParams struct {
 	Slug                            string
 	Name                            string
 	Issuer                          *string
+	IssuerName                      *string
 	CustomDomain                    *string
 	JWKSMaxAgeSeconds               int32
 	JWKSStaleWhileRevalidateSeconds int32
@@ -297,6 +298,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 		arg.Slug,
 		arg.Name,
 		arg.Issuer,
+		arg.IssuerName,
 		arg.CustomDomain,
 		arg.JWKSMaxAgeSeconds,
 		arg.JWKSStaleWhileRevalidateSeconds,
@@ -772,22 +774,24 @@ func (q *Queries) TenantVersions(ctx context.Context, tenantIds []uuid.UUID) ([]
 
 const updateTenant = `-- name: UpdateTenant :execrows
 UPDATE tenants
-SET name = $1, issuer = $2, custom_domain = $3, status = $4,
-    jwks_max_age_seconds = $5, jwks_stale_while_revalidate_seconds = $6,
-    jwks_stale_if_error_seconds = $7, clock_skew_seconds = $8,
-    cache_horizon = $9, not_before = $10, updated_at = $11,
-    freeze_starts = COALESCE($12::timestamptz[], freeze_starts), freeze_ends = COALESCE($13::timestamptz[], freeze_ends),
-    freeze_reasons = COALESCE($14::text[], freeze_reasons),
-    approval_required = COALESCE($15::text[], approval_required), metadata = $16,
-    deleted_at = $17, audit_seq = $18, audit_hash = $19, feed_xid = pg_current_xact_id(),
-    jwks = COALESCE($20, jwks), jwks_outline = COALESCE($21, jwks_outline),
-    jwks_xid = CASE WHEN $20::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
-WHERE id = $22
+SET name = $1, issuer = $2,
+    issuer_name = CASE WHEN $2::text IS NOT NULL THEN COALESCE($3, issuer_name) END, custom_domain = $4, status = $5,
+    jwks_max_age_seconds = $6, jwks_stale_while_revalidate_seconds = $7,
+    jwks_stale_if_error_seconds = $8, clock_skew_seconds = $9,
+    cache_horizon = $10, not_before = $11, updated_at = $12,
+    freeze_starts = COALESCE($13::timestamptz[], freeze_starts), freeze_ends = COALESCE($14::timestamptz[], freeze_ends),
+    freeze_reasons = COALESCE($15::text[], freeze_reasons),
+    approval_required = COALESCE($16::text[], approval_required), metadata = $17,
+    deleted_at = $18, audit_seq = $19, audit_hash = $20, feed_xid = pg_current_xact_id(),
+    jwks = COALESCE($21, jwks), jwks_outline = COALESCE($22, jwks_outline),
+    jwks_xid = CASE WHEN $21::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
+WHERE id = $23
 `
 
 type UpdateTenantParams struct {
 	Name                            string
 	Issuer                          *string
+	IssuerName                      *string
 	CustomDomain                    *string
 	Status                          string
 	JWKSMaxAgeSeconds               int32
@@ -810,12 +814,13 @@ type UpdateTenantParams struct {
 	TenantID                        uuid.UUID
 }
 
-// NULL keeps freeze windows, approval_required and the rendered JWK Set; an empty array removes the first two. A set that was up to
+// NULL keeps issuer_name as long as there is an issuer; NULL keeps freeze windows, approval_required and the rendered JWK Set; an empty array removes the first two. A set that was up to
 // date stays so.
 func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int64, error) {
 	result, err := q.db.Exec(ctx, updateTenant,
 		arg.Name,
 		arg.Issuer,
+		arg.IssuerName,
 		arg.CustomDomain,
 		arg.Status,
 		arg.JWKSMaxAgeSeconds,

@@ -151,6 +151,8 @@ const (
 	AuditActionDataKeyDestroyed    AuditAction = "data_key.destroyed"
 	AuditActionDataKeyRewrapped    AuditAction = "data_key.rewrapped"
 	AuditActionDataKeyRotated      AuditAction = "data_key.rotated"
+	AuditActionDomainRemoved       AuditAction = "domain.removed"
+	AuditActionDomainVerified      AuditAction = "domain.verified"
 	AuditActionKeyActivated        AuditAction = "key.activated"
 	AuditActionKeyCreated          AuditAction = "key.created"
 	AuditActionKeyDeprecated       AuditAction = "key.deprecated"
@@ -196,6 +198,10 @@ func (e AuditAction) Valid() bool {
 	case AuditActionDataKeyRewrapped:
 		return true
 	case AuditActionDataKeyRotated:
+		return true
+	case AuditActionDomainRemoved:
+		return true
+	case AuditActionDomainVerified:
 		return true
 	case AuditActionKeyActivated:
 		return true
@@ -865,6 +871,11 @@ type Actor struct {
 // ActorType api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
 type ActorType string
 
+// AddDomainRequest defines model for AddDomainRequest.
+type AddDomainRequest struct {
+	Domain string `json:"domain"`
+}
+
 // Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
 // the policy's name for it.
 type Alg string
@@ -1104,6 +1115,29 @@ type Discovery struct {
 	ResponseTypesSupported           []string               `json:"response_types_supported"`
 	SubjectTypesSupported            []string               `json:"subject_types_supported"`
 	AdditionalProperties             map[string]interface{} `json:"-"`
+}
+
+// Domain defines model for Domain.
+type Domain struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Domain The host in lower case and in ASCII
+	Domain string `json:"domain"`
+
+	// TxtName The name of the TXT record
+	TxtName string `json:"txt_name"`
+
+	// TxtValue What the record must say
+	TxtValue string `json:"txt_value"`
+
+	// VerifiedAt When the record was last found; absent: never
+	VerifiedAt *time.Time `json:"verified_at,omitempty"`
+}
+
+// DomainList defines model for DomainList.
+type DomainList struct {
+	Items      []Domain `json:"items"`
+	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
 // FeedItem defines model for FeedItem.
@@ -1808,6 +1842,9 @@ type DeliveryPath = openapi_types.UUID
 // DeliveryStatusFilter defines model for DeliveryStatusFilter.
 type DeliveryStatusFilter = WebhookDeliveryStatus
 
+// DomainPath defines model for DomainPath.
+type DomainPath = string
+
 // DryRun defines model for DryRun.
 type DryRun = bool
 
@@ -1867,6 +1904,9 @@ type CreatedAPIKeyResponse = CreatedAPIKey
 
 // DiscoveryResponse The members below, and those of the tenant's `metadata`
 type DiscoveryResponse = Discovery
+
+// DomainResponse defines model for DomainResponse.
+type DomainResponse = Domain
 
 // Forbidden RFC 9457
 type Forbidden = Problem
@@ -2157,6 +2197,15 @@ type ListAuditEventsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ListDomainsParams defines parameters for ListDomains.
+type ListDomainsParams struct {
+	// Limit Maximum number of items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the previous page; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // StreamTenantEventsParams defines parameters for StreamTenantEvents.
 type StreamTenantEventsParams struct {
 	// LastEventIDQuery The same, for clients that cannot set the header; the header takes precedence
@@ -2322,6 +2371,9 @@ type RejectApprovalJSONRequestBody = NoOptions
 
 // RotateDataKeyJSONRequestBody defines body for RotateDataKey for application/json ContentType.
 type RotateDataKeyJSONRequestBody = NoOptions
+
+// AddDomainJSONRequestBody defines body for AddDomain for application/json ContentType.
+type AddDomainJSONRequestBody = AddDomainRequest
 
 // ImportKeyJSONRequestBody defines body for ImportKey for application/json ContentType.
 type ImportKeyJSONRequestBody = ImportKeyRequest
@@ -2791,6 +2843,18 @@ type ServerInterface interface {
 	// RotateDataKey Rotate the tenant's data key
 	// (POST /v1/tenants/{tenant}/data-key/rotate)
 	RotateDataKey(ctx echo.Context, tenant TenantPath) error
+	// ListDomains List the claimed and verified hosts
+	// (GET /v1/tenants/{tenant}/domains)
+	ListDomains(ctx echo.Context, tenant TenantPath, params ListDomainsParams) error
+	// AddDomain Claim a host
+	// (POST /v1/tenants/{tenant}/domains)
+	AddDomain(ctx echo.Context, tenant TenantPath) error
+	// RemoveDomain Remove a host
+	// (DELETE /v1/tenants/{tenant}/domains/{domain})
+	RemoveDomain(ctx echo.Context, tenant TenantPath, domain DomainPath) error
+	// VerifyDomain Prove ownership of a host
+	// (POST /v1/tenants/{tenant}/domains/{domain}/verify)
+	VerifyDomain(ctx echo.Context, tenant TenantPath, domain DomainPath) error
 	// StreamTenantEvents Stream the tenant's events as they happen
 	// (GET /v1/tenants/{tenant}/events)
 	StreamTenantEvents(ctx echo.Context, tenant TenantPath, params StreamTenantEventsParams) error
@@ -4043,6 +4107,102 @@ func (w *ServerInterfaceWrapper) RotateDataKey(ctx echo.Context) error {
 	return err
 }
 
+// ListDomains converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDomains(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDomainsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDomains(ctx, tenant, params)
+	return err
+}
+
+// AddDomain converts echo context to params.
+func (w *ServerInterfaceWrapper) AddDomain(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddDomain(ctx, tenant)
+	return err
+}
+
+// RemoveDomain converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveDomain(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "domain" -------------
+	var domain DomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "domain", ctx.Param("domain"), &domain, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter domain: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveDomain(ctx, tenant, domain)
+	return err
+}
+
+// VerifyDomain converts echo context to params.
+func (w *ServerInterfaceWrapper) VerifyDomain(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "domain" -------------
+	var domain DomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "domain", ctx.Param("domain"), &domain, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter domain: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.VerifyDomain(ctx, tenant, domain)
+	return err
+}
+
 // StreamTenantEvents converts echo context to params.
 func (w *ServerInterfaceWrapper) StreamTenantEvents(ctx echo.Context) error {
 	var err error
@@ -4921,7 +5081,6 @@ func RegisterHandlersWithBaseURL(router EchoRouter, si ServerInterface, baseURL 
 // RegisterHandlersWithOptions registers handlers using the supplied options,
 // including any per-operation middleware.
 func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options RegisterHandlersOptions) {
-
 	wrapper := ServerInterfaceWrapper{
 		Handler: si,
 	}
@@ -4963,6 +5122,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/api-keys", wrapper.ListPlatformAPIKeys, options.OperationMiddlewares["listPlatformAPIKeys"]...)
 	router.POST(options.BaseURL+"/v1/api-keys", wrapper.CreatePlatformAPIKey, options.OperationMiddlewares["createPlatformAPIKey"]...)
 	router.DELETE(options.BaseURL+"/v1/api-keys/:id", wrapper.RevokePlatformAPIKey, options.OperationMiddlewares["revokePlatformAPIKey"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/domains", wrapper.ListDomains, options.OperationMiddlewares["listDomains"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/domains", wrapper.AddDomain, options.OperationMiddlewares["addDomain"]...)
+	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/domains/:domain", wrapper.RemoveDomain, options.OperationMiddlewares["removeDomain"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/domains/:domain/verify", wrapper.VerifyDomain, options.OperationMiddlewares["verifyDomain"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/webhooks", wrapper.ListTenantWebhooks, options.OperationMiddlewares["listTenantWebhooks"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/webhooks", wrapper.CreateTenantWebhook, options.OperationMiddlewares["createTenantWebhook"]...)
 	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/webhooks/:id", wrapper.DeleteTenantWebhook, options.OperationMiddlewares["deleteTenantWebhook"]...)
@@ -4993,5 +5156,4 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)
 	router.GET(options.BaseURL+"/docs", wrapper.GetDocs, options.OperationMiddlewares["getDocs"]...)
 	router.GET(options.BaseURL+"/docs/:asset", wrapper.GetDocsAsset, options.OperationMiddlewares["getDocsAsset"]...)
-
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/jwks"
 	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
@@ -90,7 +91,9 @@ func TestVerifiersFindATenantsOwnDomain(t *testing.T) {
 	if _, err := w.trusting("https://id.acme.example").Verify(t.Context(), w.sign("acme", alice).Token); !errors.Is(err, jwks.ErrJWKS) {
 		t.Errorf("a domain given up: %v", err)
 	}
-	w.do("PATCH", "/v1/tenants/other", w.root, `{"custom_domain":"id.acme.example"}`).ok(200)
+	w.do("PATCH", "/v1/tenants/other", w.root, `{"custom_domain":"id.acme.example"}`).problem(ProblemCodeConflict) // while it is the issuer's host
+	dbtest.Exec(t, w.dsn, `SET session_replication_role = replica; UPDATE tenants SET custom_domain = 'id.acme.example' WHERE slug = 'other'`)
+	w.snapshots.ForgetAll()
 	if _, err := w.trusting("https://id.acme.example").Verify(t.Context(), w.sign("acme", alice).Token); !errors.Is(err, jwks.ErrJWKS) {
 		t.Errorf("a domain that another tenant took: %v", err)
 	}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http/httptest"
@@ -33,6 +34,7 @@ const testPublicURL = "https://keys.example.com"
 
 // world is a whole platform behind a listener: everything but the worker.
 type world struct {
+	dns       *nameServer // nil: none
 	t         testing.TB
 	dsn       string
 	db        *db.DB
@@ -147,12 +149,13 @@ func (w *world) wire(d *db.DB, masterURI string) {
 	generator := moves.NewGenerator(moves.GeneratorConfig{Ready: 1})
 	w.t.Cleanup(generator.Close)
 	w.listener = &db.Listener{URL: w.dsn, Log: log}
-	w.store = moves.New(moves.Config{DB: d, Custody: custody, Generator: generator, Now: w.clock.now, Log: log})
+	names := tenant.NewNamespace(testPublicURL)
+	w.store = moves.New(moves.Config{DB: d, Names: names, Custody: custody, Generator: generator, Now: w.clock.now, Log: log})
 	w.snapshots = snapshot.New(snapshot.Config{
 		DB: d, PublicURL: testPublicURL, Now: w.clock.now, Log: log, HeardUntil: w.listener.HeardUntil,
 	})
 	w.signer = signing.New(signing.Config{DB: d, Snapshots: w.snapshots, Custody: custody, Now: w.clock.now, Log: log})
-	w.tenants = tenant.New(tenant.Config{DB: d, Now: w.clock.now})
+	w.tenants = tenant.New(tenant.Config{DB: d, Now: w.clock.now, Names: names, LookupTXT: w.lookupTXT})
 	w.webhooks = webhook.NewStore(webhook.Config{DB: d, Now: w.clock.now, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err := w.store.EnsurePlatform(w.t.Context(), operator); err != nil {
 		w.t.Fatal(err)
@@ -169,6 +172,14 @@ func (w *world) wire(d *db.DB, masterURI string) {
 	}
 	w.server = h.(*server)
 	w.sender = w.newSender(log)
+}
+
+// lookupTXT asks the name server of the test, if it has one.
+func (w *world) lookupTXT(ctx context.Context, name string) ([]string, error) {
+	if w.dns == nil {
+		return nil, errors.New("this test has no name server")
+	}
+	return tenant.TXTResolver(w.dns.address)(ctx, name)
 }
 
 // listen hears of changes until the test ends, and returns once it does.

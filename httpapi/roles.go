@@ -78,6 +78,11 @@ var permissions = map[string]permission{
 	"listPlatformAPIKeys":  {roles: platform},
 	"revokePlatformAPIKey": {roles: platform},
 
+	"addDomain":    {roles: admins},
+	"listDomains":  {roles: admins},
+	"verifyDomain": {roles: admins},
+	"removeDomain": {roles: admins},
+
 	"createTenantWebhook":           {roles: admins},
 	"listTenantWebhooks":            {roles: admins},
 	"getTenantWebhook":              {roles: admins},

@@ -104,7 +104,7 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	cfg = cfg.withDefaults()
 	s = &server{
 		cfg: &cfg, handleError: ErrorHandler(cfg.Log), ids: newRequestIDs(), byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
-		adminServer: &adminServer{cfg: &cfg, ownHost: hostOf(cfg.PublicURL)}, tokenServer: &tokenServer{&cfg},
+		adminServer: &adminServer{&cfg}, tokenServer: &tokenServer{&cfg},
 		webhookServer: &webhookServer{&cfg, actionPrefixes(doc)}, validator: newValidator(doc),
 	}
 	if s.publicServer, err = newPublicServer(&cfg, doc.Info.Title); err != nil {

@@ -46,14 +46,6 @@ func (s *adminServer) replyDeleted(c echo.Context, id uuid.UUID) error {
 	return replyJSON(c, http.StatusOK, certificate)
 }
 
-// refuseOwnHost refuses the platform's own host as a custom domain.
-func (s *adminServer) refuseOwnHost(domain string) error {
-	if domain != "" && tenant.LowerDomain(domain) == s.ownHost {
-		return invalidField("custom_domain", "must not be the host of this service's public URL")
-	}
-	return nil
-}
-
 // invalidateDomain drops the cached miss for a tenant's new custom domain.
 func (s *adminServer) invalidateDomain(t tenant.Tenant) {
 	if t.CustomDomain != "" {
@@ -89,11 +81,8 @@ func renderFreezes(freezes []tenant.Freeze) []FreezeWindow {
 }
 
 // adminServer answers the operations on tenants, their policies, keys,
-// approvals and API keys.
-type adminServer struct {
-	cfg     *Config
-	ownHost string // of the public URL
-}
+// domains, approvals and API keys.
+type adminServer struct{ cfg *Config }
 
 // CreateTenant creates a tenant with keys that can sign when the request is
 // answered.
@@ -101,9 +90,6 @@ func (s *adminServer) CreateTenant(c echo.Context, params CreateTenantParams) er
 	var body CreateTenantRequest
 	idem, err := decodeIdempotent(c, params.IdempotencyKey, &body)
 	if err != nil {
-		return err
-	}
-	if err := s.refuseOwnHost(valueOr(body.CustomDomain, "")); err != nil {
 		return err
 	}
 	t, err := s.cfg.Store.CreateTenant(c.Request().Context(), auditBy(c), body.tenantSpec(), idem)
@@ -183,9 +169,7 @@ func (s *adminServer) UpdateTenant(c echo.Context, _ TenantPath, params UpdateTe
 		return err
 	}
 	change := body.tenantChange()
-	if err := s.refuseOwnHost(change.CustomDomain.Value); err != nil {
-		return err
-	}
+	change.OnlyVerifiedHosts = !callOf(c).Role.OfPlatform()
 	if change.ApprovalRequired.Set {
 		if agreed, err := s.checkRelaxation(c, change, params.KeywardApproval); !agreed {
 			return err

@@ -7,6 +7,10 @@ CREATE TABLE public.tenants (
     slug                                text          NOT NULL,
     name                                text          NOT NULL DEFAULT '',
     issuer                              text,
+    -- The issuer in the form in which it must be unique (tenant/namespace.go): host
+    -- in lower case, without default port and final slash; below the public URL only
+    -- the path. NULL: the tenant has no issuer of its own, and has /t/{slug}.
+    issuer_name                         text,
     custom_domain                       text,
     -- The tenant's members of its discovery documents (OpenID Connect Discovery
     -- 1.0 section 3, RFC 8414 section 2). NULL: none. Stored byte for byte,
@@ -55,6 +59,7 @@ CREATE TABLE public.tenants (
     CONSTRAINT tenants_slug_is_no_id CHECK (char_length(replace(slug, '-', '')) <> 32 OR replace(slug, '-', '') ~ '[^0-9a-f]'),
     CONSTRAINT tenants_name_length CHECK (char_length(name) <= 200),
     CONSTRAINT tenants_issuer_length CHECK (char_length(issuer) BETWEEN 1 AND 500),
+    CONSTRAINT tenants_issuer_name CHECK (char_length(issuer_name) BETWEEN 1 AND 600 AND (issuer_name IS NULL OR issuer IS NOT NULL)),
     CONSTRAINT tenants_custom_domain_form CHECK (custom_domain = lower(custom_domain) AND char_length(custom_domain) BETWEEN 1 AND 253),
     CONSTRAINT tenants_metadata CHECK (json_typeof(metadata) = 'object' AND octet_length(metadata::text) <= 16384
         AND metadata -> 'issuer' IS NULL AND metadata -> 'jwks_uri' IS NULL AND metadata -> 'id_token_signing_alg_values_supported' IS NULL),
@@ -97,9 +102,15 @@ CREATE FUNCTION public.keyward_pieces_of(part text) RETURNS tsquery
     RETURN (SELECT string_agg('''' || replace(replace(substr(part, i, 3), '\', '\\'), '''', '''''') || CASE WHEN length(part) < 3 THEN ''':*' ELSE '''' END, ' & ')::tsquery
         FROM generate_series(1, GREATEST(1, length(part) - 2)) AS i);
 
--- The slug and domain of a deleted tenant are free again.
+-- The slug, domain and issuer of a deleted tenant are free again.
 CREATE UNIQUE INDEX tenants_live_slug ON public.tenants (slug) WHERE status <> 'deleted';
 CREATE UNIQUE INDEX tenants_live_custom_domain ON public.tenants (custom_domain) WHERE status <> 'deleted';
+-- Issuers, also those that follow from slugs. A row that was written without its
+-- issuer_name counts with an approximation of it.
+CREATE UNIQUE INDEX tenants_live_issuer ON public.tenants
+    (COALESCE(issuer_name, lower(rtrim(issuer, '/')), '/t/' || slug)) WHERE status <> 'deleted';
+CREATE INDEX tenants_issuer_host ON public.tenants (substring(issuer_name FROM '^https?://([^/:]+)'))
+    WHERE status <> 'deleted' AND issuer_name IS NOT NULL;
 CREATE INDEX tenants_feed ON public.tenants (feed_xid, id);
 -- Lists of the live tenants and of those with one status. Read backward, newest
 -- first; written at the end, which leaves no half-empty pages.

@@ -148,7 +148,7 @@ CREATE FUNCTION public.keyward_guard_audited() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
-    changed jsonb := to_jsonb(NEW);
+    changed jsonb := CASE TG_OP WHEN 'DELETE' THEN to_jsonb(OLD) ELSE to_jsonb(NEW) END;
     e       record;
 BEGIN
     -- The events of this transaction are the last ones: others of this tenant wait
@@ -183,16 +183,16 @@ CREATE CONSTRAINT TRIGGER tenants_audit_head_exists AFTER INSERT OR UPDATE OF au
 CREATE CONSTRAINT TRIGGER tenants_created_audited AFTER INSERT ON public.tenants
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_tenant_audited('tenant.created');
-CREATE CONSTRAINT TRIGGER tenants_updated_audited AFTER UPDATE OF name, issuer, custom_domain, metadata, jwks_max_age_seconds,
+CREATE CONSTRAINT TRIGGER tenants_updated_audited AFTER UPDATE OF name, issuer, issuer_name, custom_domain, metadata, jwks_max_age_seconds,
         jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds, clock_skew_seconds, not_before,
         freeze_starts, freeze_ends, freeze_reasons, approval_required ON public.tenants
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (
-        (NEW.name, NEW.issuer, NEW.custom_domain, NEW.metadata::text, NEW.jwks_max_age_seconds,
+        (NEW.name, NEW.issuer, NEW.issuer_name, NEW.custom_domain, NEW.metadata::text, NEW.jwks_max_age_seconds,
             NEW.jwks_stale_while_revalidate_seconds, NEW.jwks_stale_if_error_seconds, NEW.clock_skew_seconds, NEW.not_before,
             NEW.freeze_starts, NEW.freeze_ends, NEW.freeze_reasons, NEW.approval_required)
         IS DISTINCT FROM
-        (OLD.name, OLD.issuer, OLD.custom_domain, OLD.metadata::text, OLD.jwks_max_age_seconds,
+        (OLD.name, OLD.issuer, OLD.issuer_name, OLD.custom_domain, OLD.metadata::text, OLD.jwks_max_age_seconds,
             OLD.jwks_stale_while_revalidate_seconds, OLD.jwks_stale_if_error_seconds, OLD.clock_skew_seconds, OLD.not_before,
             OLD.freeze_starts, OLD.freeze_ends, OLD.freeze_reasons, OLD.approval_required))
     EXECUTE FUNCTION public.keyward_guard_tenant_audited('tenant.updated');

@@ -57,6 +57,51 @@ CREATE CONSTRAINT TRIGGER api_keys_updated_audited AFTER UPDATE OF id, tenant_id
 CREATE TRIGGER api_keys_never_deleted BEFORE DELETE OR TRUNCATE ON public.api_keys
     FOR EACH STATEMENT EXECUTE FUNCTION public.keyward_guard_never_deleted();
 
+-- Hosts that a tenant claims, and proves to own by a DNS TXT record with the token.
+-- A verified host belongs to one tenant; its rows go when the tenant is deleted.
+CREATE TABLE public.domains (
+    tenant_id   uuid        NOT NULL REFERENCES public.tenants (id),
+    domain      text        NOT NULL,
+    token       text        NOT NULL,
+    created_at  timestamptz NOT NULL,
+    verified_at timestamptz,
+
+    PRIMARY KEY (tenant_id, domain),
+    CONSTRAINT domains_form CHECK (domain = lower(domain) AND char_length(domain) BETWEEN 3 AND 253),
+    CONSTRAINT domains_token CHECK (char_length(token) BETWEEN 26 AND 64)
+);
+
+CREATE UNIQUE INDEX domains_verified ON public.domains (domain) WHERE verified_at IS NOT NULL;
+
+-- +goose StatementBegin
+-- keyward_guard_domain checks that a claim is made before it is verified, and stays
+-- what it is.
+CREATE FUNCTION public.keyward_guard_domain() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+    IF TG_OP = 'INSERT' AND NEW.verified_at IS NOT NULL THEN
+        PERFORM public.keyward_refuse('domains_birth', 'a domain is claimed before it is verified');
+    END IF;
+    IF TG_OP = 'UPDATE' AND ((NEW.tenant_id, NEW.domain, NEW.token, NEW.created_at) IS DISTINCT FROM (OLD.tenant_id, OLD.domain, OLD.token, OLD.created_at)
+        OR NEW.verified_at IS NULL) THEN
+        PERFORM public.keyward_refuse('domains_identity', 'a domain keeps its tenant and token, and is removed, not unverified');
+    END IF;
+    RETURN NEW;
+END
+$$;
+-- +goose StatementEnd
+
+CREATE TRIGGER domains_guard BEFORE INSERT OR UPDATE ON public.domains
+    FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_domain();
+CREATE CONSTRAINT TRIGGER domains_verified_audited AFTER UPDATE ON public.domains
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_audited('domain.verified', 'domain');
+CREATE CONSTRAINT TRIGGER domains_removed_audited AFTER DELETE ON public.domains
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (OLD.verified_at IS NOT NULL)
+    EXECUTE FUNCTION public.keyward_guard_audited('domain.removed', 'domain');
+
 -- Results of requests with an Idempotency-Key, written in the transaction of the
 -- request. The worker deletes rows after a day.
 CREATE TABLE public.idempotency_keys (

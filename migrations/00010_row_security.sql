@@ -3,13 +3,13 @@ SET LOCAL ROLE keyward_owner;
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Privileges. Only the owner may delete, and its own triggers refuse that too.
--- Excepted are idempotency keys, deliveries and deleted webhooks, which are no
+-- Excepted are idempotency keys, domains, deliveries and deleted webhooks, which are no
 -- history: decisions are in audit_events.
 GRANT SELECT, INSERT, UPDATE ON public.tenants, public.policies, public.keys, public.api_keys, public.approvals TO keyward_platform;
 GRANT SELECT, INSERT ON public.audit_events TO keyward_platform;
 GRANT SELECT, INSERT, UPDATE ON public.data_keys, public.master_keys, public.leases TO keyward_platform;
 GRANT SELECT, INSERT, DELETE ON public.idempotency_keys TO keyward_platform;
-GRANT SELECT, INSERT, UPDATE, DELETE ON public.webhooks, public.webhook_deliveries TO keyward_platform;
+GRANT SELECT, INSERT, UPDATE, DELETE ON public.domains, public.webhooks, public.webhook_deliveries TO keyward_platform;
 
 -- master_keys are the platform's: one tenant's transaction opens data keys with
 -- the master keys that the process has loaded.
@@ -17,6 +17,7 @@ GRANT SELECT, UPDATE ON public.tenants TO keyward_app;
 GRANT SELECT, INSERT, UPDATE ON public.policies, public.keys, public.api_keys, public.approvals, public.webhooks TO keyward_app;
 GRANT SELECT, INSERT ON public.audit_events, public.idempotency_keys TO keyward_app;
 GRANT SELECT, UPDATE ON public.webhook_deliveries TO keyward_app;
+GRANT SELECT, INSERT ON public.domains TO keyward_app;
 GRANT SELECT ON public.data_keys TO keyward_app;
 
 GRANT SELECT (id, slug, issuer, custom_domain, metadata, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
@@ -39,7 +40,7 @@ DECLARE
     mine CONSTANT text := 'nullif(current_setting(''keyward.tenant_id'', true), '''')::uuid';
 BEGIN
     FOREACH name IN ARRAY ARRAY['tenants', 'policies', 'data_keys', 'audit_events', 'keys', 'api_keys', 'idempotency_keys', 'approvals',
-        'webhooks', 'webhook_deliveries'] LOOP
+        'domains', 'webhooks', 'webhook_deliveries'] LOOP
         own := format('(%I = %s)', CASE name WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END, mine);
         EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', name);

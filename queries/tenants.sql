@@ -1,8 +1,8 @@
 -- name: InsertTenant :exec
-INSERT INTO tenants (id, slug, name, issuer, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+INSERT INTO tenants (id, slug, name, issuer, issuer_name, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
     freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks, jwks_outline, jwks_xid)
-VALUES (@id, @slug, @name, sqlc.narg(issuer), sqlc.narg(custom_domain), @jwks_max_age_seconds, @jwks_stale_while_revalidate_seconds,
+VALUES (@id, @slug, @name, sqlc.narg(issuer), sqlc.narg(issuer_name), sqlc.narg(custom_domain), @jwks_max_age_seconds, @jwks_stale_while_revalidate_seconds,
     @jwks_stale_if_error_seconds, @clock_skew_seconds, @audit_seq, @audit_hash, @created_at, @created_at,
     COALESCE(@freeze_starts::timestamptz[], '{}'), COALESCE(@freeze_ends::timestamptz[], '{}'), COALESCE(@freeze_reasons::text[], '{}'), pg_current_xact_id(),
     COALESCE(@approval_required::text[], '{}'), sqlc.narg(metadata), sqlc.narg(jwks), sqlc.narg(jwks_outline), pg_current_xact_id());
@@ -112,10 +112,11 @@ WHERE id = ANY (ARRAY(
 ORDER BY created_at DESC, id DESC;
 
 -- name: UpdateTenant :execrows
--- NULL keeps freeze windows, approval_required and the rendered JWK Set; an empty array removes the first two. A set that was up to
+-- NULL keeps issuer_name as long as there is an issuer; NULL keeps freeze windows, approval_required and the rendered JWK Set; an empty array removes the first two. A set that was up to
 -- date stays so.
 UPDATE tenants
-SET name = @name, issuer = sqlc.narg(issuer), custom_domain = sqlc.narg(custom_domain), status = @status,
+SET name = @name, issuer = sqlc.narg(issuer),
+    issuer_name = CASE WHEN sqlc.narg(issuer)::text IS NOT NULL THEN COALESCE(sqlc.narg(issuer_name), issuer_name) END, custom_domain = sqlc.narg(custom_domain), status = @status,
     jwks_max_age_seconds = @jwks_max_age_seconds, jwks_stale_while_revalidate_seconds = @jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds = @jwks_stale_if_error_seconds, clock_skew_seconds = @clock_skew_seconds,
     cache_horizon = sqlc.narg(cache_horizon), not_before = sqlc.narg(not_before), updated_at = @updated_at,

@@ -37,6 +37,10 @@ type Change struct {
 	Status               Optional[Status]          // Active or Suspended
 	ApprovalRequired     Optional[[]Operation]     // replaces all
 	Metadata             Optional[json.RawMessage] // replaces all members; empty, null and {} clear
+
+	// OnlyVerifiedHosts is set for a change by the tenant itself, which may name only
+	// hosts that it has verified. Whether a name is taken it does not learn.
+	OnlyVerifiedHosts bool
 }
 
 // apply returns t with the change made at now. The error is a *FieldErrors, or

@@ -14,6 +14,14 @@ var (
 	ErrNotFound            = errors.New("tenant: no such tenant")
 	ErrSlugTaken           = errors.New("tenant: slug is in use")
 	ErrDomainTaken         = errors.New("tenant: custom domain is in use")
+	ErrIssuerTaken         = errors.New("tenant: issuer is in use")
+	ErrHostNotVerified     = errors.New("tenant: the host is not one that the tenant has verified, or cannot be used")
+	ErrPublicURLTaken      = errors.New("tenant: a tenant has its issuer or custom domain at the host of the public URL")
+	ErrNoDomain            = errors.New("tenant: no such domain")
+	ErrDomainInUse         = errors.New("tenant: the domain is the tenant's custom domain, or the host of its issuer")
+	ErrTooManyDomains      = errors.New("tenant: too many domains")
+	ErrNoNameServer        = errors.New("tenant: the name servers did not answer")
+	ErrDomainNotVerified   = errors.New("tenant: the TXT record was not found, or the domain cannot be verified")
 	ErrSuspended           = errors.New("tenant: suspended")
 	ErrBuiltIn             = errors.New("tenant: the platform's own tenant cannot be suspended or deleted")
 	ErrNoPlatform          = errors.New("tenant: the platform's own tenant does not exist yet")
@@ -97,6 +105,8 @@ func Refused(err error) error {
 		return fmt.Errorf("%w: %w", ErrSlugTaken, err)
 	case "tenants_live_custom_domain":
 		return fmt.Errorf("%w: %w", ErrDomainTaken, err)
+	case "tenants_live_issuer":
+		return fmt.Errorf("%w: %w", ErrIssuerTaken, err)
 	case "tenants_platform_stays":
 		return fmt.Errorf("%w: %w", ErrBuiltIn, err)
 	case "policies_lead_covers_caches":

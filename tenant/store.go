@@ -17,6 +17,12 @@ type Config struct {
 	DB  *db.DB
 	Now func() time.Time // nil: time.Now
 
+	// Names is the name space of issuers and hosts.
+	Names Namespace
+	// LookupTXT returns the TXT records of a fully qualified name, each as one text.
+	// nil: no domain can be verified.
+	LookupTXT func(ctx context.Context, name string) ([]string, error)
+
 	// CacheLifetime bounds how long a credential or a slug is used from the cache
 	// without being read again; 0: 30 s.
 	CacheLifetime time.Duration
@@ -28,8 +34,11 @@ type Config struct {
 // Its caches must be invalidated when tenants change: see [Store.Changed] and
 // [Store.Forget].
 type Store struct {
-	db  *db.DB
-	now func() time.Time
+	db        *db.DB
+	now       func() time.Time
+	names     Namespace
+	lookupTXT func(ctx context.Context, name string) ([]string, error)
+	lookups   chan struct{} // in progress
 
 	slugs       *cache[string, uuid.UUID]
 	credentials *cache[uuid.UUID, credential]
@@ -47,6 +56,9 @@ func New(cfg Config) *Store {
 	}
 	return &Store{
 		db:          cfg.DB,
+		names:       cfg.Names,
+		lookupTXT:   cfg.LookupTXT,
+		lookups:     make(chan struct{}, maxLookups),
 		now:         func() time.Time { return cfg.Now().UTC().Truncate(time.Microsecond) },
 		slugs:       newCache[string, uuid.UUID](cfg.CacheLifetime),
 		credentials: newCache[uuid.UUID, credential](cfg.CacheLifetime),

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,16 +15,19 @@ import (
 // Update changes a live tenant and returns the result. A change without effect
 // writes nothing. Concurrent changes are applied one after the other. Errors:
 // ErrNotFound, *FieldErrors, *PolicyError if a live policy does not fit the new
-// caching, ErrDomainTaken, ErrBuiltIn, ErrNeedsApproval, ErrUnavailable.
+// caching, ErrDomainTaken, ErrIssuerTaken, ErrHostNotVerified, ErrBuiltIn, ErrNeedsApproval, ErrUnavailable.
 func (s *Store) Update(ctx context.Context, by audit.By, id uuid.UUID, c Change) (Tenant, error) {
 	var t Tenant
-	err := s.db.InTenant(ctx, id, func(tx *db.Tx) (err error) {
-		t, err = updateTenant(ctx, tx, by, id, c, s.now())
+	err := s.inDoorOf(ctx, id, c, func(tx *db.Tx) (err error) {
+		t, err = s.updateTenant(ctx, tx, by, id, c)
 		return err
 	})
+	if refused := Refused(err); c.OnlyVerifiedHosts && (errors.Is(refused, ErrDomainTaken) || errors.Is(refused, ErrIssuerTaken)) {
+		return Tenant{}, ErrHostNotVerified
+	}
 	var malformed *FieldErrors
 	switch {
-	case errors.As(err, &malformed), errors.Is(err, ErrBuiltIn), errors.Is(err, ErrNeedsApproval):
+	case errors.As(err, &malformed), errors.Is(err, ErrBuiltIn), errors.Is(err, ErrNeedsApproval), errors.Is(err, ErrHostNotVerified):
 		return Tenant{}, err
 	case err != nil:
 		return Tenant{}, wrapError("update", err)
@@ -31,7 +35,22 @@ func (s *Store) Update(ctx context.Context, by audit.By, id uuid.UUID, c Change)
 	return t, nil
 }
 
-func updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change, now time.Time) (Tenant, error) {
+// inDoorOf runs fn with the role of the tenant, or with that of the platform for a
+// change of names, which are compared with those of other tenants.
+func (s *Store) inDoorOf(ctx context.Context, id uuid.UUID, c Change, fn func(*db.Tx) error) error {
+	if !c.Issuer.Set && !c.CustomDomain.Set {
+		return s.db.InTenant(ctx, id, fn)
+	}
+	return s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		if err := tx.LockNames(ctx); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+}
+
+func (s *Store) updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change) (Tenant, error) {
+	now := s.now()
 	row, err := lockLive(ctx, tx, id)
 	if err != nil {
 		return Tenant{}, err
@@ -60,12 +79,34 @@ func updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c C
 			return Tenant{}, err
 		}
 	}
+	names, err := s.claimNames(ctx, tx, before, after, c.OnlyVerifiedHosts)
+	if err != nil {
+		return Tenant{}, err
+	}
 	after.UpdatedAt = now
 	var domains []string
 	if before.CustomDomain != after.CustomDomain {
 		domains = []string{before.CustomDomain, after.CustomDomain}
 	}
-	return writeTenant(ctx, tx, after, row.Head(), events, domains...)
+	return writeTenant(ctx, tx, after, names, row.Head(), events, domains...)
+}
+
+// claimNames checks the names that a change gives to the tenant, and returns all of
+// its names if it gives any.
+func (s *Store) claimNames(ctx context.Context, tx *db.Tx, before, after Tenant, onlyVerified bool) (Names, error) {
+	if before.OwnIssuer == after.OwnIssuer && before.CustomDomain == after.CustomDomain {
+		return Names{}, nil // the statement keeps them
+	}
+	return s.names.Claim(before, after, func(hosts []string, domain string) (bool, error) {
+		if onlyVerified {
+			slices.Sort(hosts)
+			hosts = slices.Compact(hosts)
+			if n, err := tx.CountVerifiedDomains(ctx, after.ID, hosts); err != nil || n != int64(len(hosts)) {
+				return true, err
+			}
+		}
+		return tx.HostsTaken(ctx, hosts, after.ID, domain)
+	})
 }
 
 // lockLive locks a tenant's row, as every change of a tenant does first. Errors:
@@ -124,13 +165,13 @@ func cacheHorizon(before Tenant, c Caching, now time.Time) *time.Time {
 // writeTenant stores the tenant with the events that describe the change. The
 // statement that changes the row also moves the head of its chain. domains are
 // those that the tenant gained or gave up.
-func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, head audit.Head, events []audit.Event, domains ...string) (Tenant, error) {
+func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, names Names, head audit.Head, events []audit.Event, domains ...string) (Tenant, error) {
 	a := audit.Write{Payloads: ChangePayloads(t.ID, t.Slug, domains...)}
 	head = a.Chain(head, events)
 	t.Version = head.Seq
 	row, w := RowOf(t), tx.Later()
 	_, err := w.UpdateTenant(ctx, db.UpdateTenantParams{
-		Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain, Status: row.Status,
+		Name: row.Name, Issuer: row.Issuer, IssuerName: names.Issuer, CustomDomain: row.CustomDomain, Status: row.Status,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,

@@ -72,6 +72,9 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 		return nil, err
 	}
 	a.buildParts(publicURL)
+	if err := a.tenants.CheckNames(ctx); err != nil {
+		return nil, publicURLError(err)
+	}
 	return a, a.store.EnsurePlatform(ctx, audit.By{Actor: a.workerActor()})
 }
 
@@ -87,15 +90,16 @@ func (a *app) buildParts(publicURL string) {
 		DB: a.db, PublicURL: publicURL, Now: utcNow, Log: a.log, HeardUntil: a.listener.HeardUntil,
 		MaxBytes: a.cfg.cacheBytes, MaxStale: a.cfg.maxStale,
 	})
+	names := tenant.NewNamespace(publicURL)
 	a.store = moves.New(moves.Config{
-		DB: a.db, Custody: a.custody, Generator: a.generator, Now: utcNow, Log: a.log, JitterFraction: a.cfg.jitter,
+		DB: a.db, Names: names, Custody: a.custody, Generator: a.generator, Now: utcNow, Log: a.log, JitterFraction: a.cfg.jitter,
 		Asked: a.snapshots.Asked,
 	})
 	if a.db.HasReplica() {
 		a.listener.Beat = a.snapshots.Beat
 	}
 	a.signer = signing.New(signing.Config{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: utcNow, Log: a.log})
-	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow})
+	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow, Names: names, LookupTXT: tenant.TXTResolver(a.cfg.dnsResolver)})
 	a.audit = audit.New(audit.Config{DB: a.db, Now: utcNow})
 	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: utcNow})
 	a.sender = a.newSender()

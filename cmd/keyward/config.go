@@ -40,6 +40,7 @@ type settings struct {
 	RateLimitAddress  string `name:"rate-limit-address" var:"KEYWARD_RATE_LIMIT_ADDRESS" placeholder:"RATE" help:"Limit the requests from one client address." accepts:"a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000" unset:"no limit"`
 	RateLimitCred     string `name:"rate-limit-credential" var:"KEYWARD_RATE_LIMIT_CREDENTIAL" placeholder:"RATE" help:"Limit the requests with one credential." accepts:"a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000" unset:"no limit"`
 	WebhookAllow      string `name:"webhook-allow" var:"KEYWARD_WEBHOOK_ALLOW" placeholder:"CIDRS" help:"Allow webhooks to reach these private networks, also by http." accepts:"networks with commas between, as in 10.1.0.0/16,fd00::/8" unset:"none"`
+	DNSResolver       string `name:"dns-resolver" var:"KEYWARD_DNS_RESOLVER" placeholder:"HOST:PORT" help:"Use this name server to look up the TXT records of tenants' domains." accepts:"host:port, as in 127.0.0.1:8080 or :8080" unset:"those of the system"`
 	OIDCIssuer        string `name:"oidc-issuer" var:"KEYWARD_OIDC_ISSUER" placeholder:"URL" help:"Accept access tokens of this identity provider on the admin API." accepts:"the issuer of an identity provider: an https URL without query and fragment (http on this machine), as in https://id.example.com" unset:"none"`
 	OIDCAudience      string `name:"oidc-audience" var:"KEYWARD_OIDC_AUDIENCE" placeholder:"NAMES" help:"Require one of these names in the aud of those tokens." accepts:"names with commas between, as in https://keys.example.com" unset:"none; required with KEYWARD_OIDC_ISSUER"`
 	OIDCAlgorithms    string `name:"oidc-algorithms" var:"KEYWARD_OIDC_ALGORITHMS" placeholder:"ALGS" help:"Accept those tokens only with these algorithms." accepts:"RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519, with commas between" unset:"RS256,PS256,ES256,ES384,EdDSA,Ed25519"`
@@ -72,6 +73,7 @@ type config struct {
 	trustedProxies  []netip.Prefix
 	rateLimits      httpapi.RateLimits
 	webhookAllow    []netip.Prefix
+	dnsResolver     string        // empty: the system's
 	signIn          signin.Config // Issuer empty: disabled
 	drainDelay      time.Duration
 	shutdownTimeout time.Duration
@@ -109,6 +111,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 			Credential: c.rate("KEYWARD_RATE_LIMIT_CREDENTIAL", s.RateLimitCred),
 		},
 		webhookAllow:    c.networks("KEYWARD_WEBHOOK_ALLOW", s.WebhookAllow),
+		dnsResolver:     c.optionalAddress("KEYWARD_DNS_RESOLVER", s.DNSResolver),
 		signIn:          c.signIn(s),
 		drainDelay:      c.duration("KEYWARD_DRAIN_DELAY", s.DrainDelay, 0, 10*time.Minute),
 		shutdownTimeout: c.duration("KEYWARD_SHUTDOWN_TIMEOUT", s.ShutdownTimeout, 0, time.Hour),

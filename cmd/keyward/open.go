@@ -11,6 +11,7 @@ import (
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/tenant"
 )
 
 // needDatabase returns a *usageError unless a database is configured.
@@ -55,6 +56,16 @@ func (p *program) openCustody(ctx context.Context, d *db.DB) (*custody.Custody, 
 func masterKeyError(err error) error {
 	if errors.Is(err, seal.ErrBadURI) || errors.Is(err, seal.ErrUnknownScheme) {
 		return &usageError{"KEYWARD_MASTER_KEY (--master-key): " + err.Error()}
+	}
+	return err
+}
+
+// publicURLError turns a public URL at which a tenant has its issuer into a
+// *usageError; other errors stay.
+func publicURLError(err error) error {
+	if errors.Is(err, tenant.ErrPublicURLTaken) {
+		return &usageError{"KEYWARD_PUBLIC_URL (--public-url): its host is that of a tenant's own issuer, which verifiers could take for another tenant's; " +
+			"choose another, or change that issuer first (" + err.Error() + ")"}
 	}
 	return err
 }

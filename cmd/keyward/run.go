@@ -30,6 +30,7 @@ type cli struct {
 	APIKey   apiKeyCmd     `cmd:"" name:"api-key" help:"Manage API keys."`
 	Key      keyCmd        `cmd:"" help:"Manage a tenant's keys."`
 	Policy   policyCmd     `cmd:"" help:"Manage a tenant's signing policies."`
+	Domain   domainCmd     `cmd:"" help:"Manage the hosts that a tenant has proved to own."`
 	Approval approvalCmd   `cmd:"" help:"Manage approvals by a second person."`
 	Token    tokenCmd      `cmd:"" help:"Sign and verify tokens."`
 	Audit    auditCmd      `cmd:"" help:"Read and verify the audit history."`

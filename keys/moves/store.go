@@ -29,6 +29,7 @@ var (
 // Config is what a Store needs.
 type Config struct {
 	DB        *db.DB
+	Names     tenant.Namespace // of the issuers and hosts of new tenants
 	Custody   *custody.Custody
 	Generator *Generator
 	Now       func() time.Time

@@ -18,7 +18,7 @@ import (
 // CreateTenant makes a tenant with a data key and, for each policy, an active
 // and a standby key. It answers after all of that is committed; a crash before
 // leaves nothing. Errors: *tenant.FieldErrors, *tenant.PolicyError,
-// tenant.ErrSlugTaken, tenant.ErrDomainTaken, *tenant.ReplayError for an
+// tenant.ErrSlugTaken, tenant.ErrDomainTaken, tenant.ErrIssuerTaken, *tenant.ReplayError for an
 // Idempotency-Key that has made a tenant already, ErrUnavailable.
 func (s *Store) CreateTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
 	if err := spec.Validate(); err != nil {
@@ -61,7 +61,13 @@ func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec,
 			return tenant.Tenant{}, err
 		}
 	}
-	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error { return s.insertTenant(ctx, tx, l, dataKey, idem) })
+	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		names, err := s.claimNames(ctx, tx, l.tenant)
+		if err != nil {
+			return err
+		}
+		return s.insertTenant(ctx, tx, l, names, dataKey, idem)
+	})
 	if err == nil {
 		l.tenant.Version = l.next.Seq
 		return l.tenant, nil
@@ -115,12 +121,26 @@ func (l *ledger) upsert(p tenant.Policy) db.UpsertPolicyParams {
 	}
 }
 
-func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, dataKey custody.DataKeyRow, idem *tenant.Idempotency) error {
+// claimNames checks that the names of a new tenant are free. Most have none but
+// those that follow from the slug, which a unique index compares.
+func (s *Store) claimNames(ctx context.Context, tx *db.Tx, t tenant.Tenant) (tenant.Names, error) {
+	if t.OwnIssuer == "" && t.CustomDomain == "" {
+		return tenant.Names{}, nil
+	}
+	if err := tx.LockNames(ctx); err != nil {
+		return tenant.Names{}, err
+	}
+	return s.cfg.Names.Claim(tenant.Tenant{}, t, func(hosts []string, domain string) (bool, error) {
+		return tx.HostsTaken(ctx, hosts, t.ID, domain)
+	})
+}
+
+func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names tenant.Names, dataKey custody.DataKeyRow, idem *tenant.Idempotency) error {
 	st := new(statements).collect([]*ledger{l})
 	w := tx.Later()
 	row, set := tenant.RowOf(l.tenant), l.set()
 	err := w.InsertTenant(ctx, db.InsertTenantParams{
-		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain,
+		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, IssuerName: names.Issuer, CustomDomain: row.CustomDomain,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, CreatedAt: l.at,
@@ -165,7 +185,7 @@ func remember(ctx context.Context, tx *db.Tx, w *db.Writes, l *ledger, idem *ten
 // refusedTenant says why the database refused a new tenant.
 func (cfg Config) refusedTenant(ctx context.Context, err error, idem *tenant.Idempotency) error {
 	rule := db.Constraint(err)
-	if idem != nil && (rule == "idempotency_keys_pkey" || rule == "tenants_live_slug") {
+	if idem != nil && (rule == "idempotency_keys_pkey" || rule == "tenants_live_slug" || errors.Is(err, tenant.ErrDomainTaken)) {
 		if replay := cfg.replay(ctx, idem); replay != nil {
 			return replay
 		}
@@ -218,6 +238,9 @@ func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 		if err != nil {
 			return err
 		}
+		if err := l.releaseDomains(ctx, tx); err != nil {
+			return err
+		}
 		if err := l.bury(versions, credentials); err != nil {
 			return err
 		}
@@ -230,6 +253,21 @@ func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 		s.cfg.Custody.Forget(tenantID, v)
 	}
 	return nil
+}
+
+// releaseDomains removes the domains of a tenant that is deleted: its hosts are free.
+func (l *ledger) releaseDomains(ctx context.Context, tx *db.Tx) error {
+	rows, err := tx.ListDomains(ctx, l.tenant.ID, "", math.MaxInt32)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if row.VerifiedAt != nil {
+			l.note(audit.Event{Action: audit.DomainRemoved}, map[string]any{"domain": row.Domain})
+		}
+	}
+	_, err = tx.DeleteDomains(ctx, l.tenant.ID)
+	return err
 }
 
 // bury notes everything that ends with a tenant.

@@ -1,0 +1,258 @@
+package tenant
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/net/idna"
+
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+)
+
+// Domain is a host that a tenant claims, and proves to own by a DNS TXT record.
+type Domain struct {
+	Domain     string // in its canonical form
+	TXTName    string // the name of the record
+	TXTValue   string // what one record of that name must say
+	CreatedAt  time.Time
+	VerifiedAt *time.Time // the last time that the record was found; nil: never
+}
+
+const (
+	maxDomains    = 100             // of a tenant
+	maxLookups    = 8               // in progress in this process
+	lookupTimeout = 5 * time.Second // of the TXT record, with all retries
+)
+
+// AddDomain claims a host for a tenant, or returns the claim that is already there;
+// added tells which. Domain may have labels in Unicode (RFC 5891). Nothing is said
+// about other tenants: each may claim any host. Errors: *FieldErrors,
+// ErrTooManyDomains, ErrNotFound, ErrUnavailable.
+func (s *Store) AddDomain(ctx context.Context, tenantID uuid.UUID, domain string) (d Domain, added bool, err error) {
+	var broken fields
+	name, _ := canonicalDomain(domain)
+	if !s.names.isProvable(name) {
+		broken.add("domain", "must be a fully qualified host name without port, which public DNS can have, and not that of this service")
+		return Domain{}, false, broken.fieldErrors()
+	}
+	err = s.changeHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
+		row, err := tx.GetDomain(ctx, tenantID, name)
+		if err == nil {
+			d = domainFromRow(row)
+		}
+		if !errors.Is(err, db.ErrNoRows) {
+			return err
+		}
+		n, err := tx.CountDomains(ctx, tenantID)
+		if err == nil && n >= maxDomains {
+			err = ErrTooManyDomains
+		}
+		if err != nil {
+			return err
+		}
+		row = db.Domain{TenantID: tenantID, Domain: name, Token: rand.Text(), CreatedAt: s.now()}
+		d, added = domainFromRow(row), true
+		return tx.InsertDomain(ctx, db.InsertDomainParams{TenantID: tenantID, Domain: row.Domain, Token: row.Token, CreatedAt: row.CreatedAt})
+	})
+	return d, added, wrapDomainError("add domain", err)
+}
+
+// VerifyDomain looks for the TXT record of a claimed host. If it is there, the host
+// is the tenant's: no other tenant can verify it until it is removed. Repeating it
+// moves VerifiedAt; a record that is gone by then takes nothing away. Errors:
+// ErrNoDomain; ErrDomainNotVerified, also if the host is another tenant's;
+// ErrNoNameServer; ErrNotFound, ErrUnavailable.
+func (s *Store) VerifyDomain(ctx context.Context, by audit.By, tenantID uuid.UUID, domain string) (Domain, error) {
+	d, err := s.Domain(ctx, tenantID, domain)
+	if err != nil {
+		return Domain{}, err
+	}
+	if err := s.findTXT(ctx, d); err != nil {
+		return Domain{}, err
+	}
+	err = s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		if err := tx.LockNames(ctx); err != nil {
+			return err
+		}
+		return withLock(ctx, tx, tenantID, func(tx *db.Tx, home TenantRow) error {
+			taken, err := tx.HostsTaken(ctx, []string{d.Domain}, tenantID, d.Domain)
+			if err == nil && taken {
+				err = ErrDomainNotVerified
+			}
+			if err != nil {
+				return err
+			}
+			d.VerifiedAt = new(s.now())
+			w := tx.Later()
+			if _, err := w.VerifyDomain(ctx, *d.VerifiedAt, tenantID, d.Domain); err != nil {
+				return err
+			}
+			w.Expect(1)
+			return sendWithEvent(ctx, w, home, d.event(by, audit.DomainVerified, *d.VerifiedAt))
+		})
+	})
+	if errors.Is(err, db.ErrGuard) {
+		return Domain{}, ErrNoDomain // removed meanwhile
+	}
+	return d, wrapDomainError("verify domain", err)
+}
+
+// findTXT returns nil if a record of the domain has the expected value. Errors:
+// ErrDomainNotVerified, ErrNoNameServer.
+func (s *Store) findTXT(ctx context.Context, d Domain) error {
+	if s.lookupTXT == nil {
+		return ErrNoNameServer
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	select {
+	case s.lookups <- struct{}{}:
+		defer func() { <-s.lookups }()
+	case <-ctx.Done():
+		return ErrNoNameServer
+	}
+	records, err := s.lookupTXT(ctx, d.TXTName+".")
+	var missing *net.DNSError
+	switch {
+	case errors.As(err, &missing) && missing.IsNotFound:
+		return ErrDomainNotVerified
+	case err != nil:
+		return ErrNoNameServer
+	case !slices.Contains(records, d.TXTValue):
+		return ErrDomainNotVerified
+	}
+	return nil
+}
+
+// RemoveDomain removes a claim and, if the host was verified, frees it for others.
+// Errors: ErrNoDomain; ErrDomainInUse while it is the tenant's custom domain or the
+// host of its issuer; ErrNotFound, ErrUnavailable.
+func (s *Store) RemoveDomain(ctx context.Context, by audit.By, tenantID uuid.UUID, domain string) error {
+	name, ok := canonicalDomain(domain)
+	if !ok {
+		return ErrNoDomain
+	}
+	err := s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		return withLock(ctx, tx, tenantID, func(tx *db.Tx, home TenantRow) error { return s.removeDomain(ctx, tx, by, home, name) })
+	})
+	return wrapDomainError("remove domain", err)
+}
+
+func (s *Store) removeDomain(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, name string) error {
+	row, err := tx.GetDomain(ctx, home.ID, name)
+	if errors.Is(err, db.ErrNoRows) {
+		return ErrNoDomain
+	}
+	if err != nil {
+		return err
+	}
+	names, _ := s.names.Names(home.Tenant())
+	if names.Domain == name || names.IssuerHost == name {
+		return ErrDomainInUse
+	}
+	w := tx.Later()
+	if _, err := w.DeleteDomain(ctx, home.ID, name); err != nil {
+		return err
+	}
+	w.Expect(1)
+	if row.VerifiedAt == nil { // nobody relied on it
+		return w.Send(ctx)
+	}
+	return sendWithEvent(ctx, w, home, domainFromRow(row).event(by, audit.DomainRemoved, s.now()))
+}
+
+// Domain returns a claim of a tenant. Errors: ErrNoDomain, ErrUnavailable.
+func (s *Store) Domain(ctx context.Context, tenantID uuid.UUID, domain string) (d Domain, err error) {
+	name, ok := canonicalDomain(domain)
+	if !ok {
+		return Domain{}, ErrNoDomain
+	}
+	err = s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error {
+		row, err := tx.GetDomain(ctx, tenantID, name)
+		if errors.Is(err, db.ErrNoRows) {
+			return ErrNoDomain
+		}
+		d = domainFromRow(row)
+		return err
+	})
+	return d, wrapDomainError("domain", err)
+}
+
+// Domains returns a tenant's claims in the order of their names, and the cursor of
+// the next page, "" on the last. Errors: ErrBadCursor, ErrUnavailable.
+func (s *Store) Domains(ctx context.Context, tenantID uuid.UUID, limit int, cursor string) (list []Domain, next string, err error) {
+	if cursor != "" && !IsDomain(cursor) {
+		return nil, "", ErrBadCursor
+	}
+	limit = PageLimit(limit)
+	err = s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error {
+		rows, err := tx.ListDomains(ctx, tenantID, cursor, int32(limit)+1)
+		for _, row := range rows {
+			list = append(list, domainFromRow(row))
+		}
+		return err
+	})
+	if len(list) > limit {
+		list, next = list[:limit], list[limit-1].Domain
+	}
+	return list, next, wrapError("domains", err)
+}
+
+// CheckNames returns ErrPublicURLTaken if a tenant has an issuer at the host of the
+// public URL that was set under another public URL: it could be what follows from the
+// slug of another tenant. Call it before a public URL comes into use. Errors also:
+// ErrUnavailable.
+func (s *Store) CheckNames(ctx context.Context) error {
+	host := s.names.publicURL.host
+	if host == "" || isThisMachine(host) {
+		return nil
+	}
+	var slug string
+	err := s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		slug, err = tx.IssuerAtHost(ctx, host)
+		return err
+	})
+	switch {
+	case errors.Is(err, db.ErrNoRows):
+		return nil
+	case err != nil:
+		return wrapError("check names", err)
+	}
+	return fmt.Errorf("%w: tenant %s", ErrPublicURLTaken, slug)
+}
+
+// canonicalDomain returns the ASCII form of a host name in lower case.
+func canonicalDomain(domain string) (string, bool) {
+	name, err := idna.Lookup.ToASCII(LowerDomain(domain))
+	return name, err == nil && IsDomain(name)
+}
+
+func domainFromRow(row db.Domain) Domain {
+	return Domain{
+		Domain: row.Domain, TXTName: "_keyward." + row.Domain, TXTValue: "keyward-verification=" + row.Token,
+		CreatedAt: row.CreatedAt.UTC(), VerifiedAt: db.UTC(row.VerifiedAt),
+	}
+}
+
+func (d Domain) event(by audit.By, action audit.Action, at time.Time) audit.Event {
+	e := by.Event(at, action)
+	e.Details = audit.Details(by.Details(map[string]any{"domain": d.Domain}))
+	return e
+}
+
+// wrapDomainError is wrapError, but returns the errors of domains unchanged.
+func wrapDomainError(what string, err error) error {
+	for _, known := range []error{ErrNoDomain, ErrDomainInUse, ErrTooManyDomains, ErrDomainNotVerified, ErrNoNameServer} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	return wrapError(what, err)
+}
