@@ -191,3 +191,43 @@ func TestEveryRoomIsKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Only jwks and what is in its folder, and client, are for importers.
+// TestOnlyAPIPackagesPromiseCompatibility checks that every other package's
+// comment says so, in the modules beside this one too.
+func TestOnlyAPIPackagesPromiseCompatibility(t *testing.T) {
+	const notice = "internal to Keyward: no compatibility promise"
+	comments := map[string]string{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == "." {
+			return err
+		}
+		if d.IsDir() {
+			if strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "node_modules" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || !strings.Contains(path, string(filepath.Separator)) {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err == nil {
+			comments[filepath.ToSlash(filepath.Dir(path))] += file.Doc.Text()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(comments) < len(below) {
+		t.Fatalf("only %d packages were read", len(comments))
+	}
+	for room, comment := range comments {
+		api := room == "jwks" || strings.HasPrefix(room, "jwks/") || room == "client"
+		internal := strings.Contains(strings.ToLower(strings.Join(strings.Fields(comment), " ")), strings.ToLower(notice))
+		if internal == api {
+			t.Errorf("the comment of %s: says %q is %t; only jwks, its folders and client are API", room, notice, internal)
+		}
+	}
+}
