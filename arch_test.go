@@ -24,8 +24,8 @@ var below = map[string][]string{
 	"audit":               {"db"},
 	"tenant":              {"audit", "db"},
 	"keys":                {"tenant"},
-	"keys/tokens":         {"keys"},
-	"keys/keyfile":        {"keys", "keys/tokens"},
+	"keys/tokens":         {"keys", "internal/strictjson"},
+	"keys/keyfile":        {"keys", "keys/tokens", "internal/strictjson"},
 	"keys/custody":        {"keys/seal", "tenant", "audit", "db"},
 	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db"},
 	"keys/signing":        {"keys", "keys/tokens", "keys/snapshot", "keys/custody", "keys/seal", "tenant", "audit", "db"},
@@ -35,9 +35,10 @@ var below = map[string][]string{
 	"keys/seal/kmstest":   {},
 	"worker":              {"db"},
 	"webhook":             {"tenant", "audit", "db"},
-	"httpapi":             {"keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit"},
+	"httpapi":             {"keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit", "internal/strictjson"},
 	"internal/retryafter": {},
 	"internal/sse":        {},
+	"internal/strictjson": {},
 	"jwks":                {"internal/retryafter", "internal/sse"},
 	"jwks/jwkshttp":       {"jwks"},
 	"jwks/jwkstest":       {},
@@ -49,7 +50,7 @@ var below = map[string][]string{
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
+var testOnly = []string{"internal/strictjson", "db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {

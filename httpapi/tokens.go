@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/labstack/echo/v4"
 
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
@@ -74,12 +75,12 @@ func quickOrder(body []byte) (o signing.Order, ok bool) {
 			return o, false
 		}
 		member := name.String()
-		raw := rawValue(dec, body)
+		raw := strictjson.ReadRaw(dec, body)
 		if raw == nil || !setMember(&o, member, raw) {
 			return o, false
 		}
 	}
-	return o, readKind(dec, '}') && atEnd(dec) && o.Claims != nil
+	return o, readKind(dec, '}') && strictjson.AtEnd(dec) && o.Claims != nil
 }
 
 func setMember(o *signing.Order, name string, raw jsontext.Value) bool {

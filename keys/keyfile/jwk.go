@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/tokens"
 )
@@ -27,7 +28,7 @@ type foreignJWK struct {
 }
 
 func privateJWK(raw []byte) (Key, error) {
-	members, err := tokens.ParseObject(raw)
+	members, err := strictjson.ParseObject(raw)
 	if err != nil {
 		return Key{}, tokens.Invalid(FieldPrivate, err.Error())
 	}
@@ -42,7 +43,7 @@ func privateJWK(raw []byte) (Key, error) {
 }
 
 func publicJWKs(raw []byte) ([]Key, bool, error) {
-	members, err := tokens.ParseObject(raw)
+	members, err := strictjson.ParseObject(raw)
 	if err != nil {
 		return nil, false, tokens.Invalid(FieldPublic, err.Error())
 	}
@@ -69,7 +70,7 @@ func keysOfSet(list json.RawMessage) ([]Key, error) {
 	for i, item := range items {
 		j := &foreignJWK{field: fmt.Sprintf("%s[%d]", field, i)}
 		var err error
-		if j.members, err = tokens.ParseObject(item); err != nil {
+		if j.members, err = strictjson.ParseObject(item); err != nil {
 			return nil, tokens.Invalid(j.field, err.Error())
 		}
 		encrypts := j.encrypts()

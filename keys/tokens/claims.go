@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/keyward/keyward/internal/strictjson"
 )
 
 // maxClaims bounds the claims of a token in bytes, so that what is signed can
@@ -74,7 +75,7 @@ func (r Rules) CheckPayload(payload []byte) (*time.Time, error) {
 	if !slices.ContainsFunc(slices.Collect(maps.Keys(object)), isExp) {
 		return nil, nil
 	}
-	claims, err := ParseObject(payload)
+	claims, err := strictjson.ParseObject(payload)
 	if err != nil {
 		return nil, Invalid("payload", err.Error())
 	}
@@ -181,7 +182,7 @@ func (r Rules) registered(in string, claims map[string]json.RawMessage, exp int6
 		case "nbf":
 			err = notBefore(in+name, raw, exp)
 		case "sub", "jti":
-			if s, ok := text(raw); !ok || s == "" {
+			if s, ok := unquoteString(raw); !ok || s == "" {
 				err = Invalid(in+name, "is a string that is not empty")
 			}
 		case "aud":
@@ -197,7 +198,7 @@ func (r Rules) registered(in string, claims map[string]json.RawMessage, exp int6
 }
 
 func (r Rules) issuer(field string, raw json.RawMessage) error {
-	iss, ok := text(raw)
+	iss, ok := unquoteString(raw)
 	if !ok {
 		return Invalid(field, "is a string")
 	}
@@ -247,17 +248,22 @@ func numericDate(raw json.RawMessage) (seconds int64, problem string) {
 	return int64(number), ""
 }
 
-func text(raw json.RawMessage) (s string, ok bool) {
+// unquoteString returns the value of a valid JSON string, and false for any
+// other value.
+func unquoteString(raw json.RawMessage) (s string, ok bool) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return "", false
 	}
-	s, err := meant(raw)
+	if bytes.IndexByte(raw, '\\') < 0 { // the usual case, without a decoder
+		return string(raw[1 : len(raw)-1]), true
+	}
+	err := json.Unmarshal(raw, &s)
 	return s, err == nil
 }
 
 // audiences reads an "aud" (RFC 7519 section 4.1.3).
 func audiences(raw json.RawMessage) ([]string, bool) {
-	if one, ok := text(raw); ok {
+	if one, ok := unquoteString(raw); ok {
 		return []string{one}, true
 	}
 	var items []json.RawMessage
@@ -266,7 +272,7 @@ func audiences(raw json.RawMessage) ([]string, bool) {
 	}
 	many := make([]string, 0, len(items))
 	for _, item := range items {
-		one, ok := text(item)
+		one, ok := unquoteString(item)
 		if !ok {
 			return nil, false
 		}
@@ -313,7 +319,7 @@ func parseClaims(raw []byte) (map[string]json.RawMessage, error) {
 	if len(raw) > maxClaims {
 		return nil, Invalid("claims", "are longer than "+strconv.Itoa(maxClaims)+" bytes")
 	}
-	claims, err := ParseObject(raw)
+	claims, err := strictjson.ParseObject(raw)
 	if err != nil {
 		return nil, Invalid("claims", err.Error())
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys"
 )
 
@@ -121,7 +122,7 @@ func extra(name string, value json.RawMessage) ([]byte, error) {
 	if name == "" || slices.ContainsFunc(reserved, func(r string) bool { return strings.EqualFold(r, name) }) {
 		return nil, Invalid(field, "is not for the caller to set")
 	}
-	if err := strict(value); err != nil {
+	if err := strictjson.Check(value); err != nil {
 		return nil, Invalid(field, err.Error())
 	}
 	return value, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys"
 )
 
@@ -81,7 +82,7 @@ func Verify(token string, e Expectation, find func(kid string) (VerificationKey,
 	if !keys.VerifySignature(k.Public, k.Alg, u.signed, u.signature) {
 		return v, fail(CodeBadSignature, "the signature does not match")
 	}
-	claims, err := ParseObject(u.payload)
+	claims, err := strictjson.ParseObject(u.payload)
 	if err != nil {
 		return v, fail(CodeMalformed, "the payload "+err.Error())
 	}
@@ -177,14 +178,14 @@ func decode(s string) ([]byte, error) {
 }
 
 func (u *unverified) readHeader() error {
-	header, err := ParseObject(u.rawHeader)
+	header, err := strictjson.ParseObject(u.rawHeader)
 	if err != nil {
 		return fail(CodeMalformed, "the header "+err.Error())
 	}
 	var alg string
 	for name, into := range map[string]*string{"alg": &alg, "kid": &u.kid, "typ": &u.typ} {
 		raw, given := header[name]
-		if *into, _ = text(raw); given && raw[0] != '"' {
+		if *into, _ = unquoteString(raw); given && raw[0] != '"' {
 			return fail(CodeMalformed, "the header's "+name+" is not a string")
 		}
 	}
@@ -243,7 +244,7 @@ func mediaType(typ string) string {
 // checkClaims checks the claims of RFC 7519 section 4.1 that bear on whether
 // the token is valid. A token without exp is no token of this platform.
 func (e Expectation) checkClaims(claims map[string]json.RawMessage) error {
-	if iss, ok := text(claims["iss"]); !ok || iss != e.Issuer {
+	if iss, ok := unquoteString(claims["iss"]); !ok || iss != e.Issuer {
 		return fail(CodeWrongIssuer, "iss is not the issuer that was expected")
 	}
 	aud, ok := audiences(claims["aud"])
