@@ -37,7 +37,7 @@ SCRIPTS = .ci/run .ci/commit-subjects deploy/ensure-postgres deploy/image-from-b
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain dev test modules interop bench growth soak fuzz timeline generate imports lint build image image-from-binary
+.PHONY: help toolchain dev test modules interop bench growth soak fuzz timeline metrics generate imports lint build image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -89,6 +89,9 @@ fuzz: ## run every fuzz target for FUZZTIME each
 
 timeline: ## draw docs/timeline.svg, the picture in the README
 	KEYWARD_DRAW=1 go test -count=1 -run '^TestTimelinePicture$$' ./keys
+
+metrics: ## write the table of metrics into docs/monitoring.md
+	KEYWARD_DRAW=1 go test -count=1 -run '^TestTableOfMetrics$$' ./cmd/keyward
 
 generate: ## regenerate code
 	$(TOOL) sqlc generate

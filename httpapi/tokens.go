@@ -23,7 +23,10 @@ import (
 )
 
 // tokenServer answers the operations that sign and verify.
-type tokenServer struct{ cfg *Config }
+type tokenServer struct {
+	cfg     *Config
+	metrics *metrics
+}
 
 // The bodies of these operations are not validated against the document (see
 // handDecoded), so its rules beyond the types are repeated here.
@@ -211,6 +214,7 @@ func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
 	if refused != nil {
 		out.Code, out.Detail = new(VerifyCode(refused.Code)), new(refused.Detail)
 	}
+	s.metrics.countVerification(valueOr(out.Code, ""))
 	return replyJSON(c, http.StatusOK, out)
 }
 
