@@ -60,7 +60,7 @@ type DestructionHead struct {
 }
 
 // Destruction reads what the deletion of a tenant destroyed. Errors:
-// tenant.ErrNotFound, ErrNotDeleted, moves.ErrUnavailable.
+// tenant.ErrNotFound, ErrNotDeleted, db.ErrUnavailable.
 func (s *Signer) Destruction(ctx context.Context, tenantID uuid.UUID) (d Destruction, err error) {
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		row, err := tx.GetTenant(ctx, tenantID)
@@ -146,7 +146,7 @@ func (s *Signer) CertifyDestruction(ctx context.Context, d Destruction) (SignedP
 // Stray returns the kids of keys that somebody has written by hand: whose state
 // is not the one that the tenant's history ends with, or whose public key is
 // not the one that a generated kid names. No operation leaves any. Errors:
-// moves.ErrUnavailable.
+// db.ErrUnavailable.
 func (s *Signer) Stray(ctx context.Context, tenantID uuid.UUID) (kids []string, err error) {
 	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
 		if kids, err = tx.ListStrayKeys(ctx, tenantID); err != nil {

@@ -52,7 +52,7 @@ type revocation struct {
 // signHistory makes the history of a tenant. It is the platform's own word, not
 // a caller's: a suspended tenant has one too, and no evidence is left of the
 // signature, or asking for it would make a key look used. Errors:
-// tenant.ErrNotFound, ErrNoActiveKey, moves.ErrUnavailable.
+// tenant.ErrNotFound, ErrNoActiveKey, db.ErrUnavailable.
 func (s *Signer) signHistory(ctx context.Context, snap *snapshot.Snapshot) (*History, error) {
 	now := s.cfg.Now()
 	payload, err := s.history(ctx, snap, now)
@@ -177,7 +177,7 @@ func newHistories() *histories {
 // History returns the signed key history of the tenant of a snapshot that is
 // as old as stale. While PostgreSQL is away one that was signed before is
 // served; old is then how old it may be, as with [snapshot.Cache.Get]. Errors:
-// tenant.ErrNotFound, ErrNoActiveKey, moves.ErrUnavailable.
+// tenant.ErrNotFound, ErrNoActiveKey, db.ErrUnavailable.
 func (s *Signer) History(ctx context.Context, snap *snapshot.Snapshot, stale time.Duration) (h *History, old time.Duration, err error) {
 	known, cached := s.histories.signed.GetIfPresent(snap.TenantID)
 	age := time.Duration(0)

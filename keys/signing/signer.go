@@ -89,7 +89,7 @@ type SignFunc func(Order) (Token, error)
 
 // SignToken signs a JWT for the tenant with that slug or id. Errors:
 // *tokens.ClaimError, keys.ErrPolicyNotFound, tenant.ErrNotFound, tenant.ErrSuspended,
-// ErrNoActiveKey, moves.ErrUnavailable.
+// ErrNoActiveKey, db.ErrUnavailable.
 func (s *Signer) SignToken(ctx context.Context, ref string, o Order) (token Token, err error) {
 	err = s.atDesk(ctx, ref, func(d desk) (err error) {
 		token, err = s.signToken(ctx, d, o)

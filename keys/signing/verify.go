@@ -20,7 +20,7 @@ type Inquiry struct {
 // Verify checks a token of the tenant with that slug or id. The kid selects
 // exactly one key of that tenant, or nothing; keys that have left the JWKS are
 // looked up to say why they are not trusted. Errors: *tokens.VerifyError for a token
-// that is not valid, tenant.ErrNotFound, moves.ErrUnavailable.
+// that is not valid, tenant.ErrNotFound, db.ErrUnavailable.
 func (s *Signer) Verify(ctx context.Context, ref string, q Inquiry) (tokens.Verdict, error) {
 	snap, err := s.cfg.Snapshots.Fresh(ctx, ref)
 	if err != nil {
