@@ -197,7 +197,7 @@ func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
 	if err := body.checkEmpty(); err != nil {
 		return err
 	}
-	v, err := s.cfg.Signer.Verify(c.Request().Context(), callOf(c).tenantID.String(), signing.Inquiry{
+	v, err := s.cfg.Signer.Verify(c.Request().Context(), callOf(c).tenantID.String(), signing.VerifyRequest{
 		Token: body.Token, Audience: valueOr(body.Audience, ""), Issuer: valueOr(body.Issuer, ""), Type: valueOr(body.Typ, ""),
 	})
 	var refused *tokens.VerifyError

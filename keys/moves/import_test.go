@@ -105,7 +105,7 @@ func (p *process) signsWith(t testing.TB, slug, kid string, pub crypto.PublicKey
 	if err != nil || token.KID != kid {
 		t.Fatalf("%+v, %v, want kid %s", token, err, kid)
 	}
-	if _, err := p.signer.Verify(t.Context(), slug, signing.Inquiry{Token: token.Token}); err != nil {
+	if _, err := p.signer.Verify(t.Context(), slug, signing.VerifyRequest{Token: token.Token}); err != nil {
 		t.Errorf("%s: %v", kid, err)
 	}
 	jws, err := jose.ParseSignedCompact(token.Token, []jose.SignatureAlgorithm{token.Alg})
