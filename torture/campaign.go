@@ -127,11 +127,12 @@ const calm = 1500 * time.Millisecond
 func (c *campaign) injectFaults(ctx context.Context) error {
 	plan := newSchedule(c.options, c.clockMoves)
 	end := time.Now().Add(c.options.duration)
+	late := end.Add(-c.options.duration / 3)
 	for time.Now().Before(end) && ctx.Err() == nil {
 		if err := pause(ctx, calm); err != nil {
 			return err
 		}
-		next := plan.next()
+		next := plan.next(time.Now().After(late))
 		if next == nil {
 			return pause(ctx, time.Until(end)) // nothing but load
 		}

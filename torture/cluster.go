@@ -200,7 +200,7 @@ var tenantKinds = []tenantKind{
 	{name: "edwards", count: 1, alg: "EdDSA", interval: 25, skew: 2, spare: 16, verifiers: true},
 	{name: "tight", count: 2, alg: "ES256", interval: 25, skew: 0, spare: 0, verifiers: true},
 	{name: "rsa", count: 1, alg: "RS256", interval: 40, skew: 2, spare: 16},
-	{name: "crowd", count: 30, alg: "ES256", interval: 25, skew: 2, spare: 16},
+	{name: "crowd", count: 100, alg: "ES256", interval: 25, skew: 2, spare: 16},
 	{name: "hand", count: 2, alg: "ES256", interval: 0, skew: 2, spare: 16, byHand: true},
 	{name: "both", count: 1, alg: "ES256", interval: 25, skew: 2, spare: 16, byHand: true},
 	{name: "linear", count: 1, alg: "ES256", interval: 0, skew: 2, spare: 16},
@@ -237,7 +237,7 @@ func (c *campaign) makeTenants(ctx context.Context) error {
 
 func (c *campaign) makeTenant(ctx context.Context, kind tenantKind, slug string) (*tenant, error) {
 	t := &tenant{
-		slug: slug, alg: kind.alg, byHand: kind.byHand, maxAge: 2 * time.Second, stale: time.Second,
+		slug: slug, alg: kind.alg, byHand: kind.byHand, crowd: kind.name == "crowd", maxAge: 2 * time.Second, stale: time.Second,
 		skew: time.Duration(kind.skew) * time.Second, ttl: tokenLife * time.Second,
 	}
 	for _, spare := range []int{kind.spare, kind.spare + 16} { // the second, should a rule ask for more

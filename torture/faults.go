@@ -72,50 +72,59 @@ type planned struct {
 
 // schedule yields faults in an order that follows from the seed: every fault
 // once, in random order, then every fault once again, and so on. Now and then
-// two come together.
+// two come together. Faults of clocks come last: the wrong times that they may
+// leave behind for good would be found again after every later fault.
 type schedule struct {
 	random  *rand.Rand
 	options options
-	clocks  bool
-	left    []int
+	clocks  bool           // clocks can be moved
+	left    map[bool][]int // of this round, those of clocks and the others
 }
 
 func newSchedule(o options, clocks bool) *schedule {
-	return &schedule{random: rand.New(rand.NewPCG(o.seed, 1)), options: o, clocks: clocks}
+	return &schedule{random: rand.New(rand.NewPCG(o.seed, 1)), options: o, clocks: clocks, left: map[bool][]int{}}
 }
 
 // next returns one fault, or two that begin one after the other; none if all
-// are excluded.
-func (s *schedule) next() []planned {
-	first, ok := s.draw()
+// are excluded. late says that the time for clocks has come.
+func (s *schedule) next(late bool) []planned {
+	first, ok := s.draw(late)
 	if !ok {
 		return nil
 	}
 	plan := []planned{first}
 	if s.random.IntN(6) == 0 {
-		if second, ok := s.draw(); ok && second.name != first.name {
+		if second, ok := s.draw(false); ok && second.name != first.name {
 			plan = append(plan, second)
 		}
 	}
 	return plan
 }
 
-func (s *schedule) draw() (p planned, ok bool) {
-	if len(s.left) == 0 {
-		for i, f := range faults {
-			if s.options.wanted(f.name) && (s.clocks || !f.clock) {
-				s.left = append(s.left, i)
-			}
+func (s *schedule) draw(late bool) (p planned, ok bool) {
+	for _, clock := range []bool{late, !late} { // the other kind if there is none of this
+		if len(s.left[clock]) == 0 {
+			s.left[clock] = s.round(clock)
 		}
-		s.random.Shuffle(len(s.left), func(i, j int) { s.left[i], s.left[j] = s.left[j], s.left[i] })
+		if left := s.left[clock]; len(left) > 0 {
+			f := faults[left[0]]
+			s.left[clock] = left[1:]
+			seconds := f.holds[0] + s.random.Float64()*(f.holds[1]-f.holds[0])
+			return planned{f, s.random.IntN(1000), time.Duration(seconds * float64(time.Second))}, true
+		}
 	}
-	if len(s.left) == 0 {
-		return p, false
+	return p, false
+}
+
+// round is a new round of all faults of clocks, or of all others.
+func (s *schedule) round(clock bool) (indices []int) {
+	for i, f := range faults {
+		if f.clock == clock && s.options.wanted(f.name) && (s.clocks || !f.clock) {
+			indices = append(indices, i)
+		}
 	}
-	f := faults[s.left[0]]
-	s.left = s.left[1:]
-	seconds := f.holds[0] + s.random.Float64()*(f.holds[1]-f.holds[0])
-	return planned{f, s.random.IntN(1000), time.Duration(seconds * float64(time.Second))}, true
+	s.random.Shuffle(len(indices), func(i, j int) { indices[i], indices[j] = indices[j], indices[i] })
+	return indices
 }
 
 // process is the one that is hit; nil: everybody is.

@@ -92,11 +92,18 @@ func (c *campaign) checkInvariant(ctx context.Context, conn *pgx.Conn, i invaria
 	c.record.check(i.name, 1)
 	c.record.check(stateSound, 1)
 	for _, line := range wrong {
-		if c.toldOnce(i.name + line) {
+		if c.toldOnce(i.name + subject(line)) {
 			c.record.brokeDuring(stateSound, c.checkedAt, time.Now(), "%s: %s", i.name, line)
 		}
 	}
 	return nil
+}
+
+// subject is what a violation is about: the first two words, so that the same
+// key with another time is not told of again.
+func subject(line string) string {
+	words := strings.Fields(line)
+	return strings.Join(words[:min(2, len(words))], " ")
 }
 
 // toldOnce reports whether this is the first time that something is told.
@@ -113,23 +120,34 @@ const commitLag = "a change was committed after the time that is written down fo
 // checkTimes compares the time of each event with that of its commit, and with
 // that of the event before.
 func (c *campaign) checkTimes(h *history) {
+	var ahead time.Time // when this tenant got a time from the future: what follows is not before it
 	for i, e := range h.events {
-		name := fmt.Sprintf("%s %d", e.tenant, e.seq)
-		if !e.committed.IsZero() {
-			c.record.check(timeOfEffect, 1)
-			off := e.committed.Sub(e.at)
-			c.record.measure(commitLag, e.committed, off)
-			if off.Abs() > clockTolerance && c.toldOnce("effect "+name) {
-				c.record.brokeDuring(timeOfEffect, e.committed, e.committed, "event %s of tenant %s (%s %s, request %q) is written down for %s and was committed at %s, %.1f s later than that",
-					fmt.Sprint(e.seq), e.tenant, e.action, e.kid, e.request, c.record.at(e.at), c.record.at(e.committed), off.Seconds())
-			}
+		first := i == 0 || h.events[i-1].tenant != e.tenant
+		if first {
+			ahead = time.Time{}
 		}
-		if i == 0 || h.events[i-1].tenant != e.tenant {
+		off := e.effect().Sub(e.at)
+		if ahead.IsZero() && off < -clockTolerance {
+			ahead = e.effect()
+		}
+		cause := e.effect()
+		if !ahead.IsZero() {
+			cause = ahead
+		}
+		name := fmt.Sprintf("%s %d", e.tenant, e.seq)
+		c.record.check(timeOfEffect, 1)
+		c.record.measure(commitLag, cause, off)
+		if off.Abs() > clockTolerance && c.toldOnce("effect "+name) {
+			c.record.brokeDuring(timeOfEffect, cause, cause, "event %d of tenant %s (%s %s, request %q) is written down for %s and was committed at %s, %.1f s later than that",
+				e.seq, e.tenant, e.action, e.kid, e.request, c.record.at(e.at), c.record.at(e.effect()), off.Seconds())
+		}
+		if first {
 			continue
 		}
 		c.record.check(timeInOrder, 1)
 		if before := h.events[i-1]; e.at.Before(before.at) && c.toldOnce("order "+name) {
-			c.record.brokeDuring(timeInOrder, e.effect(), e.effect(), "event %d of tenant %s (%s) is %.3f s earlier than event %d (%s)", e.seq, e.tenant, e.action, before.at.Sub(e.at).Seconds(), before.seq, before.action)
+			c.record.brokeDuring(timeInOrder, cause, cause, "event %d of tenant %s (%s, request %q) is %.3f s earlier than event %d (%s, request %q)",
+				e.seq, e.tenant, e.action, e.request, before.at.Sub(e.at).Seconds(), before.seq, before.action, before.request)
 		}
 	}
 }
@@ -171,8 +189,9 @@ func (c *campaign) lateness(ctx context.Context) {
 	}
 }
 
-// checkLogs reads what the processes have written.
+// checkLogs reads what the processes and PostgreSQL have written.
 func (c *campaign) checkLogs() {
+	c.record.note("PostgreSQL's log: %s.", strings.Join(mostCommon(c.postgres.errors(), 12), ", "))
 	for _, p := range c.processes {
 		s := p.readLog()
 		c.record.check(noSecretLogged, 1)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -280,6 +281,26 @@ func (p *postgres) deadlocks() []string {
 	}
 	return all
 }
+
+var errorLine = regexp.MustCompile(`(?m)^\S+ \S+ \S+ \[\d+\] (\S*) *(ERROR|FATAL|PANIC): +(.*)$`)
+
+// errors counts the errors in the server's log by what they say, without the
+// numbers and names in it.
+func (p *postgres) errors() map[string]int {
+	text, err := os.ReadFile(p.logFile())
+	if err != nil {
+		return nil
+	}
+	counts := map[string]int{}
+	for _, line := range errorLine.FindAllStringSubmatch(string(text), -1) {
+		if line[1] != "torture" {
+			counts[shorten(varying.ReplaceAllString(line[3], "…"), 100)]++
+		}
+	}
+	return counts
+}
+
+var varying = regexp.MustCompile(`\d+`)
 
 // freePort asks the kernel for a port that nobody has.
 func freePort() (int, error) {

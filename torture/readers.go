@@ -90,13 +90,23 @@ type reader struct {
 // read reads until ctx is over.
 func (r *reader) read(ctx context.Context) {
 	for ctx.Err() == nil {
-		t := r.tenants[r.random.IntN(len(r.tenants))]
+		t := r.choose()
 		if r.random.IntN(3) == 0 {
 			r.keySet(ctx, t)
 		} else if tok := r.sign(ctx, t); tok != nil {
 			r.examine(ctx, *tok)
 		}
 		_ = pause(ctx, time.Duration(40+r.random.IntN(80))*time.Millisecond)
+	}
+}
+
+// choose picks a tenant: as often one of the crowd as one of the others.
+func (r *reader) choose() *tenant {
+	crowd := r.random.IntN(2) == 0
+	for {
+		if t := r.tenants[r.random.IntN(len(r.tenants))]; t.crowd == crowd {
+			return t
+		}
 	}
 }
 
@@ -194,7 +204,7 @@ func (r *reader) examine(ctx context.Context, tok token) {
 		}})
 		return
 	}
-	jws, err := jose.ParseSigned(tok.text, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(tok.tenant.alg)})
+	jws, err := jose.ParseSignedCompact(tok.text, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(tok.tenant.alg)})
 	if err == nil {
 		_, err = jws.Verify(keys[0])
 	}

@@ -22,6 +22,7 @@ type tenant struct {
 	maxAge, stale    time.Duration // of its key set
 	skew, ttl        time.Duration
 	byHand           bool // writers change it; else the schedule alone
+	crowd            bool // one of many that are alike
 }
 
 // path is the beginning of the tenant's paths in the admin API.
@@ -308,7 +309,7 @@ func (w *writer) importPublic(ctx context.Context) {
 	if len(ch.tries) == 0 {
 		return
 	}
-	w.done(ch, 409, 400) // 400: a retry long after expires_at
+	w.done(ch, 409)
 	w.truth.settle(ch, kid, w.became(kid, "deprecated", "revoked", "expired", "purged"))
 }
 
