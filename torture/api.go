@@ -51,7 +51,7 @@ func (a answer) said() string {
 	if a.err != nil {
 		return fmt.Sprintf("no answer after %.2f s (%v), request %s to replica-%d", a.took().Seconds(), a.err, a.id, a.replica)
 	}
-	return fmt.Sprintf("%d after %.2f s, request %s to replica-%d: %s", a.status, a.took().Seconds(), a.id, a.replica, shorten(string(a.body), 200))
+	return fmt.Sprintf("%d after %.2f s, request %s to replica-%d: %s", a.status, a.took().Seconds(), a.id, a.replica, shorten(strings.TrimSpace(string(a.body)), 200))
 }
 
 // claims is what the answer to a change says about what has happened.

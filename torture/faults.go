@@ -164,7 +164,7 @@ func restartProcess(_ context.Context, c *campaign, p *process) (func() error, e
 func stopPostgres(sig syscall.Signal) func(context.Context, *campaign, *process) (func() error, error) {
 	return func(_ context.Context, c *campaign, _ *process) (func() error, error) {
 		c.postgres.stop(sig)
-		return func() error { return c.postgres.start(context.WithoutCancel(context.Background())) }, nil
+		return func() error { return c.postgres.start(context.Background()) }, nil
 	}
 }
 
