@@ -142,7 +142,6 @@ func (c *campaign) injectFaults(ctx context.Context) error {
 		if _, err := c.checkAll(ctx); err != nil {
 			return err
 		}
-		c.lateness(ctx)
 	}
 	return ctx.Err()
 }

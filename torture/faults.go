@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,6 +33,9 @@ var faults = []fault{
 	{name: "process restarted", on: "replica", holds: [2]float64{0, 1}, inject: restartProcess},
 	{name: "worker killed", on: "worker", holds: [2]float64{0.2, 3}, inject: killProcess},
 	{name: "worker stopped for long", on: "worker", holds: [2]float64{8, 18}, inject: stopProcess},
+	{name: "all processes stopped at once", on: "everybody", holds: [2]float64{10.5, 14}, inject: stopAll},
+	{name: "process stopped before its COMMIT", on: "replica", holds: [2]float64{12, 18}, inject: stopBeforeCommit},
+	{name: "worker stopped before its COMMIT", on: "worker", holds: [2]float64{12, 18}, inject: stopBeforeCommit},
 	{name: "PostgreSQL killed", on: "everybody", holds: [2]float64{0.5, 4}, inject: stopPostgres(syscall.SIGKILL)},
 	{name: "PostgreSQL crashed (SIGQUIT)", on: "everybody", holds: [2]float64{0.5, 4}, inject: stopPostgres(syscall.SIGQUIT)},
 	{name: "PostgreSQL restarted", on: "everybody", holds: [2]float64{0, 2}, inject: stopPostgres(syscall.SIGINT)},
@@ -148,6 +152,52 @@ func stopProcess(_ context.Context, _ *campaign, p *process) (func() error, erro
 	back := p.away()
 	p.signal(syscall.SIGSTOP)
 	return func() error { p.signal(syscall.SIGCONT); back(); return nil }, nil
+}
+
+// stopAll stops all processes and lets them go on at the same moment.
+func stopAll(_ context.Context, c *campaign, _ *process) (func() error, error) {
+	var backs []func()
+	for _, p := range c.processes {
+		backs = append(backs, p.away())
+		p.signal(syscall.SIGSTOP)
+	}
+	return func() error {
+		for _, p := range c.processes {
+			p.signal(syscall.SIGCONT)
+		}
+		for _, back := range backs {
+			back()
+		}
+		return nil
+	}, nil
+}
+
+// stopBeforeCommit stops a process when it has sent a COMMIT that does not get
+// to PostgreSQL: the transaction stays open, with all of its locks.
+func stopBeforeCommit(_ context.Context, _ *campaign, p *process) (func() error, error) {
+	var mu sync.Mutex
+	var back func()
+	stop := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if back == nil {
+			back = p.away()
+			p.signal(syscall.SIGSTOP)
+		}
+	}
+	p.way.commits.onHold.Store(&stop)
+	p.way.commits.hold.Store(int64(time.Minute))
+	return func() error {
+		p.way.commits.onHold.Store(nil)
+		p.way.commits.hold.Store(0)
+		mu.Lock()
+		defer mu.Unlock()
+		if back != nil {
+			p.signal(syscall.SIGCONT)
+			back()
+		}
+		return nil
+	}, nil
 }
 
 func restartProcess(_ context.Context, c *campaign, p *process) (func() error, error) {
@@ -343,6 +393,7 @@ func (c *campaign) strike(ctx context.Context, plan []planned) error {
 		}
 	}
 	took := c.recover(ctx)
+	c.lateness(ctx)
 	for _, run := range runs {
 		c.record.leave(run, took)
 	}

@@ -176,7 +176,8 @@ func (c *campaign) verifyHistories(ctx context.Context, h *history) {
 	}
 }
 
-// lateness samples by how much scheduled work is overdue, in a calm moment.
+// lateness measures by how much scheduled work is overdue once a fault has ended
+// and all replicas serve again.
 func (c *campaign) lateness(ctx context.Context) {
 	conn, err := c.postgres.connect(ctx, "postgres", "keyward")
 	if err != nil {

@@ -69,6 +69,34 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// A COMMIT that is held back goes on when nothing is held back any more, and
+// whoever wants to know is told when it begins.
+func TestHeldCommit(t *testing.T) {
+	p, told := &commitProxy{}, make(chan struct{})
+	tell := func() { close(told) }
+	p.onHold.Store(&tell)
+	p.hold.Store(int64(time.Hour))
+	in, startup := &bytes.Buffer{}, []byte{0, 0, 0, 8, 0, 3, 0, 0}
+	in.Write(startup)
+	in.Write(message('Q', "commit\x00"))
+	done := make(chan []byte)
+	go func() {
+		var out bytes.Buffer
+		_ = p.requests(in, &out) // it ends with the stream
+		done <- out.Bytes()
+	}()
+	<-told
+	select {
+	case <-done:
+		t.Fatal("the COMMIT was not held back")
+	default:
+	}
+	p.hold.Store(0)
+	if got, want := <-done, append(startup, message('Q', "commit\x00")...); !bytes.Equal(got, want) {
+		t.Errorf("it passes %q on, want %q", got, want)
+	}
+}
+
 // The same seed makes the same campaign, and every fault comes once before any
 // comes twice.
 func TestScheduleFollowsFromTheSeed(t *testing.T) {

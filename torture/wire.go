@@ -20,10 +20,9 @@ type commitProxy struct {
 	listener net.Listener
 	upstream string
 
-	hold atomic.Int64 // nanoseconds by which a COMMIT is held back; 0: not
-	lose atomic.Bool  // the answer to a COMMIT is lost, and the connection with it
-
-	held, lost atomic.Int64 // how many
+	hold   atomic.Int64           // nanoseconds by which a COMMIT is held back; 0: not
+	lose   atomic.Bool            // the answer to a COMMIT is lost, and the connection with it
+	onHold atomic.Pointer[func()] // called when a COMMIT begins to be held back
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -92,13 +91,22 @@ func (p *commitProxy) requests(client io.Reader, server io.Writer) error {
 	return eachMessage(client, func(kind byte, message, body []byte) error {
 		if isCommit(kind, body, prepared) {
 			if d := time.Duration(p.hold.Load()); d > 0 {
-				p.held.Add(1)
-				time.Sleep(d)
+				p.holdBack(d)
 			}
 		}
 		_, err := server.Write(message)
 		return err
 	})
+}
+
+// holdBack waits for as long as it is told, or until nothing is held back any more.
+func (p *commitProxy) holdBack(d time.Duration) {
+	if call := p.onHold.Load(); call != nil {
+		(*call)()
+	}
+	for end := time.Now().Add(d); time.Now().Before(end) && p.hold.Load() > 0; {
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 var errLost = errors.New("the answer to a COMMIT is lost, as ordered")
@@ -107,7 +115,6 @@ var errLost = errors.New("the answer to a COMMIT is lost, as ordered")
 func (p *commitProxy) answers(server io.Reader, client io.Writer) error {
 	return eachMessage(server, func(kind byte, message, body []byte) error {
 		if kind == 'C' && strings.TrimRight(string(body), "\x00") == "COMMIT" && p.lose.Load() {
-			p.lost.Add(1)
 			return errLost
 		}
 		_, err := client.Write(message)
