@@ -125,7 +125,10 @@ func (c *campaign) load(ctx context.Context) (wait func()) {
 const calm = 1500 * time.Millisecond
 
 func (c *campaign) injectFaults(ctx context.Context) error {
-	plan := newSchedule(c.options, c.clockMoves)
+	plan := newSchedule(c.options, c.clockMoves, c.postgres.small)
+	if !c.postgres.small {
+		c.record.note("The disk was never full: a small file system could not be mounted here (that takes root).")
+	}
 	end := time.Now().Add(c.options.duration)
 	late := end.Add(-c.options.duration / 3)
 	for time.Now().Before(end) && ctx.Err() == nil {

@@ -276,9 +276,6 @@ func (c *campaign) endAll() {
 		p.way.close()
 	}
 	if c.postgres != nil {
-		for _, pid := range c.postgres.pids() {
-			_ = syscall.Kill(pid, syscall.SIGCONT)
-		}
-		c.postgres.stop(syscall.SIGQUIT)
+		c.postgres.close()
 	}
 }

@@ -22,10 +22,10 @@ type fault struct {
 	// campaign.
 	inject func(ctx context.Context, c *campaign, p *process) (lift func() error, err error)
 	clock  bool // it needs a program whose clock can be moved
+	disk   bool // it needs a file system that can be filled
 }
 
-// faults are all that the campaign knows. A full disk is missing: it takes a
-// file system of its own.
+// faults are all that the campaign knows.
 var faults = []fault{
 	{name: "process killed", on: "replica", holds: [2]float64{0.2, 3}, inject: killProcess},
 	{name: "process stopped for a moment", on: "replica", holds: [2]float64{0.5, 2}, inject: stopProcess},
@@ -43,6 +43,7 @@ var faults = []fault{
 	{name: "PostgreSQL frozen for a moment", on: "everybody", holds: [2]float64{1, 4}, inject: freezePostgres},
 	{name: "PostgreSQL frozen for long", on: "everybody", holds: [2]float64{12, 20}, inject: freezePostgres},
 	{name: "PostgreSQL read-only", on: "everybody", holds: [2]float64{3, 8}, inject: readOnly},
+	{name: "disk full", on: "everybody", holds: [2]float64{4, 10}, inject: fillDisk, disk: true},
 	{name: "table keys locked", on: "everybody", holds: [2]float64{5, 14}, inject: lockBy("LOCK TABLE keys IN ACCESS EXCLUSIVE MODE")},
 	{name: "one tenant's row locked", on: "everybody", holds: [2]float64{5, 14}, inject: lockBy("SELECT 1 FROM tenants WHERE slug = 'hand-0' FOR UPDATE")},
 	{name: "leases locked", on: "everybody", holds: [2]float64{5, 14}, inject: lockBy("LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")},
@@ -82,11 +83,12 @@ type schedule struct {
 	random  *rand.Rand
 	options options
 	clocks  bool           // clocks can be moved
+	disk    bool           // the disk can be filled
 	left    map[bool][]int // of this round, those of clocks and the others
 }
 
-func newSchedule(o options, clocks bool) *schedule {
-	return &schedule{random: rand.New(rand.NewPCG(o.seed, 1)), options: o, clocks: clocks, left: map[bool][]int{}}
+func newSchedule(o options, clocks, disk bool) *schedule {
+	return &schedule{random: rand.New(rand.NewPCG(o.seed, 1)), options: o, clocks: clocks, disk: disk, left: map[bool][]int{}}
 }
 
 // next returns one fault, or two that begin one after the other; none if all
@@ -123,7 +125,7 @@ func (s *schedule) draw(late bool) (p planned, ok bool) {
 // round is a new round of all faults of clocks, or of all others.
 func (s *schedule) round(clock bool) (indices []int) {
 	for i, f := range faults {
-		if f.clock == clock && s.options.wanted(f.name) && (s.clocks || !f.clock) {
+		if f.clock == clock && s.options.wanted(f.name) && (s.clocks || !f.clock) && (s.disk || !f.disk) {
 			indices = append(indices, i)
 		}
 	}
@@ -233,6 +235,10 @@ func readOnly(ctx context.Context, c *campaign, _ *process) (func() error, error
 		c.postgres.reload()
 		return err
 	}, nil
+}
+
+func fillDisk(_ context.Context, c *campaign, _ *process) (func() error, error) {
+	return c.postgres.fill()
 }
 
 // lockBy lets a foreign session hold a lock.

@@ -42,7 +42,7 @@ func main() {
 	flag.StringVar(&o.report, "report", "", "write the table of results into this Markdown file as well")
 	flag.StringVar(&o.program, "keyward", "", "use this program instead of building one; its clock can be moved only if an earlier campaign built it (-keep)")
 	flag.StringVar(&o.only, "only", "", "inject only faults whose name contains one of these, separated by commas")
-	flag.BoolVar(&o.keep, "keep", false, "keep the directory with logs and data")
+	flag.BoolVar(&o.keep, "keep", false, "keep the directory with the program and the logs")
 	flag.Parse()
 	if flag.NArg() > 0 || o.duration < 0 {
 		flag.Usage()
@@ -70,7 +70,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	if o.keep {
-		defer fmt.Fprintln(os.Stderr, "logs and data are in", dir)
+		defer fmt.Fprintln(os.Stderr, "program and logs are in", dir)
 	} else {
 		defer os.RemoveAll(dir)
 	}

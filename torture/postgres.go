@@ -29,6 +29,8 @@ type postgres struct {
 	port     int
 	cred     *syscall.Credential // nil: ourselves
 	starter  *starter
+	small    bool   // dir is a small file system of its own, which can be filled
+	unmount  func() // nil unless small
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
@@ -57,7 +59,8 @@ func findBinaries() (string, error) {
 	return "", errors.New("no PostgreSQL server on this machine; set KEYWARD_PG_BIN or run deploy/ensure-postgres")
 }
 
-// startPostgres makes a cluster in dir and starts it.
+// startPostgres makes a cluster in dir and starts it. What it returns is to be
+// closed, also where there is an error, unless it is nil.
 func startPostgres(ctx context.Context, s *starter, dir string) (*postgres, error) {
 	bin, err := findBinaries()
 	if err != nil {
@@ -68,18 +71,99 @@ func startPostgres(ctx context.Context, s *starter, dir string) (*postgres, erro
 		return nil, err
 	}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
+		p.mountSmall()
 		if err := p.giveAway(); err != nil {
-			return nil, err
+			return p, err
 		}
 	}
 	if p.port, err = freePort(); err != nil {
-		return nil, err
+		return p, err
 	}
 	init := p.command("initdb", "-D", p.path("data"), "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--no-locale")
 	if out, err := init.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+		return p, fmt.Errorf("initdb: %w: %s", err, out)
 	}
 	return p, p.start(ctx)
+}
+
+// mountSmall puts a file system in memory where the cluster is to be, if that is
+// allowed here. A helper takes it away again, also if the campaign is killed.
+func (p *postgres) mountSmall() {
+	if exec.Command("mount", "-t", "tmpfs", "-o", "size=1g,mode=0700", "keyward-torture", p.dir).Run() != nil {
+		return
+	}
+	end, err := helpAtTheEnd(`umount -l "$1"`, p.dir)
+	if err != nil {
+		_ = exec.Command("umount", "-l", p.dir).Run()
+		return
+	}
+	p.small, p.unmount = true, end
+}
+
+// helpAtTheEnd starts a shell that runs a script as soon as end is called, or as
+// this program ends in any other way.
+func helpAtTheEnd(script string, args ...string) (end func(), err error) {
+	helper := exec.Command("sh", append([]string{"-c", "read end; " + script, "sh"}, args...)...)
+	helper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of reach of Ctrl-C
+	input, err := helper.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := helper.Start(); err != nil {
+		return nil, err
+	}
+	return func() {
+		_ = input.Close()
+		_ = helper.Wait() // what it was to do may have been done
+	}, nil
+}
+
+// close ends the server at once, whatever state it is in.
+func (p *postgres) close() {
+	for _, pid := range p.pids() {
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+	}
+	p.stop(syscall.SIGQUIT)
+	if p.unmount != nil {
+		p.unmount()
+	}
+}
+
+// fill leaves no room on the small file system; empty gives it back, and starts
+// the server again should it have given up.
+func (p *postgres) fill() (empty func() error, err error) {
+	name := p.path("filler")
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	size := int64(0)
+	for chunk := int64(16 << 20); chunk >= 4<<10; chunk /= 2 {
+		for syscall.Fallocate(int(file.Fd()), 0, size, chunk) == nil {
+			size += chunk
+		}
+	}
+	return func() error { return errors.Join(os.Remove(name), p.revive(context.Background())) }, nil
+}
+
+// revive waits until the server takes connections, and starts it if it has ended.
+func (p *postgres) revive(ctx context.Context) error {
+	return until(ctx, time.Minute, func() error {
+		p.mu.Lock()
+		ended := p.ended
+		p.mu.Unlock()
+		select {
+		case <-ended:
+			return p.start(ctx)
+		default:
+		}
+		conn, err := p.connect(ctx, "postgres", "postgres")
+		if err != nil {
+			return err
+		}
+		return conn.Close(ctx)
+	})
 }
 
 func (p *postgres) giveAway() error {
@@ -129,7 +213,7 @@ func (p *postgres) launch() error {
 		"-c", "listen_addresses=127.0.0.1", "-c", fmt.Sprintf("port=%d", p.port), "-c", "unix_socket_directories=",
 		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=60", "-c", "superuser_reserved_connections=5",
 		"-c", "track_commit_timestamp=on", "-c", "log_lock_waits=on", "-c", "log_line_prefix=%m [%p] %a ", "-c", "timezone=UTC", "-c", "log_timezone=UTC",
-		"-c", "shared_buffers=64MB", "-c", "autovacuum_naptime=10s", "-c", "log_connections=off")
+		"-c", "shared_buffers=64MB", "-c", "max_wal_size=128MB", "-c", "autovacuum_naptime=10s", "-c", "log_connections=off")
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := p.starter.start(cmd); err != nil {
 		return err
@@ -229,12 +313,7 @@ func (p *postgres) freeze() (thaw func(), err error) {
 	}
 	_ = syscall.Kill(pids[0], syscall.SIGSTOP) // first the postmaster, so that no children are added
 	pids = p.pids()
-	helper := exec.Command("sh", "-c", "read end; kill -CONT "+strings.Trim(fmt.Sprint(pids), "[]"))
-	helper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	input, err := helper.StdinPipe()
-	if err == nil {
-		err = helper.Start()
-	}
+	thaw, err = helpAtTheEnd(`kill -CONT "$@"`, strings.Fields(strings.Trim(fmt.Sprint(pids), "[]"))...)
 	if err != nil {
 		_ = syscall.Kill(pids[0], syscall.SIGCONT)
 		return nil, err
@@ -242,10 +321,7 @@ func (p *postgres) freeze() (thaw func(), err error) {
 	for _, pid := range pids[1:] {
 		_ = syscall.Kill(pid, syscall.SIGSTOP)
 	}
-	return func() {
-		_ = input.Close()
-		_ = helper.Wait() // kill fails for those that have ended
-	}, nil
+	return thaw, nil
 }
 
 // reload lets the server read its settings again.

@@ -101,7 +101,7 @@ func TestHeldCommit(t *testing.T) {
 // comes twice.
 func TestScheduleFollowsFromTheSeed(t *testing.T) {
 	draw := func(seed uint64) (names []string) {
-		s := newSchedule(options{seed: seed}, true)
+		s := newSchedule(options{seed: seed}, true, true)
 		for range 3 * len(faults) {
 			p, ok := s.draw(len(names)%2 == 1)
 			if !ok {
@@ -117,7 +117,7 @@ func TestScheduleFollowsFromTheSeed(t *testing.T) {
 	if slices.Equal(draw(1), draw(2)) {
 		t.Error("two seeds make one campaign")
 	}
-	s, seen := newSchedule(options{seed: 5}, true), map[string]bool{}
+	s, seen := newSchedule(options{seed: 5}, true, true), map[string]bool{}
 	for i := range faults {
 		p, _ := s.draw(i >= len(s.round(false)))
 		seen[p.name+p.on] = true
@@ -131,7 +131,7 @@ func TestScheduleFollowsFromTheSeed(t *testing.T) {
 }
 
 func TestOnlySomeFaults(t *testing.T) {
-	s := newSchedule(options{seed: 1, only: "frozen, COMMIT"}, true)
+	s := newSchedule(options{seed: 1, only: "frozen, COMMIT"}, true, true)
 	for range 20 {
 		for _, p := range s.next(true) {
 			if !strings.Contains(p.name, "frozen") && !strings.Contains(p.name, "COMMIT") {
@@ -140,11 +140,11 @@ func TestOnlySomeFaults(t *testing.T) {
 		}
 	}
 	for range 3 * len(faults) {
-		if p, _ := newSchedule(options{seed: 1}, false).draw(true); p.clock {
+		if p, _ := newSchedule(options{seed: 1}, false, true).draw(true); p.clock {
 			t.Errorf("drew %s, and no clock can be moved", p.name)
 		}
 	}
-	if plan := newSchedule(options{only: "no such fault"}, true).next(true); plan != nil {
+	if plan := newSchedule(options{only: "no such fault"}, true, true).next(true); plan != nil {
 		t.Errorf("drew %v", plan)
 	}
 }
