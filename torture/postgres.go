@@ -347,11 +347,13 @@ func (p *postgres) deadlocks() []string {
 			continue
 		}
 		entry := line
-		for _, more := range lines[i+1 : min(i+8, len(lines))] { // DETAIL goes on in lines that begin with a tab
-			if !strings.HasPrefix(more, "\t") && !strings.Contains(more, "DETAIL:") && !strings.Contains(more, "CONTEXT:") {
+		for _, more := range lines[i+1:] { // DETAIL goes on in lines that begin with a tab
+			if !strings.HasPrefix(more, "\t") && !strings.Contains(more, "DETAIL:") {
 				break
 			}
-			entry += " | " + shorten(strings.TrimSpace(more), 300)
+			if _, who, found := strings.Cut(more, "Process "); found { // who waits for whom, and the first line of what each was doing
+				entry += " | Process " + shorten(who, 200)
+			}
 		}
 		all = append(all, entry)
 	}

@@ -149,6 +149,38 @@ func TestOnlySomeFaults(t *testing.T) {
 	}
 }
 
+func TestDeadlocksAreRead(t *testing.T) {
+	dir := t.TempDir()
+	p := &postgres{dir: filepath.Join(dir, "postgres")}
+	if got := p.deadlocks(); got != nil {
+		t.Errorf("without a log there are %q", got)
+	}
+	const log = `2026-01-02 03:04:05.006 UTC [7] replica-0 ERROR:  deadlock detected
+2026-01-02 03:04:05.006 UTC [7] replica-0 DETAIL:  Process 7 waits for ShareLock on transaction 1; blocked by process 8.
+	Process 8 waits for ShareLock on transaction 2; blocked by process 7.
+	Process 7: -- name: One :exec
+	UPDATE keys
+	Process 8: UPDATE tenants
+2026-01-02 03:04:05.006 UTC [7] replica-0 HINT:  See server log for query details.
+2026-01-02 03:04:06.006 UTC [9] torture ERROR:  canceling statement due to lock timeout
+2026-01-02 03:04:06.006 UTC [9] worker-1 FATAL:  terminating connection 17 due to administrator command
+2026-01-02 03:04:06.006 UTC [9] worker-1 FATAL:  terminating connection 18 due to administrator command
+`
+	if err := os.WriteFile(p.logFile(), []byte(log), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := "2026-01-02 03:04:05.006 UTC [7] replica-0 ERROR:  deadlock detected" +
+		" | Process 7 waits for ShareLock on transaction 1; blocked by process 8." +
+		" | Process 8 waits for ShareLock on transaction 2; blocked by process 7." +
+		" | Process 7: -- name: One :exec | Process 8: UPDATE tenants"
+	if got := p.deadlocks(); !slices.Equal(got, []string{want}) {
+		t.Errorf("deadlocks are %q, want %q", got, want)
+	}
+	if got := p.errors(); len(got) != 2 || got["deadlock detected"] != 1 || got["terminating connection … due to administrator command"] != 2 {
+		t.Errorf("errors are %v", got)
+	}
+}
+
 func TestClaims(t *testing.T) {
 	for _, test := range []struct {
 		status int
