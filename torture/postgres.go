@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,38 +84,6 @@ func startPostgres(ctx context.Context, s *starter, dir string) (*postgres, erro
 	return p, p.start(ctx)
 }
 
-// mountSmall puts a file system in memory where the cluster is to be, if that is
-// allowed here. A helper takes it away again, also if the campaign is killed.
-func (p *postgres) mountSmall() {
-	if exec.Command("mount", "-t", "tmpfs", "-o", "size=1g,mode=0700", "keyward-torture", p.dir).Run() != nil {
-		return
-	}
-	end, err := helpAtTheEnd(`umount -l "$1"`, p.dir)
-	if err != nil {
-		_ = exec.Command("umount", "-l", p.dir).Run()
-		return
-	}
-	p.small, p.unmount = true, end
-}
-
-// helpAtTheEnd starts a shell that runs a script as soon as end is called, or as
-// this program ends in any other way.
-func helpAtTheEnd(script string, args ...string) (end func(), err error) {
-	helper := exec.Command("sh", append([]string{"-c", "read end; " + script, "sh"}, args...)...)
-	helper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of reach of Ctrl-C
-	input, err := helper.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := helper.Start(); err != nil {
-		return nil, err
-	}
-	return func() {
-		_ = input.Close()
-		_ = helper.Wait() // what it was to do may have been done
-	}, nil
-}
-
 // close ends the server at once, whatever state it is in.
 func (p *postgres) close() {
 	for _, pid := range p.pids() {
@@ -127,43 +93,6 @@ func (p *postgres) close() {
 	if p.unmount != nil {
 		p.unmount()
 	}
-}
-
-// fill leaves no room on the small file system; empty gives it back, and starts
-// the server again should it have given up.
-func (p *postgres) fill() (empty func() error, err error) {
-	name := p.path("filler")
-	file, err := os.Create(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	size := int64(0)
-	for chunk := int64(16 << 20); chunk >= 4<<10; chunk /= 2 {
-		for syscall.Fallocate(int(file.Fd()), 0, size, chunk) == nil {
-			size += chunk
-		}
-	}
-	return func() error { return errors.Join(os.Remove(name), p.revive(context.Background())) }, nil
-}
-
-// revive waits until the server takes connections, and starts it if it has ended.
-func (p *postgres) revive(ctx context.Context) error {
-	return until(ctx, time.Minute, func() error {
-		p.mu.Lock()
-		ended := p.ended
-		p.mu.Unlock()
-		select {
-		case <-ended:
-			return p.start(ctx)
-		default:
-		}
-		conn, err := p.connect(ctx, "postgres", "postgres")
-		if err != nil {
-			return err
-		}
-		return conn.Close(ctx)
-	})
 }
 
 func (p *postgres) giveAway() error {
@@ -266,8 +195,7 @@ func (p *postgres) admin(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-func (p *postgres) addr() string    { return fmt.Sprintf("127.0.0.1:%d", p.port) }
-func (p *postgres) logFile() string { return filepath.Join(filepath.Dir(p.dir), "postgres.log") }
+func (p *postgres) addr() string { return fmt.Sprintf("127.0.0.1:%d", p.port) }
 
 // stop sends a signal to the postmaster and waits until it has ended: SIGINT
 // ends sessions in order, SIGQUIT at once, SIGKILL leaves that to its children.
@@ -286,99 +214,6 @@ func (p *postgres) stop(sig syscall.Signal) {
 		<-ended
 	}
 }
-
-// pids are the postmaster's and its children's process ids.
-func (p *postgres) pids() []int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cmd == nil {
-		return nil
-	}
-	all := []int{p.cmd.Process.Pid}
-	out, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.cmd.Process.Pid))
-	for _, field := range bytes.Fields(out) {
-		if pid, err := strconv.Atoi(string(field)); err == nil {
-			all = append(all, pid)
-		}
-	}
-	return all
-}
-
-// freeze stops all processes of the server; thaw lets them go on. A helper
-// thaws them too if the campaign dies meanwhile: they would stay for good.
-func (p *postgres) freeze() (thaw func(), err error) {
-	pids := p.pids()
-	if len(pids) == 0 {
-		return nil, errors.New("PostgreSQL does not run")
-	}
-	_ = syscall.Kill(pids[0], syscall.SIGSTOP) // first the postmaster, so that no children are added
-	pids = p.pids()
-	thaw, err = helpAtTheEnd(`kill -CONT "$@"`, strings.Fields(strings.Trim(fmt.Sprint(pids), "[]"))...)
-	if err != nil {
-		_ = syscall.Kill(pids[0], syscall.SIGCONT)
-		return nil, err
-	}
-	for _, pid := range pids[1:] {
-		_ = syscall.Kill(pid, syscall.SIGSTOP)
-	}
-	return thaw, nil
-}
-
-// reload lets the server read its settings again.
-func (p *postgres) reload() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cmd != nil {
-		_ = p.cmd.Process.Signal(syscall.SIGHUP)
-	}
-}
-
-// deadlocks returns what the server's log says of each deadlock: the moment,
-// and the statements that were caught in it.
-func (p *postgres) deadlocks() []string {
-	text, err := os.ReadFile(p.logFile())
-	if err != nil {
-		return nil
-	}
-	var all []string
-	lines := strings.Split(string(text), "\n")
-	for i, line := range lines {
-		if !strings.Contains(line, "deadlock detected") {
-			continue
-		}
-		entry := line
-		for _, more := range lines[i+1:] { // DETAIL goes on in lines that begin with a tab
-			if !strings.HasPrefix(more, "\t") && !strings.Contains(more, "DETAIL:") {
-				break
-			}
-			if _, who, found := strings.Cut(more, "Process "); found { // who waits for whom, and the first line of what each was doing
-				entry += " | Process " + shorten(who, 200)
-			}
-		}
-		all = append(all, entry)
-	}
-	return all
-}
-
-var errorLine = regexp.MustCompile(`(?m)^\S+ \S+ \S+ \[\d+\] (\S*) *(ERROR|FATAL|PANIC): +(.*)$`)
-
-// errors counts the errors in the server's log by what they say, without the
-// numbers and names in it.
-func (p *postgres) errors() map[string]int {
-	text, err := os.ReadFile(p.logFile())
-	if err != nil {
-		return nil
-	}
-	counts := map[string]int{}
-	for _, line := range errorLine.FindAllStringSubmatch(string(text), -1) {
-		if line[1] != "torture" {
-			counts[shorten(varying.ReplaceAllString(line[3], "…"), 100)]++
-		}
-	}
-	return counts
-}
-
-var varying = regexp.MustCompile(`\d+`)
 
 // freePort asks the kernel for a port that nobody has.
 func freePort() (int, error) {
