@@ -150,8 +150,8 @@ func (r *reader) examine(ctx context.Context, tok token) {
 			if k := h.key(tok.tenant.id, tok.kid); k != nil && !k.publishedTo.IsZero() && k.publishedTo.Before(set.from.ended) {
 				return ""
 			}
-			return fmt.Sprintf("replica-%d signed with %s of %s at %s, and the set it served at %s lacks the key (stale: %v)",
-				r.replica, tok.kid, tok.tenant.slug, r.record.at(tok.from.ended), r.record.at(set.from.ended), set.from.stale())
+			return fmt.Sprintf("replica-%d signed with %s of %s (request %s, answered at %s), and the set that it was asked for %.3f ms later (request %s) lacks the key (stale: %v)",
+				r.replica, tok.kid, tok.tenant.slug, tok.from.id, r.record.at(tok.from.ended), float64(set.from.began.Sub(tok.from.ended).Microseconds())/1000, set.from.id, set.from.stale())
 		}})
 		return
 	}
