@@ -37,16 +37,9 @@ const (
 // the policy's publish lead; every other one is somebody's explicit act.
 type Activation string
 
-// The ways in which a key becomes active.
-const (
-	Scheduled    Activation = "scheduled"  // by the worker, when the rotation interval was over
-	First        Activation = "first"      // the first key of a new policy
-	ByHand       Activation = "manual"     // rotate
-	ByRevocation Activation = "revocation" // the standby took over from a revoked key
-	Fresh        Activation = "fresh"      // a key no verifier has seen took over from a revoked one
-	ByRevokeAll  Activation = "revoke_all" // the same for every key of the tenant
-	ByImport     Activation = "import"     // brought in as active
-)
+// Scheduled is the activation by the worker when the rotation interval is over.
+// Package moves has the others.
+const Scheduled Activation = "scheduled"
 
 // Reason says why a key was revoked, in the words of OpenID Federation 1.0
 // section 8.7.
@@ -147,8 +140,8 @@ func States() []State {
 	return []State{Standby, Active, Deprecated, Expired, Revoked, Purged}
 }
 
-// Transitions lists the states a key may move to from s.
-func Transitions(s State) []State { return slices.Clone(transitions[s]) }
+// statesAfter lists the states a key may move to from s.
+func statesAfter(s State) []State { return slices.Clone(transitions[s]) }
 
 // CanMove reports whether a key may go from one state to another; from is
 // [Born] for a key that enters. Staying is not a move.

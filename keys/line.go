@@ -30,7 +30,7 @@ func newLine(now time.Time, s Schedule, keys []Key) *line {
 			l.gone = append(l.gone, k)
 		}
 	}
-	slices.SortFunc(l.deprecated, CompareDeprecation)
+	slices.SortFunc(l.deprecated, Key.CompareDeprecation)
 	return l
 }
 
@@ -82,7 +82,7 @@ func (l *line) promote(now time.Time) []Step {
 		return nil
 	}
 	if k := l.active; k != nil {
-		at := ExpiresAt(l.Schedule, now, *k)
+		at := l.Schedule.ExpiresAt(now, *k)
 		k.State, k.DeprecatedAt, k.ExpiresAt = Deprecated, &now, &at
 		l.deprecated = append(l.deprecated, *k)
 	}
@@ -190,13 +190,13 @@ func reached(now, due time.Time) bool { return !due.IsZero() && !now.Before(due)
 
 // Surplus is by how many keys the JWKS of a policy is over max_published_keys, an
 // active and a standby key always counted; negative where there is room.
-func Surplus(now time.Time, s Schedule, keys []Key) int { return newLine(now, s, keys).surplus() }
+func (s Schedule) Surplus(now time.Time, keys []Key) int { return newLine(now, s, keys).surplus() }
 
 // NextTransition is when the schedule, as seen at now, will change the state of
 // k, if nobody acts before; nil if never. all are the keys of its policy, k among them. For
 // a deprecated key it looks one rotation ahead: later ones may crowd the key
 // out earlier than said.
-func NextTransition(now time.Time, s Schedule, k Key, all []Key) *time.Time {
+func (s Schedule) NextTransition(now time.Time, k Key, all []Key) *time.Time {
 	l := newLine(now, s, all)
 	var at time.Time
 	switch k.State {
@@ -232,7 +232,7 @@ func (l *line) rank(k Key) int {
 	before := 0
 	for _, other := range l.deprecated {
 		order := safe(l.Schedule, other).Compare(safe(l.Schedule, k))
-		if order < 0 || order == 0 && CompareDeprecation(other, k) < 0 {
+		if order < 0 || order == 0 && other.CompareDeprecation(k) < 0 {
 			before++
 		}
 	}

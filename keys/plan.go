@@ -77,8 +77,8 @@ func Plan(now time.Time, s Schedule, keys []Key) (steps []Step, next time.Time) 
 // ExpiresAt is when a key deprecated at deprecatedAt leaves the JWKS: after
 // the grace period, and not before the last token of an earlier, longer token
 // lifetime is over.
-func ExpiresAt(s Schedule, deprecatedAt time.Time, k Key) time.Time {
-	return Later(deprecatedAt.Add(s.GracePeriod), Horizon(k))
+func (s Schedule) ExpiresAt(deprecatedAt time.Time, k Key) time.Time {
+	return Later(deprecatedAt.Add(s.GracePeriod), k.Horizon())
 }
 
 // SafeToRetireAt is when no token of the key can live any more: for a
@@ -86,7 +86,7 @@ func ExpiresAt(s Schedule, deprecatedAt time.Time, k Key) time.Time {
 // signing with it, or its own expiry if that is earlier; for a standby the moment it was published, since it signed nothing. It is nil for
 // an active key, for one that already left the JWKS, and for an imported
 // standby, of which only its former owner knows what it signed.
-func SafeToRetireAt(s Schedule, k Key) *time.Time {
+func (s Schedule) SafeToRetireAt(k Key) *time.Time {
 	switch {
 	case k.State == Deprecated:
 		at := safe(s, k)
@@ -120,7 +120,7 @@ func safe(s Schedule, k Key) time.Time {
 	if k.ActivatedAt == nil || k.DeprecatedAt == nil {
 		return expiry(s, k)
 	}
-	at := Later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), Horizon(k)).Add(FreshFor)
+	at := Later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), k.Horizon()).Add(FreshFor)
 	return earlier(at, expiry(s, k))
 }
 
@@ -128,10 +128,10 @@ func expiry(s Schedule, k Key) time.Time {
 	if k.ExpiresAt != nil {
 		return *k.ExpiresAt
 	}
-	return ExpiresAt(s, *k.DeprecatedAt, k)
+	return s.ExpiresAt(*k.DeprecatedAt, k)
 }
 
-func Horizon(k Key) time.Time {
+func (k Key) Horizon() time.Time {
 	if k.TokenHorizon == nil {
 		return time.Time{}
 	}
@@ -145,8 +145,8 @@ func purgeAt(s Schedule, k Key) time.Time {
 	return k.ExpiredAt.Add(s.PurgeAfter)
 }
 
-func CompareDeprecation(a, b Key) int {
-	return cmp.Or(a.DeprecatedAt.Compare(*b.DeprecatedAt), cmp.Compare(a.KID, b.KID))
+func (k Key) CompareDeprecation(other Key) int {
+	return cmp.Or(k.DeprecatedAt.Compare(*other.DeprecatedAt), cmp.Compare(k.KID, other.KID))
 }
 
 func Later(a, b time.Time) time.Time {

@@ -207,7 +207,7 @@ func (w *world) settled(next time.Time) {
 	}
 	var first time.Time
 	for _, k := range w.keys {
-		if at := NextTransition(w.now, w.s, k, w.keys); at != nil {
+		if at := w.s.NextTransition(w.now, k, w.keys); at != nil {
 			first = soonest(first, *at)
 		}
 	}

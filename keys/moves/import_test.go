@@ -83,7 +83,7 @@ func TestImportedKeysSign(t *testing.T) {
 			e, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, PrivateImport{
 				Key: []byte(written(keystest.Signer(fresh))[form]), Alg: alg, KID: kid, Active: true,
 			}, nil)
-			if err != nil || e.State != keys.Active || e.KID != kid || e.Origin != keys.Imported || e.Activation != keys.ByImport {
+			if err != nil || e.State != keys.Active || e.KID != kid || e.Origin != keys.Imported || e.Activation != byImport {
 				t.Fatalf("%s as %s: %+v %v", alg, form, e, err)
 			}
 			if !slices.Equal(before, p.in(t, acme.ID, keys.Standby)) {
