@@ -8,6 +8,8 @@
 // and reads the database as a superuser. The order of faults follows from the
 // seed. The exit code is 1 if any promise was broken, and 2 if the campaign
 // itself could not be run.
+//
+// Internal to Keyward: no compatibility promise.
 package main
 
 import (
