@@ -23,6 +23,12 @@ IMAGE ?= keyward
 # Numbers of tenants for make growth, which seeds one database for each.
 GROWTH ?= 1000,10000
 
+# The fault campaign: for how long, in which order of faults (a number; empty: a
+# new one), and which Markdown file its results are written into, if any.
+DURATION ?= 2m
+SEED ?=
+REPORT ?=
+
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 
@@ -37,7 +43,7 @@ SCRIPTS = .ci/run .ci/commit-subjects deploy/ensure-postgres deploy/image-from-b
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain dev test modules interop bench growth soak fuzz timeline generate imports lint build image image-from-binary
+.PHONY: help toolchain dev test modules interop torture bench growth soak fuzz timeline metrics generate imports lint build image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +72,10 @@ interop: ## verify tokens with foreign JOSE libraries (Go; Node.js if installed)
 	@command -v node >/dev/null || echo "Node.js is missing: its libraries are not tested" >&2
 	cd interop && go test -count=1 -timeout 5m $(TESTFLAGS) ./...
 
+torture: ## inject faults into three replicas, two workers and PostgreSQL, and check every promise (make torture DURATION=10m SEED=7 REPORT=docs/torture.md)
+	@deploy/ensure-postgres
+	cd torture && go run . -duration $(DURATION) $(if $(SEED),-seed $(SEED)) $(if $(REPORT),-report $(abspath $(REPORT)))
+
 bench: ## run all benchmarks
 	@deploy/ensure-postgres
 	go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
@@ -89,6 +99,9 @@ fuzz: ## run every fuzz target for FUZZTIME each
 
 timeline: ## draw docs/timeline.svg, the picture in the README
 	KEYWARD_DRAW=1 go test -count=1 -run '^TestTimelinePicture$$' ./keys
+
+metrics: ## write the table of metrics into docs/monitoring.md
+	KEYWARD_DRAW=1 go test -count=1 -run '^TestTableOfMetrics$$' ./cmd/keyward
 
 generate: ## regenerate code
 	$(TOOL) sqlc generate

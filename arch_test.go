@@ -24,8 +24,8 @@ var below = map[string][]string{
 	"audit":               {"db"},
 	"tenant":              {"audit", "db"},
 	"keys":                {"tenant"},
-	"keys/tokens":         {"keys"},
-	"keys/keyfile":        {"keys", "keys/tokens"},
+	"keys/tokens":         {"keys", "internal/strictjson"},
+	"keys/keyfile":        {"keys", "keys/tokens", "internal/strictjson"},
 	"keys/custody":        {"keys/seal", "tenant", "audit", "db"},
 	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db"},
 	"keys/signing":        {"keys", "keys/tokens", "keys/snapshot", "keys/custody", "keys/seal", "tenant", "audit", "db"},
@@ -35,9 +35,10 @@ var below = map[string][]string{
 	"keys/seal/kmstest":   {},
 	"worker":              {"db"},
 	"webhook":             {"tenant", "audit", "db"},
-	"httpapi":             {"keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit"},
+	"httpapi":             {"keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit", "internal/strictjson"},
 	"internal/retryafter": {},
 	"internal/sse":        {},
+	"internal/strictjson": {},
 	"jwks":                {"internal/retryafter", "internal/sse"},
 	"jwks/jwkshttp":       {"jwks"},
 	"jwks/jwkstest":       {},
@@ -49,7 +50,7 @@ var below = map[string][]string{
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
+var testOnly = []string{"internal/strictjson", "db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {
@@ -173,7 +174,7 @@ func eachFile(t *testing.T, visit func(room, path string, file *ast.File)) {
 
 // Every folder with Go code is a room that this file knows.
 func TestEveryRoomIsKnown(t *testing.T) {
-	apart := []string{"tools", "interop", "bench", "examples", "jwks/echojwks", "jwks/grpcjwks"} // modules of their own
+	apart := []string{"tools", "interop", "bench", "torture", "examples", "jwks/echojwks", "jwks/grpcjwks"} // modules of their own
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() || path == "." {
 			return err
@@ -189,5 +190,45 @@ func TestEveryRoomIsKnown(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Only jwks and what is in its folder, and client, are for importers.
+// TestOnlyAPIPackagesPromiseCompatibility checks that every other package's
+// comment says so, in the modules beside this one too.
+func TestOnlyAPIPackagesPromiseCompatibility(t *testing.T) {
+	const notice = "internal to Keyward: no compatibility promise"
+	comments := map[string]string{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == "." {
+			return err
+		}
+		if d.IsDir() {
+			if strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "node_modules" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || !strings.Contains(path, string(filepath.Separator)) {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err == nil {
+			comments[filepath.ToSlash(filepath.Dir(path))] += file.Doc.Text()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(comments) < len(below) {
+		t.Fatalf("only %d packages were read", len(comments))
+	}
+	for room, comment := range comments {
+		api := room == "jwks" || strings.HasPrefix(room, "jwks/") || room == "client"
+		internal := strings.Contains(strings.ToLower(strings.Join(strings.Fields(comment), " ")), strings.ToLower(notice))
+		if internal == api {
+			t.Errorf("the comment of %s: says %q is %t; only jwks, its folders and client are API", room, notice, internal)
+		}
 	}
 }

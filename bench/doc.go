@@ -12,5 +12,5 @@
 // Footprint.
 //
 // It is a module of its own, so that users of Keyward inherit none of those
-// libraries.
+// libraries. Internal to Keyward: no compatibility promise.
 package bench

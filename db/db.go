@@ -114,6 +114,16 @@ func (d *DB) Stat() (inUse, total int32) {
 	return s.AcquiredConns(), s.TotalConns()
 }
 
+// Waits returns how often a caller waited for a connection because all were in use,
+// and for how long altogether, since the pool was opened.
+func (d *DB) Waits() (count int64, waited time.Duration) {
+	s := d.pool.Stat()
+	return s.EmptyAcquireCount(), s.EmptyAcquireWaitTime()
+}
+
+// MaxConns returns the largest number of connections of the pool.
+func (d *DB) MaxConns() int32 { return d.pool.Config().MaxConns }
+
 // Tx is a transaction begun by a door. It ends when the function passed to the
 // door returns.
 type Tx struct {

@@ -10,10 +10,10 @@ import (
 )
 
 const acquireLease = `-- name: AcquireLease :one
-INSERT INTO leases AS l (name, holder, term, expires_at)
-VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3::double precision))
+INSERT INTO leases AS l (name, holder, term, expires_at, renewed_at)
+VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3::double precision), clock_timestamp())
 ON CONFLICT (name) DO UPDATE
-SET holder = excluded.holder, term = l.term + 1, expires_at = excluded.expires_at
+SET holder = excluded.holder, term = l.term + 1, expires_at = excluded.expires_at, renewed_at = excluded.renewed_at
 WHERE l.expires_at < clock_timestamp()
 RETURNING term
 `
@@ -40,7 +40,7 @@ func (q *Queries) ReleaseLease(ctx context.Context, name string, holder string, 
 
 const renewLease = `-- name: RenewLease :execrows
 UPDATE leases
-SET expires_at = clock_timestamp() + make_interval(secs => $1::double precision)
+SET expires_at = clock_timestamp() + make_interval(secs => $1::double precision), renewed_at = clock_timestamp()
 WHERE name = $2 AND holder = $3 AND term = $4 AND expires_at >= clock_timestamp()
 `
 

@@ -49,14 +49,15 @@ var everywhere = map[string][]string{
 	"the tenant is what they look for":                                                               {"PublicTenantBySlug", "LiveTenantID", "GetCredential", "TenantOfDomain"},
 	"names of all tenants are compared, when one changes":                                            {"HostsTaken", "IssuerAtHost"},
 	"the platform's credentials are no tenant's, and uses of credentials are flushed by their id":    {"ListPlatformAPIKeys", "TouchAPIKeys"},
-	"a queue of every tenant's work, off the path of requests; a distributed worker asks each shard": {"DuePolicies", "NextDueAt", "CountDuePolicies", "ClaimWebhooks", "NextWebhookReady", "LockAnyWebhooksBehind", "CountPendingDeliveries"},
+	"a queue of every tenant's work, off the path of requests; a distributed worker asks each shard": {"DuePolicies", "NextDueAt", "CountDuePolicies", "ClaimWebhooks", "NextWebhookReady", "LockAnyWebhooksBehind", "CountPendingDeliveries", "OldestDuePolicy", "OldestWaitingEvent", "OldestPendingDelivery"},
 	"every tenant's, and only the platform may ask":                                                  {"ListTenants", "MatchNewestTenants", "MoreThanNewestTenants", "FindTenants", "Fleet", "FeedOfAll", "ListAuditEventsOfAll", "ListAuditEventsOfAllAscending", "EventsOfAllBehind", "LockWebhooksOfAll", "TenantsToldOf"},
 	"a re-wrap goes through every data key, and says how far it is":                                  {"DataKeysWrappedBy", "CountStaleDataKeys", "CountWrappedDataKeys"},
 	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks"},
 	"doctor looks at everything": {"PoliciesWithoutKeys", "EndOfPolicies"},
+	"the census of metrics counts everything, range by range": {"CountKeysByState", "CountPoliciesWithoutStandby"},
 	"no table of tenants": {
 		"FeedBounds", "PlanForFilters", "LockNames", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",
-		"CountMasterKeys", "DatabaseClock", "LoginIsSuperuser", "UnguardedRoles", "UnguardedTables", "AcquireLease", "ReleaseLease", "RenewLease",
+		"CountMasterKeys", "DatabaseClock", "LoginIsSuperuser", "UnguardedRoles", "UnguardedTables", "AcquireLease", "ReleaseLease", "RenewLease", "LeaseAge",
 	},
 }
 

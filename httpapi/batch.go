@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys/signing"
 )
 
@@ -49,13 +50,13 @@ func quickBatch(body []byte) (entries []entry, ok bool) {
 		return nil, false
 	}
 	for dec.PeekKind() != ']' {
-		raw := rawValue(dec, body)
+		raw := strictjson.ReadRaw(dec, body)
 		if raw == nil || len(entries) == maxBatch {
 			return nil, false
 		}
 		entries = append(entries, entry{raw: raw})
 	}
-	return entries, len(entries) > 0 && readKind(dec, ']') && readKind(dec, '}') && atEnd(dec)
+	return entries, len(entries) > 0 && readKind(dec, ']') && readKind(dec, '}') && strictjson.AtEnd(dec)
 }
 
 // decodeBatch splits any batch, and names its first fault outside of the

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/tokens"
 )
@@ -58,7 +59,7 @@ func FuzzQuickBatch(f *testing.F) {
 		return `{"tokens":[{"claims":{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}}]}`
 	}
 	for _, body := range []string{
-		deep(maxDepth - 4), deep(maxDepth - 3), strings.Repeat("[", 1000), `{"tokens":[1 2]}`, `{"tokens":[{"a":tru}]}`, `{"tokens":[{"a":01}]}`, `{"tokens":["\x"]}`, `{"tokens":["\`, `{"tokens":[-]}`,
+		deep(strictjson.MaxDepth - 4), deep(strictjson.MaxDepth - 3), strings.Repeat("[", 1000), `{"tokens":[1 2]}`, `{"tokens":[{"a":tru}]}`, `{"tokens":[{"a":01}]}`, `{"tokens":["\x"]}`, `{"tokens":["\`, `{"tokens":[-]}`,
 		`{"tokens":[]}`, `{"tokens":{}}`, `{"tokens":[{}],"x":1}`, `{"tokens":[{}],"tokens":[{}]}`, `{"tokens":[1],}`, `{"token":[{}]}`, `{"tokens":[[]]}`,
 	} {
 		f.Add([]byte(body))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 )
@@ -22,7 +23,7 @@ func request(body string, contentType string) echo.Context {
 }
 
 func TestDecodeRefuses(t *testing.T) {
-	big := strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1)
+	big := strings.Repeat("[", strictjson.MaxDepth+1) + strings.Repeat("]", strictjson.MaxDepth+1)
 	for name, c := range map[string]struct{ body, field, message string }{
 		"nothing":                    {"", "", ""},
 		"no JSON":                    {`{"claims":`, "", ""},

@@ -1,24 +1,27 @@
 package httpapi
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics counts requests by operation and status. A nil *metrics counts
-// nothing.
+// metrics counts requests by operation and status, and verifications by result. A
+// nil *metrics counts nothing.
 type metrics struct {
-	requests *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
+	requests      *prometheus.CounterVec
+	seconds       *prometheus.HistogramVec
+	verifications *prometheus.CounterVec
 }
 
-func newMetrics(cfg Config) (*metrics, error) {
+func newMetrics(cfg Config, doc *openapi3.T) (*metrics, error) {
 	if cfg.Metrics == nil {
 		return nil, nil
 	}
@@ -31,8 +34,29 @@ func newMetrics(cfg Config) (*metrics, error) {
 			Name: "keyward_http_request_duration_seconds", Help: "Time from a request's header to its answer.",
 			Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3, 10},
 		}, labels),
+		verifications: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keyward_token_verifications_total", Help: "Tokens verified through the API, by result: valid, or the code of the refusal.",
+		}, []string{"result"}),
 	}
-	return m, errors.Join(cfg.Metrics.Register(m.requests), cfg.Metrics.Register(m.seconds))
+	for _, result := range append([]string{"valid"}, verifyCodes(doc)...) { // counters begin at 0, so that rates see the first
+		m.verifications.WithLabelValues(result)
+	}
+	return m, errors.Join(cfg.Metrics.Register(m.requests), cfg.Metrics.Register(m.seconds), cfg.Metrics.Register(m.verifications))
+}
+
+// verifyCodes returns the values of VerifyCode.
+func verifyCodes(doc *openapi3.T) (codes []string) {
+	for _, code := range doc.Components.Schemas["VerifyCode"].Value.Enum {
+		codes = append(codes, code.(string))
+	}
+	return codes
+}
+
+// countVerification counts a verified token; the empty code stands for valid.
+func (m *metrics) countVerification(code VerifyCode) {
+	if m != nil {
+		m.verifications.WithLabelValues(cmp.Or(string(code), "valid")).Inc()
+	}
 }
 
 func (m *metrics) handler(r *prometheus.Registry) http.Handler {

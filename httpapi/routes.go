@@ -85,8 +85,13 @@ func isAdmin(path string) bool { return strings.HasPrefix(path, "/v1/") }
 // isPublic reports whether a path serves verifiers and load balancers. The
 // other paths move to the admin address if one is configured.
 func isPublic(path string) bool {
-	return strings.HasPrefix(path, "/t/") || strings.HasPrefix(path, "/.well-known/") || path == "/healthz" || path == "/readyz"
+	return strings.HasPrefix(path, "/t/") || strings.HasPrefix(path, "/.well-known/") || isHealthCheck(path)
 }
+
+func isHealthCheck(path string) bool { return path == "/healthz" || path == "/readyz" }
+
+// isHealth reports whether a path serves those who watch the process.
+func isHealth(path string) bool { return isHealthCheck(path) || path == "/metrics" }
 
 func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.Route {
 	s := r.server

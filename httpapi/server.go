@@ -72,6 +72,7 @@ type server struct {
 	cfg         *Config
 	echo        *echo.Echo
 	public      *echo.Echo // the public paths alone
+	health      *echo.Echo // health checks and metrics alone
 	handleError echo.HTTPErrorHandler
 	ids         requestIDs
 	byAddress   *limiter[netip.Prefix] // requests
@@ -84,6 +85,9 @@ type API interface {
 	http.Handler
 	// Public answers the public paths and readiness, and nothing else is there.
 	Public() http.Handler
+	// Health answers /healthz, /readyz and /metrics, and nothing else is there: for a
+	// process that serves no requests.
+	Health() http.Handler
 }
 
 // New returns the HTTP API. The surrounding http.Server provides timeouts, TLS
@@ -104,7 +108,7 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	cfg = cfg.withDefaults()
 	s = &server{
 		cfg: &cfg, handleError: ErrorHandler(cfg.Log), ids: newRequestIDs(), byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
-		adminServer: &adminServer{&cfg}, tokenServer: &tokenServer{&cfg},
+		adminServer: &adminServer{&cfg}, tokenServer: &tokenServer{cfg: &cfg},
 		webhookServer: &webhookServer{&cfg, actionPrefixes(doc)}, validator: newValidator(doc),
 	}
 	if s.publicServer, err = newPublicServer(&cfg, doc.Info.Title); err != nil {
@@ -116,7 +120,8 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	if s.auditServer, err = newAuditServer(&cfg, s.gate); err != nil {
 		return nil, err
 	}
-	s.metrics, err = newMetrics(cfg)
+	s.metrics, err = newMetrics(cfg, doc)
+	s.tokenServer.metrics = s.metrics
 	return s, err
 }
 
@@ -133,14 +138,17 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// registerRoutes creates two routers of the same handlers: one with all paths,
-// and one with the public paths alone, which cannot serve any other path
-// however it is spelled.
+// registerRoutes creates three routers of the same handlers: one with all paths,
+// and two with the public paths and the health checks alone, which cannot serve
+// any other path however it is spelled.
 func (s *server) registerRoutes(doc *openapi3.T) (err error) {
 	if s.echo, err = s.newRouter(doc, func(string) bool { return true }); err != nil {
 		return err
 	}
-	s.public, err = s.newRouter(doc, isPublic)
+	if s.public, err = s.newRouter(doc, isPublic); err != nil {
+		return err
+	}
+	s.health, err = s.newRouter(doc, isHealth)
 	return err
 }
 
@@ -159,6 +167,9 @@ func (s *server) newRouter(doc *openapi3.T, has func(path string) bool) (*echo.E
 
 // Public implements [API].
 func (s *server) Public() http.Handler { return normalizePaths(s.public) }
+
+// Health implements [API].
+func (s *server) Health() http.Handler { return normalizePaths(s.health) }
 
 // ServeHTTP serves one request.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
-	"io"
 	"iter"
 	"reflect"
 	"slices"
@@ -14,10 +13,9 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
-)
 
-// maxDepth is how deep arrays and objects of a body may nest.
-const maxDepth = 64
+	"github.com/keyward/keyward/internal/strictjson"
+)
 
 // lenient lets a decoder pass duplicate members and unpaired surrogates. The
 // checker refuses both itself, to name the field, and leaves a [Deferred] alone.
@@ -48,57 +46,26 @@ func newDecoder(data []byte) *jsontext.Decoder {
 }
 
 // errTooDeep refuses a value that nests too deep.
-var errTooDeep = newProblem(ProblemCodeInvalidRequest, "The body is nested deeper than "+strconv.Itoa(maxDepth)+" levels.")
+var errTooDeep = newProblem(ProblemCodeInvalidRequest, "The body is nested deeper than "+strconv.Itoa(strictjson.MaxDepth)+" levels.")
 
-// checkSyntax refuses all input but one JSON value, nested at most maxDepth
-// deep.
+// checkSyntax refuses all input but one JSON value, nested at most
+// [strictjson.MaxDepth] deep.
 func checkSyntax(data []byte) error {
 	dec := newDecoder(data)
-	err := skipValue(dec)
-	if err == nil && atEnd(dec) {
+	err := strictjson.SkipValue(dec)
+	if err == nil && strictjson.AtEnd(dec) {
 		return nil
 	}
-	if errors.Is(err, errTooDeep) {
-		return err
+	if errors.Is(err, strictjson.ErrDepth) {
+		return errTooDeep
 	}
 	return newProblem(ProblemCodeInvalidRequest, "The body is not one JSON value.")
-}
-
-// skipValue reads over one value. Unlike the decoder's own SkipValue it returns
-// errTooDeep.
-func skipValue(dec *jsontext.Decoder) error {
-	for outside := dec.StackDepth(); ; {
-		if _, err := dec.ReadToken(); err != nil {
-			return err
-		}
-		switch depth := dec.StackDepth(); {
-		case depth > maxDepth:
-			return errTooDeep
-		case depth == outside:
-			return nil
-		}
-	}
-}
-
-// rawValue reads one value of data, which dec reads, and returns its bytes; nil
-// if that fails.
-func rawValue(dec *jsontext.Decoder, data []byte) []byte {
-	start := dec.InputOffset()
-	if skipValue(dec) != nil {
-		return nil
-	}
-	return bytes.TrimLeft(data[start:dec.InputOffset()], " \t\r\n,:")
 }
 
 // readKind reads a token and reports whether it is of this kind.
 func readKind(dec *jsontext.Decoder, kind jsontext.Kind) bool {
 	token, err := dec.ReadToken()
 	return err == nil && token.Kind() == kind
-}
-
-func atEnd(dec *jsontext.Decoder) bool {
-	_, err := dec.ReadToken()
-	return err == io.EOF
 }
 
 // checker compares a body of valid syntax with a Go type.

@@ -16,13 +16,17 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/labstack/echo/v4"
 
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
 )
 
 // tokenServer answers the operations that sign and verify.
-type tokenServer struct{ cfg *Config }
+type tokenServer struct {
+	cfg     *Config
+	metrics *metrics
+}
 
 // The bodies of these operations are not validated against the document (see
 // handDecoded), so its rules beyond the types are repeated here.
@@ -74,12 +78,12 @@ func quickOrder(body []byte) (o signing.Order, ok bool) {
 			return o, false
 		}
 		member := name.String()
-		raw := rawValue(dec, body)
+		raw := strictjson.ReadRaw(dec, body)
 		if raw == nil || !setMember(&o, member, raw) {
 			return o, false
 		}
 	}
-	return o, readKind(dec, '}') && atEnd(dec) && o.Claims != nil
+	return o, readKind(dec, '}') && strictjson.AtEnd(dec) && o.Claims != nil
 }
 
 func setMember(o *signing.Order, name string, raw jsontext.Value) bool {
@@ -193,7 +197,7 @@ func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
 	if err := body.checkEmpty(); err != nil {
 		return err
 	}
-	v, err := s.cfg.Signer.Verify(c.Request().Context(), callOf(c).tenantID.String(), signing.Inquiry{
+	v, err := s.cfg.Signer.Verify(c.Request().Context(), callOf(c).tenantID.String(), signing.VerifyRequest{
 		Token: body.Token, Audience: valueOr(body.Audience, ""), Issuer: valueOr(body.Issuer, ""), Type: valueOr(body.Typ, ""),
 	})
 	var refused *tokens.VerifyError
@@ -210,6 +214,7 @@ func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
 	if refused != nil {
 		out.Code, out.Detail = new(VerifyCode(refused.Code)), new(refused.Detail)
 	}
+	s.metrics.countVerification(valueOr(out.Code, ""))
 	return replyJSON(c, http.StatusOK, out)
 }
 

@@ -8,4 +8,6 @@
 // the library inherit none. Those of Node.js are driven through one process,
 // node/clients.mjs, and left out where there is no Node.js. sources/make.mjs makes
 // systems that keys move in from.
+//
+// Internal to Keyward: no compatibility promise.
 package interop

@@ -8,8 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds how deep the JSON of strangers may nest.
-const maxDepth = 32
+// maxDepth limits how deep JSON nests. A token that Keyward signs has at most as
+// many levels.
+const maxDepth = 64
 
 // eachMember calls take for each member of a JSON object, with its value as it is
 // written. It returns false if the text is not exactly one object of valid JSON in

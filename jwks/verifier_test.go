@@ -193,7 +193,7 @@ func TestMalformedTokens(t *testing.T) {
 		"kid that is 7": header(map[string]any{"kid": 7}), "typ that is 7": header(map[string]any{"typ": 7}), "alg that is 7": header(map[string]any{"alg": 7}),
 		"no claims": payload(""), "a list": payload("[]"), "more after it": payload("{}{}"), "a name twice": payload(`{"a":1,"a":2}`),
 		"a name twice, escaped": payload(`{"a":1,"\u0061":2}`), "a name twice, inside": payload(`{"x":[{"a":1,"a":2}]}`),
-		"not UTF-8": payload("{\"a\":\"\xff\"}"), "too deep": payload(`{"a":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`),
+		"not UTF-8": payload("{\"a\":\"\xff\"}"), "too deep": payload(`{"a":` + strings.Repeat("[", 80) + strings.Repeat("]", 80) + `}`),
 	} {
 		if _, err := verifier.Verify(t.Context(), raw); !errors.Is(err, jwks.ErrMalformed) {
 			t.Errorf("%s: %v", name, err)

@@ -16,11 +16,11 @@ import (
 // section 2.2). Both use the same kind of key; a policy chooses the label.
 const Ed25519 = jose.SignatureAlgorithm("Ed25519")
 
-// ErrUnsupportedAlgorithm says that a name is none of [Algorithms].
+// ErrUnsupportedAlgorithm means that a name is not one of [Algorithms].
 var ErrUnsupportedAlgorithm = errors.New("keys: unsupported algorithm")
 
-// algorithm is one row of what RFC 7518 section 3.1, RFC 8037 and RFC 9864
-// specify and Keyward signs with.
+// algorithm describes a supported signature algorithm (RFC 7518 section 3.1,
+// RFC 8037, RFC 9864).
 type algorithm struct {
 	name  jose.SignatureAlgorithm
 	kty   string
@@ -30,8 +30,8 @@ type algorithm struct {
 	pss   bool
 }
 
-// algorithms in the order in which they are named to people. HMAC and "none"
-// are missing on purpose (RFC 8725 sections 3.1 and 3.2).
+// algorithms is in the order of lists and messages. HMAC and "none" are missing
+// on purpose (RFC 8725 sections 3.1 and 3.2).
 var algorithms = []algorithm{
 	{name: jose.ES256, kty: "EC", crv: "P-256", curve: elliptic.P256(), hash: crypto.SHA256},
 	{name: jose.ES384, kty: "EC", crv: "P-384", curve: elliptic.P384(), hash: crypto.SHA384},
@@ -46,7 +46,7 @@ var algorithms = []algorithm{
 	{name: jose.PS512, kty: "RSA", hash: crypto.SHA512, pss: true},
 }
 
-// Algorithms lists what a policy may sign with, the default first.
+// Algorithms lists the algorithms of policies, the default first.
 func Algorithms() []jose.SignatureAlgorithm {
 	names := make([]jose.SignatureAlgorithm, len(algorithms))
 	for i, a := range algorithms {
@@ -55,22 +55,24 @@ func Algorithms() []jose.SignatureAlgorithm {
 	return names
 }
 
-// ParseAlgorithm returns the algorithm of that name, which is case-sensitive
-// (RFC 7515 section 4.1.1). Its error is an [ErrUnsupportedAlgorithm] that
-// says which there are.
+// ParseAlgorithm returns the algorithm of a name, which is case-sensitive (RFC
+// 7515 section 4.1.1). Errors: [ErrUnsupportedAlgorithm], with the names of
+// all.
 func ParseAlgorithm(name string) (jose.SignatureAlgorithm, error) {
-	a, err := lookup(jose.SignatureAlgorithm(name))
+	a, err := lookupAlgorithm(jose.SignatureAlgorithm(name))
 	return a.name, err
 }
 
-// KeyType is the "kty" of an algorithm's keys: EC, OKP or RSA; empty for an
-// algorithm that is not supported.
+// KeyType returns the "kty" of an algorithm's keys: EC, OKP or RSA; empty for
+// an unsupported algorithm.
 func KeyType(alg jose.SignatureAlgorithm) string {
-	a, _ := lookup(alg)
+	a, _ := lookupAlgorithm(alg)
 	return a.kty
 }
 
-func lookup(alg jose.SignatureAlgorithm) (algorithm, error) {
+// lookupAlgorithm returns the row of an algorithm. Errors:
+// [ErrUnsupportedAlgorithm].
+func lookupAlgorithm(alg jose.SignatureAlgorithm) (algorithm, error) {
 	for _, a := range algorithms {
 		if a.name == alg {
 			return a, nil
@@ -79,7 +81,7 @@ func lookup(alg jose.SignatureAlgorithm) (algorithm, error) {
 	return algorithm{}, fmt.Errorf("%w %q: it is one of %s", ErrUnsupportedAlgorithm, alg, AlgorithmNames())
 }
 
-// AlgorithmNames lists [Algorithms] in a sentence.
+// AlgorithmNames returns the names of all [Algorithms], separated by commas.
 func AlgorithmNames() string {
 	var names []string
 	for _, a := range algorithms {
@@ -88,15 +90,15 @@ func AlgorithmNames() string {
 	return strings.Join(names, ", ")
 }
 
-// coordinate is the length in bytes of a coordinate of the curve and of R and
-// S in a signature: 66 for P-521 (RFC 7518 sections 3.4 and 6.2.1.2).
-func (a algorithm) coordinate() int { return (a.curve.Params().BitSize + 7) / 8 }
+// coordinateSize returns the length of a curve coordinate, and of R and S in a
+// signature, in bytes: 66 for P-521 (RFC 7518 sections 3.4 and 6.2.1.2).
+func (a algorithm) coordinateSize() int { return (a.curve.Params().BitSize + 7) / 8 }
 
-// signatureSize is the length in bytes of a signature by the key.
+// signatureSize returns the length of a signature in bytes.
 func (a algorithm) signatureSize(pub crypto.PublicKey) int {
 	switch a.kty {
 	case "EC":
-		return 2 * a.coordinate()
+		return 2 * a.coordinateSize()
 	case "OKP":
 		return 64
 	}
@@ -106,19 +108,19 @@ func (a algorithm) signatureSize(pub crypto.PublicKey) int {
 	return 0
 }
 
-// Curve is the elliptic curve of an algorithm's keys; nil if they are not of type
-// EC.
+// Curve returns the elliptic curve of an algorithm's keys, nil unless they are
+// of type EC.
 func Curve(alg jose.SignatureAlgorithm) elliptic.Curve {
-	a, _ := lookup(alg)
+	a, _ := lookupAlgorithm(alg)
 	return a.curve
 }
 
-// CheckPublic says why a public key cannot be used with an algorithm, or returns
-// nil. Errors: [ErrUnsupportedAlgorithm], [ErrKeyMaterial].
+// CheckPublic checks that an algorithm can use a public key. Errors:
+// [ErrUnsupportedAlgorithm], [ErrKeyMaterial].
 func CheckPublic(alg jose.SignatureAlgorithm, pub crypto.PublicKey) error {
-	a, err := lookup(alg)
+	a, err := lookupAlgorithm(alg)
 	if err != nil {
 		return err
 	}
-	return a.fits(pub)
+	return a.checkPublic(pub)
 }

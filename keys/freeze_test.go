@@ -44,7 +44,7 @@ func TestFreezesPutRotationsOff(t *testing.T) {
 		if want := t0.Add(time.Duration(c.next * float64(day))); !reflect.DeepEqual(steps, c.steps) || !next.Equal(want) {
 			t.Errorf("%s: %v, next %v, want %v, next %v", name, steps, next, c.steps, want)
 		}
-		if at := NextTransition(now, c.s, both[0], both); len(c.steps) == 0 && !at.Equal(next) {
+		if at := c.s.NextTransition(now, both[0], both); len(c.steps) == 0 && !at.Equal(next) {
 			t.Errorf("%s: the key says %v", name, at)
 		}
 	}

@@ -11,25 +11,26 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// RSASizes lists the sizes of RSA keys that are generated, in bits.
-func RSASizes() []int { return []int{2048, 3072, 4096} }
+// rsaSizes lists the sizes of generated RSA keys, in bits.
+func rsaSizes() []int { return []int{2048, 3072, 4096} }
 
-// Generate makes a key. rsaBits is one of [RSASizes] for RSA, where 0 means
-// 2048, and ignored for other keys. A big RSA key takes seconds; its
-// callers make it ahead. Errors: [ErrUnsupportedAlgorithm], [ErrKeyMaterial].
+// Generate makes a private key. rsaBits is 2048, 3072 or 4096 for RSA, where 0
+// means 2048, and is ignored for other key types. A large RSA key takes
+// seconds, so call it ahead of need. Errors: [ErrUnsupportedAlgorithm],
+// [ErrKeyMaterial].
 func Generate(alg jose.SignatureAlgorithm, rsaBits int) (Private, error) {
-	a, err := lookup(alg)
+	a, err := lookupAlgorithm(alg)
 	if err != nil {
 		return Private{}, err
 	}
-	key, err := a.generate(rsaBits)
+	key, err := a.generateKey(rsaBits)
 	if err != nil {
 		return Private{}, err
 	}
 	return NewPrivate(alg, key)
 }
 
-func (a algorithm) generate(rsaBits int) (crypto.Signer, error) {
+func (a algorithm) generateKey(rsaBits int) (crypto.Signer, error) {
 	switch a.kty {
 	case "EC":
 		return ecdsa.GenerateKey(a.curve, rand.Reader)
@@ -44,16 +45,16 @@ func (a algorithm) generate(rsaBits int) (crypto.Signer, error) {
 	return rsa.GenerateKey(rand.Reader, bits)
 }
 
-// RSASize returns the size of an RSA key that is asked for with bits, of which 0
-// means the smallest. Errors: [ErrKeyMaterial] for none of [RSASizes].
+// RSASize returns bits if it is a supported size of RSA keys, and the smallest
+// size for 0. Errors: [ErrKeyMaterial] for any other size.
 func RSASize(bits int) (int, error) {
 	if bits == 0 {
 		return MinRSABits, nil
 	}
-	for _, size := range RSASizes() {
+	for _, size := range rsaSizes() {
 		if bits == size {
 			return bits, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: no RSA keys of %d bits, it is one of %v", ErrKeyMaterial, bits, RSASizes())
+	return 0, fmt.Errorf("%w: no RSA keys of %d bits, it is one of %v", ErrKeyMaterial, bits, rsaSizes())
 }

@@ -18,13 +18,14 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// ErrKID says that a kid is not one that Keyward uses.
+// ErrKID means that a kid has a form that Keyward does not accept.
 var ErrKID = errors.New("keys: a kid is 1 to 128 letters, digits or . _ ~ - and not one or two dots alone")
 
 var kidPattern = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
 
-// ValidKID reports whether a kid can be part of a URL path as it is: RFC 3986
-// section 2.3, without the two names that section 3.3 gives a meaning.
+// ValidKID reports whether a kid can be part of a URL path unescaped (RFC 3986
+// section 2.3) and is neither "." nor "..", which have a meaning there (section
+// 3.3).
 func ValidKID(kid string) bool {
 	return kidPattern.MatchString(kid) && kid != "." && kid != ".."
 }
@@ -44,20 +45,21 @@ type publicJWK struct {
 	E   string `json:"e,omitempty"`
 }
 
-// PublicJWK is the public key as a JWK for signatures: the same bytes for the
-// same key, always. Errors: [ErrUnsupportedAlgorithm], [ErrKeyMaterial], [ErrKID].
+// PublicJWK returns the public key as a JWK for signatures. The same key always
+// gives the same bytes. Errors: [ErrUnsupportedAlgorithm], [ErrKeyMaterial],
+// [ErrKID].
 func PublicJWK(pub crypto.PublicKey, alg jose.SignatureAlgorithm, kid string) (json.RawMessage, error) {
-	a, err := lookup(alg)
+	a, err := lookupAlgorithm(alg)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.fits(pub); err != nil {
+	if err := a.checkPublic(pub); err != nil {
 		return nil, err
 	}
 	if !ValidKID(kid) {
 		return nil, ErrKID
 	}
-	jwk, err := members(pub)
+	jwk, err := publicMembers(pub)
 	if err != nil {
 		return nil, err
 	}
@@ -65,29 +67,30 @@ func PublicJWK(pub crypto.PublicKey, alg jose.SignatureAlgorithm, kid string) (j
 	return json.Marshal(jwk)
 }
 
-// members are those that make the key what it is.
-func members(pub crypto.PublicKey) (publicJWK, error) {
+// publicMembers returns the members of a JWK that identify the key, without
+// kid, use and alg. Errors: [ErrKeyMaterial].
+func publicMembers(pub crypto.PublicKey) (publicJWK, error) {
 	switch k := pub.(type) {
 	case *rsa.PublicKey:
-		return publicJWK{KTY: "RSA", N: b64(k.N.Bytes()), E: b64(big.NewInt(int64(k.E)).Bytes())}, nil
+		return publicJWK{KTY: "RSA", N: encodeBase64URL(k.N.Bytes()), E: encodeBase64URL(big.NewInt(int64(k.E)).Bytes())}, nil
 	case *ecdsa.PublicKey:
 		point, err := k.Bytes() // 4, X, Y: both padded to the full length
 		if err != nil {
 			return publicJWK{}, fmt.Errorf("%w: not a point of its curve", ErrKeyMaterial)
 		}
 		half := 1 + len(point)/2
-		return publicJWK{KTY: "EC", CRV: k.Params().Name, X: b64(point[1:half]), Y: b64(point[half:])}, nil
+		return publicJWK{KTY: "EC", CRV: k.Params().Name, X: encodeBase64URL(point[1:half]), Y: encodeBase64URL(point[half:])}, nil
 	case ed25519.PublicKey:
-		return publicJWK{KTY: "OKP", CRV: "Ed25519", X: b64(k)}, nil
+		return publicJWK{KTY: "OKP", CRV: "Ed25519", X: encodeBase64URL(k)}, nil
 	}
 	return publicJWK{}, fmt.Errorf("%w: a public key of type %T", ErrKeyMaterial, pub)
 }
 
-// Thumbprint is the kid of a key that brings none: RFC 7638 with SHA-256, for
-// OKP RFC 8037 section 2. Labels are no part of it, so an Ed25519 key has the
-// same one as EdDSA and as Ed25519.
+// Thumbprint returns the SHA-256 thumbprint of a key (RFC 7638, for OKP RFC
+// 8037 section 2), which is the kid of a generated key. It does not cover alg,
+// so EdDSA and Ed25519 give the same one. Errors: [ErrKeyMaterial].
 func Thumbprint(pub crypto.PublicKey) (string, error) {
-	m, err := members(pub)
+	m, err := publicMembers(pub)
 	if err != nil {
 		return "", err
 	}
@@ -102,14 +105,14 @@ func Thumbprint(pub crypto.PublicKey) (string, error) {
 		input = fmt.Sprintf(`{"crv":"%s","kty":"OKP","x":"%s"}`, m.CRV, m.X)
 	}
 	sum := sha256.Sum256([]byte(input))
-	return b64(sum[:]), nil
+	return encodeBase64URL(sum[:]), nil
 }
 
-// ParsePublicJWK returns the key of a public JWK that fits the algorithm. It
-// checks that an EC point is on its curve. Errors: [ErrUnsupportedAlgorithm],
+// ParsePublicJWK parses a public JWK, and checks that the algorithm can use the
+// key and that an EC point is on its curve. Errors: [ErrUnsupportedAlgorithm],
 // [ErrKeyMaterial].
 func ParsePublicJWK(alg jose.SignatureAlgorithm, jwk []byte) (crypto.PublicKey, error) {
-	a, err := lookup(alg)
+	a, err := lookupAlgorithm(alg)
 	if err != nil {
 		return nil, err
 	}
@@ -117,34 +120,34 @@ func ParsePublicJWK(alg jose.SignatureAlgorithm, jwk []byte) (crypto.PublicKey, 
 	if err := parsed.UnmarshalJSON(jwk); err != nil || !parsed.IsPublic() || !parsed.Valid() {
 		return nil, fmt.Errorf("%w: not a public JWK", ErrKeyMaterial)
 	}
-	if err := a.fits(parsed.Key); err != nil {
+	if err := a.checkPublic(parsed.Key); err != nil {
 		return nil, err
 	}
 	return parsed.Key, nil
 }
 
-// renders says whether jwk is what [PublicJWK] writes for a key of the
-// algorithm, as far as that can be seen without taking the key for a number:
-// its members are those, in their order, and no others.
-func (a algorithm) renders(kid string, jwk []byte) bool {
+// isRendered reports whether jwk has the form that [PublicJWK] writes for a key
+// of the algorithm: these members, in this order, and no others. It does not
+// decode the numbers, so it is much faster than [ParsePublicJWK].
+func (a algorithm) isRendered(kid string, jwk []byte) bool {
 	p := jwkText{jwk}
-	ok := p.is(`{"kty":"`, a.kty, `","kid":"`, kid, `","use":"sig","alg":"`, string(a.name), `"`)
+	ok := p.skipTexts(`{"kty":"`, a.kty, `","kid":"`, kid, `","use":"sig","alg":"`, string(a.name), `"`)
 	switch a.kty {
 	case "EC":
-		coordinate := base64.RawURLEncoding.EncodedLen(a.coordinate())
-		return ok && p.is(`,"crv":"`, a.crv, `","x":"`) && p.number() == coordinate && p.is(`","y":"`) && p.number() == coordinate && p.ends()
+		coordinate := base64.RawURLEncoding.EncodedLen(a.coordinateSize())
+		return ok && p.skipTexts(`,"crv":"`, a.crv, `","x":"`) && p.skipBase64URL() == coordinate && p.skipTexts(`","y":"`) && p.skipBase64URL() == coordinate && p.atEnd()
 	case "OKP":
-		return ok && p.is(`,"crv":"`, a.crv, `","x":"`) && p.number() == base64.RawURLEncoding.EncodedLen(ed25519.PublicKeySize) && p.ends()
+		return ok && p.skipTexts(`,"crv":"`, a.crv, `","x":"`) && p.skipBase64URL() == base64.RawURLEncoding.EncodedLen(ed25519.PublicKeySize) && p.atEnd()
 	default:
-		return ok && p.is(`,"n":"`) && p.number() >= base64.RawURLEncoding.EncodedLen(MinRSABits/8) && p.is(`","e":"`) && p.number() > 0 && p.ends()
+		return ok && p.skipTexts(`,"n":"`) && p.skipBase64URL() >= base64.RawURLEncoding.EncodedLen(MinRSABits/8) && p.skipTexts(`","e":"`) && p.skipBase64URL() > 0 && p.atEnd()
 	}
 }
 
-// jwkText is what is left of a JWK.
+// jwkText is the unread rest of a JWK.
 type jwkText struct{ rest []byte }
 
-// is passes texts that must come next.
-func (t *jwkText) is(texts ...string) bool {
+// skipTexts skips texts and reports whether they came next, in this order.
+func (t *jwkText) skipTexts(texts ...string) bool {
 	for _, text := range texts {
 		if len(t.rest) < len(text) || string(t.rest[:len(text)]) != text {
 			return false
@@ -154,8 +157,8 @@ func (t *jwkText) is(texts ...string) bool {
 	return true
 }
 
-// number passes base64url and returns how long it was.
-func (t *jwkText) number() (n int) {
+// skipBase64URL skips base64url and returns its length in bytes.
+func (t *jwkText) skipBase64URL() (n int) {
 	for n < len(t.rest) && isBase64URL[t.rest[n]] {
 		n++
 	}
@@ -163,9 +166,10 @@ func (t *jwkText) number() (n int) {
 	return n
 }
 
-func (t *jwkText) ends() bool { return string(t.rest) == `"}` }
+// atEnd reports whether only the end of the object is left.
+func (t *jwkText) atEnd() bool { return string(t.rest) == `"}` }
 
-// isBase64URL has the alphabet of RFC 4648 section 5.
+// isBase64URL marks the characters of base64url (RFC 4648 section 5).
 var isBase64URL = func() (is [256]bool) {
 	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
 		is[c] = true
@@ -173,7 +177,8 @@ var isBase64URL = func() (is [256]bool) {
 	return is
 }()
 
-// PublicDER is the key as its SubjectPublicKeyInfo (RFC 5280 section 4.1).
+// PublicDER returns the key as SubjectPublicKeyInfo (RFC 5280 section 4.1).
+// Errors: [ErrKeyMaterial].
 func PublicDER(pub crypto.PublicKey) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
@@ -182,7 +187,7 @@ func PublicDER(pub crypto.PublicKey) ([]byte, error) {
 	return der, nil
 }
 
-// PublicPEM is [PublicDER] as a PEM block (RFC 7468 section 13).
+// PublicPEM returns [PublicDER] as a PEM block (RFC 7468 section 13).
 func PublicPEM(pub crypto.PublicKey) ([]byte, error) {
 	der, err := PublicDER(pub)
 	if err != nil {
@@ -191,12 +196,13 @@ func PublicPEM(pub crypto.PublicKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }
 
-func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+func encodeBase64URL(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// CheckPublicJWK says what is wrong with a key's public JWK.
+// CheckPublicJWK checks that the key's public JWK has a valid key of its
+// algorithm. The error names the key and its tenant.
 func (k *Key) CheckPublicJWK() error {
-	a, err := lookup(k.Alg)
-	if err == nil && !a.renders(k.KID, k.PublicJWK) {
+	a, err := lookupAlgorithm(k.Alg)
+	if err == nil && !a.isRendered(k.KID, k.PublicJWK) {
 		_, err = ParsePublicJWK(a.name, k.PublicJWK)
 	}
 	if err != nil {

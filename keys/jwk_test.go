@@ -115,8 +115,8 @@ func TestKeysThatDoNotFit(t *testing.T) {
 	for _, alg := range Algorithms() {
 		for _, other := range Algorithms() {
 			p := keyFor(t, other)
-			a, _ := lookup(alg)
-			b, _ := lookup(other)
+			a, _ := lookupAlgorithm(alg)
+			b, _ := lookupAlgorithm(other)
 			fits := a.kty == b.kty && a.crv == b.crv
 			if _, err := NewPrivate(alg, p.key()); (err == nil) != fits {
 				t.Errorf("%s with a key for %s: %v", alg, other, err)
@@ -184,7 +184,7 @@ func TestAPublicJWKIsKnownByItsText(t *testing.T) {
 			t.Fatal(err)
 		}
 		jwk := string(written)
-		if !a.renders("k-1", written) {
+		if !a.isRendered("k-1", written) {
 			t.Errorf("%s is not known again", jwk)
 		}
 		closed := strings.TrimSuffix(jwk, "}")
@@ -194,11 +194,11 @@ func TestAPublicJWKIsKnownByItsText(t *testing.T) {
 			strings.Replace(jwk, `"use"`, `"d":"AQAB","use"`, 1), strings.TrimSuffix(jwk, `"}`) + `=="}`,
 			strings.Replace(jwk, `"alg":"`+string(a.name), `"alg":"HS256`, 1), "", "{}",
 		} {
-			if a.renders("k-1", []byte(other)) {
+			if a.isRendered("k-1", []byte(other)) {
 				t.Errorf("%s is taken for %s", other, jwk)
 			}
 		}
-		if short := jwk[:len(jwk)-4] + `"}`; a.kty != "RSA" && a.renders("k-1", []byte(short)) {
+		if short := jwk[:len(jwk)-4] + `"}`; a.kty != "RSA" && a.isRendered("k-1", []byte(short)) {
 			t.Errorf("%s is taken for a key of %s", short, a.name)
 		}
 	}

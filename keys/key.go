@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// State is where a key is in its life; see the drawing in the package comment.
+// State is the stage of a key's life; see the diagram in the package comment.
 type State string
 
 // The states of a key and, in brackets, their names in NIST SP 800-57 part 1.
@@ -19,12 +19,12 @@ const (
 	Standby    State = "standby"    // published, does not sign yet (pre-activation)
 	Active     State = "active"     // the one key of its policy that signs (active)
 	Deprecated State = "deprecated" // signed once, still published (deactivated)
-	Expired    State = "expired"    // left the JWKS because its time was up (deactivated)
-	Revoked    State = "revoked"    // left the JWKS because someone said so (compromised)
+	Expired    State = "expired"    // left the JWKS on schedule (deactivated)
+	Revoked    State = "revoked"    // left the JWKS by a revocation (compromised)
 	Purged     State = "purged"     // the public key is gone too (destroyed)
 )
 
-// Origin says where a key came from.
+// Origin tells how a key came into Keyward.
 type Origin string
 
 // The origins of a key.
@@ -33,22 +33,15 @@ const (
 	Imported  Origin = "imported"
 )
 
-// Activation says by whose act a key began to sign. Only Scheduled is held to
-// the policy's publish lead; every other one is somebody's explicit act.
+// Activation tells how a key became active. Only Scheduled observes the
+// policy's publish lead; the others are explicit actions of a person.
 type Activation string
 
-// The ways in which a key becomes active.
-const (
-	Scheduled    Activation = "scheduled"  // by the worker, when the rotation interval was over
-	First        Activation = "first"      // the first key of a new policy
-	ByHand       Activation = "manual"     // rotate
-	ByRevocation Activation = "revocation" // the standby took over from a revoked key
-	Fresh        Activation = "fresh"      // a key no verifier has seen took over from a revoked one
-	ByRevokeAll  Activation = "revoke_all" // the same for every key of the tenant
-	ByImport     Activation = "import"     // brought in as active
-)
+// Scheduled is the activation by the worker when the rotation interval is over.
+// Package moves has the others.
+const Scheduled Activation = "scheduled"
 
-// Reason says why a key was revoked, in the words of OpenID Federation 1.0
+// Reason is the reason of a revocation, in the terms of OpenID Federation 1.0
 // section 8.7.
 type Reason string
 
@@ -91,8 +84,8 @@ type Key struct {
 	LastTokenExpiresAt *time.Time
 }
 
-// lastMoved is the newest time in the key's history. Clocks of two processes
-// may differ; a key's next move is never written before its last one.
+// LastMoved returns the newest time in the key's history. A key's next move is
+// never recorded before it, because the clocks of two processes may differ.
 func (k Key) LastMoved() time.Time {
 	at := k.PublishedAt
 	for _, t := range []*time.Time{k.ActivatedAt, k.DeprecatedAt, k.ExpiredAt, k.RevokedAt, k.PurgedAt} {
@@ -103,20 +96,20 @@ func (k Key) LastMoved() time.Time {
 	return at
 }
 
-// Born is where a key comes from when it enters the table: no state yet.
+// Born is the state of a key before it is stored.
 const Born State = ""
 
-// ErrInvalidTransition says that a key cannot go where it was sent; test with
-// errors.Is. The error itself is a [*StateError].
+// ErrInvalidTransition means that a key cannot move to the requested state;
+// test with errors.Is. The error itself is a [*StateError].
 var ErrInvalidTransition = errors.New("keys: invalid transition")
 
-// StateError names the move that was refused.
+// StateError describes a refused move of a key.
 type StateError struct {
 	KID      string
 	From, To State
 }
 
-// Error says which key could not move where.
+// Error names the key and both states.
 func (e *StateError) Error() string {
 	if e.From == Born {
 		return fmt.Sprintf("keys: key %s cannot enter as %s", e.KID, e.To)
@@ -147,8 +140,8 @@ func States() []State {
 	return []State{Standby, Active, Deprecated, Expired, Revoked, Purged}
 }
 
-// Transitions lists the states a key may move to from s.
-func Transitions(s State) []State { return slices.Clone(transitions[s]) }
+// statesAfter lists the states that a key may move to from s.
+func statesAfter(s State) []State { return slices.Clone(transitions[s]) }
 
 // CanMove reports whether a key may go from one state to another; from is
 // [Born] for a key that enters. Staying is not a move.

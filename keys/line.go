@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// line is the keys of one policy, sorted out by what they wait for. The
-// methods of [Plan] take their steps on it as they name them, so that what is
-// due next is asked of the keys as they will be.
+// line holds the keys of one policy by state. The steps of [Plan] change it as
+// they are listed, so that each step, and the next due time, sees the keys as
+// they will be.
 type line struct {
 	Schedule
 	now             time.Time
@@ -30,20 +30,21 @@ func newLine(now time.Time, s Schedule, keys []Key) *line {
 			l.gone = append(l.gone, k)
 		}
 	}
-	slices.SortFunc(l.deprecated, CompareDeprecation)
+	slices.SortFunc(l.deprecated, Key.CompareDeprecation)
 	return l
 }
 
-// expire lets deprecated keys go whose time is up and then, oldest first,
-// those that crowd the JWKS and have no living token.
+// expire removes deprecated keys from the JWKS: first those past their expiry,
+// then, oldest first, those without a live token, as long as the JWKS has more
+// keys than the policy allows.
 func (l *line) expire(now time.Time) []Step {
-	steps := l.leave(now, func(k Key) bool { return reached(now, expiry(l.Schedule, k)) })
+	steps := l.removeDeprecated(now, func(k Key) bool { return isDue(now, expiryOf(l.Schedule, k)) })
 	crowd := l.surplus()
-	if l.active != nil && reached(now, l.promotionDue()) {
+	if l.active != nil && isDue(now, l.promotionDue()) {
 		crowd++
 	}
-	return append(steps, l.leave(now, func(k Key) bool {
-		early := crowd > 0 && reached(now, safe(l.Schedule, k))
+	return append(steps, l.removeDeprecated(now, func(k Key) bool {
+		early := crowd > 0 && isDue(now, safeToRetireAt(l.Schedule, k))
 		if early {
 			crowd--
 		}
@@ -51,8 +52,8 @@ func (l *line) expire(now time.Time) []Step {
 	})...)
 }
 
-// leave takes the deprecated keys out of the JWKS that should go.
-func (l *line) leave(now time.Time, should func(Key) bool) (steps []Step) {
+// removeDeprecated moves the deprecated keys that should leave to expired.
+func (l *line) removeDeprecated(now time.Time, should func(Key) bool) (steps []Step) {
 	l.deprecated = slices.DeleteFunc(l.deprecated, func(k Key) bool {
 		if !should(k) {
 			return false
@@ -65,9 +66,10 @@ func (l *line) leave(now time.Time, should func(Key) bool) (steps []Step) {
 	return steps
 }
 
+// purge lists the keys whose public half is due for deletion.
 func (l *line) purge(now time.Time) (steps []Step) {
 	l.gone = slices.DeleteFunc(l.gone, func(k Key) bool {
-		due := reached(now, purgeAt(l.Schedule, k))
+		due := isDue(now, purgeAt(l.Schedule, k))
 		if due {
 			steps = append(steps, Step{Purge, k.KID})
 		}
@@ -76,13 +78,14 @@ func (l *line) purge(now time.Time) (steps []Step) {
 	return steps
 }
 
-// promote takes what room expire has made.
+// promote activates the standby if that is due. Call it after expire, which
+// makes room for the old key.
 func (l *line) promote(now time.Time) []Step {
-	if !reached(now, l.promotionDue()) {
+	if !isDue(now, l.promotionDue()) {
 		return nil
 	}
 	if k := l.active; k != nil {
-		at := ExpiresAt(l.Schedule, now, *k)
+		at := l.Schedule.ExpiresAt(now, *k)
 		k.State, k.DeprecatedAt, k.ExpiresAt = Deprecated, &now, &at
 		l.deprecated = append(l.deprecated, *k)
 	}
@@ -91,7 +94,8 @@ func (l *line) promote(now time.Time) []Step {
 	return []Step{{Promote, l.active.KID}}
 }
 
-func (l *line) replenish(now time.Time) []Step {
+// addStandby creates the standby that a live policy lacks.
+func (l *line) addStandby(now time.Time) []Step {
 	if l.standby != nil || l.RetiredAt != nil {
 		return nil
 	}
@@ -99,24 +103,24 @@ func (l *line) replenish(now time.Time) []Step {
 	return []Step{{Kind: CreateStandby}}
 }
 
-// next is when the first of all these has something to do again.
-func (l *line) next() time.Time {
+// nextDue returns the next time at which any step is due; zero if none will be.
+func (l *line) nextDue() time.Time {
 	times := []time.Time{l.promotionDue()}
 	for _, k := range l.deprecated {
-		times = append(times, expiry(l.Schedule, k))
+		times = append(times, expiryOf(l.Schedule, k))
 		if l.surplus() > 0 {
-			times = append(times, safe(l.Schedule, k))
+			times = append(times, safeToRetireAt(l.Schedule, k))
 		}
 	}
 	for _, k := range l.gone {
 		times = append(times, purgeAt(l.Schedule, k))
 	}
-	return soonest(times...)
+	return earliestOf(times...)
 }
 
-// surplus is by how many keys the JWKS is over max_published_keys, an active
-// and a standby key always counted. It is negative where there is room. A
-// retired policy only runs out, it needs no room.
+// surplus returns the number of keys above max_published_keys, always counting
+// an active and a standby key. It is negative if there is room. A retired
+// policy needs no room for new keys.
 func (l *line) surplus() int {
 	if l.RetiredAt != nil {
 		return -len(l.deprecated)
@@ -124,36 +128,37 @@ func (l *line) surplus() int {
 	return len(l.deprecated) + 2 - l.MaxPublishedKeys
 }
 
-// promotionDue is when the standby becomes active; zero: not by the schedule.
+// promotionDue returns when the standby becomes active; zero if the schedule
+// does not activate it.
 func (l *line) promotionDue() time.Time {
 	if l.standby == nil || l.RetiredAt != nil {
 		return time.Time{}
 	}
 	ready := Later(l.standby.PublishedAt.Add(l.PublishLead), l.HoldUntil)
 	if l.active == nil {
-		return l.thawed(ready)
+		return l.afterFreezes(ready)
 	}
 	room, ever := l.roomAt()
 	if l.RotationInterval == 0 || !ever {
 		return time.Time{}
 	}
 	due := l.active.ActivatedAt.Add(l.RotationInterval + l.Jitter)
-	return l.thawed(Later(Later(due, ready), room))
+	return l.afterFreezes(Later(Later(due, ready), room))
 }
 
-// thawed is when what is due may be done: not inside a freeze window, be it one
-// that began after the due time, while nobody got to it.
-func (l *line) thawed(due time.Time) time.Time {
-	at := l.thaw(due)
-	if until := l.thaw(l.now); until.After(l.now) {
+// afterFreezes moves a due time out of freeze windows. A window that began
+// after the due time, before the step was taken, delays it too.
+func (l *line) afterFreezes(due time.Time) time.Time {
+	at := l.skipFreezes(due)
+	if until := l.skipFreezes(l.now); until.After(l.now) {
 		return Later(at, until)
 	}
 	return at
 }
 
-// thaw puts a moment inside a freeze window off to the first one outside of
-// all. The windows are in the order of their starts, so that one pass does.
-func (l *line) thaw(at time.Time) time.Time {
+// skipFreezes returns the first moment from at on that is outside all freeze
+// windows. One pass is enough because they are ordered by start.
+func (l *line) skipFreezes(at time.Time) time.Time {
 	for _, f := range l.Freezes {
 		if f.Holds(at) {
 			at = f.Until
@@ -162,8 +167,8 @@ func (l *line) thaw(at time.Time) time.Time {
 	return at
 }
 
-// roomAt is when enough deprecated keys can have left for one more to come.
-// There is no such time where max_published_keys is below three.
+// roomAt returns when enough deprecated keys can have left to admit another
+// one. ever is false if max_published_keys is below three.
 func (l *line) roomAt() (at time.Time, ever bool) {
 	excess := l.surplus() + 1
 	if excess <= 0 {
@@ -172,31 +177,33 @@ func (l *line) roomAt() (at time.Time, ever bool) {
 	if excess > len(l.deprecated) {
 		return time.Time{}, false
 	}
-	return l.leaving()[excess-1], true
+	return l.departureTimes()[excess-1], true
 }
 
-// leaving lists when each deprecated key can leave at the earliest, in order.
-func (l *line) leaving() []time.Time {
+// departureTimes lists the earliest time at which each deprecated key can
+// leave, in order.
+func (l *line) departureTimes() []time.Time {
 	times := make([]time.Time, len(l.deprecated))
 	for i, k := range l.deprecated {
-		times[i] = safe(l.Schedule, k)
+		times[i] = safeToRetireAt(l.Schedule, k)
 	}
 	slices.SortFunc(times, time.Time.Compare)
 	return times
 }
 
-// reached reports whether a due time has come; a zero one never does.
-func reached(now, due time.Time) bool { return !due.IsZero() && !now.Before(due) }
+// isDue reports whether a due time has come. The zero time is never due.
+func isDue(now, due time.Time) bool { return !due.IsZero() && !now.Before(due) }
 
-// Surplus is by how many keys the JWKS of a policy is over max_published_keys, an
-// active and a standby key always counted; negative where there is room.
-func Surplus(now time.Time, s Schedule, keys []Key) int { return newLine(now, s, keys).surplus() }
+// Surplus returns the number of keys of a policy's JWKS above
+// max_published_keys, always counting an active and a standby key; negative if
+// there is room.
+func (s Schedule) Surplus(now time.Time, keys []Key) int { return newLine(now, s, keys).surplus() }
 
-// NextTransition is when the schedule, as seen at now, will change the state of
-// k, if nobody acts before; nil if never. all are the keys of its policy, k among them. For
-// a deprecated key it looks one rotation ahead: later ones may crowd the key
-// out earlier than said.
-func NextTransition(now time.Time, s Schedule, k Key, all []Key) *time.Time {
+// NextTransition returns when the schedule, as known at now, next changes the
+// state of k without manual action; nil if never. all are the keys of its
+// policy, including k. For a deprecated key it looks one rotation ahead: later
+// rotations may force it out earlier.
+func (s Schedule) NextTransition(now time.Time, k Key, all []Key) *time.Time {
 	l := newLine(now, s, all)
 	var at time.Time
 	switch k.State {
@@ -213,26 +220,27 @@ func NextTransition(now time.Time, s Schedule, k Key, all []Key) *time.Time {
 	return &at
 }
 
-// leavesAt is when a deprecated key expires: its own time, or before that if
-// it is among those that must make room now or at the next promotion.
+// leavesAt returns when a deprecated key expires: at its own time, or earlier
+// if it must make room now or at the next promotion.
 func (l *line) leavesAt(k Key) time.Time {
-	ownTime, free := expiry(l.Schedule, k), safe(l.Schedule, k)
-	rank := l.rank(k)
+	ownTime, free := expiryOf(l.Schedule, k), safeToRetireAt(l.Schedule, k)
+	rank := l.departureRank(k)
 	if rank < l.surplus() {
-		return earlier(ownTime, free)
+		return earlierOf(ownTime, free)
 	}
 	if due := l.promotionDue(); rank <= l.surplus() && !due.IsZero() && l.active != nil {
-		return earlier(ownTime, Later(due, free))
+		return earlierOf(ownTime, Later(due, free))
 	}
 	return ownTime
 }
 
-// rank is how many deprecated keys go before k when room is needed.
-func (l *line) rank(k Key) int {
+// departureRank counts the deprecated keys that leave before k when room is
+// needed.
+func (l *line) departureRank(k Key) int {
 	before := 0
 	for _, other := range l.deprecated {
-		order := safe(l.Schedule, other).Compare(safe(l.Schedule, k))
-		if order < 0 || order == 0 && CompareDeprecation(other, k) < 0 {
+		order := safeToRetireAt(l.Schedule, other).Compare(safeToRetireAt(l.Schedule, k))
+		if order < 0 || order == 0 && other.CompareDeprecation(k) < 0 {
 			before++
 		}
 	}

@@ -12,21 +12,21 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// FreshFor is how old the last proof may be that a snapshot is the latest one.
+// FreshFor limits the age of the last proof that a snapshot is the latest.
 // Signing fails closed beyond it; a JWKS is read again or, if PostgreSQL is
-// away, served stale. It bounds how long a replica that is cut off from the
-// database may sign with a key that was revoked meanwhile.
+// unavailable, served stale. It limits how long a replica that is cut off from
+// the database may sign with a revoked key.
 const FreshFor = 10 * time.Second
 
-// Schedule is a policy and what else [Plan] must know to follow it.
+// Schedule is a policy and the other inputs of [Plan].
 type Schedule struct {
 	tenant.Policy
 	ClockSkew time.Duration // the tenant's leeway between clocks
 	Jitter    time.Duration // added to the rotation interval; see [Jitter]
 
 	// HoldUntil, if set, is when the last cache filled under an earlier, longer
-	// max-age has run out: no scheduled promotion before it. Whoever shortens a
-	// tenant's caching sets it to that moment plus the old propagation time.
+	// max-age has expired: no scheduled promotion before it. A change that shortens
+	// a tenant's caching sets it to its own time plus the old propagation time.
 	HoldUntil time.Time
 
 	// Freezes are windows in which the schedule promotes nothing, by their
@@ -34,7 +34,7 @@ type Schedule struct {
 	Freezes []tenant.Freeze
 }
 
-// StepKind says what a [Step] does.
+// StepKind is the action of a [Step].
 type StepKind string
 
 // The steps, in the order in which a plan lists them.
@@ -45,51 +45,51 @@ const (
 	CreateStandby StepKind = "create_standby" // a new key, published ahead
 )
 
-// Step is one thing to do now. KID is the key it is done to; a new standby has
-// none yet.
+// Step is one action that is due now. KID names its key and is empty for a new
+// standby.
 type Step struct {
 	Kind StepKind
 	KID  string
 }
 
-// Plan says what is due at now for the keys of one (tenant, alg), and when to
-// look again provided nobody acts in between; a zero next means never. Taking
-// the steps in their order breaks no promise at any point between them, and
-// planning again at the same now then gives no steps and the same next.
+// Plan returns the steps that are due at now for the keys of one (tenant, alg),
+// and when to plan again if nothing changes in between; a zero next means
+// never. Each state between the steps keeps the guarantees of the package.
+// Planning again at the same now returns no steps and the same next.
 //
-// The rules: a retired policy only lets its published keys run out. A live
-// one always has a standby, which becomes active when the active key's time is
-// up, but not before it was published for the lead, and not while a crowd of
-// deprecated keys whose tokens may still live leaves no room for one more, and
-// not inside a freeze window. Nothing else waits for a freeze to end.
-// Without an active key (which takes damage, not a schedule) the standby is
-// promoted once its lead is over, and no freeze in force; until then a rotation
-// by hand helps.
+// A retired policy only lets its published keys expire. A live policy always
+// has a standby. It becomes active when the active key's rotation interval
+// ends, but not before its publish lead is over, not while deprecated keys with
+// live tokens fill the JWKS, and not inside a freeze window; other steps ignore
+// freezes. Without an active key, which only damage causes, the standby is
+// promoted after its lead and outside freezes; a manual rotation is possible
+// before.
 func Plan(now time.Time, s Schedule, keys []Key) (steps []Step, next time.Time) {
 	l := newLine(now, s, keys)
 	steps = append(steps, l.expire(now)...)
 	steps = append(steps, l.purge(now)...)
 	steps = append(steps, l.promote(now)...)
-	steps = append(steps, l.replenish(now)...)
-	return steps, l.next()
+	steps = append(steps, l.addStandby(now)...)
+	return steps, l.nextDue()
 }
 
-// ExpiresAt is when a key deprecated at deprecatedAt leaves the JWKS: after
-// the grace period, and not before the last token of an earlier, longer token
-// lifetime is over.
-func ExpiresAt(s Schedule, deprecatedAt time.Time, k Key) time.Time {
-	return Later(deprecatedAt.Add(s.GracePeriod), Horizon(k))
+// ExpiresAt returns when a key deprecated at deprecatedAt leaves the JWKS:
+// after the grace period, and not before the last token of an earlier, longer
+// token lifetime has expired.
+func (s Schedule) ExpiresAt(deprecatedAt time.Time, k Key) time.Time {
+	return Later(deprecatedAt.Add(s.GracePeriod), k.Horizon())
 }
 
-// SafeToRetireAt is when no token of the key can live any more: for a
-// deprecated key the longest token lifetime after the last replica stopped
-// signing with it, or its own expiry if that is earlier; for a standby the moment it was published, since it signed nothing. It is nil for
-// an active key, for one that already left the JWKS, and for an imported
-// standby, of which only its former owner knows what it signed.
-func SafeToRetireAt(s Schedule, k Key) *time.Time {
+// SafeToRetireAt returns when all tokens of the key have expired. For a
+// deprecated key it is the longest token lifetime after the last replica
+// stopped signing with it, or its own expiry if that is earlier; for a standby,
+// which signed nothing, the time of publication. It is nil for an active key,
+// for a key that has left the JWKS, and for an imported standby, whose former
+// use is unknown.
+func (s Schedule) SafeToRetireAt(k Key) *time.Time {
 	switch {
 	case k.State == Deprecated:
-		at := safe(s, k)
+		at := safeToRetireAt(s, k)
 		return &at
 	case k.State == Standby && k.Origin != Imported:
 		at := k.PublishedAt
@@ -98,9 +98,9 @@ func SafeToRetireAt(s Schedule, k Key) *time.Time {
 	return nil
 }
 
-// Jitter spreads the rotations of many tenants created together: the same
-// (tenant, alg, interval) always gets the same delay between 0 and fraction of
-// the interval, in whole microseconds.
+// Jitter spreads the rotations of tenants that were created together. The same
+// (tenant, alg, interval) always gives the same delay, between 0 and fraction
+// of the interval, in whole microseconds.
 func Jitter(tenantID uuid.UUID, alg jose.SignatureAlgorithm, interval time.Duration, fraction float64) time.Duration {
 	span := uint64(max(0, fraction*float64(interval.Microseconds())))
 	if span == 0 {
@@ -110,34 +110,37 @@ func Jitter(tenantID uuid.UUID, alg jose.SignatureAlgorithm, interval time.Durat
 	return time.Duration(binary.BigEndian.Uint64(sum[:8])%(span+1)) * time.Microsecond
 }
 
-// safe is when no token of a deprecated key can live any more. Its own expiry
-// bounds it: that was set when the key stopped signing, by the lifetimes of
-// that time. For a public key brought in from elsewhere there is nothing else
-// to go by. A replica that has not heard may have signed on for a moment after
-// the key was deprecated, see [FreshFor]. Evidence (LastTokenExpiresAt) may not
-// shorten it: replicas report it late.
-func safe(s Schedule, k Key) time.Time {
+// safeToRetireAt returns when all tokens of a deprecated key have expired. Its
+// own expiry is the upper limit: it was set from the lifetimes in force when
+// the key stopped signing, and is the only evidence for an imported public key.
+// [FreshFor] is added because a replica without notifications may sign for that
+// long after the deprecation. LastTokenExpiresAt may not shorten it, because
+// replicas report it late.
+func safeToRetireAt(s Schedule, k Key) time.Time {
 	if k.ActivatedAt == nil || k.DeprecatedAt == nil {
-		return expiry(s, k)
+		return expiryOf(s, k)
 	}
-	at := Later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), Horizon(k)).Add(FreshFor)
-	return earlier(at, expiry(s, k))
+	at := Later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), k.Horizon()).Add(FreshFor)
+	return earlierOf(at, expiryOf(s, k))
 }
 
-func expiry(s Schedule, k Key) time.Time {
+// expiryOf returns when a deprecated key leaves the JWKS by its own schedule.
+func expiryOf(s Schedule, k Key) time.Time {
 	if k.ExpiresAt != nil {
 		return *k.ExpiresAt
 	}
-	return ExpiresAt(s, *k.DeprecatedAt, k)
+	return s.ExpiresAt(*k.DeprecatedAt, k)
 }
 
-func Horizon(k Key) time.Time {
+// Horizon returns the key's TokenHorizon, or the zero time.
+func (k Key) Horizon() time.Time {
 	if k.TokenHorizon == nil {
 		return time.Time{}
 	}
 	return *k.TokenHorizon
 }
 
+// purgeAt returns when the public key of an expired or revoked key is deleted.
 func purgeAt(s Schedule, k Key) time.Time {
 	if k.State == Revoked {
 		return k.RevokedAt.Add(s.PurgeAfter)
@@ -145,10 +148,13 @@ func purgeAt(s Schedule, k Key) time.Time {
 	return k.ExpiredAt.Add(s.PurgeAfter)
 }
 
-func CompareDeprecation(a, b Key) int {
-	return cmp.Or(a.DeprecatedAt.Compare(*b.DeprecatedAt), cmp.Compare(a.KID, b.KID))
+// CompareDeprecation orders deprecated keys by the time of deprecation, then by
+// kid. It returns a negative number if k is the earlier one.
+func (k Key) CompareDeprecation(other Key) int {
+	return cmp.Or(k.DeprecatedAt.Compare(*other.DeprecatedAt), cmp.Compare(k.KID, other.KID))
 }
 
+// Later returns the later of two times.
 func Later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -156,15 +162,15 @@ func Later(a, b time.Time) time.Time {
 	return b
 }
 
-func earlier(a, b time.Time) time.Time {
+func earlierOf(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
 	}
 	return a
 }
 
-// soonest is the earliest of the times that are not zero; zero if none is.
-func soonest(times ...time.Time) time.Time {
+// earliestOf returns the earliest non-zero time, or zero.
+func earliestOf(times ...time.Time) time.Time {
 	times = slices.DeleteFunc(times, time.Time.IsZero)
 	if len(times) == 0 {
 		return time.Time{}

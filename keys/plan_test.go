@@ -45,7 +45,7 @@ func active(kid string, activated time.Time) Key {
 
 func deprecated(s Schedule, kid string, at time.Time) Key {
 	k := active(kid, at.Add(-day))
-	expires := ExpiresAt(s, at, k)
+	expires := s.ExpiresAt(at, k)
 	k.State, k.DeprecatedAt, k.ExpiresAt = Deprecated, &at, &expires
 	return k
 }
@@ -200,7 +200,7 @@ func TestNoRoomBecauseOfAForeignKey(t *testing.T) {
 	if steps, next := Plan(t0.Add(40*day), s, keys); steps != nil || !next.Equal(end) {
 		t.Errorf("got %v, next %v: the tokens of a foreign key may live as long as it is published", steps, next)
 	}
-	if at := SafeToRetireAt(s, foreign); at == nil || !at.Equal(end) {
+	if at := s.SafeToRetireAt(foreign); at == nil || !at.Equal(end) {
 		t.Errorf("safe to retire at %v, want %v", at, end)
 	}
 }
@@ -210,15 +210,15 @@ func TestTheHorizonHoldsAKey(t *testing.T) {
 	horizon := t0.Add(5 * hour)
 	k := active("a", t0)
 	k.TokenHorizon = &horizon
-	if got, want := ExpiresAt(s, t0, k), horizon; !got.Equal(want) {
+	if got, want := s.ExpiresAt(t0, k), horizon; !got.Equal(want) {
 		t.Errorf("expires at %v, want %v", got, want)
 	}
-	if got, want := ExpiresAt(s, t0.Add(4*hour), k), t0.Add(6*hour); !got.Equal(want) {
+	if got, want := s.ExpiresAt(t0.Add(4*hour), k), t0.Add(6*hour); !got.Equal(want) {
 		t.Errorf("expires at %v, want %v", got, want)
 	}
-	at := ExpiresAt(s, t0, k)
+	at := s.ExpiresAt(t0, k)
 	k.State, k.DeprecatedAt, k.ExpiresAt = Deprecated, &t0, &at
-	if got, want := SafeToRetireAt(s, k), horizon; got == nil || !got.Equal(want) {
+	if got, want := s.SafeToRetireAt(k), horizon; got == nil || !got.Equal(want) {
 		t.Errorf("safe to retire at %v, want %v", got, want)
 	}
 }
@@ -238,13 +238,13 @@ func TestSafeToRetireAt(t *testing.T) {
 		{expired(s, "e", t0), time.Time{}},
 		{revoked("r", t0), time.Time{}},
 	} {
-		got := SafeToRetireAt(s, c.k)
+		got := s.SafeToRetireAt(c.k)
 		if (got == nil) != c.want.IsZero() || got != nil && !got.Equal(c.want) {
 			t.Errorf("%s: %v, want %v", c.k.KID, got, c.want)
 		}
 	}
 	long := with(func(s *Schedule) { s.MaxTokenTTL = 30 * day })
-	if got := SafeToRetireAt(long, deprecated(s, "d", t0)); !got.Equal(t0.Add(7 * day)) {
+	if got := long.SafeToRetireAt(deprecated(s, "d", t0)); !got.Equal(t0.Add(7 * day)) {
 		t.Errorf("a lifetime raised afterwards moved it to %v", got)
 	}
 }
@@ -261,13 +261,13 @@ func TestNextTransition(t *testing.T) {
 		"e": t0.Add(90 * day), "r": t0.Add(90 * day), "p": {},
 	}
 	for _, k := range keys {
-		got := NextTransition(t0, s, k, keys)
+		got := s.NextTransition(t0, k, keys)
 		if at := want[k.KID]; (got == nil) != at.IsZero() || got != nil && !got.Equal(at) {
 			t.Errorf("%s: %v, want %v", k.KID, got, at)
 		}
 	}
 	s.RotationInterval = 0
-	if got := NextTransition(t0, s, keys[0], keys); got != nil {
+	if got := s.NextTransition(t0, keys[0], keys); got != nil {
 		t.Errorf("rotated by hand only, but due %v", got)
 	}
 }

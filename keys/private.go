@@ -14,7 +14,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// MinRSABits is the smallest RSA key there is (RFC 7518 section 3.3).
+// MinRSABits is the smallest accepted size of RSA keys, in bits (RFC 7518
+// section 3.3).
 const MinRSABits = 2048
 
 // Errors about key material; test with errors.Is. None carries any of it.
@@ -26,29 +27,29 @@ var (
 
 const redacted = "[redacted]"
 
-// Private is a private key together with the algorithm it signs by. However it
-// is printed or logged, alone or inside other values, it shows "[redacted]" or
-// the address of a function: the key sits in a closure, out of the reach of
-// reflection. The zero Private holds no key and signs nothing.
+// Private is a private key and its algorithm. However it is printed or logged,
+// alone or inside other values, it shows "[redacted]" or the address of a
+// function: the key is in a closure, out of the reach of reflection. The zero
+// Private has no key and cannot sign.
 type Private struct {
 	alg algorithm
 	key func() crypto.Signer
 }
 
-// NewPrivate takes a key that fits the algorithm. Errors: [ErrUnsupportedAlgorithm],
-// [ErrKeyMaterial].
+// NewPrivate returns a private key for an algorithm that can use it. Errors:
+// [ErrUnsupportedAlgorithm], [ErrKeyMaterial].
 func NewPrivate(alg jose.SignatureAlgorithm, key crypto.Signer) (Private, error) {
-	a, err := lookup(alg)
+	a, err := lookupAlgorithm(alg)
 	if err != nil {
 		return Private{}, err
 	}
-	if err := a.fits(key.Public()); err != nil {
+	if err := a.checkPublic(key.Public()); err != nil {
 		return Private{}, err
 	}
 	return Private{alg: a, key: func() crypto.Signer { return key }}, nil
 }
 
-// ParsePKCS8 opens what [Private.PKCS8] has written (RFC 5958). Errors:
+// ParsePKCS8 parses the result of [Private.PKCS8] (RFC 5958). Errors:
 // [ErrUnsupportedAlgorithm], [ErrKeyMaterial].
 func ParsePKCS8(alg jose.SignatureAlgorithm, der []byte) (Private, error) {
 	key, err := x509.ParsePKCS8PrivateKey(der)
@@ -62,7 +63,8 @@ func ParsePKCS8(alg jose.SignatureAlgorithm, der []byte) (Private, error) {
 	return NewPrivate(alg, signer)
 }
 
-// PKCS8 is the key in clear, to be sealed at once and then cleared.
+// PKCS8 returns the unencrypted key (RFC 5958). The caller must seal it at once
+// and clear it. Errors: [ErrKeyMaterial] for the zero Private.
 func (p Private) PKCS8() ([]byte, error) {
 	if p.key == nil {
 		return nil, fmt.Errorf("%w: no key", ErrKeyMaterial)
@@ -70,10 +72,10 @@ func (p Private) PKCS8() ([]byte, error) {
 	return x509.MarshalPKCS8PrivateKey(p.key())
 }
 
-// Alg is the algorithm the key signs by; empty for the zero Private.
+// Alg returns the key's algorithm; empty for the zero Private.
 func (p Private) Alg() jose.SignatureAlgorithm { return p.alg.name }
 
-// Public is the public half; nil for the zero Private.
+// Public returns the public half; nil for the zero Private.
 func (p Private) Public() crypto.PublicKey {
 	if p.key == nil {
 		return nil
@@ -84,8 +86,9 @@ func (p Private) Public() crypto.PublicKey {
 // IsZero reports whether there is no key.
 func (p Private) IsZero() bool { return p.key == nil }
 
-// fits says why a public key cannot be used with the algorithm, or nil.
-func (a algorithm) fits(pub crypto.PublicKey) error {
+// checkPublic checks that the algorithm can use a public key. Errors:
+// [ErrKeyMaterial].
+func (a algorithm) checkPublic(pub crypto.PublicKey) error {
 	switch k := pub.(type) {
 	case *rsa.PublicKey:
 		if a.kty == "RSA" && k.N.BitLen() < MinRSABits {
@@ -124,15 +127,15 @@ func (Private) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"
 // MarshalText is "[redacted]".
 func (Private) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// MarshalBinary refuses, so that gob and its like fail instead of writing
-// something that reads back as no key.
+// MarshalBinary always fails, so that gob and similar encoders cannot write a
+// value that would decode to no key.
 func (Private) MarshalBinary() ([]byte, error) { return nil, errRefused }
 
-// GobEncode refuses.
+// GobEncode always fails.
 func (Private) GobEncode() ([]byte, error) { return nil, errRefused }
 
-// WithAlgorithm returns the same key for another algorithm that signs with keys
-// of its kind. Errors: those of [NewPrivate].
+// WithAlgorithm returns the same key for another algorithm of its key type.
+// Errors: those of [NewPrivate].
 func (p Private) WithAlgorithm(alg jose.SignatureAlgorithm) (Private, error) {
 	if p.key == nil {
 		return Private{}, fmt.Errorf("%w: no key", ErrKeyMaterial)
@@ -140,9 +143,9 @@ func (p Private) WithAlgorithm(alg jose.SignatureAlgorithm) (Private, error) {
 	return NewPrivate(alg, p.key())
 }
 
-// ParsePair returns a private key, if it belongs to the public one that is
-// published as a JWK. Errors: those of [ParsePKCS8] and [ParsePublicJWK], and one
-// for two keys that are no pair.
+// ParsePair parses a private key (PKCS#8) and checks that it belongs to a
+// public JWK. Errors: those of [ParsePKCS8] and [ParsePublicJWK], and another
+// one for keys that are not a pair.
 func ParsePair(alg jose.SignatureAlgorithm, der, jwk []byte) (Private, error) {
 	private, err := ParsePKCS8(alg, der)
 	if err != nil {

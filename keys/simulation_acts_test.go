@@ -54,7 +54,7 @@ func (w *world) move(k *Key, to State) {
 		k.ActivatedAt = &now
 		w.seen[k.KID] = now.Sub(k.PublishedAt) >= w.prop+w.s.ClockSkew && !now.Before(w.s.HoldUntil)
 	case Deprecated:
-		at := ExpiresAt(w.s, now, *k)
+		at := w.s.ExpiresAt(now, *k)
 		k.DeprecatedAt, k.ExpiresAt = &now, &at
 	case Expired:
 		k.ExpiredAt = &now

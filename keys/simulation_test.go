@@ -135,12 +135,12 @@ func (w *world) live(span time.Duration) {
 	act := w.now.Add(w.duration(hour, 90*day))
 	for w.Ticks < 600 && !w.Failed() {
 		wake := w.later(next)
-		quietUntil := earlier(wake, act)
+		quietUntil := earlierOf(wake, act)
 		if !next.IsZero() {
-			quietUntil = earlier(quietUntil, next)
+			quietUntil = earlierOf(quietUntil, next)
 		}
 		onTime = wake.Equal(next) && onTime
-		stop := earlier(wake, act)
+		stop := earlierOf(wake, act)
 		if stop.After(end) {
 			return
 		}
@@ -207,8 +207,8 @@ func (w *world) settled(next time.Time) {
 	}
 	var first time.Time
 	for _, k := range w.keys {
-		if at := NextTransition(w.now, w.s, k, w.keys); at != nil {
-			first = soonest(first, *at)
+		if at := w.s.NextTransition(w.now, k, w.keys); at != nil {
+			first = earliestOf(first, *at)
 		}
 	}
 	if !first.Equal(next) {

@@ -31,7 +31,7 @@ func TestEveryStateIsReachedAndEnds(t *testing.T) {
 			t.Fatalf("a key can go round in circles through %q", s)
 		}
 		seen[s] = true
-		for _, to := range Transitions(s) {
+		for _, to := range statesAfter(s) {
 			walk(to, depth+1)
 		}
 	}
@@ -40,7 +40,7 @@ func TestEveryStateIsReachedAndEnds(t *testing.T) {
 		if !seen[s] {
 			t.Errorf("no way leads to %q", s)
 		}
-		if s != Purged && len(Transitions(s)) == 0 {
+		if s != Purged && len(statesAfter(s)) == 0 {
 			t.Errorf("no way leads out of %q", s)
 		}
 	}
@@ -80,7 +80,7 @@ func TestStateErrorNamesTheMove(t *testing.T) {
 }
 
 func TestTransitionsCannotBeChangedFromOutside(t *testing.T) {
-	Transitions(Standby)[0] = Purged
+	statesAfter(Standby)[0] = Purged
 	if CanMove(Standby, Purged) {
 		t.Error("the table was changed through its copy")
 	}

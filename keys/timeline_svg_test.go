@@ -95,7 +95,7 @@ func inState(all []keys.Key, state keys.State) int {
 // standby key.
 func promoteStandby(s keys.Schedule, all []keys.Key, now time.Time) {
 	if i := inState(all, keys.Active); i >= 0 {
-		expires := keys.ExpiresAt(s, now, all[i])
+		expires := s.ExpiresAt(now, all[i])
 		all[i].State, all[i].DeprecatedAt, all[i].ExpiresAt = keys.Deprecated, &now, &expires
 	}
 	i := inState(all, keys.Standby)

@@ -123,7 +123,8 @@ CREATE TABLE public.leases (
     name       text PRIMARY KEY,
     holder     text        NOT NULL,
     term       bigint      NOT NULL,
-    expires_at timestamptz NOT NULL
+    expires_at timestamptz NOT NULL,
+    renewed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 RESET search_path;

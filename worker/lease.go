@@ -9,8 +9,8 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// leaseName is the contended row of the table leases.
-const leaseName = "worker"
+// LeaseName is the contended row of the table leases.
+const LeaseName = "worker"
 
 // errLost means that the lease has expired or belongs to another process.
 var errLost = errors.New("worker: lease expired or held by another process")
@@ -64,7 +64,7 @@ func (l *lease) acquire(ctx context.Context) (bool, error) {
 	defer cancel()
 	var term int64
 	err := l.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		term, err = tx.AcquireLease(ctx, leaseName, l.holder, l.ttl.Seconds())
+		term, err = tx.AcquireLease(ctx, LeaseName, l.holder, l.ttl.Seconds())
 		return err
 	})
 	if errors.Is(err, db.ErrNoRows) {
@@ -85,7 +85,7 @@ func (l *lease) renew(ctx context.Context) error {
 	defer cancel()
 	var rows int64
 	err := l.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		rows, err = tx.RenewLease(ctx, db.RenewLeaseParams{TTLSeconds: l.ttl.Seconds(), Name: leaseName, Holder: l.holder, Term: term})
+		rows, err = tx.RenewLease(ctx, db.RenewLeaseParams{TTLSeconds: l.ttl.Seconds(), Name: LeaseName, Holder: l.holder, Term: term})
 		return err
 	})
 	if err != nil {
@@ -105,7 +105,7 @@ func (l *lease) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(l.ttl, 5*time.Second))
 	defer cancel()
 	return l.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		_, err := tx.ReleaseLease(ctx, leaseName, l.holder, l.currentTerm())
+		_, err := tx.ReleaseLease(ctx, LeaseName, l.holder, l.currentTerm())
 		return err
 	})
 }

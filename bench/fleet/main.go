@@ -1,5 +1,6 @@
 // Command fleet tries Keyward on more than one machine's worth of processes, on
-// one machine, and prints what it saw. From the directory bench:
+// one machine, and prints what it saw. Internal to Keyward: no compatibility
+// promise. From the directory bench:
 //
 //	go run ./fleet failover   # PostgreSQL by Patroni and etcd, the primary is killed
 //	go run ./fleet replicas   # several processes behind HAProxy, keys are revoked

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
@@ -45,8 +46,10 @@ type app struct {
 	transport  transport
 	runsWorker bool // whether the worker runs in this process
 
-	refresh        chan struct{} // requests a check of the master keys; buffered, one request
-	workerCounters counters      // what the worker did
+	refresh        chan struct{}        // requests a check of the master keys; buffered, one request
+	workerCounters counters             // what the worker did
+	census         census               // how many keys there are
+	registry       *prometheus.Registry // nil without metrics
 	stopping       atomic.Bool
 	ready          readiness
 }
@@ -93,7 +96,7 @@ func (a *app) buildParts(publicURL string) {
 	names := tenant.NewNamespace(publicURL)
 	a.store = moves.New(moves.Config{
 		DB: a.db, Names: names, Custody: a.custody, Generator: a.generator, Now: utcNow, Log: a.log, JitterFraction: a.cfg.jitter,
-		Asked: a.snapshots.Asked,
+		Asked: a.snapshots.Requests,
 	})
 	if a.db.HasReplica() {
 		a.listener.Beat = a.snapshots.Beat
@@ -110,6 +113,7 @@ func (a *app) buildParts(publicURL string) {
 			{Name: "delete old webhook deliveries", Interval: time.Hour, Run: a.webhooks.Forget},
 		},
 	})
+	a.census.leads = a.worker.Leader
 }
 
 // process identifies this process among all replicas.

@@ -86,12 +86,12 @@ func TestSecondPerson(t *testing.T) {
 		}
 		id := a.ID.String()
 		keyward(t, first, again...).want(t, exitFailed, "The approval is pending", "keyward approval show --tenant acme "+id)
-		keyward(t, first, append(theirs, "--yes")...).want(t, exitFailed, "You asked for this approval", "403")
+		keyward(t, first, append(theirs, "--yes")...).want(t, exitFailed, "You requested this approval", "403")
 		keyward(t, second, theirs...).want(t, exitUsage, id, c.foretold, "Keyward stores the operation and a digest", "nothing was changed: give --yes")
 		keyward(t, second, append(theirs, "--yes")...).want(t, exitOK, "approved", "decided by", "Bob (api_key ")
 		keyward(t, second, append(theirs, "--yes")...).want(t, exitFailed, "The approval is approved", "409")
 		keyward(t, second, theirs...).want(t, exitFailed, "the approval is approved: there is nothing to decide")
-		keyward(t, second, again...).want(t, exitFailed, "Somebody else asked for this approval", "403")
+		keyward(t, second, again...).want(t, exitFailed, "Another caller requested this approval", "403")
 		if after := ok(t, first, "key", "list", "--json") + ok(t, first, "tenant", "list", "--json"); after != before {
 			t.Errorf("%v: something was changed:\n%s\n%s", c.args, before, after)
 		}
@@ -115,7 +115,7 @@ func TestApprovals(t *testing.T) {
 	if r := keyward(t, first, again...); r.stdout != "" || r.code != exitFailed {
 		t.Errorf("%+v", r)
 	}
-	keyward(t, first, "approval", "reject", rejected.ID.String()).want(t, exitFailed, "You asked for this approval")
+	keyward(t, first, "approval", "reject", rejected.ID.String()).want(t, exitFailed, "You requested this approval")
 	if a := okJSON[client.Approval](t, second, "approval", "reject", rejected.ID.String()); a.Status != client.ApprovalStatusRejected || a.DecidedBy.Name != "Bob" {
 		t.Errorf("%+v", a)
 	}

@@ -90,7 +90,7 @@ func (c *benchSeedCmd) verifySample(ctx context.Context, p *program, a *app) err
 		if err != nil {
 			return fmt.Errorf("%s signs no token: %w", t.Slug, err)
 		}
-		if _, err := a.signer.Verify(ctx, t.Slug, signing.Inquiry{Token: token.Token}); err != nil {
+		if _, err := a.signer.Verify(ctx, t.Slug, signing.VerifyRequest{Token: token.Token}); err != nil {
 			return fmt.Errorf("a token of %s does not verify: %w", t.Slug, err)
 		}
 	}

@@ -114,7 +114,7 @@ func verifyHistory(ctx context.Context, store *audit.Store, signer *signing.Sign
 	case !r.Intact:
 		return 0, fmt.Errorf("the history of %s is broken at event %d: it was changed in the database; compare with a backup", t.Slug, *r.BrokenAt)
 	}
-	stray, err := signer.Stray(ctx, t.ID)
+	stray, err := signer.StrayKeys(ctx, t.ID)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%s: %w", t.Slug, err)

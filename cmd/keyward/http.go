@@ -18,6 +18,37 @@ import (
 // public paths and one for the admin address.
 func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 	stop := make(chan struct{})
+	api, err := a.newAPI(publicURL, stop)
+	if err != nil {
+		return nil, err
+	}
+	all := a.newServer(api)
+	all.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // streams end only when told to
+	if a.cfg.adminAddr == "" {
+		a.transport.secureMain(all)
+		return []*http.Server{all}, nil
+	}
+	public := a.newServer(api.Public())
+	a.transport.secureMain(public)
+	a.transport.secureAdmin(all)
+	return []*http.Server{public, all}, nil
+}
+
+// newHealthServer returns the server of a worker's admin address: health checks
+// and metrics.
+func (a *app) newHealthServer(publicURL string) (*http.Server, error) {
+	api, err := a.newAPI(publicURL, nil)
+	if err != nil {
+		return nil, err
+	}
+	s := a.newServer(api.Health())
+	a.transport.secureAdmin(s)
+	return s, nil
+}
+
+// newAPI returns the handlers, and loads the certificates. Streams end when stop
+// is closed.
+func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error) {
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
 		Webhooks: a.webhooks,
@@ -33,22 +64,10 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 		return nil, err
 	}
 	if a.cfg.metrics {
-		cfg.Metrics = a.newMetrics()
+		a.registry = a.newMetrics()
+		cfg.Metrics = a.registry
 	}
-	api, err := httpapi.New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	all := a.newServer(api)
-	all.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) })) // streams end only when told to
-	if a.cfg.adminAddr == "" {
-		a.transport.secureMain(all)
-		return []*http.Server{all}, nil
-	}
-	public := a.newServer(api.Public())
-	a.transport.secureMain(public)
-	a.transport.secureAdmin(all)
-	return []*http.Server{public, all}, nil
+	return httpapi.New(cfg)
 }
 
 // newServer sets timeouts that cut off slow-loris clients, but leave slow
@@ -110,10 +129,16 @@ func (a *app) serveRequests(ctx context.Context, servers []*http.Server, listene
 		return errors.Join(err, a.shutdownServers(ctx, servers))
 	case <-ctx.Done():
 	}
-	a.stopping.Store(true)
-	a.log.Info("shutting down; repeat the signal to stop at once")
+	a.announceStop()
 	time.Sleep(a.cfg.drainDelay)
 	return a.shutdownServers(ctx, servers)
+}
+
+// announceStop makes /readyz answer 503.
+func (a *app) announceStop() {
+	if !a.stopping.Swap(true) {
+		a.log.Info("shutting down; repeat the signal to stop at once")
+	}
 }
 
 // shutdownServers waits for the requests in flight of all servers in parallel.

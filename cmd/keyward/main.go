@@ -1,8 +1,8 @@
 // Command keyward is the only program of Keyward: the service, its worker and the
 // operator's tools.
 //
-// Internal to Keyward: its interface is the command line, described in
-// docs/cli.md. It may import every other package. It trusts its user: access to
+// Internal to Keyward: no compatibility promise. Its interface is the command
+// line, described in docs/cli.md. It may import every other package. It trusts its user: access to
 // the database's password and to the master key makes one the operator.
 package main
 

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"context"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,10 +20,6 @@ func (c *counters) add(d moves.Done) {
 	c.failed.Add(int64(d.Failed))
 }
 
-// backlogCacheTime is the cache time of a backlog count, since /metrics may be read
-// arbitrarily often.
-const backlogCacheTime = 5 * time.Second
-
 // newMetrics registers the metrics of this package; httpapi adds its own.
 func (a *app) newMetrics() *prometheus.Registry {
 	r := prometheus.NewRegistry()
@@ -37,11 +30,12 @@ func (a *app) newMetrics() *prometheus.Registry {
 	})
 	build.Set(1)
 	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&backlog{desc: backlogDesc, ask: a.store.Backlog}, &backlog{desc: rewrapDesc, ask: a.custody.Pending},
-		&backlog{desc: deliveriesDesc, ask: a.webhooks.Backlog})
+		newSample(a.store.Backlog, backlogDesc), newSample(a.custody.Pending, rewrapDesc), newSample(a.webhooks.Backlog, deliveriesDesc),
+		&sample{descs: ageDescs, ask: a.measureAges}, &a.census)
 	a.registerWorker(r)
 	a.registerSender(r)
 	a.registerReaders(r)
+	a.registerPool(r)
 	a.registerTransport(r)
 	return r
 }
@@ -86,12 +80,26 @@ func (a *app) registerReaders(r *prometheus.Registry) {
 	addCounter(r, "keyward_snapshot_replica_reads_total", "JWKS and discovery reads served after reading the standby database.", nil, a.snapshots.ReplicaReads)
 	addCounter(r, "keyward_signatures_total", "Signatures made.", nil, a.signer.Signatures)
 	addGauge(r, "keyward_listener_up", "1 while LISTEN is connected.", nil, func() float64 { return boolValue(a.listener.Up()) })
+}
+
+func (a *app) registerPool(r *prometheus.Registry) {
 	for i, state := range []string{"in_use", "open"} {
 		addGauge(r, "keyward_db_connections", "Database connections of the pool, by state.", prometheus.Labels{"state": state}, func() float64 {
 			inUse, total := a.db.Stat()
 			return float64([...]int32{inUse, total}[i])
 		})
 	}
+	addGauge(r, "keyward_db_connections_limit", "Largest number of database connections of the pool.", nil, func() float64 { return float64(a.db.MaxConns()) })
+	addCounter(r, "keyward_db_connection_waits_total", "Times a database connection was waited for, because all were in use.", nil, func() int64 {
+		n, _ := a.db.Waits()
+		return n
+	})
+	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "keyward_db_connection_wait_seconds_total", Help: "Time spent waiting for a database connection.",
+	}, func() float64 {
+		_, waited := a.db.Waits()
+		return waited.Seconds()
+	}))
 }
 
 func addCounter(r *prometheus.Registry, name, help string, labels prometheus.Labels, value func() int64) {
@@ -108,45 +116,4 @@ func boolValue(on bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-// backlog is a gauge of pending work, read from the database. It has no value
-// if the database does not answer.
-type backlog struct {
-	desc *prometheus.Desc
-	ask  func(context.Context) (int64, error)
-
-	mu sync.Mutex
-	at time.Time
-	n  int64
-	ok bool
-}
-
-var (
-	backlogDesc    = prometheus.NewDesc("keyward_due_policies", "Overdue policies, counted up to 10,000.", nil, nil)
-	deliveriesDesc = prometheus.NewDesc("keyward_webhook_pending_deliveries", "Undelivered webhook deliveries, counted up to 10,000.", nil, nil)
-	rewrapDesc     = prometheus.NewDesc("keyward_rewrap_pending_data_keys",
-		"Data keys not wrapped by the current master key: a master key rotation is running or was interrupted.", nil, nil)
-)
-
-// Describe implements [prometheus.Collector].
-func (b *backlog) Describe(c chan<- *prometheus.Desc) { c <- b.desc }
-
-// Collect implements [prometheus.Collector].
-func (b *backlog) Collect(c chan<- prometheus.Metric) {
-	if n, ok := b.count(); ok {
-		c <- prometheus.MustNewConstMetric(b.desc, prometheus.GaugeValue, float64(n))
-	}
-}
-
-func (b *backlog) count() (int64, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if time.Since(b.at) > backlogCacheTime {
-		ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
-		defer cancel()
-		n, err := b.ask(ctx)
-		b.n, b.ok, b.at = n, err == nil, time.Now()
-	}
-	return b.n, b.ok
 }

@@ -173,6 +173,54 @@ func TestWorker(t *testing.T) {
 	}
 }
 
+// A worker with an admin address answers health checks and metrics there, and
+// nothing else. Its metrics have every age, and the census once it leads.
+func TestWorkerWithAnAddress(t *testing.T) {
+	r := launch(t, deployed(t), "worker", "--admin-addr=127.0.0.1:0", "--log-format=text")
+	url := r.until(t, `msg=working .*admin_url=(\S+)`)[1]
+	for path, want := range map[string]int{
+		"/healthz": 200, "/readyz": 200, "/metrics": 200, "/v1/tenants": 404, "/.well-known/jwks.json": 404, "/t/platform/.well-known/jwks.json": 404, "/docs": 404,
+	} {
+		if got := status(t, url+path); got != want {
+			t.Errorf("%s: %d, want %d", path, got, want)
+		}
+	}
+	eventually(t, "a census and every age in the metrics", func() bool {
+		text := fetchText(t, url+"/metrics")
+		for _, sample := range []string{
+			`keyward_keys{alg="ES256",state="active"} 1`, `keyward_keys{alg="ES256",state="standby"} 1`, "keyward_policies_without_standby 0", "keyward_worker_lease_age_seconds ",
+			"keyward_oldest_due_policy_age_seconds 0", "keyward_webhook_oldest_event_age_seconds 0", "keyward_webhook_oldest_delivery_age_seconds 0",
+		} {
+			if !strings.Contains(text, "\n"+sample) {
+				return false
+			}
+		}
+		return true
+	})
+	http.DefaultClient.CloseIdleConnections()
+	if code := r.stop(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if resp, err := http.Get(url + "/healthz"); err == nil {
+		resp.Body.Close()
+		t.Error("it still answers")
+	}
+}
+
+func fetchText(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // With an admin address, all other paths are served there only.
 func TestAdminAddress(t *testing.T) {
 	env := deployed(t)

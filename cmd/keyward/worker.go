@@ -1,6 +1,10 @@
 package main
 
-import "context"
+import (
+	"context"
+	"net"
+	"net/http"
+)
 
 type workerCmd struct {
 	Migrate bool `name:"migrate" var:"KEYWARD_MIGRATE" help:"Apply pending migrations first."`
@@ -13,13 +17,55 @@ func (c *workerCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
+	return p.runWorker(ctx)
+}
+
+// runWorker runs the worker until ctx is done, and serves health checks and
+// metrics on the admin address if there is one.
+func (p *program) runWorker(ctx context.Context) error {
+	var listeners []net.Listener
+	if p.cfg.adminAddr != "" {
+		l, err := net.Listen("tcp", p.cfg.adminAddr)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		listeners = append(listeners, l)
+	}
 	a, err := p.openApp(ctx, p.cfg.publicURL)
 	if err != nil {
 		return err
 	}
 	defer a.close()
 	a.runsWorker = true
-	a.log.Info("working", "holder", process)
+	a.cfg.drainDelay = 0 // no load balancer sends requests here
+	if len(listeners) == 0 {
+		a.log.Info("working", "holder", process)
+		a.startBackground(ctx)()
+		return nil
+	}
+	server, err := a.newHealthServer(p.cfg.publicURL)
+	if err != nil {
+		return err
+	}
+	return a.workBeside(ctx, []*http.Server{server}, listeners)
+}
+
+// workBeside runs the background loops beside servers, which answer until the
+// loops have ended. A server that fails ends the loops.
+func (a *app) workBeside(ctx context.Context, servers []*http.Server, listeners []net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	context.AfterFunc(ctx, a.announceStop)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() {
+		defer cancel()
+		ended <- a.serveRequests(serving, servers, listeners, func() {
+			a.log.Info("working", "holder", process, "admin_url", a.cfg.adminURL(listeners[0].Addr()))
+		})
+	}()
 	a.startBackground(ctx)()
-	return nil
+	stop()
+	return <-ended
 }

@@ -27,8 +27,7 @@ var (
 	ErrDataKey = errors.New("keys: the tenant's data key cannot be opened")
 )
 
-// Config says where the master key is and how long what it opened is
-// kept in memory.
+// Config names the master key and limits how long opened keys stay in memory.
 type Config struct {
 	DB  *db.DB
 	URI string // KEYWARD_MASTER_KEY
@@ -39,22 +38,21 @@ type Config struct {
 	// DataKeyLifetime is how long an opened data key is kept; 0: 15 minutes.
 	DataKeyLifetime time.Duration
 	// RewrapBatch bounds the data keys of one transaction of a re-wrap; 0: 500.
-	// One that makes way for requests has fewer.
+	// A re-wrap that yields to requests has fewer.
 	RewrapBatch int32
-	// RewrapParallel is how many of these go on at a time; 0: 4.
+	// RewrapParallel is the number of these transactions in parallel; 0: 4.
 	RewrapParallel int
-	// Rest waits between the transactions of a re-wrap that makes way; nil: by a
-	// timer.
+	// Rest sleeps between the transactions of a re-wrap that yields; nil: a timer.
 	Rest func(context.Context, time.Duration)
 }
 
-// Custody holds the master keys this process may use and the tenants' data
-// keys it has opened with them.
+// Custody holds the master keys that this process may use and the tenants' data
+// keys opened with them.
 //
-// A master key is used only if the configured URI holds it, or if it descends
-// from one that does by a chain of endorsements: who can write the database
-// but holds no master key cannot bring one in. What a data key is wrapped by
-// is in its row, so nothing is ever tried.
+// A master key is used only if the configured URI holds it, or if a chain of
+// endorsements leads to it from such a key: write access to the database is not
+// enough to introduce a master key. A data key's row names its master key, so
+// no other is tried.
 type Custody struct {
 	cfg      Config
 	dataKeys *otter.Cache[dataKeyName, *seal.DataKey]
@@ -72,13 +70,13 @@ type dataKeyName struct {
 	version  int32
 }
 
-// Sealer is a tenant's current data key, opened.
+// Sealer is a tenant's opened current data key.
 type Sealer struct {
 	Version int32
 	Key     *seal.DataKey
 }
 
-// New prepares custody; nothing is opened before Open.
+// New returns a Custody. Call Open before any other method.
 func New(cfg Config) *Custody {
 	if cfg.MaxDataKeys == 0 {
 		cfg.MaxDataKeys = 100_000
@@ -105,14 +103,14 @@ func New(cfg Config) *Custody {
 	}
 }
 
-// Open opens the configured master key and proves that it is the one this
-// database uses; in a database without one it is registered as the first.
-// Nothing may be served before. Errors: seal's for what the URI names,
-// ErrWrongMasterKey, moves.ErrUnavailable.
+// Open opens the configured master key and checks that the database uses it; in
+// a database without master keys it registers it as the first. Serve nothing
+// before it succeeds. Errors: those of seal.Open, ErrWrongMasterKey,
+// db.ErrUnavailable.
 func (c *Custody) Open(ctx context.Context) error {
 	ring, err := seal.Open(ctx, c.cfg.URI)
 	if errors.Is(err, seal.ErrNoMasterKey) {
-		return c.missing(ctx, err)
+		return c.missingMasterKey(ctx, err)
 	}
 	if err != nil {
 		return err
@@ -129,9 +127,10 @@ func (c *Custody) Open(ctx context.Context) error {
 	return c.Refresh(ctx)
 }
 
-// missing tells a database that was never used, which needs a first master
-// key, from one that lost its own, which no new one can replace.
-func (c *Custody) missing(ctx context.Context, cause error) error {
+// missingMasterKey returns ErrNoMasterKey for a database that was never used,
+// and ErrWrongMasterKey for one whose master key is lost and cannot be replaced
+// by a new one.
+func (c *Custody) missingMasterKey(ctx context.Context, cause error) error {
 	rows, err := c.masterRows(ctx)
 	if err == nil && len(rows) > 0 {
 		return fmt.Errorf("%w: this database already uses one; restore %s, a new one opens nothing",
@@ -140,9 +139,9 @@ func (c *Custody) missing(ctx context.Context, cause error) error {
 	return fmt.Errorf("%w: %w", ErrNoMasterKey, cause)
 }
 
-// Refresh reads which master key is current and opens it, unless it is open.
-// Every replica does so when the platform's tenant changes and once a minute,
-// so that a rotation reaches all of them while they run.
+// Refresh reads which master key is current and opens it. Replicas call it when
+// the platform's tenant changes and once a minute, so that a rotation needs no
+// restart. Errors: ErrNoMasterKey, ErrWrongMasterKey, db.ErrUnavailable.
 func (c *Custody) Refresh(ctx context.Context) error {
 	rows, err := c.masterRows(ctx)
 	if err != nil {
@@ -160,15 +159,15 @@ func (c *Custody) Refresh(ctx context.Context) error {
 	if c.current == uuid.Nil {
 		return ErrNoMasterKey
 	}
-	_, err = c.master(ctx, c.current)
+	_, err = c.openMaster(ctx, c.current)
 	return err
 }
 
-// checkedFor is how long Check trusts its last good answer: it is asked every
+// checkedFor is how long a successful Check is cached: readiness is asked every
 // second, and a KMS charges for each call.
 const checkedFor = time.Minute
 
-// Check reports whether the current master key is usable, for readiness.
+// Check checks that the current master key is usable, for readiness.
 func (c *Custody) Check(ctx context.Context) error {
 	c.mu.Lock()
 	id := c.current

@@ -18,7 +18,8 @@ type DataKeyRow db.InsertDataKeyParams
 // DataKeyRows are the rows of tenants' current data keys.
 type DataKeyRows []db.CurrentDataKeysRow
 
-// newDataKey makes a data key of a tenant and the row that keeps it.
+// NewDataKey makes a data key of a tenant and its row, wrapped under the
+// current master key. Errors: db.ErrUnavailable for a KMS without an answer.
 func (c *Custody) NewDataKey(ctx context.Context, tenantID uuid.UUID, version int32, now time.Time) (Sealer, DataKeyRow, error) {
 	c.mu.Lock()
 	id := c.current
@@ -32,12 +33,13 @@ func (c *Custody) NewDataKey(ctx context.Context, tenantID uuid.UUID, version in
 		return Sealer{}, DataKeyRow{}, err
 	}
 	wrapped, err := m.WrapDataKey(ctx, tenantID, version, key)
-	err = unavailable(err)
+	err = asUnavailable(err)
 	row := DataKeyRow{TenantID: tenantID, Version: version, Wrapped: wrapped, MasterKeyID: &id, CreatedAt: now}
 	return Sealer{Version: version, Key: key}, row, err
 }
 
-// dataKey opens a tenant's data key, or takes it from memory.
+// OpenDataKey returns a tenant's data key from memory, or unwraps it. Errors:
+// seal.ErrCannotOpen, db.ErrUnavailable.
 func (c *Custody) OpenDataKey(ctx context.Context, tenantID uuid.UUID, version int32, wrapped []byte, masterID *uuid.UUID) (*seal.DataKey, error) {
 	if masterID == nil { // even if this process has it open still
 		return nil, fmt.Errorf("keys: there is no data key %d of tenant %s, or it is destroyed", version, tenantID)
@@ -47,23 +49,24 @@ func (c *Custody) OpenDataKey(ctx context.Context, tenantID uuid.UUID, version i
 		func(ctx context.Context, _ dataKeyName) (*seal.DataKey, error) {
 			m, err := c.masterKey(ctx, *masterID)
 			if err != nil {
-				return nil, unavailable(err)
+				return nil, asUnavailable(err)
 			}
 			key, err := m.UnwrapDataKey(ctx, tenantID, version, wrapped)
-			return key, unavailable(err)
+			return key, asUnavailable(err)
 		}))
 }
 
-// unavailable says moves.ErrUnavailable of a KMS that is away, as of a database: what
-// needs it can be tried again later.
-func unavailable(err error) error {
+// asUnavailable turns the error of an unreachable KMS into db.ErrUnavailable,
+// as for an unreachable database, so that callers retry.
+func asUnavailable(err error) error {
 	if errors.Is(err, seal.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", db.ErrUnavailable, err)
 	}
 	return err
 }
 
-// sealers opens the current data keys of tenants.
+// Sealers opens the current data keys of tenants. Keys that cannot be opened
+// are logged and left out.
 func (c *Custody) Sealers(ctx context.Context, tenantIDs ...uuid.UUID) (map[uuid.UUID]Sealer, error) {
 	var rows []db.CurrentDataKeysRow
 	err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
@@ -73,21 +76,22 @@ func (c *Custody) Sealers(ctx context.Context, tenantIDs ...uuid.UUID) (map[uuid
 	if err != nil {
 		return nil, err
 	}
-	return c.open(ctx, rows), nil
+	return c.openDataKeys(ctx, rows), nil
 }
 
-// only opens the current data key of one tenant, if it is among the rows.
-// Errors: ErrDataKey.
+// SealerFrom opens the current data key of one tenant from its row. Errors:
+// ErrDataKey.
 func (c *Custody) SealerFrom(ctx context.Context, tenantID uuid.UUID, rows DataKeyRows) (Sealer, error) {
-	s, opened := c.open(ctx, rows)[tenantID]
+	s, opened := c.openDataKeys(ctx, rows)[tenantID]
 	if !opened {
 		return Sealer{}, ErrDataKey
 	}
 	return s, nil
 }
 
-// open leaves out what does not open.
-func (c *Custody) open(ctx context.Context, rows []db.CurrentDataKeysRow) map[uuid.UUID]Sealer {
+// openDataKeys opens data keys. Those that cannot be opened are logged and left
+// out.
+func (c *Custody) openDataKeys(ctx context.Context, rows []db.CurrentDataKeysRow) map[uuid.UUID]Sealer {
 	open := make(map[uuid.UUID]Sealer, len(rows))
 	for _, row := range rows {
 		key, err := c.OpenDataKey(ctx, row.TenantID, row.Version, row.Wrapped, row.MasterKeyID)
@@ -101,7 +105,7 @@ func (c *Custody) open(ctx context.Context, rows []db.CurrentDataKeysRow) map[uu
 	return open
 }
 
-// forget drops a tenant's opened data keys from memory.
+// Forget drops a tenant's opened data key from memory.
 func (c *Custody) Forget(tenantID uuid.UUID, version int32) {
 	c.dataKeys.Invalidate(dataKeyName{tenantID, version})
 }

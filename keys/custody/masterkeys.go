@@ -11,10 +11,10 @@ import (
 	"github.com/keyward/keyward/keys/seal"
 )
 
-// registerFirst writes down the key a new database begins with. Of several
-// processes that start at once one wins; the others then find its row.
+// registerFirst stores the first master key of a new database. Of several
+// processes that start at once one succeeds; the others then read its row.
 func (c *Custody) registerFirst(ctx context.Context, ring *seal.Ring) error {
-	row, err := describe(ctx, ring, ring.Newest(), c.cfg.Now())
+	row, err := newMasterRow(ctx, ring, ring.Newest(), c.cfg.Now())
 	if err != nil {
 		return err
 	}
@@ -26,8 +26,8 @@ func (c *Custody) registerFirst(ctx context.Context, ring *seal.Ring) error {
 	return err
 }
 
-// describe makes the row of a master key, without a voucher.
-func describe(ctx context.Context, ring *seal.Ring, version string, now time.Time) (db.InsertMasterKeyParams, error) {
+// newMasterRow makes the row of a master key, without an endorsement.
+func newMasterRow(ctx context.Context, ring *seal.Ring, version string, now time.Time) (db.InsertMasterKeyParams, error) {
 	key, err := ring.Key(ctx, version)
 	if err != nil {
 		return db.InsertMasterKeyParams{}, err
@@ -43,8 +43,8 @@ func describe(ctx context.Context, ring *seal.Ring, version string, now time.Tim
 	return db.InsertMasterKeyParams{ID: id, URI: ring.URI(), Version: version, KeyCheck: check, CreatedAt: now}, nil
 }
 
-// master opens one master key. The caller holds mu.
-func (c *Custody) master(ctx context.Context, id uuid.UUID) (*seal.MasterKey, error) {
+// openMaster opens a master key of the database. The caller holds mu.
+func (c *Custody) openMaster(ctx context.Context, id uuid.UUID) (*seal.MasterKey, error) {
 	if m := c.opened[id]; m != nil {
 		return m, nil
 	}
@@ -52,9 +52,9 @@ func (c *Custody) master(ctx context.Context, id uuid.UUID) (*seal.MasterKey, er
 	if !known {
 		return nil, fmt.Errorf("%w: master key %s is not in the database", ErrWrongMasterKey, id)
 	}
-	m, err := c.configured(ctx, row)
+	m, err := c.openConfigured(ctx, row)
 	if errors.Is(err, ErrWrongMasterKey) && row.EndorsedBy != nil {
-		m, err = c.endorsed(ctx, row)
+		m, err = c.openEndorsed(ctx, row)
 	}
 	if err != nil {
 		return nil, err
@@ -63,9 +63,10 @@ func (c *Custody) master(ctx context.Context, id uuid.UUID) (*seal.MasterKey, er
 	return m, nil
 }
 
-// configured finds the key at the configured URI. URIs are not compared, they
-// may be written differently: the key check is what proves the key.
-func (c *Custody) configured(ctx context.Context, row db.MasterKey) (*seal.MasterKey, error) {
+// openConfigured opens a master key at the configured URI. The key check proves
+// that it is the right one; URIs are not compared, because the same place can
+// be written differently.
+func (c *Custody) openConfigured(ctx context.Context, row db.MasterKey) (*seal.MasterKey, error) {
 	if c.ring == nil {
 		return nil, fmt.Errorf("%w: %s is not open", ErrNoMasterKey, seal.Redact(c.cfg.URI))
 	}
@@ -80,10 +81,10 @@ func (c *Custody) configured(ctx context.Context, row db.MasterKey) (*seal.Maste
 	return m, err
 }
 
-// endorsed follows the row to its own URI, if a key that is trusted already
-// vouches for it.
-func (c *Custody) endorsed(ctx context.Context, row db.MasterKey) (*seal.MasterKey, error) {
-	voucher, err := c.master(ctx, *row.EndorsedBy)
+// openEndorsed opens a master key at its row's own URI, if an already trusted
+// key endorsed it.
+func (c *Custody) openEndorsed(ctx context.Context, row db.MasterKey) (*seal.MasterKey, error) {
+	voucher, err := c.openMaster(ctx, *row.EndorsedBy)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +103,8 @@ func (c *Custody) endorsed(ctx context.Context, row db.MasterKey) (*seal.MasterK
 	return m, m.VerifyKeyCheck(ctx, row.ID, row.KeyCheck)
 }
 
-// masterKey opens a master key by its id, having looked again at the database
-// if it is new: another process may have rotated.
+// masterKey opens a master key by its id. For an unknown id it reads the
+// database again, because another process may have rotated.
 func (c *Custody) masterKey(ctx context.Context, id uuid.UUID) (*seal.MasterKey, error) {
 	c.mu.Lock()
 	_, known := c.rows[id]
@@ -115,10 +116,10 @@ func (c *Custody) masterKey(ctx context.Context, id uuid.UUID) (*seal.MasterKey,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.master(ctx, id)
+	return c.openMaster(ctx, id)
 }
 
-// MasterStatus is one master key and what it still wraps.
+// MasterStatus is a master key and the number of data keys under it.
 type MasterStatus struct {
 	ID        uuid.UUID
 	URI       string // without credentials
@@ -131,7 +132,7 @@ type MasterStatus struct {
 	Usable error
 }
 
-// Status lists every master key the database knows, oldest first.
+// Status lists every master key of the database, oldest first.
 func (c *Custody) Status(ctx context.Context) ([]MasterStatus, error) {
 	var (
 		rows   []db.MasterKey
@@ -152,13 +153,13 @@ func (c *Custody) Status(ctx context.Context) ([]MasterStatus, error) {
 	}
 	out := make([]MasterStatus, len(rows))
 	for i, row := range rows {
-		out[i] = c.status(ctx, row, wraps[row.ID])
+		out[i] = c.statusOf(ctx, row, wraps[row.ID])
 	}
 	return out, nil
 }
 
-// Pending counts the data keys that are not under the current master key: what
-// a rotation that is under way, or was interrupted, has still to do.
+// Pending counts the data keys that an ongoing or interrupted rotation has
+// still to re-wrap.
 func (c *Custody) Pending(ctx context.Context) (n int64, err error) {
 	err = c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
 		n, err = tx.CountStaleDataKeys(ctx)
@@ -167,7 +168,7 @@ func (c *Custody) Pending(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-func (c *Custody) status(ctx context.Context, row db.MasterKey, dataKeys int64) MasterStatus {
+func (c *Custody) statusOf(ctx context.Context, row db.MasterKey, dataKeys int64) MasterStatus {
 	s := MasterStatus{
 		ID: row.ID, URI: seal.Redact(row.URI), Version: row.Version, Current: row.IsCurrent,
 		CreatedAt: row.CreatedAt.UTC(), RetiredAt: db.UTC(row.RetiredAt), DataKeys: dataKeys,

@@ -12,7 +12,7 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// MasterRotation is what a rotation of the master key did.
+// MasterRotation is the result of a rotation of the master key.
 type MasterRotation struct {
 	Current   MasterStatus
 	Resumed   bool // an earlier rotation was finished, no new key was made
@@ -33,9 +33,9 @@ func (c *Custody) RotateMaster(ctx context.Context, by audit.By, to string, o Re
 	if err != nil {
 		return MasterRotation{}, err
 	}
-	out := MasterRotation{Resumed: unfinished(before)}
+	out := MasterRotation{Resumed: hasStaleDataKeys(before)}
 	if !out.Resumed {
-		if err := c.succeed(ctx, to); err != nil {
+		if err := c.addSuccessor(ctx, to); err != nil {
 			return out, err
 		}
 	}
@@ -45,9 +45,9 @@ func (c *Custody) RotateMaster(ctx context.Context, by audit.By, to string, o Re
 	return out, c.retireOld(ctx, &out)
 }
 
-// unfinished reports whether data keys are left under a key that is not the
-// current one.
-func unfinished(keys []MasterStatus) bool {
+// hasStaleDataKeys reports whether a master key other than the current one
+// wraps data keys.
+func hasStaleDataKeys(keys []MasterStatus) bool {
 	for _, k := range keys {
 		if !k.Current && k.DataKeys > 0 {
 			return true
@@ -56,13 +56,13 @@ func unfinished(keys []MasterStatus) bool {
 	return false
 }
 
-// succeed brings in the next master key, vouched for by the current one.
-func (c *Custody) succeed(ctx context.Context, to string) error {
-	ring, version, err := c.successor(ctx, to)
+// addSuccessor makes the next master key current, endorsed by the previous one.
+func (c *Custody) addSuccessor(ctx context.Context, to string) error {
+	ring, version, err := c.makeSuccessor(ctx, to)
 	if err != nil {
 		return err
 	}
-	row, err := describe(ctx, ring, version, c.cfg.Now().UTC().Truncate(time.Microsecond))
+	row, err := newMasterRow(ctx, ring, version, c.cfg.Now().UTC().Truncate(time.Microsecond))
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (c *Custody) succeed(ctx context.Context, to string) error {
 		if err := w.InsertMasterKey(ctx, row); err != nil {
 			return err
 		}
-		if err := c.announce(ctx, tx, w); err != nil {
+		if err := c.notifyReplicas(ctx, tx, w); err != nil {
 			return err
 		}
 		return w.Send(ctx)
@@ -102,10 +102,10 @@ func (c *Custody) succeed(ctx context.Context, to string) error {
 	return c.Refresh(ctx)
 }
 
-// successor makes a version where the current master key is, or opens another
-// place. There, too, it makes one if the newest has been a master key before,
-// so that a place that was left can be returned to.
-func (c *Custody) successor(ctx context.Context, to string) (*seal.Ring, string, error) {
+// makeSuccessor adds a version at the current master key's URI, or opens the
+// URI to. It also adds a version there if the newest was a master key before,
+// so that a rotation can return to a former URI.
+func (c *Custody) makeSuccessor(ctx context.Context, to string) (*seal.Ring, string, error) {
 	if to == "" {
 		ring, err := c.currentRing(ctx)
 		if err != nil {
@@ -122,14 +122,14 @@ func (c *Custody) successor(ctx context.Context, to string) (*seal.Ring, string,
 		return nil, "", err
 	}
 	version := next.Newest()
-	if c.registered(next.URI(), version) {
+	if c.isRegistered(next.URI(), version) {
 		version, err = next.AddVersion(ctx)
 	}
 	return next, version, err
 }
 
-// currentRing returns the place of the current master key, which is not the
-// configured one if that was left while this process ran.
+// currentRing opens the URI of the current master key, which differs from the
+// configured one after a rotation to another URI.
 func (c *Custody) currentRing(ctx context.Context) (*seal.Ring, error) {
 	c.mu.Lock()
 	ring, row, opened := c.ring, c.rows[c.current], c.opened[c.current]
@@ -140,7 +140,7 @@ func (c *Custody) currentRing(ctx context.Context) (*seal.Ring, error) {
 	return seal.Open(ctx, row.URI)
 }
 
-func (c *Custody) registered(uri, version string) bool {
+func (c *Custody) isRegistered(uri, version string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, row := range c.rows {
@@ -151,16 +151,16 @@ func (c *Custody) registered(uri, version string) bool {
 	return false
 }
 
-// announce tells every replica to look which master key is current.
-func (c *Custody) announce(ctx context.Context, tx *db.Tx, w *db.Writes) error {
+// notifyReplicas makes every replica read which master key is current.
+func (c *Custody) notifyReplicas(ctx context.Context, tx *db.Tx, w *db.Writes) error {
 	platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
 	if err != nil {
-		return nil //nolint:nilerr // no platform tenant yet, so no replica to tell
+		return nil //nolint:nilerr // without the platform tenant there is no replica to notify
 	}
 	return w.NotifyChanges(ctx, tenant.ChangePayloads(platform, tenant.PlatformSlug))
 }
 
-// retireOld marks the master keys that wrap nothing any more.
+// retireOld retires the master keys that wrap no data keys.
 func (c *Custody) retireOld(ctx context.Context, out *MasterRotation) error {
 	keys, err := c.Status(ctx)
 	if err != nil {
@@ -173,9 +173,9 @@ func (c *Custody) retireOld(ctx context.Context, out *MasterRotation) error {
 		if k.Current || k.RetiredAt != nil {
 			continue
 		}
-		err := c.retire(ctx, &k)
+		err := c.retireKey(ctx, &k)
 		if wraps := (*WrapsError)(nil); errors.As(err, &wraps) {
-			continue // a replica used it again: the next rotation finishes that
+			continue // a replica used it again: the next rotation retires it
 		}
 		if err != nil {
 			return err
@@ -185,9 +185,9 @@ func (c *Custody) retireOld(ctx context.Context, out *MasterRotation) error {
 	return nil
 }
 
-// PruneMaster removes the versions from the configured place that the database
-// has retired, and returns them. Backups from before their retirement can then
-// no longer be opened: keep a copy of the file for as long as those are kept.
+// PruneMaster removes the versions that the database has retired from the
+// configured URI, and returns them. Backups from before their retirement can
+// then not be opened: keep a copy of the file for as long as those are kept.
 func (c *Custody) PruneMaster(ctx context.Context) (removed []string, err error) {
 	rows, err := c.masterRows(ctx)
 	if err != nil {
@@ -210,7 +210,8 @@ func (c *Custody) PruneMaster(ctx context.Context) (removed []string, err error)
 	return removed, nil
 }
 
-// WrapsError refuses to retire a master key that is in use.
+// WrapsError is returned for a master key that cannot be retired because it is
+// in use.
 type WrapsError struct {
 	URI      string // without credentials
 	Version  string
@@ -218,7 +219,7 @@ type WrapsError struct {
 	DataKeys int64 // that it wraps
 }
 
-// Error says how many data keys the master key still wraps.
+// Error names the master key and counts the data keys under it.
 func (e *WrapsError) Error() string {
 	if e.Current {
 		return fmt.Sprintf("keys: version %s of %s is the current master key and wraps %d data keys", e.Version, e.URI, e.DataKeys)
@@ -226,10 +227,10 @@ func (e *WrapsError) Error() string {
 	return fmt.Sprintf("keys: version %s of %s still wraps %d data keys", e.Version, e.URI, e.DataKeys)
 }
 
-// RetireMaster marks a version of a master key as one that nothing is wrapped
-// by ever again; uri may be empty where only one place has such a version. A
-// retired version stays retired. Errors: *WrapsError while it wraps anything,
-// seal.ErrUnknownVersion, moves.ErrUnavailable.
+// RetireMaster retires a version of a master key for good: nothing can be
+// wrapped under it again. uri may be empty if only one URI has the version.
+// Errors: *WrapsError while it wraps data keys, seal.ErrUnknownVersion,
+// db.ErrUnavailable.
 func (c *Custody) RetireMaster(ctx context.Context, uri, version string) (MasterStatus, error) {
 	keys, err := c.Status(ctx)
 	if err != nil {
@@ -247,26 +248,27 @@ func (c *Custody) RetireMaster(ctx context.Context, uri, version string) (Master
 	case len(found) > 1:
 		return MasterStatus{}, fmt.Errorf("keys: version %s is in %s and in %s: say which", version, found[0].URI, found[1].URI)
 	case found[0].Current:
-		return found[0], wraps(found[0])
+		return found[0], wrapsError(found[0])
 	case found[0].RetiredAt != nil:
 		return found[0], nil
 	}
-	return found[0], c.retire(ctx, &found[0])
+	return found[0], c.retireKey(ctx, &found[0])
 }
 
-func wraps(k MasterStatus) error {
+func wrapsError(k MasterStatus) error {
 	return &WrapsError{URI: k.URI, Version: k.Version, Current: k.Current, DataKeys: k.DataKeys}
 }
 
-// retire asks the database, which is the one to know what refers to the key.
-func (c *Custody) retire(ctx context.Context, k *MasterStatus) error {
+// retireKey marks a master key as retired. The database refuses it if data keys
+// still refer to the key.
+func (c *Custody) retireKey(ctx context.Context, k *MasterStatus) error {
 	at := c.cfg.Now().UTC().Truncate(time.Microsecond)
 	err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		_, err := tx.RetireMasterKey(ctx, &at, k.ID)
 		return err
 	})
 	if db.Constraint(err) == "master_keys_still_wraps" {
-		return c.refusal(ctx, *k)
+		return c.recountWrapped(ctx, *k)
 	}
 	if err == nil {
 		k.RetiredAt = &at
@@ -274,8 +276,9 @@ func (c *Custody) retire(ctx context.Context, k *MasterStatus) error {
 	return err
 }
 
-// refusal counts again what the master key wraps: it was more than expected.
-func (c *Custody) refusal(ctx context.Context, k MasterStatus) error {
+// recountWrapped returns a *WrapsError with the present number of data keys,
+// after the database refused to retire the key.
+func (c *Custody) recountWrapped(ctx context.Context, k MasterStatus) error {
 	err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		counts, err := tx.CountWrappedDataKeys(ctx)
 		for _, n := range counts {
@@ -288,5 +291,5 @@ func (c *Custody) refusal(ctx context.Context, k MasterStatus) error {
 	if err != nil {
 		return err
 	}
-	return wraps(k)
+	return wrapsError(k)
 }

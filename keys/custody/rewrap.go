@@ -15,22 +15,22 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// RewrapOptions say how data keys are wrapped anew; the zero value lets requests
-// go first and tells nobody.
+// RewrapOptions configure a re-wrap. The zero value yields to requests and
+// reports no progress.
 type RewrapOptions struct {
-	// FullSpeed has it make no way for requests: some ten times as fast, and one
-	// request in a hundred waits several times as long where PostgreSQL, the
-	// re-wrap and what answers requests share cores.
+	// FullSpeed disables throttling: about ten times as fast, but one request in a
+	// hundred takes several times as long if PostgreSQL, the re-wrap and the server
+	// share cores.
 	FullSpeed bool
-	// Progress is told of every step; it may be nil.
+	// Progress, if not nil, is called after every batch.
 	Progress func(done, total int64)
 }
 
-// RewrapAll moves every data key under the current master key, until a pass
-// over all of them finds nothing left: tenants that are busy are skipped, and
-// replicas that have not heard yet may still use the old one.
+// RewrapAll wraps every data key under the current master key. It repeats until
+// a pass finds no other key, because busy tenants are skipped and replicas
+// without notifications may still use the old master key.
 func (c *Custody) RewrapAll(ctx context.Context, by audit.By, o RewrapOptions) (done int64, err error) {
-	progress, turns := o.Progress, c.turns(o)
+	progress, turns := o.Progress, c.newThrottle(o)
 	for pass := 0; ; pass++ {
 		keys, err := c.Status(ctx)
 		if err != nil {
@@ -67,15 +67,15 @@ func (c *Custody) RewrapAll(ctx context.Context, by audit.By, o RewrapOptions) (
 	}
 }
 
-// rewrapFrom makes one pass over the data keys of one old master key, several
-// batches at a time: no two of them have a tenant in common.
-func (c *Custody) rewrapFrom(ctx context.Context, by audit.By, old uuid.UUID, turns *turns, count func(int64)) error {
+// rewrapFrom makes one pass over the data keys of an old master key, several
+// batches in parallel. No two batches share a tenant.
+func (c *Custody) rewrapFrom(ctx context.Context, by audit.By, old uuid.UUID, turns *throttle, count func(int64)) error {
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(c.cfg.RewrapParallel)
 	err := c.eachBatch(ctx, old, turns.batch, func(batch []db.DataKeysWrappedByRow) {
 		group.Go(func() error {
-			n, err := c.rewrap(ctx, by, old, batch, turns)
+			n, err := c.rewrapBatch(ctx, by, old, batch, turns)
 			mu.Lock()
 			defer mu.Unlock()
 			count(n)
@@ -88,7 +88,8 @@ func (c *Custody) rewrapFrom(ctx context.Context, by audit.By, old uuid.UUID, tu
 	return err
 }
 
-// eachBatch reads what one master key wraps, in the order of the tenants.
+// eachBatch calls do with batches of the data keys under a master key, in the
+// order of tenants.
 func (c *Custody) eachBatch(ctx context.Context, id uuid.UUID, size int32, do func([]db.DataKeysWrappedByRow)) error {
 	var after uuid.UUID
 	for ctx.Err() == nil {
@@ -106,9 +107,9 @@ func (c *Custody) eachBatch(ctx context.Context, id uuid.UUID, size int32, do fu
 	return ctx.Err()
 }
 
-// rewrap opens and wraps outside of locks, then, when it is its turn, replaces
-// what is unchanged.
-func (c *Custody) rewrap(ctx context.Context, by audit.By, old uuid.UUID, batch []db.DataKeysWrappedByRow, turns *turns) (n int64, err error) {
+// rewrapBatch unwraps and wraps a batch without locks, then replaces the rows
+// that have not changed.
+func (c *Custody) rewrapBatch(ctx context.Context, by audit.By, old uuid.UUID, batch []db.DataKeysWrappedByRow, turns *throttle) (n int64, err error) {
 	c.mu.Lock()
 	current := c.current
 	c.mu.Unlock()
@@ -137,68 +138,71 @@ func (c *Custody) rewrap(ctx context.Context, by audit.By, old uuid.UUID, batch 
 		}
 		wrapped[row.TenantID] = append(wrapped[row.TenantID], rewrapped{row.Version, closed})
 	}
-	err = turns.take(ctx, func() error {
+	err = turns.run(ctx, func() error {
 		return c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-			n, err = c.replace(ctx, tx, by, old, current, ids, wrapped, turns.send)
+			n, err = c.replaceWrapped(ctx, tx, by, old, current, ids, wrapped, turns.send)
 			return err
 		})
 	})
 	return n, err
 }
 
-// A re-wrap cannot know who asks, for it is a process of its own, and is never
-// late: it makes way always, unless told otherwise. It has so many data keys in
-// a transaction, and rests so many times as long as that took.
+// A re-wrap is a process of its own that cannot see requests, and has no
+// deadline, so it yields by default: YieldBatch is the number of data keys in a
+// transaction, yieldRestFactor how many times its duration it then sleeps.
 const (
-	YieldBatch    = 20
-	wayRewrapRest = 3
+	YieldBatch      = 20
+	yieldRestFactor = 3
 )
 
-// turns are taken by the transactions of a re-wrap. If it makes way, there is one
-// at a time, of few data keys, and a rest after each; a KMS is still asked about
-// several batches at once, for that costs PostgreSQL nothing.
-type turns struct {
+// throttle schedules the transactions of a re-wrap. One that yields runs one
+// small transaction at a time and sleeps after each; KMS calls still run in
+// parallel, because they cost PostgreSQL nothing.
+type throttle struct {
 	batch int32
-	lane  *semaphore.Weighted // nil: all at once, without rests
+	slot  *semaphore.Weighted // nil: all at once, without rests
 	send  func(*db.Writes, context.Context) error
 	rest  func(context.Context, time.Duration)
 }
 
-func (c *Custody) turns(o RewrapOptions) *turns {
+func (c *Custody) newThrottle(o RewrapOptions) *throttle {
 	if o.FullSpeed {
-		return &turns{batch: c.cfg.RewrapBatch, send: (*db.Writes).Send}
+		return &throttle{batch: c.cfg.RewrapBatch, send: (*db.Writes).Send}
 	}
-	return &turns{batch: min(YieldBatch, c.cfg.RewrapBatch), lane: semaphore.NewWeighted(1), send: (*db.Writes).SendEach, rest: c.cfg.Rest}
+	return &throttle{batch: min(YieldBatch, c.cfg.RewrapBatch), slot: semaphore.NewWeighted(1), send: (*db.Writes).SendEach, rest: c.cfg.Rest}
 }
 
-func (t *turns) take(ctx context.Context, do func() error) error {
-	if t.lane == nil {
+// run waits for a slot, calls do, and then sleeps as long as the throttle asks.
+func (t *throttle) run(ctx context.Context, do func() error) error {
+	if t.slot == nil {
 		return do()
 	}
-	if err := t.lane.Acquire(ctx, 1); err != nil {
+	if err := t.slot.Acquire(ctx, 1); err != nil {
 		return err
 	}
-	defer t.lane.Release(1)
+	defer t.slot.Release(1)
 	began := time.Now()
 	err := do()
 	if err == nil {
-		t.rest(ctx, wayRewrapRest*time.Since(began))
+		t.rest(ctx, yieldRestFactor*time.Since(began))
 	}
 	return err
 }
 
-// rewrapped is one data key, closed under the new master key.
+// rewrapped is a data key that is wrapped under the new master key.
 type rewrapped struct {
 	version int32
 	wrapped []byte
 }
 
-func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, current uuid.UUID, ids []uuid.UUID, wrapped map[uuid.UUID][]rewrapped, send func(*db.Writes, context.Context) error) (int64, error) {
+// replaceWrapped stores re-wrapped data keys of tenants that are not locked,
+// with one audit event each, and returns their number.
+func (c *Custody) replaceWrapped(ctx context.Context, tx *db.Tx, by audit.By, old, current uuid.UUID, ids []uuid.UUID, wrapped map[uuid.UUID][]rewrapped, send func(*db.Writes, context.Context) error) (int64, error) {
 	rows, err := tx.LockIdleTenants(ctx, ids)
 	if err != nil || len(rows) == 0 {
 		return 0, err
 	}
-	if err := leaveMoved(ctx, tx, old, ids, wrapped); err != nil {
+	if err := dropMoved(ctx, tx, old, ids, wrapped); err != nil {
 		return 0, err
 	}
 	at := c.cfg.Now().UTC().Truncate(time.Microsecond)
@@ -233,9 +237,9 @@ func (c *Custody) replace(ctx context.Context, tx *db.Tx, by audit.By, old, curr
 	return int64(len(params.Versions)), send(w, ctx)
 }
 
-// leaveMoved drops the data keys that somebody has destroyed, or moved, since
-// they were read.
-func leaveMoved(ctx context.Context, tx *db.Tx, old uuid.UUID, ids []uuid.UUID, wrapped map[uuid.UUID][]rewrapped) error {
+// dropMoved removes data keys from wrapped that were destroyed or re-wrapped
+// since they were read.
+func dropMoved(ctx context.Context, tx *db.Tx, old uuid.UUID, ids []uuid.UUID, wrapped map[uuid.UUID][]rewrapped) error {
 	rows, err := tx.StillWrappedBy(ctx, &old, ids)
 	if err != nil {
 		return err

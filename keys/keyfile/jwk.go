@@ -14,12 +14,13 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/tokens"
 )
 
-// foreignJWK reads members of a JWK. The first fault stays in err; what is read
-// after it does not count.
+// foreignJWK reads members of a JWK. It keeps its first fault in err; later
+// results are then invalid.
 type foreignJWK struct {
 	field   string
 	members map[string]json.RawMessage
@@ -27,7 +28,7 @@ type foreignJWK struct {
 }
 
 func privateJWK(raw []byte) (Key, error) {
-	members, err := tokens.ParseObject(raw)
+	members, err := strictjson.ParseObject(raw)
 	if err != nil {
 		return Key{}, tokens.Invalid(FieldPrivate, err.Error())
 	}
@@ -38,11 +39,11 @@ func privateJWK(raw []byte) (Key, error) {
 	if !j.has("d") && !j.has("k") {
 		return Key{}, tokens.Invalid(FieldPrivate, "is a public JWK; it is imported as public_key, with expires_at")
 	}
-	return j.key(true)
+	return j.parseKey(true)
 }
 
 func publicJWKs(raw []byte) ([]Key, bool, error) {
-	members, err := tokens.ParseObject(raw)
+	members, err := strictjson.ParseObject(raw)
 	if err != nil {
 		return nil, false, tokens.Invalid(FieldPublic, err.Error())
 	}
@@ -50,12 +51,12 @@ func publicJWKs(raw []byte) ([]Key, bool, error) {
 		keys, err := keysOfSet(list)
 		return keys, true, err
 	}
-	b, err := (&foreignJWK{field: FieldPublic, members: members}).key(false)
+	b, err := (&foreignJWK{field: FieldPublic, members: members}).parseKey(false)
 	return []Key{b}, false, err
 }
 
-// keysOfSet reads the keys of a JWK Set (RFC 7517 section 5) that are for
-// signatures. Those that are not, by what they say themselves, stay behind.
+// keysOfSet reads the signature keys of a JWK Set (RFC 7517 section 5). It
+// skips keys that their own members mark for other uses.
 func keysOfSet(list json.RawMessage) ([]Key, error) {
 	var items []json.RawMessage
 	const field = FieldPublic + ".keys"
@@ -69,17 +70,17 @@ func keysOfSet(list json.RawMessage) ([]Key, error) {
 	for i, item := range items {
 		j := &foreignJWK{field: fmt.Sprintf("%s[%d]", field, i)}
 		var err error
-		if j.members, err = tokens.ParseObject(item); err != nil {
+		if j.members, err = strictjson.ParseObject(item); err != nil {
 			return nil, tokens.Invalid(j.field, err.Error())
 		}
-		encrypts := j.encrypts()
+		encrypts := j.isForEncryption()
 		if j.err != nil {
 			return nil, j.err
 		}
 		if encrypts {
 			continue
 		}
-		b, err := j.key(false)
+		b, err := j.parseKey(false)
 		if err != nil {
 			return nil, err
 		}
@@ -91,19 +92,19 @@ func keysOfSet(list json.RawMessage) ([]Key, error) {
 	return keys, nil
 }
 
-// key reads the key and what it says of itself.
-func (j *foreignJWK) key(private bool) (Key, error) {
-	j.refuse(private)
+// parseKey reads the key, its kid and its alg.
+func (j *foreignJWK) parseKey(private bool) (Key, error) {
+	j.checkUse(private)
 	b := Key{Field: j.field, KID: j.text("kid"), Alg: jose.SignatureAlgorithm(j.text("alg"))}
 	switch kty := j.text("kty"); kty {
 	case "EC":
-		j.ec(&b, private)
+		j.readEC(&b, private)
 	case "OKP":
-		j.okp(&b, private)
+		j.readOKP(&b, private)
 	case "RSA":
-		j.rsa(&b, private)
+		j.readRSA(&b, private)
 	case "oct":
-		j.fail("kty", "is oct, a shared secret; only asymmetric keys are imported, so that who verifies cannot sign")
+		j.fail("kty", "is oct, a shared secret; only asymmetric keys are imported, because a verifier must not be able to sign")
 	default:
 		j.fail("kty", "must be EC, OKP or RSA")
 	}
@@ -113,14 +114,14 @@ func (j *foreignJWK) key(private bool) (Key, error) {
 	return b, nil
 }
 
-// refuse finds keys for other ends than signatures (RFC 7517 sections 4.2 and
-// 4.3), and private members where only public ones belong.
-func (j *foreignJWK) refuse(private bool) {
+// checkUse refuses keys for uses other than signatures (RFC 7517 sections 4.2
+// and 4.3), and private members in a public key.
+func (j *foreignJWK) checkUse(private bool) {
 	if use := j.text("use"); use != "" && use != "sig" {
 		j.fail("use", "must be sig: the key is not for signatures")
 	}
 	operation := map[bool]string{true: "sign", false: "verify"}[private]
-	if ops, given := j.operations(); given && !slices.Contains(ops, operation) {
+	if ops, given := j.keyOperations(); given && !slices.Contains(ops, operation) {
 		j.fail("key_ops", "must name "+operation)
 	}
 	if j.has("oth") {
@@ -133,18 +134,19 @@ func (j *foreignJWK) refuse(private bool) {
 	}
 }
 
-// encrypts reports whether a key says that it is not for signatures.
-func (j *foreignJWK) encrypts() bool {
+// isForEncryption reports whether the key's members mark it for uses other than
+// signatures.
+func (j *foreignJWK) isForEncryption() bool {
 	alg, crv := j.text("alg"), j.text("crv")
-	ops, given := j.operations()
+	ops, given := j.keyOperations()
 	return (j.has("use") && j.text("use") != "sig") || (given && !slices.Contains(ops, "verify")) ||
 		strings.HasPrefix(alg, "RSA-OAEP") || strings.HasPrefix(alg, "ECDH-ES") || alg == "RSA1_5" || crv == "X25519" || crv == "X448"
 }
 
 const contradicts = "has members that contradict each other"
 
-// ec reads the members of RFC 7518 section 6.2.
-func (j *foreignJWK) ec(b *Key, private bool) {
+// readEC reads the members of an EC key (RFC 7518 section 6.2).
+func (j *foreignJWK) readEC(b *Key, private bool) {
 	curve := curveNamed(j.text("crv"))
 	if curve == nil {
 		j.fail("crv", "must be P-256, P-384 or P-521")
@@ -191,8 +193,9 @@ func curveNamed(crv string) elliptic.Curve {
 	return nil
 }
 
-// coordinate is a number of fixed length. Some libraries leave out leading
-// zeros, against RFC 7518 section 6.2.1.2; nothing hangs on them here.
+// coordinate returns a number padded to size bytes. Leading zeros may be
+// missing, because some libraries omit them against RFC 7518 section 6.2.1.2
+// and the value is the same.
 func (j *foreignJWK) coordinate(name string, size int) []byte {
 	b := j.octets(name)
 	if len(b) > size {
@@ -207,8 +210,8 @@ func (j *foreignJWK) coordinate(name string, size int) []byte {
 	return full
 }
 
-// okp reads the members of RFC 8037 section 2.
-func (j *foreignJWK) okp(b *Key, private bool) {
+// readOKP reads the members of an Ed25519 key (RFC 8037 section 2).
+func (j *foreignJWK) readOKP(b *Key, private bool) {
 	switch j.text("crv") {
 	case "Ed25519":
 	case "X25519", "X448":
@@ -243,8 +246,8 @@ func (j *foreignJWK) okp(b *Key, private bool) {
 	b.Private = key
 }
 
-// rsa reads the members of RFC 7518 section 6.3.
-func (j *foreignJWK) rsa(b *Key, private bool) {
+// readRSA reads the members of an RSA key (RFC 7518 section 6.3).
+func (j *foreignJWK) readRSA(b *Key, private bool) {
 	n, e := j.number("n"), j.number("e")
 	if j.err == nil {
 		j.err = strongRSA(j.field, n, e)
@@ -266,12 +269,13 @@ func (j *foreignJWK) rsa(b *Key, private bool) {
 		return
 	}
 	key.Precompute()
-	j.crt(key)
+	j.checkCRT(key)
 	b.Private = key
 }
 
-// crt checks the numbers that only make signing faster, as far as given.
-func (j *foreignJWK) crt(key *rsa.PrivateKey) {
+// checkCRT checks dp, dq and qi, which only speed up signing, if they are
+// present.
+func (j *foreignJWK) checkCRT(key *rsa.PrivateKey) {
 	for name, want := range map[string]*big.Int{"dp": key.Precomputed.Dp, "dq": key.Precomputed.Dq, "qi": key.Precomputed.Qinv} {
 		if j.has(name) && j.number(name).Cmp(want) != 0 {
 			j.fail("", contradicts+": dp, dq or qi do not belong to the others")
@@ -285,7 +289,7 @@ func (j *foreignJWK) number(name string) *big.Int {
 	return new(big.Int).SetBytes(b)
 }
 
-func (j *foreignJWK) operations() (ops []string, given bool) {
+func (j *foreignJWK) keyOperations() (ops []string, given bool) {
 	if !j.has("key_ops") {
 		return nil, false
 	}
@@ -306,7 +310,7 @@ func (j *foreignJWK) fail(name, message string) {
 	}
 }
 
-// text is a member that is a string; empty if there is none.
+// text returns a string member; empty if it is absent.
 func (j *foreignJWK) text(name string) (s string) {
 	if raw, given := j.members[name]; given {
 		if bytes.HasPrefix(raw, []byte("null")) || json.Unmarshal(raw, &s) != nil {
@@ -316,7 +320,7 @@ func (j *foreignJWK) text(name string) (s string) {
 	return s
 }
 
-// octets is a member that is base64url (RFC 7515 section 2).
+// octets returns a decoded base64url member (RFC 7515 section 2).
 func (j *foreignJWK) octets(name string) []byte {
 	if !j.has(name) {
 		j.fail(name, "is required")

@@ -32,10 +32,10 @@ type Key struct {
 	Alg     jose.SignatureAlgorithm // likewise
 }
 
-// ParsePrivate reads one private key: PEM with PKCS#8 (RFC 5958), PKCS#1
-// (RFC 8017 appendix A.1.2) or SEC 1 (RFC 5915), or a JWK (RFC 7517). The
-// public half is derived; one that came along has to be the same. The error is
-// a [*tokens.ClaimError] that repeats nothing of the material.
+// ParsePrivate reads one private key: PEM with PKCS#8 (RFC 5958), PKCS#1 (RFC
+// 8017 appendix A.1.2) or SEC 1 (RFC 5915), or a JWK (RFC 7517). It derives the
+// public half and refuses a different one in the input. Errors:
+// [*tokens.ClaimError], without key material.
 func ParsePrivate(material []byte) (Key, error) {
 	switch {
 	case looksLikeJSON(material):
@@ -46,8 +46,8 @@ func ParsePrivate(material []byte) (Key, error) {
 	return Key{}, tokens.Invalid(FieldPrivate, "is neither PEM (-----BEGIN …) nor a JWK (a JSON object); DER becomes PEM with: openssl pkey -inform DER -in key.der -out key.pem")
 }
 
-// ParsePublic reads public keys: one from PEM or a JWK, those for
-// signatures from a JWK Set. The error is a [*tokens.ClaimError].
+// ParsePublic reads public keys: one of a PEM file or a JWK, or the signature
+// keys of a JWK Set. Errors: [*tokens.ClaimError].
 func ParsePublic(material []byte) (keys []Key, set bool, err error) {
 	switch {
 	case looksLikeJSON(material):
@@ -65,9 +65,10 @@ func looksLikeJSON(material []byte) bool {
 
 func looksLikePEM(material []byte) bool { return bytes.Contains(material, []byte("-----BEGIN ")) }
 
-// algorithm is the one that the key is for: what the request says and what the
-// JWK says must agree, except that EdDSA and Ed25519 are two names for one
-// thing and the request's counts. An EC key without either has its curve's.
+// Algorithm returns the key's algorithm. The requested one and the JWK's alg
+// must agree, except that EdDSA and Ed25519 are interchangeable and the
+// requested one is used. An EC key without either has its curve's. Errors:
+// [*tokens.ClaimError].
 func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, error) {
 	if asked != "" && b.Alg != "" && asked != b.Alg && !(keys.KeyType(asked) == "OKP" && keys.KeyType(b.Alg) == "OKP") {
 		return "", tokens.Invalid("alg", "is not the alg that the JWK says it is for")
@@ -88,7 +89,8 @@ func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, 
 	return alg, nil
 }
 
-// onlyAlgorithm is the one that an EC key can sign by (RFC 7518 section 3.4).
+// OnlyAlgorithm returns the single algorithm of an EC key (RFC 7518 section
+// 3.4); empty for other keys.
 func (b Key) OnlyAlgorithm() jose.SignatureAlgorithm {
 	k, _ := b.Public.(*ecdsa.PublicKey)
 	for _, alg := range keys.Algorithms() {
@@ -109,7 +111,7 @@ func kindOfKey(pub crypto.PublicKey) string {
 	return "an Ed25519 key"
 }
 
-// neededKey says what keys an algorithm signs with.
+// neededKey describes the keys of an algorithm.
 func neededKey(alg jose.SignatureAlgorithm) string {
 	switch keys.KeyType(alg) {
 	case "EC":
@@ -120,9 +122,9 @@ func neededKey(alg jose.SignatureAlgorithm) string {
 	return fmt.Sprintf("an RSA key of %d bits or more", keys.MinRSABits)
 }
 
-// name is the kid asked for, else the JWK's own, else the thumbprint. A public
-// key whose own kid cannot be kept is refused, since the tokens it is here for
-// name that kid.
+// ChooseKID returns the requested kid, else the JWK's own, else the thumbprint.
+// It refuses a key whose own kid has an unsupported form, because its tokens
+// name that kid. Errors: [*tokens.ClaimError].
 func (b Key) ChooseKID(asked string) (string, error) {
 	const pattern = "1 to 128 letters, digits or . _ ~ -, and not one or two dots alone"
 	switch {

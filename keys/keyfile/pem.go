@@ -24,7 +24,7 @@ const (
 // half may stand.
 func privatePEM(text []byte) (Key, error) {
 	blocks, err := pemBlocks(FieldPrivate, text)
-	defer wipe(blocks)
+	defer clearBlocks(blocks)
 	if err != nil {
 		return Key{}, err
 	}
@@ -67,7 +67,7 @@ func withHalf(key crypto.Signer, public []*pem.Block) (Key, error) {
 
 func publicPEM(text []byte) (Key, error) {
 	blocks, err := pemBlocks(FieldPublic, text)
-	defer wipe(blocks)
+	defer clearBlocks(blocks)
 	if err != nil {
 		return Key{}, err
 	}
@@ -83,8 +83,8 @@ func publicPEM(text []byte) (Key, error) {
 	return Key{Field: FieldPublic, Public: public}, err
 }
 
-// pemBlocks returns the blocks of a file that hold keys. It refuses a file with
-// any other block, or with one that cannot be read.
+// pemBlocks returns the blocks of a file that contain keys. It refuses a file
+// with any other or a malformed block.
 func pemBlocks(field string, text []byte) (blocks []*pem.Block, err error) {
 	begun := bytes.Count(text, []byte("-----BEGIN "))
 	for len(blocks) <= MaxKeys {
@@ -120,7 +120,8 @@ func withoutCurves(field string, blocks []*pem.Block) (keys []*pem.Block, err er
 	return keys, nil
 }
 
-// refuseBlock says what to do about a block that holds no key in the clear.
+// refuseBlock refuses a block without an unencrypted key. The error tells how
+// to convert it.
 func refuseBlock(field string, b *pem.Block) error {
 	_, legacy := b.Headers["DEK-Info"] // RFC 1421 section 4.6.1.3
 	switch b.Type {
@@ -142,8 +143,8 @@ func refuseBlock(field string, b *pem.Block) error {
 	return nil
 }
 
-// wipe clears what was decoded.
-func wipe(blocks []*pem.Block) {
+// clearBlocks overwrites the decoded bytes with zeros.
+func clearBlocks(blocks []*pem.Block) {
 	for _, b := range blocks {
 		clear(b.Bytes)
 	}

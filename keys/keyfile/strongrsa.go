@@ -34,7 +34,7 @@ func strongRSA(field string, n, e *big.Int) error {
 		return tokens.Invalid(field, "is an RSA key with a public exponent above 2147483647, which many verifiers do not read")
 	case smallFactor(n):
 		return tokens.Invalid(field, "is an RSA key whose modulus has a small factor")
-	case roca(n):
+	case hasROCAFingerprint(n):
 		return tokens.Invalid(field, "is an RSA key with the fingerprint of ROCA (CVE-2017-15361): its private key can be computed from its public one. Replace it wherever it is used")
 	}
 	return nil
@@ -46,10 +46,11 @@ func strongRSA(field string, n, e *big.Int) error {
 // D. Klinec, V. Matyas: The Return of Coppersmith's Attack, ACM CCS 2017.
 var rocaPrimes = []int64{11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157}
 
-// roca reports whether a modulus has the fingerprint.
-func roca(n *big.Int) bool {
+// hasROCAFingerprint reports whether a modulus has the fingerprint of the
+// library with the ROCA defect (CVE-2017-15361).
+func hasROCAFingerprint(n *big.Int) bool {
 	for _, p := range rocaPrimes {
-		if !powerOfF4(residue(n, p), p) {
+		if !powerOfF4(remainder(n, p), p) {
 			return false
 		}
 	}
@@ -70,11 +71,11 @@ func powerOfF4(r, p int64) bool {
 
 func smallFactor(n *big.Int) bool {
 	for _, p := range append([]int64{2, 3, 5, 7}, rocaPrimes...) {
-		if residue(n, p) == 0 {
+		if remainder(n, p) == 0 {
 			return true
 		}
 	}
 	return false
 }
 
-func residue(n *big.Int, p int64) int64 { return new(big.Int).Mod(n, big.NewInt(p)).Int64() }
+func remainder(n *big.Int, p int64) int64 { return new(big.Int).Mod(n, big.NewInt(p)).Int64() }

@@ -1,5 +1,6 @@
 // Package keystest reads all that a package's tests made the program show, and
-// fails the run if a private key is in it.
+// fails the run if a private key is in it. Internal to Keyward: no compatibility
+// promise.
 //
 // A TestMain starts it, the tests' harness tells it what was made and shown:
 //

@@ -157,7 +157,7 @@ func TestRevokingDoesNotWaitForAStandby(t *testing.T) {
 	}
 	made.Store(0)
 	out = p.revokeActive(t, id, FreshTakesOver)
-	if out.Active == nil || out.Active.Activation != keys.Fresh || made.Load() != 1 {
+	if out.Active == nil || out.Active.Activation != byFreshKey || made.Load() != 1 {
 		t.Errorf("another signs: %t, %d keys made", out.Active != nil, made.Load())
 	}
 	p.intact(t, id)

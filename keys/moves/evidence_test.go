@@ -159,7 +159,7 @@ func (s *signedFor) retire(p, q *process, acme tenant.Tenant, old string) {
 func (s *signedFor) verifies(p *process) {
 	s.Helper()
 	for _, token := range s.tokens {
-		_, err := p.signer.Verify(s.Context(), s.slug, signing.Inquiry{Token: token.Token})
+		_, err := p.signer.Verify(s.Context(), s.slug, signing.VerifyRequest{Token: token.Token})
 		var refused *tokens.VerifyError
 		if errors.As(err, &refused) && refused.Code == tokens.CodeExpired || errors.As(err, &refused) && refused.Code == tokens.CodeKeyRevoked && s.over(p, token) {
 			continue

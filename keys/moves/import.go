@@ -320,7 +320,7 @@ func (l *ledger) importPrivate(c candidate, s custody.Sealer, active bool) error
 	}
 	how := keys.Activation("")
 	if active {
-		how, err = keys.ByImport, l.stepDown(p)
+		how, err = byImport, l.stepDown(p)
 	} else {
 		err = l.standAside(p)
 	}
@@ -418,7 +418,7 @@ func (l *ledger) settleImport() error {
 		if !joined[p.Alg] {
 			continue
 		}
-		if over := keys.Surplus(l.at, l.schedule(p), l.of(p.Alg)) + 1; over > 0 {
+		if over := l.schedule(p).Surplus(l.at, l.of(p.Alg)) + 1; over > 0 {
 			return tokens.Forbidden(keyfile.FieldPublic, fmt.Sprintf(
 				"would fill the JWKS so that %s can rotate no more: max_published_keys of its policy is %d and would have to be %d (at most 64)",
 				p.Alg, p.MaxPublishedKeys, p.MaxPublishedKeys+over))

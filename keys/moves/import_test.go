@@ -83,7 +83,7 @@ func TestImportedKeysSign(t *testing.T) {
 			e, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, PrivateImport{
 				Key: []byte(written(keystest.Signer(fresh))[form]), Alg: alg, KID: kid, Active: true,
 			}, nil)
-			if err != nil || e.State != keys.Active || e.KID != kid || e.Origin != keys.Imported || e.Activation != keys.ByImport {
+			if err != nil || e.State != keys.Active || e.KID != kid || e.Origin != keys.Imported || e.Activation != byImport {
 				t.Fatalf("%s as %s: %+v %v", alg, form, e, err)
 			}
 			if !slices.Equal(before, p.in(t, acme.ID, keys.Standby)) {
@@ -105,7 +105,7 @@ func (p *process) signsWith(t testing.TB, slug, kid string, pub crypto.PublicKey
 	if err != nil || token.KID != kid {
 		t.Fatalf("%+v, %v, want kid %s", token, err, kid)
 	}
-	if _, err := p.signer.Verify(t.Context(), slug, signing.Inquiry{Token: token.Token}); err != nil {
+	if _, err := p.signer.Verify(t.Context(), slug, signing.VerifyRequest{Token: token.Token}); err != nil {
 		t.Errorf("%s: %v", kid, err)
 	}
 	jws, err := jose.ParseSignedCompact(token.Token, []jose.SignatureAlgorithm{token.Alg})

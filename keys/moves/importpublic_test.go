@@ -45,7 +45,7 @@ func TestTokensOfASystemLeftBehind(t *testing.T) {
 		if e.State != keys.Deprecated || e.ActivatedAt != nil || !e.ExpiresAt.Equal(ends.Truncate(time.Microsecond)) || e.NextTransitionAt == nil || !e.NextTransitionAt.Equal(*e.ExpiresAt) {
 			t.Errorf("%+v", e)
 		}
-		if _, err := p.signer.Verify(t.Context(), "acme", signing.Inquiry{Token: signed[e.KID]}); err != nil {
+		if _, err := p.signer.Verify(t.Context(), "acme", signing.VerifyRequest{Token: signed[e.KID]}); err != nil {
 			t.Errorf("%s: %v", e.KID, err)
 		}
 		if _, err := p.signer.SignToken(t.Context(), "acme", signing.Order{Alg: jose.RS256}); !errors.Is(err, keys.ErrPolicyNotFound) {
@@ -70,7 +70,7 @@ func (p *process) leave(t *testing.T, id uuid.UUID, signed map[string]string) {
 	p.snapshots.Missed()
 	p.signer.Missed()
 	for kid, token := range signed {
-		_, err := p.signer.Verify(t.Context(), "acme", signing.Inquiry{Token: token})
+		_, err := p.signer.Verify(t.Context(), "acme", signing.VerifyRequest{Token: token})
 		var fault *tokens.VerifyError
 		if !errors.As(err, &fault) || fault.Code != tokens.CodeKeyExpired || p.tell(t, id, kid) != "key.imported key.expired" {
 			t.Errorf("%s: %v, %s", kid, err, p.tell(t, id, kid))

@@ -150,7 +150,7 @@ func (l *ledger) deprecate(k *keys.Key, s keys.Schedule) error {
 	if k.TokenHorizon != nil {
 		horizon = keys.Later(horizon, *k.TokenHorizon)
 	}
-	expires := keys.ExpiresAt(s, l.at, *k)
+	expires := s.ExpiresAt(l.at, *k)
 	k.State, k.DeprecatedAt, k.TokenHorizon, k.ExpiresAt = keys.Deprecated, &l.at, &horizon, &expires
 	l.moved(k, l.note(audit.Event{Action: audit.KeyDeprecated, KID: k.KID, FromState: string(keys.Active), ToState: string(keys.Deprecated)},
 		map[string]any{"expires_at": expires}))

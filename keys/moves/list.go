@@ -105,7 +105,7 @@ func (l *ledger) entry(k keys.Key) Entry {
 	for _, p := range l.policies {
 		if p.Alg == k.Alg {
 			s := l.schedule(p)
-			return Entry{Key: k, NextTransitionAt: keys.NextTransition(l.at, s, k, l.of(k.Alg)), SafeToRetireAt: keys.SafeToRetireAt(s, k)}
+			return Entry{Key: k, NextTransitionAt: s.NextTransition(l.at, k, l.of(k.Alg)), SafeToRetireAt: s.SafeToRetireAt(k)}
 		}
 	}
 	return Entry{Key: k}

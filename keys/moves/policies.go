@@ -40,7 +40,7 @@ func (l *ledger) addPolicy(p tenant.Policy, m *made) (tenant.Policy, error) {
 	p.CreatedAt, p.UpdatedAt, p.RetiredAt = l.at, l.at, nil
 	l.setPolicy(p)
 	l.note(audit.Event{Action: audit.PolicyCreated}, p.Details())
-	for _, how := range []keys.Activation{keys.First, ""} {
+	for _, how := range []keys.Activation{byFirstKey, ""} {
 		if _, err := m.enter(l, p.Alg, how); err != nil {
 			return p, err
 		}

@@ -57,7 +57,7 @@ func (l *ledger) preview(req RotateRequest) (Preview, error) {
 		return Preview{}, &keys.StateError{From: keys.Born, To: keys.Active}
 	}
 	out.PublishedSeconds = publishedSeconds(*next, l.at)
-	if err := l.promote(s, keys.ByHand); err != nil {
+	if err := l.promote(s, byHand); err != nil {
 		return Preview{}, err
 	}
 	l.conceive(p.Alg, keys.Standby)
@@ -143,7 +143,7 @@ func (l *ledger) timeline(s keys.Schedule) []Milestone {
 
 // future is what becomes of one key if nobody acts.
 func (l *ledger) future(s keys.Schedule, k keys.Key, all []keys.Key) []Milestone {
-	next := keys.NextTransition(l.at, s, k, all)
+	next := s.NextTransition(l.at, k, all)
 	if next == nil {
 		return nil
 	}
@@ -211,7 +211,7 @@ func (l *ledger) hold(old, p tenant.Policy) {
 	if k == nil || old.MaxTokenTTL <= p.MaxTokenTTL {
 		return
 	}
-	until := keys.Later(keys.Horizon(*k), l.tokensUntil(old))
+	until := keys.Later(k.Horizon(), l.tokensUntil(old))
 	k.TokenHorizon = &until
 }
 
@@ -254,7 +254,7 @@ func (s *Store) PreviewRevocation(ctx context.Context, by audit.By, tenantID uui
 		return Revocation{}, err
 	}
 	if k := l.in(out.Key.Alg, keys.Standby); k != nil && out.Mode == StandbyTakesOver {
-		if err := l.activate(k, keys.ByRevocation); err != nil {
+		if err := l.activate(k, byRevocation); err != nil {
 			return Revocation{}, err
 		}
 		active := l.entry(*k)

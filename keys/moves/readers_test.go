@@ -32,7 +32,7 @@ func (p *process) sign(t testing.TB, ref string) signing.Token {
 // code is why a token is not valid; empty if it is.
 func (p *process) code(t testing.TB, ref, token string) tokens.Code {
 	t.Helper()
-	_, err := p.signer.Verify(t.Context(), ref, signing.Inquiry{Token: token})
+	_, err := p.signer.Verify(t.Context(), ref, signing.VerifyRequest{Token: token})
 	var invalid *tokens.VerifyError
 	if err != nil && !errors.As(err, &invalid) {
 		t.Fatal(err)

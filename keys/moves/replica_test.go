@@ -63,7 +63,7 @@ func (r *reader) await(t *testing.T, n int) {
 // get reads a tenant anew.
 func (r *reader) get(t *testing.T, slug string) (snap *snapshot.Snapshot, fromReplica bool) {
 	t.Helper()
-	r.ForgetAll()
+	r.InvalidateAll()
 	before := r.ReplicaReads()
 	snap, stale, err := r.Get(t.Context(), slug)
 	if err != nil || stale != 0 {

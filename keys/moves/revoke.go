@@ -159,9 +159,9 @@ func (l *ledger) refill(alg jose.SignatureAlgorithm, m *made, out *Revocation) e
 // takeOver makes another key sign. Without a standby a fresh key has to.
 func (l *ledger) takeOver(alg jose.SignatureAlgorithm, mode Mode, m *made) error {
 	if standby := l.in(alg, keys.Standby); standby != nil && mode == StandbyTakesOver {
-		return l.activate(standby, keys.ByRevocation)
+		return l.activate(standby, byRevocation)
 	}
-	_, err := m.enter(l, alg, keys.Fresh)
+	_, err := m.enter(l, alg, byFreshKey)
 	return err
 }
 
@@ -201,7 +201,7 @@ func (l *ledger) revokeAll(reason keys.Reason, comment string, m *made) (out Mas
 		return out, err
 	}
 	for _, p := range l.live() {
-		active, err := m.enter(l, p.Alg, keys.ByRevokeAll)
+		active, err := m.enter(l, p.Alg, byRevokeAll)
 		if err != nil {
 			return out, err
 		}

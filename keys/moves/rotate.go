@@ -68,7 +68,7 @@ func (l *ledger) rotate(p tenant.Policy, m *made) (Rotation, error) {
 		old, next = l.in(p.Alg, keys.Active), l.in(p.Alg, keys.Standby)
 	}
 	out.PublishedSeconds = publishedSeconds(*next, l.at)
-	if err := l.promote(s, keys.ByHand); err != nil {
+	if err := l.promote(s, byHand); err != nil {
 		return out, err
 	}
 	standby, err := m.enter(l, p.Alg, "")
@@ -95,7 +95,7 @@ func (l *ledger) makeRoom(s keys.Schedule) error {
 	}
 	for published > s.MaxPublishedKeys {
 		k := l.oldestDeprecated(s.Alg)
-		if k == nil || l.at.Before(*keys.SafeToRetireAt(s, *k)) {
+		if k == nil || l.at.Before(*s.SafeToRetireAt(*k)) {
 			return fmt.Errorf("%w: max_published_keys is %d", ErrRotationWaits, s.MaxPublishedKeys)
 		}
 		if err := l.expire(k); err != nil {
@@ -109,7 +109,7 @@ func (l *ledger) makeRoom(s keys.Schedule) error {
 func (l *ledger) oldestDeprecated(alg jose.SignatureAlgorithm) (oldest *keys.Key) {
 	for i := range l.keys {
 		k := &l.keys[i]
-		if k.Alg == alg && k.State == keys.Deprecated && (oldest == nil || keys.CompareDeprecation(*k, *oldest) < 0) {
+		if k.Alg == alg && k.State == keys.Deprecated && (oldest == nil || k.CompareDeprecation(*oldest) < 0) {
 			oldest = k
 		}
 	}

@@ -221,7 +221,7 @@ func TestYesterdaysRowsDoNotSign(t *testing.T) {
 		i.exec("UPDATE tenants t SET jwks = y.jwks, jwks_outline = y.jwks_outline FROM served y WHERE t.id = y.id")
 		i.exec("DROP TABLE served")
 		i.wantClosed(c.how, victim)
-		if stray, err := i.signer.Stray(t.Context(), victim.ID); err != nil || (len(stray) == 0) != (n == 0) {
+		if stray, err := i.signer.StrayKeys(t.Context(), victim.ID); err != nil || (len(stray) == 0) != (n == 0) {
 			t.Errorf("%s: stray are %v, %v", c.how, stray, err)
 		}
 		// Neither in a process that has the data key of yesterday open still.
@@ -270,11 +270,11 @@ func TestKeysWrittenByHandAreFound(t *testing.T) {
 			WHERE v.tenant_id = $1 AND v.state = 'active' AND d.tenant_id = $2 AND d.state = 'active'`,
 	} {
 		victim := i.tenant(t, fmt.Sprintf("victim-%d", n))
-		if stray, err := i.signer.Stray(t.Context(), victim.ID); err != nil || len(stray) != 0 {
+		if stray, err := i.signer.StrayKeys(t.Context(), victim.ID); err != nil || len(stray) != 0 {
 			t.Errorf("untouched: %v, %v", stray, err)
 		}
 		i.exec(sql, victim.ID, donor.ID)
-		if stray, err := i.signer.Stray(t.Context(), victim.ID); err != nil || len(stray) != 1 {
+		if stray, err := i.signer.StrayKeys(t.Context(), victim.ID); err != nil || len(stray) != 1 {
 			t.Errorf("%d: %v, %v", n, stray, err)
 		}
 	}

@@ -92,7 +92,7 @@ func (s *Store) newborn(id uuid.UUID, spec tenant.Spec, by audit.By, at time.Tim
 // found gives a new policy its first two keys.
 func (s *Store) found(ctx context.Context, l *ledger, p tenant.Policy, sealer custody.Sealer) error {
 	l.note(audit.Event{Action: audit.PolicyCreated}, p.Details())
-	for _, how := range []keys.Activation{keys.First, ""} {
+	for _, how := range []keys.Activation{byFirstKey, ""} {
 		c, err := s.candidate(ctx, p)
 		if err != nil {
 			return err

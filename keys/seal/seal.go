@@ -1,4 +1,5 @@
-// Package seal keeps private keys at rest by envelope encryption.
+// Package seal keeps private keys at rest by envelope encryption. Internal to
+// Keyward: no compatibility promise.
 //
 //	master key       outside the database, named by a URI
 //	   │ wraps (once per tenant and version, never per signature)

@@ -16,16 +16,16 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// ErrNotDeleted means that a tenant lives, so that there is no destruction to
+// ErrNotDeleted means that the tenant is not deleted, so that there is no destruction to
 // certify.
 var ErrNotDeleted = errors.New("keys: the tenant is not deleted")
 
 // DestructionType is the typ of a certificate of destruction.
 const DestructionType = "keyward-destruction+jwt"
 
-// Destruction is what the deletion of a tenant destroyed, as its history has
-// it. It is the same whenever it is asked for, except that a thumbprint is
-// missing once a key that kept a foreign kid is purged.
+// Destruction lists the keys that the deletion of a tenant destroyed, according to its
+// history. Repeated reads return the same, except that a thumbprint is missing once a
+// key with a foreign kid is purged.
 type Destruction struct {
 	TenantID  uuid.UUID          `json:"tenant_id"`
 	Slug      string             `json:"slug"`
@@ -35,7 +35,7 @@ type Destruction struct {
 	Head      DestructionHead    `json:"audit_head"` // of the history, at the deletion
 }
 
-// DestroyedKey is a key the tenant had at any time.
+// DestroyedKey is a key that the tenant had at any time.
 type DestroyedKey struct {
 	KID        string                  `json:"kid"`
 	Alg        jose.SignatureAlgorithm `json:"alg"`
@@ -46,7 +46,7 @@ type DestroyedKey struct {
 	PrivateDestroyedAt *time.Time `json:"private_destroyed_at,omitempty"`
 }
 
-// DestroyedDataKey is a version of the key that private keys were sealed by.
+// DestroyedDataKey is a version of the data key that sealed private keys.
 type DestroyedDataKey struct {
 	Version     int32     `json:"version"`
 	CreatedAt   time.Time `json:"created_at"`
@@ -59,8 +59,8 @@ type DestructionHead struct {
 	Hash string `json:"hash"` // in hex
 }
 
-// Destruction reads what the deletion of a tenant destroyed. Errors:
-// tenant.ErrNotFound, ErrNotDeleted, moves.ErrUnavailable.
+// Destruction reads the certificate's content for a deleted tenant. Errors:
+// tenant.ErrNotFound, ErrNotDeleted, db.ErrUnavailable.
 func (s *Signer) Destruction(ctx context.Context, tenantID uuid.UUID) (d Destruction, err error) {
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		row, err := tx.GetTenant(ctx, tenantID)
@@ -74,47 +74,48 @@ func (s *Signer) Destruction(ctx context.Context, tenantID uuid.UUID) (d Destruc
 			return ErrNotDeleted
 		}
 		d = Destruction{TenantID: row.ID, Slug: row.Slug, DeletedAt: row.DeletedAt.UTC()}
-		return d.read(ctx, tx)
+		return d.readFrom(ctx, tx)
 	})
 	return d, err
 }
 
-func (d *Destruction) read(ctx context.Context, tx *db.Tx) error {
-	end, err := tx.DeletionEvent(ctx, d.TenantID)
+// readFrom fills in the end of the history, the data keys and the keys.
+func (d *Destruction) readFrom(ctx context.Context, tx *db.Tx) error {
+	event, err := tx.DeletionEvent(ctx, d.TenantID)
 	if err != nil {
-		return fmt.Errorf("keys: the deletion of tenant %s is not in its history: %w", d.TenantID, err)
+		return fmt.Errorf("keys: the history of tenant %s has no deletion event: %w", d.TenantID, err)
 	}
-	d.Head = DestructionHead{Seq: end.Seq, Hash: hex.EncodeToString(end.Hash)}
+	d.Head = DestructionHead{Seq: event.Seq, Hash: hex.EncodeToString(event.Hash)}
 	dataKeys, err := tx.ListDataKeys(ctx, d.TenantID)
 	if err != nil {
 		return err
 	}
 	for _, k := range dataKeys {
 		if k.DestroyedAt == nil {
-			return fmt.Errorf("keys: data key %d of the deleted tenant %s is still there", k.Version, d.TenantID)
+			return fmt.Errorf("keys: data key %d of the deleted tenant %s is not destroyed", k.Version, d.TenantID)
 		}
 		d.DataKeys = append(d.DataKeys, DestroyedDataKey{Version: k.Version, CreatedAt: k.CreatedAt.UTC(), DestroyedAt: k.DestroyedAt.UTC()})
 	}
 	rows, err := tx.ListKeysEver(ctx, d.TenantID)
 	for _, row := range rows {
 		if row.Sealed {
-			return fmt.Errorf("keys: key %s of the deleted tenant %s is still sealed", row.KID, d.TenantID)
+			return fmt.Errorf("keys: private key %s of the deleted tenant %s is not destroyed", row.KID, d.TenantID)
 		}
-		d.Keys = append(d.Keys, destroyed(row))
+		d.Keys = append(d.Keys, destroyedKey(row))
 	}
 	return err
 }
 
-// destroyed is a key as a certificate lists it.
-func destroyed(row db.ListKeysEverRow) DestroyedKey {
+// destroyedKey returns the certificate's entry for a key.
+func destroyedKey(row db.ListKeysEverRow) DestroyedKey {
 	k := DestroyedKey{KID: row.KID, Alg: jose.SignatureAlgorithm(row.Alg), Origin: keys.Origin(row.Origin)}
 	if public, err := keys.ParsePublicJWK(k.Alg, row.PublicJWK); err == nil {
 		k.Thumbprint, _ = keys.Thumbprint(public)
 	} else if k.Origin == keys.Generated {
-		k.Thumbprint = k.KID // purged, but it always was that
+		k.Thumbprint = k.KID // purged, but the kid of a generated key is its thumbprint
 	}
 	switch {
-	case k.Origin == keys.Imported && row.ActivatedAt == nil && row.DeprecatedAt != nil: // a public key alone
+	case k.Origin == keys.Imported && row.ActivatedAt == nil && row.DeprecatedAt != nil: // imported without a private key
 	case row.DeprecatedAt != nil:
 		k.PrivateDestroyedAt = db.UTC(row.DeprecatedAt)
 	default:
@@ -123,11 +124,11 @@ func destroyed(row db.ListKeysEverRow) DestroyedKey {
 	return k
 }
 
-// CertifyDestruction signs it with the platform's active key, as a JWT of type
-// [DestructionType] with iss, sub (the tenant's id) and iat; it never expires.
+// CertifyDestruction signs a Destruction with the platform's active key, as a JWT of
+// type [DestructionType] with iss, sub (the tenant's id) and iat; it never expires.
 // Errors: those of SignToken.
 func (s *Signer) CertifyDestruction(ctx context.Context, d Destruction) (SignedPayload, error) {
-	platform, err := s.desk(ctx, tenant.PlatformSlug)
+	platform, err := s.openSession(ctx, tenant.PlatformSlug)
 	if err != nil {
 		return SignedPayload{}, err
 	}
@@ -143,18 +144,17 @@ func (s *Signer) CertifyDestruction(ctx context.Context, d Destruction) (SignedP
 	return s.Attest(ctx, PayloadOrder{Payload: payload, Typ: DestructionType})
 }
 
-// Stray returns the kids of keys that somebody has written by hand: whose state
-// is not the one that the tenant's history ends with, or whose public key is
-// not the one that a generated kid names. No operation leaves any. Errors:
-// moves.ErrUnavailable.
-func (s *Signer) Stray(ctx context.Context, tenantID uuid.UUID) (kids []string, err error) {
+// StrayKeys returns the kids of keys that were written by hand: their state is not the
+// last one in the tenant's history, or their public key does not match a generated kid.
+// No operation of Keyward leaves such keys. Errors: db.ErrUnavailable.
+func (s *Signer) StrayKeys(ctx context.Context, tenantID uuid.UUID) (kids []string, err error) {
 	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
 		if kids, err = tx.ListStrayKeys(ctx, tenantID); err != nil {
 			return err
 		}
 		rows, err := tx.ListKeysEver(ctx, tenantID)
 		for _, row := range rows {
-			if k := destroyed(row); k.Origin == keys.Generated && k.Thumbprint != k.KID && !slices.Contains(kids, k.KID) {
+			if k := destroyedKey(row); k.Origin == keys.Generated && k.Thumbprint != k.KID && !slices.Contains(kids, k.KID) {
 				kids = append(kids, k.KID)
 			}
 		}

@@ -1,12 +1,12 @@
-// Package signing signs with the active keys of tenants and verifies what they
-// signed; it keeps the evidence of what was signed until when, and signs what the
-// platform itself attests: checkpoints, key histories, certificates of
-// destruction. Internal to Keyward: no compatibility promise.
+// Package signing signs with the active keys of tenants and verifies their tokens;
+// it records when each key signed last (the evidence), and signs the platform's own
+// statements: checkpoints, key histories, certificates of destruction. Internal to
+// Keyward: no compatibility promise.
 //
-// It guarantees that nothing is signed by a state of the tenant older than
+// It guarantees that no signature is based on a state of the tenant older than
 // keys.FreshFor, that a private key is used only if its row is the latest of its
-// history and the public key beside it is its own, that it leaves memory when its
+// history and matches the public key in that row, that it leaves memory when its
 // tenant changes, and that only [Signer.Attest] signs under a reserved type.
 //
-// It trusts the snapshot with which key is active, and custody with the data keys.
+// It trusts the snapshot to name the active key, and custody to open data keys.
 package signing

@@ -11,13 +11,12 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-// evidence is what was signed with which key since it was last written down.
-// A crash loses at most what one interval between two flushes gathered, so
-// nothing is ever concluded from what it does not say.
+// evidence collects the signatures of each key since the last flush. A crash loses at
+// most the signatures of one flush interval, so a missing record proves nothing.
 type evidence struct {
-	mu      sync.Mutex
-	seen    map[keyName]signed
-	writing []*map[keyName]signed // taken, and on their way into the database
+	mu       sync.Mutex
+	pending  map[keyName]keyUse
+	flushing []*map[keyName]keyUse // being written to the database
 }
 
 type keyName struct {
@@ -25,98 +24,98 @@ type keyName struct {
 	kid      string
 }
 
-type signed struct {
+// keyUse sums up the signatures of one key.
+type keyUse struct {
 	at      time.Time
-	expires time.Time // the latest exp; zero: nothing with one
+	expires time.Time // the latest exp; zero: none
 	count   int64
 }
 
-// add remembers one signature.
+// add records one signature.
 func (e *evidence) add(name keyName, at, expires time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.seen == nil {
-		e.seen = map[keyName]signed{}
+	if e.pending == nil {
+		e.pending = map[keyName]keyUse{}
 	}
-	s := e.seen[name]
+	s := e.pending[name]
 	s.at, s.expires, s.count = keys.Later(s.at, at), keys.Later(s.expires, expires), s.count+1
-	e.seen[name] = s
+	e.pending[name] = s
 }
 
-// of is what is remembered of one key, or is being written down.
-func (e *evidence) of(name keyName) signed {
+// lastUse returns the recorded use of one key, including a flush in progress.
+func (e *evidence) lastUse(name keyName) keyUse {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := e.seen[name]
-	for _, seen := range e.writing {
-		s.at, s.expires = keys.Later(s.at, (*seen)[name].at), keys.Later(s.expires, (*seen)[name].expires)
+	s := e.pending[name]
+	for _, uses := range e.flushing {
+		s.at, s.expires = keys.Later(s.at, (*uses)[name].at), keys.Later(s.expires, (*uses)[name].expires)
 	}
 	return s
 }
 
-// take gives away what was remembered. written is called when that is in the
-// database, or remembered again.
-func (e *evidence) take() (seen map[keyName]signed, written func()) {
+// startFlush removes and returns the recorded signatures. Call done once they are in the
+// database or restored.
+func (e *evidence) startFlush() (uses map[keyName]keyUse, done func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	seen, e.seen = e.seen, nil
-	if len(seen) == 0 {
+	uses, e.pending = e.pending, nil
+	if len(uses) == 0 {
 		return nil, func() {}
 	}
-	e.writing = append(e.writing, &seen)
-	return seen, func() {
+	e.flushing = append(e.flushing, &uses)
+	return uses, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.writing = slices.DeleteFunc(e.writing, func(m *map[keyName]signed) bool { return m == &seen })
+		e.flushing = slices.DeleteFunc(e.flushing, func(m *map[keyName]keyUse) bool { return m == &uses })
 	}
 }
 
-// giveBack remembers again what could not be written.
-func (e *evidence) giveBack(seen map[keyName]signed) {
-	for name, s := range seen {
+// restore records the signatures of a failed flush again.
+func (e *evidence) restore(uses map[keyName]keyUse) {
+	for name, s := range uses {
 		e.add(name, s.at, s.expires)
 	}
 }
 
-// flush writes what was remembered in one statement.
+// flush writes the recorded signatures in one statement.
 func (e *evidence) flush(ctx context.Context, d *db.DB) error {
-	seen, written := e.take()
-	if len(seen) == 0 {
+	uses, done := e.startFlush()
+	if len(uses) == 0 {
 		return nil
 	}
-	defer written()
+	defer done()
 	var p db.RecordSignaturesParams
-	for name, s := range seen {
+	for name, s := range uses {
 		p.TenantIds, p.Kids = append(p.TenantIds, name.tenantID), append(p.Kids, name.kid)
 		p.SignedAts, p.TokenExpiresAts = append(p.SignedAts, s.at), append(p.TokenExpiresAts, db.OrEpoch(&s.expires))
 	}
 	err := d.AsPlatform(ctx, func(tx *db.Tx) error { return tx.RecordSignatures(ctx, p) })
 	if err != nil {
-		e.giveBack(seen)
+		e.restore(uses)
 	}
 	return err
 }
 
-// RecentUse is what was signed with a key lately.
+// RecentUse is the use of a key that is not yet in the database.
 type RecentUse struct {
-	SignedAt       time.Time // the last time; zero: never
-	TokenExpiresAt time.Time // the latest exp; zero: nothing with one
+	SignedAt       time.Time // of the last signature; zero: none
+	TokenExpiresAt time.Time // the latest exp; zero: none
 }
 
-// RecentUse is what this process signed with a key since that was last written
-// down.
+// RecentUse returns this process's use of a key since the last flush.
 func (s *Signer) RecentUse(tenantID uuid.UUID, kid string) RecentUse {
-	seen := s.evidence.of(keyName{tenantID, kid})
-	return RecentUse{SignedAt: seen.at, TokenExpiresAt: seen.expires}
+	use := s.evidence.lastUse(keyName{tenantID, kid})
+	return RecentUse{SignedAt: use.at, TokenExpiresAt: use.expires}
 }
 
-// AddTo adds what was signed lately to what is written down of a key.
+// AddTo merges the recent use into a key read from the database.
 func (use RecentUse) AddTo(k *keys.Key) {
-	k.LastSignedAt = laterOf(k.LastSignedAt, use.SignedAt)
-	k.LastTokenExpiresAt = laterOf(k.LastTokenExpiresAt, use.TokenExpiresAt)
+	k.LastSignedAt = laterTime(k.LastSignedAt, use.SignedAt)
+	k.LastTokenExpiresAt = laterTime(k.LastTokenExpiresAt, use.TokenExpiresAt)
 }
 
-func laterOf(t *time.Time, u time.Time) *time.Time {
+func laterTime(t *time.Time, u time.Time) *time.Time {
 	if u.IsZero() || t != nil && t.After(u) {
 		return t
 	}

@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// HistoryFor is how long a signed history is served. It bounds what asking for
-// it costs, and how old its iat is.
+// HistoryFor is how long a signed history is served. It bounds the cost of requests for
+// it and the age of its iat.
 const HistoryFor = 5 * time.Minute
 
 // History is a tenant's signed key history at one version.
@@ -35,10 +35,10 @@ type History struct {
 	signedAt time.Time
 }
 
-// pastKey is what a history says of a key beside its JWK (OpenID Federation 1.0
+// pastKey holds the members that a history adds to a key's JWK (OpenID Federation 1.0
 // section 8.7). Times are in seconds since 1970-01-01 UTC.
 type pastKey struct {
-	IssuedAt  int64       `json:"iat"`           // made or imported
+	IssuedAt  int64       `json:"iat"`           // created or imported
 	NotBefore *int64      `json:"nbf,omitempty"` // began to sign
 	Expires   int64       `json:"exp"`           // left the JWKS, or leaves it as planned
 	Revoked   *revocation `json:"revoked,omitempty"`
@@ -49,13 +49,13 @@ type revocation struct {
 	Reason keys.Reason `json:"reason"`
 }
 
-// signHistory makes the history of a tenant. It is the platform's own word, not
-// a caller's: a suspended tenant has one too, and no evidence is left of the
-// signature, or asking for it would make a key look used. Errors:
-// tenant.ErrNotFound, ErrNoActiveKey, moves.ErrUnavailable.
+// signHistory signs the history of a tenant. It is a statement of the platform, not a
+// caller's token: it works for a suspended tenant too, and records no evidence, or
+// reading the history would make a key look used. Errors: tenant.ErrNotFound,
+// ErrNoActiveKey, db.ErrUnavailable.
 func (s *Signer) signHistory(ctx context.Context, snap *snapshot.Snapshot) (*History, error) {
 	now := s.cfg.Now()
-	payload, err := s.history(ctx, snap, now)
+	payload, err := s.historyPayload(ctx, snap, now)
 	if err != nil {
 		return nil, err
 	}
@@ -63,12 +63,12 @@ func (s *Signer) signHistory(ctx context.Context, snap *snapshot.Snapshot) (*His
 	if i < 0 {
 		return nil, ErrNoActiveKey
 	}
-	p := snap.Policies[i] // the default one, if it can
+	p := snap.Policies[i] // the default one, unless it has no active key
 	head, err := tokens.Header{KID: p.ActiveKID, Alg: p.Alg, Typ: tokens.HistoryType}.Protect(tokens.Form{})
 	if err != nil {
 		return nil, err
 	}
-	private, err := s.private(ctx, keyName{snap.TenantID, p.ActiveKID})
+	private, err := s.privateKey(ctx, keyName{snap.TenantID, p.ActiveKID})
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +82,8 @@ func (s *Signer) signHistory(ctx context.Context, snap *snapshot.Snapshot) (*His
 	}, nil
 }
 
-// history is the payload.
-func (s *Signer) history(ctx context.Context, snap *snapshot.Snapshot, now time.Time) ([]byte, error) {
+// historyPayload returns the JSON payload of the history.
+func (s *Signer) historyPayload(ctx context.Context, snap *snapshot.Snapshot, now time.Time) ([]byte, error) {
 	rows, err := s.cfg.DB.PublicKeyHistory(ctx, snap.TenantID)
 	if errors.Is(err, db.ErrNoRows) {
 		return nil, tenant.ErrNotFound
@@ -99,7 +99,7 @@ func (s *Signer) history(ctx context.Context, snap *snapshot.Snapshot, now time.
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // the issuer stays as it is
+	enc.SetEscapeHTML(false) // keep the issuer unescaped
 	err = enc.Encode(struct {
 		Issuer   string            `json:"iss"`
 		IssuedAt int64             `json:"iat"`
@@ -108,9 +108,9 @@ func (s *Signer) history(ctx context.Context, snap *snapshot.Snapshot, now time.
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// pastJWK is the public JWK as it was published, and what became of the key.
+// pastJWK returns the public JWK as it was published, with the members of pastKey.
 func pastJWK(row db.PublicKeyHistoryRow, now time.Time) (json.RawMessage, error) {
-	k := pastKey{IssuedAt: row.CreatedAt.Unix(), NotBefore: unix(row.ActivatedAt), Expires: leaves(row, now).Unix()}
+	k := pastKey{IssuedAt: row.CreatedAt.Unix(), NotBefore: unixSeconds(row.ActivatedAt), Expires: removalTime(row, now).Unix()}
 	if row.RevokedAt != nil {
 		k.Revoked = &revocation{At: row.RevokedAt.Unix(), Reason: keys.Reason(db.ZeroIfNull(row.RevocationReason))}
 	}
@@ -122,10 +122,10 @@ func pastJWK(row db.PublicKeyHistoryRow, now time.Time) (json.RawMessage, error)
 	return slices.Concat(jwk, []byte(","), members[1:]), err
 }
 
-// leaves is when a key left the JWKS or, of one that is still there, when it
-// will as far as is planned: one that still signs does so until its rotation,
-// and one that is overdue or rotated by hand at least until now.
-func leaves(row db.PublicKeyHistoryRow, now time.Time) time.Time {
+// removalTime returns when a key left the JWKS, or will leave it according to the
+// schedule. An active key signs until its rotation; one that is overdue or rotated by
+// hand signs at least until now.
+func removalTime(row db.PublicKeyHistoryRow, now time.Time) time.Time {
 	switch {
 	case row.RevokedAt != nil:
 		return *row.RevokedAt
@@ -134,14 +134,14 @@ func leaves(row db.PublicKeyHistoryRow, now time.Time) time.Time {
 	case row.ExpiresAt != nil:
 		return *row.ExpiresAt
 	}
-	stops := now
+	lastUse := now
 	if row.ActivatedAt != nil {
-		stops = keys.Later(now, row.ActivatedAt.Add(time.Duration(row.RotationIntervalSeconds)*time.Second))
+		lastUse = keys.Later(now, row.ActivatedAt.Add(time.Duration(row.RotationIntervalSeconds)*time.Second))
 	}
-	return stops.Add(time.Duration(row.GracePeriodSeconds) * time.Second)
+	return lastUse.Add(time.Duration(row.GracePeriodSeconds) * time.Second)
 }
 
-func unix(t *time.Time) *int64 {
+func unixSeconds(t *time.Time) *int64 {
 	if t == nil {
 		return nil
 	}
@@ -149,60 +149,59 @@ func unix(t *time.Time) *int64 {
 	return &seconds
 }
 
-// histories are the signed key histories that are served from memory, so that
-// nobody can make Keyward sign by asking: one signature per tenant in
-// [HistoryFor] and for each change, however many ask, and few at a time.
-type histories struct {
-	signed  *otter.Cache[uuid.UUID, *History]
-	flights singleflight.Group
-	turn    chan struct{}
+// historyCache caches signed key histories, so that requests cannot make Keyward
+// sign at will: it signs once per tenant in [HistoryFor] and after each change,
+// however many requests come, and few histories at a time.
+type historyCache struct {
+	signed   *otter.Cache[uuid.UUID, *History]
+	inFlight singleflight.Group
+	slots    chan struct{}
 }
 
 const (
-	historyBytes   = 64 << 20        // of histories in memory
-	historySigners = 4               // at a time
-	historyTime    = 5 * time.Second // for one
+	maxHistoryBytes   = 64 << 20        // of cached histories
+	maxHistorySigners = 4               // concurrent signatures
+	historyTimeout    = 5 * time.Second // of one signature
 )
 
-func newHistories() *histories {
-	return &histories{
-		turn: make(chan struct{}, historySigners),
+func newHistoryCache() *historyCache {
+	return &historyCache{
+		slots: make(chan struct{}, maxHistorySigners),
 		signed: otter.Must(&otter.Options[uuid.UUID, *History]{
-			MaximumWeight: historyBytes,
+			MaximumWeight: maxHistoryBytes,
 			Weigher:       func(_ uuid.UUID, h *History) uint32 { return uint32(512 + len(h.JWT)) },
 		}),
 	}
 }
 
-// History returns the signed key history of the tenant of a snapshot that is
-// as old as stale. While PostgreSQL is away one that was signed before is
-// served; old is then how old it may be, as with [snapshot.Cache.Get]. Errors:
-// tenant.ErrNotFound, ErrNoActiveKey, moves.ErrUnavailable.
-func (s *Signer) History(ctx context.Context, snap *snapshot.Snapshot, stale time.Duration) (h *History, old time.Duration, err error) {
+// History returns the signed key history of the snapshot's tenant; stale is the
+// snapshot's age. While PostgreSQL is unavailable it returns a history signed before;
+// age is then its maximal age, as with [snapshot.Cache.Get]. Errors: tenant.ErrNotFound,
+// ErrNoActiveKey, db.ErrUnavailable.
+func (s *Signer) History(ctx context.Context, snap *snapshot.Snapshot, stale time.Duration) (h *History, age time.Duration, err error) {
 	known, cached := s.histories.signed.GetIfPresent(snap.TenantID)
-	age := time.Duration(0)
 	if cached {
 		if age = s.cfg.Now().Sub(known.signedAt); known.version == snap.Version && age < HistoryFor {
 			return known, stale, nil
 		}
 	}
-	h, err = s.historyOf(ctx, snap)
+	h, err = s.signShared(ctx, snap)
 	if cached && errors.Is(err, db.ErrUnavailable) && age < s.cfg.Snapshots.MaxStale() {
 		return known, max(stale, age, time.Second), nil
 	}
 	return h, stale, err
 }
 
-// historyOf signs once for everybody who asks meanwhile. It goes on when the
-// one who asked first goes away.
-func (s *Signer) historyOf(ctx context.Context, snap *snapshot.Snapshot) (*History, error) {
-	version := snap.TenantID.String() + " " + strconv.FormatInt(snap.Version, 10) // what is read for an earlier one may be old
-	done := s.histories.flights.DoChan(version, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), historyTime)
+// signShared signs once for all concurrent callers. It continues when the first caller's
+// context ends.
+func (s *Signer) signShared(ctx context.Context, snap *snapshot.Snapshot) (*History, error) {
+	version := snap.TenantID.String() + " " + strconv.FormatInt(snap.Version, 10) // a read for an earlier version may be out of date
+	done := s.histories.inFlight.DoChan(version, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), historyTimeout)
 		defer cancel()
 		select {
-		case s.histories.turn <- struct{}{}:
-			defer func() { <-s.histories.turn }()
+		case s.histories.slots <- struct{}{}:
+			defer func() { <-s.histories.slots }()
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

@@ -21,10 +21,10 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// ErrNoActiveKey means that a tenant has no key that signs now.
+// ErrNoActiveKey means that a tenant has no key that can sign now.
 var ErrNoActiveKey = errors.New("keys: no active key")
 
-// Config is what a Signer needs.
+// Config configures a [Signer].
 type Config struct {
 	DB        *db.DB
 	Snapshots *snapshot.Cache
@@ -33,27 +33,27 @@ type Config struct {
 	Log       *slog.Logger
 	// MaxKeys bounds the parsed private keys in memory; 0: 100,000.
 	MaxKeys int
-	// KeyLifetime is how long a parsed private key is kept; 0: 15 minutes.
+	// KeyLifetime is how long a parsed private key is cached; 0: 15 minutes.
 	KeyLifetime time.Duration
 }
 
-// Signer signs with the active keys of tenants, and verifies what they signed.
+// Signer signs with the active keys of tenants and verifies their tokens.
 //
-// Which key signs is what the tenant's snapshot says, and only while that is
-// known to be the latest: without PostgreSQL signing stops within [keys.FreshFor].
-// Once warm, a signature costs no SQL. Private keys are kept parsed, for a
-// while, and dropped when anything about their tenant changes.
+// The tenant's snapshot selects the key, and only while it is known to be the latest:
+// without PostgreSQL signing stops within [keys.FreshFor]. Once the caches are filled, a
+// signature costs no SQL. Parsed private keys are cached for KeyLifetime and dropped
+// when their tenant changes.
 type Signer struct {
-	cfg      Config
-	privates *otter.Cache[keyName, keys.Private]
-	kids     sync.Map // tenant id → *sync.Map of kids that may be in privates
-	evidence evidence
-	count    atomic.Int64
+	cfg        Config
+	privates   *otter.Cache[keyName, keys.Private]
+	cachedKIDs sync.Map // tenant id → *sync.Map of kids that may be in privates
+	evidence   evidence
+	count      atomic.Int64
 
-	histories *histories
+	histories *historyCache
 }
 
-// New returns a signer that has opened no key yet.
+// New returns a signer with empty caches.
 func New(cfg Config) *Signer {
 	if cfg.MaxKeys == 0 {
 		cfg.MaxKeys = 100_000
@@ -61,13 +61,13 @@ func New(cfg Config) *Signer {
 	if cfg.KeyLifetime == 0 {
 		cfg.KeyLifetime = 15 * time.Minute
 	}
-	return &Signer{cfg: cfg, histories: newHistories(), privates: otter.Must(&otter.Options[keyName, keys.Private]{
+	return &Signer{cfg: cfg, histories: newHistoryCache(), privates: otter.Must(&otter.Options[keyName, keys.Private]{
 		MaximumSize:      cfg.MaxKeys,
 		ExpiryCalculator: otter.ExpiryWriting[keyName, keys.Private](cfg.KeyLifetime),
 	})}
 }
 
-// Order asks for a token.
+// Order requests a token.
 type Order struct {
 	tokens.Request
 	Alg     jose.SignatureAlgorithm // empty: the default policy's
@@ -87,21 +87,21 @@ type Token struct {
 // SignFunc signs a JWT. Errors are those of [Signer.SignToken].
 type SignFunc func(Order) (Token, error)
 
-// SignToken signs a JWT for the tenant with that slug or id. Errors:
-// *tokens.ClaimError, keys.ErrPolicyNotFound, tenant.ErrNotFound, tenant.ErrSuspended,
-// ErrNoActiveKey, moves.ErrUnavailable.
+// SignToken signs a JWT for the tenant with this slug or id. Errors: *tokens.ClaimError,
+// keys.ErrPolicyNotFound, tenant.ErrNotFound, tenant.ErrSuspended, ErrNoActiveKey,
+// db.ErrUnavailable.
 func (s *Signer) SignToken(ctx context.Context, ref string, o Order) (token Token, err error) {
-	err = s.atDesk(ctx, ref, func(d desk) (err error) {
+	err = s.signWithRetry(ctx, ref, func(d session) (err error) {
 		token, err = s.signToken(ctx, d, o)
 		return err
 	})
 	return token, err
 }
 
-// atDesk signs. If the active key has just stopped being that and this process
-// has not heard yet, it looks again and signs with the next one.
-func (s *Signer) atDesk(ctx context.Context, ref string, sign func(desk) error) error {
-	d, err := s.desk(ctx, ref)
+// signWithRetry calls sign, and again with a new snapshot if the active key has just
+// stopped signing and this process was not notified yet.
+func (s *Signer) signWithRetry(ctx context.Context, ref string, sign func(session) error) error {
+	d, err := s.openSession(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -109,17 +109,17 @@ func (s *Signer) atDesk(ctx context.Context, ref string, sign func(desk) error) 
 		return err
 	}
 	s.cfg.Snapshots.Changed(d.TenantID, d.Slug)
-	if d, err = s.desk(ctx, ref); err != nil {
+	if d, err = s.openSession(ctx, ref); err != nil {
 		return err
 	}
 	return sign(d)
 }
 
-// SignTokens calls do for every i below n, on all cores, with what signs a token
-// there: one that is refused fails alone. All have the time of the call. The
-// error is one that concerns them all; do has not been called then.
+// SignTokens calls do(i, sign) for i in [0,n) on all cores. All tokens get the same iat.
+// An error from sign concerns that token only; a returned error means that do was never
+// called.
 func (s *Signer) SignTokens(ctx context.Context, ref string, n int, do func(i int, sign SignFunc)) error {
-	d, err := s.desk(ctx, ref)
+	d, err := s.openSession(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -130,34 +130,36 @@ func (s *Signer) SignTokens(ctx context.Context, ref string, n int, do func(i in
 		}
 		return token, err
 	}
-	inParallel(n, func(i int) { do(i, sign) })
+	runParallel(n, func(i int) { do(i, sign) })
 	return nil
 }
 
-// desk is a tenant that may sign, at one time.
-type desk struct {
+// session is a tenant that may sign, and the time of the signature.
+type session struct {
 	*snapshot.Snapshot
 	now time.Time
 }
 
-func (s *Signer) desk(ctx context.Context, ref string) (desk, error) {
+// openSession returns the tenant's fresh snapshot if the tenant may sign. Errors:
+// tenant.ErrNotFound, tenant.ErrSuspended, db.ErrUnavailable.
+func (s *Signer) openSession(ctx context.Context, ref string) (session, error) {
 	snap, err := s.cfg.Snapshots.Fresh(ctx, ref)
 	if err != nil {
-		return desk{}, err
+		return session{}, err
 	}
 	if snap.Status != tenant.Active {
-		return desk{}, tenant.ErrSuspended
+		return session{}, tenant.ErrSuspended
 	}
-	return desk{snap, s.cfg.Now()}, nil
+	return session{snap, s.cfg.Now()}, nil
 }
 
-func (d desk) rules(p snapshot.SigningPolicy) tokens.Rules {
+func (d session) tokenRules(p snapshot.SigningPolicy) tokens.Rules {
 	return tokens.Rules{
 		Issuer: d.Issuer, Now: d.now, Skew: d.Caching.ClockSkew, DefaultTTL: p.DefaultTokenTTL, MaxTTL: p.MaxTokenTTL,
 	}
 }
 
-func (s *Signer) signToken(ctx context.Context, d desk, o Order) (Token, error) {
+func (s *Signer) signToken(ctx context.Context, d session, o Order) (Token, error) {
 	if err := tokens.CheckType(o.Typ); err != nil {
 		return Token{}, err
 	}
@@ -165,16 +167,16 @@ func (s *Signer) signToken(ctx context.Context, d desk, o Order) (Token, error) 
 	if err != nil {
 		return Token{}, err
 	}
-	claims, err := d.rules(p).Claims(o.Request)
+	claims, err := d.tokenRules(p).Claims(o.Request)
 	if err != nil {
 		return Token{}, err
 	}
-	jws, err := s.sign(ctx, d, p, tokens.Header{Typ: cmp.Or(o.Typ, tokens.TypeJWT), Extra: o.Headers}, claims.Payload, tokens.Form{}, claims.ExpiresAt)
+	jws, err := s.signJWS(ctx, d, p, tokens.Header{Typ: cmp.Or(o.Typ, tokens.TypeJWT), Extra: o.Headers}, claims.Payload, tokens.Form{}, claims.ExpiresAt)
 	return Token{Token: jws, KID: p.ActiveKID, Alg: p.Alg, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt}, err
 }
 
-// sign makes the JWS and leaves the evidence of it.
-func (s *Signer) sign(ctx context.Context, d desk, p snapshot.SigningPolicy, h tokens.Header, payload []byte, f tokens.Form, expires time.Time) (string, error) {
+// signJWS creates the JWS and records the evidence.
+func (s *Signer) signJWS(ctx context.Context, d session, p snapshot.SigningPolicy, h tokens.Header, payload []byte, f tokens.Form, expires time.Time) (string, error) {
 	if p.ActiveKID == "" {
 		return "", ErrNoActiveKey
 	}
@@ -183,7 +185,7 @@ func (s *Signer) sign(ctx context.Context, d desk, p snapshot.SigningPolicy, h t
 		return "", err
 	}
 	name := keyName{d.TenantID, p.ActiveKID}
-	private, err := s.private(ctx, name)
+	private, err := s.privateKey(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -196,15 +198,15 @@ func (s *Signer) sign(ctx context.Context, d desk, p snapshot.SigningPolicy, h t
 	return jws, nil
 }
 
-// FlushEvidence writes down what was signed since the last time. It is called
-// at least every minute, and before the process ends.
+// FlushEvidence writes the signatures since the last flush to the database. Call it at
+// least every minute, and before the process ends.
 func (s *Signer) FlushEvidence(ctx context.Context) error { return s.evidence.flush(ctx, s.cfg.DB) }
 
-// Signatures counts what was signed since the start.
+// Signatures counts the signatures since the start.
 func (s *Signer) Signatures() int64 { return s.count.Load() }
 
-// inParallel calls do for every i below n on all cores.
-func inParallel(n int, do func(i int)) {
+// runParallel calls do for every i below n on all cores.
+func runParallel(n int, do func(i int)) {
 	var (
 		next atomic.Int64
 		wg   sync.WaitGroup
@@ -219,7 +221,7 @@ func inParallel(n int, do func(i int)) {
 	wg.Wait()
 }
 
-// PayloadOrder asks for a JWS over any payload.
+// PayloadOrder requests a JWS over any payload.
 type PayloadOrder struct {
 	Payload []byte
 	Alg     jose.SignatureAlgorithm // empty: the default policy's
@@ -234,26 +236,25 @@ type SignedPayload struct {
 	Alg jose.SignatureAlgorithm
 }
 
-// SignPayload signs a payload. One that is a JSON object with an exp is held
-// to the rules of a token. A reserved typ is refused. Errors: those of
-// SignToken.
+// SignPayload signs a payload. A payload that is a JSON object with an exp must obey the
+// rules of a token. A reserved typ is rejected. Errors: those of SignToken.
 func (s *Signer) SignPayload(ctx context.Context, ref string, o PayloadOrder) (signed SignedPayload, err error) {
 	if err := tokens.CheckType(o.Typ); err != nil {
 		return SignedPayload{}, err
 	}
-	err = s.atDesk(ctx, ref, func(d desk) (err error) {
+	err = s.signWithRetry(ctx, ref, func(d session) (err error) {
 		signed, err = s.signPayload(ctx, d, o)
 		return err
 	})
 	return signed, err
 }
 
-func (s *Signer) signPayload(ctx context.Context, d desk, o PayloadOrder) (SignedPayload, error) {
+func (s *Signer) signPayload(ctx context.Context, d session, o PayloadOrder) (SignedPayload, error) {
 	p, err := d.Policy(o.Alg)
 	if err != nil {
 		return SignedPayload{}, err
 	}
-	exp, err := d.rules(p).CheckPayload(o.Payload)
+	exp, err := d.tokenRules(p).CheckPayload(o.Payload)
 	if err != nil {
 		return SignedPayload{}, err
 	}
@@ -261,6 +262,6 @@ func (s *Signer) signPayload(ctx context.Context, d desk, o PayloadOrder) (Signe
 	if exp != nil {
 		expires = *exp
 	}
-	jws, err := s.sign(ctx, d, p, tokens.Header{Typ: o.Typ}, o.Payload, o.Form, expires)
+	jws, err := s.signJWS(ctx, d, p, tokens.Header{Typ: o.Typ}, o.Payload, o.Form, expires)
 	return SignedPayload{JWS: jws, KID: p.ActiveKID, Alg: p.Alg}, err
 }

@@ -9,19 +9,19 @@ import (
 	"github.com/keyward/keyward/keys/tokens"
 )
 
-// Inquiry asks whether a token is valid.
-type Inquiry struct {
+// VerifyRequest requests the verification of a token.
+type VerifyRequest struct {
 	Token    string
 	Audience string // empty: any
-	Issuer   string // empty: the tenant's
+	Issuer   string // empty: that of the tenant
 	Type     string // empty: any
 }
 
-// Verify checks a token of the tenant with that slug or id. The kid selects
-// exactly one key of that tenant, or nothing; keys that have left the JWKS are
-// looked up to say why they are not trusted. Errors: *tokens.VerifyError for a token
-// that is not valid, tenant.ErrNotFound, moves.ErrUnavailable.
-func (s *Signer) Verify(ctx context.Context, ref string, q Inquiry) (tokens.Verdict, error) {
+// Verify checks a token of the tenant with this slug or id. The kid selects exactly one
+// key of that tenant, or none; keys that have left the JWKS are read from the database
+// to name the reason for the rejection. Errors: *tokens.VerifyError for an invalid
+// token, tenant.ErrNotFound, db.ErrUnavailable.
+func (s *Signer) Verify(ctx context.Context, ref string, q VerifyRequest) (tokens.Verdict, error) {
 	snap, err := s.cfg.Snapshots.Fresh(ctx, ref)
 	if err != nil {
 		return tokens.Verdict{}, err
@@ -35,10 +35,12 @@ func (s *Signer) Verify(ctx context.Context, ref string, q Inquiry) (tokens.Verd
 	if !snap.NotBefore.IsZero() {
 		e.NotBefore = &snap.NotBefore
 	}
-	return tokens.Verify(q.Token, e, func(kid string) (tokens.VerificationKey, bool, error) { return s.candidate(ctx, snap, kid) })
+	return tokens.Verify(q.Token, e, func(kid string) (tokens.VerificationKey, bool, error) { return s.findKey(ctx, snap, kid) })
 }
 
-func (s *Signer) candidate(ctx context.Context, snap *snapshot.Snapshot, kid string) (tokens.VerificationKey, bool, error) {
+// findKey returns the key with this kid: from the snapshot, or, if it is no longer
+// published, from the database.
+func (s *Signer) findKey(ctx context.Context, snap *snapshot.Snapshot, kid string) (tokens.VerificationKey, bool, error) {
 	if k, found, err := snap.Find(kid); found {
 		return k, true, err
 	}

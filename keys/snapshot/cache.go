@@ -16,55 +16,55 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// unknownFor bounds how long a slug is remembered to belong to nobody.
-const unknownFor = 5 * time.Second
+// unknownTTL bounds how long a reference without a tenant is cached.
+const unknownTTL = 5 * time.Second
 
-// Config says what the cache of snapshots may hold.
+// Config configures a [Cache].
 type Config struct {
 	DB        *db.DB
 	PublicURL string // without a trailing slash
 	Now       func() time.Time
 	Log       *slog.Logger
-	// HeardUntil is the time until which every change has been heard of.
+	// HeardUntil returns the time up to which every change has been notified.
 	HeardUntil func() time.Time
 	MaxBytes   uint64        // of snapshots in memory; 0: 256 MiB
 	MaxStale   time.Duration // how long a JWKS is served without PostgreSQL; 0: 24 h
 }
 
-// Cache is the memory that readers are served from. An entry is good while
-// nothing was heard about its tenant and the listener is known to hear; one
-// that is not is read again, once however many ask.
+// Cache keeps the snapshots that readers are served. An entry is fresh while no change
+// of its tenant was notified and notifications are known to arrive; one that is not
+// fresh is loaded again, once for all concurrent readers.
 type Cache struct {
-	cfg     Config
-	entries *otter.Cache[string, *entry]
-	domains *otter.Cache[string, *entry]
-	asking  chan struct{} // holds one for each question about a domain
+	cfg         Config
+	entries     *otter.Cache[string, *entry]
+	domains     *otter.Cache[string, *entry]
+	domainLoads chan struct{} // one element for each load of a domain
 
-	mu      sync.Mutex
-	flights map[string]*flight
+	mu           sync.Mutex
+	pendingLoads map[string]*pendingLoad
 
-	replica *replica
+	replica *replicaTracker
 
 	hits, misses, stale, replicaReads atomic.Int64
 }
 
-// entry is what is known about a reference: a snapshot or, of a domain, whose
-// it is; or that there is no such tenant (neither).
+// entry is the cached result for one reference: a snapshot, the owner of a domain, or,
+// if it has neither, that there is no such tenant.
 type entry struct {
 	snapshot *Snapshot
-	owner    string // the id of the domain's tenant
+	owner    string // the id of the tenant that owns the domain
 	loadedAt time.Time
-	dirty    atomic.Bool // something was heard about the tenant since
+	dirty    atomic.Bool // a change was notified since
 }
 
-// remembered is the entry of a snapshot, which has room for it: they are read
-// together.
-func (s *Snapshot) remembered(loadedAt time.Time) *entry {
+// cacheEntry fills and returns s.entry, which is embedded in Snapshot so that both lie
+// in the same cache lines.
+func (s *Snapshot) cacheEntry(loadedAt time.Time) *entry {
 	s.entry.snapshot, s.entry.loadedAt = s, loadedAt
 	return &s.entry
 }
 
-// New returns an empty memory.
+// New returns an empty cache.
 func New(cfg Config) *Cache {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 256 << 20
@@ -73,7 +73,7 @@ func New(cfg Config) *Cache {
 		cfg.MaxStale = 24 * time.Hour
 	}
 	return &Cache{
-		cfg: cfg, flights: map[string]*flight{}, replica: newReplica(), asking: make(chan struct{}, maxAsking),
+		cfg: cfg, pendingLoads: map[string]*pendingLoad{}, replica: newReplicaTracker(), domainLoads: make(chan struct{}, maxDomainLoads),
 		entries: newEntries(cfg.MaxBytes), domains: newEntries(cfg.MaxBytes / domainShare),
 	}
 }
@@ -85,15 +85,15 @@ func newEntries(bytes uint64) *otter.Cache[string, *entry] {
 	})
 }
 
-// about is where what is known about a reference is kept.
-func (s *Cache) about(ref string) *otter.Cache[string, *entry] {
+// entriesFor returns the cache that holds a reference.
+func (s *Cache) entriesFor(ref string) *otter.Cache[string, *entry] {
 	if tenant.RefDomain(ref) != "" {
 		return s.domains
 	}
 	return s.entries
 }
 
-func (e *entry) unknown() bool { return e.snapshot == nil && e.owner == "" }
+func (e *entry) isUnknown() bool { return e.snapshot == nil && e.owner == "" }
 
 func (e *entry) weight(ref string) uint32 {
 	if e.snapshot == nil {
@@ -102,34 +102,33 @@ func (e *entry) weight(ref string) uint32 {
 	return uint32(e.snapshot.Weight() + len(ref))
 }
 
-// Get returns a tenant's snapshot by slug or id, fresh if it can be. stale is
-// how long ago it was last known to be the latest, zero if it is. Errors:
-// tenant.ErrNotFound; moves.ErrUnavailable where nothing is remembered or it is too
-// old.
+// Get returns a tenant's snapshot by slug or id, a fresh one if possible. stale is the
+// time since it was last known to be the latest, zero if it is. Errors:
+// tenant.ErrNotFound; db.ErrUnavailable if no snapshot is cached or it is too old.
 func (s *Cache) Get(ctx context.Context, ref string) (snap *Snapshot, stale time.Duration, err error) {
-	e, stale, err := s.know(ctx, spelling(ref))
+	e, stale, err := s.getEntry(ctx, canonicalRef(ref))
 	if err != nil {
 		return nil, 0, err
 	}
-	snap, err = e.found()
+	snap, err = e.requireSnapshot()
 	return snap, stale, err
 }
 
-// know returns what is known about a reference, fresh if it can be.
-func (s *Cache) know(ctx context.Context, ref string) (e *entry, stale time.Duration, err error) {
-	e, cached := s.about(ref).GetIfPresent(ref)
-	if cached && s.fresh(e) {
+// getEntry returns the entry of a reference, a fresh one if possible.
+func (s *Cache) getEntry(ctx context.Context, ref string) (e *entry, stale time.Duration, err error) {
+	e, cached := s.entriesFor(ref).GetIfPresent(ref)
+	if cached && s.isFresh(e) {
 		s.hits.Add(1)
 		return e, 0, nil
 	}
-	loaded, err := s.load(ctx, ref)
+	loaded, err := s.loadEntry(ctx, ref)
 	if err == nil {
 		return loaded, 0, nil
 	}
-	if !cached || e.unknown() {
+	if !cached || e.isUnknown() {
 		return nil, 0, err
 	}
-	age := s.cfg.Now().Sub(s.confirmed(e))
+	age := s.cfg.Now().Sub(s.confirmedAt(e))
 	if age > s.cfg.MaxStale {
 		return nil, 0, err
 	}
@@ -137,88 +136,88 @@ func (s *Cache) know(ctx context.Context, ref string) (e *entry, stale time.Dura
 	return e, max(age, time.Second), nil
 }
 
-// Fresh returns a tenant's snapshot only if it is known to be the latest, for
-// signing. Errors: tenant.ErrNotFound, moves.ErrUnavailable.
+// Fresh returns a tenant's snapshot only if it is known to be the latest, for signing.
+// Errors: tenant.ErrNotFound, db.ErrUnavailable.
 func (s *Cache) Fresh(ctx context.Context, ref string) (*Snapshot, error) {
-	ref = spelling(ref)
-	e, ok := s.hit(ref)
+	ref = canonicalRef(ref)
+	e, ok := s.freshEntry(ref)
 	if !ok {
 		var err error
-		if e, err = s.load(ctx, ref); err != nil {
+		if e, err = s.loadEntry(ctx, ref); err != nil {
 			return nil, err
 		}
 	}
-	return e.found()
+	return e.requireSnapshot()
 }
 
-// hit returns what is remembered of a reference and known to be the latest.
-func (s *Cache) hit(ref string) (*entry, bool) {
-	e, cached := s.about(ref).GetIfPresent(ref)
-	if !cached || !s.fresh(e) {
+// freshEntry returns the cached entry of a reference if it is known to be the latest.
+func (s *Cache) freshEntry(ref string) (*entry, bool) {
+	e, cached := s.entriesFor(ref).GetIfPresent(ref)
+	if !cached || !s.isFresh(e) {
 		return nil, false
 	}
 	s.hits.Add(1)
 	return e, true
 }
 
-// spelling is the one way in which Changed names a tenant: an id in lower case.
-// Under another one a snapshot would never hear of a change.
-func spelling(ref string) string {
+// canonicalRef returns the spelling of a reference that Changed uses: an id in lower
+// case. An entry under another spelling would never be invalidated.
+func canonicalRef(ref string) string {
 	if _, isID := tenant.ParseID(ref); isID {
 		return strings.ToLower(ref)
 	}
 	return ref
 }
 
-func (e *entry) found() (*Snapshot, error) {
+// requireSnapshot returns the snapshot. Errors: tenant.ErrNotFound.
+func (e *entry) requireSnapshot() (*Snapshot, error) {
 	if e.snapshot == nil {
 		return nil, tenant.ErrNotFound
 	}
 	return e.snapshot, nil
 }
 
-func (s *Cache) fresh(e *entry) bool {
+func (s *Cache) isFresh(e *entry) bool {
 	if e.dirty.Load() {
 		return false
 	}
-	if e.unknown() {
-		return s.cfg.Now().Sub(e.loadedAt) < unknownFor
+	if e.isUnknown() {
+		return s.cfg.Now().Sub(e.loadedAt) < unknownTTL
 	}
-	return s.cfg.Now().Sub(s.confirmed(e)) < keys.FreshFor
+	return s.cfg.Now().Sub(s.confirmedAt(e)) < keys.FreshFor
 }
 
-// confirmed is when the entry was last known to be the latest.
-func (s *Cache) confirmed(e *entry) time.Time {
+// confirmedAt returns when the entry was last known to be the latest.
+func (s *Cache) confirmedAt(e *entry) time.Time {
 	if heard := s.cfg.HeardUntil(); !e.dirty.Load() && heard.After(e.loadedAt) {
 		return heard
 	}
 	return e.loadedAt
 }
 
-// Changed is told that a tenant has changed, or whose a domain is: slug is then
-// the domain's [tenant.DomainRef]. What is remembered must be read again before
-// it is fresh. It stays as a reserve for the time without PostgreSQL.
+// Changed invalidates the entries of a tenant that has changed, or of a domain that has
+// changed its owner: slug is then the domain's [tenant.DomainRef]. Invalid entries stay,
+// and are served while PostgreSQL is unavailable.
 func (s *Cache) Changed(tenantID uuid.UUID, slug string) {
-	s.replica.changed(tenantID)
+	s.replica.recordChange(tenantID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ref := range []string{slug, tenantID.String()} {
-		if f, flying := s.flights[ref]; flying {
+		if f, pending := s.pendingLoads[ref]; pending {
 			f.dirty = true
 		}
-		if e, cached := s.about(ref).GetEntryQuietly(ref); cached {
+		if e, cached := s.entriesFor(ref).GetEntryQuietly(ref); cached {
 			e.Value.dirty.Store(true)
 		}
 	}
 }
 
-// Missed is told that changes may have gone unheard: everything must be read
-// again.
+// Missed invalidates every entry, because notifications may have been lost.
 func (s *Cache) Missed() {
-	s.replica.missed()
+	s.replica.recordGap()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.flights {
+	for _, f := range s.pendingLoads {
 		f.dirty = true
 	}
 	for _, known := range []*otter.Cache[string, *entry]{s.entries, s.domains} {
@@ -228,50 +227,51 @@ func (s *Cache) Missed() {
 	}
 }
 
-// Asked counts whoever wanted a snapshot, be it to show it, to sign or to verify.
-func (s *Cache) Asked() int64 { return s.hits.Load() + s.misses.Load() + s.stale.Load() }
+// Requests counts the snapshots requested since the start, for reading, signing and
+// verifying.
+func (s *Cache) Requests() int64 { return s.hits.Load() + s.misses.Load() + s.stale.Load() }
 
-// Stats counts what was answered from memory, what was read, and what was
-// served stale, since the start.
+// Stats counts requests since the start: answered from the cache, read from PostgreSQL,
+// and served stale.
 func (s *Cache) Stats() (hits, misses, stale int64) {
 	return s.hits.Load(), s.misses.Load(), s.stale.Load()
 }
 
-// MaxStale is how long anything is served without PostgreSQL.
+// MaxStale returns how long snapshots are served while PostgreSQL is unavailable.
 func (s *Cache) MaxStale() time.Duration { return s.cfg.MaxStale }
 
-// ForgetAll drops everything from memory, the reserve for the time without
-// PostgreSQL included.
-func (s *Cache) ForgetAll() {
+// InvalidateAll drops all entries, also the stale ones that would be served while
+// PostgreSQL is unavailable.
+func (s *Cache) InvalidateAll() {
 	s.entries.InvalidateAll()
 	s.domains.InvalidateAll()
 }
 
-// flight is a load under way.
-type flight struct {
+// pendingLoad is a load in progress.
+type pendingLoad struct {
 	done  chan struct{}
 	entry *entry
 	err   error
-	dirty bool // something was heard meanwhile: what is being read may be old
+	dirty bool // a change was notified meanwhile: the result may be old
 }
 
-// load reads a reference once for everybody who asks meanwhile: who asks first
-// does it, to the end, even if its own caller has gone away.
-func (s *Cache) load(ctx context.Context, ref string) (*entry, error) {
+// loadEntry reads a reference once for all concurrent callers. The first caller reads to
+// the end even if its own context ends.
+func (s *Cache) loadEntry(ctx context.Context, ref string) (*entry, error) {
 	s.mu.Lock()
-	f, flying := s.flights[ref]
-	if !flying {
-		// One may have landed since nothing was found.
-		if e, ok := s.hit(ref); ok {
+	f, pending := s.pendingLoads[ref]
+	if !pending {
+		// A load may have finished since the caller looked.
+		if e, ok := s.freshEntry(ref); ok {
 			s.mu.Unlock()
 			return e, nil
 		}
 	}
-	if !flying || f.dirty { // who asks after a change is not told of the time before
-		f = &flight{done: make(chan struct{}), err: errCrashed}
-		s.flights[ref] = f
+	if !pending || f.dirty { // a caller after a change must not get the state before it
+		f = &pendingLoad{done: make(chan struct{}), err: errLoadPanicked}
+		s.pendingLoads[ref] = f
 		s.mu.Unlock()
-		s.fly(context.WithoutCancel(ctx), ref, f)
+		s.runLoad(context.WithoutCancel(ctx), ref, f)
 		return f.entry, f.err
 	}
 	s.mu.Unlock()
@@ -283,38 +283,38 @@ func (s *Cache) load(ctx context.Context, ref string) (*entry, error) {
 	}
 }
 
-// errCrashed is what those hear who waited for somebody who panicked.
-var errCrashed = errors.New("keys: reading the tenant did not come to an end")
+// errLoadPanicked is returned to waiting callers if the load panicked.
+var errLoadPanicked = errors.New("keys: the load of the tenant panicked")
 
-func (s *Cache) fly(ctx context.Context, ref string, f *flight) {
+func (s *Cache) runLoad(ctx context.Context, ref string, f *pendingLoad) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	defer s.land(ref, f)
+	defer s.finishLoad(ref, f)
 	s.misses.Add(1)
-	f.entry, f.err = s.read(ctx, ref)
+	f.entry, f.err = s.readEntry(ctx, ref)
 }
 
-// land keeps what was read and lets go of those who wait for it.
-func (s *Cache) land(ref string, f *flight) {
+// finishLoad stores the result of a load and wakes its waiting callers.
+func (s *Cache) finishLoad(ref string, f *pendingLoad) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	current := s.flights[ref] == f
+	current := s.pendingLoads[ref] == f
 	if current {
-		delete(s.flights, ref)
+		delete(s.pendingLoads, ref)
 	}
 	if f.err == nil && current {
 		f.entry.dirty.Store(f.dirty)
-		if found := f.entry.snapshot; found != nil && found.Slug == ref {
-			ref = found.Slug // lies beside what is answered
+		if snap := f.entry.snapshot; snap != nil && snap.Slug == ref {
+			ref = snap.Slug // in the same block of memory as the JWKS
 		}
-		s.about(ref).Set(ref, f.entry)
+		s.entriesFor(ref).Set(ref, f.entry)
 	}
 	close(f.done)
 }
 
-func (s *Cache) read(ctx context.Context, ref string) (*entry, error) {
+func (s *Cache) readEntry(ctx context.Context, ref string) (*entry, error) {
 	if domain := tenant.RefDomain(ref); domain != "" {
-		return s.ask(ctx, domain)
+		return s.loadDomain(ctx, domain)
 	}
 	e := &entry{loadedAt: s.cfg.Now()}
 	id, _ := tenant.ParseID(ref)
@@ -334,17 +334,16 @@ func (s *Cache) read(ctx context.Context, ref string) (*entry, error) {
 	}
 	snap, err := newSnapshot(public, s.cfg.PublicURL)
 	if err != nil {
-		s.cfg.Log.Error("tenant cannot be read", "tenant_id", public.Tenant.ID, "error", err)
+		s.cfg.Log.Error("tenant snapshot cannot be built", "tenant_id", public.Tenant.ID, "error", err)
 		return nil, err
 	}
-	return snap.remembered(e.loadedAt), nil
+	return snap.cacheEntry(e.loadedAt), nil
 }
 
-// readReplica asks the standby. Its answer is used if it is as late as all that
-// was heard of until as, which counts as the time of reading: what has been
-// committed since may be missing in it. A tenant that it does not know, a
-// standby that lags or is away, and a time in which nothing can be heard are
-// left to the primary.
+// readReplica reads a tenant from the standby. ok reports whether the answer includes
+// every change notified until as, which counts as the time of the read: changes
+// committed since may be missing. An unknown tenant, a standby that lags or is
+// unavailable, and a time without notifications are left to the primary.
 func (s *Cache) readReplica(ctx context.Context, id uuid.UUID, ref string) (p db.Public, as time.Time, ok bool) {
 	if !s.cfg.DB.HasReplica() || s.cfg.Now().Sub(s.cfg.HeardUntil()) >= keys.FreshFor {
 		return p, as, false
@@ -355,15 +354,15 @@ func (s *Cache) readReplica(ctx context.Context, id uuid.UUID, ref string) (p db
 	}
 	as = s.cfg.HeardUntil()
 	now := s.cfg.Now()
-	if !s.replica.knows(p.Tenant.ID, place, now) || now.Sub(as) >= keys.FreshFor {
+	if !s.replica.isCurrent(p.Tenant.ID, place, now) || now.Sub(as) >= keys.FreshFor {
 		return p, as, false
 	}
 	s.replicaReads.Add(1)
 	return p, as, true
 }
 
-// Beat is told how far the primary's log has got ([db.Listener.Beat]).
-func (s *Cache) Beat(place uint64) { s.replica.beat(place, s.cfg.Now()) }
+// Beat records the position of the primary's log ([db.Listener.Beat]).
+func (s *Cache) Beat(place uint64) { s.replica.recordBeat(place, s.cfg.Now()) }
 
-// ReplicaReads counts what was read from the standby, since the start.
+// ReplicaReads counts the reads from the standby since the start.
 func (s *Cache) ReplicaReads() int64 { return s.replicaReads.Load() }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A discovery document is made once, and again only after a failure.
-func TestDiscoveryIsMadeOnce(t *testing.T) {
+// A discovery document is rendered once, and again only after a failure.
+func TestDiscoveryIsRenderedOnce(t *testing.T) {
 	snap, made := &Snapshot{}, 0
 	broken := errors.New("broken")
 	if _, err := snap.Discovery(func(*Snapshot) (*Document, error) { return nil, broken }); !errors.Is(err, broken) {

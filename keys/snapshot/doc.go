@@ -1,12 +1,14 @@
-// Package snapshot is what readers are served from: the state of a tenant at one
-// version, and a cache of such states. Internal to Keyward: no compatibility
+// Package snapshot serves readers: a [Snapshot] is the state of a tenant at one
+// version, a [Cache] keeps many of them. Internal to Keyward: no compatibility
 // promise.
 //
 // It guarantees that [Cache.Fresh] returns only a state that was the latest at
-// most keys.FreshFor ago, that a change which was heard of is never followed by an
-// older state, that however many readers miss at once cause one read, and that
-// memory stays within its bound. Without PostgreSQL, [Cache.Get] serves what it
-// knows, and says how old it is. A snapshot holds no secret and never changes.
+// most keys.FreshFor ago, that after the notification of a change no older state
+// is returned as fresh, that concurrent misses of one tenant cause one read, and
+// that memory stays within its bound. While PostgreSQL is unavailable, [Cache.Get]
+// serves the cached state and returns its age. A snapshot holds no secret and never
+// changes.
 //
-// It trusts the listener to say until when it has heard every change.
+// It trusts the listener to report correctly up to which time every change was
+// notified.
 package snapshot

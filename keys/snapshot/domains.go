@@ -9,23 +9,23 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Anybody can name a host, so what that costs is bounded: the memory, of which
-// domains have a part that snapshots do not share, and the connections that ask.
-// More questions at once wait for their turn, and only those about hosts that
-// nobody has asked about lately have to.
+// Anybody can send a request with any host name, so the cost is bounded: domains
+// have their own part of the memory, which snapshots do not share, and few
+// connections load them. Further loads queue; a host that was loaded lately needs
+// no load.
 const (
-	domainShare = 16 // one part in so many of MaxBytes
-	maxAsking   = 2
+	domainShare    = 16 // the domains' part of MaxBytes is 1/domainShare
+	maxDomainLoads = 2
 )
 
-// OfDomain returns the snapshot of the tenant whose custom domain this is, as
-// [Cache.Get] does by slug or id; domain is in lower case, without a final
-// dot. Only whose the domain is, is remembered by its name: everything else about
-// the tenant is remembered once. Errors: tenant.ErrNotFound, moves.ErrUnavailable.
+// OfDomain returns the snapshot of the tenant with this custom domain, as [Cache.Get]
+// does by slug or id; domain is in lower case, without a final dot. The cache maps the
+// domain to the tenant's id only, so that each tenant is cached once. Errors:
+// tenant.ErrNotFound, db.ErrUnavailable.
 func (s *Cache) OfDomain(ctx context.Context, domain string) (snap *Snapshot, stale time.Duration, err error) {
 	ref := tenant.DomainRef(domain)
 	for range 3 {
-		e, since, err := s.know(ctx, ref)
+		e, since, err := s.getEntry(ctx, ref)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -39,16 +39,16 @@ func (s *Cache) OfDomain(ctx context.Context, domain string) (snap *Snapshot, st
 		if err != nil && !errors.Is(err, tenant.ErrNotFound) {
 			return nil, 0, err
 		}
-		e.dirty.Store(true) // the tenant gave it up, or is gone: whose is it now?
+		e.dirty.Store(true) // the tenant released the domain or is deleted: read its owner again
 	}
 	return nil, 0, db.ErrUnavailable
 }
 
-// ask reads whose a domain is.
-func (s *Cache) ask(ctx context.Context, domain string) (*entry, error) {
+// loadDomain reads the owner of a domain.
+func (s *Cache) loadDomain(ctx context.Context, domain string) (*entry, error) {
 	select {
-	case s.asking <- struct{}{}:
-		defer func() { <-s.asking }()
+	case s.domainLoads <- struct{}{}:
+		defer func() { <-s.domainLoads }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

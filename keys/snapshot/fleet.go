@@ -14,33 +14,34 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Published is what a gateway has to know of a tenant: its latest state.
+// Published is the latest state of one tenant, as a gateway needs it.
 type Published struct {
 	TenantID  uuid.UUID
 	Slug      string
-	OwnIssuer string // empty: the public URL and the slug make it
+	OwnIssuer string // empty: derived from the public URL and the slug
 	Deleted   bool
 	NotBefore *time.Time
 	Version   int64           // the seq of the tenant's last audit event
 	JWKS      json.RawMessage // the JWK Set, byte for byte as it is served
 }
 
-// FleetPage is a stretch of the fleet.
+// FleetPage is one page of the fleet feed.
 type FleetPage struct {
 	Items []Published
-	Next  string // where to go on, always
-	// Held says that changes have been committed that must wait for a
-	// transaction that began before.
+	Next  string // the next cursor, never empty
+	// Held is set if committed changes are withheld until an earlier
+	// transaction ends.
 	Held bool
 }
 
-// Fleet returns the tenants whose keys or settings changed behind a cursor, each
-// once and as it is now; without one, all from the beginning. Who goes on from
-// Next misses no change, however transactions overlap: a change is told only when
-// no earlier one can still commit. A first round costs as many pages as there are
-// tenants, a later one what has changed. Errors: keys.ErrBadCursor, moves.ErrUnavailable.
+// Fleet returns the tenants whose keys or settings changed after a cursor, each once and
+// in its latest state; without a cursor it returns all tenants from the beginning. A
+// caller that continues from Next misses no change, however transactions overlap: a
+// change is returned only when no earlier one can still commit. The first pass reads
+// every tenant, a later one only the changes. Errors: keys.ErrBadCursor,
+// db.ErrUnavailable.
 func (s *Cache) Fleet(ctx context.Context, after string, limit int) (p FleetPage, err error) {
-	at, err := parseFleetPlace(after)
+	at, err := parseFleetCursor(after)
 	if err != nil {
 		return FleetPage{}, err
 	}
@@ -63,42 +64,43 @@ func (s *Cache) Fleet(ctx context.Context, after string, limit int) (p FleetPage
 		if p.Held = !r.Settled; p.Held {
 			break
 		}
-		at = fleetPlace{r.FeedXID, r.ID}
-		p.Items = append(p.Items, publishedRow(r))
+		at = fleetPosition{r.FeedXID, r.ID}
+		p.Items = append(p.Items, publishedFromRow(r))
 	}
-	p.Next = at.cursor()
+	p.Next = at.encodeCursor()
 	return p, nil
 }
 
-func publishedRow(r db.FleetRow) Published {
+func publishedFromRow(r db.FleetRow) Published {
 	return Published{
 		TenantID: r.ID, Slug: r.Slug, OwnIssuer: db.ZeroIfNull(r.Issuer), Deleted: r.Status == string(tenant.Deleted),
 		NotBefore: r.NotBefore, Version: r.AuditSeq, JWKS: json.RawMessage(`{"keys":[` + r.JWKS + `]}`),
 	}
 }
 
-// fleetPlace is behind a tenant, in the order of their last changes.
-type fleetPlace struct {
+// fleetPosition is the position after a tenant in the feed, which is ordered by each
+// tenant's last change.
+type fleetPosition struct {
 	xid      uint64
 	tenantID uuid.UUID
 }
 
-// A cursor is base64url (RFC 4648 section 5) of a version, 1 byte ‖ xid, 8 ‖
-// tenant id, 16.
-const fleetVersion, fleetPlaceSize = 1, 1 + 8 + 16
+// A cursor is base64url (RFC 4648 section 5) of a version (1 byte), the xid (8 bytes)
+// and the tenant id (16 bytes).
+const fleetCursorVersion, fleetCursorSize = 1, 1 + 8 + 16
 
-func (p fleetPlace) cursor() string {
-	b := binary.BigEndian.AppendUint64([]byte{fleetVersion}, p.xid)
+func (p fleetPosition) encodeCursor() string {
+	b := binary.BigEndian.AppendUint64([]byte{fleetCursorVersion}, p.xid)
 	return base64.RawURLEncoding.EncodeToString(append(b, p.tenantID[:]...))
 }
 
-func parseFleetPlace(cursor string) (fleetPlace, error) {
+func parseFleetCursor(cursor string) (fleetPosition, error) {
 	if cursor == "" {
-		return fleetPlace{}, nil
+		return fleetPosition{}, nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || len(b) != fleetPlaceSize || b[0] != fleetVersion || binary.BigEndian.Uint64(b[1:9]) > math.MaxInt64 {
-		return fleetPlace{}, keys.ErrBadCursor
+	if err != nil || len(b) != fleetCursorSize || b[0] != fleetCursorVersion || binary.BigEndian.Uint64(b[1:9]) > math.MaxInt64 {
+		return fleetPosition{}, keys.ErrBadCursor
 	}
-	return fleetPlace{binary.BigEndian.Uint64(b[1:9]), uuid.UUID(b[9:])}, nil
+	return fleetPosition{binary.BigEndian.Uint64(b[1:9]), uuid.UUID(b[9:])}, nil
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-// maxBeside is the most that a tenant in memory may cost beside its JWKS, in
-// bytes: with four ES256 keys, as tenants that rotate have.
+// maxBeside bounds the memory of a cached tenant beside its JWKS, in bytes, with
+// four ES256 keys, as tenants that rotate have.
 const maxBeside = 4096
 
-// known is a tenant as it is read from PostgreSQL.
-func known(t *testing.T, i int, alg jose.SignatureAlgorithm, published int) db.Public {
+// publicTenant returns a tenant as it is read from PostgreSQL.
+func publicTenant(t *testing.T, i int, alg jose.SignatureAlgorithm, published int) db.Public {
 	t.Helper()
 	now := time.Now()
 	p := db.Public{
@@ -46,8 +46,8 @@ func known(t *testing.T, i int, alg jose.SignatureAlgorithm, published int) db.P
 	return p
 }
 
-// live is what is reachable, in bytes.
-func live() int64 {
+// liveHeap returns the reachable memory, in bytes.
+func liveHeap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.GC()
@@ -55,9 +55,8 @@ func live() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// What a tenant is said to weigh is what it takes once tokens were verified with
-// all of its keys and its discovery document was read, and even that is little
-// beside its JWKS.
+// Weight is the memory that a tenant takes once tokens were verified with all of
+// its keys and its discovery document was read, which is little beside its JWKS.
 func TestATenantWeighsWhatItTakes(t *testing.T) {
 	const tenants = 5000
 	for _, c := range []struct {
@@ -65,18 +64,18 @@ func TestATenantWeighsWhatItTakes(t *testing.T) {
 		published int
 	}{{jose.ES256, 4}, {jose.RS256, 4}, {jose.EdDSA, 3}, {jose.ES512, 4}, {jose.PS384, 16}, {jose.ES256, 0}} {
 		t.Run(fmt.Sprint(c.alg, " ", c.published), func(t *testing.T) {
-			read := known(t, 0, c.alg, c.published)
+			read := publicTenant(t, 0, c.alg, c.published)
 			cache, jwks, weighed := newEntries(1<<30), 0, 0
-			before := live()
+			before := liveHeap()
 			for i := range tenants {
-				snap := rendered(t, read, i)
+				snap := newTenantSnapshot(t, read, i)
 				useAll(t, snap)
-				e := snap.remembered(time.Now())
+				e := snap.cacheEntry(time.Now())
 				cache.Set(snap.Slug, e)
 				jwks, weighed = jwks+len(snap.JWKS), weighed+int(e.weight(snap.Slug))
 			}
 			cache.CleanUp()
-			took := int(live() - before)
+			took := int(liveHeap() - before)
 			runtime.KeepAlive(cache)
 			t.Logf("%d B a tenant, %d beside the JWKS, said to be %d", took/tenants, (took-jwks)/tenants, weighed/tenants)
 			if took > weighed || weighed > took*7/5 {
@@ -89,30 +88,30 @@ func TestATenantWeighsWhatItTakes(t *testing.T) {
 	}
 }
 
-// However many tenants are asked for, their memory stays within its bound.
+// However many tenants are requested, their memory stays within its bound.
 func TestTheMemoryOfTenantsIsBounded(t *testing.T) {
 	const bound = 8 << 20
-	read := known(t, 0, jose.ES256, 4)
+	read := publicTenant(t, 0, jose.ES256, 4)
 	cache := newEntries(bound)
-	before := live()
+	before := liveHeap()
 	for i := range 20_000 {
-		snap := rendered(t, read, i)
+		snap := newTenantSnapshot(t, read, i)
 		useAll(t, snap)
-		cache.Set(snap.Slug, snap.remembered(time.Now()))
+		cache.Set(snap.Slug, snap.cacheEntry(time.Now()))
 	}
 	cache.CleanUp()
-	took, kept := live()-before, cache.EstimatedSize()
+	took, kept := liveHeap()-before, cache.EstimatedSize()
 	runtime.KeepAlive(cache)
 	if took > bound || kept < 1000 || kept > 10_000 {
 		t.Errorf("%d tenants in %d B, the bound is %d", kept, took, bound)
 	}
 }
 
-// What an answer is made of follows one another in memory: the slug that the
-// tenant is looked up by, the header fields, the JWKS, which the keys are parts
-// of. What leads there is at the beginning of the snapshot.
-func TestWhatAJWKSIsAnsweredFromLiesTogether(t *testing.T) {
-	snap := rendered(t, known(t, 0, jose.ES256, 4), 7)
+// The parts of a JWKS response are adjacent in memory: the slug (the cache's
+// key), the header fields, and the JWKS, to which the keys refer. The pointers to
+// them are at the beginning of the snapshot.
+func TestResponseMemoryIsContiguous(t *testing.T) {
+	snap := newTenantSnapshot(t, publicTenant(t, 0, jose.ES256, 4), 7)
 	next := uintptr(unsafe.Pointer(unsafe.StringData(snap.Slug)))
 	for _, piece := range []string{snap.Slug, snap.etag[0], snap.modified[0], snap.caching[0], snap.length[0], unsafe.String(&snap.JWKS[0], len(snap.JWKS))} {
 		if at := uintptr(unsafe.Pointer(unsafe.StringData(piece))); at != next {
@@ -121,7 +120,7 @@ func TestWhatAJWKSIsAnsweredFromLiesTogether(t *testing.T) {
 		next += uintptr(len(piece))
 	}
 	if cap(snap.JWKS) != len(snap.JWKS) {
-		t.Error("somebody could append to the JWKS")
+		t.Error("a caller could append to the JWKS")
 	}
 	for i := range snap.published {
 		k := &snap.published[i]
@@ -132,12 +131,12 @@ func TestWhatAJWKSIsAnsweredFromLiesTogether(t *testing.T) {
 	if hot := unsafe.Offsetof(snap.TenantID); hot > 3*64 {
 		t.Errorf("%d bytes lead to the answer", hot)
 	}
-	if e := snap.remembered(time.Now()); unsafe.Pointer(e) != unsafe.Pointer(snap) || e.snapshot != snap {
+	if e := snap.cacheEntry(time.Now()); unsafe.Pointer(e) != unsafe.Pointer(snap) || e.snapshot != snap {
 		t.Error("the entry is elsewhere")
 	}
 }
 
-// useAll makes a snapshot keep all that it may: parsed keys, and a discovery
+// useAll fills everything that a snapshot may keep: parsed keys, and a discovery
 // document of a usual size.
 func useAll(t *testing.T, snap *Snapshot) {
 	t.Helper()
@@ -147,14 +146,14 @@ func useAll(t *testing.T, snap *Snapshot) {
 		t.Fatal(err)
 	}
 	for i := range snap.published {
-		if _, err := snap.published[i].public(); err != nil {
+		if _, err := snap.published[i].parsePublic(); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// rendered is a snapshot of a tenant of its own, that shares nothing with read.
-func rendered(t *testing.T, read db.Public, i int) *Snapshot {
+// newTenantSnapshot returns the snapshot of a copy of read, which shares no memory.
+func newTenantSnapshot(t *testing.T, read db.Public, i int) *Snapshot {
 	t.Helper()
 	read.Tenant.Slug = fmt.Sprintf("tenant-%07d", i)
 	read.Keys = append([]db.PublishedKeysRow(nil), read.Keys...)

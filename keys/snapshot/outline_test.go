@@ -11,8 +11,8 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// An outline that its body does not bear out is nobody's to guess at.
-func TestOutlinesThatDoNotFit(t *testing.T) {
+// An outline that does not match its body is an error.
+func TestOutlineDoesNotMatchBody(t *testing.T) {
 	private, err := keys.Generate(jose.ES256, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +28,7 @@ func TestOutlinesThatDoNotFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	snap := &Snapshot{}
-	if err := snap.takeSet(set); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
+	if err := snap.applySet(set); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
 		snap.Policies[0].ActiveKID != "a.b_c~d-e" || snap.Policies[0].MaxTokenTTL != time.Hour || snap.Policies[1].DefaultTokenTTL != 15*time.Minute {
 		t.Fatalf("%s of %s: %+v, %v", set.Outline, set.Body, snap, err)
 	}
@@ -37,37 +37,37 @@ func TestOutlinesThatDoNotFit(t *testing.T) {
 		strings.Repeat("key x ES256 active 200\n", 3), "key x HS256 active 10\n", "key x ES256 revoked 10\n",
 		"policy ES256\n", "policy HS256 1 1\n", "policy ES256 1 x\n", "else\n", "\n",
 	} {
-		if err := new(Snapshot).takeSet(Set{set.Body, "v1 0\n" + outline}); err == nil {
+		if err := new(Snapshot).applySet(Set{set.Body, "v1 0\n" + outline}); err == nil {
 			t.Errorf("%q fits", outline)
 		}
 	}
 }
 
-// What the form is called, and when the change was, is part of it.
-func TestOutlinesOfAnotherForm(t *testing.T) {
+// An outline begins with its version and the time of the change.
+func TestOutlineVersion(t *testing.T) {
 	for _, outline := range []string{"", "v1", "v1 x\n", "v2 0\n", "0\n"} {
-		if err := new(Snapshot).takeSet(Set{[]byte(`{"keys":[]}`), outline}); err == nil {
+		if err := new(Snapshot).applySet(Set{[]byte(`{"keys":[]}`), outline}); err == nil {
 			t.Errorf("%q fits", outline)
 		}
 	}
 }
 
-// Whoever waits for one that panics hears so, and the next one reads.
-func TestAReaderWhoPanics(t *testing.T) {
+// Callers that wait for a load that panics get an error, and the next load succeeds.
+func TestLoadPanics(t *testing.T) {
 	now := time.Now
 	cache, dsn := newCache(t, func(cfg *Config) { cfg.Now = func() time.Time { return now() } })
 	dbtest.Exec(t, dsn, `SET session_replication_role = replica;
 		INSERT INTO tenants (id, slug, name, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds,
 			clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at, jwks, jwks_outline, jwks_xid, feed_xid)
 		VALUES (gen_random_uuid(), 'acme', '', 300, 60, 86400, 60, 1, sha256('x'), now(), now(), '{"keys":[]}', E'v1 0\n', '1', '1')`)
-	f := &flight{done: make(chan struct{}), err: errCrashed}
-	cache.flights["acme"] = f
+	f := &pendingLoad{done: make(chan struct{}), err: errLoadPanicked}
+	cache.pendingLoads["acme"] = f
 	now = func() time.Time { panic("x") }
 	func() {
 		defer func() { _ = recover() }()
-		cache.fly(t.Context(), "acme", f)
+		cache.runLoad(t.Context(), "acme", f)
 	}()
-	if <-f.done; f.err != errCrashed || f.entry != nil {
+	if <-f.done; f.err != errLoadPanicked || f.entry != nil {
 		t.Errorf("got %v, %v", f.entry, f.err)
 	}
 	now = time.Now

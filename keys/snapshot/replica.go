@@ -7,93 +7,95 @@ import (
 	"github.com/google/uuid"
 )
 
-// replicaLag is how long a standby may stay behind a place in the primary's
-// log before nothing of it is used until it gets there: it may follow nobody
-// any more, or somebody else.
-const replicaLag = 10 * time.Second
+// maxReplicaLag is how long a standby may lag behind a position of the primary's log
+// before its answers are ignored until it catches up: its replication may have stopped,
+// or it may follow another server.
+const maxReplicaLag = 10 * time.Second
 
-// maxHeard bounds the tenants that are remembered to have changed.
-const maxHeard = 1 << 17
+// maxChangedTenants bounds the changed tenants that are tracked.
+const maxChangedTenants = 1 << 17
 
-// replica decides whether what a standby says of a tenant is as late as what
-// this process has heard. A change is in the primary's log before anybody hears
-// of it, so a standby that has replayed the log beyond a place which the
-// primary told after that has it. Until then the tenant is read from the
+// replicaTracker decides whether a standby's answer about a tenant includes every change
+// that this process was notified of. A change is in the primary's log before its
+// notification arrives, so a standby has it once it has replayed the log beyond a
+// position that the primary reported afterwards. Until then the tenant is read from the
 // primary.
 //
-// Beats are numbered. What was heard before beat n was told lies below the
-// place of beat n+1, which was asked for later.
-type replica struct {
-	mu       sync.Mutex
-	beats    int64
-	heard    map[uuid.UUID]int64 // changed tenants and the beat they followed
-	lost     bool                // changes may have gone unheard since beat lostAt
-	lostAt   int64
-	floor    uint64 // the standby must have got here; all that is not in heard lies below
-	mark     uint64 // the next floor; 0: none
-	markBeat int64
-	markedAt time.Time
+// Beats are numbered. A change that was notified before beat n arrived lies below the
+// position of beat n+1, which was queried later.
+type replicaTracker struct {
+	mu           sync.Mutex
+	beats        int64
+	changedAfter map[uuid.UUID]int64 // changed tenants, and the number of the beat before
+	lost         bool                // notifications may have been lost since beat lostAt
+	lostAt       int64
+	floor        uint64 // the standby must have replayed up to here; every change not in heard lies below
+	mark         uint64 // the next floor; 0: none
+	markBeat     int64
+	markedAt     time.Time
 }
 
-func newReplica() *replica { return &replica{lost: true, heard: map[uuid.UUID]int64{}} }
+func newReplicaTracker() *replicaTracker {
+	return &replicaTracker{lost: true, changedAfter: map[uuid.UUID]int64{}}
+}
 
-// changed is told of a tenant that changed.
-func (r *replica) changed(id uuid.UUID) {
+// recordChange records that a tenant changed.
+func (r *replicaTracker) recordChange(id uuid.UUID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.heard) >= maxHeard {
-		r.forget()
+	if len(r.changedAfter) >= maxChangedTenants {
+		r.reset()
 	}
-	r.heard[id] = r.beats
+	r.changedAfter[id] = r.beats
 }
 
-// missed is told that changes may have gone unheard.
-func (r *replica) missed() {
+// recordGap records that notifications may have been lost.
+func (r *replicaTracker) recordGap() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forget()
+	r.reset()
 }
 
-// forget gives up what was heard: all of it lies below the place of the beat
+// reset drops the changes tracked so far: all of them lie below the position of the beat
 // after the next.
-func (r *replica) forget() {
-	r.heard, r.lost, r.lostAt, r.mark = map[uuid.UUID]int64{}, true, r.beats, 0
+func (r *replicaTracker) reset() {
+	r.changedAfter, r.lost, r.lostAt, r.mark = map[uuid.UUID]int64{}, true, r.beats, 0
 }
 
-// beat is told how far the primary's log has got.
-func (r *replica) beat(place uint64, now time.Time) {
+// recordBeat records the current position of the primary's log.
+func (r *replicaTracker) recordBeat(place uint64, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.beats++
 	switch {
 	case r.lost && r.beats-r.lostAt >= 2:
 		r.lost = false
-		r.raise(place, r.beats)
+		r.raiseFloor(place, r.beats)
 	case !r.lost && r.mark == 0:
 		r.mark, r.markBeat, r.markedAt = place, r.beats, now
 	}
 }
 
-// raise demands that the standby has got to the place of a beat, and forgets
-// what lies below it.
-func (r *replica) raise(place uint64, beat int64) {
+// raiseFloor requires the standby to have reached the position of a beat, and drops the
+// changes below it.
+func (r *replicaTracker) raiseFloor(place uint64, beat int64) {
 	r.floor = place
-	for id, after := range r.heard {
+	for id, after := range r.changedAfter {
 		if after <= beat-2 {
-			delete(r.heard, id)
+			delete(r.changedAfter, id)
 		}
 	}
 }
 
-// knows says whether a standby that has got to a place says of a tenant what
-// this process has heard of, or something later.
-func (r *replica) knows(id uuid.UUID, place uint64, now time.Time) bool {
+// isCurrent reports whether a standby that has replayed the log up to place has every
+// change of the tenant that this process was notified of.
+func (r *replicaTracker) isCurrent(id uuid.UUID, place uint64, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mark != 0 && place >= r.mark {
-		r.raise(r.mark, r.markBeat)
+		r.raiseFloor(r.mark, r.markBeat)
 		r.mark = 0
 	}
-	_, changed := r.heard[id]
-	return !r.lost && !changed && place >= r.floor && (r.mark == 0 || now.Sub(r.markedAt) < replicaLag)
+	_, changed := r.changedAfter[id]
+	return !r.lost && !changed && place >= r.floor && (r.mark == 0 || now.Sub(r.markedAt) < maxReplicaLag)
 }

@@ -15,38 +15,38 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Set is a tenant's JWK Set as it is served, and what readers must know
-// about it beside, as the tenant's row holds them. The outline has a line for
-// the time of the change that made them, one for each key, in the order of the
-// body, and one for each policy that signs, the default one first:
+// Set is a tenant's JWK Set as it is served, with an outline of its keys and policies,
+// as the tenant's row stores both. The outline has a line for the time of the change,
+// one for each key, in the order of the body, and one for each policy that signs, the
+// default one first:
 //
 //	v1 <Unix time in µs>
 //	key <kid> <alg> <state> <bytes of its JWK>
 //	policy <alg> <default_token_ttl_seconds> <max_token_ttl_seconds> [default]
 //
-// Another form would begin with another word: processes of two versions of this
-// program may share a database, and one that does not know the word reads keys
-// and policies (queries/snapshots.sql).
+// Another format would begin with another word: processes of two versions of this
+// program may share a database, and one that does not know the word reads keys and
+// policies instead (queries/snapshots.sql).
 type Set struct {
 	Body    []byte // RFC 7517 section 5; nil: none
 	Outline string
 }
 
 const (
-	outlineBegins = "v1"
-	setBegins     = `{"keys":[`
-	setEnds       = `]}`
+	outlineVersion = "v1"
+	setPrefix      = `{"keys":[`
+	setSuffix      = `]}`
 )
 
-// publishedStates in the order of the JWKS.
+// publishedStates lists the published states in the order of the JWKS.
 var publishedStates = []keys.State{keys.Active, keys.Standby, keys.Deprecated}
 
-// RenderSet makes the set of those of a tenant's keys that are published, active
-// first, then standby, then deprecated, newest first, and of its live policies,
-// which it puts in order. Errors: a key that is not what its row says it is.
+// RenderSet renders the set of a tenant's published keys (active, then standby, then
+// deprecated, newest first) and its live policies, which it sorts. Errors: a key whose
+// public JWK does not match its row.
 func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (Set, error) {
 	published := make([]*keys.Key, 0, len(all))
-	size := len(setBegins) + len(setEnds)
+	size := len(setPrefix) + len(setSuffix)
 	for i := range all {
 		if k := &all[i]; slices.Contains(publishedStates, k.State) {
 			published = append(published, k)
@@ -58,8 +58,8 @@ func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (Set, 
 			cmp.Compare(slices.Index(publishedStates, a.State), slices.Index(publishedStates, b.State)),
 			b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.KID, a.KID))
 	})
-	body := append(make([]byte, 0, size), setBegins...)
-	outline := fmt.Appendf(make([]byte, 0, 32+96*len(published)+64*len(live)), "%s %d\n", outlineBegins, changedAt.UnixMicro())
+	body := append(make([]byte, 0, size), setPrefix...)
+	outline := fmt.Appendf(make([]byte, 0, 32+96*len(published)+64*len(live)), "%s %d\n", outlineVersion, changedAt.UnixMicro())
 	for i, k := range published {
 		if err := k.CheckPublicJWK(); err != nil {
 			return Set{}, err
@@ -78,11 +78,10 @@ func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (Set, 
 		}
 		outline = append(outline, '\n')
 	}
-	return Set{append(body, setEnds...), string(outline)}, nil
+	return Set{append(body, setSuffix...), string(outline)}, nil
 }
 
-// defaultFirst is the order of a tenant's policies: the default one, then by
-// their algorithms.
+// defaultFirst orders a tenant's policies: the default one, then by algorithm.
 func defaultFirst(a, b tenant.Policy) int {
 	if a.Default == b.Default {
 		return cmp.Compare(a.Alg, b.Alg)
@@ -92,9 +91,9 @@ func defaultFirst(a, b tenant.Policy) int {
 	return 1
 }
 
-// setOf is the set of a tenant as it was read: the one that is served, or one
-// made of its keys and policies.
-func setOf(p db.Public) (Set, error) {
+// publishedSet returns the stored set of a tenant, or one rendered from its keys and
+// policies.
+func publishedSet(p db.Public) (Set, error) {
 	if p.Tenant.JWKS != nil {
 		return Set{p.Tenant.JWKS, p.Tenant.Outline}, nil
 	}
@@ -115,88 +114,88 @@ func setOf(p db.Public) (Set, error) {
 	return RenderSet(p.ChangedAt, all, policies)
 }
 
-// takeSet serves a set. Keys and policies are texts within it. Errors: an
-// outline that does not fit its body.
-func (s *Snapshot) takeSet(set Set) error {
+// applySet fills the snapshot from a set. Keys and policies refer to the bytes of the
+// body. Errors: an outline that does not match the body.
+func (s *Snapshot) applySet(set Set) error {
 	header, lines, _ := strings.Cut(set.Outline, "\n")
-	version, changedAt := field(header)
+	version, changedAt := cutField(header)
 	micros, err := strconv.ParseInt(changedAt, 10, 64)
-	if err != nil || version != outlineBegins {
-		return s.misfit()
+	if err != nil || version != outlineVersion {
+		return s.outlineError()
 	}
 	s.JWKS = set.Body
 	s.addHeader(time.UnixMicro(micros))
-	at := len(setBegins)
+	at := len(setPrefix)
 	s.published = make([]publicKey, 0, strings.Count(lines, "key "))
 	for line := range strings.Lines(lines) {
-		kind, line := field(line)
+		kind, line := cutField(line)
 		var ok bool
 		switch kind {
 		case "key":
-			at, ok = s.takeKey(line, at)
+			at, ok = s.addKeyLine(line, at)
 		case "policy":
-			ok = s.takePolicy(line)
+			ok = s.addPolicyLine(line)
 		}
 		if !ok {
-			return s.misfit()
+			return s.outlineError()
 		}
 	}
 	return nil
 }
 
-func (s *Snapshot) misfit() error {
-	return fmt.Errorf("keys: the outline of the JWK Set of tenant %s does not fit it", s.TenantID)
+func (s *Snapshot) outlineError() error {
+	return fmt.Errorf("keys: the outline of the JWK Set of tenant %s does not match its body", s.TenantID)
 }
 
-// field cuts the first word off a line.
-func field(line string) (word, rest string) {
+// cutField splits the first word off a line.
+func cutField(line string) (word, rest string) {
 	word, rest, _ = strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 	return word, rest
 }
 
-// takeKey takes a key whose JWK begins at a place in the body, and says where
-// the next one does.
-func (s *Snapshot) takeKey(line string, at int) (next int, ok bool) {
-	kid, line := field(line)
-	alg, line := field(line)
-	state, line := field(line)
+// addKeyLine adds the key of an outline line; its JWK begins at offset at of the body.
+// next is the offset of the next JWK.
+func (s *Snapshot) addKeyLine(line string, at int) (next int, ok bool) {
+	kid, line := cutField(line)
+	alg, line := cutField(line)
+	state, line := cutField(line)
 	size, err := strconv.Atoi(line)
 	a, unknown := keys.ParseAlgorithm(alg)
-	known := slices.Index(publishedStates, keys.State(state))
-	if err != nil || unknown != nil || known < 0 || size < 0 || size > len(s.JWKS)-len(setEnds)-at {
+	rank := slices.Index(publishedStates, keys.State(state))
+	if err != nil || unknown != nil || rank < 0 || size < 0 || size > len(s.JWKS)-len(setSuffix)-at {
 		return 0, false
 	}
-	s.published = s.published[:len(s.published)+1] // in its place: it must not be copied
+	s.published = s.published[:len(s.published)+1] // filled in place: publicKey must not be copied
 	k := &s.published[len(s.published)-1]
-	k.kid, k.alg, k.state, k.jwk = kid, a, publishedStates[known], s.JWKS[at:at+size:at+size]
+	k.kid, k.alg, k.state, k.jwk = kid, a, publishedStates[rank], s.JWKS[at:at+size:at+size]
 	return at + size + len(","), true
 }
 
-func (s *Snapshot) takePolicy(line string) bool {
-	alg, line := field(line)
-	ttl, line := field(line)
-	longest, line := field(line)
+func (s *Snapshot) addPolicyLine(line string) bool {
+	alg, line := cutField(line)
+	ttl, line := cutField(line)
+	maxTTL, line := cutField(line)
 	a, unknown := keys.ParseAlgorithm(alg)
-	usual, err := strconv.Atoi(ttl)
-	most, err2 := strconv.Atoi(longest)
+	defaultSeconds, err := strconv.Atoi(ttl)
+	maxSeconds, err2 := strconv.Atoi(maxTTL)
 	if unknown != nil || err != nil || err2 != nil {
 		return false
 	}
 	p := SigningPolicy{
 		Alg: a, Default: line == "default",
-		DefaultTokenTTL: time.Duration(usual) * time.Second, MaxTokenTTL: time.Duration(most) * time.Second,
+		DefaultTokenTTL: time.Duration(defaultSeconds) * time.Second, MaxTokenTTL: time.Duration(maxSeconds) * time.Second,
 	}
 	for i := range s.published {
 		if k := &s.published[i]; k.alg == p.Alg && k.state == keys.Active {
 			p.ActiveKID = k.kid
-			p.jwt, _ = tokens.Header{KID: k.kid, Alg: p.Alg, Typ: tokens.TypeJWT}.Protect(tokens.Form{}) // fails for Extra alone
+			p.jwt, _ = tokens.Header{KID: k.kid, Alg: p.Alg, Typ: tokens.TypeJWT}.Protect(tokens.Form{}) // fails only for Extra
 		}
 	}
 	s.Policies = append(s.Policies, p)
 	return true
 }
 
-// KeyRow is a key as every query of the store selects it.
+// KeyRow is a key row with the columns that every key query selects.
 type KeyRow db.GetKeyRow
 
 func (r KeyRow) Key() keys.Key {

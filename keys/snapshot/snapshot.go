@@ -21,45 +21,44 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Snapshot is all that readers need to know of a tenant at one version: what
-// its JWKS says, byte for byte, and which key signs. It never changes and holds
-// no secret.
+// Snapshot holds all that readers need of a tenant at one version: its JWKS, byte for
+// byte, and its signing keys. It never changes and holds no secret.
 type Snapshot struct {
-	// What answering for a JWKS reads comes first and lies together: with many
-	// tenants, every line of memory is one to wait for.
-	entry entry // that it is remembered by
+	// The fields that serving a JWKS reads come first and together: with many
+	// tenants, each cache line read is a cache miss.
+	entry entry // the cache's entry of this snapshot
 
 	JWKS []byte // the JWK Set, RFC 7517 section 5
 
-	// What goes with JWKS, as header fields are kept: answering allocates nothing.
+	// The header fields of JWKS, in the form of http.Header: serving allocates nothing.
 	etag, modified, caching, length [1]string
 	epochs                          []string
 
 	TenantID  uuid.UUID
 	Slug      string
 	Issuer    string
-	Domain    string // the tenant's own, empty: none
+	Domain    string // the tenant's custom domain, empty: none
 	Status    tenant.Status
 	Caching   tenant.Caching
 	NotBefore time.Time // zero: tokens of any age are accepted
 	Version   int64     // the seq of the tenant's last audit event
 
 	Policies []SigningPolicy // the default one first
-	Metadata json.RawMessage // a JSON object: the tenant's own members of its discovery documents; empty: none
+	Metadata json.RawMessage // a JSON object: the tenant's own members of its discovery document; empty: none
 
 	published []publicKey
 	discovery atomic.Pointer[Document]
 }
 
-// Document is what is answered of a snapshot.
+// Document is a response body and its entity tag.
 type Document struct {
 	Body []byte
 	ETag string // strong, RFC 9110 section 8.8.3
 }
 
-// Discovery returns the document that render makes of the snapshot, which then
-// is kept with it: a change makes another snapshot. It is not made with the
-// snapshot, because few of those who read a JWKS read it too.
+// Discovery returns the document that render creates from the snapshot, and keeps it as
+// long as the snapshot. It is created on demand, because few clients that read a JWKS
+// read it too.
 func (s *Snapshot) Discovery(render func(*Snapshot) (*Document, error)) (*Document, error) {
 	if d := s.discovery.Load(); d != nil {
 		return d, nil
@@ -83,7 +82,8 @@ type SigningPolicy struct {
 	jwt tokens.Protected // the header of an ordinary JWT by ActiveKID
 }
 
-// protect encodes a header for the active key; that of most tokens is ready.
+// Protect encodes a header for the active key. The header of an ordinary JWT is encoded
+// in advance.
 func (p SigningPolicy) Protect(h tokens.Header, f tokens.Form) (tokens.Protected, error) {
 	if h.Typ == tokens.TypeJWT && len(h.Extra) == 0 && f == (tokens.Form{}) {
 		return p.jwt, nil
@@ -98,11 +98,12 @@ type publicKey struct {
 	alg    jose.SignatureAlgorithm
 	state  keys.State
 	jwk    []byte                           // a part of the JWKS
-	parsed atomic.Pointer[crypto.PublicKey] // once somebody verified with it
+	parsed atomic.Pointer[crypto.PublicKey] // set by parsePublic
 }
 
-// public is the key parsed. Errors: those of [keys.ParsePublicJWK].
-func (k *publicKey) public() (crypto.PublicKey, error) {
+// parsePublic returns the parsed key, parsing it at the first call. Errors: those of
+// [keys.ParsePublicJWK].
+func (k *publicKey) parsePublic() (crypto.PublicKey, error) {
 	if parsed := k.parsed.Load(); parsed != nil {
 		return *parsed, nil
 	}
@@ -113,8 +114,8 @@ func (k *publicKey) public() (crypto.PublicKey, error) {
 	return public, err
 }
 
-// key finds a published key, nil if there is none by that kid.
-func (s *Snapshot) key(kid string) *publicKey {
+// findKey returns the published key with this kid, or nil.
+func (s *Snapshot) findKey(kid string) *publicKey {
 	for i := range s.published {
 		if s.published[i].kid == kid {
 			return &s.published[i]
@@ -123,18 +124,18 @@ func (s *Snapshot) key(kid string) *publicKey {
 	return nil
 }
 
-// Find returns the published key of that kid, its public key parsed; found is
-// false if there is none. Errors: those of [keys.ParsePublicJWK].
+// Find returns the published key with this kid and its parsed public key; found is false
+// if there is none. Errors: those of [keys.ParsePublicJWK].
 func (s *Snapshot) Find(kid string) (k tokens.VerificationKey, found bool, err error) {
-	p := s.key(kid)
+	p := s.findKey(kid)
 	if p == nil {
 		return tokens.VerificationKey{}, false, nil
 	}
-	public, err := p.public()
+	public, err := p.parsePublic()
 	return tokens.VerificationKey{Key: keys.Key{TenantID: s.TenantID, KID: kid, Alg: p.alg, State: p.state}, Public: public}, true, err
 }
 
-// newSnapshot is what was read of a tenant, ready to be served.
+// newSnapshot builds the snapshot of a tenant from its rows.
 func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 	t := p.Tenant
 	snap := &Snapshot{
@@ -151,35 +152,34 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 	if t.NotBefore != nil {
 		snap.NotBefore = *t.NotBefore
 	}
-	set, err := setOf(p)
+	set, err := publishedSet(p)
 	if err != nil {
 		return nil, err
 	}
-	return snap, snap.takeSet(set)
+	return snap, snap.applySet(set)
 }
 
-// EpochHeader tells relying parties, with each JWKS, the tenant's not_before as
-// a NumericDate (RFC 7519 section 2): tokens with an earlier iat are refused.
+// EpochHeader carries the tenant's not_before as a NumericDate (RFC 7519 section 2) with
+// each JWKS: relying parties reject tokens with an earlier iat.
 const EpochHeader = "Keyward-Not-Before"
 
-// epoch is what [EpochHeader] says: whole seconds, as iat is, so rounded up;
-// empty where tokens of any age are accepted.
-func (s *Snapshot) epoch() string {
+// epochValue returns the value of [EpochHeader]: whole seconds, as iat is, so rounded
+// up; empty where tokens of any age are accepted.
+func (s *Snapshot) epochValue() string {
 	if s.NotBefore.IsZero() {
 		return ""
 	}
 	return strconv.FormatInt(s.NotBefore.Add(time.Second-1).Unix(), 10)
 }
 
-// addHeader describes the JWKS, and moves it behind the slug that it is found by
-// and the fields that describe it: memory that is read in one go. The entity tag
-// is of the epoch too: a cache that revalidates with 304 would not forget one
-// that was taken back (RFC 9111 section 3.2 adds and replaces fields, it removes
-// none).
+// addHeader computes the header fields of the JWKS, and copies the slug, these fields
+// and the JWKS into one block of memory, because they are read together. The entity tag
+// covers the epoch too: a cache that revalidates with 304 would keep an epoch that was
+// removed (RFC 9111 section 3.2 adds and replaces fields, it removes none).
 func (s *Snapshot) addHeader(changedAt time.Time) {
 	hash := sha256.New()
 	hash.Write(s.JWKS)
-	if epoch := s.epoch(); epoch != "" {
+	if epoch := s.epochValue(); epoch != "" {
 		hash.Write([]byte(epoch))
 		s.epochs = []string{epoch}
 	}
@@ -197,22 +197,22 @@ func (s *Snapshot) addHeader(changedAt time.Time) {
 	text = strconv.AppendInt(text, int64(len(s.JWKS)), 10)
 	length := len(text)
 	text = append(text, s.JWKS...)
-	all := unsafe.String(unsafe.SliceData(text), length) // nothing writes there any more
+	all := unsafe.String(unsafe.SliceData(text), length) // never written again
 	s.Slug, s.etag[0], s.modified[0], s.caching[0], s.length[0] = all[:slug], all[slug:tag], all[tag:modified], all[modified:caching], all[caching:]
 	s.JWKS = text[length:len(text):len(text)]
 }
 
-// headerSize is as much as those fields take, or a little more.
+// headerSize is an upper bound of the size of these fields, in bytes.
 const headerSize = 144
 
-// ETag is the strong entity tag of the JWKS (RFC 9110 section 8.8.3).
+// ETag returns the strong entity tag of the JWKS (RFC 9110 section 8.8.3).
 func (s *Snapshot) ETag() string { return s.etag[0] }
 
-// CacheControl is what caches are told of all that is read of the tenant.
+// CacheControl returns the Cache-Control of every public response about the tenant.
 func (s *Snapshot) CacheControl() string { return s.caching[0] }
 
-// Describe writes the header of the JWKS, but for its type and length. The
-// values belong to the snapshot: nothing may append to them.
+// Describe sets the header fields of the JWKS, except type and length. The values belong
+// to the snapshot: do not append to them.
 func (s *Snapshot) Describe(h http.Header) {
 	h["Etag"], h["Last-Modified"], h["Cache-Control"] = s.etag[:], s.modified[:], s.caching[:]
 	if s.epochs != nil {
@@ -220,12 +220,11 @@ func (s *Snapshot) Describe(h http.Header) {
 	}
 }
 
-// Length is the Content-Length of the JWKS, as a header field.
+// Length returns the Content-Length of the JWKS, as a header field.
 func (s *Snapshot) Length() []string { return s.length[:] }
 
-// Algorithms are those a verifier needs: first what is signed with, the default
-// first of all, then what published keys of retired policies signed, until the
-// last of them has left.
+// Algorithms returns the algorithms that a verifier needs: those of live policies, the
+// default first, then those of retired policies with a key that is still published.
 func (s *Snapshot) Algorithms() []jose.SignatureAlgorithm {
 	algs := make([]jose.SignatureAlgorithm, 0, len(s.Policies))
 	for _, p := range s.Policies {
@@ -241,7 +240,8 @@ func (s *Snapshot) Algorithms() []jose.SignatureAlgorithm {
 	return algs
 }
 
-// policy finds a live policy; an empty algorithm asks for the default.
+// Policy returns the live policy of an algorithm; an empty one selects the default.
+// Errors: keys.ErrPolicyNotFound.
 func (s *Snapshot) Policy(alg jose.SignatureAlgorithm) (SigningPolicy, error) {
 	for _, p := range s.Policies {
 		if p.Alg == alg || alg == "" && p.Default {
@@ -251,10 +251,9 @@ func (s *Snapshot) Policy(alg jose.SignatureAlgorithm) (SigningPolicy, error) {
 	return SigningPolicy{}, fmt.Errorf("%w: %s", keys.ErrPolicyNotFound, alg)
 }
 
-// weight is what the snapshot costs in memory, in bytes, once its keys are
-// parsed and its discovery document is made, and with what the cache needs for
-// it; a little more rather than less. TestATenantWeighsWhatItTakes holds it
-// against the heap.
+// Weight returns the memory that the snapshot needs, in bytes, rounded up: with its keys
+// parsed, its discovery document and the cache's own overhead.
+// TestATenantWeighsWhatItTakes compares it with the heap.
 func (s *Snapshot) Weight() int {
 	bytes := 1450 + len(s.JWKS)*17/16 + 2*len(s.Metadata)
 	for i := range s.Policies {

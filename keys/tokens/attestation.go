@@ -8,9 +8,8 @@ import (
 	"github.com/keyward/keyward/keys"
 )
 
-// VerifyAttestation returns the payload of a compact JWS of a type, signed by the
-// key of a JWK Set that its header names, with the algorithm of that key. It
-// needs nothing but its arguments.
+// VerifyAttestation verifies a compact JWS of the given typ with the key of a
+// JWK Set that its header names, and returns its payload.
 func VerifyAttestation(jws, typ string, set []byte) ([]byte, error) {
 	u, err := parseToken(jws)
 	if err != nil {
@@ -19,7 +18,7 @@ func VerifyAttestation(jws, typ string, set []byte) ([]byte, error) {
 	if mediaType(u.typ) != mediaType(typ) {
 		return nil, fmt.Errorf("its typ is not %s", typ)
 	}
-	jwk, err := u.attester(set)
+	jwk, err := u.attestationKey(set)
 	if err != nil {
 		return nil, err
 	}
@@ -33,12 +32,13 @@ func VerifyAttestation(jws, typ string, set []byte) ([]byte, error) {
 	return u.payload, nil
 }
 
-// attester finds the key that the header names. One that was revoked, as a key history has
-// it, attests nothing: whoever has it may have signed this.
-func (u *unverified) attester(set []byte) (jwk json.RawMessage, err error) {
+// attestationKey returns the JWK of the set that the header names. It refuses a
+// key that the set marks as revoked, because its thief may have signed the
+// token.
+func (u *unverified) attestationKey(set []byte) (jwk json.RawMessage, err error) {
 	var all struct{ Keys []json.RawMessage }
 	if err := json.Unmarshal(set, &all); err != nil || all.Keys == nil {
-		return nil, errors.New("the keys given are no JWK Set")
+		return nil, errors.New("the given keys are not a JWK Set")
 	}
 	for _, raw := range all.Keys {
 		var k struct {
@@ -51,15 +51,15 @@ func (u *unverified) attester(set []byte) (jwk json.RawMessage, err error) {
 		case k.Revoked != nil:
 			return nil, fmt.Errorf("the key %q, which signed it, was revoked", u.kid)
 		case k.Alg != string(u.alg):
-			return nil, fmt.Errorf("the key %q, which is to have signed it, is for another algorithm", u.kid)
+			return nil, fmt.Errorf("the key %q, which the token names, is for another algorithm", u.kid)
 		case jwk != nil:
-			return nil, fmt.Errorf("two of the keys given are %q", u.kid)
+			return nil, fmt.Errorf("two of the given keys have the kid %q", u.kid)
 		default:
 			jwk = raw
 		}
 	}
 	if jwk == nil {
-		return nil, fmt.Errorf("none of the keys given is %q, which is to have signed it", u.kid)
+		return nil, fmt.Errorf("none of the given keys has the kid %q of the token", u.kid)
 	}
 	return jwk, nil
 }

@@ -13,13 +13,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/keyward/keyward/internal/strictjson"
 )
 
 // maxClaims bounds the claims of a token in bytes, so that what is signed can
 // be verified too (see maxToken).
 const maxClaims = 128 << 10
 
-// Rules is what the platform holds a token to when it signs it.
+// Rules are the constraints on tokens that are signed.
 type Rules struct {
 	Issuer     string
 	Now        time.Time
@@ -28,7 +29,7 @@ type Rules struct {
 	MaxTTL     time.Duration
 }
 
-// Request is what a caller wants in a token.
+// Request is a caller's request for a token.
 type Request struct {
 	Claims     json.RawMessage // a JSON object; empty: no claims of its own
 	TTLSeconds *int64
@@ -42,55 +43,55 @@ type Claims struct {
 	ExpiresAt time.Time
 }
 
-// Claims makes the payload of a token: iss, iat, exp, nbf if asked, and jti
-// are the platform's, the rest is the caller's. What the caller says about
-// them is checked, never overruled in silence; only an iat within the skew
-// gives way to the platform's clock. A lifetime beyond the policy is refused,
-// not clipped. Its error is a *[ClaimError].
+// Claims returns the payload of a token. iss, iat, exp, jti and, on request,
+// nbf are set by the platform; the other claims are the caller's. Claims of the
+// caller that contradict the platform's are refused, except for an iat within
+// the skew, which the platform's replaces. A lifetime above the policy's
+// maximum is refused, not shortened. Errors: *[ClaimError].
 func (r Rules) Claims(req Request) (Claims, error) {
 	claims, err := parseClaims(req.Claims)
 	if err != nil {
 		return Claims{}, err
 	}
-	exp, err := r.expiry(claims, req.TTLSeconds)
+	exp, err := r.tokenExpiry(claims, req.TTLSeconds)
 	if err != nil {
 		return Claims{}, err
 	}
-	if err := r.registered("claims.", claims, exp); err != nil {
+	if err := r.checkRegistered("claims.", claims, exp); err != nil {
 		return Claims{}, err
 	}
-	payload, err := r.render(claims, exp, req.NotBefore)
+	payload, err := r.renderPayload(claims, exp, req.NotBefore)
 	return Claims{payload, time.Unix(r.Now.Unix(), 0).UTC(), time.Unix(exp, 0).UTC()}, err
 }
 
-// CheckPayload holds a payload that is a JSON object with an exp to the rules
-// of a token, since a verifier could take it for one. It returns that exp, nil
-// for any other payload. Its error is a *[ClaimError].
+// CheckPayload applies the rules of tokens to a payload that is a JSON object
+// with exp, because verifiers accept it as a token. It returns its exp, or nil
+// for any other payload. Errors: *[ClaimError].
 func (r Rules) CheckPayload(payload []byte) (*time.Time, error) {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(payload, &object) != nil {
-		return nil, lookalike(payload)
+		return nil, refuseLookalike(payload)
 	}
 	if !slices.ContainsFunc(slices.Collect(maps.Keys(object)), isExp) {
 		return nil, nil
 	}
-	claims, err := ParseObject(payload)
+	claims, err := strictjson.ParseObject(payload)
 	if err != nil {
 		return nil, Invalid("payload", err.Error())
 	}
-	if err := misspelt("payload.", claims); err != nil {
+	if err := refuseMisspelt("payload.", claims); err != nil {
 		return nil, err
 	}
-	exp, err := r.ownExpiry("payload.exp", claims["exp"])
+	exp, err := r.callerExpiry("payload.exp", claims["exp"])
 	if err != nil {
 		return nil, err
 	}
 	at := time.Unix(exp, 0).UTC()
-	return &at, r.registered("payload.", claims, exp)
+	return &at, r.checkRegistered("payload.", claims, exp)
 }
 
-// expiry is the exp of the token in seconds.
-func (r Rules) expiry(claims map[string]json.RawMessage, ttl *int64) (int64, error) {
+// tokenExpiry returns the token's exp in seconds since 1970.
+func (r Rules) tokenExpiry(claims map[string]json.RawMessage, ttl *int64) (int64, error) {
 	longest, seconds := int64(r.MaxTTL/time.Second), int64(r.DefaultTTL/time.Second)
 	if ttl != nil {
 		seconds = *ttl
@@ -105,14 +106,15 @@ func (r Rules) expiry(claims map[string]json.RawMessage, ttl *int64) (int64, err
 	if !own {
 		return r.Now.Unix() + seconds, nil
 	}
-	exp, err := r.ownExpiry("claims.exp", raw)
+	exp, err := r.callerExpiry("claims.exp", raw)
 	if off := exp - r.Now.Unix() - seconds; err == nil && ttl != nil && max(off, -off) > int64(r.Skew/time.Second) {
 		return 0, Invalid("claims.exp", "contradicts ttl_seconds")
 	}
 	return exp, err
 }
 
-func (r Rules) ownExpiry(field string, raw json.RawMessage) (int64, error) {
+// callerExpiry reads and checks the caller's exp.
+func (r Rules) callerExpiry(field string, raw json.RawMessage) (int64, error) {
 	exp, problem := numericDate(raw)
 	longest := int64(r.MaxTTL / time.Second)
 	switch {
@@ -126,9 +128,10 @@ func (r Rules) ownExpiry(field string, raw json.RawMessage) (int64, error) {
 	return exp, nil
 }
 
-// render writes the platform's claims first, then the caller's by name.
-func (r Rules) render(claims map[string]json.RawMessage, exp int64, notBefore bool) ([]byte, error) {
-	out := appendText(append(make([]byte, 0, 512), '{'), "iss", r.Issuer)
+// renderPayload writes the platform's claims, then the caller's in the order of
+// their names.
+func (r Rules) renderPayload(claims map[string]json.RawMessage, exp int64, notBefore bool) ([]byte, error) {
+	out := appendStringMember(append(make([]byte, 0, 512), '{'), "iss", r.Issuer)
 	out = strconv.AppendInt(appendName(out, "iat"), r.Now.Unix(), 10)
 	out = strconv.AppendInt(appendName(out, "exp"), exp, 10)
 	if _, own := claims["nbf"]; notBefore && !own {
@@ -139,7 +142,7 @@ func (r Rules) render(claims map[string]json.RawMessage, exp int64, notBefore bo
 		if err != nil {
 			return nil, err
 		}
-		out = appendText(out, "jti", id.String())
+		out = appendStringMember(out, "jti", id.String())
 	}
 	names := make([]string, 0, 16)
 	for name := range claims {
@@ -154,11 +157,10 @@ func (r Rules) render(claims map[string]json.RawMessage, exp int64, notBefore bo
 	return append(out, '}'), nil
 }
 
-// lookalike refuses what is no JSON object to Go but may be one with an exp to
-// a verifier more lenient than RFC 8259: behind a byte order mark, in UTF-16
-// or UTF-32, with NaN in it, nested deeper than Go reads. Its error is a
-// *[ClaimError].
-func lookalike(payload []byte) error {
+// refuseLookalike refuses a payload that is not valid JSON but which a lenient
+// verifier may read as an object with exp: with a byte order mark, in UTF-16 or
+// UTF-32, with NaN, or nested deeper than Go reads. Errors: *[ClaimError].
+func refuseLookalike(payload []byte) error {
 	text := bytes.ReplaceAll(payload, []byte{0}, nil)
 	text = bytes.TrimLeft(text, "\xef\xbb\xbf\xff\xfe \t\r\n")
 	names := bytes.Contains(bytes.ToLower(text), []byte("exp")) || bytes.Contains(text, []byte(`\u`))
@@ -168,24 +170,24 @@ func lookalike(payload []byte) error {
 	return nil
 }
 
-// registered checks the claims of RFC 7519 section 4.1 that a caller brings,
-// but for exp, which it takes as given. in is what their fields begin with.
-func (r Rules) registered(in string, claims map[string]json.RawMessage, exp int64) error {
+// checkRegistered checks the caller's registered claims (RFC 7519 section 4.1)
+// except exp, whose value is passed. in is the prefix of field names in errors.
+func (r Rules) checkRegistered(in string, claims map[string]json.RawMessage, exp int64) error {
 	for name, raw := range claims {
 		var err error
 		switch name {
 		case "iss":
-			err = r.issuer(in+name, raw)
+			err = r.checkIssuer(in+name, raw)
 		case "iat":
-			err = r.issuedAt(in+name, raw)
+			err = r.checkIssuedAt(in+name, raw)
 		case "nbf":
-			err = notBefore(in+name, raw, exp)
+			err = checkNotBefore(in+name, raw, exp)
 		case "sub", "jti":
-			if s, ok := text(raw); !ok || s == "" {
+			if s, ok := unquoteString(raw); !ok || s == "" {
 				err = Invalid(in+name, "is a string that is not empty")
 			}
 		case "aud":
-			if _, ok := audiences(raw); !ok {
+			if _, ok := parseAudience(raw); !ok {
 				err = Invalid(in+name, "is a string or an array of strings")
 			}
 		}
@@ -196,8 +198,8 @@ func (r Rules) registered(in string, claims map[string]json.RawMessage, exp int6
 	return nil
 }
 
-func (r Rules) issuer(field string, raw json.RawMessage) error {
-	iss, ok := text(raw)
+func (r Rules) checkIssuer(field string, raw json.RawMessage) error {
+	iss, ok := unquoteString(raw)
 	if !ok {
 		return Invalid(field, "is a string")
 	}
@@ -207,7 +209,7 @@ func (r Rules) issuer(field string, raw json.RawMessage) error {
 	return nil
 }
 
-func (r Rules) issuedAt(field string, raw json.RawMessage) error {
+func (r Rules) checkIssuedAt(field string, raw json.RawMessage) error {
 	iat, problem := numericDate(raw)
 	if problem != "" {
 		return Invalid(field, problem)
@@ -218,7 +220,7 @@ func (r Rules) issuedAt(field string, raw json.RawMessage) error {
 	return nil
 }
 
-func notBefore(field string, raw json.RawMessage, exp int64) error {
+func checkNotBefore(field string, raw json.RawMessage, exp int64) error {
 	nbf, problem := numericDate(raw)
 	if problem != "" {
 		return Invalid(field, problem)
@@ -229,11 +231,12 @@ func notBefore(field string, raw json.RawMessage, exp int64) error {
 	return nil
 }
 
-// maxDate is beyond what seconds will say for 3,000 years and what
-// milliseconds have said since 1973.
+// maxDate is later than seconds reach for 3,000 years, and earlier than
+// milliseconds since 1973.
 const maxDate = 1e11
 
-// numericDate reads whole seconds (RFC 7519 section 2), or says what is wrong.
+// numericDate reads whole seconds since 1970 (RFC 7519 section 2). problem
+// describes an invalid value.
 func numericDate(raw json.RawMessage) (seconds int64, problem string) {
 	number, err := strconv.ParseFloat(string(raw), 64)
 	switch {
@@ -247,17 +250,23 @@ func numericDate(raw json.RawMessage) (seconds int64, problem string) {
 	return int64(number), ""
 }
 
-func text(raw json.RawMessage) (s string, ok bool) {
+// unquoteString returns the value of a valid JSON string, and false for any
+// other value.
+func unquoteString(raw json.RawMessage) (s string, ok bool) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return "", false
 	}
-	s, err := meant(raw)
+	if bytes.IndexByte(raw, '\\') < 0 { // the usual case, without a decoder
+		return string(raw[1 : len(raw)-1]), true
+	}
+	err := json.Unmarshal(raw, &s)
 	return s, err == nil
 }
 
-// audiences reads an "aud" (RFC 7519 section 4.1.3).
-func audiences(raw json.RawMessage) ([]string, bool) {
-	if one, ok := text(raw); ok {
+// parseAudience reads an "aud", a string or an array of strings (RFC 7519
+// section 4.1.3).
+func parseAudience(raw json.RawMessage) ([]string, bool) {
+	if one, ok := unquoteString(raw); ok {
 		return []string{one}, true
 	}
 	var items []json.RawMessage
@@ -266,7 +275,7 @@ func audiences(raw json.RawMessage) ([]string, bool) {
 	}
 	many := make([]string, 0, len(items))
 	for _, item := range items {
-		one, ok := text(item)
+		one, ok := unquoteString(item)
 		if !ok {
 			return nil, false
 		}
@@ -275,31 +284,33 @@ func audiences(raw json.RawMessage) ([]string, bool) {
 	return many, true
 }
 
-// Why a request to sign or to import was refused; test with errors.Is. The
-// error itself is a *[ClaimError].
+// Errors of requests to sign or to import; test with errors.Is. The error itself
+// is a *[ClaimError].
 var (
-	ErrInvalid = errors.New("keys: invalid request")    // it makes no sense
-	ErrPolicy  = errors.New("keys: against the policy") // it does, but is not allowed
+	ErrInvalid = errors.New("keys: invalid request")    // malformed or contradictory
+	ErrPolicy  = errors.New("keys: against the policy") // valid, but not allowed
 )
 
-// ClaimError says which part of a request to sign or to import was refused.
-// Its message never repeats the value.
+// ClaimError names the refused part of a request to sign or to import. Its
+// message never repeats the value.
 type ClaimError struct {
 	Field   string // as in the request: claims.exp, ttl_seconds, payload, public_key.keys[2].crv
 	Message string
 	rule    error
 }
 
-// Error names the field and says what is wrong with it.
+// Error returns the field and its fault.
 func (e *ClaimError) Error() string { return "keys: " + e.Field + " " + e.Message }
 
-// Unwrap is [ErrInvalid] or [ErrPolicy].
+// Unwrap returns [ErrInvalid] or [ErrPolicy].
 func (e *ClaimError) Unwrap() error { return e.rule }
 
+// Invalid returns a *[ClaimError] that wraps [ErrInvalid].
 func Invalid(field, message string) error {
 	return &ClaimError{Field: field, Message: message, rule: ErrInvalid}
 }
 
+// Forbidden returns a *[ClaimError] that wraps [ErrPolicy].
 func Forbidden(field, message string) error {
 	return &ClaimError{Field: field, Message: message, rule: ErrPolicy}
 }
@@ -313,16 +324,16 @@ func parseClaims(raw []byte) (map[string]json.RawMessage, error) {
 	if len(raw) > maxClaims {
 		return nil, Invalid("claims", "are longer than "+strconv.Itoa(maxClaims)+" bytes")
 	}
-	claims, err := ParseObject(raw)
+	claims, err := strictjson.ParseObject(raw)
 	if err != nil {
 		return nil, Invalid("claims", err.Error())
 	}
-	return claims, misspelt("claims.", claims)
+	return claims, refuseMisspelt("claims.", claims)
 }
 
-// misspelt refuses "EXP" and the like: JSON parsers that ignore case, Go's own
-// among them, would take it for the registered claim.
-func misspelt(in string, claims map[string]json.RawMessage) error {
+// refuseMisspelt refuses names such as "EXP", which parsers that ignore case,
+// like Go's, take for the registered claim.
+func refuseMisspelt(in string, claims map[string]json.RawMessage) error {
 	for name := range claims {
 		if utf8.RuneCountInString(name) != 3 { // some fold to fewer bytes: ſ is an s
 			continue

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/keyward/keyward/internal/strictjson"
 )
 
 func rules() Rules {
@@ -75,7 +76,7 @@ func TestOwnJTIStays(t *testing.T) {
 }
 
 func TestClaimsRefused(t *testing.T) {
-	deep := strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1)
+	deep := strings.Repeat("[", strictjson.MaxDepth+1) + strings.Repeat("]", strictjson.MaxDepth+1)
 	for claims, c := range map[string]struct {
 		field string
 		rule  error
@@ -192,12 +193,12 @@ func FuzzClaims(f *testing.F) {
 			}
 			return
 		}
-		claims, err := ParseObject(got.Payload)
+		claims, err := strictjson.ParseObject(got.Payload)
 		if err != nil {
 			t.Fatalf("%s: %v", got.Payload, err)
 		}
 		exp, _ := numericDate(claims["exp"])
-		iss, _ := text(claims["iss"])
+		iss, _ := unquoteString(claims["iss"])
 		if iss != r.Issuer || string(claims["iat"]) != "1800000000" || exp <= r.Now.Unix() || exp > r.Now.Add(r.MaxTTL).Unix() {
 			t.Fatalf("%s", got.Payload)
 		}

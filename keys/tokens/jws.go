@@ -11,11 +11,11 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys"
 )
 
-// Form is which of the compact forms a JWS takes. The zero value is the usual
-// one.
+// Form selects a compact form of a JWS. The zero value is the usual one.
 type Form struct {
 	Detached  bool // RFC 7515 appendix F: the payload is not in it
 	Unencoded bool // RFC 7797: "b64": false, the payload is signed as it is
@@ -23,11 +23,11 @@ type Form struct {
 
 var errUnencodable = errors.New("keys: an unencoded payload that is not detached is printable ASCII without a dot")
 
-// Sign makes a compact JWS (RFC 7515 section 5.1) over payload. head comes
-// from [Header.Protect], with the same Unencoded. Errors wrap [ErrInvalid]
-// where the payload cannot take the form.
+// Sign returns a compact JWS (RFC 7515 section 5.1) over payload. head is the
+// result of [Header.Protect] with the same Form. Errors: [ErrInvalid] for a
+// payload that cannot take the form, and those of [keys.Private.Sign].
 func Sign(p keys.Private, head Protected, payload []byte, f Form) (string, error) {
-	if f.Unencoded && !f.Detached && !printable(payload) {
+	if f.Unencoded && !f.Detached && !isPrintable(payload) {
 		return "", fmt.Errorf("%w: %w", ErrInvalid, errUnencodable)
 	}
 	encoded := len(payload)
@@ -53,9 +53,9 @@ func Sign(p keys.Private, head Protected, payload []byte, f Form) (string, error
 	return string(base64.RawURLEncoding.AppendEncode(jws, signature)), nil
 }
 
-// printable is what RFC 7797 section 5.2 lets through unencoded in the compact
-// form.
-func printable(payload []byte) bool {
+// isPrintable reports whether a payload may be in a compact JWS unencoded (RFC
+// 7797 section 5.2).
+func isPrintable(payload []byte) bool {
 	for _, c := range payload {
 		if c < ' ' || c > '~' || c == '.' {
 			return false
@@ -64,10 +64,10 @@ func printable(payload []byte) bool {
 	return true
 }
 
-// maxHeader bounds what a caller may add to a header, in bytes.
+// maxHeader limits the length of a header in bytes.
 const maxHeader = 8 << 10
 
-// Header is the protected header of a JWS that is to be signed.
+// Header is the protected header of a JWS to sign.
 type Header struct {
 	KID   string
 	Alg   jose.SignatureAlgorithm
@@ -75,36 +75,36 @@ type Header struct {
 	Extra map[string]json.RawMessage // what else the caller wants in it
 }
 
-// TypeJWT is the typ of a token that asks for none (RFC 7519 section 5.1).
+// TypeJWT is the default typ of tokens (RFC 7519 section 5.1).
 const TypeJWT = "JWT"
 
-// Protected is a header as it begins a compact JWS, encoded. One without Extra
-// can be kept and used for every token of its key.
+// Protected is the encoded header at the start of a compact JWS. Without Extra
+// it can be cached and used for every token of its key.
 type Protected string
 
-// reserved are the members a caller cannot set: those that Keyward sets, those
-// that could make a verifier trust another key (RFC 8725 section 3.10), and
+// reserved lists the members that a caller cannot set: those of Keyward, those
+// that could direct a verifier to another key (RFC 8725 section 3.10), and
 // those of JWE.
 var reserved = []string{
 	"alg", "kid", "typ", "crit", "b64", "jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256",
 	"enc", "zip", "epk", "apu", "apv", "iv", "tag", "p2s", "p2c",
 }
 
-// Protect encodes the header: alg, kid and typ first, then the rest by name;
-// with "b64": false for an unencoded payload, which is then critical (RFC 7797
-// section 6). Its error is a *[ClaimError].
+// Protect encodes the header: alg, kid, typ, then Extra in the order of names.
+// For an unencoded payload it adds "b64": false and marks it critical (RFC 7797
+// section 6). Errors: *[ClaimError].
 func (h Header) Protect(f Form) (Protected, error) {
-	out := appendText(append(make([]byte, 0, 160), '{'), "alg", string(h.Alg))
-	out = appendText(out, "kid", h.KID)
+	out := appendStringMember(append(make([]byte, 0, 160), '{'), "alg", string(h.Alg))
+	out = appendStringMember(out, "kid", h.KID)
 	if h.Typ != "" {
-		out = appendText(out, "typ", h.Typ)
+		out = appendStringMember(out, "typ", h.Typ)
 	}
 	if f.Unencoded {
 		out = appendMember(out, "b64", []byte("false"))
 		out = appendMember(out, "crit", []byte(`["b64"]`))
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.Extra)) {
-		value, err := extra(name, h.Extra[name])
+		value, err := extraMember(name, h.Extra[name])
 		if err != nil {
 			return "", err
 		}
@@ -116,23 +116,25 @@ func (h Header) Protect(f Form) (Protected, error) {
 	return Protected(base64.RawURLEncoding.EncodeToString(append(out, '}'))), nil
 }
 
-func extra(name string, value json.RawMessage) ([]byte, error) {
+// extraMember checks a member that the caller adds to the header. Errors:
+// *[ClaimError].
+func extraMember(name string, value json.RawMessage) ([]byte, error) {
 	field := "headers." + name
 	if name == "" || slices.ContainsFunc(reserved, func(r string) bool { return strings.EqualFold(r, name) }) {
 		return nil, Invalid(field, "is not for the caller to set")
 	}
-	if err := strict(value); err != nil {
+	if err := strictjson.Check(value); err != nil {
 		return nil, Invalid(field, err.Error())
 	}
 	return value, nil
 }
 
-// appendMember writes into an object that is not closed yet.
+// appendMember appends a member to a JSON object that is not closed yet.
 func appendMember(object []byte, name string, value []byte) []byte {
 	return append(appendName(object, name), value...)
 }
 
-func appendText(object []byte, name, value string) []byte {
+func appendStringMember(object []byte, name, value string) []byte {
 	return appendQuoted(appendName(object, name), value)
 }
 
@@ -143,8 +145,8 @@ func appendName(object []byte, name string) []byte {
 	return append(appendQuoted(object, name), ':')
 }
 
-// appendQuoted writes s as a JSON string. Nothing is escaped that need not be:
-// "&" in an issuer stays "&".
+// appendQuoted appends s as a JSON string. It escapes only what RFC 8259
+// requires: "&" in an issuer stays "&".
 func appendQuoted(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
@@ -166,17 +168,16 @@ func appendEscaped(dst []byte, s string) []byte {
 // 1.0 section 8.7).
 const HistoryType = "jwk-set+jwt"
 
-// ReservedType says whether a typ is one that only Keyward itself may sign under:
-// those of checkpoints, certificates and deliveries, which begin with
-// "keyward-", and that of key histories. Who may have anything signed by the
-// platform's tenant could forge them otherwise. Compared as media types are
-// (RFC 7515 section 4.1.9).
+// ReservedType reports whether only Keyward itself may sign a typ: those of
+// checkpoints, certificates and deliveries, which begin with "keyward-", and
+// that of key histories. Otherwise a user of the platform's tenant could forge
+// them. It compares typ as a media type (RFC 7515 section 4.1.9).
 func ReservedType(typ string) bool {
 	typ = mediaType(typ)
 	return strings.HasPrefix(typ, "application/keyward-") || typ == "application/"+HistoryType
 }
 
-// CheckType refuses a caller's typ that is Keyward's own. Its error is a
+// CheckType refuses a [ReservedType] in a caller's request. Errors:
 // *[ClaimError].
 func CheckType(typ string) error {
 	if ReservedType(typ) {

@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys"
 )
 
-// Code says why a token is not valid.
+// Code is the reason why a token is not valid.
 type Code string
 
 // The codes, in the order in which the checks are made: the first one to fail
@@ -34,27 +35,28 @@ const (
 	CodeNotYetValid           Code = "not_yet_valid"
 )
 
-// VerifyError says why a token is not valid. Its detail carries nothing of the
-// token but what the sender of the token already knows.
+// VerifyError is returned for an invalid token. Detail contains nothing that
+// the token's sender does not know.
 type VerifyError struct {
 	Code   Code
 	Detail string
 }
 
-// Error is the code and the detail.
+// Error returns the code and the detail.
 func (e *VerifyError) Error() string { return "keys: " + string(e.Code) + ": " + e.Detail }
 
-func fail(code Code, detail string) error { return &VerifyError{code, detail} }
+func verifyError(code Code, detail string) error { return &VerifyError{code, detail} }
 
-// VerificationKey is the key that a kid names, and its public key if the caller has
-// it parsed; otherwise it is parsed here.
+// VerificationKey is the key of a kid. Verify parses the public key if Public
+// is nil.
 type VerificationKey struct {
 	keys.Key
 	Public crypto.PublicKey
 }
 
-// Verdict is what is known of a token, valid or not: the header once it could
-// be read, the key once it was found, the claims once the signature was right.
+// Verdict is the result of a verification. For an invalid token it has the
+// header if it could be read, the key if it was found, and the claims if the
+// signature was valid.
 type Verdict struct {
 	Header json.RawMessage
 	KID    string
@@ -62,28 +64,27 @@ type Verdict struct {
 	Claims json.RawMessage
 }
 
-// Verify checks one compact JWT (RFC 7519 section 7.2, RFC 8725). The kid
-// selects exactly one key by way of find, whose second result says whether
-// there is one; the algorithm is that of the key, and keys or URLs of keys in
-// the header are not looked at. The error is a *[VerifyError] for a token that
-// is not valid, or what find failed with.
+// Verify verifies a compact JWT (RFC 7519 section 7.2, RFC 8725). It looks up
+// the key by the header's kid with find, uses the algorithm of that key, and
+// ignores keys and URLs in the header. Errors: *[VerifyError] for an invalid
+// token, and those of find.
 func Verify(token string, e Expectation, find func(kid string) (VerificationKey, bool, error)) (Verdict, error) {
 	u, err := parseToken(token)
 	if err != nil {
 		return Verdict{}, err
 	}
 	v := Verdict{Header: u.rawHeader, KID: u.kid}
-	k, err := u.key(find)
+	k, err := u.verificationKey(find)
 	v.State = k.State
 	if err != nil {
 		return v, err
 	}
 	if !keys.VerifySignature(k.Public, k.Alg, u.signed, u.signature) {
-		return v, fail(CodeBadSignature, "the signature does not match")
+		return v, verifyError(CodeBadSignature, "the signature does not match")
 	}
-	claims, err := ParseObject(u.payload)
+	claims, err := strictjson.ParseObject(u.payload)
 	if err != nil {
-		return v, fail(CodeMalformed, "the payload "+err.Error())
+		return v, verifyError(CodeMalformed, "the payload "+err.Error())
 	}
 	v.Claims = u.payload
 	if err := e.checkType(u); err != nil {
@@ -92,25 +93,26 @@ func Verify(token string, e Expectation, find func(kid string) (VerificationKey,
 	return v, e.checkClaims(claims)
 }
 
-// key is the one key that may have signed the token.
-func (u *unverified) key(find func(string) (VerificationKey, bool, error)) (VerificationKey, error) {
+// verificationKey returns the key that the header names, with its public key
+// parsed.
+func (u *unverified) verificationKey(find func(string) (VerificationKey, bool, error)) (VerificationKey, error) {
 	if _, err := keys.ParseAlgorithm(string(u.alg)); err != nil {
-		return VerificationKey{}, fail(CodeAlgorithmNotAllowed, "the algorithm is not one that is signed with here")
+		return VerificationKey{}, verifyError(CodeAlgorithmNotAllowed, "the algorithm is not one that is signed with here")
 	}
 	if !keys.ValidKID(u.kid) {
-		return VerificationKey{}, fail(CodeUnknownKey, "the token names no key of the tenant")
+		return VerificationKey{}, verifyError(CodeUnknownKey, "the token names no key of the tenant")
 	}
 	k, found, err := find(u.kid)
 	if err != nil {
 		return VerificationKey{}, err
 	}
 	if !found {
-		return VerificationKey{}, fail(CodeUnknownKey, "the token names no key of the tenant")
+		return VerificationKey{}, verifyError(CodeUnknownKey, "the token names no key of the tenant")
 	}
 	if u.alg != k.Alg {
-		return k, fail(CodeAlgorithmNotAllowed, "the key signs with another algorithm")
+		return k, verifyError(CodeAlgorithmNotAllowed, "the key signs with another algorithm")
 	}
-	if err := k.trusted(); err != nil {
+	if err := k.checkState(); err != nil {
 		return k, err
 	}
 	if k.Public == nil {
@@ -119,23 +121,23 @@ func (u *unverified) key(find func(string) (VerificationKey, bool, error)) (Veri
 	return k, err
 }
 
-// trusted says whether the key's state lets its tokens be valid.
-func (k VerificationKey) trusted() error {
+// checkState refuses a key that is not in the JWKS.
+func (k VerificationKey) checkState() error {
 	switch {
 	case k.State.Published():
 		return nil
 	case k.RevokedAt != nil:
-		return fail(CodeKeyRevoked, "the key was revoked")
+		return verifyError(CodeKeyRevoked, "the key was revoked")
 	}
-	return fail(CodeKeyExpired, "the key has left the JWKS")
+	return verifyError(CodeKeyExpired, "the key has left the JWKS")
 }
 
 // maxToken bounds a token in bytes: more than anything that is signed here.
 const maxToken = 256 << 10
 
-// unverified is a compact JWS of which nothing is known but its form. What
-// could lead to another key than the kid's (jwk, jku, x5u, x5c: RFC 8725
-// section 3.10) is not even read.
+// unverified is a parsed compact JWS whose signature is not checked. Header
+// members that lead to a key other than the kid's (jwk, jku, x5u, x5c: RFC 8725
+// section 3.10) are not read.
 type unverified struct {
 	rawHeader json.RawMessage
 	alg       jose.SignatureAlgorithm
@@ -146,30 +148,30 @@ type unverified struct {
 	signature []byte
 }
 
-// parseToken takes a compact JWS apart (RFC 7515 section 5.2, steps 1 to 7).
-// Its error is a *[VerifyError].
+// parseToken splits and decodes a compact JWS (RFC 7515 section 5.2, steps 1 to
+// 7). Errors: *[VerifyError].
 func parseToken(token string) (*unverified, error) {
 	if len(token) > maxToken {
-		return nil, fail(CodeMalformed, "longer than "+strconv.Itoa(maxToken)+" bytes")
+		return nil, verifyError(CodeMalformed, "longer than "+strconv.Itoa(maxToken)+" bytes")
 	}
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return nil, fail(CodeMalformed, "a token has three parts, separated by dots")
+		return nil, verifyError(CodeMalformed, "a token has three parts, separated by dots")
 	}
 	u := &unverified{signed: []byte(token[:len(parts[0])+1+len(parts[1])])}
 	for i, into := range []*[]byte{(*[]byte)(&u.rawHeader), &u.payload, &u.signature} {
-		part, err := decode(parts[i])
+		part, err := decodeBase64URL(parts[i])
 		if err != nil {
-			return nil, fail(CodeMalformed, "a part is not base64url without padding")
+			return nil, verifyError(CodeMalformed, "a part is not base64url without padding")
 		}
 		*into = part
 	}
 	return u, u.readHeader()
 }
 
-// decode reads base64url in the one way there is to write it: no padding, no
-// line breaks (which package base64 skips), no stray bits at the end.
-func decode(s string) ([]byte, error) {
+// decodeBase64URL decodes base64url in its only canonical form: without
+// padding, line breaks (which package base64 skips) or extra bits at the end.
+func decodeBase64URL(s string) ([]byte, error) {
 	if strings.ContainsAny(s, "\r\n") {
 		return nil, errors.New("line break")
 	}
@@ -177,43 +179,43 @@ func decode(s string) ([]byte, error) {
 }
 
 func (u *unverified) readHeader() error {
-	header, err := ParseObject(u.rawHeader)
+	header, err := strictjson.ParseObject(u.rawHeader)
 	if err != nil {
-		return fail(CodeMalformed, "the header "+err.Error())
+		return verifyError(CodeMalformed, "the header "+err.Error())
 	}
 	var alg string
 	for name, into := range map[string]*string{"alg": &alg, "kid": &u.kid, "typ": &u.typ} {
 		raw, given := header[name]
-		if *into, _ = text(raw); given && raw[0] != '"' {
-			return fail(CodeMalformed, "the header's "+name+" is not a string")
+		if *into, _ = unquoteString(raw); given && raw[0] != '"' {
+			return verifyError(CodeMalformed, "the header's "+name+" is not a string")
 		}
 	}
 	if alg == "" {
-		return fail(CodeMalformed, "the header has no alg")
+		return verifyError(CodeMalformed, "the header has no alg")
 	}
 	u.alg = jose.SignatureAlgorithm(alg)
-	return critical(header)
+	return refuseCritical(header)
 }
 
-// critical refuses every token that says its verifier must understand some
-// extension (RFC 7515 section 4.1.11): none is understood here. "b64" is no
-// exception, it has no place in a JWT (RFC 7797 section 7).
-func critical(header map[string]json.RawMessage) error {
+// refuseCritical refuses a token with critical extensions (RFC 7515 section
+// 4.1.11), because none is supported, including "b64", which JWTs cannot use
+// (RFC 7797 section 7).
+func refuseCritical(header map[string]json.RawMessage) error {
 	if raw, given := header["b64"]; given && string(raw) != "true" {
-		return fail(CodeUnknownCriticalHeader, "b64")
+		return verifyError(CodeUnknownCriticalHeader, "b64")
 	}
 	raw, given := header["crit"]
 	if !given {
 		return nil
 	}
-	names, ok := audiences(raw) // the same form, but for the lone string
+	names, ok := parseAudience(raw) // the same form, but for the lone string
 	if !ok || raw[0] != '[' || len(names) == 0 {
-		return fail(CodeMalformed, "the header's crit is not a list of names")
+		return verifyError(CodeMalformed, "the header's crit is not a list of names")
 	}
-	return fail(CodeUnknownCriticalHeader, "an extension is marked critical that is not understood here")
+	return verifyError(CodeUnknownCriticalHeader, "an extension is marked critical that is not understood here")
 }
 
-// Expectation is what a token is held to beyond its signature.
+// Expectation lists what a token must satisfy besides its signature.
 type Expectation struct {
 	Now       time.Time
 	Skew      time.Duration // leeway on exp, nbf and iat
@@ -229,7 +231,7 @@ func (e Expectation) checkType(u *unverified) error {
 	if e.Type == "" || mediaType(u.typ) == mediaType(e.Type) {
 		return nil
 	}
-	return fail(CodeWrongType, "the header's typ is not the one asked for")
+	return verifyError(CodeWrongType, "the header's typ is not the one asked for")
 }
 
 func mediaType(typ string) string {
@@ -240,18 +242,18 @@ func mediaType(typ string) string {
 	return "application/" + typ
 }
 
-// checkClaims checks the claims of RFC 7519 section 4.1 that bear on whether
-// the token is valid. A token without exp is no token of this platform.
+// checkClaims checks iss, aud, exp, nbf and iat (RFC 7519 section 4.1). A token
+// without exp is refused.
 func (e Expectation) checkClaims(claims map[string]json.RawMessage) error {
-	if iss, ok := text(claims["iss"]); !ok || iss != e.Issuer {
-		return fail(CodeWrongIssuer, "iss is not the issuer that was expected")
+	if iss, ok := unquoteString(claims["iss"]); !ok || iss != e.Issuer {
+		return verifyError(CodeWrongIssuer, "iss is not the issuer that was expected")
 	}
-	aud, ok := audiences(claims["aud"])
+	aud, ok := parseAudience(claims["aud"])
 	if _, given := claims["aud"]; given && !ok {
-		return fail(CodeMalformed, "aud is not a string or an array of strings")
+		return verifyError(CodeMalformed, "aud is not a string or an array of strings")
 	}
 	if e.Audience != "" && !slices.Contains(aud, e.Audience) {
-		return fail(CodeWrongAudience, "aud does not name the audience asked for")
+		return verifyError(CodeWrongAudience, "aud does not name the audience asked for")
 	}
 	return e.checkTimes(claims)
 }
@@ -262,22 +264,22 @@ func (e Expectation) checkTimes(claims map[string]json.RawMessage) error {
 		raw, given := claims[name]
 		at, err := strconv.ParseFloat(string(raw), 64)
 		if given && err != nil {
-			return fail(CodeMalformed, name+" is not a number of seconds")
+			return verifyError(CodeMalformed, name+" is not a number of seconds")
 		}
 		if *into = at; !given && name == "exp" {
-			return fail(CodeMalformed, "there is no exp")
+			return verifyError(CodeMalformed, "there is no exp")
 		}
 	}
 	now, skew := float64(e.Now.UnixMicro())/1e6, e.Skew.Seconds()
 	switch {
 	case now >= exp+skew:
-		return fail(CodeExpired, "exp has passed")
+		return verifyError(CodeExpired, "exp has passed")
 	case nbf > now+skew:
-		return fail(CodeNotYetValid, "nbf has not come")
+		return verifyError(CodeNotYetValid, "nbf has not come")
 	case iat > now+skew:
-		return fail(CodeNotYetValid, "iat is in the future")
+		return verifyError(CodeNotYetValid, "iat is in the future")
 	case e.NotBefore != nil && iat < float64(e.NotBefore.UnixMicro())/1e6:
-		return fail(CodeExpired, "issued before the tenant's not_before")
+		return verifyError(CodeExpired, "issued before the tenant's not_before")
 	}
 	return nil
 }

@@ -5,6 +5,8 @@
 //
 // The answers are written after the services' documentation and sources; what
 // they were compared with is in docs/master-keys.md.
+//
+// Internal to Keyward: no compatibility promise.
 package kmstest
 
 import (

@@ -13,8 +13,8 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Names that nobody has are forgotten, and asking for them takes few connections.
-func TestStrangeDomainsAreBounded(t *testing.T) {
+// Unknown domains take little memory and few connections.
+func TestUnknownDomainsAreBounded(t *testing.T) {
 	cache, _ := newCache(t, func(cfg *Config) { cfg.MaxBytes = domainShare * 4096 })
 	for i := range 200 {
 		if _, _, err := cache.OfDomain(t.Context(), fmt.Sprintf("h%d.example", i)); !errors.Is(err, tenant.ErrNotFound) {
@@ -23,20 +23,20 @@ func TestStrangeDomainsAreBounded(t *testing.T) {
 	}
 	cache.domains.CleanUp()
 	if n := cache.domains.EstimatedSize(); n > 4096/256 {
-		t.Errorf("%d strange domains are remembered", n)
+		t.Errorf("%d unknown domains are cached", n)
 	}
-	for range maxAsking {
-		cache.asking <- struct{}{}
+	for range maxDomainLoads {
+		cache.domainLoads <- struct{}{}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, _, err := cache.OfDomain(ctx, "another.example"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a question did not wait for its turn: %v", err)
+		t.Errorf("the load did not wait in the queue: %v", err)
 	}
 }
 
-// newCache returns a cache of an empty database, which hears of every change,
-// and the address of the database.
+// newCache returns a cache of an empty database that counts every change as
+// notified, and the database's address.
 func newCache(t *testing.T, change func(*Config)) (cache *Cache, dsn string) {
 	t.Helper()
 	dsn = dbtest.New(t)
