@@ -93,7 +93,7 @@ func TestVerifiersFindATenantsOwnDomain(t *testing.T) {
 	}
 	w.do("PATCH", "/v1/tenants/other", w.root, `{"custom_domain":"id.acme.example"}`).problem(ProblemCodeConflict) // while it is the issuer's host
 	dbtest.Exec(t, w.dsn, `SET session_replication_role = replica; UPDATE tenants SET custom_domain = 'id.acme.example' WHERE slug = 'other'`)
-	w.snapshots.ForgetAll()
+	w.snapshots.InvalidateAll()
 	if _, err := w.trusting("https://id.acme.example").Verify(t.Context(), w.sign("acme", alice).Token); !errors.Is(err, jwks.ErrJWKS) {
 		t.Errorf("a domain that another tenant took: %v", err)
 	}
