@@ -3453,8 +3453,10 @@ type ClientInterface interface {
 	// SignPayloadWithBody Sign any payload
 	//
 	// A compact JWS (RFC 7515), detached on request (appendix F), unencoded with `"b64": false` (RFC 7797, which
-	// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with `exp`
-	// must satisfy the rules for tokens. Role: signer.
+	// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with
+	// one of `iss`, `sub`, `aud`, `exp`, `nbf`, `iat` and `jti`, and any JSON object under the `typ` `JWT`, `at+jwt` or none, must have `exp` and
+	// satisfy the rules for tokens. So must, with `"b64": false`, what the payload is to a verifier that decodes it. A payload that lenient
+	// parsers could read as such an object, but that is no valid JSON, is refused with 422. Role: signer.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3464,8 +3466,10 @@ type ClientInterface interface {
 	// SignPayload Sign any payload
 	//
 	// A compact JWS (RFC 7515), detached on request (appendix F), unencoded with `"b64": false` (RFC 7797, which
-	// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with `exp`
-	// must satisfy the rules for tokens. Role: signer.
+	// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with
+	// one of `iss`, `sub`, `aud`, `exp`, `nbf`, `iat` and `jti`, and any JSON object under the `typ` `JWT`, `at+jwt` or none, must have `exp` and
+	// satisfy the rules for tokens. So must, with `"b64": false`, what the payload is to a verifier that decodes it. A payload that lenient
+	// parsers could read as such an object, but that is no valid JSON, is refused with 422. Role: signer.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4973,8 +4977,10 @@ func (c *Requests) PutPolicy(ctx context.Context, tenant TenantPath, alg AlgPath
 // SignPayloadWithBody Sign any payload
 //
 // A compact JWS (RFC 7515), detached on request (appendix F), unencoded with `"b64": false` (RFC 7797, which
-// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with `exp`
-// must satisfy the rules for tokens. Role: signer.
+// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with
+// one of `iss`, `sub`, `aud`, `exp`, `nbf`, `iat` and `jti`, and any JSON object under the `typ` `JWT`, `at+jwt` or none, must have `exp` and
+// satisfy the rules for tokens. So must, with `"b64": false`, what the payload is to a verifier that decodes it. A payload that lenient
+// parsers could read as such an object, but that is no valid JSON, is refused with 422. Role: signer.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4994,8 +5000,10 @@ func (c *Requests) SignPayloadWithBody(ctx context.Context, tenant TenantPath, c
 // SignPayload Sign any payload
 //
 // A compact JWS (RFC 7515), detached on request (appendix F), unencoded with `"b64": false` (RFC 7797, which
-// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with `exp`
-// must satisfy the rules for tokens. Role: signer.
+// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with
+// one of `iss`, `sub`, `aud`, `exp`, `nbf`, `iat` and `jti`, and any JSON object under the `typ` `JWT`, `at+jwt` or none, must have `exp` and
+// satisfy the rules for tokens. So must, with `"b64": false`, what the payload is to a verifier that decodes it. A payload that lenient
+// parsers could read as such an object, but that is no valid JSON, is refused with 422. Role: signer.
 //
 // Takes a body of the `application/json` content type.
 //

@@ -92,7 +92,7 @@ func TestWebhookSignatureCoversTheBody(t *testing.T) {
 			t.Errorf("%s may be %s", change[0], change[1])
 		}
 	}
-	other := w.do("POST", "/v1/tenants/platform/sign", w.root, `{"payload":"e30","typ":"JWT","detached":true}`).ok(200)
+	other := w.do("POST", "/v1/tenants/platform/sign", w.root, `{"payload":"e30","typ":"x","detached":true}`).ok(200)
 	var signed SignedPayload
 	_ = json.Unmarshal(other.body, &signed)
 	p.header.Set("Keyward-Signature", signed.Jws)

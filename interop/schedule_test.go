@@ -5,15 +5,19 @@ import (
 	"testing"
 )
 
+// longest is the lifetime of the tokens that wait for rotations, in seconds.
+const longest = 40
+
 // inSeconds is a tenant whose keys live for seconds: a key signs for 10 and stays
-// published for 16 more. Less would do, but not on a busy machine.
+// published for as long as a token of it may live. Less would do, but not on a
+// busy machine.
 func inSeconds(t *testing.T, alg string) *tenant {
 	t.Helper()
 	return newTenant(t, object{
 		"jwks_max_age_seconds": 1, "jwks_stale_while_revalidate_seconds": 0, "clock_skew_seconds": 0,
 		"policies": []object{{
-			"alg": alg, "rotation_interval_seconds": 10, "publish_lead_seconds": 2, "grace_period_seconds": 16,
-			"default_token_ttl_seconds": 10, "max_token_ttl_seconds": 10, "purge_after_seconds": 3600,
+			"alg": alg, "rotation_interval_seconds": 10, "publish_lead_seconds": 2, "grace_period_seconds": longest,
+			"default_token_ttl_seconds": 10, "max_token_ttl_seconds": longest, "purge_after_seconds": 3600,
 		}},
 	})
 }

@@ -54,11 +54,10 @@ func (tn *tenant) token(t *testing.T, alg string) token {
 	return answer[token](t, "POST", tn.path("/tokens"), object{"alg": alg, "claims": object{"sub": "alice", "aud": audience}})
 }
 
-// lasting is a JWT that never expires: whoever refuses it does so because of
-// its key.
+// lasting is a JWT with the longest lifetime that policies of inSeconds allow.
 func (tn *tenant) lasting(t *testing.T, alg string) token {
 	t.Helper()
-	claims, err := json.Marshal(object{"iss": tn.issuer, "sub": "alice", "aud": audience})
+	claims, err := json.Marshal(object{"iss": tn.issuer, "sub": "alice", "aud": audience, "exp": time.Now().Unix() + longest})
 	if err != nil {
 		t.Fatal(err)
 	}

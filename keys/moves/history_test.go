@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -184,7 +185,7 @@ func (p *process) wantCheckpoints(t *testing.T, made tenant.Tenant, platform *sn
 		t.Errorf("%+v, %v", c, err)
 	}
 	own, _, _ := p.snapshots.Get(t.Context(), "acme")
-	payload := jwsPart(t, signed.JWS, 1)
+	payload := fmt.Appendf(nil, `{"exp":%d,%s`, c.At.Unix()+600, jwsPart(t, signed.JWS, 1)[1:]) // all but a token must have
 	token, err := p.signer.SignPayload(t.Context(), tenant.PlatformSlug, signing.PayloadOrder{Payload: payload, Typ: "JWT"})
 	if err != nil {
 		t.Fatal(err)

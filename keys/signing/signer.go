@@ -236,8 +236,8 @@ type SignedPayload struct {
 	Alg jose.SignatureAlgorithm
 }
 
-// SignPayload signs a payload. A payload that is a JSON object with an exp must obey the
-// rules of a token. A reserved typ is rejected. Errors: those of SignToken.
+// SignPayload signs a payload. One that verifiers may accept as a token must obey the
+// rules of tokens and have an exp; see [tokens.Rules.CheckPayload]. A reserved typ is rejected. Errors: those of SignToken.
 func (s *Signer) SignPayload(ctx context.Context, ref string, o PayloadOrder) (signed SignedPayload, err error) {
 	if err := tokens.CheckType(o.Typ); err != nil {
 		return SignedPayload{}, err
@@ -254,13 +254,15 @@ func (s *Signer) signPayload(ctx context.Context, d session, o PayloadOrder) (Si
 	if err != nil {
 		return SignedPayload{}, err
 	}
-	exp, err := d.tokenRules(p).CheckPayload(o.Payload)
-	if err != nil {
-		return SignedPayload{}, err
-	}
 	var expires time.Time
-	if exp != nil {
-		expires = *exp
+	if !tokens.ReservedType(o.Typ) { // an attestation is no token, and may last
+		exp, err := d.tokenRules(p).CheckPayload(o.Payload, o.Typ, o.Form)
+		if err != nil {
+			return SignedPayload{}, err
+		}
+		if exp != nil {
+			expires = *exp
+		}
 	}
 	jws, err := s.signJWS(ctx, d, p, tokens.Header{Typ: o.Typ}, o.Payload, o.Form, expires)
 	return SignedPayload{JWS: jws, KID: p.ActiveKID, Alg: p.Alg}, err

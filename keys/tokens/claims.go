@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -62,32 +61,6 @@ func (r Rules) Claims(req Request) (Claims, error) {
 	}
 	payload, err := r.renderPayload(claims, exp, req.NotBefore)
 	return Claims{payload, time.Unix(r.Now.Unix(), 0).UTC(), time.Unix(exp, 0).UTC()}, err
-}
-
-// CheckPayload applies the rules of tokens to a payload that is a JSON object
-// with exp, because verifiers accept it as a token. It returns its exp, or nil
-// for any other payload. Errors: *[ClaimError].
-func (r Rules) CheckPayload(payload []byte) (*time.Time, error) {
-	var object map[string]json.RawMessage
-	if json.Unmarshal(payload, &object) != nil {
-		return nil, refuseLookalike(payload)
-	}
-	if !slices.ContainsFunc(slices.Collect(maps.Keys(object)), isExp) {
-		return nil, nil
-	}
-	claims, err := strictjson.ParseObject(payload)
-	if err != nil {
-		return nil, Invalid("payload", err.Error())
-	}
-	if err := refuseMisspelt("payload.", claims); err != nil {
-		return nil, err
-	}
-	exp, err := r.callerExpiry("payload.exp", claims["exp"])
-	if err != nil {
-		return nil, err
-	}
-	at := time.Unix(exp, 0).UTC()
-	return &at, r.checkRegistered("payload.", claims, exp)
 }
 
 // tokenExpiry returns the token's exp in seconds since 1970.
@@ -155,19 +128,6 @@ func (r Rules) renderPayload(claims map[string]json.RawMessage, exp int64, notBe
 		out = appendMember(out, name, claims[name])
 	}
 	return append(out, '}'), nil
-}
-
-// refuseLookalike refuses a payload that is not valid JSON but which a lenient
-// verifier may read as an object with exp: with a byte order mark, in UTF-16 or
-// UTF-32, with NaN, or nested deeper than Go reads. Errors: *[ClaimError].
-func refuseLookalike(payload []byte) error {
-	text := bytes.ReplaceAll(payload, []byte{0}, nil)
-	text = bytes.TrimLeft(text, "\xef\xbb\xbf\xff\xfe \t\r\n")
-	names := bytes.Contains(bytes.ToLower(text), []byte("exp")) || bytes.Contains(text, []byte(`\u`))
-	if bytes.HasPrefix(text, []byte("{")) && names {
-		return Invalid("payload", "looks like a JSON object with exp, but is none (RFC 8259: in UTF-8, without a byte order mark)")
-	}
-	return nil
 }
 
 // checkRegistered checks the caller's registered claims (RFC 7519 section 4.1)
@@ -315,8 +275,6 @@ func Forbidden(field, message string) error {
 	return &ClaimError{Field: field, Message: message, rule: ErrPolicy}
 }
 
-func isExp(name string) bool { return strings.EqualFold(name, "exp") }
-
 func parseClaims(raw []byte) (map[string]json.RawMessage, error) {
 	if len(raw) == 0 {
 		return map[string]json.RawMessage{}, nil
@@ -338,7 +296,7 @@ func refuseMisspelt(in string, claims map[string]json.RawMessage) error {
 		if utf8.RuneCountInString(name) != 3 { // some fold to fewer bytes: ſ is an s
 			continue
 		}
-		for _, known := range [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
+		for _, known := range registered {
 			if name != known && strings.EqualFold(name, known) {
 				return Invalid(in+name, "differs from "+known+" only in case")
 			}
