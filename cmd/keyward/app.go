@@ -92,7 +92,7 @@ func (a *app) buildParts(publicURL string) {
 	})
 	a.store = moves.New(moves.Config{
 		DB: a.db, Custody: a.custody, Generator: a.generator, Now: utcNow, Log: a.log, JitterFraction: a.cfg.jitter,
-		Asked: a.snapshots.Requests,
+		Requests: a.snapshots.Requests,
 	})
 	if a.db.HasReplica() {
 		a.listener.Beat = a.snapshots.Beat
