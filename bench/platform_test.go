@@ -112,7 +112,7 @@ func openPlatform(tb testing.TB, dsn, uri string) *platform {
 	p.snapshots = snapshot.New(snapshot.Config{
 		DB: d, PublicURL: publicURL, Now: p.now, Log: log, HeardUntil: listener.HeardUntil, MaxBytes: 2 << 30,
 	})
-	p.store = moves.New(moves.Config{DB: d, Custody: p.custody, Generator: p.generator, Now: p.now, Log: log, Asked: p.snapshots.Requests})
+	p.store = moves.New(moves.Config{DB: d, Custody: p.custody, Generator: p.generator, Now: p.now, Log: log, Requests: p.snapshots.Requests})
 	p.signer = signing.New(signing.Config{DB: d, Snapshots: p.snapshots, Custody: p.custody, Now: p.now, Log: log})
 	p.tenants = tenant.New(tenant.Config{DB: d, Now: p.now})
 	history := audit.New(audit.Config{DB: d, Now: p.now})

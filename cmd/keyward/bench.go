@@ -35,7 +35,7 @@ func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	began := time.Now()
-	err = a.store.Seed(ctx, localOperator(), moves.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}, func(done int) {
+	err = moves.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}.Write(ctx, a.store, localOperator(), func(done int) {
 		fmt.Fprintf(p.stderr, "%d of %d tenants\n", done, c.Tenants)
 	})
 	switch {

@@ -7,31 +7,36 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/tenant"
 )
 
-// candidate is a new key that no table knows yet. Making one is slow for RSA,
-// so it is made before a transaction and thrown away if it is not wanted.
+// candidate is a new key that is not in the database yet. RSA keys are slow to generate,
+// so candidates are generated before a transaction and discarded if it does not need
+// them.
 type candidate struct {
 	alg     jose.SignatureAlgorithm
 	kid     string
 	jwk     json.RawMessage
-	private keys.Private // the zero Private for a public key brought in alone
+	private keys.Private // zero for an imported public key
 	origin  keys.Origin
 }
 
-func (s *Store) candidate(ctx context.Context, p tenant.Policy) (candidate, error) {
-	private, err := s.cfg.Generator.Generate(ctx, p.Alg, p.RSABits)
+// newCandidate returns a candidate for a policy, with a key that is ready if there is
+// one.
+func (g *Generator) newCandidate(ctx context.Context, p tenant.Policy) (candidate, error) {
+	private, err := g.Generate(ctx, p.Alg, p.RSABits)
 	if err != nil {
 		return candidate{}, err
 	}
-	return newCandidate(private)
+	return candidateFor(private)
 }
 
-func newCandidate(private keys.Private) (candidate, error) {
+// candidateFor names a private key by its thumbprint.
+func candidateFor(private keys.Private) (candidate, error) {
 	kid, err := keys.Thumbprint(private.Public())
 	if err != nil {
 		return candidate{}, err
@@ -40,8 +45,8 @@ func newCandidate(private keys.Private) (candidate, error) {
 	return candidate{alg: private.Alg(), kid: kid, jwk: jwk, private: private, origin: keys.Generated}, err
 }
 
-// seal closes the private key for the tenant's row of this kid.
-func (c candidate) seal(tenantID uuid.UUID, s custody.Sealer) ([]byte, error) {
+// sealPrivate encrypts the private key for the tenant's row with this kid.
+func (c candidate) sealPrivate(tenantID uuid.UUID, s custody.Sealer) ([]byte, error) {
 	der, err := c.private.PKCS8()
 	if err != nil {
 		return nil, err
@@ -50,61 +55,63 @@ func (c candidate) seal(tenantID uuid.UUID, s custody.Sealer) ([]byte, error) {
 	return s.Key.Seal(tenantID, s.Version, c.kid, der)
 }
 
-// arrival is the event of its entry.
-func (c candidate) arrival() audit.Action {
+// creationAction returns the action of the event that adds the key.
+func (c candidate) creationAction() audit.Action {
 	if c.origin == keys.Imported {
 		return audit.KeyImported
 	}
 	return audit.KeyCreated
 }
 
-// made gives new keys to a change, each at most once, and what seals them.
-type made struct {
-	pick   func(tenant.Policy) (candidate, error)
-	sealer func() (custody.Sealer, error)
-	kept   map[kind][]candidate // what an attempt that ended without a trace had, and what it wanted
-	used   map[kind]int         // by this attempt
+// keySupply hands a transaction its new keys, and survives retries: a key generated for
+// an attempt that was rolled back is used by the next one.
+type keySupply struct {
+	generate  func(tenant.Policy) (candidate, error)
+	sealer    func() (custody.Sealer, error)
+	available map[keySpec][]candidate // of all attempts
+	used      map[keySpec]int         // by this attempt
 }
 
-// kind is what keys of a policy have in common.
-type kind struct {
+// keySpec identifies the keys that fit a policy.
+type keySpec struct {
 	alg  jose.SignatureAlgorithm
 	bits int
 }
 
-func kindOf(p tenant.Policy) kind { return kind{p.Alg, p.RSABits} }
+func keySpecOf(p tenant.Policy) keySpec { return keySpec{p.Alg, p.RSABits} }
 
-// rewind begins another attempt.
-func (m *made) rewind() { m.used = map[kind]int{} }
+// restart begins another attempt.
+func (m *keySupply) restart() { m.used = map[keySpec]int{} }
 
-func (m *made) keep(p tenant.Policy, c candidate) {
-	if m.kept == nil {
-		m.kept = map[kind][]candidate{}
+func (m *keySupply) add(p tenant.Policy, c candidate) {
+	if m.available == nil {
+		m.available = map[keySpec][]candidate{}
 	}
-	m.kept[kindOf(p)] = append(m.kept[kindOf(p)], c)
+	m.available[keySpecOf(p)] = append(m.available[keySpecOf(p)], c)
 }
 
-func (m *made) take(p tenant.Policy) (candidate, error) {
-	k := kindOf(p)
-	if m.used[k] == len(m.kept[k]) {
-		c, err := m.pick(p)
+// nextCandidate returns an unused candidate, generating one if there is none.
+func (m *keySupply) nextCandidate(p tenant.Policy) (candidate, error) {
+	k := keySpecOf(p)
+	if m.used[k] == len(m.available[k]) {
+		c, err := m.generate(p)
 		if err != nil {
 			return candidate{}, err
 		}
-		m.keep(p, c)
+		m.add(p, c)
 	}
 	m.used[k]++
-	return m.kept[k][m.used[k]-1], nil
+	return m.available[k][m.used[k]-1], nil
 }
 
-// enter brings a new key of one of the ledger's policies in. Errors:
-// custody.ErrDataKey, *slowKeyError.
-func (m *made) enter(l *ledger, alg jose.SignatureAlgorithm, how keys.Activation) (keys.Key, error) {
-	p, err := l.policy(alg)
+// addKey adds a new key for one of the ledger's policies. Errors: custody.ErrDataKey,
+// *keyNotReadyError.
+func (m *keySupply) addKey(l *ledger, alg jose.SignatureAlgorithm, how keys.Activation) (keys.Key, error) {
+	p, err := l.findPolicy(alg)
 	if err != nil {
 		return keys.Key{}, err
 	}
-	c, err := m.take(p)
+	c, err := m.nextCandidate(p)
 	if err != nil {
 		return keys.Key{}, err
 	}
@@ -112,24 +119,25 @@ func (m *made) enter(l *ledger, alg jose.SignatureAlgorithm, how keys.Activation
 	if err != nil {
 		return keys.Key{}, err
 	}
-	return l.enter(c, s, how)
+	return l.addKey(c, s, how)
 }
 
-// slowKeyError asks for a key that takes too long to be made under a lock.
-type slowKeyError struct{ policy tenant.Policy }
+// keyNotReadyError means that a key has to be generated that takes too long to generate
+// under a lock.
+type keyNotReadyError struct{ policy tenant.Policy }
 
-func (e *slowKeyError) Error() string {
+func (e *keyNotReadyError) Error() string {
 	return fmt.Sprintf("keys: no %s key is ready", e.policy.Alg)
 }
 
-// quick is a key that is ready, or one that is made in less time than it takes
-// to ask the database anything.
-func (s *Store) quick(ctx context.Context, p tenant.Policy) (candidate, error) {
-	if private, ready := s.cfg.Generator.Ready(p.Alg, p.RSABits); ready {
-		return newCandidate(private)
+// quickCandidate returns a candidate whose key is ready or is generated faster than a
+// database round trip. Errors: *keyNotReadyError.
+func (g *Generator) quickCandidate(ctx context.Context, p tenant.Policy) (candidate, error) {
+	if private, ready := g.Ready(p.Alg, p.RSABits); ready {
+		return candidateFor(private)
 	}
 	if keys.KeyType(p.Alg) == "RSA" {
-		return candidate{}, &slowKeyError{policy: p}
+		return candidate{}, &keyNotReadyError{policy: p}
 	}
-	return s.candidate(ctx, p)
+	return g.newCandidate(ctx, p)
 }

@@ -81,10 +81,10 @@ func TestRevokingTakesThreeRoundTripsAndMakesNoKey(t *testing.T) {
 // Who makes way writes statement by statement, and at full speed all at once.
 func TestMakingWayTakesARoundTripForEachStatement(t *testing.T) {
 	p, proxy := newCountedProcess(t)
-	p.store.rest = func(context.Context, time.Duration) {}
+	p.store.pause = func(context.Context, time.Duration) {}
 	var asked atomic.Int64
 	cost := func(asks func() int64) int64 {
-		p.store.cfg.Asked = asks
+		p.store.cfg.Requests = asks
 		fewest := int64(1 << 62) // statements are prepared at first, and the listener asks too
 		for range 4 {
 			p.clock.Advance(31 * 24 * time.Hour)
@@ -96,7 +96,7 @@ func TestMakingWayTakesARoundTripForEachStatement(t *testing.T) {
 		}
 		return fewest
 	}
-	full, way := cost(nil), cost(func() int64 { return asked.Add(wayRate) })
+	full, way := cost(nil), cost(func() int64 { return asked.Add(yieldRate) })
 	if more := way - full; more < 5 { // keys in, up and down, their events, the head
 		t.Errorf("%d round trips at full speed, %d making way", full, way)
 	}
@@ -107,7 +107,7 @@ func TestMakingWayTakesARoundTripForEachStatement(t *testing.T) {
 func readyKeys(t *testing.T, s *Store, alg jose.SignatureAlgorithm) (made *atomic.Int64) {
 	made = new(atomic.Int64)
 	g := NewGenerator(GeneratorConfig{Ready: 2})
-	g.learn, g.waited = learn, func() { made.Add(1) }
+	g.onKey, g.onWait = learn, func() { made.Add(1) }
 	t.Cleanup(g.Close)
 	g.Expect(alg, 0)
 	s.cfg.Generator = g
@@ -116,11 +116,11 @@ func readyKeys(t *testing.T, s *Store, alg jose.SignatureAlgorithm) (made *atomi
 
 func awaitReady(t *testing.T, g *Generator, alg jose.SignatureAlgorithm) {
 	t.Helper()
-	kind, err := stockOf(alg, 0)
+	kind, err := poolKeyOf(alg, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := g.pool(kind)
+	pool := g.poolOf(kind)
 	for deadline := time.Now().Add(2 * time.Minute); len(pool) < cap(pool); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("no keys are made ahead")

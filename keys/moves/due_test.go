@@ -44,7 +44,7 @@ func TestBatchesAtOnce(t *testing.T) {
 	if p.only(t, bad.ID, keys.Active) != active || p.only(t, bad.ID, keys.Standby) != standby {
 		t.Error("the damaged tenant moved")
 	}
-	if wait := done.Next.Sub(p.clock.Now()); wait <= 0 || wait > retryAfter {
+	if wait := done.Next.Sub(p.clock.Now()); wait <= 0 || wait > postponeFor {
 		t.Errorf("the damaged tenant is looked at again in %v", wait)
 	}
 }
@@ -54,7 +54,7 @@ func TestChangedBetweenPlanAndLock(t *testing.T) {
 	p := newProcess(t)
 	moved, still := p.tenant(t, "moved"), p.tenant(t, "still")
 	p.clock.Advance(31 * 24 * time.Hour)
-	w, err := p.store.prepare(context.Background(), robot, p.store.now(), []uuid.UUID{moved.ID, still.ID}, false)
+	w, err := p.store.prepareBatch(context.Background(), robot, p.store.currentTime(), []uuid.UUID{moved.ID, still.ID}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestChangedBetweenPlanAndLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	active := p.only(t, moved.ID, keys.Active)
-	done, err := p.store.settle(t.Context(), robot, w, w.tenants)
+	done, err := p.store.commitBatch(t.Context(), robot, w, w.tenants)
 	if err != nil || done.Rotated != 1 || done.Failed != 0 {
 		t.Fatalf("%+v, %v, want one rotated", done, err)
 	}
@@ -78,7 +78,7 @@ func TestChangedBetweenPlanAndLock(t *testing.T) {
 // been rested from. Nobody having asked for a while, all goes at once again.
 func TestMakesWayForRequests(t *testing.T) {
 	p := newProcess(t)
-	for i := range 3*wayBatch - 1 { // the platform is one more
+	for i := range 3*yieldBatch - 1 { // the platform is one more
 		p.tenant(t, fmt.Sprintf("t%d", i))
 	}
 	var (
@@ -86,17 +86,18 @@ func TestMakesWayForRequests(t *testing.T) {
 		growing               bool
 		now                   = time.Now()
 	)
-	p.store.manners.now = func() time.Time { now = now.Add(waySpan / 2); return now }
-	p.store.cfg.Asked = func() int64 {
+	p.store.throttle.since = now // creating the tenants may have taken long
+	p.store.throttle.now = func() time.Time { now = now.Add(yieldWindow / 2); return now }
+	p.store.cfg.Requests = func() int64 {
 		if batches++; growing {
-			if n := p.rotated(t); n != wayBatch*(batches-1) || rests != batches-1 {
+			if n := p.rotated(t); n != yieldBatch*(batches-1) || rests != batches-1 {
 				t.Errorf("batch %d begins after %d rotations and %d rests", batches, n, rests)
 			}
-			asked += wayRate
+			asked += yieldRate
 		}
 		return int64(asked)
 	}
-	p.store.rest = func(_ context.Context, d time.Duration) {
+	p.store.pause = func(_ context.Context, d time.Duration) {
 		if rests++; d <= 0 {
 			t.Errorf("rested for %v", d)
 		}
@@ -104,14 +105,14 @@ func TestMakesWayForRequests(t *testing.T) {
 	month := func(want int) {
 		t.Helper()
 		p.clock.Advance(31 * 24 * time.Hour)
-		if batches = 0; p.tick(t).Rotated != 3*wayBatch || batches != want {
-			t.Errorf("%d batches, want %d, of %d rotations", batches, want, 3*wayBatch)
+		if batches = 0; p.tick(t).Rotated != 3*yieldBatch || batches != want {
+			t.Errorf("%d batches, want %d, of %d rotations", batches, want, 3*yieldBatch)
 		}
 	}
 	growing = true
 	month(3)
 	growing = false
-	now = now.Add(waySpan)
+	now = now.Add(yieldWindow)
 	month(1)
 	if rests != 3 {
 		t.Errorf("%d rests, want 3", rests)
@@ -136,24 +137,24 @@ func (p *process) rotated(t *testing.T) (n int) {
 // Others ask if they are many a second, over a second or at once.
 func TestManners(t *testing.T) {
 	now := time.Now()
-	m := manners{now: func() time.Time { return now }, since: now}
+	m := throttle{now: func() time.Time { return now }, since: now}
 	asked := int64(0)
 	for i, step := range []struct {
 		after time.Duration
 		more  int64
 		want  bool
 	}{
-		{0, wayRate - 1, false},
+		{0, yieldRate - 1, false},
 		{0, 1, true},
-		{waySpan / 2, 0, true},
-		{waySpan / 2, 0, false},
+		{yieldWindow / 2, 0, true},
+		{yieldWindow / 2, 0, false},
 		{time.Hour, 3600, false},
-		{time.Hour, 3600 * wayRate, true},
-		{waySpan / 10, 1, true},
-		{waySpan, wayRate / 2, false},
+		{time.Hour, 3600 * yieldRate, true},
+		{yieldWindow / 10, 1, true},
+		{yieldWindow, yieldRate / 2, false},
 	} {
 		now, asked = now.Add(step.after), asked+step.more
-		if got := m.makeWay(asked); got != step.want {
+		if got := m.shouldYield(asked); got != step.want {
 			t.Errorf("step %d: %t, want %t", i, got, step.want)
 		}
 	}

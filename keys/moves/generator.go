@@ -7,180 +7,181 @@ import (
 	"sync"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/keys"
 )
 
-// GeneratorConfig says how a [Generator] works. The zero value is fine.
+// GeneratorConfig configures a [Generator]. The zero value is valid.
 type GeneratorConfig struct {
 	Ready int // keys kept ready of each kind; 0: 4
 }
 
-// Generator makes keys, and keeps a few ready of each kind that is expected,
-// made in the background. RSA keys, which take long, are expected of each size
-// that was asked for before, and are made one at a time. A generator lives until
-// Close.
+// Generator generates keys, and keeps a few of each expected kind ready, generated in
+// the background. RSA keys, which take long, are kept ready in each size that was
+// requested before, and generated one at a time. The caller must Close it.
 type Generator struct {
-	ready int
-	done  context.Context
-	stop  context.CancelFunc
-	wg    sync.WaitGroup
-	busy  chan struct{} // held while an RSA key is made in the background
+	ready   int
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	rsaSlot chan struct{} // held while an RSA key is generated in the background
 
 	mu    sync.Mutex // guards pools and, against Close, wg.Add
-	pools map[stock]chan keys.Private
+	pools map[poolKey]chan keys.Private
 
-	// learn hears of every key that is handed out. It is nil but in tests of this
-	// package, which look for the key in all that they made the program show.
-	learn func(keys.Private, error)
-	// waited hears of every key that is made while somebody waits for it; nil but
-	// in tests.
-	waited func()
+	// onKey is called with every key that is returned. Only tests of this package
+	// set it, to search the program's output for the key.
+	onKey func(keys.Private, error)
+	// onWait is called for every key that is generated while a caller waits. Only
+	// tests set it.
+	onWait func()
 }
 
-// stock is a kind of keys that are kept ready. Algorithms that differ in how
-// they sign alone share one.
-type stock struct {
+// poolKey identifies a pool of ready keys. Algorithms that use the same keys share one.
+type poolKey struct {
 	kty   string
 	curve elliptic.Curve // of EC keys
 	bits  int            // of RSA keys
 }
 
-func stockOf(alg jose.SignatureAlgorithm, rsaBits int) (stock, error) {
+func poolKeyOf(alg jose.SignatureAlgorithm, rsaBits int) (poolKey, error) {
 	alg, err := keys.ParseAlgorithm(string(alg))
 	kty := keys.KeyType(alg)
 	if err != nil || kty != "RSA" {
-		return stock{kty: kty, curve: keys.Curve(alg)}, err
+		return poolKey{kty: kty, curve: keys.Curve(alg)}, err
 	}
 	bits, err := keys.RSASize(rsaBits)
-	return stock{kty: kty, bits: bits}, err
+	return poolKey{kty: kty, bits: bits}, err
 }
 
-// alg is one of the algorithms that the keys are for.
-func (k stock) alg() jose.SignatureAlgorithm {
+// algorithm returns one of the algorithms that use the pool's keys.
+func (k poolKey) algorithm() jose.SignatureAlgorithm {
 	algs := keys.Algorithms()
 	return algs[slices.IndexFunc(algs, func(alg jose.SignatureAlgorithm) bool {
 		return keys.KeyType(alg) == k.kty && keys.Curve(alg) == k.curve
 	})]
 }
 
-// NewGenerator makes a generator; nothing runs until a key is expected.
+// NewGenerator returns a generator; it runs nothing until a key is expected.
 func NewGenerator(cfg GeneratorConfig) *Generator {
 	if cfg.Ready == 0 {
 		cfg.Ready = 4
 	}
 	done, stop := context.WithCancel(context.Background())
 	return &Generator{
-		ready: cfg.Ready, done: done, stop: stop,
-		busy: make(chan struct{}, 1), pools: map[stock]chan keys.Private{},
+		ready: cfg.Ready, ctx: done, cancel: stop,
+		rsaSlot: make(chan struct{}, 1), pools: map[poolKey]chan keys.Private{},
 	}
 }
 
-// Close stops the background work and returns when it has ended, which can
-// take as long as one RSA key does. Keys are still made after it, none ahead.
+// Close stops the background work and returns when it has ended, which can take as long
+// as generating one RSA key. Generate still works afterwards, but no keys are kept
+// ready.
 func (g *Generator) Close() {
 	g.mu.Lock()
-	g.stop()
+	g.cancel()
 	g.mu.Unlock()
 	g.wg.Wait()
 }
 
-// Generate is [keys.Generate] with a ready key if there is one. ctx is looked at
-// before a key is made; the making itself cannot be stopped.
-func (g *Generator) Generate(ctx context.Context, alg jose.SignatureAlgorithm, rsaBits int) (made keys.Private, err error) {
-	if g.learn != nil {
-		defer func() { g.learn(made, err) }()
+// Generate returns a ready key if there is one, and otherwise calls [keys.Generate]. It
+// checks ctx before it generates a key; the generation itself cannot be cancelled.
+func (g *Generator) Generate(ctx context.Context, alg jose.SignatureAlgorithm, rsaBits int) (key keys.Private, err error) {
+	if g.onKey != nil {
+		defer func() { g.onKey(key, err) }()
 	}
 	if err := ctx.Err(); err != nil {
 		return keys.Private{}, err
 	}
 	if keys.KeyType(alg) != "RSA" {
-		return g.now(alg, rsaBits)
+		return g.generate(alg, rsaBits)
 	}
-	kind, err := stockOf(alg, rsaBits)
+	kind, err := poolKeyOf(alg, rsaBits)
 	if err != nil {
 		return keys.Private{}, err
 	}
 	select {
-	case key := <-g.pool(kind):
+	case key := <-g.poolOf(kind):
 		return key.WithAlgorithm(alg)
 	default:
-		return g.now(alg, kind.bits)
+		return g.generate(alg, kind.bits)
 	}
 }
 
-func (g *Generator) now(alg jose.SignatureAlgorithm, rsaBits int) (keys.Private, error) {
-	if g.waited != nil {
-		g.waited()
+func (g *Generator) generate(alg jose.SignatureAlgorithm, rsaBits int) (keys.Private, error) {
+	if g.onWait != nil {
+		g.onWait()
 	}
 	return keys.Generate(alg, rsaBits)
 }
 
-// Expect says that keys of this kind will be asked for: a few are made ahead.
-// An algorithm that there is none of, or a size, is ignored.
+// Expect announces requests for keys of this kind, so that a few are generated ahead. An
+// invalid algorithm or size is ignored.
 func (g *Generator) Expect(alg jose.SignatureAlgorithm, rsaBits int) {
-	if kind, err := stockOf(alg, rsaBits); err == nil {
-		g.pool(kind)
+	if kind, err := poolKeyOf(alg, rsaBits); err == nil {
+		g.poolOf(kind)
 	}
 }
 
-// Ready takes a key that was made ahead; false if there is none just now. It
-// never makes one.
-func (g *Generator) Ready(alg jose.SignatureAlgorithm, rsaBits int) (made keys.Private, ready bool) {
-	kind, err := stockOf(alg, rsaBits)
+// Ready returns a key that was generated ahead; false if there is none. It never
+// generates one.
+func (g *Generator) Ready(alg jose.SignatureAlgorithm, rsaBits int) (key keys.Private, ready bool) {
+	kind, err := poolKeyOf(alg, rsaBits)
 	if err != nil {
 		return keys.Private{}, false
 	}
 	select {
-	case key := <-g.pool(kind):
-		made, err = key.WithAlgorithm(alg)
-		if g.learn != nil {
-			g.learn(made, err)
+	case key = <-g.poolOf(kind):
+		key, err = key.WithAlgorithm(alg)
+		if g.onKey != nil {
+			g.onKey(key, err)
 		}
-		return made, err == nil
+		return key, err == nil
 	default:
 		return keys.Private{}, false
 	}
 }
 
-// pool returns the ready keys of a kind. The first one to ask starts filling it.
-func (g *Generator) pool(kind stock) <-chan keys.Private {
+// poolOf returns the pool of a kind. The first call starts filling it.
+func (g *Generator) poolOf(kind poolKey) <-chan keys.Private {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	pool, ok := g.pools[kind]
-	if !ok && g.done.Err() == nil {
+	if !ok && g.ctx.Err() == nil {
 		pool = make(chan keys.Private, g.ready)
 		g.pools[kind] = pool
-		g.wg.Go(func() { g.fill(pool, kind) })
+		g.wg.Go(func() { g.fillPool(pool, kind) })
 	}
 	return pool
 }
 
-// fill keeps a pool full. One more key waits in hand for a place.
-func (g *Generator) fill(pool chan<- keys.Private, kind stock) {
+// fillPool keeps the pool full; it always holds one finished key more, blocked on the
+// channel.
+func (g *Generator) fillPool(pool chan<- keys.Private, kind poolKey) {
 	for {
-		key, err := g.inTurn(kind)
+		key, err := g.generateInTurn(kind)
 		if err != nil {
 			return
 		}
 		select {
 		case pool <- key:
-		case <-g.done.Done():
+		case <-g.ctx.Done():
 			return
 		}
 	}
 }
 
-// inTurn makes a key; one of RSA while no other pool does.
-func (g *Generator) inTurn(kind stock) (keys.Private, error) {
+// generateInTurn generates a key; an RSA key only while no other pool generates one.
+func (g *Generator) generateInTurn(kind poolKey) (keys.Private, error) {
 	if kind.kty == "RSA" {
 		select {
-		case g.busy <- struct{}{}:
-			defer func() { <-g.busy }()
-		case <-g.done.Done():
+		case g.rsaSlot <- struct{}{}:
+			defer func() { <-g.rsaSlot }()
+		case <-g.ctx.Done():
 		}
 	}
-	if err := g.done.Err(); err != nil {
+	if err := g.ctx.Err(); err != nil {
 		return keys.Private{}, err
 	}
-	return keys.Generate(kind.alg(), kind.bits)
+	return keys.Generate(kind.algorithm(), kind.bits)
 }

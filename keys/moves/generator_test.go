@@ -30,7 +30,7 @@ func TestGeneratorKeepsKeysReady(t *testing.T) {
 	}
 	take()
 	g.mu.Lock()
-	pool := g.pools[stock{kty: "RSA", bits: 2048}]
+	pool := g.pools[poolKey{kty: "RSA", bits: 2048}]
 	g.mu.Unlock()
 	<-pool // waits until the background has made one
 	take()
@@ -60,7 +60,7 @@ func TestGeneratorCloses(t *testing.T) {
 	if err != nil || p.Public().(*rsa.PublicKey).N.BitLen() != 3072 {
 		t.Errorf("after Close: %v", err)
 	}
-	if g.pools[stock{kty: "RSA", bits: 3072}] != nil {
+	if g.pools[poolKey{kty: "RSA", bits: 3072}] != nil {
 		t.Error("a pool after Close")
 	}
 }

@@ -117,7 +117,7 @@ func startProcess(t testing.TB, dsn, master string, c *clock, change ...func(*co
 		t.Fatal(err)
 	}
 	generator := NewGenerator(GeneratorConfig{Ready: 1})
-	generator.learn = learn
+	generator.onKey = learn
 	t.Cleanup(generator.Close)
 	p.store = New(Config{DB: d, Custody: p.custody, Generator: generator, Now: c.Now, Log: log})
 	p.listener = &db.Listener{URL: dsn, Log: log}

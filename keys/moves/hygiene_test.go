@@ -83,7 +83,7 @@ func (p *process) holders(t *testing.T, privates []keys.Private) map[string]any 
 func TestNothingShowsAPrivateKey(t *testing.T) {
 	p := newProcess(t)
 	var privates []keys.Private
-	p.store.cfg.Generator.learn = func(made keys.Private, err error) {
+	p.store.cfg.Generator.onKey = func(made keys.Private, err error) {
 		if learn(made, err); err == nil {
 			privates = append(privates, made)
 		}

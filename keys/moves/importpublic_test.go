@@ -124,7 +124,7 @@ func TestRefusedImportsChangeNothing(t *testing.T) {
 	for name, r := range map[string]PublicImport{
 		"no end":             {Key: one},
 		"end in the past":    {Key: one, ExpiresAt: p.clock.Now().Add(-time.Second)},
-		"end too far":        {Key: one, ExpiresAt: p.clock.Now().Add(longestImport + time.Hour)},
+		"end too far":        {Key: one, ExpiresAt: p.clock.Now().Add(maxPublicLifetime + time.Hour)},
 		"no room":            {Key: must(keys.PublicJWK(keystest.PrivateKey(t, jose.ES384).Public(), jose.ES384, "x")), ExpiresAt: soon},
 		"second of a set":    {Key: []byte(`{"keys":[` + string(one) + `,{"kty":"EC"}]}`), ExpiresAt: soon},
 		"kid in the set":     {Key: []byte(`{"keys":[` + string(one) + `,` + string(must(keys.PublicJWK(ec.Public(), jose.ES256, kid))) + `]}`), ExpiresAt: soon},

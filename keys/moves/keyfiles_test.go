@@ -41,7 +41,7 @@ var keyFiles = map[string]struct {
 
 func TestKeyFilesOfOpenSSL(t *testing.T) {
 	for name, c := range keyFiles {
-		_, err := PrivateImport{Key: keyFile(t, name), Alg: c.alg}.candidate()
+		_, err := PrivateImport{Key: keyFile(t, name), Alg: c.alg}.parseCandidate()
 		var refused *tokens.ClaimError
 		if errors.As(err, &refused) != (c.say != "") || (err != nil && !strings.Contains(err.Error(), c.say)) {
 			t.Errorf("%s: %v, want %q", name, err, c.say)

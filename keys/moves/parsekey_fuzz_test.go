@@ -29,7 +29,7 @@ func FuzzImportPrivateKey(f *testing.F) {
 		f.Add([]byte(c.text), string(c.alg))
 	}
 	f.Fuzz(func(t *testing.T, material []byte, alg string) {
-		c, err := PrivateImport{Key: material, Alg: jose.SignatureAlgorithm(alg)}.candidate()
+		c, err := PrivateImport{Key: material, Alg: jose.SignatureAlgorithm(alg)}.parseCandidate()
 		if err != nil {
 			refusedPolitely(t, err)
 			return
@@ -58,7 +58,7 @@ func FuzzImportPublicKeys(f *testing.F) {
 		f.Add(must(keys.PublicPEM(keystest.PrivateKey(f, alg).Public())), string(alg))
 	}
 	f.Fuzz(func(t *testing.T, material []byte, alg string) {
-		cs, _, err := PublicImport{Key: material, Alg: jose.SignatureAlgorithm(alg)}.candidates()
+		cs, _, err := PublicImport{Key: material, Alg: jose.SignatureAlgorithm(alg)}.parseCandidates()
 		if err != nil {
 			refusedPolitely(t, err)
 			return

@@ -57,7 +57,7 @@ func TestEveryFormOfAPrivateKeyIsRead(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s as %s: %v", alg, form, err)
 			}
-			c, err := PrivateImport{Key: []byte(text), Alg: alg}.candidate()
+			c, err := PrivateImport{Key: []byte(text), Alg: alg}.parseCandidate()
 			if err != nil || !keys.EqualPublic(b.Public, key.Public()) || c.origin != keys.Imported || !c.private.Matches() {
 				t.Errorf("%s as %s: %v", alg, form, err)
 			}
@@ -80,7 +80,7 @@ func TestEveryFormOfAPublicKeyIsRead(t *testing.T) {
 			forms["PKCS#1"] = pemOf("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(k))
 		}
 		for form, text := range forms {
-			cs, set, err := PublicImport{Key: []byte(text), Alg: alg, ExpiresAt: expires}.candidates()
+			cs, set, err := PublicImport{Key: []byte(text), Alg: alg, ExpiresAt: expires}.parseCandidates()
 			if err != nil || len(cs) != 1 || set != (form == "JWK Set") {
 				t.Fatalf("%s as %s: %v", alg, form, err)
 			}
@@ -100,7 +100,7 @@ func TestNameOfAnImportedKey(t *testing.T) {
 		{"asked", "own", "asked"}, {"", "own", "own"}, {"", "public:a/b", must(keys.Thumbprint(key.Public()))}, {"", "", must(keys.Thumbprint(key.Public()))},
 	} {
 		jwk := edit(written(keystest.Signer(key))["JWK"], map[string]any{"kid": c.own})
-		got, err := PrivateImport{Key: []byte(jwk), Alg: jose.ES256, KID: c.asked}.candidate()
+		got, err := PrivateImport{Key: []byte(jwk), Alg: jose.ES256, KID: c.asked}.parseCandidate()
 		if err != nil || got.kid != c.want {
 			t.Errorf("%+v: %s, %v", c, got.kid, err)
 		}
@@ -120,10 +120,10 @@ func TestKeysOfASet(t *testing.T) {
 		edit(string(must(keys.PublicJWK(rs.Public(), jose.RS256, "own"))), map[string]any{"key_ops": []string{"verify"}, "alg": "PS512"}),
 		edit(string(must(keys.PublicJWK(ec.Public(), jose.ES384, "curve"))), map[string]any{"alg": nil}),
 	}, ",") + `]}`
-	if _, _, err := (PublicImport{Key: []byte(set)}).candidates(); err == nil {
+	if _, _, err := (PublicImport{Key: []byte(set)}).parseCandidates(); err == nil {
 		t.Error("an RSA key without alg")
 	}
-	cs, _, err := PublicImport{Key: []byte(set), Alg: jose.RS384}.candidates()
+	cs, _, err := PublicImport{Key: []byte(set), Alg: jose.RS384}.parseCandidates()
 	if err != nil || len(cs) != 3 {
 		t.Fatalf("%v, %d keys", err, len(cs))
 	}

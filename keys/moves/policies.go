@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
@@ -17,11 +18,11 @@ import (
 // replaces it. Errors: *tenant.PolicyError, tenant.ErrNotFound, custody.ErrDataKey,
 // ErrUnavailable.
 func (s *Store) PutPolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, p tenant.Policy) (_ tenant.Policy, created bool, err error) {
-	err = s.locked(ctx, by, tenantID, func(tx *db.Tx, l *ledger, m *made) error {
+	err = s.withLockedTenant(ctx, by, tenantID, func(tx *db.Tx, l *ledger, m *keySupply) error {
 		if err := p.Validate(l.tenant.Caching); err != nil {
 			return err
 		}
-		old, err := l.policy(p.Alg)
+		old, err := l.findPolicy(p.Alg)
 		if created = errors.Is(err, keys.ErrPolicyNotFound); created {
 			p, err = l.addPolicy(p, m)
 		} else {
@@ -35,21 +36,21 @@ func (s *Store) PutPolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, 
 	return p, created, tenant.Refused(err)
 }
 
-// addPolicy brings in a new policy, or one that was retired before.
-func (l *ledger) addPolicy(p tenant.Policy, m *made) (tenant.Policy, error) {
+// addPolicy adds a new policy, or restores a retired one.
+func (l *ledger) addPolicy(p tenant.Policy, m *keySupply) (tenant.Policy, error) {
 	p.CreatedAt, p.UpdatedAt, p.RetiredAt = l.at, l.at, nil
 	l.setPolicy(p)
-	l.note(audit.Event{Action: audit.PolicyCreated}, p.Details())
+	l.addEvent(audit.Event{Action: audit.PolicyCreated}, p.Details())
 	for _, how := range []keys.Activation{byFirstKey, ""} {
-		if _, err := m.enter(l, p.Alg, how); err != nil {
+		if _, err := m.addKey(l, p.Alg, how); err != nil {
 			return p, err
 		}
 	}
 	return p, nil
 }
 
-// replacePolicy changes a policy that signs. The default moves by making
-// another policy the default, never by leaving the tenant without one.
+// replacePolicy changes a live policy. The default moves by making another policy the
+// default, so that a tenant always has one.
 func (l *ledger) replacePolicy(old, p tenant.Policy) (tenant.Policy, error) {
 	if old.Default && !p.Default {
 		return p, &tenant.PolicyError{Fields: []tenant.FieldError{{
@@ -58,7 +59,7 @@ func (l *ledger) replacePolicy(old, p tenant.Policy) (tenant.Policy, error) {
 	}
 	p.CreatedAt, p.UpdatedAt = old.CreatedAt, l.at
 	l.setPolicy(p)
-	l.note(audit.Event{Action: audit.PolicyUpdated}, map[string]any{"before": old.Details(), "after": p.Details()})
+	l.addEvent(audit.Event{Action: audit.PolicyUpdated}, map[string]any{"before": old.Details(), "after": p.Details()})
 	return p, nil
 }
 
@@ -72,41 +73,41 @@ func (l *ledger) setPolicy(p tenant.Policy) {
 	l.policies = append(l.policies, p)
 }
 
-// writePolicy writes a policy and what follows from it: the default it takes
-// away from another, and how long tokens of a longer lifetime may still live.
+// writePolicy writes a policy and its effects: it clears the previous default, and
+// raises the token horizon if tokens with a longer lifetime may still be valid.
 func (l *ledger) writePolicy(ctx context.Context, tx *db.Tx, old, p tenant.Policy) error {
 	w := tx.Later()
 	if p.Default {
-		if err := l.takeDefault(ctx, w, p); err != nil {
+		if err := l.clearOtherDefault(ctx, w, p); err != nil {
 			return err
 		}
 	}
 	if old.MaxTokenTTL > p.MaxTokenTTL {
-		if err := w.RaiseTokenHorizon(ctx, l.tokensUntil(old), l.tenant.ID, []string{string(p.Alg)}); err != nil {
+		if err := w.RaiseTokenHorizon(ctx, l.tokenHorizon(old), l.tenant.ID, []string{string(p.Alg)}); err != nil {
 			return err
 		}
 	}
 	l.reschedule(p)
-	if err := w.UpsertPolicy(ctx, l.upsert(p)); err != nil {
+	if err := w.UpsertPolicy(ctx, l.policyParams(p)); err != nil {
 		return err
 	}
-	if err := new(statements).collect([]*ledger{l}).queue(ctx, w); err != nil {
+	if err := new(statements).addLedgers([]*ledger{l}).queueTo(ctx, w); err != nil {
 		return err
 	}
 	return w.Send(ctx)
 }
 
-// tokensUntil is when the last token is over that was signed by a policy until
-// now, here or by a replica that has not heard yet: it does not sign by a
-// snapshot that is older than [keys.FreshFor].
-func (l *ledger) tokensUntil(p tenant.Policy) time.Time {
+// tokenHorizon returns the end of the last token signed under a policy until now, here
+// or by a replica that was not notified yet: a replica does not sign from a snapshot
+// older than [keys.FreshFor].
+func (l *ledger) tokenHorizon(p tenant.Policy) time.Time {
 	return l.at.Add(p.MaxTokenTTL + l.tenant.Caching.ClockSkew + keys.FreshFor)
 }
 
-func (l *ledger) takeDefault(ctx context.Context, w *db.Writes, p tenant.Policy) error {
-	for _, other := range l.live() {
+func (l *ledger) clearOtherDefault(ctx context.Context, w *db.Writes, p tenant.Policy) error {
+	for _, other := range l.livePolicies() {
 		if other.Default && other.Alg != p.Alg {
-			l.note(audit.Event{Action: audit.PolicyUpdated}, map[string]any{
+			l.addEvent(audit.Event{Action: audit.PolicyUpdated}, map[string]any{
 				"before": map[string]any{"alg": other.Alg, "default": true}, "after": map[string]any{"alg": other.Alg, "default": false},
 			})
 			other.Default = false
@@ -116,28 +117,27 @@ func (l *ledger) takeDefault(ctx context.Context, w *db.Writes, p tenant.Policy)
 	return w.ClearDefaultPolicy(ctx, l.at, l.tenant.ID)
 }
 
-// RetirePolicy ends signing with an algorithm: its active key is deprecated,
-// its standby revoked as superseded. What is published runs out by the
-// policy's own times. Errors: keys.ErrPolicyNotFound, ErrDefaultPolicy,
-// tenant.ErrNotFound, ErrUnavailable.
+// RetirePolicy ends signing with an algorithm: its active key is deprecated, its standby
+// revoked as superseded. Published keys expire at the policy's own times. Errors:
+// keys.ErrPolicyNotFound, ErrDefaultPolicy, tenant.ErrNotFound, ErrUnavailable.
 func (s *Store) RetirePolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, alg jose.SignatureAlgorithm) error {
 	return s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
-		l, err := s.open(ctx, tx, by, tenantID)
+		l, err := s.lockTenant(ctx, tx, by, tenantID)
 		if err != nil {
 			return err
 		}
-		p, err := l.policy(alg)
+		p, err := l.findPolicy(alg)
 		if err != nil {
 			return err
 		}
 		if p.Default {
 			return ErrDefaultPolicy
 		}
-		if err := l.retire(p); err != nil {
+		if err := l.retirePolicy(p); err != nil {
 			return err
 		}
 		w := tx.Later()
-		if err := new(statements).collect([]*ledger{l}).queue(ctx, w); err != nil {
+		if err := new(statements).addLedgers([]*ledger{l}).queueTo(ctx, w); err != nil {
 			return err
 		}
 		if _, err := w.RetirePolicies(ctx, &l.at, tenantID, []string{string(alg)}); err != nil {
@@ -147,21 +147,85 @@ func (s *Store) RetirePolicy(ctx context.Context, by audit.By, tenantID uuid.UUI
 	})
 }
 
-func (l *ledger) retire(p tenant.Policy) error {
-	s := l.schedule(p)
-	if k := l.in(p.Alg, keys.Active); k != nil {
+func (l *ledger) retirePolicy(p tenant.Policy) error {
+	s := l.scheduleOf(p)
+	if k := l.keyInState(p.Alg, keys.Active); k != nil {
 		if err := l.deprecate(k, s); err != nil {
 			return err
 		}
 	}
-	if k := l.in(p.Alg, keys.Standby); k != nil {
+	if k := l.keyInState(p.Alg, keys.Standby); k != nil {
 		if err := l.revoke(k, keys.Superseded, "the policy was retired"); err != nil {
 			return err
 		}
 	}
-	l.note(audit.Event{Action: audit.PolicyRetired}, map[string]any{"alg": p.Alg})
+	l.addEvent(audit.Event{Action: audit.PolicyRetired}, map[string]any{"alg": p.Alg})
 	p.RetiredAt = &l.at
 	l.setPolicy(p)
 	l.reschedule(p)
 	return nil
+}
+
+// PreviewPolicy returns the result that PutPolicy would have, without changing anything.
+// Errors: those of PutPolicy.
+func (s *Store) PreviewPolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, p tenant.Policy) (PolicyPreview, error) {
+	l, err := s.openPreview(ctx, by, tenantID)
+	if err != nil {
+		return PolicyPreview{}, err
+	}
+	if err := p.Validate(l.tenant.Caching); err != nil {
+		return PolicyPreview{}, err
+	}
+	out := PolicyPreview{Before: l.publishedKeys()}
+	old, err := l.findPolicy(p.Alg)
+	if out.Created = errors.Is(err, keys.ErrPolicyNotFound); out.Created {
+		p = l.addPlaceholderPolicy(p)
+	} else if p, err = l.replacePolicy(old, p); err != nil {
+		return PolicyPreview{}, err
+	}
+	l.raiseTokenHorizon(old, p)
+	if err := l.applyDueSteps(l.scheduleOf(p)); err != nil {
+		return PolicyPreview{}, err
+	}
+	out.Policy, out.After, out.Timeline = p, l.publishedKeys(), l.buildTimeline(l.scheduleOf(p))
+	return out, nil
+}
+
+// PreviewRetirement returns the result that RetirePolicy would have, without changing
+// anything. Errors: those of RetirePolicy.
+func (s *Store) PreviewRetirement(ctx context.Context, by audit.By, tenantID uuid.UUID, alg jose.SignatureAlgorithm) (PolicyPreview, error) {
+	l, err := s.openPreview(ctx, by, tenantID)
+	if err != nil {
+		return PolicyPreview{}, err
+	}
+	p, err := l.findPolicy(alg)
+	if err != nil {
+		return PolicyPreview{}, err
+	}
+	if p.Default {
+		return PolicyPreview{}, ErrDefaultPolicy
+	}
+	out := PolicyPreview{Before: l.publishedKeys()}
+	if err := l.retirePolicy(p); err != nil {
+		return PolicyPreview{}, err
+	}
+	p.RetiredAt = &l.at
+	out.Policy, out.After, out.Timeline = p, l.publishedKeys(), l.buildTimeline(l.scheduleOf(p))
+	return out, nil
+}
+
+// policyParams returns the row of one of the ledger's policies.
+func (l *ledger) policyParams(p tenant.Policy) db.UpsertPolicyParams {
+	row := tenant.PolicyRowOf(l.tenant.ID, p)
+	var due *time.Time
+	if at, set := l.due[p.Alg]; set && !at.IsZero() {
+		due = &at
+	}
+	return db.UpsertPolicyParams{
+		TenantID: row.TenantID, Alg: row.Alg, IsDefault: row.IsDefault, RSABits: row.RSABits,
+		RotationIntervalSeconds: row.RotationIntervalSeconds, PublishLeadSeconds: row.PublishLeadSeconds,
+		GracePeriodSeconds: row.GracePeriodSeconds, PurgeAfterSeconds: row.PurgeAfterSeconds,
+		DefaultTokenTTLSeconds: row.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: row.MaxTokenTTLSeconds,
+		MaxPublishedKeys: row.MaxPublishedKeys, DueAt: due, UpdatedAt: l.at,
+	}
 }

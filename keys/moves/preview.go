@@ -1,117 +1,63 @@
 package moves
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/tenant"
 )
 
-// Preview is what a rotation by hand would do if it were done now. Nothing has
-// changed.
+// Preview is the result that a rotation by hand would have now. Nothing has changed.
 type Preview struct {
-	Active           keys.Key  // the standby of today
-	Deprecated       *keys.Key // the active key of today
+	Active           keys.Key  // the present standby
+	Deprecated       *keys.Key // the present active key
 	PublishedSeconds int64
-	Timeline         []Milestone // in the order of time
-	Before, After    []keys.Key  // what is published; the new standby's key is made only by the real thing
+	Timeline         []Milestone // in chronological order
+	Before, After    []keys.Key  // the published keys, without the new standby, which is not generated
 }
 
-// Milestone is one thing that would happen to a key.
+// Milestone is one transition of a key in a timeline.
 type Milestone struct {
 	At   time.Time
-	KID  string // empty for the new standby, which has no key yet
+	KID  string // empty for a new key, which is not generated
 	From keys.State
 	To   keys.State
 }
 
-// PreviewRotation answers what Rotate would do, and changes nothing. Errors:
-// those of Rotate.
-func (s *Store) PreviewRotation(ctx context.Context, by audit.By, tenantID uuid.UUID, req RotateRequest) (Preview, error) {
-	l, err := s.imagine(ctx, by, tenantID)
-	if err != nil {
-		return Preview{}, err
-	}
-	return l.preview(req)
-}
-
-func (l *ledger) preview(req RotateRequest) (Preview, error) {
-	p, err := l.policy(req.Alg)
-	if err != nil {
-		return Preview{}, err
-	}
-	s := l.schedule(p)
-	out := Preview{Before: l.published()}
-	if err := l.makeRoom(s); err != nil {
-		return Preview{}, err
-	}
-	next := l.in(p.Alg, keys.Standby)
-	if next == nil {
-		return Preview{}, &keys.StateError{From: keys.Born, To: keys.Active}
-	}
-	out.PublishedSeconds = publishedSeconds(*next, l.at)
-	if err := l.promote(s, byHand); err != nil {
-		return Preview{}, err
-	}
-	l.conceive(p.Alg, keys.Standby)
-	out.Active, out.After, out.Timeline = *l.in(p.Alg, keys.Active), l.published(), l.timeline(s)
-	if i := slices.IndexFunc(l.moves, func(m move) bool { return m.State == keys.Deprecated }); i >= 0 {
-		out.Deprecated = &l.moves[i].Key
-	}
-	return out, nil
-}
-
-// imagine opens a ledger that nobody writes: what its methods do to the keys
-// stays in it. Dry runs are answered from what they did. Errors:
-// tenant.ErrNotFound, ErrUnavailable.
-func (s *Store) imagine(ctx context.Context, by audit.By, tenantID uuid.UUID) (*ledger, error) {
-	ledgers, err := s.peek(ctx, by, s.now(), []uuid.UUID{tenantID})
-	if err != nil {
-		return nil, err
-	}
-	if len(ledgers) == 0 || ledgers[0].tenant.Status == tenant.Deleted {
-		return nil, tenant.ErrNotFound
-	}
-	return ledgers[0], nil
-}
-
-// conceive puts a key in place that only the real thing would make: it has no
-// kid and no public key.
-func (l *ledger) conceive(alg jose.SignatureAlgorithm, state keys.State) {
+// addPlaceholder adds a key that only the real operation would generate: it has no kid
+// and no public key.
+func (l *ledger) addPlaceholder(alg jose.SignatureAlgorithm, state keys.State) {
 	k := keys.Key{TenantID: l.tenant.ID, Alg: alg, Origin: keys.Generated, State: keys.Standby, CreatedAt: l.at, PublishedAt: l.at}
-	l.note(audit.Event{ToState: string(keys.Standby)}, nil)
+	l.addEvent(audit.Event{ToState: string(keys.Standby)}, nil)
 	if state == keys.Active {
 		k.State, k.ActivatedAt = keys.Active, &l.at
-		l.note(audit.Event{FromState: string(keys.Standby), ToState: string(keys.Active)}, nil)
+		l.addEvent(audit.Event{FromState: string(keys.Standby), ToState: string(keys.Active)}, nil)
 	}
 	l.keys = append(l.keys, k)
 }
 
-// catchUp takes the steps that the worker would take as soon as it hears.
-func (l *ledger) catchUp(s keys.Schedule) error {
-	steps, _ := keys.Plan(l.at, s, l.of(s.Alg))
+// applyDueSteps applies the steps that the worker would take at once.
+func (l *ledger) applyDueSteps(s keys.Schedule) error {
+	steps, _ := keys.Plan(l.at, s, l.keysOf(s.Alg))
 	for _, step := range steps {
 		if step.Kind == keys.CreateStandby {
-			l.conceive(s.Alg, keys.Standby)
+			l.addPlaceholder(s.Alg, keys.Standby)
 			continue
 		}
-		if err := l.take(step, s, candidate{}, custody.Sealer{}); err != nil {
+		if err := l.applyStep(step, s, candidate{}, custody.Sealer{}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// published lists the keys of the JWKS as a tenant's verifiers would see it,
-// but for those that were only conceived.
-func (l *ledger) published() []keys.Key {
+// publishedKeys lists the keys in the order of the JWKS, without placeholders.
+func (l *ledger) publishedKeys() []keys.Key {
 	out := slices.DeleteFunc(slices.Clone(l.keys), func(k keys.Key) bool { return !k.State.Published() || k.KID == "" })
 	order := []keys.State{keys.Active, keys.Standby, keys.Deprecated}
 	slices.SortStableFunc(out, func(a, b keys.Key) int {
@@ -120,9 +66,9 @@ func (l *ledger) published() []keys.Key {
 	return out
 }
 
-// timeline is what has just happened in this ledger, and what the schedule does
-// next with each published key of the policy and with those that just left.
-func (l *ledger) timeline(s keys.Schedule) []Milestone {
+// buildTimeline returns the transitions recorded in this ledger, and the scheduled ones
+// of each published key of the policy and of the keys that just left.
+func (l *ledger) buildTimeline(s keys.Schedule) []Milestone {
 	var out []Milestone
 	moved := map[string]bool{}
 	for _, e := range l.events {
@@ -131,18 +77,18 @@ func (l *ledger) timeline(s keys.Schedule) []Milestone {
 			moved[e.KID] = true
 		}
 	}
-	all := l.of(s.Alg)
+	all := l.keysOf(s.Alg)
 	for _, k := range all {
 		if k.State.Published() || moved[k.KID] {
-			out = append(out, l.future(s, k, all)...)
+			out = append(out, l.futureMilestones(s, k, all)...)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Milestone) int { return a.At.Compare(b.At) })
 	return out
 }
 
-// future is what becomes of one key if nobody acts.
-func (l *ledger) future(s keys.Schedule, k keys.Key, all []keys.Key) []Milestone {
+// futureMilestones returns the scheduled transitions of one key.
+func (l *ledger) futureMilestones(s keys.Schedule, k keys.Key, all []keys.Key) []Milestone {
 	next := s.NextTransition(l.at, k, all)
 	if next == nil {
 		return nil
@@ -162,114 +108,31 @@ func (l *ledger) future(s keys.Schedule, k keys.Key, all []keys.Key) []Milestone
 	return []Milestone{{At: at, KID: k.KID, From: k.State, To: keys.Purged}}
 }
 
-// PolicyPreview is what storing or retiring a policy would do if it were done
-// now. Nothing has changed.
+// PolicyPreview is the result that storing or retiring a policy would have now. Nothing
+// has changed.
 type PolicyPreview struct {
 	Policy        tenant.Policy
 	Created       bool        // there is no such policy yet
-	Timeline      []Milestone // in the order of time
-	Before, After []keys.Key  // what is published; new keys are made only by the real thing
+	Timeline      []Milestone // in chronological order
+	Before, After []keys.Key  // the published keys, without new keys, which are not generated
 }
 
-// PreviewPolicy answers what PutPolicy would do, and changes nothing. Errors:
-// those of PutPolicy.
-func (s *Store) PreviewPolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, p tenant.Policy) (PolicyPreview, error) {
-	l, err := s.imagine(ctx, by, tenantID)
-	if err != nil {
-		return PolicyPreview{}, err
-	}
-	if err := p.Validate(l.tenant.Caching); err != nil {
-		return PolicyPreview{}, err
-	}
-	out := PolicyPreview{Before: l.published()}
-	old, err := l.policy(p.Alg)
-	if out.Created = errors.Is(err, keys.ErrPolicyNotFound); out.Created {
-		p = l.conceivePolicy(p)
-	} else if p, err = l.replacePolicy(old, p); err != nil {
-		return PolicyPreview{}, err
-	}
-	l.hold(old, p)
-	if err := l.catchUp(l.schedule(p)); err != nil {
-		return PolicyPreview{}, err
-	}
-	out.Policy, out.After, out.Timeline = p, l.published(), l.timeline(l.schedule(p))
-	return out, nil
-}
-
-// conceivePolicy is addPolicy without keys to add.
-func (l *ledger) conceivePolicy(p tenant.Policy) tenant.Policy {
+// addPlaceholderPolicy is addPolicy with placeholders for its keys.
+func (l *ledger) addPlaceholderPolicy(p tenant.Policy) tenant.Policy {
 	p.CreatedAt, p.UpdatedAt, p.RetiredAt = l.at, l.at, nil
 	l.setPolicy(p)
-	l.conceive(p.Alg, keys.Active)
-	l.conceive(p.Alg, keys.Standby)
+	l.addPlaceholder(p.Alg, keys.Active)
+	l.addPlaceholder(p.Alg, keys.Standby)
 	return p
 }
 
-// hold does to the ledger's active key what RaiseTokenHorizon does to its row.
-func (l *ledger) hold(old, p tenant.Policy) {
-	k := l.in(p.Alg, keys.Active)
+// raiseTokenHorizon changes the ledger's active key as the statement RaiseTokenHorizon
+// changes its row.
+func (l *ledger) raiseTokenHorizon(old, p tenant.Policy) {
+	k := l.keyInState(p.Alg, keys.Active)
 	if k == nil || old.MaxTokenTTL <= p.MaxTokenTTL {
 		return
 	}
-	until := keys.Later(k.Horizon(), l.tokensUntil(old))
+	until := keys.Later(k.Horizon(), l.tokenHorizon(old))
 	k.TokenHorizon = &until
-}
-
-// PreviewRetirement answers what RetirePolicy would do, and changes nothing.
-// Errors: those of RetirePolicy.
-func (s *Store) PreviewRetirement(ctx context.Context, by audit.By, tenantID uuid.UUID, alg jose.SignatureAlgorithm) (PolicyPreview, error) {
-	l, err := s.imagine(ctx, by, tenantID)
-	if err != nil {
-		return PolicyPreview{}, err
-	}
-	p, err := l.policy(alg)
-	if err != nil {
-		return PolicyPreview{}, err
-	}
-	if p.Default {
-		return PolicyPreview{}, ErrDefaultPolicy
-	}
-	out := PolicyPreview{Before: l.published()}
-	if err := l.retire(p); err != nil {
-		return PolicyPreview{}, err
-	}
-	p.RetiredAt = &l.at
-	out.Policy, out.After, out.Timeline = p, l.published(), l.timeline(l.schedule(p))
-	return out, nil
-}
-
-// PreviewRevocation answers what Revoke would do, and changes nothing: the key
-// as it would be, who would sign, and until when which verifiers would trust
-// it. A key that only the real thing makes is missing. Errors: those of Revoke.
-func (s *Store) PreviewRevocation(ctx context.Context, by audit.By, tenantID uuid.UUID, kid string, req RevokeRequest) (Revocation, error) {
-	l, err := s.imagine(ctx, by, tenantID)
-	if err != nil {
-		return Revocation{}, err
-	}
-	out, _, err := l.condemn(kid, req)
-	if errors.Is(err, errNotInLedger) {
-		return Revocation{}, s.gone(ctx, tenantID, kid)
-	}
-	if err != nil {
-		return Revocation{}, err
-	}
-	if k := l.in(out.Key.Alg, keys.Standby); k != nil && out.Mode == StandbyTakesOver {
-		if err := l.activate(k, byRevocation); err != nil {
-			return Revocation{}, err
-		}
-		active := l.entry(*k)
-		out.Active = &active
-	}
-	return out, nil
-}
-
-// PreviewRevokeAll answers what RevokeAll would do, and changes nothing. The
-// keys in place of the revoked ones are made only by the real thing. Errors:
-// those of RevokeAll.
-func (s *Store) PreviewRevokeAll(ctx context.Context, by audit.By, tenantID uuid.UUID, reason keys.Reason, comment string) (MassRevocation, error) {
-	l, err := s.imagine(ctx, by, tenantID)
-	if err != nil {
-		return MassRevocation{}, err
-	}
-	return l.condemnAll(reason, comment)
 }

@@ -156,7 +156,7 @@ func otherPoint(key, other *ecdsa.PrivateKey) []byte {
 
 func TestRefusedPrivateKeys(t *testing.T) {
 	for _, c := range refusedPrivateKeys(t) {
-		_, err := PrivateImport{Key: []byte(c.text), Alg: c.alg}.candidate()
+		_, err := PrivateImport{Key: []byte(c.text), Alg: c.alg}.parseCandidate()
 		refusedAs(t, c, err)
 	}
 }
@@ -226,10 +226,10 @@ func TestRefusedPublicKeys(t *testing.T) {
 		{"kid twice", `{"keys":[` + jwk + `,` + jwk + `]}`, "", "public_key.keys[1].kid", "another key"},
 		{"second without alg", `{"keys":[` + jwk + `,` + bare + `]}`, "", "alg", "required"},
 	} {
-		_, _, err := PublicImport{Key: []byte(c.text), Alg: c.alg}.candidates()
+		_, _, err := PublicImport{Key: []byte(c.text), Alg: c.alg}.parseCandidates()
 		refusedAs(t, c, err)
 	}
-	if _, _, err := (PublicImport{Key: []byte(`{"keys":[` + jwk + `]}`), KID: "x"}).candidates(); !errors.Is(err, tokens.ErrInvalid) {
+	if _, _, err := (PublicImport{Key: []byte(`{"keys":[` + jwk + `]}`), KID: "x"}).parseCandidates(); !errors.Is(err, tokens.ErrInvalid) {
 		t.Errorf("kid with a set: %v", err)
 	}
 }

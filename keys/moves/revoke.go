@@ -7,24 +7,25 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/signing"
 )
 
-// RevokeRequest says why a key goes and, if it is the active one, which key
-// signs from then on.
+// RevokeRequest gives the reason for a revocation and, for the active key, its
+// replacement.
 type RevokeRequest struct {
 	Reason  keys.Reason
 	Comment string            // free text for the audit history
 	Mode    Mode              // empty: FreshTakesOver for a compromised key, else StandbyTakesOver
-	Use     signing.RecentUse // what the evidence does not say yet, see [signing.Signer.RecentUse]
+	Use     signing.RecentUse // not yet in the database, see [signing.Signer.RecentUse]
 }
 
-// mode is the one asked for or the reason's default. A compromised key is
-// replaced by one that no verifier knows, so that those that behave must fetch
-// the set again and lose the old one.
-func (r RevokeRequest) mode() Mode {
+// effectiveMode returns the requested mode or the reason's default. A compromised key is
+// replaced by one that no verifier has cached, so that well-behaved verifiers fetch the
+// set again and drop the old key.
+func (r RevokeRequest) effectiveMode() Mode {
 	switch {
 	case r.Mode != "":
 		return r.Mode
@@ -34,40 +35,41 @@ func (r RevokeRequest) mode() Mode {
 	return StandbyTakesOver
 }
 
-// Revocation is what a revocation did.
+// Revocation is the result of a revocation.
 type Revocation struct {
 	Key          Entry
-	Mode         Mode   // empty when the key was not the active one
-	Active       *Entry // signs from now on; nil when the key was not the active one
-	Standby      *Entry // entered in place of one that was used up or revoked
+	Mode         Mode   // empty if the key was not the active one
+	Active       *Entry // the new active key; nil if the revoked key was not the active one
+	Standby      *Entry // the new standby; nil if none was added
 	TrustedUntil []Trust
-	// BreaksTokensUntil is when the last token known to be signed with the key
-	// would have expired; nil if none is known to live. Evidence is up to a
-	// minute old, see [signing.Signer.FlushEvidence].
+	// BreaksTokensUntil is the latest known expiry of a token signed with the key;
+	// nil if no live token is known. Evidence is up to a minute old, see
+	// [signing.Signer.FlushEvidence].
 	BreaksTokensUntil *time.Time
 }
 
-// Revoke takes a key out of the JWKS now. If it was the active one, another
-// signs in the same transaction. Errors: ErrNotFound, *keys.StateError for a key
+// Revoke removes a key from the JWKS now. If it was the active one, another key is
+// activated in the same transaction. Errors: ErrNotFound, *keys.StateError for a key
 // that has left the JWKS already, tenant.ErrNotFound, custody.ErrDataKey,
 // ErrUnavailable.
 func (s *Store) Revoke(ctx context.Context, by audit.By, tenantID uuid.UUID, kid string, req RevokeRequest) (Revocation, error) {
 	var out Revocation
-	err := s.change(ctx, by, tenantID, func(l *ledger, m *made) (err error) {
-		out, err = l.revokeOne(kid, req, m)
+	err := s.changeTenant(ctx, by, tenantID, func(l *ledger, m *keySupply) (err error) {
+		out, err = l.revokeKey(kid, req, m)
 		return err
 	})
 	if errors.Is(err, errNotInLedger) {
-		return Revocation{}, s.gone(ctx, tenantID, kid)
+		return Revocation{}, s.notRevocableError(ctx, tenantID, kid)
 	}
 	return out, err
 }
 
-// errNotInLedger means that a key was purged or never was: ledgers hold neither.
+// errNotInLedger means that a key is purged or does not exist: ledgers hold neither.
 var errNotInLedger = errors.New("keys: the key is not in the ledger")
 
-// gone is why a key that no ledger holds cannot be revoked.
-func (s *Store) gone(ctx context.Context, tenantID uuid.UUID, kid string) error {
+// notRevocableError returns the error for a key that is not in the ledger: ErrNotFound
+// or, if it is purged, a *keys.StateError.
+func (s *Store) notRevocableError(ctx context.Context, tenantID uuid.UUID, kid string) error {
 	k, err := s.Get(ctx, tenantID, kid)
 	if err != nil {
 		return err
@@ -75,13 +77,13 @@ func (s *Store) gone(ctx context.Context, tenantID uuid.UUID, kid string) error 
 	return &keys.StateError{KID: kid, From: k.State, To: keys.Revoked}
 }
 
-func (l *ledger) revokeOne(kid string, req RevokeRequest, m *made) (Revocation, error) {
-	out, was, err := l.condemn(kid, req)
+func (l *ledger) revokeKey(kid string, req RevokeRequest, m *keySupply) (Revocation, error) {
+	out, was, err := l.revokeAndReport(kid, req)
 	if err != nil {
 		return out, err
 	}
 	if was != keys.Deprecated {
-		if err := l.replace(out.Key.Alg, out.Mode, m, &out); err != nil {
+		if err := l.replaceRevoked(out.Key.Alg, out.Mode, m, &out); err != nil {
 			return out, err
 		}
 	}
@@ -89,9 +91,10 @@ func (l *ledger) revokeOne(kid string, req RevokeRequest, m *made) (Revocation, 
 	return out, nil
 }
 
-// condemn revokes a key and says what follows, but for who signs from then on.
-func (l *ledger) condemn(kid string, req RevokeRequest) (out Revocation, was keys.State, err error) {
-	k := l.find(kid)
+// revokeAndReport revokes a key and reports the effects, except the replacement. was is
+// its state before.
+func (l *ledger) revokeAndReport(kid string, req RevokeRequest) (out Revocation, was keys.State, err error) {
+	k := l.findKey(kid)
 	if k == nil {
 		return out, was, errNotInLedger
 	}
@@ -100,18 +103,18 @@ func (l *ledger) condemn(kid string, req RevokeRequest) (out Revocation, was key
 	if err := l.revoke(k, req.Reason, req.Comment); err != nil {
 		return out, was, err
 	}
-	if out.Key = l.entry(*k); was == keys.Active {
-		out.Mode = req.mode()
+	if out.Key = l.entryOf(*k); was == keys.Active {
+		out.Mode = req.effectiveMode()
 	}
 	out.TrustedUntil = TrustedUntil(l.at, l.tenant.Caching, out.Mode, was == keys.Active)
-	out.BreaksTokensUntil = l.breaks(*k)
+	out.BreaksTokensUntil = l.lastTokenExpiry(*k)
 	return out, was, nil
 }
 
-// breaks is until when tokens live that go with these keys, as far as evidence
-// says.
-func (l *ledger) breaks(gone ...keys.Key) (until *time.Time) {
-	for _, k := range gone {
+// lastTokenExpiry returns the latest known expiry of a live token signed by any of the
+// keys, nil if none is known.
+func (l *ledger) lastTokenExpiry(revoked ...keys.Key) (until *time.Time) {
+	for _, k := range revoked {
 		if last := k.LastTokenExpiresAt; last != nil && last.After(l.at) && (until == nil || last.After(*until)) {
 			until = last
 		}
@@ -119,49 +122,49 @@ func (l *ledger) breaks(gone ...keys.Key) (until *time.Time) {
 	return until
 }
 
-// replace fills the places that a revocation emptied.
-func (l *ledger) replace(alg jose.SignatureAlgorithm, mode Mode, m *made, out *Revocation) error {
-	tookOver := l.in(alg, keys.Active) == nil
-	if tookOver {
-		if err := l.takeOver(alg, mode, m); err != nil {
+// replaceRevoked replaces the keys that a revocation removed.
+func (l *ledger) replaceRevoked(alg jose.SignatureAlgorithm, mode Mode, m *keySupply, out *Revocation) error {
+	replaced := l.keyInState(alg, keys.Active) == nil
+	if replaced {
+		if err := l.activateReplacement(alg, mode, m); err != nil {
 			return err
 		}
 	}
-	if err := l.refill(alg, m, out); err != nil {
+	if err := l.addStandby(alg, m, out); err != nil {
 		return err
 	}
-	if tookOver {
-		active := l.entry(*l.in(alg, keys.Active))
+	if replaced {
+		active := l.entryOf(*l.keyInState(alg, keys.Active))
 		out.Active = &active
 	}
 	return nil
 }
 
-// refill puts a new standby in place of one that is gone. A revocation does not
-// wait for a key to be made: if none is ready the worker will bring it.
-func (l *ledger) refill(alg jose.SignatureAlgorithm, m *made, out *Revocation) error {
-	if l.in(alg, keys.Standby) != nil {
+// addStandby adds a new standby if there is none. A revocation does not wait for the
+// generation of a key: if none is ready, the worker adds it.
+func (l *ledger) addStandby(alg jose.SignatureAlgorithm, m *keySupply, out *Revocation) error {
+	if l.keyInState(alg, keys.Standby) != nil {
 		return nil
 	}
-	k, err := m.enter(l, alg, "")
-	var slow *slowKeyError
+	k, err := m.addKey(l, alg, "")
+	var slow *keyNotReadyError
 	if errors.As(err, &slow) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	standby := l.entry(k)
+	standby := l.entryOf(k)
 	out.Standby = &standby
 	return nil
 }
 
-// takeOver makes another key sign. Without a standby a fresh key has to.
-func (l *ledger) takeOver(alg jose.SignatureAlgorithm, mode Mode, m *made) error {
-	if standby := l.in(alg, keys.Standby); standby != nil && mode == StandbyTakesOver {
+// activateReplacement activates another key. Without a standby it has to be a new one.
+func (l *ledger) activateReplacement(alg jose.SignatureAlgorithm, mode Mode, m *keySupply) error {
+	if standby := l.keyInState(alg, keys.Standby); standby != nil && mode == StandbyTakesOver {
 		return l.activate(standby, byRevocation)
 	}
-	_, err := m.enter(l, alg, byFreshKey)
+	_, err := m.addKey(l, alg, byFreshKey)
 	return err
 }
 
@@ -173,43 +176,43 @@ func (l *ledger) rescheduleAlg(alg jose.SignatureAlgorithm) {
 	}
 }
 
-// MassRevocation is what RevokeAll did.
+// MassRevocation is the result of RevokeAll.
 type MassRevocation struct {
 	Revoked      []Entry
-	Active       []Entry // one per live policy, known to no verifier
+	Active       []Entry // one per live policy, new to all verifiers
 	Standby      []Entry
 	TrustedUntil []Trust
-	// BreaksTokensUntil is when the last token known to be signed with any of
-	// them would have expired; nil if none is known to live.
+	// BreaksTokensUntil is the latest known expiry of a token signed with any of
+	// them; nil if no live token is known.
 	BreaksTokensUntil *time.Time
 }
 
-// RevokeAll takes every standby, active and deprecated key of a tenant out of
-// the JWKS and puts fresh active and standby keys in their place. Errors:
-// tenant.ErrNotFound, custody.ErrDataKey, ErrUnavailable.
+// RevokeAll revokes every standby, active and deprecated key of a tenant and replaces
+// them with new active and standby keys. Errors: tenant.ErrNotFound, custody.ErrDataKey,
+// ErrUnavailable.
 func (s *Store) RevokeAll(ctx context.Context, by audit.By, tenantID uuid.UUID, reason keys.Reason, comment string) (MassRevocation, error) {
 	var out MassRevocation
-	err := s.change(ctx, by, tenantID, func(l *ledger, m *made) (err error) {
-		out, err = l.revokeAll(reason, comment, m)
+	err := s.changeTenant(ctx, by, tenantID, func(l *ledger, m *keySupply) (err error) {
+		out, err = l.revokeAllKeys(reason, comment, m)
 		return err
 	})
 	return out, err
 }
 
-func (l *ledger) revokeAll(reason keys.Reason, comment string, m *made) (out MassRevocation, err error) {
-	if out, err = l.condemnAll(reason, comment); err != nil {
+func (l *ledger) revokeAllKeys(reason keys.Reason, comment string, m *keySupply) (out MassRevocation, err error) {
+	if out, err = l.revokeAllAndReport(reason, comment); err != nil {
 		return out, err
 	}
-	for _, p := range l.live() {
-		active, err := m.enter(l, p.Alg, byRevokeAll)
+	for _, p := range l.livePolicies() {
+		active, err := m.addKey(l, p.Alg, byRevokeAll)
 		if err != nil {
 			return out, err
 		}
-		standby, err := m.enter(l, p.Alg, "")
+		standby, err := m.addKey(l, p.Alg, "")
 		if err != nil {
 			return out, err
 		}
-		out.Active, out.Standby = append(out.Active, l.entry(active)), append(out.Standby, l.entry(standby))
+		out.Active, out.Standby = append(out.Active, l.entryOf(active)), append(out.Standby, l.entryOf(standby))
 	}
 	for _, p := range l.policies {
 		l.reschedule(p)
@@ -217,16 +220,16 @@ func (l *ledger) revokeAll(reason keys.Reason, comment string, m *made) (out Mas
 	return out, nil
 }
 
-// condemnAll revokes what is published and says what follows, but for the keys
-// in their place.
-func (l *ledger) condemnAll(reason keys.Reason, comment string) (out MassRevocation, err error) {
+// revokeAllAndReport revokes the published keys and reports the effects, except the
+// replacements.
+func (l *ledger) revokeAllAndReport(reason keys.Reason, comment string) (out MassRevocation, err error) {
 	out.Revoked, err = l.revokePublished(reason, comment)
 	out.TrustedUntil = TrustedUntil(l.at, l.tenant.Caching, FreshTakesOver, true)
-	gone := make([]keys.Key, len(out.Revoked))
+	revoked := make([]keys.Key, len(out.Revoked))
 	for i, e := range out.Revoked {
-		gone[i] = e.Key
+		revoked[i] = e.Key
 	}
-	out.BreaksTokensUntil = l.breaks(gone...)
+	out.BreaksTokensUntil = l.lastTokenExpiry(revoked...)
 	return out, err
 }
 
@@ -236,16 +239,16 @@ func (l *ledger) revokePublished(reason keys.Reason, comment string) (revoked []
 			if err := l.revoke(k, reason, comment); err != nil {
 				return nil, err
 			}
-			revoked = append(revoked, l.entry(*k))
+			revoked = append(revoked, l.entryOf(*k))
 		}
 	}
 	return revoked, nil
 }
 
-// Purge forgets the public part of every expired and revoked key now instead
-// of after purge_after. Errors: tenant.ErrNotFound, ErrUnavailable.
+// Purge erases the public part of every expired and revoked key now instead of after
+// purge_after. Errors: tenant.ErrNotFound, ErrUnavailable.
 func (s *Store) Purge(ctx context.Context, by audit.By, tenantID uuid.UUID) (purged []keys.Key, err error) {
-	err = s.change(ctx, by, tenantID, func(l *ledger, _ *made) error {
+	err = s.changeTenant(ctx, by, tenantID, func(l *ledger, _ *keySupply) error {
 		purged = nil
 		for i := range l.keys {
 			if k := &l.keys[i]; k.State == keys.Expired || k.State == keys.Revoked {
@@ -261,4 +264,41 @@ func (s *Store) Purge(ctx context.Context, by audit.By, tenantID uuid.UUID) (pur
 		return nil
 	})
 	return purged, err
+}
+
+// PreviewRevocation returns the result that Revoke would have, without changing
+// anything: the revoked key, its replacement, and how long which verifiers may still
+// accept it. A key that only the real operation would generate is missing. Errors: those
+// of Revoke.
+func (s *Store) PreviewRevocation(ctx context.Context, by audit.By, tenantID uuid.UUID, kid string, req RevokeRequest) (Revocation, error) {
+	l, err := s.openPreview(ctx, by, tenantID)
+	if err != nil {
+		return Revocation{}, err
+	}
+	out, _, err := l.revokeAndReport(kid, req)
+	if errors.Is(err, errNotInLedger) {
+		return Revocation{}, s.notRevocableError(ctx, tenantID, kid)
+	}
+	if err != nil {
+		return Revocation{}, err
+	}
+	if k := l.keyInState(out.Key.Alg, keys.Standby); k != nil && out.Mode == StandbyTakesOver {
+		if err := l.activate(k, byRevocation); err != nil {
+			return Revocation{}, err
+		}
+		active := l.entryOf(*k)
+		out.Active = &active
+	}
+	return out, nil
+}
+
+// PreviewRevokeAll returns the result that RevokeAll would have, without changing
+// anything. The replacement keys are missing: only the real operation generates them.
+// Errors: those of RevokeAll.
+func (s *Store) PreviewRevokeAll(ctx context.Context, by audit.By, tenantID uuid.UUID, reason keys.Reason, comment string) (MassRevocation, error) {
+	l, err := s.openPreview(ctx, by, tenantID)
+	if err != nil {
+		return MassRevocation{}, err
+	}
+	return l.revokeAllAndReport(reason, comment)
 }

@@ -4,91 +4,96 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
+	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
 )
 
 // ErrRotationWaits means that a rotation would leave more keys published than
-// max_published_keys while tokens of all of them may still live.
+// max_published_keys while tokens of all of them may still be valid.
 var ErrRotationWaits = errors.New("keys: max_published_keys leaves no room while tokens of the oldest key may live")
 
-// Rotation is what a rotation by hand did.
+// Rotation is the result of a rotation by hand.
 type Rotation struct {
 	Active     Entry
-	Deprecated *Entry // nil when nothing signed before
+	Deprecated *Entry // nil if there was no active key
 	Standby    Entry
-	// PublishedSeconds is for how long the new active key had been published:
-	// below the policy's lead, some verifiers may not know it yet.
+	// PublishedSeconds is how long the new active key had been published: if less
+	// than the policy's lead, some verifiers may not have fetched it yet.
 	PublishedSeconds int64
 }
 
-// RotateRequest asks for a rotation by hand.
+// RotateRequest requests a rotation by hand.
 type RotateRequest struct {
 	Alg    jose.SignatureAlgorithm // empty: the default policy's
 	Reason string                  // free text for the audit history
 }
 
-// Rotate makes the standby active and the active key deprecated, now, however
-// long the standby has been published, and puts a new standby in its place.
-// Errors: keys.ErrPolicyNotFound, ErrRotationWaits, tenant.ErrNotFound, custody.ErrDataKey,
-// ErrUnavailable.
+// Rotate makes the standby active and the active key deprecated, now, however long the
+// standby has been published, and adds a new standby. Errors: keys.ErrPolicyNotFound,
+// ErrRotationWaits, tenant.ErrNotFound, custody.ErrDataKey, ErrUnavailable.
 func (s *Store) Rotate(ctx context.Context, by audit.By, tenantID uuid.UUID, req RotateRequest) (Rotation, error) {
 	var out Rotation
-	err := s.change(ctx, by, tenantID, func(l *ledger, m *made) (err error) {
-		p, err := l.policy(req.Alg)
+	err := s.changeTenant(ctx, by, tenantID, func(l *ledger, m *keySupply) (err error) {
+		p, err := l.findPolicy(req.Alg)
 		if err != nil {
 			return err
 		}
-		out, err = l.rotate(p, m)
+		out, err = l.rotateKeys(p, m)
 		if err == nil && req.Reason != "" {
-			l.because(req.Reason)
+			l.setReason(req.Reason)
 		}
 		return err
 	})
 	return out, err
 }
 
-// rotate is the rotation by hand of one policy.
-func (l *ledger) rotate(p tenant.Policy, m *made) (Rotation, error) {
+// rotateKeys rotates the keys of one policy by hand.
+func (l *ledger) rotateKeys(p tenant.Policy, m *keySupply) (Rotation, error) {
 	var out Rotation
-	s := l.schedule(p)
+	s := l.scheduleOf(p)
 	if err := l.makeRoom(s); err != nil {
 		return out, err
 	}
-	old, next := l.in(p.Alg, keys.Active), l.in(p.Alg, keys.Standby)
+	old, next := l.keyInState(p.Alg, keys.Active), l.keyInState(p.Alg, keys.Standby)
 	if next == nil {
-		// The standby was used up a moment ago and not replaced yet.
-		if _, err := m.enter(l, p.Alg, ""); err != nil {
+		// The standby has just been activated and is not replaced yet.
+		if _, err := m.addKey(l, p.Alg, ""); err != nil {
 			return out, err
 		}
-		old, next = l.in(p.Alg, keys.Active), l.in(p.Alg, keys.Standby)
+		old, next = l.keyInState(p.Alg, keys.Active), l.keyInState(p.Alg, keys.Standby)
 	}
 	out.PublishedSeconds = publishedSeconds(*next, l.at)
-	if err := l.promote(s, byHand); err != nil {
+	if err := l.promoteStandby(s, byHand); err != nil {
 		return out, err
 	}
-	standby, err := m.enter(l, p.Alg, "")
+	standby, err := m.addKey(l, p.Alg, "")
 	if err != nil {
 		return out, err
 	}
 	l.reschedule(p)
-	out.Active, out.Standby = l.entry(*l.in(p.Alg, keys.Active)), l.entry(standby)
+	out.Active, out.Standby = l.entryOf(*l.keyInState(p.Alg, keys.Active)), l.entryOf(standby)
 	if old != nil {
-		gone := l.entry(*l.find(old.KID))
-		out.Deprecated = &gone
+		deprecated := l.entryOf(*l.findKey(old.KID))
+		out.Deprecated = &deprecated
 	}
 	return out, nil
 }
 
-// makeRoom lets the oldest deprecated keys leave early if one more would be
-// too many, but none whose tokens may still live.
+// makeRoom expires the oldest deprecated keys early if one more key would be too many,
+// but none whose tokens may still be valid. Errors: ErrRotationWaits.
 func (l *ledger) makeRoom(s keys.Schedule) error {
-	published := 1 // the key that is about to come
-	for _, k := range l.of(s.Alg) {
+	published := 1 // the new key
+	for _, k := range l.keysOf(s.Alg) {
 		if k.State.Published() {
 			published++
 		}
@@ -116,11 +121,163 @@ func (l *ledger) oldestDeprecated(alg jose.SignatureAlgorithm) (oldest *keys.Key
 	return oldest
 }
 
-// because adds somebody's words to every event of this transaction.
-func (l *ledger) because(reason string) {
+// setReason adds the caller's reason to every event of this transaction.
+func (l *ledger) setReason(reason string) {
 	for i := range l.events {
 		if l.events[i].Reason == "" {
 			l.events[i].Reason = reason
 		}
 	}
+}
+
+// PreviewRotation returns the result that Rotate would have, without changing anything.
+// Errors: those of Rotate.
+func (s *Store) PreviewRotation(ctx context.Context, by audit.By, tenantID uuid.UUID, req RotateRequest) (Preview, error) {
+	l, err := s.openPreview(ctx, by, tenantID)
+	if err != nil {
+		return Preview{}, err
+	}
+	return l.previewRotation(req)
+}
+
+func (l *ledger) previewRotation(req RotateRequest) (Preview, error) {
+	p, err := l.findPolicy(req.Alg)
+	if err != nil {
+		return Preview{}, err
+	}
+	s := l.scheduleOf(p)
+	out := Preview{Before: l.publishedKeys()}
+	if err := l.makeRoom(s); err != nil {
+		return Preview{}, err
+	}
+	next := l.keyInState(p.Alg, keys.Standby)
+	if next == nil {
+		return Preview{}, &keys.StateError{From: keys.Born, To: keys.Active}
+	}
+	out.PublishedSeconds = publishedSeconds(*next, l.at)
+	if err := l.promoteStandby(s, byHand); err != nil {
+		return Preview{}, err
+	}
+	l.addPlaceholder(p.Alg, keys.Standby)
+	out.Active, out.After, out.Timeline = *l.keyInState(p.Alg, keys.Active), l.publishedKeys(), l.buildTimeline(s)
+	if i := slices.IndexFunc(l.moves, func(m move) bool { return m.State == keys.Deprecated }); i >= 0 {
+		out.Deprecated = &l.moves[i].Key
+	}
+	return out, nil
+}
+
+// DataKeyRotation is the result of a rotation of a tenant's data key.
+type DataKeyRotation struct {
+	Version   int32 // of the new data key
+	Resealed  int   // private keys sealed with the new data key
+	CreatedAt time.Time
+}
+
+// RotateDataKey gives a tenant a new data key, seals its private keys with it and
+// destroys the old one, in one transaction: a tenant has two private keys per policy, so
+// nothing needs to be left for later. Signing continues. Errors: tenant.ErrNotFound,
+// custody.ErrDataKey, ErrUnavailable.
+func (s *Store) RotateDataKey(ctx context.Context, by audit.By, tenantID uuid.UUID) (DataKeyRotation, error) {
+	var (
+		out       DataKeyRotation
+		destroyed []int32
+	)
+	err := s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		l, err := s.lockTenant(ctx, tx, by, tenantID)
+		if err != nil {
+			return err
+		}
+		live, err := tx.ListLiveDataKeys(ctx, tenantID)
+		if err != nil {
+			return err
+		}
+		next := live[len(live)-1].Version + 1
+		fresh, row, err := s.cfg.Custody.NewDataKey(ctx, tenantID, next, l.at)
+		if err != nil {
+			return err
+		}
+		kids, sealed, err := s.resealKeys(ctx, tx, tenantID, live, fresh)
+		if err != nil {
+			return err
+		}
+		destroyed = l.addDataKeyEvents(live, next)
+		out = DataKeyRotation{Version: next, Resealed: len(kids), CreatedAt: l.at}
+		return l.writeDataKeyRotation(ctx, tx, row, kids, sealed, len(destroyed))
+	})
+	if err != nil {
+		return DataKeyRotation{}, err
+	}
+	for _, v := range destroyed {
+		s.cfg.Custody.Forget(tenantID, v)
+	}
+	return out, nil
+}
+
+// resealKeys decrypts every private key of the tenant and encrypts it with the new data
+// key.
+func (s *Store) resealKeys(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, live []db.ListLiveDataKeysRow, fresh custody.Sealer) (kids []string, sealed [][]byte, err error) {
+	old := map[int32]*seal.DataKey{}
+	for _, row := range live {
+		key, err := s.cfg.Custody.OpenDataKey(ctx, tenantID, row.Version, row.Wrapped, row.MasterKeyID)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: version %d: %w", custody.ErrDataKey, row.Version, err)
+		}
+		old[row.Version] = key
+	}
+	rows, err := tx.ListSealedKeys(ctx, tenantID)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, row := range rows {
+		key, live := old[*row.DataKeyVersion]
+		if !live {
+			return nil, nil, fmt.Errorf("%w: key %s: its data key is destroyed", custody.ErrDataKey, row.KID)
+		}
+		der, err := key.Open(tenantID, *row.DataKeyVersion, row.KID, row.SealedPrivate)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: key %s: %w", custody.ErrDataKey, row.KID, err)
+		}
+		closed, err := fresh.Key.Seal(tenantID, fresh.Version, row.KID, der)
+		clear(der)
+		if err != nil {
+			return nil, nil, err
+		}
+		kids, sealed = append(kids, row.KID), append(sealed, closed)
+	}
+	return kids, sealed, nil
+}
+
+// addDataKeyEvents adds the events of a data key rotation and returns the versions that
+// it destroys.
+func (l *ledger) addDataKeyEvents(live []db.ListLiveDataKeysRow, next int32) (destroyed []int32) {
+	l.addEvent(audit.Event{Action: audit.DataKeyRotated}, map[string]any{"version": next})
+	for _, row := range live {
+		l.addEvent(audit.Event{Action: audit.DataKeyDestroyed}, map[string]any{"version": row.Version})
+		destroyed = append(destroyed, row.Version)
+	}
+	return destroyed
+}
+
+func (l *ledger) writeDataKeyRotation(ctx context.Context, tx *db.Tx, row custody.DataKeyRow, kids []string, sealed [][]byte, destroyed int) error {
+	w := tx.Later()
+	if _, err := w.SupersedeDataKey(ctx, l.tenant.ID); err != nil {
+		return err
+	}
+	w.Expect(1)
+	if err := w.InsertDataKey(ctx, db.InsertDataKeyParams(row)); err != nil {
+		return err
+	}
+	_, err := w.ResealKeys(ctx, db.ResealKeysParams{TenantID: l.tenant.ID, NewVersion: row.Version, Kids: kids, SealedPrivates: sealed})
+	if err != nil {
+		return err
+	}
+	w.Expect(len(kids))
+	if _, err := w.DestroyDataKeys(ctx, &l.at, l.tenant.ID, row.Version); err != nil {
+		return err
+	}
+	w.Expect(destroyed)
+	if err := new(statements).addLedgers([]*ledger{l}).queueTo(ctx, w); err != nil {
+		return err
+	}
+	return w.Send(ctx)
 }

@@ -13,43 +13,43 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
-	"golang.org/x/sync/errgroup"
 )
 
-// Seed asks for tenants with a past, for measuring what a database costs that
-// has many. They are as if the worker had looked after them from their
-// creation: what they hold was decided by [keys.Plan] and noted in ledgers, their
-// chains verify, their keys are sealed and sign. Only the way into the database
-// is another one, by COPY and past the guards, which need a superuser.
+// Seed describes tenants with a past, for measuring large databases. They look as if the
+// worker had processed them since their creation: [keys.Plan] decided their transitions,
+// ledgers recorded them, their audit chains verify, their keys are sealed and can sign.
+// Only the writes differ: COPY without the guards, which needs a superuser.
 type Seed struct {
 	Tenants int
-	Keys    int                     // of each tenant, 2 to 16: one signs, one stands by, the others have signed
-	Events  int                     // in each history; at least 3 for each key
+	Keys    int                     // of each tenant, 2 to 16: one active, one standby, the others deprecated
+	Events  int                     // in each history, at least 3 for each key
 	Alg     jose.SignatureAlgorithm // empty: ES256
 	Prefix  string                  // of the slugs; a number follows
 }
 
-// Errors of seeding.
+// Errors of [Seed.Write].
 var (
-	ErrBadSeed      = errors.New("keys: a seed has 2 to 16 keys for each tenant and at least 3 events for each key")
+	ErrBadSeed      = errors.New("keys: a seed needs 2 to 16 keys for each tenant and at least 3 events for each key")
 	ErrNotSuperuser = db.ErrNotSuperuser
 )
 
-// seedBatch is how many tenants are copied in one transaction.
-const seedBatch = 2000
+// seedBatchSize is how many tenants are copied in one transaction.
+const seedBatchSize = 2000
 
-// seedInterval and seedJitter space the rotations of seeded tenants. All keys
-// stay published for all of the past, so that it has no other moves.
+// seedInterval and seedJitter space the rotations of seeded tenants. The grace
+// period covers the whole past, so that no key expires in it.
 const (
 	seedInterval = 30 * 24 * time.Hour
 	seedJitter   = 0.05
-	seedQuiet    = time.Hour // nothing is due before
+	seedQuiet    = time.Hour // no work is due earlier
 )
 
 func (s Seed) validate() error {
@@ -59,10 +59,10 @@ func (s Seed) validate() error {
 	return nil
 }
 
-// Slug is that of the tenant with a number, from 0.
+// Slug returns the slug of the tenant with a number, from 0.
 func (s Seed) Slug(i int) string { return fmt.Sprintf("%s-%07d", s.Prefix, i) }
 
-func (s Seed) spec(i int) tenant.Spec {
+func (s Seed) tenantSpec(i int) tenant.Spec {
 	p := tenant.DefaultPolicy(s.Alg)
 	p.RotationInterval, p.GracePeriod, p.Default = seedInterval, time.Duration(s.Keys)*seedInterval, true
 	return tenant.Spec{
@@ -71,29 +71,28 @@ func (s Seed) spec(i int) tenant.Spec {
 	}
 }
 
-// Seed writes the tenants and tells progress how many there are. A crash
-// leaves whole tenants; their slugs are taken then, which another prefix
-// avoids. Errors: ErrBadSeed, ErrNotSuperuser, tenant.ErrSlugTaken,
-// ErrUnavailable.
-func (s *Store) Seed(ctx context.Context, by audit.By, seed Seed, progress func(done int)) error {
+// Write writes the tenants and calls progress with their number so far. A crash leaves
+// whole tenants behind: use another prefix for the next attempt. Errors: ErrBadSeed,
+// ErrNotSuperuser, tenant.ErrSlugTaken, ErrUnavailable.
+func (seed Seed) Write(ctx context.Context, s *Store, by audit.By, progress func(done int)) error {
 	if seed.Alg == "" {
 		seed.Alg = jose.ES256
 	}
 	if err := seed.validate(); err != nil {
 		return err
 	}
-	now, batches := s.now(), make(chan int)
-	group, going := errgroup.WithContext(ctx)
+	w, batches := &seeder{store: s, by: by, seed: seed, now: s.currentTime()}, make(chan int)
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(batches)
-		return seed.eachBatch(going, batches)
+		return seed.sendBatches(groupCtx, batches)
 	})
 	var done atomic.Int64
-	for range 2 { // one makes tenants while PostgreSQL writes those of the other
+	for range 2 { // one builds tenants while PostgreSQL writes those of the other
 		group.Go(func() error {
 			for from := range batches {
-				n := min(seedBatch, seed.Tenants-from)
-				if err := s.seedBatch(going, by, seed, now, from, n); err != nil {
+				n := min(seedBatchSize, seed.Tenants-from)
+				if err := w.writeBatch(groupCtx, from, n); err != nil {
 					return err
 				}
 				progress(int(done.Add(int64(n))))
@@ -107,9 +106,9 @@ func (s *Store) Seed(ctx context.Context, by audit.By, seed Seed, progress func(
 	return s.cfg.DB.Settle(ctx)
 }
 
-// eachBatch sends where each batch begins.
-func (s Seed) eachBatch(ctx context.Context, batches chan<- int) error {
-	for from := 0; from < s.Tenants; from += seedBatch {
+// sendBatches sends the number of the first tenant of each batch.
+func (s Seed) sendBatches(ctx context.Context, batches chan<- int) error {
+	for from := 0; from < s.Tenants; from += seedBatchSize {
 		select {
 		case batches <- from:
 		case <-ctx.Done():
@@ -119,35 +118,44 @@ func (s Seed) eachBatch(ctx context.Context, batches chan<- int) error {
 	return nil
 }
 
-func (s *Store) seedBatch(ctx context.Context, by audit.By, seed Seed, now time.Time, from, n int) error {
+// seeder writes the tenants of a seed.
+type seeder struct {
+	store *Store
+	by    audit.By
+	seed  Seed
+	now   time.Time
+}
+
+// writeBatch builds n tenants and copies their rows.
+func (w *seeder) writeBatch(ctx context.Context, from, n int) error {
 	var rows seedRows
 	for i := from; i < from+n; i++ {
-		p, err := s.seedPast(ctx, by, seed, now, i)
+		p, err := w.buildTenant(ctx, i)
 		if err != nil {
 			return err
 		}
-		if err := rows.add(p); err != nil {
+		if err := rows.addTenant(p); err != nil {
 			return err
 		}
 	}
-	return rows.copy(ctx, s.cfg.DB)
+	return rows.copyTo(ctx, w.store.cfg.DB)
 }
 
-// past is a tenant that has been looked after for a while. Each moment of it
-// is a ledger, because the rows of a ledger share its time.
-type past struct {
-	*ledger // the last moment's
-	dataKey custody.DataKeyRow
-	sealer  custody.Sealer
-	chain   []audit.Event
-	sealed  map[string][]byte // private keys by kid, as they entered
-	events  map[string]int64  // seq of the last move by kid
+// seededTenant is a tenant with a past. Each point in time has its own ledger, because
+// all rows of a ledger have the same time.
+type seededTenant struct {
+	*ledger    // of the latest point in time
+	dataKey    custody.DataKeyRow
+	sealer     custody.Sealer
+	allEvents  []audit.Event
+	sealedKeys map[string][]byte // private keys by kid
+	moveEvents map[string]int64  // seq of each kid's last move
 }
 
-// bornAt spreads the tenants' creation so that the next rotation of the first
-// one is due about an interval from now and that of the last one soon, but not
-// before seedQuiet, whatever delay [keys.Jitter] gives them.
-func (s Seed) bornAt(now time.Time, i int) time.Time {
+// createdAt spreads the tenants' creation so that the next rotation of the first one is
+// due about an interval from now and that of the last one soon, but not before
+// seedQuiet, whatever delay [keys.Jitter] adds.
+func (s Seed) createdAt(now time.Time, i int) time.Time {
 	rotations := time.Duration(s.Keys - 2)
 	latest := seedInterval - time.Duration(float64(seedInterval)*seedJitter)*rotations - seedQuiet
 	ago := time.Duration(float64(latest) * (1 - float64(i)/float64(s.Tenants)))
@@ -155,75 +163,75 @@ func (s Seed) bornAt(now time.Time, i int) time.Time {
 	return now.Add(-rotations*longest - ago).Truncate(time.Microsecond)
 }
 
-// seedPast lives through a tenant's past: its creation, and a rotation each
-// time one was due.
-func (s *Store) seedPast(ctx context.Context, by audit.By, seed Seed, now time.Time, i int) (*past, error) {
-	spec := seed.spec(i)
+// buildTenant builds a tenant's past: its creation, and each rotation when it was due.
+func (w *seeder) buildTenant(ctx context.Context, i int) (*seededTenant, error) {
+	spec := w.seed.tenantSpec(i)
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	at := seed.bornAt(now, i)
-	p := &past{sealed: map[string][]byte{}, events: map[string]int64{}}
-	p.ledger = s.newborn(idAt(at), spec, by, at)
+	at := w.seed.createdAt(w.now, i)
+	p := &seededTenant{sealedKeys: map[string][]byte{}, moveEvents: map[string]int64{}}
+	p.ledger = w.store.newTenantLedger(newIDAt(at), spec, w.by, at)
 	p.jitter = seedJitter
 	var err error
-	if p.sealer, p.dataKey, err = s.cfg.Custody.NewDataKey(ctx, p.tenant.ID, 1, at); err != nil {
+	if p.sealer, p.dataKey, err = w.store.cfg.Custody.NewDataKey(ctx, p.tenant.ID, 1, at); err != nil {
 		return nil, err
 	}
-	p.note(audit.Event{Action: audit.DataKeyCreated}, map[string]any{"version": p.sealer.Version})
-	if err := s.found(ctx, p.ledger, p.policies[0], p.sealer); err != nil {
+	p.addEvent(audit.Event{Action: audit.DataKeyCreated}, map[string]any{"version": p.sealer.Version})
+	if err := w.store.addFirstKeys(ctx, p.ledger, p.policies[0], p.sealer); err != nil {
 		return nil, err
 	}
-	for due := p.due[seed.Alg]; due.Before(now) && len(p.keys) < seed.Keys; due = p.due[seed.Alg] {
-		if err := s.seedRotation(ctx, p, due); err != nil {
+	for due := p.due[w.seed.Alg]; due.Before(w.now) && len(p.keys) < w.seed.Keys; due = p.due[w.seed.Alg] {
+		if err := w.addRotation(ctx, p, due); err != nil {
 			return nil, err
 		}
 	}
-	for int(p.head.Seq)+len(p.ledger.events) < seed.Events {
-		p.note(audit.Event{Action: audit.AuthorizationDenied}, map[string]any{"method": "GET", "path": "/v1/tenants"})
+	for int(p.head.Seq)+len(p.ledger.events) < w.seed.Events {
+		p.addEvent(audit.Event{Action: audit.AuthorizationDenied}, map[string]any{"method": "GET", "path": "/v1/tenants"})
 	}
-	p.close()
+	p.closeLedger()
 	return p, nil
 }
 
-// seedRotation takes the steps that were due at a time.
-func (s *Store) seedRotation(ctx context.Context, p *past, at time.Time) error {
-	p.open(at)
+// addRotation applies the steps that were due at a time.
+func (w *seeder) addRotation(ctx context.Context, p *seededTenant, at time.Time) error {
+	p.openLedger(at)
 	policy := p.policies[0]
-	c, err := s.candidate(ctx, policy)
+	c, err := w.store.cfg.Generator.newCandidate(ctx, policy)
 	if err != nil {
 		return err
 	}
 	var done Done
-	return s.follow(p.ledger, &work{
-		candidates: map[policyName]candidate{{p.tenant.ID, policy.Alg}: c},
+	b := &batch{
+		candidates: map[policyRef]candidate{{p.tenant.ID, policy.Alg}: c},
 		sealers:    map[uuid.UUID]custody.Sealer{p.tenant.ID: p.sealer},
-	}, &done)
+	}
+	return b.applyPlan(p.ledger, &done)
 }
 
-// close links the moment's events to the chain and keeps what rows need.
-func (p *past) close() {
+// closeLedger links the ledger's events to the chain and keeps the data of its rows.
+func (p *seededTenant) closeLedger() {
 	head, events := audit.Chain(p.head, p.ledger.events)
-	p.head, p.chain = head, append(p.chain, events...)
-	for _, b := range p.births {
-		p.sealed[b.KID], p.events[b.KID] = b.sealed, b.stateEvent
+	p.head, p.allEvents = head, append(p.allEvents, events...)
+	for _, b := range p.newKeys {
+		p.sealedKeys[b.KID], p.moveEvents[b.KID] = b.sealed, b.stateEvent
 	}
 	for _, m := range p.moves {
-		p.events[m.KID] = m.stateEvent
+		p.moveEvents[m.KID] = m.stateEvent
 	}
 }
 
-// open begins another moment.
-func (p *past) open(at time.Time) {
-	p.close()
+// openLedger starts the ledger of another point in time.
+func (p *seededTenant) openLedger(at time.Time) {
+	p.closeLedger()
 	p.ledger = &ledger{
 		tenant: p.tenant, head: p.head, jitter: p.jitter, by: p.by, at: at, policies: p.policies, keys: p.keys,
 		due: map[jose.SignatureAlgorithm]time.Time{},
 	}
 }
 
-// idAt is a UUIDv7 (RFC 9562 section 5.7) of an earlier time.
-func idAt(at time.Time) (id uuid.UUID) {
+// newIDAt returns a UUIDv7 (RFC 9562 section 5.7) for an earlier time.
+func newIDAt(at time.Time) (id uuid.UUID) {
 	_, _ = rand.Read(id[:]) // never fails
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
@@ -232,13 +240,13 @@ func idAt(at time.Time) (id uuid.UUID) {
 	return id
 }
 
-// policyRow is the row of the tenant's one policy.
-func (p *past) policyRow() (tenant.PolicyRow, time.Time) {
+// policyRow returns the row of the tenant's only policy, and its due time.
+func (p *seededTenant) policyRow() (tenant.PolicyRow, time.Time) {
 	policy := p.policies[0]
 	return tenant.PolicyRowOf(p.tenant.ID, policy), p.due[policy.Alg]
 }
 
-// seedRows are the rows of many pasts, table by table.
+// seedRows are the rows of many seeded tenants, by table.
 type seedRows struct {
 	tenants, dataKeys, policies [][]any
 	keys                        []seedKey
@@ -252,8 +260,8 @@ type seedKey struct {
 	stateEvent int64
 }
 
-func (r *seedRows) add(p *past) error {
-	set, err := snapshot.RenderSet(p.at, p.keys, p.live())
+func (r *seedRows) addTenant(p *seededTenant) error {
+	set, err := snapshot.RenderSet(p.at, p.keys, p.livePolicies())
 	if err != nil {
 		return err
 	}
@@ -270,20 +278,19 @@ func (r *seedRows) add(p *past) error {
 		w.DefaultTokenTTLSeconds, w.MaxTokenTTLSeconds, w.MaxPublishedKeys, due, w.CreatedAt, w.UpdatedAt,
 	})
 	for _, k := range p.keys {
-		row := seedKey{Key: k, stateEvent: p.events[k.KID]}
+		row := seedKey{Key: k, stateEvent: p.moveEvents[k.KID]}
 		if k.State == keys.Active || k.State == keys.Standby {
-			row.sealed, row.version = p.sealed[k.KID], &d.Version
+			row.sealed, row.version = p.sealedKeys[k.KID], &d.Version
 		}
 		r.keys = append(r.keys, row)
 	}
-	r.events = append(r.events, p.chain...)
+	r.events = append(r.events, p.allEvents...)
 	return nil
 }
 
-// copy writes the rows in one transaction. Keys and events lie in the order of
-// their times, a tenant's rows apart from each other, as they come to lie in
-// life.
-func (r *seedRows) copy(ctx context.Context, d *db.DB) error {
+// copyTo writes the rows in one transaction. Keys and events are sorted by time, so that
+// a tenant's rows are scattered as in production.
+func (r *seedRows) copyTo(ctx context.Context, d *db.DB) error {
 	slices.SortStableFunc(r.keys, func(a, b seedKey) int { return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.KID, b.KID)) })
 	slices.SortStableFunc(r.events, func(a, b audit.Event) int { return a.At.Compare(b.At) })
 	return d.Bulk(ctx, func(b *db.Bulk) error {
@@ -339,7 +346,7 @@ func (r *seedRows) keyRows() [][]any {
 	for i, k := range r.keys {
 		rows[i] = []any{
 			k.TenantID, k.KID, string(k.Alg), string(k.State), string(k.Origin), k.PublicJWK, k.sealed, k.version, k.CreatedAt, k.PublishedAt,
-			k.ActivatedAt, orNull(string(k.Activation)), k.DeprecatedAt, k.TokenHorizon, k.ExpiresAt, k.stateEvent,
+			k.ActivatedAt, nullIfEmpty(string(k.Activation)), k.DeprecatedAt, k.TokenHorizon, k.ExpiresAt, k.stateEvent,
 		}
 	}
 	return rows
@@ -349,14 +356,14 @@ func (r *seedRows) eventRows(xid uint64) [][]any {
 	rows := make([][]any, len(r.events))
 	for i, e := range r.events {
 		rows[i] = []any{
-			e.TenantID, e.Seq, e.At, string(e.Action), string(e.Actor.Type), e.Actor.ID, e.Actor.Name, orNull(e.KID), orNull(e.FromState),
-			orNull(e.ToState), orNull(e.RequestID), e.Details, e.PrevHash, e.Hash, xid,
+			e.TenantID, e.Seq, e.At, string(e.Action), string(e.Actor.Type), e.Actor.ID, e.Actor.Name, nullIfEmpty(e.KID), nullIfEmpty(e.FromState),
+			nullIfEmpty(e.ToState), nullIfEmpty(e.RequestID), e.Details, e.PrevHash, e.Hash, xid,
 		}
 	}
 	return rows
 }
 
-func orNull(s string) any {
+func nullIfEmpty(s string) any {
 	if s == "" {
 		return nil
 	}

@@ -18,7 +18,7 @@ func TestSeededTenantsLiveOn(t *testing.T) {
 	p := newProcess(t)
 	seed := Seed{Tenants: 7, Keys: 4, Events: 13, Prefix: "seed"}
 	var last int
-	if err := p.store.Seed(t.Context(), tester, seed, func(done int) { last = done }); err != nil {
+	if err := seed.Write(t.Context(), p.store, tester, func(done int) { last = done }); err != nil {
 		t.Fatal(err)
 	}
 	if done := p.tick(t); last != seed.Tenants || done.Tenants != 0 {
@@ -51,13 +51,13 @@ func TestSeededTenantsLiveOn(t *testing.T) {
 func TestSeedsThatAreRefused(t *testing.T) {
 	p := newProcess(t)
 	for _, bad := range []Seed{{}, {Tenants: 1, Keys: 1, Events: 12}, {Tenants: 1, Keys: 17, Events: 99}, {Tenants: 1, Keys: 4, Events: 11}} {
-		if err := p.store.Seed(t.Context(), tester, bad, func(int) {}); !errors.Is(err, ErrBadSeed) {
+		if err := bad.Write(t.Context(), p.store, tester, func(int) {}); !errors.Is(err, ErrBadSeed) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
 	twice := Seed{Tenants: 1, Keys: 2, Events: 6, Prefix: "twice"}
 	for _, want := range []error{nil, tenant.ErrSlugTaken} {
-		if err := p.store.Seed(t.Context(), tester, twice, func(int) {}); !errors.Is(err, want) {
+		if err := twice.Write(t.Context(), p.store, tester, func(int) {}); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 	}

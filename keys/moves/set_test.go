@@ -27,11 +27,11 @@ func (p *process) fromRows(t testing.TB, id uuid.UUID, at time.Time) snapshot.Se
 		if err != nil {
 			return err
 		}
-		l := p.store.ledger(tenant.TenantRow(row), tester, time.Now())
-		if err := p.store.read(t.Context(), tx, l); err != nil {
+		l := p.store.newLedger(tenant.TenantRow(row), tester, time.Now())
+		if err := p.store.loadLedgers(t.Context(), tx, l); err != nil {
 			return err
 		}
-		set, err = snapshot.RenderSet(at, l.keys, l.live())
+		set, err = snapshot.RenderSet(at, l.keys, l.livePolicies())
 		return err
 	})
 	if err != nil {

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
 )
 
-// statements are the set-based writes for any number of ledgers: one for each
-// kind of move, however many keys move.
+// statements collects the set-based writes of any number of ledgers: one for each kind
+// of transition, however many keys it concerns.
 type statements struct {
 	audit     audit.Write
 	activate  db.ActivateKeysParams
@@ -34,14 +35,14 @@ func (p *dueParams) add(tenantID uuid.UUID, alg string, at time.Time) {
 	p.tenantIDs, p.algs, p.ats = append(p.tenantIDs, tenantID), append(p.algs, alg), append(p.ats, at)
 }
 
-func (s *statements) collect(ledgers []*ledger) *statements {
+func (s *statements) addLedgers(ledgers []*ledger) *statements {
 	for _, l := range ledgers {
-		s.chain(l)
+		s.addEvents(l)
 		for _, m := range l.moves {
-			s.move(m)
+			s.addMove(m)
 		}
-		for _, b := range l.births {
-			s.birth(b)
+		for _, b := range l.newKeys {
+			s.addNewKey(b)
 		}
 		for alg, at := range l.due {
 			s.due.add(l.tenant.ID, string(alg), db.OrEpoch(&at))
@@ -50,49 +51,49 @@ func (s *statements) collect(ledgers []*ledger) *statements {
 	return s
 }
 
-// chain links a ledger's events to the tenant's history.
-func (s *statements) chain(l *ledger) {
+// addEvents links a ledger's events to the tenant's chain.
+func (s *statements) addEvents(l *ledger) {
 	if len(l.events) == 0 {
 		return
 	}
-	l.next = s.audit.Chain(l.head, l.events)
-	s.audit.Payloads = append(s.audit.Payloads, l.changes()...)
-	if l.rowMoves {
+	l.nextHead = s.audit.Chain(l.head, l.events)
+	s.audit.Payloads = append(s.audit.Payloads, l.changePayloads()...)
+	if l.writesTenantRow {
 		return
 	}
-	set := l.set()
-	s.audit.MoveHeadAndSet(l.head, l.next, set.Body, set.Outline)
+	set := l.renderSet()
+	s.audit.MoveHeadAndSet(l.head, l.nextHead, set.Body, set.Outline)
 }
 
-func (s *statements) move(m move) {
+func (s *statements) addMove(m move) {
 	switch id, kid, seq := m.TenantID, m.KID, m.stateEvent; m.State {
 	case keys.Active:
 		p := &s.activate
-		add(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.ActivatedAt, seq)
+		appendMove(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.ActivatedAt, seq)
 		p.Activations = append(p.Activations, string(m.Activation))
 	case keys.Deprecated:
 		p := &s.deprecate
-		add(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.DeprecatedAt, seq)
+		appendMove(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.DeprecatedAt, seq)
 		p.TokenHorizons, p.ExpiresAts = append(p.TokenHorizons, *m.TokenHorizon), append(p.ExpiresAts, *m.ExpiresAt)
 	case keys.Expired:
 		p := &s.expire
-		add(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.ExpiredAt, seq)
+		appendMove(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.ExpiredAt, seq)
 	case keys.Revoked:
 		p := &s.revoke
-		add(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.RevokedAt, seq)
+		appendMove(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.RevokedAt, seq)
 		p.Reasons = append(p.Reasons, string(m.RevocationReason))
 	case keys.Purged:
 		p := &s.purge
-		add(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.PurgedAt, seq)
+		appendMove(&p.TenantIds, &p.Kids, &p.Ats, &p.StateEvents, id, kid, *m.PurgedAt, seq)
 	}
 }
 
-// add appends to the columns that every move has.
-func add(ids *[]uuid.UUID, kids *[]string, ats *[]time.Time, seqs *[]int64, id uuid.UUID, kid string, at time.Time, seq int64) {
+// appendMove appends to the columns that every transition has.
+func appendMove(ids *[]uuid.UUID, kids *[]string, ats *[]time.Time, seqs *[]int64, id uuid.UUID, kid string, at time.Time, seq int64) {
 	*ids, *kids, *ats, *seqs = append(*ids, id), append(*kids, kid), append(*ats, at), append(*seqs, seq)
 }
 
-func (s *statements) birth(b birth) {
+func (s *statements) addNewKey(b newKey) {
 	p := &s.insert
 	p.TenantIds, p.Kids, p.Algs = append(p.TenantIds, b.TenantID), append(p.Kids, b.KID), append(p.Algs, string(b.Alg))
 	p.States, p.Origins = append(p.States, string(b.State)), append(p.Origins, string(b.Origin))
@@ -103,9 +104,9 @@ func (s *statements) birth(b birth) {
 	p.StateEvents = append(p.StateEvents, b.stateEvent)
 }
 
-// queue puts the statements in the order the database's guards ask for. A
-// guard that matches fewer keys than were to move fails the whole transaction.
-func (s *statements) queue(ctx context.Context, w *db.Writes) error {
+// queueTo queues the statements in the order that the database's guards require. A guard
+// that matches fewer keys than expected fails the whole transaction.
+func (s *statements) queueTo(ctx context.Context, w *db.Writes) error {
 	if err := w.AppendAudit(ctx, db.MoveAuditHeadsParams(s.audit.Heads), db.InsertAuditEventsParams(s.audit.Events), s.audit.Payloads); err != nil {
 		return err
 	}
@@ -133,3 +134,27 @@ func (s *statements) queue(ctx context.Context, w *db.Writes) error {
 	}
 	return nil
 }
+
+// writeLedgers sends the ledgers' statements in one round trip and notifies the other
+// processes at commit.
+func writeLedgers(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
+	return sendLedgers(ctx, sendPipelined, tx, ledgers)
+}
+
+// sendLedgers is writeLedgers with a choice of how to send.
+func sendLedgers(ctx context.Context, send sendFunc, tx *db.Tx, ledgers []*ledger) error {
+	w := tx.Later()
+	if err := new(statements).addLedgers(ledgers).queueTo(ctx, w); err != nil {
+		return err
+	}
+	return send(w, ctx)
+}
+
+// sendFunc sends queued statements to PostgreSQL: in one round trip, or in one for each
+// statement if the batch yields to requests.
+type sendFunc func(*db.Writes, context.Context) error
+
+var (
+	sendPipelined sendFunc = (*db.Writes).Send
+	sendEach      sendFunc = (*db.Writes).SendEach
+)

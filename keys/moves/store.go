@@ -3,18 +3,15 @@ package moves
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
-	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/custody"
-	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -26,7 +23,7 @@ var (
 	ErrUnavailable   = db.ErrUnavailable
 )
 
-// Config is what a Store needs.
+// Config configures a [Store].
 type Config struct {
 	DB        *db.DB
 	Names     tenant.Namespace // of the issuers and hosts of new tenants
@@ -38,23 +35,23 @@ type Config struct {
 	// rotation is delayed, so that tenants created together do not rotate
 	// together; 0: exact timelines.
 	JitterFraction float64
-	// Asked counts what is asked of this process. While it grows by more than a few
-	// a second, RunDue makes way for requests; nil: always at full speed.
-	Asked func() int64
+	// Requests counts the requests to this process. While it grows by more than a
+	// few a second, RunDue yields to requests; nil: always at full speed.
+	Requests func() int64
 	// DueBatch bounds the tenants of one transaction of RunDue; 0: 250.
 	DueBatch int
-	// DueParallel is how many of these go on at a time, each on a connection; 0: 2.
+	// DueParallel is how many of these run at a time, each on a connection; 0: 2.
 	DueParallel int
 }
 
-// Store is the only place where moves of keys commit. Every exported method
-// that changes something is one transaction: it locks the tenant's row, reads,
-// decides, and writes the moves with their audit events in one round trip. A
-// crash before that leaves nothing, one after it leaves everything.
+// Store commits all transitions of keys. Every exported method that changes something is
+// one transaction: it locks the tenant's row, reads, decides, and writes the transitions
+// with their audit events in one round trip. A crash leaves either nothing or
+// everything.
 type Store struct {
-	cfg     Config
-	manners manners
-	rest    func(context.Context, time.Duration)
+	cfg      Config
+	throttle throttle
+	pause    func(context.Context, time.Duration)
 }
 
 // New returns a store.
@@ -65,28 +62,23 @@ func New(cfg Config) *Store {
 	if cfg.DueParallel == 0 {
 		cfg.DueParallel = 2
 	}
-	return &Store{cfg: cfg, manners: manners{now: time.Now, since: time.Now()}, rest: func(ctx context.Context, d time.Duration) { _ = db.Pause(ctx, d) }}
+	return &Store{cfg: cfg, throttle: throttle{now: time.Now, since: time.Now()}, pause: func(ctx context.Context, d time.Duration) { _ = db.Pause(ctx, d) }}
 }
 
-// now is read once per operation: every row one operation writes has one time.
-func (s *Store) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
+// currentTime is called once per operation, so that all its rows have the same time.
+func (s *Store) currentTime() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
 
-// Get returns one key, purged ones too. Errors: ErrNotFound.
-func (s *Store) Get(ctx context.Context, tenantID uuid.UUID, kid string) (keys.Key, error) {
-	var row db.GetKeyRow
-	err := s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
-		row, err = tx.GetKey(ctx, tenantID, kid)
-		return err
-	})
-	if errors.Is(err, db.ErrNoRows) {
-		return keys.Key{}, ErrNotFound
+// newLedger returns the ledger of a tenant that is locked or only read.
+func (s *Store) newLedger(row tenant.TenantRow, by audit.By, at time.Time) *ledger {
+	return &ledger{
+		tenant: row.Tenant(), head: row.Head(), jitter: s.cfg.JitterFraction,
+		by: by, at: at, due: map[jose.SignatureAlgorithm]time.Time{},
 	}
-	return snapshot.KeyRow(row).Key(), err
 }
 
-// open locks one tenant and reads its policies and keys. Errors:
-// tenant.ErrNotFound for one that is not there or deleted.
-func (s *Store) open(ctx context.Context, tx *db.Tx, by audit.By, tenantID uuid.UUID) (*ledger, error) {
+// lockTenant locks one tenant and reads its policies and keys. Errors:
+// tenant.ErrNotFound if it does not exist or is deleted.
+func (s *Store) lockTenant(ctx context.Context, tx *db.Tx, by audit.By, tenantID uuid.UUID) (*ledger, error) {
 	row, err := tx.LockTenant(ctx, tenantID)
 	if errors.Is(err, db.ErrNoRows) || err == nil && row.Status == string(tenant.Deleted) {
 		return nil, tenant.ErrNotFound
@@ -94,14 +86,14 @@ func (s *Store) open(ctx context.Context, tx *db.Tx, by audit.By, tenantID uuid.
 	if err != nil {
 		return nil, err
 	}
-	l := s.ledger(tenant.TenantRow(row), by, s.now()) // read under the lock: the operation before this one is over
-	return l, s.read(ctx, tx, l)
+	l := s.newLedger(tenant.TenantRow(row), by, s.currentTime()) // read the time under the lock, after the previous operation
+	return l, s.loadLedgers(ctx, tx, l)
 }
 
-// openIdle locks those of a batch's tenants that nobody else has in hand. What
-// peek read of one is read again only if it has changed since: nothing that a
-// plan is made from changes without the head of the tenant's history.
-func (s *Store) openIdle(ctx context.Context, tx *db.Tx, by audit.By, w *work, tenantIDs []uuid.UUID) ([]*ledger, error) {
+// lockIdleTenants locks the tenants of a batch that no other transaction has locked. A
+// tenant is read again only if it has changed since readTenants: a plan depends on
+// nothing that can change without a new audit event.
+func (s *Store) lockIdleTenants(ctx context.Context, tx *db.Tx, by audit.By, w *batch, tenantIDs []uuid.UUID) ([]*ledger, error) {
 	rows, err := tx.LockIdleTenants(ctx, tenantIDs)
 	if err != nil {
 		return nil, err
@@ -109,26 +101,16 @@ func (s *Store) openIdle(ctx context.Context, tx *db.Tx, by audit.By, w *work, t
 	ledgers := make([]*ledger, len(rows))
 	var changed []*ledger
 	for i, row := range rows {
-		ledgers[i] = s.ledger(tenant.TenantRow(row), by, w.at)
-		if !ledgers[i].resume(w.seen[row.ID]) {
+		ledgers[i] = s.newLedger(tenant.TenantRow(row), by, w.at)
+		if !ledgers[i].reuseRead(w.ledgers[row.ID]) {
 			changed = append(changed, ledgers[i])
 		}
 	}
-	return ledgers, s.read(ctx, tx, changed...)
+	return ledgers, s.loadLedgers(ctx, tx, changed...)
 }
 
-// resume takes over what was read of a tenant without a lock, if nothing has
-// happened to it since.
-func (l *ledger) resume(seen *ledger) bool {
-	if seen == nil || seen.head.Seq != l.head.Seq {
-		return false
-	}
-	l.at, l.policies, l.keys = seen.at, seen.policies, slices.Clone(seen.keys)
-	return true
-}
-
-// read fills ledgers with the policies and keys of their tenants.
-func (s *Store) read(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
+// loadLedgers reads the policies and keys of the ledgers' tenants.
+func (s *Store) loadLedgers(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
 	if len(ledgers) == 0 {
 		return nil
 	}
@@ -154,115 +136,106 @@ func (s *Store) read(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
 	return nil
 }
 
-func (l *ledger) addPolicyRow(row db.Policy) {
-	l.policies = append(l.policies, tenant.PolicyRow(row).Policy())
-}
-
-// addKeyRow also sees to it that no move of this operation is before an earlier
-// one, whatever the clocks of several machines say.
-func (l *ledger) addKeyRow(row db.UnpurgedKeysOfTenantsRow) {
-	k := snapshot.KeyRow(row).Key()
-	l.keys = append(l.keys, k)
-	l.at = keys.Later(l.at, k.LastMoved())
-}
-
-// write sends what the ledgers hold in one round trip and tells the other
-// processes at commit.
-func write(ctx context.Context, tx *db.Tx, ledgers ...*ledger) error {
-	return writeBy(ctx, atOnce, tx, ledgers)
-}
-
-// writeBy is write with a choice of how to send.
-func writeBy(ctx context.Context, send send, tx *db.Tx, ledgers []*ledger) error {
-	w := tx.Later()
-	if err := new(statements).collect(ledgers).queue(ctx, w); err != nil {
-		return err
-	}
-	return send(w, ctx)
-}
-
-// schedule is what [keys.Plan] needs to know about one of the ledger's policies.
-func (l *ledger) schedule(p tenant.Policy) keys.Schedule {
-	s := keys.Schedule{
-		Policy: p, ClockSkew: l.tenant.Caching.ClockSkew,
-		Jitter: keys.Jitter(l.tenant.ID, p.Alg, p.RotationInterval, l.jitter), Freezes: l.tenant.Freezes,
-	}
-	if l.tenant.CacheHorizon != nil {
-		s.HoldUntil = *l.tenant.CacheHorizon
-	}
-	return s
-}
-
-// policy finds a live policy by its algorithm; an empty one asks for the
-// default.
-func (l *ledger) policy(alg jose.SignatureAlgorithm) (tenant.Policy, error) {
-	i := slices.IndexFunc(l.policies, func(p tenant.Policy) bool {
-		return p.RetiredAt == nil && (p.Alg == alg || alg == "" && p.Default)
-	})
-	if i < 0 {
-		return tenant.Policy{}, fmt.Errorf("%w: %s", keys.ErrPolicyNotFound, alg)
-	}
-	return l.policies[i], nil
-}
-
-// change is the frame of an operation by hand: lock the tenant and read it in
-// one round trip, decide, and write in another.
-func (s *Store) change(ctx context.Context, by audit.By, tenantID uuid.UUID, decide func(*ledger, *made) error) error {
-	return s.locked(ctx, by, tenantID, func(tx *db.Tx, l *ledger, m *made) error {
+// changeTenant locks the tenant and reads it in one round trip, calls decide, and writes
+// in another.
+func (s *Store) changeTenant(ctx context.Context, by audit.By, tenantID uuid.UUID, decide func(*ledger, *keySupply) error) error {
+	return s.withLockedTenant(ctx, by, tenantID, func(tx *db.Tx, l *ledger, m *keySupply) error {
 		if err := decide(l, m); err != nil {
 			return err
 		}
-		return write(ctx, tx, l)
+		return writeLedgers(ctx, tx, l)
 	})
 }
 
-// locked runs an operation on a locked tenant. If that wants a key that takes
-// long to make, it ends without a trace, and begins anew with the key at hand.
-// Errors: do's, tenant.ErrNotFound for one that is not there or deleted.
-func (s *Store) locked(ctx context.Context, by audit.By, tenantID uuid.UUID, do func(*db.Tx, *ledger, *made) error) error {
-	m := &made{}
+// withLockedTenant calls do with a locked tenant. If do needs a key that takes long to
+// generate, the transaction is rolled back and repeated with the key at hand. Errors:
+// those of do, tenant.ErrNotFound for a tenant that does not exist or is deleted.
+func (s *Store) withLockedTenant(ctx context.Context, by audit.By, tenantID uuid.UUID, do func(*db.Tx, *ledger, *keySupply) error) error {
+	m := &keySupply{}
 	for {
-		m.rewind()
-		err := s.cfg.DB.InLockedTenant(ctx, tenantID, func(tx *db.Tx, found db.Locked) error {
-			l, err := s.openLocked(found, by)
+		m.restart()
+		err := s.cfg.DB.InLockedTenant(ctx, tenantID, func(tx *db.Tx, locked db.Locked) error {
+			l, err := s.lockedLedger(locked, by)
 			if err != nil {
 				return err
 			}
-			s.expect(l)
-			m.sealer = func() (custody.Sealer, error) { return s.cfg.Custody.SealerFrom(ctx, tenantID, found.DataKeys) }
-			m.pick = func(p tenant.Policy) (candidate, error) { return s.quick(ctx, p) }
+			s.expectKeys(l)
+			m.sealer = func() (custody.Sealer, error) { return s.cfg.Custody.SealerFrom(ctx, tenantID, locked.DataKeys) }
+			m.generate = func(p tenant.Policy) (candidate, error) { return s.cfg.Generator.quickCandidate(ctx, p) }
 			return do(tx, l, m)
 		})
-		var slow *slowKeyError
+		var slow *keyNotReadyError
 		if !errors.As(err, &slow) {
 			return err
 		}
-		c, err := s.candidate(ctx, slow.policy)
+		c, err := s.cfg.Generator.newCandidate(ctx, slow.policy)
 		if err != nil {
 			return err
 		}
-		m.keep(slow.policy, c)
+		m.add(slow.policy, c)
 	}
 }
 
-// openLocked opens the ledger of a tenant that was locked and read at once.
-func (s *Store) openLocked(found db.Locked, by audit.By) (*ledger, error) {
-	if found.Tenant == nil || found.Tenant.Status == string(tenant.Deleted) {
+// lockedLedger returns the ledger of a tenant that was locked and read in one round
+// trip.
+func (s *Store) lockedLedger(locked db.Locked, by audit.By) (*ledger, error) {
+	if locked.Tenant == nil || locked.Tenant.Status == string(tenant.Deleted) {
 		return nil, tenant.ErrNotFound
 	}
-	l := s.ledger(tenant.TenantRow(*found.Tenant), by, s.now()) // under the lock: the operation before this one is over
-	for _, row := range found.Policies {
+	l := s.newLedger(tenant.TenantRow(*locked.Tenant), by, s.currentTime()) // read the time under the lock, after the previous operation
+	for _, row := range locked.Policies {
 		l.addPolicyRow(row)
 	}
-	for _, row := range found.Keys {
+	for _, row := range locked.Keys {
 		l.addKeyRow(row)
 	}
 	return l, nil
 }
 
-// expect lets the generator keep keys ready for what this process changes.
-func (s *Store) expect(l *ledger) {
-	for _, p := range l.live() {
+// expectKeys lets the generator keep keys ready for the tenants that this process
+// changes.
+func (s *Store) expectKeys(l *ledger) {
+	for _, p := range l.livePolicies() {
 		s.cfg.Generator.Expect(p.Alg, p.RSABits)
 	}
+}
+
+// readTenants reads tenants without locking them.
+func (s *Store) readTenants(ctx context.Context, by audit.By, at time.Time, tenants []uuid.UUID) (ledgers []*ledger, err error) {
+	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		rows, err := tx.GetTenants(ctx, tenants)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			ledgers = append(ledgers, s.newLedger(tenant.TenantRow(row), by, at))
+		}
+		return s.loadLedgers(ctx, tx, ledgers...)
+	})
+	return ledgers, err
+}
+
+// readTenant reads a tenant without a lock. Errors: ErrNotFound.
+func (s *Store) readTenant(ctx context.Context, tenantID uuid.UUID) (*ledger, error) {
+	ledgers, err := s.readTenants(ctx, audit.By{}, s.currentTime(), []uuid.UUID{tenantID})
+	if err != nil {
+		return nil, err
+	}
+	if len(ledgers) == 0 {
+		return nil, ErrNotFound
+	}
+	return ledgers[0], nil
+}
+
+// openPreview returns a ledger that is never written, for dry runs: its changes stay in
+// memory. Errors: tenant.ErrNotFound, ErrUnavailable.
+func (s *Store) openPreview(ctx context.Context, by audit.By, tenantID uuid.UUID) (*ledger, error) {
+	ledgers, err := s.readTenants(ctx, by, s.currentTime(), []uuid.UUID{tenantID})
+	if err != nil {
+		return nil, err
+	}
+	if len(ledgers) == 0 || ledgers[0].tenant.Status == tenant.Deleted {
+		return nil, tenant.ErrNotFound
+	}
+	return ledgers[0], nil
 }

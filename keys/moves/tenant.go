@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
@@ -15,11 +16,11 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// CreateTenant makes a tenant with a data key and, for each policy, an active
-// and a standby key. It answers after all of that is committed; a crash before
-// leaves nothing. Errors: *tenant.FieldErrors, *tenant.PolicyError,
-// tenant.ErrSlugTaken, tenant.ErrDomainTaken, tenant.ErrIssuerTaken, *tenant.ReplayError for an
-// Idempotency-Key that has made a tenant already, ErrUnavailable.
+// CreateTenant creates a tenant with a data key and, for each policy, an active and a
+// standby key. It returns after all of that is committed; a crash before leaves nothing.
+// Errors: *tenant.FieldErrors, *tenant.PolicyError, tenant.ErrSlugTaken,
+// tenant.ErrDomainTaken, tenant.ErrIssuerTaken, *tenant.ReplayError for an Idempotency-Key that was used
+// before, ErrUnavailable.
 func (s *Store) CreateTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
 	if err := spec.Validate(); err != nil {
 		return tenant.Tenant{}, err
@@ -27,8 +28,8 @@ func (s *Store) CreateTenant(ctx context.Context, by audit.By, spec tenant.Spec,
 	return s.createTenant(ctx, by, spec, idem)
 }
 
-// EnsurePlatform makes the platform's own tenant if there is none. Of several
-// processes that start at once, one does.
+// EnsurePlatform creates the platform's own tenant if it does not exist. Of several
+// processes that start at once, one creates it.
 func (s *Store) EnsurePlatform(ctx context.Context, by audit.By) error {
 	err := s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		_, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
@@ -45,19 +46,19 @@ func (s *Store) EnsurePlatform(ctx context.Context, by audit.By) error {
 }
 
 func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
-	at := s.now()
+	at := s.currentTime()
 	id, err := uuid.NewV7()
 	if err != nil {
 		return tenant.Tenant{}, err
 	}
-	l := s.newborn(id, spec, by, at)
+	l := s.newTenantLedger(id, spec, by, at)
 	sealer, dataKey, err := s.cfg.Custody.NewDataKey(ctx, l.tenant.ID, 1, at)
 	if err != nil {
 		return tenant.Tenant{}, err
 	}
-	l.note(audit.Event{Action: audit.DataKeyCreated}, map[string]any{"version": sealer.Version})
+	l.addEvent(audit.Event{Action: audit.DataKeyCreated}, map[string]any{"version": sealer.Version})
 	for _, p := range l.policies {
-		if err := s.found(ctx, l, p, sealer); err != nil {
+		if err := s.addFirstKeys(ctx, l, p, sealer); err != nil {
 			return tenant.Tenant{}, err
 		}
 	}
@@ -69,19 +70,19 @@ func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec,
 		return s.insertTenant(ctx, tx, l, names, dataKey, idem)
 	})
 	if err == nil {
-		l.tenant.Version = l.next.Seq
+		l.tenant.Version = l.nextHead.Seq
 		return l.tenant, nil
 	}
-	return tenant.Tenant{}, s.cfg.refusedTenant(ctx, err, idem)
+	return tenant.Tenant{}, s.cfg.creationError(ctx, err, idem)
 }
 
-// newborn opens the ledger of a tenant that does not exist yet.
-func (s *Store) newborn(id uuid.UUID, spec tenant.Spec, by audit.By, at time.Time) *ledger {
+// newTenantLedger returns the ledger of a tenant that does not exist yet.
+func (s *Store) newTenantLedger(id uuid.UUID, spec tenant.Spec, by audit.By, at time.Time) *ledger {
 	l := &ledger{
 		tenant: spec.Tenant(id, at), jitter: s.cfg.JitterFraction, head: audit.Genesis(id), by: by, at: at,
-		due: map[jose.SignatureAlgorithm]time.Time{}, rowMoves: true,
+		due: map[jose.SignatureAlgorithm]time.Time{}, writesTenantRow: true,
 	}
-	l.note(audit.Event{Action: audit.TenantCreated}, map[string]any{"slug": l.tenant.Slug})
+	l.addEvent(audit.Event{Action: audit.TenantCreated}, map[string]any{"slug": l.tenant.Slug})
 	for _, p := range spec.Policies {
 		p.CreatedAt, p.UpdatedAt = at, at
 		l.policies = append(l.policies, p)
@@ -89,36 +90,20 @@ func (s *Store) newborn(id uuid.UUID, spec tenant.Spec, by audit.By, at time.Tim
 	return l
 }
 
-// found gives a new policy its first two keys.
-func (s *Store) found(ctx context.Context, l *ledger, p tenant.Policy, sealer custody.Sealer) error {
-	l.note(audit.Event{Action: audit.PolicyCreated}, p.Details())
+// addFirstKeys adds the first active and standby key of a new policy.
+func (s *Store) addFirstKeys(ctx context.Context, l *ledger, p tenant.Policy, sealer custody.Sealer) error {
+	l.addEvent(audit.Event{Action: audit.PolicyCreated}, p.Details())
 	for _, how := range []keys.Activation{byFirstKey, ""} {
-		c, err := s.candidate(ctx, p)
+		c, err := s.cfg.Generator.newCandidate(ctx, p)
 		if err != nil {
 			return err
 		}
-		if _, err := l.enter(c, sealer, how); err != nil {
+		if _, err := l.addKey(c, sealer, how); err != nil {
 			return err
 		}
 	}
 	l.reschedule(p)
 	return nil
-}
-
-// upsert is the row of one of the ledger's policies.
-func (l *ledger) upsert(p tenant.Policy) db.UpsertPolicyParams {
-	row := tenant.PolicyRowOf(l.tenant.ID, p)
-	var due *time.Time
-	if at, set := l.due[p.Alg]; set && !at.IsZero() {
-		due = &at
-	}
-	return db.UpsertPolicyParams{
-		TenantID: row.TenantID, Alg: row.Alg, IsDefault: row.IsDefault, RSABits: row.RSABits,
-		RotationIntervalSeconds: row.RotationIntervalSeconds, PublishLeadSeconds: row.PublishLeadSeconds,
-		GracePeriodSeconds: row.GracePeriodSeconds, PurgeAfterSeconds: row.PurgeAfterSeconds,
-		DefaultTokenTTLSeconds: row.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: row.MaxTokenTTLSeconds,
-		MaxPublishedKeys: row.MaxPublishedKeys, DueAt: due, UpdatedAt: l.at,
-	}
 }
 
 // claimNames checks that the names of a new tenant are free. Most have none but
@@ -136,14 +121,14 @@ func (s *Store) claimNames(ctx context.Context, tx *db.Tx, t tenant.Tenant) (ten
 }
 
 func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names tenant.Names, dataKey custody.DataKeyRow, idem *tenant.Idempotency) error {
-	st := new(statements).collect([]*ledger{l})
+	st := new(statements).addLedgers([]*ledger{l})
 	w := tx.Later()
-	row, set := tenant.RowOf(l.tenant), l.set()
+	row, set := tenant.RowOf(l.tenant), l.renderSet()
 	err := w.InsertTenant(ctx, db.InsertTenantParams{
 		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, IssuerName: names.Issuer, CustomDomain: row.CustomDomain,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
-		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, CreatedAt: l.at,
+		AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, CreatedAt: l.at,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
 		JWKS: set.Body, JWKSOutline: &set.Outline,
 	})
@@ -154,24 +139,24 @@ func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names te
 		return err
 	}
 	for _, p := range l.policies {
-		if err := w.UpsertPolicy(ctx, l.upsert(p)); err != nil {
+		if err := w.UpsertPolicy(ctx, l.policyParams(p)); err != nil {
 			return err
 		}
 	}
-	if err := st.queue(ctx, w); err != nil {
+	if err := st.queueTo(ctx, w); err != nil {
 		return err
 	}
 	if idem != nil {
-		if err := remember(ctx, tx, w, l, idem); err != nil {
+		if err := insertIdempotencyKey(ctx, tx, w, l, idem); err != nil {
 			return err
 		}
 	}
 	return w.Send(ctx)
 }
 
-// remember writes the Idempotency-Key down beside what it made, under the
-// platform's tenant: a tenant that makes itself has no other.
-func remember(ctx context.Context, tx *db.Tx, w *db.Writes, l *ledger, idem *tenant.Idempotency) error {
+// insertIdempotencyKey stores the Idempotency-Key with the created tenant. It belongs to
+// the platform's tenant, because the new one does not exist before.
+func insertIdempotencyKey(ctx context.Context, tx *db.Tx, w *db.Writes, l *ledger, idem *tenant.Idempotency) error {
 	platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
 	if err != nil {
 		return err
@@ -182,26 +167,28 @@ func remember(ctx context.Context, tx *db.Tx, w *db.Writes, l *ledger, idem *ten
 	})
 }
 
-// refusedTenant says why the database refused a new tenant.
-func (cfg Config) refusedTenant(ctx context.Context, err error, idem *tenant.Idempotency) error {
+// creationError maps the database's rejection of a new tenant to an error of package
+// tenant.
+func (cfg Config) creationError(ctx context.Context, err error, idem *tenant.Idempotency) error {
 	rule := db.Constraint(err)
 	if idem != nil && (rule == "idempotency_keys_pkey" || rule == "tenants_live_slug" || errors.Is(err, tenant.ErrDomainTaken)) {
-		if replay := cfg.replay(ctx, idem); replay != nil {
+		if replay := cfg.findReplay(ctx, idem); replay != nil {
 			return replay
 		}
 	}
 	return tenant.Refused(err)
 }
 
-// replay returns what an Idempotency-Key made before; nil if nothing.
-func (cfg Config) replay(ctx context.Context, idem *tenant.Idempotency) error {
-	var found db.GetIdempotencyKeyRow
+// findReplay returns the *tenant.ReplayError of an Idempotency-Key that was used before;
+// nil otherwise.
+func (cfg Config) findReplay(ctx context.Context, idem *tenant.Idempotency) error {
+	var row db.GetIdempotencyKeyRow
 	err := cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
 		if err != nil {
 			return err
 		}
-		found, err = tx.GetIdempotencyKey(ctx, platform, idem.CredentialID, idem.Key)
+		row, err = tx.GetIdempotencyKey(ctx, platform, idem.CredentialID, idem.Key)
 		return err
 	})
 	if errors.Is(err, db.ErrNoRows) {
@@ -210,17 +197,16 @@ func (cfg Config) replay(ctx context.Context, idem *tenant.Idempotency) error {
 	if err != nil {
 		return err
 	}
-	return idem.Replay(found.RequestHash, found.ResourceID)
+	return idem.Replay(row.RequestHash, row.ResourceID)
 }
 
-// DeleteTenant revokes every published key of a tenant, destroys its data keys,
-// revokes its credentials and frees its slug, in one transaction. The rows and
-// the history stay. Errors: tenant.ErrNotFound, tenant.ErrBuiltIn,
-// ErrUnavailable.
+// DeleteTenant revokes every published key of a tenant, destroys its data keys, revokes
+// its credentials and releases its slug, in one transaction. The rows and the history
+// stay. Errors: tenant.ErrNotFound, tenant.ErrBuiltIn, ErrUnavailable.
 func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUID) error {
 	var versions []int32
 	err := s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
-		l, err := s.open(ctx, tx, by, tenantID)
+		l, err := s.lockTenant(ctx, tx, by, tenantID)
 		if err != nil {
 			return err
 		}
@@ -241,7 +227,7 @@ func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 		if err := l.releaseDomains(ctx, tx); err != nil {
 			return err
 		}
-		if err := l.bury(versions, credentials); err != nil {
+		if err := l.endTenant(versions, credentials); err != nil {
 			return err
 		}
 		return l.writeDeletion(ctx, tx, len(versions), len(credentials))
@@ -263,20 +249,20 @@ func (l *ledger) releaseDomains(ctx context.Context, tx *db.Tx) error {
 	}
 	for _, row := range rows {
 		if row.VerifiedAt != nil {
-			l.note(audit.Event{Action: audit.DomainRemoved}, map[string]any{"domain": row.Domain})
+			l.addEvent(audit.Event{Action: audit.DomainRemoved}, map[string]any{"domain": row.Domain})
 		}
 	}
 	_, err = tx.DeleteDomains(ctx, l.tenant.ID)
 	return err
 }
 
-// bury notes everything that ends with a tenant.
-func (l *ledger) bury(dataKeys []int32, credentials []db.ListUnrevokedTenantAPIKeysRow) error {
+// endTenant adds all transitions and events of a tenant's deletion.
+func (l *ledger) endTenant(dataKeys []int32, credentials []db.ListUnrevokedTenantAPIKeysRow) error {
 	if _, err := l.revokePublished(keys.Unspecified, "the tenant was deleted"); err != nil {
 		return err
 	}
-	for _, p := range l.live() {
-		l.note(audit.Event{Action: audit.PolicyRetired}, map[string]any{"alg": p.Alg})
+	for _, p := range l.livePolicies() {
+		l.addEvent(audit.Event{Action: audit.PolicyRetired}, map[string]any{"alg": p.Alg})
 		p.RetiredAt, p.Default = &l.at, false
 		l.setPolicy(p)
 	}
@@ -284,25 +270,25 @@ func (l *ledger) bury(dataKeys []int32, credentials []db.ListUnrevokedTenantAPIK
 		l.reschedule(p)
 	}
 	for _, c := range credentials {
-		l.note(audit.Event{Action: audit.APIKeyRevoked}, map[string]any{"id": c.ID, "role": c.Role, "name": c.Name})
+		l.addEvent(audit.Event{Action: audit.APIKeyRevoked}, map[string]any{"id": c.ID, "role": c.Role, "name": c.Name})
 	}
 	for _, v := range dataKeys {
-		l.note(audit.Event{Action: audit.DataKeyDestroyed}, map[string]any{"version": v})
+		l.addEvent(audit.Event{Action: audit.DataKeyDestroyed}, map[string]any{"version": v})
 	}
-	l.note(audit.Event{Action: audit.TenantDeleted}, map[string]any{"slug": l.tenant.Slug})
+	l.addEvent(audit.Event{Action: audit.TenantDeleted}, map[string]any{"slug": l.tenant.Slug})
 	l.tenant.Status, l.tenant.DeletedAt, l.tenant.UpdatedAt = tenant.Deleted, &l.at, l.at
-	l.rowMoves = true
+	l.writesTenantRow = true
 	return nil
 }
 
 func (l *ledger) writeDeletion(ctx context.Context, tx *db.Tx, dataKeys, credentials int) error {
-	st := new(statements).collect([]*ledger{l})
+	st := new(statements).addLedgers([]*ledger{l})
 	w := tx.Later()
-	if _, err := w.UpdateTenant(ctx, l.update()); err != nil {
+	if _, err := w.UpdateTenant(ctx, l.tenantParams()); err != nil {
 		return err
 	}
 	w.Expect(1)
-	if err := st.queue(ctx, w); err != nil {
+	if err := st.queueTo(ctx, w); err != nil {
 		return err
 	}
 	algs := make([]string, len(l.policies))
@@ -323,16 +309,16 @@ func (l *ledger) writeDeletion(ctx context.Context, tx *db.Tx, dataKeys, credent
 	return w.Send(ctx)
 }
 
-// update is the tenant's own row as the ledger leaves it.
-func (l *ledger) update() db.UpdateTenantParams {
-	row, set := tenant.RowOf(l.tenant), l.set()
+// tenantParams returns the tenant's own row after the transaction.
+func (l *ledger) tenantParams() db.UpdateTenantParams {
+	row, set := tenant.RowOf(l.tenant), l.renderSet()
 	return db.UpdateTenantParams{
 		Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain, Status: row.Status,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
-		AuditSeq: l.next.Seq, AuditHash: l.next.Hash, TenantID: l.tenant.ID,
+		AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, TenantID: l.tenant.ID,
 		JWKS: set.Body, JWKSOutline: &set.Outline,
 	}
 }

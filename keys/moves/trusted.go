@@ -6,34 +6,33 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Mode says which key signs after the active one was revoked.
+// Mode selects the key that replaces a revoked active key.
 type Mode string
 
 // The modes of a revocation.
 const (
-	StandbyTakesOver Mode = "standby" // published before: no verifier fails, and none has a reason to refetch
-	FreshTakesOver   Mode = "fresh"   // seen by no verifier: its first token makes well-behaved ones refetch
+	StandbyTakesOver Mode = "standby" // already published: no verification fails, and no verifier has a reason to refetch
+	FreshTakesOver   Mode = "fresh"   // new to all verifiers: its first token makes well-behaved ones refetch
 )
 
 // Trust is how long one class of verifiers may still accept a revoked key.
 type Trust struct {
 	Class    string
 	Examples []string
-	// Until is when the verifier has dropped the key at the latest, counted for
-	// one that fetches from Keyward itself. Nil: there is no such time, only a
-	// restart or an unknown kid makes it forget.
+	// Until is when the verifier has dropped the key at the latest, if it fetches
+	// from Keyward itself. Nil: there is no bound, only a restart or an unknown kid
+	// makes it drop the key.
 	Until *time.Time
-	// EndsAtFreshToken says that the verifier refetches, and so drops the key,
-	// as soon as it meets the first token of the fresh key. Traffic decides
-	// when that is, so it is no bound.
+	// EndsAtFreshToken is set if the verifier refetches, and so drops the key, at
+	// the first token signed with the new key. That depends on traffic, so it is no
+	// bound.
 	EndsAtFreshToken bool
 	Why              string
 }
 
-// verifiers is what is known of how relying parties cache a JWKS by default.
-// age 0 means without limit; refetches says that an unknown kid makes them
-// fetch the whole set anew.
-var verifiers = []struct {
+// verifierClasses lists how relying parties cache a JWKS by default. age 0 means without
+// limit; refetches is set if an unknown kid makes them fetch the whole set again.
+var verifierClasses = []struct {
 	class     string
 	examples  []string
 	age       time.Duration
@@ -52,13 +51,13 @@ var verifiers = []struct {
 	{class: "single key, no age limit", examples: []string{"PyJWKClient with cache_keys"}, why: "A cached kid stays until the process restarts or other kids crowd it out."},
 }
 
-// TrustedUntil says, class by class, how long verifiers may go on accepting a
-// key that was revoked at revokedAt. The mode matters only where the key was
-// active: otherwise no other key begins to sign, so none is met as unknown.
+// TrustedUntil returns for each class of verifiers how long it may still accept a key
+// that was revoked at revokedAt. The mode matters only if the key was active: otherwise
+// no new key begins to sign, so verifiers meet no unknown kid.
 func TrustedUntil(revokedAt time.Time, c tenant.Caching, mode Mode, wasActive bool) []Trust {
 	fresh := mode == FreshTakesOver && wasActive
-	trust := []Trust{followsHTTP(revokedAt, c)}
-	for _, v := range verifiers {
+	trust := []Trust{trustByCacheControl(revokedAt, c)}
+	for _, v := range verifierClasses {
 		t := Trust{Class: v.class, Examples: v.examples, EndsAtFreshToken: fresh && v.refetches, Why: v.why}
 		if age := v.age; age > 0 {
 			if v.orMaxAge {
@@ -75,9 +74,9 @@ func TrustedUntil(revokedAt time.Time, c tenant.Caching, mode Mode, wasActive bo
 	return trust
 }
 
-// followsHTTP is the class that keeps to RFC 9111 and RFC 5861. It refetches
-// by age alone.
-func followsHTTP(revokedAt time.Time, c tenant.Caching) Trust {
+// trustByCacheControl returns the class of verifiers that follow RFC 9111 and RFC 5861.
+// It refetches by age alone.
+func trustByCacheControl(revokedAt time.Time, c tenant.Caching) Trust {
 	until := revokedAt.Add(c.MaxAge + c.StaleWhileRevalidate)
 	why := "The answer may be used for max-age and stale-while-revalidate; a shared cache in front of Keyward adds as much to the classes below."
 	if c.StaleIfError > 0 {
