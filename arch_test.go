@@ -42,7 +42,7 @@ var below = map[string][]string{
 	"jwks":                {"internal/retryafter", "internal/sse"},
 	"jwks/jwkshttp":       {"jwks"},
 	"jwks/jwkstest":       {},
-	"moving":              {},
+	"moving":              {"keys", "keys/tokens", "keys/keyfile"},
 	"httpapi/browsertest": {},
 	"client":              {"internal/retryafter", "internal/sse"},
 	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded"},

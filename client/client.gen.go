@@ -1212,7 +1212,7 @@ type ImportKeyRequest struct {
 	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// KID Not `.` and not `..`
+	// KID 1 to 256 bytes of UTF-8 without control characters
 	KID *string `json:"kid,omitempty"`
 
 	// PrivateKey PEM or a JSON object, which may be encoded in a string
@@ -3175,8 +3175,7 @@ type ClientInterface interface {
 	//
 	// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
 	// revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
-	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
-	// RFC 7638 thumbprint.
+	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
@@ -3197,8 +3196,7 @@ type ClientInterface interface {
 	//
 	// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
 	// revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
-	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
-	// RFC 7638 thumbprint.
+	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
@@ -4452,8 +4450,7 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 //
 // A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
 // revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
-// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
-// RFC 7638 thumbprint.
+// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 // most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
@@ -4484,8 +4481,7 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 //
 // A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
 // revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
-// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
-// RFC 7638 thumbprint.
+// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 // most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
@@ -5285,7 +5281,7 @@ func NewGetPlatformJWKSHistoryRequest(server string, params *GetPlatformJWKSHist
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/jwks-history")
+	operationPath := formatPath("/.well-known/jwks-history")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5327,7 +5323,7 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/jwks.json")
+	operationPath := formatPath("/.well-known/jwks.json")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5369,7 +5365,7 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/jwks.json")
+	operationPath := formatPath("/.well-known/jwks.json")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5411,7 +5407,7 @@ func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *Get
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/oauth-authorization-server")
+	operationPath := formatPath("/.well-known/oauth-authorization-server")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5460,7 +5456,7 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/oauth-authorization-server/t/%s", pathParam0)
+	operationPath := formatPath("/.well-known/oauth-authorization-server/t/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5502,7 +5498,7 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/openid-configuration")
+	operationPath := formatPath("/.well-known/openid-configuration")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5544,7 +5540,7 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/docs")
+	operationPath := formatPath("/docs")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5593,7 +5589,7 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/docs/%s", pathParam0)
+	operationPath := formatPath("/docs/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5662,7 +5658,7 @@ func NewHealthzRequest(server string) (*http.Request, error) {
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/healthz")
+	operationPath := formatPath("/healthz")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5689,7 +5685,7 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/openapi.yaml")
+	operationPath := formatPath("/openapi.yaml")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5731,7 +5727,7 @@ func NewReadyzRequest(server string) (*http.Request, error) {
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/readyz")
+	operationPath := formatPath("/readyz")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5765,7 +5761,7 @@ func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSH
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/t/%s/.well-known/jwks-history", pathParam0)
+	operationPath := formatPath("/t/%s/.well-known/jwks-history", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5814,7 +5810,7 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/t/%s/.well-known/jwks.json", pathParam0)
+	operationPath := formatPath("/t/%s/.well-known/jwks.json", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5863,7 +5859,7 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/t/%s/.well-known/jwks.json", pathParam0)
+	operationPath := formatPath("/t/%s/.well-known/jwks.json", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5912,7 +5908,7 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/t/%s/.well-known/openid-configuration", pathParam0)
+	operationPath := formatPath("/t/%s/.well-known/openid-configuration", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5954,7 +5950,7 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/api-keys")
+	operationPath := formatPath("/v1/api-keys")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6031,7 +6027,7 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/api-keys")
+	operationPath := formatPath("/v1/api-keys")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6082,7 +6078,7 @@ func NewRevokePlatformAPIKeyRequest(server string, id APIKeyIDPath) (*http.Reque
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/api-keys/%s", pathParam0)
+	operationPath := formatPath("/v1/api-keys/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6109,7 +6105,7 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/audit")
+	operationPath := formatPath("/v1/audit")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6271,7 +6267,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/events")
+	operationPath := formatPath("/v1/events")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6340,7 +6336,7 @@ func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Requ
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/jwks-feed")
+	operationPath := formatPath("/v1/jwks-feed")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6406,7 +6402,7 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants")
+	operationPath := formatPath("/v1/tenants")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6507,7 +6503,7 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants")
+	operationPath := formatPath("/v1/tenants")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6558,7 +6554,7 @@ func NewGetDestructionCertificateRequest(server string, id openapi_types.UUID) (
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/destruction-certificate", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/destruction-certificate", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6592,7 +6588,7 @@ func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTena
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6641,7 +6637,7 @@ func NewGetTenantRequest(server string, tenant TenantPath) (*http.Request, error
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6686,7 +6682,7 @@ func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *Up
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6737,7 +6733,7 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/api-keys", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/api-keys", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6821,7 +6817,7 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/api-keys", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/api-keys", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6879,7 +6875,7 @@ func NewRevokeTenantAPIKeyRequest(server string, tenant TenantPath, id APIKeyIDP
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/api-keys/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/api-keys/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6913,7 +6909,7 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/approvals", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7005,7 +7001,7 @@ func NewGetApprovalRequest(server string, tenant TenantPath, id ApprovalIDPath) 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/approvals/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7057,7 +7053,7 @@ func NewApproveApprovalRequestWithBody(server string, tenant TenantPath, id Appr
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals/%s/approve", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/approvals/%s/approve", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7111,7 +7107,7 @@ func NewRejectApprovalRequestWithBody(server string, tenant TenantPath, id Appro
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals/%s/reject", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/approvals/%s/reject", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7147,7 +7143,7 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/audit", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/audit", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7304,7 +7300,7 @@ func NewGetAuditCheckpointRequest(server string, tenant TenantPath) (*http.Reque
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/audit/checkpoint", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/audit/checkpoint", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7338,7 +7334,7 @@ func NewVerifyAuditRequest(server string, tenant TenantPath) (*http.Request, err
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/audit/verify", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/audit/verify", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7383,7 +7379,7 @@ func NewRotateDataKeyRequestWithBody(server string, tenant TenantPath, contentTy
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/data-key/rotate", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/data-key/rotate", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7419,7 +7415,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/events", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/events", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7495,7 +7491,7 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/keys", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7615,7 +7611,7 @@ func NewImportKeyRequestWithBody(server string, tenant TenantPath, params *Impor
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/import", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/keys/import", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7688,7 +7684,7 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *Purge
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/purge", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/keys/purge", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7750,7 +7746,7 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/revoke-all", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/keys/revoke-all", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7839,7 +7835,7 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *Rota
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/rotate", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/keys/rotate", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7909,7 +7905,7 @@ func NewGetKeyRequest(server string, tenant TenantPath, kid KIDPath) (*http.Requ
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/keys/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7961,7 +7957,7 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/%s/revoke", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/keys/%s/revoke", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8024,7 +8020,7 @@ func NewListPoliciesRequest(server string, tenant TenantPath) (*http.Request, er
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/policies", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/policies", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8065,7 +8061,7 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, param
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/policies/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8144,7 +8140,7 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/policies/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8218,7 +8214,7 @@ func NewSignPayloadRequestWithBody(server string, tenant TenantPath, contentType
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/sign", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/sign", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8265,7 +8261,7 @@ func NewSignTokenRequestWithBody(server string, tenant TenantPath, contentType s
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/tokens", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/tokens", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8312,7 +8308,7 @@ func NewSignTokensRequestWithBody(server string, tenant TenantPath, contentType 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/tokens/batch", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/tokens/batch", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8359,7 +8355,7 @@ func NewVerifyTokenRequestWithBody(server string, tenant TenantPath, contentType
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/tokens/verify", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/tokens/verify", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8395,7 +8391,7 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/webhooks", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8479,7 +8475,7 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/webhooks", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8537,7 +8533,7 @@ func NewDeleteTenantWebhookRequest(server string, tenant TenantPath, id WebhookI
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8578,7 +8574,7 @@ func NewGetTenantWebhookRequest(server string, tenant TenantPath, id WebhookIDPa
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8630,7 +8626,7 @@ func NewUpdateTenantWebhookRequestWithBody(server string, tenant TenantPath, id 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8673,7 +8669,7 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s/deliveries", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/webhooks/%s/deliveries", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8772,7 +8768,7 @@ func NewRedeliverTenantWebhookRequest(server string, tenant TenantPath, id Webho
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s/deliveries/%s/redeliver", pathParam0, pathParam1, pathParam2)
+	operationPath := formatPath("/v1/tenants/%s/webhooks/%s/deliveries/%s/redeliver", pathParam0, pathParam1, pathParam2)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8799,7 +8795,7 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks")
+	operationPath := formatPath("/v1/webhooks")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8876,7 +8872,7 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks")
+	operationPath := formatPath("/v1/webhooks")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8927,7 +8923,7 @@ func NewDeletePlatformWebhookRequest(server string, id WebhookIDPath) (*http.Req
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks/%s", pathParam0)
+	operationPath := formatPath("/v1/webhooks/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8961,7 +8957,7 @@ func NewGetPlatformWebhookRequest(server string, id WebhookIDPath) (*http.Reques
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks/%s", pathParam0)
+	operationPath := formatPath("/v1/webhooks/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9006,7 +9002,7 @@ func NewUpdatePlatformWebhookRequestWithBody(server string, id WebhookIDPath, co
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks/%s", pathParam0)
+	operationPath := formatPath("/v1/webhooks/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9042,7 +9038,7 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks/%s/deliveries", pathParam0)
+	operationPath := formatPath("/v1/webhooks/%s/deliveries", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9134,7 +9130,7 @@ func NewRedeliverPlatformWebhookRequest(server string, id WebhookIDPath, deliver
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks/%s/deliveries/%s/redeliver", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/webhooks/%s/deliveries/%s/redeliver", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
