@@ -18,39 +18,40 @@ const module = "github.com/keyward/keyward/"
 // below lists the rooms that each room may import. Nothing points up.
 var below = map[string][]string{
 	"migrations":          {},
-	"db":                  {"migrations"},
+	"db":                  {"migrations", "internal/age"},
 	"db/dbtest":           {"db", "db/embedded", "migrations"},
 	"db/embedded":         {},
 	"audit":               {"db"},
-	"tenant":              {"audit", "db"},
+	"tenant":              {"audit", "db", "internal/age"},
 	"keys":                {"tenant"},
 	"keys/tokens":         {"keys", "internal/strictjson"},
 	"keys/keyfile":        {"keys", "keys/tokens", "internal/strictjson"},
 	"keys/custody":        {"keys/seal", "tenant", "audit", "db"},
-	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db"},
-	"keys/signing":        {"keys", "keys/tokens", "keys/snapshot", "keys/custody", "keys/seal", "tenant", "audit", "db"},
+	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db", "internal/age"},
+	"keys/signing":        {"keys", "keys/tokens", "keys/snapshot", "keys/custody", "keys/seal", "tenant", "audit", "db", "internal/age"},
 	"keys/moves":          {"keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/seal", "tenant", "audit", "db"},
 	"keys/keystest":       {"keys", "keys/seal"},
 	"keys/seal":           {},
 	"keys/seal/kmstest":   {},
-	"worker":              {"db"},
+	"worker":              {"db", "internal/age"},
 	"webhook":             {"tenant", "audit", "db"},
-	"httpapi":             {"keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit", "internal/strictjson"},
+	"httpapi":             {"keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit", "internal/strictjson", "internal/age"},
+	"internal/age":        {},
 	"internal/retryafter": {},
 	"internal/sse":        {},
 	"internal/strictjson": {},
 	"jwks":                {"internal/retryafter", "internal/sse"},
 	"jwks/jwkshttp":       {"jwks"},
 	"jwks/jwkstest":       {},
-	"moving":              {},
+	"moving":              {"keys", "keys/tokens", "keys/keyfile"},
 	"httpapi/browsertest": {},
 	"client":              {"internal/retryafter", "internal/sse"},
-	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded"},
+	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded", "internal/age"},
 	"signin":              {"jwks", "tenant", "audit"},
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"internal/strictjson", "db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
+var testOnly = []string{"internal/age", "internal/strictjson", "db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {

@@ -14,15 +14,24 @@ var CSVColumns = []string{
 }
 
 // CSVRow returns an event as a row under CSVColumns. Absent values are empty,
-// details are the JSON text as stored. Actors and reasons are chosen by others and
-// could hold a spreadsheet formula, so they are escaped. No other column can: the
-// alphabet of kids and request ids has no operator, and details begin with a brace.
+// details are the JSON text as stored. Actors, reasons and kids of other systems are
+// chosen by others and could hold a spreadsheet formula, so they are escaped. No other
+// column can: request ids have no operator, and details begin with a brace.
 func CSVRow(e Event) []string {
 	return []string{
 		strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339Nano), e.Tenant, e.TenantID.String(), string(e.Action),
-		string(e.Actor.Type), escapeFormula(e.Actor.ID), escapeFormula(e.Actor.Name), e.KID, e.FromState, e.ToState, escapeFormula(e.Reason),
+		string(e.Actor.Type), escapeFormula(e.Actor.ID), escapeFormula(e.Actor.Name), escapeKID(e.KID), e.FromState, e.ToState, escapeFormula(e.Reason),
 		e.RequestID, string(e.Details), hex.EncodeToString(e.PrevHash), hex.EncodeToString(e.Hash),
 	}
+}
+
+// escapeKID leaves kids in the alphabet of thumbprints as they are: one that begins with
+// a hyphen is no formula, and exports are searched for it.
+func escapeKID(kid string) string {
+	if strings.Trim(kid, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == "" {
+		return kid
+	}
+	return escapeFormula(kid)
 }
 
 // escapeFormula puts an apostrophe before a text that a spreadsheet would run as

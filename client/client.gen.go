@@ -1246,7 +1246,7 @@ type ImportKeyRequest struct {
 	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// KID Not `.` and not `..`
+	// KID 1 to 256 bytes of UTF-8 without control characters
 	KID *string `json:"kid,omitempty"`
 
 	// PrivateKey PEM or a JSON object, which may be encoded in a string
@@ -3270,8 +3270,7 @@ type ClientInterface interface {
 	//
 	// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
 	// revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
-	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
-	// RFC 7638 thumbprint.
+	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
@@ -3292,8 +3291,7 @@ type ClientInterface interface {
 	//
 	// A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
 	// revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
-	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
-	// RFC 7638 thumbprint.
+	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
@@ -4644,8 +4642,7 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 //
 // A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
 // revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
-// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
-// RFC 7638 thumbprint.
+// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 // most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
@@ -4676,8 +4673,7 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 //
 // A **private** key joins the policy of `alg`, which must exist. It enters as standby, and the previous standby is
 // revoked as `superseded`; with `"role": "active"` it signs at once; the active key is deprecated and the standby is kept.
-// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own if it is one that is served here, else the
-// RFC 7638 thumbprint.
+// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 // most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
@@ -5481,7 +5477,7 @@ func NewGetPlatformJWKSHistoryRequest(server string, params *GetPlatformJWKSHist
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/jwks-history")
+	operationPath := formatPath("/.well-known/jwks-history")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5523,7 +5519,7 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/jwks.json")
+	operationPath := formatPath("/.well-known/jwks.json")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5565,7 +5561,7 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/jwks.json")
+	operationPath := formatPath("/.well-known/jwks.json")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5607,7 +5603,7 @@ func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *Get
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/oauth-authorization-server")
+	operationPath := formatPath("/.well-known/oauth-authorization-server")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5656,7 +5652,7 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/oauth-authorization-server/t/%s", pathParam0)
+	operationPath := formatPath("/.well-known/oauth-authorization-server/t/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5698,7 +5694,7 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/.well-known/openid-configuration")
+	operationPath := formatPath("/.well-known/openid-configuration")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5740,7 +5736,7 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/docs")
+	operationPath := formatPath("/docs")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5789,7 +5785,7 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/docs/%s", pathParam0)
+	operationPath := formatPath("/docs/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5858,7 +5854,7 @@ func NewHealthzRequest(server string) (*http.Request, error) {
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/healthz")
+	operationPath := formatPath("/healthz")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5885,7 +5881,7 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/openapi.yaml")
+	operationPath := formatPath("/openapi.yaml")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5927,7 +5923,7 @@ func NewReadyzRequest(server string) (*http.Request, error) {
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/readyz")
+	operationPath := formatPath("/readyz")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5961,7 +5957,7 @@ func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSH
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/t/%s/.well-known/jwks-history", pathParam0)
+	operationPath := formatPath("/t/%s/.well-known/jwks-history", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6010,7 +6006,7 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/t/%s/.well-known/jwks.json", pathParam0)
+	operationPath := formatPath("/t/%s/.well-known/jwks.json", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6059,7 +6055,7 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/t/%s/.well-known/jwks.json", pathParam0)
+	operationPath := formatPath("/t/%s/.well-known/jwks.json", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6108,7 +6104,7 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/t/%s/.well-known/openid-configuration", pathParam0)
+	operationPath := formatPath("/t/%s/.well-known/openid-configuration", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6150,7 +6146,7 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/api-keys")
+	operationPath := formatPath("/v1/api-keys")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6227,7 +6223,7 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/api-keys")
+	operationPath := formatPath("/v1/api-keys")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6278,7 +6274,7 @@ func NewRevokePlatformAPIKeyRequest(server string, id APIKeyIDPath) (*http.Reque
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/api-keys/%s", pathParam0)
+	operationPath := formatPath("/v1/api-keys/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6305,7 +6301,7 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/audit")
+	operationPath := formatPath("/v1/audit")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6467,7 +6463,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/events")
+	operationPath := formatPath("/v1/events")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6536,7 +6532,7 @@ func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Requ
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/jwks-feed")
+	operationPath := formatPath("/v1/jwks-feed")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6602,7 +6598,7 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants")
+	operationPath := formatPath("/v1/tenants")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6703,7 +6699,7 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants")
+	operationPath := formatPath("/v1/tenants")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6754,7 +6750,7 @@ func NewGetDestructionCertificateRequest(server string, id openapi_types.UUID) (
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/destruction-certificate", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/destruction-certificate", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6788,7 +6784,7 @@ func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTena
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6837,7 +6833,7 @@ func NewGetTenantRequest(server string, tenant TenantPath) (*http.Request, error
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6882,7 +6878,7 @@ func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *Up
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6933,7 +6929,7 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/api-keys", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/api-keys", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7017,7 +7013,7 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/api-keys", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/api-keys", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7075,7 +7071,7 @@ func NewRevokeTenantAPIKeyRequest(server string, tenant TenantPath, id APIKeyIDP
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/api-keys/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/api-keys/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7109,7 +7105,7 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/approvals", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7201,7 +7197,7 @@ func NewGetApprovalRequest(server string, tenant TenantPath, id ApprovalIDPath) 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/approvals/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7253,7 +7249,7 @@ func NewApproveApprovalRequestWithBody(server string, tenant TenantPath, id Appr
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals/%s/approve", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/approvals/%s/approve", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7307,7 +7303,7 @@ func NewRejectApprovalRequestWithBody(server string, tenant TenantPath, id Appro
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/approvals/%s/reject", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/approvals/%s/reject", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7343,7 +7339,7 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/audit", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/audit", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7500,7 +7496,7 @@ func NewGetAuditCheckpointRequest(server string, tenant TenantPath) (*http.Reque
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/audit/checkpoint", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/audit/checkpoint", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7534,7 +7530,7 @@ func NewVerifyAuditRequest(server string, tenant TenantPath) (*http.Request, err
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/audit/verify", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/audit/verify", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7579,7 +7575,7 @@ func NewRotateDataKeyRequestWithBody(server string, tenant TenantPath, contentTy
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/data-key/rotate", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/data-key/rotate", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7615,7 +7611,7 @@ func NewListDomainsRequest(server string, tenant TenantPath, params *ListDomains
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/domains", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/domains", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7699,7 +7695,7 @@ func NewAddDomainRequestWithBody(server string, tenant TenantPath, contentType s
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/domains", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/domains", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7742,7 +7738,7 @@ func NewRemoveDomainRequest(server string, tenant TenantPath, domain DomainPath)
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/domains/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/domains/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7783,7 +7779,7 @@ func NewVerifyDomainRequest(server string, tenant TenantPath, domain DomainPath)
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/domains/%s/verify", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/domains/%s/verify", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7817,7 +7813,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/events", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/events", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7893,7 +7889,7 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/keys", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8013,7 +8009,7 @@ func NewImportKeyRequestWithBody(server string, tenant TenantPath, params *Impor
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/import", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/keys/import", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8086,7 +8082,7 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *Purge
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/purge", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/keys/purge", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8148,7 +8144,7 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/revoke-all", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/keys/revoke-all", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8237,7 +8233,7 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *Rota
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/rotate", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/keys/rotate", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8307,7 +8303,7 @@ func NewGetKeyRequest(server string, tenant TenantPath, kid KIDPath) (*http.Requ
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/keys/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8359,7 +8355,7 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/keys/%s/revoke", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/keys/%s/revoke", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8422,7 +8418,7 @@ func NewListPoliciesRequest(server string, tenant TenantPath) (*http.Request, er
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/policies", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/policies", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8463,7 +8459,7 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, param
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/policies/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8542,7 +8538,7 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/policies/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8616,7 +8612,7 @@ func NewSignPayloadRequestWithBody(server string, tenant TenantPath, contentType
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/sign", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/sign", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8663,7 +8659,7 @@ func NewSignTokenRequestWithBody(server string, tenant TenantPath, contentType s
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/tokens", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/tokens", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8710,7 +8706,7 @@ func NewSignTokensRequestWithBody(server string, tenant TenantPath, contentType 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/tokens/batch", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/tokens/batch", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8757,7 +8753,7 @@ func NewVerifyTokenRequestWithBody(server string, tenant TenantPath, contentType
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/tokens/verify", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/tokens/verify", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8793,7 +8789,7 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/webhooks", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8877,7 +8873,7 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks", pathParam0)
+	operationPath := formatPath("/v1/tenants/%s/webhooks", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8935,7 +8931,7 @@ func NewDeleteTenantWebhookRequest(server string, tenant TenantPath, id WebhookI
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8976,7 +8972,7 @@ func NewGetTenantWebhookRequest(server string, tenant TenantPath, id WebhookIDPa
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9028,7 +9024,7 @@ func NewUpdateTenantWebhookRequestWithBody(server string, tenant TenantPath, id 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/webhooks/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9071,7 +9067,7 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s/deliveries", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/tenants/%s/webhooks/%s/deliveries", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9170,7 +9166,7 @@ func NewRedeliverTenantWebhookRequest(server string, tenant TenantPath, id Webho
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/tenants/%s/webhooks/%s/deliveries/%s/redeliver", pathParam0, pathParam1, pathParam2)
+	operationPath := formatPath("/v1/tenants/%s/webhooks/%s/deliveries/%s/redeliver", pathParam0, pathParam1, pathParam2)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9197,7 +9193,7 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks")
+	operationPath := formatPath("/v1/webhooks")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9274,7 +9270,7 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks")
+	operationPath := formatPath("/v1/webhooks")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9325,7 +9321,7 @@ func NewDeletePlatformWebhookRequest(server string, id WebhookIDPath) (*http.Req
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks/%s", pathParam0)
+	operationPath := formatPath("/v1/webhooks/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9359,7 +9355,7 @@ func NewGetPlatformWebhookRequest(server string, id WebhookIDPath) (*http.Reques
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks/%s", pathParam0)
+	operationPath := formatPath("/v1/webhooks/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9404,7 +9400,7 @@ func NewUpdatePlatformWebhookRequestWithBody(server string, id WebhookIDPath, co
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks/%s", pathParam0)
+	operationPath := formatPath("/v1/webhooks/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9440,7 +9436,7 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks/%s/deliveries", pathParam0)
+	operationPath := formatPath("/v1/webhooks/%s/deliveries", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9532,7 +9528,7 @@ func NewRedeliverPlatformWebhookRequest(server string, id WebhookIDPath, deliver
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/webhooks/%s/deliveries/%s/redeliver", pathParam0, pathParam1)
+	operationPath := formatPath("/v1/webhooks/%s/deliveries/%s/redeliver", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/keyward/keyward/internal/age"
 )
 
 // Listener receives notifications of changes as they commit, on its own connection.
@@ -29,21 +30,20 @@ type Listener struct {
 	// Heartbeat bounds how long a dead connection goes unnoticed; 0: 3 s.
 	Heartbeat time.Duration
 
-	alive atomic.Int64 // UnixNano of the last proof that no notification was missed
+	alive atomic.Pointer[age.Instant] // the last proof that no notification was missed; nil: none yet
 	up    atomic.Bool
 }
 
 // Up reports whether LISTEN is connected.
 func (l *Listener) Up() bool { return l.up.Load() }
 
-// HeardUntil returns a time of this process's clock: every change committed before
+// HeardUntil returns an instant of this process's clocks: every change committed before
 // it has been received. It is zero before the first connection.
-func (l *Listener) HeardUntil() time.Time {
-	n := l.alive.Load()
-	if n == 0 {
-		return time.Time{}
+func (l *Listener) HeardUntil() age.Instant {
+	if at := l.alive.Load(); at != nil {
+		return *at
 	}
-	return time.Unix(0, n)
+	return age.Instant{}
 }
 
 // Run listens until ctx ends. It reconnects with increasing back-off.
@@ -77,12 +77,12 @@ func (l *Listener) listenOnce(ctx context.Context, connected func()) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	began := time.Now()
+	began := age.Now()
 	if _, err := conn.Exec(ctx, "listen "+changesChannel); err != nil {
 		return err
 	}
 	l.Connected()
-	l.alive.Store(began.UnixNano())
+	l.alive.Store(&began)
 	l.up.Store(true)
 	connected()
 	if err := l.beat(ctx, conn); err != nil {
@@ -113,13 +113,13 @@ func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
 	if ctx.Err() != nil || !overdue || conn.IsClosed() {
 		return err
 	}
-	began := time.Now()
+	began := age.Now()
 	ask, cancel := context.WithTimeout(ctx, beat)
 	defer cancel()
 	if err := l.beat(ask, conn); err != nil {
 		return err
 	}
-	l.alive.Store(began.UnixNano())
+	l.alive.Store(&began)
 	return nil
 }
 

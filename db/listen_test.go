@@ -96,9 +96,9 @@ func TestHeardUntilMovesOn(t *testing.T) {
 	h := listen(t, d)
 	tell(t, d, a, "a", nil)
 	committed := time.Now()
-	for deadline := committed.Add(20 * time.Second); !h.HeardUntil().After(committed); {
+	for deadline := committed.Add(20 * time.Second); !h.HeardUntil().Wall().After(committed); {
 		if time.Now().After(deadline) {
-			t.Fatalf("heard until %v, it is %v", h.HeardUntil(), time.Now())
+			t.Fatalf("heard until %v, it is %v", h.HeardUntil().Wall(), time.Now())
 		}
 	}
 	if len(h.heard) != 1 || !h.Up() {

@@ -1200,7 +1200,7 @@ type ImportKeyRequest struct {
 	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// KID Not `.` and not `..`
+	// KID 1 to 256 bytes of UTF-8 without control characters
 	KID *string `json:"kid,omitempty"`
 
 	// PrivateKey PEM or a JSON object, which may be encoded in a string

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -115,7 +116,7 @@ func (s *gate) authenticate(r *http.Request) (tenant.Principal, error) {
 	}
 	p, err := s.findPrincipal(r.Context(), key)
 	if errors.Is(err, tenant.ErrUnauthenticated) {
-		if wait := s.failures.take(s.clients.clientNetwork(r), s.cfg.Now()); wait > 0 {
+		if wait := s.failures.take(s.clients.clientNetwork(r), age.Read(s.cfg.Now)); wait > 0 {
 			s.limitedBy.failures.Inc()
 			return tenant.Principal{}, &rateLimitedError{wait}
 		}
@@ -129,7 +130,7 @@ func (s *gate) limitByCredential(p tenant.Principal) error {
 	if s.cfg.RateLimits.Credential == (Rate{}) {
 		return nil
 	}
-	if wait := s.byCaller.take(p.Actor.ID, s.cfg.Now()); wait > 0 {
+	if wait := s.byCaller.take(p.Actor.ID, age.Read(s.cfg.Now)); wait > 0 {
 		s.limitedBy.credential.Inc()
 		return &rateLimitedError{wait}
 	}

@@ -63,7 +63,7 @@ func (c *contract) check(t testing.TB, r *http.Request, a *answer) {
 	}
 	noPrivateMembers(t, r, a)
 	bare := *r
-	bare.URL = &url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+	bare.URL = &url.URL{Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery}
 	bare.Host = ""
 	route, params, err := c.router.FindRoute(&bare)
 	if err != nil || a.StatusCode == http.StatusMethodNotAllowed { // not in the document

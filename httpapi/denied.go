@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
 )
@@ -48,7 +49,7 @@ func newDenials(cfg *Config) *denials {
 // record queues an authorization.denied event. ref is the tenant that the
 // request named, if any.
 func (d *denials) record(w *call, operation, ref string) {
-	if d.limit.take(w.Actor.ID, d.now()) > 0 {
+	if d.limit.take(w.Actor.ID, age.Read(d.now)) > 0 {
 		return
 	}
 	e := w.auditBy().Event(d.now().UTC().Truncate(time.Microsecond), audit.AuthorizationDenied)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -101,7 +102,7 @@ func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest, id
 }
 
 func replyImported(c echo.Context, e moves.Entry) error {
-	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+callOf(c).slug+"/keys/"+e.KID)
+	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+callOf(c).slug+"/keys/"+url.PathEscape(e.KID))
 	return replyJSON(c, http.StatusCreated, renderKey(e))
 }
 

@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"net/http"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/labstack/echo/v4"
@@ -55,6 +57,9 @@ func (s *adminServer) GetKey(c echo.Context, _ TenantPath, kid KIDPath) error {
 	if form == "" {
 		return newProblem(ProblemCodeNotAcceptable, "")
 	}
+	if !keys.ValidKID(kid) {
+		return newProblem(ProblemCodeKeyNotFound, "")
+	}
 	e, err := s.cfg.Store.Find(c.Request().Context(), callOf(c).tenantID, kid)
 	if err != nil {
 		return err
@@ -81,7 +86,7 @@ func publicKey(c echo.Context, form string, k keys.Key) error {
 		if err != nil {
 			return err
 		}
-		c.Response().Header().Set(echo.HeaderContentDisposition, `attachment; filename="`+k.KID+`.der"`)
+		c.Response().Header().Set(echo.HeaderContentDisposition, `attachment; filename="`+safeFilename(k.KID)+`.der"`)
 		return c.Blob(http.StatusOK, mimeDER, der)
 	}
 	pem, err := keys.PublicPEM(public)
@@ -89,6 +94,17 @@ func publicKey(c echo.Context, form string, k keys.Key) error {
 		return err
 	}
 	return c.Blob(http.StatusOK, mimePEM, pem)
+}
+
+// safeFilename returns a kid as a part of a file name in a quoted header value (RFC 6266
+// section 4.3): other characters than those of thumbprints become underscores.
+func safeFilename(kid string) string {
+	return strings.Map(func(c rune) rune {
+		if c < utf8.RuneSelf && isUnreserved(byte(c)) {
+			return c
+		}
+		return '_'
+	}, kid)
 }
 
 func renderKey(e moves.Entry) Key {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keyward/keyward/internal/age"
 )
 
 // The memory of a limiter is bounded: it keeps the 32,768 most recently used keys,
@@ -28,53 +30,61 @@ type limiter[K comparable] struct {
 	shards [limiterShards]shard[K]
 }
 
-// shard holds, for each key, the time at which its bucket is full again. Keys
+// debt is what is missing in a bucket: after this time from an instant it is full again.
+// It is paid by whichever clock goes faster, so that a wall clock that is set back limits
+// nobody for longer.
+type debt struct {
+	of time.Duration
+	at age.Instant
+}
+
+// left returns what is still missing.
+func (d debt) left(now age.Instant) time.Duration { return max(d.of-d.at.Elapsed(now), 0) }
+
+// shard holds, for each key, the debt of its bucket. Keys
 // used since the last generation began are in recent. A dropped key starts with
 // a full bucket, so a key is dropped only after 512 others were used since its
 // last use: a client that keeps sending refused requests stays limited, however
 // many others come.
 type shard[K comparable] struct {
 	mu          sync.Mutex
-	recent, old map[K]time.Time
+	recent, old map[K]debt
 }
 
 func newLimiter[K comparable](rate Rate) *limiter[K] {
 	l := &limiter[K]{rate: rate, seed: maphash.MakeSeed()}
 	for i := range l.shards {
-		l.shards[i].recent = map[K]time.Time{}
+		l.shards[i].recent = map[K]debt{}
 	}
 	return l
 }
 
 // take takes a token, or returns how long to wait for the next one.
-func (l *limiter[K]) take(key K, now time.Time) (wait time.Duration) {
+func (l *limiter[K]) take(key K, now age.Instant) (wait time.Duration) {
 	s := &l.shards[maphash.Comparable(l.seed, key)%limiterShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	full := s.full(key)
-	if full.Before(now) {
-		full = now
+	left := s.debt(key).left(now)
+	next := left + l.rate.Every
+	if wait = next - time.Duration(l.rate.Burst)*l.rate.Every; wait > 0 {
+		next = left
 	}
-	next := full.Add(l.rate.Every)
-	if wait = next.Sub(now) - time.Duration(l.rate.Burst)*l.rate.Every; wait > 0 {
-		next = full
-	}
-	s.note(key, next)
+	s.note(key, debt{next, now})
 	return max(wait, 0)
 }
 
-func (s *shard[K]) full(key K) time.Time {
-	if full, known := s.recent[key]; known {
-		return full
+func (s *shard[K]) debt(key K) debt {
+	if d, known := s.recent[key]; known {
+		return d
 	}
 	return s.old[key]
 }
 
-func (s *shard[K]) note(key K, full time.Time) {
+func (s *shard[K]) note(key K, d debt) {
 	if _, known := s.recent[key]; !known && len(s.recent) >= bucketsPerShard {
-		s.old, s.recent = s.recent, make(map[K]time.Time, bucketsPerShard)
+		s.old, s.recent = s.recent, make(map[K]debt, bucketsPerShard)
 	}
-	s.recent[key] = full
+	s.recent[key] = d
 }
 
 // Rate is a rate limit; its zero value means no limit.
@@ -143,7 +153,7 @@ func (s *server) limitByAddress(operation string, next echo.HandlerFunc) echo.Ha
 		return next
 	}
 	return func(c echo.Context) error {
-		if wait := s.byAddress.take(s.clients.clientNetwork(c.Request()), s.cfg.Now()); wait > 0 {
+		if wait := s.byAddress.take(s.clients.clientNetwork(c.Request()), age.Read(s.cfg.Now)); wait > 0 {
 			if !isAdmin(c.Path()) {
 				setPublicHeaders(c.Response().Header())
 			}

@@ -9,25 +9,29 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/tenant"
 )
 
 func TestLimiter(t *testing.T) {
-	l, now := newLimiter[string](Rate{3, time.Second}), time.Unix(1000, 0)
+	l, now := newLimiter[string](Rate{3, time.Second}), age.Now()
 	for i, want := range []time.Duration{0, 0, 0, time.Second, time.Second} {
 		if got := l.take("a", now); got != want {
 			t.Errorf("%d: %s", i, got)
 		}
 	}
-	if l.take("b", now) != 0 || l.take("a", now.Add(time.Second)) != 0 || l.take("a", now.Add(1500*time.Millisecond)) != 500*time.Millisecond {
+	if l.take("b", now) != 0 || l.take("a", now.Step(time.Second)) != 0 || l.take("a", now.Step(1500*time.Millisecond)) != 500*time.Millisecond {
 		t.Error("buckets are mixed up or do not fill")
+	}
+	if wait := l.take("a", now.Step(-time.Hour)); wait > 3*time.Second {
+		t.Errorf("a clock that was set back limits for %s", wait)
 	}
 }
 
 // However many others come, who is being refused and goes on asking stays
 // refused, and the memory stays bounded.
 func TestLimiterUnderManyKeys(t *testing.T) {
-	l, now := newLimiter[string](Rate{3, time.Hour}), time.Unix(1000, 0)
+	l, now := newLimiter[string](Rate{3, time.Hour}), age.Now()
 	for range 3 {
 		l.take("loud", now)
 	}

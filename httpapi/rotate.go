@@ -39,6 +39,9 @@ func (s *adminServer) RotateDataKey(c echo.Context, _ TenantPath) error {
 
 // RevokeKey revokes a key, or previews the revocation.
 func (s *adminServer) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, params RevokeKeyParams) error {
+	if !keys.ValidKID(kid) {
+		return newProblem(ProblemCodeKeyNotFound, "")
+	}
 	var body RevokeRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err

@@ -230,13 +230,13 @@ func (r VerifyTokenRequest) checkEmpty() error {
 	return nil
 }
 
-// appendToken writes a [SignedToken] as encoding/json would. A kid, an
+// appendToken writes a [SignedToken] as encoding/json would. An
 // algorithm and a compact JWS have nothing to escape.
 func appendToken(dst []byte, t signing.Token) []byte {
 	dst = slices.Grow(dst, 128+len(t.Token)+len(t.KID))
 	dst = append(append(dst, `{"alg":"`...), t.Alg...)
 	dst = t.ExpiresAt.AppendFormat(append(dst, `","expires_at":"`...), time.RFC3339Nano)
 	dst = t.IssuedAt.AppendFormat(append(dst, `","issued_at":"`...), time.RFC3339Nano)
-	dst = append(append(dst, `","kid":"`...), t.KID...)
-	return append(append(append(dst, `","token":"`...), t.Token...), `"}`...)
+	dst = tokens.AppendQuoted(append(dst, `","kid":`...), t.KID)
+	return append(append(append(dst, `,"token":"`...), t.Token...), `"}`...)
 }

@@ -13,21 +13,27 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 )
 
+// MaxKID is the greatest length of a kid in bytes.
+const MaxKID = 256
+
+// KIDRule says which kids are valid, for errors.
+const KIDRule = "1 to 256 bytes of UTF-8 without control characters"
+
 // ErrKID means that a kid has a form that Keyward does not accept.
-var ErrKID = errors.New("keys: a kid is 1 to 128 letters, digits or . _ ~ - and not one or two dots alone")
+var ErrKID = errors.New("keys: a kid is " + KIDRule)
 
-var kidPattern = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
-
-// ValidKID reports whether a kid can be part of a URL path unescaped (RFC 3986
-// section 2.3) and is neither "." nor "..", which have a meaning there (section
-// 3.3).
+// ValidKID reports whether Keyward can carry a kid: any string (RFC 7517 section
+// 4.5) of 1 to [MaxKID] bytes of UTF-8 without control characters. In a URL it is
+// one percent-encoded path segment.
 func ValidKID(kid string) bool {
-	return kidPattern.MatchString(kid) && kid != "." && kid != ".."
+	return kid != "" && len(kid) <= MaxKID && utf8.ValidString(kid) && !strings.ContainsFunc(kid, unicode.IsControl)
 }
 
 // publicJWK is a JWK with its public members, in the order they are written
@@ -130,6 +136,9 @@ func ParsePublicJWK(alg jose.SignatureAlgorithm, jwk []byte) (crypto.PublicKey, 
 // of the algorithm: these members, in this order, and no others. It does not
 // decode the numbers, so it is much faster than [ParsePublicJWK].
 func (a algorithm) isRendered(kid string, jwk []byte) bool {
+	if strings.ContainsFunc(kid, isEscaped) {
+		return false // to be parsed
+	}
 	p := jwkText{jwk}
 	ok := p.skipTexts(`{"kty":"`, a.kty, `","kid":"`, kid, `","use":"sig","alg":"`, string(a.name), `"`)
 	switch a.kty {
@@ -141,6 +150,11 @@ func (a algorithm) isRendered(kid string, jwk []byte) bool {
 	default:
 		return ok && p.skipTexts(`,"n":"`) && p.skipBase64URL() >= base64.RawURLEncoding.EncodedLen(MinRSABits/8) && p.skipTexts(`","e":"`) && p.skipBase64URL() > 0 && p.atEnd()
 	}
+}
+
+// isEscaped reports whether encoding/json may escape a character of a string.
+func isEscaped(c rune) bool {
+	return c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c == '\u2028' || c == '\u2029'
 }
 
 // jwkText is the unread rest of a JWK.

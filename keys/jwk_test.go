@@ -162,8 +162,9 @@ func TestPublicPEM(t *testing.T) {
 
 func TestValidKID(t *testing.T) {
 	for kid, want := range map[string]bool{
-		"a": true, "A-z_0.~": true, "...": true, "-": true, strings.Repeat("k", 128): true,
-		"": false, ".": false, "..": false, "a/b": false, "a b": false, "a\n": false, "é": false, strings.Repeat("k", 129): false,
+		"a": true, "A-z_0.~": true, "..": true, "-": true, strings.Repeat("k", 256): true, "RId+oQm2IhmkUI1wTQUBPQm7jXY=": true,
+		"a/b": true, "a b": true, "é": true, "%2F?#;\"\\": true, "urn:x:\u2028": true, "public:1": true,
+		"": false, "a\n": false, "\x00": false, "\x7f": false, "\u0085": false, "\xff": false, strings.Repeat("k", 257): false, strings.Repeat("é", 129): false,
 	} {
 		if ValidKID(kid) != want {
 			t.Errorf("ValidKID(%q) = %v", kid, !want)

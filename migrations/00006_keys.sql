@@ -37,8 +37,9 @@ CREATE TABLE public.keys (
     FOREIGN KEY (tenant_id, alg) REFERENCES public.policies (tenant_id, alg),
     FOREIGN KEY (tenant_id, data_key_version) REFERENCES public.data_keys (tenant_id, version),
 
-    -- Without a bounded repetition, as the slug of a tenant.
-    CONSTRAINT keys_kid_pattern CHECK (kid !~ '[^A-Za-z0-9._~-]' AND char_length(kid) BETWEEN 1 AND 128 AND kid NOT IN ('.', '..')),
+    -- Any string without control characters (RFC 7517 section 4.5). COLLATE "C" makes
+    -- the class the same in every locale: the control characters of ASCII.
+    CONSTRAINT keys_kid_pattern CHECK (octet_length(kid) BETWEEN 1 AND 256 AND kid !~ '[[:cntrl:]]' COLLATE "C"),
     CONSTRAINT keys_state CHECK (state IN ('standby', 'active', 'deprecated', 'expired', 'revoked', 'purged')),
     CONSTRAINT keys_origin CHECK (origin IN ('generated', 'imported')),
     CONSTRAINT keys_activation CHECK (activation IN

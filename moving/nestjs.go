@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 )
 
 // nestKey is an entry of metadata.json; times are milliseconds.
@@ -41,6 +42,9 @@ func NestJWKS(dir string, s Settings) ([]Key, error) {
 	return keys, nil
 }
 
+// fileName matches the kids of nestjs-jwks that name a file: it makes UUIDs.
+var fileName = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
+
 // toKey reads the key's file beside metadata.json, because keyPath is a path on
 // the machine of nestjs-jwks.
 func (n nestKey) toKey(root *os.Root, s Settings) Key {
@@ -49,7 +53,7 @@ func (n nestKey) toKey(root *os.Root, s Settings) Key {
 	case n.Status != "active" && n.Status != "deprecated":
 		k.SkipReason = "its tokens do not verify at the source either"
 		return k
-	case n.KeyPath == nil || !servable.MatchString(n.KID):
+	case n.KeyPath == nil || !fileName.MatchString(n.KID):
 		k.RefuseReason = "there is no file for it"
 		return k
 	}

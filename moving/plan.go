@@ -2,9 +2,10 @@ package moving
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
+
+	"github.com/keyward/keyward/keys"
 )
 
 // Values of Step.Becomes.
@@ -57,10 +58,10 @@ func (s Step) Moves() bool {
 // Plan returns a step for every key. The first private key of an algorithm
 // signs, or the key named by Options; the others verify. Keys already imported
 // are skipped, so that a plan can be executed twice.
-func Plan(keys []Key, t Target, o Options) []Step {
+func Plan(all []Key, t Target, o Options) []Step {
 	p := planner{o, t, map[string]bool{}, map[string]bool{}}
-	steps := make([]Step, 0, len(keys))
-	for _, k := range keys {
+	steps := make([]Step, 0, len(all))
+	for _, k := range all {
 		s := p.planKey(k)
 		s.Key, s.Why = k, joinNotes(k.Note, s.Why)
 		steps = append(steps, s)
@@ -68,9 +69,6 @@ func Plan(keys []Key, t Target, o Options) []Step {
 	}
 	return steps
 }
-
-// servable matches the kids that can be imported.
-var servable = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
 
 type planner struct {
 	Options
@@ -89,8 +87,8 @@ func (p *planner) planKey(k Key) Step {
 		return Step{Becomes: Left, Why: k.SkipReason}
 	case p.seen[k.KID]:
 		return Step{Becomes: Left, Why: "the source lists this kid twice"}
-	case !servable.MatchString(k.KID) || k.KID == "." || k.KID == "..":
-		return Step{Becomes: Refused, Why: "Keyward cannot publish this kid, so its tokens would not verify"}
+	case !keys.ValidKID(k.KID):
+		return Step{Becomes: Refused, Why: "its kid must be " + keys.KIDRule}
 	case there && known.Thumbprint != "" && known.Thumbprint != k.Public.Thumbprint():
 		return Step{Becomes: Refused, Why: "the tenant has another key of this kid"}
 	case there:

@@ -74,12 +74,12 @@ func TestPlanEnds(t *testing.T) {
 }
 
 func TestPlanKIDs(t *testing.T) {
-	keys := []Key{public("public:old", "ES256"), public("..", "ES256"), public("twice", "ES256"), public("twice", "ES256"), public(strings.Repeat("k", 129), "ES256")}
+	keys := []Key{public("a\n", "ES256"), public("public:a/b", "ES256"), public("twice", "ES256"), public("twice", "ES256"), public(strings.Repeat("k", 257), "ES256")}
 	var got []string
 	for _, s := range Plan(keys, both, here) {
 		got = append(got, s.Becomes)
 	}
-	if all := strings.Join(got, " "); all != "refused refused deprecated left refused" {
+	if all := strings.Join(got, " "); all != "refused deprecated deprecated left refused" {
 		t.Error(all)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/age"
 )
 
 // Principal is the authenticated caller of a request.
@@ -39,7 +40,7 @@ func (s *Store) Authenticate(ctx context.Context, key string) (Principal, error)
 		return Principal{}, ErrUnauthenticated
 	}
 	now := s.now()
-	c, ok := s.credentials.get(id, now)
+	c, ok := s.credentials.get(id, age.Read(s.now))
 	if !ok {
 		var err error
 		if c, err = s.readOnce(ctx, id); err != nil {
@@ -80,7 +81,7 @@ func (s *Store) read(ctx context.Context, id uuid.UUID) (c credential, err error
 }
 
 func (s *Store) readAndKeep(ctx context.Context, id uuid.UUID) (c credential, kept bool, err error) {
-	now, read := s.now(), s.credentials.begin()
+	began, read := age.Read(s.now), s.credentials.begin()
 	defer read.end()
 	var row db.GetCredentialRow
 	err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
@@ -100,5 +101,5 @@ func (s *Store) readAndKeep(ctx context.Context, id uuid.UUID) (c credential, ke
 		},
 		hash: row.SecretHash, expiresAt: row.ExpiresAt,
 	}
-	return c, read.keep(id, c, row.HomeID, now), nil
+	return c, read.keep(id, c, row.HomeID, began), nil
 }

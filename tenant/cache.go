@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/internal/age"
 )
 
 // maxCacheEntries bounds the entries of a cache.
@@ -25,7 +27,7 @@ type cache[K comparable, V any] struct {
 type entry[V any] struct {
 	value  V
 	tenant uuid.UUID
-	until  time.Time
+	readAt age.Instant
 }
 
 // read is a database read in progress, with the tenants dropped since it began.
@@ -42,11 +44,11 @@ func newCache[K comparable, V any](lifetime time.Duration) *cache[K, V] {
 	}
 }
 
-func (c *cache[K, V]) get(key K, now time.Time) (value V, ok bool) {
+func (c *cache[K, V]) get(key K, now age.Instant) (value V, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.entries[key]
-	if !ok || now.After(e.until) {
+	if !ok || !e.readAt.Within(c.lifetime+1, now) { // at its end too
 		return value, false
 	}
 	return e.value, true
@@ -68,9 +70,9 @@ func (r *read[K, V]) end() {
 	delete(r.cache.reads, r)
 }
 
-// keep stores a value, unless its tenant was dropped since begin. now is the time
+// keep stores a value, unless its tenant was dropped since begin. now is the instant
 // of begin.
-func (r *read[K, V]) keep(key K, value V, tenant uuid.UUID, now time.Time) bool {
+func (r *read[K, V]) keep(key K, value V, tenant uuid.UUID, now age.Instant) bool {
 	c := r.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,7 +80,7 @@ func (r *read[K, V]) keep(key K, value V, tenant uuid.UUID, now time.Time) bool 
 		return false
 	}
 	c.makeRoom(key)
-	c.entries[key] = entry[V]{value: value, tenant: tenant, until: now.Add(c.lifetime)}
+	c.entries[key] = entry[V]{value: value, tenant: tenant, readAt: now}
 	if c.byTenant[tenant] == nil {
 		c.byTenant[tenant] = map[K]struct{}{}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/age"
 )
 
 // Kept counts the credentials in memory.
@@ -24,7 +25,7 @@ func (s *Store) Flood(n int) {
 	for range n {
 		id := uuid.New()
 		read := s.credentials.begin()
-		read.keep(id, credential{}, id, s.now())
+		read.keep(id, credential{}, id, age.Read(s.now))
 		read.end()
 	}
 }
@@ -35,7 +36,7 @@ func (s *Store) ReadDuring(key, home uuid.UUID, change func()) bool {
 	read := s.credentials.begin()
 	defer read.end()
 	change()
-	return read.keep(key, credential{}, home, s.now())
+	return read.keep(key, credential{}, home, age.Read(s.now))
 }
 
 // ReadList reads a page of tenants through q.

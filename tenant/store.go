@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/age"
 )
 
 // Config configures a Store.
@@ -86,7 +87,7 @@ func (s *Store) Resolve(ctx context.Context, ref string) (uuid.UUID, error) {
 	if !isID && !slugPattern.MatchString(ref) {
 		return uuid.Nil, ErrNotFound
 	}
-	now := s.now()
+	now := age.Read(s.now)
 	if id, ok := s.slugs.get(ref, now); ok {
 		return id, nil
 	}

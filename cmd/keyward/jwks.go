@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
+	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/keys/snapshot"
 )
 
@@ -25,7 +25,7 @@ func (c *jwksCmd) Run(ctx context.Context, p *program) error {
 	if err := requireSchema(ctx, d); err != nil {
 		return err
 	}
-	unheard := func() time.Time { return time.Time{} }
+	unheard := func() age.Instant { return age.Instant{} }
 	snapshots := snapshot.New(snapshot.Config{DB: d, PublicURL: p.cfg.publicURL, Now: utcNow, Log: p.log, HeardUntil: unheard})
 	s, _, err := snapshots.Get(ctx, c.Tenant)
 	if err != nil {

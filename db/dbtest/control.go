@@ -107,8 +107,8 @@ func (s *Server) Restart() {
 	s.Start()
 }
 
-// Kill ends the server with SIGKILL: clients see their connections break. What
-// was committed is there after Start.
+// Kill ends the server with SIGKILL: connections of clients break. Committed
+// changes are there after Start.
 func (s *Server) Kill() {
 	s.t.Helper()
 	if err := syscall.Kill(s.pg.PID(), syscall.SIGKILL); err != nil {

@@ -37,13 +37,13 @@ func New(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("dbtest: %v", err)
 	}
-	return s.create(t, template)
+	return s.cloneTemplate(t, template)
 }
 
 // Empty is New without the migrations.
 func Empty(t testing.TB) string {
 	t.Helper()
-	return sharedServer(t).create(t, "template0")
+	return sharedServer(t).cloneTemplate(t, "template0")
 }
 
 // Exec runs one or more statements as superuser; more than one only without
@@ -69,7 +69,7 @@ type server struct {
 }
 
 var shared = sync.OnceValues(func() (*server, error) {
-	s, err := find(context.Background())
+	s, err := findServer(context.Background())
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +88,8 @@ func sharedServer(t testing.TB) *server {
 	return s
 }
 
-// create clones template into a database that lives as long as t.
-func (s *server) create(t testing.TB, template string) string {
+// cloneTemplate clones template into a database that lives as long as t.
+func (s *server) cloneTemplate(t testing.TB, template string) string {
 	t.Helper()
 	name := "keyward_test_" + strings.ToLower(rand.Text())
 	Exec(t, s.url, "CREATE DATABASE "+name+" TEMPLATE "+template)

@@ -122,12 +122,12 @@ func TestWithDatabase(t *testing.T) {
 
 func TestUnknownWay(t *testing.T) {
 	t.Setenv(wayVar, "magic")
-	if _, err := find(t.Context()); err == nil || !strings.Contains(err.Error(), "url, docker or embedded") {
+	if _, err := findServer(t.Context()); err == nil || !strings.Contains(err.Error(), "url, docker or embedded") {
 		t.Errorf("find = %v, want what %s accepts", err, wayVar)
 	}
 	t.Setenv(wayVar, "url")
 	t.Setenv(urlVar, "")
-	if _, err := find(t.Context()); err == nil || !strings.Contains(err.Error(), urlVar) {
+	if _, err := findServer(t.Context()); err == nil || !strings.Contains(err.Error(), urlVar) {
 		t.Errorf("find = %v, want one that names %s", err, urlVar)
 	}
 }

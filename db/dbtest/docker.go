@@ -25,7 +25,7 @@ var quick = map[string]string{
 
 // startContainer runs PostgreSQL on the Docker engine, with its data in memory.
 func startContainer(ctx context.Context) (*server, error) {
-	if err := engine(ctx); err != nil {
+	if err := dockerEngineAnswers(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", errAbsent, err)
 	}
 	image := cmp.Or(os.Getenv("KEYWARD_TEST_POSTGRES_IMAGE"), DefaultImage)
@@ -50,8 +50,8 @@ func startContainer(ctx context.Context) (*server, error) {
 	return &server{url: url, keep: keep}, err
 }
 
-// engine reports whether a Docker engine answers.
-func engine(ctx context.Context) (err error) {
+// dockerEngineAnswers reports whether a Docker engine answers.
+func dockerEngineAnswers(ctx context.Context) (err error) {
 	defer func() { // the search for its address panics when there is none
 		if r := recover(); r != nil {
 			err = fmt.Errorf("no Docker engine: %v", r)

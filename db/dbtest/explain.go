@@ -20,10 +20,10 @@ type Cost struct {
 	Plans       string
 }
 
-// Explain has read ask through queries that are explained before they are
-// answered, and returns what they cost together. They run as the program's do:
-// as a role, one tenant's if tenant is not empty, and prepared, with one plan for
-// any values unless read itself has PostgreSQL plan for those that come.
+// Explain runs read with queries that are explained before they are answered,
+// and returns their total cost. They run as the program runs them: as a role,
+// for one tenant unless tenant is empty, and prepared, with a generic plan
+// unless read itself makes PostgreSQL plan for the given values.
 func Explain(t testing.TB, conn *pgx.Conn, role, tenant string, read func(*db.Queries) error) Cost {
 	t.Helper()
 	tx, err := conn.Begin(t.Context())
@@ -75,7 +75,7 @@ func (x *explainer) explain(ctx context.Context, sql string, args []any) error {
 	defer x.Exec(ctx, "DEALLOCATE "+name)
 	execute := name
 	if len(args) > 0 {
-		execute += "(" + literals(args) + ")"
+		execute += "(" + inlineLiterals(args) + ")"
 	}
 	var plan string
 	if err := x.Tx.QueryRow(ctx, "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE "+execute, pgx.QueryExecModeSimpleProtocol).Scan(&plan); err != nil {
@@ -87,12 +87,12 @@ func (x *explainer) explain(ctx context.Context, sql string, args []any) error {
 	}
 	top := plans[0].Plan
 	x.cost.Pages += top.Hit + top.Read
-	x.cost.Vain += top.vain()
+	x.cost.Vain += top.wastedRows()
 	x.cost.Plans += plan + "\n"
 	return nil
 }
 
-func literals(args []any) string {
+func inlineLiterals(args []any) string {
 	texts := make([]string, len(args))
 	for i, a := range args {
 		if at, ok := a.(time.Time); ok {
@@ -114,10 +114,10 @@ type step struct {
 	Plans     []step
 }
 
-func (s step) vain() (rows float64) {
+func (s step) wastedRows() (rows float64) {
 	rows = (s.Removed + s.Rechecked) * s.Loops
 	for _, p := range s.Plans {
-		rows += p.vain()
+		rows += p.wastedRows()
 	}
 	return rows
 }

@@ -30,9 +30,9 @@ var ways = []way{
 	{"embedded", startEmbedded},
 }
 
-// find goes the first way that leads to a server. If none does, the error says
+// findServer goes the first way that leads to a server. If none does, the error says
 // why for each.
-func find(ctx context.Context) (*server, error) {
+func findServer(ctx context.Context) (*server, error) {
 	only := os.Getenv(wayVar)
 	var errs []error
 	for _, w := range ways {

@@ -27,7 +27,7 @@ func startEmbedded(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	keep := func() string {
-		r.keep()
+		r.cancelDelete()
 		return fmt.Sprintf("; its server ends with this process, and starts again with:\n\tpostgres -D %s/data -k /tmp -c listen_addresses=", s.Dir())
 	}
 	return &server{url: s.DSN(), keep: keep}, nil

@@ -47,5 +47,5 @@ func atExit(script string, args ...string) (*reaper, error) {
 	return r, nil
 }
 
-// keep tells the script to leave what it would delete.
-func (r *reaper) keep() { fmt.Fprintln(r.pipe, "keep") }
+// cancelDelete tells the script to keep the database.
+func (r *reaper) cancelDelete() { fmt.Fprintln(r.pipe, "keep") }

@@ -70,7 +70,7 @@ func (r *RoundTrips) forward(client, server net.Conn) {
 	answered.Store(true)
 	both.Go(func() {
 		defer server.Close()
-		_ = relay(server, client, func() {
+		_ = copyStream(server, client, func() {
 			if answered.Swap(false) {
 				r.count.Add(1)
 			}
@@ -78,12 +78,12 @@ func (r *RoundTrips) forward(client, server net.Conn) {
 	})
 	both.Go(func() {
 		defer client.Close()
-		_ = relay(client, server, func() { answered.Store(true) })
+		_ = copyStream(client, server, func() { answered.Store(true) })
 	})
 	both.Wait()
 }
 
-func relay(to io.Writer, from io.Reader, seen func()) error {
+func copyStream(to io.Writer, from io.Reader, seen func()) error {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)

@@ -100,17 +100,17 @@ func (a account) passes(dir string) bool {
 	return info.Mode()&x != 0
 }
 
-// own changes the owner of path to the account.
-func (a account) own(path string) error {
+// changeOwner changes the owner of path to the account.
+func (a account) changeOwner(path string) error {
 	if !a.foreign {
 		return nil
 	}
 	return os.Lchown(path, int(a.uid), int(a.gid))
 }
 
-// attr makes a process run as the account and in its own process group: Ctrl-C
+// processAttributes makes a process run as the account and in its own process group: Ctrl-C
 // ends this process, which then stops PostgreSQL.
-func (a account) attr() *syscall.SysProcAttr {
+func (a account) processAttributes() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	if a.foreign {
 		attr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}

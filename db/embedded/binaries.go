@@ -48,7 +48,7 @@ func (b binaries) path(program string) string { return filepath.Join(b.dir, prog
 // a new one major is 0.
 func findBinaries(told string, major int) (binaries, error) {
 	if told = cmp.Or(told, os.Getenv(binEnv)); told != "" {
-		b, err := inspect(told)
+		b, err := readInstallation(told)
 		if err == nil && major != 0 && b.major != major {
 			err = fmt.Errorf("%w: it is %d, and %s is %d", ErrVersion, major, told, b.major)
 		}
@@ -83,7 +83,7 @@ func listInstalled() []binaries {
 	}
 	var all []binaries
 	for _, dir := range dirs {
-		if b, err := inspect(dir); err == nil {
+		if b, err := readInstallation(dir); err == nil {
 			all = append(all, b)
 		}
 	}
@@ -93,8 +93,8 @@ func listInstalled() []binaries {
 
 var versionPattern = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
-// inspect returns the installation in dir with its version.
-func inspect(dir string) (binaries, error) {
+// readInstallation returns the installation in dir with its version.
+func readInstallation(dir string) (binaries, error) {
 	for _, p := range programs {
 		if _, err := exec.LookPath(filepath.Join(dir, p)); err != nil {
 			return binaries{}, fmt.Errorf("no PostgreSQL server in %s: %w", dir, markAbsent(err))

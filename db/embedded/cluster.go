@@ -27,14 +27,14 @@ type cluster struct {
 
 // prepare creates the cluster if it is missing, and stops a left-over server.
 func (c cluster) prepare(ctx context.Context) error {
-	if c.major() == 0 {
+	if c.majorVersion() == 0 {
 		return c.initialise(ctx)
 	}
 	return c.endLeftover(ctx)
 }
 
-// initialise makes a new cluster. One that is not finished never gets the name
-// of one that is.
+// initialise creates a cluster under a temporary name and renames it when it is
+// complete.
 func (c cluster) initialise(ctx context.Context) error {
 	begun := time.Now()
 	if err := os.RemoveAll(c.path(initDir)); err != nil {
@@ -51,7 +51,7 @@ func (c cluster) initialise(ctx context.Context) error {
 	if c.follow != "" {
 		program, args = "pg_basebackup", []string{"-d", c.follow, "-D", c.path(initDir), "-R", "-X", "stream", "--checkpoint=fast", "--no-sync"}
 	}
-	if err := c.run(ctx, program, args...); err != nil {
+	if err := c.runProgram(ctx, program, args...); err != nil {
 		return err
 	}
 	if err := os.Rename(c.path(initDir), c.path(dataDir)); err != nil {
@@ -64,19 +64,19 @@ func (c cluster) initialise(ctx context.Context) error {
 // patience bounds the wait for the processes of a killed server to end.
 const patience = 15 * time.Second
 
-// serve starts the server and returns when it takes connections. After a crash
+// startServer starts the server and returns when it takes connections. After a crash
 // it may take more than one try: PostgreSQL does not start while a process of
 // the dead server still has its shared memory.
-func (c cluster) serve(ctx context.Context, socket string) (*process, error) {
+func (c cluster) startServer(ctx context.Context, socket string) (*process, error) {
 	logTo, err := c.openLog()
 	if err != nil {
 		return nil, err
 	}
 	defer logTo.Close() // the server has its own by then
-	crashed := c.postmaster() != 0
+	crashed := c.postmasterPID() != 0
 	giveUp := time.After(patience)
 	for {
-		proc, err := c.launch(ctx, socket, logTo)
+		proc, err := c.tryStart(ctx, socket, logTo)
 		if err == nil || !crashed || !errors.Is(err, errEnded) {
 			return proc, err
 		}
@@ -90,10 +90,10 @@ func (c cluster) serve(ctx context.Context, socket string) (*process, error) {
 	}
 }
 
-// launch is one try to start the server.
-func (c cluster) launch(ctx context.Context, socket string, logTo *os.File) (*process, error) {
+// tryStart is one try to start the server.
+func (c cluster) tryStart(ctx context.Context, socket string, logTo *os.File) (*process, error) {
 	args := []string{"-D", c.path(dataDir)}
-	for _, set := range c.settings(socket) {
+	for _, set := range c.serverSettings(socket) {
 		args = append(args, "-c", set)
 	}
 	cmd := c.command(context.Background(), "postgres", args...)
@@ -102,15 +102,16 @@ func (c cluster) launch(ctx context.Context, socket string, logTo *os.File) (*pr
 	if err != nil {
 		return nil, err
 	}
-	if err := proc.awaitReady(ctx, dsn(socket)); err != nil {
+	if err := proc.awaitReady(ctx, socketURL(socket)); err != nil {
 		proc.stop(context.WithoutCancel(ctx))
 		return nil, err
 	}
 	return proc, nil
 }
 
-// settings are those of the caller, after the defaults and before what must be.
-func (c cluster) settings(socket string) []string {
+// serverSettings returns the defaults, then the caller's settings, then the
+// mandatory ones; later ones win.
+func (c cluster) serverSettings(socket string) []string {
 	sets := []string{"timezone=UTC", "log_timezone=UTC"}
 	for _, name := range slices.Sorted(maps.Keys(c.params)) {
 		sets = append(sets, name+"="+c.params[name])
@@ -119,8 +120,8 @@ func (c cluster) settings(socket string) []string {
 		`unix_socket_directories="`+strings.ReplaceAll(socket, `"`, `""`)+`"`)
 }
 
-// run runs one of the programs to its end.
-func (c cluster) run(ctx context.Context, program string, args ...string) error {
+// runProgram runs one of the programs to its end.
+func (c cluster) runProgram(ctx context.Context, program string, args ...string) error {
 	cmd := c.command(ctx, program, args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -136,6 +137,6 @@ func (c cluster) command(ctx context.Context, program string, args ...string) *e
 	cmd := exec.CommandContext(ctx, c.bin.path(program), args...)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=" + c.bin.dir + ":/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
-	cmd.SysProcAttr = c.acct.attr()
+	cmd.SysProcAttr = c.acct.processAttributes()
 	return cmd
 }

@@ -16,8 +16,8 @@ import (
 // bytes on the BSDs and macOS, 108 on Linux, with ".s.PGSQL.5432" and a NUL.
 const maxSocketDir = 104 - len("/.s.PGSQL.5432") - 1
 
-// lock takes the lock in dir, which the kernel gives back when we end.
-func (h *home) lock(dir string) error {
+// lockDirectory takes the lock in dir, which the kernel gives back when we end.
+func (h *home) lockDirectory(dir string) error {
 	name := filepath.Join(dir, lockFile)
 	// The directory may belong to another user: no link of theirs is followed.
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
@@ -62,7 +62,7 @@ func (h *home) openSocketDir() (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	return dir, h.acct.own(dir)
+	return dir, h.acct.changeOwner(dir)
 }
 
 // tempSocketDir uses /tmp itself: $TMPDIR can be as long and as private.
@@ -70,7 +70,7 @@ func (h *home) tempSocketDir() (dir string, err error) {
 	if h.temp, err = os.MkdirTemp("/tmp", "keyward-"); err != nil {
 		return "", err
 	}
-	return h.temp, h.acct.own(h.temp)
+	return h.temp, h.acct.changeOwner(h.temp)
 }
 
 // openLog starts a new log and keeps the one before.

@@ -60,15 +60,15 @@ func openHome(cfg Config) (_ *home, err error) {
 	if err := makeBase(base); err != nil {
 		return nil, err
 	}
-	if err := h.lock(base); err != nil {
+	if err := h.lockDirectory(base); err != nil {
 		return nil, err
 	}
-	if err := h.settle(); err != nil {
+	if err := h.chooseLocation(); err != nil {
 		return nil, err
 	}
 	if h.dir != base {
 		cfg.Log.Info("PostgreSQL cluster is outside the data directory, which its user cannot reach", "dir", base, "cluster", h.dir)
-		return h, h.lock(h.dir)
+		return h, h.lockDirectory(h.dir)
 	}
 	return h, nil
 }
@@ -94,8 +94,9 @@ func makeBase(base string) error {
 	return nil
 }
 
-// settle decides where the cluster is and who runs it.
-func (h *home) settle() (err error) {
+// chooseLocation decides the cluster's directory and the account of its
+// processes.
+func (h *home) chooseLocation() (err error) {
 	if h.dir, err = readNote(h.base); err != nil {
 		return err
 	}
@@ -109,16 +110,16 @@ func (h *home) settle() (err error) {
 	reached := !h.acct.foreign || h.acct.reaches(h.dir)
 	switch {
 	case reached:
-		return h.acct.own(h.dir)
-	case h.major() != 0:
+		return h.acct.changeOwner(h.dir)
+	case h.majorVersion() != 0:
 		return fmt.Errorf("%w: %s is to run it, and cannot reach %s", ErrUnreachable, h.acct.name, h.dir)
 	default:
 		return h.moveOut()
 	}
 }
 
-// moveOut makes a new home outside base and leaves a note in base. The name is
-// never used twice: who deletes base gets a new, empty cluster.
+// moveOut creates a home outside base and leaves a note in base. The name is
+// never used twice, so deleting base leads to a new, empty cluster.
 func (h *home) moveOut() (err error) {
 	if err := os.MkdirAll(elsewhere, 0o711); err != nil {
 		return fmt.Errorf("%s cannot reach %s, and there is no other place: %w", h.acct.name, h.base, err)
@@ -131,7 +132,7 @@ func (h *home) moveOut() (err error) {
 	if err := os.WriteFile(filepath.Join(h.dir, "README"), back, 0o600); err != nil {
 		return err
 	}
-	if err := h.acct.own(h.dir); err != nil {
+	if err := h.acct.changeOwner(h.dir); err != nil {
 		return err
 	}
 	return writeNote(h.base, h.dir)
@@ -165,8 +166,8 @@ func writeNote(base, dir string) error {
 
 func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
 
-// major is the major version that made the cluster, 0 if there is none yet.
-func (h *home) major() int {
+// majorVersion is the major version that made the cluster, 0 if there is none yet.
+func (h *home) majorVersion() int {
 	text, err := os.ReadFile(filepath.Join(h.dir, dataDir, "PG_VERSION"))
 	if err != nil {
 		return 0

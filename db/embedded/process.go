@@ -97,9 +97,9 @@ func (p *process) awaitReady(ctx context.Context, url string) error {
 	}
 }
 
-// dsn is the URL for a socket directory. Everything is said that the reader's
+// socketURL is the URL for a socket directory. Everything is said that the reader's
 // environment (PGPORT, PGUSER and so on) could say otherwise.
-func dsn(socket string) string {
+func socketURL(socket string) string {
 	// libpq takes "+" for itself, not for a space.
 	host := strings.NewReplacer("%2F", "/", "+", "%20").Replace(url.QueryEscape(socket))
 	return "postgres://postgres@/postgres?host=" + host + "&port=5432&sslmode=disable"

@@ -11,7 +11,7 @@ import (
 // however we end.
 func tieToParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGINT }
 
-// commandLine is what a process was started with.
+// commandLine returns the command line of a process.
 func commandLine(pid int) (string, error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
 	return strings.ReplaceAll(string(text), "\x00", " "), err

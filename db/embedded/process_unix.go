@@ -13,7 +13,7 @@ import (
 // stopped by the next start.
 func tieToParent(*syscall.SysProcAttr) {}
 
-// commandLine is what a process was started with.
+// commandLine returns the command line of a process.
 func commandLine(pid int) (string, error) {
 	out, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	return strings.TrimSpace(string(out)), err

@@ -35,7 +35,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
-	s, err := start(ctx, cfg, home)
+	s, err := startAt(ctx, cfg, home)
 	if err != nil {
 		home.close()
 		return nil, fmt.Errorf("embedded: %w", err)
@@ -43,8 +43,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-func start(ctx context.Context, cfg Config, home *home) (*Server, error) {
-	bin, err := findBinaries(cfg.BinDir, home.major())
+func startAt(ctx context.Context, cfg Config, home *home) (*Server, error) {
+	bin, err := findBinaries(cfg.BinDir, home.majorVersion())
 	if err != nil {
 		return nil, err
 	}
@@ -56,11 +56,11 @@ func start(ctx context.Context, cfg Config, home *home) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	proc, err := c.serve(ctx, socket)
+	proc, err := c.startServer(ctx, socket)
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, home.logTail())
 	}
-	s := &Server{dsn: dsn(socket), home: home, proc: proc, done: make(chan struct{})}
+	s := &Server{dsn: socketURL(socket), home: home, proc: proc, done: make(chan struct{})}
 	go s.release()
 	return s, nil
 }

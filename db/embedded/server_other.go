@@ -11,8 +11,8 @@ import (
 // Server is a running PostgreSQL server. On this system there is none.
 type Server struct{}
 
-// Start returns an error that wraps ErrNoBinaries: only Unix systems have what
-// keeps a private server private and ends it with its parent.
+// Start returns an error that wraps ErrNoBinaries: keeping a server private and
+// ending it with its parent needs Unix.
 func Start(context.Context, Config) (*Server, error) {
 	return nil, fmt.Errorf("embedded: %w: Keyward starts no PostgreSQL of its own on %s.\n"+
 		"Set KEYWARD_DATABASE_URL=postgres://user:password@host/database", ErrNoBinaries, runtime.GOOS)

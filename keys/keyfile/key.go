@@ -126,14 +126,13 @@ func neededKey(alg jose.SignatureAlgorithm) string {
 // It refuses a key whose own kid has an unsupported form, because its tokens
 // name that kid. Errors: [*tokens.ClaimError].
 func (b Key) ChooseKID(asked string) (string, error) {
-	const pattern = "1 to 128 letters, digits or . _ ~ -, and not one or two dots alone"
 	switch {
 	case asked != "" && !keys.ValidKID(asked):
-		return "", tokens.Invalid("kid", "must be "+pattern)
+		return "", tokens.Invalid("kid", "must be "+keys.KIDRule)
 	case asked != "":
 		return asked, nil
 	case b.KID != "" && !keys.ValidKID(b.KID):
-		return "", tokens.Invalid(b.Field+".kid", "is not one that is served here ("+pattern+"); give another, or take it out: tokens that name it verify nowhere then")
+		return "", tokens.Invalid(b.Field+".kid", "must be "+keys.KIDRule+"; give another, or take it out: tokens that name it verify nowhere then")
 	case b.KID != "":
 		return b.KID, nil
 	}

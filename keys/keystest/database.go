@@ -12,12 +12,13 @@ import (
 )
 
 // Database reads every row of a test's database when t ends, and learns the
-// private keys in it that master, the URI of the master key by then, opens. It
-// is for the line after the database was made: clean-ups run backwards.
+// private keys in it that master, the master key's URI at that time, opens.
+// Call it in the line after the database is created, because clean-ups run in
+// reverse order.
 //
-// The rows of keys that stopped signing are gone by then, or hold no private
-// key any more; a test that cares has to Learn them in time. Where nothing is
-// opened, for it is what the test is about, nothing is learnt.
+// By then the rows of keys that stopped signing have lost their private keys; a
+// test that cares calls Learn in time. Without a usable master key nothing is
+// learnt.
 func (s *Shown) Database(t testing.TB, url string, master func() string) {
 	t.Cleanup(func() {
 		ctx := context.Background()
@@ -27,17 +28,17 @@ func (s *Shown) Database(t testing.TB, url string, master func() string) {
 			return
 		}
 		defer conn.Close(ctx)
-		if err := s.dump(ctx, conn, "the database of "+t.Name()); err != nil {
+		if err := s.dumpRows(ctx, conn, "the database of "+t.Name()); err != nil {
 			t.Errorf("keystest: the database cannot be read: %v", err)
 		}
-		if err := s.unseal(ctx, conn, master()); err != nil {
+		if err := s.learnSealedKeys(ctx, conn, master()); err != nil {
 			t.Logf("keystest: no keys are learnt from the database: %v", err)
 		}
 	})
 }
 
-// dump keeps all rows as text.
-func (s *Shown) dump(ctx context.Context, conn *pgx.Conn, name string) error {
+// dumpRows keeps all rows as text.
+func (s *Shown) dumpRows(ctx context.Context, conn *pgx.Conn, name string) error {
 	var selects *string
 	err := conn.QueryRow(ctx, `SELECT string_agg(format('SELECT x::text FROM %I.%I x', schemaname, tablename), ' UNION ALL ')
 		FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`).Scan(&selects)
@@ -50,7 +51,7 @@ func (s *Shown) dump(ctx context.Context, conn *pgx.Conn, name string) error {
 	}
 	var row string
 	_, err = pgx.ForEachRow(rows, []any{&row}, func() error {
-		s.keep(name, []byte(row))
+		s.appendShown(name, []byte(row))
 		return nil
 	})
 	return err
@@ -66,8 +67,8 @@ type sealed struct {
 	MasterVersion  string
 }
 
-// unseal learns the private keys in a migrated database.
-func (s *Shown) unseal(ctx context.Context, conn *pgx.Conn, uri string) error {
+// learnSealedKeys learns the private keys in a migrated database.
+func (s *Shown) learnSealedKeys(ctx context.Context, conn *pgx.Conn, uri string) error {
 	rows, err := conn.Query(ctx, `SELECT k.tenant_id, k.kid, k.data_key_version, k.sealed_private, d.wrapped, m.version
 		FROM keys k JOIN data_keys d ON d.tenant_id = k.tenant_id AND d.version = k.data_key_version
 		JOIN master_keys m ON m.id = d.master_key_id WHERE k.sealed_private IS NOT NULL`)

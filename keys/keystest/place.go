@@ -9,9 +9,9 @@ import (
 	"sync"
 )
 
-// Place returns a writer for what is shown in a place, line by line. Close
-// hands in what is left of the last line; it may be used after that. It is safe
-// for concurrent use and never fails.
+// Place returns a writer for the text shown in a place, line by line. Close
+// flushes the last line; the writer may be used after that. It is safe for
+// concurrent use and never fails.
 func (s *Shown) Place(name string) io.WriteCloser { return &lines{shown: s, name: name} }
 
 // lines keeps whole lines, so that other places do not get between their parts.
@@ -28,9 +28,9 @@ func (l *lines) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	l.rest = append(l.rest, p...)
 	if end := bytes.LastIndexByte(l.rest, '\n') + 1; end > 0 {
-		l.hand(end)
+		l.flushLine(end)
 	} else if len(l.rest) > 1<<20 {
-		l.hand(len(l.rest) - longest)
+		l.flushLine(len(l.rest) - longest)
 	}
 	return len(p), nil
 }
@@ -38,20 +38,20 @@ func (l *lines) Write(p []byte) (int, error) {
 func (l *lines) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hand(len(l.rest))
+	l.flushLine(len(l.rest))
 	return nil
 }
 
-func (l *lines) hand(n int) {
-	l.shown.keep(l.name, l.rest[:n])
+func (l *lines) flushLine(n int) {
+	l.shown.appendShown(l.name, l.rest[:n])
 	l.rest = l.rest[:copy(l.rest, l.rest[n:])]
 }
 
-// Tee reads along what this process writes to standard output and error, until
-// End. It is for the beginning of a TestMain.
+// Tee copies this process's standard output and error until End. Call it first
+// in TestMain.
 func (s *Shown) Tee() {
 	stdout, stderr := os.Stdout, os.Stderr
-	endOut, endErr := s.tee(&os.Stdout, "standard output"), s.tee(&os.Stderr, "standard error")
+	endOut, endErr := s.teeFile(&os.Stdout, "standard output"), s.teeFile(&os.Stderr, "standard error")
 	log.SetOutput(os.Stderr) // it kept the original; slog's default writes there too
 	s.untee = func() {
 		os.Stdout, os.Stderr = stdout, stderr
@@ -61,8 +61,8 @@ func (s *Shown) Tee() {
 	}
 }
 
-// tee puts a pipe before a file; end returns when all of it went through.
-func (s *Shown) tee(file **os.File, name string) (end func()) {
+// teeFile puts a pipe before a file; end returns when all of it went through.
+func (s *Shown) teeFile(file **os.File, name string) (end func()) {
 	original := *file
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -26,27 +26,27 @@ func (n needles) add(spelt string) bool {
 // the map, so that the time does not grow with the number of keys.
 type sieve [1 << 16]uint64
 
-func slot(head uint64) uint64 { return head * 0x9e3779b97f4a7c15 >> 42 }
+func hashSlot(head uint64) uint64 { return head * 0x9e3779b97f4a7c15 >> 42 }
 
-func (n needles) sieve() *sieve {
+func (n needles) newSieve() *sieve {
 	var s sieve
 	for head := range n {
-		at := slot(head)
+		at := hashSlot(head)
 		s[at>>6] |= 1 << (at & 63)
 	}
 	return &s
 }
 
-// search reads the spool piece by piece and names the places of secrets.
-func (s *Shown) search(r io.Reader) (found []string, err error) {
-	sieve := s.secrets.sieve()
+// searchSpool reads the spool piece by piece and names the places of secrets.
+func (s *Shown) searchSpool(r io.Reader) (found []string, err error) {
+	sieve := s.secrets.newSieve()
 	window := make([]byte, 1<<20)
 	kept := 0
 	for at := int64(0); ; {
 		n, err := io.ReadFull(r, window[kept:])
 		text := window[:kept+n]
-		for _, i := range s.secrets.in(text, sieve) {
-			if name := s.place(at + int64(i)); !slices.Contains(found, name) {
+		for _, i := range s.secrets.findIn(text, sieve) {
+			if name := s.placeAt(at + int64(i)); !slices.Contains(found, name) {
 				found = append(found, name)
 			}
 		}
@@ -62,12 +62,12 @@ func (s *Shown) search(r io.Reader) (found []string, err error) {
 	}
 }
 
-// in returns where in a text the needles begin.
-func (n needles) in(text []byte, sieve *sieve) (at []int) {
+// findIn returns where in a text the needles begin.
+func (n needles) findIn(text []byte, sieve *sieve) (at []int) {
 	var head uint64
 	for i, c := range text {
 		head = head>>8 | uint64(c)<<56
-		bit := slot(head)
+		bit := hashSlot(head)
 		if sieve[bit>>6]>>(bit&63)&1 == 0 || i < 7 {
 			continue
 		}
@@ -80,8 +80,8 @@ func (n needles) in(text []byte, sieve *sieve) (at []int) {
 	return at
 }
 
-// place names what an offset of the spool belongs to.
-func (s *Shown) place(at int64) string {
+// placeAt returns the name of the place at an offset of the spool.
+func (s *Shown) placeAt(at int64) string {
 	i := sort.Search(len(s.places), func(i int) bool { return s.places[i].from > at })
 	return s.places[i-1].name
 }

@@ -53,19 +53,19 @@ type place struct {
 	name string
 }
 
-// New returns one that has seen nothing.
+// New returns an empty record.
 func New() *Shown { return &Shown{secrets: needles{}, untee: func() {}} }
 
-// keep appends what was shown in a place, without line breaks.
-func (s *Shown) keep(name string, text []byte) {
-	text = squeeze(text)
+// appendShown appends text shown in a place, without line breaks.
+func (s *Shown) appendShown(name string, text []byte) {
+	text = removeLineBreaks(text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil || len(text) == 0 {
 		return
 	}
 	if s.spool == nil {
-		if s.err = s.open(); s.err != nil {
+		if s.err = s.openSpool(); s.err != nil {
 			return
 		}
 	}
@@ -76,9 +76,9 @@ func (s *Shown) keep(name string, text []byte) {
 	_, s.err = s.buffer.Write(text)
 }
 
-// open makes the spool. It has no name in the file system, so that nothing is
+// openSpool makes the spool. It has no name in the file system, so that nothing is
 // left of it whatever ends the process.
-func (s *Shown) open() error {
+func (s *Shown) openSpool() error {
 	f, err := os.CreateTemp("", "keyward-shown-")
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (s *Shown) open() error {
 // and returns the exit code of the run: code, or 1.
 func (s *Shown) End(code int) int {
 	s.untee()
-	found, err := s.find()
+	found, err := s.findSecrets()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "keystest: what was shown cannot be read:", err)
 		code = max(code, 1)
@@ -100,15 +100,15 @@ func (s *Shown) End(code int) int {
 		fmt.Fprintln(os.Stderr, "keystest: a private key is shown in", name)
 		code = max(code, 1)
 	}
-	if learnt, _ := s.Seen(); code == 0 && learnt == 0 && full() {
+	if learnt, _ := s.Seen(); code == 0 && learnt == 0 && runsAllTests() {
 		fmt.Fprintln(os.Stderr, "keystest: no private key was learnt, so nothing was looked for")
 		code = 1
 	}
 	return code
 }
 
-// full says whether all tests of the package were asked for.
-func full() bool {
+// runsAllTests says whether all tests of the package were asked for.
+func runsAllTests() bool {
 	for _, name := range []string{"test.run", "test.skip", "test.list", "test.fuzz"} {
 		if f := flag.Lookup(name); f == nil || f.Value.String() != "" {
 			return false
@@ -124,8 +124,8 @@ func (s *Shown) Seen() (learnt int, bytes int64) {
 	return s.learnt, s.size
 }
 
-// find names the places with a secret in them, and ends the spool.
-func (s *Shown) find() ([]string, error) {
+// findSecrets names the places with a secret in them, and ends the spool.
+func (s *Shown) findSecrets() ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.spool == nil || s.err != nil {
@@ -139,5 +139,5 @@ func (s *Shown) find() ([]string, error) {
 	if _, err := s.spool.Seek(0, 0); err != nil {
 		return nil, err
 	}
-	return s.search(s.spool)
+	return s.searchSpool(s.spool)
 }

@@ -47,7 +47,7 @@ func planted(t *testing.T, s *Shown) map[string]string {
 		armoured := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 		quoted, _ := json.Marshal(string(armoured))
 		all[name+" DER"], all[name+" PEM"], all[name+" PEM in JSON"] = string(der), string(armoured), string(quoted)
-		for i, secret := range append(numbers(key), der) {
+		for i, secret := range append(privateNumbers(key), der) {
 			name := fmt.Sprint(name, " number ", i)
 			all[name], all[name+" in hex"] = string(secret), hex.EncodeToString(secret)
 			all[name+" in HEX"] = fmt.Sprintf("%X", secret)
@@ -67,12 +67,12 @@ func TestAPlantedKeyIsFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, before := range []int{0, 1<<20 - 60, 1<<20 - 20} { // also over the edge of what is read at once
 				part := &Shown{secrets: s.secrets, untee: func() {}}
-				part.keep("noise", bytes.Repeat([]byte{'x'}, before))
+				part.appendShown("noise", bytes.Repeat([]byte{'x'}, before))
 				place := part.Place("the place")
 				fmt.Fprintf(place, "before %s after", text)
 				place.Close()
-				part.keep("noise", []byte("x"))
-				if found, err := part.find(); err != nil || !slices.Equal(found, []string{"the place"}) {
+				part.appendShown("noise", []byte("x"))
+				if found, err := part.findSecrets(); err != nil || !slices.Equal(found, []string{"the place"}) {
 					t.Errorf("after %d bytes: %q, %v", before, found, err)
 				}
 			}

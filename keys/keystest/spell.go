@@ -20,12 +20,12 @@ const (
 // Learn takes in a private key: an *ecdsa.PrivateKey, *rsa.PrivateKey or
 // ed25519.PrivateKey. It panics at any other.
 func (s *Shown) Learn(key crypto.PrivateKey) {
-	all := numbers(key)
+	all := privateNumbers(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	news := false
 	for _, secret := range all {
-		for _, spelt := range spellings(secret) {
+		for _, spelt := range spellingsOf(secret) {
 			news = s.secrets.add(spelt) || news
 		}
 	}
@@ -34,8 +34,9 @@ func (s *Shown) Learn(key crypto.PrivateKey) {
 	}
 }
 
-// numbers are those that make a key private; one of them is enough to have it.
-func numbers(key crypto.PrivateKey) [][]byte {
+// privateNumbers returns the numbers that make a key private. One of them is
+// enough to reconstruct it.
+func privateNumbers(key crypto.PrivateKey) [][]byte {
 	switch k := key.(type) {
 	case *ecdsa.PrivateKey:
 		if d, err := k.Bytes(); err == nil {
@@ -55,15 +56,15 @@ func numbers(key crypto.PrivateKey) [][]byte {
 	panic(fmt.Sprintf("keystest: a private key of type %T", key))
 }
 
-// spellings are the forms in which a secret would be shown. All but the
-// decimal ones are of its middle, so that what stands around it, a leading zero
-// or an ASN.1 header, does not matter.
-func spellings(secret []byte) []string {
+// spellingsOf returns the encodings in which a secret could appear. All but the
+// decimal ones cover its middle only, so that neighbouring text, a leading zero
+// or an ASN.1 header does not matter.
+func spellingsOf(secret []byte) []string {
 	at := (len(secret) - fragment) / 2
 	middle := secret[at : at+fragment]
 	low := hex.EncodeToString(middle)
 	list := strings.Trim(fmt.Sprint(middle), "[]") // as %v prints bytes
-	all := []string{string(squeeze(middle)), low, strings.ToUpper(low), list, new(big.Int).SetBytes(secret).String()}
+	all := []string{string(removeLineBreaks(middle)), low, strings.ToUpper(low), list, new(big.Int).SetBytes(secret).String()}
 	for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for before := range 3 {
 			text := alphabet.EncodeToString(append(make([]byte, before), middle...))
@@ -77,8 +78,8 @@ func spellings(secret []byte) []string {
 	return all
 }
 
-// squeeze leaves out line breaks, also those that JSON or %q has escaped.
-func squeeze(text []byte) []byte {
+// removeLineBreaks deletes line breaks, also those escaped by JSON or %q.
+func removeLineBreaks(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {

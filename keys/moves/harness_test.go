@@ -14,6 +14,7 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
@@ -122,14 +123,14 @@ func startProcess(t testing.TB, dsn, master string, c *clock, change ...func(*co
 	p.store = New(Config{DB: d, Custody: p.custody, Generator: generator, Now: c.Now, Log: log})
 	p.listener = &db.Listener{URL: dsn, Log: log}
 	// The listener proves in real time that it hears; the test's clock is ahead.
-	heardUntil := func() time.Time {
+	heardUntil := func() age.Instant {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		at := p.listener.HeardUntil()
-		if at.IsZero() || p.deaf.Load() {
-			return time.Time{}
+		if p.deaf.Load() {
+			return age.Instant{}
 		}
-		return at.Add(c.offset)
+		return at.Step(c.offset)
 	}
 	p.snapshots = snapshot.New(snapshot.Config{DB: d, PublicURL: "https://keys.example", Now: c.Now, Log: log, HeardUntil: heardUntil})
 	cfg.signer.Snapshots, cfg.signer.Custody = p.snapshots, p.custody

@@ -150,9 +150,6 @@ func (r PrivateImport) parseCandidate() (candidate, error) {
 	if err != nil {
 		return candidate{}, err
 	}
-	if r.KID == "" && !keys.ValidKID(b.KID) {
-		b.KID = ""
-	}
 	c, err := importedCandidate(b, r.Alg, r.KID)
 	if err != nil {
 		return candidate{}, err

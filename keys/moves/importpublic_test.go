@@ -112,8 +112,8 @@ func TestRefusedImportsChangeNothing(t *testing.T) {
 	for name, r := range map[string]PrivateImport{
 		"no policy":            {Key: []byte(written(keystest.Signer(rs))["JWK"]), Alg: jose.PS256},
 		"weaker than rsa_bits": {Key: []byte(written(keystest.Signer(rs))["JWK"]), Alg: jose.RS256},
-		"bad kid":              {Key: []byte(written(keystest.Signer(ec))["JWK"]), Alg: jose.ES256, KID: "a/b"},
-		"dots":                 {Key: []byte(written(keystest.Signer(ec))["JWK"]), Alg: jose.ES256, KID: ".."},
+		"bad kid":              {Key: []byte(written(keystest.Signer(ec))["JWK"]), Alg: jose.ES256, KID: "a\nb"},
+		"DEL":                  {Key: []byte(written(keystest.Signer(ec))["JWK"]), Alg: jose.ES256, KID: "a\x7f"},
 		"kid of a generated":   {Key: []byte(written(keystest.Signer(ec))["JWK"]), Alg: jose.ES256, KID: kid},
 	} {
 		if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, r, nil); err == nil {

@@ -195,6 +195,32 @@ func TestWithoutPostgreSQL(t *testing.T) {
 	}
 }
 
+// A wall clock that is set back makes no snapshot younger: cut off from PostgreSQL
+// nothing signs with it, and what verifiers are served is marked stale.
+func TestAWallClockSetBackIsNotFreshness(t *testing.T) {
+	server := dbtest.NewServer(t)
+	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
+	if _, err := seal.Init(t.Context(), uri); err != nil {
+		t.Fatal(err)
+	}
+	p := newProcessOn(t, server.DSN(), uri)
+	p.tenant(t, "acme")
+	p.sign(t, "acme")
+	server.Stop()
+	p.deaf.Store(true)
+	p.clock.Advance(-time.Minute)
+	if _, err := p.signer.SignToken(t.Context(), "acme", signing.Order{}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("signing: %v", err)
+	}
+	if snap, stale, err := p.snapshots.Get(t.Context(), "acme"); err != nil || stale <= 0 || len(snap.JWKS) == 0 {
+		t.Errorf("JWKS stale for %v: %v", stale, err)
+	}
+	server.Start()
+	<-p.connected
+	p.deaf.Store(false)
+	p.sign(t, "acme")
+}
+
 func TestUnknownTenantsAreRememberedBriefly(t *testing.T) {
 	p := newProcess(t)
 	for range 3 {

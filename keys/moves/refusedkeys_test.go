@@ -214,7 +214,7 @@ func TestRefusedPublicKeys(t *testing.T) {
 		{"RSA without alg", string(must(keys.PublicPEM(rs.Public()))), "", "alg", "required"},
 		{"wrong alg", jwk, jose.RS256, "alg", "the JWK"},
 		{"alg unknown", edit(jwk, map[string]any{"alg": "ES256K"}), "", "public_key.alg", "one of"},
-		{"kid unusable", edit(jwk, map[string]any{"kid": "public:a/b"}), "", "public_key.kid", "served"},
+		{"kid unusable", edit(jwk, map[string]any{"kid": "public:a\n"}), "", "public_key.kid", "control characters"},
 		{"oct", `{"keys":[{"kty":"oct","k":"aHVudGVyMi1odW50ZXIy"}]}`, "", "public_key.keys[0].kty", "shared secret"},
 		{"no keys", `{"keys":[]}`, "", "public_key.keys", "no key"},
 		{"no array", `{"keys":7}`, "", "public_key.keys", "array"},

@@ -21,7 +21,7 @@ const (
 	forEndorsement purpose = "keyward endorsement"
 )
 
-// bind returns the associated data of one ciphertext:
+// bindFields returns the associated data of one ciphertext:
 //
 //	field(purpose) ‖ field(format) ‖ field(1) ‖ field(2) ‖ …
 //
@@ -29,7 +29,7 @@ const (
 //
 // The lengths make it injective: different fields, or the same bytes cut
 // differently into fields, give different associated data.
-func (p purpose) bind(fields ...[]byte) []byte {
+func (p purpose) bindFields(fields ...[]byte) []byte {
 	ad := appendField(nil, []byte(p))
 	ad = appendField(ad, []byte{format})
 	for _, f := range fields {
@@ -44,17 +44,17 @@ func appendField(ad, field []byte) []byte {
 }
 
 func dataKeyAD(tenantID uuid.UUID, version int32) []byte {
-	return forDataKey.bind(tenantID[:], number(version))
+	return forDataKey.bindFields(tenantID[:], appendNumber(version))
 }
 
 func privateKeyAD(tenantID uuid.UUID, version int32, kid string) []byte {
-	return forPrivateKey.bind(tenantID[:], number(version), []byte(kid))
+	return forPrivateKey.bindFields(tenantID[:], appendNumber(version), []byte(kid))
 }
 
-func keyCheckAD(id uuid.UUID) []byte { return forKeyCheck.bind(id[:]) }
+func keyCheckAD(id uuid.UUID) []byte { return forKeyCheck.bindFields(id[:]) }
 
 func endorsementAD(s Successor) []byte {
-	return forEndorsement.bind(s.ID[:], []byte(s.URI), []byte(s.Version))
+	return forEndorsement.bindFields(s.ID[:], []byte(s.URI), []byte(s.Version))
 }
 
-func number(n int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
+func appendNumber(n int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }

@@ -31,7 +31,7 @@ func TestBindCanBeReadBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := purpose(rapid.String().Draw(t, "purpose"))
 		fields := rapid.SliceOf(rapid.SliceOf(rapid.Byte())).Draw(t, "fields")
-		got, ok := split(p.bind(fields...))
+		got, ok := split(p.bindFields(fields...))
 		want := append([][]byte{[]byte(p), {format}}, fields...)
 		if !ok || !slices.EqualFunc(got, want, bytes.Equal) {
 			t.Fatalf("bind(%q, %q) reads back as %q", p, fields, got)
@@ -45,7 +45,7 @@ func TestBindIsInjective(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawn.Draw(t, "a"), drawn.Draw(t, "b")
 		same := slices.EqualFunc(a, b, bytes.Equal)
-		if bytes.Equal(forDataKey.bind(a...), forDataKey.bind(b...)) != same {
+		if bytes.Equal(forDataKey.bindFields(a...), forDataKey.bindFields(b...)) != same {
 			t.Fatalf("%q and %q: same=%t, but the associated data say otherwise", a, b, same)
 		}
 	})

@@ -36,9 +36,9 @@ func newAWS(rest string) (source, string, error) {
 	return newKMS(awsKey{arn, m[1]}, o), "aws-kms://" + arn + options, nil
 }
 
-// dial takes credentials where every AWS program does: the environment, the
+// newClient takes credentials where every AWS program does: the environment, the
 // shared files, the role of the container or machine. Retries are remote's.
-func (k awsKey) dial(ctx context.Context) (tink.AEADWithContext, error) {
+func (k awsKey) newClient(ctx context.Context) (tink.AEADWithContext, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(k.region),
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }))
 	if err != nil {
@@ -69,7 +69,7 @@ var awsFaults = map[string]error{
 // awsPassing knows throttling, 5xx and broken connections.
 var awsPassing = retry.IsErrorRetryables(retry.DefaultRetryables)
 
-func (k awsKey) judge(err error) fault {
+func (k awsKey) classifyError(err error) fault {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
 		if awsPassing.IsErrorRetryable(err) == aws.TrueTernary {
@@ -84,6 +84,6 @@ func (k awsKey) judge(err error) fault {
 	return f
 }
 
-func (k awsKey) advice() (create, rotate string) {
+func (k awsKey) howToFix() (create, rotate string) {
 	return "aws kms create-key --region " + k.region, "aws kms enable-key-rotation, or rotate-key-on-demand, --key-id " + k.arn
 }

@@ -69,9 +69,9 @@ func (k *DataKey) Seal(tenantID uuid.UUID, version int32, kid string, pkcs8 []by
 	return k.aead.Seal(sealed, nil, pkcs8, privateKeyAD(tenantID, version, kid)), nil
 }
 
-// Open decrypts what Seal made for the same tenant, data key version and kid.
-// It fails with ErrCannotOpen, which never says why, or with ErrDestroyed.
-// The caller owns the plaintext and clears it when done.
+// Open decrypts a ciphertext that Seal made for the same tenant, data key
+// version and kid. Errors: ErrCannotOpen, which does not say why, or
+// ErrDestroyed. The caller owns the plaintext and clears it after use.
 func (k *DataKey) Open(tenantID uuid.UUID, version int32, kid string, sealed []byte) ([]byte, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -88,12 +88,12 @@ func (k *DataKey) Open(tenantID uuid.UUID, version int32, kid string, sealed []b
 	return pkcs8, nil
 }
 
-// Destroy zeroes the key, once nobody is using it any more; after that
-// everything fails with ErrDestroyed. Destroying twice does nothing.
+// Destroy zeroes the key after its last user has finished; every later call
+// fails with ErrDestroyed. Destroying twice does nothing.
 //
-// Go can't promise more: the expanded AES key becomes garbage that nobody
-// clears, and a garbage collector, a swap file or a core dump may have kept
-// copies of what was in memory.
+// Go cannot promise more: the expanded AES key becomes garbage that is not
+// cleared, and a garbage collector, a swap file or a core dump may hold copies
+// of earlier memory.
 func (k *DataKey) Destroy() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -51,8 +51,8 @@ func (e env) load(ctx context.Context) ([]version, error) {
 	return versionsOf(h)
 }
 
-// create never makes a key: it would have to be shown, and a terminal or the
-// log of a start-up script remembers what is shown.
+// create refuses: a new key would have to be shown, and a terminal or the log
+// of a start-up script would store it.
 func (e env) create(ctx context.Context) error {
 	if _, err := e.load(ctx); err == nil {
 		return ErrExists

@@ -39,6 +39,6 @@ func ParseKeyset(data []byte) (versions []string, err error) {
 
 // Canonical returns the one spelling of a URI.
 func Canonical(uri string) (string, error) {
-	_, uri, err := locate(uri)
+	_, uri, err := parseURI(uri)
 	return uri, err
 }

@@ -43,7 +43,7 @@ func (f file) create(ctx context.Context) error {
 	if _, err := os.Lstat(f.path); err == nil {
 		return ErrExists
 	}
-	return f.locked(ctx, nil, func() error {
+	return f.withLock(ctx, nil, func() error {
 		h, _, err := withNewKey(nil)
 		if err != nil {
 			return err
@@ -71,8 +71,8 @@ func (f file) remove(ctx context.Context, name string) error {
 	})
 }
 
-// update replaces what is in the file now, not what was once read of it, and
-// keeps its owner and mode. A symbolic link stays one.
+// update replaces the present content of the file, not an earlier reading of
+// it, and keeps its owner and mode. A symbolic link stays a link.
 func (f file) update(ctx context.Context, change func(*keyset.Handle) (*keyset.Handle, error)) error {
 	_, info, err := f.read()
 	if err != nil {
@@ -83,7 +83,7 @@ func (f file) update(ctx context.Context, change func(*keyset.Handle) (*keyset.H
 		return err
 	}
 	f = file{path}
-	return f.locked(ctx, info, func() error {
+	return f.withLock(ctx, info, func() error {
 		h, info, err := f.read()
 		if err != nil {
 			return err
@@ -110,7 +110,7 @@ func (f file) read() (*keyset.Handle, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := f.check(info); err != nil {
+	if err := f.checkMode(info); err != nil {
 		return nil, nil, err
 	}
 	data := make([]byte, info.Size())
@@ -122,7 +122,7 @@ func (f file) read() (*keyset.Handle, fs.FileInfo, error) {
 	return h, info, err
 }
 
-func (f file) check(info fs.FileInfo) error {
+func (f file) checkMode(info fs.FileInfo) error {
 	switch {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%w: %s is not a regular file", ErrNotMasterKey, f.path)

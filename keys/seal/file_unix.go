@@ -16,9 +16,9 @@ const modeMatters = true
 
 const lockRetry = 5 * time.Millisecond
 
-// locked runs fn while no other process, and nothing else in this one, changes
+// withLock runs fn while no other process, and nothing else in this one, changes
 // the master key. The kernel frees the lock of a process that dies.
-func (f file) locked(ctx context.Context, like fs.FileInfo, fn func() error) error {
+func (f file) withLock(ctx context.Context, like fs.FileInfo, fn func() error) error {
 	lock, err := os.OpenFile(f.path+".lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
@@ -27,14 +27,14 @@ func (f file) locked(ctx context.Context, like fs.FileInfo, fn func() error) err
 	if like != nil {
 		_ = keepOwner(lock, like) // so that the owner can lock, too, after root did
 	}
-	if err := flock(ctx, lock); err != nil {
+	if err := waitForLock(ctx, lock); err != nil {
 		return err
 	}
 	return fn()
 }
 
-// flock asks again and again, because flock(2) does not know contexts.
-func flock(ctx context.Context, lock *os.File) error {
+// waitForLock asks again and again, because flock(2) does not know contexts.
+func waitForLock(ctx context.Context, lock *os.File) error {
 	for {
 		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {

@@ -35,10 +35,10 @@ func newGCP(rest string) (source, string, error) {
 	return newKMS(gcpKey{name}, o), "gcp-kms://" + name + options, nil
 }
 
-// dial takes the Application Default Credentials. They renew themselves with
+// newClient takes the Application Default Credentials. They renew themselves with
 // the context they were made with, so that must not end; looking for them may
 // take longer than the caller waits.
-func (k gcpKey) dial(ctx context.Context) (tink.AEADWithContext, error) {
+func (k gcpKey) newClient(ctx context.Context) (tink.AEADWithContext, error) {
 	opts := gcpkms.WithGoogleAPIClientOptions(gcpOptions...)
 	done := make(chan struct{})
 	var found tink.AEADWithContext
@@ -70,7 +70,7 @@ var gcpFaults = map[codes.Code]error{
 	codes.FailedPrecondition: nil, // the version is disabled or destroyed
 }
 
-func (k gcpKey) judge(err error) fault {
+func (k gcpKey) classifyError(err error) fault {
 	s, ok := status.FromError(err)
 	if !ok {
 		return fault{nil, err.Error()}
@@ -78,6 +78,6 @@ func (k gcpKey) judge(err error) fault {
 	return fault{gcpFaults[s.Code()], s.Code().String() + ": " + s.Message()}
 }
 
-func (k gcpKey) advice() (create, rotate string) {
+func (k gcpKey) howToFix() (create, rotate string) {
 	return "gcloud kms keys create --purpose=encryption", "gcloud kms keys versions create --primary"
 }

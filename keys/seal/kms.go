@@ -38,11 +38,11 @@ type kms struct {
 // provider is one key of one kind of KMS.
 type provider interface {
 	// dial prepares calls, from the environment's credentials.
-	dial(ctx context.Context) (tink.AEADWithContext, error)
+	newClient(ctx context.Context) (tink.AEADWithContext, error)
 	// judge says what the error of a call means.
-	judge(err error) fault
+	classifyError(err error) fault
 	// advice says how somebody makes and rotates the key where it is.
-	advice() (create, rotate string)
+	howToFix() (create, rotate string)
 }
 
 // versionLayout is how the version of a key in a KMS is written.
@@ -59,7 +59,7 @@ func (k *kms) load(ctx context.Context) ([]version, error) {
 	defer k.mu.Unlock()
 	if k.aead == nil {
 		r := &remote{provider: k.provider, timeout: k.options.timeout}
-		if err := probe(ctx, r, k.doubted); err != nil {
+		if err := checkRoundTrip(ctx, r, k.doubted); err != nil {
 			return nil, err
 		}
 		k.aead = r
@@ -67,10 +67,10 @@ func (k *kms) load(ctx context.Context) ([]version, error) {
 	return []version{{k.name, k.aead}}, nil
 }
 
-// probe wants back what it encrypts and, if that is in doubt, nothing with
-// other associated data.
-func probe(ctx context.Context, a tink.AEADWithContext, doubted bool) error {
-	plain, ad := []byte(forProbe), forProbe.bind()
+// checkRoundTrip checks that the key decrypts its own ciphertext and, if that
+// is in doubt, refuses other associated data.
+func checkRoundTrip(ctx context.Context, a tink.AEADWithContext, doubted bool) error {
+	plain, ad := []byte(forProbe), forProbe.bindFields()
 	sealed, err := a.EncryptWithContext(ctx, plain, ad)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func probe(ctx context.Context, a tink.AEADWithContext, doubted bool) error {
 	if err != nil || !doubted {
 		return err
 	}
-	_, err = a.DecryptWithContext(ctx, sealed, forProbe.bind(plain))
+	_, err = a.DecryptWithContext(ctx, sealed, forProbe.bindFields(plain))
 	switch {
 	case err == nil:
 		return fmt.Errorf("%w: it does not check associated data", ErrUnfit)
@@ -103,7 +103,7 @@ func (k *kms) version(name string) (version, bool) {
 // create finds the key, or says how it is made.
 func (k *kms) create(ctx context.Context) error {
 	_, err := k.load(ctx)
-	switch create, _ := k.advice(); {
+	switch create, _ := k.howToFix(); {
 	case err == nil:
 		return ErrExists
 	case errors.Is(err, ErrNoMasterKey):
@@ -115,7 +115,7 @@ func (k *kms) create(ctx context.Context) error {
 }
 
 func (k *kms) add(context.Context) (string, error) {
-	_, rotate := k.advice()
+	_, rotate := k.howToFix()
 	return "", fmt.Errorf("%w: the KMS rotates it (%s) and goes on opening what it wrapped before; `keyward master rotate --to` this same URI "+
 		"then wraps everything anew, and --to another URI changes to another key", ErrReadOnly, rotate)
 }

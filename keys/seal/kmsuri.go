@@ -15,9 +15,9 @@ type kmsOptions struct {
 	tls     string        // hcvault: "", "off" or "off-over-network"
 }
 
-// splitKMS cuts "//key?options" into key and options, of which known are the
-// ones this kind of KMS has, and returns the spelling of the options that is
-// stored: without those that say what is so anyway.
+// splitKMS splits "//key?options" into key and options. known are the options
+// of this kind of KMS. It also returns the stored spelling of the options,
+// which leaves out defaults.
 func splitKMS(rest string, known ...string) (key string, o kmsOptions, canonical string, err error) {
 	key, query, _ := strings.Cut(rest, "?")
 	key, found := strings.CutPrefix(key, "//")
@@ -36,10 +36,10 @@ func splitKMS(rest string, known ...string) (key string, o kmsOptions, canonical
 			return "", o, "", fmt.Errorf("%w: want a timeout from 1ms to 1m, as in timeout=5s", ErrBadURI)
 		}
 	}
-	return key, o, o.encode(), nil
+	return key, o, o.encodeQuery(), nil
 }
 
-func (o kmsOptions) encode() string {
+func (o kmsOptions) encodeQuery() string {
 	values := url.Values{}
 	if o.timeout != callTimeout {
 		values.Set("timeout", o.timeout.String())

@@ -57,8 +57,9 @@ func (m *MasterKey) WrapDataKey(ctx context.Context, tenantID uuid.UUID, version
 	return m.encrypt(ctx, k.material[:], dataKeyAD(tenantID, version))
 }
 
-// UnwrapDataKey decrypts what WrapDataKey of the same master key version made
-// for the same tenant and data key version; else it fails with ErrCannotOpen.
+// UnwrapDataKey decrypts a data key that WrapDataKey of the same master key
+// version wrapped for the same tenant and data key version. Errors:
+// ErrCannotOpen.
 func (m *MasterKey) UnwrapDataKey(ctx context.Context, tenantID uuid.UUID, version int32, wrapped []byte) (*DataKey, error) {
 	plain, err := m.decrypt(ctx, wrapped, dataKeyAD(tenantID, version))
 	if err != nil {

@@ -39,7 +39,7 @@ type fault struct {
 }
 
 func (r *remote) EncryptWithContext(ctx context.Context, plain, ad []byte) ([]byte, error) {
-	out, err := r.call(ctx, func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
+	out, err := r.callWithRetries(ctx, func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
 		return a.EncryptWithContext(ctx, plain, ad)
 	})
 	if errors.Is(err, ErrCannotOpen) { // nothing was to be opened
@@ -49,28 +49,28 @@ func (r *remote) EncryptWithContext(ctx context.Context, plain, ad []byte) ([]by
 }
 
 func (r *remote) DecryptWithContext(ctx context.Context, ciphertext, ad []byte) ([]byte, error) {
-	return r.call(ctx, func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
+	return r.callWithRetries(ctx, func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
 		return a.DecryptWithContext(ctx, ciphertext, ad)
 	})
 }
 
 type request func(context.Context, tink.AEADWithContext) ([]byte, error)
 
-func (r *remote) call(ctx context.Context, do request) ([]byte, error) {
+func (r *remote) callWithRetries(ctx context.Context, do request) ([]byte, error) {
 	for attempt := 1; ; attempt++ {
-		out, err := r.attempt(ctx, do)
+		out, err := r.callOnce(ctx, do)
 		if err == nil || !errors.Is(err, ErrUnavailable) || attempt == callAttempts {
 			return out, err
 		}
-		if err := pause(ctx, firstPause<<(attempt-1)); err != nil {
+		if err := sleepJittered(ctx, firstPause<<(attempt-1)); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// attempt blames the caller's context before the service: a call that was
+// callOnce blames the caller's context before the service: a call that was
 // given up says nothing about the key.
-func (r *remote) attempt(ctx context.Context, do request) ([]byte, error) {
+func (r *remote) callOnce(ctx context.Context, do request) ([]byte, error) {
 	timed, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	a, err := r.client(timed)
@@ -88,7 +88,7 @@ func (r *remote) attempt(ctx context.Context, do request) ([]byte, error) {
 	case timed.Err() != nil:
 		return nil, fmt.Errorf("%w: no answer within %v", ErrUnavailable, r.timeout)
 	}
-	return nil, r.judge(err).error()
+	return nil, r.classifyError(err).error()
 }
 
 // client is dialled at the first call, and again until that has worked.
@@ -98,7 +98,7 @@ func (r *remote) client(ctx context.Context) (tink.AEADWithContext, error) {
 	if r.dialled != nil {
 		return r.dialled, nil
 	}
-	a, err := r.dial(ctx)
+	a, err := r.newClient(ctx)
 	if err == nil {
 		r.dialled = a
 	}
@@ -115,7 +115,7 @@ func (f fault) error() error {
 	return fmt.Errorf("%w: %s", f.kind, oneLine(f.text))
 }
 
-// oneLine keeps what a service says readable, and a log intact.
+// oneLine makes a service's message readable on one line of a log.
 func oneLine(text string) string {
 	const most = 300
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
@@ -127,7 +127,8 @@ func oneLine(text string) string {
 	return text
 }
 
-func pause(ctx context.Context, longest time.Duration) error {
+// sleepJittered waits for half to all of longest, or until ctx ends.
+func sleepJittered(ctx context.Context, longest time.Duration) error {
 	t := time.NewTimer(longest/2 + rand.N(longest/2))
 	defer t.Stop()
 	select {

@@ -50,7 +50,7 @@ type version struct {
 // ErrUnknownScheme, ErrNoMasterKey, ErrPermissions, ErrNotMasterKey, ErrUnfit,
 // ErrDenied, ErrUnavailable, or why it can't be read.
 func Open(ctx context.Context, uri string) (*Ring, error) {
-	src, uri, err := locate(uri)
+	src, uri, err := parseURI(uri)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func Open(ctx context.Context, uri string) (*Ring, error) {
 // overwrites: of any number of concurrent calls one succeeds and the others
 // fail with ErrExists. In a KMS or a variable it makes none: ErrReadOnly.
 func Init(ctx context.Context, uri string) (*Ring, error) {
-	src, uri, err := locate(uri)
+	src, uri, err := parseURI(uri)
 	if err != nil {
 		return nil, err
 	}
@@ -118,19 +118,19 @@ func (r *Ring) Newest() string {
 // Key returns one version. A version it does not know, another process may
 // have added: it then reads once more before it fails with ErrUnknownVersion.
 func (r *Ring) Key(ctx context.Context, version string) (*MasterKey, error) {
-	if k := r.find(version); k != nil {
+	if k := r.findVersion(version); k != nil {
 		return k, nil
 	}
 	if err := r.Reload(ctx); err != nil {
 		return nil, err
 	}
-	if k := r.find(version); k != nil {
+	if k := r.findVersion(version); k != nil {
 		return k, nil
 	}
 	return nil, fmt.Errorf("master key %s: %w: %q", Redact(r.uri), ErrUnknownVersion, version)
 }
 
-func (r *Ring) find(name string) *MasterKey {
+func (r *Ring) findVersion(name string) *MasterKey {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	i := slices.IndexFunc(r.keys, func(k *MasterKey) bool { return k.version == name })
@@ -145,10 +145,10 @@ func (r *Ring) find(name string) *MasterKey {
 	return nil
 }
 
-// AddVersion adds a version, which is the newest from now on, and returns its
-// name. Every process that unwraps must be able to read the URI before
-// anything is wrapped with it: a file has to be on all their machines. Other
-// kinds fail with ErrReadOnly and say what to do instead.
+// AddVersion adds the newest version and returns its name. Every process that
+// unwraps must be able to read the URI before the version wraps anything: a key
+// file must be on all machines. URIs that are not files fail with ErrReadOnly
+// and an instruction.
 func (r *Ring) AddVersion(ctx context.Context) (string, error) {
 	name, err := r.source.add(ctx)
 	if err != nil {
@@ -157,9 +157,9 @@ func (r *Ring) AddVersion(ctx context.Context) (string, error) {
 	return name, r.Reload(ctx)
 }
 
-// RemoveVersion forgets a version for good: ErrUnknownVersion,
-// ErrNewestVersion, ErrReadOnly. The caller must know that it wraps nothing any more; what
-// it still wraps is lost.
+// RemoveVersion deletes a version for good. Errors: ErrUnknownVersion,
+// ErrNewestVersion, ErrReadOnly. Call it only for a version that wraps nothing:
+// data keys still wrapped by it are lost.
 func (r *Ring) RemoveVersion(ctx context.Context, version string) error {
 	if err := r.source.remove(ctx, version); err != nil {
 		return fmt.Errorf("remove version %q of master key %s: %w", version, Redact(r.uri), err)

@@ -24,8 +24,8 @@ var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`) // RFC 3986 section
 
 const example = "file:/etc/keyward/master.json"
 
-// locate returns the source a URI names and the URI in its one spelling.
-func locate(uri string) (source, string, error) {
+// parseURI returns the source a URI names and the URI in its one spelling.
+func parseURI(uri string) (source, string, error) {
 	name, rest, found := strings.Cut(uri, ":")
 	if !found || !scheme.MatchString(name) {
 		return nil, "", fmt.Errorf("%w: want a scheme, as in %s", ErrBadURI, example)
@@ -65,10 +65,9 @@ func newFile(rest string) (source, string, error) {
 	return file{path}, canonical, nil
 }
 
-// Redact returns uri without what may be a credential in it: user information,
-// a query, and whatever follows the scheme where no "//" does and what is
-// neither a path nor the name of a variable. Every error of this package shows
-// a URI in this way.
+// Redact returns uri without parts that may be a credential: user information,
+// the query, and text after a scheme without "//" unless it is a path or the
+// name of a variable. Every error of this package shows URIs in this form.
 func Redact(uri string) string {
 	name, rest, found := strings.Cut(uri, ":")
 	switch {

@@ -43,7 +43,7 @@ func newVault(rest string) (source, string, error) {
 	}
 	switch {
 	case o.tls == "":
-	case o.tls == tlsOff && loopback(u.Hostname()), o.tls == tlsOffOverNetwork:
+	case o.tls == tlsOff && isLoopback(u.Hostname()), o.tls == tlsOffOverNetwork:
 		u.Scheme = "http"
 	case o.tls == tlsOff:
 		return nil, "", fmt.Errorf("%w: without TLS the token and every data key cross the network readably; tls=off is for this machine, "+
@@ -56,14 +56,14 @@ func newVault(rest string) (source, string, error) {
 	return src, "hcvault://" + host + path + options, nil
 }
 
-func loopback(host string) bool {
+func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// dial reads the environment as the vault command does, except for the address
+// newClient reads the environment as the vault command does, except for the address
 // and for VAULT_SKIP_VERIFY, which would hand the token to anybody.
-func (k vaultKey) dial(context.Context) (tink.AEADWithContext, error) {
+func (k vaultKey) newClient(context.Context) (tink.AEADWithContext, error) {
 	cfg := api.DefaultConfig()
 	if cfg.Error != nil {
 		return nil, cfg.Error
@@ -74,13 +74,13 @@ func (k vaultKey) dial(context.Context) (tink.AEADWithContext, error) {
 	}
 	t.Proxy = http.ProxyFromEnvironment
 	v := &vaultCaller{key: k, http: cfg.HttpClient}
-	_, err := v.bound(context.Background()) // to know that it will work
+	_, err := v.withDeadline(context.Background()) // to know that it will work
 	return v, err
 }
 
-// judge goes by status, and by text where Vault has one status for all: the
+// classifyError goes by status, and by text where Vault has one status for all: the
 // texts are those of sdk/helper/keysutil and of the transit engine.
-func (k vaultKey) judge(err error) fault {
+func (k vaultKey) classifyError(err error) fault {
 	var response *api.ResponseError
 	if !errors.As(err, &response) {
 		var (
@@ -109,7 +109,7 @@ func (k vaultKey) judge(err error) fault {
 	return f
 }
 
-func (k vaultKey) advice() (create, rotate string) {
+func (k vaultKey) howToFix() (create, rotate string) {
 	mount, name, _ := strings.Cut(k.path[1:], "/keys/")
 	key := mount + "/keys/" + name
 	return "vault write -f " + key + " type=aes256-gcm96", "vault write -f " + key + "/rotate"

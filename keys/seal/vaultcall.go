@@ -18,7 +18,7 @@ type vaultCaller struct {
 }
 
 func (v *vaultCaller) EncryptWithContext(ctx context.Context, plain, ad []byte) ([]byte, error) {
-	a, err := v.bound(ctx)
+	a, err := v.withDeadline(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -26,16 +26,16 @@ func (v *vaultCaller) EncryptWithContext(ctx context.Context, plain, ad []byte) 
 }
 
 func (v *vaultCaller) DecryptWithContext(ctx context.Context, ciphertext, ad []byte) ([]byte, error) {
-	a, err := v.bound(ctx)
+	a, err := v.withDeadline(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return a.Decrypt(ciphertext, ad)
 }
 
-// bound returns a client whose calls end with ctx. Token and namespace are
+// withDeadline returns a client whose calls end with ctx. Token and namespace are
 // read anew, from the environment. Retries are remote's.
-func (v *vaultCaller) bound(ctx context.Context) (tink.AEAD, error) {
+func (v *vaultCaller) withDeadline(ctx context.Context) (tink.AEAD, error) {
 	h := *v.http
 	h.Transport = during{ctx, v.http.Transport}
 	client, err := api.NewClient(&api.Config{Address: v.key.address, HttpClient: &h})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/keys/tokens"
@@ -32,7 +33,7 @@ type History struct {
 	ETag string // strong
 
 	version  int64 // of the tenant
-	signedAt time.Time
+	signedAt age.Instant
 }
 
 // pastKey holds the members that a history adds to a key's JWK (OpenID Federation 1.0
@@ -54,7 +55,7 @@ type revocation struct {
 // reading the history would make a key look used. Errors: tenant.ErrNotFound,
 // ErrNoActiveKey, db.ErrUnavailable.
 func (s *Signer) signHistory(ctx context.Context, snap *snapshot.Snapshot) (*History, error) {
-	now := s.cfg.Now()
+	now, began := s.cfg.Now(), age.Read(s.cfg.Now)
 	payload, err := s.historyPayload(ctx, snap, now)
 	if err != nil {
 		return nil, err
@@ -78,7 +79,7 @@ func (s *Signer) signHistory(ctx context.Context, snap *snapshot.Snapshot) (*His
 	}
 	sum := sha256.Sum256([]byte(jws))
 	return &History{
-		JWT: []byte(jws), ETag: `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`, version: snap.Version, signedAt: now,
+		JWT: []byte(jws), ETag: `"` + base64.RawURLEncoding.EncodeToString(sum[:18]) + `"`, version: snap.Version, signedAt: began,
 	}, nil
 }
 
@@ -176,18 +177,19 @@ func newHistoryCache() *historyCache {
 
 // History returns the signed key history of the snapshot's tenant; stale is the
 // snapshot's age. While PostgreSQL is unavailable it returns a history signed before;
-// age is then its maximal age, as with [snapshot.Cache.Get]. Errors: tenant.ErrNotFound,
+// old is then its maximal age, as with [snapshot.Cache.Get]. Errors: tenant.ErrNotFound,
 // ErrNoActiveKey, db.ErrUnavailable.
-func (s *Signer) History(ctx context.Context, snap *snapshot.Snapshot, stale time.Duration) (h *History, age time.Duration, err error) {
+func (s *Signer) History(ctx context.Context, snap *snapshot.Snapshot, stale time.Duration) (h *History, old time.Duration, err error) {
 	known, cached := s.histories.signed.GetIfPresent(snap.TenantID)
 	if cached {
-		if age = s.cfg.Now().Sub(known.signedAt); known.version == snap.Version && age < HistoryFor {
+		now := age.Read(s.cfg.Now)
+		if old = known.signedAt.Elapsed(now); known.version == snap.Version && known.signedAt.Within(HistoryFor, now) {
 			return known, stale, nil
 		}
 	}
 	h, err = s.signShared(ctx, snap)
-	if cached && errors.Is(err, db.ErrUnavailable) && age < s.cfg.Snapshots.MaxStale() {
-		return known, max(stale, age, time.Second), nil
+	if cached && errors.Is(err, db.ErrUnavailable) && old < s.cfg.Snapshots.MaxStale() {
+		return known, max(stale, old, time.Second), nil
 	}
 	return h, stale, err
 }

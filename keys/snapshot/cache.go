@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
 	"github.com/maypok86/otter/v2"
@@ -26,7 +27,7 @@ type Config struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 	// HeardUntil returns the time up to which every change has been notified.
-	HeardUntil func() time.Time
+	HeardUntil func() age.Instant
 	MaxBytes   uint64        // of snapshots in memory; 0: 256 MiB
 	MaxStale   time.Duration // how long a JWKS is served without PostgreSQL; 0: 24 h
 }
@@ -53,13 +54,13 @@ type Cache struct {
 type entry struct {
 	snapshot *Snapshot
 	owner    string // the id of the tenant that owns the domain
-	loadedAt time.Time
+	loadedAt age.Instant
 	dirty    atomic.Bool // a change was notified since
 }
 
 // cacheEntry fills and returns s.entry, which is embedded in Snapshot so that both lie
 // in the same cache lines.
-func (s *Snapshot) cacheEntry(loadedAt time.Time) *entry {
+func (s *Snapshot) cacheEntry(loadedAt age.Instant) *entry {
 	s.entry.snapshot, s.entry.loadedAt = s, loadedAt
 	return &s.entry
 }
@@ -128,12 +129,12 @@ func (s *Cache) getEntry(ctx context.Context, ref string) (e *entry, stale time.
 	if !cached || e.isUnknown() {
 		return nil, 0, err
 	}
-	age := s.cfg.Now().Sub(s.confirmedAt(e))
-	if age > s.cfg.MaxStale {
+	old := s.confirmedAt(e).Elapsed(s.now())
+	if old > s.cfg.MaxStale {
 		return nil, 0, err
 	}
 	s.stale.Add(1)
-	return e, max(age, time.Second), nil
+	return e, max(old, time.Second), nil
 }
 
 // Fresh returns a tenant's snapshot only if it is known to be the latest, for signing.
@@ -177,18 +178,21 @@ func (e *entry) requireSnapshot() (*Snapshot, error) {
 	return e.snapshot, nil
 }
 
+// now reads both clocks: ages are measured by both.
+func (s *Cache) now() age.Instant { return age.Read(s.cfg.Now) }
+
 func (s *Cache) isFresh(e *entry) bool {
 	if e.dirty.Load() {
 		return false
 	}
 	if e.isUnknown() {
-		return s.cfg.Now().Sub(e.loadedAt) < unknownTTL
+		return e.loadedAt.Within(unknownTTL, s.now())
 	}
-	return s.cfg.Now().Sub(s.confirmedAt(e)) < keys.FreshFor
+	return s.confirmedAt(e).Within(keys.FreshFor, s.now())
 }
 
 // confirmedAt returns when the entry was last known to be the latest.
-func (s *Cache) confirmedAt(e *entry) time.Time {
+func (s *Cache) confirmedAt(e *entry) age.Instant {
 	if heard := s.cfg.HeardUntil(); !e.dirty.Load() && heard.After(e.loadedAt) {
 		return heard
 	}
@@ -316,7 +320,7 @@ func (s *Cache) readEntry(ctx context.Context, ref string) (*entry, error) {
 	if domain := tenant.RefDomain(ref); domain != "" {
 		return s.loadDomain(ctx, domain)
 	}
-	e := &entry{loadedAt: s.cfg.Now()}
+	e := &entry{loadedAt: s.now()}
 	id, _ := tenant.ParseID(ref)
 	public, as, ok := s.readReplica(ctx, id, ref)
 	if ok {
@@ -344,8 +348,8 @@ func (s *Cache) readEntry(ctx context.Context, ref string) (*entry, error) {
 // every change notified until as, which counts as the time of the read: changes
 // committed since may be missing. An unknown tenant, a standby that lags or is
 // unavailable, and a time without notifications are left to the primary.
-func (s *Cache) readReplica(ctx context.Context, id uuid.UUID, ref string) (p db.Public, as time.Time, ok bool) {
-	if !s.cfg.DB.HasReplica() || s.cfg.Now().Sub(s.cfg.HeardUntil()) >= keys.FreshFor {
+func (s *Cache) readReplica(ctx context.Context, id uuid.UUID, ref string) (p db.Public, as age.Instant, ok bool) {
+	if !s.cfg.DB.HasReplica() || !s.cfg.HeardUntil().Within(keys.FreshFor, s.now()) {
 		return p, as, false
 	}
 	p, place, err := s.cfg.DB.PublicTenantOfReplica(ctx, id, ref)
@@ -353,8 +357,8 @@ func (s *Cache) readReplica(ctx context.Context, id uuid.UUID, ref string) (p db
 		return p, as, false
 	}
 	as = s.cfg.HeardUntil()
-	now := s.cfg.Now()
-	if !s.replica.isCurrent(p.Tenant.ID, place, now) || now.Sub(as) >= keys.FreshFor {
+	now := s.now()
+	if !s.replica.isCurrent(p.Tenant.ID, place, now) || !as.Within(keys.FreshFor, now) {
 		return p, as, false
 	}
 	s.replicaReads.Add(1)
@@ -362,7 +366,7 @@ func (s *Cache) readReplica(ctx context.Context, id uuid.UUID, ref string) (p db
 }
 
 // Beat records the position of the primary's log ([db.Listener.Beat]).
-func (s *Cache) Beat(place uint64) { s.replica.recordBeat(place, s.cfg.Now()) }
+func (s *Cache) Beat(place uint64) { s.replica.recordBeat(place, s.now()) }
 
 // ReplicaReads counts the reads from the standby since the start.
 func (s *Cache) ReplicaReads() int64 { return s.replicaReads.Load() }

@@ -52,7 +52,7 @@ func (s *Cache) loadDomain(ctx context.Context, domain string) (*entry, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	e := &entry{loadedAt: s.cfg.Now()}
+	e := &entry{loadedAt: s.now()}
 	id, err := s.cfg.DB.TenantOfDomain(ctx, domain)
 	switch {
 	case errors.Is(err, db.ErrNoRows):

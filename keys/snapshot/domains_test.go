@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -45,7 +46,7 @@ func newCache(t *testing.T, change func(*Config)) (cache *Cache, dsn string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
-	cfg := Config{DB: d, PublicURL: "https://keys.example", Now: time.Now, HeardUntil: time.Now, Log: slog.New(slog.DiscardHandler)}
+	cfg := Config{DB: d, PublicURL: "https://keys.example", Now: time.Now, HeardUntil: age.Now, Log: slog.New(slog.DiscardHandler)}
 	change(&cfg)
 	return New(cfg), dsn
 }

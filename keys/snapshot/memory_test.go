@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/keys"
 )
 
@@ -70,7 +71,7 @@ func TestATenantWeighsWhatItTakes(t *testing.T) {
 			for i := range tenants {
 				snap := newTenantSnapshot(t, read, i)
 				useAll(t, snap)
-				e := snap.cacheEntry(time.Now())
+				e := snap.cacheEntry(age.Now())
 				cache.Set(snap.Slug, e)
 				jwks, weighed = jwks+len(snap.JWKS), weighed+int(e.weight(snap.Slug))
 			}
@@ -97,7 +98,7 @@ func TestTheMemoryOfTenantsIsBounded(t *testing.T) {
 	for i := range 20_000 {
 		snap := newTenantSnapshot(t, read, i)
 		useAll(t, snap)
-		cache.Set(snap.Slug, snap.cacheEntry(time.Now()))
+		cache.Set(snap.Slug, snap.cacheEntry(age.Now()))
 	}
 	cache.CleanUp()
 	took, kept := liveHeap()-before, cache.EstimatedSize()
@@ -131,7 +132,7 @@ func TestResponseMemoryIsContiguous(t *testing.T) {
 	if hot := unsafe.Offsetof(snap.TenantID); hot > 3*64 {
 		t.Errorf("%d bytes lead to the answer", hot)
 	}
-	if e := snap.cacheEntry(time.Now()); unsafe.Pointer(e) != unsafe.Pointer(snap) || e.snapshot != snap {
+	if e := snap.cacheEntry(age.Now()); unsafe.Pointer(e) != unsafe.Pointer(snap) || e.snapshot != snap {
 		t.Error("the entry is elsewhere")
 	}
 }

@@ -13,28 +13,29 @@ import (
 
 // An outline that does not match its body is an error.
 func TestOutlineDoesNotMatchBody(t *testing.T) {
+	const kid = " key ES256 active 1 \"é\u2028/%2F= "
 	private, err := keys.Generate(jose.ES256, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	jwk, err := keys.PublicJWK(private.Public(), jose.ES256, "a.b_c~d-e")
+	jwk, err := keys.PublicJWK(private.Public(), jose.ES256, kid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	set, err := RenderSet(time.Now(), []keys.Key{
-		{KID: "gone", Alg: jose.ES256, State: keys.Revoked}, {KID: "a.b_c~d-e", Alg: jose.ES256, State: keys.Active, PublicJWK: jwk},
+		{KID: "gone", Alg: jose.ES256, State: keys.Revoked}, {KID: kid, Alg: jose.ES256, State: keys.Active, PublicJWK: jwk},
 	}, []tenant.Policy{tenant.DefaultPolicy(jose.EdDSA), {Alg: jose.ES256, Default: true, MaxTokenTTL: time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	snap := &Snapshot{}
 	if err := snap.applySet(set); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
-		snap.Policies[0].ActiveKID != "a.b_c~d-e" || snap.Policies[0].MaxTokenTTL != time.Hour || snap.Policies[1].DefaultTokenTTL != 15*time.Minute {
+		snap.Policies[0].ActiveKID != kid || snap.Policies[0].MaxTokenTTL != time.Hour || snap.Policies[1].DefaultTokenTTL != 15*time.Minute {
 		t.Fatalf("%s of %s: %+v, %v", set.Outline, set.Body, snap, err)
 	}
 	for _, outline := range []string{
-		"key x\n", "key x ES256 active\n", "key x ES256 active -1\n", "key x ES256 active 100000\n", "key x ES256 active 9223372036854775807\n",
-		strings.Repeat("key x ES256 active 200\n", 3), "key x HS256 active 10\n", "key x ES256 revoked 10\n",
+		"key ES256\n", "key ES256 active 10\n", "key ES256 active -1 x\n", "key ES256 active 100000 x\n", "key ES256 active 9223372036854775807 x\n",
+		strings.Repeat("key ES256 active 200 x\n", 3), "key HS256 active 10 x\n", "key ES256 revoked 10 x\n",
 		"policy ES256\n", "policy HS256 1 1\n", "policy ES256 1 x\n", "else\n", "\n",
 	} {
 		if err := new(Snapshot).applySet(Set{set.Body, "v1 0\n" + outline}); err == nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/keyward/keyward/internal/age"
 )
 
 // maxReplicaLag is how long a standby may lag behind a position of the primary's log
@@ -32,7 +33,7 @@ type replicaTracker struct {
 	floor        uint64 // the standby must have replayed up to here; every change not in heard lies below
 	mark         uint64 // the next floor; 0: none
 	markBeat     int64
-	markedAt     time.Time
+	markedAt     age.Instant
 }
 
 func newReplicaTracker() *replicaTracker {
@@ -63,7 +64,7 @@ func (r *replicaTracker) reset() {
 }
 
 // recordBeat records the current position of the primary's log.
-func (r *replicaTracker) recordBeat(place uint64, now time.Time) {
+func (r *replicaTracker) recordBeat(place uint64, now age.Instant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.beats++
@@ -89,7 +90,7 @@ func (r *replicaTracker) raiseFloor(place uint64, beat int64) {
 
 // isCurrent reports whether a standby that has replayed the log up to place has every
 // change of the tenant that this process was notified of.
-func (r *replicaTracker) isCurrent(id uuid.UUID, place uint64, now time.Time) bool {
+func (r *replicaTracker) isCurrent(id uuid.UUID, place uint64, now age.Instant) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mark != 0 && place >= r.mark {
@@ -97,5 +98,5 @@ func (r *replicaTracker) isCurrent(id uuid.UUID, place uint64, now time.Time) bo
 		r.mark = 0
 	}
 	_, changed := r.changedAfter[id]
-	return !r.lost && !changed && place >= r.floor && (r.mark == 0 || now.Sub(r.markedAt) < maxReplicaLag)
+	return !r.lost && !changed && place >= r.floor && (r.mark == 0 || r.markedAt.Within(maxReplicaLag, now))
 }

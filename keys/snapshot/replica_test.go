@@ -2,14 +2,14 @@ package snapshot
 
 import (
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
+	"github.com/keyward/keyward/internal/age"
 )
 
 // The position that a standby must have replayed, beat by beat.
 func TestReplicaTracker(t *testing.T) {
-	r, now := newReplicaTracker(), time.Now()
+	r, now := newReplicaTracker(), age.Now()
 	a, b := uuid.New(), uuid.New()
 	expect := func(when string, id uuid.UUID, place uint64, want bool) {
 		t.Helper()
@@ -31,7 +31,7 @@ func TestReplicaTracker(t *testing.T) {
 	expect("behind the change", a, 39, false)
 	expect("beyond it", a, 40, true)
 	r.recordBeat(50, now)
-	now = now.Add(maxReplicaLag)
+	now = now.Step(maxReplicaLag)
 	expect("behind for long", b, 49, false)
 	expect("there again", b, 50, true)
 	r.recordGap()

@@ -21,7 +21,7 @@ import (
 // default one first:
 //
 //	v1 <Unix time in µs>
-//	key <kid> <alg> <state> <bytes of its JWK>
+//	key <alg> <state> <bytes of its JWK> <kid, which may have spaces but no line break>
 //	policy <alg> <default_token_ttl_seconds> <max_token_ttl_seconds> [default]
 //
 // Another format would begin with another word: processes of two versions of this
@@ -68,7 +68,7 @@ func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (Set, 
 			body = append(body, ',')
 		}
 		body = append(body, k.PublicJWK...)
-		outline = fmt.Appendf(outline, "key %s %s %s %d\n", k.KID, k.Alg, k.State, len(k.PublicJWK))
+		outline = fmt.Appendf(outline, "key %s %s %d %s\n", k.Alg, k.State, len(k.PublicJWK), k.KID)
 	}
 	slices.SortFunc(live, defaultFirst)
 	for _, p := range live {
@@ -156,13 +156,13 @@ func cutField(line string) (word, rest string) {
 // addKeyLine adds the key of an outline line; its JWK begins at offset at of the body.
 // next is the offset of the next JWK.
 func (s *Snapshot) addKeyLine(line string, at int) (next int, ok bool) {
-	kid, line := cutField(line)
 	alg, line := cutField(line)
 	state, line := cutField(line)
-	size, err := strconv.Atoi(line)
+	length, kid := cutField(line)
+	size, err := strconv.Atoi(length)
 	a, unknown := keys.ParseAlgorithm(alg)
 	rank := slices.Index(publishedStates, keys.State(state))
-	if err != nil || unknown != nil || rank < 0 || size < 0 || size > len(s.JWKS)-len(setSuffix)-at {
+	if err != nil || unknown != nil || kid == "" || rank < 0 || size < 0 || size > len(s.JWKS)-len(setSuffix)-at {
 		return 0, false
 	}
 	s.published = s.published[:len(s.published)+1] // filled in place: publicKey must not be copied

@@ -135,19 +135,19 @@ func appendMember(object []byte, name string, value []byte) []byte {
 }
 
 func appendStringMember(object []byte, name, value string) []byte {
-	return appendQuoted(appendName(object, name), value)
+	return AppendQuoted(appendName(object, name), value)
 }
 
 func appendName(object []byte, name string) []byte {
 	if len(object) > 1 {
 		object = append(object, ',')
 	}
-	return append(appendQuoted(object, name), ':')
+	return append(AppendQuoted(object, name), ':')
 }
 
-// appendQuoted appends s as a JSON string. It escapes only what RFC 8259
+// AppendQuoted appends s as a JSON string. It escapes only what RFC 8259
 // requires: "&" in an issuer stays "&".
-func appendQuoted(dst []byte, s string) []byte {
+func AppendQuoted(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
 			return appendEscaped(dst, s)

@@ -48,7 +48,7 @@ type awsRequest struct {
 func AWSFault(status int, code, message string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		answer(w, status, map[string]string{"__type": code, "message": message})
+		writeJSON(w, status, map[string]string{"__type": code, "message": message})
 	}
 }
 
@@ -84,7 +84,7 @@ func (s *Server) serveAWS(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		out["KeyId"], out["EncryptionAlgorithm"] = in.KeyID, "SYMMETRIC_DEFAULT"
-		answer(w, http.StatusOK, out)
+		writeJSON(w, http.StatusOK, out)
 	}
 }
 

@@ -49,7 +49,7 @@ func newServer(handler func(*Server, http.ResponseWriter, *http.Request)) *Serve
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		if instead := s.took(r); instead != nil {
+		if instead := s.countCall(r); instead != nil {
 			instead(w, r)
 			return
 		}
@@ -64,7 +64,7 @@ func (s *Server) start(t testing.TB) {
 	t.Cleanup(s.http.Close)
 }
 
-func (s *Server) took(r *http.Request) http.HandlerFunc {
+func (s *Server) countCall(r *http.Request) http.HandlerFunc {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = r
@@ -84,8 +84,8 @@ func (s *Server) Instead(answers ...http.HandlerFunc) {
 	s.next = answers
 }
 
-// Calls returns how often op was asked: "encrypt", "decrypt", or "instead" for
-// what Instead answered.
+// Calls returns how often op was called: "encrypt", "decrypt", or "instead" for
+// the calls that Instead answered.
 func (s *Server) Calls(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,7 +168,7 @@ func (s *Server) decrypt(name string, version int, sealed, ad []byte) ([]byte, e
 	return plain, nil
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
+func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
 }

@@ -60,7 +60,7 @@ func (s *Server) NewVaultKey(name string) string {
 func VaultFault(status int, errors ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		answer(w, status, map[string][]string{"errors": errors})
+		writeJSON(w, status, map[string][]string{"errors": errors})
 	}
 }
 
@@ -85,7 +85,7 @@ func (s *Server) serveVault(w http.ResponseWriter, r *http.Request) {
 		VaultFault(http.StatusBadRequest, "error parsing JSON")(w, r)
 		return
 	}
-	data, err := s.transit(op, name, in)
+	data, err := s.serveTransit(op, name, in)
 	switch {
 	case errors.Is(err, errNoKey) && op == "encrypt": // may only update, not create
 		VaultFault(http.StatusForbidden, "1 error occurred:\n\t* permission denied\n\n")(w, r)
@@ -97,14 +97,14 @@ func (s *Server) serveVault(w http.ResponseWriter, r *http.Request) {
 		VaultFault(http.StatusBadRequest, err.Error())(w, r)
 	default:
 		w.Header().Set("Content-Type", "application/json")
-		answer(w, http.StatusOK, map[string]any{
+		writeJSON(w, http.StatusOK, map[string]any{
 			"request_id": "d5b5ab0f-6bb5-5a10-0b29-0a5f3a1a8b0c", "lease_id": "", "renewable": false, "lease_duration": 0,
 			"data": data, "wrap_info": nil, "warnings": nil, "auth": nil,
 		})
 	}
 }
 
-func (s *Server) transit(op, name string, in vaultRequest) (map[string]any, error) {
+func (s *Server) serveTransit(op, name string, in vaultRequest) (map[string]any, error) {
 	if op == "encrypt" {
 		version, sealed, err := s.encrypt(name, in.Plaintext, in.AssociatedData)
 		text := fmt.Sprintf("vault:v%d:%s", version, base64.StdEncoding.EncodeToString(sealed))
