@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/internal/callstack"
 )
 
 // handle wraps the handler of every route: it assigns a request id, turns
@@ -44,12 +45,11 @@ var started = time.Now()
 // never sees it.
 type handlerPanic struct {
 	value any
-	stack []byte
+	stack string
 }
 
-// Error returns a panic's text or error with its stack. Of any other value,
-// which may contain secrets, it returns only the type; the stack has addresses,
-// not the values behind them.
+// Error returns a panic's text or error with its stack, which has no arguments.
+// Of any other value, which may contain secrets, it returns only the type.
 func (e *handlerPanic) Error() string {
 	switch e.value.(type) {
 	case error, string:
@@ -70,7 +70,7 @@ func recoverPanic(err *error) {
 	case http.ErrAbortHandler: // closes the connection
 		panic(v)
 	default:
-		*err = &handlerPanic{v, debug.Stack()}
+		*err = &handlerPanic{v, callstack.OfPanic()}
 	}
 }
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/callstack"
 )
 
 // errPanic stands for a recovered panic. It omits the panic's value, which may
@@ -97,7 +97,7 @@ func (w *Worker) catchPanic(what string, fn func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			w.updateStatus(func(s *Status) { s.Panics++ })
-			w.cfg.Log.Error("worker panic", "in", what, "type", fmt.Sprintf("%T", v), "at", panicFrames())
+			w.cfg.Log.Error("worker panic", "in", what, "type", fmt.Sprintf("%T", v), "at", callstack.OfPanic())
 			err = fmt.Errorf("%w (%T)", errPanic, v)
 		}
 		if err != nil {
@@ -105,20 +105,6 @@ func (w *Worker) catchPanic(what string, fn func() error) (err error) {
 		}
 	}()
 	return fn()
-}
-
-// panicFrames returns the call stack of a panic, without arguments.
-func panicFrames() string {
-	pcs := make([]uintptr, 16)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs)]) // skips runtime.Callers, panicFrames, the deferred function and gopanic
-	var at []string
-	for {
-		f, more := frames.Next()
-		at = append(at, fmt.Sprintf("%s:%d", f.Function, f.Line))
-		if !more {
-			return strings.Join(at, " ")
-		}
-	}
 }
 
 // earlierNonZero returns the earlier of two times, ignoring zero.
