@@ -43,7 +43,7 @@ SCRIPTS = .ci/run .ci/commit-subjects deploy/ensure-postgres deploy/image-from-b
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain dev test modules interop torture bench growth soak fuzz timeline metrics generate imports lint build image image-from-binary
+.PHONY: help toolchain dev test modules interop torture bench growth soak fuzz timeline metrics guards generate imports lint build image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -102,6 +102,9 @@ timeline: ## draw docs/timeline.svg, the picture in the README
 
 metrics: ## write the table of metrics into docs/monitoring.md
 	KEYWARD_DRAW=1 go test -count=1 -run '^TestTableOfMetrics$$' ./cmd/keyward
+
+guards: ## write db/guards.json, the roles, privileges, policies and triggers that doctor expects
+	KEYWARD_DRAW=1 go test -count=1 -run '^TestGuards$$' ./db
 
 generate: ## regenerate code
 	$(TOOL) sqlc generate

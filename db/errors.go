@@ -18,6 +18,13 @@ var ErrNoRows = pgx.ErrNoRows
 // time. The statement itself may be correct: try again.
 var ErrUnavailable = errors.New("db: PostgreSQL is unavailable")
 
+// ErrReadOnly means that the database accepts no writes: it is a standby, or set to
+// read-only.
+var ErrReadOnly = errors.New("db: the database is read-only")
+
+// ErrDiskFull means that PostgreSQL has no room to write.
+var ErrDiskFull = errors.New("db: the disk of the database is full")
+
 // Constraint returns the name of the constraint or rule that refused a write, or
 // "" if err has another cause. Rules enforced by triggers have names like
 // constraints (keyward_refuse in the migrations).

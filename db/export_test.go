@@ -7,3 +7,9 @@ func (t *Tx) Raw() DBTX { return t.tx }
 
 // Pool lets tests look at connections as the doors leave them.
 func (d *DB) Pool() *pgxpool.Pool { return d.pool }
+
+// ReadGuards and CompareGuards let tests write and compare guards.json.
+var (
+	ReadGuards    = readGuards
+	CompareGuards = compareGuards
+)

@@ -35,10 +35,13 @@ type finding struct {
 	Verdict verdict `json:"status"`
 	Check   string  `json:"check"`
 	Text    string  `json:"detail"`
+	// Fix lists what mends it: SQL for the owner of the database, which ends with a
+	// semicolon, or a keyward command.
+	Fix []string `json:"fix,omitempty"`
 }
 
 func newFinding(v verdict, check, format string, args ...any) finding {
-	return finding{v, check, fmt.Sprintf(format, args...)}
+	return finding{Verdict: v, Check: check, Text: fmt.Sprintf(format, args...)}
 }
 
 // report prints each finding in a line, or with asJSON all of them at the end.
@@ -53,11 +56,21 @@ func (r *report) addFinding(v verdict, what, format string, args ...any) {
 	r.add(newFinding(v, what, format, args...))
 }
 
+// addFixed adds a finding with what mends it.
+func (r *report) addFixed(v verdict, what string, fix []string, format string, args ...any) {
+	f := newFinding(v, what, format, args...)
+	f.Fix = fix
+	r.add(f)
+}
+
 func (r *report) add(findings ...finding) {
 	for _, f := range findings {
 		r.failed = r.failed || f.Verdict == failure
 		if r.findings = append(r.findings, f); !r.asJSON {
 			fmt.Fprintf(r.w, "%s  %-14s  %s\n", f.Verdict, f.Check, f.Text)
+			for _, fix := range f.Fix {
+				fmt.Fprintf(r.w, "%20s  %s\n", "fix:", fix)
+			}
 		}
 	}
 }
@@ -117,13 +130,16 @@ func (c *doctorCmd) Run(ctx context.Context, p *program) error {
 
 // checkDatabase runs the checks that need a database.
 func (e *examination) checkDatabase(ctx context.Context) {
-	if !e.checkError("database", "answers", "is it running, and is KEYWARD_DATABASE_URL right?", e.db.Ping(ctx)) || !e.checkSchema(ctx) {
+	if !e.checkError("database", "answers", "is it running, and is KEYWARD_DATABASE_URL right?", e.db.Ping(ctx)) ||
+		!e.checkSession(ctx) || !e.checkSchema(ctx) {
 		return
 	}
+	e.checkWrite(ctx)
 	e.checkRowSecurity(ctx)
 	e.checkClock(ctx)
 	e.checkListen(ctx)
 	e.checkMasterKey(ctx)
+	e.checkWorker(ctx)
 	e.checkInvariants(ctx)
 	e.checkHistories(ctx)
 }

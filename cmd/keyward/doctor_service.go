@@ -63,21 +63,6 @@ func (e *examination) openMasterKey(ctx context.Context) {
 	}
 }
 
-func (e *examination) checkSchema(ctx context.Context) bool {
-	n, err := e.db.PendingMigrations(ctx)
-	switch {
-	case err != nil:
-		e.addFinding(failure, "migrations", "%v: run keyward migrate up, with the login of the service or of one of its roles", err)
-	case n > 0:
-		e.addFinding(failure, "migrations", "%d are pending: run keyward migrate up", n)
-	case n < 0:
-		e.addFinding(warning, "migrations", "schema is newer than this binary: finish the upgrade")
-	default:
-		e.addFinding(fine, "migrations", "the schema is current")
-	}
-	return err == nil && n <= 0
-}
-
 // checkRowSecurity checks the tables and roles that isolate tenants from each
 // other.
 func (e *examination) checkRowSecurity(ctx context.Context) {

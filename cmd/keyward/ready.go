@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/keyward/keyward/db"
 )
 
 const (
@@ -15,6 +17,7 @@ const (
 
 var (
 	errNoDatabase  = errors.New("PostgreSQL does not respond")
+	errReadOnly    = errors.New("PostgreSQL is read-only")
 	errNoSchema    = errors.New("the schema cannot be read; run keyward migrate up")
 	errNoMasterKey = errors.New("the master key is not usable; keyward doctor has the details")
 	errStopping    = errors.New("shutting down")
@@ -52,7 +55,7 @@ func (a *app) checkReady(ctx context.Context) map[string]error {
 
 func (a *app) probeParts(ctx context.Context) map[string]error {
 	checks := map[string]error{
-		"database":   a.hideCause("database", errNoDatabase, a.db.Ping(ctx)),
+		"database":   a.probeDatabase(ctx),
 		"migrations": nil,
 		"master_key": a.hideCause("master_key", errNoMasterKey, a.custody.Check(ctx)),
 	}
@@ -60,6 +63,16 @@ func (a *app) probeParts(ctx context.Context) map[string]error {
 		checks["migrations"] = a.probeMigrations(ctx)
 	}
 	return checks
+}
+
+// probeDatabase checks that the database answers and accepts writes: without them
+// no key can be revoked.
+func (a *app) probeDatabase(ctx context.Context) error {
+	err := a.db.Writable(ctx)
+	if errors.Is(err, db.ErrReadOnly) {
+		return a.hideCause("database", errReadOnly, err)
+	}
+	return a.hideCause("database", errNoDatabase, err)
 }
 
 func (a *app) probeMigrations(ctx context.Context) error {
