@@ -14,6 +14,7 @@ import (
 
 type masterCmd struct {
 	Init   masterInitCmd   `cmd:"" help:"Create the master key that KEYWARD_MASTER_KEY names; never overwrite one."`
+	Add    masterAddCmd    `cmd:"" help:"Add a version to the file without using it, to copy the file to every machine before rotate."`
 	Status masterStatusCmd `cmd:"" help:"List the versions and the number of data keys that each wraps."`
 	Rotate masterRotateCmd `cmd:"" help:"Re-wrap all data keys under a new version or another master key, online."`
 	Retire masterRetireCmd `cmd:"" help:"Retire a version; refused while it wraps a data key."`
@@ -22,6 +23,7 @@ type masterCmd struct {
 
 type (
 	masterInitCmd   struct{}
+	masterAddCmd    struct{}
 	masterStatusCmd struct{}
 	masterRotateCmd struct {
 		To        string `name:"to" placeholder:"URI" help:"Move to this master key. Default: a new version of the current one."`
@@ -53,6 +55,21 @@ func (masterInitCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s exists already and was not changed.\n", seal.Redact(ring.URI()))
+	return err
+}
+
+// Run is keyward master add.
+func (masterAddCmd) Run(ctx context.Context, p *program) error {
+	masters, done, err := p.openMaster(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	uri, version, err := masters.AddMaster(ctx)
+	if err != nil {
+		return masterKeyError(err)
+	}
+	_, err = fmt.Fprintf(p.stdout, "Version %s is in %s, and wraps nothing yet.\nCopy the file to every machine, then run keyward master rotate.\n", version, seal.Redact(uri))
 	return err
 }
 

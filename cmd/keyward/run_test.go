@@ -270,6 +270,37 @@ func TestMasterRotation(t *testing.T) {
 	keyward(t, env, "doctor").want(t, exitOK, "opens the data keys of this database")
 }
 
+// A version that was added wraps nothing until rotate, which uses it and adds no
+// other; a process with a copy of the file opens what is wrapped then.
+func TestMasterAdd(t *testing.T) {
+	env := deployed(t)
+	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK) // registers the master key
+	path := strings.TrimPrefix(env["KEYWARD_MASTER_KEY"], "file:")
+	added := keyward(t, env, "master", "add")
+	added.want(t, exitOK, "wraps nothing yet")
+	version := strings.Fields(added.stdout)[1]
+	if again := keyward(t, env, "master", "add"); !strings.HasPrefix(again.stdout, "Version "+version+" ") {
+		t.Errorf("a second add: %s, want %s again", again.stdout, version)
+	}
+	if list := keyward(t, env, "master", "status").stdout; strings.Contains(list, version) {
+		t.Errorf("%s is used already:\n%s", version, list)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := maps.Clone(env)
+	other["KEYWARD_MASTER_KEY"] = "file:" + filepath.Join(t.TempDir(), "copy.json")
+	if err := os.WriteFile(strings.TrimPrefix(other["KEYWARD_MASTER_KEY"], "file:"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keyward(t, env, "master", "rotate").want(t, exitOK, "wrapped by version "+version)
+	if after, _ := os.ReadFile(path); string(after) != string(text) {
+		t.Error("rotate changed the file that had an unused version")
+	}
+	keyward(t, other, "doctor").want(t, exitOK, "OK    master key")
+}
+
 func TestWrongMasterKey(t *testing.T) {
 	env := deployed(t)
 	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK)

@@ -102,6 +102,28 @@ func (c *Custody) addSuccessor(ctx context.Context, to string) error {
 	return c.Refresh(ctx)
 }
 
+// AddMaster adds a version to the current master key without using it, so that a
+// file can be copied to every machine before RotateMaster wraps anything with it. If
+// the newest version is unused, it is that one. It returns its name. Errors:
+// seal.ErrReadOnly for a master key that is not a file.
+func (c *Custody) AddMaster(ctx context.Context) (uri, version string, err error) {
+	ring, err := c.currentRing(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	version, err = c.unusedVersion(ctx, ring)
+	return ring.URI(), version, err
+}
+
+// unusedVersion returns the newest version if it was never a master key, otherwise a
+// new one.
+func (c *Custody) unusedVersion(ctx context.Context, ring *seal.Ring) (string, error) {
+	if version := ring.Newest(); !c.isRegistered(ring.URI(), version) {
+		return version, nil
+	}
+	return ring.AddVersion(ctx)
+}
+
 // makeSuccessor adds a version at the current master key's URI, or opens the
 // URI to. It also adds a version there if the newest was a master key before,
 // so that a rotation can return to a former URI.
@@ -111,7 +133,7 @@ func (c *Custody) makeSuccessor(ctx context.Context, to string) (*seal.Ring, str
 		if err != nil {
 			return nil, "", err
 		}
-		version, err := ring.AddVersion(ctx)
+		version, err := c.unusedVersion(ctx, ring)
 		return ring, version, err
 	}
 	next, err := seal.Open(ctx, to)

@@ -42,3 +42,6 @@ func Canonical(uri string) (string, error) {
 	_, uri, err := parseURI(uri)
 	return uri, err
 }
+
+// ExcessOf is the rule for the permissions of a master key file.
+var ExcessOf = excessOf

@@ -128,8 +128,8 @@ func (f file) checkMode(info fs.FileInfo) error {
 		return fmt.Errorf("%w: %s is not a regular file", ErrNotMasterKey, f.path)
 	case info.Size() > maxFileSize:
 		return fmt.Errorf("%w: %s is too large for one", ErrNotMasterKey, f.path)
-	case modeMatters && info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%w (mode %04o); chmod 600 %s", ErrPermissions, info.Mode().Perm(), f.path)
+	case excessMode(info) != 0:
+		return fmt.Errorf("%w (mode %04o); chmod 600 %s, or 640 for a file of root", ErrPermissions, info.Mode().Perm(), f.path)
 	}
 	return nil
 }

@@ -102,6 +102,30 @@ func TestOthersMayNotTouchTheFile(t *testing.T) {
 	}
 }
 
+// A group may read root's file, as PostgreSQL allows it for its private key, and no
+// other file; nobody else may do anything.
+func TestGroupMayReadTheFileOfRoot(t *testing.T) {
+	for _, c := range []struct {
+		mode           os.FileMode
+		ofRoot, isRoot bool
+		accepted       bool
+	}{
+		{0o600, false, false, true},
+		{0o400, true, true, true},
+		{0o640, true, false, true},
+		{0o440, true, false, true},
+		{0o640, false, false, false},
+		{0o640, true, true, false},
+		{0o660, true, false, false},
+		{0o444, true, false, false},
+		{0o650, true, false, false},
+	} {
+		if got := seal.ExcessOf(c.mode, c.ofRoot, c.isRoot) == 0; got != c.accepted {
+			t.Errorf("mode %o of root %t, read by root %t: accepted %t", c.mode, c.ofRoot, c.isRoot, got)
+		}
+	}
+}
+
 func TestAddVersionKeepsOwnerAndMode(t *testing.T) {
 	r := newRing(t)
 	path := strings.TrimPrefix(r.URI(), "file:")

@@ -11,8 +11,21 @@ import (
 	"time"
 )
 
-// modeMatters says whether mode bits decide who reads a file here.
-const modeMatters = true
+// excessMode returns the permissions that a master key file must not have. As
+// PostgreSQL does for its private key, it lets root's file be read by a group: that
+// is how Kubernetes (fsGroup), systemd and Docker hand over secrets. A file of the
+// process's own user is for that user alone.
+func excessMode(info fs.FileInfo) fs.FileMode {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return excessOf(info.Mode().Perm(), ok && stat.Uid == 0, os.Geteuid() == 0)
+}
+
+func excessOf(mode fs.FileMode, ofRoot, isRoot bool) fs.FileMode {
+	if ofRoot && !isRoot {
+		return mode & 0o037
+	}
+	return mode & 0o077
+}
 
 const lockRetry = 5 * time.Millisecond
 
