@@ -24,6 +24,7 @@ const (
 func (a *app) startBackground(ctx context.Context) (stopped func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.listener.Run(ctx) })
+	wg.Go(func() { feedWatchdog(ctx) })
 	wg.Go(func() { a.watchMasterKey(ctx) })
 	wg.Go(func() { a.flushPeriodically(ctx) })
 	if len(a.transport.watchedFiles()) > 0 {

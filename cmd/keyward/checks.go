@@ -65,6 +65,14 @@ func (c *checks) duration(variable, value string, least, most time.Duration) tim
 	return d
 }
 
+// drainDelay returns -1 for the default.
+func (c *checks) drainDelay(value string) time.Duration {
+	if value == "" {
+		return -1
+	}
+	return c.duration("KEYWARD_DRAIN_DELAY", value, 0, 10*time.Minute)
+}
+
 func (c *checks) oneOf(variable, value string, names ...string) string {
 	for _, name := range names {
 		if strings.EqualFold(value, name) {

@@ -124,21 +124,45 @@ func (a *app) serveRequests(ctx context.Context, servers []*http.Server, listene
 		}()
 	}
 	ready()
+	notifySystemd("READY=1")
 	select {
 	case err := <-failed:
 		return errors.Join(err, a.shutdownServers(ctx, servers))
 	case <-ctx.Done():
 	}
 	a.announceStop()
-	time.Sleep(a.cfg.drainDelay)
+	time.Sleep(a.drainTime(ctx))
 	return a.shutdownServers(ctx, servers)
 }
 
 // announceStop makes /readyz answer 503.
 func (a *app) announceStop() {
 	if !a.stopping.Swap(true) {
+		notifySystemd("STOPPING=1")
 		a.log.Info("shutting down; repeat the signal to stop at once")
 	}
+}
+
+// terminated is the cause of a context that ended by SIGTERM.
+type terminated struct{}
+
+// Error implements error.
+func (terminated) Error() string { return "terminated" }
+
+// defaultDrainDelay is how long load balancers and Kubernetes get by default to
+// notice that /readyz is at 503.
+const defaultDrainDelay = 5 * time.Second
+
+// drainTime returns how long to serve after ctx has ended. Unless configured, only
+// SIGTERM, a service manager's signal, delays the end; Ctrl-C does not.
+func (a *app) drainTime(ctx context.Context) time.Duration {
+	if a.cfg.drainDelay >= 0 {
+		return a.cfg.drainDelay
+	}
+	if errors.Is(context.Cause(ctx), terminated{}) {
+		return defaultDrainDelay
+	}
+	return 0
 }
 
 // shutdownServers waits for the requests in flight of all servers in parallel.

@@ -41,6 +41,8 @@ func (p *program) runWorker(ctx context.Context) error {
 	a.cfg.drainDelay = 0 // no load balancer sends requests here
 	if len(listeners) == 0 {
 		a.log.Info("working", "holder", process)
+		notifySystemd("READY=1")
+		context.AfterFunc(ctx, a.announceStop)
 		a.startBackground(ctx)()
 		return nil
 	}

@@ -1,0 +1,63 @@
+{{- define "keyward.name" -}}{{ default .Release.Name .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}{{- end }}
+{{- define "keyward.labels" -}}
+app.kubernetes.io/name: keyward
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+{{- define "keyward.selector" -}}
+app.kubernetes.io/name: keyward
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+{{- define "keyward.serviceAccount" -}}{{ default (include "keyward.name" .) .Values.serviceAccount.name }}{{- end }}
+{{- define "keyward.image" -}}{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}{{- end }}
+
+{{- /* The environment of every process. dict: root, secret */ -}}
+{{- define "keyward.env" -}}
+- {name: KEYWARD_PUBLIC_URL, value: {{ .root.Values.publicURL | quote }}}
+- {name: KEYWARD_DATABASE_URL, valueFrom: {secretKeyRef: {name: {{ .secret }}, key: url}}}
+- {name: KEYWARD_MASTER_KEY, value: {{ if .root.Values.masterKey.secret }}"file:/etc/keyward/master.json"{{ else }}{{ .root.Values.masterKey.uri | quote }}{{ end }}}
+- {name: KEYWARD_ADMIN_ADDR, value: ":{{ .root.Values.admin.port }}"}
+- {name: KEYWARD_LOG_FORMAT, value: json}
+- {name: KEYWARD_DRAIN_DELAY, value: {{ .root.Values.drainDelay | quote }}}
+{{- range $name, $value := .root.Values.env }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+
+{{- define "keyward.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+{{- define "keyward.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+{{- define "keyward.mounts" -}}
+{{- if .Values.masterKey.secret }}
+volumeMounts:
+  - {name: master-key, mountPath: /etc/keyward, readOnly: true}
+{{- end }}
+{{- end }}
+{{- define "keyward.volumes" -}}
+{{- if .Values.masterKey.secret }}
+volumes:
+  - name: master-key
+    secret: {secretName: {{ .Values.masterKey.secret }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+{{- define "keyward.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,135 @@
+package keyward_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const chart = "deploy/helm/keyward"
+
+// chartValues are the values that the chart requires.
+var chartValues = []string{
+	"--set", "publicURL=https://keys.example.com", "--set", "database.serviceSecret=service", "--set", "database.migratorSecret=migrator",
+	"--kube-version", "1.30.0",
+}
+
+func needProgram(t *testing.T, name, from string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("%s is not installed (%s)", name, from)
+	}
+}
+
+func render(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "helm", append(append([]string{"template", "kw", chart}, chartValues...), args...)...)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		return stderr.String(), err
+	}
+	return string(out), nil
+}
+
+// The chart passes lint, renders what a platform needs, and refuses values that its
+// schema does not know.
+func TestChart(t *testing.T) {
+	needProgram(t, "helm", "go install helm.sh/helm/v3/cmd/helm@v3.19.0")
+	lint := exec.CommandContext(t.Context(), "helm", append([]string{"lint", "--strict", chart, "--set", "masterKey.secret=master"}, chartValues...)...)
+	if out, err := lint.CombinedOutput(); err != nil {
+		t.Errorf("helm lint: %v\n%s", err, out)
+	}
+	for _, master := range []string{"masterKey.secret=master", "masterKey.uri=aws-kms://arn:aws:kms:eu-central-1:1:key/a"} {
+		out, err := render(t, "--set", master, "--set", "serviceMonitor.enabled=true", "--set", "prometheusRule.enabled=true")
+		if err != nil {
+			t.Fatalf("helm template: %v\n%s", err, out)
+		}
+		for _, part := range []string{
+			"kind: Deployment", "kind: Job", "kind: Service\n", "kind: ServiceAccount", "kind: PodDisruptionBudget", "kind: NetworkPolicy", "kind: PodMonitor", "kind: PrometheusRule",
+			"replicas: 2", "path: /healthz, port: admin", "path: /readyz, port: admin", "args: [worker]", "args: [serve, --no-worker]", "args: [migrate, up]", "runAsNonRoot: true", "alert: KeywardNoWorker",
+		} {
+			if !strings.Contains(out, part) {
+				t.Errorf("with %s: no %q", master, part)
+			}
+		}
+		if strings.Contains(out, "secretName: master") != (master == "masterKey.secret=master") {
+			t.Errorf("with %s the Secret is wrong", master)
+		}
+	}
+	for _, bad := range []string{"masterKey.secret=", "publicURL=keys.example.com", "publicURL=https://keys.example.com/", "replicas=0", "drainDelay=soon", "databse.url=x"} {
+		if out, err := render(t, "--set", "masterKey.secret=master", "--set", bad); err == nil || !strings.Contains(out, "schema") {
+			t.Errorf("%s is accepted: %v %s", bad, err, out)
+		}
+	}
+}
+
+// The chart has a copy of the alert rules, because it can include only its own files.
+func TestChartHasTheAlertRules(t *testing.T) {
+	rules, err := os.ReadFile("deploy/prometheus/keyward.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied, err := os.ReadFile(chart + "/keyward.rules.yml")
+	if err != nil || !bytes.Equal(rules, copied) {
+		t.Errorf("cp deploy/prometheus/keyward.rules.yml %s/ (%v)", chart, err)
+	}
+}
+
+// systemd accepts the units, and finds little to harden.
+func TestUnits(t *testing.T) {
+	needProgram(t, "systemd-analyze", "Debian: systemd")
+	units, _ := filepath.Glob("deploy/systemd/*.service")
+	if len(units) != 2 {
+		t.Fatalf("%d units", len(units))
+	}
+	dir := t.TempDir()
+	for _, unit := range units {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		installed := filepath.Join(dir, filepath.Base(unit))
+		if err := os.WriteFile(installed, bytes.ReplaceAll(text, []byte("/usr/bin/keyward"), []byte("/bin/true")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--man=no", installed).CombinedOutput(); err != nil || bytes.Contains(out, []byte(installed)) {
+			t.Errorf("%s: %v\n%s", unit, err, out)
+		}
+		if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=true", "--threshold=20", installed).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", unit, err, out)
+		}
+	}
+}
+
+// Everything below deploy names only settings that exist.
+func TestDeploymentsNameExistingSettings(t *testing.T) {
+	config, err := os.ReadFile("cmd/keyward/config.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`KEYWARD_[A-Z_]+[A-Z]`)
+	seen := 0
+	for _, path := range files(t, ".yaml", ".yml", ".tpl", ".service", ".txt") {
+		if !strings.HasPrefix(filepath.ToSlash(path), "deploy/") {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range named.FindAllString(string(text), -1) {
+			if seen++; !strings.Contains(string(config), `var:"`+name+`"`) {
+				t.Errorf("%s names %s, which is no setting", path, name)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d settings were found", seen)
+	}
+}
