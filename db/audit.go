@@ -5,8 +5,12 @@ import "context"
 // AppendAudit queues a transaction's audit write: it moves the heads of chains,
 // inserts the events and, when the transaction commits, notifies other processes
 // with the payloads. Any of the three may be empty; no statement is queued for
-// one that is. Send returns ErrGuard if another transaction has moved a head.
+// one that is. Send returns ErrGuard if another transaction has moved a head. Errors:
+// ErrClock, because every change passes here, and one with a wrong time must not.
 func (w *Writes) AppendAudit(ctx context.Context, heads MoveAuditHeadsParams, events InsertAuditEventsParams, payloads []string) error {
+	if err := w.clock.check(); err != nil {
+		return err
+	}
 	if n := len(heads.TenantIds); n > 0 {
 		if _, err := w.MoveAuditHeads(ctx, heads); err != nil {
 			return err

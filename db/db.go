@@ -14,7 +14,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +31,10 @@ type Config struct {
 	MaxConns int32  // of each pool; 0: pgx's default, the larger of 4 and the number of CPUs
 	Pooled   bool   // URL leads through a transaction pooler, where prepared statements get lost
 	ReadURL  string // a streaming standby, for PublicTenantOfReplica; empty: none
+
+	// Now is this process's clock, which is compared with the database's; nil:
+	// time.Now.
+	Now func() time.Time
 }
 
 // DB is a connection pool. Only its methods use the connections.
@@ -36,6 +42,9 @@ type DB struct {
 	pool   *pgxpool.Pool
 	reader *pgxpool.Pool // nil without a standby
 	pooled bool          // a transaction pooler shares sessions: no session state is ours
+
+	clock   clockMonitor
+	repeats atomic.Int64
 }
 
 // Open returns a DB, which connects when it is first used. The caller must Close
@@ -46,7 +55,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{pool: pool, pooled: cfg.Pooled}
+	d := &DB{pool: pool, pooled: cfg.Pooled, clock: clockMonitor{now: readClocks(cfg.Now)}}
 	if cfg.ReadURL == "" {
 		return d, nil
 	}
@@ -85,17 +94,23 @@ func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error)
 	return pool, nil
 }
 
-// enterPublic gives a new connection the role that it has outside of transactions.
-// A refusal (the roles do not exist before the first migration) is ignored: the
-// doors set their roles again and report it.
+// enterPublic gives a new connection the role that it has outside of transactions,
+// and has PostgreSQL notice within seconds that this machine is gone, so that it ends
+// the transaction and frees its locks. A refusal (the roles do not exist before the
+// first migration) is ignored: the doors set their roles again and report it.
 func enterPublic(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, "set role keyward_public")
+	_, err := conn.Exec(ctx, keepAlive+"; set role keyward_public")
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.SeverityUnlocalized != "FATAL" {
 		return nil
 	}
 	return err
 }
+
+// keepAlive makes PostgreSQL probe the other end of a silent connection after 5 s, and
+// give it up when 3 probes, or data sent, stay unanswered. Settings of the session and
+// not of the connection's start, which poolers refuse. A Unix socket ignores them.
+const keepAlive = "set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3; set tcp_user_timeout = 10000"
 
 // Close waits for running transactions and closes every connection.
 func (d *DB) Close() {
@@ -128,7 +143,8 @@ func (d *DB) MaxConns() int32 { return d.pool.Config().MaxConns }
 // door returns.
 type Tx struct {
 	*Queries
-	tx session
+	tx    session
+	clock *clockMonitor
 }
 
 // session is a running transaction.
@@ -139,18 +155,21 @@ type session interface {
 	Rollback(context.Context) error
 }
 
-// timeLimits are the settings that bound each transaction, set with its role.
+// timeLimits are the settings that bound each transaction, set with its role. A process
+// that stops in the middle of a transaction holds its locks until the third of them.
 const timeLimits = "set_config('lock_timeout', '10s', true), set_config('statement_timeout', '60s', true), " +
-	"set_config('idle_in_transaction_session_timeout', '60s', true)"
+	"set_config('idle_in_transaction_session_timeout', '5s', true)"
 
 // InTenant runs fn in a transaction that sees and changes one tenant's rows.
-// It commits if fn returns nil. Errors: fn's, or ErrUnavailable.
+// It commits if fn returns nil. fn runs again from its beginning, in a new
+// transaction, if PostgreSQL rolled the first back for a deadlock or because its time
+// of effect had passed. Errors: fn's, or ErrUnavailable.
 func (d *DB) InTenant(ctx context.Context, tenantID uuid.UUID, fn func(*Tx) error) error {
 	return d.runTx(ctx, "keyward_app", tenantID.String(), fn)
 }
 
 // AsPlatform runs fn in a transaction that sees and changes every tenant's
-// rows: for the worker and for requests of the platform.
+// rows: for the worker and for requests of the platform. fn is as for InTenant.
 func (d *DB) AsPlatform(ctx context.Context, fn func(*Tx) error) error {
 	return d.runTx(ctx, "keyward_platform", "", fn)
 }
@@ -159,20 +178,47 @@ func (d *DB) AsPlatform(ctx context.Context, fn func(*Tx) error) error {
 // PostgreSQL leaves nothing; a crash before its answer arrives leaves everything,
 // and the caller cannot distinguish them: operations must be safe to repeat.
 func (d *DB) runTx(ctx context.Context, role, tenant string, fn func(*Tx) error) error {
-	begin := "begin; select set_config('role', '" + role + "', true), set_config('keyward.tenant_id', '" + tenant + "', true), " + timeLimits
-	var tx pgx.Tx
-	err := d.retryOnce(func() (err error) {
-		tx, err = d.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
-		return err
+	return d.repeat(ctx, func() error {
+		var tx *begun
+		err := d.retryOnce(func() (err error) {
+			tx, err = d.beginAs(ctx, role, tenant)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		defer rollBack(ctx, tx)
+		if err := fn(d.newTx(tx)); err != nil {
+			return err
+		}
+		return tx.Commit(ctx)
 	})
+}
+
+// newTx returns the transaction that fn of a door gets.
+func (d *DB) newTx(tx session) *Tx { return &Tx{Queries: New(tx), tx: tx, clock: &d.clock} }
+
+// beginAs begins a transaction under a role and compares the clocks.
+func (d *DB) beginAs(ctx context.Context, role, tenant string) (*begun, error) {
+	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
-		return markUnavailable(err)
+		return nil, err
 	}
-	defer rollBack(ctx, tx)
-	if err := fn(&Tx{Queries: New(tx), tx: tx}); err != nil {
-		return markUnavailable(err)
+	tx, began := &begun{Conn: conn}, d.clock.now()
+	results, err := conn.Conn().PgConn().Exec(ctx, "begin; select set_config('role', '"+role+"', true), set_config('keyward.tenant_id', '"+tenant+"', true), "+
+		timeLimits+", "+databaseTime).ReadAll()
+	if err != nil {
+		rollBack(ctx, tx)
+		return nil, err
 	}
-	return markUnavailable(tx.Commit(ctx))
+	row := results[len(results)-1].Rows[0]
+	micros, err := strconv.ParseInt(string(row[len(row)-1]), 10, 64)
+	if err != nil {
+		rollBack(ctx, tx)
+		return nil, err
+	}
+	d.clock.measured(began, micros)
+	return tx, nil
 }
 
 // retryOnce calls do again if its connection had ended unnoticed, as all do when

@@ -36,8 +36,15 @@ func Constraint(err error) string {
 	return ""
 }
 
+// TimeOfEffect is the rule that refuses a change whose time is further than 5 s from
+// the database's clock when it commits.
+const TimeOfEffect = "audit_events_time_of_effect"
+
 // markUnavailable wraps err in ErrUnavailable if isUnavailable.
 func markUnavailable(err error) error {
+	if Constraint(err) == TimeOfEffect && !errors.Is(err, ErrClock) {
+		return fmt.Errorf("%w: %w", ErrClock, err)
+	}
 	if err == nil || errors.Is(err, ErrUnavailable) || !isUnavailable(err) {
 		return err
 	}

@@ -500,13 +500,22 @@ func (q *Queries) RaiseTokenHorizon(ctx context.Context, tokenHorizon time.Time,
 	return err
 }
 
-const recordSignatures = `-- name: RecordSignatures :exec
+const recordSignatures = `-- name: RecordSignatures :many
+WITH used AS (
+    SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::text[]) AS kid, unnest($3::timestamptz[]) AS signed_at,
+           unnest($4::timestamptz[]) AS token_expires_at
+), m AS (
+    SELECT keys.tenant_id, keys.kid, used.signed_at, used.token_expires_at
+    FROM keys JOIN used ON keys.tenant_id = used.tenant_id AND keys.kid = used.kid
+    ORDER BY keys.tenant_id, keys.kid
+    FOR NO KEY UPDATE OF keys SKIP LOCKED
+)
 UPDATE keys
-SET last_signed_at = GREATEST(last_signed_at, m.signed_at),
-    last_token_expires_at = GREATEST(last_token_expires_at, NULLIF(m.token_expires_at, 'epoch'::timestamptz))
-FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::text[]) AS kid, unnest($3::timestamptz[]) AS signed_at,
-             unnest($4::timestamptz[]) AS token_expires_at) AS m
+SET last_signed_at = GREATEST(keys.last_signed_at, m.signed_at),
+    last_token_expires_at = GREATEST(keys.last_token_expires_at, NULLIF(m.token_expires_at, 'epoch'::timestamptz))
+FROM m
 WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid
+RETURNING keys.tenant_id, keys.kid
 `
 
 type RecordSignaturesParams struct {
@@ -516,14 +525,36 @@ type RecordSignaturesParams struct {
 	TokenExpiresAts []time.Time
 }
 
-func (q *Queries) RecordSignatures(ctx context.Context, arg RecordSignaturesParams) error {
-	_, err := q.db.Exec(ctx, recordSignatures,
+type RecordSignaturesRow struct {
+	TenantID uuid.UUID
+	KID      string
+}
+
+// Returns the keys that were recorded. It waits for nobody: a key that a change has locked is left for the next time. In the order of
+// the primary key, as every statement that locks several keys.
+func (q *Queries) RecordSignatures(ctx context.Context, arg RecordSignaturesParams) ([]RecordSignaturesRow, error) {
+	rows, err := q.db.Query(ctx, recordSignatures,
 		arg.TenantIds,
 		arg.Kids,
 		arg.SignedAts,
 		arg.TokenExpiresAts,
 	)
-	return err
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RecordSignaturesRow
+	for rows.Next() {
+		var i RecordSignaturesRow
+		if err := rows.Scan(&i.TenantID, &i.KID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const resealKeys = `-- name: ResealKeys :execrows

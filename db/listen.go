@@ -27,8 +27,13 @@ type Listener struct {
 	// write-ahead log: changes received before one call lie below the position of
 	// the next.
 	Beat func(position uint64)
+	// Clock, if set, compares this process's clock with the database's at each
+	// heartbeat.
+	Clock *DB
 	// Heartbeat bounds how long a dead connection goes unnoticed; 0: 3 s.
 	Heartbeat time.Duration
+
+	nextBeat time.Time // of Run alone
 
 	alive atomic.Pointer[age.Instant] // the last proof that no notification was missed; nil: none yet
 	up    atomic.Bool
@@ -95,26 +100,22 @@ func (l *Listener) listenOnce(ctx context.Context, connected func()) error {
 	}
 }
 
-// next waits for a notification, at most for a heartbeat, and then checks the
+// next waits for a notification, at most until the next heartbeat, which checks the
 // connection with a statement: notifications of earlier commits arrive before its
-// answer.
+// answer. A heartbeat comes also while notifications arrive all the time.
 func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
-	beat := l.Heartbeat
-	if beat == 0 {
-		beat = 3 * time.Second
-	}
-	wait, cancel := context.WithTimeout(ctx, beat)
+	wait, cancel := context.WithDeadline(ctx, l.nextBeat)
 	err := conn.PgConn().WaitForNotification(wait)
 	overdue := wait.Err() != nil
 	cancel()
-	if err == nil {
+	if err == nil && !overdue {
 		return nil
 	}
 	if ctx.Err() != nil || !overdue || conn.IsClosed() {
 		return err
 	}
 	began := age.Now()
-	ask, cancel := context.WithTimeout(ctx, beat)
+	ask, cancel := context.WithTimeout(ctx, l.interval())
 	defer cancel()
 	if err := l.beat(ask, conn); err != nil {
 		return err
@@ -123,17 +124,39 @@ func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// beat runs a statement on the connection and reports the position to Beat.
+// interval returns the time between heartbeats.
+func (l *Listener) interval() time.Duration {
+	if l.Heartbeat == 0 {
+		return 3 * time.Second
+	}
+	return l.Heartbeat
+}
+
+// beat runs a statement on the connection, compares the clocks and reports the
+// position to Beat.
 func (l *Listener) beat(ctx context.Context, conn *pgx.Conn) error {
-	if l.Beat == nil {
-		_, err := conn.Exec(ctx, "select 1")
+	l.nextBeat = time.Now().Add(l.interval())
+	var began reading
+	if l.Clock != nil {
+		began = l.Clock.clock.now()
+	}
+	sql := "select 1, " + databaseTime + ", 0::numeric"
+	if l.Beat != nil {
+		sql = "select 1, " + databaseTime + ", (" + position + ")"
+	}
+	var (
+		micros int64
+		at     uint64
+	)
+	if err := conn.QueryRow(ctx, sql).Scan(nil, &micros, &at); err != nil {
 		return err
 	}
-	var at uint64
-	if err := conn.QueryRow(ctx, position).Scan(&at); err != nil {
-		return err
+	if l.Clock != nil {
+		l.Clock.clock.measured(began, micros)
 	}
-	l.Beat(at)
+	if l.Beat != nil {
+		l.Beat(at)
+	}
 	return nil
 }
 

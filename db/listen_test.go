@@ -25,6 +25,7 @@ func listen(t *testing.T, d *db.DB) hearing {
 	h := hearing{connected: make(chan struct{}, 10), heard: make(chan string, 10)}
 	h.Listener = &db.Listener{
 		URL: d.Pool().Config().ConnString(), Heartbeat: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Clock:     d,
 		Connected: func() { h.connected <- struct{}{} },
 		Changed:   func(id uuid.UUID, slug string) { h.heard <- id.String() + " " + slug },
 	}

@@ -14,13 +14,24 @@ import (
 // transaction, and role and tenant end with it. Errors: ErrNoRows, ErrUnavailable.
 func (d *DB) SealedKey(ctx context.Context, tenantID uuid.UUID, kid string) (key GetSealedKeyRow, err error) {
 	err = d.retryOnce(func() error {
+		var micros int64
 		b := &pgx.Batch{}
-		enterTenant(b, tenantID)
+		enterTenant(b, tenantID, &micros)
 		b.Queue(getSealedKey, tenantID, kid).Query(func(rows pgx.Rows) (err error) {
 			key, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[GetSealedKeyRow])
 			return err
 		})
-		return d.pool.SendBatch(ctx, b).Close()
+		conn, err := d.pool.Acquire(ctx) // before the round trip that is measured
+		if err != nil {
+			return err
+		}
+		defer conn.Release()
+		began := d.clock.now()
+		if err := conn.SendBatch(ctx, b).Close(); err != nil {
+			return err
+		}
+		d.clock.measured(began, micros)
+		return nil
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return GetSealedKeyRow{}, ErrNoRows

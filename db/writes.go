@@ -20,13 +20,14 @@ var errWritesOnly = errors.New("db: only statements without rows can be queued")
 type Writes struct {
 	*Queries
 	tx    session
+	clock *clockMonitor
 	batch pgx.Batch
 	want  []int64 // rows each statement must change; -1: any
 }
 
 // Later returns an empty queue for this transaction.
 func (t *Tx) Later() *Writes {
-	w := &Writes{tx: t.tx}
+	w := &Writes{tx: t.tx, clock: t.clock}
 	w.Queries = New(queue{w})
 	return w
 }

@@ -113,6 +113,7 @@ var rules = []rule{
 	typeRule(func(e *tenant.ApprovalStatusError) *Problem {
 		return newProblem(ProblemCodeConflict, "The approval is "+string(e.Status)+".")
 	}),
+	sentinelRule(tenant.ErrClock, ProblemCodeUnavailable, "The clock of this process differs from the database's, so it neither changes nor signs; nothing has changed."),
 	sentinelRule(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also moves.ErrUnavailable, audit.ErrUnavailable and webhook.ErrUnavailable
 	typeRule(func(e *tenant.FieldErrors) *Problem {
 		return newProblem(ProblemCodeInvalidRequest, "", fieldErrors(e.Fields)...)

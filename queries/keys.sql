@@ -96,13 +96,24 @@ FROM keys k
 LEFT JOIN data_keys d ON d.tenant_id = k.tenant_id AND d.version = k.data_key_version
 WHERE k.tenant_id = @tenant_id AND k.kid = @kid AND k.state = 'active';
 
--- name: RecordSignatures :exec
+-- name: RecordSignatures :many
+-- Returns the keys that were recorded. It waits for nobody: a key that a change has locked is left for the next time. In the order of
+-- the primary key, as every statement that locks several keys.
+WITH used AS (
+    SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@signed_ats::timestamptz[]) AS signed_at,
+           unnest(@token_expires_ats::timestamptz[]) AS token_expires_at
+), m AS (
+    SELECT keys.tenant_id, keys.kid, used.signed_at, used.token_expires_at
+    FROM keys JOIN used ON keys.tenant_id = used.tenant_id AND keys.kid = used.kid
+    ORDER BY keys.tenant_id, keys.kid
+    FOR NO KEY UPDATE OF keys SKIP LOCKED
+)
 UPDATE keys
-SET last_signed_at = GREATEST(last_signed_at, m.signed_at),
-    last_token_expires_at = GREATEST(last_token_expires_at, NULLIF(m.token_expires_at, 'epoch'::timestamptz))
-FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@signed_ats::timestamptz[]) AS signed_at,
-             unnest(@token_expires_ats::timestamptz[]) AS token_expires_at) AS m
-WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid;
+SET last_signed_at = GREATEST(keys.last_signed_at, m.signed_at),
+    last_token_expires_at = GREATEST(keys.last_token_expires_at, NULLIF(m.token_expires_at, 'epoch'::timestamptz))
+FROM m
+WHERE keys.tenant_id = m.tenant_id AND keys.kid = m.kid
+RETURNING keys.tenant_id, keys.kid;
 
 -- name: ListSealedKeys :many
 -- Every private key of a tenant, to seal them with a new data key.

@@ -39,6 +39,7 @@ var (
 	ErrApproverRevoked     = errors.New("tenant: the credential that approved was revoked")
 	ErrNeedsApproval       = errors.New("tenant: a second person's approval is required")
 	ErrUnavailable         = db.ErrUnavailable
+	ErrClock               = db.ErrClock // is an ErrUnavailable
 )
 
 // FieldError names an invalid field of a request, as in the API, and the accepted

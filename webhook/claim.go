@@ -37,6 +37,7 @@ func (s *Sender) claim(ctx context.Context, l *lane) (claims []claim, err error)
 			LeasedUntil: lease, Now: now, FullTenants: use.fullTenants, SlowIds: slow, SlowLane: l.slow,
 			BusyTenants: use.busyTenants, BusyCounts: use.busyCounts, TenantShare: int32(l.share), Batch: int32(use.free),
 		})
+		claims = nil // the transaction may run twice
 		for _, r := range rows {
 			claims = append(claims, claim{
 				tenantID: r.TenantID, id: r.ID, ofAll: r.OfAll, url: db.ZeroIfNull(r.Url), lease: lease,

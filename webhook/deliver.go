@@ -110,6 +110,7 @@ func (s *Sender) listDue(ctx context.Context, c claim) (list []dueDelivery, err 
 			}
 		}
 		rows, err := tx.DueDeliveries(ctx, db.DueDeliveriesParams{TenantID: c.tenantID, WebhookID: c.id, Now: now, Batch: deliverBatch})
+		list = nil // the transaction may run twice
 		for _, r := range rows {
 			list = append(list, dueDelivery{r.ID, r.EventTenantID, r.EventSeq, int(r.Attempts), r.AskedAt})
 		}

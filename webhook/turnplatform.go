@@ -15,6 +15,7 @@ func (s *Sender) turnPlatform(ctx context.Context) (more, waits bool, err error)
 		if err != nil {
 			return err
 		}
+		more, waits = false, false // the transaction may run twice
 		for _, w := range rows {
 			full, held, err := s.turnPlatformPage(ctx, tx, w)
 			if err != nil {

@@ -84,7 +84,7 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 // buildParts creates the remaining parts. It cannot fail and opens no
 // connection.
 func (a *app) buildParts(publicURL string) {
-	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.onTenantChange, Connected: a.onMissedChanges, Log: a.log}
+	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.onTenantChange, Connected: a.onMissedChanges, Log: a.log, Clock: a.db}
 	a.generator = moves.NewGenerator(moves.GeneratorConfig{})
 	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} { // RSA keys only after the first request for one
 		a.generator.Expect(alg, 0)

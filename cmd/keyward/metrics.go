@@ -94,6 +94,11 @@ func (a *app) registerPool(r *prometheus.Registry) {
 		n, _ := a.db.Waits()
 		return n
 	})
+	addCounter(r, "keyward_db_transactions_repeated_total", "Transactions run again after a deadlock or because they took effect too late.", nil, a.db.Repeats)
+	addGauge(r, "keyward_clock_offset_seconds", "By how much this process's clock is ahead of the database's; beyond 2 s either way the process neither changes nor signs.", nil, func() float64 {
+		offset, _ := a.db.ClockOffset()
+		return offset.Seconds()
+	})
 	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "keyward_db_connection_wait_seconds_total", Help: "Time spent waiting for a database connection.",
 	}, func() float64 {

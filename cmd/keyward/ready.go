@@ -20,6 +20,7 @@ var (
 	errReadOnly    = errors.New("PostgreSQL is read-only")
 	errNoSchema    = errors.New("the schema cannot be read; run keyward migrate up")
 	errNoMasterKey = errors.New("the master key is not usable; keyward doctor has the details")
+	errClock       = errors.New("the clock of this process differs from the database's; synchronize both")
 	errStopping    = errors.New("shutting down")
 )
 
@@ -57,6 +58,7 @@ func (a *app) probeParts(ctx context.Context) map[string]error {
 	checks := map[string]error{
 		"database":   a.probeDatabase(ctx),
 		"migrations": nil,
+		"clock":      a.hideCause("clock", errClock, a.db.CheckClock()),
 		"master_key": a.hideCause("master_key", errNoMasterKey, a.custody.Check(ctx)),
 	}
 	if checks["database"] == nil {

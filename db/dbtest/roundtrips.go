@@ -17,10 +17,34 @@ import (
 type RoundTrips struct {
 	DSN   string // leads through the proxy
 	count atomic.Int64
+
+	freezeAt atomic.Int64 // the request that is held back; 0: none
+	frozen   chan struct{}
+	ended    chan struct{}
 }
 
 // Count returns the number of round trips so far.
 func (r *RoundTrips) Count() int64 { return r.count.Load() }
+
+// FreezeAfter holds back, until the test ends, every request after the next n: to
+// PostgreSQL the client looks like a process that was stopped. The channel is closed
+// when there is a request to hold back.
+func (r *RoundTrips) FreezeAfter(n int64) <-chan struct{} {
+	r.freezeAt.Store(r.count.Load() + n + 1)
+	return r.frozen
+}
+
+// hold blocks a request that FreezeAfter has excluded.
+func (r *RoundTrips) hold(request int64) {
+	at := r.freezeAt.Load()
+	if at == 0 || request < at {
+		return
+	}
+	if request == at {
+		close(r.frozen)
+	}
+	<-r.ended
+}
 
 // CountRoundTrips starts a proxy in front of a database; it ends with the test.
 func CountRoundTrips(t testing.TB, dsn string) *RoundTrips {
@@ -33,8 +57,8 @@ func CountRoundTrips(t testing.TB, dsn string) *RoundTrips {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	r := &RoundTrips{}
+	r := &RoundTrips{frozen: make(chan struct{}), ended: make(chan struct{})}
+	t.Cleanup(func() { l.Close(); close(r.ended) })
 	port := l.Addr().(*net.TCPAddr).Port
 	r.DSN = fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", url.UserPassword(cfg.User, cfg.Password), port, cfg.Database)
 	network, address := pgNetwork(cfg)
@@ -72,7 +96,7 @@ func (r *RoundTrips) forward(client, server net.Conn) {
 		defer server.Close()
 		_ = copyStream(server, client, func() {
 			if answered.Swap(false) {
-				r.count.Add(1)
+				r.hold(r.count.Add(1))
 			}
 		})
 	})

@@ -119,6 +119,7 @@ func (s *Store) Backlog(ctx context.Context) (n int64, err error) {
 func (s *Store) dueTenants(ctx context.Context, at time.Time, limit int) (ids []uuid.UUID, err error) {
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		rows, err := tx.DuePolicies(ctx, at, int32(limit))
+		ids = nil // the transaction may run twice
 		for _, row := range rows {
 			ids = append(ids, row.TenantID)
 		}
@@ -243,6 +244,7 @@ func wantsKey(steps []keys.Step) bool {
 // is postponed.
 func (s *Store) commitBatch(ctx context.Context, by audit.By, w *batch, tenants []uuid.UUID) (done Done, err error) {
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		done = Done{} // the transaction may run twice
 		ledgers, err := s.lockIdleTenants(ctx, tx, by, w, tenants)
 		if err != nil {
 			return err

@@ -207,6 +207,7 @@ func (s *Store) readTenants(ctx context.Context, by audit.By, at time.Time, tena
 		if err != nil {
 			return err
 		}
+		ledgers = nil // the transaction may run twice
 		for _, row := range rows {
 			ledgers = append(ledgers, s.newLedger(tenant.TenantRow(row), by, at))
 		}

@@ -217,6 +217,7 @@ func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 		if err != nil {
 			return err
 		}
+		versions = nil // the transaction may run twice
 		for _, row := range live {
 			versions = append(versions, row.Version)
 		}

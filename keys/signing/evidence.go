@@ -1,7 +1,9 @@
 package signing
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -71,14 +73,15 @@ func (e *evidence) startFlush() (uses map[keyName]keyUse, done func()) {
 	}
 }
 
-// restore records the signatures of a failed flush again.
+// restore records signatures again that could not be written.
 func (e *evidence) restore(uses map[keyName]keyUse) {
 	for name, s := range uses {
 		e.add(name, s.at, s.expires)
 	}
 }
 
-// flush writes the recorded signatures in one statement.
+// flush writes the recorded signatures, in the order of the table's primary key. Those
+// of keys that a change has locked are restored, for the next flush.
 func (e *evidence) flush(ctx context.Context, d *db.DB) error {
 	uses, done := e.startFlush()
 	if len(uses) == 0 {
@@ -86,15 +89,22 @@ func (e *evidence) flush(ctx context.Context, d *db.DB) error {
 	}
 	defer done()
 	var p db.RecordSignaturesParams
-	for name, s := range uses {
+	for _, name := range slices.SortedFunc(maps.Keys(uses), keyName.compare) {
+		s := uses[name]
 		p.TenantIds, p.Kids = append(p.TenantIds, name.tenantID), append(p.Kids, name.kid)
 		p.SignedAts, p.TokenExpiresAts = append(p.SignedAts, s.at), append(p.TokenExpiresAts, db.OrEpoch(&s.expires))
 	}
-	err := d.AsPlatform(ctx, func(tx *db.Tx) error { return tx.RecordSignatures(ctx, p) })
-	if err != nil {
-		e.restore(uses)
+	recorded, err := d.RecordSignatures(ctx, p)
+	left := maps.Clone(uses)
+	for _, row := range recorded {
+		delete(left, keyName{row.TenantID, row.KID})
 	}
+	e.restore(left)
 	return err
+}
+
+func (n keyName) compare(o keyName) int {
+	return cmp.Or(slices.Compare(n.tenantID[:], o.tenantID[:]), cmp.Compare(n.kid, o.kid))
 }
 
 // RecentUse is the use of a key that is not yet in the database.

@@ -141,8 +141,11 @@ type session struct {
 }
 
 // openSession returns the tenant's fresh snapshot if the tenant may sign. Errors:
-// tenant.ErrNotFound, tenant.ErrSuspended, db.ErrUnavailable.
+// tenant.ErrNotFound, tenant.ErrSuspended, db.ErrUnavailable, db.ErrClock.
 func (s *Signer) openSession(ctx context.Context, ref string) (session, error) {
+	if err := s.cfg.DB.CheckClock(); err != nil {
+		return session{}, err
+	}
 	snap, err := s.cfg.Snapshots.Fresh(ctx, ref)
 	if err != nil {
 		return session{}, err
