@@ -47,7 +47,7 @@ var below = map[string][]string{
 	"moving":              {"keys", "keys/tokens", "keys/keyfile"},
 	"httpapi/browsertest": {},
 	"client":              {"internal/retryafter", "internal/sse"},
-	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded", "internal/age"},
+	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded", "internal/age"},
 	"signin":              {"jwks", "tenant", "audit"},
 }
 

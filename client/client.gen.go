@@ -1328,6 +1328,9 @@ type KeyUse string
 type KeyList struct {
 	Items      []Key   `json:"items"`
 	NextCursor *string `json:"next_cursor,omitempty"`
+
+	// Skipped Keys of an imported JWK Set that Keyward has no use for
+	Skipped []SkippedKey `json:"skipped,omitempty"`
 }
 
 // KeyState defines model for KeyState.
@@ -1617,6 +1620,14 @@ type SignedToken struct {
 	IssuedAt  time.Time `json:"issued_at"`
 	KID       string    `json:"kid"`
 	Token     string    `json:"token"`
+}
+
+// SkippedKey defines model for SkippedKey.
+type SkippedKey struct {
+	// Index Its place in the set
+	Index  int     `json:"index"`
+	KID    *string `json:"kid,omitempty"`
+	Reason string  `json:"reason"`
 }
 
 // Tenant defines model for Tenant.
@@ -2834,7 +2845,6 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
-
 	// GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
 	//
 	// Like a tenant's history. The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own.
@@ -3274,9 +3284,10 @@ type ClientInterface interface {
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-	// it. For an algorithm without a policy a retired policy is created, which never signs.
+	// it. `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
+	// another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
 	//
-	// Refused are: keys that do not match `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
+	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
 	// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
 	//
@@ -3295,9 +3306,10 @@ type ClientInterface interface {
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-	// it. For an algorithm without a policy a retired policy is created, which never signs.
+	// it. `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
+	// another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
 	//
-	// Refused are: keys that do not match `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
+	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
 	// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
 	//
@@ -4646,9 +4658,10 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 // most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-// it. For an algorithm without a policy a retired policy is created, which never signs.
+// it. `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
+// another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
 //
-// Refused are: keys that do not match `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
+// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 // fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
 // keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
 //
@@ -4677,9 +4690,10 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 // most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-// it. For an algorithm without a policy a retired policy is created, which never signs.
+// it. `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
+// another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
 //
-// Refused are: keys that do not match `alg`; RSA keys below 2048 bits, with a public exponent below 65537 or with the ROCA
+// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 // fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
 // keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
 //
@@ -5493,7 +5507,6 @@ func NewGetPlatformJWKSHistoryRequest(server string, params *GetPlatformJWKSHist
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5504,7 +5517,6 @@ func NewGetPlatformJWKSHistoryRequest(server string, params *GetPlatformJWKSHist
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5535,7 +5547,6 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5546,7 +5557,6 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5577,7 +5587,6 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5588,7 +5597,6 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5619,7 +5627,6 @@ func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *Get
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5630,7 +5637,6 @@ func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *Get
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5668,7 +5674,6 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5679,7 +5684,6 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5710,7 +5714,6 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5721,7 +5724,6 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5752,7 +5754,6 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5763,7 +5764,6 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5805,7 +5805,6 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 		var rawQueryFragments []string
 
 		if params.V != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "v", *params.V, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5813,7 +5812,6 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -5828,7 +5826,6 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5839,7 +5836,6 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5897,7 +5893,6 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5908,7 +5903,6 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -5973,7 +5967,6 @@ func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSH
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5984,7 +5977,6 @@ func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSH
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6022,7 +6014,6 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -6033,7 +6024,6 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6071,7 +6061,6 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -6082,7 +6071,6 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6120,7 +6108,6 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 	}
 
 	if params != nil {
-
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -6131,7 +6118,6 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6166,7 +6152,6 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6174,11 +6159,9 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6186,7 +6169,6 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6241,7 +6223,6 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -6252,7 +6233,6 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6321,7 +6301,6 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 		var rawQueryFragments []string
 
 		if params.Tenant != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tenant", *params.Tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6329,11 +6308,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Action != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6341,11 +6318,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.KID != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kid", *params.KID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6353,11 +6328,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.State != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6365,11 +6338,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Actor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6377,11 +6348,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Since != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -6389,11 +6358,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Until != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -6401,11 +6368,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Order != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6413,11 +6378,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6425,11 +6388,9 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6437,7 +6398,6 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6483,7 +6443,6 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 		var rawQueryFragments []string
 
 		if params.LastEventIDQuery != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6491,7 +6450,6 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6506,7 +6464,6 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 	}
 
 	if params != nil {
-
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -6517,7 +6474,6 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6552,7 +6508,6 @@ func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Requ
 		var rawQueryFragments []string
 
 		if params.SinceCursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.SinceCursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6560,11 +6515,9 @@ func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6572,7 +6525,6 @@ func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6618,7 +6570,6 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 		var rawQueryFragments []string
 
 		if params.Q != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "q", *params.Q, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6626,11 +6577,9 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Status != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6638,11 +6587,9 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6650,11 +6597,9 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6662,7 +6607,6 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6717,7 +6661,6 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -6728,7 +6671,6 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6800,7 +6742,6 @@ func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTena
 	}
 
 	if params != nil {
-
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -6811,7 +6752,6 @@ func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTena
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6896,7 +6836,6 @@ func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *Up
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -6907,7 +6846,6 @@ func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *Up
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -6949,7 +6887,6 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6957,11 +6894,9 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6969,7 +6904,6 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7031,7 +6965,6 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -7042,7 +6975,6 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -7125,7 +7057,6 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 		var rawQueryFragments []string
 
 		if params.Status != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7133,11 +7064,9 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7145,11 +7074,9 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7157,7 +7084,6 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7359,7 +7285,6 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 		var rawQueryFragments []string
 
 		if params.Action != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7367,11 +7292,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.KID != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kid", *params.KID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7379,11 +7302,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.State != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7391,11 +7312,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Actor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7403,11 +7322,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Since != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -7415,11 +7332,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Until != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -7427,11 +7342,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Order != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7439,11 +7352,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7451,11 +7362,9 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7463,7 +7372,6 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7833,7 +7741,6 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 		var rawQueryFragments []string
 
 		if params.LastEventIDQuery != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7841,7 +7748,6 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7856,7 +7762,6 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 	}
 
 	if params != nil {
-
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -7867,7 +7772,6 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -7909,7 +7813,6 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 		var rawQueryFragments []string
 
 		if params.State != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7917,11 +7820,9 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Alg != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "alg", *params.Alg, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7929,11 +7830,9 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.ValidAt != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "valid_at", *params.ValidAt, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -7941,11 +7840,9 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7953,11 +7850,9 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7965,7 +7860,6 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8100,7 +7994,6 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *Purge
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -8111,7 +8004,6 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *Purge
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -8164,7 +8056,6 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8172,7 +8063,6 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8189,7 +8079,6 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -8200,7 +8089,6 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -8253,7 +8141,6 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *Rota
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8261,7 +8148,6 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *Rota
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8375,7 +8261,6 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8383,7 +8268,6 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8479,7 +8363,6 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, param
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8487,7 +8370,6 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, param
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8558,7 +8440,6 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8566,7 +8447,6 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8809,7 +8689,6 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8817,11 +8696,9 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8829,7 +8706,6 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8891,7 +8767,6 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -8902,7 +8777,6 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -9087,7 +8961,6 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 		var rawQueryFragments []string
 
 		if params.Status != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9095,11 +8968,9 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9107,11 +8978,9 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9119,7 +8988,6 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -9213,7 +9081,6 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9221,11 +9088,9 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9233,7 +9098,6 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -9288,7 +9152,6 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -9299,7 +9162,6 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -9456,7 +9318,6 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 		var rawQueryFragments []string
 
 		if params.Status != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9464,11 +9325,9 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9476,11 +9335,9 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9488,7 +9345,6 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {

@@ -24,6 +24,15 @@ func (c *Client) PreviewRotation(ctx context.Context, tenant string, body Rotate
 // which fields go together. A request without an answer is repeated, which imports
 // nothing twice.
 func (c *Client) ImportKeys(ctx context.Context, tenant string, body ImportKeyRequest, reqEditors ...RequestEditorFn) ([]Key, error) {
+	list, err := c.ImportKeyList(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// ImportKeyList is [Client.ImportKeys] with the keys of a JWK Set that were skipped.
+func (c *Client) ImportKeyList(ctx context.Context, tenant string, body ImportKeyRequest, reqEditors ...RequestEditorFn) (*KeyList, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
@@ -31,18 +40,19 @@ func (c *Client) ImportKeys(ctx context.Context, tenant string, body ImportKeyRe
 	defer clear(text) // a private key may be in it
 	type answer struct {
 		Key
-		Items []Key `json:"items"`
+		Items   []Key        `json:"items"`
+		Skipped []SkippedKey `json:"skipped"`
 	}
 	a, err := Decode[answer](c.Requests.ImportKeyWithBody(ctx, tenant, nil, "application/json", bytes.NewReader(text), append(slices.Clip(reqEditors), Once(NewKey()))...))
 	switch {
 	case err != nil:
 		return nil, err
 	case a.Items != nil:
-		return a.Items, nil
+		return &KeyList{Items: a.Items, Skipped: a.Skipped}, nil
 	case a.KID == "":
 		return nil, ErrNotKeyward
 	}
-	return []Key{a.Key}, nil
+	return &KeyList{Items: []Key{a.Key}}, nil
 }
 
 // DeleteTenant destroys a tenant's keys and returns the certificate of destruction.

@@ -1282,6 +1282,9 @@ type KeyUse string
 type KeyList struct {
 	Items      []Key   `json:"items"`
 	NextCursor *string `json:"next_cursor,omitempty"`
+
+	// Skipped Keys of an imported JWK Set that Keyward has no use for
+	Skipped []SkippedKey `json:"skipped,omitempty"`
 }
 
 // KeyState defines model for KeyState.
@@ -1583,6 +1586,14 @@ type SignedToken struct {
 	IssuedAt  time.Time `json:"issued_at"`
 	KID       string    `json:"kid"`
 	Token     string    `json:"token"`
+}
+
+// SkippedKey defines model for SkippedKey.
+type SkippedKey struct {
+	// Index Its place in the set
+	Index  int     `json:"index"`
+	KID    *string `json:"kid,omitempty"`
+	Reason string  `json:"reason"`
 }
 
 // Tenant defines model for Tenant.

@@ -95,8 +95,12 @@ func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest, id
 	if err != nil {
 		return err
 	}
-	if set {
-		return replyJSON(c, http.StatusCreated, KeyList{Items: renderKeys(entries)})
+	if set.IsSet {
+		out := KeyList{Items: renderKeys(entries)}
+		for _, k := range set.Skipped {
+			out.Skipped = append(out.Skipped, SkippedKey{Index: k.Index, KID: nonZero(k.KID), Reason: k.Reason})
+		}
+		return replyJSON(c, http.StatusCreated, out)
 	}
 	return replyImported(c, entries[0])
 }

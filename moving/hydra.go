@@ -1,6 +1,9 @@
 package moving
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Hydra reads a key set of Ory Hydra, as GET /admin/keys/{set} returns it, from
 // a file or from the admin API: a JWK Set with private members, newest key
@@ -16,5 +19,19 @@ func Hydra(ctx context.Context, source string, s Settings) (keys []Key, err erro
 		return nil, err
 	}
 	defer clear(text)
-	return parseSet(text, s, privateOrPublic)
+	if keys, err = parseSet(text, s, privateOrPublic); err != nil {
+		return nil, err
+	}
+	for i := range keys {
+		keys[i].joinPair()
+	}
+	return keys, nil
+}
+
+// joinPair renames the private half of a pair of Hydra 1: it has each key as private:x
+// and as public:x, and its tokens name the latter.
+func (k *Key) joinPair() {
+	if name, half := strings.CutPrefix(k.KID, "private:"); half && k.Private != nil {
+		k.KID, k.Note = "public:"+name, joinNotes(k.Note, "tokens name its public half, so it takes that kid")
+	}
 }

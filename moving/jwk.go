@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/keys/keyfile"
 )
 
 // maxKeys limits the keys of one source.
@@ -30,6 +31,9 @@ type JWK struct {
 // Thumbprint returns the SHA-256 thumbprint (RFC 7638), which identifies a key
 // independently of its kid.
 func (j JWK) Thumbprint() string {
+	if thumbprint, ok := j.canonicalThumbprint(); ok {
+		return thumbprint
+	}
 	members := map[string]string{"kty": j.Kty}
 	for name, value := range map[string]string{"crv": j.Crv, "x": j.X, "y": j.Y, "n": j.N, "e": j.E} {
 		if value != "" {
@@ -46,9 +50,13 @@ func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, 
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
+	text = keyfile.Text(text)
 	// The decoder's error may quote the text.
-	if json.Unmarshal(text, &set) != nil || set.Keys == nil {
+	if json.Unmarshal(text, &set) != nil || set.Keys == nil && !isJWK(text) {
 		return nil, fmt.Errorf("%w: it is not a JWK Set (RFC 7517 section 5)", ErrFormat)
+	}
+	if set.Keys == nil { // one JWK, not in a set
+		set.Keys = []json.RawMessage{text}
 	}
 	if len(set.Keys) > maxKeys {
 		return nil, fmt.Errorf("%w: it has %d keys, more than %d", ErrFormat, len(set.Keys), maxKeys)
@@ -63,6 +71,14 @@ func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, 
 		keys = append(keys, k)
 	}
 	return keys, nil
+}
+
+// isJWK reports whether a text is a single JWK.
+func isJWK(text []byte) bool {
+	var j struct {
+		Kty string `json:"kty"`
+	}
+	return json.Unmarshal(text, &j) == nil && j.Kty != ""
 }
 
 // parseJWK parses a public or private key.

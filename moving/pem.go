@@ -7,13 +7,16 @@ import (
 	"encoding/pem"
 	"fmt"
 	"strings"
+
+	"github.com/keyward/keyward/keys/keyfile"
 )
 
 // parsePEM parses a PEM file with one key: SPKI or PKCS#1 (public), PKCS#8,
 // PKCS#1 or SEC 1 (private). The returned private key is the PEM text, nil for
 // a public key.
 func parsePEM(text []byte) (public JWK, private Secret, err error) {
-	block, err := onlyBlock(text)
+	text = keyfile.Text(text)
+	block, err := onlyBlock(keyfile.Reflow(text))
 	if err != nil {
 		return public, nil, err
 	}

@@ -59,44 +59,76 @@ func (s Step) Moves() bool {
 // signs, or the key named by Options; the others verify. Keys already imported
 // are skipped, so that a plan can be executed twice.
 func Plan(all []Key, t Target, o Options) []Step {
-	p := planner{o, t, map[string]bool{}, map[string]bool{}}
+	p := planner{o, t, map[string]Key{}, conflicts(all), map[string]bool{}}
 	steps := make([]Step, 0, len(all))
 	for _, k := range all {
 		s := p.planKey(k)
 		s.Key, s.Why = k, joinNotes(k.Note, s.Why)
 		steps = append(steps, s)
-		p.seen[k.KID] = true
+		if _, twice := p.seen[k.KID]; !twice {
+			p.seen[k.KID] = k
+		}
 	}
 	return steps
+}
+
+// conflicts returns, by kid, why none of its keys can be imported: the source has several
+// keys of this kid, or one for several algorithms, and Keyward keeps one.
+func conflicts(all []Key) map[string]string {
+	first, why := map[string]Key{}, map[string]string{}
+	for _, k := range all {
+		if k.RefuseReason != "" || k.SkipReason != "" {
+			continue
+		}
+		other, there := first[k.KID]
+		switch {
+		case !there:
+			first[k.KID] = k
+		case other.Public.Thumbprint() != k.Public.Thumbprint():
+			why[k.KID] = "the source has several keys of this kid"
+		case other.Alg != k.Alg:
+			why[k.KID] = "the source has this key for several algorithms: " + other.Alg + " and " + k.Alg + "; import it for one of them with keyward key import"
+		}
+	}
+	return why
 }
 
 type planner struct {
 	Options
 	Target
-	seen   map[string]bool
-	signer map[string]bool // algorithms with a signing key so far
+	seen    map[string]Key    // by kid: the first one
+	twofold map[string]string // by kid: why keys of it are refused
+	signer  map[string]bool   // algorithms with a signing key so far
 }
 
 func (p *planner) planKey(k Key) Step {
-	signs := p.isSigner(k)
+	_, twice := p.seen[k.KID]
+	signs := k.RefuseReason == "" && k.SkipReason == "" && !twice && p.isSigner(k)
 	known, there := p.findKnown(k.KID)
 	switch {
 	case k.RefuseReason != "":
 		return Step{Becomes: Refused, Why: k.RefuseReason}
 	case k.SkipReason != "":
 		return Step{Becomes: Left, Why: k.SkipReason}
-	case p.seen[k.KID]:
-		return Step{Becomes: Left, Why: "the source lists this kid twice"}
+	case p.twofold[k.KID] != "":
+		return Step{Becomes: Refused, Why: p.twofold[k.KID]}
+	case twice:
+		return Step{Becomes: Left, Why: "the source lists this key twice"}
 	case !keys.ValidKID(k.KID):
 		return Step{Becomes: Refused, Why: "its kid must be " + keys.KIDRule}
 	case there && known.Thumbprint != "" && known.Thumbprint != k.Public.Thumbprint():
 		return Step{Becomes: Refused, Why: "the tenant has another key of this kid"}
 	case there:
 		return Step{Becomes: Present, Why: "already there as " + known.State}
-	case signs:
-		return p.planSigner(k)
 	}
-	return p.planVerifier(k)
+	s := p.planVerifier(k)
+	if signs {
+		s = p.planSigner(k)
+	}
+	if why := k.judge(signs); why != "" && s.Moves() {
+		return Step{Becomes: Refused, Why: why}
+	}
+	return s
 }
 
 // isSigner reports whether a key becomes the signing key of its algorithm.

@@ -1,9 +1,15 @@
 package moving
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 var (
@@ -13,11 +19,24 @@ var (
 )
 
 func private(kid, alg string) Key {
-	return Key{KID: kid, Alg: alg, State: "private", Public: JWK{Kty: "EC", X: kid}, Private: Secret("{}")}
+	k := public(kid, alg)
+	text, _ := (&jose.JSONWebKey{Key: signerOf(alg)}).MarshalJSON()
+	k.State, k.Private = "private", text
+	return k
 }
 
 func public(kid, alg string) Key {
-	return Key{KID: kid, Alg: alg, State: "public", Public: JWK{Kty: "EC", X: kid}}
+	jwk, _ := publicJWK(signerOf(alg).Public())
+	return Key{KID: kid, Alg: alg, State: "public", Public: jwk}
+}
+
+var planEC, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+
+func signerOf(alg string) crypto.Signer {
+	if alg == "ES256" {
+		return planEC
+	}
+	return rsaKey()
 }
 
 func fates(steps []Step) string {

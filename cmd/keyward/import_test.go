@@ -133,7 +133,6 @@ func TestImportFromGoesOn(t *testing.T) {
 	text, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
 		{Key: newKey(t).Public(), KeyID: "good", Algorithm: "EdDSA"},
 		{Key: newKey(t).Public(), KeyID: "public:old", Algorithm: "EdDSA"},
-		// The API refuses it; the plan cannot know that.
 		{Key: newKey(t), KeyID: "weak", Algorithm: "EdDSA"},
 	}})
 	if err != nil {
@@ -145,8 +144,9 @@ func TestImportFromGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes")
-	r.want(t, exitFailed, "REFUSED", "weak: Invalid request", "1 moved.", "2 of 3 keys were not imported")
-	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes").want(t, exitFailed, "already there as deprecated", "0 moved.")
+	r.want(t, exitFailed, "REFUSED", "its d must be 32 bytes", "2 moved.", "1 of 3 keys were not imported")
+	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes").want(t, exitFailed, "already there as deprecated", "Nothing to do.")
+	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--dry-run").want(t, exitFailed, "REFUSED", "its d must be 32 bytes")
 }
 
 func TestNobodyAtTheTerminal(t *testing.T) {

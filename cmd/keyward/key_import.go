@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/keys/keyfile"
 )
 
 // sourceFlags name the file of a key; exactly one is required.
@@ -47,17 +48,28 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 	if req.PrivateKey != nil {
 		defer clear(*req.PrivateKey)
 	}
-	keys, err := api.ImportKeys(ctx, c.Tenant, req, c.requestEditors()...)
+	list, err := api.ImportKeyList(ctx, c.Tenant, req, c.requestEditors()...)
 	if err != nil {
 		return c.explainApproval(p, c.remoteFlags, c.Tenant, err, c.repeatCommand(req)...)
 	}
 	if c.JSON {
-		return json.NewEncoder(p.stdout).Encode(client.KeyList{Items: keys})
+		return json.NewEncoder(p.stdout).Encode(list)
 	}
-	for _, k := range keys {
-		fmt.Fprintf(p.stdout, "%s (%s) is %s%s.\n", k.KID, k.Alg, k.State, untilText(k.ExpiresAt))
+	for _, k := range list.Skipped {
+		fmt.Fprintf(p.stderr, "%s was skipped: it %s.\n", skippedName(k), sanitizeText(k.Reason))
+	}
+	for _, k := range list.Items {
+		fmt.Fprintf(p.stdout, "%s (%s) is %s%s.\n", sanitizeText(k.KID), k.Alg, k.State, untilText(k.ExpiresAt))
 	}
 	return nil
+}
+
+// skippedName returns the kid of a skipped key, or its place in the set.
+func skippedName(k client.SkippedKey) string {
+	if k.KID == nil {
+		return fmt.Sprintf("keys[%d]", k.Index)
+	}
+	return sanitizeText(*k.KID)
 }
 
 // importRequest builds the request. The API validates the key.
@@ -141,7 +153,7 @@ func readSource(stdin io.Reader, path string) ([]byte, error) {
 	if err == nil && len(text) > maxKeyFile {
 		err = fmt.Errorf("%s is longer than %d bytes", path, maxKeyFile)
 	}
-	return text, err
+	return keyfile.Text(text), err
 }
 
 func untilText(t *time.Time) string {

@@ -122,7 +122,7 @@ func (m *mover) importStep(ctx context.Context, s moving.Step) (err error) {
 	var material client.KeyMaterial
 	if s.Becomes == moving.Deprecated {
 		k.PublicKey, k.ExpiresAt = &material, &s.Until
-		material, err = json.Marshal(moving.JWK{Kty: s.Public.Kty, Crv: s.Public.Crv, X: s.Public.X, Y: s.Public.Y, N: s.Public.N, E: s.Public.E})
+		material, err = s.PublicMaterial()
 	} else {
 		k.PrivateKey, k.Role, material = &material, new(client.ImportKeyRequestRole(s.Becomes)), client.KeyMaterial(s.Private)
 		if !bytes.HasPrefix(bytes.TrimSpace(s.Private), []byte("{")) { // PEM

@@ -26,6 +26,11 @@ const cannotSign = "is a key for key agreement (X25519 or X448), which cannot si
 
 var oidRSA = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1} // RFC 8017 appendix A.1
 
+// isRSA reports whether a key is an RSA key, for PSS alone or not.
+func isRSA(id pkix.AlgorithmIdentifier) bool {
+	return id.Algorithm.Equal(oidRSA) || id.Algorithm.Equal(oidRSAPSS)
+}
+
 // pkcs8 is a OneAsymmetricKey (RFC 5958 section 2).
 type pkcs8 struct {
 	Version    int
@@ -65,7 +70,7 @@ func privateDER(label string, der []byte) (crypto.Signer, error) {
 }
 
 func pkcs8Key(der []byte, outer pkcs8) (crypto.Signer, error) {
-	if outer.Algorithm.Algorithm.Equal(oidRSA) {
+	if isRSA(outer.Algorithm) {
 		key, err := rsaDER(outer.PrivateKey)
 		if err != nil {
 			return nil, err
@@ -162,7 +167,7 @@ func publicDER(field, label string, der []byte) (crypto.PublicKey, error) {
 	if rest, err := asn1.Unmarshal(der, &spki); err != nil || len(rest) > 0 {
 		return nil, unreadable
 	}
-	if spki.Algorithm.Algorithm.Equal(oidRSA) {
+	if isRSA(spki.Algorithm) {
 		return rsaPublicDER(field, spki.Bits.Bytes)
 	}
 	parsed, err := x509.ParsePKIXPublicKey(der)

@@ -42,54 +42,61 @@ func privateJWK(raw []byte) (Key, error) {
 	return j.parseKey(true)
 }
 
-func publicJWKs(raw []byte) ([]Key, bool, error) {
+func publicJWKs(raw []byte) (Set, error) {
 	members, err := strictjson.ParseObject(raw)
 	if err != nil {
-		return nil, false, tokens.Invalid(FieldPublic, err.Error())
+		return Set{}, tokens.Invalid(FieldPublic, err.Error())
 	}
 	if list, set := members["keys"]; set {
-		keys, err := keysOfSet(list)
-		return keys, true, err
+		return keysOfSet(list)
 	}
 	b, err := (&foreignJWK{field: FieldPublic, members: members}).parseKey(false)
-	return []Key{b}, false, err
+	return Set{Keys: []Key{b}}, err
 }
 
-// keysOfSet reads the signature keys of a JWK Set (RFC 7517 section 5). It
-// skips keys that their own members mark for other uses.
-func keysOfSet(list json.RawMessage) ([]Key, error) {
+// keysOfSet reads the signature keys of a JWK Set. It skips the keys that
+// Keyward has no use for (RFC 7517 section 5), with the reason.
+func keysOfSet(list json.RawMessage) (Set, error) {
 	var items []json.RawMessage
 	const field = FieldPublic + ".keys"
 	if err := json.Unmarshal(list, &items); err != nil || items == nil {
-		return nil, tokens.Invalid(field, "must be an array of JWKs")
+		return Set{}, tokens.Invalid(field, "must be an array of JWKs")
 	}
 	if len(items) > MaxKeys {
-		return nil, tokens.Invalid(field, fmt.Sprintf("must have at most %d keys", MaxKeys))
+		return Set{}, tokens.Invalid(field, fmt.Sprintf("must have at most %d keys", MaxKeys))
 	}
-	var keys []Key
+	set := Set{IsSet: true}
+	var first error // why the first key of another kind is none of ours
 	for i, item := range items {
 		j := &foreignJWK{field: fmt.Sprintf("%s[%d]", field, i)}
 		var err error
 		if j.members, err = strictjson.ParseObject(item); err != nil {
-			return nil, tokens.Invalid(j.field, err.Error())
+			return Set{}, tokens.Invalid(j.field, err.Error())
 		}
-		encrypts := j.isForEncryption()
+		reason := j.strangeness()
 		if j.err != nil {
-			return nil, j.err
+			return Set{}, j.err
 		}
-		if encrypts {
+		if reason != "" {
+			set.Skipped = append(set.Skipped, Skipped{Index: i, KID: j.text("kid"), Reason: reason})
+			if _, err := j.parseKey(false); first == nil && !j.isForEncryption() {
+				first = err
+			}
 			continue
 		}
 		b, err := j.parseKey(false)
 		if err != nil {
-			return nil, err
+			return Set{}, err
 		}
-		keys = append(keys, b)
+		set.Keys = append(set.Keys, b)
 	}
-	if len(keys) == 0 {
-		return nil, tokens.Invalid(field, "has no key for signatures")
+	switch {
+	case len(set.Keys) > 0:
+		return set, nil
+	case first != nil:
+		return Set{}, first
 	}
-	return keys, nil
+	return Set{}, tokens.Invalid(field, "has no key for signatures")
 }
 
 // parseKey reads the key, its kid and its alg.
@@ -141,6 +148,29 @@ func (j *foreignJWK) isForEncryption() bool {
 	ops, given := j.keyOperations()
 	return (j.has("use") && j.text("use") != "sig") || (given && !slices.Contains(ops, "verify")) ||
 		strings.HasPrefix(alg, "RSA-OAEP") || strings.HasPrefix(alg, "ECDH-ES") || alg == "RSA1_5" || crv == "X25519" || crv == "X448"
+}
+
+// strangeness returns why Keyward has no use for the key of a set; empty if it has.
+func (j *foreignJWK) strangeness() string {
+	kty, crv, alg := j.text("kty"), j.text("crv"), j.text("alg")
+	_, unsupported := keys.ParseAlgorithm(alg)
+	switch {
+	case j.isForEncryption():
+		return "is for encryption, not for signatures"
+	case kty == "oct":
+		return "is oct, a shared secret"
+	case kty != "" && kty != "EC" && kty != "OKP" && kty != "RSA":
+		return "has a kty that Keyward does not support"
+	case kty == "EC" && crv != "" && curveNamed(crv) == nil, kty == "OKP" && crv != "" && crv != "Ed25519":
+		return "has a crv that Keyward does not support"
+	case alg != "" && unsupported != nil:
+		return "has an alg that Keyward does not support"
+	case kty == "RSA" && j.has("n"):
+		if bits := j.number("n").BitLen(); j.err == nil && bits > 0 && (bits < keys.MinRSABits || bits > jose.MaxRSAModulusBits) {
+			return fmt.Sprintf("is an RSA key of %d bits: %d to %d are supported", bits, keys.MinRSABits, jose.MaxRSAModulusBits)
+		}
+	}
+	return ""
 }
 
 const contradicts = "has members that contradict each other"
@@ -198,6 +228,9 @@ func curveNamed(crv string) elliptic.Curve {
 // and the value is the same.
 func (j *foreignJWK) coordinate(name string, size int) []byte {
 	b := j.octets(name)
+	for len(b) > size && b[0] == 0 {
+		b = b[1:]
+	}
 	if len(b) > size {
 		j.fail(name, "is too long for the curve")
 	}
@@ -300,8 +333,18 @@ func (j *foreignJWK) keyOperations() (ops []string, given bool) {
 }
 
 func (j *foreignJWK) has(name string) bool {
-	_, given := j.members[name]
-	return given
+	raw, given := j.members[name]
+	return given && !saysNothing(raw)
+}
+
+// saysNothing reports whether a member has the value null or []: some libraries, as
+// those of .NET, write members that are absent like this.
+func saysNothing(raw json.RawMessage) bool {
+	if bytes.Equal(raw, []byte("null")) {
+		return true
+	}
+	inner, opened := bytes.CutPrefix(raw, []byte("["))
+	return opened && bytes.Equal(bytes.TrimSpace(inner), []byte("]"))
 }
 
 func (j *foreignJWK) fail(name, message string) {
@@ -312,13 +355,14 @@ func (j *foreignJWK) fail(name, message string) {
 
 // text returns a string member; empty if it is absent.
 func (j *foreignJWK) text(name string) (s string) {
-	if raw, given := j.members[name]; given {
-		if bytes.HasPrefix(raw, []byte("null")) || json.Unmarshal(raw, &s) != nil {
-			j.fail(name, "must be a string")
-		}
+	if j.has(name) && json.Unmarshal(j.members[name], &s) != nil {
+		j.fail(name, "must be a string")
 	}
 	return s
 }
+
+// maxNumber limits a number of a key, in bytes.
+const maxNumber = 8192 / 8
 
 // octets returns a decoded base64url member (RFC 7515 section 2).
 func (j *foreignJWK) octets(name string) []byte {
@@ -327,7 +371,7 @@ func (j *foreignJWK) octets(name string) []byte {
 		return nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(j.text(name))
-	if err != nil || len(b) == 0 || len(b) > maxRSABits/8+1 {
+	if err != nil || len(b) == 0 || len(b) > 2*maxNumber {
 		j.fail(name, "is not a number in base64url without padding")
 		return nil
 	}

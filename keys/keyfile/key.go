@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"fmt"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/keyward/keyward/keys"
@@ -28,8 +29,23 @@ type Key struct {
 	Field   string // where it is in the request: private_key, public_key.keys[2]
 	Private crypto.Signer
 	Public  crypto.PublicKey
-	KID     string                  // its JWK's own; empty: it has none
-	Alg     jose.SignatureAlgorithm // likewise
+	KID     string                    // its JWK's own; empty: it has none
+	Alg     jose.SignatureAlgorithm   // likewise
+	pss     []jose.SignatureAlgorithm // of an RSASSA-PSS key: the algorithms that it is restricted to
+}
+
+// Set is what a file with public keys holds.
+type Set struct {
+	Keys    []Key
+	IsSet   bool // a JWK Set, even of one key
+	Skipped []Skipped
+}
+
+// Skipped is a key of a JWK Set that Keyward has no use for.
+type Skipped struct {
+	Index  int    // in the set
+	KID    string // its own; empty: none
+	Reason string
 }
 
 // ParsePrivate reads one private key: PEM with PKCS#8 (RFC 5958), PKCS#1 (RFC
@@ -37,6 +53,7 @@ type Key struct {
 // public half and refuses a different one in the input. Errors:
 // [*tokens.ClaimError], without key material.
 func ParsePrivate(material []byte) (Key, error) {
+	material = Text(material)
 	switch {
 	case looksLikeJSON(material):
 		return privateJWK(material)
@@ -48,15 +65,16 @@ func ParsePrivate(material []byte) (Key, error) {
 
 // ParsePublic reads public keys: one of a PEM file or a JWK, or the signature
 // keys of a JWK Set. Errors: [*tokens.ClaimError].
-func ParsePublic(material []byte) (keys []Key, set bool, err error) {
+func ParsePublic(material []byte) (Set, error) {
+	material = Text(material)
 	switch {
 	case looksLikeJSON(material):
 		return publicJWKs(material)
 	case looksLikePEM(material):
 		b, err := publicPEM(material)
-		return []Key{b}, false, err
+		return Set{Keys: []Key{b}}, err
 	}
-	return nil, false, tokens.Invalid(FieldPublic, "is neither PEM (-----BEGIN …) nor a JWK or JWK Set (a JSON object)")
+	return Set{}, tokens.Invalid(FieldPublic, "is neither PEM (-----BEGIN …) nor a JWK or JWK Set (a JSON object)")
 }
 
 func looksLikeJSON(material []byte) bool {
@@ -74,6 +92,14 @@ func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, 
 		return "", tokens.Invalid("alg", "is not the alg that the JWK says it is for")
 	}
 	name := cmp.Or(asked, b.Alg, b.OnlyAlgorithm())
+	if b.pss != nil {
+		if name == "" && len(b.pss) > 0 {
+			name = b.pss[0]
+		}
+		if !slices.Contains(b.pss, name) {
+			return "", tokens.Invalid("alg", "is not one that this RSASSA-PSS key may sign with")
+		}
+	}
 	if name == "" {
 		return "", tokens.Invalid("alg", "is required: the key does not say which algorithm it is for")
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"strings"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/tokens"
 )
@@ -47,7 +48,19 @@ func privatePEM(text []byte) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	return withHalf(key, public)
+	b, err := withHalf(key, public)
+	b.restrict(private[0])
+	return b, err
+}
+
+// restrict notes the algorithms of an RSASSA-PSS key.
+func (b *Key) restrict(block *pem.Block) {
+	if block.Type != pemPKCS8 && block.Type != pemPublic {
+		return
+	}
+	if algs, restricted := pssOnly(block.Bytes); restricted {
+		b.pss = append([]jose.SignatureAlgorithm{}, algs...)
+	}
 }
 
 // withHalf checks the public key that came along with a private one.
@@ -80,12 +93,15 @@ func publicPEM(text []byte) (Key, error) {
 		return Key{}, tokens.Invalid(FieldPublic, "holds several keys; import one at a time, or a JWK Set")
 	}
 	public, err := publicDER(FieldPublic, blocks[0].Type, blocks[0].Bytes)
-	return Key{Field: FieldPublic, Public: public}, err
+	b := Key{Field: FieldPublic, Public: public}
+	b.restrict(blocks[0])
+	return b, err
 }
 
 // pemBlocks returns the blocks of a file that contain keys. It refuses a file
 // with any other or a malformed block.
 func pemBlocks(field string, text []byte) (blocks []*pem.Block, err error) {
+	text = Reflow(text)
 	begun := bytes.Count(text, []byte("-----BEGIN "))
 	for len(blocks) <= MaxKeys {
 		block, rest := pem.Decode(text)

@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"math/big"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/tokens"
 )
-
-// maxRSABits bounds what checking and signing with one key may cost.
-const maxRSABits = 8192
 
 // minExponent is the least public exponent of FIPS 186-5 appendix A.1.1. A key
 // with e = 3 is sound by itself, but verifiers that read the padding of PKCS#1
@@ -24,8 +22,8 @@ func strongRSA(field string, n, e *big.Int) error {
 	switch bits := n.BitLen(); {
 	case n.Sign() <= 0 || bits < keys.MinRSABits:
 		return tokens.Invalid(field, fmt.Sprintf("is an RSA key of %d bits; %d are the least that is safe (RFC 7518 section 3.3)", bits, keys.MinRSABits))
-	case bits > maxRSABits:
-		return tokens.Invalid(field, fmt.Sprintf("is an RSA key of more than %d bits", maxRSABits))
+	case bits > jose.MaxRSAModulusBits:
+		return tokens.Invalid(field, fmt.Sprintf("is an RSA key of %d bits; more than %d are read neither here nor by common verifiers", bits, jose.MaxRSAModulusBits))
 	case e.Sign() <= 0 || e.Bit(0) == 0:
 		return tokens.Invalid(field, "is an RSA key with an even public exponent, which is none")
 	case e.Cmp(big.NewInt(minExponent)) < 0:

@@ -42,7 +42,7 @@ func TestROCA(t *testing.T) {
 	if err := strongRSA(FieldPublic, new(big.Int).Mul(n, big.NewInt(3)), big.NewInt(65537)); err == nil || !strings.Contains(err.Error(), "small factor") {
 		t.Error(err)
 	}
-	if err := strongRSA(FieldPublic, new(big.Int).Lsh(n, maxRSABits), big.NewInt(65537)); err == nil || !strings.Contains(err.Error(), "more than 8192") {
+	if err := strongRSA(FieldPublic, new(big.Int).Lsh(n, 4096), big.NewInt(65537)); err == nil || !strings.Contains(err.Error(), "more than 4096") {
 		t.Error(err)
 	}
 }

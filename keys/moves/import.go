@@ -1,12 +1,14 @@
 package moves
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto"
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -85,10 +87,10 @@ func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UU
 
 // ImportPublic imports one public key, or all signature keys of a JWK Set, or none. They
 // are added as deprecated and expire by schedule. An algorithm without a policy gets one
-// that is retired from the start: it never signs, and the worker expires its keys. set
-// reports whether a JWK Set was given. Errors: those of ImportPrivate but
-// custody.ErrDataKey.
-func (s *Store) ImportPublic(ctx context.Context, by audit.By, tenantID uuid.UUID, req PublicImport, idem *tenant.Idempotency) (_ []Entry, set bool, err error) {
+// that is retired from the start: it never signs, and the worker expires its keys. The
+// set says what the file held, and which keys were skipped. Errors: those of
+// ImportPrivate but custody.ErrDataKey.
+func (s *Store) ImportPublic(ctx context.Context, by audit.By, tenantID uuid.UUID, req PublicImport, idem *tenant.Idempotency) ([]Entry, keyfile.Set, error) {
 	cs, set, err := req.parseCandidates()
 	if err != nil {
 		return nil, set, err
@@ -163,32 +165,34 @@ func (r PrivateImport) parseCandidate() (candidate, error) {
 	return c, nil
 }
 
-// parseCandidates checks everything about the keys that needs no database. set reports
-// whether a JWK Set was given.
-func (r PublicImport) parseCandidates() ([]candidate, bool, error) {
-	bs, set, err := keyfile.ParsePublic(r.Key)
+// parseCandidates checks everything about the keys that needs no database. A key that a
+// set lists twice enters once. A kid that a set gives to different keys, or to one key
+// for several algorithms, is refused: one of them would be lost.
+func (r PublicImport) parseCandidates() ([]candidate, keyfile.Set, error) {
+	set, err := keyfile.ParsePublic(r.Key)
 	if err != nil {
 		return nil, set, err
 	}
-	if set && r.KID != "" {
+	if set.IsSet && r.KID != "" {
 		return nil, set, tokens.Invalid("kid", "must be absent: the keys of a JWK Set keep their own")
 	}
 	var cs []candidate
-	seen := map[string]bool{}
-	for _, b := range bs {
+	for _, b := range set.Keys {
 		alg := r.Alg
-		if set && cmp.Or(b.Alg, b.OnlyAlgorithm()) != "" {
+		if set.IsSet && cmp.Or(b.Alg, b.OnlyAlgorithm()) != "" {
 			alg = "" // in a set, alg applies to the keys without one
 		}
 		c, err := importedCandidate(b, alg, r.KID)
 		if err != nil {
 			return nil, set, err
 		}
-		if seen[c.kid] {
-			return nil, set, tokens.Invalid(b.Field+".kid", "is that of another key of the set")
+		twin := slices.IndexFunc(cs, func(o candidate) bool { return o.kid == c.kid })
+		switch {
+		case twin < 0:
+			cs = append(cs, c)
+		case !bytes.Equal(cs[twin].jwk, c.jwk):
+			return nil, set, tokens.Invalid(b.Field+".kid", "is that of another key of the set, or of the same key for another algorithm")
 		}
-		seen[c.kid] = true
-		cs = append(cs, c)
 	}
 	return cs, set, nil
 }

@@ -33,7 +33,7 @@ func TestTokensOfASystemLeftBehind(t *testing.T) {
 	entries, set, err := p.store.ImportPublic(t.Context(), tester, acme.ID, PublicImport{
 		Key: []byte(`{"keys":[` + strings.Join(members, ",") + `]}`), ExpiresAt: ends,
 	}, nil)
-	if err != nil || !set || len(entries) != 3 {
+	if err != nil || !set.IsSet || len(entries) != 3 {
 		t.Fatalf("%v", err)
 	}
 	p.snapshots.Missed()

@@ -81,11 +81,11 @@ func TestEveryFormOfAPublicKeyIsRead(t *testing.T) {
 		}
 		for form, text := range forms {
 			cs, set, err := PublicImport{Key: []byte(text), Alg: alg, ExpiresAt: expires}.parseCandidates()
-			if err != nil || len(cs) != 1 || set != (form == "JWK Set") {
+			if err != nil || len(cs) != 1 || set.IsSet != (form == "JWK Set") {
 				t.Fatalf("%s as %s: %v", alg, form, err)
 			}
 			back, err := keys.ParsePublicJWK(alg, cs[0].jwk)
-			if err != nil || !keys.EqualPublic(back, pub) || !cs[0].private.IsZero() || (cs[0].kid == "its-own") != set {
+			if err != nil || !keys.EqualPublic(back, pub) || !cs[0].private.IsZero() || (cs[0].kid == "its-own") != set.IsSet {
 				t.Errorf("%s as %s: %v %s", alg, form, err, cs[0].jwk)
 			}
 		}

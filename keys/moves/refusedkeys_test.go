@@ -101,7 +101,7 @@ func refusedPrivateKeys(t testing.TB) []refusedKey {
 		{"RSA n of another", edit(rsJWK, map[string]any{"n": string(must(PublicJWKMember(must(rsa.GenerateKey(rand.Reader, 2048)))))}), jose.RS256, keyfile.FieldPrivate, "contradict"},
 		{"RSA dp of another", edit(rsJWK, map[string]any{"dp": "AQAB"}), jose.RS256, keyfile.FieldPrivate, "dp, dq or qi"},
 		{"RSA without p", edit(rsJWK, map[string]any{"p": nil}), jose.RS256, "private_key.p", "required"},
-		{"RSA of three primes", edit(rsJWK, map[string]any{"oth": []any{}}), jose.RS256, "private_key.oth", "two primes"},
+		{"RSA of three primes", edit(rsJWK, map[string]any{"oth": []any{map[string]any{"r": "AQ"}}}), jose.RS256, "private_key.oth", "two primes"},
 		{"oct", `{"kty":"oct","k":"aHVudGVyMi1odW50ZXIy","alg":"HS256"}`, jose.ES256, "private_key.kty", "shared secret"},
 		{"public JWK", string(must(json.Marshal(jose.JSONWebKey{Key: ec.Public()}))), jose.ES256, keyfile.FieldPrivate, "public_key"},
 		{"JWK Set", `{"keys":[` + ecJWK + `]}`, jose.ES256, keyfile.FieldPrivate, "JWK Set"},
@@ -223,7 +223,7 @@ func TestRefusedPublicKeys(t *testing.T) {
 		{"only for encryption", `{"keys":[` + edit(jwk, map[string]any{"use": "enc"}) + `]}`, "", "public_key.keys", "no key"},
 		{"use is no text", `{"keys":[` + edit(jwk, map[string]any{"use": 7}) + `]}`, "", "public_key.keys[0].use", "string"},
 		{"too many", `{"keys":[` + many + `]}`, "", "public_key.keys", "at most 64"},
-		{"kid twice", `{"keys":[` + jwk + `,` + jwk + `]}`, "", "public_key.keys[1].kid", "another key"},
+		{"kid twice", `{"keys":[` + jwk + `,` + edit(bare, map[string]any{"kid": "k", "alg": "RS256"}) + `]}`, "", "public_key.keys[1].kid", "another key"},
 		{"second without alg", `{"keys":[` + jwk + `,` + bare + `]}`, "", "alg", "required"},
 	} {
 		_, _, err := PublicImport{Key: []byte(c.text), Alg: c.alg}.parseCandidates()

@@ -1,0 +1,135 @@
+package moving
+
+import (
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// becomes plans the import of a set and returns what happens to each key.
+func becomes(t *testing.T, set string, target Target) (all []string, steps []Step) {
+	t.Helper()
+	keys, err := Hydra(t.Context(), write(t, t.TempDir(), "set.json", set), Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps = Plan(keys, target, here)
+	for _, s := range steps {
+		all = append(all, s.KID+" "+s.Becomes)
+	}
+	return all, steps
+}
+
+func edited(t *testing.T, jwk string, changes map[string]any) string {
+	t.Helper()
+	members := map[string]any{}
+	if err := json.Unmarshal([]byte(jwk), &members); err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range changes {
+		if members[name] = v; v == nil {
+			delete(members, name)
+		}
+	}
+	text, _ := json.Marshal(members)
+	return string(text)
+}
+
+// What the import would refuse, the plan refuses.
+func TestPlanRefusesWhatTheImportRefuses(t *testing.T) {
+	ec, rs := jwkText(t, ecKey(t).Public(), "k", "ES256", "sig"), jwkText(t, rsaKey().Public(), "k", "RS256", "sig")
+	number := func(n *big.Int) string { return b64(n.Bytes()) }
+	n := rsaKey().N
+	for name, jwk := range map[string]string{
+		"RSA 1024":         edited(t, rs, map[string]any{"n": number(new(big.Int).SetBit(new(big.Int).Rsh(n, 1024), 0, 1))}),
+		"RSA 4097":         edited(t, rs, map[string]any{"n": number(new(big.Int).SetBit(new(big.Int).Lsh(n, 2049), 0, 1))}),
+		"e = 3":            edited(t, rs, map[string]any{"e": "Aw"}),
+		"even e":           edited(t, rs, map[string]any{"e": "AQAC"}),
+		"empty n":          edited(t, rs, map[string]any{"n": ""}),
+		"no n":             edited(t, rs, map[string]any{"n": nil}),
+		"padded":           edited(t, ec, map[string]any{"x": base64.URLEncoding.EncodeToString(make([]byte, 32))}),
+		"off the curve":    edited(t, ec, map[string]any{"x": b64(make([]byte, 32))}),
+		"private only d":   edited(t, rs, map[string]any{"d": b64(rsaKey().D.Bytes())}),
+		"short OKP":        `{"kty":"OKP","crv":"Ed25519","x":"AAAA","kid":"k"}`,
+		"private EC alone": edited(t, ec, map[string]any{"d": b64(make([]byte, 31))}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, steps := becomes(t, `{"keys":[`+jwk+`]}`, both); got[0] != "k refused" || steps[0].Why == "" {
+				t.Errorf("%s: %q", got, steps[0].Why)
+			}
+		})
+	}
+}
+
+// Nothing is left behind in silence, and nothing that says nothing is refused.
+func TestPlanOfTwofoldKIDs(t *testing.T) {
+	one, other := jwkText(t, ecKey(t).Public(), "k", "ES256", "sig"), jwkText(t, ecKey(t).Public(), "k", "ES256", "sig")
+	rs := jwkText(t, rsaKey().Public(), "k", "RS256", "sig")
+	for name, c := range map[string]struct {
+		keys []string
+		want []string
+	}{
+		"another key":       {[]string{one, other}, []string{"k refused", "k refused"}},
+		"the same key":      {[]string{one, one}, []string{"k deprecated", "k left"}},
+		"another algorithm": {[]string{rs, edited(t, rs, map[string]any{"alg": "RS512"})}, []string{"k refused", "k refused"}},
+		"empty lists":       {[]string{edited(t, rs, map[string]any{"key_ops": []string{}, "oth": []string{}, "x5c": []string{}, "x5t": nil})}, []string{"k deprecated"}},
+	} {
+		if got, _ := becomes(t, `{"keys":[`+strings.Join(c.keys, ",")+`]}`, both); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// A pair of Hydra 1 becomes one key under the kid that its tokens name.
+func TestHydraPairs(t *testing.T) {
+	key := rsaKey()
+	set := `{"keys":[` + jwkText(t, key, "private:x", "RS256", "sig") + `,` + jwkText(t, key.Public(), "public:x", "RS256", "sig") + `]}`
+	if got, _ := becomes(t, set, both); !slices.Equal(got, []string{"public:x standby", "public:x left"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// Leading zeros, there or not, make no other key: a plan that is run again skips it.
+func TestPlanSkipsKeysWithLeadingZeros(t *testing.T) {
+	key := rsaKey().Public().(*rsa.PublicKey)
+	rs := edited(t, jwkText(t, key, "k", "RS256", "sig"), map[string]any{"n": b64(append([]byte{0}, key.N.Bytes()...))})
+	known := Known{KID: "k", Alg: "RS256", State: "deprecated", Thumbprint: public("k", "RS256").Public.Thumbprint()}
+	if got, _ := becomes(t, `{"keys":[`+rs+`]}`, Target{Keys: []Known{known}}); got[0] != "k there" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Files of Windows tools, and PEM that lost its lines.
+func TestForeignTexts(t *testing.T) {
+	set := `{"keys":[` + jwkText(t, ecKey(t).Public(), "k", "ES256", "sig") + `]}`
+	utf16 := func(s string) string {
+		out := "\xff\xfe"
+		for _, c := range s {
+			out += string([]byte{byte(c), 0})
+		}
+		return out
+	}
+	for _, text := range []string{"\ufeff" + set, utf16(set)} {
+		if got, _ := becomes(t, text, both); got[0] != "k deprecated" {
+			t.Errorf("%q", got)
+		}
+	}
+	pem := privatePEM(t, rsaKey())
+	for _, text := range []string{
+		"\ufeff" + pem, utf16(pem), strings.ReplaceAll(pem, "\n", "\r\n"), strings.ReplaceAll(pem, "\n", " "), strings.ReplaceAll(pem, "\n", ""),
+		"    " + strings.ReplaceAll(pem, "\n", "\n    "),
+	} {
+		keys, err := OAuth2Server(write(t, t.TempDir(), "key.pem", text), Settings{})
+		if err != nil {
+			t.Errorf("%.60q: %v", text, err)
+			continue
+		}
+		if s := Plan(keys, both, here); s[0].Becomes != Standby {
+			t.Errorf("%.60q: %+v", text, s[0])
+		}
+	}
+}

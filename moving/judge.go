@@ -1,0 +1,63 @@
+package moving
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/keyfile"
+	"github.com/keyward/keyward/keys/tokens"
+)
+
+// PublicMaterial returns the public key as it is sent to be imported: a JWK without the
+// labels of the source.
+func (k Key) PublicMaterial() (json.RawMessage, error) {
+	return json.Marshal(JWK{Kty: k.Public.Kty, Crv: k.Public.Crv, X: k.Public.X, Y: k.Public.Y, N: k.Public.N, E: k.Public.E})
+}
+
+// judge returns why the import would refuse the key; empty if it would not. It reads the
+// key with the parser of the import, so that a plan is what the run does.
+func (k Key) judge(private bool) string {
+	var parsed keyfile.Key
+	material, err := k.PublicMaterial()
+	if private {
+		parsed, err = keyfile.ParsePrivate(k.Private)
+	} else if err == nil {
+		var set keyfile.Set
+		if set, err = keyfile.ParsePublic(material); err == nil {
+			parsed = set.Keys[0]
+		}
+	}
+	if err == nil {
+		_, err = parsed.Algorithm(jose.SignatureAlgorithm(k.Alg))
+	}
+	if err == nil {
+		return ""
+	}
+	var claim *tokens.ClaimError
+	if errors.As(err, &claim) {
+		_, member, inside := strings.Cut(claim.Field, ".")
+		if inside {
+			return "its " + member + " " + claim.Message
+		}
+		return claim.Message
+	}
+	return err.Error()
+}
+
+// canonicalThumbprint returns the thumbprint of the key itself: leading zeros in numbers,
+// or missing ones, make no other key. ok is false for what is no key for signatures.
+func (j JWK) canonicalThumbprint() (thumbprint string, ok bool) {
+	material, err := Key{Public: j}.PublicMaterial()
+	if err != nil {
+		return "", false
+	}
+	set, err := keyfile.ParsePublic(material)
+	if err != nil {
+		return "", false
+	}
+	thumbprint, err = keys.Thumbprint(set.Keys[0].Public)
+	return thumbprint, err == nil
+}
