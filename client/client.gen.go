@@ -2845,6 +2845,7 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
+
 	// GetPlatformJWKSHistory The signed key history of the tenant with this domain, or of the platform
 	//
 	// Like a tenant's history. The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own.
@@ -5507,6 +5508,7 @@ func NewGetPlatformJWKSHistoryRequest(server string, params *GetPlatformJWKSHist
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5517,6 +5519,7 @@ func NewGetPlatformJWKSHistoryRequest(server string, params *GetPlatformJWKSHist
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5547,6 +5550,7 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5557,6 +5561,7 @@ func NewGetPlatformJWKSRequest(server string, params *GetPlatformJWKSParams) (*h
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5587,6 +5592,7 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5597,6 +5603,7 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5627,6 +5634,7 @@ func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *Get
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5637,6 +5645,7 @@ func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *Get
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5674,6 +5683,7 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5684,6 +5694,7 @@ func NewGetAuthorizationServerMetadataRequest(server string, tenant TenantPath, 
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5714,6 +5725,7 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5724,6 +5736,7 @@ func NewGetPlatformOpenIDConfigurationRequest(server string, params *GetPlatform
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5754,6 +5767,7 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5764,6 +5778,7 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5805,6 +5820,7 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 		var rawQueryFragments []string
 
 		if params.V != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "v", *params.V, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -5812,6 +5828,7 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -5826,6 +5843,7 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5836,6 +5854,7 @@ func NewGetDocsAssetRequest(server string, asset GetDocsAssetParamsAsset, params
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5893,6 +5912,7 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5903,6 +5923,7 @@ func NewGetOpenAPIRequest(server string, params *GetOpenAPIParams) (*http.Reques
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -5967,6 +5988,7 @@ func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSH
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -5977,6 +5999,7 @@ func NewGetJWKSHistoryRequest(server string, tenant TenantPath, params *GetJWKSH
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6014,6 +6037,7 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -6024,6 +6048,7 @@ func NewGetJWKSRequest(server string, tenant TenantPath, params *GetJWKSParams) 
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6061,6 +6086,7 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -6071,6 +6097,7 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6108,6 +6135,7 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 	}
 
 	if params != nil {
+
 		if params.IfNoneMatch != nil {
 			var headerParam0 string
 
@@ -6118,6 +6146,7 @@ func NewGetOpenIDConfigurationRequest(server string, tenant TenantPath, params *
 
 			req.Header.Set("If-None-Match", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6152,6 +6181,7 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6159,9 +6189,11 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6169,6 +6201,7 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6223,6 +6256,7 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -6233,6 +6267,7 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6301,6 +6336,7 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 		var rawQueryFragments []string
 
 		if params.Tenant != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tenant", *params.Tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6308,9 +6344,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Action != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6318,9 +6356,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.KID != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kid", *params.KID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6328,9 +6368,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.State != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6338,9 +6380,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Actor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6348,9 +6392,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Since != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -6358,9 +6404,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Until != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -6368,9 +6416,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Order != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6378,9 +6428,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6388,9 +6440,11 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6398,6 +6452,7 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6443,6 +6498,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 		var rawQueryFragments []string
 
 		if params.LastEventIDQuery != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6450,6 +6506,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6464,6 +6521,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 	}
 
 	if params != nil {
+
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -6474,6 +6532,7 @@ func NewStreamPlatformEventsRequest(server string, params *StreamPlatformEventsP
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6508,6 +6567,7 @@ func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Requ
 		var rawQueryFragments []string
 
 		if params.SinceCursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.SinceCursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6515,9 +6575,11 @@ func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6525,6 +6587,7 @@ func NewGetJWKSFeedRequest(server string, params *GetJWKSFeedParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6570,6 +6633,7 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 		var rawQueryFragments []string
 
 		if params.Q != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "q", *params.Q, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6577,9 +6641,11 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Status != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6587,9 +6653,11 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6597,9 +6665,11 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6607,6 +6677,7 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6661,6 +6732,7 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -6671,6 +6743,7 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6742,6 +6815,7 @@ func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTena
 	}
 
 	if params != nil {
+
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -6752,6 +6826,7 @@ func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTena
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6836,6 +6911,7 @@ func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *Up
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -6846,6 +6922,7 @@ func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *Up
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -6887,6 +6964,7 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6894,9 +6972,11 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -6904,6 +6984,7 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6965,6 +7046,7 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -6975,6 +7057,7 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -7057,6 +7140,7 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 		var rawQueryFragments []string
 
 		if params.Status != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7064,9 +7148,11 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7074,9 +7160,11 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7084,6 +7172,7 @@ func NewListApprovalsRequest(server string, tenant TenantPath, params *ListAppro
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7285,6 +7374,7 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 		var rawQueryFragments []string
 
 		if params.Action != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7292,9 +7382,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.KID != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kid", *params.KID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7302,9 +7394,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.State != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7312,9 +7406,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Actor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7322,9 +7418,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Since != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -7332,9 +7430,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Until != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -7342,9 +7442,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Order != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7352,9 +7454,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7362,9 +7466,11 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7372,6 +7478,7 @@ func NewListAuditEventsRequest(server string, tenant TenantPath, params *ListAud
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7741,6 +7848,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 		var rawQueryFragments []string
 
 		if params.LastEventIDQuery != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7748,6 +7856,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7762,6 +7871,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 	}
 
 	if params != nil {
+
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -7772,6 +7882,7 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -7813,6 +7924,7 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 		var rawQueryFragments []string
 
 		if params.State != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7820,9 +7932,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Alg != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "alg", *params.Alg, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7830,9 +7944,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.ValidAt != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "valid_at", *params.ValidAt, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
 				return nil, err
 			} else {
@@ -7840,9 +7956,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7850,9 +7968,11 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -7860,6 +7980,7 @@ func NewListKeysRequest(server string, tenant TenantPath, params *ListKeysParams
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -7994,6 +8115,7 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *Purge
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -8004,6 +8126,7 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *Purge
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -8056,6 +8179,7 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8063,6 +8187,7 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8079,6 +8204,7 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.KeywardApproval != nil {
 			var headerParam0 string
 
@@ -8089,6 +8215,7 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 
 			req.Header.Set("Keyward-Approval", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -8141,6 +8268,7 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *Rota
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8148,6 +8276,7 @@ func NewRotateKeysRequestWithBody(server string, tenant TenantPath, params *Rota
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8261,6 +8390,7 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8268,6 +8398,7 @@ func NewRevokeKeyRequestWithBody(server string, tenant TenantPath, kid KIDPath, 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8363,6 +8494,7 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, param
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8370,6 +8502,7 @@ func NewRetirePolicyRequest(server string, tenant TenantPath, alg AlgPath, param
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8440,6 +8573,7 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 		var rawQueryFragments []string
 
 		if params.DryRun != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8447,6 +8581,7 @@ func NewPutPolicyRequestWithBody(server string, tenant TenantPath, alg AlgPath, 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8689,6 +8824,7 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8696,9 +8832,11 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8706,6 +8844,7 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -8767,6 +8906,7 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -8777,6 +8917,7 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -8961,6 +9102,7 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 		var rawQueryFragments []string
 
 		if params.Status != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8968,9 +9110,11 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8978,9 +9122,11 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -8988,6 +9134,7 @@ func NewListTenantWebhookDeliveriesRequest(server string, tenant TenantPath, id 
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -9081,6 +9228,7 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9088,9 +9236,11 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9098,6 +9248,7 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -9152,6 +9303,7 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -9162,6 +9314,7 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -9318,6 +9471,7 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 		var rawQueryFragments []string
 
 		if params.Status != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9325,9 +9479,11 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9335,9 +9491,11 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Cursor != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -9345,6 +9503,7 @@ func NewListPlatformWebhookDeliveriesRequest(server string, id WebhookIDPath, pa
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
