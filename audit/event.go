@@ -47,6 +47,8 @@ const (
 	ApprovalRejected    Action = "approval.rejected"
 	ApprovalUsed        Action = "approval.used"
 	AuthorizationDenied Action = "authorization.denied"
+	SessionCreated      Action = "session.created"
+	SessionEnded        Action = "session.ended"
 )
 
 // ActorType is the kind of an actor.

@@ -167,6 +167,8 @@ const (
 	AuditActionPolicyCreated       AuditAction = "policy.created"
 	AuditActionPolicyRetired       AuditAction = "policy.retired"
 	AuditActionPolicyUpdated       AuditAction = "policy.updated"
+	AuditActionSessionCreated      AuditAction = "session.created"
+	AuditActionSessionEnded        AuditAction = "session.ended"
 	AuditActionTenantCreated       AuditAction = "tenant.created"
 	AuditActionTenantDeleted       AuditAction = "tenant.deleted"
 	AuditActionTenantResumed       AuditAction = "tenant.resumed"
@@ -226,6 +228,10 @@ func (e AuditAction) Valid() bool {
 	case AuditActionPolicyRetired:
 		return true
 	case AuditActionPolicyUpdated:
+		return true
+	case AuditActionSessionCreated:
+		return true
+	case AuditActionSessionEnded:
 		return true
 	case AuditActionTenantCreated:
 		return true

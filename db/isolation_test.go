@@ -21,7 +21,7 @@ var owned = map[string]string{
 }
 
 // shared are the others, which no tenant has anything to do with.
-var shared = []string{"master_keys", "leases"}
+var shared = []string{"master_keys", "leases", "console_sessions"}
 
 var a, b = uuid.MustParse("0197aaaa-0000-7000-8000-000000000001"), uuid.MustParse("0197aaaa-0000-7000-8000-000000000002")
 
@@ -225,7 +225,7 @@ func TestPublicReadsNoSecrets(t *testing.T) {
 // nothing at all. What a retry was promised is forgotten after a day, and what
 // became of deliveries after a month; domains are removed.
 func TestNobodyDeletes(t *testing.T) {
-	forgotten := []string{"idempotency_keys", "domains", "webhooks", "webhook_deliveries"}
+	forgotten := []string{"console_sessions", "idempotency_keys", "domains", "webhooks", "webhook_deliveries"}
 	d := open(t, 2)
 	tables := slices.Clone(shared)
 	for table, column := range owned {

@@ -40,6 +40,18 @@ type Approval struct {
 	UsedAt        *time.Time
 }
 
+type ConsoleSession struct {
+	TokenHash   []byte
+	APIKeyID    *uuid.UUID
+	Subject     *string
+	SubjectName *string
+	Role        *string
+	OfTenant    *uuid.UUID
+	CreatedAt   time.Time
+	LastSeenAt  time.Time
+	ExpiresAt   time.Time
+}
+
 type Domain struct {
 	TenantID   uuid.UUID
 	Domain     string

@@ -52,6 +52,9 @@ var everywhere = map[string][]string{
 	"a queue of every tenant's work, off the path of requests; a distributed worker asks each shard": {"DuePolicies", "NextDueAt", "CountDuePolicies", "ClaimWebhooks", "NextWebhookReady", "LockAnyWebhooksBehind", "CountPendingDeliveries", "OldestDuePolicy", "OldestWaitingEvent", "OldestPendingDelivery"},
 	"every tenant's, and only the platform may ask":                                                  {"ListTenants", "MatchNewestTenants", "MoreThanNewestTenants", "FindTenants", "Fleet", "FeedOfAll", "ListAuditEventsOfAll", "ListAuditEventsOfAllAscending", "EventsOfAllBehind", "LockWebhooksOfAll", "TenantsToldOf"},
 	"a re-wrap goes through every data key, and says how far it is":                                  {"DataKeysWrappedBy", "CountStaleDataKeys", "CountWrappedDataKeys"},
+	"a session of the console is found before its tenant is known": {
+		"InsertConsoleSession", "GetConsoleSession", "TouchConsoleSession", "DeleteConsoleSession", "DeleteConsoleSessionsOf", "DeleteEndedConsoleSessions",
+	},
 	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks"},
 	"doctor looks at everything": {"PoliciesWithoutKeys", "EndOfPolicies"},
 	"the census of metrics counts everything, range by range": {"CountKeysByState", "CountPoliciesWithoutStandby"},
@@ -93,6 +96,7 @@ var global = map[string]string{
 	"tenants_live_issuer":        "issuers are unique among all tenants",
 	"domains_verified":           "a host has one owner",
 	"api_keys_pkey":              "a credential is looked up before its tenant is known",
+	"console_sessions_pkey":      "a session is looked up before its tenant is known",
 	"master_keys_pkey":           "no tenant's", "master_keys_version_once": "no tenant's", "master_keys_one_current": "no tenant's",
 	"master_keys_one_first": "no tenant's", "leases_pkey": "no tenant's", "keyward_migrations_pkey": "no tenant's",
 }
