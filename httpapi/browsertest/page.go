@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Request is a request of a page, its frames or its workers.
@@ -46,15 +47,74 @@ func (b *Browser) Open(address string) *Page {
 		b.call(p.session, c.method, c.params, nil)
 	}
 	b.call(p.session, "Page.enable", nil, nil)
-	b.call(p.session, "Page.navigate", map[string]any{"url": address}, nil)
+	p.Goto(address)
+	return p
+}
+
+// Goto opens another address and returns when its load event has fired.
+func (p *Page) Goto(address string) {
+	p.b.t.Helper()
+	p.leave(func() { p.b.call(p.session, "Page.navigate", map[string]any{"url": address}, nil) })
+}
+
+// Click clicks the first element of a CSS selector, which leads to another
+// document, and returns when that has loaded.
+func (p *Page) Click(selector string) {
+	p.b.t.Helper()
+	p.leave(func() {
+		p.Eval(fmt.Sprintf(`(() => { const e = document.querySelector(%q); if (!e) throw new Error("no such element"); setTimeout(() => e.click()); })()`, selector))
+	})
+}
+
+// leave does what opens another document and waits for that.
+func (p *Page) leave(act func()) {
+	p.b.t.Helper()
+	select {
+	case <-p.loaded: // of an earlier document
+	default:
+	}
+	act()
 	select {
 	case <-p.loaded:
-	case <-b.conn.closed:
-		b.t.Fatal("the browser has exited")
-	case <-b.t.Context().Done():
-		b.t.Fatal("the page did not load")
+	case <-p.b.conn.closed:
+		p.b.t.Fatal("the browser has exited")
+	case <-time.After(patience):
+		p.b.t.Fatalf("the page did not load: %s", p.Eval("location.href"))
 	}
-	return p
+}
+
+// Fill writes a text into the field of a CSS selector.
+func (p *Page) Fill(selector, text string) {
+	p.b.t.Helper()
+	p.Eval(fmt.Sprintf(`document.querySelector(%q).value = %q`, selector, text))
+}
+
+// View sets the size of the viewport in CSS pixels, and the preferred colors.
+func (p *Page) View(width, height int, dark bool) {
+	p.b.t.Helper()
+	p.b.call(p.session, "Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
+	scheme := "light"
+	if dark {
+		scheme = "dark"
+	}
+	p.b.call(p.session, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+}
+
+// NoScripts keeps the scripts of the documents that are opened next from running.
+// Eval works as before.
+func (p *Page) NoScripts() {
+	p.b.t.Helper()
+	p.b.call(p.session, "Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
+}
+
+// Screenshot returns a PNG of the whole document.
+func (p *Page) Screenshot() []byte {
+	p.b.t.Helper()
+	var shot struct {
+		Data []byte `json:"data"`
+	}
+	p.b.call(p.session, "Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": true}, &shot)
+	return shot.Data
 }
 
 func (b *Browser) call(session, method string, params, result any) {
