@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/httpapi/console"
 	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/tenant"
 )
@@ -110,11 +111,18 @@ func setPrivateHeaders(h http.Header) {
 // count against the rate limit of the client's network, so that valid
 // credentials are never slowed down.
 func (s *gate) authenticate(r *http.Request) (tenant.Principal, error) {
-	key := bearerToken(r)
-	if key == "" {
+	if caller, signedIn := r.Context().Value(callerKey{}).(console.Caller); signedIn {
+		return caller(r.Context())
+	}
+	return s.authenticateWith(r, bearerToken(r))
+}
+
+// authenticateWith checks a credential that came with a request.
+func (s *gate) authenticateWith(r *http.Request, credential string) (tenant.Principal, error) {
+	if credential == "" {
 		return tenant.Principal{}, errNoCredential
 	}
-	p, err := s.findPrincipal(r.Context(), key)
+	p, err := s.findPrincipal(r.Context(), credential)
 	if errors.Is(err, tenant.ErrUnauthenticated) {
 		if wait := s.failures.take(s.clients.clientNetwork(r), age.Read(s.cfg.Now)); wait > 0 {
 			s.limitedBy.failures.Inc()
@@ -145,6 +153,17 @@ func (s *gate) findPrincipal(ctx context.Context, credential string) (tenant.Pri
 		return s.cfg.Tenants.Authenticate(ctx, credential)
 	}
 	return s.cfg.SignIn.Principal(ctx, credential)
+}
+
+// authenticateAgain authenticates a request again, which lasts longer than its
+// credential may. It is not limited.
+func (s *gate) authenticateAgain(ctx context.Context, r *http.Request) error {
+	if caller, signedIn := r.Context().Value(callerKey{}).(console.Caller); signedIn {
+		_, err := caller(ctx)
+		return err
+	}
+	_, err := s.findPrincipal(ctx, bearerToken(r))
+	return err
 }
 
 // bearerToken returns the credential of a request, or "" unless there is

@@ -45,7 +45,7 @@ func (s *auditServer) serveStream(c echo.Context, tenantID uuid.UUID, after stri
 	beat := time.NewTicker(s.cfg.Streams.Heartbeat)
 	defer beat.Stop()
 	st := &stream{
-		server: s, tenantID: tenantID, key: bearerToken(c.Request()), feed: feed, woken: woken, beat: beat.C,
+		server: s, tenantID: tenantID, feed: feed, woken: woken, beat: beat.C,
 		request: c.Request(), out: c.Response(), deadlines: http.NewResponseController(c.Response()),
 	}
 	st.logStream(slog.LevelDebug, "event stream ended", st.serve(ctx))

@@ -52,7 +52,8 @@ type Config struct {
 	// PublicURL.
 	TrustedProxies []netip.Prefix
 	RateLimits     RateLimits
-	SignIn         SignIn           // nil: API keys only
+	SignIn         SignIn // nil: API keys only
+	Console        ConsoleConfig
 	Now            func() time.Time // nil: time.Now
 	Log            *slog.Logger     // nil: slog.Default
 	Version        string
@@ -161,6 +162,11 @@ func (s *server) newRouter(doc *openapi3.T, has func(path string) bool) (*echo.E
 	RegisterHandlers(r, s)
 	if s.cfg.Metrics != nil && has("/metrics") {
 		e.GET("/metrics", s.handle("metrics", echo.WrapHandler(s.metrics.handler(s.cfg.Metrics))))
+	}
+	if has("/console") {
+		if err := s.registerConsole(e); err != nil {
+			return nil, err
+		}
 	}
 	return e, errors.Join(r.faults...)
 }

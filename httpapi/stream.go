@@ -19,7 +19,6 @@ import (
 type stream struct {
 	server   *auditServer
 	tenantID uuid.UUID // uuid.Nil: every tenant
-	key      string    // the reader's credential
 	feed     *audit.Feed
 	woken    <-chan struct{}
 	beat     <-chan time.Time
@@ -103,7 +102,7 @@ func (st *stream) logTrouble(err error) {
 // the tenant was deleted, which revokes its credentials too, the remaining
 // events are written first: gone is the reason to end the stream after them.
 func (st *stream) checkCredential(ctx context.Context) (gone, err error) {
-	_, err = st.server.gate.findPrincipal(ctx, st.key)
+	err = st.server.gate.authenticateAgain(ctx, st.request)
 	gone = st.checkTenant(ctx)
 	switch {
 	case !errors.Is(err, tenant.ErrUnauthenticated) && !errors.Is(err, tenant.ErrNoRole):

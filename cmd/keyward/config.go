@@ -23,6 +23,7 @@ type settings struct {
 	MasterKey         string `name:"master-key" var:"KEYWARD_MASTER_KEY" placeholder:"URI" help:"Use this master key." accepts:"a URI, as in file:/etc/keyward/master.json" unset:"none; required by the service"`
 	Addr              string `name:"addr" var:"KEYWARD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Listen on this address." accepts:"host:port, as in 127.0.0.1:8080 or :8080"`
 	AdminAddr         string `name:"admin-addr" var:"KEYWARD_ADMIN_ADDR" placeholder:"HOST:PORT" help:"Serve the admin API, its documentation and /metrics on this address only; the worker serves /healthz, /readyz and /metrics there." accepts:"host:port, as in 127.0.0.1:8080 or :8080" unset:"KEYWARD_ADDR serves everything"`
+	ConsoleURL        string `name:"console-url" var:"KEYWARD_CONSOLE_URL" placeholder:"URL" help:"Serve the web console to browsers that reach the admin address by this URL, through a proxy." accepts:"an absolute http or https URL without query, fragment and final slash, as in https://keys.example.com" unset:"the address that the browser uses"`
 	ConsoleOrigins    string `name:"console-origins" var:"KEYWARD_CONSOLE_ORIGINS" placeholder:"ORIGINS" help:"Allow scripts of these origins to call the admin API." accepts:"origins in lower case, separated by commas, without path and default port, as in https://console.example.com" unset:"none"`
 	AdminTLSCert      string `name:"admin-tls-cert" var:"KEYWARD_ADMIN_TLS_CERT" placeholder:"FILE" help:"Serve HTTPS on the admin address with this certificate chain." accepts:"a file in PEM" unset:"KEYWARD_TLS_CERT"`
 	AdminTLSKey       string `name:"admin-tls-key" var:"KEYWARD_ADMIN_TLS_KEY" placeholder:"FILE" help:"Use this private key for KEYWARD_ADMIN_TLS_CERT." accepts:"a file in PEM" unset:"none"`
@@ -59,6 +60,7 @@ type config struct {
 	addr            string
 	adminAddr       string   // empty: addr serves everything
 	adminClientCA   string   // empty: no client certificates
+	consoleURL      string   // empty: the address that the browser uses
 	consoleOrigins  []string // serialized as browsers do
 	publicURL       string   // empty: derived from the address
 	tlsCert, tlsKey string   // both or neither
@@ -93,6 +95,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 		addr:           c.address("KEYWARD_ADDR", s.Addr),
 		adminAddr:      c.optionalAddress("KEYWARD_ADMIN_ADDR", s.AdminAddr),
 		adminClientCA:  s.AdminClientCA,
+		consoleURL:     c.publicURL("KEYWARD_CONSOLE_URL", s.ConsoleURL),
 		consoleOrigins: c.origins("KEYWARD_CONSOLE_ORIGINS", s.ConsoleOrigins),
 		publicURL:      c.publicURL("KEYWARD_PUBLIC_URL", s.PublicURL),
 		tlsCert:        s.TLSCert,

@@ -54,7 +54,7 @@ func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error
 		Webhooks: a.webhooks,
 		Ready:    a.checkReady, Now: utcNow, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
-		ConsoleOrigins: a.cfg.consoleOrigins,
+		ConsoleOrigins: a.cfg.consoleOrigins, Console: httpapi.ConsoleConfig{URL: a.cfg.consoleURL},
 	}
 	if err := a.configureOIDC(&cfg); err != nil {
 		return nil, err

@@ -117,6 +117,7 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_ADMIN_TLS_CERT", "cert.pem", "KEYWARD_ADMIN_TLS_KEY"},
 		{"KEYWARD_ADMIN_TLS_KEY", "key.pem", "KEYWARD_ADMIN_TLS_CERT"},
 		{"KEYWARD_CONSOLE_ORIGINS", "*", "origins in lower case"},
+		{"KEYWARD_CONSOLE_URL", "keys.example.com", url},
 		{"KEYWARD_CONSOLE_ORIGINS", "https://a.example/", "origins in lower case"},
 		{"KEYWARD_TLS_CERT", "cert.pem", "KEYWARD_TLS_KEY"},
 		{"KEYWARD_TLS_KEY", "key.pem", "KEYWARD_TLS_CERT"},

@@ -1,0 +1,71 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/httpapi/console"
+	"github.com/keyward/keyward/keys/moves"
+	"github.com/keyward/keyward/tenant"
+)
+
+// ConsoleConfig configures the web console.
+type ConsoleConfig struct {
+	// URL is where browsers reach the admin address, as in
+	// https://keys-admin.example.com; empty: whatever the request was sent to. The
+	// identity provider sends people back to {URL}/console/oidc/callback.
+	URL      string
+	Provider console.Provider // signs people in; nil: API keys only
+}
+
+// callerKey is the context key of a [console.Caller]. Only this package can set
+// it, so no request from the network has one.
+type callerKey struct{}
+
+// registerConsole mounts the console. Its pages call the admin API below through
+// the same routes as any other client, but for the credential, which its own
+// session stands for.
+func (s *server) registerConsole(e *echo.Echo) error {
+	h, err := console.New(console.Config{
+		API: func(w http.ResponseWriter, r *http.Request, caller console.Caller) {
+			s.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+		},
+		Authenticate: func(r *http.Request, apiKey string) (tenant.Principal, error) {
+			p, err := s.authenticateWith(r, apiKey)
+			if limited := (*rateLimitedError)(nil); errors.As(err, &limited) {
+				err = console.ErrLimited
+			}
+			return p, err
+		},
+		Sessions:     s.cfg.Tenants,
+		Allows:       func(role tenant.Role, operation string) bool { return permissions[operation].allows(role) },
+		TrustedUntil: trustedUntil,
+		URL:          s.cfg.Console.URL, Provider: s.cfg.Console.Provider, PublicURL: s.cfg.PublicURL,
+		Now: s.cfg.Now, Log: s.cfg.Log, Version: s.cfg.Version,
+	})
+	if err != nil {
+		return err
+	}
+	serve := s.handle("console", echo.WrapHandler(h))
+	for _, path := range []string{"/console", "/console/*"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+			e.Add(method, path, serve)
+		}
+	}
+	return nil
+}
+
+// trustedUntil is what a revocation answered, counted again for a key that was
+// revoked before. Whether another key's first token ends the trust earlier is not
+// known any more, so the longer time is shown.
+func trustedUntil(revokedAt time.Time, c tenant.Caching, wasActive bool) []console.Trust {
+	var out []console.Trust
+	for _, t := range moves.TrustedUntil(revokedAt, c, moves.StandbyTakesOver, wasActive) {
+		out = append(out, console.Trust{Class: t.Class, Examples: t.Examples, Until: t.Until, Why: t.Why})
+	}
+	return out
+}

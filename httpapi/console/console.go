@@ -1,0 +1,151 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/tenant"
+)
+
+// Caller returns whom a signed-in request speaks for. It is asked again where a
+// request lasts: an event stream ends when its session does. Errors:
+// tenant.ErrUnauthenticated once the session or its credential has ended,
+// tenant.ErrUnavailable.
+type Caller func(context.Context) (tenant.Principal, error)
+
+// Sessions keeps sign-ins: [tenant.Store].
+type Sessions interface {
+	StartSession(ctx context.Context, by audit.By, p tenant.Principal, until *time.Time) (token string, s tenant.Session, err error)
+	FindSession(ctx context.Context, token string, extend bool) (tenant.Session, error)
+	EndSession(ctx context.Context, by audit.By, s tenant.Session) error
+	EndSessions(ctx context.Context, by audit.By, p tenant.Principal) (int, error)
+}
+
+// ErrLimited is returned by [Config.Authenticate] after too many failures.
+var ErrLimited = errors.New("console: too many failed sign-ins")
+
+// Config configures the console. API, Authenticate, Sessions and Allows are
+// required.
+type Config struct {
+	// API serves a request for the admin API that is made by caller.
+	API func(w http.ResponseWriter, r *http.Request, caller Caller)
+	// Authenticate checks an API key that was entered at the request. Errors:
+	// tenant.ErrUnauthenticated, ErrLimited, tenant.ErrUnavailable.
+	Authenticate func(r *http.Request, apiKey string) (tenant.Principal, error)
+	Sessions     Sessions
+	// Allows reports whether a role may call an operation of openapi.yaml.
+	Allows func(role tenant.Role, operation string) bool
+	// TrustedUntil says how long verifiers may trust a key that was revoked; nil:
+	// it is not shown.
+	TrustedUntil func(revokedAt time.Time, c tenant.Caching, wasActive bool) []Trust
+
+	URL       string   // where browsers reach the console's address; empty: where the request was sent to
+	PublicURL string   // where verifiers reach the platform
+	Provider  Provider // signs people in; nil: API keys only
+
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: slog.Default
+	Version string
+}
+
+// Console serves the pages below /console.
+type Console struct {
+	cfg     Config
+	mux     *http.ServeMux
+	views   views
+	origins *http.CrossOriginProtection
+}
+
+// New returns the console. An error is a fault of its templates.
+func New(cfg Config) (*Console, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	cfg.URL = strings.TrimRight(cfg.URL, "/")
+	c := &Console{cfg: cfg, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection()}
+	if cfg.URL != "" { // a proxy may send another Host than the browser did
+		if err := c.origins.AddTrustedOrigin(cfg.URL); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if c.views, err = newViews(); err != nil {
+		return nil, err
+	}
+	c.register()
+	return c, nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	setSecurityHeaders(w.Header())
+	if err := c.origins.Check(r); err != nil {
+		c.renderError(w, r, &pageError{
+			http.StatusForbidden, "This request came from another site",
+			"The console accepts changes from its own pages only. Open the page here and try again.",
+		})
+		return
+	}
+	c.mux.ServeHTTP(w, r)
+}
+
+// register lists every page.
+func (c *Console) register() {
+	c.mux.HandleFunc("GET /console/static/{file}", c.views.serveAsset)
+	c.mux.HandleFunc("GET /console/sign-in", c.showSignIn)
+	c.mux.HandleFunc("POST /console/sign-in", c.signIn)
+	c.mux.HandleFunc("GET /console/oidc/start", c.startOIDC)
+	c.mux.HandleFunc("GET /console/oidc/callback", c.finishOIDC)
+
+	c.page("POST /console/sign-out", signOut)
+	c.page("POST /console/sign-out-everywhere", signOutEverywhere)
+	c.page("GET /console/account", showAccount)
+	c.page("GET /console/events", streamEvents)
+	c.page("GET /console/{$}", home)
+	c.page("GET /console", home)
+
+	c.page("GET /console/tenants", listTenants)
+	c.page("GET /console/tenants/new", newTenant)
+	c.page("POST /console/tenants/new", createTenant)
+	c.page("GET /console/history", platformHistory)
+	c.page("GET /console/platform", showPlatform)
+	c.page("GET /console/incident", showIncident)
+
+	for _, prefix := range []string{"/console/platform", "/console/tenants/{tenant}"} {
+		c.page("GET "+prefix+"/api-keys", listAPIKeys)
+		c.page("POST "+prefix+"/api-keys", createAPIKey)
+		c.page("POST "+prefix+"/api-keys/revoke", revokeAPIKey)
+		c.page("GET "+prefix+"/webhooks", listWebhooks)
+		c.page("POST "+prefix+"/webhooks", createWebhook)
+		c.page("GET "+prefix+"/webhooks/{webhook}", showWebhook)
+		c.page("POST "+prefix+"/webhooks/{webhook}", changeWebhook)
+	}
+
+	const t = "/console/tenants/{tenant}"
+	c.page("GET "+t, showTenant)
+	c.page("GET "+t+"/keys", listKeys)
+	c.page("GET "+t+"/key", showKey)
+	c.page("GET "+t+"/policies", listPolicies)
+	c.page("GET "+t+"/policies/{alg}", editPolicy)
+	c.page("POST "+t+"/policies/{alg}", savePolicy)
+	c.page("GET "+t+"/verifiers", showVerifiers)
+	c.page("GET "+t+"/settings", showSettings)
+	c.page("POST "+t+"/settings", saveSettings)
+	c.page("GET "+t+"/history", tenantHistory)
+	c.page("GET "+t+"/approvals", listApprovals)
+	c.page("POST "+t+"/approvals/{approval}", decideApproval)
+	c.page("GET "+t+"/act/{act}", previewAct)
+	c.page("POST "+t+"/act/{act}", carryOut)
+
+	c.mux.HandleFunc("/console/", func(w http.ResponseWriter, r *http.Request) {
+		c.renderError(w, r, &pageError{http.StatusNotFound, "There is no such page", "The address may be cut off or out of date."})
+	})
+}

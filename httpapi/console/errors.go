@@ -1,0 +1,119 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/tenant"
+)
+
+// pageError is an error with words for people.
+type pageError struct {
+	Status int
+	Title  string
+	Detail string
+}
+
+func (e *pageError) Error() string { return "console: " + e.Title }
+
+// fail shows an error to somebody who is signed in.
+func (v *visit) fail(err error) {
+	if errors.Is(err, context.Canceled) && v.r.Context().Err() != nil {
+		return // the browser has left
+	}
+	if isUnavailable(err) {
+		v.c.renderOutage(v.w, v.r)
+		return
+	}
+	e, known := v.c.explain(err)
+	if !known {
+		v.c.cfg.Log.ErrorContext(v.r.Context(), "console: page failed", "request_id", v.w.Header().Get("X-Request-Id"), "error", err)
+	}
+	_ = v.renderStatus(e.Status, "error.html", e.Title, errorPage{e, v.w.Header().Get("X-Request-Id")})
+}
+
+type errorPage struct {
+	*pageError
+	RequestID string
+}
+
+// explain says in words for people what went wrong.
+func (c *Console) explain(err error) (e *pageError, known bool) {
+	var p *client.Problem
+	switch {
+	case errors.As(err, &e):
+		return e, true
+	case errors.Is(err, tenant.ErrUnauthenticated):
+		return &pageError{http.StatusUnauthorized, "You are signed out", "Sign in again to go on."}, true
+	case errors.As(err, &p):
+		return explainProblem(p), p.Status < http.StatusInternalServerError
+	}
+	return &pageError{http.StatusInternalServerError, "Something went wrong here", "It is in the log of the server, under the number below."}, false
+}
+
+var problemTitles = map[client.ProblemCode]string{
+	client.ProblemCodeTenantNotFound:    "There is no such tenant",
+	client.ProblemCodeKeyNotFound:       "There is no such key",
+	client.ProblemCodeNotFound:          "This does not exist",
+	client.ProblemCodeForbidden:         "Your role does not allow this",
+	client.ProblemCodeRateLimited:       "Too many requests",
+	client.ProblemCodeTenantSuspended:   "The tenant is suspended",
+	client.ProblemCodeConflict:          "Somebody was faster, or it is not possible now",
+	client.ProblemCodeInvalidTransition: "The key is not in a state that allows this",
+	client.ProblemCodePolicyViolation:   "This would break a promise of the platform",
+	client.ProblemCodeInvalidRequest:    "Something in the form is not accepted",
+	client.ProblemCodePayloadTooLarge:   "This is too large",
+}
+
+func explainProblem(p *client.Problem) *pageError {
+	title := problemTitles[p.Code]
+	if title == "" {
+		title = p.Title
+	}
+	detail := p.Detail
+	for _, f := range p.Errors {
+		detail = strings.TrimSpace(detail + " " + f.Field + " " + f.Message + ".")
+	}
+	if detail == "" {
+		detail = p.Title
+	}
+	return &pageError{p.Status, title, detail}
+}
+
+// formErrors returns what is wrong with the fields of a form, and whether the
+// error is of a kind that the form can show.
+func formErrors(err error) (map[string]string, string, bool) {
+	var p *client.Problem
+	if !errors.As(err, &p) || p.Status >= http.StatusInternalServerError || p.Status == http.StatusNotFound || p.Status == http.StatusForbidden {
+		return nil, "", false
+	}
+	fields := map[string]string{}
+	for _, f := range p.Errors {
+		name := f.Field
+		if i := strings.LastIndexByte(name, '.'); i >= 0 {
+			name = name[i+1:]
+		}
+		fields[name] = strings.TrimSpace(fields[name] + " " + f.Message)
+	}
+	detail := p.Detail
+	if detail == "" && len(fields) == 0 {
+		detail = explainProblem(p).Title + "."
+	}
+	return fields, detail, true
+}
+
+// fail shows an error to whoever it is.
+func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e, known := c.explain(err)
+	if !known {
+		c.cfg.Log.ErrorContext(r.Context(), "console: page failed", "request_id", w.Header().Get("X-Request-Id"), "error", err)
+	}
+	c.renderError(w, r, e)
+}
+
+func (c *Console) renderError(w http.ResponseWriter, _ *http.Request, e *pageError) {
+	c.views.render(w, e.Status, "plainerror.html", errorPage{e, w.Header().Get("X-Request-Id")})
+}

@@ -1,0 +1,241 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"math"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/keyward/keyward/client"
+)
+
+// formatters are the functions of the templates.
+var formatters = template.FuncMap{
+	"when": when, "at": at, "date": shortDate, "duration": duration, "seconds": secondsText, "kid": shortKID, "query": url.QueryEscape,
+	"path": url.PathEscape, "deref": deref, "pretty": pretty, "dict": dict, "plural": plural, "stateWord": stateWord, "actionWord": actionWord,
+	"roleWord": roleWord, "join": strings.Join, "reasonWord": reasonWord, "list": func(v ...string) []string { return v }, "text": text, "f1": oneDecimal,
+}
+
+func text(v any) string { return fmt.Sprint(v) }
+
+func oneDecimal(v float64) string { return fmt.Sprintf("%.1f", v) }
+
+// when is a time relative to now, with the exact time on hover and for screen
+// readers.
+func when(now time.Time, t any) template.HTML {
+	moment, ok := timeOf(t)
+	if !ok {
+		return "—"
+	}
+	exact := at(moment)
+	return template.HTML(`<time datetime="` + moment.UTC().Format(time.RFC3339) + `" title="` + exact + `">` + relative(now, moment) + `<span class="sr"> (` + exact + `)</span></time>`)
+}
+
+func timeOf(t any) (time.Time, bool) {
+	switch t := t.(type) {
+	case time.Time:
+		return t, !t.IsZero()
+	case *time.Time:
+		if t != nil {
+			return *t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// at is the exact time.
+func at(t any) string {
+	moment, ok := timeOf(t)
+	if !ok {
+		return "—"
+	}
+	return moment.UTC().Format("2 Jan 2006, 15:04:05 UTC")
+}
+
+func shortDate(now time.Time, t any) string {
+	moment, ok := timeOf(t)
+	switch {
+	case !ok:
+		return "—"
+	case moment.Sub(now).Abs() < 20*time.Hour:
+		return moment.UTC().Format("15:04 UTC")
+	case moment.Sub(now).Abs() > 300*24*time.Hour:
+		return moment.UTC().Format("2 Jan 2006")
+	}
+	return moment.UTC().Format("2 Jan, 15:04")
+}
+
+// relative is "in 3 days", "12 minutes ago", "now".
+func relative(now, t time.Time) string {
+	d := t.Sub(now)
+	if d.Abs() < 5*time.Second {
+		return "just now"
+	}
+	if d < 0 {
+		return duration(-d) + " ago"
+	}
+	return "in " + duration(d)
+}
+
+var units = []struct {
+	name string
+	size time.Duration
+}{
+	{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second},
+}
+
+// duration is a duration in words: of one unit where that is exact enough.
+func duration(d time.Duration) string {
+	if d < time.Second {
+		return "0 seconds"
+	}
+	for i, u := range units {
+		n := d / u.size
+		if n == 0 {
+			continue
+		}
+		if n >= 4 || i == len(units)-1 {
+			return plural(int(math.Round(float64(d)/float64(u.size))), u.name)
+		}
+		next := units[i+1]
+		if rest := (d - n*u.size) / next.size; rest > 0 {
+			return plural(int(n), u.name) + " " + plural(int(rest), next.name)
+		}
+		return plural(int(n), u.name)
+	}
+	return ""
+}
+
+// secondsText is a setting in words, exactly.
+func secondsText(seconds int64) string {
+	if seconds == 0 {
+		return "0 seconds"
+	}
+	d, text := time.Duration(seconds)*time.Second, []string{}
+	for _, u := range units {
+		if n := d / u.size; n > 0 {
+			text = append(text, plural(int(n), u.name))
+			d -= n * u.size
+		}
+	}
+	return strings.Join(text, " ")
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	if strings.HasSuffix(word, "y") && !strings.HasSuffix(word, "ay") && !strings.HasSuffix(word, "ey") {
+		return fmt.Sprint(n, " ", strings.TrimSuffix(word, "y"), "ies")
+	}
+	return fmt.Sprint(n, " ", word, "s")
+}
+
+// shortKID shortens the name of a key for reading; the whole is beside it.
+func shortKID(kid string) string {
+	if runes := []rune(kid); len(runes) > 14 {
+		return string(runes[:8]) + "…" + string(runes[len(runes)-4:])
+	}
+	return kid
+}
+
+func deref(v any) any {
+	switch v := v.(type) {
+	case *string:
+		if v != nil {
+			return *v
+		}
+	case *int:
+		if v != nil {
+			return *v
+		}
+	case *int64:
+		if v != nil {
+			return *v
+		}
+	case *bool:
+		if v != nil {
+			return *v
+		}
+	case *client.RevocationReason:
+		if v != nil {
+			return string(*v)
+		}
+	}
+	return ""
+}
+
+// pretty is JSON with line breaks.
+func pretty(v any) string {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// dict makes named arguments for a template.
+func dict(pairs ...any) map[string]any {
+	m := map[string]any{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		m[pairs[i].(string)] = pairs[i+1]
+	}
+	return m
+}
+
+var stateWords = map[string]string{
+	"standby": "Standby", "active": "Signing", "deprecated": "Verifying only", "expired": "Expired", "revoked": "Revoked", "purged": "Purged",
+	"suspended": "Suspended",
+}
+
+func stateWord(state any) string {
+	if word, ok := stateWords[fmt.Sprint(state)]; ok {
+		return word
+	}
+	return fmt.Sprint(state)
+}
+
+var reasonWords = map[string]string{"compromised": "compromised", "superseded": "superseded", "unspecified": "no reason given"}
+
+func reasonWord(reason any) string {
+	if s, ok := reasonWords[fmt.Sprint(deref(reason))]; ok {
+		return s
+	}
+	return fmt.Sprint(reason)
+}
+
+var roleWords = map[string]string{
+	"platform_admin": "Platform administrator", "platform_auditor": "Platform auditor", "tenant_admin": "Tenant administrator",
+	"tenant_signer": "Signer", "tenant_auditor": "Tenant auditor", "tenant_verifier": "Verifier",
+}
+
+func roleWord(role any) string {
+	if word, ok := roleWords[fmt.Sprint(role)]; ok {
+		return word
+	}
+	return fmt.Sprint(role)
+}
+
+var actionWords = map[string]string{
+	"key.activated": "Key began to sign", "key.created": "Key created", "key.deprecated": "Key stopped signing", "key.expired": "Key left the JWKS",
+	"key.revoked": "Key revoked", "key.purged": "Key purged", "key.imported": "Key imported", "tenant.created": "Tenant created", "tenant.updated": "Settings changed",
+	"tenant.suspended": "Tenant suspended", "tenant.resumed": "Tenant resumed", "tenant.deleted": "Tenant deleted", "policy.created": "Policy created",
+	"policy.updated": "Policy changed", "policy.retired": "Policy retired", "data_key.created": "Data key created", "data_key.rotated": "Data key rotated",
+	"data_key.rewrapped": "Data key re-wrapped", "data_key.destroyed": "Data key destroyed", "api_key.created": "API key created", "api_key.revoked": "API key revoked",
+	"webhook.created": "Webhook created", "webhook.updated": "Webhook changed", "webhook.disabled": "Webhook disabled", "webhook.deleted": "Webhook deleted",
+	"approval.requested": "Approval requested", "approval.approved": "Approval given", "approval.rejected": "Approval refused", "approval.used": "Approval used",
+	"authorization.denied": "Attempt denied", "session.created": "Signed in to the console", "session.ended": "Signed out of the console",
+}
+
+func actionWord(action any) string {
+	if word, ok := actionWords[fmt.Sprint(action)]; ok {
+		return word
+	}
+	return fmt.Sprint(action)
+}
+
+// query escapes a text for a query.
+func query(text string) string { return url.QueryEscape(text) }

@@ -1,0 +1,264 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/keyward/keyward/client"
+)
+
+// perPage is how many tenants a page shows: for each, keys and policies are read.
+const perPage = 20
+
+type tenantsPage struct {
+	Q, Status, Problem string
+	Rows               []tenantRow
+	Next               string // query of the next page
+	First              bool
+}
+
+type tenantRow struct {
+	client.Tenant
+	overview
+	Unread bool // keys and policies could not be read
+}
+
+// NextAt is the next planned rotation of any policy.
+func (r tenantRow) NextLine() *line {
+	var next *line
+	for i, l := range r.Lines {
+		if l.NextAt != nil && (next == nil || l.NextAt.Before(*next.NextAt)) {
+			next = &r.Lines[i]
+		}
+	}
+	return next
+}
+
+// listTenants shows a page of tenants, those with problems first.
+func listTenants(v *visit) error {
+	q := v.r.URL.Query()
+	p := tenantsPage{Q: strings.TrimSpace(q.Get("q")), Status: q.Get("status"), First: q.Get("cursor") == ""}
+	params := client.ListTenantsParams{Limit: new(perPage)}
+	if p.Q != "" {
+		params.Q = &p.Q
+	}
+	if p.Status == "active" || p.Status == "suspended" {
+		params.Status = new(client.TenantStatus(p.Status))
+	}
+	if c := q.Get("cursor"); c != "" {
+		params.Cursor = &c
+	}
+	list, err := v.api.ListTenants(v.r.Context(), &params)
+	if err != nil {
+		return err
+	}
+	if list.NextCursor != nil {
+		q.Set("cursor", *list.NextCursor)
+		p.Next = q.Encode()
+	}
+	p.Rows = v.judge(list.Items)
+	return v.render("tenants.html", "Tenants", p)
+}
+
+// judge reads the keys and policies of tenants, a few at once.
+func (v *visit) judge(tenants []client.Tenant) []tenantRow {
+	rows := make([]tenantRow, len(tenants))
+	slots := make(chan struct{}, 4)
+	var wg sync.WaitGroup
+	for i, t := range tenants {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			rows[i] = v.judgeOne(t)
+		})
+	}
+	wg.Wait()
+	slices.SortStableFunc(rows, func(a, b tenantRow) int {
+		order := []string{"bad", "warn", "info", ""}
+		return cmp.Compare(slices.Index(order, a.Worst()), slices.Index(order, b.Worst()))
+	})
+	return rows
+}
+
+func (v *visit) judgeOne(t client.Tenant) tenantRow {
+	ctx := v.r.Context()
+	policies, err := v.api.ListPolicies(ctx, t.ID.String())
+	if err != nil {
+		return tenantRow{Tenant: t, Unread: true}
+	}
+	keys, err := v.api.ListKeys(ctx, t.ID.String(), &client.ListKeysParams{ValidAt: &v.Now, Limit: new(40)})
+	if err != nil {
+		return tenantRow{Tenant: t, Unread: true}
+	}
+	return tenantRow{Tenant: t, overview: newOverview(v.Now, t, policies.Items, keys.Items, nil, true)}
+}
+
+// form is a form that is shown again with what is wrong.
+type form struct {
+	Values url.Values
+	Fields map[string]string // what is wrong, by field
+	Error  string
+	Nonce  string // makes a repeated POST the same request
+	Data   any
+}
+
+// V returns the value of a field.
+func (f form) V(name string) string { return f.Values.Get(name) }
+
+func newTenant(v *visit) error {
+	if !v.Can("createTenant") {
+		return forbidden
+	}
+	values := url.Values{"alg": {"ES256"}}
+	for name, value := range policyDefaults {
+		values.Set(name, value)
+	}
+	return v.render("tenant_new.html", "New tenant", form{Values: values, Nonce: client.NewKey()})
+}
+
+var forbidden = &pageError{403, "Your role does not allow this", "Ask an administrator, or go back."}
+
+// createTenant creates a tenant with one policy.
+func createTenant(v *visit) error {
+	if err := v.r.ParseForm(); err != nil {
+		return &pageError{400, "The form is too large or incomplete", "Go back and try again."}
+	}
+	values := v.r.PostForm
+	body := client.CreateTenantRequest{Slug: strings.TrimSpace(values.Get("slug"))}
+	setText(&body.Name, values, "name")
+	setText(&body.Issuer, values, "issuer")
+	setText(&body.CustomDomain, values, "custom_domain")
+	wrong := map[string]string{}
+	policy := readPolicy(values, wrong)
+	body.Policies = []client.CreatePolicyRequest{{
+		Alg: client.Alg(values.Get("alg")), RotationIntervalSeconds: policy.RotationIntervalSeconds, PublishLeadSeconds: policy.PublishLeadSeconds,
+		GracePeriodSeconds: policy.GracePeriodSeconds, PurgeAfterSeconds: policy.PurgeAfterSeconds, DefaultTokenTTLSeconds: policy.DefaultTokenTTLSeconds,
+		MaxTokenTTLSeconds: policy.MaxTokenTTLSeconds,
+	}}
+	f := form{Values: values, Fields: wrong, Nonce: cmp.Or(values.Get("nonce"), client.NewKey())}
+	if len(wrong) == 0 {
+		t, err := v.api.CreateTenant(v.r.Context(), nil, body, client.Once(f.Nonce))
+		if err == nil {
+			return v.redirect("/console/tenants/" + t.Slug + "?done=created")
+		}
+		var ok bool
+		if f.Fields, f.Error, ok = formErrors(err); !ok {
+			return err
+		}
+		f.Nonce = client.NewKey() // a changed form is another request
+	}
+	return v.renderStatus(422, "tenant_new.html", "New tenant", f)
+}
+
+func setText(to **string, values url.Values, name string) {
+	if text := strings.TrimSpace(values.Get(name)); text != "" {
+		*to = &text
+	}
+}
+
+// showTenant is the page that answers in ten seconds.
+func showTenant(v *visit) error {
+	if err := v.findTenant(); err != nil {
+		return err
+	}
+	o, err := v.readOverview()
+	if err != nil {
+		return err
+	}
+	o.Done = v.Query("done")
+	return v.render("tenant.html", tenantName(v.Tenant), o)
+}
+
+func tenantName(t *client.Tenant) string { return cmp.Or(t.Name, t.Slug) }
+
+type keysPage struct {
+	Items            []client.Key
+	State, Alg, When string
+	Next             string
+	Error            string
+}
+
+// listKeys lists all keys with their evidence.
+func listKeys(v *visit) error {
+	if err := v.findTenant(); err != nil {
+		return err
+	}
+	q := v.r.URL.Query()
+	p := keysPage{State: q.Get("state"), Alg: q.Get("alg"), When: q.Get("valid_at")}
+	params := client.ListKeysParams{Limit: new(50)}
+	if p.State != "" {
+		params.State = new(client.KeyState(p.State))
+	}
+	if p.Alg != "" {
+		params.Alg = new(client.Alg(p.Alg))
+	}
+	if p.When != "" {
+		t, err := parseTime(p.When)
+		if err != nil {
+			p.Error = "Not a time: use 2026-01-31T09:00, in UTC."
+		} else {
+			params.ValidAt = &t
+		}
+	}
+	if c := q.Get("cursor"); c != "" {
+		params.Cursor = &c
+	}
+	list, err := v.api.ListKeys(v.r.Context(), v.Tenant.Slug, &params)
+	if err != nil {
+		return err
+	}
+	p.Items = list.Items
+	if list.NextCursor != nil {
+		q.Set("cursor", *list.NextCursor)
+		p.Next = q.Encode()
+	}
+	return v.render("keys.html", "Keys of "+tenantName(v.Tenant), p)
+}
+
+type keyPage struct {
+	Key      client.Key
+	Events   []client.AuditEvent
+	Trust    []Trust
+	Timeline timeline
+	PEM      string
+	Done     string
+}
+
+// showKey shows one key, its evidence and its history.
+func showKey(v *visit) error {
+	if err := v.findTenant(); err != nil {
+		return err
+	}
+	kid, slug := v.Query("kid"), v.Tenant.Slug
+	p := keyPage{Done: v.Query("done")}
+	var (
+		events   client.AuditEventList
+		policies client.PolicyList
+	)
+	err := v.all(
+		into(v, "getKey", &p.Key, func(ctx context.Context) (*client.Key, error) { return v.api.GetKey(ctx, slug, kid) }),
+		into(v, "listPolicies", &policies, func(ctx context.Context) (*client.PolicyList, error) { return v.api.ListPolicies(ctx, slug) }),
+		into(v, "listAuditEvents", &events, func(ctx context.Context) (*client.AuditEventList, error) {
+			return v.api.ListAuditEvents(ctx, slug, &client.ListAuditEventsParams{KID: &kid, Limit: new(20), Order: new(client.OrderDesc)})
+		}),
+	)
+	if err != nil {
+		return err
+	}
+	if !v.Can("getKey") {
+		return forbidden
+	}
+	p.Events = events.Items
+	p.Timeline = newTimeline(v.Now, nil, []client.Key{p.Key})
+	for _, pol := range policies.Items {
+		if pol.Alg == p.Key.Alg {
+			p.Timeline = newTimeline(v.Now, []client.Policy{pol}, []client.Key{p.Key})
+		}
+	}
+	p.Trust = v.trustOf(p.Key)
+	return v.render("key.html", "Key "+shortKID(kid), p)
+}

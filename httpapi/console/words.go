@@ -1,0 +1,103 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/keyward/keyward/client"
+)
+
+func init() {
+	maps.Copy(formatters, map[string]any{
+		"add": func(a, b any) string { return oneDecimal(number(a) + number(b)) }, "algorithms": func() []string { return algorithms },
+		"isRSA": isRSA, "isPublished": isPublished, "jwks": jwksOf, "becomes": becomes, "nextWord": nextWord, "laneWord": laneWord, "actorWord": actorWord,
+		"operationWord": operationWord, "operationEffect": operationEffect, "approvalWord": approvalWord, "reasonLabel": reasonLabel, "hookReason": hookReason,
+		"liveWords": liveWords, "time": func(t any) time.Time { moment, _ := timeOf(t); return moment },
+	})
+}
+
+func number(v any) float64 {
+	switch v := v.(type) {
+	case float64:
+		return v
+	case int:
+		return float64(v)
+	}
+	return 0
+}
+
+// liveWords are the actions that a page listens for, with what it says then.
+func liveWords() string {
+	text, err := json.Marshal(actionWords)
+	if err != nil {
+		return "{}"
+	}
+	return string(text)
+}
+
+func becomes(to *client.KeyState) string {
+	if to == nil {
+		return "changes"
+	}
+	return map[client.KeyState]string{
+		client.KeyStateActive: "begins to sign", client.KeyStateStandby: "is published", client.KeyStateDeprecated: "stops signing", client.KeyStateExpired: "leaves the JWKS",
+		client.KeyStateRevoked: "is revoked", client.KeyStatePurged: "is purged",
+	}[*to]
+}
+
+// nextWord is what comes next for a key in a state.
+func nextWord(state client.KeyState) string {
+	return map[client.KeyState]string{
+		client.KeyStateActive: "stops signing", client.KeyStateStandby: "signs", client.KeyStateDeprecated: "leaves the JWKS", client.KeyStateExpired: "purged", client.KeyStateRevoked: "purged",
+	}[state]
+}
+
+func laneWord(state string) string {
+	if state == "planned" {
+		return "not made yet"
+	}
+	return labels[state]
+}
+
+func actorWord(kind any) string {
+	return map[string]string{"api_key": "API key", "oidc": "identity provider", "worker": "schedule", "operator": "shell"}[fmt.Sprint(kind)]
+}
+
+func operationWord(op any) string {
+	if word, ok := map[string]string{
+		"revoke": "Revoke a key", "revoke_all": "Revoke every key", "import": "Import a key", "purge": "Purge old keys", "delete": "Delete the tenant", "policy": "Change a policy",
+		"api_keys": "Change API keys", "settings": "Change settings", "relax": "Ask for fewer approvals",
+	}[fmt.Sprint(op)]; ok {
+		return word
+	}
+	return fmt.Sprint(op)
+}
+
+func operationEffect(op any) string {
+	return map[string]string{
+		"revoke": "A key leaves the JWKS at once", "revoke_all": "All tokens of the tenant stop verifying", "import": "A key from outside signs or verifies here",
+		"purge": "Public keys of expired and revoked keys are erased", "delete": "All keys are destroyed", "relax": "The list of operations that need a second person gets shorter",
+	}[fmt.Sprint(op)]
+}
+
+func approvalWord(status any) string {
+	if word, ok := map[string]string{
+		"pending": "Waiting", "approved": "Approved", "rejected": "Rejected", "used": "Carried out", "expired": "Ended", "all": "All",
+	}[fmt.Sprint(status)]; ok {
+		return word
+	}
+	return fmt.Sprint(status)
+}
+
+func reasonLabel(reason string) string {
+	return map[string]string{"compromised": "It may have leaked (compromised)", "superseded": "It is replaced (superseded)", "unspecified": "Another reason (unspecified)"}[reason]
+}
+
+func hookReason(reason any) string {
+	if r, ok := reason.(*client.WebhookDisabledReason); ok && r != nil {
+		return map[string]string{"requested": "by request", "gone": "the receiver answered 410", "failing": "no delivery succeeded for three days"}[string(*r)]
+	}
+	return ""
+}

@@ -1,0 +1,84 @@
+package httpapi
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/httpapi/browsertest"
+)
+
+// situations are tenants in which somebody has to see what is going on.
+func (w *world) situations() {
+	w.t.Helper()
+	for _, slug := range []string{"healthy", "rotating", "revoked", "no-standby", "many"} {
+		w.tenant(slug)
+	}
+	w.do("PATCH", "/v1/tenants/healthy", w.root, `{"name":"Healthy Ltd."}`).ok(200, new(Tenant))
+	w.do("PATCH", "/v1/tenants/many", w.root, `{"name":"A customer whose name is much longer than anybody would have expected when the page was drawn"}`).ok(200, new(Tenant))
+	w.do("PUT", "/v1/tenants/many/policies/RS256", w.root, `{}`).ok(201, new(Policy))
+	w.do("PUT", "/v1/tenants/many/policies/EdDSA", w.root, `{"rotation_interval_seconds":0}`).ok(201, new(Policy))
+	w.sign("healthy", `{"claims":{"sub":"u"}}`)
+	w.clock.pass(12 * 24 * time.Hour)
+	w.do("POST", "/v1/tenants/rotating/keys/rotate", w.root, `{}`).ok(200, new(RotateResult))
+	w.do("POST", "/v1/tenants/many/keys/rotate", w.root, `{}`).ok(200, new(RotateResult))
+	for _, slug := range []string{"rotating", "revoked", "healthy"} {
+		w.sign(slug, `{"claims":{"sub":"u"},"ttl_seconds":80000}`)
+	}
+	w.clock.pass(2 * 24 * time.Hour)
+	for _, slug := range []string{"rotating", "revoked", "many"} {
+		w.sign(slug, `{"claims":{"sub":"u"},"ttl_seconds":80000}`)
+	}
+	if err := w.signer.FlushEvidence(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.do("POST", "/v1/tenants/revoked/keys/"+w.keys("revoked", "active")[0].KID+"/revoke", w.root, `{"reason":"compromised","comment":"found in a build log"}`).ok(200, new(RevokeResult))
+	dbtest.Exec(w.t, w.dsn, `SET session_replication_role = replica; UPDATE keys SET state = 'revoked', revoked_at = published_at + interval '10 days', revocation_reason = 'superseded',
+		sealed_private = NULL, data_key_version = NULL WHERE state = 'standby' AND tenant_id = (SELECT id FROM tenants WHERE slug = 'no-standby')`)
+}
+
+func TestConsoleScreenshots(t *testing.T) {
+	w := newWorld(t)
+	b := browsertest.New(t) // it ends first: a page holds an event stream open
+	w.situations()
+	p := b.Open(w.url + "/console/sign-in")
+	p.View(1200, 800, false)
+	shoot(t, p, "sign-in")
+	p.Fill("#key", w.root)
+	p.Click("form button.btn")
+	shoot(t, p, "tenants")
+	for _, slug := range []string{"healthy", "rotating", "revoked", "no-standby", "many"} {
+		p.Goto(w.url + "/console/tenants/" + slug)
+		shoot(t, p, "tenant-"+slug)
+		if slug == "healthy" || slug == "many" {
+			p.View(1200, 800, true)
+			shoot(t, p, "tenant-"+slug+"-dark")
+			p.View(320, 700, false)
+			shoot(t, p, "tenant-"+slug+"-narrow")
+			if wide := p.Eval("document.documentElement.scrollWidth > innerWidth"); wide != "false" {
+				t.Errorf("%s is wider than a phone of 320 pixels", slug)
+			}
+			p.View(1200, 800, false)
+		}
+	}
+	kid := w.keys("healthy", "active")[0].KID
+	for name, path := range map[string]string{
+		"new-tenant": "/tenants/new", "keys": "/tenants/revoked/keys", "key": "/tenants/revoked/key?kid=" + w.keys("revoked", "revoked")[0].KID,
+		"policies": "/tenants/many/policies", "policy": "/tenants/many/policies/ES256", "verifiers": "/tenants/healthy/verifiers?for=node",
+		"settings": "/tenants/healthy/settings", "history": "/tenants/revoked/history?verify=1", "approvals": "/tenants/healthy/approvals",
+		"webhooks": "/tenants/healthy/webhooks", "api-keys": "/platform/api-keys", "rotate": "/tenants/rotating/act/rotate",
+		"revoke": "/tenants/healthy/act/revoke?kid=" + kid, "revoke-all": "/tenants/many/act/revoke-all", "import": "/tenants/healthy/act/import",
+		"delete": "/tenants/healthy/act/delete", "platform": "/platform", "incident": "/incident?q=revoked", "account": "/account", "not-found": "/tenants/nobody",
+		"platform-history": "/history",
+	} {
+		p.Goto(w.url + "/console" + path)
+		shoot(t, p, name)
+		if got := p.Eval("document.querySelectorAll('main').length"); got != "1" {
+			t.Errorf("%s: %s", path, fmt.Sprint(got))
+		}
+	}
+	if foreign := p.Foreign(); foreign != nil {
+		t.Errorf("requests to other origins: %v", foreign)
+	}
+}
