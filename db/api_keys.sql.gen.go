@@ -12,8 +12,56 @@ import (
 	"github.com/google/uuid"
 )
 
+const aPIKeyMakers = `-- name: APIKeyMakers :many
+WITH RECURSIVE line AS (
+    SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, 0 AS depth FROM api_keys k WHERE k.id = $1
+    UNION ALL
+    SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, line.depth + 1 FROM line
+    JOIN api_keys k ON k.id = CASE WHEN line.creator_type = 'api_key' THEN line.creator_id::uuid END
+    WHERE line.depth < 1000
+)
+SELECT id, tenant_id, created_at, creator_type, creator_id, creator_name FROM line ORDER BY depth
+`
+
+type APIKeyMakersRow struct {
+	ID          uuid.UUID
+	TenantID    *uuid.UUID
+	CreatedAt   time.Time
+	CreatorType *string
+	CreatorID   *string
+	CreatorName *string
+}
+
+// An API key and the API keys that it descends from, itself first. Of the platform: those of tenants are made by its keys.
+func (q *Queries) APIKeyMakers(ctx context.Context, id uuid.UUID) ([]APIKeyMakersRow, error) {
+	rows, err := q.db.Query(ctx, aPIKeyMakers, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []APIKeyMakersRow
+	for rows.Next() {
+		var i APIKeyMakersRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.TenantID,
+			&i.CreatedAt,
+			&i.CreatorType,
+			&i.CreatorID,
+			&i.CreatorName,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const getAPIKey = `-- name: GetAPIKey :one
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name
 FROM api_keys
 WHERE tenant_id IS NOT DISTINCT FROM $1::uuid AND id = $2
 `
@@ -32,6 +80,9 @@ func (q *Queries) GetAPIKey(ctx context.Context, tenantID *uuid.UUID, iD uuid.UU
 		&i.ExpiresAt,
 		&i.RevokedAt,
 		&i.LastUsedAt,
+		&i.CreatorType,
+		&i.CreatorID,
+		&i.CreatorName,
 	)
 	return i, err
 }
@@ -71,18 +122,21 @@ func (q *Queries) GetCredential(ctx context.Context, id uuid.UUID) (GetCredentia
 }
 
 const insertAPIKey = `-- name: InsertAPIKey :exec
-INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expires_at, creator_type, creator_id, creator_name)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text, $9::text, $10::text)
 `
 
 type InsertAPIKeyParams struct {
-	ID         uuid.UUID
-	TenantID   *uuid.UUID
-	Role       string
-	Name       string
-	SecretHash []byte
-	CreatedAt  time.Time
-	ExpiresAt  *time.Time
+	ID          uuid.UUID
+	TenantID    *uuid.UUID
+	Role        string
+	Name        string
+	SecretHash  []byte
+	CreatedAt   time.Time
+	ExpiresAt   *time.Time
+	CreatorType string
+	CreatorID   string
+	CreatorName string
 }
 
 func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) error {
@@ -94,12 +148,15 @@ func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) erro
 		arg.SecretHash,
 		arg.CreatedAt,
 		arg.ExpiresAt,
+		arg.CreatorType,
+		arg.CreatorID,
+		arg.CreatorName,
 	)
 	return err
 }
 
 const listPlatformAPIKeys = `-- name: ListPlatformAPIKeys :many
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name
 FROM api_keys
 WHERE tenant_id IS NULL AND revoked_at IS NULL
   AND (created_at, id) < ($1::timestamptz, $2::uuid)
@@ -126,6 +183,9 @@ func (q *Queries) ListPlatformAPIKeys(ctx context.Context, beforeCreatedAt time.
 			&i.ExpiresAt,
 			&i.RevokedAt,
 			&i.LastUsedAt,
+			&i.CreatorType,
+			&i.CreatorID,
+			&i.CreatorName,
 		); err != nil {
 			return nil, err
 		}
@@ -138,7 +198,7 @@ func (q *Queries) ListPlatformAPIKeys(ctx context.Context, beforeCreatedAt time.
 }
 
 const listTenantAPIKeys = `-- name: ListTenantAPIKeys :many
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name
 FROM api_keys
 WHERE tenant_id = $1::uuid AND revoked_at IS NULL
   AND (created_at, id) < ($2::timestamptz, $3::uuid)
@@ -178,6 +238,9 @@ func (q *Queries) ListTenantAPIKeys(ctx context.Context, arg ListTenantAPIKeysPa
 			&i.ExpiresAt,
 			&i.RevokedAt,
 			&i.LastUsedAt,
+			&i.CreatorType,
+			&i.CreatorID,
+			&i.CreatorName,
 		); err != nil {
 			return nil, err
 		}

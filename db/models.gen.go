@@ -11,15 +11,18 @@ import (
 )
 
 type APIKey struct {
-	ID         uuid.UUID
-	TenantID   *uuid.UUID
-	Role       string
-	Name       string
-	SecretHash []byte
-	CreatedAt  time.Time
-	ExpiresAt  *time.Time
-	RevokedAt  *time.Time
-	LastUsedAt *time.Time
+	ID          uuid.UUID
+	TenantID    *uuid.UUID
+	Role        string
+	Name        string
+	SecretHash  []byte
+	CreatedAt   time.Time
+	ExpiresAt   *time.Time
+	RevokedAt   *time.Time
+	LastUsedAt  *time.Time
+	CreatorType *string
+	CreatorID   *string
+	CreatorName *string
 }
 
 type Approval struct {

@@ -852,6 +852,7 @@ func (e GetDocsAssetParamsAsset) Valid() bool {
 // APIKey defines model for APIKey.
 type APIKey struct {
 	CreatedAt  time.Time          `json:"created_at"`
+	CreatedBy  *Actor             `json:"created_by,omitempty"`
 	ExpiresAt  *time.Time         `json:"expires_at,omitempty"`
 	ID         openapi_types.UUID `json:"id"`
 	LastUsedAt *time.Time         `json:"last_used_at,omitempty"`

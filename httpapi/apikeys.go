@@ -95,7 +95,12 @@ func (s *adminServer) revokeAPIKey(c echo.Context, tenantID *uuid.UUID, id uuid.
 }
 
 func renderAPIKey(k tenant.APIKey) APIKey {
+	var creator *Actor
+	if k.CreatedBy != nil {
+		creator = new(renderActor(*k.CreatedBy))
+	}
 	return APIKey{
-		ID: k.ID, Name: k.Name, Role: Role(k.Role), CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt,
+		CreatedBy: creator,
+		ID:        k.ID, Name: k.Name, Role: Role(k.Role), CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt,
 	}
 }

@@ -106,6 +106,7 @@ var rules = []rule{
 	sentinelRule(tenant.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 	sentinelRule(tenant.ErrNoApproval, ProblemCodeNotFound, "There is no such approval."),
 	sentinelRule(tenant.ErrOwnRequest, ProblemCodeForbidden, "You requested this approval; a second person must decide."),
+	sentinelRule(tenant.ErrNotSecondPerson, ProblemCodeForbidden, "A second person must decide: this credential is newer than the request, or it and the requester's were made by one another or by the same person."),
 	sentinelRule(tenant.ErrOtherRequester, ProblemCodeForbidden, "Another caller requested this approval; only that caller can use it."),
 	sentinelRule(tenant.ErrOtherRequest, ProblemCodeConflict, "The approval is for another request: operation, path, query and body must be the same."),
 	sentinelRule(tenant.ErrApproverRevoked, ProblemCodeConflict, "The credential that approved this has been revoked since; ask for another approval."),

@@ -13,7 +13,12 @@ CREATE TABLE public.api_keys (
     expires_at   timestamptz,
     revoked_at   timestamptz,
     last_used_at timestamptz,
+    -- Who made it: a second person's approval, and the end of a key, depend on it.
+    creator_type text,
+    creator_id   text,
+    creator_name text,
 
+    CONSTRAINT api_keys_creator CHECK ((creator_id IS NOT NULL) = (creator_type IS NOT NULL) AND (creator_name IS NOT NULL) = (creator_type IS NOT NULL)),
     CONSTRAINT api_keys_role CHECK (role IN
         ('platform_admin', 'platform_auditor', 'tenant_admin', 'tenant_signer', 'tenant_auditor')),
     CONSTRAINT api_keys_role_has_its_tenant CHECK ((tenant_id IS NOT NULL) = (left(role, 7) = 'tenant_')),
@@ -29,8 +34,8 @@ CREATE FUNCTION public.keyward_guard_api_key() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
-    IF (NEW.id, NEW.tenant_id, NEW.role, NEW.secret_hash, NEW.created_at)
-        IS DISTINCT FROM (OLD.id, OLD.tenant_id, OLD.role, OLD.secret_hash, OLD.created_at) THEN
+    IF (NEW.id, NEW.tenant_id, NEW.role, NEW.secret_hash, NEW.created_at, NEW.creator_type, NEW.creator_id)
+        IS DISTINCT FROM (OLD.id, OLD.tenant_id, OLD.role, OLD.secret_hash, OLD.created_at, OLD.creator_type, OLD.creator_id) THEN
         PERFORM public.keyward_refuse('api_keys_identity', 'a credential keeps its tenant, role and secret');
     END IF;
     IF OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at THEN

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/audit"
 )
 
 // APIKey is a credential without its secret, which only its holder has.
@@ -20,6 +22,7 @@ type APIKey struct {
 	CreatedAt  time.Time
 	ExpiresAt  *time.Time // nil: never
 	LastUsedAt *time.Time // flushed from time to time
+	CreatedBy  *audit.Actor
 }
 
 // NewAPIKey is a request to create a credential.

@@ -37,12 +37,21 @@ func (s *Store) RequestApproval(ctx context.Context, by audit.By, tenantID uuid.
 
 // DecideApproval approves or rejects a pending approval on behalf of a second
 // person. authorize returns an error if the caller may not do the operation itself.
-// Errors: ErrNoApproval, ErrOwnRequest, *ApprovalStatusError, the error of
+// Errors: ErrNoApproval, ErrOwnRequest, ErrNotSecondPerson, *ApprovalStatusError, the error of
 // authorize, ErrNotFound, ErrUnavailable.
 func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, approve bool, authorize func(Operation) error) (Approval, error) {
 	status, action := Rejected, audit.ApprovalRejected
 	if approve {
 		status, action = Approved, audit.ApprovalApproved
+	}
+	if approve {
+		a, err := s.Approval(ctx, tenantID, id)
+		if err == nil && !sameActor(a.RequestedBy, by.Actor) { // else told below
+			err = s.checkSecondPerson(ctx, a, by.Actor)
+		}
+		if err != nil {
+			return Approval{}, err
+		}
 	}
 	return s.moveApproval(ctx, by, tenantID, id, action, func(a *Approval) error {
 		switch err := authorize(a.Operation); {

@@ -16,7 +16,8 @@ import (
 // Callers decide whether by may do so; the store checks that role and tenant fit
 // together. A crash before the response may leave a credential with an unknown key:
 // with idem, the repeated request gets a *ReplayError with its id. Errors:
-// *FieldErrors, ErrNotFound, ErrNoPlatform, *ReplayError, ErrIdempotencyMismatch,
+// *FieldErrors, *PolicyError if the new credential would outlive its maker,
+// ErrNotFound, ErrNoPlatform, *ReplayError, ErrIdempotencyMismatch,
 // ErrUnavailable.
 func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey, idem *Idempotency) (APIKey, string, error) {
 	now := s.now()
@@ -27,7 +28,10 @@ func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey, idem
 	if err != nil {
 		return APIKey{}, "", wrapError("create API key", err)
 	}
-	k := APIKey{ID: id, TenantID: n.TenantID, Role: n.Role, Name: n.Name, CreatedAt: now, ExpiresAt: truncateTime(n.ExpiresAt)}
+	k := APIKey{ID: id, TenantID: n.TenantID, Role: n.Role, Name: n.Name, CreatedAt: now, ExpiresAt: truncateTime(n.ExpiresAt), CreatedBy: &by.Actor}
+	if err := s.checkMakerExpiry(ctx, by.Actor, k.ExpiresAt); err != nil {
+		return APIKey{}, "", err
+	}
 	key, hash := newKey(id)
 	err = s.changeHome(ctx, n.TenantID, func(tx *db.Tx, home TenantRow) error {
 		if err := checkReplay(ctx, tx, home.ID, idem); err != nil {
@@ -80,6 +84,7 @@ func insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k
 	w := tx.Later()
 	err := w.InsertAPIKey(ctx, db.InsertAPIKeyParams{
 		ID: k.ID, TenantID: k.TenantID, Role: string(k.Role), Name: k.Name, SecretHash: hash, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
+		CreatorType: string(by.Actor.Type), CreatorID: by.Actor.ID, CreatorName: by.Actor.Name,
 	})
 	if err != nil {
 		return err
@@ -188,8 +193,13 @@ func (s *Store) apiKeys(ctx context.Context, tenantID *uuid.UUID, after Position
 }
 
 func apiKeyFromRow(r db.APIKey) APIKey {
+	var creator *audit.Actor
+	if r.CreatorType != nil {
+		creator = &audit.Actor{Type: audit.ActorType(*r.CreatorType), ID: db.ZeroIfNull(r.CreatorID), Name: db.ZeroIfNull(r.CreatorName)}
+	}
 	return APIKey{
-		ID: r.ID, TenantID: r.TenantID, Role: Role(r.Role), Name: r.Name,
+		CreatedBy: creator,
+		ID:        r.ID, TenantID: r.TenantID, Role: Role(r.Role), Name: r.Name,
 		CreatedAt: r.CreatedAt.UTC(), ExpiresAt: db.UTC(r.ExpiresAt), LastUsedAt: db.UTC(r.LastUsedAt),
 	}
 }

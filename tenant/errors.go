@@ -34,6 +34,7 @@ var (
 	ErrNotRepeated         = errors.New("tenant: this request has not been made before")
 	ErrNoApproval          = errors.New("tenant: no such approval")
 	ErrOwnRequest          = errors.New("tenant: the requester cannot decide their own request")
+	ErrNotSecondPerson     = errors.New("tenant: the approver may be the requester: by descent of their credentials, or newer than the request")
 	ErrOtherRequester      = errors.New("tenant: the approval was requested by another actor")
 	ErrOtherRequest        = errors.New("tenant: the approval is for another request")
 	ErrApproverRevoked     = errors.New("tenant: the credential that approved was revoked")

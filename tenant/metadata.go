@@ -113,6 +113,10 @@ func validateMember(broken *fields, at, name string, value any) {
 		validateSupported(broken, at, name, value)
 	case name == "mtls_endpoint_aliases" && is: // RFC 8705 section 5
 		for _, alias := range sortedNames(aliases) {
+			if message, is := ownedMembers[strings.ToLower(alias)]; is {
+				broken.add(memberField(at, alias), "%s", message)
+				continue
+			}
 			validateMember(broken, memberField(at, alias), alias, aliases[alias])
 		}
 	case name == "mtls_endpoint_aliases":
