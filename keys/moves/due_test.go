@@ -49,6 +49,40 @@ func TestBatchesAtOnce(t *testing.T) {
 	}
 }
 
+// A key moves at the time of its transaction, however long before it was planned: with
+// an earlier time it would have signed after it was deprecated.
+func TestBatchTakesEffectWhenItHasItsLocks(t *testing.T) {
+	p := newProcess(t)
+	m := p.tenant(t, "late")
+	old := p.only(t, m.ID, keys.Active)
+	p.clock.Advance(31 * 24 * time.Hour)
+	w, err := p.store.prepareBatch(t.Context(), robot, p.store.currentTime(), []uuid.UUID{m.ID}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.clock.Advance(2 * time.Minute) // keys were made, others had the locks
+	locked := p.store.currentTime()
+	if done, err := p.store.commitBatch(t.Context(), robot, w, w.tenants); err != nil || done.Rotated != 1 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	for _, kid := range []string{old, p.only(t, m.ID, keys.Active), p.only(t, m.ID, keys.Standby)} {
+		k, err := p.store.Get(t.Context(), m.ID, kid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := &k.PublishedAt
+		switch k.State {
+		case keys.Active:
+			at = k.ActivatedAt
+		case keys.Deprecated:
+			at = k.DeprecatedAt
+		}
+		if at.Before(locked) {
+			t.Errorf("the %s key moved %s before its transaction began", k.State, locked.Sub(*at))
+		}
+	}
+}
+
 // What was read before the lock counts only if nothing happened in between.
 func TestChangedBetweenPlanAndLock(t *testing.T) {
 	p := newProcess(t)

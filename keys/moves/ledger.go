@@ -225,12 +225,12 @@ func (l *ledger) changePayloads() []string {
 }
 
 // reuseRead takes over policies and keys that were read without a lock, if the tenant
-// has not changed since.
+// has not changed since. The ledger keeps its own, later time.
 func (l *ledger) reuseRead(read *ledger) bool {
 	if read == nil || read.head.Seq != l.head.Seq {
 		return false
 	}
-	l.at, l.policies, l.keys = read.at, read.policies, slices.Clone(read.keys)
+	l.at, l.policies, l.keys = keys.Later(l.at, read.at), read.policies, slices.Clone(read.keys)
 	return true
 }
 

@@ -98,10 +98,11 @@ func (s *Store) lockIdleTenants(ctx context.Context, tx *db.Tx, by audit.By, w *
 	if err != nil {
 		return nil, err
 	}
+	at := s.currentTime() // under the locks: making keys and waiting for others may have taken minutes
 	ledgers := make([]*ledger, len(rows))
 	var changed []*ledger
 	for i, row := range rows {
-		ledgers[i] = s.newLedger(tenant.TenantRow(row), by, w.at)
+		ledgers[i] = s.newLedger(tenant.TenantRow(row), by, at)
 		if !ledgers[i].reuseRead(w.ledgers[row.ID]) {
 			changed = append(changed, ledgers[i])
 		}
