@@ -1723,12 +1723,21 @@ type VerifyCode string
 
 // VerifyTokenRequest defines model for VerifyTokenRequest.
 type VerifyTokenRequest struct {
+	// Algorithms Must include the token's `alg`. Default: that of its key
+	Algorithms []string `json:"algorithms,omitempty"`
+
+	// AnyIssuer Do not check `iss`; some systems write none
+	AnyIssuer *bool `json:"any_issuer,omitempty"`
+
 	// Audience Must be among the token's `aud`
 	Audience *string `json:"audience,omitempty"`
 
 	// Issuer Default: the tenant's own
 	Issuer *string `json:"issuer,omitempty"`
-	Token  string  `json:"token"`
+
+	// RequiredClaims Claims that must be there and not null, else `malformed`
+	RequiredClaims []string `json:"required_claims,omitempty"`
+	Token          string   `json:"token"`
 
 	// Typ Must equal the token's `typ`, case-insensitively, with or without `application/`
 	Typ *string `json:"typ,omitempty"`

@@ -197,8 +197,12 @@ func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
 	if err := body.checkEmpty(); err != nil {
 		return err
 	}
+	if valueOr(body.AnyIssuer, false) && body.Issuer != nil {
+		return invalidField("any_issuer", "must not be true beside issuer")
+	}
 	v, err := s.cfg.Signer.Verify(c.Request().Context(), callOf(c).tenantID.String(), signing.VerifyRequest{
 		Token: body.Token, Audience: valueOr(body.Audience, ""), Issuer: valueOr(body.Issuer, ""), Type: valueOr(body.Typ, ""),
+		AnyIssuer: valueOr(body.AnyIssuer, false), Algorithms: body.Algorithms, Required: body.RequiredClaims,
 	})
 	var refused *tokens.VerifyError
 	if err != nil && !errors.As(err, &refused) {

@@ -11,10 +11,13 @@ import (
 
 // VerifyRequest requests the verification of a token.
 type VerifyRequest struct {
-	Token    string
-	Audience string // empty: any
-	Issuer   string // empty: that of the tenant
-	Type     string // empty: any
+	Token      string
+	Audience   string   // empty: any
+	Issuer     string   // empty: that of the tenant
+	Type       string   // empty: any
+	AnyIssuer  bool     // iss is not checked: some systems write none
+	Algorithms []string // empty: any
+	Required   []string // claims that must be there
 }
 
 // Verify checks a token of the tenant with this slug or id. The kid selects exactly one
@@ -28,6 +31,7 @@ func (s *Signer) Verify(ctx context.Context, ref string, q VerifyRequest) (token
 	}
 	e := tokens.Expectation{
 		Now: s.cfg.Now(), Skew: snap.Caching.ClockSkew, Issuer: q.Issuer, Audience: q.Audience, Type: q.Type,
+		AnyIssuer: q.AnyIssuer, Algorithms: q.Algorithms, Required: q.Required,
 	}
 	if e.Issuer == "" {
 		e.Issuer = snap.Issuer

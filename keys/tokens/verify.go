@@ -87,6 +87,9 @@ func Verify(token string, e Expectation, find func(kid string) (VerificationKey,
 		return v, verifyError(CodeMalformed, "the payload "+err.Error())
 	}
 	v.Claims = u.payload
+	if len(e.Algorithms) > 0 && !slices.Contains(e.Algorithms, string(u.alg)) {
+		return v, verifyError(CodeAlgorithmNotAllowed, "the algorithm is not one of those asked for")
+	}
 	if err := e.checkType(u); err != nil {
 		return v, err
 	}
@@ -217,12 +220,15 @@ func refuseCritical(header map[string]json.RawMessage) error {
 
 // Expectation lists what a token must satisfy besides its signature.
 type Expectation struct {
-	Now       time.Time
-	Skew      time.Duration // leeway on exp, nbf and iat
-	Issuer    string
-	Audience  string     // empty: any
-	Type      string     // the typ of the header; empty: any
-	NotBefore *time.Time // the tenant's: tokens issued earlier are refused
+	Now        time.Time
+	Skew       time.Duration // leeway on exp, nbf and iat
+	Issuer     string
+	AnyIssuer  bool       // iss is not checked and may be absent
+	Audience   string     // empty: any
+	Algorithms []string   // empty: any that the key is for
+	Required   []string   // claims that must be there and not null
+	Type       string     // the typ of the header; empty: any
+	NotBefore  *time.Time // the tenant's: tokens issued earlier are refused
 }
 
 // checkType compares the typ as media types are (RFC 7515 section 4.1.9):
@@ -245,7 +251,12 @@ func mediaType(typ string) string {
 // checkClaims checks iss, aud, exp, nbf and iat (RFC 7519 section 4.1). A token
 // without exp is refused.
 func (e Expectation) checkClaims(claims map[string]json.RawMessage) error {
-	if iss, ok := unquoteString(claims["iss"]); !ok || iss != e.Issuer {
+	for _, name := range e.Required {
+		if raw := claims[name]; raw == nil || string(raw) == "null" {
+			return verifyError(CodeMalformed, "a required claim is missing: "+name)
+		}
+	}
+	if iss, ok := unquoteString(claims["iss"]); !e.AnyIssuer && (!ok || iss != e.Issuer) {
 		return verifyError(CodeWrongIssuer, "iss is not the issuer that was expected")
 	}
 	aud, ok := parseAudience(claims["aud"])
@@ -265,6 +276,9 @@ func (e Expectation) checkTimes(claims map[string]json.RawMessage) error {
 		at, err := strconv.ParseFloat(string(raw), 64)
 		if given && err != nil {
 			return verifyError(CodeMalformed, name+" is not a number of seconds")
+		}
+		if at >= maxDate {
+			return verifyError(CodeMalformed, name+" is in seconds; this looks like milliseconds")
 		}
 		if *into = at; !given && name == "exp" {
 			return verifyError(CodeMalformed, "there is no exp")
