@@ -28,8 +28,9 @@ func utcNow() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 // app holds the parts that serve, worker and dev share.
 type app struct {
-	cfg config
-	log *slog.Logger
+	cfg   config
+	log   *slog.Logger
+	lines *asyncWriter // of log
 
 	db         *db.DB
 	custody    *custody.Custody
@@ -62,7 +63,7 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 	if err != nil {
 		return nil, err
 	}
-	a := &app{cfg: p.cfg, log: p.log, db: d, refresh: make(chan struct{}, 1)}
+	a := &app{cfg: p.cfg, log: p.log, lines: p.lines, db: d, refresh: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			a.close()

@@ -123,9 +123,13 @@ func (s settings) parse(ctx context.Context) (config, error) {
 
 // newLogger returns a logger that writes to w as configured.
 func (c config) newLogger(w io.Writer) *slog.Logger {
+	return slog.New(c.logHandler(w))
+}
+
+func (c config) logHandler(w io.Writer) slog.Handler {
 	opts := &slog.HandlerOptions{Level: c.logLevel}
 	if c.logJSON {
-		return slog.New(slog.NewJSONHandler(w, opts))
+		return slog.NewJSONHandler(w, opts)
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	return slog.NewTextHandler(w, opts)
 }

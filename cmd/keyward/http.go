@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -76,8 +78,24 @@ func (a *app) newServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // failed TLS handshakes of port scanners
+		ErrorLog: log.New(serverErrors{a.log}, "", 0),
 	}
+}
+
+// serverErrors is the error log of the HTTP servers. That no connection can be accepted,
+// as without file descriptors, concerns the operator; failed TLS handshakes are mostly of
+// port scanners.
+type serverErrors struct{ log *slog.Logger }
+
+// Write logs one line.
+func (e serverErrors) Write(line []byte) (int, error) {
+	text := strings.TrimSuffix(string(line), "\n")
+	if cause, isAccept := strings.CutPrefix(text, "http: Accept error: "); isAccept {
+		e.log.Warn("connections cannot be accepted", "error", cause)
+	} else {
+		e.log.Debug(text)
+	}
+	return len(line), nil
 }
 
 // verifierURL returns the configured public URL, else the URL of the listening

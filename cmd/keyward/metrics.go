@@ -37,6 +37,7 @@ func (a *app) newMetrics() *prometheus.Registry {
 	a.registerReaders(r)
 	a.registerPool(r)
 	a.registerTransport(r)
+	addCounter(r, "keyward_log_lines_dropped_total", "Log lines dropped because nobody read them fast enough, or at all.", nil, a.lines.droppedLines)
 	return r
 }
 

@@ -56,6 +56,7 @@ type program struct {
 	stdout io.Writer // the result
 	stderr io.Writer // the log, notes, questions and errors
 	log    *slog.Logger
+	lines  *asyncWriter // of the log of a service; nil for other commands
 }
 
 // runProgram executes the program and returns the exit code. An empty variable counts

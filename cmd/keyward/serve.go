@@ -35,6 +35,7 @@ func (p *program) migrateSchema(ctx context.Context) error {
 // serveAPI runs the API and, if works is true, the worker, until ctx is done.
 // Requests are served once prepare has returned.
 func (p *program) serveAPI(ctx context.Context, works bool, prepare func(ctx context.Context, a *app, urls urls) error) error {
+	defer p.startServiceLog()()
 	listeners, err := p.cfg.openListeners()
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ func (c *workerCmd) Run(ctx context.Context, p *program) error {
 // runWorker runs the worker until ctx is done, and serves health checks and
 // metrics on the admin address if there is one.
 func (p *program) runWorker(ctx context.Context) error {
+	defer p.startServiceLog()()
 	var listeners []net.Listener
 	if p.cfg.adminAddr != "" {
 		l, err := net.Listen("tcp", p.cfg.adminAddr)
