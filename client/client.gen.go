@@ -1448,7 +1448,7 @@ type PutPolicyRequestRSABits int
 
 // Readiness defines model for Readiness.
 type Readiness struct {
-	// Checks By name, among them `database`, `migrations` and `master_key`
+	// Checks By name, of /readyz among them `database`, `migrations` and `master_key`, of both `process`
 	Checks map[string]Check `json:"checks"`
 	Status ReadinessStatus  `json:"status"`
 }
@@ -2924,10 +2924,19 @@ type ClientInterface interface {
 
 	// Readyz Readiness
 	//
-	// Ready if the database is reachable, its schema is current and the master key is usable.
+	// Ready to change and to sign: the database is reachable and writable, its schema is current and the master
+	// key is usable. Not for a load balancer in front of JWKS, which are served without the database too.
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadyzPublic Readiness for verifiers
+	//
+	// Ready while JWKS can be served, from memory too; 503 only while the process starts or ends. Load balancers
+	// in front of JWKS use this check.
+	//
+	// Corresponds with GET /readyz/public (the `ReadyzPublic` operationId).
+	ReadyzPublic(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetJWKSHistory The tenant's signed key history (OpenID Federation 1.0 section 8.7)
 	//
@@ -3878,11 +3887,30 @@ func (c *Requests) GetOpenAPI(ctx context.Context, params *GetOpenAPIParams, req
 
 // Readyz Readiness
 //
-// Ready if the database is reachable, its schema is current and the master key is usable.
+// Ready to change and to sign: the database is reachable and writable, its schema is current and the master
+// key is usable. Not for a load balancer in front of JWKS, which are served without the database too.
 //
 // Corresponds with GET /readyz (the `Readyz` operationId).
 func (c *Requests) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReadyzRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadyzPublic Readiness for verifiers
+//
+// Ready while JWKS can be served, from memory too; 503 only while the process starts or ends. Load balancers
+// in front of JWKS use this check.
+//
+// Corresponds with GET /readyz/public (the `ReadyzPublic` operationId).
+func (c *Requests) ReadyzPublic(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadyzPublicRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -5955,6 +5983,33 @@ func NewReadyzRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := formatPath("/readyz")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReadyzPublicRequest constructs an http.Request for the ReadyzPublic method
+func NewReadyzPublicRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/readyz/public")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9619,6 +9674,11 @@ func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*H
 // Readyz: Readiness.
 func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*ReadinessResponse, error) {
 	return Decode[ReadinessResponse](c.Requests.Readyz(ctx, reqEditors...))
+}
+
+// ReadyzPublic: Readiness for verifiers.
+func (c *Client) ReadyzPublic(ctx context.Context, reqEditors ...RequestEditorFn) (*ReadinessResponse, error) {
+	return Decode[ReadinessResponse](c.Requests.ReadyzPublic(ctx, reqEditors...))
 }
 
 // GetJWKS: The tenant's JWK Set.

@@ -41,7 +41,8 @@ type Config struct {
 type DB struct {
 	pool   *pgxpool.Pool
 	reader *pgxpool.Pool // nil without a standby
-	pooled bool          // a transaction pooler shares sessions: no session state is ours
+	probe  *prober
+	pooled bool // a transaction pooler shares sessions: no session state is ours
 
 	clock   clockMonitor
 	repeats atomic.Int64
@@ -55,7 +56,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{pool: pool, pooled: cfg.Pooled, clock: clockMonitor{now: readClocks(cfg.Now)}}
+	d := &DB{pool: pool, pooled: cfg.Pooled, probe: newProber(pool.Config().ConnConfig), clock: clockMonitor{now: readClocks(cfg.Now)}}
 	if cfg.ReadURL == "" {
 		return d, nil
 	}
@@ -87,6 +88,7 @@ func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error)
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
+	watchPeer(pc.ConnConfig)
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, fmt.Errorf("db: %w", err)
@@ -112,11 +114,23 @@ func enterPublic(ctx context.Context, conn *pgx.Conn) error {
 // not of the connection's start, which poolers refuse. A Unix socket ignores them.
 const keepAlive = "set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3; set tcp_user_timeout = 10000"
 
-// Close waits for running transactions and closes every connection.
+// closeTimeout bounds how long Close waits for PostgreSQL, which may hang.
+const closeTimeout = 5 * time.Second
+
+// Close waits for running transactions, at most closeTimeout, and closes every connection.
 func (d *DB) Close() {
-	d.pool.Close()
-	if d.reader != nil {
-		d.reader.Close()
+	d.probe.close()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		d.pool.Close()
+		if d.reader != nil {
+			d.reader.Close()
+		}
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout):
 	}
 }
 

@@ -76,12 +76,13 @@ func (l *Listener) listenOnce(ctx context.Context, connected func()) error {
 		return err
 	}
 	cfg.ConnectTimeout = 3 * time.Second
+	watchPeer(cfg)
 	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { l.tell(n.Payload) }
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer closeAtOnce(conn)
 	began := age.Now()
 	if _, err := conn.Exec(ctx, "listen "+changesChannel); err != nil {
 		return err

@@ -49,19 +49,35 @@ func MigrationStatus(ctx context.Context, url string) ([]Migration, error) {
 // PendingMigrations returns the number of this program's migrations that the
 // database lacks; it is negative if the schema is newer than the program. Errors: ErrUnavailable.
 func (d *DB) PendingMigrations(ctx context.Context) (int, error) {
+	pending, err := 0, error(nil)
+	err = d.retryOnce(func() error {
+		tx, err := d.pool.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		defer rollBack(ctx, tx)
+		pending, err = pendingMigrations(ctx, tx)
+		return err
+	})
+	return pending, markUnavailable(err)
+}
+
+// pendingMigrations is PendingMigrations in a transaction, whose role it changes.
+func pendingMigrations(ctx context.Context, tx pgx.Tx) (int, error) {
 	entries, err := migrations.FS.ReadDir(".")
 	if err != nil {
 		return 0, fmt.Errorf("db: %w", err)
 	}
 	// Before the first migration there is neither a table nor a role.
 	var exists bool
-	if err := d.pool.QueryRow(ctx, "select to_regclass($1) is not null", migrationsTable).Scan(&exists); err != nil || !exists {
-		return len(entries), markUnavailable(err)
+	if err := tx.QueryRow(ctx, "select to_regclass($1) is not null", migrationsTable).Scan(&exists); err != nil || !exists {
+		return len(entries), err
+	}
+	if _, err := tx.Exec(ctx, "select set_config('role', 'keyward_platform', true)"); err != nil {
+		return 0, err
 	}
 	var applied int
-	err = d.AsPlatform(ctx, func(tx *Tx) error {
-		return tx.tx.QueryRow(ctx, "select count(*) from "+migrationsTable+" where version_id > 0 and is_applied").Scan(&applied)
-	})
+	err = tx.QueryRow(ctx, "select count(*) from "+migrationsTable+" where version_id > 0 and is_applied").Scan(&applied)
 	return len(entries) - applied, err
 }
 

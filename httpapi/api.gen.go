@@ -1414,7 +1414,7 @@ type PutPolicyRequestRSABits int
 
 // Readiness defines model for Readiness.
 type Readiness struct {
-	// Checks By name, among them `database`, `migrations` and `master_key`
+	// Checks By name, of /readyz among them `database`, `migrations` and `master_key`, of both `process`
 	Checks map[string]Check `json:"checks"`
 	Status ReadinessStatus  `json:"status"`
 }
@@ -2789,6 +2789,9 @@ type ServerInterface interface {
 	// Readyz Readiness
 	// (GET /readyz)
 	Readyz(ctx echo.Context) error
+	// ReadyzPublic Readiness for verifiers
+	// (GET /readyz/public)
+	ReadyzPublic(ctx echo.Context) error
 	// GetJWKSHistory The tenant's signed key history (OpenID Federation 1.0 section 8.7)
 	// (GET /t/{tenant}/.well-known/jwks-history)
 	GetJWKSHistory(ctx echo.Context, tenant TenantPath, params GetJWKSHistoryParams) error
@@ -3272,6 +3275,15 @@ func (w *ServerInterfaceWrapper) Readyz(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Readyz(ctx)
+	return err
+}
+
+// ReadyzPublic converts echo context to params.
+func (w *ServerInterfaceWrapper) ReadyzPublic(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReadyzPublic(ctx)
 	return err
 }
 
@@ -5181,6 +5193,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/.well-known/jwks-history", wrapper.GetPlatformJWKSHistory, options.OperationMiddlewares["getPlatformJWKSHistory"]...)
 	router.GET(options.BaseURL+"/healthz", wrapper.Healthz, options.OperationMiddlewares["healthz"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.Readyz, options.OperationMiddlewares["readyz"]...)
+	router.GET(options.BaseURL+"/readyz/public", wrapper.ReadyzPublic, options.OperationMiddlewares["readyzPublic"]...)
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)
 	router.GET(options.BaseURL+"/docs", wrapper.GetDocs, options.OperationMiddlewares["getDocs"]...)
 	router.GET(options.BaseURL+"/docs/:asset", wrapper.GetDocsAsset, options.OperationMiddlewares["getDocsAsset"]...)

@@ -149,7 +149,7 @@ func newLimitCounters(cfg *Config) (*limitCounters, error) {
 // next itself if the limit is disabled, or for a health check: those are always
 // answered, or load balancers would remove a process that is merely busy.
 func (s *server) limitByAddress(operation string, next echo.HandlerFunc) echo.HandlerFunc {
-	if s.cfg.RateLimits.Address == (Rate{}) || operation == "healthz" || operation == "readyz" {
+	if s.cfg.RateLimits.Address == (Rate{}) || operation == "healthz" || operation == "readyz" || operation == "readyzPublic" {
 		return next
 	}
 	return func(c echo.Context) error {

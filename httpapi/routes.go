@@ -88,7 +88,9 @@ func isPublic(path string) bool {
 	return strings.HasPrefix(path, "/t/") || strings.HasPrefix(path, "/.well-known/") || isHealthCheck(path)
 }
 
-func isHealthCheck(path string) bool { return path == "/healthz" || path == "/readyz" }
+func isHealthCheck(path string) bool {
+	return path == "/healthz" || path == "/readyz" || path == "/readyz/public"
+}
 
 // isHealth reports whether a path serves those who watch the process.
 func isHealth(path string) bool { return isHealthCheck(path) || path == "/metrics" }

@@ -41,6 +41,9 @@ type Config struct {
 	// Ready returns the error of each part by name, nil for a part that is ready.
 	// The errors are public. A nil Ready means always ready.
 	Ready func(context.Context) map[string]error
+	// ReadyPublic is Ready for verifiers. It must not wait for the database: what they
+	// are served is in memory.
+	ReadyPublic func(context.Context) map[string]error
 	// Metrics counts requests and is served at /metrics, unless it is nil.
 	Metrics *prometheus.Registry
 	// ConsoleOrigins lists the origins, in the form that browsers send, whose scripts
@@ -86,7 +89,7 @@ type API interface {
 	http.Handler
 	// Public answers the public paths and readiness, and nothing else is there.
 	Public() http.Handler
-	// Health answers /healthz, /readyz and /metrics, and nothing else is there: for a
+	// Health answers /healthz, /readyz, /readyz/public and /metrics, and nothing else is there: for a
 	// process that serves no requests.
 	Health() http.Handler
 }

@@ -111,7 +111,7 @@ frontend public
   default_backend keyward
 backend keyward
   balance roundrobin
-  option httpchk GET /readyz
+  option httpchk GET /readyz/public
 %s`, port, servers.String()))
 	if err != nil {
 		return "", err

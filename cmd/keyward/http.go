@@ -54,7 +54,7 @@ func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
 		Webhooks: a.webhooks,
-		Ready:    a.checkReady, Now: utcNow, Log: a.log, Version: versionText(),
+		Ready:    a.checkReady, ReadyPublic: a.checkPublic, Now: utcNow, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
 		ConsoleOrigins: a.cfg.consoleOrigins, Console: httpapi.ConsoleConfig{URL: a.cfg.consoleURL},
 	}
@@ -153,7 +153,7 @@ func (a *app) serveRequests(ctx context.Context, servers []*http.Server, listene
 	return a.shutdownServers(ctx, servers)
 }
 
-// announceStop makes /readyz answer 503.
+// announceStop makes /readyz and /readyz/public answer 503.
 func (a *app) announceStop() {
 	if !a.stopping.Swap(true) {
 		notifySystemd("STOPPING=1")

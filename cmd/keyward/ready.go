@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -35,54 +36,52 @@ type readiness struct {
 // checkReady returns the error of each part, nil if it works. The errors are
 // public; their causes are logged.
 func (a *app) checkReady(ctx context.Context) map[string]error {
+	checks := maps.Clone(a.lastChecks(ctx))
+	maps.Copy(checks, a.checkPublic(ctx))
+	return checks
+}
+
+// lastChecks returns the results of probeParts, at most readyCacheTime old.
+func (a *app) lastChecks(ctx context.Context) map[string]error {
 	r := &a.ready
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.at) > readyCacheTime {
+	if r.checks == nil || time.Since(r.at) > readyCacheTime {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
 		defer cancel()
 		r.checks = a.probeParts(ctx)
 		r.at = time.Now()
 	}
-	checks := make(map[string]error, len(r.checks)+1)
-	for name, err := range r.checks {
-		checks[name] = err
-	}
+	return r.checks
+}
+
+// checkPublic returns the parts that verifiers need: only the process itself, since
+// what they are served is in memory or read when it is asked for.
+func (a *app) checkPublic(context.Context) map[string]error {
 	if a.stopping.Load() {
-		checks["process"] = errStopping
+		return map[string]error{"process": errStopping}
 	}
-	return checks
+	return map[string]error{"process": nil}
 }
 
 func (a *app) probeParts(ctx context.Context) map[string]error {
 	checks := map[string]error{
-		"database":   a.probeDatabase(ctx),
-		"migrations": nil,
-		"clock":      a.hideCause("clock", errClock, a.db.CheckClock()),
+		"database": nil, "migrations": nil,
 		"master_key": a.hideCause("master_key", errNoMasterKey, a.custody.Check(ctx)),
 	}
-	if checks["database"] == nil {
-		checks["migrations"] = a.probeMigrations(ctx)
+	state, err := a.db.Probe(ctx)
+	switch {
+	case errors.Is(err, db.ErrUnavailable):
+		checks["database"] = a.hideCause("database", errNoDatabase, err)
+	case err != nil:
+		checks["migrations"] = a.hideCause("migrations", errNoSchema, err)
+	case !state.Writable:
+		checks["database"] = errReadOnly
+	case state.Pending > 0:
+		checks["migrations"] = fmt.Errorf("%d migrations are pending; run keyward migrate up", state.Pending)
 	}
+	checks["clock"] = a.hideCause("clock", errClock, a.db.CheckClock())
 	return checks
-}
-
-// probeDatabase checks that the database answers and accepts writes: without them
-// no key can be revoked.
-func (a *app) probeDatabase(ctx context.Context) error {
-	err := a.db.Writable(ctx)
-	if errors.Is(err, db.ErrReadOnly) {
-		return a.hideCause("database", errReadOnly, err)
-	}
-	return a.hideCause("database", errNoDatabase, err)
-}
-
-func (a *app) probeMigrations(ctx context.Context) error {
-	n, err := a.db.PendingMigrations(ctx)
-	if err == nil && n > 0 {
-		return fmt.Errorf("%d migrations are pending; run keyward migrate up", n)
-	}
-	return a.hideCause("migrations", errNoSchema, err)
 }
 
 // hideCause logs the cause of an error and returns the public one.
