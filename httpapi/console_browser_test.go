@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -80,5 +81,87 @@ func TestConsoleScreenshots(t *testing.T) {
 	}
 	if foreign := p.Foreign(); foreign != nil {
 		t.Errorf("requests to other origins: %v", foreign)
+	}
+}
+
+// A compromised key is revoked with two clicks, also without scripts.
+func TestConsoleRevokesInTwoClicks(t *testing.T) {
+	w := newWorld(t)
+	b := browsertest.New(t)
+	w.tenant("acme")
+	for _, scripts := range []bool{true, false} {
+		kid := w.keys("acme", "active")[0].KID
+		p := w.browse(b, w.root)
+		if !scripts {
+			p.NoScripts()
+		}
+		p.Goto(w.url + "/console/tenants/acme")
+		p.Click(`tbody a.btn-danger[href*="` + kid + `"]`)
+		p.Click(`form[method=post] button.btn-danger`)
+		if got := p.Eval(`document.querySelector("[role=status] strong").textContent`); got != "Done" {
+			t.Errorf("scripts %v: the page says %q", scripts, got)
+		}
+		if now := w.keys("acme", "active")[0].KID; now == kid {
+			t.Errorf("scripts %v: %s still signs", scripts, kid)
+		}
+		if foreign := p.Foreign(); foreign != nil {
+			t.Errorf("requests to other origins: %v", foreign)
+		}
+		p.Goto("about:blank") // ends its event stream
+	}
+}
+
+// A change appears without a reload, and is announced.
+func TestConsoleIsLive(t *testing.T) {
+	w := newWorld(t)
+	b := browsertest.New(t)
+	w.tenant("acme")
+	p := w.browse(b, w.root)
+	p.Goto(w.url + "/console/tenants/acme")
+	p.WaitFor(`document.querySelector(".live").hasAttribute("data-on")`)
+	next := w.keys("acme", "standby")[0].KID
+	w.do("POST", "/v1/tenants/acme/keys/rotate", w.root, `{}`).ok(200)
+	p.WaitFor(`document.querySelector(".answers .big .kid-copy").dataset.copy === "` + next + `"`)
+	p.WaitFor(`document.getElementById("announce").textContent !== ""`)
+}
+
+// axe-core finds nothing on any page, light and dark. It is not part of the
+// repository: KEYWARD_AXE names axe.min.js of the npm package axe-core.
+func TestConsoleAccessibility(t *testing.T) {
+	axe, err := os.ReadFile(os.Getenv("KEYWARD_AXE"))
+	if err != nil {
+		t.Skip("KEYWARD_AXE does not name axe.min.js; npm pack axe-core has it")
+	}
+	w := newWorld(t)
+	b := browsertest.New(t)
+	w.situations()
+	w.do("POST", "/v1/tenants/healthy/webhooks", w.root, `{"url":"https://hooks.example.com/x"}`).ok(201)
+	check := func(p *browsertest.Page, where string) {
+		t.Helper()
+		p.Eval(string(axe) + "; 0")
+		found := p.Eval(`axe.run(document, { resultTypes: ["violations"] }).then((r) => r.violations.map((v) =>
+			v.id + ": " + v.help + " at " + v.nodes.slice(0, 3).map((n) => n.target + " " + (n.any[0] ? n.any[0].message : "")).join("; ")).join("\n"))`)
+		if found != "" {
+			t.Errorf("%s:\n%s", where, found)
+		}
+	}
+	p := b.Open(w.url + "/console/sign-in")
+	p.View(1200, 800, false)
+	check(p, "sign-in")
+	p.Fill("#key", w.root)
+	p.Click("form button.btn")
+	kid := w.keys("healthy", "active")[0].KID
+	for _, dark := range []bool{false, true} {
+		p.View(1200, 800, dark)
+		for _, path := range []string{
+			"/tenants", "/tenants/new", "/tenants/healthy", "/tenants/many", "/tenants/revoked", "/tenants/no-standby", "/tenants/revoked/keys",
+			"/tenants/revoked/key?kid=" + w.keys("revoked", "revoked")[0].KID, "/tenants/many/policies", "/tenants/many/policies/RS256", "/tenants/healthy/verifiers",
+			"/tenants/healthy/settings", "/tenants/revoked/history", "/tenants/healthy/approvals", "/tenants/healthy/webhooks", "/tenants/healthy/api-keys",
+			"/tenants/rotating/act/rotate", "/tenants/healthy/act/revoke?kid=" + kid, "/tenants/many/act/revoke-all", "/tenants/healthy/act/import",
+			"/tenants/healthy/act/delete", "/platform", "/incident?q=revoked", "/account", "/tenants/nobody", "/history",
+		} {
+			p.Goto(w.url + "/console" + path)
+			check(p, fmt.Sprint(path, ", dark ", dark))
+		}
 	}
 }

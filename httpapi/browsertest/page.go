@@ -62,7 +62,7 @@ func (p *Page) Goto(address string) {
 func (p *Page) Click(selector string) {
 	p.b.t.Helper()
 	p.leave(func() {
-		p.Eval(fmt.Sprintf(`(() => { const e = document.querySelector(%q); if (!e) throw new Error("no such element"); setTimeout(() => e.click()); })()`, selector))
+		p.Eval(fmt.Sprintf(`(() => { const e = document.querySelector(%q); if (!e) throw new Error("no such element"); e.click(); })()`, selector))
 	})
 }
 

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 
@@ -114,7 +115,7 @@ func (v *visit) makeAPIKey(ctx context.Context, p *apiKeysPage) (*client.Created
 		}
 		body.ExpiresAt = &t
 	}
-	once := client.Once(p.V("nonce"))
+	once := client.Once(cmp.Or(p.V("nonce"), client.NewKey()))
 	if v.Tenant != nil {
 		return v.api.CreateTenantAPIKey(ctx, v.Tenant.Slug, nil, body, once)
 	}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"strings"
@@ -63,7 +64,7 @@ func createWebhook(v *visit) error {
 	if actions := strings.FieldsFunc(p.V("actions"), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' }); len(actions) > 0 {
 		body.Actions = &actions
 	}
-	hook, err := v.makeWebhook(v.r.Context(), body, client.Once(p.V("nonce")))
+	hook, err := v.makeWebhook(v.r.Context(), body, client.Once(cmp.Or(p.V("nonce"), client.NewKey())))
 	if err == nil {
 		return v.redirect(v.Base() + "/webhooks/" + hook.ID.String())
 	}

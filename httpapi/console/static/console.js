@@ -16,11 +16,11 @@ document.addEventListener("click", async (event) => {
   try {
     await navigator.clipboard.writeText(text);
     say("Copied");
-    const old = button.textContent;
     if (!button.dataset.busy) {
+      const old = [...button.childNodes];
       button.dataset.busy = "1";
-      button.textContent = "Copied";
-      setTimeout(() => { button.textContent = old; delete button.dataset.busy; }, 1200);
+      button.replaceChildren("Copied");
+      setTimeout(() => { button.replaceChildren(...old); delete button.dataset.busy; }, 1200);
     }
   } catch {
     say("Copying is not possible here");
