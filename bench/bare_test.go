@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/jwks/jwkstest"
 )
 

@@ -7,10 +7,11 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys/moves"
-	"github.com/labstack/echo/v4"
 )
 
 // manyTenants is a platform with tenants that can be asked for by number, and

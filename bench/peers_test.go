@@ -11,11 +11,12 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	josejwt "github.com/go-jose/go-jose/v4/jwt"
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/keyward/keyward/jwks"
-	"github.com/keyward/keyward/jwks/jwkstest"
 	"github.com/lestrrat-go/httprc/v3"
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	jwxjwt "github.com/lestrrat-go/jwx/v3/jwt"
+
+	"github.com/keyward/keyward/jwks"
+	"github.com/keyward/keyward/jwks/jwkstest"
 )
 
 const audience = "orders"

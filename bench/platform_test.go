@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
@@ -27,7 +29,6 @@ import (
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/tenant"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // TestMain is also the other process of a load.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/moves"

@@ -22,8 +22,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
-	"github.com/keyward/keyward/tenant"
 	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/tenant"
 )
 
 const claims = `{"sub":"0f9b6c52-6c0b-4a0e-9d2c-3d1f8f1f6a11","aud":"orders","scope":"orders:read orders:write"}`

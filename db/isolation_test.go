@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
 )

@@ -9,9 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
+
+	"github.com/keyward/keyward/internal/strictjson"
 )
 
 func request(body string, contentType string) echo.Context {

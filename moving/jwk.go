@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/keys/keyfile"
 )
 

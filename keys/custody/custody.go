@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/maypok86/otter/v2"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys/seal"
-	"github.com/maypok86/otter/v2"
 )
 
 // Errors of custody; test with errors.Is.

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/tokens"

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/tokens"
 )

@@ -5,6 +5,7 @@ import (
 	"math/big"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/tokens"
 )

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/keystest"
 )

@@ -13,9 +13,9 @@ import (
 // excessMode returns 0: mode bits do not decide who reads a file here.
 func excessMode(fs.FileInfo) fs.FileMode { return 0 }
 
-// locked refuses: without flock(2) a master key file can be read but not
+// withLock refuses: without flock(2) a master key file can be read but not
 // changed.
-func (f file) locked(context.Context, fs.FileInfo, func() error) error {
+func (f file) withLock(context.Context, fs.FileInfo, func() error) error {
 	return fmt.Errorf("change a master key file on this system: %w", errors.ErrUnsupported)
 }
 

@@ -13,14 +13,15 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/singleflight"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
-	"github.com/maypok86/otter/v2"
-	"golang.org/x/sync/singleflight"
 )
 
 // HistoryFor is how long a signed history is served. It bounds the cost of requests for

@@ -8,10 +8,11 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+	"github.com/maypok86/otter/v2"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/seal"
-	"github.com/maypok86/otter/v2"
 )
 
 // errNotLatest means that the row of a key does not match its history, so that the

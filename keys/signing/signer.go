@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/maypok86/otter/v2"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
-	"github.com/maypok86/otter/v2"
 )
 
 // ErrNoActiveKey means that a tenant has no key that can sign now.

@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/maypok86/otter/v2"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
-	"github.com/maypok86/otter/v2"
 )
 
 // unknownTTL bounds how long a reference without a tenant is cached.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/tokens"

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/tokens"

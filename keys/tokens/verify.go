@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/internal/strictjson"
 	"github.com/keyward/keyward/keys"
 )

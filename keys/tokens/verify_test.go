@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/keystest"
 )
