@@ -22,12 +22,12 @@ var below = map[string][]string{
 	"db/dbtest":           {"db", "db/embedded", "migrations"},
 	"db/embedded":         {},
 	"audit":               {"db"},
-	"tenant":              {"audit", "db", "internal/age"},
+	"tenant":              {"audit", "db", "internal/admission", "internal/age"},
 	"keys":                {"tenant"},
 	"keys/tokens":         {"keys", "internal/strictjson"},
 	"keys/keyfile":        {"keys", "keys/tokens", "internal/strictjson"},
 	"keys/custody":        {"keys/seal", "tenant", "audit", "db"},
-	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db", "internal/age"},
+	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db", "internal/admission", "internal/age"},
 	"keys/signing":        {"keys", "keys/tokens", "keys/snapshot", "keys/custody", "keys/seal", "tenant", "audit", "db", "internal/age"},
 	"keys/moves":          {"keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/seal", "tenant", "audit", "db"},
 	"keys/keystest":       {"keys", "keys/seal"},
@@ -35,7 +35,8 @@ var below = map[string][]string{
 	"keys/seal/kmstest":   {},
 	"worker":              {"db", "internal/age", "internal/callstack"},
 	"webhook":             {"tenant", "audit", "db"},
-	"httpapi":             {"httpapi/console", "keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit", "internal/age", "internal/callstack", "internal/strictjson"},
+	"internal/admission":  {},
+	"httpapi":             {"httpapi/console", "keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit", "internal/admission", "internal/age", "internal/callstack", "internal/strictjson"},
 	"internal/age":        {},
 	"internal/callstack":  {},
 	"internal/retryafter": {},
@@ -53,7 +54,7 @@ var below = map[string][]string{
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"internal/age", "internal/strictjson", "db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
+var testOnly = []string{"internal/admission", "internal/age", "internal/strictjson", "db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {

@@ -111,11 +111,11 @@ func openPlatform(tb testing.TB, dsn, uri string) *platform {
 	tb.Cleanup(p.generator.Close)
 	listener := &db.Listener{URL: dsn, Log: log}
 	p.snapshots = snapshot.New(snapshot.Config{
-		DB: d, PublicURL: publicURL, Now: p.now, Log: log, HeardUntil: listener.HeardUntil, MaxBytes: 2 << 30,
+		DB: d, PublicURL: publicURL, Now: p.now, Log: log, HeardUntil: listener.HeardUntil, MaxBytes: 2 << 30, Authority: p.custody.Authority(),
 	})
 	p.store = moves.New(moves.Config{DB: d, Custody: p.custody, Generator: p.generator, Now: p.now, Log: log, Requests: p.snapshots.Requests})
 	p.signer = signing.New(signing.Config{DB: d, Snapshots: p.snapshots, Custody: p.custody, Now: p.now, Log: log})
-	p.tenants = tenant.New(tenant.Config{DB: d, Now: p.now})
+	p.tenants = tenant.New(tenant.Config{DB: d, Now: p.now, Authority: p.custody.Authority()})
 	history := audit.New(audit.Config{DB: d, Now: p.now})
 	if err := p.store.EnsurePlatform(tb.Context(), operator); err != nil {
 		tb.Fatal(err)

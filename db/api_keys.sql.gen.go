@@ -61,7 +61,7 @@ func (q *Queries) APIKeyMakers(ctx context.Context, id uuid.UUID) ([]APIKeyMaker
 }
 
 const getAPIKey = `-- name: GetAPIKey :one
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
 FROM api_keys
 WHERE tenant_id IS NOT DISTINCT FROM $1::uuid AND id = $2
 `
@@ -83,25 +83,31 @@ func (q *Queries) GetAPIKey(ctx context.Context, tenantID *uuid.UUID, iD uuid.UU
 		&i.CreatorType,
 		&i.CreatorID,
 		&i.CreatorName,
+		&i.MAC,
 	)
 	return i, err
 }
 
 const getCredential = `-- name: GetCredential :one
-SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.expires_at, t.id AS home_id
+SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.created_at, k.expires_at, k.creator_type, k.creator_id, k.creator_name, k.mac, t.id AS home_id
 FROM api_keys k
 JOIN tenants t ON (t.id = k.tenant_id OR k.tenant_id IS NULL AND t.slug = 'platform') AND t.status <> 'deleted'
 WHERE k.id = $1 AND k.revoked_at IS NULL
 `
 
 type GetCredentialRow struct {
-	ID         uuid.UUID
-	TenantID   *uuid.UUID
-	Role       string
-	Name       string
-	SecretHash []byte
-	ExpiresAt  *time.Time
-	HomeID     uuid.UUID
+	ID          uuid.UUID
+	TenantID    *uuid.UUID
+	Role        string
+	Name        string
+	SecretHash  []byte
+	CreatedAt   time.Time
+	ExpiresAt   *time.Time
+	CreatorType *string
+	CreatorID   *string
+	CreatorName *string
+	MAC         []byte
+	HomeID      uuid.UUID
 }
 
 // For authentication, before the tenant is known; no row if authentication must fail anyway. home_id is the tenant whose audit
@@ -115,15 +121,20 @@ func (q *Queries) GetCredential(ctx context.Context, id uuid.UUID) (GetCredentia
 		&i.Role,
 		&i.Name,
 		&i.SecretHash,
+		&i.CreatedAt,
 		&i.ExpiresAt,
+		&i.CreatorType,
+		&i.CreatorID,
+		&i.CreatorName,
+		&i.MAC,
 		&i.HomeID,
 	)
 	return i, err
 }
 
 const insertAPIKey = `-- name: InsertAPIKey :exec
-INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expires_at, creator_type, creator_id, creator_name)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text, $9::text, $10::text)
+INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expires_at, creator_type, creator_id, creator_name, mac)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text, $9::text, $10::text, $11)
 `
 
 type InsertAPIKeyParams struct {
@@ -137,6 +148,7 @@ type InsertAPIKeyParams struct {
 	CreatorType string
 	CreatorID   string
 	CreatorName string
+	MAC         []byte
 }
 
 func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) error {
@@ -151,12 +163,13 @@ func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) erro
 		arg.CreatorType,
 		arg.CreatorID,
 		arg.CreatorName,
+		arg.MAC,
 	)
 	return err
 }
 
 const listPlatformAPIKeys = `-- name: ListPlatformAPIKeys :many
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
 FROM api_keys
 WHERE tenant_id IS NULL AND revoked_at IS NULL
   AND (created_at, id) < ($1::timestamptz, $2::uuid)
@@ -186,6 +199,7 @@ func (q *Queries) ListPlatformAPIKeys(ctx context.Context, beforeCreatedAt time.
 			&i.CreatorType,
 			&i.CreatorID,
 			&i.CreatorName,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -198,7 +212,7 @@ func (q *Queries) ListPlatformAPIKeys(ctx context.Context, beforeCreatedAt time.
 }
 
 const listTenantAPIKeys = `-- name: ListTenantAPIKeys :many
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
 FROM api_keys
 WHERE tenant_id = $1::uuid AND revoked_at IS NULL
   AND (created_at, id) < ($2::timestamptz, $3::uuid)
@@ -241,6 +255,7 @@ func (q *Queries) ListTenantAPIKeys(ctx context.Context, arg ListTenantAPIKeysPa
 			&i.CreatorType,
 			&i.CreatorID,
 			&i.CreatorName,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -283,7 +298,7 @@ func (q *Queries) ListUnrevokedTenantAPIKeys(ctx context.Context, tenantID uuid.
 }
 
 const revokeAPIKey = `-- name: RevokeAPIKey :execrows
-UPDATE api_keys SET revoked_at = $1
+UPDATE api_keys SET revoked_at = $1, mac = NULL
 WHERE tenant_id IS NOT DISTINCT FROM $2::uuid AND id = $3 AND revoked_at IS NULL
 `
 
@@ -296,7 +311,7 @@ func (q *Queries) RevokeAPIKey(ctx context.Context, revokedAt *time.Time, tenant
 }
 
 const revokeTenantAPIKeys = `-- name: RevokeTenantAPIKeys :execrows
-UPDATE api_keys SET revoked_at = $1 WHERE tenant_id = $2::uuid AND revoked_at IS NULL
+UPDATE api_keys SET revoked_at = $1, mac = NULL WHERE tenant_id = $2::uuid AND revoked_at IS NULL
 `
 
 func (q *Queries) RevokeTenantAPIKeys(ctx context.Context, revokedAt *time.Time, tenantID uuid.UUID) (int64, error) {

@@ -15,8 +15,8 @@ import (
 const decideApproval = `-- name: DecideApproval :execrows
 UPDATE approvals
 SET status = $1, decider_type = $2::text, decider_id = $3::text, decider_name = $4::text,
-    decided_at = $5::timestamptz
-WHERE tenant_id = $6 AND id = $7 AND status = 'pending' AND expires_at > $5::timestamptz
+    decided_at = $5::timestamptz, mac = $6
+WHERE tenant_id = $7 AND id = $8 AND status = 'pending' AND expires_at > $5::timestamptz
 `
 
 type DecideApprovalParams struct {
@@ -25,6 +25,7 @@ type DecideApprovalParams struct {
 	DeciderID   string
 	DeciderName string
 	DecidedAt   time.Time
+	MAC         []byte
 	TenantID    uuid.UUID
 	ID          uuid.UUID
 }
@@ -36,6 +37,7 @@ func (q *Queries) DecideApproval(ctx context.Context, arg DecideApprovalParams) 
 		arg.DeciderID,
 		arg.DeciderName,
 		arg.DecidedAt,
+		arg.MAC,
 		arg.TenantID,
 		arg.ID,
 	)
@@ -47,7 +49,7 @@ func (q *Queries) DecideApproval(ctx context.Context, arg DecideApprovalParams) 
 
 const getApproval = `-- name: GetApproval :one
 SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
-    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at
+    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = $1 AND id = $2
 `
@@ -71,13 +73,14 @@ func (q *Queries) GetApproval(ctx context.Context, tenantID uuid.UUID, iD uuid.U
 		&i.ExpiresAt,
 		&i.DecidedAt,
 		&i.UsedAt,
+		&i.MAC,
 	)
 	return i, err
 }
 
 const insertApproval = `-- name: InsertApproval :exec
-INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at, mac)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 `
 
 type InsertApprovalParams struct {
@@ -90,6 +93,7 @@ type InsertApprovalParams struct {
 	RequesterName string
 	CreatedAt     time.Time
 	ExpiresAt     time.Time
+	MAC           []byte
 }
 
 func (q *Queries) InsertApproval(ctx context.Context, arg InsertApprovalParams) error {
@@ -103,13 +107,14 @@ func (q *Queries) InsertApproval(ctx context.Context, arg InsertApprovalParams) 
 		arg.RequesterName,
 		arg.CreatedAt,
 		arg.ExpiresAt,
+		arg.MAC,
 	)
 	return err
 }
 
 const listApprovals = `-- name: ListApprovals :many
 SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
-    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at
+    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = $1
   AND ($2::text = '' OR $2::text =
@@ -161,6 +166,7 @@ func (q *Queries) ListApprovals(ctx context.Context, arg ListApprovalsParams) ([
 			&i.ExpiresAt,
 			&i.DecidedAt,
 			&i.UsedAt,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -173,12 +179,24 @@ func (q *Queries) ListApprovals(ctx context.Context, arg ListApprovalsParams) ([
 }
 
 const useApproval = `-- name: UseApproval :execrows
-UPDATE approvals SET status = 'used', used_at = $1::timestamptz
-WHERE tenant_id = $2 AND id = $3 AND status = 'approved' AND expires_at > $1::timestamptz
+UPDATE approvals SET status = 'used', used_at = $1::timestamptz, mac = $2
+WHERE tenant_id = $3 AND id = $4 AND status = 'approved' AND expires_at > $1::timestamptz
 `
 
-func (q *Queries) UseApproval(ctx context.Context, usedAt time.Time, tenantID uuid.UUID, iD uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, useApproval, usedAt, tenantID, iD)
+type UseApprovalParams struct {
+	UsedAt   time.Time
+	MAC      []byte
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) UseApproval(ctx context.Context, arg UseApprovalParams) (int64, error) {
+	result, err := q.db.Exec(ctx, useApproval,
+		arg.UsedAt,
+		arg.MAC,
+		arg.TenantID,
+		arg.ID,
+	)
 	if err != nil {
 		return 0, err
 	}

@@ -51,7 +51,7 @@ func (q *Queries) DeleteEndedConsoleSessions(ctx context.Context, now time.Time)
 }
 
 const getConsoleSession = `-- name: GetConsoleSession :one
-SELECT token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at
+SELECT token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at, mac
 FROM console_sessions
 WHERE token_hash = $1 AND expires_at > $2::timestamptz AND last_seen_at > $3::timestamptz
 `
@@ -69,13 +69,14 @@ func (q *Queries) GetConsoleSession(ctx context.Context, tokenHash []byte, now t
 		&i.CreatedAt,
 		&i.LastSeenAt,
 		&i.ExpiresAt,
+		&i.MAC,
 	)
 	return i, err
 }
 
 const insertConsoleSession = `-- name: InsertConsoleSession :exec
-INSERT INTO console_sessions (token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)
+INSERT INTO console_sessions (token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at, mac)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9)
 `
 
 type InsertConsoleSessionParams struct {
@@ -87,6 +88,7 @@ type InsertConsoleSessionParams struct {
 	OfTenant    *uuid.UUID
 	CreatedAt   time.Time
 	ExpiresAt   time.Time
+	MAC         []byte
 }
 
 func (q *Queries) InsertConsoleSession(ctx context.Context, arg InsertConsoleSessionParams) error {
@@ -99,6 +101,7 @@ func (q *Queries) InsertConsoleSession(ctx context.Context, arg InsertConsoleSes
 		arg.OfTenant,
 		arg.CreatedAt,
 		arg.ExpiresAt,
+		arg.MAC,
 	)
 	return err
 }

@@ -190,8 +190,8 @@ func (q *Queries) InsertDataKey(ctx context.Context, arg InsertDataKeyParams) er
 }
 
 const insertMasterKey = `-- name: InsertMasterKey :exec
-INSERT INTO master_keys (id, uri, version, is_current, key_check, endorsed_by, endorsement, created_at)
-VALUES ($1, $2, $3, true, $4, $5, $6, $7)
+INSERT INTO master_keys (id, uri, version, is_current, key_check, endorsed_by, endorsement, authority, created_at)
+VALUES ($1, $2, $3, true, $4, $5, $6, $7, $8)
 `
 
 type InsertMasterKeyParams struct {
@@ -201,6 +201,7 @@ type InsertMasterKeyParams struct {
 	KeyCheck    []byte
 	EndorsedBy  *uuid.UUID
 	Endorsement []byte
+	Authority   []byte
 	CreatedAt   time.Time
 }
 
@@ -212,6 +213,7 @@ func (q *Queries) InsertMasterKey(ctx context.Context, arg InsertMasterKeyParams
 		arg.KeyCheck,
 		arg.EndorsedBy,
 		arg.Endorsement,
+		arg.Authority,
 		arg.CreatedAt,
 	)
 	return err
@@ -285,7 +287,7 @@ func (q *Queries) ListLiveDataKeys(ctx context.Context, tenantID uuid.UUID) ([]L
 }
 
 const listMasterKeys = `-- name: ListMasterKeys :many
-SELECT id, uri, version, is_current, key_check, endorsed_by, endorsement, created_at, retired_at
+SELECT id, uri, version, is_current, key_check, endorsed_by, endorsement, authority, created_at, retired_at
 FROM master_keys
 ORDER BY created_at, id
 `
@@ -307,6 +309,7 @@ func (q *Queries) ListMasterKeys(ctx context.Context) ([]MasterKey, error) {
 			&i.KeyCheck,
 			&i.EndorsedBy,
 			&i.Endorsement,
+			&i.Authority,
 			&i.CreatedAt,
 			&i.RetiredAt,
 		); err != nil {

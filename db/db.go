@@ -153,6 +153,10 @@ func (d *DB) Waits() (count int64, waited time.Duration) {
 // MaxConns returns the largest number of connections of the pool.
 func (d *DB) MaxConns() int32 { return d.pool.Config().MaxConns }
 
+// Acquired returns how often a connection was taken from the pool, which every
+// transaction and every statement outside of one does once.
+func (d *DB) Acquired() int64 { return d.pool.Stat().AcquireCount() }
+
 // Tx is a transaction begun by a door. It ends when the function passed to the
 // door returns.
 type Tx struct {

@@ -12,6 +12,94 @@ import (
 	"github.com/google/uuid"
 )
 
+const aPIKeysToCheck = `-- name: APIKeysToCheck :many
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
+FROM api_keys
+WHERE id > $1::uuid AND revoked_at IS NULL
+ORDER BY id
+LIMIT $2::integer
+`
+
+func (q *Queries) APIKeysToCheck(ctx context.Context, afterID uuid.UUID, stretch int32) ([]APIKey, error) {
+	rows, err := q.db.Query(ctx, aPIKeysToCheck, afterID, stretch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []APIKey
+	for rows.Next() {
+		var i APIKey
+		if err := rows.Scan(
+			&i.ID,
+			&i.TenantID,
+			&i.Role,
+			&i.Name,
+			&i.SecretHash,
+			&i.CreatedAt,
+			&i.ExpiresAt,
+			&i.RevokedAt,
+			&i.LastUsedAt,
+			&i.CreatorType,
+			&i.CreatorID,
+			&i.CreatorName,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const approvalsToCheck = `-- name: ApprovalsToCheck :many
+SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
+    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
+FROM approvals
+WHERE (tenant_id, id) > ($1::uuid, $2::uuid) AND status IN ('pending', 'approved')
+ORDER BY tenant_id, id
+LIMIT $3::integer
+`
+
+func (q *Queries) ApprovalsToCheck(ctx context.Context, afterTenantID uuid.UUID, afterID uuid.UUID, stretch int32) ([]Approval, error) {
+	rows, err := q.db.Query(ctx, approvalsToCheck, afterTenantID, afterID, stretch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Approval
+	for rows.Next() {
+		var i Approval
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.Operation,
+			&i.RequestHash,
+			&i.Status,
+			&i.RequesterType,
+			&i.RequesterID,
+			&i.RequesterName,
+			&i.DeciderType,
+			&i.DeciderID,
+			&i.DeciderName,
+			&i.CreatedAt,
+			&i.ExpiresAt,
+			&i.DecidedAt,
+			&i.UsedAt,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const countMasterKeys = `-- name: CountMasterKeys :one
 SELECT count(*) FROM master_keys
 `
@@ -58,6 +146,52 @@ func (q *Queries) LoginIsSuperuser(ctx context.Context) (bool, error) {
 	return super, err
 }
 
+const policiesToCheck = `-- name: PoliciesToCheck :many
+SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at, mac
+FROM policies
+WHERE (tenant_id, alg) > ($1::uuid, $2::text) AND retired_at IS NULL
+ORDER BY tenant_id, alg
+LIMIT $3::integer
+`
+
+func (q *Queries) PoliciesToCheck(ctx context.Context, afterTenantID uuid.UUID, afterAlg string, stretch int32) ([]Policy, error) {
+	rows, err := q.db.Query(ctx, policiesToCheck, afterTenantID, afterAlg, stretch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Policy
+	for rows.Next() {
+		var i Policy
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Alg,
+			&i.IsDefault,
+			&i.RSABits,
+			&i.RotationIntervalSeconds,
+			&i.PublishLeadSeconds,
+			&i.GracePeriodSeconds,
+			&i.PurgeAfterSeconds,
+			&i.DefaultTokenTTLSeconds,
+			&i.MaxTokenTTLSeconds,
+			&i.MaxPublishedKeys,
+			&i.DueAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.RetiredAt,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const policiesWithoutKeys = `-- name: PoliciesWithoutKeys :many
 SELECT t.slug, p.alg
 FROM policies p
@@ -87,6 +221,134 @@ func (q *Queries) PoliciesWithoutKeys(ctx context.Context, afterTenantID uuid.UU
 	for rows.Next() {
 		var i PoliciesWithoutKeysRow
 		if err := rows.Scan(&i.Slug, &i.Alg); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const revivedAPIKeys = `-- name: RevivedAPIKeys :many
+SELECT k.id
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+JOIN api_keys k ON k.id::text = e.details ->> 'id' AND (k.tenant_id = t.id OR k.tenant_id IS NULL AND t.slug = 'platform')
+WHERE e.tenant_id = $1 AND e.action = 'api_key.revoked' AND k.revoked_at IS NULL
+ORDER BY k.id
+`
+
+// Live credentials that the tenant's history says are revoked. The platform's history has those without tenant.
+func (q *Queries) RevivedAPIKeys(ctx context.Context, tenantID uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, revivedAPIKeys, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const settingsChangedAt = `-- name: SettingsChangedAt :one
+SELECT COALESCE(max(at), 'epoch')::timestamptz AS at
+FROM audit_events
+WHERE tenant_id = $1 AND action IN ('tenant.created', 'tenant.updated', 'tenant.suspended', 'tenant.resumed', 'tenant.deleted')
+`
+
+// The time of the last change of a tenant's names, settings or status, as its history has it.
+func (q *Queries) SettingsChangedAt(ctx context.Context, tenantID uuid.UUID) (time.Time, error) {
+	row := q.db.QueryRow(ctx, settingsChangedAt, tenantID)
+	var at time.Time
+	err := row.Scan(&at)
+	return at, err
+}
+
+const tenantsToCheck = `-- name: TenantsToCheck :many
+
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+FROM tenants
+WHERE id > $1::uuid AND status <> 'deleted'
+ORDER BY id
+LIMIT $2::integer
+`
+
+type TenantsToCheckRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+	MAC                             []byte
+}
+
+// The rows that confer authority, in stretches, so that the codes of all of them can be checked.
+func (q *Queries) TenantsToCheck(ctx context.Context, afterID uuid.UUID, stretch int32) ([]TenantsToCheckRow, error) {
+	rows, err := q.db.Query(ctx, tenantsToCheck, afterID, stretch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TenantsToCheckRow
+	for rows.Next() {
+		var i TenantsToCheckRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Name,
+			&i.Issuer,
+			&i.CustomDomain,
+			&i.Status,
+			&i.JWKSMaxAgeSeconds,
+			&i.JWKSStaleWhileRevalidateSeconds,
+			&i.JWKSStaleIfErrorSeconds,
+			&i.ClockSkewSeconds,
+			&i.CacheHorizon,
+			&i.NotBefore,
+			&i.AuditSeq,
+			&i.AuditHash,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeletedAt,
+			&i.FeedXID,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
+			&i.ApprovalRequired,
+			&i.Metadata,
+			&i.MAC,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -43,7 +43,7 @@ func open(t *testing.T, conns int32) *db.DB {
 func seed(t *testing.T, url string) {
 	t.Helper()
 	dbtest.Exec(t, url, `SET session_replication_role = replica;
-		INSERT INTO master_keys (id, uri, version, is_current, key_check, created_at) VALUES (gen_random_uuid(), 'file:x', '1', true, 'c', now());
+		INSERT INTO master_keys (id, uri, version, is_current, key_check, authority, created_at) VALUES (gen_random_uuid(), 'file:x', '1', true, 'c', 'a', now());
 		INSERT INTO leases (name, holder, term, expires_at) VALUES ('l', 'h', 1, now())`)
 	for slug, id := range map[string]uuid.UUID{"a": a, "b": b} {
 		dbtest.Exec(t, url, fmt.Sprintf(`SET session_replication_role = replica;

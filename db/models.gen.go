@@ -23,6 +23,7 @@ type APIKey struct {
 	CreatorType *string
 	CreatorID   *string
 	CreatorName *string
+	MAC         []byte
 }
 
 type Approval struct {
@@ -41,6 +42,7 @@ type Approval struct {
 	ExpiresAt     time.Time
 	DecidedAt     *time.Time
 	UsedAt        *time.Time
+	MAC           []byte
 }
 
 type ConsoleSession struct {
@@ -53,6 +55,7 @@ type ConsoleSession struct {
 	CreatedAt   time.Time
 	LastSeenAt  time.Time
 	ExpiresAt   time.Time
+	MAC         []byte
 }
 
 type Domain struct {
@@ -71,6 +74,7 @@ type MasterKey struct {
 	KeyCheck    []byte
 	EndorsedBy  *uuid.UUID
 	Endorsement []byte
+	Authority   []byte
 	CreatedAt   time.Time
 	RetiredAt   *time.Time
 }
@@ -91,4 +95,5 @@ type Policy struct {
 	CreatedAt               time.Time
 	UpdatedAt               time.Time
 	RetiredAt               *time.Time
+	MAC                     []byte
 }

@@ -65,7 +65,7 @@ func (q *Queries) DuePolicies(ctx context.Context, now time.Time, batch int32) (
 
 const listPolicies = `-- name: ListPolicies :many
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at, mac
 FROM policies
 WHERE tenant_id = $1
 ORDER BY is_default DESC, created_at, alg
@@ -97,6 +97,7 @@ func (q *Queries) ListPolicies(ctx context.Context, tenantID uuid.UUID) ([]Polic
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.RetiredAt,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -110,7 +111,7 @@ func (q *Queries) ListPolicies(ctx context.Context, tenantID uuid.UUID) ([]Polic
 
 const listPoliciesOfTenants = `-- name: ListPoliciesOfTenants :many
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at, mac
 FROM policies
 WHERE tenant_id = ANY ($1::uuid[])
 `
@@ -140,6 +141,7 @@ func (q *Queries) ListPoliciesOfTenants(ctx context.Context, tenantIds []uuid.UU
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.RetiredAt,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -201,15 +203,15 @@ func (q *Queries) SetPoliciesDue(ctx context.Context, tenantIds []uuid.UUID, alg
 
 const upsertPolicy = `-- name: UpsertPolicy :exec
 INSERT INTO policies (tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at)
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, mac)
 VALUES ($1, $2, $3, $4, $5, $6, $7,
-    $8, $9, $10, $11, $12, $13, $13)
+    $8, $9, $10, $11, $12, $13, $13, $14)
 ON CONFLICT (tenant_id, alg) DO UPDATE
 SET is_default = excluded.is_default, rsa_bits = excluded.rsa_bits, rotation_interval_seconds = excluded.rotation_interval_seconds,
     publish_lead_seconds = excluded.publish_lead_seconds, grace_period_seconds = excluded.grace_period_seconds,
     purge_after_seconds = excluded.purge_after_seconds, default_token_ttl_seconds = excluded.default_token_ttl_seconds,
     max_token_ttl_seconds = excluded.max_token_ttl_seconds, max_published_keys = excluded.max_published_keys,
-    due_at = excluded.due_at, updated_at = excluded.updated_at, retired_at = NULL
+    due_at = excluded.due_at, updated_at = excluded.updated_at, retired_at = NULL, mac = excluded.mac
 `
 
 type UpsertPolicyParams struct {
@@ -226,6 +228,7 @@ type UpsertPolicyParams struct {
 	MaxPublishedKeys        int32
 	DueAt                   *time.Time
 	UpdatedAt               time.Time
+	MAC                     []byte
 }
 
 func (q *Queries) UpsertPolicy(ctx context.Context, arg UpsertPolicyParams) error {
@@ -243,6 +246,7 @@ func (q *Queries) UpsertPolicy(ctx context.Context, arg UpsertPolicyParams) erro
 		arg.MaxPublishedKeys,
 		arg.DueAt,
 		arg.UpdatedAt,
+		arg.MAC,
 	)
 	return err
 }

@@ -57,7 +57,7 @@ var everywhere = map[string][]string{
 		"InsertConsoleSession", "GetConsoleSession", "TouchConsoleSession", "DeleteConsoleSession", "DeleteConsoleSessionsOf", "DeleteEndedConsoleSessions",
 	},
 	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks"},
-	"doctor looks at everything": {"PoliciesWithoutKeys", "EndOfPolicies"},
+	"doctor looks at everything": {"PoliciesWithoutKeys", "EndOfPolicies", "TenantsToCheck", "PoliciesToCheck", "APIKeysToCheck", "ApprovalsToCheck"},
 	"the census of metrics counts everything, range by range": {"CountKeysByState", "CountPoliciesWithoutStandby"},
 	"no table of tenants": {
 		"FeedBounds", "PlanForFilters", "LockNames", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",

@@ -93,16 +93,25 @@ func (q *Queries) PublicKeyHistory(ctx context.Context) ([]PublicKeyHistoryRow, 
 }
 
 const publicPolicies = `-- name: PublicPolicies :many
-SELECT alg, is_default, default_token_ttl_seconds, max_token_ttl_seconds
+SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, mac
 FROM policies
 WHERE tenant_id = keyward_tenant() AND retired_at IS NULL
 `
 
 type PublicPoliciesRow struct {
-	Alg                    string
-	IsDefault              bool
-	DefaultTokenTTLSeconds int32
-	MaxTokenTTLSeconds     int32
+	TenantID                uuid.UUID
+	Alg                     string
+	IsDefault               bool
+	RSABits                 *int32
+	RotationIntervalSeconds int32
+	PublishLeadSeconds      int32
+	GracePeriodSeconds      int32
+	PurgeAfterSeconds       int32
+	DefaultTokenTTLSeconds  int32
+	MaxTokenTTLSeconds      int32
+	MaxPublishedKeys        int32
+	MAC                     []byte
 }
 
 func (q *Queries) PublicPolicies(ctx context.Context) ([]PublicPoliciesRow, error) {
@@ -115,10 +124,18 @@ func (q *Queries) PublicPolicies(ctx context.Context) ([]PublicPoliciesRow, erro
 	for rows.Next() {
 		var i PublicPoliciesRow
 		if err := rows.Scan(
+			&i.TenantID,
 			&i.Alg,
 			&i.IsDefault,
+			&i.RSABits,
+			&i.RotationIntervalSeconds,
+			&i.PublishLeadSeconds,
+			&i.GracePeriodSeconds,
+			&i.PurgeAfterSeconds,
 			&i.DefaultTokenTTLSeconds,
 			&i.MaxTokenTTLSeconds,
+			&i.MaxPublishedKeys,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -132,7 +149,7 @@ func (q *Queries) PublicPolicies(ctx context.Context) ([]PublicPoliciesRow, erro
 
 const publicTenant = `-- name: PublicTenant :one
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
-    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata,
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, t.approval_required, t.updated_at, t.mac,
     (CASE WHEN t.jwks_xid = t.feed_xid AND starts_with(t.jwks_outline, 'v1 ') THEN t.jwks END)::bytea AS jwks, COALESCE(t.jwks_outline, '')::text AS outline
 FROM tenants t
 WHERE t.id = $1 AND t.status <> 'deleted' AND current_user = 'keyward_public'
@@ -151,6 +168,9 @@ type PublicTenantRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	Metadata                        []byte
+	ApprovalRequired                []string
+	UpdatedAt                       time.Time
+	MAC                             []byte
 	JWKS                            []byte
 	Outline                         string
 }
@@ -171,6 +191,9 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 		&i.NotBefore,
 		&i.AuditSeq,
 		&i.Metadata,
+		&i.ApprovalRequired,
+		&i.UpdatedAt,
+		&i.MAC,
 		&i.JWKS,
 		&i.Outline,
 	)
@@ -180,7 +203,7 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 const publicTenantBySlug = `-- name: PublicTenantBySlug :one
 
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
-    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata,
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, t.approval_required, t.updated_at, t.mac,
     (CASE WHEN t.jwks_xid = t.feed_xid AND starts_with(t.jwks_outline, 'v1 ') THEN t.jwks END)::bytea AS jwks, COALESCE(t.jwks_outline, '')::text AS outline
 FROM tenants t
 WHERE t.slug = $1 AND t.status <> 'deleted' AND current_user = 'keyward_public'
@@ -199,6 +222,9 @@ type PublicTenantBySlugRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	Metadata                        []byte
+	ApprovalRequired                []string
+	UpdatedAt                       time.Time
+	MAC                             []byte
 	JWKS                            []byte
 	Outline                         string
 }
@@ -222,6 +248,9 @@ func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTe
 		&i.NotBefore,
 		&i.AuditSeq,
 		&i.Metadata,
+		&i.ApprovalRequired,
+		&i.UpdatedAt,
+		&i.MAC,
 		&i.JWKS,
 		&i.Outline,
 	)

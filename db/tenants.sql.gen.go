@@ -15,7 +15,7 @@ import (
 const findTenants = `-- name: FindTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT id FROM (
@@ -62,6 +62,7 @@ type FindTenantsRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	MAC                             []byte
 }
 
 // MatchNewestTenants among all tenants, by the trigram index: for rare texts. Without OFFSET 0 PostgreSQL could expect many matches and
@@ -105,6 +106,7 @@ func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]Fin
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -119,7 +121,7 @@ func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]Fin
 const getTenant = `-- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
 FROM tenants
 WHERE id = $1
 `
@@ -148,6 +150,7 @@ type GetTenantRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	MAC                             []byte
 }
 
 func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (GetTenantRow, error) {
@@ -177,6 +180,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (GetTenantR
 		&i.FreezeReasons,
 		&i.ApprovalRequired,
 		&i.Metadata,
+		&i.MAC,
 	)
 	return i, err
 }
@@ -184,7 +188,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (GetTenantR
 const getTenants = `-- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 `
@@ -213,6 +217,7 @@ type GetTenantsRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	MAC                             []byte
 }
 
 func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]GetTenantsRow, error) {
@@ -248,6 +253,7 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]GetT
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -262,11 +268,11 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]GetT
 const insertTenant = `-- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, issuer_name, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks, jwks_outline, jwks_xid)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks, jwks_outline, jwks_xid, mac)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
     $9, $10, $11, $12, $13, $13,
     COALESCE($14::timestamptz[], '{}'), COALESCE($15::timestamptz[], '{}'), COALESCE($16::text[], '{}'), pg_current_xact_id(),
-    COALESCE($17::text[], '{}'), $18, $19, $20, pg_current_xact_id())
+    COALESCE($17::text[], '{}'), $18, $19, $20, pg_current_xact_id(), $21)
 `
 
 type InsertTenantParams struct {
@@ -290,6 +296,7 @@ type InsertTenantParams struct {
 	Metadata                        []byte
 	JWKS                            []byte
 	JWKSOutline                     *string
+	MAC                             []byte
 }
 
 func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) error {
@@ -314,6 +321,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 		arg.Metadata,
 		arg.JWKS,
 		arg.JWKSOutline,
+		arg.MAC,
 	)
 	return err
 }
@@ -321,7 +329,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 const listTenants = `-- name: ListTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     (SELECT id FROM tenants
@@ -366,6 +374,7 @@ type ListTenantsRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	MAC                             []byte
 }
 
 // Live tenants or tenants with a status, newest first, after the cursor. Each list has an index in its order.
@@ -407,6 +416,7 @@ func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]Lis
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -433,7 +443,7 @@ func (q *Queries) LiveTenantID(ctx context.Context, slug string) (uuid.UUID, err
 const lockIdleTenants = `-- name: LockIdleTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 ORDER BY id
@@ -464,6 +474,7 @@ type LockIdleTenantsRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	MAC                             []byte
 }
 
 // Locks a batch of tenants in one order, and skips tenants that another transaction has locked.
@@ -500,6 +511,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -514,7 +526,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 const lockTenant = `-- name: LockTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
 FROM tenants
 WHERE id = $1
 FOR NO KEY UPDATE
@@ -544,6 +556,7 @@ type LockTenantRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	MAC                             []byte
 }
 
 // Locks a tenant. Every change of a tenant does so first.
@@ -574,6 +587,7 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (LockTenan
 		&i.FreezeReasons,
 		&i.ApprovalRequired,
 		&i.Metadata,
+		&i.MAC,
 	)
 	return i, err
 }
@@ -581,7 +595,7 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (LockTenan
 const matchNewestTenants = `-- name: MatchNewestTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT id FROM (
@@ -630,6 +644,7 @@ type MatchNewestTenantsRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	MAC                             []byte
 }
 
 // Tenants among the newest thousand after the cursor whose slug or name contains a text. A frequent text fills a page this way.
@@ -672,6 +687,7 @@ func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenants
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -781,11 +797,11 @@ SET name = $1, issuer = $2,
     cache_horizon = $10, not_before = $11, updated_at = $12,
     freeze_starts = COALESCE($13::timestamptz[], freeze_starts), freeze_ends = COALESCE($14::timestamptz[], freeze_ends),
     freeze_reasons = COALESCE($15::text[], freeze_reasons),
-    approval_required = COALESCE($16::text[], approval_required), metadata = $17,
-    deleted_at = $18, audit_seq = $19, audit_hash = $20, feed_xid = pg_current_xact_id(),
-    jwks = COALESCE($21, jwks), jwks_outline = COALESCE($22, jwks_outline),
-    jwks_xid = CASE WHEN $21::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
-WHERE id = $23
+    approval_required = COALESCE($16::text[], approval_required), metadata = $17, mac = $18,
+    deleted_at = $19, audit_seq = $20, audit_hash = $21, feed_xid = pg_current_xact_id(),
+    jwks = COALESCE($22, jwks), jwks_outline = COALESCE($23, jwks_outline),
+    jwks_xid = CASE WHEN $22::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
+WHERE id = $24
 `
 
 type UpdateTenantParams struct {
@@ -806,6 +822,7 @@ type UpdateTenantParams struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	MAC                             []byte
 	DeletedAt                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
@@ -835,6 +852,7 @@ func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int
 		arg.FreezeReasons,
 		arg.ApprovalRequired,
 		arg.Metadata,
+		arg.MAC,
 		arg.DeletedAt,
 		arg.AuditSeq,
 		arg.AuditHash,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/keyward/keyward/internal/admission"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -99,6 +100,10 @@ func retryAfter(err error) string {
 	var limited *rateLimitedError
 	if errors.As(err, &limited) {
 		wait = max(limited.retryAfter, time.Second)
+	}
+	var busy *admission.BusyError
+	if errors.As(err, &busy) {
+		wait = max(busy.RetryAfter, time.Second)
 	}
 	return strconv.Itoa(int(math.Ceil(wait.Seconds())))
 }

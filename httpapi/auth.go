@@ -14,6 +14,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/httpapi/console"
+	"github.com/keyward/keyward/internal/admission"
 	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/tenant"
 )
@@ -36,6 +37,7 @@ type gate struct {
 	clients   proxies
 	byCaller  *limiter[string]       // requests, by credential
 	failures  *limiter[netip.Prefix] // failed authentications, by client network
+	suspects  *admission.Gate        // look-ups by networks that have reached that limit
 	limitedBy *limitCounters
 	denials   *denials
 }
@@ -44,7 +46,9 @@ func newGate(cfg *Config) (*gate, error) {
 	limited, err := newLimitCounters(cfg)
 	return &gate{
 		cfg: cfg, clients: proxies{cfg.TrustedProxies}, byCaller: newLimiter[string](cfg.RateLimits.Credential),
-		failures: newLimiter[netip.Prefix](Rate{20, time.Second}), limitedBy: limited, denials: newDenials(cfg),
+		failures:  newLimiter[netip.Prefix](Rate{20, time.Second}),
+		suspects:  admission.New(admission.Config{Now: cfg.Now, Rate: suspectLookUps, Burst: 2 * suspectLookUps, Concurrent: 2}),
+		limitedBy: limited, denials: newDenials(cfg),
 	}, err
 }
 
@@ -108,8 +112,9 @@ func setPrivateHeaders(h http.Header) {
 }
 
 // authenticate checks the credential (RFC 6750 section 2.1). Only failures
-// count against the rate limit of the client's network, so that valid
-// credentials are never slowed down.
+// count against the rate limit of the client's network, and only credentials that
+// are not cached have to wait for it, so that the valid ones in use are never slowed
+// down.
 func (s *gate) authenticate(r *http.Request) (tenant.Principal, error) {
 	if caller, signedIn := r.Context().Value(callerKey{}).(console.Caller); signedIn {
 		return caller(r.Context())
@@ -122,7 +127,15 @@ func (s *gate) authenticateWith(r *http.Request, credential string) (tenant.Prin
 	if credential == "" {
 		return tenant.Principal{}, errNoCredential
 	}
-	p, err := s.findPrincipal(r.Context(), credential)
+	p, known, err := s.cfg.Tenants.AuthenticateCached(credential)
+	if s.isSignInToken(credential) {
+		known = false
+	}
+	if !known {
+		if p, err = s.lookUp(r, credential); errors.As(err, new(*admission.BusyError)) {
+			s.limitedBy.failures.Inc()
+		}
+	}
 	if errors.Is(err, tenant.ErrUnauthenticated) {
 		if wait := s.failures.take(s.clients.clientNetwork(r), age.Read(s.cfg.Now)); wait > 0 {
 			s.limitedBy.failures.Inc()
@@ -130,6 +143,26 @@ func (s *gate) authenticateWith(r *http.Request, credential string) (tenant.Prin
 		}
 	}
 	return p, err
+}
+
+// suspectLookUps is how many look-ups in a second all networks that have reached their
+// limit may cause together, and twice as many at once.
+const suspectLookUps = 5
+
+// lookUp finds the owner of a credential that is not cached. A network that has
+// reached its limit shares a few look-ups with all others that have, so that its own
+// valid credentials still get in unless guesses use these up.
+func (s *gate) lookUp(r *http.Request, key string) (tenant.Principal, error) {
+	if s.failures.wait(s.clients.clientNetwork(r), age.Read(s.cfg.Now)) > 0 {
+		leave, err := s.suspects.Enter(r.Context())
+		if err != nil {
+			return tenant.Principal{}, err
+		}
+		p, err := s.findPrincipal(r.Context(), key)
+		leave(!errors.Is(err, tenant.ErrUnauthenticated))
+		return p, err
+	}
+	return s.findPrincipal(r.Context(), key)
 }
 
 // limitByCredential enforces the rate limit of a credential, if one is
@@ -149,10 +182,15 @@ func (s *gate) limitByCredential(p tenant.Principal) error {
 // of the operator's identity provider. A token has the form of a JWS (RFC 7515
 // section 7.1), which no API key has.
 func (s *gate) findPrincipal(ctx context.Context, credential string) (tenant.Principal, error) {
-	if s.cfg.SignIn == nil || strings.HasPrefix(credential, "kw_") || strings.Count(credential, ".") != 2 {
-		return s.cfg.Tenants.Authenticate(ctx, credential)
+	if s.isSignInToken(credential) {
+		return s.cfg.SignIn.Principal(ctx, credential)
 	}
-	return s.cfg.SignIn.Principal(ctx, credential)
+	return s.cfg.Tenants.Authenticate(ctx, credential)
+}
+
+// isSignInToken reports whether a credential goes to the operator's identity provider.
+func (s *gate) isSignInToken(credential string) bool {
+	return s.cfg.SignIn != nil && !strings.HasPrefix(credential, "kw_") && strings.Count(credential, ".") == 2
 }
 
 // authenticateAgain authenticates a request again, which lasts longer than its

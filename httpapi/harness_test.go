@@ -152,10 +152,10 @@ func (w *world) wire(d *db.DB, masterURI string) {
 	names := tenant.NewNamespace(testPublicURL)
 	w.store = moves.New(moves.Config{DB: d, Names: names, Custody: custody, Generator: generator, Now: w.clock.now, Log: log})
 	w.snapshots = snapshot.New(snapshot.Config{
-		DB: d, PublicURL: testPublicURL, Now: w.clock.now, Log: log, HeardUntil: w.listener.HeardUntil,
+		DB: d, PublicURL: testPublicURL, Now: w.clock.now, Log: log, HeardUntil: w.listener.HeardUntil, Authority: custody.Authority(),
 	})
 	w.signer = signing.New(signing.Config{DB: d, Snapshots: w.snapshots, Custody: custody, Now: w.clock.now, Log: log})
-	w.tenants = tenant.New(tenant.Config{DB: d, Now: w.clock.now, Names: names, LookupTXT: w.lookupTXT})
+	w.tenants = tenant.New(tenant.Config{DB: d, Now: w.clock.now, Names: names, Authority: custody.Authority(), LookupTXT: w.lookupTXT})
 	w.webhooks = webhook.NewStore(webhook.Config{DB: d, Now: w.clock.now, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err := w.store.EnsurePlatform(w.t.Context(), operator); err != nil {
 		w.t.Fatal(err)

@@ -73,6 +73,14 @@ func (l *limiter[K]) take(key K, now age.Instant) (wait time.Duration) {
 	return max(wait, 0)
 }
 
+// wait returns how long to wait for the next token, and takes none.
+func (l *limiter[K]) wait(key K, now age.Instant) time.Duration {
+	s := &l.shards[maphash.Comparable(l.seed, key)%limiterShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.debt(key).left(now)+l.rate.Every-time.Duration(l.rate.Burst)*l.rate.Every, 0)
+}
+
 func (s *shard[K]) debt(key K) debt {
 	if d, known := s.recent[key]; known {
 		return d

@@ -53,6 +53,9 @@ func (w *world) inhabited() (places []place) {
 			w.do("POST", "/v1/tenants/"+slug+"/api-keys", w.root, `{"role":"tenant_auditor"}`).ok(201, &key)
 			w.do("POST", "/v1/tenants/"+slug+"/keys/purge", w.root, "").ok(202, &approval)
 		}
+		for _, host := range []string{"login", "keys"} {
+			w.do("POST", "/v1/tenants/"+slug+"/domains", w.root, `{"domain":"`+host+"."+slug+`.example"}`).ok(201)
+		}
 		w.do("POST", "/v1/tenants/"+slug+"/keys/rotate", w.root, "{}").ok(200)
 		places = append(places, place{slug, map[string]string{
 			"/v1/tenants/{tenant}/webhooks": hook.ID.String(), "/v1/tenants/{tenant}/approvals": approval.ID.String(),
@@ -131,7 +134,7 @@ func identity(t testing.TB, item []byte) string {
 	if err := json.Unmarshal(item, &v); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"id", "hash", "kid", "tenant_id"} {
+	for _, name := range []string{"id", "hash", "kid", "domain", "tenant_id"} {
 		if s, ok := v[name].(string); ok {
 			return s
 		}

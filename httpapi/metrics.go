@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -94,4 +96,21 @@ func (c *counter) observe(status int, took time.Duration) {
 	}
 	s.requests.Inc()
 	s.seconds.Observe(took.Seconds())
+}
+
+// localMetrics answers 404 to clients on other machines, if only local ones may read
+// the metrics. A request that a proxy has forwarded is not local, wherever the proxy is.
+func (s *server) localMetrics(next echo.HandlerFunc) echo.HandlerFunc {
+	if !s.cfg.LocalMetrics {
+		return next
+	}
+	return func(c echo.Context) error {
+		r := c.Request()
+		peer, err := netip.ParseAddrPort(r.RemoteAddr)
+		forwarded := r.Header.Get("Forwarded") + r.Header.Get("X-Forwarded-For") + r.Header.Get("Via")
+		if err != nil || !peer.Addr().Unmap().IsLoopback() || forwarded != "" {
+			return newProblem(ProblemCodeNotFound, "")
+		}
+		return next(c)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/internal/admission"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/signing"
@@ -88,10 +89,14 @@ var rules = []rule{
 	sentinelRule(tenant.ErrNoRole, ProblemCodeForbidden, "The identity provider assigns you no role in Keyward."),
 	sentinelRule(tenant.ErrNoIdentityProvider, ProblemCodeUnavailable, "The identity provider is unavailable, so its tokens cannot be verified now; try again."),
 	typeRule(func(*rateLimitedError) *Problem { return newProblem(ProblemCodeRateLimited, "") }),
+	typeRule(func(*admission.BusyError) *Problem {
+		return newProblem(ProblemCodeRateLimited, "Too many names that do not exist are being looked up; the Retry-After header says when to try again.")
+	}),
 
 	sentinelRule(tenant.ErrNotFound, ProblemCodeTenantNotFound, ""),
 	sentinelRule(tenant.ErrSlugTaken, ProblemCodeConflict, "This slug is in use."),
 	sentinelRule(tenant.ErrDomainTaken, ProblemCodeConflict, "This custom domain is in use."),
+	sentinelRule(tenant.ErrForged, ProblemCodeInternal, ""), // logged once, by the process that refused the row
 	sentinelRule(tenant.ErrIssuerTaken, ProblemCodeConflict, "This issuer is in use."),
 	sentinelRule(tenant.ErrHostNotVerified, ProblemCodePolicyViolation, "The hosts of custom_domain and issuer must be ones that this tenant has verified; see domains. Some names cannot be used even so."),
 	sentinelRule(tenant.ErrNoDomain, ProblemCodeNotFound, "The tenant has not claimed this host."),

@@ -46,6 +46,9 @@ type Config struct {
 	ReadyPublic func(context.Context) map[string]error
 	// Metrics counts requests and is served at /metrics, unless it is nil.
 	Metrics *prometheus.Registry
+	// LocalMetrics serves /metrics to clients on this machine only, for a process
+	// without an admin address.
+	LocalMetrics bool
 	// ConsoleOrigins lists the origins, in the form that browsers send, whose scripts
 	// may call the admin API.
 	ConsoleOrigins []string
@@ -164,7 +167,7 @@ func (s *server) newRouter(doc *openapi3.T, has func(path string) bool) (*echo.E
 	r := &routes{Echo: e, server: s, names: operationNames(doc), has: has}
 	RegisterHandlers(r, s)
 	if s.cfg.Metrics != nil && has("/metrics") {
-		e.GET("/metrics", s.handle("metrics", echo.WrapHandler(s.metrics.handler(s.cfg.Metrics))))
+		e.GET("/metrics", s.handle("metrics", s.localMetrics(echo.WrapHandler(s.metrics.handler(s.cfg.Metrics)))))
 	}
 	if has("/console") {
 		if err := s.registerConsole(e); err != nil {

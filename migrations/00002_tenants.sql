@@ -51,6 +51,9 @@ CREATE TABLE public.tenants (
     created_at                          timestamptz   NOT NULL,
     updated_at                          timestamptz   NOT NULL,
     deleted_at                          timestamptz,
+    -- Authenticates names, status, settings and approval_required, by a key that the
+    -- master key wraps (tenant/authority.go). A row without a valid code is refused.
+    mac                                 bytea,
 
     -- Without a bounded repetition: PostgreSQL matches these by counting, 65 µs for
     -- each change of a row.

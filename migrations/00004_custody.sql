@@ -14,6 +14,9 @@ CREATE TABLE public.master_keys (
     -- cannot bring in a master key. Only the first has no endorsement.
     endorsed_by uuid REFERENCES public.master_keys (id),
     endorsement bytea,
+    -- The key that authenticates rows which confer authority, wrapped by this master
+    -- key. It stays the same when a master key follows another.
+    authority   bytea       NOT NULL,
     created_at  timestamptz NOT NULL,
     retired_at  timestamptz,
 
@@ -54,7 +57,7 @@ CREATE FUNCTION public.keyward_guard_master_key() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
-    IF NEW.id <> OLD.id OR NEW.uri <> OLD.uri OR NEW.version <> OLD.version OR NEW.key_check <> OLD.key_check
+    IF NEW.id <> OLD.id OR NEW.uri <> OLD.uri OR NEW.version <> OLD.version OR NEW.key_check <> OLD.key_check OR NEW.authority <> OLD.authority
         OR NEW.endorsement IS DISTINCT FROM OLD.endorsement OR NEW.endorsed_by IS DISTINCT FROM OLD.endorsed_by THEN
         PERFORM public.keyward_refuse('master_keys_identity', 'a master key row keeps its uri, version and checks');
     END IF;

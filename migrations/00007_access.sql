@@ -17,6 +17,8 @@ CREATE TABLE public.api_keys (
     creator_type text,
     creator_id   text,
     creator_name text,
+    -- Authenticates the row (tenant/authority.go). NULL once it is revoked.
+    mac          bytea,
 
     CONSTRAINT api_keys_creator CHECK ((creator_id IS NOT NULL) = (creator_type IS NOT NULL) AND (creator_name IS NOT NULL) = (creator_type IS NOT NULL)),
     CONSTRAINT api_keys_role CHECK (role IN

@@ -20,6 +20,7 @@ CREATE TABLE public.approvals (
     expires_at     timestamptz NOT NULL,
     decided_at     timestamptz,
     used_at        timestamptz,
+    mac            bytea, -- authenticates the row in its state (tenant/authority.go)
 
     PRIMARY KEY (tenant_id, id),
     CONSTRAINT approvals_operation CHECK (operation IN ('revoke_all', 'import', 'purge', 'delete', 'relax')),

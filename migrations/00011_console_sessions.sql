@@ -14,6 +14,7 @@ CREATE TABLE public.console_sessions (
     created_at   timestamptz NOT NULL,
     last_seen_at timestamptz NOT NULL,
     expires_at   timestamptz NOT NULL,
+    mac          bytea, -- authenticates all but last_seen_at (tenant/authority.go)
 
     CONSTRAINT console_sessions_token_hash CHECK (octet_length(token_hash) = 32),
     CONSTRAINT console_sessions_credential CHECK ((api_key_id IS NULL) = (subject IS NOT NULL)),

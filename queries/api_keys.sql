@@ -1,24 +1,24 @@
 -- name: InsertAPIKey :exec
-INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expires_at, creator_type, creator_id, creator_name)
-VALUES (@id, sqlc.narg(tenant_id), @role, @name, @secret_hash, @created_at, sqlc.narg(expires_at), @creator_type::text, @creator_id::text, @creator_name::text);
+INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expires_at, creator_type, creator_id, creator_name, mac)
+VALUES (@id, sqlc.narg(tenant_id), @role, @name, @secret_hash, @created_at, sqlc.narg(expires_at), @creator_type::text, @creator_id::text, @creator_name::text, @mac);
 
 -- name: GetAPIKey :one
 -- An API key of one tenant or, if tenant_id is NULL, of the platform.
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
 FROM api_keys
 WHERE tenant_id IS NOT DISTINCT FROM sqlc.narg(tenant_id)::uuid AND id = @id;
 
 -- name: GetCredential :one
 -- For authentication, before the tenant is known; no row if authentication must fail anyway. home_id is the tenant whose audit
 -- history has the key's events: its own, or the platform's.
-SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.expires_at, t.id AS home_id
+SELECT k.id, k.tenant_id, k.role, k.name, k.secret_hash, k.created_at, k.expires_at, k.creator_type, k.creator_id, k.creator_name, k.mac, t.id AS home_id
 FROM api_keys k
 JOIN tenants t ON (t.id = k.tenant_id OR k.tenant_id IS NULL AND t.slug = 'platform') AND t.status <> 'deleted'
 WHERE k.id = @id AND k.revoked_at IS NULL;
 
 -- name: ListTenantAPIKeys :many
 -- Newest first, after the cursor.
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
 FROM api_keys
 WHERE tenant_id = @tenant_id::uuid AND revoked_at IS NULL
   AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
@@ -26,7 +26,7 @@ ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
 
 -- name: ListPlatformAPIKeys :many
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
 FROM api_keys
 WHERE tenant_id IS NULL AND revoked_at IS NULL
   AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
@@ -34,11 +34,11 @@ ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
 
 -- name: RevokeAPIKey :execrows
-UPDATE api_keys SET revoked_at = @revoked_at
+UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL
 WHERE tenant_id IS NOT DISTINCT FROM sqlc.narg(tenant_id)::uuid AND id = @id AND revoked_at IS NULL;
 
 -- name: RevokeTenantAPIKeys :execrows
-UPDATE api_keys SET revoked_at = @revoked_at WHERE tenant_id = @tenant_id::uuid AND revoked_at IS NULL;
+UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL WHERE tenant_id = @tenant_id::uuid AND revoked_at IS NULL;
 
 -- name: TouchAPIKeys :exec
 -- Rows are locked in one order, so that concurrent flushes of replicas do not deadlock.

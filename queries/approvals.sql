@@ -1,17 +1,17 @@
 -- name: InsertApproval :exec
-INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
-VALUES (@tenant_id, @id, @operation, @request_hash, @requester_type, @requester_id, @requester_name, @created_at, @expires_at);
+INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at, mac)
+VALUES (@tenant_id, @id, @operation, @request_hash, @requester_type, @requester_id, @requester_name, @created_at, @expires_at, @mac);
 
 -- name: GetApproval :one
 SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
-    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at
+    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: ListApprovals :many
 -- Newest first, after the cursor. An unfinished approval after its end is expired.
 SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
-    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at
+    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = @tenant_id
   AND (@status::text = '' OR @status::text =
@@ -23,9 +23,9 @@ LIMIT @page_size::integer;
 -- name: DecideApproval :execrows
 UPDATE approvals
 SET status = @status, decider_type = @decider_type::text, decider_id = @decider_id::text, decider_name = @decider_name::text,
-    decided_at = @decided_at::timestamptz
+    decided_at = @decided_at::timestamptz, mac = @mac
 WHERE tenant_id = @tenant_id AND id = @id AND status = 'pending' AND expires_at > @decided_at::timestamptz;
 
 -- name: UseApproval :execrows
-UPDATE approvals SET status = 'used', used_at = @used_at::timestamptz
+UPDATE approvals SET status = 'used', used_at = @used_at::timestamptz, mac = @mac
 WHERE tenant_id = @tenant_id AND id = @id AND status = 'approved' AND expires_at > @used_at::timestamptz;

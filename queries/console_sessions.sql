@@ -1,9 +1,9 @@
 -- name: InsertConsoleSession :exec
-INSERT INTO console_sessions (token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at)
-VALUES (@token_hash, sqlc.narg(api_key_id), sqlc.narg(subject), sqlc.narg(subject_name), sqlc.narg(role), sqlc.narg(of_tenant), @created_at, @created_at, @expires_at);
+INSERT INTO console_sessions (token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at, mac)
+VALUES (@token_hash, sqlc.narg(api_key_id), sqlc.narg(subject), sqlc.narg(subject_name), sqlc.narg(role), sqlc.narg(of_tenant), @created_at, @created_at, @expires_at, @mac);
 
 -- name: GetConsoleSession :one
-SELECT token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at
+SELECT token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at, mac
 FROM console_sessions
 WHERE token_hash = @token_hash AND expires_at > @now::timestamptz AND last_seen_at > @seen_after::timestamptz;
 

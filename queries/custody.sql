@@ -1,9 +1,9 @@
 -- name: InsertMasterKey :exec
-INSERT INTO master_keys (id, uri, version, is_current, key_check, endorsed_by, endorsement, created_at)
-VALUES (@id, @uri, @version, true, @key_check, sqlc.narg(endorsed_by), sqlc.narg(endorsement), @created_at);
+INSERT INTO master_keys (id, uri, version, is_current, key_check, endorsed_by, endorsement, authority, created_at)
+VALUES (@id, @uri, @version, true, @key_check, sqlc.narg(endorsed_by), sqlc.narg(endorsement), @authority, @created_at);
 
 -- name: ListMasterKeys :many
-SELECT id, uri, version, is_current, key_check, endorsed_by, endorsement, created_at, retired_at
+SELECT id, uri, version, is_current, key_check, endorsed_by, endorsement, authority, created_at, retired_at
 FROM master_keys
 ORDER BY created_at, id;
 

@@ -39,3 +39,52 @@ LIMIT 20;
 
 -- name: CountMasterKeys :one
 SELECT count(*) FROM master_keys;
+
+-- The rows that confer authority, in stretches, so that the codes of all of them can be checked.
+
+-- name: TenantsToCheck :many
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+FROM tenants
+WHERE id > @after_id::uuid AND status <> 'deleted'
+ORDER BY id
+LIMIT @stretch::integer;
+
+-- name: PoliciesToCheck :many
+SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at, mac
+FROM policies
+WHERE (tenant_id, alg) > (@after_tenant_id::uuid, @after_alg::text) AND retired_at IS NULL
+ORDER BY tenant_id, alg
+LIMIT @stretch::integer;
+
+-- name: APIKeysToCheck :many
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
+FROM api_keys
+WHERE id > @after_id::uuid AND revoked_at IS NULL
+ORDER BY id
+LIMIT @stretch::integer;
+
+-- name: ApprovalsToCheck :many
+SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
+    decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
+FROM approvals
+WHERE (tenant_id, id) > (@after_tenant_id::uuid, @after_id::uuid) AND status IN ('pending', 'approved')
+ORDER BY tenant_id, id
+LIMIT @stretch::integer;
+
+-- name: SettingsChangedAt :one
+-- The time of the last change of a tenant's names, settings or status, as its history has it.
+SELECT COALESCE(max(at), 'epoch')::timestamptz AS at
+FROM audit_events
+WHERE tenant_id = @tenant_id AND action IN ('tenant.created', 'tenant.updated', 'tenant.suspended', 'tenant.resumed', 'tenant.deleted');
+
+-- name: RevivedAPIKeys :many
+-- Live credentials that the tenant's history says are revoked. The platform's history has those without tenant.
+SELECT k.id
+FROM audit_events e
+JOIN tenants t ON t.id = e.tenant_id
+JOIN api_keys k ON k.id::text = e.details ->> 'id' AND (k.tenant_id = t.id OR k.tenant_id IS NULL AND t.slug = 'platform')
+WHERE e.tenant_id = @tenant_id AND e.action = 'api_key.revoked' AND k.revoked_at IS NULL
+ORDER BY k.id;

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -13,11 +14,11 @@ import (
 // RequestApproval creates a pending approval for the request with the given
 // SHA-256. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) RequestApproval(ctx context.Context, by audit.By, tenantID uuid.UUID, op Operation, requestHash []byte) (Approval, error) {
-	id, err := uuid.NewV7()
+	now := s.now()
+	id, err := approvalID(now)
 	if err != nil {
 		return Approval{}, wrapError("request approval", err)
 	}
-	now := s.now()
 	a := Approval{
 		ID: id, Operation: op, Status: Pending, RequestedBy: by.Actor, CreatedAt: now, ExpiresAt: now.Add(ApprovalLifetime), requestHash: requestHash,
 	}
@@ -26,6 +27,7 @@ func (s *Store) RequestApproval(ctx context.Context, by audit.By, tenantID uuid.
 		err := w.InsertApproval(ctx, db.InsertApprovalParams{
 			TenantID: tenantID, ID: id, Operation: string(op), RequestHash: requestHash,
 			RequesterType: string(by.Actor.Type), RequesterID: by.Actor.ID, RequesterName: by.Actor.Name, CreatedAt: now, ExpiresAt: a.ExpiresAt,
+			MAC: s.authority.mac(a.macRecord(tenantID)),
 		})
 		if err != nil {
 			return err
@@ -103,10 +105,13 @@ func (s *Store) checkDecider(ctx context.Context, decider audit.Actor) error {
 		return nil
 	}
 	err = s.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		_, err := tx.GetCredential(ctx, id)
-		return err
+		row, err := tx.GetCredential(ctx, id)
+		if err != nil {
+			return err
+		}
+		return s.authority.checkCredential(row)
 	})
-	if errors.Is(err, db.ErrNoRows) {
+	if errors.Is(err, db.ErrNoRows) || errors.Is(err, ErrForged) {
 		return ErrApproverRevoked
 	}
 	return wrapError("approver", err)
@@ -134,14 +139,14 @@ func (s *Store) moveApproval(ctx context.Context, by audit.By, tenantID, id uuid
 		if err := decide(&a); err != nil {
 			return err
 		}
-		w, at := tx.Later(), a.DecidedAt
+		w, at, mac := tx.Later(), a.DecidedAt, s.authority.mac(a.macRecord(tenantID))
 		if a.UsedAt != nil {
 			at = a.UsedAt
-			_, err = w.UseApproval(ctx, *a.UsedAt, tenantID, id)
+			_, err = w.UseApproval(ctx, db.UseApprovalParams{UsedAt: *a.UsedAt, MAC: mac, TenantID: tenantID, ID: id})
 		} else {
 			_, err = w.DecideApproval(ctx, db.DecideApprovalParams{
 				Status: string(a.Status), DeciderType: string(a.DecidedBy.Type), DeciderID: a.DecidedBy.ID, DeciderName: a.DecidedBy.Name,
-				DecidedAt: *a.DecidedAt, TenantID: tenantID, ID: id,
+				DecidedAt: *a.DecidedAt, MAC: mac, TenantID: tenantID, ID: id,
 			})
 		}
 		if err != nil {
@@ -167,7 +172,22 @@ func (s *Store) approval(ctx context.Context, tx *db.Tx, tenantID, id uuid.UUID)
 	if errors.Is(err, db.ErrNoRows) {
 		return Approval{}, ErrNoApproval
 	}
-	return approvalFromRow(row, s.now()), err
+	if err != nil {
+		return Approval{}, err
+	}
+	return s.believe(row)
+}
+
+// believe converts a row and checks its code. Errors: ErrForged, ErrNoAuthority.
+func (s *Store) believe(row db.Approval) (Approval, error) {
+	stored := approvalFromRow(row, time.Time{}) // with the status that is stored, expired or not
+	if err := s.authority.check("approvals", row.ID.String(), stored.macRecord(row.TenantID), row.MAC); err != nil {
+		return Approval{}, err
+	}
+	if stored.tooLong() {
+		return Approval{}, ErrForged
+	}
+	return approvalFromRow(row, s.now()), nil
 }
 
 // Approvals returns a tenant's approvals with a status, or all for "", newest

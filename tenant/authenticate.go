@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,26 +28,59 @@ type credential struct {
 	expiresAt *time.Time
 }
 
+// ColdReads is how many credentials that do not exist are looked up in a second, by
+// all callers of a process together, and twice as many at once. Credentials that have
+// been valid in this process are looked up without that limit.
+const ColdReads = 100
+
+// An id that belongs to no credential is not looked up again for unknownFor. Few of
+// them are remembered: guessed ids do not repeat, a client's wrong setting does.
+const (
+	unknownFor = 5 * time.Second
+	maxUnknown = 4096
+)
+
 // Authenticate returns the principal of a key. A cached credential costs no SQL
-// until its tenant changes or its lifetime in the cache ends. Unknown ids are never
-// cached, so that guessing fills no memory. Credentials of a suspended tenant are
-// valid.
+// until its tenant changes or its lifetime in the cache ends. Unknown ids are
+// remembered briefly, and few of them, so that guessing fills no memory. Credentials of a
+// suspended tenant are valid.
 //
-// Errors: ErrUnauthenticated for every invalid key; ErrUnavailable if the
-// credential is not cached and PostgreSQL is unavailable.
+// Errors: ErrUnauthenticated for every invalid key; *admission.BusyError if too many ids of
+// no credential were looked up; ErrUnavailable if the credential is not cached and
+// PostgreSQL is unavailable.
 func (s *Store) Authenticate(ctx context.Context, key string) (Principal, error) {
+	p, known, err := s.AuthenticateCached(key)
+	if known {
+		return p, err
+	}
+	id, _ := parseKey(key)
+	c, err := s.readOnce(ctx, id)
+	if err != nil {
+		return Principal{}, err
+	}
+	return s.verify(c, key, id, s.now())
+}
+
+// AuthenticateCached is Authenticate without the database; known is false if that has
+// to be asked. Errors: ErrUnauthenticated.
+func (s *Store) AuthenticateCached(key string) (p Principal, known bool, err error) {
 	id, ok := parseKey(key)
 	if !ok {
-		return Principal{}, ErrUnauthenticated
+		return Principal{}, true, ErrUnauthenticated
 	}
 	now := s.now()
-	c, ok := s.credentials.get(id, age.Read(s.now))
-	if !ok {
-		var err error
-		if c, err = s.readOnce(ctx, id); err != nil {
-			return Principal{}, err
-		}
+	if c, ok := s.credentials.get(id, age.Read(s.now)); ok {
+		p, err = s.verify(c, key, id, now)
+		return p, true, err
 	}
+	if at, ok := s.unknown.Get(id); ok && now.Sub(at).Abs() < unknownFor {
+		return Principal{}, true, ErrUnauthenticated
+	}
+	return Principal{}, false, nil
+}
+
+// verify checks the secret and the expiry.
+func (s *Store) verify(c credential, key string, id uuid.UUID, now time.Time) (Principal, error) {
 	if subtle.ConstantTimeCompare(hashKey(key), c.hash) != 1 || c.expiresAt != nil && !now.Before(*c.expiresAt) {
 		return Principal{}, ErrUnauthenticated
 	}
@@ -71,9 +105,28 @@ func (s *Store) readOnce(ctx context.Context, id uuid.UUID) (credential, error) 
 	}
 }
 
-// read reads a credential, and reads it again if its tenant changed meanwhile: a
-// caller that came after the change may share this read.
+// read reads a credential through the gate, unless it is known to have existed.
 func (s *Store) read(ctx context.Context, id uuid.UUID) (c credential, err error) {
+	leave := func(bool) {}
+	if _, known := s.known.Get(id); !known {
+		if leave, err = s.coldReads.Enter(ctx); err != nil {
+			return credential{}, err
+		}
+	}
+	c, err = s.readUnchanged(ctx, id)
+	switch {
+	case err == nil:
+		s.known.Note(id, struct{}{})
+	case errors.Is(err, ErrUnauthenticated):
+		s.unknown.Note(id, s.now())
+	}
+	leave(!errors.Is(err, ErrUnauthenticated))
+	return c, err
+}
+
+// readUnchanged reads a credential, and reads it again if its tenant changed meanwhile: a
+// caller that came after the change may share this read.
+func (s *Store) readUnchanged(ctx context.Context, id uuid.UUID) (c credential, err error) {
 	for kept, tries := false, 0; err == nil && !kept && tries < 3; tries++ {
 		c, kept, err = s.readAndKeep(ctx, id)
 	}
@@ -93,6 +146,9 @@ func (s *Store) readAndKeep(ctx context.Context, id uuid.UUID) (c credential, ke
 	}
 	if err != nil {
 		return credential{}, false, wrapError("authenticate", err)
+	}
+	if err := s.authority.checkCredential(row); err != nil {
+		return credential{}, false, fmt.Errorf("%w: %w", ErrUnauthenticated, err)
 	}
 	c = credential{
 		Principal: Principal{

@@ -17,12 +17,15 @@ import (
 // together. A crash before the response may leave a credential with an unknown key:
 // with idem, the repeated request gets a *ReplayError with its id. Errors:
 // *FieldErrors, *PolicyError if the new credential would outlive its maker,
-// ErrNotFound, ErrNoPlatform, *ReplayError, ErrIdempotencyMismatch,
+// ErrNotFound, ErrNoPlatform, ErrNoAuthority, *ReplayError, ErrIdempotencyMismatch,
 // ErrUnavailable.
 func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey, idem *Idempotency) (APIKey, string, error) {
 	now := s.now()
 	if err := errors.Join(n.validate(now), idem.validate()); err != nil {
 		return APIKey{}, "", err
+	}
+	if s.authority == nil {
+		return APIKey{}, "", ErrNoAuthority // nobody would believe the row
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -37,7 +40,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey, idem
 		if err := checkReplay(ctx, tx, home.ID, idem); err != nil {
 			return err
 		}
-		return insertAPIKey(ctx, tx, by, home, k, hash, idem)
+		return s.insertAPIKey(ctx, tx, by, home, k, hash, idem)
 	})
 	if err != nil {
 		return APIKey{}, "", wrapAPIKeyError("create API key", err)
@@ -49,7 +52,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey, idem
 // for a nil tenantID, of the platform's tenant. fn's events go into its chain.
 func (s *Store) changeHome(ctx context.Context, tenantID *uuid.UUID, fn func(*db.Tx, TenantRow) error) error {
 	if tenantID != nil {
-		return s.db.InTenant(ctx, *tenantID, func(tx *db.Tx) error { return withLock(ctx, tx, *tenantID, fn) })
+		return s.db.InTenant(ctx, *tenantID, func(tx *db.Tx) error { return s.withLock(ctx, tx, *tenantID, fn) })
 	}
 	return s.db.AsPlatform(ctx, func(tx *db.Tx) error {
 		id, err := tx.LiveTenantID(ctx, PlatformSlug)
@@ -59,12 +62,12 @@ func (s *Store) changeHome(ctx context.Context, tenantID *uuid.UUID, fn func(*db
 		if err != nil {
 			return err
 		}
-		return withLock(ctx, tx, id, fn)
+		return s.withLock(ctx, tx, id, fn)
 	})
 }
 
-func withLock(ctx context.Context, tx *db.Tx, id uuid.UUID, fn func(*db.Tx, TenantRow) error) error {
-	row, err := lockLive(ctx, tx, id)
+func (s *Store) withLock(ctx context.Context, tx *db.Tx, id uuid.UUID, fn func(*db.Tx, TenantRow) error) error {
+	row, err := s.lockLive(ctx, tx, id)
 	if err != nil {
 		return err
 	}
@@ -80,11 +83,15 @@ func checkReplay(ctx context.Context, tx *db.Tx, home uuid.UUID, idem *Idempoten
 	})
 }
 
-func insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k APIKey, hash []byte, idem *Idempotency) error {
+func (s *Store) insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k APIKey, hash []byte, idem *Idempotency) error {
 	w := tx.Later()
 	err := w.InsertAPIKey(ctx, db.InsertAPIKeyParams{
 		ID: k.ID, TenantID: k.TenantID, Role: string(k.Role), Name: k.Name, SecretHash: hash, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
 		CreatorType: string(by.Actor.Type), CreatorID: by.Actor.ID, CreatorName: by.Actor.Name,
+		MAC: s.authority.mac(credentialRecord(db.APIKey{
+			ID: k.ID, TenantID: k.TenantID, Role: string(k.Role), Name: k.Name, SecretHash: hash, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
+			CreatorType: new(string(by.Actor.Type)), CreatorID: &by.Actor.ID, CreatorName: &by.Actor.Name,
+		})),
 	})
 	if err != nil {
 		return err

@@ -81,7 +81,7 @@ func (s *Store) VerifyDomain(ctx context.Context, by audit.By, tenantID uuid.UUI
 		if err := tx.LockNames(ctx); err != nil {
 			return err
 		}
-		return withLock(ctx, tx, tenantID, func(tx *db.Tx, home TenantRow) error {
+		return s.withLock(ctx, tx, tenantID, func(tx *db.Tx, home TenantRow) error {
 			taken, err := tx.HostsTaken(ctx, []string{d.Domain}, tenantID, d.Domain)
 			if err == nil && taken {
 				err = ErrDomainNotVerified
@@ -140,7 +140,7 @@ func (s *Store) RemoveDomain(ctx context.Context, by audit.By, tenantID uuid.UUI
 		return ErrNoDomain
 	}
 	err := s.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		return withLock(ctx, tx, tenantID, func(tx *db.Tx, home TenantRow) error { return s.removeDomain(ctx, tx, by, home, name) })
+		return s.withLock(ctx, tx, tenantID, func(tx *db.Tx, home TenantRow) error { return s.removeDomain(ctx, tx, by, home, name) })
 	})
 	return wrapDomainError("remove domain", err)
 }

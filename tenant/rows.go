@@ -36,6 +36,7 @@ type TenantRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	MAC                             []byte // see Authority
 }
 
 // Tenant converts the row.
@@ -59,7 +60,8 @@ func (r TenantRow) Head() audit.Head {
 	return audit.Head{TenantID: r.ID, Seq: r.AuditSeq, Hash: r.AuditHash}
 }
 
-// RowOf converts a tenant to its row. The hash of its chain's head stays empty.
+// RowOf converts a tenant to its row. The hash of its chain's head and the code stay
+// empty.
 func RowOf(t Tenant) TenantRow {
 	starts, ends, reasons := freezeColumns(t.Freezes)
 	return TenantRow{
@@ -89,6 +91,7 @@ type PolicyRow struct {
 	CreatedAt               time.Time
 	UpdatedAt               time.Time
 	RetiredAt               *time.Time
+	MAC                     []byte // see Authority
 }
 
 // Policy converts the row.
@@ -103,7 +106,7 @@ func (r PolicyRow) Policy() Policy {
 	}
 }
 
-// PolicyRowOf converts a policy to its row. DueAt stays empty.
+// PolicyRowOf converts a policy to its row. DueAt and the code stay empty.
 func PolicyRowOf(tenantID uuid.UUID, p Policy) PolicyRow {
 	return PolicyRow{
 		TenantID: tenantID, Alg: string(p.Alg), IsDefault: p.Default, RSABits: db.NullIfZero(int32(p.RSABits)),

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,10 @@ func (s *Store) StartSession(ctx context.Context, by audit.By, p Principal, unti
 	} else {
 		row.Subject, row.SubjectName, row.Role, row.OfTenant = &p.Actor.ID, &p.Actor.Name, new(string(p.Role)), p.TenantID
 	}
+	row.MAC = s.authority.mac(sessionRecord(db.ConsoleSession{
+		TokenHash: row.TokenHash, APIKeyID: row.APIKeyID, Subject: row.Subject, SubjectName: row.SubjectName, Role: row.Role,
+		OfTenant: row.OfTenant, CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt,
+	}))
 	err := s.changeSessions(ctx, p, func(tx *db.Tx, home TenantRow) error {
 		if err := tx.DeleteEndedConsoleSessions(ctx, now); err != nil {
 			return err
@@ -96,6 +101,9 @@ func (s *Store) FindSession(ctx context.Context, token string, extend bool) (Ses
 	}
 	if err != nil {
 		return Session{}, wrapError("find session", err)
+	}
+	if err := s.authority.checkSession(row); err != nil {
+		return Session{}, fmt.Errorf("%w: %w", ErrUnauthenticated, err)
 	}
 	p, err := s.sessionPrincipal(ctx, row)
 	if err != nil {
@@ -185,7 +193,7 @@ func (s *Store) changeSessions(ctx context.Context, p Principal, fn func(*db.Tx,
 		} else if id, err = tx.LiveTenantID(ctx, PlatformSlug); err != nil {
 			return err
 		}
-		return withLock(ctx, tx, id, fn)
+		return s.withLock(ctx, tx, id, fn)
 	})
 }
 

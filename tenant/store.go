@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/admission"
 	"github.com/keyward/keyward/internal/age"
 )
 
@@ -17,6 +18,9 @@ import (
 type Config struct {
 	DB  *db.DB
 	Now func() time.Time // nil: time.Now
+	// Authority authenticates rows that confer authority; nil: this process can read
+	// tenants, and neither change them nor believe a credential.
+	Authority *Authority
 
 	// Names is the name space of issuers and hosts.
 	Names Namespace
@@ -37,6 +41,7 @@ type Config struct {
 type Store struct {
 	db        *db.DB
 	now       func() time.Time
+	authority *Authority
 	names     Namespace
 	lookupTXT func(ctx context.Context, name string) ([]string, error)
 	lookups   chan struct{} // in progress
@@ -44,6 +49,9 @@ type Store struct {
 	slugs       *cache[string, uuid.UUID]
 	credentials *cache[uuid.UUID, credential]
 	reads       singleflight.Group // of credentials, by id
+	coldReads   *admission.Gate
+	known       *admission.Recent[uuid.UUID, struct{}]  // credentials that were valid once
+	unknown     *admission.Recent[uuid.UUID, time.Time] // ids of no credential, and when they were read
 	used        usage
 }
 
@@ -55,14 +63,19 @@ func New(cfg Config) *Store {
 	if cfg.CacheLifetime == 0 {
 		cfg.CacheLifetime = 30 * time.Second
 	}
+	truncated := func() time.Time { return cfg.Now().UTC().Truncate(time.Microsecond) }
 	return &Store{
 		db:          cfg.DB,
+		now:         truncated,
+		authority:   cfg.Authority,
 		names:       cfg.Names,
 		lookupTXT:   cfg.LookupTXT,
 		lookups:     make(chan struct{}, maxLookups),
-		now:         func() time.Time { return cfg.Now().UTC().Truncate(time.Microsecond) },
 		slugs:       newCache[string, uuid.UUID](cfg.CacheLifetime),
 		credentials: newCache[uuid.UUID, credential](cfg.CacheLifetime),
+		coldReads:   admission.New(admission.Config{Now: cfg.Now, Rate: ColdReads, Burst: 2 * ColdReads, Concurrent: 4}),
+		known:       admission.NewRecent[uuid.UUID, struct{}](maxCacheEntries),
+		unknown:     admission.NewRecent[uuid.UUID, time.Time](maxUnknown),
 	}
 }
 
@@ -125,7 +138,7 @@ func (s *Store) Get(ctx context.Context, ref string) (Tenant, error) {
 }
 
 // GetAny returns the tenant with an id, also a deleted one, for the platform, which
-// may read its history. Errors: ErrNotFound, ErrUnavailable.
+// may read its history. Errors: ErrNotFound, ErrForged, ErrUnavailable.
 func (s *Store) GetAny(ctx context.Context, id uuid.UUID) (Tenant, error) {
 	var row db.GetTenantRow
 	err := s.db.InTenant(ctx, id, func(tx *db.Tx) (err error) {
@@ -134,6 +147,11 @@ func (s *Store) GetAny(ctx context.Context, id uuid.UUID) (Tenant, error) {
 	})
 	if err != nil {
 		return Tenant{}, wrapError("get", err)
+	}
+	if s.authority != nil && row.Status != string(Deleted) {
+		if err := s.authority.CheckTenant(TenantRow(row)); err != nil {
+			return Tenant{}, wrapError("get", err)
+		}
 	}
 	return TenantRow(row).Tenant(), nil
 }
@@ -151,19 +169,26 @@ func (s *Store) live(ctx context.Context, id uuid.UUID) (Tenant, error) {
 func (s *Store) Policies(ctx context.Context, tenantID uuid.UUID) ([]Policy, error) {
 	var policies []Policy
 	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
-		policies, err = livePolicies(ctx, tx, tenantID)
+		policies, err = s.livePolicies(ctx, tx, tenantID)
 		return err
 	})
 	return policies, wrapError("policies", err)
 }
 
-func livePolicies(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) ([]Policy, error) {
+func (s *Store) livePolicies(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) ([]Policy, error) {
 	rows, err := tx.ListPolicies(ctx, tenantID)
 	policies := []Policy{}
 	for _, row := range rows {
-		if p := PolicyRow(row).Policy(); p.Live() {
-			policies = append(policies, p)
+		p := PolicyRow(row).Policy()
+		if !p.Live() {
+			continue
 		}
+		if s.authority != nil {
+			if err := s.authority.CheckPolicy(PolicyRow(row)); err != nil {
+				return nil, err
+			}
+		}
+		policies = append(policies, p)
 	}
 	return policies, err
 }

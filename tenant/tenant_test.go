@@ -1,7 +1,10 @@
 package tenant_test
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +22,9 @@ var (
 	noon     = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	somebody = audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: "1000", Name: "somebody"}, RequestID: "r-1"}
 )
+
+// authority is the one of every world.
+var authority = tenant.NewAuthority(bytes.Repeat([]byte{7}, 32), slog.New(slog.NewTextHandler(io.Discard, nil)))
 
 // clock is a time that only tests move.
 type clock struct {
@@ -58,7 +64,7 @@ func worldAt(t *testing.T, url string) world {
 	t.Cleanup(d.Close)
 	c := &clock{at: noon}
 	return world{
-		Store: tenant.New(tenant.Config{DB: d, Now: c.now}), clock: c,
+		Store: tenant.New(tenant.Config{DB: d, Now: c.now, Authority: authority}), clock: c,
 		audit: audit.New(audit.Config{DB: d, Now: c.now}), db: d, url: url,
 	}
 }
@@ -87,7 +93,7 @@ func insert(ctx context.Context, tx *db.Tx, spec tenant.Spec, head audit.Head, e
 		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
-		AuditSeq: head.Seq, AuditHash: head.Hash, CreatedAt: row.CreatedAt,
+		AuditSeq: head.Seq, AuditHash: head.Hash, CreatedAt: row.CreatedAt, MAC: authority.TenantMAC(row),
 	})
 	if err != nil {
 		return err
@@ -99,7 +105,7 @@ func insert(ctx context.Context, tx *db.Tx, spec tenant.Spec, head audit.Head, e
 			RotationIntervalSeconds: p.RotationIntervalSeconds, PublishLeadSeconds: p.PublishLeadSeconds,
 			GracePeriodSeconds: p.GracePeriodSeconds, PurgeAfterSeconds: p.PurgeAfterSeconds,
 			DefaultTokenTTLSeconds: p.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: p.MaxTokenTTLSeconds,
-			MaxPublishedKeys: p.MaxPublishedKeys, UpdatedAt: noon,
+			MaxPublishedKeys: p.MaxPublishedKeys, UpdatedAt: noon, MAC: authority.PolicyMAC(p),
 		})
 		if err != nil {
 			return err

@@ -51,7 +51,7 @@ func (s *Store) inDoorOf(ctx context.Context, id uuid.UUID, c Change, fn func(*d
 
 func (s *Store) updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change) (Tenant, error) {
 	now := s.now()
-	row, err := lockLive(ctx, tx, id)
+	row, err := s.lockLive(ctx, tx, id)
 	if err != nil {
 		return Tenant{}, err
 	}
@@ -68,7 +68,7 @@ func (s *Store) updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uui
 		return before, nil
 	}
 	if after.Caching != before.Caching {
-		if err := checkCaching(ctx, tx, after); err != nil {
+		if err := s.checkCaching(ctx, tx, after); err != nil {
 			return Tenant{}, err
 		}
 		after.CacheHorizon = cacheHorizon(before, after.Caching, now)
@@ -88,7 +88,7 @@ func (s *Store) updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uui
 	if before.CustomDomain != after.CustomDomain {
 		domains = []string{before.CustomDomain, after.CustomDomain}
 	}
-	return writeTenant(ctx, tx, after, names, row.Head(), events, domains...)
+	return s.writeTenant(ctx, tx, after, names, row.Head(), events, domains...)
 }
 
 // claimNames checks the names that a change gives to the tenant, and returns all of
@@ -110,13 +110,17 @@ func (s *Store) claimNames(ctx context.Context, tx *db.Tx, before, after Tenant,
 }
 
 // lockLive locks a tenant's row, as every change of a tenant does first. Errors:
-// ErrNotFound if the tenant is deleted.
-func lockLive(ctx context.Context, tx *db.Tx, id uuid.UUID) (TenantRow, error) {
-	row, err := tx.LockTenant(ctx, id)
-	if err == nil && row.Status == string(Deleted) {
-		err = ErrNotFound
+// ErrNotFound if the tenant is deleted, ErrForged, ErrNoAuthority.
+func (s *Store) lockLive(ctx context.Context, tx *db.Tx, id uuid.UUID) (TenantRow, error) {
+	found, err := tx.LockTenant(ctx, id)
+	row := TenantRow(found)
+	switch {
+	case err != nil:
+		return row, err
+	case row.Status == string(Deleted):
+		return row, ErrNotFound
 	}
-	return TenantRow(row), err
+	return row, s.authority.CheckTenant(row)
 }
 
 // updateEvents returns the events of a change: one for settings, one for the status.
@@ -140,8 +144,8 @@ func updateEvents(by audit.By, before, after Tenant, now time.Time) []audit.Even
 }
 
 // checkCaching checks t's caching against its live policies.
-func checkCaching(ctx context.Context, tx *db.Tx, t Tenant) error {
-	policies, err := livePolicies(ctx, tx, t.ID)
+func (s *Store) checkCaching(ctx context.Context, tx *db.Tx, t Tenant) error {
+	policies, err := s.livePolicies(ctx, tx, t.ID)
 	if err != nil {
 		return err
 	}
@@ -165,7 +169,7 @@ func cacheHorizon(before Tenant, c Caching, now time.Time) *time.Time {
 // writeTenant stores the tenant with the events that describe the change. The
 // statement that changes the row also moves the head of its chain. domains are
 // those that the tenant gained or gave up.
-func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, names Names, head audit.Head, events []audit.Event, domains ...string) (Tenant, error) {
+func (s *Store) writeTenant(ctx context.Context, tx *db.Tx, t Tenant, names Names, head audit.Head, events []audit.Event, domains ...string) (Tenant, error) {
 	a := audit.Write{Payloads: ChangePayloads(t.ID, t.Slug, domains...)}
 	head = a.Chain(head, events)
 	t.Version = head.Seq
@@ -176,7 +180,7 @@ func writeTenant(ctx context.Context, tx *db.Tx, t Tenant, names Names, head aud
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
-		AuditSeq: head.Seq, AuditHash: head.Hash, TenantID: row.ID,
+		MAC: s.authority.TenantMAC(row), AuditSeq: head.Seq, AuditHash: head.Hash, TenantID: row.ID,
 	})
 	if err != nil {
 		return Tenant{}, err

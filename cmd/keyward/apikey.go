@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
 
 type apiKeyCmd struct {
-	Create apiKeyCreateCmd `cmd:"" help:"Create an API key directly in the database and print it, once."`
+	Create apiKeyCreateCmd `cmd:"" help:"Create an API key directly in the database and print it, once. Needs the master key."`
 	List   apiKeyListCmd   `cmd:"" help:"List the API keys of the platform or of a tenant."`
 	Revoke apiKeyRevokeCmd `cmd:"" help:"Revoke an API key, with immediate effect."`
 }
@@ -35,12 +36,19 @@ func (c *apiKeyCreateCmd) Run(ctx context.Context, p *program) error {
 	if err := requireSchema(ctx, d); err != nil {
 		return err
 	}
-	tenants := tenant.New(tenant.Config{DB: d, Now: utcNow})
+	if p.cfg.masterKey == "" {
+		return errors.New("KEYWARD_MASTER_KEY (--master-key) is not set: nobody believes an API key that is written without the master key")
+	}
+	custody, err := p.openCustody(ctx, d)
+	if err != nil {
+		return err
+	}
+	tenants := tenant.New(tenant.Config{DB: d, Now: utcNow, Authority: custody.Authority()})
 	wanted, err := c.newAPIKey(ctx, tenants)
 	if err != nil {
 		return err
 	}
-	k, key, err := p.createAPIKey(ctx, d, tenants, wanted)
+	k, key, err := p.createAPIKey(ctx, d, custody, tenants, wanted)
 	if bad := (*tenant.FieldErrors)(nil); errors.As(err, &bad) {
 		text := refusedFlags(bad)
 		if wanted.TenantID == nil && strings.HasPrefix(c.Role, "tenant_") {
@@ -76,16 +84,11 @@ func (c *apiKeyCreateCmd) newAPIKey(ctx context.Context, tenants *tenant.Store) 
 	return n, nil
 }
 
-// createAPIKey creates an API key. If the platform tenant is missing and a
-// master key is configured, it creates that tenant first.
-func (p *program) createAPIKey(ctx context.Context, d *db.DB, tenants *tenant.Store, n tenant.NewAPIKey) (tenant.APIKey, string, error) {
+// createAPIKey creates an API key, and the platform tenant first if that is missing.
+func (p *program) createAPIKey(ctx context.Context, d *db.DB, custody *custody.Custody, tenants *tenant.Store, n tenant.NewAPIKey) (tenant.APIKey, string, error) {
 	k, key, err := tenants.CreateAPIKey(ctx, localOperator(), n, nil)
-	if !errors.Is(err, tenant.ErrNoPlatform) || p.cfg.masterKey == "" {
+	if !errors.Is(err, tenant.ErrNoPlatform) {
 		return k, key, err
-	}
-	custody, err := p.openCustody(ctx, d)
-	if err != nil {
-		return k, "", err
 	}
 	generator := moves.NewGenerator(moves.GeneratorConfig{})
 	defer generator.Close()

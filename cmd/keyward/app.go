@@ -63,6 +63,7 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 	if err != nil {
 		return nil, err
 	}
+	p.warnAboutTLS()
 	a := &app{cfg: p.cfg, log: p.log, lines: p.lines, db: d, refresh: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
@@ -92,7 +93,7 @@ func (a *app) buildParts(publicURL string) {
 	}
 	a.snapshots = snapshot.New(snapshot.Config{
 		DB: a.db, PublicURL: publicURL, Now: utcNow, Log: a.log, HeardUntil: a.listener.HeardUntil,
-		MaxBytes: a.cfg.cacheBytes, MaxStale: a.cfg.maxStale,
+		Authority: a.custody.Authority(), MaxBytes: a.cfg.cacheBytes, MaxStale: a.cfg.maxStale,
 	})
 	names := tenant.NewNamespace(publicURL)
 	a.store = moves.New(moves.Config{
@@ -103,7 +104,7 @@ func (a *app) buildParts(publicURL string) {
 		a.listener.Beat = a.snapshots.Beat
 	}
 	a.signer = signing.New(signing.Config{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: utcNow, Log: a.log})
-	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow, Names: names, LookupTXT: tenant.TXTResolver(a.cfg.dnsResolver)})
+	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow, Names: names, Authority: a.custody.Authority(), LookupTXT: tenant.TXTResolver(a.cfg.dnsResolver)})
 	a.audit = audit.New(audit.Config{DB: a.db, Now: utcNow})
 	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: utcNow})
 	a.sender = a.newSender()

@@ -83,7 +83,7 @@ func (c *benchSeedCmd) verifySample(ctx context.Context, p *program, a *app) err
 		if err != nil {
 			return err
 		}
-		if _, err := verifyHistory(ctx, a.audit, a.signer, t); err != nil {
+		if _, err := verifyHistory(ctx, a.tenants, a.audit, a.signer, t); err != nil {
 			return err
 		}
 		token, err := a.signer.SignToken(ctx, t.Slug, signing.Order{})

@@ -31,7 +31,7 @@ type settings struct {
 	PublicURL         string `name:"public-url" var:"KEYWARD_PUBLIC_URL" placeholder:"URL" help:"Publish this URL to verifiers; issuers begin with it." accepts:"an absolute http or https URL without query, fragment and final slash, as in https://keys.example.com" unset:"http://<addr>"`
 	TLSCert           string `name:"tls-cert" var:"KEYWARD_TLS_CERT" placeholder:"FILE" help:"Serve HTTPS with this certificate chain." accepts:"a file in PEM" unset:"none: plain HTTP"`
 	TLSKey            string `name:"tls-key" var:"KEYWARD_TLS_KEY" placeholder:"FILE" help:"Use this private key for KEYWARD_TLS_CERT." accepts:"a file in PEM" unset:"none"`
-	Metrics           bool   `name:"metrics" var:"KEYWARD_METRICS" default:"true" negatable:"" help:"Serve /metrics on the admin address." accepts:"true or false"`
+	Metrics           bool   `name:"metrics" var:"KEYWARD_METRICS" default:"true" negatable:"" help:"Serve /metrics on the admin address or, without one, to clients on this machine." accepts:"true or false"`
 	LogLevel          string `name:"log-level" var:"KEYWARD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"Log messages of this level and above." accepts:"debug, info, warn or error"`
 	LogFormat         string `name:"log-format" var:"KEYWARD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"Write the log in this format." accepts:"text or json"`
 	RotationJitter    string `name:"rotation-jitter" var:"KEYWARD_ROTATION_JITTER" default:"0.05" placeholder:"FRACTION" help:"Delay scheduled rotations by up to this fraction of their interval, so that tenants do not rotate together." accepts:"a number from 0 to 0.5"`

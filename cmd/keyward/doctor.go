@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
 )
 
 type doctorCmd struct {
@@ -106,6 +107,8 @@ type examination struct {
 	p   *program
 	db  *db.DB
 	all bool
+
+	authority *tenant.Authority // nil unless the master key is open
 }
 
 // Run is keyward doctor. It changes nothing. The configuration has been
@@ -139,6 +142,7 @@ func (e *examination) checkDatabase(ctx context.Context) {
 	e.checkClock(ctx)
 	e.checkListen(ctx)
 	e.checkMasterKey(ctx)
+	e.checkAuthority(ctx)
 	e.checkWorker(ctx)
 	e.checkInvariants(ctx)
 	e.checkHistories(ctx)

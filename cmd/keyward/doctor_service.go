@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/keyward/keyward/db"
@@ -31,6 +32,9 @@ func (e *examination) checkConfiguration() {
 		e.addFinding(fine, "configuration", "public URL %s", cfg.publicURL)
 	}
 	e.checkTransport()
+	for variable, hosts := range cfg.unverifiedDatabases() {
+		e.addFinding(warning, "database TLS", "%s does not verify the certificate of %s: add sslmode=verify-full to the URL, and sslrootcert if its CA is your own", variable, strings.Join(hosts, ", "))
+	}
 }
 
 // checkTransport checks the certificate files.
@@ -149,7 +153,10 @@ func (e *examination) checkMasterKey(ctx context.Context) {
 		return // reported by openMasterKey
 	}
 	if err == nil {
-		_, err = e.p.openCustody(ctx, e.db) // one is registered, so this writes nothing
+		var c *custody.Custody
+		if c, err = e.p.openCustody(ctx, e.db); err == nil { // one is registered, so this writes nothing
+			e.authority = c.Authority()
+		}
 	}
 	advice := "keyward master status has the details"
 	if errors.Is(err, custody.ErrWrongMasterKey) {

@@ -44,6 +44,25 @@ func (e *examination) checkInvariants(ctx context.Context) {
 	e.addFinding(fine, "schedule", "nothing is overdue")
 }
 
+// checkAuthority checks the codes of all credentials, tenants, policies and approvals.
+// Without the master key, which is reported elsewhere, it cannot.
+func (e *examination) checkAuthority(ctx context.Context) {
+	if e.authority == nil {
+		return
+	}
+	tenants := tenant.New(tenant.Config{DB: e.db, Now: utcNow, Authority: e.authority})
+	forged, err := tenants.Forged(ctx, policiesPerRead, 20)
+	switch {
+	case err != nil:
+		e.addFinding(failure, "authority", "%v", err)
+	case len(forged) > 0:
+		e.addFinding(failure, "authority", "not written by Keyward, and refused: %s; somebody can write to the database: close that way, then restore these rows from a backup, or revoke or delete them with SQL",
+			strings.Join(forged, ", "))
+	default:
+		e.addFinding(fine, "authority", "every credential, tenant, policy and approval was written by Keyward")
+	}
+}
+
 // policiesPerRead is the number of policies read in one transaction, which keeps
 // each below the statement timeout.
 const policiesPerRead = 20_000
@@ -86,7 +105,7 @@ func (e *examination) checkHistories(ctx context.Context) {
 			return
 		}
 		for _, t := range page {
-			n, err := verifyHistory(ctx, store, signer, t)
+			n, err := verifyHistory(ctx, tenants, store, signer, t)
 			if err != nil {
 				e.addFinding(failure, "audit", "%v", err)
 				continue
@@ -104,9 +123,10 @@ func (e *examination) checkHistories(ctx context.Context) {
 	e.addFinding(fine, "audit", "%d tenants with %d events intact (%s)", proved, events, what)
 }
 
-// verifyHistory verifies a tenant's chain and compares its keys with it. It
+// verifyHistory verifies a tenant's chain and compares its keys, settings and
+// credentials with it. It
 // returns the number of events.
-func verifyHistory(ctx context.Context, store *audit.Store, signer *signing.Signer, t tenant.Tenant) (int64, error) {
+func verifyHistory(ctx context.Context, tenants *tenant.Store, store *audit.Store, signer *signing.Signer, t tenant.Tenant) (int64, error) {
 	r, err := store.Verify(ctx, t.ID)
 	switch {
 	case err != nil:
@@ -120,6 +140,13 @@ func verifyHistory(ctx context.Context, store *audit.Store, signer *signing.Sign
 		return 0, fmt.Errorf("%s: %w", t.Slug, err)
 	case len(stray) > 0:
 		return 0, fmt.Errorf("keys of %s contradict its history: %s; they were changed in the database: revoke them all", t.Slug, strings.Join(stray, ", "))
+	}
+	restored, err := tenants.Restored(ctx, t)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%s: %w", t.Slug, err)
+	case len(restored) > 0:
+		return 0, fmt.Errorf("rows of %s contradict its history: %s; they were put back in the database: change the settings, revoke the credentials", t.Slug, strings.Join(restored, ", "))
 	}
 	return r.Events, nil
 }

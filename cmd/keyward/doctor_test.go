@@ -12,7 +12,7 @@ func TestDoctor(t *testing.T) {
 	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK)
 	env["KEYWARD_PUBLIC_URL"] = "https://keys.example.com"
 	keyward(t, env, "doctor").want(t, exitOK, "OK    configuration", "OK    migrations", "OK    clock", "OK    listening", "OK    master key",
-		"OK    keys", "OK    schedule", "OK    audit")
+		"OK    authority", "OK    keys", "OK    schedule", "OK    audit")
 	url := env["KEYWARD_DATABASE_URL"]
 	for _, c := range []struct{ harm, heal, said string }{
 		{

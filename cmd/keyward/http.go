@@ -67,7 +67,7 @@ func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error
 	}
 	if a.cfg.metrics {
 		a.registry = a.newMetrics()
-		cfg.Metrics = a.registry
+		cfg.Metrics, cfg.LocalMetrics = a.registry, a.cfg.adminAddr == ""
 	}
 	return httpapi.New(cfg)
 }

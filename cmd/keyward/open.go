@@ -33,6 +33,31 @@ func (p *program) openDB(ctx context.Context) (*db.DB, error) {
 	})
 }
 
+// unverifiedDatabases returns the variables of database URLs that lead to another machine
+// without verifying it, with the hosts.
+func (c config) unverifiedDatabases() map[string][]string {
+	found := map[string][]string{}
+	for variable, url := range map[string]string{
+		"KEYWARD_DATABASE_URL": c.databaseURL, "KEYWARD_LISTEN_DATABASE_URL": c.listenURL, "KEYWARD_READ_DATABASE_URL": c.readURL,
+	} {
+		if variable == "KEYWARD_LISTEN_DATABASE_URL" && url == c.databaseURL || url == "" {
+			continue
+		}
+		if hosts, err := db.UnverifiedHosts(url); err == nil && len(hosts) > 0 { // the URL was validated before
+			found[variable] = hosts
+		}
+	}
+	return found
+}
+
+// warnAboutTLS warns about connections to PostgreSQL that somebody on the network could
+// take over.
+func (p *program) warnAboutTLS() {
+	for variable, hosts := range p.cfg.unverifiedDatabases() {
+		p.log.Warn("the database's certificate is not verified: add sslmode=verify-full to the URL", "variable", variable, "hosts", hosts)
+	}
+}
+
 // masterURI returns the configured URI, or a *usageError if there is none.
 func (p *program) masterURI() (string, error) {
 	if p.cfg.masterKey == "" {

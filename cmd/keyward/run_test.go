@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -211,7 +213,8 @@ func TestCreateAPIKey(t *testing.T) {
 	if who := authenticate(t, env, r.stdout); who.Role != tenant.PlatformAdmin || who.Actor.Name != "first" {
 		t.Errorf("the key speaks for %+v", who)
 	}
-	r = keyward(t, bare, "api-key", "create", "--role=tenant_signer", "--tenant=platform")
+	keyward(t, bare, "api-key", "create", "--role=tenant_signer", "--tenant=platform").want(t, exitFailed, "KEYWARD_MASTER_KEY")
+	r = keyward(t, env, "api-key", "create", "--role=tenant_signer", "--tenant=platform")
 	r.want(t, exitOK)
 	if who := authenticate(t, env, r.stdout); who.Role != tenant.TenantSigner || who.TenantID == nil {
 		t.Errorf("the key speaks for %+v", who)
@@ -229,7 +232,11 @@ func authenticate(t *testing.T, env environ, key string) tenant.Principal {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	who, err := tenant.New(tenant.Config{DB: d}).Authenticate(t.Context(), strings.TrimSpace(key))
+	c := custody.New(custody.Config{DB: d, URI: env["KEYWARD_MASTER_KEY"], Now: utcNow, Log: slog.New(slog.DiscardHandler)})
+	if err := c.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	who, err := tenant.New(tenant.Config{DB: d, Authority: c.Authority()}).Authenticate(t.Context(), strings.TrimSpace(key))
 	if err != nil {
 		t.Fatal(err)
 	}

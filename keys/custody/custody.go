@@ -13,6 +13,7 @@ import (
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/tenant"
 )
 
 // Errors of custody; test with errors.Is.
@@ -64,6 +65,8 @@ type Custody struct {
 	opened  map[uuid.UUID]*seal.MasterKey
 	current uuid.UUID
 	checked map[uuid.UUID]time.Time // when Check last saw it work
+
+	authority *tenant.Authority // opened once
 }
 
 type dataKeyName struct {
@@ -160,8 +163,39 @@ func (c *Custody) Refresh(ctx context.Context) error {
 	if c.current == uuid.Nil {
 		return ErrNoMasterKey
 	}
-	_, err = c.openMaster(ctx, c.current)
+	m, err := c.openMaster(ctx, c.current)
+	if err != nil || c.authority != nil {
+		return err
+	}
+	c.authority, err = openAuthority(ctx, m, c.rows[c.current], c.cfg.Log)
 	return err
+}
+
+// Authority authenticates rows that confer authority; nil before Open has
+// succeeded. Its key is the same under every master key, so that it is unwrapped once
+// in the life of a process.
+func (c *Custody) Authority() *tenant.Authority {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.authority
+}
+
+// openAuthority unwraps the key that authenticates rows. Errors: tenant.ErrNoAuthority
+// if the row of the master key has none that this master key wrapped.
+func openAuthority(ctx context.Context, m *seal.MasterKey, row db.MasterKey, log *slog.Logger) (*tenant.Authority, error) {
+	key, err := m.UnwrapAuthorityKey(ctx, row.ID, row.Authority)
+	if errors.Is(err, seal.ErrCannotOpen) {
+		return nil, fmt.Errorf("%w: that of %s was changed in the database", tenant.ErrNoAuthority, seal.Redact(row.URI))
+	}
+	if err != nil {
+		return nil, asUnavailable(err)
+	}
+	defer key.Destroy()
+	macKey, err := key.DeriveMACKey("keyward authority")
+	if err != nil {
+		return nil, err
+	}
+	return tenant.NewAuthority(macKey, log), nil
 }
 
 // checkedFor is how long a successful Check is cached: readiness is asked every

@@ -15,7 +15,12 @@ import (
 // registerFirst stores the first master key of a new database. Of several
 // processes that start at once one succeeds; the others then read its row.
 func (c *Custody) registerFirst(ctx context.Context, ring *seal.Ring) error {
-	row, err := newMasterRow(ctx, ring, ring.Newest(), c.cfg.Now())
+	authority, err := seal.NewDataKey()
+	if err != nil {
+		return err
+	}
+	defer authority.Destroy()
+	row, err := newMasterRow(ctx, ring, ring.Newest(), authority, c.cfg.Now())
 	if err != nil {
 		return err
 	}
@@ -27,8 +32,9 @@ func (c *Custody) registerFirst(ctx context.Context, ring *seal.Ring) error {
 	return err
 }
 
-// newMasterRow makes the row of a master key, without an endorsement.
-func newMasterRow(ctx context.Context, ring *seal.Ring, version string, now time.Time) (db.InsertMasterKeyParams, error) {
+// newMasterRow makes the row of a master key, without an endorsement. authority is the
+// key that authenticates rows.
+func newMasterRow(ctx context.Context, ring *seal.Ring, version string, authority *seal.DataKey, now time.Time) (db.InsertMasterKeyParams, error) {
 	key, err := ring.Key(ctx, version)
 	if err != nil {
 		return db.InsertMasterKeyParams{}, err
@@ -41,7 +47,11 @@ func newMasterRow(ctx context.Context, ring *seal.Ring, version string, now time
 	if err != nil {
 		return db.InsertMasterKeyParams{}, err
 	}
-	return db.InsertMasterKeyParams{ID: id, URI: ring.URI(), Version: version, KeyCheck: check, CreatedAt: now}, nil
+	wrapped, err := key.WrapAuthorityKey(ctx, id, authority)
+	if err != nil {
+		return db.InsertMasterKeyParams{}, err
+	}
+	return db.InsertMasterKeyParams{ID: id, URI: ring.URI(), Version: version, KeyCheck: check, Authority: wrapped, CreatedAt: now}, nil
 }
 
 // openMaster opens a master key of the database. The caller holds mu.

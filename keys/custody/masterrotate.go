@@ -62,7 +62,12 @@ func (c *Custody) addSuccessor(ctx context.Context, to string) error {
 	if err != nil {
 		return err
 	}
-	row, err := newMasterRow(ctx, ring, version, c.cfg.Now().UTC().Truncate(time.Microsecond))
+	authority, err := c.authorityKey(ctx)
+	if err != nil {
+		return err
+	}
+	defer authority.Destroy()
+	row, err := newMasterRow(ctx, ring, version, authority, c.cfg.Now().UTC().Truncate(time.Microsecond))
 	if err != nil {
 		return err
 	}
@@ -100,6 +105,18 @@ func (c *Custody) addSuccessor(ctx context.Context, to string) error {
 		return err
 	}
 	return c.Refresh(ctx)
+}
+
+// authorityKey unwraps the key that authenticates rows, to be wrapped by the next
+// master key. The caller destroys it.
+func (c *Custody) authorityKey(ctx context.Context) (*seal.DataKey, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m, err := c.openMaster(ctx, c.current)
+	if err != nil {
+		return nil, err
+	}
+	return m.UnwrapAuthorityKey(ctx, c.current, c.rows[c.current].Authority)
 }
 
 // AddMaster adds a version to the current master key without using it, so that a

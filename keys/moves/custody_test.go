@@ -239,8 +239,8 @@ func TestUnendorsedMasterKeyIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	dbtest.Exec(t, p.dsn, "UPDATE master_keys SET is_current = false")
-	dbtest.Exec(t, p.dsn, `INSERT INTO master_keys (id, uri, version, is_current, key_check, endorsed_by, endorsement, created_at)
-		SELECT $1, $2, $3, true, $4, id, $4, now() FROM master_keys`, id, ring.URI(), ring.Newest(), check)
+	dbtest.Exec(t, p.dsn, `INSERT INTO master_keys (id, uri, version, is_current, key_check, endorsed_by, endorsement, authority, created_at)
+		SELECT $1, $2, $3, true, $4, id, $4, authority, now() FROM master_keys`, id, ring.URI(), ring.Newest(), check)
 	if err := p.custody.Refresh(t.Context()); !errors.Is(err, custody.ErrWrongMasterKey) {
 		t.Errorf("got %v", err)
 	}

@@ -199,6 +199,9 @@ func (s *Store) makeCandidates(ctx context.Context, w *batch, ledgers []*ledger,
 		policies []tenant.Policy
 	)
 	for _, l := range ledgers {
+		if l.refused != nil {
+			continue
+		}
 		for _, p := range l.policies {
 			if steps, _ := keys.Plan(l.at, l.scheduleOf(p), l.keysOf(p.Alg)); wantsKey(steps) {
 				names, policies = append(names, policyRef{l.tenant.ID, p.Alg}), append(policies, p)
@@ -320,9 +323,14 @@ func (s *Store) shouldYield() bool {
 	return s.cfg.Requests != nil && s.throttle.shouldYield(s.cfg.Requests())
 }
 
-// applyPlan applies the plans of all policies of one tenant.
+// applyPlan applies the plans of all policies of one tenant. A tenant whose rows are
+// not believed is postponed.
 func (b *batch) applyPlan(l *ledger, done *Done) error {
 	for _, p := range l.policies {
+		if l.refused != nil { // logged when it was refused; such rows decide nothing
+			l.due[p.Alg] = l.at.Add(postponeFor)
+			continue
+		}
 		schedule := l.scheduleOf(p)
 		steps, _ := keys.Plan(l.at, schedule, l.keysOf(p.Alg))
 		c, generated := b.candidates[policyRef{l.tenant.ID, p.Alg}]

@@ -132,11 +132,11 @@ func startProcess(t testing.TB, dsn, master string, c *clock, change ...func(*co
 		}
 		return at.Step(c.offset)
 	}
-	p.snapshots = snapshot.New(snapshot.Config{DB: d, PublicURL: "https://keys.example", Now: c.Now, Log: log, HeardUntil: heardUntil})
+	p.snapshots = snapshot.New(snapshot.Config{DB: d, PublicURL: "https://keys.example", Now: c.Now, Log: log, HeardUntil: heardUntil, Authority: p.custody.Authority()})
 	cfg.signer.Snapshots, cfg.signer.Custody = p.snapshots, p.custody
 	p.signer = signing.New(cfg.signer)
 	p.audit = audit.New(audit.Config{DB: d, Now: c.Now})
-	p.tenants = tenant.New(tenant.Config{DB: d, Now: c.Now})
+	p.tenants = tenant.New(tenant.Config{DB: d, Now: c.Now, Authority: p.custody.Authority()})
 	p.listen(t)
 	return p
 }

@@ -1,6 +1,7 @@
 package moves
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,6 +24,8 @@ type ledger struct {
 	tenant   tenant.Tenant
 	head     audit.Head
 	jitter   float64
+	believer *tenant.Authority // writes and checks the codes of rows
+	refused  error             // why its tenant's rows are not believed; nil if they are
 	by       audit.By
 	at       time.Time
 	policies []tenant.Policy // retired ones too
@@ -212,7 +215,7 @@ func (l *ledger) reschedule(p tenant.Policy) {
 // damaged: the tenant stays usable, and its previous set is no longer valid.
 func (l *ledger) renderSet() snapshot.Set {
 	set, _ := snapshot.RenderSet(l.at, l.keys, l.livePolicies()) // readers get the error
-	return set
+	return set.Sealed(l.believer, l.tenant.ID)
 }
 
 // changePayloads returns the notifications about the transaction. The creation and the
@@ -231,11 +234,15 @@ func (l *ledger) reuseRead(read *ledger) bool {
 		return false
 	}
 	l.at, l.policies, l.keys = keys.Later(l.at, read.at), read.policies, slices.Clone(read.keys)
+	l.refused = cmp.Or(l.refused, read.refused)
 	return true
 }
 
 func (l *ledger) addPolicyRow(row db.Policy) {
 	l.policies = append(l.policies, tenant.PolicyRow(row).Policy())
+	if err := l.believer.CheckPolicy(tenant.PolicyRow(row)); err != nil {
+		l.refused = err
+	}
 }
 
 // addKeyRow adds a key. It also ensures that no transition of this operation is earlier

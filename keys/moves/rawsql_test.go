@@ -32,8 +32,8 @@ func newPSQL(t *testing.T) *psql {
 	t.Cleanup(func() { conn.Close(context.Background()) })
 	p := &psql{t: t, conn: conn, at: time.Now().UTC().Truncate(time.Microsecond)}
 	p.must(func(a *act) error {
-		return a.exec(`INSERT INTO master_keys (id, uri, version, is_current, key_check, created_at)
-			VALUES (gen_random_uuid(), 'file:test', '1', true, 'check', $1)`, p.at)
+		return a.exec(`INSERT INTO master_keys (id, uri, version, is_current, key_check, authority, created_at)
+			VALUES (gen_random_uuid(), 'file:test', '1', true, 'check', 'authority', $1)`, p.at)
 	})
 	return p
 }

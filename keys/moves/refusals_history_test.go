@@ -73,7 +73,7 @@ const (
 	destroy = "UPDATE data_keys SET destroyed_at = now(), wrapped = NULL, master_key_id = NULL, is_current = false WHERE tenant_id = {id};"
 	second  = `INSERT INTO data_keys (tenant_id, version, is_current, wrapped, master_key_id, created_at)
 		SELECT tenant_id, 2, false, wrapped, master_key_id, created_at FROM data_keys WHERE tenant_id = {id};`
-	master = "INSERT INTO master_keys (id, uri, version, is_current, key_check, endorsed_by, endorsement, created_at, retired_at) "
+	master = "INSERT INTO master_keys (id, uri, version, is_current, key_check, endorsed_by, endorsement, authority, created_at, retired_at) "
 )
 
 func TestDatabaseRefusesCustody(t *testing.T) {
@@ -91,15 +91,15 @@ func TestDatabaseRefusesCustody(t *testing.T) {
 		{"destroyed while it seals an active key", "data_keys_still_seals", keys.Active, sql(destroy)},
 		{"destroyed when it seals nothing", "", keys.Deprecated, sql(destroy)},
 		{"a data key out of nowhere", "data_keys_master_key_is_live", keys.Born, sql("UPDATE data_keys SET master_key_id = gen_random_uuid() WHERE tenant_id = {id}")},
-		{"two current master keys", "master_keys_one_current", keys.Born, sql(master + "SELECT gen_random_uuid(), uri, '2', true, key_check, id, 'e', now(), NULL FROM master_keys")},
-		{"a master key nobody vouches for", "master_keys_one_first", keys.Born, sql(master + "SELECT gen_random_uuid(), uri, '2', false, key_check, NULL, NULL, now(), NULL FROM master_keys")},
-		{"a voucher without a word", "master_keys_endorsement", keys.Born, sql(master + "SELECT gen_random_uuid(), uri, '2', false, key_check, id, NULL, now(), NULL FROM master_keys")},
-		{"a master key twice", "master_keys_version_once", keys.Born, sql(master + "SELECT gen_random_uuid(), uri, version, false, key_check, id, 'e', now(), NULL FROM master_keys")},
+		{"two current master keys", "master_keys_one_current", keys.Born, sql(master + "SELECT gen_random_uuid(), uri, '2', true, key_check, id, 'e', authority, now(), NULL FROM master_keys")},
+		{"a master key nobody vouches for", "master_keys_one_first", keys.Born, sql(master + "SELECT gen_random_uuid(), uri, '2', false, key_check, NULL, NULL, authority, now(), NULL FROM master_keys")},
+		{"a voucher without a word", "master_keys_endorsement", keys.Born, sql(master + "SELECT gen_random_uuid(), uri, '2', false, key_check, id, NULL, authority, now(), NULL FROM master_keys")},
+		{"a master key twice", "master_keys_version_once", keys.Born, sql(master + "SELECT gen_random_uuid(), uri, version, false, key_check, id, 'e', authority, now(), NULL FROM master_keys")},
 		{"retired while it wraps", "master_keys_still_wraps", keys.Born, sql("UPDATE master_keys SET retired_at = now(), is_current = false")},
 		{"retired while current", "master_keys_retired_is_not_current", keys.Born, bare(sql("UPDATE master_keys SET retired_at = now()"))},
-		{"retired wraps again", "data_keys_master_key_is_live", keys.Born, sql(master + `SELECT gen_random_uuid(), uri, 'old', false, key_check, id, 'e', now(), now() FROM master_keys;
+		{"retired wraps again", "data_keys_master_key_is_live", keys.Born, sql(master + `SELECT gen_random_uuid(), uri, 'old', false, key_check, id, 'e', authority, now(), now() FROM master_keys;
 			UPDATE data_keys SET master_key_id = (SELECT id FROM master_keys WHERE version = 'old') WHERE tenant_id = {id}`)},
-		{"retired comes back", "master_keys_retired_stays", keys.Born, sql(master + `SELECT gen_random_uuid(), uri, 'old', false, key_check, id, 'e', now(), now() FROM master_keys;
+		{"retired comes back", "master_keys_retired_stays", keys.Born, sql(master + `SELECT gen_random_uuid(), uri, 'old', false, key_check, id, 'e', authority, now(), now() FROM master_keys;
 			UPDATE master_keys SET retired_at = NULL WHERE version = 'old'`)},
 		{"another key check", "master_keys_identity", keys.Born, sql("UPDATE master_keys SET key_check = 'forged'")},
 	})

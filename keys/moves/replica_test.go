@@ -17,6 +17,7 @@ import (
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/keys/snapshot"
+	"github.com/keyward/keyward/tenant"
 )
 
 // reader is a process that reads tenants from a standby.
@@ -26,7 +27,7 @@ type reader struct {
 	beats chan struct{}
 }
 
-func newReader(t *testing.T, primary, standby string) *reader {
+func newReader(t *testing.T, primary, standby string, a *tenant.Authority) *reader {
 	t.Helper()
 	d, err := db.Open(t.Context(), db.Config{URL: primary, ReadURL: standby})
 	if err != nil {
@@ -36,7 +37,7 @@ func newReader(t *testing.T, primary, standby string) *reader {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	r := &reader{heard: make(chan string, 1000), beats: make(chan struct{}, 100_000)}
 	l := &db.Listener{URL: primary, Log: log, Heartbeat: 10 * time.Millisecond}
-	r.Cache = snapshot.New(snapshot.Config{DB: d, PublicURL: "https://keys.example", Now: time.Now, Log: log, HeardUntil: l.HeardUntil})
+	r.Cache = snapshot.New(snapshot.Config{DB: d, PublicURL: "https://keys.example", Now: time.Now, Log: log, HeardUntil: l.HeardUntil, Authority: a})
 	l.Connected = r.Missed
 	l.Changed = func(id uuid.UUID, slug string) { r.Changed(id, slug); r.heard <- slug }
 	l.Beat = func(place uint64) { r.Beat(place); r.beats <- struct{}{} }
@@ -100,7 +101,7 @@ func TestAStandbyThatLagsServesNoRevokedKey(t *testing.T) {
 	p := newProcessOn(t, primary.DSN(), uri)
 	made := p.tenant(t, "acme")
 	p.tenant(t, "other")
-	r := newReader(t, primary.DSN(), standby.DSN())
+	r := newReader(t, primary.DSN(), standby.DSN(), p.custody.Authority())
 	active := p.only(t, made.ID, keys.Active)
 	if _, found, err := r.untilReplica(t, "acme").Find(active); !found || err != nil {
 		t.Fatal("the standby does not know the active key")

@@ -225,7 +225,7 @@ func (p *seededTenant) closeLedger() {
 func (p *seededTenant) openLedger(at time.Time) {
 	p.closeLedger()
 	p.ledger = &ledger{
-		tenant: p.tenant, head: p.head, jitter: p.jitter, by: p.by, at: at, policies: p.policies, keys: p.keys,
+		tenant: p.tenant, head: p.head, jitter: p.jitter, believer: p.believer, by: p.by, at: at, policies: p.policies, keys: p.keys,
 		due: map[jose.SignatureAlgorithm]time.Time{},
 	}
 }
@@ -266,16 +266,17 @@ func (r *seedRows) addTenant(p *seededTenant) error {
 		return err
 	}
 	t := tenant.RowOf(p.tenant)
+	set = set.Sealed(p.believer, t.ID)
 	r.tenants = append(r.tenants, []any{
 		t.ID, t.Slug, t.Name, t.JWKSMaxAgeSeconds, t.JWKSStaleWhileRevalidateSeconds, t.JWKSStaleIfErrorSeconds,
-		t.ClockSkewSeconds, p.head.Seq, p.head.Hash, t.CreatedAt, t.UpdatedAt, set.Body, set.Outline,
+		t.ClockSkewSeconds, p.head.Seq, p.head.Hash, t.CreatedAt, t.UpdatedAt, p.believer.TenantMAC(t), set.Body, set.Outline,
 	})
 	d := p.dataKey
 	r.dataKeys = append(r.dataKeys, []any{d.TenantID, d.Version, true, d.Wrapped, d.MasterKeyID, d.CreatedAt})
 	w, due := p.policyRow()
 	r.policies = append(r.policies, []any{
 		w.TenantID, w.Alg, w.IsDefault, w.RSABits, w.RotationIntervalSeconds, w.PublishLeadSeconds, w.GracePeriodSeconds, w.PurgeAfterSeconds,
-		w.DefaultTokenTTLSeconds, w.MaxTokenTTLSeconds, w.MaxPublishedKeys, due, w.CreatedAt, w.UpdatedAt,
+		w.DefaultTokenTTLSeconds, w.MaxTokenTTLSeconds, w.MaxPublishedKeys, due, w.CreatedAt, w.UpdatedAt, p.believer.PolicyMAC(w),
 	})
 	for _, k := range p.keys {
 		row := seedKey{Key: k, stateEvent: p.moveEvents[k.KID]}
@@ -316,12 +317,12 @@ func (r *seedRows) copyTo(ctx context.Context, d *db.DB) error {
 var (
 	seedTenantColumns = []string{
 		"id", "slug", "name", "jwks_max_age_seconds", "jwks_stale_while_revalidate_seconds", "jwks_stale_if_error_seconds",
-		"clock_skew_seconds", "audit_seq", "audit_hash", "created_at", "updated_at", "jwks", "jwks_outline", "jwks_xid", "feed_xid",
+		"clock_skew_seconds", "audit_seq", "audit_hash", "created_at", "updated_at", "mac", "jwks", "jwks_outline", "jwks_xid", "feed_xid",
 	}
 	seedDataKeyColumns = []string{"tenant_id", "version", "is_current", "wrapped", "master_key_id", "created_at"}
 	seedPolicyColumns  = []string{
 		"tenant_id", "alg", "is_default", "rsa_bits", "rotation_interval_seconds", "publish_lead_seconds", "grace_period_seconds",
-		"purge_after_seconds", "default_token_ttl_seconds", "max_token_ttl_seconds", "max_published_keys", "due_at", "created_at", "updated_at",
+		"purge_after_seconds", "default_token_ttl_seconds", "max_token_ttl_seconds", "max_published_keys", "due_at", "created_at", "updated_at", "mac",
 	}
 	seedKeyColumns = []string{
 		"tenant_id", "kid", "alg", "state", "origin", "public_jwk", "sealed_private", "data_key_version", "created_at", "published_at",

@@ -56,7 +56,7 @@ func (p *process) served(t testing.TB, id uuid.UUID) {
 		t.Errorf("the JWK Set of %s is not up to date: %v", read.Tenant.Slug, err)
 		return
 	}
-	want := p.fromRows(t, id, time.UnixMicro(micros))
+	want := p.fromRows(t, id, time.UnixMicro(micros)).Sealed(p.custody.Authority(), id)
 	if !bytes.Equal(read.Tenant.JWKS, want.Body) || read.Tenant.Outline != want.Outline {
 		t.Errorf("%s is served\n%s\n%s\nand its keys say\n%s\n%s", read.Tenant.Slug, read.Tenant.JWKS, read.Tenant.Outline, want.Body, want.Outline)
 	}

@@ -70,14 +70,15 @@ func (s *Store) currentTime() time.Time { return s.cfg.Now().UTC().Truncate(time
 
 // newLedger returns the ledger of a tenant that is locked or only read.
 func (s *Store) newLedger(row tenant.TenantRow, by audit.By, at time.Time) *ledger {
+	a := s.cfg.Custody.Authority()
 	return &ledger{
-		tenant: row.Tenant(), head: row.Head(), jitter: s.cfg.JitterFraction,
+		tenant: row.Tenant(), head: row.Head(), jitter: s.cfg.JitterFraction, believer: a, refused: a.CheckTenant(row),
 		by: by, at: at, due: map[jose.SignatureAlgorithm]time.Time{},
 	}
 }
 
 // lockTenant locks one tenant and reads its policies and keys. Errors:
-// tenant.ErrNotFound if it does not exist or is deleted.
+// tenant.ErrNotFound if it does not exist or is deleted, tenant.ErrForged.
 func (s *Store) lockTenant(ctx context.Context, tx *db.Tx, by audit.By, tenantID uuid.UUID) (*ledger, error) {
 	row, err := tx.LockTenant(ctx, tenantID)
 	if errors.Is(err, db.ErrNoRows) || err == nil && row.Status == string(tenant.Deleted) {
@@ -87,7 +88,10 @@ func (s *Store) lockTenant(ctx context.Context, tx *db.Tx, by audit.By, tenantID
 		return nil, err
 	}
 	l := s.newLedger(tenant.TenantRow(row), by, s.currentTime()) // read the time under the lock, after the previous operation
-	return l, s.loadLedgers(ctx, tx, l)
+	if err := s.loadLedgers(ctx, tx, l); err != nil {
+		return nil, err
+	}
+	return l, l.refused
 }
 
 // lockIdleTenants locks the tenants of a batch that no other transaction has locked. A
@@ -190,7 +194,7 @@ func (s *Store) lockedLedger(locked db.Locked, by audit.By) (*ledger, error) {
 	for _, row := range locked.Keys {
 		l.addKeyRow(row)
 	}
-	return l, nil
+	return l, l.refused
 }
 
 // expectKeys lets the generator keep keys ready for the tenants that this process
@@ -226,7 +230,7 @@ func (s *Store) readTenant(ctx context.Context, tenantID uuid.UUID) (*ledger, er
 	if len(ledgers) == 0 {
 		return nil, ErrNotFound
 	}
-	return ledgers[0], nil
+	return ledgers[0], ledgers[0].refused
 }
 
 // openPreview returns a ledger that is never written, for dry runs: its changes stay in
@@ -239,5 +243,5 @@ func (s *Store) openPreview(ctx context.Context, by audit.By, tenantID uuid.UUID
 	if len(ledgers) == 0 || ledgers[0].tenant.Status == tenant.Deleted {
 		return nil, tenant.ErrNotFound
 	}
-	return ledgers[0], nil
+	return ledgers[0], ledgers[0].refused
 }

@@ -79,7 +79,7 @@ func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec,
 // newTenantLedger returns the ledger of a tenant that does not exist yet.
 func (s *Store) newTenantLedger(id uuid.UUID, spec tenant.Spec, by audit.By, at time.Time) *ledger {
 	l := &ledger{
-		tenant: spec.Tenant(id, at), jitter: s.cfg.JitterFraction, head: audit.Genesis(id), by: by, at: at,
+		tenant: spec.Tenant(id, at), jitter: s.cfg.JitterFraction, believer: s.cfg.Custody.Authority(), head: audit.Genesis(id), by: by, at: at,
 		due: map[jose.SignatureAlgorithm]time.Time{}, writesTenantRow: true,
 	}
 	l.addEvent(audit.Event{Action: audit.TenantCreated}, map[string]any{"slug": l.tenant.Slug})
@@ -128,7 +128,7 @@ func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names te
 		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, IssuerName: names.Issuer, CustomDomain: row.CustomDomain,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
-		AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, CreatedAt: l.at,
+		MAC: l.believer.TenantMAC(row), AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, CreatedAt: l.at,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
 		JWKS: set.Body, JWKSOutline: &set.Outline,
 	})
@@ -319,7 +319,7 @@ func (l *ledger) tenantParams() db.UpdateTenantParams {
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
-		AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, TenantID: l.tenant.ID,
+		MAC: l.believer.TenantMAC(row), AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, TenantID: l.tenant.ID,
 		JWKS: set.Body, JWKSOutline: &set.Outline,
 	}
 }

@@ -19,6 +19,7 @@ const (
 	forPrivateKey  purpose = "keyward private key"
 	forKeyCheck    purpose = "keyward key check"
 	forEndorsement purpose = "keyward endorsement"
+	forAuthority   purpose = "keyward authority key"
 )
 
 // bindFields returns the associated data of one ciphertext:
@@ -58,3 +59,5 @@ func endorsementAD(s Successor) []byte {
 }
 
 func appendNumber(n int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
+
+func authorityKeyAD(id uuid.UUID) []byte { return forAuthority.bindFields(id[:]) }

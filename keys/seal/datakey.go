@@ -3,7 +3,9 @@ package seal
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"sync"
 
@@ -86,6 +88,17 @@ func (k *DataKey) Open(tenantID uuid.UUID, version int32, kid string, sealed []b
 		return nil, ErrCannotOpen
 	}
 	return pkcs8, nil
+}
+
+// DeriveMACKey returns a 32-byte key for HMAC-SHA-256, derived from this key for one
+// purpose (HKDF, RFC 5869). The caller owns it. It fails only with ErrDestroyed.
+func (k *DataKey) DeriveMACKey(purpose string) ([]byte, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.material == nil {
+		return nil, ErrDestroyed
+	}
+	return hkdf.Key(sha256.New, k.material[:], nil, purpose, sha256.Size)
 }
 
 // Destroy zeroes the key after its last user has finished; every later call

@@ -33,6 +33,10 @@ import (
 //
 //	"keyward key check", format, id of the row (16)
 //	"keyward endorsement", format, id (16), URI and version of the successor
+//
+// The authority key is wrapped as a data key is, with other associated data:
+//
+//	"keyward authority key", format, id of the master key's row (16)
 type MasterKey struct {
 	uri     string
 	version string
@@ -61,7 +65,11 @@ func (m *MasterKey) WrapDataKey(ctx context.Context, tenantID uuid.UUID, version
 // version wrapped for the same tenant and data key version. Errors:
 // ErrCannotOpen.
 func (m *MasterKey) UnwrapDataKey(ctx context.Context, tenantID uuid.UUID, version int32, wrapped []byte) (*DataKey, error) {
-	plain, err := m.decrypt(ctx, wrapped, dataKeyAD(tenantID, version))
+	return m.unwrap(ctx, wrapped, dataKeyAD(tenantID, version))
+}
+
+func (m *MasterKey) unwrap(ctx context.Context, wrapped, ad []byte) (*DataKey, error) {
+	plain, err := m.decrypt(ctx, wrapped, ad)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +79,22 @@ func (m *MasterKey) UnwrapDataKey(ctx context.Context, tenantID uuid.UUID, versi
 	}
 	material := [dataKeySize]byte(plain)
 	return newDataKey(&material)
+}
+
+// WrapAuthorityKey encrypts the authority key for the row id of this master key.
+func (m *MasterKey) WrapAuthorityKey(ctx context.Context, id uuid.UUID, k *DataKey) ([]byte, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.material == nil {
+		return nil, ErrDestroyed
+	}
+	return m.encrypt(ctx, k.material[:], authorityKeyAD(id))
+}
+
+// UnwrapAuthorityKey decrypts what WrapAuthorityKey of the same master key version
+// made for the same row; else it fails with ErrCannotOpen.
+func (m *MasterKey) UnwrapAuthorityKey(ctx context.Context, id uuid.UUID, wrapped []byte) (*DataKey, error) {
+	return m.unwrap(ctx, wrapped, authorityKeyAD(id))
 }
 
 // KeyCheck returns a value that only this master key version can have made for

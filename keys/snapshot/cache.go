@@ -13,6 +13,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/admission"
 	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
@@ -27,6 +28,9 @@ type Config struct {
 	PublicURL string // without a trailing slash
 	Now       func() time.Time
 	Log       *slog.Logger
+	// Authority checks what is read of a tenant; nil: this process cannot, so that it
+	// serves JWK Sets, and nothing that is Fresh.
+	Authority *tenant.Authority
 	// HeardUntil returns the time up to which every change has been notified.
 	HeardUntil func() age.Instant
 	MaxBytes   uint64        // of snapshots in memory; 0: 256 MiB
@@ -40,7 +44,8 @@ type Cache struct {
 	cfg         Config
 	entries     *otter.Cache[string, *entry]
 	domains     *otter.Cache[string, *entry]
-	domainLoads chan struct{} // one element for each load of a domain
+	cold        *admission.Gate // loads of tenants that are not cached
+	coldDomains *admission.Gate // loads of domains that are not cached
 
 	mu           sync.Mutex
 	pendingLoads map[string]*pendingLoad
@@ -75,8 +80,10 @@ func New(cfg Config) *Cache {
 		cfg.MaxStale = 24 * time.Hour
 	}
 	return &Cache{
-		cfg: cfg, pendingLoads: map[string]*pendingLoad{}, replica: newReplicaTracker(), domainLoads: make(chan struct{}, maxDomainLoads),
-		entries: newEntries(cfg.MaxBytes), domains: newEntries(cfg.MaxBytes / domainShare),
+		cfg: cfg, pendingLoads: map[string]*pendingLoad{}, replica: newReplicaTracker(),
+		cold:        admission.New(admission.Config{Now: cfg.Now, Rate: UnknownLoads, Burst: 2 * UnknownLoads, Concurrent: maxColdLoads}),
+		coldDomains: admission.New(admission.Config{Now: cfg.Now, Rate: UnknownLoads, Burst: 2 * UnknownLoads, Concurrent: maxDomainLoads}),
+		entries:     newEntries(cfg.MaxBytes), domains: newEntries(cfg.MaxBytes / domainShare),
 	}
 }
 
@@ -139,8 +146,12 @@ func (s *Cache) getEntry(ctx context.Context, ref string) (e *entry, stale time.
 }
 
 // Fresh returns a tenant's snapshot only if it is known to be the latest, for signing.
-// Errors: tenant.ErrNotFound, db.ErrUnavailable.
+// Errors: tenant.ErrNotFound, tenant.ErrForged, tenant.ErrNoAuthority,
+// db.ErrUnavailable.
 func (s *Cache) Fresh(ctx context.Context, ref string) (*Snapshot, error) {
+	if s.cfg.Authority == nil {
+		return nil, tenant.ErrNoAuthority
+	}
 	ref = canonicalRef(ref)
 	e, ok := s.freshEntry(ref)
 	if !ok {
@@ -317,7 +328,33 @@ func (s *Cache) finishLoad(ref string, f *pendingLoad) {
 	close(f.done)
 }
 
+// UnknownLoads is how many tenants, and how many domains, that do not exist are loaded
+// in a second, by all requests to a process together, and twice as many at once.
+const UnknownLoads = 100
+
+// maxColdLoads bounds the connections that load tenants which are not cached.
+const maxColdLoads = 8
+
+// readEntry reads a reference from the database, through a gate unless it was found
+// there before: what it takes to reload a tenant does not depend on strangers.
 func (s *Cache) readEntry(ctx context.Context, ref string) (*entry, error) {
+	if e, cached := s.entriesFor(ref).GetEntryQuietly(ref); cached && !e.Value.isUnknown() {
+		return s.readRef(ctx, ref)
+	}
+	gate := s.cold
+	if tenant.RefDomain(ref) != "" {
+		gate = s.coldDomains
+	}
+	leave, err := gate.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.readRef(ctx, ref)
+	leave(err != nil || !e.isUnknown())
+	return e, err
+}
+
+func (s *Cache) readRef(ctx context.Context, ref string) (*entry, error) {
 	if domain := tenant.RefDomain(ref); domain != "" {
 		return s.loadDomain(ctx, domain)
 	}
@@ -337,12 +374,56 @@ func (s *Cache) readEntry(ctx context.Context, ref string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.believe(public); err != nil {
+		return nil, err
+	}
 	snap, err := newSnapshot(public, s.cfg.PublicURL)
 	if err != nil {
 		s.cfg.Log.Error("tenant snapshot cannot be built", "tenant_id", public.Tenant.ID, "error", err)
 		return nil, err
 	}
 	return snap.cacheEntry(e.loadedAt), nil
+}
+
+// believe checks the codes of what was read of a tenant: of its row, and of its
+// rendered set or the policies to make one of. Published keys have none: who can
+// write the database can publish keys, not sign with them. Errors: tenant.ErrForged.
+func (s *Cache) believe(p db.Public) error {
+	a := s.cfg.Authority
+	if a == nil {
+		return nil
+	}
+	if err := a.CheckTenant(tenantRow(p.Tenant)); err != nil {
+		return err
+	}
+	if p.Tenant.JWKS != nil {
+		return Set{p.Tenant.JWKS, p.Tenant.Outline}.check(a, p.Tenant.ID)
+	}
+	for _, row := range p.Policies {
+		if err := a.CheckPolicy(policyRow(row)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tenantRow is the part of a tenant's row that its code is about.
+func tenantRow(t db.PublicTenantRow) tenant.TenantRow {
+	return tenant.TenantRow{
+		ID: t.ID, Slug: t.Slug, Issuer: t.Issuer, CustomDomain: t.CustomDomain, Status: t.Status,
+		JWKSMaxAgeSeconds: t.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: t.JWKSStaleWhileRevalidateSeconds,
+		JWKSStaleIfErrorSeconds: t.JWKSStaleIfErrorSeconds, ClockSkewSeconds: t.ClockSkewSeconds, NotBefore: t.NotBefore,
+		ApprovalRequired: t.ApprovalRequired, Metadata: t.Metadata, UpdatedAt: t.UpdatedAt, MAC: t.MAC,
+	}
+}
+
+// policyRow is the part of a policy's row that its code is about.
+func policyRow(p db.PublicPoliciesRow) tenant.PolicyRow {
+	return tenant.PolicyRow{
+		TenantID: p.TenantID, Alg: p.Alg, RSABits: p.RSABits, RotationIntervalSeconds: p.RotationIntervalSeconds,
+		PublishLeadSeconds: p.PublishLeadSeconds, GracePeriodSeconds: p.GracePeriodSeconds, PurgeAfterSeconds: p.PurgeAfterSeconds,
+		DefaultTokenTTLSeconds: p.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: p.MaxTokenTTLSeconds, MaxPublishedKeys: p.MaxPublishedKeys, MAC: p.MAC,
+	}
 }
 
 // readReplica reads a tenant from the standby. ok reports whether the answer includes

@@ -17,7 +17,7 @@ import (
 // Unknown domains take little memory and few connections.
 func TestUnknownDomainsAreBounded(t *testing.T) {
 	cache, _ := newCache(t, func(cfg *Config) { cfg.MaxBytes = domainShare * 4096 })
-	for i := range 200 {
+	for i := range 150 {
 		if _, _, err := cache.OfDomain(t.Context(), fmt.Sprintf("h%d.example", i)); !errors.Is(err, tenant.ErrNotFound) {
 			t.Fatal(err)
 		}
@@ -27,7 +27,9 @@ func TestUnknownDomainsAreBounded(t *testing.T) {
 		t.Errorf("%d unknown domains are cached", n)
 	}
 	for range maxDomainLoads {
-		cache.domainLoads <- struct{}{}
+		if _, err := cache.coldDomains.Enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

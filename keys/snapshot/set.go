@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"cmp"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
@@ -24,6 +26,11 @@ import (
 //	v1 <Unix time in µs>
 //	key <alg> <state> <bytes of its JWK> <kid, which may have spaces but no line break>
 //	policy <alg> <default_token_ttl_seconds> <max_token_ttl_seconds> [default]
+//
+// The last line is the code of all that, by the process that rendered it
+// ([tenant.Authority.SetMAC]):
+//
+//	mac <base64url>
 //
 // Another format would begin with another word: processes of two versions of this
 // program may share a database, and one that does not know the word reads keys and
@@ -82,6 +89,25 @@ func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (Set, 
 	return Set{append(body, setSuffix...), string(outline)}, nil
 }
 
+// Sealed returns the set with its code as the last line of the outline.
+func (s Set) Sealed(a *tenant.Authority, tenantID uuid.UUID) Set {
+	if s.Body == nil {
+		return s
+	}
+	s.Outline += outlineMAC + base64.RawURLEncoding.EncodeToString(a.SetMAC(tenantID, s.Body, s.Outline)) + "\n"
+	return s
+}
+
+// outlineMAC begins the last line of an outline.
+const outlineMAC = "mac "
+
+// check checks the code of a set that was read. Errors: tenant.ErrForged.
+func (s Set) check(a *tenant.Authority, tenantID uuid.UUID) error {
+	at := strings.LastIndex(s.Outline, "\n"+outlineMAC) + 1
+	mac, _ := base64.RawURLEncoding.DecodeString(strings.TrimSuffix(strings.TrimPrefix(s.Outline[at:], outlineMAC), "\n"))
+	return a.CheckSet(tenantID, s.Body, s.Outline[:at], mac)
+}
+
 // defaultFirst orders a tenant's policies: the default one, then by algorithm.
 func defaultFirst(a, b tenant.Policy) int {
 	if a.Default == b.Default {
@@ -136,6 +162,8 @@ func (s *Snapshot) applySet(set Set) error {
 			at, ok = s.addKeyLine(line, at)
 		case "policy":
 			ok = s.addPolicyLine(line)
+		case "mac":
+			ok = true // checked before
 		}
 		if !ok {
 			return s.outlineError()

@@ -1,0 +1,117 @@
+package tenant
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/db"
+)
+
+// Forged checks the codes of all rows that confer authority, stretch rows at a time,
+// and returns a description of each one without a valid code, at most limit of them.
+// Errors: ErrNoAuthority, ErrUnavailable.
+func (s *Store) Forged(ctx context.Context, stretch int32, limit int) (rows []string, err error) {
+	if s.authority == nil {
+		return nil, ErrNoAuthority
+	}
+	note := func(forged error, format string, args ...any) {
+		if forged != nil && len(rows) < limit {
+			rows = append(rows, fmt.Sprintf(format, args...))
+		}
+	}
+	for _, read := range []func(context.Context, int32, func(error, string, ...any)) error{
+		s.forgedAPIKeys, s.forgedTenants, s.forgedPolicies, s.forgedApprovals,
+	} {
+		if err := read(ctx, stretch, note); err != nil {
+			return nil, wrapError("check authentication codes", err)
+		}
+	}
+	return rows, nil
+}
+
+// inStretches calls read, which returns how many rows it has read, until it reads
+// fewer than stretch. Each call is a transaction.
+func (s *Store) inStretches(ctx context.Context, stretch int32, read func(*db.Tx) (int, error)) error {
+	for n := int(stretch); n == int(stretch); {
+		err := s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+			n, err = read(tx)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) forgedAPIKeys(ctx context.Context, stretch int32, note func(error, string, ...any)) error {
+	after := uuid.Nil
+	return s.inStretches(ctx, stretch, func(tx *db.Tx) (int, error) {
+		rows, err := tx.APIKeysToCheck(ctx, after, stretch)
+		for _, k := range rows {
+			after = k.ID
+			note(s.authority.checkAPIKey(k), "API key %s (%s)", k.ID, k.Role)
+		}
+		return len(rows), err
+	})
+}
+
+func (s *Store) forgedTenants(ctx context.Context, stretch int32, note func(error, string, ...any)) error {
+	after := uuid.Nil
+	return s.inStretches(ctx, stretch, func(tx *db.Tx) (int, error) {
+		rows, err := tx.TenantsToCheck(ctx, after, stretch)
+		for _, row := range rows {
+			after = row.ID
+			note(s.authority.CheckTenant(TenantRow(row)), "tenant %s (%s)", row.ID, row.Slug)
+		}
+		return len(rows), err
+	})
+}
+
+func (s *Store) forgedPolicies(ctx context.Context, stretch int32, note func(error, string, ...any)) error {
+	after := db.Policy{}
+	return s.inStretches(ctx, stretch, func(tx *db.Tx) (int, error) {
+		rows, err := tx.PoliciesToCheck(ctx, after.TenantID, after.Alg, stretch)
+		for _, row := range rows {
+			after = row
+			note(s.authority.CheckPolicy(PolicyRow(row)), "policy %s of tenant %s", row.Alg, row.TenantID)
+		}
+		return len(rows), err
+	})
+}
+
+func (s *Store) forgedApprovals(ctx context.Context, stretch int32, note func(error, string, ...any)) error {
+	after := db.Approval{}
+	return s.inStretches(ctx, stretch, func(tx *db.Tx) (int, error) {
+		rows, err := tx.ApprovalsToCheck(ctx, after.TenantID, after.ID, stretch)
+		for _, row := range rows {
+			after = row
+			_, forged := s.believe(row)
+			note(forged, "approval %s of tenant %s", row.ID, row.TenantID)
+		}
+		return len(rows), err
+	})
+}
+
+// Restored compares the rows of a live tenant that confer authority with its history,
+// and returns a description of each one that was put back to an earlier state, which
+// leaves its code valid. Errors: ErrUnavailable.
+func (s *Store) Restored(ctx context.Context, t Tenant) (rows []string, err error) {
+	err = s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		at, err := tx.SettingsChangedAt(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		if !at.Equal(t.UpdatedAt) {
+			rows = append(rows, "its settings")
+		}
+		revived, err := tx.RevivedAPIKeys(ctx, t.ID)
+		for _, id := range revived {
+			rows = append(rows, "API key "+id.String())
+		}
+		return err
+	})
+	return rows, wrapError("compare with history", err)
+}
