@@ -48,7 +48,7 @@ func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uu
 	}
 	if approve {
 		a, err := s.Approval(ctx, tenantID, id)
-		if err == nil && !sameActor(a.RequestedBy, by.Actor) { // else told below
+		if err == nil && a.Status == Pending && !sameActor(a.RequestedBy, by.Actor) { // else moveApproval says why
 			err = s.checkSecondPerson(ctx, a, by.Actor)
 		}
 		if err != nil {

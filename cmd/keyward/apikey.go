@@ -14,7 +14,7 @@ import (
 )
 
 type apiKeyCmd struct {
-	Create apiKeyCreateCmd `cmd:"" help:"Create an API key directly in the database and print it, once. Needs the master key."`
+	Create apiKeyCreateCmd `cmd:"" help:"Create an API key in the database, by the master key, and print it once."`
 	List   apiKeyListCmd   `cmd:"" help:"List the API keys of the platform or of a tenant."`
 	Revoke apiKeyRevokeCmd `cmd:"" help:"Revoke an API key, with immediate effect."`
 }

@@ -14,7 +14,7 @@ import (
 
 type masterCmd struct {
 	Init   masterInitCmd   `cmd:"" help:"Create the master key that KEYWARD_MASTER_KEY names; never overwrite one."`
-	Add    masterAddCmd    `cmd:"" help:"Add a version to the file without using it, to copy the file to every machine before rotate."`
+	Add    masterAddCmd    `cmd:"" help:"Add a version to the file without using it yet."`
 	Status masterStatusCmd `cmd:"" help:"List the versions and the number of data keys that each wraps."`
 	Rotate masterRotateCmd `cmd:"" help:"Re-wrap all data keys under a new version or another master key, online."`
 	Retire masterRetireCmd `cmd:"" help:"Retire a version; refused while it wraps a data key."`
