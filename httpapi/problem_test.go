@@ -211,6 +211,7 @@ func TestHeadProblemHasNoBody(t *testing.T) {
 // answered as internal, on purpose.
 var silent = map[string]bool{
 	"tenant.ErrNoPlatform":         true, // the program makes it before it serves
+	"tenant.ErrNoAuthority":        true, // the program opens the key before it serves
 	"tenant.ErrPublicURLTaken":     true, // the program does not start then
 	"tenant.ReplayError":           true, // the handler gives the first answer again
 	"tenant.ErrNotRepeated":        true, // the handler says why it may only repeat

@@ -102,7 +102,7 @@ func TestRateLimitByAddress(t *testing.T) {
 		for method, op := range item.Operations() {
 			path := strings.NewReplacer("{tenant}", "platform", "{kid}", "none", "{alg}", "ES256", "{id}", "00000000-0000-7000-8000-000000000000").Replace(path)
 			a := w.do(method, path, "", "", from("2001:db8::2")...) // another address of the same network
-			if op.OperationID == "healthz" || op.OperationID == "readyz" {
+			if op.OperationID == "healthz" || strings.HasPrefix(op.OperationID, "readyz") {
 				a.ok(200)
 				continue
 			}

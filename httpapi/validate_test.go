@@ -144,7 +144,7 @@ func TestOtherRefusals(t *testing.T) {
 		{"GET", "/v1/tenants/a_b", "", nil, 404, ProblemCodeTenantNotFound},
 		{"GET", "/v1/tenants/" + strings.Repeat("a", 64), "", nil, 404, ProblemCodeTenantNotFound},
 		{"GET", "/v1/tenants/%00", "", nil, 404, ProblemCodeTenantNotFound},
-		{"GET", "/v1/tenants/acme/keys/a:b", "", nil, 404, ProblemCodeKeyNotFound},
+		{"GET", "/v1/tenants/acme/keys/" + strings.Repeat("a", 257), "", nil, 404, ProblemCodeKeyNotFound},
 		{"DELETE", "/v1/api-keys/7", "", nil, 404, ProblemCodeNotFound},
 		{"POST", "/v1/tenants", "", nil, 400, ProblemCodeInvalidRequest},
 		{"POST", "/v1/tenants", "{", nil, 400, ProblemCodeInvalidRequest},

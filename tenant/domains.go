@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -188,19 +189,20 @@ func (s *Store) Domain(ctx context.Context, tenantID uuid.UUID, domain string) (
 // Domains returns a tenant's claims in the order of their names, and the cursor of
 // the next page, "" on the last. Errors: ErrBadCursor, ErrUnavailable.
 func (s *Store) Domains(ctx context.Context, tenantID uuid.UUID, limit int, cursor string) (list []Domain, next string, err error) {
-	if cursor != "" && !IsDomain(cursor) {
+	after, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	if err != nil || cursor != "" && !IsDomain(string(after)) {
 		return nil, "", ErrBadCursor
 	}
 	limit = PageLimit(limit)
 	err = s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error {
-		rows, err := tx.ListDomains(ctx, tenantID, cursor, int32(limit)+1)
+		rows, err := tx.ListDomains(ctx, tenantID, string(after), int32(limit)+1)
 		for _, row := range rows {
 			list = append(list, domainFromRow(row))
 		}
 		return err
 	})
 	if len(list) > limit {
-		list, next = list[:limit], list[limit-1].Domain
+		list, next = list[:limit], base64.RawURLEncoding.EncodeToString([]byte(list[limit-1].Domain))
 	}
 	return list, next, wrapError("domains", err)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -150,7 +151,9 @@ func TestDevOnAGivenDatabase(t *testing.T) {
 		t.Error("a cluster was made beside the given database")
 	}
 	key := adminKey(t, dir)
-	if who := authenticate(t, env, key); who.Role != tenant.PlatformAdmin {
+	withMasterKey := maps.Clone(env)
+	withMasterKey["KEYWARD_MASTER_KEY"] = "file:" + filepath.Join(dir, masterFile)
+	if who := authenticate(t, withMasterKey, key); who.Role != tenant.PlatformAdmin {
 		t.Errorf("the admin key speaks for %+v", who)
 	}
 	dbtest.Exec(t, env["KEYWARD_DATABASE_URL"], "SET session_replication_role = replica; UPDATE api_keys SET revoked_at = now()")

@@ -133,9 +133,10 @@ func (c *Custody) AddMaster(ctx context.Context) (uri, version string, err error
 }
 
 // unusedVersion returns the newest version if it was never a master key, otherwise a
-// new one.
+// new one. Errors: seal.ErrReadOnly for a key of a KMS, whose names are made when it
+// is opened.
 func (c *Custody) unusedVersion(ctx context.Context, ring *seal.Ring) (string, error) {
-	if version := ring.Newest(); !c.isRegistered(ring.URI(), version) {
+	if version := ring.Newest(); ring.HoldsVersions() && !c.isRegistered(ring.URI(), version) {
 		return version, nil
 	}
 	return ring.AddVersion(ctx)

@@ -28,7 +28,7 @@ var keyFiles = map[string]struct {
 	"ed448.pem":            {jose.EdDSA, "cannot be read"},
 	"x25519.pem":           {jose.EdDSA, "cannot sign"},
 	"x448.pem":             {jose.EdDSA, "cannot be read"},
-	"rsa-pss.pem":          {jose.PS256, "cannot be read"},
+	"rsa-pss.pem":          {jose.PS256, ""}, // id-RSASSA-PSS (RFC 8017 appendix A.2.3)
 	"rsa-e3.pem":           {jose.RS256, "exponent below 65537"},
 	"rsa-3primes.pem":      {jose.RS256, "two primes"},
 	"encrypted-pkcs8.pem":  {jose.ES256, "openssl pkey"},

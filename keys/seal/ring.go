@@ -115,6 +115,13 @@ func (r *Ring) Newest() string {
 	return r.keys[len(r.keys)-1].version
 }
 
+// HoldsVersions reports whether the URI itself holds the versions, as a file does.
+// A key of a KMS has one key under every name, and the KMS rotates it.
+func (r *Ring) HoldsVersions() bool {
+	_, renames := r.source.(renaming)
+	return !renames
+}
+
 // Key returns one version. A version it does not know, another process may
 // have added: it then reads once more before it fails with ErrUnknownVersion.
 func (r *Ring) Key(ctx context.Context, version string) (*MasterKey, error) {
