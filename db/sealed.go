@@ -27,11 +27,9 @@ func (d *DB) SealedKey(ctx context.Context, tenantID uuid.UUID, kid string) (key
 		}
 		defer conn.Release()
 		began := d.clock.now()
-		if err := conn.SendBatch(ctx, b).Close(); err != nil {
-			return err
-		}
-		d.clock.measured(began, micros)
-		return nil
+		err = conn.SendBatch(ctx, b).Close()
+		d.clock.measured(began, micros) // also where there is no such key
+		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return GetSealedKeyRow{}, ErrNoRows

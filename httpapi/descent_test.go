@@ -74,3 +74,14 @@ func TestCredentialDoesNotOutliveItsMaker(t *testing.T) {
 		t.Errorf("%d keys", len(list.Items))
 	}
 }
+
+// The same holds for keys of the platform.
+func TestPlatformKeyDoesNotOutliveItsMaker(t *testing.T) {
+	w := newWorld(t)
+	const keys = "/v1/api-keys"
+	ends := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	maker := w.made(keys, w.root, `{"role":"platform_admin","expires_at":"`+ends+`"}`)
+	if p := w.do("POST", keys, maker.Key, `{"role":"platform_auditor"}`).problem(ProblemCodePolicyViolation); len(p.Errors) != 1 || p.Errors[0].Field != "expires_at" {
+		t.Errorf("%+v", p)
+	}
+}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -231,4 +232,21 @@ func TestDomainsThatNobodyCanProve(t *testing.T) {
 	} {
 		w.do("POST", "/v1/tenants/acme/domains", admin, settingBody("domain", domain)).problem(ProblemCodeInvalidRequest)
 	}
+}
+
+// A tenant claims so many hosts and no more; one that it has is still answered.
+func TestDomainsOfATenantAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	const domains, most = "/v1/tenants/acme/domains", 1000
+	n := 0
+	claim := func() *answer { return w.do("POST", domains, w.root, fmt.Sprintf(`{"domain":"h%d.acme.example"}`, n)) }
+	for n < most && claim().StatusCode == 201 {
+		n++
+	}
+	if n == 0 || n == most {
+		t.Fatalf("%d hosts were claimed", n)
+	}
+	claim().problem(ProblemCodeConflict)
+	w.do("POST", domains, w.root, `{"domain":"h0.acme.example"}`).ok(200)
 }
