@@ -4,7 +4,6 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,49 +19,55 @@ const (
 // away. Lines beyond the backlog are dropped and counted.
 type asyncWriter struct {
 	out     io.Writer
-	lines   chan []byte
-	pending sync.WaitGroup // lines not written yet
+	queue   chan queuedLine
 	dropped atomic.Int64
+}
+
+// queuedLine is a line, or the request to say when all lines before it are written.
+type queuedLine struct {
+	text    []byte
+	reached chan<- struct{}
 }
 
 // newAsyncWriter starts a writer to out. Its goroutine lives as long as the process.
 func newAsyncWriter(out io.Writer) *asyncWriter {
-	w := &asyncWriter{out: out, lines: make(chan []byte, maxLogBacklog)}
+	w := &asyncWriter{out: out, queue: make(chan queuedLine, maxLogBacklog)}
 	go w.run()
 	return w
 }
 
 func (w *asyncWriter) run() {
-	for line := range w.lines {
-		if _, err := w.out.Write(line); err != nil {
+	for line := range w.queue {
+		if line.reached != nil {
+			close(line.reached)
+		} else if _, err := w.out.Write(line.text); err != nil {
 			w.dropped.Add(1) // the reader has gone away: there is nobody to tell
 		}
-		w.pending.Done()
 	}
 }
 
 // Write queues one line. It never blocks and never fails.
 func (w *asyncWriter) Write(line []byte) (int, error) {
-	w.pending.Add(1)
 	select {
-	case w.lines <- append([]byte(nil), line...):
+	case w.queue <- queuedLine{text: append([]byte(nil), line...)}:
 	default:
-		w.pending.Done()
 		w.dropped.Add(1)
 	}
 	return len(line), nil
 }
 
-// drain waits until all queued lines are written, at most logDrainTimeout.
+// drain waits until all lines queued before it are written, at most logDrainTimeout.
 func (w *asyncWriter) drain() {
-	done := make(chan struct{})
-	go func() {
-		w.pending.Wait()
-		close(done)
-	}()
+	timeout := time.After(logDrainTimeout)
+	reached := make(chan struct{})
 	select {
-	case <-done:
-	case <-time.After(logDrainTimeout):
+	case w.queue <- queuedLine{reached: reached}:
+	case <-timeout:
+		return
+	}
+	select {
+	case <-reached:
+	case <-timeout:
 	}
 }
 
