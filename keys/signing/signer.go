@@ -99,21 +99,24 @@ func (s *Signer) SignToken(ctx context.Context, ref string, o Order) (token Toke
 	return token, err
 }
 
-// signWithRetry calls sign, and again with a new snapshot if the active key has just
-// stopped signing and this process was not notified yet.
+// maxSignAttempts bounds how many rotations a single signature may meet.
+const maxSignAttempts = 5
+
+// signWithRetry calls sign, and again with a newer snapshot, if there is one, when the
+// active key has just stopped signing and this process was not notified yet.
 func (s *Signer) signWithRetry(ctx context.Context, ref string, sign func(session) error) error {
-	d, err := s.openSession(ctx, ref)
-	if err != nil {
-		return err
+	tried := int64(-1)
+	for attempt := 1; ; attempt++ {
+		d, err := s.openSession(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if err = sign(d); !errors.Is(err, ErrNoActiveKey) || d.Version == tried || attempt == maxSignAttempts {
+			return err
+		}
+		tried = d.Version
+		s.cfg.Snapshots.Changed(d.TenantID, d.Slug)
 	}
-	if err = sign(d); !errors.Is(err, ErrNoActiveKey) {
-		return err
-	}
-	s.cfg.Snapshots.Changed(d.TenantID, d.Slug)
-	if d, err = s.openSession(ctx, ref); err != nil {
-		return err
-	}
-	return sign(d)
 }
 
 // SignTokens calls do(i, sign) for i in [0,n) on all cores. All tokens get the same iat.
