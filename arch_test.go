@@ -34,7 +34,7 @@ var below = map[string][]string{
 	"keys/seal":           {},
 	"keys/seal/kmstest":   {},
 	"worker":              {"db", "internal/age", "internal/callstack"},
-	"webhook":             {"tenant", "audit", "db"},
+	"webhook":             {"tenant", "audit", "db", "internal/retryafter"},
 	"internal/admission":  {},
 	"httpapi":             {"httpapi/console", "keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit", "internal/admission", "internal/age", "internal/callstack", "internal/strictjson"},
 	"internal/age":        {},

@@ -10,12 +10,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"code.dny.dev/ssrf"
 	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/internal/retryafter"
 )
 
 // maxAnswer is the number of bytes read of a response, so that its connection can be
@@ -95,20 +96,8 @@ func answerOf(res *http.Response) answer {
 	default:
 		a.class = "refused"
 	}
-	a.retryAfter = retryAfter(res.Header.Get("Retry-After"), time.Now())
+	a.retryAfter = retryafter.Parse(res.Header, time.Now())
 	return a
-}
-
-// retryAfter parses a Retry-After header (RFC 9110 section 10.2.3): seconds or a
-// date. It returns 0 for anything else.
-func retryAfter(value string, now time.Time) time.Duration {
-	if n, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return time.Duration(n) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
 }
 
 // errorClass returns the class of an error, as in the API. The error's text may

@@ -129,13 +129,15 @@ func TestErrorsHaveClasses(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+func TestAnswersSayWhenToComeBack(t *testing.T) {
 	for value, want := range map[string]time.Duration{
-		"": 0, "120": 2 * time.Minute, "-1": 0, "1.5": 0, "soon": 0, "99999999999999999999": 0,
+		"": 0, "120": 2 * time.Minute, "-1": 0, "1.5": 0, "soon": 0,
 		"Tue, 24 Nov 2026 12:00:30 GMT": 30 * time.Second, "Tue, 24 Nov 2026 11:00:00 GMT": 0,
 	} {
-		if got := retryAfter(value, now); got != want {
+		res := &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{
+			"Retry-After": {value}, "Date": {"Tue, 24 Nov 2026 12:00:00 GMT"},
+		}}
+		if got := answerOf(res).retryAfter; got != want {
 			t.Errorf("%q: %s, want %s", value, got, want)
 		}
 	}
