@@ -137,7 +137,7 @@ func (p *platform) listen(tb testing.TB, l *db.Listener, history *audit.Store) {
 	l.Connected = func() {
 		p.snapshots.Missed()
 		p.signer.Missed()
-		p.tenants.Forget()
+		p.tenants.Invalidate()
 		history.Missed()
 		select {
 		case connected <- struct{}{}:

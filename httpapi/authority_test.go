@@ -18,7 +18,7 @@ func (w *world) past(sql string) {
 	w.t.Helper()
 	dbtest.Exec(w.t, w.dsn, "SET session_replication_role = replica; "+sql)
 	w.server.cfg.caches().Missed() // as after a restart
-	w.tenants.Forget()
+	w.tenants.Invalidate()
 	w.snapshots.InvalidateAll()
 }
 

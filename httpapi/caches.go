@@ -34,7 +34,7 @@ func (c Caches) Changed(tenantID uuid.UUID, slug string) {
 func (c Caches) Missed() {
 	c.Snapshots.Missed()
 	c.Signer.Missed()
-	c.Tenants.Forget()
+	c.Tenants.Invalidate()
 	c.Audit.Missed()
 }
 

@@ -291,7 +291,7 @@ func TestWebhookEndsWithItsTenant(t *testing.T) {
 	}
 	w.do("GET", "/v1/tenants/acme/webhooks/"+h.ID.String(), w.root, "").problem(ProblemCodeTenantNotFound)
 	w.clock.pass(31 * 24 * time.Hour)
-	if err := w.webhooks.Forget(t.Context()); err != nil {
+	if err := w.webhooks.Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := scalar[int](w, "SELECT (SELECT count(*) FROM webhooks) + (SELECT count(*) FROM webhook_deliveries)"); n != 0 {
@@ -339,7 +339,7 @@ func TestWebhookIsChangedAndDeleted(t *testing.T) {
 	if n := scalar[int](w, "SELECT count(*) FROM webhooks WHERE url IS NOT NULL"); n != 0 {
 		t.Error("the URL of a deleted webhook is kept")
 	}
-	if err := w.webhooks.Forget(t.Context()); err != nil {
+	if err := w.webhooks.Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := scalar[int](w, "SELECT (SELECT count(*) FROM webhooks) + (SELECT count(*) FROM webhook_deliveries)"); n != 0 {

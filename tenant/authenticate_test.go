@@ -52,7 +52,7 @@ func TestAuthenticateRefuses(t *testing.T) {
 		t.Errorf("guesses fill memory: %d entries", kept)
 	}
 	w.update(t, id, tenant.Change{Status: tenant.Some(tenant.Suspended)})
-	w.Forget()
+	w.Invalidate()
 	if _, err := w.Authenticate(t.Context(), key); err != nil {
 		t.Errorf("of a suspended tenant: %v", err)
 	}
@@ -78,7 +78,7 @@ func TestReadOvertakenByAChange(t *testing.T) {
 		{"nothing", func() {}, true},
 		{"another tenant", func() { w.Changed(uuid.New()) }, true},
 		{"this tenant", func() { w.Changed(home) }, false},
-		{"anything", w.Forget, false},
+		{"anything", w.Invalidate, false},
 	} {
 		if got := w.ReadDuring(key, home, c.change); got != c.kept {
 			t.Errorf("%s changed: kept %v", c.name, got)
@@ -133,7 +133,7 @@ func TestRevocationReachesOtherProcesses(t *testing.T) {
 	l := db.Listener{
 		URL: w.url, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Changed:   func(id uuid.UUID, _ string) { replica.Changed(id); heard <- id },
-		Connected: func() { replica.Forget(); close(listening) },
+		Connected: func() { replica.Invalidate(); close(listening) },
 	}
 	go l.Run(t.Context())
 	<-listening

@@ -37,7 +37,7 @@ type Config struct {
 // created and retired together with their keys, by moves.Store.
 //
 // Its caches must be invalidated when tenants change: see [Store.Changed] and
-// [Store.Forget].
+// [Store.Invalidate].
 type Store struct {
 	db        *db.DB
 	now       func() time.Time
@@ -86,10 +86,10 @@ func (s *Store) Changed(tenantID uuid.UUID) {
 	s.credentials.drop(tenantID)
 }
 
-// Forget drops all cache entries. Call it whenever LISTEN starts (again), because
+// Invalidate drops all cache entries. Call it whenever LISTEN starts (again), because
 // notifications may have been lost before. While PostgreSQL is unavailable cached
 // entries are used for their lifetime.
-func (s *Store) Forget() {
+func (s *Store) Invalidate() {
 	s.slugs.clear()
 	s.credentials.clear()
 }

@@ -181,7 +181,7 @@ func storeWebhook(ctx context.Context, q *db.Writes, home tenant.TenantRow, w We
 	return sendWithEvent(ctx, q, home, e)
 }
 
-// Delete deletes a webhook and its URL at once, its deliveries later, with Forget.
+// Delete deletes a webhook and its URL at once, its deliveries later, with Purge.
 // Errors: ErrNotFound, tenant.ErrNotFound, ErrUnavailable.
 func (s *Store) Delete(ctx context.Context, by audit.By, tenantID *uuid.UUID, id uuid.UUID) error {
 	err := s.changeHome(ctx, tenantID, func(tx *db.Tx, home tenant.TenantRow) error {

@@ -113,9 +113,9 @@ const (
 	forgetBatch = 10_000
 )
 
-// Forget removes deliveries older than 30 days, deleted webhooks and their
+// Purge removes deliveries older than 30 days, deleted webhooks and their
 // deliveries. The worker calls it regularly. Errors: ErrUnavailable.
-func (s *Store) Forget(ctx context.Context) error {
+func (s *Store) Purge(ctx context.Context) error {
 	before := s.now().Add(-retention)
 	for n := int64(forgetBatch); n == forgetBatch; {
 		err := s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {

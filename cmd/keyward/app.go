@@ -112,7 +112,7 @@ func (a *app) buildParts(publicURL string) {
 		DB: a.db, Holder: a.workerActor().ID, Run: a.runPass, Now: utcNow, Log: a.log,
 		Every: []worker.Chore{
 			{Name: "delete expired idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
-			{Name: "delete old webhook deliveries", Interval: time.Hour, Run: a.webhooks.Forget},
+			{Name: "delete old webhook deliveries", Interval: time.Hour, Run: a.webhooks.Purge},
 		},
 	})
 	a.census.leads = a.worker.Leader

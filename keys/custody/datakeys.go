@@ -106,10 +106,10 @@ func (c *Custody) openDataKeys(ctx context.Context, rows []db.CurrentDataKeysRow
 	return open
 }
 
-// Forget drops a tenant's opened data key from memory.
-func (c *Custody) Forget(tenantID uuid.UUID, version int32) {
+// InvalidateDataKey drops a tenant's opened data key from memory.
+func (c *Custody) InvalidateDataKey(tenantID uuid.UUID, version int32) {
 	c.dataKeys.Invalidate(dataKeyName{tenantID, version})
 }
 
-// ForgetAll drops every opened data key from memory.
-func (c *Custody) ForgetAll() { c.dataKeys.InvalidateAll() }
+// InvalidateDataKeys drops every opened data key from memory.
+func (c *Custody) InvalidateDataKeys() { c.dataKeys.InvalidateAll() }

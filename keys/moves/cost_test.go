@@ -78,8 +78,8 @@ func TestRevokingTakesThreeRoundTripsAndMakesNoKey(t *testing.T) {
 	}
 }
 
-// Who makes way writes statement by statement, and at full speed all at once.
-func TestMakingWayTakesARoundTripForEachStatement(t *testing.T) {
+// A batch that yields to requests sends its statements one by one, at full speed all at once.
+func TestYieldingTakesARoundTripForEachStatement(t *testing.T) {
 	p, proxy := newCountedProcess(t)
 	p.store.pause = func(context.Context, time.Duration) {}
 	var asked atomic.Int64
@@ -98,7 +98,7 @@ func TestMakingWayTakesARoundTripForEachStatement(t *testing.T) {
 	}
 	full, way := cost(nil), cost(func() int64 { return asked.Add(yieldRate) })
 	if more := way - full; more < 5 { // keys in, up and down, their events, the head
-		t.Errorf("%d round trips at full speed, %d making way", full, way)
+		t.Errorf("%d round trips at full speed, %d yielding", full, way)
 	}
 }
 

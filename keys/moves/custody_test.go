@@ -22,7 +22,7 @@ import (
 // cold drops what a process has opened, as its lifetime in memory would.
 func (p *process) cold() {
 	p.signer.Missed()
-	p.custody.ForgetAll()
+	p.custody.InvalidateDataKeys()
 }
 
 func (p *process) rotateMaster(t testing.TB, to string) custody.MasterRotation {
@@ -110,7 +110,7 @@ func TestInterruptedRotationIsFinished(t *testing.T) {
 
 // A re-wrap has few data keys in a transaction, one transaction at a time and a
 // rest after each, unless it is in a hurry.
-func TestRewrapMakesWay(t *testing.T) {
+func TestRewrapYieldsToRequests(t *testing.T) {
 	var (
 		p              *process
 		resting, rests atomic.Int32

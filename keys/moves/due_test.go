@@ -110,7 +110,7 @@ func TestChangedBetweenPlanAndLock(t *testing.T) {
 
 // While somebody asks, a batch is small and no other is under way until it has
 // been rested from. Nobody having asked for a while, all goes at once again.
-func TestMakesWayForRequests(t *testing.T) {
+func TestBatchesYieldToRequests(t *testing.T) {
 	p := newProcess(t)
 	for i := range 3*yieldBatch - 1 { // the platform is one more
 		p.tenant(t, fmt.Sprintf("t%d", i))
@@ -169,7 +169,7 @@ func (p *process) rotated(t *testing.T) (n int) {
 }
 
 // Others ask if they are many a second, over a second or at once.
-func TestManners(t *testing.T) {
+func TestThrottle(t *testing.T) {
 	now := time.Now()
 	m := throttle{now: func() time.Time { return now }, since: now}
 	asked := int64(0)

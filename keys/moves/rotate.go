@@ -208,7 +208,7 @@ func (s *Store) RotateDataKey(ctx context.Context, by audit.By, tenantID uuid.UU
 		return DataKeyRotation{}, err
 	}
 	for _, v := range destroyed {
-		s.cfg.Custody.Forget(tenantID, v)
+		s.cfg.Custody.InvalidateDataKey(tenantID, v)
 	}
 	return out, nil
 }

@@ -237,7 +237,7 @@ func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 		return err
 	}
 	for _, v := range versions {
-		s.cfg.Custody.Forget(tenantID, v)
+		s.cfg.Custody.InvalidateDataKey(tenantID, v)
 	}
 	return nil
 }
