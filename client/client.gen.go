@@ -694,6 +694,24 @@ func (e TenantStatus) Valid() bool {
 	}
 }
 
+// Defines values for TokenProfile.
+const (
+	TokenProfileAccessToken TokenProfile = "access_token"
+	TokenProfileIDToken     TokenProfile = "id_token"
+)
+
+// Valid indicates whether the value is a known member of the TokenProfile enum.
+func (e TokenProfile) Valid() bool {
+	switch e {
+	case TokenProfileAccessToken:
+		return true
+	case TokenProfileIDToken:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for VerifyCode.
 const (
 	VerifyCodeAlgorithmNotAllowed   VerifyCode = "algorithm_not_allowed"
@@ -1472,6 +1490,19 @@ type RevocationMode string
 // RevocationReason defines model for RevocationReason.
 type RevocationReason string
 
+// RevokeActiveRequest defines model for RevokeActiveRequest.
+type RevokeActiveRequest struct {
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
+	Alg     *Alg    `json:"alg,omitempty"`
+	Comment *string `json:"comment,omitempty"`
+
+	// DryRun The same as in the query
+	DryRun *bool            `json:"dry_run,omitempty"`
+	Mode   *RevocationMode  `json:"mode,omitempty"`
+	Reason RevocationReason `json:"reason"`
+}
+
 // RevokeAllRequest defines model for RevokeAllRequest.
 type RevokeAllRequest struct {
 	Comment *string `json:"comment,omitempty"`
@@ -1592,6 +1623,10 @@ type SignTokenRequest struct {
 	// Nbf Set `nbf` to `iat`, unless `claims` has its own
 	Nbf *bool `json:"nbf,omitempty"`
 
+	// Profile What the token is for. `access_token` (RFC 9068): `typ` is `at+jwt`, and `claims` must have `sub`, `aud` and `client_id`.
+	// `id_token` (OpenID Connect Core 1.0 section 2): `claims` must have `sub` and `aud`. Without a profile nothing more is demanded.
+	Profile *TokenProfile `json:"profile,omitempty"`
+
 	// TTLSeconds Default: the policy's `default_token_ttl_seconds`
 	TTLSeconds *int64 `json:"ttl_seconds,omitempty"`
 
@@ -1700,6 +1735,10 @@ type TimelineStep struct {
 	KID     *string   `json:"kid,omitempty"`
 	ToState *KeyState `json:"to_state,omitempty"`
 }
+
+// TokenProfile What the token is for. `access_token` (RFC 9068): `typ` is `at+jwt`, and `claims` must have `sub`, `aud` and `client_id`.
+// `id_token` (OpenID Connect Core 1.0 section 2): `claims` must have `sub` and `aud`. Without a profile nothing more is demanded.
+type TokenProfile string
 
 // TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 type TrustedUntil = []VerifierTrust
@@ -2314,6 +2353,12 @@ type PurgeKeysParams struct {
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
+// RevokeActiveKeyParams defines parameters for RevokeActiveKey.
+type RevokeActiveKeyParams struct {
+	// DryRun Preview the effect and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
 // RevokeAllKeysParams defines parameters for RevokeAllKeys.
 type RevokeAllKeysParams struct {
 	// DryRun Preview the effect and change nothing
@@ -2441,6 +2486,9 @@ type ImportKeyJSONRequestBody = ImportKeyRequest
 
 // PurgeKeysJSONRequestBody defines body for PurgeKeys for application/json ContentType.
 type PurgeKeysJSONRequestBody = NoOptions
+
+// RevokeActiveKeyJSONRequestBody defines body for RevokeActiveKey for application/json ContentType.
+type RevokeActiveKeyJSONRequestBody = RevokeActiveRequest
 
 // RevokeAllKeysJSONRequestBody defines body for RevokeAllKeys for application/json ContentType.
 type RevokeAllKeysJSONRequestBody = RevokeAllRequest
@@ -3363,6 +3411,26 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/purge (the `PurgeKeys` operationId).
 	PurgeKeys(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeActiveKeyWithBody Revoke the active key without naming it
+	//
+	// Revokes the key that signs for `alg`, or for the default policy, as `…/keys/{kid}/revoke` does: for scripts and incidents
+	// in which nobody has looked up the kid. The answer names the key. A second request revokes the key that took over. Role: admin.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/keys/revoke (the `RevokeActiveKey` operationId).
+	RevokeActiveKeyWithBody(ctx context.Context, tenant TenantPath, params *RevokeActiveKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeActiveKey Revoke the active key without naming it
+	//
+	// Revokes the key that signs for `alg`, or for the default policy, as `…/keys/{kid}/revoke` does: for scripts and incidents
+	// in which nobody has looked up the kid. The answer names the key. A second request revokes the key that took over. Role: admin.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/keys/revoke (the `RevokeActiveKey` operationId).
+	RevokeActiveKey(ctx context.Context, tenant TenantPath, params *RevokeActiveKeyParams, body RevokeActiveKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeAllKeysWithBody Revoke every key of the tenant
 	//
@@ -4787,6 +4855,46 @@ func (c *Requests) PurgeKeysWithBody(ctx context.Context, tenant TenantPath, par
 // Corresponds with POST /v1/tenants/{tenant}/keys/purge (the `PurgeKeys` operationId).
 func (c *Requests) PurgeKeys(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPurgeKeysRequest(c.Server, tenant, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeActiveKeyWithBody Revoke the active key without naming it
+//
+// Revokes the key that signs for `alg`, or for the default policy, as `…/keys/{kid}/revoke` does: for scripts and incidents
+// in which nobody has looked up the kid. The answer names the key. A second request revokes the key that took over. Role: admin.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/keys/revoke (the `RevokeActiveKey` operationId).
+func (c *Requests) RevokeActiveKeyWithBody(ctx context.Context, tenant TenantPath, params *RevokeActiveKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeActiveKeyRequestWithBody(c.Server, tenant, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeActiveKey Revoke the active key without naming it
+//
+// Revokes the key that signs for `alg`, or for the default policy, as `…/keys/{kid}/revoke` does: for scripts and incidents
+// in which nobody has looked up the kid. The answer names the key. A second request revokes the key that took over. Role: admin.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/keys/revoke (the `RevokeActiveKey` operationId).
+func (c *Requests) RevokeActiveKey(ctx context.Context, tenant TenantPath, params *RevokeActiveKeyParams, body RevokeActiveKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeActiveKeyRequest(c.Server, tenant, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -8203,6 +8311,80 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *Purge
 	return req, nil
 }
 
+// NewRevokeActiveKeyRequest calls the generic RevokeActiveKey builder with application/json body
+func NewRevokeActiveKeyRequest(server string, tenant TenantPath, params *RevokeActiveKeyParams, body RevokeActiveKeyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRevokeActiveKeyRequestWithBody(server, tenant, params, "application/json", bodyReader)
+}
+
+// NewRevokeActiveKeyRequestWithBody constructs an http.Request for the RevokeActiveKey method, with any body, and a specified content type
+func NewRevokeActiveKeyRequestWithBody(server string, tenant TenantPath, params *RevokeActiveKeyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/v1/tenants/%s/keys/revoke", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewRevokeAllKeysRequest calls the generic RevokeAllKeys builder with application/json body
 func NewRevokeAllKeysRequest(server string, tenant TenantPath, params *RevokeAllKeysParams, body RevokeAllKeysJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -9822,6 +10004,11 @@ func (c *Client) ListKeys(ctx context.Context, tenant TenantPath, params *ListKe
 // PurgeKeys: Purge expired and revoked keys now.
 func (c *Client) PurgeKeys(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*PurgeResult, error) {
 	return Decode[PurgeResult](c.Requests.PurgeKeys(ctx, tenant, params, body, reqEditors...))
+}
+
+// RevokeActiveKey: Revoke the active key without naming it.
+func (c *Client) RevokeActiveKey(ctx context.Context, tenant TenantPath, params *RevokeActiveKeyParams, body RevokeActiveKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeResult, error) {
+	return Decode[RevokeResult](c.Requests.RevokeActiveKey(ctx, tenant, params, body, reqEditors...))
 }
 
 // RevokeAllKeys: Revoke every key of the tenant.

@@ -669,6 +669,24 @@ func (e TenantStatus) Valid() bool {
 	}
 }
 
+// Defines values for TokenProfile.
+const (
+	TokenProfileAccessToken TokenProfile = "access_token"
+	TokenProfileIDToken     TokenProfile = "id_token"
+)
+
+// Valid indicates whether the value is a known member of the TokenProfile enum.
+func (e TokenProfile) Valid() bool {
+	switch e {
+	case TokenProfileAccessToken:
+		return true
+	case TokenProfileIDToken:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for VerifyCode.
 const (
 	VerifyCodeAlgorithmNotAllowed   VerifyCode = "algorithm_not_allowed"
@@ -1438,6 +1456,19 @@ type RevocationMode string
 // RevocationReason defines model for RevocationReason.
 type RevocationReason string
 
+// RevokeActiveRequest defines model for RevokeActiveRequest.
+type RevokeActiveRequest struct {
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
+	// the policy's name for it.
+	Alg     *Alg    `json:"alg,omitempty"`
+	Comment *string `json:"comment,omitempty"`
+
+	// DryRun The same as in the query
+	DryRun *bool            `json:"dry_run,omitempty"`
+	Mode   *RevocationMode  `json:"mode,omitempty"`
+	Reason RevocationReason `json:"reason"`
+}
+
 // RevokeAllRequest defines model for RevokeAllRequest.
 type RevokeAllRequest struct {
 	Comment *string `json:"comment,omitempty"`
@@ -1558,6 +1589,10 @@ type SignTokenRequest struct {
 	// Nbf Set `nbf` to `iat`, unless `claims` has its own
 	Nbf *bool `json:"nbf,omitempty"`
 
+	// Profile What the token is for. `access_token` (RFC 9068): `typ` is `at+jwt`, and `claims` must have `sub`, `aud` and `client_id`.
+	// `id_token` (OpenID Connect Core 1.0 section 2): `claims` must have `sub` and `aud`. Without a profile nothing more is demanded.
+	Profile *TokenProfile `json:"profile,omitempty"`
+
 	// TTLSeconds Default: the policy's `default_token_ttl_seconds`
 	TTLSeconds *int64 `json:"ttl_seconds,omitempty"`
 
@@ -1666,6 +1701,10 @@ type TimelineStep struct {
 	KID     *string   `json:"kid,omitempty"`
 	ToState *KeyState `json:"to_state,omitempty"`
 }
+
+// TokenProfile What the token is for. `access_token` (RFC 9068): `typ` is `at+jwt`, and `claims` must have `sub`, `aud` and `client_id`.
+// `id_token` (OpenID Connect Core 1.0 section 2): `claims` must have `sub` and `aud`. Without a profile nothing more is demanded.
+type TokenProfile string
 
 // TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 type TrustedUntil = []VerifierTrust
@@ -2280,6 +2319,12 @@ type PurgeKeysParams struct {
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
+// RevokeActiveKeyParams defines parameters for RevokeActiveKey.
+type RevokeActiveKeyParams struct {
+	// DryRun Preview the effect and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
 // RevokeAllKeysParams defines parameters for RevokeAllKeys.
 type RevokeAllKeysParams struct {
 	// DryRun Preview the effect and change nothing
@@ -2407,6 +2452,9 @@ type ImportKeyJSONRequestBody = ImportKeyRequest
 
 // PurgeKeysJSONRequestBody defines body for PurgeKeys for application/json ContentType.
 type PurgeKeysJSONRequestBody = NoOptions
+
+// RevokeActiveKeyJSONRequestBody defines body for RevokeActiveKey for application/json ContentType.
+type RevokeActiveKeyJSONRequestBody = RevokeActiveRequest
 
 // RevokeAllKeysJSONRequestBody defines body for RevokeAllKeys for application/json ContentType.
 type RevokeAllKeysJSONRequestBody = RevokeAllRequest
@@ -2897,6 +2945,9 @@ type ServerInterface interface {
 	// PurgeKeys Purge expired and revoked keys now
 	// (POST /v1/tenants/{tenant}/keys/purge)
 	PurgeKeys(ctx echo.Context, tenant TenantPath, params PurgeKeysParams) error
+	// RevokeActiveKey Revoke the active key without naming it
+	// (POST /v1/tenants/{tenant}/keys/revoke)
+	RevokeActiveKey(ctx echo.Context, tenant TenantPath, params RevokeActiveKeyParams) error
 	// RevokeAllKeys Revoke every key of the tenant
 	// (POST /v1/tenants/{tenant}/keys/revoke-all)
 	RevokeAllKeys(ctx echo.Context, tenant TenantPath, params RevokeAllKeysParams) error
@@ -4424,6 +4475,31 @@ func (w *ServerInterfaceWrapper) PurgeKeys(ctx echo.Context) error {
 	return err
 }
 
+// RevokeActiveKey converts echo context to params.
+func (w *ServerInterfaceWrapper) RevokeActiveKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokeActiveKeyParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RevokeActiveKey(ctx, tenant, params)
+	return err
+}
+
 // RevokeAllKeys converts echo context to params.
 func (w *ServerInterfaceWrapper) RevokeAllKeys(ctx echo.Context) error {
 	var err error
@@ -5143,6 +5219,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/import", wrapper.ImportKey, options.OperationMiddlewares["importKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/rotate", wrapper.RotateKeys, options.OperationMiddlewares["rotateKeys"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/:kid/revoke", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/revoke", wrapper.RevokeActiveKey, options.OperationMiddlewares["revokeActiveKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/revoke-all", wrapper.RevokeAllKeys, options.OperationMiddlewares["revokeAllKeys"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/purge", wrapper.PurgeKeys, options.OperationMiddlewares["purgeKeys"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/data-key/rotate", wrapper.RotateDataKey, options.OperationMiddlewares["rotateDataKey"]...)

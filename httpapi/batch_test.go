@@ -20,6 +20,7 @@ var bodies = []string{
 	`{"claims":{},"ttl_seconds":0}`, `{"claims":{},"ttl_seconds":-1}`, `{"claims":{},"ttl_seconds":1.5}`, `{"claims":{},"ttl_seconds":1e2}`, `{"claims":{},"ttl_seconds":"1"}`,
 	`{"claims":{},"ttl_seconds":9223372036854775807}`, `{"claims":{},"ttl_seconds":9223372036854775808}`, `{"claims":{},"ttl_seconds":null}`,
 	`{"claims":{},"alg":"none"}`, `{"claims":{},"alg":"HS256"}`, `{"claims":{},"alg":1}`, `{"claims":{},"alg":null}`, `{"claims":{},"typ":""}`, `{"claims":{},"typ":"a b"}`, `{"claims":{},"typ":"a\/b"}`,
+	`{"claims":{"sub":"a","aud":"b"},"profile":"id_token"}`, `{"claims":{},"profile":"access_token"}`, `{"claims":{},"profile":"saml"}`, `{"claims":{},"profile":""}`, `{"claims":{},"profile":null}`,
 	`{"claims":{},"nbf":"true"}`, `{"claims":{},"nbf":null}`, `{"claims":{},"nbf":false}`, `{"claims":{},"headers":{"x":1}}`, `{"claims":{},"Claims":{}}`, `{"claims":{},"x":1}`,
 	`{"cla\u0069ms":{}}`, `{"claims":{"a":"\ud800"}}`, `{"claims":{"a":"\\\"}{"}}`, `{"claims":{}} x`, `{"claims":{}`, "{\"claims\":{\"a\":\"\x80\"}}", `{"claims":{"a":"ü"}}`,
 }

@@ -28,6 +28,7 @@ var matrix = []struct {
 	{"importKey", "POST", "/v1/tenants/acme/keys/import", `{}`, "PA"},
 	{"rotateKeys", "POST", "/v1/tenants/acme/keys/rotate", `{"dry_run":true}`, "PA"},
 	{"revokeKey", "POST", "/v1/tenants/acme/keys/none/revoke", `{}`, "PA"},
+	{"revokeActiveKey", "POST", "/v1/tenants/acme/keys/revoke", `{}`, "PA"},
 	{"revokeAllKeys", "POST", "/v1/tenants/acme/keys/revoke-all", `{}`, "PA"},
 	{"purgeKeys", "POST", "/v1/tenants/acme/keys/purge", `{"x":1}`, "PA"},
 	{"rotateDataKey", "POST", "/v1/tenants/acme/data-key/rotate", `{"x":1}`, "PA"},

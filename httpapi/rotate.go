@@ -10,6 +10,7 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/moves"
+	"github.com/keyward/keyward/keys/signing"
 )
 
 // PurgeKeys erases the public part of expired and revoked keys.
@@ -55,13 +56,45 @@ func (s *adminServer) RevokeKey(c echo.Context, _ TenantPath, kid KIDPath, param
 		revoke = s.cfg.Store.PreviewRevocation
 		s.flushEvidence(c) // a preview includes the latest evidence; a revocation does not wait for it
 	}
-	done, err := revoke(c.Request().Context(), auditBy(c), callOf(c).tenantID, kid, moves.RevokeRequest{
-		Reason: keys.Reason(body.Reason), Comment: valueOr(body.Comment, ""), Mode: moves.Mode(valueOr(body.Mode, "")),
-		Use: s.cfg.Signer.RecentUse(callOf(c).tenantID, kid),
-	})
+	done, err := revoke(c.Request().Context(), auditBy(c), callOf(c).tenantID, kid, s.revokeRequest(c, body.Reason, body.Comment, body.Mode))
 	if err != nil {
 		return err
 	}
+	return replyRevocation(c, done, dry)
+}
+
+// RevokeActiveKey revokes the key that signs, or previews the revocation.
+func (s *adminServer) RevokeActiveKey(c echo.Context, _ TenantPath, params RevokeActiveKeyParams) error {
+	var body RevokeActiveRequest
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	dry, err := dryRun(params.DryRun, body.DryRun)
+	if err != nil {
+		return err
+	}
+	revoke := s.cfg.Store.RevokeActive
+	if dry {
+		revoke = s.cfg.Store.PreviewActiveRevocation
+		s.flushEvidence(c)
+	}
+	done, err := revoke(c.Request().Context(), auditBy(c), callOf(c).tenantID, jose.SignatureAlgorithm(valueOr(body.Alg, "")),
+		s.revokeRequest(c, body.Reason, body.Comment, body.Mode))
+	if err != nil {
+		return err
+	}
+	return replyRevocation(c, done, dry)
+}
+
+func (s *adminServer) revokeRequest(c echo.Context, reason RevocationReason, comment *string, mode *RevocationMode) moves.RevokeRequest {
+	tenantID := callOf(c).tenantID
+	return moves.RevokeRequest{
+		Reason: keys.Reason(reason), Comment: valueOr(comment, ""), Mode: moves.Mode(valueOr(mode, "")),
+		Use: func(kid string) signing.RecentUse { return s.cfg.Signer.RecentUse(tenantID, kid) },
+	}
+}
+
+func replyRevocation(c echo.Context, done moves.Revocation, dry bool) error {
 	out := RevokeResult{
 		Key: renderKey(done.Key), Mode: nonZero(RevocationMode(done.Mode)), TrustedUntil: renderTrust(done.TrustedUntil),
 		BreaksTokensUntil: done.BreaksTokensUntil, DryRun: nonZero(dry),

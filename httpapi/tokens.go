@@ -98,6 +98,9 @@ func setMember(o *signing.Order, name string, raw jsontext.Value) bool {
 	case "typ":
 		o.Typ = plainString(raw)
 		return typPattern.MatchString(o.Typ)
+	case "profile":
+		o.Profile = tokens.Profile(plainString(raw))
+		return o.Profile != "" && o.Profile.Valid()
 	case "ttl_seconds":
 		ttl, err := strconv.ParseInt(string(raw), 10, 64)
 		o.TTLSeconds = &ttl
@@ -136,9 +139,14 @@ func (r SignTokenRequest) toOrder() (o signing.Order, err error) {
 	if valueOr(r.TTLSeconds, 1) < 1 {
 		return o, invalidField("ttl_seconds", "must be at least 1")
 	}
+	if r.Profile != nil && !r.Profile.Valid() {
+		return o, invalidField("profile", "must be one of: access_token, id_token")
+	}
 	o = signing.Order{
-		Request: tokens.Request{Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: valueOr(r.Nbf, false)},
-		Alg:     jose.SignatureAlgorithm(valueOr(r.Alg, "")), Typ: valueOr(r.Typ, ""),
+		Request: tokens.Request{
+			Claims: json.RawMessage(r.Claims), TTLSeconds: r.TTLSeconds, NotBefore: valueOr(r.Nbf, false), Profile: tokens.Profile(valueOr(r.Profile, "")),
+		},
+		Alg: jose.SignatureAlgorithm(valueOr(r.Alg, "")), Typ: valueOr(r.Typ, ""),
 	}
 	if r.Headers != nil {
 		err = json.Unmarshal(*r.Headers, &o.Headers)

@@ -38,6 +38,7 @@ func TestDryRuns(t *testing.T) {
 		{"policy put EdDSA --rotation-interval=14d", []string{"would be replaced", "14d", active, standby}, `"created":false`},
 		{"policy retire EdDSA", []string{"key.revoked", standby, active, "expired"}, `"jwks_after":`},
 		{"key revoke --reason=superseded -- " + active, []string{active, "revoked", standby, "would leave the JWKS at once: tokens signed here live until", "MAY STILL TRUST IT"}, `"dry_run":true`},
+		{"key revoke --reason=superseded --alg=EdDSA", []string{active, "revoked", standby}, `"dry_run":true`},
 		{"key revoke --reason=compromised -- " + active, []string{"A fresh key that no verifier has seen will sign"}, `"mode":"fresh"`},
 		{"key revoke-all --reason=compromised", []string{active, standby, "These 4 would leave", "tokens signed here live until", "MAY STILL TRUST IT"}, `"dry_run":true`},
 	} {

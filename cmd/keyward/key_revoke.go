@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/keyward/keyward/client"
 )
@@ -14,7 +15,9 @@ type revokeFlags struct {
 }
 
 type keyRevokeCmd struct {
-	keyArg
+	KID *string `arg:"" optional:"" name:"kid" help:"Select the key by kid; put it after -- if it begins with a dash. Default: the key that signs."`
+	Alg string  `name:"alg" placeholder:"ALG" help:"Select the key that signs with this algorithm, if no kid is given. Default: the default policy's."`
+	tenantScope
 	revokeFlags
 	Mode string `name:"mode" enum:",standby,fresh" default:"" placeholder:"MODE" help:"Replace an active key by the standby key (no verifier fails) or by a fresh key (verifiers refetch and drop the revoked key). Default: fresh for compromised, else standby."`
 	dryRunFlag
@@ -23,15 +26,18 @@ type keyRevokeCmd struct {
 
 // Run is keyward key revoke.
 func (c *keyRevokeCmd) Run(ctx context.Context, p *program) error {
+	switch {
+	case c.KID != nil && *c.KID == "": // of a script's empty variable: not the key that signs
+		return &usageError{"the kid is empty; leave the argument out to revoke the key that signs"}
+	case c.KID != nil && c.Alg != "":
+		return &usageError{"--alg selects the key that signs; leave it out if the kid is given"}
+	}
 	api, err := c.openClient()
 	if err != nil {
 		return err
 	}
-	req := client.RevokeRequest{
-		Reason: client.RevocationReason(c.Reason), Comment: nonEmpty(c.Comment), Mode: nonEmpty(client.RevocationMode(c.Mode)), DryRun: c.param(),
-	}
 	if c.DryRun {
-		resp, err := api.Requests.RevokeKey(ctx, c.Tenant, c.KID, nil, req)
+		resp, err := c.request(ctx, api)
 		return printAnswer(p, c.JSON, resp, err, p.printRevocationPreview)
 	}
 	if !c.Yes {
@@ -39,11 +45,36 @@ func (c *keyRevokeCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	if err := c.confirm(p, "Revoke "+c.KID+"?"); err != nil {
+	if err := c.confirm(p, "Revoke "+optionalText(c.KID, stringOf)+"?"); err != nil {
 		return err
 	}
-	resp, err := api.Requests.RevokeKey(ctx, c.Tenant, c.KID, nil, req)
+	resp, err := c.request(ctx, api)
 	return printAnswer(p, c.JSON, resp, err, p.printRevocation)
+}
+
+// request sends the revocation, or its dry run.
+func (c *keyRevokeCmd) request(ctx context.Context, api *client.Client) (*http.Response, error) {
+	reason, comment, mode := client.RevocationReason(c.Reason), nonEmpty(c.Comment), nonEmpty(client.RevocationMode(c.Mode))
+	if c.KID == nil {
+		return api.Requests.RevokeActiveKey(ctx, c.Tenant, nil, client.RevokeActiveRequest{
+			Alg: nonEmpty(client.Alg(c.Alg)), Reason: reason, Comment: comment, Mode: mode, DryRun: c.param(),
+		})
+	}
+	return api.Requests.RevokeKey(ctx, c.Tenant, *c.KID, nil, client.RevokeRequest{Reason: reason, Comment: comment, Mode: mode, DryRun: c.param()})
+}
+
+// selectKey returns the key that the command is about.
+func (c *keyRevokeCmd) selectKey(ctx context.Context, api *client.Client) (*client.Key, error) {
+	if c.KID != nil {
+		return api.GetKey(ctx, c.Tenant, *c.KID)
+	}
+	would, err := api.RevokeActiveKey(ctx, c.Tenant, &client.RevokeActiveKeyParams{DryRun: new(true)}, client.RevokeActiveRequest{
+		Alg: nonEmpty(client.Alg(c.Alg)), Reason: client.RevocationReason(c.Reason),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return api.GetKey(ctx, c.Tenant, would.Key.KID)
 }
 
 // previewRevocation prints the effect of a revocation.
@@ -52,10 +83,11 @@ func (c *keyRevokeCmd) previewRevocation(ctx context.Context, p *program, api *c
 	if err != nil {
 		return err
 	}
-	k, err := api.GetKey(ctx, c.Tenant, c.KID)
+	k, err := c.selectKey(ctx, api)
 	if err != nil {
 		return err
 	}
+	c.KID = &k.KID // what is shown is what is revoked, also if another key signs by then
 	t := keyTable(*k)
 	if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
 		return err

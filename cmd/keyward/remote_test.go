@@ -40,6 +40,7 @@ func TestNothingIsDestroyedUnasked(t *testing.T) {
 	for command, said := range map[string]string{
 		"key revoke --reason=compromised -- " + active: "A fresh key that no verifier has seen will sign",
 		"key revoke --reason=superseded -- " + active:  "The standby ",
+		"key revoke --reason=superseded --alg=EdDSA":   active,
 		"key revoke-all --reason=unspecified":          "All 4 will leave the JWKS at once",
 		"key purge":                                    "The public keys of these 1 will be purged",
 		"tenant delete acme":                           "acme (-, ",
@@ -51,7 +52,13 @@ func TestNothingIsDestroyedUnasked(t *testing.T) {
 	if after := ok(t, env, "key", "list", "--json") + ok(t, env, "tenant", "list", "--json") + ok(t, env, "policy", "list", "--json"); after != before {
 		t.Errorf("something was changed:\n%s\n%s", before, after)
 	}
-	keyward(t, env, "key", "purge", "--yes").want(t, exitOK, "1 keys purged.")
+	keyward(t, env, "key", "revoke", "--reason=superseded", "--yes", "--", "").want(t, exitUsage, "the kid is empty") // of a script's empty variable
+	keyward(t, env, "key", "revoke", "--reason=superseded", "--yes", "--alg=EdDSA", "--", active).want(t, exitUsage, "--alg")
+	ok(t, env, "key", "revoke", "--reason=superseded", "--yes", "--alg=EdDSA")
+	if k := okJSON[client.KeyList](t, env, "key", "list", "--state=active", "--alg=EdDSA").Items[0]; k.KID == active {
+		t.Errorf("%s still signs", active)
+	}
+	keyward(t, env, "key", "purge", "--yes").want(t, exitOK, "2 keys purged.")
 	keyward(t, env, "policy", "retire", "ES256", "--yes").want(t, exitOK, "ES256 of acme is retired.")
 	keyward(t, env, "key", "revoke-all", "--reason=compromised", "--comment=a drill", "--yes").want(t, exitOK, "keys revoked.", "MAY STILL TRUST IT", "active", "standby")
 	keyward(t, env, "tenant", "delete", "--yes").want(t, exitOK, "acme is deleted")

@@ -17,7 +17,8 @@ type tokenSignCmd struct {
 	Claims  string  `name:"claims" default:"{}" placeholder:"JSON|@FILE|-" help:"Set the claims; Keyward sets iss, iat, exp and jti."`
 	Headers *string `name:"headers" placeholder:"JSON|@FILE" help:"Add these members to the header."`
 	Alg     string  `name:"alg" placeholder:"ALG" help:"Sign with the policy of this algorithm. Default: the default policy."`
-	Typ     string  `name:"typ" placeholder:"TYP" help:"Set typ, as in at+jwt. Default: JWT."`
+	Typ     string  `name:"typ" placeholder:"TYP" help:"Set typ, as in at+jwt. Default: JWT, or the profile's."`
+	Profile string  `name:"profile" enum:",access_token,id_token" default:"" placeholder:"PROFILE" help:"Set the profile and demand its claims: access_token (RFC 9068: typ at+jwt; sub, aud, client_id) or id_token (sub, aud)."`
 	TTL     *span   `name:"ttl" placeholder:"DURATION" help:"Set the lifetime. Default: the policy's."`
 	NBF     bool    `name:"nbf" help:"Set nbf to the time of issue."`
 	tenantScope
@@ -29,7 +30,7 @@ func (c *tokenSignCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	req := client.SignTokenRequest{Alg: nonEmpty(client.Alg(c.Alg)), Typ: nonEmpty(c.Typ), TTLSeconds: c.TTL.seconds()}
+	req := client.SignTokenRequest{Alg: nonEmpty(client.Alg(c.Alg)), Typ: nonEmpty(c.Typ), Profile: nonEmpty(client.TokenProfile(c.Profile)), TTLSeconds: c.TTL.seconds()}
 	if c.NBF {
 		req.Nbf = &c.NBF
 	}

@@ -17,9 +17,11 @@ import (
 // replacement.
 type RevokeRequest struct {
 	Reason  keys.Reason
-	Comment string            // free text for the audit history
-	Mode    Mode              // empty: FreshTakesOver for a compromised key, else StandbyTakesOver
-	Use     signing.RecentUse // not yet in the database, see [signing.Signer.RecentUse]
+	Comment string // free text for the audit history
+	Mode    Mode   // empty: FreshTakesOver for a compromised key, else StandbyTakesOver
+	// Use returns the use of a key that is not yet in the database, see
+	// [signing.Signer.RecentUse]; nil: nothing.
+	Use func(kid string) signing.RecentUse
 }
 
 // effectiveMode returns the requested mode or the reason's default. A compromised key is
@@ -64,6 +66,36 @@ func (s *Store) Revoke(ctx context.Context, by audit.By, tenantID uuid.UUID, kid
 	return out, err
 }
 
+// RevokeActive is Revoke of the key that signs for an algorithm; an empty one selects
+// the default policy. Errors: those of Revoke, keys.ErrPolicyNotFound, ErrNotFound if
+// nothing signs.
+func (s *Store) RevokeActive(ctx context.Context, by audit.By, tenantID uuid.UUID, alg jose.SignatureAlgorithm, req RevokeRequest) (Revocation, error) {
+	var out Revocation
+	err := s.changeTenant(ctx, by, tenantID, func(l *ledger, m *keySupply) error {
+		kid, err := l.activeKID(alg)
+		if err != nil {
+			return err
+		}
+		out, err = l.revokeKey(kid, req, m)
+		return err
+	})
+	return out, err
+}
+
+// activeKID returns the kid that signs for an algorithm; an empty one selects the
+// default policy. Errors: keys.ErrPolicyNotFound, ErrNotFound.
+func (l *ledger) activeKID(alg jose.SignatureAlgorithm) (string, error) {
+	p, err := l.findPolicy(alg)
+	if err != nil {
+		return "", err
+	}
+	k := l.keyInState(p.Alg, keys.Active)
+	if k == nil {
+		return "", ErrNotFound
+	}
+	return k.KID, nil
+}
+
 // errNotInLedger means that a key is purged or does not exist: ledgers hold neither.
 var errNotInLedger = errors.New("keys: the key is not in the ledger")
 
@@ -98,7 +130,9 @@ func (l *ledger) revokeAndReport(kid string, req RevokeRequest) (out Revocation,
 	if k == nil {
 		return out, was, errNotInLedger
 	}
-	req.Use.AddTo(k)
+	if req.Use != nil {
+		req.Use(kid).AddTo(k)
+	}
 	was = k.State
 	if err := l.revoke(k, req.Reason, req.Comment); err != nil {
 		return out, was, err
@@ -275,10 +309,29 @@ func (s *Store) PreviewRevocation(ctx context.Context, by audit.By, tenantID uui
 	if err != nil {
 		return Revocation{}, err
 	}
-	out, _, err := l.revokeAndReport(kid, req)
+	out, err := l.previewRevocation(kid, req)
 	if errors.Is(err, errNotInLedger) {
 		return Revocation{}, s.notRevocableError(ctx, tenantID, kid)
 	}
+	return out, err
+}
+
+// PreviewActiveRevocation is PreviewRevocation for RevokeActive. Errors: those of
+// RevokeActive.
+func (s *Store) PreviewActiveRevocation(ctx context.Context, by audit.By, tenantID uuid.UUID, alg jose.SignatureAlgorithm, req RevokeRequest) (Revocation, error) {
+	l, err := s.openPreview(ctx, by, tenantID)
+	if err != nil {
+		return Revocation{}, err
+	}
+	kid, err := l.activeKID(alg)
+	if err != nil {
+		return Revocation{}, err
+	}
+	return l.previewRevocation(kid, req)
+}
+
+func (l *ledger) previewRevocation(kid string, req RevokeRequest) (Revocation, error) {
+	out, _, err := l.revokeAndReport(kid, req)
 	if err != nil {
 		return Revocation{}, err
 	}

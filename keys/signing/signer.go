@@ -1,7 +1,6 @@
 package signing
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,7 +71,7 @@ func New(cfg Config) *Signer {
 type Order struct {
 	tokens.Request
 	Alg     jose.SignatureAlgorithm // empty: the default policy's
-	Typ     string                  // RFC 7519 section 5.1, not a reserved one; empty: JWT
+	Typ     string                  // RFC 7519 section 5.1, not a reserved one; empty: the profile's, or JWT
 	Headers map[string]json.RawMessage
 }
 
@@ -170,6 +169,10 @@ func (s *Signer) signToken(ctx context.Context, d session, o Order) (Token, erro
 	if err := tokens.CheckType(o.Typ); err != nil {
 		return Token{}, err
 	}
+	typ, err := o.Profile.Type(o.Typ)
+	if err != nil {
+		return Token{}, err
+	}
 	p, err := d.Policy(o.Alg)
 	if err != nil {
 		return Token{}, err
@@ -178,7 +181,7 @@ func (s *Signer) signToken(ctx context.Context, d session, o Order) (Token, erro
 	if err != nil {
 		return Token{}, err
 	}
-	jws, err := s.signJWS(ctx, d, p, tokens.Header{Typ: cmp.Or(o.Typ, tokens.TypeJWT), Extra: o.Headers}, claims.Payload, tokens.Form{}, claims.ExpiresAt)
+	jws, err := s.signJWS(ctx, d, p, tokens.Header{Typ: typ, Extra: o.Headers}, claims.Payload, tokens.Form{}, claims.ExpiresAt)
 	return Token{Token: jws, KID: p.ActiveKID, Alg: p.Alg, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt}, err
 }
 

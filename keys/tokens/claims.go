@@ -34,6 +34,7 @@ type Request struct {
 	Claims     json.RawMessage // a JSON object; empty: no claims of its own
 	TTLSeconds *int64
 	NotBefore  bool // set nbf to iat, unless the claims bring one
+	Profile    Profile
 }
 
 // Claims is a JWT's payload, ready to sign.
@@ -58,6 +59,9 @@ func (r Rules) Claims(req Request) (Claims, error) {
 		return Claims{}, err
 	}
 	if err := r.checkRegistered("claims.", claims, exp); err != nil {
+		return Claims{}, err
+	}
+	if err := req.Profile.checkClaims(claims); err != nil {
 		return Claims{}, err
 	}
 	payload, err := r.renderPayload(claims, exp, req.NotBefore)
