@@ -74,7 +74,7 @@ func (r Rules) tokenExpiry(claims map[string]json.RawMessage, ttl *int64) (int64
 	if ttl != nil {
 		seconds = *ttl
 		if seconds < 1 {
-			return 0, Invalid("ttl_seconds", "is at least 1")
+			return 0, Invalid("ttl_seconds", "must be at least 1")
 		}
 		if seconds > longest {
 			return 0, Forbidden("ttl_seconds", "is longer than the policy's max_token_ttl_seconds, "+strconv.FormatInt(longest, 10))
@@ -149,11 +149,11 @@ func (r Rules) checkRegistered(in string, claims map[string]json.RawMessage, exp
 			err = checkNotBefore(in+name, raw, exp)
 		case "sub", "jti":
 			if s, ok := unquoteString(raw); !ok || s == "" {
-				err = Invalid(in+name, "is a string that is not empty")
+				err = Invalid(in+name, "must be a non-empty string")
 			}
 		case "aud":
 			if _, ok := parseAudience(raw); !ok {
-				err = Invalid(in+name, "is a string or an array of strings")
+				err = Invalid(in+name, "must be a string or an array of strings")
 			}
 		}
 		if err != nil {
@@ -166,7 +166,7 @@ func (r Rules) checkRegistered(in string, claims map[string]json.RawMessage, exp
 func (r Rules) checkIssuer(field string, raw json.RawMessage) error {
 	iss, ok := unquoteString(raw)
 	if !ok {
-		return Invalid(field, "is a string")
+		return Invalid(field, "must be a string")
 	}
 	if iss != r.Issuer {
 		return Forbidden(field, "is not the tenant's issuer")
@@ -180,7 +180,7 @@ func (r Rules) checkIssuedAt(field string, raw json.RawMessage) error {
 		return Invalid(field, problem)
 	}
 	if off := iat - r.Now.Unix(); max(off, -off) > int64(r.Skew/time.Second) {
-		return Forbidden(field, "is not now")
+		return Forbidden(field, "must be the present time, or be left out")
 	}
 	return nil
 }
@@ -191,7 +191,7 @@ func checkNotBefore(field string, raw json.RawMessage, exp int64) error {
 		return Invalid(field, problem)
 	}
 	if nbf >= exp {
-		return Invalid(field, "is not before exp")
+		return Invalid(field, "must be before exp")
 	}
 	return nil
 }
@@ -206,11 +206,11 @@ func numericDate(raw json.RawMessage) (seconds int64, problem string) {
 	number, err := strconv.ParseFloat(string(raw), 64)
 	switch {
 	case err != nil || !json.Valid(raw):
-		return 0, "is a number of seconds since 1970"
+		return 0, "must be a number of seconds since 1970"
 	case number > maxDate:
-		return 0, "is in seconds; this looks like milliseconds"
+		return 0, "must be in seconds; this looks like milliseconds"
 	case number < 0 || number != math.Trunc(number):
-		return 0, "is a whole number of seconds since 1970"
+		return 0, "must be a whole number of seconds since 1970"
 	}
 	return int64(number), ""
 }
@@ -285,7 +285,7 @@ func parseClaims(raw []byte) (map[string]json.RawMessage, error) {
 		return map[string]json.RawMessage{}, nil
 	}
 	if len(raw) > maxClaims {
-		return nil, Invalid("claims", "are longer than "+strconv.Itoa(maxClaims)+" bytes")
+		return nil, Invalid("claims", "must be at most "+strconv.Itoa(maxClaims)+" bytes")
 	}
 	claims, err := strictjson.ParseObject(raw)
 	if err != nil {

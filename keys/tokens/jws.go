@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -112,7 +113,7 @@ func (h Header) Protect(f Form) (Protected, error) {
 		out = appendMember(out, name, value)
 	}
 	if len(out) > maxHeader {
-		return "", Invalid("headers", "are too long")
+		return "", Invalid("headers", "must be at most "+strconv.Itoa(maxHeader)+" bytes")
 	}
 	return Protected(base64.RawURLEncoding.EncodeToString(append(out, '}'))), nil
 }
@@ -122,7 +123,7 @@ func (h Header) Protect(f Form) (Protected, error) {
 func extraMember(name string, value json.RawMessage) ([]byte, error) {
 	field := "headers." + name
 	if name == "" || slices.ContainsFunc(reserved, func(r string) bool { return strings.EqualFold(r, name) }) {
-		return nil, Invalid(field, "is not for the caller to set")
+		return nil, Invalid(field, "is set by Keyward; leave it out")
 	}
 	if err := strictjson.Check(value); err != nil {
 		return nil, Invalid(field, err.Error())

@@ -136,8 +136,9 @@ func (k VerificationKey) checkState() error {
 	return verifyError(CodeKeyExpired, "the key has left the JWKS")
 }
 
-// maxToken bounds a token in bytes: more than anything that is signed here.
-const maxToken = 256 << 10
+// maxToken bounds a token in bytes: more than anything that is signed here, since
+// base64url makes four bytes of three.
+const maxToken = 2 * (maxClaims + maxHeader)
 
 // unverified is a parsed compact JWS whose signature is not checked. Header
 // members that lead to a key other than the kid's (jwk, jku, x5u, x5c: RFC 8725

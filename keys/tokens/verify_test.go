@@ -249,6 +249,17 @@ func TestVerdictSaysWhatIsKnown(t *testing.T) {
 
 // FuzzParseToken: nothing panics, and what parses is exactly one way to write
 // what was parsed.
+// The largest claims and header that are signed are verified too.
+func TestLargestTokenIsVerified(t *testing.T) {
+	alg := jose.ES512
+	header := fmt.Sprintf(`{"alg":%q,"kid":%q,"x":%q}`, alg, alg, strings.Repeat("x", maxHeader-50))
+	claims := goodClaims[:len(goodClaims)-1] + `,"x":"` + strings.Repeat("x", maxClaims-len(goodClaims)-10) + `"}`
+	token := signedBy(t, keystest.PrivateKey(t, alg), header, claims)
+	if _, err := Verify(token, expectation, in(published(t))); err != nil {
+		t.Errorf("a token of %d bytes: %v", len(token), err)
+	}
+}
+
 func FuzzParseToken(f *testing.F) {
 	header := keystest.Base64([]byte(`{"alg":"ES256","kid":"k"}`))
 	for _, seed := range []string{
