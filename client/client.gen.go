@@ -1268,6 +1268,9 @@ type ImportKeyRequest struct {
 	// the policy's name for it.
 	Alg *Alg `json:"alg,omitempty"`
 
+	// Algs Of one key that its old issuer published for several algorithms; tokens of all of them verify. A JWK Set names them itself
+	Algs []Alg `json:"algs,omitempty"`
+
 	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
@@ -1304,7 +1307,10 @@ type Key struct {
 
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
 	// the policy's name for it.
-	Alg          Alg        `json:"alg"`
+	Alg Alg `json:"alg"`
+
+	// Algs All algorithms that tokens of the key may have, `alg` first, if it was imported for several. The JWKS has a JWK for each
+	Algs         []Alg      `json:"algs,omitempty"`
 	CreatedAt    time.Time  `json:"created_at"`
 	DeprecatedAt *time.Time `json:"deprecated_at,omitempty"`
 
@@ -3358,7 +3364,7 @@ type ClientInterface interface {
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-	// it. `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
+	// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
 	// another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
 	//
 	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
@@ -3380,7 +3386,7 @@ type ClientInterface interface {
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-	// it. `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
+	// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
 	// another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
 	//
 	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
@@ -4771,7 +4777,7 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 // most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-// it. `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
+// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
 // another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
 //
 // Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
@@ -4803,7 +4809,7 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
 // most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-// it. `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
+// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
 // another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
 //
 // Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA

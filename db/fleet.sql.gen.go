@@ -15,9 +15,11 @@ import (
 const fleet = `-- name: Fleet :many
 SELECT t.id, t.slug, t.issuer, t.status, t.not_before, t.audit_seq, t.feed_xid,
     (t.feed_xid < pg_snapshot_xmin(pg_current_snapshot()))::boolean AS settled,
-    (SELECT COALESCE(string_agg(k.public_jwk::text, ',' ORDER BY array_position(ARRAY ['active', 'standby', 'deprecated'], k.state),
-        k.created_at DESC, k.kid DESC), '')
-     FROM keys k
+    -- A key for several algorithms has a JWK for each (keys.Key.PublicJWKs).
+    (SELECT COALESCE(string_agg(CASE WHEN k.algs IS NULL THEN k.public_jwk::text
+            ELSE replace(k.public_jwk::text, '"use":"sig","alg":"' || k.alg || '"', '"use":"sig","alg":"' || a.alg || '"') END,
+        ',' ORDER BY array_position(ARRAY ['active', 'standby', 'deprecated'], k.state), k.created_at DESC, k.kid DESC, a.place), '')
+     FROM keys k, unnest(COALESCE(k.algs, ARRAY [k.alg])) WITH ORDINALITY AS a (alg, place)
      WHERE k.tenant_id = t.id AND k.state IN ('active', 'standby', 'deprecated'))::text AS jwks
 FROM tenants t
 WHERE (t.feed_xid, t.id) > ($1::xid8, $2::uuid)

@@ -106,7 +106,7 @@ func (q *Queries) ExpireKeys(ctx context.Context, arg ExpireKeysParams) (int64, 
 }
 
 const getKey = `-- name: GetKey :one
-SELECT tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
 FROM keys
 WHERE tenant_id = $1 AND kid = $2
@@ -116,6 +116,7 @@ type GetKeyRow struct {
 	TenantID           uuid.UUID
 	KID                string
 	Alg                string
+	Algs               []string
 	State              string
 	Origin             string
 	PublicJWK          []byte
@@ -141,6 +142,7 @@ func (q *Queries) GetKey(ctx context.Context, tenantID uuid.UUID, kID string) (G
 		&i.TenantID,
 		&i.KID,
 		&i.Alg,
+		&i.Algs,
 		&i.State,
 		&i.Origin,
 		&i.PublicJWK,
@@ -200,23 +202,24 @@ func (q *Queries) GetSealedKey(ctx context.Context, tenantID uuid.UUID, kID stri
 }
 
 const insertKeys = `-- name: InsertKeys :execrows
-INSERT INTO keys (tenant_id, kid, alg, state, origin, public_jwk, sealed_private, data_key_version, created_at, published_at,
+INSERT INTO keys (tenant_id, kid, alg, algs, state, origin, public_jwk, sealed_private, data_key_version, created_at, published_at,
     activated_at, activation, deprecated_at, expires_at, state_event)
-SELECT m.tenant_id, m.kid, m.alg, m.state, m.origin, m.public_jwk::json, NULLIF(m.sealed_private, ''::bytea), NULLIF(m.data_key_version, 0),
+SELECT m.tenant_id, m.kid, m.alg, NULLIF(string_to_array(m.alg_list, ','), '{}'), m.state, m.origin, m.public_jwk::json, NULLIF(m.sealed_private, ''::bytea), NULLIF(m.data_key_version, 0),
     m.created_at, m.created_at, NULLIF(m.activated_at, 'epoch'::timestamptz), NULLIF(m.activation, ''),
     NULLIF(m.deprecated_at, 'epoch'::timestamptz), NULLIF(m.expires_at, 'epoch'::timestamptz), m.state_event
 FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::text[]) AS kid, unnest($3::text[]) AS alg,
-             unnest($4::text[]) AS state, unnest($5::text[]) AS origin, unnest($6::text[]) AS public_jwk,
-             unnest($7::bytea[]) AS sealed_private, unnest($8::integer[]) AS data_key_version,
-             unnest($9::timestamptz[]) AS created_at, unnest($10::timestamptz[]) AS activated_at,
-             unnest($11::text[]) AS activation, unnest($12::timestamptz[]) AS deprecated_at,
-             unnest($13::timestamptz[]) AS expires_at, unnest($14::bigint[]) AS state_event) AS m
+             unnest($4::text[]) AS alg_list, unnest($5::text[]) AS state, unnest($6::text[]) AS origin, unnest($7::text[]) AS public_jwk,
+             unnest($8::bytea[]) AS sealed_private, unnest($9::integer[]) AS data_key_version,
+             unnest($10::timestamptz[]) AS created_at, unnest($11::timestamptz[]) AS activated_at,
+             unnest($12::text[]) AS activation, unnest($13::timestamptz[]) AS deprecated_at,
+             unnest($14::timestamptz[]) AS expires_at, unnest($15::bigint[]) AS state_event) AS m
 `
 
 type InsertKeysParams struct {
 	TenantIds       []uuid.UUID
 	Kids            []string
 	Algs            []string
+	AlgLists        []string
 	States          []string
 	Origins         []string
 	PublicJWKS      []string
@@ -236,6 +239,7 @@ func (q *Queries) InsertKeys(ctx context.Context, arg InsertKeysParams) (int64, 
 		arg.TenantIds,
 		arg.Kids,
 		arg.Algs,
+		arg.AlgLists,
 		arg.States,
 		arg.Origins,
 		arg.PublicJWKS,
@@ -255,12 +259,12 @@ func (q *Queries) InsertKeys(ctx context.Context, arg InsertKeysParams) (int64, 
 }
 
 const listKeys = `-- name: ListKeys :many
-SELECT tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
 FROM keys
 WHERE tenant_id = $1
   AND ($2::text = '' OR state = $2::text)
-  AND ($3::text = '' OR alg = $3::text)
+  AND ($3::text = '' OR alg = $3::text OR $3::text = ANY (algs))
   AND ($4::timestamptz = 'epoch'::timestamptz
        OR published_at <= $4::timestamptz AND COALESCE(expired_at, revoked_at, 'infinity') > $4::timestamptz)
   AND (created_at, kid) < ($5::timestamptz, $6::text)
@@ -282,6 +286,7 @@ type ListKeysRow struct {
 	TenantID           uuid.UUID
 	KID                string
 	Alg                string
+	Algs               []string
 	State              string
 	Origin             string
 	PublicJWK          []byte
@@ -322,6 +327,7 @@ func (q *Queries) ListKeys(ctx context.Context, arg ListKeysParams) ([]ListKeysR
 			&i.TenantID,
 			&i.KID,
 			&i.Alg,
+			&i.Algs,
 			&i.State,
 			&i.Origin,
 			&i.PublicJWK,
@@ -350,7 +356,7 @@ func (q *Queries) ListKeys(ctx context.Context, arg ListKeysParams) ([]ListKeysR
 }
 
 const listKeysEver = `-- name: ListKeysEver :many
-SELECT kid, alg, origin, public_jwk, (sealed_private IS NOT NULL)::boolean AS sealed, activated_at, deprecated_at, revoked_at
+SELECT kid, alg, algs, origin, public_jwk, (sealed_private IS NOT NULL)::boolean AS sealed, activated_at, deprecated_at, revoked_at
 FROM keys
 WHERE tenant_id = $1
 ORDER BY created_at, kid
@@ -359,6 +365,7 @@ ORDER BY created_at, kid
 type ListKeysEverRow struct {
 	KID          string
 	Alg          string
+	Algs         []string
 	Origin       string
 	PublicJWK    []byte
 	Sealed       bool
@@ -380,6 +387,7 @@ func (q *Queries) ListKeysEver(ctx context.Context, tenantID uuid.UUID) ([]ListK
 		if err := rows.Scan(
 			&i.KID,
 			&i.Alg,
+			&i.Algs,
 			&i.Origin,
 			&i.PublicJWK,
 			&i.Sealed,
@@ -616,7 +624,7 @@ func (q *Queries) RevokeKeys(ctx context.Context, arg RevokeKeysParams) (int64, 
 }
 
 const unpurgedKeysOfTenants = `-- name: UnpurgedKeysOfTenants :many
-SELECT tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
 FROM keys
 WHERE tenant_id = ANY ($1::uuid[]) AND state <> 'purged'
@@ -627,6 +635,7 @@ type UnpurgedKeysOfTenantsRow struct {
 	TenantID           uuid.UUID
 	KID                string
 	Alg                string
+	Algs               []string
 	State              string
 	Origin             string
 	PublicJWK          []byte
@@ -658,6 +667,7 @@ func (q *Queries) UnpurgedKeysOfTenants(ctx context.Context, tenantIds []uuid.UU
 			&i.TenantID,
 			&i.KID,
 			&i.Alg,
+			&i.Algs,
 			&i.State,
 			&i.Origin,
 			&i.PublicJWK,

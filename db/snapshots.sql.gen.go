@@ -36,7 +36,7 @@ func (q *Queries) PublicChangedAt(ctx context.Context) (time.Time, error) {
 }
 
 const publicKeyHistory = `-- name: PublicKeyHistory :many
-SELECT k.kid, k.state, k.public_jwk, k.created_at, k.activated_at, k.expires_at, k.expired_at, k.revoked_at, k.revocation_reason,
+SELECT k.kid, k.alg, k.algs, k.state, k.public_jwk, k.created_at, k.activated_at, k.expires_at, k.expired_at, k.revoked_at, k.revocation_reason,
     COALESCE(p.rotation_interval_seconds, 0)::bigint AS rotation_interval_seconds,
     COALESCE(p.grace_period_seconds, 0)::bigint AS grace_period_seconds
 FROM keys k
@@ -47,6 +47,8 @@ ORDER BY COALESCE(k.activated_at, k.created_at) DESC, k.kid
 
 type PublicKeyHistoryRow struct {
 	KID                     string
+	Alg                     string
+	Algs                    []string
 	State                   string
 	PublicJWK               []byte
 	CreatedAt               time.Time
@@ -71,6 +73,8 @@ func (q *Queries) PublicKeyHistory(ctx context.Context) ([]PublicKeyHistoryRow, 
 		var i PublicKeyHistoryRow
 		if err := rows.Scan(
 			&i.KID,
+			&i.Alg,
+			&i.Algs,
 			&i.State,
 			&i.PublicJWK,
 			&i.CreatedAt,
@@ -258,7 +262,7 @@ func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTe
 }
 
 const publishedKeys = `-- name: PublishedKeys :many
-SELECT kid, alg, state, public_jwk, created_at
+SELECT kid, alg, algs, state, public_jwk, created_at
 FROM keys
 WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecated')
 `
@@ -266,6 +270,7 @@ WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecate
 type PublishedKeysRow struct {
 	KID       string
 	Alg       string
+	Algs      []string
 	State     string
 	PublicJWK []byte
 	CreatedAt time.Time
@@ -284,6 +289,7 @@ func (q *Queries) PublishedKeys(ctx context.Context) ([]PublishedKeysRow, error)
 		if err := rows.Scan(
 			&i.KID,
 			&i.Alg,
+			&i.Algs,
 			&i.State,
 			&i.PublicJWK,
 			&i.CreatedAt,

@@ -1222,6 +1222,9 @@ type ImportKeyRequest struct {
 	// the policy's name for it.
 	Alg *Alg `json:"alg,omitempty"`
 
+	// Algs Of one key that its old issuer published for several algorithms; tokens of all of them verify. A JWK Set names them itself
+	Algs []Alg `json:"algs,omitempty"`
+
 	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
@@ -1258,7 +1261,10 @@ type Key struct {
 
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
 	// the policy's name for it.
-	Alg          Alg        `json:"alg"`
+	Alg Alg `json:"alg"`
+
+	// Algs All algorithms that tokens of the key may have, `alg` first, if it was imported for several. The JWKS has a JWK for each
+	Algs         []Alg      `json:"algs,omitempty"`
 	CreatedAt    time.Time  `json:"created_at"`
 	DeprecatedAt *time.Time `json:"deprecated_at,omitempty"`
 
@@ -5196,7 +5202,6 @@ func RegisterHandlersWithBaseURL(router EchoRouter, si ServerInterface, baseURL 
 // RegisterHandlersWithOptions registers handlers using the supplied options,
 // including any per-operation middleware.
 func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options RegisterHandlersOptions) {
-
 	wrapper := ServerInterfaceWrapper{
 		Handler: si,
 	}
@@ -5274,5 +5279,4 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)
 	router.GET(options.BaseURL+"/docs", wrapper.GetDocs, options.OperationMiddlewares["getDocs"]...)
 	router.GET(options.BaseURL+"/docs/:asset", wrapper.GetDocsAsset, options.OperationMiddlewares["getDocsAsset"]...)
-
 }

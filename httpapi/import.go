@@ -79,7 +79,7 @@ func (s *adminServer) importPrivateKey(c echo.Context, body ImportKeyRequest, id
 	key := materialText(*body.PrivateKey)
 	defer clear(key)
 	e, err := s.cfg.Store.ImportPrivate(c.Request().Context(), auditBy(c), callOf(c).tenantID, moves.PrivateImport{
-		Key: key, Alg: jose.SignatureAlgorithm(*body.Alg), KID: valueOr(body.KID, ""), Active: valueOr(body.Role, "") == ImportKeyRequestRoleActive,
+		Key: key, Alg: jose.SignatureAlgorithm(*body.Alg), Algs: algorithms(body.Algs), KID: valueOr(body.KID, ""), Active: valueOr(body.Role, "") == ImportKeyRequestRoleActive,
 	}, idem)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (s *adminServer) importPrivateKey(c echo.Context, body ImportKeyRequest, id
 
 func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
 	entries, set, err := s.cfg.Store.ImportPublic(c.Request().Context(), auditBy(c), callOf(c).tenantID, moves.PublicImport{
-		Key: materialText(*body.PublicKey), Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), KID: valueOr(body.KID, ""),
+		Key: materialText(*body.PublicKey), Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Algs: algorithms(body.Algs), KID: valueOr(body.KID, ""),
 		ExpiresAt: valueOr(body.ExpiresAt, time.Time{}),
 	}, idem)
 	if err != nil {
@@ -117,4 +117,13 @@ func materialText(m KeyMaterial) []byte {
 		return []byte(text)
 	}
 	return m
+}
+
+// algorithms returns the algorithms that a request names.
+func algorithms(names []Alg) []jose.SignatureAlgorithm {
+	algs := make([]jose.SignatureAlgorithm, len(names))
+	for i, name := range names {
+		algs[i] = jose.SignatureAlgorithm(name)
+	}
+	return algs
 }

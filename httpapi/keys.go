@@ -115,6 +115,9 @@ func renderKey(e moves.Entry) Key {
 		PurgedAt: e.PurgedAt, NextTransitionAt: e.NextTransitionAt, LastSignedAt: e.LastSignedAt,
 		LastTokenExpiresAt: e.LastTokenExpiresAt, SafeToRetireAt: e.SafeToRetireAt,
 	}
+	for _, alg := range e.Algs {
+		out.Algs = append(out.Algs, Alg(alg))
+	}
 	if e.ExpiredAt != nil { // possibly earlier than planned
 		out.ExpiresAt = e.ExpiredAt
 	}

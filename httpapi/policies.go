@@ -61,10 +61,11 @@ func (s *adminServer) previewPolicy(c echo.Context, p tenant.Policy) error {
 	if err != nil {
 		return err
 	}
-	return replyJSON(c, http.StatusOK, PolicyPreview{
-		Policy: renderPolicy(would.Policy), Created: would.Created, Timeline: renderTimeline(would.Timeline),
-		JWKSBefore: renderSet(would.Before), JWKSAfter: renderSet(would.After),
-	})
+	out := PolicyPreview{Policy: renderPolicy(would.Policy), Created: would.Created, Timeline: renderTimeline(would.Timeline)}
+	if out.JWKSBefore, out.JWKSAfter, err = renderSets(would.Before, would.After); err != nil {
+		return err
+	}
+	return replyJSON(c, http.StatusOK, out)
 }
 
 // keepsDefault returns the current value of default, for a request without that
@@ -108,9 +109,11 @@ func (s *adminServer) previewRetirement(c echo.Context, alg jose.SignatureAlgori
 	if err != nil {
 		return policyNotFound(err)
 	}
-	return replyJSON(c, http.StatusOK, RetirePreview{
-		Timeline: renderTimeline(would.Timeline), JWKSBefore: renderSet(would.Before), JWKSAfter: renderSet(would.After),
-	})
+	out := RetirePreview{Timeline: renderTimeline(would.Timeline)}
+	if out.JWKSBefore, out.JWKSAfter, err = renderSets(would.Before, would.After); err != nil {
+		return err
+	}
+	return replyJSON(c, http.StatusOK, out)
 }
 
 // policyNotFound answers 404 instead of 422 where the missing policy is the

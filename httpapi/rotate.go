@@ -179,9 +179,9 @@ func (s *adminServer) previewRotation(c echo.Context, req moves.RotateRequest) e
 	if err != nil {
 		return err
 	}
-	out := RotatePreview{
-		Timeline: renderTimeline(p.Timeline), PublishedSeconds: p.PublishedSeconds,
-		JWKSBefore: renderSet(p.Before), JWKSAfter: renderSet(p.After),
+	out := RotatePreview{Timeline: renderTimeline(p.Timeline), PublishedSeconds: p.PublishedSeconds}
+	if out.JWKSBefore, out.JWKSAfter, err = renderSets(p.Before, p.After); err != nil {
+		return err
 	}
 	return replyJSON(c, http.StatusOK, out)
 }
@@ -214,12 +214,24 @@ func stateAction(to keys.State) AuditAction {
 	return AuditAction(action)
 }
 
-func renderSet(published []keys.Key) JWKSet {
-	set := JWKSet{Keys: make([]JWK, len(published))}
-	for i, k := range published {
-		set.Keys[i] = k.PublicJWK
+// renderSets returns the JWK Sets before and after a change.
+func renderSets(before, after []keys.Key) (b, a JWKSet, err error) {
+	if b, err = renderSet(before); err == nil {
+		a, err = renderSet(after)
 	}
-	return set
+	return b, a, err
+}
+
+func renderSet(published []keys.Key) (JWKSet, error) {
+	set := JWKSet{Keys: make([]JWK, 0, len(published))}
+	for _, k := range published {
+		jwks, err := k.PublicJWKs()
+		if err != nil {
+			return JWKSet{}, err
+		}
+		set.Keys = append(set.Keys, jwks...)
+	}
+	return set, nil
 }
 
 func renderTrust(trust []moves.Trust) TrustedUntil {

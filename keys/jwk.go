@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -223,4 +224,26 @@ func (k *Key) CheckPublicJWK() error {
 		return fmt.Errorf("keys: public key %s of tenant %s: %w", k.KID, k.TenantID, err)
 	}
 	return nil
+}
+
+// PublicJWKs returns the JWKs of the key in a JWK Set: one for each of its algorithms
+// (RFC 7517 section 4.5 lets keys of one kid differ in other members). queries/fleet.sql
+// renders the same. Errors: [ErrKeyMaterial].
+func (k *Key) PublicJWKs() ([]json.RawMessage, error) {
+	jwks := make([]json.RawMessage, 0, 1+len(k.Algs))
+	jwks = append(jwks, k.PublicJWK)
+	own := jwkAlg(k.Alg)
+	for _, alg := range k.Algorithms()[1:] {
+		if bytes.Count(k.PublicJWK, own) != 1 {
+			return nil, fmt.Errorf("keys: public key %s of tenant %s: %w: not in the form of PublicJWK", k.KID, k.TenantID, ErrKeyMaterial)
+		}
+		jwks = append(jwks, bytes.Replace(k.PublicJWK, own, jwkAlg(alg), 1))
+	}
+	return jwks, nil
+}
+
+// jwkAlg returns the members use and alg as [PublicJWK] writes them. No kid contains
+// them, because quotation marks inside a string are escaped.
+func jwkAlg(alg jose.SignatureAlgorithm) []byte {
+	return []byte(`"use":"sig","alg":"` + string(alg) + `"`)
 }

@@ -58,6 +58,7 @@ type Key struct {
 	TenantID  uuid.UUID
 	KID       string // RFC 7515 section 4.1.4; RFC 7638 thumbprint unless imported with another
 	Alg       jose.SignatureAlgorithm
+	Algs      []jose.SignatureAlgorithm // all that its tokens may have, Alg first; nil: Alg alone
 	State     State
 	Origin    Origin
 	PublicJWK json.RawMessage // RFC 7517, with kid, use and alg; nil once purged
@@ -82,6 +83,15 @@ type Key struct {
 	// What this platform signed with the key, flushed at least every minute.
 	LastSignedAt       *time.Time
 	LastTokenExpiresAt *time.Time
+}
+
+// Algorithms returns every algorithm that tokens of the key may have: that of its policy
+// first. An imported key has several if its old issuer published it for several.
+func (k *Key) Algorithms() []jose.SignatureAlgorithm {
+	if len(k.Algs) == 0 {
+		return []jose.SignatureAlgorithm{k.Alg}
+	}
+	return k.Algs
 }
 
 // LastMoved returns the newest time in the key's history. A key's next move is

@@ -8,6 +8,9 @@ CREATE TABLE public.keys (
     tenant_id             uuid        NOT NULL,
     kid                   text        NOT NULL,
     alg                   text        NOT NULL,
+    -- Every algorithm that the key's tokens may have, alg first; NULL: alg alone. Some
+    -- systems publish one key under one kid for several algorithms.
+    algs                  text[],
     state                 text        NOT NULL,
     origin                text        NOT NULL,
     public_jwk            json,
@@ -40,6 +43,8 @@ CREATE TABLE public.keys (
     -- Any string without control characters (RFC 7517 section 4.5). COLLATE "C" makes
     -- the class the same in every locale: the control characters of ASCII.
     CONSTRAINT keys_kid_pattern CHECK (octet_length(kid) BETWEEN 1 AND 256 AND kid !~ '[[:cntrl:]]' COLLATE "C"),
+    CONSTRAINT keys_algs CHECK (algs IS NULL OR origin = 'imported' AND cardinality(algs) > 1 AND algs[1] = alg
+        AND (algs <@ ARRAY['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'] OR algs <@ ARRAY['EdDSA', 'Ed25519'])),
     CONSTRAINT keys_state CHECK (state IN ('standby', 'active', 'deprecated', 'expired', 'revoked', 'purged')),
     CONSTRAINT keys_origin CHECK (origin IN ('generated', 'imported')),
     CONSTRAINT keys_activation CHECK (activation IN
@@ -124,8 +129,8 @@ BEGIN
         ('expired', 'purged'), ('revoked', 'purged')) THEN
         PERFORM public.keyward_refuse('keys_transition', 'no key moves from ' || OLD.state || ' to ' || NEW.state);
     END IF;
-    IF (NEW.tenant_id, NEW.kid, NEW.alg, NEW.origin, NEW.created_at, NEW.published_at)
-        IS DISTINCT FROM (OLD.tenant_id, OLD.kid, OLD.alg, OLD.origin, OLD.created_at, OLD.published_at)
+    IF (NEW.tenant_id, NEW.kid, NEW.alg, NEW.algs, NEW.origin, NEW.created_at, NEW.published_at)
+        IS DISTINCT FROM (OLD.tenant_id, OLD.kid, OLD.alg, OLD.algs, OLD.origin, OLD.created_at, OLD.published_at)
         OR (OLD.activated_at IS NOT NULL AND (NEW.activated_at, NEW.activation) IS DISTINCT FROM (OLD.activated_at, OLD.activation))
         OR (OLD.deprecated_at IS NOT NULL AND (NEW.deprecated_at, NEW.token_horizon, NEW.expires_at)
             IS DISTINCT FROM (OLD.deprecated_at, OLD.token_horizon, OLD.expires_at))
@@ -243,7 +248,7 @@ CREATE TRIGGER keys_birth BEFORE INSERT ON public.keys
     FOR EACH ROW WHEN (NEW.state <> 'standby') EXECUTE FUNCTION public.keyward_guard_key_birth();
 -- All columns but those of sealing and of the last signature, which are written often
 -- and which the guard does not check.
-CREATE TRIGGER keys_guard BEFORE UPDATE OF tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation,
+CREATE TRIGGER keys_guard BEFORE UPDATE OF tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation,
         deprecated_at, token_horizon, expires_at, expired_at, revoked_at, revocation_reason, purged_at, state_event ON public.keys
     FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_key();
 CREATE TRIGGER keys_never_deleted BEFORE DELETE OR TRUNCATE ON public.keys

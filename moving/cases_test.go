@@ -75,7 +75,7 @@ func TestPlanOfTwofoldKIDs(t *testing.T) {
 	}{
 		"another key":       {[]string{one, other}, []string{"k refused", "k refused"}},
 		"the same key":      {[]string{one, one}, []string{"k deprecated", "k left"}},
-		"another algorithm": {[]string{rs, edited(t, rs, map[string]any{"alg": "RS512"})}, []string{"k refused", "k refused"}},
+		"another algorithm": {[]string{rs, edited(t, rs, map[string]any{"alg": "RS512"})}, []string{"k deprecated", "k left"}},
 		"empty lists":       {[]string{edited(t, rs, map[string]any{"key_ops": []string{}, "oth": []string{}, "x5c": []string{}, "x5t": nil})}, []string{"k deprecated"}},
 	} {
 		if got, _ := becomes(t, `{"keys":[`+strings.Join(c.keys, ",")+`]}`, both); !slices.Equal(got, c.want) {

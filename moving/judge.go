@@ -34,6 +34,11 @@ func (k Key) judge(private bool) string {
 	if err == nil {
 		_, err = parsed.Algorithm(jose.SignatureAlgorithm(k.Alg))
 	}
+	for _, alg := range k.Algs {
+		if parsed.Alg = ""; err == nil {
+			_, err = parsed.Algorithm(jose.SignatureAlgorithm(alg))
+		}
+	}
 	if err == nil {
 		return ""
 	}

@@ -45,6 +45,7 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 type Key struct {
 	KID          string
 	Alg          string    // empty: unknown
+	Algs         []string  // all, if the source has the key for several, Alg first; set by Plan
 	State        string    // in the source's terms
 	ExpiresAt    time.Time // expiry at the source; zero: none
 	Public       JWK       // without private members
@@ -52,6 +53,7 @@ type Key struct {
 	Note         string    // for the plan
 	SkipReason   string    // why an import is pointless; empty: it is not
 	RefuseReason string    // why an import is impossible; empty: it is not
+	twin         bool      // it comes in with another entry of the same key; set by Plan
 }
 
 // Readers return keys in signing order: the first private key of an algorithm

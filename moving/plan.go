@@ -3,6 +3,7 @@ package moving
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyward/keyward/keys"
@@ -24,7 +25,8 @@ const VerifyOnly = "verify-only"
 // Known is a present or former key of the tenant.
 type Known struct {
 	KID, Alg, State string
-	Thumbprint      string // empty: purged
+	Algs            []string // all, if it has several
+	Thumbprint      string   // empty: purged
 	Imported        bool
 }
 
@@ -59,21 +61,19 @@ func (s Step) Moves() bool {
 // signs, or the key named by Options; the others verify. Keys already imported
 // are skipped, so that a plan can be executed twice.
 func Plan(all []Key, t Target, o Options) []Step {
-	p := planner{o, t, map[string]Key{}, conflicts(all), map[string]bool{}}
+	all = mergeAlgorithms(all, t, o)
+	p := planner{o, t, conflicts(all), map[string]bool{}}
 	steps := make([]Step, 0, len(all))
 	for _, k := range all {
 		s := p.planKey(k)
 		s.Key, s.Why = k, joinNotes(k.Note, s.Why)
 		steps = append(steps, s)
-		if _, twice := p.seen[k.KID]; !twice {
-			p.seen[k.KID] = k
-		}
 	}
 	return steps
 }
 
 // conflicts returns, by kid, why none of its keys can be imported: the source has several
-// keys of this kid, or one for several algorithms, and Keyward keeps one.
+// keys of this kid, and Keyward keeps one.
 func conflicts(all []Key) map[string]string {
 	first, why := map[string]Key{}, map[string]string{}
 	for _, k := range all {
@@ -86,24 +86,88 @@ func conflicts(all []Key) map[string]string {
 			first[k.KID] = k
 		case other.Public.Thumbprint() != k.Public.Thumbprint():
 			why[k.KID] = "the source has several keys of this kid"
-		case other.Alg != k.Alg:
-			why[k.KID] = "the source has this key for several algorithms: " + other.Alg + " and " + k.Alg + "; import it for one of them with keyward key import"
 		}
 	}
 	return why
 }
 
+// mergeAlgorithms gives the first entry of each key all the algorithms that the source has
+// the key for under its kid, and marks the others as its twins. A private entry counts as
+// the first. A key that is to sign joins the first algorithm with a policy.
+func mergeAlgorithms(all []Key, t Target, o Options) []Key {
+	all = slices.Clone(all)
+	first := map[[2]string]int{} // by kid and thumbprint
+	algs := map[[2]string][]string{}
+	for i, k := range all {
+		if k.RefuseReason != "" || k.SkipReason != "" {
+			continue
+		}
+		id := [2]string{k.KID, k.Public.Thumbprint()}
+		if !slices.Contains(algs[id], k.Alg) {
+			algs[id] = append(algs[id], k.Alg)
+		}
+		if at, there := first[id]; !there || all[at].Private == nil && k.Private != nil && o.As != VerifyOnly {
+			first[id] = i
+		}
+	}
+	for i := range all {
+		k := &all[i]
+		if k.RefuseReason != "" || k.SkipReason != "" {
+			continue
+		}
+		id := [2]string{k.KID, k.Public.Thumbprint()}
+		if k.twin = first[id] != i; !k.twin && len(algs[id]) > 1 {
+			k.setAlgorithms(algs[id], t, o)
+		}
+	}
+	return all
+}
+
+// setAlgorithms sets the algorithms of a key that the source has for several.
+func (k *Key) setAlgorithms(algs []string, t Target, o Options) {
+	if k.Private != nil && o.As != VerifyOnly {
+		if i := slices.IndexFunc(algs, func(alg string) bool { return slices.Contains(t.Policies, alg) }); i >= 0 {
+			k.Alg = algs[i]
+		}
+	} else {
+		k.Alg = algs[0]
+	}
+	k.Algs = []string{k.Alg}
+	for _, alg := range algs {
+		if alg != k.Alg {
+			k.Algs = append(k.Algs, alg)
+		}
+	}
+	k.Note = joinNotes(k.Note, "for "+strings.Join(k.Algs, ", "))
+}
+
+// algorithms returns all algorithms of the tenant's key.
+func (known Known) algorithms() []string {
+	if len(known.Algs) > 0 {
+		return known.Algs
+	}
+	return []string{known.Alg}
+}
+
+// covers reports whether the tenant's key is for all the algorithms of a key of the source.
+func (known Known) covers(k Key) bool {
+	for _, alg := range append([]string{k.Alg}, k.Algs...) {
+		if !slices.Contains(known.algorithms(), alg) {
+			return false
+		}
+	}
+	return true
+}
+
 type planner struct {
 	Options
 	Target
-	seen    map[string]Key    // by kid: the first one
 	twofold map[string]string // by kid: why keys of it are refused
 	signer  map[string]bool   // algorithms with a signing key so far
 }
 
 func (p *planner) planKey(k Key) Step {
-	_, twice := p.seen[k.KID]
-	signs := k.RefuseReason == "" && k.SkipReason == "" && !twice && p.isSigner(k)
+	signs := k.RefuseReason == "" && k.SkipReason == "" && !k.twin && p.isSigner(k)
 	known, there := p.findKnown(k.KID)
 	switch {
 	case k.RefuseReason != "":
@@ -112,12 +176,14 @@ func (p *planner) planKey(k Key) Step {
 		return Step{Becomes: Left, Why: k.SkipReason}
 	case p.twofold[k.KID] != "":
 		return Step{Becomes: Refused, Why: p.twofold[k.KID]}
-	case twice:
-		return Step{Becomes: Left, Why: "the source lists this key twice"}
+	case k.twin:
+		return Step{Becomes: Left, Why: "the source lists this key twice; it comes in once"}
 	case !keys.ValidKID(k.KID):
 		return Step{Becomes: Refused, Why: "its kid must be " + keys.KIDRule}
 	case there && known.Thumbprint != "" && known.Thumbprint != k.Public.Thumbprint():
 		return Step{Becomes: Refused, Why: "the tenant has another key of this kid"}
+	case there && known.Thumbprint != "" && !known.covers(k):
+		return Step{Becomes: Refused, Why: "the tenant has this key for " + strings.Join(known.algorithms(), ", ") + " alone, and tokens of another algorithm would not verify"}
 	case there:
 		return Step{Becomes: Present, Why: "already there as " + known.State}
 	}

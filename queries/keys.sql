@@ -1,12 +1,12 @@
 -- name: InsertKeys :execrows
 -- Empty texts, the epoch and version 0 stand for NULL.
-INSERT INTO keys (tenant_id, kid, alg, state, origin, public_jwk, sealed_private, data_key_version, created_at, published_at,
+INSERT INTO keys (tenant_id, kid, alg, algs, state, origin, public_jwk, sealed_private, data_key_version, created_at, published_at,
     activated_at, activation, deprecated_at, expires_at, state_event)
-SELECT m.tenant_id, m.kid, m.alg, m.state, m.origin, m.public_jwk::json, NULLIF(m.sealed_private, ''::bytea), NULLIF(m.data_key_version, 0),
+SELECT m.tenant_id, m.kid, m.alg, NULLIF(string_to_array(m.alg_list, ','), '{}'), m.state, m.origin, m.public_jwk::json, NULLIF(m.sealed_private, ''::bytea), NULLIF(m.data_key_version, 0),
     m.created_at, m.created_at, NULLIF(m.activated_at, 'epoch'::timestamptz), NULLIF(m.activation, ''),
     NULLIF(m.deprecated_at, 'epoch'::timestamptz), NULLIF(m.expires_at, 'epoch'::timestamptz), m.state_event
 FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@algs::text[]) AS alg,
-             unnest(@states::text[]) AS state, unnest(@origins::text[]) AS origin, unnest(@public_jwks::text[]) AS public_jwk,
+             unnest(@alg_lists::text[]) AS alg_list, unnest(@states::text[]) AS state, unnest(@origins::text[]) AS origin, unnest(@public_jwks::text[]) AS public_jwk,
              unnest(@sealed_privates::bytea[]) AS sealed_private, unnest(@data_key_versions::integer[]) AS data_key_version,
              unnest(@created_ats::timestamptz[]) AS created_at, unnest(@activated_ats::timestamptz[]) AS activated_at,
              unnest(@activations::text[]) AS activation, unnest(@deprecated_ats::timestamptz[]) AS deprecated_at,
@@ -58,26 +58,26 @@ SET token_horizon = GREATEST(token_horizon, @token_horizon::timestamptz)
 WHERE tenant_id = @tenant_id AND alg = ANY (@algs::text[]) AND state = 'active';
 
 -- name: UnpurgedKeysOfTenants :many
-SELECT tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
 FROM keys
 WHERE tenant_id = ANY (@tenant_ids::uuid[]) AND state <> 'purged'
 ORDER BY tenant_id, created_at DESC, kid DESC;
 
 -- name: GetKey :one
-SELECT tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
 FROM keys
 WHERE tenant_id = @tenant_id AND kid = @kid;
 
 -- name: ListKeys :many
 -- Newest first, after the cursor. valid_at selects keys that were published at that time; the epoch selects all.
-SELECT tenant_id, kid, alg, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
 FROM keys
 WHERE tenant_id = @tenant_id
   AND (@state::text = '' OR state = @state::text)
-  AND (@alg::text = '' OR alg = @alg::text)
+  AND (@alg::text = '' OR alg = @alg::text OR @alg::text = ANY (algs))
   AND (@valid_at::timestamptz = 'epoch'::timestamptz
        OR published_at <= @valid_at::timestamptz AND COALESCE(expired_at, revoked_at, 'infinity') > @valid_at::timestamptz)
   AND (created_at, kid) < (@before_created_at::timestamptz, @before_kid::text)
@@ -127,7 +127,7 @@ WHERE keys.tenant_id = @tenant_id AND keys.kid = m.kid AND keys.sealed_private I
 
 -- name: ListKeysEver :many
 -- Every key a tenant ever had, and whether its private key still exists.
-SELECT kid, alg, origin, public_jwk, (sealed_private IS NOT NULL)::boolean AS sealed, activated_at, deprecated_at, revoked_at
+SELECT kid, alg, algs, origin, public_jwk, (sealed_private IS NOT NULL)::boolean AS sealed, activated_at, deprecated_at, revoked_at
 FROM keys
 WHERE tenant_id = @tenant_id
 ORDER BY created_at, kid;

@@ -25,7 +25,7 @@ SELECT id FROM tenants WHERE custom_domain = @domain AND status <> 'deleted';
 
 -- name: PublishedKeys :many
 -- The keys of the tenant's JWK Set. They are few, and the caller sorts them: a sort costs more here.
-SELECT kid, alg, state, public_jwk, created_at
+SELECT kid, alg, algs, state, public_jwk, created_at
 FROM keys
 WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecated');
 
@@ -40,7 +40,7 @@ SELECT at FROM audit_events WHERE tenant_id = keyward_tenant() ORDER BY seq DESC
 
 -- name: PublicKeyHistory :many
 -- Every key that ever signed, here or before its import, and is not purged, with the policy's durations for keys that still sign.
-SELECT k.kid, k.state, k.public_jwk, k.created_at, k.activated_at, k.expires_at, k.expired_at, k.revoked_at, k.revocation_reason,
+SELECT k.kid, k.alg, k.algs, k.state, k.public_jwk, k.created_at, k.activated_at, k.expires_at, k.expired_at, k.revoked_at, k.revocation_reason,
     COALESCE(p.rotation_interval_seconds, 0)::bigint AS rotation_interval_seconds,
     COALESCE(p.grace_period_seconds, 0)::bigint AS grace_period_seconds
 FROM keys k

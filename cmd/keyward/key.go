@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/keyward/keyward/client"
@@ -45,9 +46,25 @@ var keyHead = []string{"KID", "ALG", "STATE", "SINCE", "NEXT MOVE", "LAST SIGNED
 
 func keyRow(k client.Key) []string {
 	return []string{
-		k.KID, string(k.Alg), string(k.State), formatTime(stateSince(k)),
+		k.KID, algorithmsText(k), string(k.State), formatTime(stateSince(k)),
 		optionalText(k.NextTransitionAt, formatTime), optionalText(k.LastSignedAt, formatTime), optionalText(k.SafeToRetireAt, formatTime),
 	}
+}
+
+// algorithmsText returns all algorithms of a key.
+func algorithmsText(k client.Key) string {
+	if len(k.Algs) == 0 {
+		return string(k.Alg)
+	}
+	return strings.Join(algorithmNames(k.Algs), ", ")
+}
+
+func algorithmNames(algs []client.Alg) []string {
+	names := make([]string, len(algs))
+	for i, alg := range algs {
+		names[i] = string(alg)
+	}
+	return names
 }
 
 // stateSince returns the time at which a key entered its state.
@@ -109,7 +126,7 @@ func (c *keyShowCmd) Run(ctx context.Context, p *program) error {
 func (p *program) showKey(k client.Key) error {
 	var out table
 	out.add("kid", k.KID)
-	out.add("algorithm", fmt.Sprintf("%s (%s, %s)", k.Alg, k.Kty, k.Origin))
+	out.add("algorithm", fmt.Sprintf("%s (%s, %s)", algorithmsText(k), k.Kty, k.Origin))
 	out.add("state", string(k.State))
 	for _, t := range []struct {
 		name string

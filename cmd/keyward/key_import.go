@@ -22,6 +22,7 @@ type sourceFlags struct {
 type keyImportCmd struct {
 	sourceFlags
 	Alg     string        `name:"alg" placeholder:"ALG" help:"Set the algorithm, if the key does not name it."`
+	Algs    []client.Alg  `name:"algs" placeholder:"ALG,…" help:"Accept tokens of all these algorithms, of one key that its old issuer published for several."`
 	KID     string        `name:"kid" placeholder:"KID" help:"Set the kid. Default: the JWK's own kid, else its thumbprint."`
 	As      string        `name:"as" default:"standby" enum:"standby,active" help:"Import a private key as standby (signs from the next rotation on) or active (signs at once). Default: ${default}."`
 	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"Keep public keys published for this long. Default: ${default} (seven days)."`
@@ -59,7 +60,7 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintf(p.stderr, "%s was skipped: it %s.\n", skippedName(k), sanitizeText(k.Reason))
 	}
 	for _, k := range list.Items {
-		fmt.Fprintf(p.stdout, "%s (%s) is %s%s.\n", sanitizeText(k.KID), k.Alg, k.State, untilText(k.ExpiresAt))
+		fmt.Fprintf(p.stdout, "%s (%s) is %s%s.\n", sanitizeText(k.KID), algorithmsText(k), k.State, untilText(k.ExpiresAt))
 	}
 	return nil
 }
@@ -74,7 +75,7 @@ func skippedName(k client.SkippedKey) string {
 
 // importRequest builds the request. The API validates the key.
 func (c *keyImportCmd) importRequest(text []byte) (k client.ImportKeyRequest, err error) {
-	k = client.ImportKeyRequest{Alg: nonEmpty(client.Alg(c.Alg)), KID: nonEmpty(c.KID)}
+	k = client.ImportKeyRequest{Alg: nonEmpty(client.Alg(c.Alg)), Algs: c.Algs, KID: nonEmpty(c.KID)}
 	material, private := json.RawMessage(nil), bytes.Contains(text, []byte("PRIVATE KEY-----"))
 	if c.PEM != "" {
 		if material, err = json.Marshal(string(text)); err != nil {
@@ -100,6 +101,9 @@ func (c *keyImportCmd) importRequest(text []byte) (k client.ImportKeyRequest, er
 // repeatCommand returns the command line that sends the same request again.
 func (c *keyImportCmd) repeatCommand(k client.ImportKeyRequest) []string {
 	flags := flagWords("--pem", c.PEM, "--jwks", c.JWKS, "--alg", c.Alg, "--kid", c.KID)
+	for _, alg := range c.Algs {
+		flags = append(flags, "--algs", string(alg))
+	}
 	if k.PrivateKey != nil {
 		flags = append(flags, "--as", c.As)
 	} else {

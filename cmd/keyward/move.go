@@ -39,7 +39,9 @@ func (m *mover) makePlan(ctx context.Context, keys []moving.Key, o moving.Option
 		if err != nil {
 			return err
 		}
-		known := moving.Known{KID: k.KID, Alg: string(k.Alg), State: string(k.State), Imported: k.Origin == client.KeyOriginImported}
+		known := moving.Known{
+			Algs: algorithmNames(k.Algs), KID: k.KID, Alg: string(k.Alg), State: string(k.State), Imported: k.Origin == client.KeyOriginImported,
+		}
 		if k.PublicJWK != nil {
 			var j moving.JWK
 			if err := json.Unmarshal(*k.PublicJWK, &j); err != nil {
@@ -119,6 +121,9 @@ func (m *mover) carryOut(ctx context.Context, bar *progress) {
 
 func (m *mover) importStep(ctx context.Context, s moving.Step) (err error) {
 	k := client.ImportKeyRequest{KID: nonEmpty(s.KID), Alg: nonEmpty(client.Alg(s.Alg))}
+	for _, alg := range s.Algs {
+		k.Algs = append(k.Algs, client.Alg(alg))
+	}
 	var material client.KeyMaterial
 	if s.Becomes == moving.Deprecated {
 		k.PublicKey, k.ExpiresAt = &material, &s.Until
@@ -140,6 +145,7 @@ func (m *mover) importStep(ctx context.Context, s moving.Step) (err error) {
 type stepReport struct {
 	KID     string     `json:"kid"`
 	Alg     string     `json:"alg,omitempty"`
+	Algs    []string   `json:"algs,omitempty"`
 	From    string     `json:"from_state"`
 	Becomes string     `json:"becomes"`
 	Until   *time.Time `json:"expires_at,omitempty"`
@@ -177,7 +183,7 @@ func (m *mover) printResult(p *program) error {
 }
 
 func (m *mover) reportStep(s moving.Step) stepReport {
-	r := stepReport{KID: s.KID, Alg: s.Alg, From: s.State, Becomes: s.Becomes, Note: s.Why}
+	r := stepReport{KID: s.KID, Alg: s.Alg, Algs: s.Algs, From: s.State, Becomes: s.Becomes, Note: s.Why}
 	if s.Becomes == moving.Deprecated {
 		r.Until = &s.Until
 	}

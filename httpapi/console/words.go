@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/keyward/keyward/client"
@@ -12,7 +13,7 @@ import (
 func init() {
 	maps.Copy(formatters, map[string]any{
 		"add": func(a, b any) string { return oneDecimal(number(a) + number(b)) }, "algorithms": func() []string { return algorithms },
-		"isRSA": isRSA, "isPublished": isPublished, "jwks": jwksOf, "becomes": becomes, "nextWord": nextWord, "laneWord": laneWord, "actorWord": actorWord,
+		"isRSA": isRSA, "isPublished": isPublished, "algs": algorithmsOf, "jwks": jwksOf, "becomes": becomes, "nextWord": nextWord, "laneWord": laneWord, "actorWord": actorWord,
 		"operationWord": operationWord, "operationEffect": operationEffect, "approvalWord": approvalWord, "reasonLabel": reasonLabel, "hookReason": hookReason,
 		"liveWords": liveWords, "time": func(t any) time.Time { moment, _ := timeOf(t); return moment },
 	})
@@ -100,4 +101,16 @@ func hookReason(reason any) string {
 		return map[string]string{"requested": "by request", "gone": "the receiver answered 410", "failing": "no delivery succeeded for three days"}[string(*r)]
 	}
 	return ""
+}
+
+// algorithmsOf returns all algorithms of a key.
+func algorithmsOf(k client.Key) string {
+	if len(k.Algs) == 0 {
+		return string(k.Alg)
+	}
+	names := make([]string, len(k.Algs))
+	for i, alg := range k.Algs {
+		names[i] = string(alg)
+	}
+	return strings.Join(names, ", ")
 }

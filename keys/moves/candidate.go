@@ -19,6 +19,7 @@ import (
 // them.
 type candidate struct {
 	alg     jose.SignatureAlgorithm
+	algs    []jose.SignatureAlgorithm // all of a key for several, alg first; else nil
 	kid     string
 	jwk     json.RawMessage
 	private keys.Private // zero for an imported public key
@@ -61,6 +62,14 @@ func (c candidate) creationAction() audit.Action {
 		return audit.KeyImported
 	}
 	return audit.KeyCreated
+}
+
+// details adds the key's algorithms to the details of the event that adds it.
+func (c candidate) details(d map[string]any) map[string]any {
+	if d["alg"] = c.alg; c.algs != nil {
+		d["algs"] = c.algs
+	}
+	return d
 }
 
 // keySupply hands a transaction its new keys, and survives retries: a key generated for

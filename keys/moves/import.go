@@ -1,7 +1,6 @@
 package moves
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto"
@@ -42,19 +41,21 @@ var ErrPlatformImport = errors.New("keys: keys cannot be imported into the platf
 
 // PrivateImport requests the import of a private key for signing.
 type PrivateImport struct {
-	Key    []byte                  // PEM or JWK; the caller clears it
-	Alg    jose.SignatureAlgorithm // which of the tenant's policies it joins
-	KID    string                  // empty: the JWK's own if its form is valid here, else the thumbprint
-	Active bool                    // becomes the active key instead of the standby
+	Key    []byte                    // PEM or JWK; the caller clears it
+	Alg    jose.SignatureAlgorithm   // which of the tenant's policies it joins
+	Algs   []jose.SignatureAlgorithm // all that tokens of the key may have; empty: Alg alone
+	KID    string                    // empty: the JWK's own if its form is valid here, else the thumbprint
+	Active bool                      // becomes the active key instead of the standby
 }
 
 // PublicImport requests the import of public keys, so that tokens of a previous system
 // still verify.
 type PublicImport struct {
-	Key       []byte                  // PEM, JWK or JWK Set
-	Alg       jose.SignatureAlgorithm // of keys without an alg of their own
-	KID       string                  // of a single key; empty: the JWK's own, else the thumbprint
-	ExpiresAt time.Time               // when the keys leave the JWKS, at most ten years ahead
+	Key       []byte                    // PEM, JWK or JWK Set
+	Alg       jose.SignatureAlgorithm   // of keys without an alg of their own
+	Algs      []jose.SignatureAlgorithm // all that tokens of a single key may have; empty: Alg alone
+	KID       string                    // of a single key; empty: the JWK's own, else the thumbprint
+	ExpiresAt time.Time                 // when the keys leave the JWKS, at most ten years ahead
 }
 
 // ImportPrivate imports a private key. As standby it replaces the present one, which is
@@ -153,6 +154,9 @@ func (r PrivateImport) parseCandidate() (candidate, error) {
 		return candidate{}, err
 	}
 	c, err := importedCandidate(b, r.Alg, r.KID)
+	if err == nil {
+		err = c.addAlgorithms(b, r.Algs)
+	}
 	if err != nil {
 		return candidate{}, err
 	}
@@ -166,8 +170,8 @@ func (r PrivateImport) parseCandidate() (candidate, error) {
 }
 
 // parseCandidates checks everything about the keys that needs no database. A key that a
-// set lists twice enters once. A kid that a set gives to different keys, or to one key
-// for several algorithms, is refused: one of them would be lost.
+// set lists twice enters once, for all the algorithms that the set has it for. A kid that
+// a set gives to different keys is refused: one of them would be lost.
 func (r PublicImport) parseCandidates() ([]candidate, keyfile.Set, error) {
 	set, err := keyfile.ParsePublic(r.Key)
 	if err != nil {
@@ -176,25 +180,68 @@ func (r PublicImport) parseCandidates() ([]candidate, keyfile.Set, error) {
 	if set.IsSet && r.KID != "" {
 		return nil, set, tokens.Invalid("kid", "must be absent: the keys of a JWK Set keep their own")
 	}
+	if set.IsSet && len(r.Algs) > 0 {
+		return nil, set, tokens.Invalid("algs", "must be absent: a JWK Set has a key for several algorithms once for each, with the same kid")
+	}
 	var cs []candidate
 	for _, b := range set.Keys {
 		alg := r.Alg
 		if set.IsSet && cmp.Or(b.Alg, b.OnlyAlgorithm()) != "" {
 			alg = "" // in a set, alg applies to the keys without one
 		}
+		if alg == "" && !set.IsSet && len(r.Algs) > 0 && b.Alg == "" {
+			alg = r.Algs[0]
+		}
 		c, err := importedCandidate(b, alg, r.KID)
+		if err == nil {
+			err = c.addAlgorithms(b, r.Algs)
+		}
 		if err != nil {
 			return nil, set, err
 		}
-		twin := slices.IndexFunc(cs, func(o candidate) bool { return o.kid == c.kid })
-		switch {
-		case twin < 0:
-			cs = append(cs, c)
-		case !bytes.Equal(cs[twin].jwk, c.jwk):
-			return nil, set, tokens.Invalid(b.Field+".kid", "is that of another key of the set, or of the same key for another algorithm")
+		if cs, err = mergeCandidate(cs, c, b); err != nil {
+			return nil, set, err
 		}
 	}
 	return cs, set, nil
+}
+
+// mergeCandidate adds a key of a set, or its algorithm to an earlier entry of the same key.
+func mergeCandidate(cs []candidate, c candidate, b keyfile.Key) ([]candidate, error) {
+	twin := slices.IndexFunc(cs, func(o candidate) bool { return o.kid == c.kid })
+	if twin < 0 {
+		return append(cs, c), nil
+	}
+	public, err := keys.ParsePublicJWK(cs[twin].alg, cs[twin].jwk)
+	if err != nil {
+		return nil, err
+	}
+	if !keys.EqualPublic(public, b.Public) {
+		return nil, tokens.Invalid(b.Field+".kid", "is that of another key of the set")
+	}
+	return cs, cs[twin].addAlgorithms(b, []jose.SignatureAlgorithm{c.alg})
+}
+
+// addAlgorithms adds algorithms that tokens of the key may have.
+func (c *candidate) addAlgorithms(b keyfile.Key, more []jose.SignatureAlgorithm) error {
+	all := c.algs
+	if all == nil {
+		all = []jose.SignatureAlgorithm{c.alg}
+	}
+	b.Alg = "" // the JWK's own is the first
+	for _, name := range more {
+		alg, err := b.Algorithm(name)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(all, alg) {
+			all = append(all, alg)
+		}
+	}
+	if len(all) > 1 {
+		c.algs = all
+	}
+	return nil
 }
 
 // importedCandidate chooses the kid and the algorithm of an imported key.
@@ -402,11 +449,11 @@ func (l *ledger) addCarrierPolicy(alg jose.SignatureAlgorithm) tenant.Policy {
 // addPublicKey adds a key without a private part.
 func (l *ledger) addPublicKey(c candidate, expires time.Time) {
 	k := keys.Key{
-		TenantID: l.tenant.ID, KID: c.kid, Alg: c.alg, State: keys.Deprecated, Origin: keys.Imported, PublicJWK: c.jwk,
+		TenantID: l.tenant.ID, KID: c.kid, Alg: c.alg, Algs: c.algs, State: keys.Deprecated, Origin: keys.Imported, PublicJWK: c.jwk,
 		CreatedAt: l.at, PublishedAt: l.at, DeprecatedAt: &l.at, ExpiresAt: &expires,
 	}
 	seq := l.addEvent(audit.Event{Action: audit.KeyImported, KID: k.KID, ToState: string(keys.Deprecated)},
-		map[string]any{"alg": k.Alg, "public_only": true, "expires_at": expires})
+		c.details(map[string]any{"public_only": true, "expires_at": expires}))
 	l.newKeys = append(l.newKeys, newKey{Key: k, stateEvent: seq})
 	l.keys = append(l.keys, k)
 }

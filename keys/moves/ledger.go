@@ -100,10 +100,10 @@ func (l *ledger) addKey(c candidate, s custody.Sealer, how keys.Activation) (key
 		return keys.Key{}, err
 	}
 	k := keys.Key{
-		TenantID: l.tenant.ID, KID: c.kid, Alg: c.alg, State: keys.Standby, Origin: c.origin, PublicJWK: c.jwk,
+		TenantID: l.tenant.ID, KID: c.kid, Alg: c.alg, Algs: c.algs, State: keys.Standby, Origin: c.origin, PublicJWK: c.jwk,
 		CreatedAt: l.at, PublishedAt: l.at,
 	}
-	seq := l.addEvent(audit.Event{Action: c.creationAction(), KID: k.KID, ToState: string(keys.Standby)}, map[string]any{"alg": k.Alg})
+	seq := l.addEvent(audit.Event{Action: c.creationAction(), KID: k.KID, ToState: string(keys.Standby)}, c.details(map[string]any{}))
 	if how != "" {
 		k.State, k.Activation, k.ActivatedAt = keys.Active, how, &l.at
 		seq = l.addActivationEvent(k)

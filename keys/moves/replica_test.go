@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/db"
@@ -103,7 +104,7 @@ func TestAStandbyThatLagsServesNoRevokedKey(t *testing.T) {
 	p.tenant(t, "other")
 	r := newReader(t, primary.DSN(), standby.DSN(), p.custody.Authority())
 	active := p.only(t, made.ID, keys.Active)
-	if _, found, err := r.untilReplica(t, "acme").Find(active); !found || err != nil {
+	if _, found, err := r.untilReplica(t, "acme").Find(active, jose.ES256); !found || err != nil {
 		t.Fatal("the standby does not know the active key")
 	}
 	r.untilReplica(t, "other")

@@ -2,8 +2,10 @@ package moves
 
 import (
 	"context"
+	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
@@ -96,12 +98,22 @@ func appendMove(ids *[]uuid.UUID, kids *[]string, ats *[]time.Time, seqs *[]int6
 func (s *statements) addNewKey(b newKey) {
 	p := &s.insert
 	p.TenantIds, p.Kids, p.Algs = append(p.TenantIds, b.TenantID), append(p.Kids, b.KID), append(p.Algs, string(b.Alg))
+	p.AlgLists = append(p.AlgLists, joinAlgorithms(b.Algs))
 	p.States, p.Origins = append(p.States, string(b.State)), append(p.Origins, string(b.Origin))
 	p.PublicJWKS, p.SealedPrivates = append(p.PublicJWKS, string(b.PublicJWK)), append(p.SealedPrivates, b.sealed)
 	p.DataKeyVersions, p.CreatedAts = append(p.DataKeyVersions, b.version), append(p.CreatedAts, b.CreatedAt)
 	p.ActivatedAts, p.Activations = append(p.ActivatedAts, db.OrEpoch(b.ActivatedAt)), append(p.Activations, string(b.Activation))
 	p.DeprecatedAts, p.ExpiresAts = append(p.DeprecatedAts, db.OrEpoch(b.DeprecatedAt)), append(p.ExpiresAts, db.OrEpoch(b.ExpiresAt))
 	p.StateEvents = append(p.StateEvents, b.stateEvent)
+}
+
+// joinAlgorithms returns the column algs as the insertion reads it: separated by commas.
+func joinAlgorithms(algs []jose.SignatureAlgorithm) string {
+	names := make([]string, len(algs))
+	for i, alg := range algs {
+		names[i] = string(alg)
+	}
+	return strings.Join(names, ",")
 }
 
 // queueTo queues the statements in the order that the database's guards require. A guard

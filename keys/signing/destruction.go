@@ -40,6 +40,7 @@ type Destruction struct {
 type DestroyedKey struct {
 	KID        string                  `json:"kid"`
 	Alg        jose.SignatureAlgorithm `json:"alg"`
+	Algs       []string                `json:"algs,omitempty"` // all, if the key had several
 	Origin     keys.Origin             `json:"origin"`
 	Thumbprint string                  `json:"jkt,omitempty"` // RFC 7638, SHA-256
 	// PrivateDestroyedAt is when the sealed private key was erased; nil for a
@@ -109,7 +110,7 @@ func (d *Destruction) readFrom(ctx context.Context, tx *db.Tx) error {
 
 // destroyedKey returns the certificate's entry for a key.
 func destroyedKey(row db.ListKeysEverRow) DestroyedKey {
-	k := DestroyedKey{KID: row.KID, Alg: jose.SignatureAlgorithm(row.Alg), Origin: keys.Origin(row.Origin)}
+	k := DestroyedKey{KID: row.KID, Alg: jose.SignatureAlgorithm(row.Alg), Algs: row.Algs, Origin: keys.Origin(row.Origin)}
 	if public, err := keys.ParsePublicJWK(k.Alg, row.PublicJWK); err == nil {
 		k.Thumbprint, _ = keys.Thumbprint(public)
 	} else if k.Origin == keys.Generated {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
@@ -93,11 +94,13 @@ func (s *Signer) historyPayload(ctx context.Context, snap *snapshot.Snapshot, no
 	if err != nil {
 		return nil, err
 	}
-	past := make([]json.RawMessage, len(rows))
-	for i, row := range rows {
-		if past[i], err = pastJWK(row, now); err != nil {
+	past := make([]json.RawMessage, 0, len(rows))
+	for _, row := range rows {
+		jwks, err := pastJWKs(row, now)
+		if err != nil {
 			return nil, fmt.Errorf("keys: history of tenant %s: key %s: %w", snap.TenantID, row.KID, err)
 		}
+		past = append(past, jwks...)
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -110,18 +113,27 @@ func (s *Signer) historyPayload(ctx context.Context, snap *snapshot.Snapshot, no
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// pastJWK returns the public JWK as it was published, with the members of pastKey.
-func pastJWK(row db.PublicKeyHistoryRow, now time.Time) (json.RawMessage, error) {
+// pastJWKs returns the public JWKs as they were published, one for each algorithm of the
+// key, with the members of pastKey.
+func pastJWKs(row db.PublicKeyHistoryRow, now time.Time) ([]json.RawMessage, error) {
 	k := pastKey{IssuedAt: row.CreatedAt.Unix(), NotBefore: unixSeconds(row.ActivatedAt), Expires: removalTime(row, now).Unix()}
 	if row.RevokedAt != nil {
 		k.Revoked = &revocation{At: row.RevokedAt.Unix(), Reason: keys.Reason(db.ZeroIfNull(row.RevocationReason))}
 	}
 	members, err := json.Marshal(k)
-	jwk := bytes.TrimSuffix(row.PublicJWK, []byte("}"))
-	if len(jwk) == len(row.PublicJWK) || len(jwk) < 2 {
-		return nil, keys.ErrKeyMaterial
+	if err != nil {
+		return nil, err
 	}
-	return slices.Concat(jwk, []byte(","), members[1:]), err
+	past := keys.Key{KID: row.KID, Alg: jose.SignatureAlgorithm(row.Alg), Algs: snapshot.AlgorithmsOf(row.Algs), PublicJWK: row.PublicJWK}
+	jwks, err := past.PublicJWKs()
+	for i, full := range jwks {
+		jwk := bytes.TrimSuffix(full, []byte("}"))
+		if len(jwk) == len(full) || len(jwk) < 2 {
+			return nil, keys.ErrKeyMaterial
+		}
+		jwks[i] = slices.Concat(jwk, []byte(","), members[1:])
+	}
+	return jwks, err
 }
 
 // removalTime returns when a key left the JWKS, or will leave it according to the

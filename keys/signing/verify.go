@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/keys/tokens"
@@ -39,13 +41,15 @@ func (s *Signer) Verify(ctx context.Context, ref string, q VerifyRequest) (token
 	if !snap.NotBefore.IsZero() {
 		e.NotBefore = &snap.NotBefore
 	}
-	return tokens.Verify(q.Token, e, func(kid string) (tokens.VerificationKey, bool, error) { return s.findKey(ctx, snap, kid) })
+	return tokens.Verify(q.Token, e, func(kid string, alg jose.SignatureAlgorithm) (tokens.VerificationKey, bool, error) {
+		return s.findKey(ctx, snap, kid, alg)
+	})
 }
 
 // findKey returns the key with this kid: from the snapshot, or, if it is no longer
 // published, from the database.
-func (s *Signer) findKey(ctx context.Context, snap *snapshot.Snapshot, kid string) (tokens.VerificationKey, bool, error) {
-	if k, found, err := snap.Find(kid); found {
+func (s *Signer) findKey(ctx context.Context, snap *snapshot.Snapshot, kid string, alg jose.SignatureAlgorithm) (tokens.VerificationKey, bool, error) {
+	if k, found, err := snap.Find(kid, alg); found {
 		return k, true, err
 	}
 	var row db.GetKeyRow

@@ -20,11 +20,12 @@ import (
 
 // Set is a tenant's JWK Set as it is served, with an outline of its keys and policies,
 // as the tenant's row stores both. The outline has a line for the time of the change,
-// one for each key, in the order of the body, and one for each policy that signs, the
+// one for each JWK, in the order of the body, and one for each policy that signs, the
 // default one first:
 //
 //	v1 <Unix time in µs>
 //	key <alg> <state> <bytes of its JWK> <kid, which may have spaces but no line break>
+//	also <the same, for a further algorithm of the key of the line before>
 //	policy <alg> <default_token_ttl_seconds> <max_token_ttl_seconds> [default]
 //
 // The last line is the code of all that, by the process that rendered it
@@ -52,13 +53,13 @@ var publishedStates = []keys.State{keys.Active, keys.Standby, keys.Deprecated}
 // RenderSet renders the set of a tenant's published keys (active, then standby, then
 // deprecated, newest first) and its live policies, which it sorts. Errors: a key whose
 // public JWK does not match its row.
-func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (Set, error) {
+func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (set Set, err error) {
 	published := make([]*keys.Key, 0, len(all))
 	size := len(setPrefix) + len(setSuffix)
 	for i := range all {
 		if k := &all[i]; slices.Contains(publishedStates, k.State) {
 			published = append(published, k)
-			size += len(k.PublicJWK) + 1
+			size += (len(k.PublicJWK) + 1) * len(k.Algorithms())
 		}
 	}
 	slices.SortFunc(published, func(a, b *keys.Key) int {
@@ -68,15 +69,10 @@ func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (Set, 
 	})
 	body := append(make([]byte, 0, size), setPrefix...)
 	outline := fmt.Appendf(make([]byte, 0, 32+96*len(published)+64*len(live)), "%s %d\n", outlineVersion, changedAt.UnixMicro())
-	for i, k := range published {
-		if err := k.CheckPublicJWK(); err != nil {
+	for _, k := range published {
+		if body, outline, err = appendKey(body, outline, k); err != nil {
 			return Set{}, err
 		}
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = append(body, k.PublicJWK...)
-		outline = fmt.Appendf(outline, "key %s %s %d %s\n", k.Alg, k.State, len(k.PublicJWK), k.KID)
 	}
 	slices.SortFunc(live, defaultFirst)
 	for _, p := range live {
@@ -87,6 +83,27 @@ func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (Set, 
 		outline = append(outline, '\n')
 	}
 	return Set{append(body, setSuffix...), string(outline)}, nil
+}
+
+// appendKey appends the JWKs of a key to a body, and their lines to its outline.
+func appendKey(body, outline []byte, k *keys.Key) ([]byte, []byte, error) {
+	if err := k.CheckPublicJWK(); err != nil {
+		return nil, nil, err
+	}
+	jwks, err := k.PublicJWKs()
+	if err != nil {
+		return nil, nil, err
+	}
+	word := "key"
+	for i, alg := range k.Algorithms() {
+		if len(body) > len(setPrefix) {
+			body = append(body, ',')
+		}
+		body = append(body, jwks[i]...)
+		outline = fmt.Appendf(outline, "%s %s %s %d %s\n", word, alg, k.State, len(jwks[i]), k.KID)
+		word = "also"
+	}
+	return body, outline, nil
 }
 
 // Sealed returns the set with its code as the last line of the outline.
@@ -127,7 +144,7 @@ func publishedSet(p db.Public) (Set, error) {
 	all, policies := make([]keys.Key, len(p.Keys)), make([]tenant.Policy, len(p.Policies))
 	for i, row := range p.Keys {
 		all[i] = keys.Key{
-			TenantID: p.Tenant.ID, KID: row.KID, Alg: jose.SignatureAlgorithm(row.Alg), State: keys.State(row.State),
+			TenantID: p.Tenant.ID, KID: row.KID, Alg: jose.SignatureAlgorithm(row.Alg), Algs: AlgorithmsOf(row.Algs), State: keys.State(row.State),
 			PublicJWK: row.PublicJWK, CreatedAt: row.CreatedAt,
 		}
 	}
@@ -153,13 +170,13 @@ func (s *Snapshot) applySet(set Set) error {
 	s.JWKS = set.Body
 	s.addHeader(time.UnixMicro(micros))
 	at := len(setPrefix)
-	s.published = make([]publicKey, 0, strings.Count(lines, "key "))
+	s.published = make([]publicKey, 0, strings.Count(lines, "key ")+strings.Count(lines, "also "))
 	for line := range strings.Lines(lines) {
 		kind, line := cutField(line)
 		var ok bool
 		switch kind {
-		case "key":
-			at, ok = s.addKeyLine(line, at)
+		case "key", "also":
+			at, ok = s.addKeyLine(line, at, kind == "also")
 		case "policy":
 			ok = s.addPolicyLine(line)
 		case "mac":
@@ -184,7 +201,7 @@ func cutField(line string) (word, rest string) {
 
 // addKeyLine adds the key of an outline line; its JWK begins at offset at of the body.
 // next is the offset of the next JWK.
-func (s *Snapshot) addKeyLine(line string, at int) (next int, ok bool) {
+func (s *Snapshot) addKeyLine(line string, at int, further bool) (next int, ok bool) {
 	alg, line := cutField(line)
 	state, line := cutField(line)
 	length, kid := cutField(line)
@@ -196,6 +213,7 @@ func (s *Snapshot) addKeyLine(line string, at int) (next int, ok bool) {
 	}
 	s.published = s.published[:len(s.published)+1] // filled in place: publicKey must not be copied
 	k := &s.published[len(s.published)-1]
+	k.further = further
 	k.kid, k.alg, k.state, k.jwk = kid, a, publishedStates[rank], s.JWKS[at:at+size:at+size]
 	return at + size + len(","), true
 }
@@ -215,7 +233,7 @@ func (s *Snapshot) addPolicyLine(line string) bool {
 		DefaultTokenTTL: time.Duration(defaultSeconds) * time.Second, MaxTokenTTL: time.Duration(maxSeconds) * time.Second,
 	}
 	for i := range s.published {
-		if k := &s.published[i]; k.alg == p.Alg && k.state == keys.Active {
+		if k := &s.published[i]; k.alg == p.Alg && k.state == keys.Active && !k.further {
 			p.ActiveKID = k.kid
 			p.jwt, _ = tokens.Header{KID: k.kid, Alg: p.Alg, Typ: tokens.TypeJWT}.Protect(tokens.Form{}) // fails only for Extra
 		}
@@ -229,11 +247,23 @@ type KeyRow db.GetKeyRow
 
 func (r KeyRow) Key() keys.Key {
 	return keys.Key{
-		TenantID: r.TenantID, KID: r.KID, Alg: jose.SignatureAlgorithm(r.Alg), State: keys.State(r.State), Origin: keys.Origin(r.Origin),
+		TenantID: r.TenantID, KID: r.KID, Alg: jose.SignatureAlgorithm(r.Alg), Algs: AlgorithmsOf(r.Algs), State: keys.State(r.State), Origin: keys.Origin(r.Origin),
 		PublicJWK: r.PublicJWK, CreatedAt: r.CreatedAt.UTC(), PublishedAt: r.PublishedAt.UTC(), ActivatedAt: db.UTC(r.ActivatedAt),
 		Activation: keys.Activation(db.ZeroIfNull(r.Activation)), DeprecatedAt: db.UTC(r.DeprecatedAt), TokenHorizon: db.UTC(r.TokenHorizon),
 		ExpiresAt: db.UTC(r.ExpiresAt), ExpiredAt: db.UTC(r.ExpiredAt), RevokedAt: db.UTC(r.RevokedAt),
 		RevocationReason: keys.Reason(db.ZeroIfNull(r.RevocationReason)), PurgedAt: db.UTC(r.PurgedAt),
 		LastSignedAt: db.UTC(r.LastSignedAt), LastTokenExpiresAt: db.UTC(r.LastTokenExpiresAt),
 	}
+}
+
+// AlgorithmsOf returns the column algs of a key row.
+func AlgorithmsOf(column []string) []jose.SignatureAlgorithm {
+	if column == nil {
+		return nil
+	}
+	algs := make([]jose.SignatureAlgorithm, len(column))
+	for i, alg := range column {
+		algs[i] = jose.SignatureAlgorithm(alg)
+	}
+	return algs
 }

@@ -93,13 +93,14 @@ func (p SigningPolicy) Protect(h tokens.Header, f tokens.Form) (tokens.Protected
 	return h.Protect(f)
 }
 
-// publicKey is one key of the JWKS.
+// publicKey is one JWK of the JWKS: a key has one for each of its algorithms.
 type publicKey struct {
-	kid    string
-	alg    jose.SignatureAlgorithm
-	state  keys.State
-	jwk    []byte                           // a part of the JWKS
-	parsed atomic.Pointer[crypto.PublicKey] // set by parsePublic
+	kid     string
+	alg     jose.SignatureAlgorithm
+	state   keys.State
+	jwk     []byte                           // a part of the JWKS
+	parsed  atomic.Pointer[crypto.PublicKey] // set by parsePublic
+	further bool                             // alg is not that of the key's policy
 }
 
 // parsePublic returns the parsed key, parsing it at the first call. Errors: those of
@@ -115,20 +116,27 @@ func (k *publicKey) parsePublic() (crypto.PublicKey, error) {
 	return public, err
 }
 
-// findKey returns the published key with this kid, or nil.
-func (s *Snapshot) findKey(kid string) *publicKey {
+// findKey returns the published JWK with this kid and algorithm, else one with this kid,
+// or nil.
+func (s *Snapshot) findKey(kid string, alg jose.SignatureAlgorithm) (found *publicKey) {
 	for i := range s.published {
-		if s.published[i].kid == kid {
-			return &s.published[i]
+		k := &s.published[i]
+		switch {
+		case k.kid != kid:
+		case k.alg == alg:
+			return k
+		case found == nil:
+			found = k
 		}
 	}
-	return nil
+	return found
 }
 
-// Find returns the published key with this kid and its parsed public key; found is false
-// if there is none. Errors: those of [keys.ParsePublicJWK].
-func (s *Snapshot) Find(kid string) (k tokens.VerificationKey, found bool, err error) {
-	p := s.findKey(kid)
+// Find returns the published key with this kid, for this algorithm if it has it, and its
+// parsed public key; found is false if there is none. Errors: those of
+// [keys.ParsePublicJWK].
+func (s *Snapshot) Find(kid string, alg jose.SignatureAlgorithm) (k tokens.VerificationKey, found bool, err error) {
+	p := s.findKey(kid, alg)
 	if p == nil {
 		return tokens.VerificationKey{}, false, nil
 	}

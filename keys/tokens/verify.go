@@ -55,6 +55,9 @@ type VerificationKey struct {
 	Public crypto.PublicKey
 }
 
+// Finder returns the key of a kid, for the algorithm if the key has it.
+type Finder func(kid string, alg jose.SignatureAlgorithm) (k VerificationKey, found bool, err error)
+
 // Verdict is the result of a verification. For an invalid token it has the
 // header if it could be read, the key if it was found, and the claims if the
 // signature was valid.
@@ -66,10 +69,10 @@ type Verdict struct {
 }
 
 // Verify verifies a compact JWT (RFC 7519 section 7.2, RFC 8725). It looks up
-// the key by the header's kid with find, uses the algorithm of that key, and
+// the key by the header's kid with find, uses an algorithm of that key only, and
 // ignores keys and URLs in the header. Errors: *[VerifyError] for an invalid
 // token, and those of find.
-func Verify(token string, e Expectation, find func(kid string) (VerificationKey, bool, error)) (Verdict, error) {
+func Verify(token string, e Expectation, find Finder) (Verdict, error) {
 	u, err := parseToken(token)
 	if err != nil {
 		return Verdict{}, err
@@ -80,7 +83,7 @@ func Verify(token string, e Expectation, find func(kid string) (VerificationKey,
 	if err != nil {
 		return v, err
 	}
-	if !keys.VerifySignature(k.Public, k.Alg, u.signed, u.signature) {
+	if !keys.VerifySignature(k.Public, u.alg, u.signed, u.signature) {
 		return v, verifyError(CodeBadSignature, "the signature does not match")
 	}
 	claims, err := strictjson.ParseObject(u.payload)
@@ -99,21 +102,21 @@ func Verify(token string, e Expectation, find func(kid string) (VerificationKey,
 
 // verificationKey returns the key that the header names, with its public key
 // parsed.
-func (u *unverified) verificationKey(find func(string) (VerificationKey, bool, error)) (VerificationKey, error) {
+func (u *unverified) verificationKey(find Finder) (VerificationKey, error) {
 	if _, err := keys.ParseAlgorithm(string(u.alg)); err != nil {
 		return VerificationKey{}, verifyError(CodeAlgorithmNotAllowed, "the algorithm is not one that is signed with here")
 	}
 	if !keys.ValidKID(u.kid) {
 		return VerificationKey{}, verifyError(CodeUnknownKey, "the token names no key of the tenant")
 	}
-	k, found, err := find(u.kid)
+	k, found, err := find(u.kid, u.alg)
 	if err != nil {
 		return VerificationKey{}, err
 	}
 	if !found {
 		return VerificationKey{}, verifyError(CodeUnknownKey, "the token names no key of the tenant")
 	}
-	if u.alg != k.Alg {
+	if !slices.Contains(k.Algorithms(), u.alg) {
 		return k, verifyError(CodeAlgorithmNotAllowed, "the key signs with another algorithm")
 	}
 	if err := k.checkState(); err != nil {

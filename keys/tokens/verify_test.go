@@ -54,8 +54,8 @@ func published(t testing.TB) map[string]VerificationKey {
 	return tenant
 }
 
-func in(tenant map[string]VerificationKey) func(string) (VerificationKey, bool, error) {
-	return func(kid string) (VerificationKey, bool, error) {
+func in(tenant map[string]VerificationKey) Finder {
+	return func(kid string, _ jose.SignatureAlgorithm) (VerificationKey, bool, error) {
 		k, ok := tenant[kid]
 		return k, ok, nil
 	}
@@ -229,7 +229,7 @@ func TestVerifyMalformed(t *testing.T) {
 func TestVerifyPassesOnWhatFindFailsWith(t *testing.T) {
 	down := errors.New("down")
 	token := signedBy(t, keystest.PrivateKey(t, jose.ES256), `{"alg":"ES256","kid":"ES256"}`, goodClaims)
-	_, err := Verify(token, expectation, func(string) (VerificationKey, bool, error) { return VerificationKey{}, false, down })
+	_, err := Verify(token, expectation, func(string, jose.SignatureAlgorithm) (VerificationKey, bool, error) { return VerificationKey{}, false, down })
 	if !errors.Is(err, down) {
 		t.Error(err)
 	}
