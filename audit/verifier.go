@@ -25,6 +25,10 @@ type Verifier struct {
 	head Head
 }
 
+// VerifierAfter returns a verifier of the events that follow head, for a part of a
+// chain. The caller knows head from elsewhere, or compares the part with a checkpoint.
+func VerifierAfter(head Head) Verifier { return Verifier{head: head} }
+
 // Head returns the end of the chain so far, Genesis before the first event.
 func (v *Verifier) Head() Head { return v.head }
 

@@ -1044,6 +1044,25 @@ type Check struct {
 	Ok     bool    `json:"ok"`
 }
 
+// CheckpointInclusion Proves that the last event of a tenant is a leaf of the checkpoint (RFC 9162 section 2.1.3)
+type CheckpointInclusion struct {
+	// Hash Of the last event
+	Hash string `json:"hash"`
+
+	// Index Of the leaf, from 0
+	Index int64 `json:"index"`
+
+	// Path Hashes from the leaf's sibling to the child of the root
+	Path []string `json:"path"`
+
+	// Seq Of the last event
+	Seq int64 `json:"seq"`
+
+	// Tenant The slug
+	Tenant   string             `json:"tenant"`
+	TenantID openapi_types.UUID `json:"tenant_id"`
+}
+
 // CreatePlatformAPIKeyRequest defines model for CreatePlatformAPIKeyRequest.
 type CreatePlatformAPIKeyRequest struct {
 	// ExpiresAt Must be in the future; never if absent
@@ -1372,6 +1391,16 @@ type NoOptions = map[string]interface{}
 
 // Order defines model for Order.
 type Order string
+
+// PlatformCheckpoint defines model for PlatformCheckpoint.
+type PlatformCheckpoint struct {
+	// Checkpoint A JWT of `typ` `keyward-platform-checkpoint+jwt`, signed by the platform's active key, with `iss`, `iat`, `at` (no leaf is
+	// of an earlier moment), `tenants` (the number of leaves) and `root` (in hexadecimal).
+	Checkpoint string `json:"checkpoint"`
+
+	// Inclusion Proves that the last event of a tenant is a leaf of the checkpoint (RFC 9162 section 2.1.3)
+	Inclusion *CheckpointInclusion `json:"inclusion,omitempty"`
+}
 
 // Policy defines model for Policy.
 type Policy struct {
@@ -2194,6 +2223,12 @@ type ListPlatformAuditEventsParams struct {
 
 	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetPlatformCheckpointParams defines parameters for GetPlatformCheckpoint.
+type GetPlatformCheckpointParams struct {
+	// Tenant Slug or id of the tenant whose inclusion is proved; the id also finds a deleted tenant
+	Tenant *string `form:"tenant,omitempty" json:"tenant,omitempty"`
 }
 
 // StreamPlatformEventsParams defines parameters for StreamPlatformEvents.
@@ -3066,6 +3101,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/audit (the `ListPlatformAuditEvents` operationId).
 	ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPlatformCheckpoint Get a signed checkpoint of all tenants' hash chains
+	//
+	// Signed by the platform's key over the root of a Merkle tree (RFC 9162 section 2.1) of every tenant's last event, deleted
+	// tenants included, in the order of their ids. With `tenant`, `inclusion` proves that tenant's last event. As `application/x-ndjson`:
+	// every leaf, one in a line, and the checkpoint in the last line, which `keyward audit checkpoint --all` writes and `keyward recover`
+	// reads. The cost grows with the number of tenants. Roles: platform_admin, platform_auditor.
+	//
+	// Corresponds with GET /v1/checkpoint (the `GetPlatformCheckpoint` operationId).
+	GetPlatformCheckpoint(ctx context.Context, params *GetPlatformCheckpointParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StreamPlatformEvents Stream all tenants' events as they happen
 	//
@@ -4150,6 +4195,26 @@ func (c *Requests) RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, re
 // Corresponds with GET /v1/audit (the `ListPlatformAuditEvents` operationId).
 func (c *Requests) ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListPlatformAuditEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPlatformCheckpoint Get a signed checkpoint of all tenants' hash chains
+//
+// Signed by the platform's key over the root of a Merkle tree (RFC 9162 section 2.1) of every tenant's last event, deleted
+// tenants included, in the order of their ids. With `tenant`, `inclusion` proves that tenant's last event. As `application/x-ndjson`:
+// every leaf, one in a line, and the checkpoint in the last line, which `keyward audit checkpoint --all` writes and `keyward recover`
+// reads. The cost grows with the number of tenants. Roles: platform_admin, platform_auditor.
+//
+// Corresponds with GET /v1/checkpoint (the `GetPlatformCheckpoint` operationId).
+func (c *Requests) GetPlatformCheckpoint(ctx context.Context, params *GetPlatformCheckpointParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPlatformCheckpointRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6631,6 +6696,60 @@ func NewListPlatformAuditEventsRequest(server string, params *ListPlatformAuditE
 		if params.Cursor != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetPlatformCheckpointRequest constructs an http.Request for the GetPlatformCheckpoint method
+func NewGetPlatformCheckpointRequest(server string, params *GetPlatformCheckpointParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/v1/checkpoint")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Tenant != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tenant", *params.Tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -9898,6 +10017,11 @@ func (c *Client) RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, reqE
 // ListPlatformAuditEvents: List the audit events of all tenants.
 func (c *Client) ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*AuditEventList, error) {
 	return Decode[AuditEventList](c.Requests.ListPlatformAuditEvents(ctx, params, reqEditors...))
+}
+
+// GetPlatformCheckpoint: Get a signed checkpoint of all tenants' hash chains.
+func (c *Client) GetPlatformCheckpoint(ctx context.Context, params *GetPlatformCheckpointParams, reqEditors ...RequestEditorFn) (*PlatformCheckpoint, error) {
+	return Decode[PlatformCheckpoint](c.Requests.GetPlatformCheckpoint(ctx, params, reqEditors...))
 }
 
 // GetJWKSFeed: Feed of changed JWK Sets, for gateways.

@@ -1097,6 +1097,47 @@ func (q *Queries) ListAuditEventsOfAllAscending(ctx context.Context, arg ListAud
 	return items, nil
 }
 
+const listAuditHeads = `-- name: ListAuditHeads :many
+SELECT id, slug, audit_seq, audit_hash
+FROM tenants
+WHERE id > $1::uuid
+ORDER BY id
+LIMIT $2::integer
+`
+
+type ListAuditHeadsRow struct {
+	ID        uuid.UUID
+	Slug      string
+	AuditSeq  int64
+	AuditHash []byte
+}
+
+// The heads of all tenants' chains, deleted ones too, by id.
+func (q *Queries) ListAuditHeads(ctx context.Context, afterID uuid.UUID, pageSize int32) ([]ListAuditHeadsRow, error) {
+	rows, err := q.db.Query(ctx, listAuditHeads, afterID, pageSize)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListAuditHeadsRow
+	for rows.Next() {
+		var i ListAuditHeadsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.AuditSeq,
+			&i.AuditHash,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const pageAuditEvents = `-- name: PageAuditEvents :many
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
     e.request_id, e.details, e.prev_hash, e.hash

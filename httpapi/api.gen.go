@@ -1019,6 +1019,25 @@ type Check struct {
 	Ok     bool    `json:"ok"`
 }
 
+// CheckpointInclusion Proves that the last event of a tenant is a leaf of the checkpoint (RFC 9162 section 2.1.3)
+type CheckpointInclusion struct {
+	// Hash Of the last event
+	Hash string `json:"hash"`
+
+	// Index Of the leaf, from 0
+	Index int64 `json:"index"`
+
+	// Path Hashes from the leaf's sibling to the child of the root
+	Path []string `json:"path"`
+
+	// Seq Of the last event
+	Seq int64 `json:"seq"`
+
+	// Tenant The slug
+	Tenant   string             `json:"tenant"`
+	TenantID openapi_types.UUID `json:"tenant_id"`
+}
+
 // CreatePlatformAPIKeyRequest defines model for CreatePlatformAPIKeyRequest.
 type CreatePlatformAPIKeyRequest struct {
 	// ExpiresAt Must be in the future; never if absent
@@ -1326,6 +1345,16 @@ type NoOptions = map[string]interface{}
 
 // Order defines model for Order.
 type Order string
+
+// PlatformCheckpoint defines model for PlatformCheckpoint.
+type PlatformCheckpoint struct {
+	// Checkpoint A JWT of `typ` `keyward-platform-checkpoint+jwt`, signed by the platform's active key, with `iss`, `iat`, `at` (no leaf is
+	// of an earlier moment), `tenants` (the number of leaves) and `root` (in hexadecimal).
+	Checkpoint string `json:"checkpoint"`
+
+	// Inclusion Proves that the last event of a tenant is a leaf of the checkpoint (RFC 9162 section 2.1.3)
+	Inclusion *CheckpointInclusion `json:"inclusion,omitempty"`
+}
 
 // Policy defines model for Policy.
 type Policy struct {
@@ -2162,6 +2191,12 @@ type ListPlatformAuditEventsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// GetPlatformCheckpointParams defines parameters for GetPlatformCheckpoint.
+type GetPlatformCheckpointParams struct {
+	// Tenant Slug or id of the tenant whose inclusion is proved; the id also finds a deleted tenant
+	Tenant *string `form:"tenant,omitempty" json:"tenant,omitempty"`
+}
+
 // StreamPlatformEventsParams defines parameters for StreamPlatformEvents.
 type StreamPlatformEventsParams struct {
 	// LastEventIDQuery The same, for clients that cannot set the header; the header takes precedence
@@ -2870,6 +2905,9 @@ type ServerInterface interface {
 	// ListPlatformAuditEvents List the audit events of all tenants
 	// (GET /v1/audit)
 	ListPlatformAuditEvents(ctx echo.Context, params ListPlatformAuditEventsParams) error
+	// GetPlatformCheckpoint Get a signed checkpoint of all tenants' hash chains
+	// (GET /v1/checkpoint)
+	GetPlatformCheckpoint(ctx echo.Context, params GetPlatformCheckpointParams) error
 	// StreamPlatformEvents Stream all tenants' events as they happen
 	// (GET /v1/events)
 	StreamPlatformEvents(ctx echo.Context, params StreamPlatformEventsParams) error
@@ -3636,6 +3674,24 @@ func (w *ServerInterfaceWrapper) ListPlatformAuditEvents(ctx echo.Context) error
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListPlatformAuditEvents(ctx, params)
+	return err
+}
+
+// GetPlatformCheckpoint converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPlatformCheckpoint(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPlatformCheckpointParams
+	// ------------- Optional query parameter "tenant" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tenant", ctx.QueryParams(), &params.Tenant, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPlatformCheckpoint(ctx, params)
 	return err
 }
 
@@ -5236,6 +5292,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit/checkpoint", wrapper.GetAuditCheckpoint, options.OperationMiddlewares["getAuditCheckpoint"]...)
 	router.GET(options.BaseURL+"/v1/audit", wrapper.ListPlatformAuditEvents, options.OperationMiddlewares["listPlatformAuditEvents"]...)
+	router.GET(options.BaseURL+"/v1/checkpoint", wrapper.GetPlatformCheckpoint, options.OperationMiddlewares["getPlatformCheckpoint"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/events", wrapper.StreamTenantEvents, options.OperationMiddlewares["streamTenantEvents"]...)
 	router.GET(options.BaseURL+"/v1/events", wrapper.StreamPlatformEvents, options.OperationMiddlewares["streamPlatformEvents"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/api-keys", wrapper.ListTenantAPIKeys, options.OperationMiddlewares["listTenantAPIKeys"]...)

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -133,6 +134,55 @@ func (s *auditServer) GetAuditCheckpoint(c echo.Context, _ TenantPath) error {
 		return err
 	}
 	return replyJSON(c, http.StatusOK, AuditCheckpoint{Checkpoint: signed.JWS})
+}
+
+// GetPlatformCheckpoint signs a checkpoint of the heads of all chains, as JSON with an
+// optional proof of inclusion or, with every leaf, as NDJSON. Reading all tenants counts
+// as an export.
+func (s *auditServer) GetPlatformCheckpoint(c echo.Context, p GetPlatformCheckpointParams) error {
+	c.Response().Header()["Vary"] = varyExport
+	form := chooseType(c.Request().Header["Accept"], echo.MIMEApplicationJSON, mimeNDJSON)
+	if form == "" {
+		return newProblem(ProblemCodeNotAcceptable, "")
+	}
+	var tenantID uuid.UUID
+	if p.Tenant != nil {
+		id, err := s.tenantID(c.Request().Context(), *p.Tenant)
+		if err != nil {
+			return err
+		}
+		tenantID = id
+	}
+	leave, err := s.exports.takeSlot(callOf(c).TenantID)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if form == mimeNDJSON {
+		x := newExport(c, form)
+		x.name = "checkpoint"
+		return s.completeExport(c, x, func() error { return s.writeCheckpoint(c.Request().Context(), x) })
+	}
+	signed, err := s.cfg.Signer.CheckpointPlatform(c.Request().Context(), s.cfg.Audit, tenantID, nil)
+	if err != nil {
+		return err
+	}
+	out := PlatformCheckpoint{Checkpoint: signed.JWS}
+	if i := signed.Inclusion; i != nil {
+		out.Inclusion = &CheckpointInclusion{TenantID: i.TenantID, Tenant: i.Tenant, Seq: i.Seq, Hash: i.Hash, Index: i.Index, Path: i.Path}
+	}
+	return replyJSON(c, http.StatusOK, out)
+}
+
+// writeCheckpoint writes every leaf of a checkpoint and then the checkpoint, each in a
+// line.
+func (s *auditServer) writeCheckpoint(ctx context.Context, x *export) error {
+	lines := json.NewEncoder(x.buffer)
+	signed, err := s.cfg.Signer.CheckpointPlatform(ctx, s.cfg.Audit, uuid.Nil, func(l signing.CheckpointLeaf) error { return lines.Encode(l) })
+	if err != nil {
+		return err
+	}
+	return lines.Encode(PlatformCheckpoint{Checkpoint: signed.JWS})
 }
 
 // RenderEvent returns an audit event as JSON in the form of this API, for use

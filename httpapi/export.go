@@ -29,6 +29,7 @@ const (
 // export writes an answer while its rows are read from the database.
 type export struct {
 	form      string
+	name      string // of the file, without its ending
 	request   *http.Request
 	out       *echo.Response
 	deadlines *http.ResponseController
@@ -48,7 +49,12 @@ func (s *auditServer) serveExport(c echo.Context, form string, f audit.Filter) e
 	}
 	defer leave()
 	x := newExport(c, form)
-	err = s.cfg.Audit.Export(c.Request().Context(), f, x.writeEvent)
+	return s.completeExport(c, x, func() error { return s.cfg.Audit.Export(c.Request().Context(), f, x.writeEvent) })
+}
+
+// completeExport runs write and sends the rest of what it wrote, or aborts.
+func (s *auditServer) completeExport(c echo.Context, x *export, write func() error) error {
+	err := write()
 	if err == nil {
 		err = x.finish()
 	}
@@ -61,7 +67,7 @@ func (s *auditServer) serveExport(c echo.Context, form string, f audit.Filter) e
 }
 
 func newExport(c echo.Context, form string) *export {
-	x := &export{form: form, request: c.Request(), out: c.Response(), deadlines: http.NewResponseController(c.Response())}
+	x := &export{form: form, name: "audit", request: c.Request(), out: c.Response(), deadlines: http.NewResponseController(c.Response())}
 	x.buffer = bufio.NewWriterSize(x, exportBuffer)
 	if form == mimeCSV {
 		x.rows = csv.NewWriter(x.buffer)
@@ -79,7 +85,7 @@ func newExport(c echo.Context, form string) *export {
 func (x *export) writeHeader() {
 	h := x.out.Header()
 	h.Set(echo.HeaderContentType, mimeNDJSON)
-	h.Set(echo.HeaderContentDisposition, `attachment; filename="audit.ndjson"`)
+	h.Set(echo.HeaderContentDisposition, `attachment; filename="`+x.name+`.ndjson"`)
 	if x.form == mimeCSV {
 		h.Set(echo.HeaderContentType, mimeCSV+"; charset=utf-8; header=present")
 		h.Set(echo.HeaderContentDisposition, `attachment; filename="audit.csv"`)

@@ -67,6 +67,7 @@ var permissions = map[string]permission{
 	"listAuditEvents":         {roles: auditors},
 	"verifyAudit":             {roles: auditors},
 	"getAuditCheckpoint":      {roles: auditors},
+	"getPlatformCheckpoint":   {roles: platforms},
 	"getJWKSFeed":             {roles: platforms},
 	"listPlatformAuditEvents": {roles: platforms},
 	"streamTenantEvents":      {roles: auditors},

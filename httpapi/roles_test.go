@@ -39,6 +39,7 @@ var matrix = []struct {
 	{"listAuditEvents", "GET", "/v1/tenants/acme/audit", "", "PpAa"},
 	{"verifyAudit", "GET", "/v1/tenants/acme/audit/verify", "", "PpAa"},
 	{"getAuditCheckpoint", "GET", "/v1/tenants/acme/audit/checkpoint", "", "PpAa"},
+	{"getPlatformCheckpoint", "GET", "/v1/checkpoint", "", "Pp"},
 	{"getJWKSFeed", "GET", "/v1/jwks-feed", "", "Pp"},
 	{"listPlatformAuditEvents", "GET", "/v1/audit", "", "Pp"},
 	{"streamTenantEvents", "GET", "/v1/tenants/acme/events?last_event_id=none", "", "PpAa"},

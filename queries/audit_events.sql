@@ -233,3 +233,11 @@ SELECT t.slug, t.audit_hash, e.tenant_id, e.seq, e.at, e.action, e.actor_type, e
 FROM tenants t
 JOIN audit_events e ON e.tenant_id = t.id AND e.seq = t.audit_seq
 WHERE t.id = @tenant_id;
+
+-- name: ListAuditHeads :many
+-- The heads of all tenants' chains, deleted ones too, by id.
+SELECT id, slug, audit_seq, audit_hash
+FROM tenants
+WHERE id > @after_id::uuid
+ORDER BY id
+LIMIT @page_size::integer;

@@ -2,17 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
-	"os"
-	"strings"
+	"mime"
 
 	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/keys/signing"
 )
 
 type auditCheckpointCmd struct {
+	All bool   `name:"all" help:"Include the histories of all tenants, with the end of each, so that keyward recover can compare them later."`
 	Out string `name:"out" placeholder:"FILE" help:"Write to this file. Default: standard output."`
 	historyScope
 }
@@ -22,6 +20,9 @@ func (c *auditCheckpointCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {
 		return err
+	}
+	if c.All {
+		return c.writeAll(ctx, p, api)
 	}
 	text, err := client.Bytes(api.Requests.GetAuditCheckpoint(ctx, c.tenantName()))
 	if err != nil {
@@ -56,30 +57,26 @@ func readCheckpoint(answer []byte) (jws string, says signing.Checkpoint, err err
 	return a.Checkpoint, says, decodeAnswer(payload, &says)
 }
 
-// loadCheckpoint reads and verifies the file of --checkpoint, nil without that
-// flag. api may be nil if --jwks is given.
-func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *client.Client) (*signing.Checkpoint, error) {
-	if c.Checkpoint == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(c.Checkpoint)
+// writeAll writes the checkpoint of all tenants with its leaves. A file appears only if it
+// is complete and its leaves have the signed root.
+func (c *auditCheckpointCmd) writeAll(ctx context.Context, p *program, api *client.Client) error {
+	resp, err := api.Requests.GetPlatformCheckpoint(ctx, nil, client.Accept(exportForms["ndjson"]))
+	in, err := client.Stream(resp, err)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	jws := strings.TrimSpace(string(text))
-	if a := (client.AuditCheckpoint{}); json.Unmarshal(text, &a) == nil { // the file has the whole API answer
-		jws = a.Checkpoint
+	defer in.Close()
+	if got, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); got != exportForms["ndjson"] {
+		return client.ErrNotKeyward
 	}
-	set, err := c.loadKeys(ctx, api)
-	if err != nil {
-		return nil, err
+	var content checkpointContent
+	if err := p.writeFile(c.Out, func(w io.Writer) (err error) {
+		content, err = readCheckpointContent(io.TeeReader(in, w), nil)
+		return err
+	}); err != nil {
+		return err
 	}
-	kept, err := signing.VerifyCheckpoint(jws, set)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Checkpoint, err)
-	}
-	if c.JWKS == "" || sameOrigin(c.JWKS, c.URL) || sameOrigin(c.JWKS, kept.Issuer) {
-		p.printNote("Warning: the checkpoint was verified with keys from the checked server itself. An attacker able to rewrite its history could also\nreplace those keys: keep %s with a checkpoint, and pass it with --jwks.", keysURL(c.URL))
-	}
-	return &kept, nil
+	p.printNote("The checkpoint has the histories of %d tenants. Keep it out of reach of the database's administrators and its backups, together with\n%s: keyward recover --checkpoint detects what a restore brought back.",
+		content.tree.Size(), keysURL(c.URL))
+	return nil
 }

@@ -19,8 +19,11 @@ import (
 // auditVerifyCmd verifies a hash chain. Verifying an export needs no server,
 // database or credential.
 type auditVerifyCmd struct {
+	Files      []string `arg:"" optional:"" name:"file" help:"Verify this export; the same as --export."`
 	Export     []string `name:"export" placeholder:"FILE" help:"Verify this export offline: NDJSON, oldest first, unfiltered; repeat for consecutive files, - for standard input."`
 	Checkpoint string   `name:"checkpoint" placeholder:"FILE" help:"Require the chain to contain this checkpoint's event, unchanged. The checkpoint also names the tenant."`
+	From       string   `name:"from" placeholder:"FILE" help:"Verify a part of a history, from this checkpoint to that of --to."`
+	To         string   `name:"to" placeholder:"FILE" help:"Verify a part of a history, up to this checkpoint."`
 	JWKS       string   `name:"jwks" placeholder:"FILE|URL" help:"Verify the checkpoint with these platform keys: a JWK Set or a key history. Default: the server's key history."`
 	historyScope
 }
@@ -30,7 +33,14 @@ const verifyTimeout = 10 * time.Minute
 
 // Run is keyward audit verify. It returns an error if the chain is broken.
 func (c *auditVerifyCmd) Run(ctx context.Context, p *program) error {
-	if c.Checkpoint == "" && c.JWKS != "" || c.Checkpoint != "" && c.JWKS == "" && c.Export != nil {
+	c.Export = append(c.Export, c.Files...)
+	kept := c.Checkpoint != "" || c.From != ""
+	switch {
+	case (c.From == "") != (c.To == ""):
+		return &usageError{"--from and --to go together: a part of a history lies between two checkpoints"}
+	case c.From != "" && c.Checkpoint != "":
+		return &usageError{"--checkpoint is for a whole history, --from and --to for a part of one"}
+	case !kept && c.JWKS != "" || kept && c.JWKS == "" && c.Export != nil:
 		return &usageError{"--checkpoint and --jwks go together: one is signed by a key of the other"}
 	}
 	if c.Export != nil {
@@ -39,13 +49,27 @@ func (c *auditVerifyCmd) Run(ctx context.Context, p *program) error {
 	return c.verifyOnline(ctx, p)
 }
 
+// loadCheckpoints reads and verifies the files of --checkpoint, --from and --to.
+func (c *auditVerifyCmd) loadCheckpoints(ctx context.Context, p *program, api *client.Client) (kept []*keptCheckpoint, err error) {
+	for _, file := range []string{c.Checkpoint, c.From, c.To} {
+		k, err := c.loadCheckpoint(ctx, p, api, file)
+		if err != nil {
+			return nil, err
+		}
+		if k != nil {
+			kept = append(kept, k)
+		}
+	}
+	return kept, nil
+}
+
 // verifyOffline verifies the files of --export.
 func (c *auditVerifyCmd) verifyOffline(ctx context.Context, p *program) error {
-	kept, err := c.loadCheckpoint(ctx, p, nil)
+	kept, err := c.loadCheckpoints(ctx, p, nil)
 	if err != nil {
 		return err
 	}
-	check := chainCheck{checkpoint: kept}
+	check := chainCheck{checkpoints: kept, part: c.From != ""}
 	for _, name := range c.Export {
 		if err := check.readFile(p, name); err != nil {
 			return err
@@ -64,12 +88,12 @@ func (c *auditVerifyCmd) verifyOnline(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	kept, err := c.loadCheckpoint(ctx, p, api)
+	kept, err := c.loadCheckpoints(ctx, p, api)
 	if err != nil {
 		return err
 	}
-	if kept != nil {
-		c.Tenant = cmp.Or(c.Tenant, kept.TenantID.String())
+	if len(kept) > 0 && kept[0].one != nil {
+		c.Tenant = cmp.Or(c.Tenant, kept[0].one.TenantID.String())
 	}
 	text, err := client.Bytes(api.Requests.VerifyAudit(ctx, c.tenantName(), client.Patiently(verifyTimeout)))
 	if p := (*client.Problem)(nil); err != nil && ctx.Err() == nil && !errors.As(err, &p) {
@@ -82,10 +106,10 @@ func (c *auditVerifyCmd) verifyOnline(ctx context.Context, p *program) error {
 	if err := decodeAnswer(text, &said); err != nil {
 		return err
 	}
-	if kept == nil || !said.Intact {
+	if len(kept) == 0 || !said.Intact {
 		return c.printServerResult(p, text, said)
 	}
-	check := chainCheck{checkpoint: kept, reported: &said.Head}
+	check := chainCheck{checkpoints: kept, reported: &said.Head}
 	if err := c.fetchChain(ctx, p, api, &check); err != nil {
 		return err
 	}
@@ -129,23 +153,32 @@ type chainProof struct {
 	Intact     bool                `json:"intact"`
 	TenantID   uuid.UUID           `json:"tenant_id"`
 	Events     int64               `json:"events"`
+	FirstSeq   int64               `json:"first_seq"` // more than 1: a part of a history
 	Head       client.AuditHead    `json:"head"`
-	Checkpoint *signing.Checkpoint `json:"checkpoint,omitempty"` // verified to be part of the chain
+	Checkpoint *signing.Checkpoint `json:"checkpoint,omitempty"` // the last one that was verified to be part of the chain
 }
 
 func (c *chainCheck) proof() chainProof {
 	head := c.chain.Head()
-	return chainProof{
-		Intact: true, TenantID: head.TenantID, Events: head.Seq, Checkpoint: c.checkpoint,
+	proof := chainProof{
+		Intact: true, TenantID: head.TenantID, Events: head.Seq - c.first + 1, FirstSeq: c.first,
 		Head: client.AuditHead{Seq: head.Seq, Hash: hex.EncodeToString(head.Hash)},
 	}
+	if n := len(c.pins); n > 0 {
+		proof.Checkpoint = &c.pins[n-1]
+	}
+	return proof
 }
 
 func (c *auditVerifyCmd) printProof(p *program, proof chainProof) error {
 	if c.JSON {
 		return json.NewEncoder(p.stdout).Encode(proof)
 	}
-	_, err := fmt.Fprintf(p.stdout, "intact: %d events of tenant %s, head hash %s\n", proof.Events, proof.TenantID, proof.Head.Hash)
+	what := fmt.Sprintf("intact: %d events of tenant %s, head hash %s\n", proof.Events, proof.TenantID, proof.Head.Hash)
+	if proof.FirstSeq > 1 {
+		what = fmt.Sprintf("intact: %d events of tenant %s, seq %d to %d, head hash %s\n", proof.Events, proof.TenantID, proof.FirstSeq, proof.Head.Seq, proof.Head.Hash)
+	}
+	_, err := fmt.Fprint(p.stdout, what)
 	if kept := proof.Checkpoint; err == nil && kept != nil {
 		_, err = fmt.Fprintf(p.stdout, "includes the checkpoint by %s, at seq %d of %s\n", kept.Issuer, kept.Seq, kept.At.Format(time.RFC3339Nano))
 	}
