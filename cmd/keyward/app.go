@@ -98,7 +98,8 @@ func (a *app) buildParts(publicURL string) {
 	names := tenant.NewNamespace(publicURL)
 	a.store = moves.New(moves.Config{
 		DB: a.db, Names: names, Custody: a.custody, Generator: a.generator, Now: utcNow, Log: a.log, JitterFraction: a.cfg.jitter,
-		Requests: a.snapshots.Requests,
+		DefaultPolicy: &a.cfg.defaultPolicy,
+		Requests:      a.snapshots.Requests,
 	})
 	if a.db.HasReplica() {
 		a.listener.Beat = a.snapshots.Beat

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/idna"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/httpapi"
 )
@@ -128,10 +130,24 @@ func (c *checks) publicURL(variable, value string) string {
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		strings.ContainsAny(value, "?# ") || strings.HasSuffix(value, "/") {
-		c.reject(variable, "an absolute http or https URL without query, fragment and final slash, as in https://keys.example.com")
+		strings.ContainsAny(value, "?# ") || strings.HasSuffix(value, "/") || strings.IndexFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
+		c.reject(variable, "an absolute http or https URL in ASCII without query, fragment and final slash, as in https://keys.example.com"+asciiHint(u))
 	}
 	return value
+}
+
+// asciiHint returns the spelling in ASCII of a host that has other letters (RFC 5891).
+// Verifiers compare issuers byte by byte, and clients look up the host in ASCII: of two
+// spellings one would fail.
+func asciiHint(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	ascii, err := idna.Lookup.ToASCII(u.Hostname())
+	if err != nil || ascii == u.Hostname() {
+		return ""
+	}
+	return "; in ASCII this host is " + ascii
 }
 
 // networks parses comma-separated address ranges. It rejects host bits, so that

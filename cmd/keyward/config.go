@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyward/keyward/httpapi"
 	"github.com/keyward/keyward/signin"
+	"github.com/keyward/keyward/tenant"
 )
 
 // settings are the configuration before validation. The tags accepts and unset
@@ -23,18 +24,24 @@ type settings struct {
 	MasterKey         string `name:"master-key" var:"KEYWARD_MASTER_KEY" placeholder:"URI" help:"Use this master key." accepts:"a URI, as in file:/etc/keyward/master.json" unset:"none; required by the service"`
 	Addr              string `name:"addr" var:"KEYWARD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Listen on this address." accepts:"host:port, as in 127.0.0.1:8080 or :8080"`
 	AdminAddr         string `name:"admin-addr" var:"KEYWARD_ADMIN_ADDR" placeholder:"HOST:PORT" help:"Serve the admin API, its documentation and /metrics on this address only; the worker serves /healthz, /readyz and /metrics there." accepts:"host:port, as in 127.0.0.1:8080 or :8080" unset:"KEYWARD_ADDR serves everything"`
-	ConsoleURL        string `name:"console-url" var:"KEYWARD_CONSOLE_URL" placeholder:"URL" help:"Serve the web console to browsers that reach the admin address by this URL, through a proxy." accepts:"an absolute http or https URL without query, fragment and final slash, as in https://keys.example.com" unset:"the address that the browser uses"`
+	ConsoleURL        string `name:"console-url" var:"KEYWARD_CONSOLE_URL" placeholder:"URL" help:"Serve the web console to browsers that reach the admin address by this URL, through a proxy." accepts:"an absolute http or https URL in ASCII without query, fragment and final slash, as in https://keys.example.com" unset:"the address that the browser uses"`
 	ConsoleOrigins    string `name:"console-origins" var:"KEYWARD_CONSOLE_ORIGINS" placeholder:"ORIGINS" help:"Allow scripts of these origins to call the admin API." accepts:"origins in lower case, separated by commas, without path and default port, as in https://console.example.com" unset:"none"`
 	AdminTLSCert      string `name:"admin-tls-cert" var:"KEYWARD_ADMIN_TLS_CERT" placeholder:"FILE" help:"Serve HTTPS on the admin address with this certificate chain." accepts:"a file in PEM" unset:"KEYWARD_TLS_CERT"`
 	AdminTLSKey       string `name:"admin-tls-key" var:"KEYWARD_ADMIN_TLS_KEY" placeholder:"FILE" help:"Use this private key for KEYWARD_ADMIN_TLS_CERT." accepts:"a file in PEM" unset:"none"`
 	AdminClientCA     string `name:"admin-client-ca" var:"KEYWARD_ADMIN_CLIENT_CA" placeholder:"FILE" help:"Require client certificates issued by one of these authorities on the admin address." accepts:"a file with certificates in PEM" unset:"none required"`
-	PublicURL         string `name:"public-url" var:"KEYWARD_PUBLIC_URL" placeholder:"URL" help:"Publish this URL to verifiers; issuers begin with it." accepts:"an absolute http or https URL without query, fragment and final slash, as in https://keys.example.com" unset:"http://<addr>"`
+	PublicURL         string `name:"public-url" var:"KEYWARD_PUBLIC_URL" placeholder:"URL" help:"Publish this URL to verifiers; issuers begin with it." accepts:"an absolute http or https URL in ASCII without query, fragment and final slash, as in https://keys.example.com" unset:"http://<addr>"`
 	TLSCert           string `name:"tls-cert" var:"KEYWARD_TLS_CERT" placeholder:"FILE" help:"Serve HTTPS with this certificate chain." accepts:"a file in PEM" unset:"none: plain HTTP"`
 	TLSKey            string `name:"tls-key" var:"KEYWARD_TLS_KEY" placeholder:"FILE" help:"Use this private key for KEYWARD_TLS_CERT." accepts:"a file in PEM" unset:"none"`
 	Metrics           bool   `name:"metrics" var:"KEYWARD_METRICS" default:"true" negatable:"" help:"Serve /metrics on the admin address or, without one, to clients on this machine." accepts:"true or false"`
 	LogLevel          string `name:"log-level" var:"KEYWARD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"Log messages of this level and above." accepts:"debug, info, warn or error"`
 	LogFormat         string `name:"log-format" var:"KEYWARD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"Write the log in this format." accepts:"text or json"`
 	RotationJitter    string `name:"rotation-jitter" var:"KEYWARD_ROTATION_JITTER" default:"0.05" placeholder:"FRACTION" help:"Delay scheduled rotations by up to this fraction of their interval, so that tenants do not rotate together." accepts:"a number from 0 to 0.5"`
+	DefaultAlgorithm  string `name:"default-algorithm" var:"KEYWARD_DEFAULT_ALGORITHM" default:"ES256" placeholder:"ALG" help:"Set the algorithm of tenants created without a policy." accepts:"ES256, ES384, ES512, EdDSA, Ed25519, RS256, RS384, RS512, PS256, PS384 or PS512"`
+	DefaultRSABits    string `name:"default-rsa-bits" var:"KEYWARD_DEFAULT_RSA_BITS" placeholder:"BITS" help:"Set the size of their RSA keys." accepts:"2048, 3072 or 4096, for an algorithm of RSA" unset:"2048"`
+	DefaultRotation   string `name:"default-rotation-interval" var:"KEYWARD_DEFAULT_ROTATION_INTERVAL" default:"30d" placeholder:"DURATION" help:"Set how often their keys rotate; 0s: by hand only." accepts:"a duration of whole seconds, as in 90s, 12h or 30d"`
+	DefaultLead       string `name:"default-publish-lead" var:"KEYWARD_DEFAULT_PUBLISH_LEAD" placeholder:"DURATION" help:"Set how long their standby keys are published before they sign." accepts:"a duration of whole seconds, as in 90s, 12h or 30d" unset:"24h, or the rotation interval if that is shorter"`
+	DefaultGrace      string `name:"default-grace-period" var:"KEYWARD_DEFAULT_GRACE_PERIOD" default:"7d" placeholder:"DURATION" help:"Set how long their deprecated keys stay published; tokens live at most 24h, and no longer than this allows." accepts:"a duration of whole seconds, as in 90s, 12h or 30d"`
+	DefaultTokenTTL   string `name:"default-token-ttl" var:"KEYWARD_DEFAULT_TOKEN_TTL" default:"15m" placeholder:"DURATION" help:"Set how long their tokens live if a request does not say." accepts:"a duration of whole seconds, as in 90s, 12h or 30d"`
 	MaxStale          string `name:"max-stale" var:"KEYWARD_MAX_STALE" default:"24h" placeholder:"DURATION" help:"Serve a JWKS from memory this long while the database is unavailable." accepts:"a duration from 1s to 8760h0m0s, as in 90s, 30m or 24h"`
 	CacheMB           string `name:"cache-mb" var:"KEYWARD_CACHE_MB" default:"256" placeholder:"MB" help:"Cache JWKS in this many megabytes of memory." accepts:"a whole number from 1 to 1048576"`
 	TrustedProxies    string `name:"trusted-proxies" var:"KEYWARD_TRUSTED_PROXIES" placeholder:"CIDRS" help:"Trust the client addresses that these proxies report." accepts:"addresses and networks with commas between, as in 10.0.0.0/8,2001:db8::1, and not the whole address space" unset:"none"`
@@ -70,6 +77,7 @@ type config struct {
 	logLevel        slog.Level
 	logJSON         bool
 	jitter          float64
+	defaultPolicy   tenant.Policy // of tenants created without one
 	maxStale        time.Duration
 	cacheBytes      uint64
 	trustedProxies  []netip.Prefix
@@ -106,6 +114,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 		logLevel:       c.level("KEYWARD_LOG_LEVEL", s.LogLevel),
 		logJSON:        c.oneOf("KEYWARD_LOG_FORMAT", s.LogFormat, "text", "json") == "json",
 		jitter:         c.fraction("KEYWARD_ROTATION_JITTER", s.RotationJitter, 0.5),
+		defaultPolicy:  c.defaultPolicy(s),
 		maxStale:       c.duration("KEYWARD_MAX_STALE", s.MaxStale, time.Second, 365*24*time.Hour),
 		cacheBytes:     uint64(c.number("KEYWARD_CACHE_MB", s.CacheMB, 1, 1<<20)) << 20,
 		trustedProxies: c.proxies("KEYWARD_TRUSTED_PROXIES", s.TrustedProxies),

@@ -35,6 +35,9 @@ type Config struct {
 	// rotation is delayed, so that tenants created together do not rotate
 	// together; 0: exact timelines.
 	JitterFraction float64
+	// DefaultPolicy is the policy of tenants created without one; nil: ES256 with the
+	// durations of [tenant.DefaultPolicy].
+	DefaultPolicy *tenant.Policy
 	// Requests counts the requests to this process. While it grows by more than a
 	// few a second, RunDue yields to requests; nil: always at full speed.
 	Requests func() int64

@@ -22,6 +22,9 @@ import (
 // tenant.ErrDomainTaken, tenant.ErrIssuerTaken, *tenant.ReplayError for an Idempotency-Key that was used
 // before, ErrUnavailable.
 func (s *Store) CreateTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
+	if len(spec.Policies) == 0 && s.cfg.DefaultPolicy != nil {
+		spec.Policies = []tenant.Policy{*s.cfg.DefaultPolicy}
+	}
 	if err := spec.Validate(); err != nil {
 		return tenant.Tenant{}, err
 	}
