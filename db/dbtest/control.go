@@ -5,8 +5,11 @@ package dbtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -115,4 +118,34 @@ func (s *Server) Kill() {
 		s.t.Fatalf("dbtest: kill: %v", err)
 	}
 	<-s.pg.Done()
+}
+
+// Freeze stops every process of the server, as a hypervisor or a disk that hangs does:
+// connections stay open, and nothing is answered. thaw lets it go on; it is called at the
+// end of the test too, and by a helper if the test's process dies before. Skips the test
+// where the processes of the server cannot be listed.
+func (s *Server) Freeze() (thaw func()) {
+	s.t.Helper()
+	postmaster := s.pg.PID()
+	_ = syscall.Kill(postmaster, syscall.SIGSTOP) // before its children, so that none is added
+	pids := []string{strconv.Itoa(postmaster)}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", postmaster))
+	if err != nil {
+		_ = syscall.Kill(postmaster, syscall.SIGCONT)
+		s.t.Skipf("dbtest: %v", err)
+	}
+	pids = append(pids, strings.Fields(string(children))...)
+	end, err := atExit(`while read -r line; do :; done; kill -CONT "$@"`, pids...)
+	if err != nil {
+		_ = syscall.Kill(postmaster, syscall.SIGCONT)
+		s.t.Fatalf("dbtest: %v", err)
+	}
+	for _, text := range pids[1:] {
+		if pid, err := strconv.Atoi(text); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
+		}
+	}
+	thaw = sync.OnceFunc(end.now)
+	s.t.Cleanup(thaw)
+	return thaw
 }

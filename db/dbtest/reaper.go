@@ -14,7 +14,8 @@ import (
 // binary has no hook for its end, and none would survive SIGKILL; but the
 // kernel closes its files.
 type reaper struct {
-	pipe *os.File // its other end is the shell's standard input
+	pipe *os.File      // its other end is the shell's standard input
+	done chan struct{} // closed when the script has ended
 }
 
 // reapers keeps the pipes open: an unreachable file would be closed early.
@@ -39,12 +40,21 @@ func atExit(script string, args ...string) (*reaper, error) {
 		pipe.Close()
 		return nil, err
 	}
-	go cmd.Wait()
-	r := &reaper{pipe: pipe}
+	r := &reaper{pipe: pipe, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		_ = cmd.Wait()
+	}()
 	reapers.Lock()
 	defer reapers.Unlock()
 	reapers.all = append(reapers.all, r)
 	return r, nil
+}
+
+// now runs the script at once.
+func (r *reaper) now() {
+	r.pipe.Close()
+	<-r.done
 }
 
 // cancelDelete tells the script to keep the database.
