@@ -61,6 +61,9 @@ func (l *Listener) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if l.Clock != nil && isLost(err) {
+			l.Clock.suspectOutage()
+		}
 		l.Log.Warn("LISTEN connection lost; reconnecting", "error", err, "retry_in", pause)
 		select {
 		case <-ctx.Done():
@@ -70,13 +73,17 @@ func (l *Listener) Run(ctx context.Context) {
 	}
 }
 
+// connectTimeout bounds the connection of a listener and each of its statements, however short
+// the time between heartbeats.
+const connectTimeout = 3 * time.Second
+
 // listenOnce listens on one connection until it fails.
 func (l *Listener) listenOnce(ctx context.Context, connected func()) error {
 	cfg, err := pgx.ParseConfig(l.URL)
 	if err != nil {
 		return err
 	}
-	cfg.ConnectTimeout = 3 * time.Second
+	cfg.ConnectTimeout = connectTimeout
 	watchPeer(cfg)
 	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { l.tell(n.Payload) }
 	conn, err := pgx.ConnectConfig(ctx, cfg)
@@ -85,14 +92,16 @@ func (l *Listener) listenOnce(ctx context.Context, connected func()) error {
 	}
 	defer closeAtOnce(conn)
 	began := age.Now()
-	if _, err := conn.Exec(ctx, "listen "+changesChannel); err != nil {
+	begin, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if _, err := conn.Exec(begin, "listen "+changesChannel); err != nil {
 		return err
 	}
 	l.Connected()
 	l.alive.Store(&began)
 	l.up.Store(true)
 	connected()
-	if err := l.beat(ctx, conn); err != nil {
+	if err := l.beat(begin, conn); err != nil {
 		return err
 	}
 	for {
@@ -117,7 +126,7 @@ func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	began := age.Now()
-	ask, cancel := context.WithTimeout(ctx, l.interval())
+	ask, cancel := context.WithTimeout(ctx, max(l.interval(), connectTimeout))
 	defer cancel()
 	if err := l.beat(ask, conn); err != nil {
 		return err
