@@ -27,7 +27,7 @@ var below = map[string][]string{
 	"keys/tokens":         {"keys", "internal/strictjson"},
 	"keys/keyfile":        {"keys", "keys/tokens", "internal/strictjson"},
 	"keys/custody":        {"keys/seal", "tenant", "audit", "db"},
-	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db", "internal/admission", "internal/age"},
+	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db", "internal/admission", "internal/age", "internal/callstack"},
 	"keys/signing":        {"keys", "keys/tokens", "keys/snapshot", "keys/custody", "keys/seal", "tenant", "audit", "db", "internal/age"},
 	"keys/moves":          {"keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/seal", "tenant", "audit", "db"},
 	"keys/keystest":       {"keys", "keys/seal"},

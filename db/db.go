@@ -39,10 +39,11 @@ type Config struct {
 
 // DB is a connection pool. Only its methods use the connections.
 type DB struct {
-	pool   *pgxpool.Pool
-	reader *pgxpool.Pool // nil without a standby
-	probe  *prober
-	pooled bool // a transaction pooler shares sessions: no session state is ours
+	pool    *pgxpool.Pool
+	reader  *pgxpool.Pool // nil without a standby
+	probe   *prober
+	outages *outageWatch
+	pooled  bool // a transaction pooler shares sessions: no session state is ours
 
 	clock   clockMonitor
 	repeats atomic.Int64
@@ -57,6 +58,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, err
 	}
 	d := &DB{pool: pool, pooled: cfg.Pooled, probe: newProber(pool.Config().ConnConfig), clock: clockMonitor{now: readClocks(cfg.Now)}}
+	d.outages = newOutageWatch(pool.Config().ConnConfig, pool.Reset) // its idle connections may lead nowhere
 	if cfg.ReadURL == "" {
 		return d, nil
 	}
@@ -119,10 +121,11 @@ const closeTimeout = 5 * time.Second
 
 // Close waits for running transactions, at most closeTimeout, and closes every connection.
 func (d *DB) Close() {
-	d.probe.close()
+	d.outages.close()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
+		d.probe.close()
 		d.pool.Close()
 		if d.reader != nil {
 			d.reader.Close()
@@ -198,7 +201,7 @@ func (d *DB) AsPlatform(ctx context.Context, fn func(*Tx) error) error {
 func (d *DB) runTx(ctx context.Context, role, tenant string, fn func(*Tx) error) error {
 	return d.repeat(ctx, func() error {
 		var tx *begun
-		err := d.retryOnce(func() (err error) {
+		err := d.retryOnce(ctx, func() (err error) {
 			tx, err = d.beginAs(ctx, role, tenant)
 			return err
 		})
@@ -239,10 +242,20 @@ func (d *DB) beginAs(ctx context.Context, role, tenant string) (*begun, error) {
 	return tx, nil
 }
 
-// retryOnce calls do again if its connection had ended unnoticed, as all do when
-// PostgreSQL restarts. do must be safe to repeat.
-func (d *DB) retryOnce(do func() error) error {
-	err := do()
+// retryOnce calls do, once no outage is known, and again if its connection had ended
+// unnoticed, as all do when PostgreSQL restarts. do must be safe to repeat.
+func (d *DB) retryOnce(ctx context.Context, do func() error) (err error) {
+	if err := d.awaitOutageEnd(ctx); err != nil {
+		return err
+	}
+	slow := time.AfterFunc(suspicious, d.suspectOutage)
+	defer func() {
+		slow.Stop()
+		if isLost(err) {
+			d.suspectOutage()
+		}
+	}()
+	err = do()
 	var connect *pgconn.ConnectError
 	if err == nil || !isUnavailable(err) || errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) || isLockTimeout(err) {
 		return err

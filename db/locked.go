@@ -25,7 +25,7 @@ func (d *DB) InLockedTenant(ctx context.Context, tenantID uuid.UUID, fn func(*Tx
 			tx     *begun
 			locked Locked
 		)
-		err := d.retryOnce(func() (err error) {
+		err := d.retryOnce(ctx, func() (err error) {
 			tx, locked, err = d.beginLocked(ctx, tenantID)
 			return err
 		})

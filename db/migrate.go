@@ -51,7 +51,7 @@ func MigrationStatus(ctx context.Context, url string) ([]Migration, error) {
 // database lacks; it is negative if the schema is newer than the program. Errors: ErrUnavailable.
 func (d *DB) PendingMigrations(ctx context.Context) (int, error) {
 	pending, err := 0, error(nil)
-	err = d.retryOnce(func() error {
+	err = d.retryOnce(ctx, func() error {
 		tx, err := d.pool.Begin(ctx)
 		if err != nil {
 			return err

@@ -52,7 +52,7 @@ func (d *DB) Session(ctx context.Context) (Session, error) {
 // that is set to read-only. Errors: ErrReadOnly, ErrUnavailable.
 func (d *DB) Writable(ctx context.Context) error {
 	var refuses bool
-	err := d.retryOnce(func() error {
+	err := d.retryOnce(ctx, func() error {
 		return d.pool.QueryRow(ctx, "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'").Scan(&refuses)
 	})
 	if err == nil && refuses {

@@ -2,15 +2,9 @@ package db
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-)
-
-const (
-	probeInterval = time.Second // between two questions whether PostgreSQL is back
-	probeTimeout  = time.Second // for each of them
 )
 
 // prober asks PostgreSQL for its state on a connection of its own: the pool may be used
@@ -19,17 +13,10 @@ type prober struct {
 	cfg  *pgx.ConnConfig
 	turn chan struct{} // holds an element while the connection is in use
 	conn *pgx.Conn     // nil: not connected
-
-	mu     sync.Mutex
-	outage chan struct{} // closed when PostgreSQL answers again; nil while it does
-	stop   context.CancelFunc
-	ctx    context.Context
-	wg     sync.WaitGroup
 }
 
 func newProber(cfg *pgx.ConnConfig) *prober {
-	ctx, stop := context.WithCancel(context.Background())
-	return &prober{cfg: cfg, turn: make(chan struct{}, 1), ctx: ctx, stop: stop}
+	return &prober{cfg: cfg, turn: make(chan struct{}, 1)}
 }
 
 // State is what a probe finds.
@@ -39,8 +26,12 @@ type State struct {
 }
 
 // Probe asks PostgreSQL for its state, and compares the clocks, on a connection that nothing else uses. A call
-// waits for those before it. Errors: ErrUnavailable; others if the schema cannot be read.
+// waits for those before it. During an outage it does not ask. Errors: ErrUnavailable;
+// others if the schema cannot be read.
 func (d *DB) Probe(ctx context.Context) (s State, err error) {
+	if d.Outage() != nil {
+		return State{}, errOutage
+	}
 	err = d.probe.use(ctx, func(conn *pgx.Conn) (err error) {
 		const writable = "select not pg_is_in_recovery() and not current_setting('default_transaction_read_only')::boolean, " + databaseTime
 		var micros int64
@@ -57,6 +48,9 @@ func (d *DB) Probe(ctx context.Context) (s State, err error) {
 		s.Pending, err = pendingMigrations(ctx, tx)
 		return err
 	})
+	if isLost(err) {
+		d.suspectOutage()
+	}
 	return s, markUnavailable(err)
 }
 
@@ -107,60 +101,9 @@ func closeAtOnce(conn *pgx.Conn) {
 	_ = conn.Close(ctx)
 }
 
-// close ends the probes and closes the connection.
+// close closes the connection, once the probes are over.
 func (p *prober) close() {
-	p.stop()
-	p.wg.Wait()
 	p.turn <- struct{}{}
 	defer func() { <-p.turn }()
 	p.drop()
-}
-
-// Outage returns nil while PostgreSQL answers as far as anybody knows. After
-// [DB.ReportOutage] it returns a channel, which is closed once PostgreSQL answers again:
-// until then a caller with an alternative need not ask.
-func (d *DB) Outage() <-chan struct{} {
-	d.probe.mu.Lock()
-	defer d.probe.mu.Unlock()
-	return d.probe.outage
-}
-
-// ReportOutage tells that a statement found PostgreSQL away or hanging. From now on one
-// attempt a second asks whether it is back.
-func (d *DB) ReportOutage() {
-	p := d.probe
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.outage != nil || p.ctx.Err() != nil {
-		return
-	}
-	p.outage = make(chan struct{})
-	p.wg.Go(func() { d.awaitEnd(p.outage) })
-}
-
-// awaitEnd asks until PostgreSQL answers, and ends the outage.
-func (d *DB) awaitEnd(outage chan struct{}) {
-	tick := time.NewTicker(probeInterval)
-	defer tick.Stop()
-	for !d.probe.answers() {
-		select {
-		case <-tick.C:
-		case <-d.probe.ctx.Done():
-			return
-		}
-	}
-	d.pool.Reset() // its idle connections may lead nowhere
-	d.probe.mu.Lock()
-	defer d.probe.mu.Unlock()
-	d.probe.outage = nil
-	close(outage)
-}
-
-func (p *prober) answers() bool {
-	ctx, cancel := context.WithTimeout(p.ctx, probeTimeout)
-	defer cancel()
-	return p.use(ctx, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, "select 1")
-		return err
-	}) == nil
 }

@@ -24,7 +24,7 @@ type Public struct {
 // under the role that cannot read secrets: in one round trip, or two if its JWK Set
 // is out of date. Errors: ErrNoRows, ErrUnavailable.
 func (d *DB) PublicTenant(ctx context.Context, id uuid.UUID, slug string) (p Public, err error) {
-	err = d.retryOnce(func() (err error) {
+	err = d.retryOnce(ctx, func() (err error) {
 		p, err = d.readPublic(ctx, id, slug)
 		return err
 	})
@@ -107,7 +107,7 @@ func (p *Public) complete(ctx context.Context, pool *pgxpool.Pool) error {
 // TenantOfDomain returns the live tenant with a custom domain, under the role of
 // PublicTenant. Errors: ErrNoRows, ErrUnavailable.
 func (d *DB) TenantOfDomain(ctx context.Context, domain string) (id uuid.UUID, err error) {
-	err = d.retryOnce(func() error {
+	err = d.retryOnce(ctx, func() error {
 		b := asPublic()
 		b.Queue(tenantOfDomain, domain).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
 		return d.pool.SendBatch(ctx, b).Close()
@@ -122,7 +122,7 @@ func (d *DB) TenantOfDomain(ctx context.Context, domain string) (id uuid.UUID, e
 // that cannot read secrets, in one round trip. Errors: ErrNoRows,
 // ErrUnavailable.
 func (d *DB) PublicKeyHistory(ctx context.Context, id uuid.UUID) (history []PublicKeyHistoryRow, err error) {
-	err = d.retryOnce(func() error {
+	err = d.retryOnce(ctx, func() error {
 		b := asPublic()
 		b.Queue(enterPublicTenant, id).QueryRow(func(row pgx.Row) error { return row.Scan(nil) })
 		b.Queue(publicKeyHistory).Query(func(rows pgx.Rows) (err error) {

@@ -13,7 +13,7 @@ import (
 // a signature waits for it. Without an explicit BEGIN a pipeline is one
 // transaction, and role and tenant end with it. Errors: ErrNoRows, ErrUnavailable.
 func (d *DB) SealedKey(ctx context.Context, tenantID uuid.UUID, kid string) (key GetSealedKeyRow, err error) {
-	err = d.retryOnce(func() error {
+	err = d.retryOnce(ctx, func() error {
 		var micros int64
 		b := &pgx.Batch{}
 		enterTenant(b, tenantID, &micros)

@@ -21,6 +21,9 @@ func (d *DB) repeat(ctx context.Context, do func() error) error {
 	for n := 1; ; n++ {
 		err := do()
 		if err == nil || n == maxAttempts || !isTransient(err) {
+			if isLost(err) {
+				d.suspectOutage()
+			}
 			return markUnavailable(err)
 		}
 		d.repeats.Add(1)

@@ -176,6 +176,7 @@ const (
 	maxHistoryBytes   = 64 << 20        // of cached histories
 	maxHistorySigners = 4               // concurrent signatures
 	historyTimeout    = 5 * time.Second // of one signature
+	renewWait         = time.Second     // for one that replaces another
 )
 
 func newHistoryCache() *historyCache {
@@ -200,11 +201,29 @@ func (s *Signer) History(ctx context.Context, snap *snapshot.Snapshot, stale tim
 			return known, stale, nil
 		}
 	}
-	h, err = s.signShared(ctx, snap)
+	if cached && s.cfg.DB.Outage() != nil {
+		err = db.ErrUnavailable
+	} else {
+		h, err = s.signWithin(ctx, snap, cached)
+	}
 	if cached && errors.Is(err, db.ErrUnavailable) && old < s.cfg.Snapshots.MaxStale() {
 		return known, max(stale, old, time.Second), nil
 	}
 	return h, stale, err
+}
+
+// signWithin signs, and waits for that only briefly if there is an older history.
+func (s *Signer) signWithin(ctx context.Context, snap *snapshot.Snapshot, cached bool) (*History, error) {
+	if !cached {
+		return s.signShared(ctx, snap)
+	}
+	brief, cancel := context.WithTimeout(ctx, renewWait)
+	defer cancel()
+	h, err := s.signShared(brief, snap)
+	if err != nil && brief.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("keys: the history cannot be signed in time: %w", db.ErrUnavailable)
+	}
+	return h, err
 }
 
 // signShared signs once for all concurrent callers. It continues when the first caller's

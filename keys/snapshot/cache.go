@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -15,12 +16,22 @@ import (
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/internal/admission"
 	"github.com/keyward/keyward/internal/age"
+	"github.com/keyward/keyward/internal/callstack"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
 )
 
 // unknownTTL bounds how long a reference without a tenant is cached.
 const unknownTTL = 5 * time.Second
+
+// How long PostgreSQL, which may hang, is waited for.
+const (
+	loadTimeout = 3 * time.Second         // by a load
+	loadWait    = 1800 * time.Millisecond // by a caller that cannot use what is in memory
+	confirmWait = 40 * time.Millisecond   // by a reader of a snapshot that may be the latest
+	changeWait  = time.Second             // by a reader of a snapshot that is known not to be
+	retryAfter  = time.Second             // before a snapshot is loaded again whose load failed
+)
 
 // Config configures a [Cache].
 type Config struct {
@@ -61,7 +72,8 @@ type entry struct {
 	snapshot *Snapshot
 	owner    string // the id of the tenant that owns the domain
 	loadedAt age.Instant
-	dirty    atomic.Bool // a change was notified since
+	dirty    atomic.Bool  // a change was notified since
+	failedAt atomic.Int64 // when loading it again failed, in ns by monotonic; 0: never
 }
 
 // cacheEntry fills and returns s.entry, which is embedded in Snapshot so that both lie
@@ -123,31 +135,32 @@ func (s *Cache) Get(ctx context.Context, ref string) (snap *Snapshot, stale time
 	return snap, stale, err
 }
 
-// getEntry returns the entry of a reference, a fresh one if possible.
+// getEntry returns the entry of a reference, a fresh one if possible. With one in memory
+// it waits only briefly for PostgreSQL, and not at all during an outage.
 func (s *Cache) getEntry(ctx context.Context, ref string) (e *entry, stale time.Duration, err error) {
 	e, cached := s.entriesFor(ref).GetIfPresent(ref)
 	if cached && s.isFresh(e) {
 		s.hits.Add(1)
 		return e, 0, nil
 	}
-	loaded, err := s.loadEntry(ctx, ref)
+	if !cached || e.isUnknown() || s.confirmedAt(e).Elapsed(s.now()) > s.cfg.MaxStale {
+		loaded, err := s.loadWithin(ctx, ref, loadWait)
+		return loaded, 0, err
+	}
+	loaded, err := s.reload(ctx, ref, e)
 	if err == nil {
 		return loaded, 0, nil
 	}
-	if !cached || e.isUnknown() {
-		return nil, 0, err
-	}
-	old := s.confirmedAt(e).Elapsed(s.now())
-	if old > s.cfg.MaxStale {
-		return nil, 0, err
+	if s.isFresh(e) { // confirmed meanwhile
+		return e, 0, nil
 	}
 	s.stale.Add(1)
-	return e, max(old, time.Second), nil
+	return e, max(s.confirmedAt(e).Elapsed(s.now()), time.Second), nil
 }
 
 // Fresh returns a tenant's snapshot only if it is known to be the latest, for signing.
 // Errors: tenant.ErrNotFound, tenant.ErrForged, tenant.ErrNoAuthority,
-// db.ErrUnavailable.
+// db.ErrUnavailable, which it returns within loadWait.
 func (s *Cache) Fresh(ctx context.Context, ref string) (*Snapshot, error) {
 	if s.cfg.Authority == nil {
 		return nil, tenant.ErrNoAuthority
@@ -156,12 +169,60 @@ func (s *Cache) Fresh(ctx context.Context, ref string) (*Snapshot, error) {
 	e, ok := s.freshEntry(ref)
 	if !ok {
 		var err error
-		if e, err = s.loadEntry(ctx, ref); err != nil {
+		if e, err = s.loadWithin(ctx, ref, loadWait); err != nil {
 			return nil, err
 		}
 	}
 	return e.requireSnapshot()
 }
+
+// reload loads a reference again that has an entry, and waits as long as a reader of the
+// entry may.
+func (s *Cache) reload(ctx context.Context, ref string, e *entry) (*entry, error) {
+	failed := e.failedAt.Load()
+	if s.cfg.DB.Outage() != nil || failed != 0 && monotonic()-failed < int64(retryAfter) {
+		return nil, errLate
+	}
+	wait := confirmWait
+	if e.dirty.Load() {
+		wait = changeWait
+	}
+	if wait -= s.pendingFor(ref); wait <= 0 { // others have waited for it in vain
+		return nil, errLate
+	}
+	return s.loadWithin(ctx, ref, wait)
+}
+
+// pendingFor returns for how long the load of a reference that a caller would join has gone
+// on, 0 if there is none.
+func (s *Cache) pendingFor(ref string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f, pending := s.pendingLoads[ref]; pending && !f.dirty {
+		return time.Duration(monotonic() - f.began)
+	}
+	return 0
+}
+
+// monotonic is a clock that no one sets, in ns; it is never 0.
+func monotonic() int64 { return int64(time.Since(started)) }
+
+var started = time.Now().Add(-time.Nanosecond)
+
+// loadWithin loads a reference and waits for that at most wait. Errors: those of
+// readEntry; db.ErrUnavailable when the time is over.
+func (s *Cache) loadWithin(ctx context.Context, ref string, wait time.Duration) (*entry, error) {
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	e, err := s.loadEntry(waiting, ref)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		return nil, errLate
+	}
+	return e, err
+}
+
+// errLate is returned in place of PostgreSQL's answer.
+var errLate = fmt.Errorf("keys: the tenant cannot be read in time: %w", db.ErrUnavailable)
 
 // freshEntry returns the cached entry of a reference if it is known to be the latest.
 func (s *Cache) freshEntry(ref string) (*entry, bool) {
@@ -266,13 +327,14 @@ func (s *Cache) InvalidateAll() {
 // pendingLoad is a load in progress.
 type pendingLoad struct {
 	done  chan struct{}
+	began int64 // in ns by monotonic
 	entry *entry
 	err   error
 	dirty bool // a change was notified meanwhile: the result may be old
 }
 
-// loadEntry reads a reference once for all concurrent callers. The first caller reads to
-// the end even if its own context ends.
+// loadEntry reads a reference once for all concurrent callers. The read goes on when their
+// contexts end.
 func (s *Cache) loadEntry(ctx context.Context, ref string) (*entry, error) {
 	s.mu.Lock()
 	f, pending := s.pendingLoads[ref]
@@ -284,11 +346,9 @@ func (s *Cache) loadEntry(ctx context.Context, ref string) (*entry, error) {
 		}
 	}
 	if !pending || f.dirty { // a caller after a change must not get the state before it
-		f = &pendingLoad{done: make(chan struct{}), err: errLoadPanicked}
+		f = &pendingLoad{done: make(chan struct{}), began: monotonic(), err: errLoadPanicked}
 		s.pendingLoads[ref] = f
-		s.mu.Unlock()
-		s.runLoad(context.WithoutCancel(ctx), ref, f)
-		return f.entry, f.err
+		go s.runLoad(context.WithoutCancel(ctx), ref, f)
 	}
 	s.mu.Unlock()
 	select {
@@ -302,10 +362,18 @@ func (s *Cache) loadEntry(ctx context.Context, ref string) (*entry, error) {
 // errLoadPanicked is returned to waiting callers if the load panicked.
 var errLoadPanicked = errors.New("keys: the load of the tenant panicked")
 
+// runLoad runs a load in a goroutine of its own, where a panic would end the process. It
+// logs no value of a panic, which may be secret.
 func (s *Cache) runLoad(ctx context.Context, ref string, f *pendingLoad) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	defer s.finishLoad(ref, f)
+	defer func() {
+		if v := recover(); v != nil {
+			f.entry, f.err = nil, errLoadPanicked
+			s.cfg.Log.Error("panic while a tenant was loaded", "type", fmt.Sprintf("%T", v), "at", callstack.OfPanic())
+		}
+		s.finishLoad(ref, f)
+	}()
 	s.misses.Add(1)
 	f.entry, f.err = s.readEntry(ctx, ref)
 }
@@ -318,14 +386,51 @@ func (s *Cache) finishLoad(ref string, f *pendingLoad) {
 	if current {
 		delete(s.pendingLoads, ref)
 	}
-	if f.err == nil && current {
-		f.entry.dirty.Store(f.dirty)
-		if snap := f.entry.snapshot; snap != nil && snap.Slug == ref {
-			ref = snap.Slug // in the same block of memory as the JWKS
+	switch {
+	case f.err != nil:
+		if known, cached := s.entriesFor(ref).GetEntryQuietly(ref); cached {
+			known.Value.failedAt.Store(monotonic())
 		}
-		s.entriesFor(ref).Set(ref, f.entry)
+	case current:
+		f.entry.dirty.Store(f.dirty)
+		s.keepEntry(ref, f)
 	}
 	close(f.done)
+}
+
+// keepEntry puts the result of a load into the cache. The entries of a tenant's slug and id
+// never differ: a process that signs with what it read by id must not serve an older set by
+// slug. So a newer entry of the tenant replaces the result, and the result replaces older
+// entries.
+func (s *Cache) keepEntry(ref string, f *pendingLoad) {
+	snap := f.entry.snapshot
+	if snap == nil {
+		s.entriesFor(ref).Set(ref, f.entry)
+		return
+	}
+	id := snap.TenantID.String()
+	for _, other := range []string{snap.Slug, id} {
+		if e := s.entryOf(other, snap.TenantID); e != nil && e.snapshot.Version > f.entry.snapshot.Version {
+			f.entry = e
+		}
+	}
+	for _, other := range []string{snap.Slug, id} {
+		if e := s.entryOf(other, snap.TenantID); other == ref || e != nil && e.snapshot.Version < f.entry.snapshot.Version {
+			if other == f.entry.snapshot.Slug {
+				other = f.entry.snapshot.Slug // in the same block of memory as the JWKS
+			}
+			s.entries.Set(other, f.entry)
+		}
+	}
+}
+
+// entryOf returns the entry of a reference if it is a snapshot of the tenant, or nil.
+func (s *Cache) entryOf(ref string, tenantID uuid.UUID) *entry {
+	known, cached := s.entries.GetEntryQuietly(ref)
+	if !cached || known.Value.snapshot == nil || known.Value.snapshot.TenantID != tenantID {
+		return nil
+	}
+	return known.Value
 }
 
 // UnknownLoads is how many tenants, and how many domains, that do not exist are loaded
