@@ -47,6 +47,8 @@ func (s *Store) lastSeq(ctx context.Context, tenantID uuid.UUID) (last int64, er
 	if tenantID == uuid.Nil {
 		return math.MaxInt64, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	defer cancel()
 	err = s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error {
 		head, err := currentHead(ctx, tx, tenantID)
 		last = head.Seq

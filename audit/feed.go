@@ -90,6 +90,8 @@ func (f *Feed) Position() string { return f.at.position(f.scope) }
 // Next returns the events that follow, possibly none, and advances the feed. After
 // an error the feed is at the same place as before. Errors: ErrUnavailable.
 func (f *Feed) Next(ctx context.Context) (b Batch, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	defer cancel()
 	if f.scope == uuid.Nil {
 		err = f.store.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
 			b, err = f.nextOfAll(ctx, tx)

@@ -78,6 +78,8 @@ func (s *Store) ListAll(ctx context.Context, f Filter) (Page, error) {
 
 // read reads a page and one more event, in a transaction of its own.
 func (s *Store) read(ctx context.Context, f Filter, after position) (events []Event, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	defer cancel()
 	if f.TenantID == uuid.Nil {
 		err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
 			events, err = readAll(ctx, tx, f, after)

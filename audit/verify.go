@@ -3,6 +3,8 @@ package audit
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -25,22 +27,42 @@ const eventsInMemory = 1000
 // ErrUnavailable; a broken chain is a Report, not an error.
 func (s *Store) Verify(ctx context.Context, tenantID uuid.UUID) (Report, error) {
 	var r Report
+	ctx, goOn, stop := whileMoving(ctx)
+	defer stop(nil)
 	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) (err error) {
-		r, err = verifyChain(ctx, tx, tenantID)
+		goOn()
+		r, err = verifyChain(ctx, tx, tenantID, goOn)
 		return err
 	})
+	if err != nil && context.Cause(ctx) == errStalled {
+		err = errStalled
+	}
 	if err != nil {
 		return Report{}, wrapError("verify", err)
 	}
 	return r, nil
 }
 
-func verifyChain(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) (Report, error) {
+// pageTimeout bounds how long a read of at most some thousand events is waited for.
+const pageTimeout = 14 * time.Second
+
+var errStalled = fmt.Errorf("the database does not go on: %w", db.ErrUnavailable)
+
+// whileMoving returns a context that ends, with the cause errStalled, when goOn was not
+// called for pageTimeout.
+func whileMoving(ctx context.Context) (moving context.Context, goOn func(), stop context.CancelCauseFunc) {
+	moving, stop = context.WithCancelCause(ctx)
+	timer := time.AfterFunc(pageTimeout, func() { stop(errStalled) })
+	context.AfterFunc(moving, func() { timer.Stop() })
+	return moving, func() { timer.Reset(pageTimeout) }, stop
+}
+
+func verifyChain(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, goOn func()) (Report, error) {
 	head, err := currentHead(ctx, tx, tenantID)
 	if err != nil {
 		return Report{}, err
 	}
-	last, err := walkChain(ctx, tx, head)
+	last, err := walkChain(ctx, tx, head, goOn)
 	if err != nil {
 		return Report{}, err
 	}
@@ -59,13 +81,14 @@ func verifyChain(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) (Report, er
 
 // walkChain reads the chain up to the head's seq and returns the last event that
 // verifies.
-func walkChain(ctx context.Context, tx *db.Tx, head Head) (Head, error) {
+func walkChain(ctx context.Context, tx *db.Tx, head Head, goOn func()) (Head, error) {
 	last := Genesis(head.TenantID)
 	for last.Seq < head.Seq {
 		rows, err := tx.AuditChain(ctx, head.TenantID, last.Seq, int32(min(eventsInMemory, head.Seq-last.Seq)))
 		if err != nil {
 			return last, err
 		}
+		goOn()
 		for _, row := range rows {
 			e := chainRowEvent(row)
 			if !isNext(last, e) {

@@ -112,7 +112,7 @@ func replyEventPage(c echo.Context, page audit.Page, err error) error {
 func (s *auditServer) VerifyAudit(c echo.Context, _ TenantPath) error {
 	deadlines := http.NewResponseController(c.Response())
 	_ = deadlines.SetWriteDeadline(time.Time{}) // an error: there is no limit
-	r, err := s.cfg.Audit.Verify(c.Request().Context(), callOf(c).tenantID)
+	r, err := s.cfg.Audit.Verify(callOf(c).open, callOf(c).tenantID)
 	_ = deadlines.SetWriteDeadline(time.Now().Add(exportPatience))
 	if err != nil {
 		return err

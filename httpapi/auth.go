@@ -23,7 +23,8 @@ import (
 type call struct {
 	tenant.Principal
 	requestID string
-	tenantID  uuid.UUID // of the tenant in the path
+	open      context.Context // the request's own, without the deadline of authorized
+	tenantID  uuid.UUID       // of the tenant in the path
 	slug      string
 
 	request  *digestReader   // nil if the operation never needs approval
@@ -65,6 +66,44 @@ func (w *call) auditBy() audit.By {
 	return audit.By{Actor: w.Actor, RequestID: w.requestID, Approval: w.approval}
 }
 
+// How long an operation may work, most of which is waiting for PostgreSQL, which may
+// hang. The time in which its body arrives does not count. Streams, exports and the
+// verification of a chain bound each of their reads instead (callOf(c).open).
+const (
+	workTime = 14 * time.Second
+	signTime = 1800 * time.Millisecond // of operations that a token waits for
+)
+
+// signsOrVerifies lists the operations that have signTime.
+var signsOrVerifies = map[string]bool{"signToken": true, "signTokens": true, "signPayload": true, "verifyToken": true}
+
+// work is the deadline of a request.
+type work struct {
+	began time.Time
+	end   context.CancelFunc
+}
+
+// beginWork gives a request a deadline. The caller must call end.
+func beginWork(c echo.Context, open context.Context, d time.Duration) work {
+	began := time.Now()
+	ctx, end := context.WithDeadline(open, began.Add(d))
+	c.SetRequest(c.Request().WithContext(ctx))
+	return work{began, end}
+}
+
+// slowBody is how long a body may take to arrive at the expense of the deadline.
+const slowBody = 20 * time.Millisecond
+
+// awaitBody reads the body, and begins the work again with what is left of d if that took
+// long.
+func (k *work) awaitBody(c echo.Context, open context.Context, d time.Duration) {
+	spent := time.Since(k.began)
+	if took := bufferBody(c.Request()); took > slowBody {
+		k.end()
+		*k = beginWork(c, open, d-spent)
+	}
+}
+
 // authorized calls next only for callers with the permission. All answers
 // behind it are private to the caller and never cached.
 func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc {
@@ -72,8 +111,15 @@ func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc 
 	if a.operation == "signTokens" {
 		limit = maxBatchBody
 	}
+	patience := workTime
+	if signsOrVerifies[a.operation] {
+		patience = signTime
+	}
 	return func(c echo.Context) error {
 		setPrivateHeaders(c.Response().Header())
+		open := c.Request().Context()
+		k := beginWork(c, open, patience)
+		defer func() { k.end() }()
 		p, err := s.authenticate(c.Request())
 		if err != nil {
 			return err
@@ -81,12 +127,13 @@ func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc 
 		if err := s.limitByCredential(p); err != nil {
 			return err
 		}
-		w := &call{Principal: p, requestID: c.Response().Header().Get(echo.HeaderXRequestID)}
+		w := &call{Principal: p, open: open, requestID: c.Response().Header().Get(echo.HeaderXRequestID)}
 		if err := s.authorize(c, w, a); err != nil {
 			return err
 		}
 		c.Set(callKey, w)
 		c.Request().Body = http.MaxBytesReader(c.Response().Writer, c.Request().Body, limit)
+		k.awaitBody(c, open, patience)
 		if a.needs != "" {
 			w.request = digestRequest(c.Request(), a.needs)
 		}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 )
@@ -97,12 +99,51 @@ func readBody(r *http.Request) ([]byte, error) {
 // readAll allocates the announced length if that is small; otherwise the buffer
 // grows as data arrives.
 func readAll(r *http.Request) ([]byte, error) {
+	if b, buffered := r.Body.(*bufferedBody); buffered {
+		return b.take()
+	}
 	if r.ContentLength <= 0 || r.ContentLength > 64<<10 {
 		return io.ReadAll(r.Body)
 	}
 	body := make([]byte, r.ContentLength)
 	_, err := io.ReadFull(r.Body, body)
 	return body, err
+}
+
+// bufferedBody is a body in memory, and the error with which it ended, if any.
+type bufferedBody struct {
+	io.Closer
+	rest []byte
+	err  error
+}
+
+// bufferBody reads the body into memory, from where it is read then, and returns how long
+// that took.
+func bufferBody(r *http.Request) time.Duration {
+	if r.Body == nil || r.Body == http.NoBody {
+		return 0
+	}
+	began := time.Now()
+	body, err := readAll(r)
+	r.Body = &bufferedBody{r.Body, body, err}
+	return time.Since(began)
+}
+
+// Read implements [io.Reader].
+func (b *bufferedBody) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		return 0, cmp.Or(b.err, io.EOF)
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// take returns what has not been read yet.
+func (b *bufferedBody) take() ([]byte, error) {
+	rest := b.rest
+	b.rest = nil
+	return rest, b.err
 }
 
 func bodyError(err error) error {

@@ -48,7 +48,7 @@ func (s *auditServer) serveStream(c echo.Context, tenantID uuid.UUID, after stri
 		server: s, tenantID: tenantID, feed: feed, woken: woken, beat: beat.C,
 		request: c.Request(), out: c.Response(), deadlines: http.NewResponseController(c.Response()),
 	}
-	st.logStream(slog.LevelDebug, "event stream ended", st.serve(ctx))
+	st.logStream(slog.LevelDebug, "event stream ended", st.serve(callOf(c).open))
 	return nil
 }
 

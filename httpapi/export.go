@@ -49,7 +49,7 @@ func (s *auditServer) serveExport(c echo.Context, form string, f audit.Filter) e
 	}
 	defer leave()
 	x := newExport(c, form)
-	return s.completeExport(c, x, func() error { return s.cfg.Audit.Export(c.Request().Context(), f, x.writeEvent) })
+	return s.completeExport(c, x, func() error { return s.cfg.Audit.Export(callOf(c).open, f, x.writeEvent) })
 }
 
 // completeExport runs write and sends the rest of what it wrote, or aborts.

@@ -40,6 +40,10 @@ const (
 	maxUnknown = 4096
 )
 
+// readWait is how long a request waits for its credential to be read from PostgreSQL,
+// which may hang: the refusal of a signature must not be late.
+const readWait = 1800 * time.Millisecond
+
 // Authenticate returns the principal of a key. A cached credential costs no SQL
 // until its tenant changes or its lifetime in the cache ends. Unknown ids are
 // remembered briefly, and few of them, so that guessing fills no memory. Credentials of a
@@ -96,9 +100,13 @@ func (s *Store) readOnce(ctx context.Context, id uuid.UUID) (credential, error) 
 		defer cancel()
 		return s.read(ctx, id)
 	})
+	wait := time.NewTimer(readWait)
+	defer wait.Stop()
 	select {
 	case <-ctx.Done():
 		return credential{}, ctx.Err()
+	case <-wait.C:
+		return credential{}, fmt.Errorf("tenant: authenticate: %w", ErrUnavailable)
 	case r := <-result:
 		c, _ := r.Val.(credential)
 		return c, r.Err
