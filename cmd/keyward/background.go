@@ -11,12 +11,13 @@ import (
 )
 
 const (
-	passBatchSize    = 1000                   // policies of one pass, in several transactions
-	busyPause        = 200 * time.Millisecond // before the next pass if other processes hold everything that is due
-	flushInterval    = 10 * time.Second       // between writes of evidence and last use
-	masterInterval   = time.Minute            // between checks of the master keys
-	idempotencyAge   = 24 * time.Hour         // lifetime of an Idempotency-Key
-	exitFlushTimeout = 5 * time.Second        // timeout of the last flush
+	passBatchSize     = 1000                   // policies of one pass, in several transactions
+	busyPause         = 200 * time.Millisecond // before the next pass if other processes hold everything that is due
+	flushInterval     = 10 * time.Second       // between writes of evidence and last use
+	masterInterval    = time.Minute            // between checks of the master keys
+	idempotencyAge    = 24 * time.Hour         // lifetime of an Idempotency-Key
+	backgroundTimeout = 15 * time.Second       // of one flush, and of one check of the master keys
+	exitFlushTimeout  = 5 * time.Second        // timeout of the last flush
 )
 
 // startBackground starts the background loops, until ctx is done. The returned
@@ -75,10 +76,16 @@ func (a *app) watchMasterKey(ctx context.Context) {
 		case <-tick.C:
 		case <-a.refresh:
 		}
-		if err := a.custody.Refresh(ctx); err != nil && ctx.Err() == nil {
+		if err := a.refreshMasterKeys(ctx); err != nil && ctx.Err() == nil {
 			a.log.Warn("master key check failed", "error", err)
 		}
 	}
+}
+
+func (a *app) refreshMasterKeys(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
+	defer cancel()
+	return a.custody.Refresh(ctx)
 }
 
 func (a *app) flushPeriodically(ctx context.Context) {
@@ -97,6 +104,8 @@ func (a *app) flushPeriodically(ctx context.Context) {
 // flushEvidence stores the last signature of each key and the last use of each
 // credential. Values that could not be stored are kept for the next flush.
 func (a *app) flushEvidence(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
+	defer cancel()
 	err := errors.Join(a.signer.FlushEvidence(ctx), a.tenants.FlushLastUsed(ctx))
 	if err != nil && ctx.Err() == nil {
 		a.log.Warn("flush of key evidence and credential use failed; will be retried", "error", err)

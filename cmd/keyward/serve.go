@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/keyward/keyward/db"
 )
@@ -56,6 +57,25 @@ func (p *program) serveAPI(ctx context.Context, works bool, prepare func(ctx con
 	return a.runService(ctx, listeners, where, prepare)
 }
 
+// stopTimeout bounds the end of the background loops and the last flush, which may wait for
+// a database that hangs. Before it come the drain delay and the shutdown timeout, after it
+// at most 5 s for the connections.
+const stopTimeout = 8 * time.Second
+
+// endWithin runs the end of a service, and returns without it if it takes too long.
+func (a *app) endWithin(d time.Duration, end func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		end()
+	}()
+	select {
+	case <-done:
+	case <-time.After(d):
+		a.log.Warn("shutdown timeout: background work aborted", "after", d)
+	}
+}
+
 // urls are the base URLs for verifiers and for administrators.
 type urls struct{ public, admin string }
 
@@ -90,11 +110,11 @@ func (a *app) runService(ctx context.Context, listeners []net.Listener, where ur
 	}
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	stopped := a.startBackground(beside)
-	defer func() {
+	defer a.endWithin(stopTimeout, func() {
 		stop()
 		stopped()
 		a.flushAtExit(ctx)
-	}()
+	})
 	if err := prepare(ctx, a, where); err != nil {
 		return err
 	}

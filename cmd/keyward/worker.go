@@ -44,7 +44,7 @@ func (p *program) runWorker(ctx context.Context) error {
 		a.log.Info("working", "holder", process)
 		notifySystemd("READY=1")
 		context.AfterFunc(ctx, a.announceStop)
-		a.startBackground(ctx)()
+		a.runBackground(ctx)
 		return nil
 	}
 	server, err := a.newHealthServer(p.cfg.publicURL)
@@ -52,6 +52,14 @@ func (p *program) runWorker(ctx context.Context) error {
 		return err
 	}
 	return a.workBeside(ctx, []*http.Server{server}, listeners)
+}
+
+// runBackground runs the background loops until ctx is done, and gives them stopTimeout to
+// end.
+func (a *app) runBackground(ctx context.Context) {
+	stopped := a.startBackground(ctx)
+	<-ctx.Done()
+	a.endWithin(stopTimeout, stopped)
 }
 
 // workBeside runs the background loops beside servers, which answer until the
@@ -68,7 +76,7 @@ func (a *app) workBeside(ctx context.Context, servers []*http.Server, listeners 
 			a.log.Info("working", "holder", process, "admin_url", a.cfg.adminURL(listeners[0].Addr()))
 		})
 	}()
-	a.startBackground(ctx)()
+	a.runBackground(ctx)
 	stop()
 	return <-ended
 }
