@@ -161,7 +161,7 @@ func (s *auditServer) GetPlatformCheckpoint(c echo.Context, p GetPlatformCheckpo
 	if form == mimeNDJSON {
 		x := newExport(c, form)
 		x.name = "checkpoint"
-		return s.completeExport(c, x, func() error { return s.writeCheckpoint(c.Request().Context(), x) })
+		return s.completeExport(c, x, func() error { return s.writeCheckpoint(callOf(c).open, x) })
 	}
 	signed, err := s.cfg.Signer.CheckpointPlatform(c.Request().Context(), s.cfg.Audit, tenantID, nil)
 	if err != nil {
