@@ -1290,6 +1290,9 @@ type ImportKeyRequest struct {
 	// Algs Of one key that its old issuer published for several algorithms; tokens of all of them verify. A JWK Set names them itself
 	Algs []Alg `json:"algs,omitempty"`
 
+	// DryRun The same as in the query
+	DryRun *bool `json:"dry_run,omitempty"`
+
 	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
@@ -2373,6 +2376,9 @@ type ListKeysParams struct {
 
 // ImportKeyParams defines parameters for ImportKey.
 type ImportKeyParams struct {
+	// DryRun Preview the effect and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -2380,6 +2386,11 @@ type ImportKeyParams struct {
 	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
 	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
+}
+
+// ImportKey200JSONResponseBody defines parameters for ImportKey.
+type ImportKey200JSONResponseBody struct {
+	union json.RawMessage
 }
 
 // ImportKey201JSONResponseBody defines parameters for ImportKey.
@@ -2689,6 +2700,68 @@ func (a Discovery) MarshalJSON() ([]byte, error) {
 		}
 	}
 	return json.Marshal(object)
+}
+
+// AsKey returns the union data inside the ImportKey200JSONResponseBody as a Key
+func (t ImportKey200JSONResponseBody) AsKey() (Key, error) {
+	var body Key
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromKey overwrites any union data inside the ImportKey200JSONResponseBody as the provided Key
+func (t *ImportKey200JSONResponseBody) FromKey(v Key) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeKey performs a merge with any union data inside the ImportKey200JSONResponseBody, using the provided Key
+func (t *ImportKey200JSONResponseBody) MergeKey(v Key) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsKeyList returns the union data inside the ImportKey200JSONResponseBody as a KeyList
+func (t ImportKey200JSONResponseBody) AsKeyList() (KeyList, error) {
+	var body KeyList
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromKeyList overwrites any union data inside the ImportKey200JSONResponseBody as the provided KeyList
+func (t *ImportKey200JSONResponseBody) FromKeyList(v KeyList) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeKeyList performs a merge with any union data inside the ImportKey200JSONResponseBody, using the provided KeyList
+func (t *ImportKey200JSONResponseBody) MergeKeyList(v KeyList) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t ImportKey200JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *ImportKey200JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
 }
 
 // AsKey returns the union data inside the ImportKey201JSONResponseBody as a Key
@@ -3414,7 +3487,8 @@ type ClientInterface interface {
 	//
 	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-	// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
+	// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material.
+	// `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3436,7 +3510,8 @@ type ClientInterface interface {
 	//
 	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-	// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
+	// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material.
+	// `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4847,7 +4922,8 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 //
 // Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 // fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
+// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material.
+// `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4879,7 +4955,8 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 //
 // Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 // fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material. Role: admin.
+// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material.
+// `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8336,6 +8413,33 @@ func NewImportKeyRequestWithBody(server string, tenant TenantPath, params *Impor
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)

@@ -1244,6 +1244,9 @@ type ImportKeyRequest struct {
 	// Algs Of one key that its old issuer published for several algorithms; tokens of all of them verify. A JWK Set names them itself
 	Algs []Alg `json:"algs,omitempty"`
 
+	// DryRun The same as in the query
+	DryRun *bool `json:"dry_run,omitempty"`
+
 	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
@@ -2339,6 +2342,9 @@ type ListKeysParams struct {
 
 // ImportKeyParams defines parameters for ImportKey.
 type ImportKeyParams struct {
+	// DryRun Preview the effect and change nothing
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
 	// another body 409. Kept for 24 hours, per credential.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -2346,6 +2352,11 @@ type ImportKeyParams struct {
 	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
 	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
 	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
+}
+
+// ImportKey200JSONResponseBody defines parameters for ImportKey.
+type ImportKey200JSONResponseBody struct {
+	union json.RawMessage
 }
 
 // ImportKey201JSONResponseBody defines parameters for ImportKey.
@@ -2655,6 +2666,68 @@ func (a Discovery) MarshalJSON() ([]byte, error) {
 		}
 	}
 	return json.Marshal(object)
+}
+
+// AsKey returns the union data inside the ImportKey200JSONResponseBody as a Key
+func (t ImportKey200JSONResponseBody) AsKey() (Key, error) {
+	var body Key
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromKey overwrites any union data inside the ImportKey200JSONResponseBody as the provided Key
+func (t *ImportKey200JSONResponseBody) FromKey(v Key) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeKey performs a merge with any union data inside the ImportKey200JSONResponseBody, using the provided Key
+func (t *ImportKey200JSONResponseBody) MergeKey(v Key) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsKeyList returns the union data inside the ImportKey200JSONResponseBody as a KeyList
+func (t ImportKey200JSONResponseBody) AsKeyList() (KeyList, error) {
+	var body KeyList
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromKeyList overwrites any union data inside the ImportKey200JSONResponseBody as the provided KeyList
+func (t *ImportKey200JSONResponseBody) FromKeyList(v KeyList) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeKeyList performs a merge with any union data inside the ImportKey200JSONResponseBody, using the provided KeyList
+func (t *ImportKey200JSONResponseBody) MergeKeyList(v KeyList) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t ImportKey200JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *ImportKey200JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
 }
 
 // AsKey returns the union data inside the ImportKey201JSONResponseBody as a Key
@@ -4463,6 +4536,12 @@ func (w *ServerInterfaceWrapper) ImportKey(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ImportKeyParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "Idempotency-Key" -------------
@@ -5258,6 +5337,7 @@ func RegisterHandlersWithBaseURL(router EchoRouter, si ServerInterface, baseURL 
 // RegisterHandlersWithOptions registers handlers using the supplied options,
 // including any per-operation middleware.
 func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options RegisterHandlersOptions) {
+
 	wrapper := ServerInterfaceWrapper{
 		Handler: si,
 	}
@@ -5336,4 +5416,5 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)
 	router.GET(options.BaseURL+"/docs", wrapper.GetDocs, options.OperationMiddlewares["getDocs"]...)
 	router.GET(options.BaseURL+"/docs/:asset", wrapper.GetDocsAsset, options.OperationMiddlewares["getDocsAsset"]...)
+
 }

@@ -29,6 +29,14 @@ func (s *adminServer) ImportKey(c echo.Context, _ TenantPath, params ImportKeyPa
 	if problem := body.checkMembers(); problem != nil {
 		return problem
 	}
+	dry, err := dryRun(params.DryRun, body.DryRun)
+	if err != nil {
+		return err
+	}
+	if dry {
+		body.DryRun = &dry
+		return s.importMaterial(c, body, nil)
+	}
 	agreed, refused := s.checkApproval(c, params.KeywardApproval)
 	if idem != nil && isUsedApproval(refused) { // possibly by this very request, if its answer was lost
 		idem.RepeatOnly = true
@@ -80,17 +88,18 @@ func (s *adminServer) importPrivateKey(c echo.Context, body ImportKeyRequest, id
 	defer clear(key)
 	e, err := s.cfg.Store.ImportPrivate(c.Request().Context(), auditBy(c), callOf(c).tenantID, moves.PrivateImport{
 		Key: key, Alg: jose.SignatureAlgorithm(*body.Alg), Algs: algorithms(body.Algs), KID: valueOr(body.KID, ""), Active: valueOr(body.Role, "") == ImportKeyRequestRoleActive,
+		DryRun: valueOr(body.DryRun, false),
 	}, idem)
 	if err != nil {
 		return err
 	}
-	return replyImported(c, e)
+	return replyImported(c, body, e)
 }
 
 func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
 	entries, set, err := s.cfg.Store.ImportPublic(c.Request().Context(), auditBy(c), callOf(c).tenantID, moves.PublicImport{
 		Key: materialText(*body.PublicKey), Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Algs: algorithms(body.Algs), KID: valueOr(body.KID, ""),
-		ExpiresAt: valueOr(body.ExpiresAt, time.Time{}),
+		ExpiresAt: valueOr(body.ExpiresAt, time.Time{}), DryRun: valueOr(body.DryRun, false),
 	}, idem)
 	if err != nil {
 		return err
@@ -100,12 +109,18 @@ func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest, id
 		for _, k := range set.Skipped {
 			out.Skipped = append(out.Skipped, SkippedKey{Index: k.Index, KID: nonZero(k.KID), Reason: k.Reason})
 		}
+		if valueOr(body.DryRun, false) {
+			return replyJSON(c, http.StatusOK, out)
+		}
 		return replyJSON(c, http.StatusCreated, out)
 	}
-	return replyImported(c, entries[0])
+	return replyImported(c, body, entries[0])
 }
 
-func replyImported(c echo.Context, e moves.Entry) error {
+func replyImported(c echo.Context, body ImportKeyRequest, e moves.Entry) error {
+	if valueOr(body.DryRun, false) {
+		return replyJSON(c, http.StatusOK, renderKey(e))
+	}
 	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+callOf(c).slug+"/keys/"+url.PathEscape(e.KID))
 	return replyJSON(c, http.StatusCreated, renderKey(e))
 }

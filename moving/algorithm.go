@@ -38,6 +38,9 @@ func (j JWK) algorithms() []string {
 // chooseAlgorithm sets the key's algorithm, or the reason for not importing it.
 func (k *Key) chooseAlgorithm(s Settings) {
 	can := k.Public.algorithms()
+	if k.only != nil {
+		can = k.only
+	}
 	switch {
 	case k.SkipReason != "" || k.RefuseReason != "":
 	case k.Public.Kty == "oct":
@@ -52,7 +55,7 @@ func (k *Key) chooseAlgorithm(s Settings) {
 		}
 	case slices.Contains(can, s.Alg):
 		k.Alg = s.Alg
-	case k.Public.Kty != "RSA":
+	case k.Public.Kty != "RSA" || k.only != nil:
 		k.Alg = can[0]
 	default:
 		k.RefuseReason = "an RSA key without an algorithm: give --alg"

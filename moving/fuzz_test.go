@@ -22,8 +22,8 @@ func FuzzReaders(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if public, _, err := parsePEM([]byte(text)); err == nil && len(public.algorithms()) == 0 && public.Kty == "" {
-			t.Errorf("a key of no kind: %+v", public)
+		if k, err := parsePEM([]byte(text)); err == nil && len(k.Public.algorithms()) == 0 && k.Public.Kty == "" {
+			t.Errorf("a key of no kind: %+v", k.Public)
 		}
 		all, err := parseSet([]byte(text), Settings{}, privateOrPublic)
 		if err != nil && len(err.Error()) > 200 {

@@ -1,6 +1,7 @@
 package moving
 
 import (
+	"crypto"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -16,6 +17,24 @@ import (
 // labels of the source.
 func (k Key) PublicMaterial() (json.RawMessage, error) {
 	return json.Marshal(JWK{Kty: k.Public.Kty, Crv: k.Public.Crv, X: k.Public.X, Y: k.Public.Y, N: k.Public.N, E: k.Public.E})
+}
+
+// PublicJWKs returns the public key as JWKs with its kid, one for each of its algorithms.
+func (k Key) PublicJWKs() (jwks []json.RawMessage, err error) {
+	algs := k.Algs
+	if algs == nil {
+		algs = []string{k.Alg}
+	}
+	for _, alg := range algs {
+		text, err := json.Marshal(JWK{
+			Kty: k.Public.Kty, Crv: k.Public.Crv, X: k.Public.X, Y: k.Public.Y, N: k.Public.N, E: k.Public.E, KID: k.KID, Alg: alg,
+		})
+		if err != nil {
+			return nil, err
+		}
+		jwks = append(jwks, text)
+	}
+	return jwks, nil
 }
 
 // judge returns why the import would refuse the key; empty if it would not. It reads the
@@ -56,14 +75,23 @@ func (k Key) judge(private bool) string {
 // canonicalThumbprint returns the thumbprint of the key itself: leading zeros in numbers,
 // or missing ones, make no other key. ok is false for what is no key for signatures.
 func (j JWK) canonicalThumbprint() (thumbprint string, ok bool) {
-	material, err := Key{Public: j}.PublicMaterial()
+	public, err := j.key()
 	if err != nil {
 		return "", false
+	}
+	thumbprint, err = keys.Thumbprint(public)
+	return thumbprint, err == nil
+}
+
+// key parses the public key.
+func (j JWK) key() (crypto.PublicKey, error) {
+	material, err := Key{Public: j}.PublicMaterial()
+	if err != nil {
+		return nil, err
 	}
 	set, err := keyfile.ParsePublic(material)
 	if err != nil {
-		return "", false
+		return nil, err
 	}
-	thumbprint, err = keys.Thumbprint(set.Keys[0].Public)
-	return thumbprint, err == nil
+	return set.Keys[0].Public, nil
 }

@@ -53,6 +53,8 @@ type Key struct {
 	Note         string    // for the plan
 	SkipReason   string    // why an import is pointless; empty: it is not
 	RefuseReason string    // why an import is impossible; empty: it is not
+	only         []string  // the algorithms that an RSASSA-PSS key may have; nil: all of its type
+	verifyOnly   bool      // the source does not sign with it, although it has the private key
 	twin         bool      // it comes in with another entry of the same key; set by Plan
 }
 

@@ -59,7 +59,10 @@ func (n nestKey) toKey(root *os.Root, s Settings) Key {
 	}
 	text, err := readIn(root, n.KID+".pem")
 	if err == nil {
-		k.Public, _, err = parsePEM(text)
+		var read Key
+		read, err = parsePEM(text)
+		k.Public, k.only = read.Public, read.only
+		clear(read.Private)
 	}
 	if err != nil {
 		k.RefuseReason = n.KID + ".pem: " + err.Error()

@@ -10,12 +10,13 @@ func OAuth2Server(path string, s Settings) ([]Key, error) {
 		return nil, err
 	}
 	defer clear(text)
-	k := Key{State: "the only key"}
-	if k.Public, k.Private, err = parsePEM(text); err != nil {
+	k, err := parsePEM(text)
+	if err != nil {
 		return nil, err
 	}
+	k.State = "the only key"
 	k.KID = k.Public.Thumbprint()
-	if k.Public.Kty == "RSA" {
+	if k.Public.Kty == "RSA" && k.only == nil {
 		s.Alg = cmp.Or(s.Alg, "RS256")
 	}
 	k.chooseAlgorithm(s)

@@ -199,7 +199,7 @@ func (p *planner) planKey(k Key) Step {
 
 // isSigner reports whether a key becomes the signing key of its algorithm.
 func (p *planner) isSigner(k Key) bool {
-	if k.Private == nil || p.As == VerifyOnly || p.signer[k.Alg] || p.Signs != "" && p.Signs != k.KID {
+	if k.Private == nil || k.verifyOnly || p.As == VerifyOnly || p.signer[k.Alg] || p.Signs != "" && p.Signs != k.KID {
 		return false
 	}
 	p.signer[k.Alg] = true

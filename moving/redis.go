@@ -116,14 +116,14 @@ func (k *Key) redisPrivate(ctx context.Context, r redisStore) error {
 		k.Note = "it no longer has a private key, so it only verifies"
 		return nil
 	}
-	public, private, err := parsePEM([]byte(text))
+	read, err := parsePEM([]byte(text))
 	switch {
-	case err != nil || private == nil:
+	case err != nil || read.Private == nil:
 		k.RefuseReason = "what is under " + redisPEM + k.KID + " is no private key in PEM"
-	case public.Thumbprint() != k.Public.Thumbprint():
+	case read.Public.Thumbprint() != k.Public.Thumbprint():
 		k.RefuseReason = "its PEM and its JWK are different keys"
 	default:
-		k.Private = private
+		k.Private = read.Private
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/keyward/keyward/moving"
@@ -16,6 +17,10 @@ type importFromCmd struct {
 	Redis        fromRedisCmd        `cmd:"" name:"redis" help:"Import the Redis layout of How to JWKS: the active key signs."`
 	JWKS         fromJWKSCmd         `cmd:"" name:"jwks" help:"Import the JWK Set of any issuer as keys to verify with."`
 	Hydra        fromHydraCmd        `cmd:"" name:"hydra" help:"Import an Ory Hydra key set: the first key signs, the others verify."`
+	JWKFile      fromJWKFileCmd      `cmd:"" name:"jwk-file" help:"Import a JWK Set in a file: the first private key signs."`
+	PKCS12       fromPKCS12Cmd       `cmd:"" name:"pkcs12" help:"Import a PKCS#12 file: the first private key signs."`
+	Keycloak     fromKeycloakCmd     `cmd:"" name:"keycloak" help:"Import a Keycloak realm export: the first provider signs."`
+	Dotnet       fromDotnetCmd       `cmd:"" name:"dotnet" aliases:"duende" help:"Import keys of Duende IdentityServer (the newest signs) or of a .NET program."`
 }
 
 type (
@@ -42,6 +47,30 @@ type (
 	fromJWKSCmd struct {
 		Address string `arg:"" name:"address" help:"Fetch this URL: https, or http on this machine."`
 		moveFlags
+	}
+	fromJWKFileCmd struct {
+		File string `arg:"" help:"Read this file."`
+		moveFlags
+		signFlags
+	}
+	fromPKCS12Cmd struct {
+		File         string `arg:"" help:"Read this file."`
+		PasswordFile string `name:"password-file" placeholder:"FILE" help:"Read the password from this file; - for standard input. Default: none."`
+		KIDFrom      string `name:"kid-from" default:"thumbprint" enum:"thumbprint,alias,certificate" help:"Name each key by its RFC 7638 thumbprint, its alias in the file (Nimbus, Spring) or the SHA-1 hash of its certificate (.NET). Default: ${default}."`
+		KID          string `name:"kid" placeholder:"KID" help:"Set the kid of the only key."`
+		moveFlags
+		signFlags
+	}
+	fromKeycloakCmd struct {
+		File string `arg:"" help:"Read this file, written by kc.sh export."`
+		moveFlags
+		signFlags
+	}
+	fromDotnetCmd struct {
+		Path string `arg:"" help:"Read this directory with files is-signing-key-<id>.json, one such file, or a file with RSAParameters (JSON, XML), a JWK or PEM."`
+		KID  string `name:"kid" placeholder:"KID" help:"Set the kid that tokens of the key name. Default: the one in the file, else the thumbprint."`
+		moveFlags
+		signFlags
 	}
 	fromHydraCmd struct {
 		Source string `arg:"" name:"source" help:"Read GET /admin/keys/{set} from this URL (https, or http on this machine) or from a file with the answer."`
@@ -98,6 +127,38 @@ func (c *fromJWKSCmd) Run(ctx context.Context, p *program) error {
 // Run is keyward import-from hydra.
 func (c *fromHydraCmd) Run(ctx context.Context, p *program) error {
 	keys, err := moving.Hydra(ctx, c.Source, moving.Settings{Alg: c.Alg})
+	return c.moveKeys(ctx, p, c.signFlags, keys, err)
+}
+
+// Run is keyward import-from jwk-file.
+func (c *fromJWKFileCmd) Run(ctx context.Context, p *program) error {
+	keys, err := moving.JWKFile(c.File, moving.Settings{Alg: c.Alg})
+	return c.moveKeys(ctx, p, c.signFlags, keys, err)
+}
+
+// Run is keyward import-from pkcs12.
+func (c *fromPKCS12Cmd) Run(ctx context.Context, p *program) error {
+	o := moving.PKCS12Options{KIDFrom: c.KIDFrom, KID: c.KID}
+	if c.PasswordFile != "" {
+		password, err := readSource(p.stdin, c.PasswordFile)
+		if err != nil {
+			return err
+		}
+		o.Password = strings.TrimRight(string(password), "\r\n")
+	}
+	keys, err := moving.PKCS12(c.File, o, moving.Settings{Alg: c.Alg})
+	return c.moveKeys(ctx, p, c.signFlags, keys, err)
+}
+
+// Run is keyward import-from keycloak.
+func (c *fromKeycloakCmd) Run(ctx context.Context, p *program) error {
+	keys, err := moving.Keycloak(c.File, moving.Settings{Alg: c.Alg})
+	return c.moveKeys(ctx, p, c.signFlags, keys, err)
+}
+
+// Run is keyward import-from dotnet.
+func (c *fromDotnetCmd) Run(ctx context.Context, p *program) error {
+	keys, err := moving.Dotnet(c.Path, c.KID, moving.Settings{Alg: c.Alg})
 	return c.moveKeys(ctx, p, c.signFlags, keys, err)
 }
 

@@ -27,6 +27,7 @@ type keyImportCmd struct {
 	As      string        `name:"as" default:"standby" enum:"standby,active" help:"Import a private key as standby (signs from the next rotation on) or active (signs at once). Default: ${default}."`
 	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"Keep public keys published for this long. Default: ${default} (seven days)."`
 	Expires *time.Time    `name:"expires-at" placeholder:"TIME" help:"Keep public keys published until this time (RFC 3339), as in 2027-01-31T00:00:00Z; overrides --keep-for."`
+	dryRunFlag
 	tenantScope
 	approvalFlag
 }
@@ -59,8 +60,15 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 	for _, k := range list.Skipped {
 		fmt.Fprintf(p.stderr, "%s was skipped: it %s.\n", skippedName(k), sanitizeText(k.Reason))
 	}
+	verb := "is"
+	if c.DryRun {
+		verb = "would be"
+	}
 	for _, k := range list.Items {
-		fmt.Fprintf(p.stdout, "%s (%s) is %s%s.\n", sanitizeText(k.KID), algorithmsText(k), k.State, untilText(k.ExpiresAt))
+		fmt.Fprintf(p.stdout, "%s (%s) %s %s%s.\n", sanitizeText(k.KID), algorithmsText(k), verb, k.State, untilText(k.ExpiresAt))
+	}
+	if c.DryRun {
+		return p.printUnchanged()
 	}
 	return nil
 }
@@ -75,8 +83,11 @@ func skippedName(k client.SkippedKey) string {
 
 // importRequest builds the request. The API validates the key.
 func (c *keyImportCmd) importRequest(text []byte) (k client.ImportKeyRequest, err error) {
-	k = client.ImportKeyRequest{Alg: nonEmpty(client.Alg(c.Alg)), Algs: c.Algs, KID: nonEmpty(c.KID)}
+	k = client.ImportKeyRequest{Alg: nonEmpty(client.Alg(c.Alg)), Algs: c.Algs, KID: nonEmpty(c.KID), DryRun: c.param()}
 	material, private := json.RawMessage(nil), bytes.Contains(text, []byte("PRIVATE KEY-----"))
+	if c.PEM != "" && !bytes.Contains(text, []byte("-----BEGIN ")) && (bytes.HasPrefix(text, []byte{0x30}) || bytes.HasPrefix(text, []byte{0xfe, 0xed})) {
+		return k, &usageError{"the file is binary: PKCS#12 and keystores are read by keyward import-from pkcs12; DER becomes PEM with: openssl pkey -inform DER -in key.der -out key.pem"}
+	}
 	if c.PEM != "" {
 		if material, err = json.Marshal(string(text)); err != nil {
 			return k, err

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/keys/keyfile"
 	"github.com/keyward/keyward/moving"
 )
 
@@ -52,7 +55,83 @@ func (m *mover) makePlan(ctx context.Context, keys []moving.Key, o moving.Option
 		t.Keys = append(t.Keys, known)
 	}
 	m.steps = moving.Plan(keys, t, o)
+	return m.judgeSteps(ctx)
+}
+
+// judgeSteps asks the API whether it would import each key of the plan, because it knows
+// more than the plan does: the rules of policies, revoked keys, how many keys still fit.
+// A key that would be refused is refused in the plan.
+func (m *mover) judgeSteps(ctx context.Context) error {
+	for i := range m.steps {
+		s := &m.steps[i]
+		if !s.Moves() {
+			continue
+		}
+		err := m.importStep(ctx, *s, true)
+		var problem *client.Problem
+		switch {
+		case err == nil:
+		case errors.As(err, &problem) && isRefusal(problem.Status):
+			s.Becomes, s.Why = moving.Refused, refusalText(problem)
+		default:
+			return err
+		}
+	}
+	return m.judgeTogether(ctx)
+}
+
+// judgeTogether asks the API whether the keys to verify with fit into the tenant's JWKS
+// all together; none of them is imported if they do not.
+func (m *mover) judgeTogether(ctx context.Context) error {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	var until time.Time
+	for _, s := range m.steps {
+		if s.Becomes != moving.Deprecated {
+			continue
+		}
+		if s.Until.After(until) {
+			until = s.Until
+		}
+		jwks, err := s.PublicJWKs()
+		if err != nil {
+			return err
+		}
+		set.Keys = append(set.Keys, jwks...)
+	}
+	if len(set.Keys) < 2 || len(set.Keys) > keyfile.MaxKeys { // more do not fit into one request
+		return nil
+	}
+	material, err := json.Marshal(set)
+	if err != nil {
+		return err
+	}
+	_, err = m.api.ImportKeys(ctx, m.flags.Tenant, client.ImportKeyRequest{PublicKey: new(client.KeyMaterial(material)), ExpiresAt: &until, DryRun: new(true)})
+	var problem *client.Problem
+	if !errors.As(err, &problem) || !isRefusal(problem.Status) {
+		return err
+	}
+	for i := range m.steps {
+		if s := &m.steps[i]; s.Becomes == moving.Deprecated {
+			s.Becomes, s.Why = moving.Refused, "together with the others: "+refusalText(problem)
+		}
+	}
 	return nil
+}
+
+// isRefusal reports whether a status is about the key and not about the request.
+func isRefusal(status int) bool {
+	return status == http.StatusBadRequest || status == http.StatusConflict || status == http.StatusUnprocessableEntity
+}
+
+// refusalText returns why the API refuses a key.
+func refusalText(p *client.Problem) string {
+	for _, e := range p.Errors {
+		name := strings.TrimPrefix(strings.TrimPrefix(e.Field, "private_key."), "public_key.")
+		return "its " + name + " " + e.Message
+	}
+	return p.Detail
 }
 
 // runPlan prints the plan and executes it. With --json only the result goes to
@@ -111,7 +190,7 @@ func (m *mover) carryOut(ctx context.Context, bar *progress) {
 			if !s.Moves() || signing == (s.Becomes == moving.Deprecated) {
 				continue
 			}
-			if err := m.importStep(ctx, s); err != nil {
+			if err := m.importStep(ctx, s, false); err != nil {
 				m.failed[s.KID] = err
 			}
 			bar.add(1)
@@ -119,10 +198,14 @@ func (m *mover) carryOut(ctx context.Context, bar *progress) {
 	}
 }
 
-func (m *mover) importStep(ctx context.Context, s moving.Step) (err error) {
+// importStep imports a key, or has the API check that for a dry run.
+func (m *mover) importStep(ctx context.Context, s moving.Step, dry bool) (err error) {
 	k := client.ImportKeyRequest{KID: nonEmpty(s.KID), Alg: nonEmpty(client.Alg(s.Alg))}
 	for _, alg := range s.Algs {
 		k.Algs = append(k.Algs, client.Alg(alg))
+	}
+	if dry {
+		k.DryRun = &dry
 	}
 	var material client.KeyMaterial
 	if s.Becomes == moving.Deprecated {

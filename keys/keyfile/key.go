@@ -116,6 +116,10 @@ func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, 
 	return alg, nil
 }
 
+// Restricted returns the algorithms that an RSASSA-PSS key may sign with, nil for every
+// other key.
+func (b Key) Restricted() []jose.SignatureAlgorithm { return b.pss }
+
 // OnlyAlgorithm returns the single algorithm of an EC key (RFC 7518 section
 // 3.4); empty for other keys.
 func (b Key) OnlyAlgorithm() jose.SignatureAlgorithm {

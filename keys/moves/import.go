@@ -46,6 +46,7 @@ type PrivateImport struct {
 	Algs   []jose.SignatureAlgorithm // all that tokens of the key may have; empty: Alg alone
 	KID    string                    // empty: the JWK's own if its form is valid here, else the thumbprint
 	Active bool                      // becomes the active key instead of the standby
+	DryRun bool                      // decide all, change nothing
 }
 
 // PublicImport requests the import of public keys, so that tokens of a previous system
@@ -56,6 +57,7 @@ type PublicImport struct {
 	Algs      []jose.SignatureAlgorithm // all that tokens of a single key may have; empty: Alg alone
 	KID       string                    // of a single key; empty: the JWK's own, else the thumbprint
 	ExpiresAt time.Time                 // when the keys leave the JWKS, at most ten years ahead
+	DryRun    bool                      // decide all, change nothing
 }
 
 // ImportPrivate imports a private key. As standby it replaces the present one, which is
@@ -73,7 +75,7 @@ func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UU
 	if err != nil {
 		return Entry{}, err
 	}
-	entries, err := s.importKeys(ctx, by, tenantID, []candidate{c}, idem, func(l *ledger) ([]tenant.Policy, error) {
+	entries, err := s.importKeys(ctx, by, tenantID, []candidate{c}, importOptions{idem, req.DryRun}, func(l *ledger) ([]tenant.Policy, error) {
 		sealer, opened := sealers[tenantID]
 		if !opened {
 			return nil, custody.ErrDataKey
@@ -96,16 +98,25 @@ func (s *Store) ImportPublic(ctx context.Context, by audit.By, tenantID uuid.UUI
 	if err != nil {
 		return nil, set, err
 	}
-	entries, err := s.importKeys(ctx, by, tenantID, cs, idem, func(l *ledger) ([]tenant.Policy, error) {
+	entries, err := s.importKeys(ctx, by, tenantID, cs, importOptions{idem, req.DryRun}, func(l *ledger) ([]tenant.Policy, error) {
 		return l.importPublic(cs, req.ExpiresAt.UTC().Truncate(time.Microsecond))
 	})
 	return entries, set, err
 }
 
+// importOptions are what every import has.
+type importOptions struct {
+	idem   *tenant.Idempotency
+	dryRun bool
+}
+
+// errDryRun rolls back the transaction of a dry run.
+var errDryRun = errors.New("keys: dry run")
+
 // importKeys runs the transaction of an import. A repeated request returns its first
 // result; otherwise decide adds the keys and returns the retired policies that have to
 // be created for them.
-func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID, cs []candidate, idem *tenant.Idempotency,
+func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID, cs []candidate, opts importOptions,
 	decide func(*ledger) ([]tenant.Policy, error),
 ) (entries []Entry, err error) {
 	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
@@ -116,7 +127,7 @@ func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID,
 		if l.tenant.Slug == tenant.PlatformSlug {
 			return ErrPlatformImport
 		}
-		if err := checkReplay(ctx, tx, tenantID, idem); err != nil {
+		if err := checkReplay(ctx, tx, tenantID, opts.idem); err != nil {
 			return err
 		}
 		if err := errors.Join(refuseUsedKIDs(ctx, tx, tenantID, cs), l.refuseCompromised(cs)); err != nil {
@@ -127,8 +138,14 @@ func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID,
 			return err
 		}
 		entries = l.entriesOf(cs)
-		return l.writeImport(ctx, tx, carriers, idem)
+		if opts.dryRun {
+			return errDryRun
+		}
+		return l.writeImport(ctx, tx, carriers, opts.idem)
 	})
+	if errors.Is(err, errDryRun) {
+		return entries, nil
+	}
 	var replay *tenant.ReplayError
 	if errors.As(err, &replay) {
 		return s.replayEntries(ctx, tenantID, cs)

@@ -1,0 +1,203 @@
+package moving
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keyward/keyward/keys/keyfile"
+)
+
+// dotNetRSA is RSAParameters of .NET, as Newtonsoft.Json and System.Text.Json write it,
+// and as RSA.ToXmlString does: numbers in base64.
+type dotNetRSA struct {
+	D, DP, DQ, Exponent, InverseQ, Modulus, P, Q string
+}
+
+// dotNetEC is ECParameters of .NET with its point.
+type dotNetEC struct {
+	D string
+	Q struct{ X, Y string }
+}
+
+// Dotnet reads a key that a .NET program wrote: RSAParameters as JSON or XML
+// (RSA.ToXmlString), the tempkey.rsa of IdentityServer4, a JWK, or PEM; or the key store
+// of Duende IdentityServer ([duendeKeys]). kid is that of a single key; empty: its own.
+func Dotnet(path, kid string, s Settings) ([]Key, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return duendeKeys(path, s)
+	}
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	var stored duendeKey
+	if json.Unmarshal(keyfile.Text(text), &stored) == nil && stored.ID != "" && stored.Data != "" {
+		return []Key{stored.toKey(s)}, nil
+	}
+	k, err := parseDotnet(keyfile.Text(text), s)
+	if err != nil {
+		return nil, err
+	}
+	if kid != "" {
+		k.KID, k.Note = kid, ""
+	}
+	return []Key{k}, nil
+}
+
+func parseDotnet(text []byte, s Settings) (Key, error) {
+	text = bytes.TrimSpace(text)
+	var temp struct {
+		dotNetRSA
+		KeyID      string `json:"KeyId"`
+		Parameters dotNetRSA
+	}
+	switch {
+	case bytes.Contains(text, []byte("-----BEGIN ")):
+		k, err := parsePEM(text)
+		k.name("", s)
+		return k, err
+	case bytes.HasPrefix(text, []byte("<")):
+		var rsa dotNetRSA
+		if xml.Unmarshal(text, &rsa) != nil || rsa.Modulus == "" {
+			return Key{}, fmt.Errorf("%w: it is not the XML of an RSA key (RSAKeyValue)", ErrFormat)
+		}
+		return rsa.toKey("", s)
+	case isJWK(text):
+		return parseJWK(text, s), nil
+	case json.Unmarshal(text, &temp) != nil || temp.Modulus == "" && temp.Parameters.Modulus == "":
+		return Key{}, fmt.Errorf("%w: it is not a key as .NET writes it: RSAParameters, a JWK or PEM", ErrFormat)
+	case temp.Modulus != "":
+		return temp.dotNetRSA.toKey(temp.KeyID, s)
+	}
+	return temp.Parameters.toKey(temp.KeyID, s)
+}
+
+// name sets the kid, the thumbprint if it is unknown, and the algorithm.
+func (k *Key) name(kid string, s Settings) {
+	if k.KID = kid; kid == "" && k.Public.Kty != "" {
+		k.KID, k.Note = k.Public.Thumbprint(), "it has no kid at the source; this is its thumbprint"
+	}
+	if k.State = "public"; k.Private != nil {
+		k.State = "private"
+	}
+	k.chooseAlgorithm(s)
+}
+
+func (r dotNetRSA) toKey(kid string, s Settings) (Key, error) {
+	return dotNetKey(map[string]string{
+		"n": r.Modulus, "e": r.Exponent, "d": r.D, "p": r.P, "q": r.Q, "dp": r.DP, "dq": r.DQ, "qi": r.InverseQ,
+	}, map[string]string{"kty": "RSA"}, kid, s)
+}
+
+func (c dotNetEC) toKey(kid, alg string, s Settings) (Key, error) {
+	crv := map[string]string{"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}[alg]
+	return dotNetKey(map[string]string{"x": c.Q.X, "y": c.Q.Y, "d": c.D}, map[string]string{"kty": "EC", "crv": crv, "alg": alg}, kid, s)
+}
+
+// dotNetKey builds a JWK of numbers in base64.
+func dotNetKey(numbers, members map[string]string, kid string, s Settings) (k Key, err error) {
+	if kid != "" {
+		members["kid"] = kid
+	}
+	for name, value := range numbers {
+		octets, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(value), ""))
+		if err != nil {
+			return k, fmt.Errorf("%w: a number of the key is not base64", ErrFormat)
+		}
+		if len(octets) > 0 {
+			members[name] = base64.RawURLEncoding.EncodeToString(octets)
+		}
+		clear(octets)
+	}
+	text, err := json.Marshal(members)
+	if err != nil {
+		return k, err
+	}
+	defer clear(text)
+	k = parseJWK(text, s)
+	if k.State = "public"; k.Private != nil {
+		k.State = "private"
+	}
+	return k, nil
+}
+
+// duendeKey is a file of Duende IdentityServer's key store (SerializedKey).
+type duendeKey struct {
+	ID                string `json:"Id"`
+	Created           time.Time
+	Algorithm         string
+	IsX509Certificate bool
+	Data              string
+	DataProtected     bool
+}
+
+// duendeKeys reads the key store of Duende IdentityServer: a directory with the files
+// is-signing-key-<id>.json. The newest key of an algorithm signs; the store does not say
+// which keys are only announced.
+func duendeKeys(dir string, s Settings) ([]Key, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "is-signing-key-*.json"))
+	if err != nil || len(files) == 0 || len(files) > maxKeys {
+		return nil, fmt.Errorf("%w: it has no files is-signing-key-*.json, or too many", ErrFormat)
+	}
+	var stored []duendeKey
+	for _, file := range files {
+		text, err := readFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var d duendeKey
+		if json.Unmarshal(keyfile.Text(text), &d) != nil || d.ID == "" {
+			return nil, fmt.Errorf("%w: %s is not a key of Duende IdentityServer", ErrFormat, filepath.Base(file))
+		}
+		clear(text)
+		stored = append(stored, d)
+	}
+	slices.SortStableFunc(stored, func(a, b duendeKey) int { return b.Created.Compare(a.Created) })
+	var keys []Key
+	for _, d := range stored {
+		keys = append(keys, d.toKey(s))
+	}
+	return keys, nil
+}
+
+func (d duendeKey) toKey(s Settings) Key {
+	k := Key{KID: d.ID, State: "created " + d.Created.UTC().Format(time.RFC3339)}
+	switch {
+	case d.DataProtected:
+		k.RefuseReason = "it is encrypted by ASP.NET Data Protection, which only that server opens: decrypt it there with ISigningKeyProtector.Unprotect, write its parameters to a file, and import that with keyward import-from dotnet --kid " + d.ID
+		return k
+	case d.IsX509Certificate:
+		k.RefuseReason = "it is a certificate with its key: write it as PKCS#12 there and import that with keyward import-from pkcs12 --kid " + d.ID
+		return k
+	}
+	var data struct {
+		Parameters dotNetRSA
+		dotNetEC
+	}
+	state := k.State
+	err := json.Unmarshal([]byte(d.Data), &data)
+	switch {
+	case err == nil && data.Parameters.Modulus != "":
+		if k, err = data.Parameters.toKey(d.ID, Settings{Alg: d.Algorithm}); err == nil && k.Alg != d.Algorithm {
+			k.RefuseReason = "its algorithm does not fit its key"
+		}
+	case err == nil && data.Q.X != "":
+		k, err = data.dotNetEC.toKey(d.ID, d.Algorithm, s)
+	default:
+		k.RefuseReason = "its data are not the parameters of a key"
+	}
+	if err != nil {
+		k = Key{KID: d.ID, RefuseReason: "its data are not the parameters of a key"}
+	}
+	k.State = state
+	return k
+}

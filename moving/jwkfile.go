@@ -1,0 +1,13 @@
+package moving
+
+// JWKFile reads a JWK or JWK Set from a file, with private members or without: what
+// Nimbus, and with it Spring Authorization Server, and others store. The first private
+// key of an algorithm signs.
+func JWKFile(path string, s Settings) ([]Key, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	return parseSet(text, s, privateOrPublic)
+}

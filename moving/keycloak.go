@@ -1,0 +1,135 @@
+package moving
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/keyfile"
+)
+
+// keycloakProvider is a key provider of a realm export.
+type keycloakProvider struct {
+	Name       string              `json:"name"`
+	ProviderID string              `json:"providerId"`
+	Config     map[string][]string `json:"config"`
+}
+
+const keycloakComponent = "org.keycloak.keys.KeyProvider"
+
+// Keycloak reads the key providers of a realm export (kc.sh export, with private keys).
+// Enabled and active ones sign, the highest priority first; passive ones verify.
+func Keycloak(path string, s Settings) ([]Key, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	type realm struct {
+		Components map[string]json.RawMessage `json:"components"`
+	}
+	var one realm
+	body := keyfile.Text(text)
+	if json.Unmarshal(body, &one) != nil {
+		var several []realm
+		if json.Unmarshal(body, &several) != nil || len(several) != 1 {
+			return nil, fmt.Errorf("%w: it is not the export of one realm", ErrFormat)
+		}
+		one = several[0]
+	}
+	var providers []keycloakProvider
+	if raw, there := one.Components[keycloakComponent]; !there || json.Unmarshal(raw, &providers) != nil || len(providers) > maxKeys {
+		return nil, fmt.Errorf("%w: it has no components of type %s: export the realm with kc.sh export", ErrFormat, keycloakComponent)
+	}
+	slices.SortStableFunc(providers, func(a, b keycloakProvider) int { return cmp.Compare(b.priority(), a.priority()) })
+	var keys []Key
+	for _, p := range providers {
+		keys = append(keys, p.toKey(s))
+	}
+	return keys, nil
+}
+
+func (p keycloakProvider) first(names ...string) string {
+	for _, name := range names {
+		if values := p.Config[name]; len(values) > 0 && values[0] != "" {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+func (p keycloakProvider) priority() int {
+	n, _ := strconv.Atoi(p.first("priority"))
+	return n
+}
+
+// toKey returns the provider's key. An error names the provider, because its kid follows
+// from the key.
+func (p keycloakProvider) toKey(s Settings) Key {
+	k := Key{KID: p.Name, State: "active"}
+	material := p.first("privateKey", "ecdsaPrivateKey", "ecPrivateKey", "eddsaPrivateKey")
+	masked := material != "" && strings.Trim(material, "*") == ""
+	switch {
+	case strings.HasPrefix(p.ProviderID, "hmac") || strings.HasPrefix(p.ProviderID, "aes"):
+		k.SkipReason = "a shared secret: Keyward supports key pairs only"
+	case p.first("enabled") == "false":
+		k.SkipReason = "it is disabled: its tokens do not verify at the source either"
+	case strings.EqualFold(p.first("keyUse"), "enc") || strings.HasPrefix(p.ProviderID, "rsa-enc") || strings.HasPrefix(p.ProviderID, "ecdh"):
+		k.SkipReason = "is for encryption, not for signatures"
+	case p.ProviderID == "java-keystore":
+		k.RefuseReason = "its key lies in a Java keystore: import that with keyward import-from pkcs12 and the kid of the realm's certs"
+	case masked:
+		k.RefuseReason = "its private key is masked: export the realm with kc.sh export, not from the console"
+	case material == "":
+		k.RefuseReason = "the export has no private key of it"
+	default:
+		p.readKey(&k, material, s)
+	}
+	return k
+}
+
+func (p keycloakProvider) readKey(k *Key, material string, s Settings) {
+	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(material), ""))
+	defer clear(der)
+	if err != nil {
+		k.RefuseReason = "its private key is not base64"
+		return
+	}
+	read, err := privateFromDER(der)
+	if err != nil {
+		k.RefuseReason = err.Error()
+		return
+	}
+	read.State = k.State
+	if *k = read; p.first("active") == "false" {
+		k.State, k.verifyOnly = "passive", true
+	}
+	k.KID = cmp.Or(p.first("kid"), keycloakKID(k.Public))
+	if alg := p.first("algorithm"); alg != "" {
+		k.Public.Alg = alg
+	} else if k.Public.Kty == "RSA" {
+		k.Public.Alg = "RS256" // Keycloak's default
+	}
+	k.chooseAlgorithm(s)
+}
+
+// keycloakKID returns the kid that Keycloak derives from a public key: the SHA-256 of its
+// SubjectPublicKeyInfo.
+func keycloakKID(j JWK) string {
+	public, err := j.key()
+	if err != nil {
+		return ""
+	}
+	der, err := keys.PublicDER(public)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(der)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}

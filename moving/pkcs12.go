@@ -1,0 +1,148 @@
+package moving
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/sha1"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+
+	"software.sslmate.com/src/go-pkcs12"
+)
+
+// Values of PKCS12Options.KIDFrom.
+const (
+	KIDThumbprint  = "thumbprint"  // RFC 7638, SHA-256
+	KIDAlias       = "alias"       // the entry's name, as Nimbus and Spring do
+	KIDCertificate = "certificate" // SHA-1 of the certificate in upper-case hexadecimal, as .NET does
+)
+
+// PKCS12Options are the options of PKCS12.
+type PKCS12Options struct {
+	Password string
+	KIDFrom  string // KIDThumbprint, KIDAlias or KIDCertificate
+	KID      string // of the only key; empty: as KIDFrom says
+}
+
+// PKCS12 reads the private keys of a PKCS#12 file (RFC 7292), which keytool, openssl and
+// Windows write. The first one signs.
+func PKCS12(path string, o PKCS12Options, s Settings) ([]Key, error) {
+	file, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(file)
+	if bytes.HasPrefix(file, []byte{0xfe, 0xed, 0xfe, 0xed}) || bytes.HasPrefix(file, []byte{0xce, 0xce, 0xce, 0xce}) {
+		return nil, fmt.Errorf("%w: it is a keystore in Java's own form; convert it with: keytool -importkeystore -srckeystore old.jks -destkeystore new.p12 -deststoretype PKCS12", ErrFormat)
+	}
+	if bytes.Contains(file, []byte("-----BEGIN ")) {
+		return nil, fmt.Errorf("%w: it is PEM and not PKCS#12: import it with keyward key import --pem", ErrFormat)
+	}
+	entries, err := pkcs12Entries(file, o.Password)
+	if err != nil {
+		return nil, err
+	}
+	if o.KID != "" && len(entries) > 1 {
+		return nil, fmt.Errorf("%w: it has %d private keys, so they cannot all have the kid given", ErrFormat, len(entries))
+	}
+	var keys []Key
+	for _, e := range entries {
+		k, err := privateFromSigner(e.private)
+		if err != nil {
+			k = Key{RefuseReason: "its type is none that Keyward has"}
+		}
+		k.State = "private"
+		if k.KID, err = e.kid(k, o); err != nil {
+			k.KID, k.RefuseReason = e.alias, err.Error()
+		}
+		k.chooseAlgorithm(s)
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// pkcs12Entry is a private key of a file, with its certificate if there is one.
+type pkcs12Entry struct {
+	alias       string
+	private     crypto.PrivateKey
+	certificate *x509.Certificate
+}
+
+func (e pkcs12Entry) kid(k Key, o PKCS12Options) (string, error) {
+	switch {
+	case o.KID != "":
+		return o.KID, nil
+	case o.KIDFrom == KIDAlias && e.alias == "":
+		return "", errors.New("it has no alias: give --kid")
+	case o.KIDFrom == KIDAlias:
+		return e.alias, nil
+	case o.KIDFrom == KIDCertificate && e.certificate == nil:
+		return "", errors.New("it has no certificate: give --kid")
+	case o.KIDFrom == KIDCertificate:
+		sum := sha1.Sum(e.certificate.Raw)
+		return strings.ToUpper(hex.EncodeToString(sum[:])), nil
+	}
+	return k.Public.Thumbprint(), nil
+}
+
+// pkcs12Entries decodes a file. ToPEM alone reads several keys and their names; it knows
+// fewer types than DecodeChain, which reads one key.
+func pkcs12Entries(file []byte, password string) ([]pkcs12Entry, error) {
+	blocks, err := pkcs12.ToPEM(file, password) //nolint:staticcheck // see above
+	if err == nil {
+		defer func() {
+			for _, b := range blocks {
+				if b.Type == "PRIVATE KEY" { // a parsed certificate refers to its bytes
+					clear(b.Bytes)
+				}
+			}
+		}()
+		if entries := entriesOf(blocks); len(entries) > 0 {
+			return entries, nil
+		}
+	}
+	private, certificate, _, err := pkcs12.DecodeChain(file, password)
+	switch {
+	case errors.Is(err, pkcs12.ErrIncorrectPassword) && password == "":
+		return nil, fmt.Errorf("%w: it needs a password: give --password-file", ErrFormat)
+	case errors.Is(err, pkcs12.ErrIncorrectPassword):
+		return nil, fmt.Errorf("%w: the password does not open it", ErrFormat)
+	case err != nil || private == nil:
+		return nil, fmt.Errorf("%w: it is no PKCS#12 file with private keys that Keyward can read; take a key out with: openssl pkcs12 -in store.p12 -nocerts -nodes -out key.pem, import that with keyward key import --pem, and delete it", ErrFormat)
+	}
+	return []pkcs12Entry{{private: private, certificate: certificate}}, nil
+}
+
+func entriesOf(blocks []*pem.Block) (entries []pkcs12Entry) {
+	var certificates []*x509.Certificate
+	for _, b := range blocks {
+		if certificate, err := x509.ParseCertificate(b.Bytes); err == nil {
+			certificates = append(certificates, certificate)
+		}
+	}
+	for _, b := range blocks {
+		if b.Type != "PRIVATE KEY" {
+			continue
+		}
+		var signer crypto.Signer
+		if key, err := x509.ParsePKCS1PrivateKey(b.Bytes); err == nil {
+			signer = key
+		} else if key, err := x509.ParseECPrivateKey(b.Bytes); err == nil {
+			signer = key
+		} else {
+			return nil
+		}
+		e := pkcs12Entry{alias: b.Headers["friendlyName"], private: signer}
+		for _, c := range certificates {
+			if public, ok := c.PublicKey.(interface{ Equal(x crypto.PublicKey) bool }); ok && public.Equal(signer.Public()) {
+				e.certificate = c
+			}
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
