@@ -279,7 +279,7 @@ const tenantsToCheck = `-- name: TenantsToCheck :many
 
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id > $1::uuid AND status <> 'deleted'
 ORDER BY id
@@ -310,6 +310,8 @@ type TenantsToCheckRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	MAC                             []byte
 }
 
@@ -347,6 +349,8 @@ func (q *Queries) TenantsToCheck(ctx context.Context, afterID uuid.UUID, stretch
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
 			&i.MAC,
 		); err != nil {
 			return nil, err

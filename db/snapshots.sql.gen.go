@@ -153,7 +153,7 @@ func (q *Queries) PublicPolicies(ctx context.Context) ([]PublicPoliciesRow, erro
 
 const publicTenant = `-- name: PublicTenant :one
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
-    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, t.approval_required, t.updated_at, t.mac,
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, t.jwks_path, t.jwks_headers, t.approval_required, t.updated_at, t.mac,
     (CASE WHEN t.jwks_xid = t.feed_xid AND starts_with(t.jwks_outline, 'v1 ') THEN t.jwks END)::bytea AS jwks, COALESCE(t.jwks_outline, '')::text AS outline
 FROM tenants t
 WHERE t.id = $1 AND t.status <> 'deleted' AND current_user = 'keyward_public'
@@ -172,6 +172,8 @@ type PublicTenantRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	ApprovalRequired                []string
 	UpdatedAt                       time.Time
 	MAC                             []byte
@@ -195,6 +197,8 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 		&i.NotBefore,
 		&i.AuditSeq,
 		&i.Metadata,
+		&i.JWKSPath,
+		&i.JWKSHeaders,
 		&i.ApprovalRequired,
 		&i.UpdatedAt,
 		&i.MAC,
@@ -207,7 +211,7 @@ func (q *Queries) PublicTenant(ctx context.Context, tenantID uuid.UUID) (PublicT
 const publicTenantBySlug = `-- name: PublicTenantBySlug :one
 
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
-    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, t.approval_required, t.updated_at, t.mac,
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, t.jwks_path, t.jwks_headers, t.approval_required, t.updated_at, t.mac,
     (CASE WHEN t.jwks_xid = t.feed_xid AND starts_with(t.jwks_outline, 'v1 ') THEN t.jwks END)::bytea AS jwks, COALESCE(t.jwks_outline, '')::text AS outline
 FROM tenants t
 WHERE t.slug = $1 AND t.status <> 'deleted' AND current_user = 'keyward_public'
@@ -226,6 +230,8 @@ type PublicTenantBySlugRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	ApprovalRequired                []string
 	UpdatedAt                       time.Time
 	MAC                             []byte
@@ -252,6 +258,8 @@ func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTe
 		&i.NotBefore,
 		&i.AuditSeq,
 		&i.Metadata,
+		&i.JWKSPath,
+		&i.JWKSHeaders,
 		&i.ApprovalRequired,
 		&i.UpdatedAt,
 		&i.MAC,

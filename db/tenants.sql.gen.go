@@ -15,7 +15,7 @@ import (
 const findTenants = `-- name: FindTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT id FROM (
@@ -62,6 +62,8 @@ type FindTenantsRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	MAC                             []byte
 }
 
@@ -106,6 +108,8 @@ func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]Fin
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
 			&i.MAC,
 		); err != nil {
 			return nil, err
@@ -121,7 +125,7 @@ func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]Fin
 const getTenant = `-- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = $1
 `
@@ -150,6 +154,8 @@ type GetTenantRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	MAC                             []byte
 }
 
@@ -180,6 +186,8 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (GetTenantR
 		&i.FreezeReasons,
 		&i.ApprovalRequired,
 		&i.Metadata,
+		&i.JWKSPath,
+		&i.JWKSHeaders,
 		&i.MAC,
 	)
 	return i, err
@@ -188,7 +196,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (GetTenantR
 const getTenants = `-- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 `
@@ -217,6 +225,8 @@ type GetTenantsRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	MAC                             []byte
 }
 
@@ -253,6 +263,8 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]GetT
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
 			&i.MAC,
 		); err != nil {
 			return nil, err
@@ -268,11 +280,11 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]GetT
 const insertTenant = `-- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, issuer_name, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks, jwks_outline, jwks_xid, mac)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks_path, jwks_headers, jwks, jwks_outline, jwks_xid, mac)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
     $9, $10, $11, $12, $13, $13,
     COALESCE($14::timestamptz[], '{}'), COALESCE($15::timestamptz[], '{}'), COALESCE($16::text[], '{}'), pg_current_xact_id(),
-    COALESCE($17::text[], '{}'), $18, $19, $20, pg_current_xact_id(), $21)
+    COALESCE($17::text[], '{}'), $18, $19, $20, $21, $22, pg_current_xact_id(), $23)
 `
 
 type InsertTenantParams struct {
@@ -294,6 +306,8 @@ type InsertTenantParams struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	JWKS                            []byte
 	JWKSOutline                     *string
 	MAC                             []byte
@@ -319,6 +333,8 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 		arg.FreezeReasons,
 		arg.ApprovalRequired,
 		arg.Metadata,
+		arg.JWKSPath,
+		arg.JWKSHeaders,
 		arg.JWKS,
 		arg.JWKSOutline,
 		arg.MAC,
@@ -329,7 +345,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 const listTenants = `-- name: ListTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     (SELECT id FROM tenants
@@ -374,6 +390,8 @@ type ListTenantsRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	MAC                             []byte
 }
 
@@ -416,6 +434,8 @@ func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]Lis
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
 			&i.MAC,
 		); err != nil {
 			return nil, err
@@ -443,7 +463,7 @@ func (q *Queries) LiveTenantID(ctx context.Context, slug string) (uuid.UUID, err
 const lockIdleTenants = `-- name: LockIdleTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY ($1::uuid[])
 ORDER BY id
@@ -474,6 +494,8 @@ type LockIdleTenantsRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	MAC                             []byte
 }
 
@@ -511,6 +533,8 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
 			&i.MAC,
 		); err != nil {
 			return nil, err
@@ -526,7 +550,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 const lockTenant = `-- name: LockTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = $1
 FOR NO KEY UPDATE
@@ -556,6 +580,8 @@ type LockTenantRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	MAC                             []byte
 }
 
@@ -587,6 +613,8 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (LockTenan
 		&i.FreezeReasons,
 		&i.ApprovalRequired,
 		&i.Metadata,
+		&i.JWKSPath,
+		&i.JWKSHeaders,
 		&i.MAC,
 	)
 	return i, err
@@ -595,7 +623,7 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (LockTenan
 const matchNewestTenants = `-- name: MatchNewestTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT id FROM (
@@ -644,6 +672,8 @@ type MatchNewestTenantsRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	MAC                             []byte
 }
 
@@ -687,6 +717,8 @@ func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenants
 			&i.FreezeReasons,
 			&i.ApprovalRequired,
 			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
 			&i.MAC,
 		); err != nil {
 			return nil, err
@@ -798,10 +830,11 @@ SET name = $1, issuer = $2,
     freeze_starts = COALESCE($13::timestamptz[], freeze_starts), freeze_ends = COALESCE($14::timestamptz[], freeze_ends),
     freeze_reasons = COALESCE($15::text[], freeze_reasons),
     approval_required = COALESCE($16::text[], approval_required), metadata = $17, mac = $18,
-    deleted_at = $19, audit_seq = $20, audit_hash = $21, feed_xid = pg_current_xact_id(),
-    jwks = COALESCE($22, jwks), jwks_outline = COALESCE($23, jwks_outline),
-    jwks_xid = CASE WHEN $22::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
-WHERE id = $24
+    jwks_path = $19, jwks_headers = $20,
+    deleted_at = $21, audit_seq = $22, audit_hash = $23, feed_xid = pg_current_xact_id(),
+    jwks = COALESCE($24, jwks), jwks_outline = COALESCE($25, jwks_outline),
+    jwks_xid = CASE WHEN $24::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
+WHERE id = $26
 `
 
 type UpdateTenantParams struct {
@@ -823,6 +856,8 @@ type UpdateTenantParams struct {
 	ApprovalRequired                []string
 	Metadata                        []byte
 	MAC                             []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	DeletedAt                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
@@ -853,6 +888,8 @@ func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int
 		arg.ApprovalRequired,
 		arg.Metadata,
 		arg.MAC,
+		arg.JWKSPath,
+		arg.JWKSHeaders,
 		arg.DeletedAt,
 		arg.AuditSeq,
 		arg.AuditHash,

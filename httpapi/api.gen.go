@@ -1073,8 +1073,14 @@ type CreateTenantRequest struct {
 	FreezeWindows []FreezeWindow `json:"freeze_windows,omitempty"`
 
 	// Issuer An http or https URL without query and fragment (RFC 8414 section 2). Absent, `{public URL}/t/{slug}`
-	Issuer                          *string `json:"issuer,omitempty"`
-	JWKSMaxAgeSeconds               *int64  `json:"jwks_max_age_seconds,omitempty"`
+	Issuer *string `json:"issuer,omitempty"`
+
+	// JWKSHeaders Further response headers of the JWK Set, by name, except those of the connection, of caching and of security
+	JWKSHeaders       map[string]string `json:"jwks_headers,omitempty"`
+	JWKSMaxAgeSeconds *int64            `json:"jwks_max_age_seconds,omitempty"`
+
+	// JWKSPath A further path of the JWK Set below the issuer and on the custom domain, as in `auth/keys`
+	JWKSPath                        *string `json:"jwks_path,omitempty"`
 	JWKSStaleIfErrorSeconds         *int64  `json:"jwks_stale_if_error_seconds,omitempty"`
 	JWKSStaleWhileRevalidateSeconds *int64  `json:"jwks_stale_while_revalidate_seconds,omitempty"`
 
@@ -1689,10 +1695,16 @@ type Tenant struct {
 	ID            openapi_types.UUID `json:"id"`
 
 	// Issuer The `iss` of its tokens: the tenant's own or `{public URL}/t/{slug}`
-	Issuer                          string `json:"issuer"`
-	JWKSMaxAgeSeconds               int64  `json:"jwks_max_age_seconds"`
-	JWKSStaleIfErrorSeconds         int64  `json:"jwks_stale_if_error_seconds"`
-	JWKSStaleWhileRevalidateSeconds int64  `json:"jwks_stale_while_revalidate_seconds"`
+	Issuer string `json:"issuer"`
+
+	// JWKSHeaders Further response headers of the JWK Set, by name, except those of the connection, of caching and of security
+	JWKSHeaders       map[string]string `json:"jwks_headers,omitempty"`
+	JWKSMaxAgeSeconds int64             `json:"jwks_max_age_seconds"`
+
+	// JWKSPath A further path of the JWK Set below the issuer and on the custom domain, as in `auth/keys`
+	JWKSPath                        *string `json:"jwks_path,omitempty"`
+	JWKSStaleIfErrorSeconds         int64   `json:"jwks_stale_if_error_seconds"`
+	JWKSStaleWhileRevalidateSeconds int64   `json:"jwks_stale_while_revalidate_seconds"`
 
 	// Metadata Metadata of the tenant's own provider: further members of its discovery documents, such as `authorization_endpoint`
 	// and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
@@ -1755,11 +1767,17 @@ type UpdateTenantRequest struct {
 	CustomDomain     nullable.Nullable[string]             `json:"custom_domain,omitempty"`
 
 	// FreezeWindows Windows without scheduled rotations. They replace all existing ones
-	FreezeWindows                   nullable.Nullable[[]FreezeWindow] `json:"freeze_windows,omitempty"`
-	Issuer                          nullable.Nullable[string]         `json:"issuer,omitempty"`
-	JWKSMaxAgeSeconds               nullable.Nullable[int64]          `json:"jwks_max_age_seconds,omitempty"`
-	JWKSStaleIfErrorSeconds         nullable.Nullable[int64]          `json:"jwks_stale_if_error_seconds,omitempty"`
-	JWKSStaleWhileRevalidateSeconds nullable.Nullable[int64]          `json:"jwks_stale_while_revalidate_seconds,omitempty"`
+	FreezeWindows nullable.Nullable[[]FreezeWindow] `json:"freeze_windows,omitempty"`
+	Issuer        nullable.Nullable[string]         `json:"issuer,omitempty"`
+
+	// JWKSHeaders Further response headers of the JWK Set, by name, except those of the connection, of caching and of security. They replace the existing ones; `null` and `{}` remove them
+	JWKSHeaders       nullable.Nullable[map[string]string] `json:"jwks_headers,omitempty"`
+	JWKSMaxAgeSeconds nullable.Nullable[int64]             `json:"jwks_max_age_seconds,omitempty"`
+
+	// JWKSPath A further path of the JWK Set below the issuer and on the custom domain, as in `auth/keys`
+	JWKSPath                        nullable.Nullable[string] `json:"jwks_path,omitempty"`
+	JWKSStaleIfErrorSeconds         nullable.Nullable[int64]  `json:"jwks_stale_if_error_seconds,omitempty"`
+	JWKSStaleWhileRevalidateSeconds nullable.Nullable[int64]  `json:"jwks_stale_while_revalidate_seconds,omitempty"`
 
 	// Metadata Like `ProviderMetadata`. It replaces the existing metadata; `null` and `{}` remove it
 	Metadata nullable.Nullable[JSONObject] `json:"metadata,omitempty"`

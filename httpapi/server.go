@@ -163,7 +163,7 @@ func (s *server) newRouter(doc *openapi3.T, has func(path string) bool) (*echo.E
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.Logger.SetOutput(io.Discard) // everything goes through slog
-	e.HTTPErrorHandler = s.unroutedHandler()
+	e.HTTPErrorHandler = s.unroutedHandler(has("/t/{tenant}/.well-known/jwks.json"))
 	r := &routes{Echo: e, server: s, names: operationNames(doc), has: has}
 	RegisterHandlers(r, s)
 	if s.cfg.Metrics != nil && has("/metrics") {
@@ -188,9 +188,16 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.echo.ServeHTTP(w, normalizePath(r))
 }
 
-// unroutedHandler answers requests for unknown paths and methods.
-func (s *server) unroutedHandler() echo.HTTPErrorHandler {
-	answer := s.handle("none", func(c echo.Context) error { return c.Get(unroutedKey).(error) })
+// unroutedHandler answers requests for unknown paths and methods, and for paths that
+// tenants have for their JWK Sets.
+func (s *server) unroutedHandler(ownPaths bool) echo.HTTPErrorHandler {
+	answer := s.handle("none", func(c echo.Context) error {
+		unrouted := c.Get(unroutedKey).(error)
+		if !ownPaths || !errors.Is(unrouted, echo.ErrNotFound) {
+			return unrouted
+		}
+		return s.serveOwnPath(c, unrouted)
+	})
 	return func(err error, c echo.Context) {
 		c.Set(unroutedKey, err)
 		_ = answer(c) // handle has answered every error

@@ -61,7 +61,7 @@ func (s *adminServer) renderTenant(t tenant.Tenant) Tenant {
 		JWKSStaleIfErrorSeconds:         wholeSeconds(t.Caching.StaleIfError),
 		ClockSkewSeconds:                wholeSeconds(t.Caching.ClockSkew),
 		NotBefore:                       t.NotBefore, FreezeWindows: renderFreezes(t.Freezes), ApprovalRequired: renderGuarded(t.ApprovalRequired),
-		Metadata: renderMetadata(t.Metadata), CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
+		Metadata: renderMetadata(t.Metadata), JWKSPath: nonZero(t.JWKSPath), JWKSHeaders: t.JWKSHeaders, CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
 	}
 }
 
@@ -120,7 +120,7 @@ func (r CreateTenantRequest) tenantSpec() tenant.Spec {
 	spec := tenant.Spec{
 		Slug: r.Slug, Name: valueOr(r.Name, ""), Issuer: valueOr(r.Issuer, ""), CustomDomain: valueOr(r.CustomDomain, ""),
 		Caching: tenant.DefaultCaching, Freezes: parseFreezes(r.FreezeWindows), ApprovalRequired: guardedOperations(r.ApprovalRequired),
-		Metadata: json.RawMessage(valueOr(r.Metadata, nil)),
+		Metadata: json.RawMessage(valueOr(r.Metadata, nil)), JWKSPath: valueOr(r.JWKSPath, ""), JWKSHeaders: r.JWKSHeaders,
 	}
 	overrideSeconds(&spec.Caching.MaxAge, r.JWKSMaxAgeSeconds)
 	overrideSeconds(&spec.Caching.StaleWhileRevalidate, r.JWKSStaleWhileRevalidateSeconds)
@@ -209,6 +209,8 @@ func (r UpdateTenantRequest) tenantChange() tenant.Change {
 	if members, err := r.Metadata.Get(); err == nil {
 		change.Metadata.Value = json.RawMessage(members)
 	}
+	change.JWKSPath = optionalValue(r.JWKSPath, "")
+	change.JWKSHeaders = optionalValue(r.JWKSHeaders, nil)
 	if r.Status != nil {
 		change.Status = tenant.Some(tenant.Status(*r.Status))
 	}

@@ -16,6 +16,10 @@ CREATE TABLE public.tenants (
     -- 1.0 section 3, RFC 8414 section 2). NULL: none. Stored byte for byte,
     -- because entity tags are computed from it.
     metadata                            json,
+    -- A further path of the JWK Set, below the issuer and on the custom domain, and
+    -- further response headers of it, by name (tenant/publishing.go). NULL: none.
+    jwks_path                           text,
+    jwks_headers                        json,
     status                              text          NOT NULL DEFAULT 'active',
     jwks_max_age_seconds                integer       NOT NULL DEFAULT 300,
     jwks_stale_while_revalidate_seconds integer       NOT NULL DEFAULT 60,
@@ -66,6 +70,8 @@ CREATE TABLE public.tenants (
     CONSTRAINT tenants_custom_domain_form CHECK (custom_domain = lower(custom_domain) AND char_length(custom_domain) BETWEEN 1 AND 253),
     CONSTRAINT tenants_metadata CHECK (json_typeof(metadata) = 'object' AND octet_length(metadata::text) <= 16384
         AND metadata -> 'issuer' IS NULL AND metadata -> 'jwks_uri' IS NULL AND metadata -> 'id_token_signing_alg_values_supported' IS NULL),
+    CONSTRAINT tenants_jwks_path CHECK (char_length(jwks_path) BETWEEN 1 AND 200 AND jwks_path !~ '(^/|//|/$)' AND jwks_path !~ '[^A-Za-z0-9._~/-]'),
+    CONSTRAINT tenants_jwks_headers CHECK (json_typeof(jwks_headers) = 'object' AND octet_length(jwks_headers::text) <= 8192),
     CONSTRAINT tenants_status CHECK (status IN ('active', 'suspended', 'deleted')),
     CONSTRAINT tenants_deleted_at CHECK ((deleted_at IS NOT NULL) = (status = 'deleted')),
     CONSTRAINT tenants_platform_stays CHECK (slug <> 'platform' OR status = 'active'),

@@ -183,16 +183,16 @@ CREATE CONSTRAINT TRIGGER tenants_audit_head_exists AFTER INSERT OR UPDATE OF au
 CREATE CONSTRAINT TRIGGER tenants_created_audited AFTER INSERT ON public.tenants
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_tenant_audited('tenant.created');
-CREATE CONSTRAINT TRIGGER tenants_updated_audited AFTER UPDATE OF name, issuer, issuer_name, custom_domain, metadata, jwks_max_age_seconds,
+CREATE CONSTRAINT TRIGGER tenants_updated_audited AFTER UPDATE OF name, issuer, issuer_name, custom_domain, metadata, jwks_path, jwks_headers, jwks_max_age_seconds,
         jwks_stale_while_revalidate_seconds, jwks_stale_if_error_seconds, clock_skew_seconds, not_before,
         freeze_starts, freeze_ends, freeze_reasons, approval_required ON public.tenants
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (
-        (NEW.name, NEW.issuer, NEW.issuer_name, NEW.custom_domain, NEW.metadata::text, NEW.jwks_max_age_seconds,
+        (NEW.name, NEW.issuer, NEW.issuer_name, NEW.custom_domain, NEW.metadata::text, NEW.jwks_path, NEW.jwks_headers::text, NEW.jwks_max_age_seconds,
             NEW.jwks_stale_while_revalidate_seconds, NEW.jwks_stale_if_error_seconds, NEW.clock_skew_seconds, NEW.not_before,
             NEW.freeze_starts, NEW.freeze_ends, NEW.freeze_reasons, NEW.approval_required)
         IS DISTINCT FROM
-        (OLD.name, OLD.issuer, OLD.issuer_name, OLD.custom_domain, OLD.metadata::text, OLD.jwks_max_age_seconds,
+        (OLD.name, OLD.issuer, OLD.issuer_name, OLD.custom_domain, OLD.metadata::text, OLD.jwks_path, OLD.jwks_headers::text, OLD.jwks_max_age_seconds,
             OLD.jwks_stale_while_revalidate_seconds, OLD.jwks_stale_if_error_seconds, OLD.clock_skew_seconds, OLD.not_before,
             OLD.freeze_starts, OLD.freeze_ends, OLD.freeze_reasons, OLD.approval_required))
     EXECUTE FUNCTION public.keyward_guard_tenant_audited('tenant.updated');

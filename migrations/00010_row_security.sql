@@ -20,7 +20,7 @@ GRANT SELECT, UPDATE ON public.webhook_deliveries TO keyward_app;
 GRANT SELECT, INSERT ON public.domains TO keyward_app;
 GRANT SELECT ON public.data_keys TO keyward_app;
 
-GRANT SELECT (id, slug, issuer, custom_domain, metadata, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+GRANT SELECT (id, slug, issuer, custom_domain, metadata, jwks_path, jwks_headers, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, not_before, approval_required, audit_seq, feed_xid, jwks, jwks_outline, jwks_xid, created_at, updated_at, mac)
     ON public.tenants TO keyward_public;
 GRANT SELECT (tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds, purge_after_seconds,

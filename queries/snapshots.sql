@@ -4,14 +4,14 @@
 
 -- name: PublicTenantBySlug :one
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
-    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, t.approval_required, t.updated_at, t.mac,
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, t.jwks_path, t.jwks_headers, t.approval_required, t.updated_at, t.mac,
     (CASE WHEN t.jwks_xid = t.feed_xid AND starts_with(t.jwks_outline, 'v1 ') THEN t.jwks END)::bytea AS jwks, COALESCE(t.jwks_outline, '')::text AS outline
 FROM tenants t
 WHERE t.slug = @slug AND t.status <> 'deleted' AND current_user = 'keyward_public';
 
 -- name: PublicTenant :one
 SELECT t.id, t.slug, t.issuer, t.custom_domain, t.status, t.jwks_max_age_seconds, t.jwks_stale_while_revalidate_seconds, t.jwks_stale_if_error_seconds,
-    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, t.approval_required, t.updated_at, t.mac,
+    t.clock_skew_seconds, t.not_before, t.audit_seq, t.metadata, t.jwks_path, t.jwks_headers, t.approval_required, t.updated_at, t.mac,
     (CASE WHEN t.jwks_xid = t.feed_xid AND starts_with(t.jwks_outline, 'v1 ') THEN t.jwks END)::bytea AS jwks, COALESCE(t.jwks_outline, '')::text AS outline
 FROM tenants t
 WHERE t.id = @tenant_id AND t.status <> 'deleted' AND current_user = 'keyward_public';

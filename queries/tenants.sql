@@ -1,16 +1,16 @@
 -- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, issuer_name, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks, jwks_outline, jwks_xid, mac)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks_path, jwks_headers, jwks, jwks_outline, jwks_xid, mac)
 VALUES (@id, @slug, @name, sqlc.narg(issuer), sqlc.narg(issuer_name), sqlc.narg(custom_domain), @jwks_max_age_seconds, @jwks_stale_while_revalidate_seconds,
     @jwks_stale_if_error_seconds, @clock_skew_seconds, @audit_seq, @audit_hash, @created_at, @created_at,
     COALESCE(@freeze_starts::timestamptz[], '{}'), COALESCE(@freeze_ends::timestamptz[], '{}'), COALESCE(@freeze_reasons::text[], '{}'), pg_current_xact_id(),
-    COALESCE(@approval_required::text[], '{}'), sqlc.narg(metadata), sqlc.narg(jwks), sqlc.narg(jwks_outline), pg_current_xact_id(), @mac);
+    COALESCE(@approval_required::text[], '{}'), sqlc.narg(metadata), sqlc.narg(jwks_path), sqlc.narg(jwks_headers), sqlc.narg(jwks), sqlc.narg(jwks_outline), pg_current_xact_id(), @mac);
 
 -- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = @tenant_id;
 
@@ -22,7 +22,7 @@ SELECT id FROM tenants WHERE slug = @slug AND status <> 'deleted';
 -- Locks a tenant. Every change of a tenant does so first.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = @tenant_id
 FOR NO KEY UPDATE;
@@ -31,7 +31,7 @@ FOR NO KEY UPDATE;
 -- Locks a batch of tenants in one order, and skips tenants that another transaction has locked.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[])
 ORDER BY id
@@ -40,7 +40,7 @@ FOR NO KEY UPDATE SKIP LOCKED;
 -- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[]);
 
@@ -48,7 +48,7 @@ WHERE id = ANY (@tenant_ids::uuid[]);
 -- Live tenants or tenants with a status, newest first, after the cursor. Each list has an index in its order.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     (SELECT id FROM tenants
@@ -65,7 +65,7 @@ LIMIT @page_size::integer;
 -- Tenants among the newest thousand after the cursor whose slug or name contains a text. A frequent text fills a page this way.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT id FROM (
@@ -97,7 +97,7 @@ SELECT EXISTS (
 -- read all tenants in order.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
-    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, mac
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT id FROM (
@@ -123,6 +123,7 @@ SET name = @name, issuer = sqlc.narg(issuer),
     freeze_starts = COALESCE(@freeze_starts::timestamptz[], freeze_starts), freeze_ends = COALESCE(@freeze_ends::timestamptz[], freeze_ends),
     freeze_reasons = COALESCE(@freeze_reasons::text[], freeze_reasons),
     approval_required = COALESCE(@approval_required::text[], approval_required), metadata = sqlc.narg(metadata), mac = @mac,
+    jwks_path = sqlc.narg(jwks_path), jwks_headers = sqlc.narg(jwks_headers),
     deleted_at = sqlc.narg(deleted_at), audit_seq = @audit_seq, audit_hash = @audit_hash, feed_xid = pg_current_xact_id(),
     jwks = COALESCE(sqlc.narg(jwks), jwks), jwks_outline = COALESCE(sqlc.narg(jwks_outline), jwks_outline),
     jwks_xid = CASE WHEN sqlc.narg(jwks)::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END

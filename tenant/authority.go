@@ -159,7 +159,8 @@ func (a *Authority) logOnce(row string) bool {
 func (r TenantRow) macRecord() macRecord {
 	return newMACRecord("tenants").id(&r.ID).text(r.Slug).optional(r.Issuer).optional(r.CustomDomain).text(r.Status).
 		number(int64(r.JWKSMaxAgeSeconds)).number(int64(r.JWKSStaleWhileRevalidateSeconds)).number(int64(r.JWKSStaleIfErrorSeconds)).
-		number(int64(r.ClockSkewSeconds)).time(r.NotBefore).list(r.ApprovalRequired).bytes(r.Metadata).time(&r.UpdatedAt)
+		number(int64(r.ClockSkewSeconds)).time(r.NotBefore).list(r.ApprovalRequired).bytes(r.Metadata).
+		optional(r.JWKSPath).bytes(r.JWKSHeaders).time(&r.UpdatedAt)
 }
 
 // TenantMAC returns the code of a tenant's row: of its names, status, settings and

@@ -37,6 +37,8 @@ type Change struct {
 	Status               Optional[Status]          // Active or Suspended
 	ApprovalRequired     Optional[[]Operation]     // replaces all
 	Metadata             Optional[json.RawMessage] // replaces all members; empty, null and {} clear
+	JWKSPath             Optional[string]
+	JWKSHeaders          Optional[map[string]string] // replaces all
 
 	// OnlyVerifiedHosts is set for a change by the tenant itself, which may name only
 	// hosts that it has verified. Whether a name is taken it does not learn.
@@ -64,12 +66,15 @@ func (c Change) apply(t Tenant, now time.Time) (Tenant, error) {
 	c.Freezes.applyTo(&t.Freezes)
 	c.ApprovalRequired.applyTo(&t.ApprovalRequired)
 	c.Metadata.applyTo(&t.Metadata)
+	c.JWKSPath.applyTo(&t.JWKSPath)
+	c.JWKSHeaders.applyTo(&t.JWKSHeaders)
 	if err := t.validate(); err != nil {
 		return t, err
 	}
 	t.Freezes = sortFreezes(t.Freezes)
 	t.ApprovalRequired = sortGuarded(t.ApprovalRequired)
 	t.Metadata = canonicalMetadata(t.Metadata)
+	t.JWKSHeaders = canonicalHeaders(t.JWKSHeaders)
 	return t, nil
 }
 
@@ -92,6 +97,8 @@ func (t Tenant) validate() error {
 	validateFreezes(&broken, t.Freezes)
 	validateGuarded(&broken, t.ApprovalRequired)
 	validateMetadata(&broken, t.Metadata)
+	validateJWKSPath(&broken, t.JWKSPath)
+	validateHeaders(&broken, t.JWKSHeaders)
 	if t.NotBefore != nil && (t.NotBefore.Before(time.Unix(0, 0)) || t.NotBefore.After(endOfTime)) {
 		broken.add("not_before", "must be a time from 1970 to 9999")
 	}
@@ -140,6 +147,8 @@ func settingsByName(t Tenant) map[string]any {
 		"freeze_windows":                      freezeDetails(t.Freezes),
 		"approval_required":                   guardedColumn(t.ApprovalRequired),
 		"metadata":                            metadataDetails(t.Metadata),
+		"jwks_path":                           optional(t.JWKSPath),
+		"jwks_headers":                        headerDetails(t.JWKSHeaders),
 	}
 }
 

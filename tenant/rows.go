@@ -36,6 +36,8 @@ type TenantRow struct {
 	FreezeReasons                   []string
 	ApprovalRequired                []string
 	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
 	MAC                             []byte // see Authority
 }
 
@@ -52,6 +54,7 @@ func (r TenantRow) Tenant() Tenant {
 		NotBefore: db.UTC(r.NotBefore), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), DeletedAt: db.UTC(r.DeletedAt),
 		CacheHorizon: db.UTC(r.CacheHorizon), Version: r.AuditSeq, Freezes: freezesFromColumns(r.FreezeStarts, r.FreezeEnds, r.FreezeReasons),
 		ApprovalRequired: guardedFromColumn(r.ApprovalRequired), Metadata: r.Metadata,
+		JWKSPath: db.ZeroIfNull(r.JWKSPath), JWKSHeaders: ParseHeaders(r.JWKSHeaders),
 	}
 }
 
@@ -71,6 +74,7 @@ func RowOf(t Tenant) TenantRow {
 		CacheHorizon: t.CacheHorizon, NotBefore: t.NotBefore, AuditSeq: t.Version,
 		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, DeletedAt: t.DeletedAt,
 		FreezeStarts: starts, FreezeEnds: ends, FreezeReasons: reasons, ApprovalRequired: guardedColumn(t.ApprovalRequired), Metadata: t.Metadata,
+		JWKSPath: db.NullIfZero(t.JWKSPath), JWKSHeaders: encodeHeaders(t.JWKSHeaders),
 	}
 }
 

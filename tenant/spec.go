@@ -24,6 +24,8 @@ type Spec struct {
 
 	ApprovalRequired []Operation     // operations that require a second person's approval
 	Metadata         json.RawMessage // members of its discovery documents; empty: none
+	JWKSPath         string          // a further path of its JWK Set; empty: none
+	JWKSHeaders      map[string]string
 }
 
 // PlatformSpec returns the spec of the platform's own tenant, which no request may
@@ -38,7 +40,8 @@ func PlatformSpec() Spec {
 func (s Spec) Tenant(id uuid.UUID, at time.Time) Tenant {
 	return Tenant{
 		ID: id, Slug: s.Slug, Name: s.Name, OwnIssuer: s.Issuer, CustomDomain: s.CustomDomain,
-		Status: Active, Caching: s.Caching, Freezes: s.Freezes, ApprovalRequired: s.ApprovalRequired, Metadata: s.Metadata, CreatedAt: at, UpdatedAt: at,
+		Status: Active, Caching: s.Caching, Freezes: s.Freezes, ApprovalRequired: s.ApprovalRequired, Metadata: s.Metadata,
+		JWKSPath: s.JWKSPath, JWKSHeaders: s.JWKSHeaders, CreatedAt: at, UpdatedAt: at,
 	}
 }
 
@@ -70,12 +73,15 @@ func (s *Spec) Validate() error {
 	validateFreezes(&broken, s.Freezes)
 	validateGuarded(&broken, s.ApprovalRequired)
 	validateMetadata(&broken, s.Metadata)
+	validateJWKSPath(&broken, s.JWKSPath)
+	validateHeaders(&broken, s.JWKSHeaders)
 	if err := broken.fieldErrors(); err != nil {
 		return err
 	}
 	s.Freezes = sortFreezes(s.Freezes)
 	s.ApprovalRequired = sortGuarded(s.ApprovalRequired)
 	s.Metadata = canonicalMetadata(s.Metadata)
+	s.JWKSHeaders = canonicalHeaders(s.JWKSHeaders)
 	return s.validatePolicies()
 }
 

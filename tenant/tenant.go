@@ -47,6 +47,11 @@ type Tenant struct {
 	// Metadata is a JSON object with further members of the tenant's discovery
 	// documents, or empty.
 	Metadata json.RawMessage
+	// JWKSPath is a further path of the JWK Set, below the issuer and on the custom
+	// domain, without a leading slash; empty: none.
+	JWKSPath string
+	// JWKSHeaders are further response headers of the JWK Set, by canonical name.
+	JWKSHeaders map[string]string
 
 	CreatedAt time.Time
 	UpdatedAt time.Time

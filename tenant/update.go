@@ -180,6 +180,7 @@ func (s *Store) writeTenant(ctx context.Context, tx *db.Tx, t Tenant, names Name
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
+		JWKSPath: row.JWKSPath, JWKSHeaders: row.JWKSHeaders,
 		MAC: s.authority.TenantMAC(row), AuditSeq: head.Seq, AuditHash: head.Hash, TenantID: row.ID,
 	})
 	if err != nil {

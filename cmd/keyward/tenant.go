@@ -115,6 +115,10 @@ func (p *program) showTenant(t client.Tenant) error {
 	out.add("not before", optionalText(t.NotBefore, formatTime))
 	out.add("approval required", joinOperations(t.ApprovalRequired))
 	addMembers(&out, "metadata", t.Metadata)
+	out.add("JWKS path", optionalText(t.JWKSPath, stringOf))
+	for _, name := range slices.Sorted(maps.Keys(t.JWKSHeaders)) {
+		out.add("JWKS header", name+": "+t.JWKSHeaders[name])
+	}
 	out.add("created", formatTime(t.CreatedAt))
 	out.add("updated", formatTime(t.UpdatedAt))
 	return p.printTable(out)

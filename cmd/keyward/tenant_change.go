@@ -10,16 +10,18 @@ import (
 
 // tenantSettings are the flags for the settings of a tenant.
 type tenantSettings struct {
-	Label                string   `name:"name" placeholder:"TEXT" help:"Set a description for people."`
-	Issuer               string   `name:"issuer" placeholder:"URL" help:"Set the iss of its tokens. Default: derived from public URL and slug."`
-	CustomDomain         string   `name:"custom-domain" placeholder:"HOST" help:"Serve its JWKS on this host name too."`
-	MaxAge               *span    `name:"jwks-max-age" placeholder:"DURATION" help:"Set how long verifiers may cache its JWKS. Default: 5m."`
-	StaleWhileRevalidate *span    `name:"jwks-stale-while-revalidate" placeholder:"DURATION" help:"Set stale-while-revalidate of its JWKS. Default: 60s."`
-	StaleIfError         *span    `name:"jwks-stale-if-error" placeholder:"DURATION" help:"Set stale-if-error of its JWKS. Default: 1d."`
-	ClockSkew            *span    `name:"clock-skew" placeholder:"DURATION" help:"Set the allowed clock skew. Default: 60s."`
-	ApprovalRequired     []string `name:"approval-required" placeholder:"OPERATION" enum:"revoke_all,import,purge,delete" help:"Require a second person's approval for these operations: ${enum}; comma-separated or repeated. Replaces the list. Default: none."`
-	Metadata             *string  `name:"metadata" placeholder:"JSON|@FILE|-" help:"Add these members to its discovery documents, as in the endpoints of its own login. Replaces the object; {} clears it."`
-	Body                 *string  `name:"body" placeholder:"JSON|@FILE|-" help:"Send this JSON request body; flags override its members."`
+	Label                string            `name:"name" placeholder:"TEXT" help:"Set a description for people."`
+	Issuer               string            `name:"issuer" placeholder:"URL" help:"Set the iss of its tokens. Default: derived from public URL and slug."`
+	CustomDomain         string            `name:"custom-domain" placeholder:"HOST" help:"Serve its JWKS on this host name too."`
+	MaxAge               *span             `name:"jwks-max-age" placeholder:"DURATION" help:"Set how long verifiers may cache its JWKS. Default: 5m."`
+	StaleWhileRevalidate *span             `name:"jwks-stale-while-revalidate" placeholder:"DURATION" help:"Set stale-while-revalidate of its JWKS. Default: 60s."`
+	StaleIfError         *span             `name:"jwks-stale-if-error" placeholder:"DURATION" help:"Set stale-if-error of its JWKS. Default: 1d."`
+	ClockSkew            *span             `name:"clock-skew" placeholder:"DURATION" help:"Set the allowed clock skew. Default: 60s."`
+	ApprovalRequired     []string          `name:"approval-required" placeholder:"OPERATION" enum:"revoke_all,import,purge,delete" help:"Require a second person's approval for these operations: ${enum}; comma-separated or repeated. Replaces the list. Default: none."`
+	Metadata             *string           `name:"metadata" placeholder:"JSON|@FILE|-" help:"Add these members to its discovery documents, as in the endpoints of its own login. Replaces the object; {} clears it."`
+	JWKSPath             string            `name:"jwks-path" placeholder:"PATH" help:"Serve its JWKS at this path too, below the issuer and on its domain, as in auth/keys."`
+	JWKSHeaders          map[string]string `name:"jwks-header" mapsep:"none" placeholder:"NAME=VALUE" help:"Send this response header with its JWKS; may be repeated. Replaces all."`
+	Body                 *string           `name:"body" placeholder:"JSON|@FILE|-" help:"Send this JSON request body; flags override its members."`
 }
 
 // requestBody builds the request from flags and --body. Settings without a flag
@@ -39,7 +41,7 @@ func (f tenantSettings) requestBody(p *program) (map[string]any, error) {
 			req[name] = value
 		}
 	}
-	for name, value := range map[string]string{"name": f.Label, "issuer": f.Issuer, "custom_domain": f.CustomDomain} {
+	for name, value := range map[string]string{"name": f.Label, "issuer": f.Issuer, "custom_domain": f.CustomDomain, "jwks_path": f.JWKSPath} {
 		if value != "" {
 			req[name] = value
 		}
@@ -58,6 +60,9 @@ func (f tenantSettings) requestBody(p *program) (map[string]any, error) {
 		if value != nil {
 			req[name] = value.seconds()
 		}
+	}
+	if f.JWKSHeaders != nil {
+		req["jwks_headers"] = f.JWKSHeaders
 	}
 	if f.ApprovalRequired != nil {
 		req["approval_required"] = f.ApprovalRequired
@@ -107,7 +112,7 @@ func (c *tenantCreateCmd) Run(ctx context.Context, p *program) error {
 type tenantUpdateCmd struct {
 	tenantArg
 	NotBefore *moment  `name:"not-before" placeholder:"TIME" help:"Reject tokens issued before this time."`
-	Clear     []string `name:"clear" placeholder:"SETTING" enum:"name,issuer,custom-domain,jwks-max-age,jwks-stale-while-revalidate,jwks-stale-if-error,clock-skew,not-before,approval-required,metadata" help:"Reset a setting to its default; may be repeated. One of ${enum}."`
+	Clear     []string `name:"clear" placeholder:"SETTING" enum:"name,issuer,custom-domain,jwks-max-age,jwks-stale-while-revalidate,jwks-stale-if-error,clock-skew,not-before,approval-required,metadata,jwks-path,jwks-headers" help:"Reset a setting to its default; may be repeated. One of ${enum}."`
 	tenantSettings
 	approvalFlag
 }
@@ -124,7 +129,7 @@ func (c *tenantUpdateCmd) Run(ctx context.Context, p *program) error {
 	}
 	for _, setting := range c.Clear {
 		name := strings.ReplaceAll(setting, "-", "_")
-		if strings.HasPrefix(name, "jwks_") || name == "clock_skew" {
+		if strings.HasPrefix(name, "jwks_") && name != "jwks_path" && name != "jwks_headers" || name == "clock_skew" {
 			name += "_seconds"
 		}
 		if _, set := req[name]; set {

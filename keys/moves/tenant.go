@@ -133,6 +133,7 @@ func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names te
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		MAC: l.believer.TenantMAC(row), AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, CreatedAt: l.at,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
+		JWKSPath: row.JWKSPath, JWKSHeaders: row.JWKSHeaders,
 		JWKS: set.Body, JWKSOutline: &set.Outline,
 	})
 	if err != nil {
@@ -322,6 +323,7 @@ func (l *ledger) tenantParams() db.UpdateTenantParams {
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
+		JWKSPath: row.JWKSPath, JWKSHeaders: row.JWKSHeaders,
 		MAC: l.believer.TenantMAC(row), AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, TenantID: l.tenant.ID,
 		JWKS: set.Body, JWKSOutline: &set.Outline,
 	}

@@ -518,7 +518,8 @@ func tenantRow(t db.PublicTenantRow) tenant.TenantRow {
 		ID: t.ID, Slug: t.Slug, Issuer: t.Issuer, CustomDomain: t.CustomDomain, Status: t.Status,
 		JWKSMaxAgeSeconds: t.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: t.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: t.JWKSStaleIfErrorSeconds, ClockSkewSeconds: t.ClockSkewSeconds, NotBefore: t.NotBefore,
-		ApprovalRequired: t.ApprovalRequired, Metadata: t.Metadata, UpdatedAt: t.UpdatedAt, MAC: t.MAC,
+		ApprovalRequired: t.ApprovalRequired, Metadata: t.Metadata,
+		JWKSPath: t.JWKSPath, JWKSHeaders: t.JWKSHeaders, UpdatedAt: t.UpdatedAt, MAC: t.MAC,
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -46,6 +48,9 @@ type Snapshot struct {
 
 	Policies []SigningPolicy // the default one first
 	Metadata json.RawMessage // a JSON object: the tenant's own members of its discovery document; empty: none
+
+	JWKSPath string        // a further path of the JWK Set; empty: none
+	headers  []headerField // further response headers of the JWK Set
 
 	published []publicKey
 	discovery atomic.Pointer[Document]
@@ -156,7 +161,7 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 			StaleIfError:         time.Duration(t.JWKSStaleIfErrorSeconds) * time.Second,
 			ClockSkew:            time.Duration(t.ClockSkewSeconds) * time.Second,
 		},
-		Metadata: t.Metadata,
+		Metadata: t.Metadata, JWKSPath: db.ZeroIfNull(t.JWKSPath), headers: headerFields(t.JWKSHeaders),
 	}
 	if t.NotBefore != nil {
 		snap.NotBefore = *t.NotBefore
@@ -183,7 +188,7 @@ func (s *Snapshot) epochValue() string {
 
 // addHeader computes the header fields of the JWKS, and copies the slug, these fields
 // and the JWKS into one block of memory, because they are read together. The entity tag
-// covers the epoch too: a cache that revalidates with 304 would keep an epoch that was
+// covers the epoch and the tenant's own headers too: a cache that revalidates with 304 would keep an epoch that was
 // removed (RFC 9111 section 3.2 adds and replaces fields, it removes none).
 func (s *Snapshot) addHeader(changedAt time.Time) {
 	hash := sha256.New()
@@ -191,6 +196,9 @@ func (s *Snapshot) addHeader(changedAt time.Time) {
 	if epoch := s.epochValue(); epoch != "" {
 		hash.Write([]byte(epoch))
 		s.epochs = []string{epoch}
+	}
+	for _, f := range s.headers {
+		hash.Write([]byte("\n" + f.name + ": " + f.value[0]))
 	}
 	text := make([]byte, 0, len(s.Slug)+headerSize+len(s.JWKS))
 	text = append(text, s.Slug...)
@@ -227,6 +235,39 @@ func (s *Snapshot) Describe(h http.Header) {
 	if s.epochs != nil {
 		h[EpochHeader] = s.epochs
 	}
+	for i := range s.headers {
+		h[s.headers[i].name] = s.headers[i].value[:]
+	}
+}
+
+// HasPath reports whether the tenant's JWK Set is at a path, without leading slash,
+// below a URL: at its own path, or at that below its issuer, if the issuer is below the
+// URL too.
+func (s *Snapshot) HasPath(path, base string) bool {
+	prefix, own := strings.CutSuffix(path, s.JWKSPath)
+	if s.JWKSPath == "" || !own {
+		return false
+	}
+	return prefix == "" || base != "" && strings.TrimSuffix(s.Issuer, "/")+"/" == base+"/"+prefix
+}
+
+// headerField is a further response header of a JWK Set, in the form of http.Header.
+type headerField struct {
+	name  string
+	value [1]string
+}
+
+// headerFields returns stored headers, ordered by name: the entity tag covers them.
+func headerFields(stored []byte) []headerField {
+	headers := tenant.ParseHeaders(stored)
+	if len(headers) == 0 {
+		return nil
+	}
+	fields := make([]headerField, 0, len(headers))
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		fields = append(fields, headerField{name, [1]string{headers[name]}})
+	}
+	return fields
 }
 
 // Length returns the Content-Length of the JWKS, as a header field.
@@ -264,7 +305,10 @@ func (s *Snapshot) Policy(alg jose.SignatureAlgorithm) (SigningPolicy, error) {
 // parsed, its discovery document and the cache's own overhead.
 // TestATenantWeighsWhatItTakes compares it with the heap.
 func (s *Snapshot) Weight() int {
-	bytes := 1450 + len(s.JWKS)*17/16 + 2*len(s.Metadata)
+	bytes := 1450 + len(s.JWKS)*17/16 + 2*len(s.Metadata) + len(s.JWKSPath)
+	for _, f := range s.headers {
+		bytes += 64 + len(f.name) + len(f.value[0])
+	}
 	for i := range s.Policies {
 		bytes += 160 + len(s.Policies[i].jwt)
 	}
