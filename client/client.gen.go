@@ -50,6 +50,9 @@ const (
 	AlgES512   Alg = "ES512"
 	AlgEd25519 Alg = "Ed25519"
 	AlgEdDSA   Alg = "EdDSA"
+	AlgMLDSA44 Alg = "ML-DSA-44"
+	AlgMLDSA65 Alg = "ML-DSA-65"
+	AlgMLDSA87 Alg = "ML-DSA-87"
 	AlgPS256   Alg = "PS256"
 	AlgPS384   Alg = "PS384"
 	AlgPS512   Alg = "PS512"
@@ -70,6 +73,12 @@ func (e Alg) Valid() bool {
 	case AlgEd25519:
 		return true
 	case AlgEdDSA:
+		return true
+	case AlgMLDSA44:
+		return true
+	case AlgMLDSA65:
+		return true
+	case AlgMLDSA87:
 		return true
 	case AlgPS256:
 		return true
@@ -408,6 +417,7 @@ func (e ImportKeyRequestRole) Valid() bool {
 
 // Defines values for KeyKty.
 const (
+	KeyKtyAKP KeyKty = "AKP"
 	KeyKtyEC  KeyKty = "EC"
 	KeyKtyOKP KeyKty = "OKP"
 	KeyKtyRSA KeyKty = "RSA"
@@ -416,6 +426,8 @@ const (
 // Valid indicates whether the value is a known member of the KeyKty enum.
 func (e KeyKty) Valid() bool {
 	switch e {
+	case KeyKtyAKP:
+		return true
 	case KeyKtyEC:
 		return true
 	case KeyKtyOKP:
@@ -926,8 +938,9 @@ type AddDomainRequest struct {
 	Domain string `json:"domain"`
 }
 
-// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-// the policy's name for it.
+// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 type Alg string
 
 // Approval A request that waits for a second person. Only a digest of the request is stored
@@ -1025,8 +1038,9 @@ type AuditVerification struct {
 
 // BatchResult A `SignedToken`, or `error` alone
 type BatchResult struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// Error RFC 9457
@@ -1076,8 +1090,9 @@ type CreatePlatformAPIKeyRequestRole string
 
 // CreatePolicyRequest Like `PutPolicyRequest`, with `alg`
 type CreatePolicyRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg                     Alg    `json:"alg"`
 	Default                 *bool  `json:"default,omitempty"`
 	DefaultTokenTTLSeconds  *int64 `json:"default_token_ttl_seconds,omitempty"`
@@ -1289,8 +1304,9 @@ type HealthStatus string
 
 // ImportKeyRequest defines model for ImportKeyRequest.
 type ImportKeyRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// Algs Of one key that its old issuer published for several algorithms; tokens of all of them verify. A JWK Set names them itself
@@ -1333,8 +1349,9 @@ type JWKSet struct {
 type Key struct {
 	ActivatedAt *time.Time `json:"activated_at,omitempty"`
 
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg Alg `json:"alg"`
 
 	// Algs All algorithms that tokens of the key may have, `alg` first, if it was imported for several. The JWKS has a JWK for each
@@ -1359,7 +1376,7 @@ type Key struct {
 	NextTransitionAt *time.Time `json:"next_transition_at,omitempty"`
 	Origin           KeyOrigin  `json:"origin"`
 
-	// PublicJWK A public key (RFC 7517): `crv`, `x` and `y` of EC keys, `crv` and `x` of OKP keys, `n` and `e` of RSA keys
+	// PublicJWK A public key (RFC 7517): `crv`, `x` and `y` of EC keys, `crv` and `x` of OKP keys, `n` and `e` of RSA keys, `pub` of AKP keys (ML-DSA)
 	PublicJWK   *JWK      `json:"public_jwk,omitempty"`
 	PublishedAt time.Time `json:"published_at"`
 
@@ -1413,8 +1430,9 @@ type PlatformCheckpoint struct {
 
 // Policy defines model for Policy.
 type Policy struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg Alg `json:"alg"`
 
 	// Default Used for requests that name no algorithm
@@ -1457,6 +1475,9 @@ type PolicyPreview struct {
 	JWKSBefore JWKSet         `json:"jwks_before"`
 	Policy     Policy         `json:"policy"`
 	Timeline   []TimelineStep `json:"timeline"`
+
+	// Warnings What some verifiers or proxies cannot take, such as the size of post-quantum tokens; absent if there is nothing
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // ProblemCode defines model for ProblemCode.
@@ -1489,8 +1510,9 @@ type PurgeResult struct {
 // `clock_skew_seconds`; `grace_period_seconds` ≥ `max_token_ttl_seconds` + `clock_skew_seconds`;
 // `default_token_ttl_seconds` ≤ `max_token_ttl_seconds`; `rsa_bits` only with RSA.
 type PutPolicyRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg                     *Alg   `json:"alg,omitempty"`
 	Default                 *bool  `json:"default,omitempty"`
 	DefaultTokenTTLSeconds  *int64 `json:"default_token_ttl_seconds,omitempty"`
@@ -1536,8 +1558,9 @@ type RevocationReason string
 
 // RevokeActiveRequest defines model for RevokeActiveRequest.
 type RevokeActiveRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg     *Alg    `json:"alg,omitempty"`
 	Comment *string `json:"comment,omitempty"`
 
@@ -1616,8 +1639,9 @@ type RotatePreview struct {
 
 // RotateRequest defines model for RotateRequest.
 type RotateRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// DryRun The same as in the query
@@ -1639,8 +1663,9 @@ type RotateResult struct {
 
 // SignPayloadRequest defines model for SignPayloadRequest.
 type SignPayloadRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg      *Alg  `json:"alg,omitempty"`
 	B64      *bool `json:"b64,omitempty"`
 	Detached *bool `json:"detached,omitempty"`
@@ -1654,8 +1679,9 @@ type SignPayloadRequest struct {
 
 // SignTokenRequest defines model for SignTokenRequest.
 type SignTokenRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// Claims Any JSON object
@@ -1690,8 +1716,9 @@ type SignTokensResult struct {
 
 // SignedPayload defines model for SignedPayload.
 type SignedPayload struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg Alg    `json:"alg"`
 	Jws string `json:"jws"`
 	KID string `json:"kid"`
@@ -1699,8 +1726,9 @@ type SignedPayload struct {
 
 // SignedToken defines model for SignedToken.
 type SignedToken struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg       Alg       `json:"alg"`
 	ExpiresAt time.Time `json:"expires_at"`
 	IssuedAt  time.Time `json:"issued_at"`
@@ -1973,8 +2001,9 @@ type Action = AuditAction
 // ActorFilter defines model for ActorFilter.
 type ActorFilter = string
 
-// AlgPath RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-// the policy's name for it.
+// AlgPath RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 type AlgPath = Alg
 
 // ApprovalIDPath defines model for ApprovalIDPath.

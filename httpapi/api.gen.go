@@ -46,6 +46,9 @@ const (
 	AlgES512   Alg = "ES512"
 	AlgEd25519 Alg = "Ed25519"
 	AlgEdDSA   Alg = "EdDSA"
+	AlgMLDSA44 Alg = "ML-DSA-44"
+	AlgMLDSA65 Alg = "ML-DSA-65"
+	AlgMLDSA87 Alg = "ML-DSA-87"
 	AlgPS256   Alg = "PS256"
 	AlgPS384   Alg = "PS384"
 	AlgPS512   Alg = "PS512"
@@ -66,6 +69,12 @@ func (e Alg) Valid() bool {
 	case AlgEd25519:
 		return true
 	case AlgEdDSA:
+		return true
+	case AlgMLDSA44:
+		return true
+	case AlgMLDSA65:
+		return true
+	case AlgMLDSA87:
 		return true
 	case AlgPS256:
 		return true
@@ -383,6 +392,7 @@ func (e ImportKeyRequestRole) Valid() bool {
 
 // Defines values for KeyKty.
 const (
+	KeyKtyAKP KeyKty = "AKP"
 	KeyKtyEC  KeyKty = "EC"
 	KeyKtyOKP KeyKty = "OKP"
 	KeyKtyRSA KeyKty = "RSA"
@@ -391,6 +401,8 @@ const (
 // Valid indicates whether the value is a known member of the KeyKty enum.
 func (e KeyKty) Valid() bool {
 	switch e {
+	case KeyKtyAKP:
+		return true
 	case KeyKtyEC:
 		return true
 	case KeyKtyOKP:
@@ -901,8 +913,9 @@ type AddDomainRequest struct {
 	Domain string `json:"domain"`
 }
 
-// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-// the policy's name for it.
+// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 type Alg string
 
 // Approval A request that waits for a second person. Only a digest of the request is stored
@@ -1000,8 +1013,9 @@ type AuditVerification struct {
 
 // BatchResult A `SignedToken`, or `error` alone
 type BatchResult struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// Error RFC 9457
@@ -1243,8 +1257,9 @@ type HealthStatus string
 
 // ImportKeyRequest defines model for ImportKeyRequest.
 type ImportKeyRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// Algs Of one key that its old issuer published for several algorithms; tokens of all of them verify. A JWK Set names them itself
@@ -1287,8 +1302,9 @@ type JWKSet struct {
 type Key struct {
 	ActivatedAt *time.Time `json:"activated_at,omitempty"`
 
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg Alg `json:"alg"`
 
 	// Algs All algorithms that tokens of the key may have, `alg` first, if it was imported for several. The JWKS has a JWK for each
@@ -1313,7 +1329,7 @@ type Key struct {
 	NextTransitionAt *time.Time `json:"next_transition_at,omitempty"`
 	Origin           KeyOrigin  `json:"origin"`
 
-	// PublicJWK A public key (RFC 7517): `crv`, `x` and `y` of EC keys, `crv` and `x` of OKP keys, `n` and `e` of RSA keys
+	// PublicJWK A public key (RFC 7517): `crv`, `x` and `y` of EC keys, `crv` and `x` of OKP keys, `n` and `e` of RSA keys, `pub` of AKP keys (ML-DSA)
 	PublicJWK   *JWK      `json:"public_jwk,omitempty"`
 	PublishedAt time.Time `json:"published_at"`
 
@@ -1367,8 +1383,9 @@ type PlatformCheckpoint struct {
 
 // Policy defines model for Policy.
 type Policy struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg Alg `json:"alg"`
 
 	// Default Used for requests that name no algorithm
@@ -1411,6 +1428,9 @@ type PolicyPreview struct {
 	JWKSBefore JWKSet         `json:"jwks_before"`
 	Policy     Policy         `json:"policy"`
 	Timeline   []TimelineStep `json:"timeline"`
+
+	// Warnings What some verifiers or proxies cannot take, such as the size of post-quantum tokens; absent if there is nothing
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Problem RFC 9457
@@ -1455,8 +1475,9 @@ type PurgeResult struct {
 // `clock_skew_seconds`; `grace_period_seconds` ≥ `max_token_ttl_seconds` + `clock_skew_seconds`;
 // `default_token_ttl_seconds` ≤ `max_token_ttl_seconds`; `rsa_bits` only with RSA.
 type PutPolicyRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg                     *Alg   `json:"alg,omitempty"`
 	Default                 *bool  `json:"default,omitempty"`
 	DefaultTokenTTLSeconds  *int64 `json:"default_token_ttl_seconds,omitempty"`
@@ -1502,8 +1523,9 @@ type RevocationReason string
 
 // RevokeActiveRequest defines model for RevokeActiveRequest.
 type RevokeActiveRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg     *Alg    `json:"alg,omitempty"`
 	Comment *string `json:"comment,omitempty"`
 
@@ -1582,8 +1604,9 @@ type RotatePreview struct {
 
 // RotateRequest defines model for RotateRequest.
 type RotateRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// DryRun The same as in the query
@@ -1605,8 +1628,9 @@ type RotateResult struct {
 
 // SignPayloadRequest defines model for SignPayloadRequest.
 type SignPayloadRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg      *Alg  `json:"alg,omitempty"`
 	B64      *bool `json:"b64,omitempty"`
 	Detached *bool `json:"detached,omitempty"`
@@ -1620,8 +1644,9 @@ type SignPayloadRequest struct {
 
 // SignTokenRequest defines model for SignTokenRequest.
 type SignTokenRequest struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg *Alg `json:"alg,omitempty"`
 
 	// Claims Any JSON object
@@ -1656,8 +1681,9 @@ type SignTokensResult struct {
 
 // SignedPayload defines model for SignedPayload.
 type SignedPayload struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg Alg    `json:"alg"`
 	Jws string `json:"jws"`
 	KID string `json:"kid"`
@@ -1665,8 +1691,9 @@ type SignedPayload struct {
 
 // SignedToken defines model for SignedToken.
 type SignedToken struct {
-	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-	// the policy's name for it.
+	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 	Alg       Alg       `json:"alg"`
 	ExpiresAt time.Time `json:"expires_at"`
 	IssuedAt  time.Time `json:"issued_at"`
@@ -1939,8 +1966,9 @@ type Action = AuditAction
 // ActorFilter defines model for ActorFilter.
 type ActorFilter = string
 
-// AlgPath RFC 7518 section 3.1, RFC 8037, RFC 9864. `EdDSA` and `Ed25519` use the same kind of key; JWKs and tokens carry
-// the policy's name for it.
+// AlgPath RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
+// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
+// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 type AlgPath = Alg
 
 // ApprovalIDPath defines model for ApprovalIDPath.

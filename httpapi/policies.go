@@ -61,7 +61,7 @@ func (s *adminServer) previewPolicy(c echo.Context, p tenant.Policy) error {
 	if err != nil {
 		return err
 	}
-	out := PolicyPreview{Policy: renderPolicy(would.Policy), Created: would.Created, Timeline: renderTimeline(would.Timeline)}
+	out := PolicyPreview{Policy: renderPolicy(would.Policy), Created: would.Created, Timeline: renderTimeline(would.Timeline), Warnings: policyWarnings(would.Policy)}
 	if out.JWKSBefore, out.JWKSAfter, err = renderSets(would.Before, would.After); err != nil {
 		return err
 	}

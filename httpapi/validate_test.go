@@ -78,7 +78,7 @@ func TestValidRequestsPassUnchanged(t *testing.T) {
 
 func TestInvalidRequestsNameTheirFields(t *testing.T) {
 	e := validated(t)
-	algs := "must be one of: ES256, ES384, ES512, EdDSA, Ed25519, RS256, RS384, RS512, PS256, PS384, PS512"
+	algs := "must be one of: ES256, ES384, ES512, EdDSA, Ed25519, RS256, RS384, RS512, PS256, PS384, PS512, ML-DSA-44, ML-DSA-65, ML-DSA-87"
 	for _, c := range []struct {
 		method, target, body string
 		want                 []FieldError
@@ -94,7 +94,7 @@ func TestInvalidRequestsNameTheirFields(t *testing.T) {
 		{"POST", "/v1/tenants", `{"slug":"acme","policies":[{"alg":"ES256","ttl":1}]}`, []FieldError{
 			{"policies[0].ttl", "is not known; accepted: alg, default, default_token_ttl_seconds, grace_period_seconds, max_published_keys, max_token_ttl_seconds, publish_lead_seconds, purge_after_seconds, rotation_interval_seconds, rsa_bits"},
 		}},
-		{"POST", "/v1/tenants", `{"slug":"acme","policies":[]}`, []FieldError{{"policies", "must have between 1 and 11 items"}}},
+		{"POST", "/v1/tenants", `{"slug":"acme","policies":[]}`, []FieldError{{"policies", "must have between 1 and 14 items"}}},
 		{"POST", "/v1/tenants", `{"slug":"acme","name":null}`, []FieldError{{"name", "must not be null"}}},
 		{"POST", "/v1/tenants", `{"slug":7}`, []FieldError{{"slug", "must be a string"}}},
 		{"POST", "/v1/tenants", `[]`, []FieldError{{"", "must be an object"}}},

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// The eleven algorithms of Keyward.
+// The fourteen algorithms of Keyward.
 var algorithms = []string{
 	"ES256", "ES384", "ES512", "EdDSA", "Ed25519",
 	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+	"ML-DSA-44", "ML-DSA-65", "ML-DSA-87",
 }
 
 // verify checks a token's signature, issuer and audience. It is one verifier
@@ -36,6 +37,10 @@ type library struct {
 	// package.json. A test notices when it learns one.
 	lacks []string
 
+	// strict says that it refuses a whole set with a key of a type that it does not
+	// know, instead of that key (RFC 7517 section 5).
+	strict bool
+
 	unknownKID habit
 	// replaces says that fetching makes it forget what is no longer published.
 	replaces bool
@@ -47,27 +52,33 @@ type library struct {
 // cooldown is jose's: for so long after a fetch it does not fetch for a kid.
 const cooldown = 30 * time.Second
 
-var nothingButRSAandEC = []string{"EdDSA", "Ed25519"}
+// postQuantum are the algorithms of RFC 9964, with keys of type AKP.
+var postQuantum = []string{"ML-DSA-44", "ML-DSA-65", "ML-DSA-87"}
+
+var (
+	nothingButRSAandEC = append([]string{"EdDSA", "Ed25519"}, postQuantum...)
+	noNewNames         = append([]string{"Ed25519"}, postQuantum...)
+)
 
 var libraries = []library{
 	{
-		name: "go-oidc (discovery)", open: openOIDCDiscovery, lacks: []string{"Ed25519"},
+		name: "go-oidc (discovery)", open: openOIDCDiscovery, lacks: noNewNames,
 		unknownKID: refetches, replaces: true, example: "coreos go-oidc RemoteKeySet",
 	},
 	{
-		name: "go-oidc (jwks)", open: openOIDCKeySet, lacks: []string{"Ed25519"},
+		name: "go-oidc (jwks)", open: openOIDCKeySet, lacks: noNewNames,
 		unknownKID: refetches, replaces: true, example: "coreos go-oidc RemoteKeySet",
 	},
 	{
-		name: "keyfunc + golang-jwt", open: openKeyfunc, lacks: []string{"Ed25519"},
+		name: "keyfunc + golang-jwt", open: openKeyfunc, lacks: noNewNames,
 		unknownKID: refetches, replaces: true, example: "MicahParks keyfunc",
 	},
 	{
-		name: "jwx", open: openJWX,
+		name: "jwx", open: openJWX, lacks: postQuantum, strict: true,
 		unknownKID: waits, example: "lestrrat jwx jwk.Cache",
 	},
 	{
-		name: "jose", node: true, open: openNode("jose"),
+		name: "jose", node: true, open: openNode("jose"), lacks: postQuantum,
 		unknownKID: coolsDown, replaces: true, example: "panva jose createRemoteJWKSet",
 	},
 	{
@@ -75,7 +86,7 @@ var libraries = []library{
 		unknownKID: refetches, example: "node jwks-rsa",
 	},
 	{
-		name: "jwks-rsa + jose", node: true, open: openNode("jwks-rsa+jose"),
+		name: "jwks-rsa + jose", node: true, open: openNode("jwks-rsa+jose"), lacks: postQuantum,
 		unknownKID: refetches, example: "node jwks-rsa",
 	},
 }

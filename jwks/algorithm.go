@@ -2,6 +2,7 @@ package jwks
 
 import (
 	"crypto"
+	"crypto/mldsa"
 	_ "crypto/sha256" // for RS256 and the like
 	_ "crypto/sha512"
 	"slices"
@@ -13,11 +14,12 @@ import (
 // over the curve Ed25519. Both names are understood, as one algorithm.
 const Ed25519 = jose.SignatureAlgorithm("Ed25519")
 
-// algorithm is a row of RFC 7518 section 3.1, RFC 8037 section 3.1 or RFC 9864.
+// algorithm is a row of RFC 7518 section 3.1, RFC 8037 section 3.1, RFC 9864 or RFC
+// 9964.
 type algorithm struct {
 	name  jose.SignatureAlgorithm
 	kty   string
-	curve string      // for EC and OKP
+	curve string      // for EC and OKP; for AKP the parameter set
 	hash  crypto.Hash // 0 where the message itself is signed
 	size  int         // of a signature, in bytes; 0 for RSA
 	pss   bool
@@ -36,6 +38,9 @@ var algorithms = []*algorithm{
 	{name: jose.ES512, kty: "EC", curve: "P-521", hash: crypto.SHA512, size: 132},
 	{name: jose.EdDSA, kty: "OKP", curve: "Ed25519", size: 64},
 	{name: Ed25519, kty: "OKP", curve: "Ed25519", size: 64},
+	{name: jose.MLDSA44, kty: "AKP", curve: "ML-DSA-44", size: mldsa.MLDSA44SignatureSize},
+	{name: jose.MLDSA65, kty: "AKP", curve: "ML-DSA-65", size: mldsa.MLDSA65SignatureSize},
+	{name: jose.MLDSA87, kty: "AKP", curve: "ML-DSA-87", size: mldsa.MLDSA87SignatureSize},
 }
 
 // algorithmByName returns the algorithm that has that name in a header or key, or

@@ -70,7 +70,7 @@ func ExampleConfig_skippedKeys() {
 	set := `{"keys":[
 		{"kid":"shared", "kty":"oct", "k":"c2VjcmV0"},
 		{"kid":"sealing", "kty":"EC", "crv":"P-256", "use":"enc"},
-		{"kid":"newer", "kty":"AKP", "alg":"ML-DSA-44", "pub":""},
+		{"kid":"newer", "kty":"AKP", "alg":"SLH-DSA-SHA2-128s", "pub":""},
 		{"kid":"good", "kty":"OKP", "crv":"Ed25519", "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
 	client := must(jwks.New(jwks.Config{
 		Fetch:  func(context.Context, string) ([]byte, error) { return []byte(set), nil },

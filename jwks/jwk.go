@@ -20,11 +20,11 @@ var (
 )
 
 // jwk holds the members that decide about a public key (RFC 7517 section 4, RFC
-// 7518 section 6, RFC 8037 section 2). Names are compared exactly. Members that
+// 7518 section 6, RFC 8037 section 2, RFC 9964). Names are compared exactly. Members that
 // are null, and lists that are empty, say nothing: .NET writes them.
 type jwk struct {
 	kty, crv, kid, use, alg string
-	n, e, x, y              string // base64url
+	n, e, x, y, pub         string // base64url
 	keyOps                  []string
 	private                 bool
 }
@@ -91,6 +91,8 @@ func (j *jwk) setMember(name, value string) (ok bool) {
 		field = &j.x
 	case "y":
 		field = &j.y
+	case "pub":
+		field = &j.pub
 	case "key_ops":
 		j.keyOps, ok = parseStrings(value)
 		return ok
@@ -111,8 +113,11 @@ func (j *jwk) algorithm() (*algorithm, error) {
 	if j.use != "" && j.use != "sig" || len(j.keyOps) > 0 && !slices.Contains(j.keyOps, "verify") {
 		return nil, errUse
 	}
-	if j.kty == "RSA" {
+	switch j.kty {
+	case "RSA":
 		j.crv = ""
+	case "AKP":
+		j.crv = j.alg
 	}
 	typical := defaultAlgorithm(j.kty, j.crv)
 	if typical == nil {
@@ -136,6 +141,8 @@ func (j *jwk) publicKey() (crypto.PublicKey, error) {
 		return newRSAKey(j.n, j.e)
 	case "EC":
 		return newECKey(j.crv, j.x, j.y)
+	case "AKP":
+		return newMLDSAKey(j.alg, j.pub)
 	}
 	return newEdKey(j.x)
 }

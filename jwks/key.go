@@ -20,17 +20,18 @@ type Key struct {
 func (k *Key) ID() string { return k.id }
 
 // Algorithm returns the alg of the key, or else the most common one of its type:
-// RS256 for RSA, ES256, ES384 and ES512 by curve, EdDSA for OKP.
+// RS256 for RSA, ES256, ES384 and ES512 by curve, EdDSA for OKP. A key of type AKP
+// always has one (RFC 9964).
 func (k *Key) Algorithm() jose.SignatureAlgorithm { return k.alg.name }
 
-// Public returns an *[rsa.PublicKey], an *[ecdsa.PublicKey] or an
-// [ed25519.PublicKey].
+// Public returns an *[rsa.PublicKey], an *[ecdsa.PublicKey], an [ed25519.PublicKey]
+// or an *[mldsa.PublicKey].
 func (k *Key) Public() crypto.PublicKey { return k.key }
 
 // PEM returns the public key as SubjectPublicKeyInfo in PEM (RFC 7468 section 13).
 func (k *Key) PEM() string {
 	der, err := x509.MarshalPKIXPublicKey(k.key)
-	if err != nil { // cannot be: only the three types above are made
+	if err != nil { // cannot be: only the four types above are made
 		return ""
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/mldsa"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
@@ -75,6 +76,22 @@ func newEdKey(x string) (ed25519.PublicKey, error) {
 	return key, nil
 }
 
+// parameterSets are those of FIPS 204 section 4.
+var parameterSets = map[string]mldsa.Parameters{"ML-DSA-44": mldsa.MLDSA44(), "ML-DSA-65": mldsa.MLDSA65(), "ML-DSA-87": mldsa.MLDSA87()}
+
+// newMLDSAKey makes a key of the parameter set that its alg names (RFC 9964).
+func newMLDSAKey(alg, pub string) (*mldsa.PublicKey, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(pub)
+	if err != nil {
+		return nil, errNumbers
+	}
+	key, err := mldsa.NewPublicKey(parameterSets[alg], raw)
+	if err != nil {
+		return nil, errNumbers
+	}
+	return key, nil
+}
+
 func decodeNumber(text string) (*big.Int, error) {
 	number, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil || len(number) == 0 {
@@ -100,6 +117,9 @@ func fingerprintOf(key crypto.PublicKey) (f fingerprint) {
 	case ed25519.PublicKey:
 		h.Write([]byte("OKP"))
 		h.Write(key)
+	case *mldsa.PublicKey:
+		h.Write([]byte("AKP"))
+		h.Write(key.Bytes()) // the length tells the parameter sets apart
 	}
 	h.Sum(f[:0])
 	return f

@@ -4,13 +4,14 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/mldsa"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
 )
 
-// verify checks a signature over input as RFC 7518 sections 3.3 to 3.5 and RFC
-// 8037 section 3.1 have it. Call [Key.accepts] before.
+// verify checks a signature over input as RFC 7518 sections 3.3 to 3.5, RFC 8037
+// section 3.1 and RFC 9964 have it. Call [Key.accepts] before.
 func (k *Key) verify(a *algorithm, input, signature []byte) bool {
 	switch key := k.key.(type) {
 	case *ecdsa.PublicKey:
@@ -21,6 +22,8 @@ func (k *Key) verify(a *algorithm, input, signature []byte) bool {
 		return ecdsa.VerifyASN1(key, hashOf(a.hash, input), appendASN1(room[:0], signature))
 	case ed25519.PublicKey:
 		return len(signature) == a.size && ed25519.Verify(key, input, signature)
+	case *mldsa.PublicKey:
+		return len(signature) == a.size && mldsa.Verify(key, input, signature, nil) == nil
 	case *rsa.PublicKey:
 		if a.pss {
 			opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}

@@ -37,7 +37,7 @@ func holding(t testing.TB, keys ...json.RawMessage) *jwks.Client {
 	return client
 }
 
-// The examples of RFC 7515, RFC 7520 and RFC 8037. They are about signatures
+// The examples of RFC 7515, RFC 7520, RFC 8037 and RFC 9964. They are about signatures
 // over any payload, so [jwks.Client.VerifySignature] is asked.
 //
 // Of RFC 7520 sections 4.5 to 4.8 only what can be written as a compact token is
@@ -52,7 +52,7 @@ func TestExamplesOfTheStandards(t *testing.T) {
 		Refused            bool
 	}
 	readJSON(t, "rfc.json", &examples)
-	if len(examples) != 17 {
+	if len(examples) != 20 {
 		t.Fatalf("%d examples", len(examples))
 	}
 	for _, example := range examples {

@@ -3,6 +3,7 @@ package keys
 import (
 	"crypto"
 	"crypto/elliptic"
+	"crypto/mldsa"
 	_ "crypto/sha256" // the hashes of the table
 	_ "crypto/sha512"
 	"errors"
@@ -20,14 +21,15 @@ const Ed25519 = jose.SignatureAlgorithm("Ed25519")
 var ErrUnsupportedAlgorithm = errors.New("keys: unsupported algorithm")
 
 // algorithm describes a supported signature algorithm (RFC 7518 section 3.1,
-// RFC 8037, RFC 9864).
+// RFC 8037, RFC 9864, RFC 9964).
 type algorithm struct {
 	name  jose.SignatureAlgorithm
 	kty   string
-	crv   string         // empty for RSA
-	curve elliptic.Curve // for EC
-	hash  crypto.Hash    // 0: the message itself is signed
-	pss   bool
+	crv   string           // for EC and OKP
+	curve elliptic.Curve   // for EC
+	hash  crypto.Hash      // 0: the message itself is signed
+	pss   bool             // for RSA
+	mldsa mldsa.Parameters // for AKP
 }
 
 // algorithms is in the order of lists and messages. HMAC and "none" are missing
@@ -44,6 +46,9 @@ var algorithms = []algorithm{
 	{name: jose.PS256, kty: "RSA", hash: crypto.SHA256, pss: true},
 	{name: jose.PS384, kty: "RSA", hash: crypto.SHA384, pss: true},
 	{name: jose.PS512, kty: "RSA", hash: crypto.SHA512, pss: true},
+	{name: jose.MLDSA44, kty: "AKP", mldsa: mldsa.MLDSA44()},
+	{name: jose.MLDSA65, kty: "AKP", mldsa: mldsa.MLDSA65()},
+	{name: jose.MLDSA87, kty: "AKP", mldsa: mldsa.MLDSA87()},
 }
 
 // Algorithms lists the algorithms of policies, the default first.
@@ -63,8 +68,8 @@ func ParseAlgorithm(name string) (jose.SignatureAlgorithm, error) {
 	return a.name, err
 }
 
-// KeyType returns the "kty" of an algorithm's keys: EC, OKP or RSA; empty for
-// an unsupported algorithm.
+// KeyType returns the "kty" of an algorithm's keys: EC, OKP, RSA or AKP; empty
+// for an unsupported algorithm.
 func KeyType(alg jose.SignatureAlgorithm) string {
 	a, _ := lookupAlgorithm(alg)
 	return a.kty
@@ -101,6 +106,8 @@ func (a algorithm) signatureSize(pub crypto.PublicKey) int {
 		return 2 * a.coordinateSize()
 	case "OKP":
 		return 64
+	case "AKP":
+		return a.mldsa.SignatureSize()
 	}
 	if k, ok := pub.(interface{ Size() int }); ok {
 		return k.Size()
@@ -113,6 +120,21 @@ func (a algorithm) signatureSize(pub crypto.PublicKey) int {
 func Curve(alg jose.SignatureAlgorithm) elliptic.Curve {
 	a, _ := lookupAlgorithm(alg)
 	return a.curve
+}
+
+// SharesKeys reports whether two algorithms use the same kind of key, apart from
+// the size of RSA keys.
+func SharesKeys(alg, other jose.SignatureAlgorithm) bool {
+	a, err := lookupAlgorithm(alg)
+	b, worse := lookupAlgorithm(other)
+	return err == nil && worse == nil && a.kty == b.kty && a.crv == b.crv && a.mldsa == b.mldsa
+}
+
+// MLDSA returns the parameter set of an algorithm's keys (FIPS 204 section 4);
+// false unless they are of type AKP.
+func MLDSA(alg jose.SignatureAlgorithm) (mldsa.Parameters, bool) {
+	a, _ := lookupAlgorithm(alg)
+	return a.mldsa, a.kty == "AKP"
 }
 
 // CheckPublic checks that an algorithm can use a public key. Errors:

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/mldsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
@@ -37,6 +38,8 @@ func (a algorithm) generateKey(rsaBits int) (crypto.Signer, error) {
 	case "OKP":
 		_, key, err := ed25519.GenerateKey(rand.Reader)
 		return key, err
+	case "AKP":
+		return mldsa.GenerateKey(a.mldsa)
 	}
 	bits, err := RSASize(rsaBits)
 	if err != nil {

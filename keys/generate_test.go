@@ -9,7 +9,7 @@ import (
 )
 
 func TestAlgorithms(t *testing.T) {
-	want := "ES256 ES384 ES512 EdDSA Ed25519 RS256 RS384 RS512 PS256 PS384 PS512"
+	want := "ES256 ES384 ES512 EdDSA Ed25519 RS256 RS384 RS512 PS256 PS384 PS512 ML-DSA-44 ML-DSA-65 ML-DSA-87"
 	var got []string
 	for _, alg := range Algorithms() {
 		got = append(got, string(alg))
@@ -20,7 +20,7 @@ func TestAlgorithms(t *testing.T) {
 	if strings.Join(got, " ") != want {
 		t.Errorf("%v, want %s", got, want)
 	}
-	for _, name := range []string{"", "none", "HS256", "es256", "ES256K", "Ed448", "RSA-OAEP"} {
+	for _, name := range []string{"", "none", "HS256", "es256", "ES256K", "Ed448", "RSA-OAEP", "ML-DSA", "ml-dsa-44", "HashML-DSA-44"} {
 		_, err := ParseAlgorithm(name)
 		if !errors.Is(err, ErrUnsupportedAlgorithm) || !strings.Contains(err.Error(), "ES256, ES384") {
 			t.Errorf("%q: %v", name, err)

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/mldsa"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -38,8 +39,8 @@ func ValidKID(kid string) bool {
 }
 
 // publicJWK is a JWK with its public members, in the order they are written
-// (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2). There is no
-// field for a private one.
+// (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2, RFC 9964). There
+// is no field for a private one.
 type publicJWK struct {
 	KTY string `json:"kty"`
 	KID string `json:"kid,omitempty"`
@@ -50,6 +51,7 @@ type publicJWK struct {
 	Y   string `json:"y,omitempty"`
 	N   string `json:"n,omitempty"`
 	E   string `json:"e,omitempty"`
+	Pub string `json:"pub,omitempty"`
 }
 
 // PublicJWK returns the public key as a JWK for signatures. The same key always
@@ -75,7 +77,7 @@ func PublicJWK(pub crypto.PublicKey, alg jose.SignatureAlgorithm, kid string) (j
 }
 
 // publicMembers returns the members of a JWK that identify the key, without
-// kid, use and alg. Errors: [ErrKeyMaterial].
+// kid and use, and with alg for type AKP alone. Errors: [ErrKeyMaterial].
 func publicMembers(pub crypto.PublicKey) (publicJWK, error) {
 	switch k := pub.(type) {
 	case *rsa.PublicKey:
@@ -89,13 +91,15 @@ func publicMembers(pub crypto.PublicKey) (publicJWK, error) {
 		return publicJWK{KTY: "EC", CRV: k.Params().Name, X: encodeBase64URL(point[1:half]), Y: encodeBase64URL(point[half:])}, nil
 	case ed25519.PublicKey:
 		return publicJWK{KTY: "OKP", CRV: "Ed25519", X: encodeBase64URL(k)}, nil
+	case *mldsa.PublicKey:
+		return publicJWK{KTY: "AKP", Alg: k.Parameters().String(), Pub: encodeBase64URL(k.Bytes())}, nil
 	}
 	return publicJWK{}, fmt.Errorf("%w: a public key of type %T", ErrKeyMaterial, pub)
 }
 
 // Thumbprint returns the SHA-256 thumbprint of a key (RFC 7638, for OKP RFC
-// 8037 section 2), which is the kid of a generated key. It does not cover alg,
-// so EdDSA and Ed25519 give the same one. Errors: [ErrKeyMaterial].
+// 8037 section 2, for AKP RFC 9964), which is the kid of a generated key. It
+// covers alg for AKP alone, so EdDSA and Ed25519 give the same one. Errors: [ErrKeyMaterial].
 func Thumbprint(pub crypto.PublicKey) (string, error) {
 	m, err := publicMembers(pub)
 	if err != nil {
@@ -108,6 +112,8 @@ func Thumbprint(pub crypto.PublicKey) (string, error) {
 		input = fmt.Sprintf(`{"e":"%s","kty":"RSA","n":"%s"}`, m.E, m.N)
 	case "EC":
 		input = fmt.Sprintf(`{"crv":"%s","kty":"EC","x":"%s","y":"%s"}`, m.CRV, m.X, m.Y)
+	case "AKP":
+		input = fmt.Sprintf(`{"alg":"%s","kty":"AKP","pub":"%s"}`, m.Alg, m.Pub)
 	default:
 		input = fmt.Sprintf(`{"crv":"%s","kty":"OKP","x":"%s"}`, m.CRV, m.X)
 	}
@@ -148,6 +154,8 @@ func (a algorithm) isRendered(kid string, jwk []byte) bool {
 		return ok && p.skipTexts(`,"crv":"`, a.crv, `","x":"`) && p.skipBase64URL() == coordinate && p.skipTexts(`","y":"`) && p.skipBase64URL() == coordinate && p.atEnd()
 	case "OKP":
 		return ok && p.skipTexts(`,"crv":"`, a.crv, `","x":"`) && p.skipBase64URL() == base64.RawURLEncoding.EncodedLen(ed25519.PublicKeySize) && p.atEnd()
+	case "AKP":
+		return ok && p.skipTexts(`,"pub":"`) && p.skipBase64URL() == base64.RawURLEncoding.EncodedLen(a.mldsa.PublicKeySize()) && p.atEnd()
 	default:
 		return ok && p.skipTexts(`,"n":"`) && p.skipBase64URL() >= base64.RawURLEncoding.EncodedLen(MinRSABits/8) && p.skipTexts(`","e":"`) && p.skipBase64URL() > 0 && p.atEnd()
 	}

@@ -71,7 +71,7 @@ func onlyPublicMembers(t *testing.T, jwk []byte) {
 		t.Fatal(err)
 	}
 	for name := range members {
-		if !slices.Contains([]string{"kty", "kid", "use", "alg", "crv", "x", "y", "n", "e"}, name) {
+		if !slices.Contains([]string{"kty", "kid", "use", "alg", "crv", "x", "y", "n", "e", "pub"}, name) {
 			t.Errorf("%s has %q", members["alg"], name)
 		}
 	}
@@ -117,7 +117,10 @@ func TestKeysThatDoNotFit(t *testing.T) {
 			p := keyFor(t, other)
 			a, _ := lookupAlgorithm(alg)
 			b, _ := lookupAlgorithm(other)
-			fits := a.kty == b.kty && a.crv == b.crv
+			fits := a.kty == b.kty && a.crv == b.crv && (a.kty != "AKP" || alg == other)
+			if SharesKeys(alg, other) != fits {
+				t.Errorf("%s and %s share keys: %v", alg, other, !fits)
+			}
 			if _, err := NewPrivate(alg, p.key()); (err == nil) != fits {
 				t.Errorf("%s with a key for %s: %v", alg, other, err)
 			}

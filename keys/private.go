@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/mldsa"
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
@@ -103,6 +104,10 @@ func (a algorithm) checkPublic(pub crypto.PublicKey) error {
 		}
 	case ed25519.PublicKey:
 		if a.kty == "OKP" && len(k) == ed25519.PublicKeySize {
+			return nil
+		}
+	case *mldsa.PublicKey:
+		if a.kty == "AKP" && k.Parameters() == a.mldsa {
 			return nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/mldsa"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/gob"
@@ -19,7 +20,7 @@ import (
 )
 
 func TestPrivateIsNeverShown(t *testing.T) {
-	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256} {
+	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.MLDSA65} {
 		p := keyFor(t, alg)
 		type outer struct {
 			Shown  Private
@@ -69,6 +70,8 @@ func secrets(t *testing.T, p Private) []string {
 		raw = k.Seed()
 	case *rsa.PrivateKey:
 		raw = k.D.Bytes()
+	case *mldsa.PrivateKey:
+		raw = k.Bytes()
 	default:
 		t.Fatalf("%T", k)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/mldsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
@@ -16,9 +17,10 @@ import (
 )
 
 // Sign returns the signature over a JWS signing input (RFC 7518 sections 3.3 to
-// 3.5, RFC 8037 section 3.1). ECDSA nonces are derived from key and message
-// (RFC 6979, RFC 8725 section 3.2), so weak random numbers cannot disclose the
-// key. Errors: [ErrKeyMaterial] for the zero Private, and those of package
+// 3.5, RFC 8037 section 3.1, RFC 9964). ECDSA nonces are derived from key and
+// message (RFC 6979, RFC 8725 section 3.2), and those of ML-DSA from both and a
+// random number (FIPS 204 section 3.4), so weak random numbers cannot disclose
+// the key. Errors: [ErrKeyMaterial] for the zero Private, and those of package
 // crypto.
 func (p Private) Sign(input []byte) ([]byte, error) {
 	if p.key == nil {
@@ -43,7 +45,7 @@ func (p Private) Sign(input []byte) ([]byte, error) {
 }
 
 // signedInput returns the bytes that the key signs: the hash of the input, or
-// for Ed25519 the input itself.
+// for Ed25519 and ML-DSA the input itself.
 func (a algorithm) signedInput(input []byte) []byte {
 	if a.hash == 0 {
 		return input
@@ -84,6 +86,8 @@ func VerifySignature(pub crypto.PublicKey, alg jose.SignatureAlgorithm, input, s
 		return ecdsa.Verify(k, a.signedInput(input), r, s)
 	case ed25519.PublicKey:
 		return ed25519.Verify(k, input, signature)
+	case *mldsa.PublicKey:
+		return mldsa.Verify(k, input, signature, nil) == nil // the context is empty (RFC 9964)
 	case *rsa.PublicKey:
 		if !a.pss {
 			return rsa.VerifyPKCS1v15(k, a.hash, a.signedInput(input), signature) == nil

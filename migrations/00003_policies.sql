@@ -23,7 +23,7 @@ CREATE TABLE public.policies (
 
     PRIMARY KEY (tenant_id, alg),
     CONSTRAINT policies_alg CHECK (alg IN ('ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519',
-        'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512')),
+        'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ML-DSA-44', 'ML-DSA-65', 'ML-DSA-87')),
     CONSTRAINT policies_rsa_bits CHECK (
         (rsa_bits IS NOT NULL) = (left(alg, 2) IN ('RS', 'PS')) AND rsa_bits IN (2048, 3072, 4096)),
     CONSTRAINT policies_rotation_interval CHECK (rotation_interval_seconds BETWEEN 0 AND 315360000),

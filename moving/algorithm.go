@@ -7,6 +7,10 @@ import (
 
 var rsaAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
+// postQuantum are the algorithms of keys of type AKP (RFC 9964), each of which is
+// for one of them.
+var postQuantum = []string{"ML-DSA-44", "ML-DSA-65", "ML-DSA-87"}
+
 // byCurve maps curves to their algorithms (RFC 7518 section 3.4, RFC 8037
 // section 3.1, RFC 9864 section 2.2), the most common one first.
 var byCurve = map[string][]string{
@@ -21,13 +25,16 @@ func ValidAlg(name string) bool {
 			return true
 		}
 	}
-	return slices.Contains(rsaAlgorithms, name)
+	return slices.Contains(rsaAlgorithms, name) || slices.Contains(postQuantum, name)
 }
 
 // algorithms returns Keyward's algorithms for this type of key.
 func (j JWK) algorithms() []string {
 	if j.Kty == "RSA" {
 		return rsaAlgorithms
+	}
+	if j.Kty == "AKP" && slices.Contains(postQuantum, j.Alg) {
+		return []string{j.Alg}
 	}
 	if j.Kty == "EC" || j.Kty == "OKP" {
 		return byCurve[j.Crv]

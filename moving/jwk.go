@@ -23,6 +23,7 @@ type JWK struct {
 	Y      string   `json:"y,omitempty"`
 	N      string   `json:"n,omitempty"`
 	E      string   `json:"e,omitempty"`
+	Pub    string   `json:"pub,omitempty"`
 	KID    string   `json:"kid,omitempty"`
 	Alg    string   `json:"alg,omitempty"`
 	Use    string   `json:"use,omitempty"`
@@ -36,10 +37,13 @@ func (j JWK) Thumbprint() string {
 		return thumbprint
 	}
 	members := map[string]string{"kty": j.Kty}
-	for name, value := range map[string]string{"crv": j.Crv, "x": j.X, "y": j.Y, "n": j.N, "e": j.E} {
+	for name, value := range map[string]string{"crv": j.Crv, "x": j.X, "y": j.Y, "n": j.N, "e": j.E, "pub": j.Pub} {
 		if value != "" {
 			members[name] = value
 		}
+	}
+	if j.Kty == "AKP" {
+		members["alg"] = j.Alg // RFC 9964
 	}
 	text, _ := json.Marshal(members) // keys are sorted; strings cannot fail
 	sum := sha256.Sum256(text)
@@ -88,6 +92,7 @@ func parseJWK(raw []byte, s Settings) Key {
 		JWK
 		KeyOps []string `json:"key_ops"`
 		D      any      `json:"d"`
+		Priv   any      `json:"priv"`
 	}
 	if json.Unmarshal(raw, &j) != nil {
 		return Key{RefuseReason: "is not a JWK (RFC 7517 section 4)"}
@@ -97,7 +102,7 @@ func parseJWK(raw []byte, s Settings) Key {
 	if k.chooseAlgorithm(s); k.KID == "" {
 		k.KID, k.Note = k.Public.Thumbprint(), "it has no kid at the source; this is its thumbprint"
 	}
-	if j.D != nil && k.SkipReason == "" && k.RefuseReason == "" {
+	if (j.D != nil || j.Priv != nil) && k.SkipReason == "" && k.RefuseReason == "" {
 		k.Private = Secret(append([]byte(nil), raw...))
 	}
 	return k

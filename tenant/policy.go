@@ -9,10 +9,12 @@ import (
 )
 
 // Algorithms lists the algorithms of policies: RFC 7518 section 3.1 without HMAC
-// and none, RFC 8037 section 3.1 (EdDSA) and RFC 9864 section 2 (Ed25519).
+// and none, RFC 8037 section 3.1 (EdDSA), RFC 9864 section 2 (Ed25519) and RFC
+// 9964 (ML-DSA).
 var Algorithms = []jose.SignatureAlgorithm{
 	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, "Ed25519",
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
+	jose.MLDSA44, jose.MLDSA65, jose.MLDSA87,
 }
 
 // Policy holds the settings by which a tenant signs with one algorithm. All

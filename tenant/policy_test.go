@@ -18,7 +18,7 @@ import (
 )
 
 func TestDefaultsAreValid(t *testing.T) {
-	if len(tenant.Algorithms) != 11 {
+	if len(tenant.Algorithms) != 14 {
 		t.Errorf("%d algorithms", len(tenant.Algorithms))
 	}
 	if err := tenant.DefaultCaching.Validate(); err != nil {
@@ -127,7 +127,7 @@ func around(random *rand.Rand) (tenant.Policy, tenant.Caching) {
 	algs := append([]jose.SignatureAlgorithm{"HS256", "none", ""}, tenant.Algorithms...)
 	p, c := tenant.DefaultPolicy(algs[max(0, random.IntN(len(algs)+20)-20)%len(algs)]), tenant.DefaultCaching
 	if random.IntN(2) == 0 {
-		p = tenant.DefaultPolicy(tenant.Algorithms[random.IntN(11)])
+		p = tenant.DefaultPolicy(tenant.Algorithms[random.IntN(len(tenant.Algorithms))])
 	}
 	durations := []*time.Duration{
 		&p.RotationInterval, &p.PublishLead, &p.GracePeriod, &p.PurgeAfter, &p.DefaultTokenTTL, &p.MaxTokenTTL,

@@ -7,6 +7,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/keyward/keyward/keys"
 )
 
 // Limits of verifiers for a JWK Set.
@@ -37,7 +41,7 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 	case len(keys) == 0:
 		findings = append(findings, newFinding(failure, "JWK Set", "has no keys: no token can be verified; is a worker running?"))
 	case len(body) > nimbusMaxBytes:
-		findings = append(findings, newFinding(failure, "JWK Set", "has %d bytes; Nimbus (Spring Security) refuses more than %d: lower max_published_keys or the grace period, or use ES256 instead of RSA", len(body), nimbusMaxBytes))
+		findings = append(findings, newFinding(failure, "JWK Set", "has %d bytes; Nimbus (Spring Security) refuses more than %d: lower max_published_keys or the grace period, or use ES256 instead of RSA or ML-DSA", len(body), nimbusMaxBytes))
 	case len(keys) > gatewayMaxKeys:
 		findings = append(findings, newFinding(failure, "JWK Set", "has %d keys; some gateways refuse more than %d: lower max_published_keys", len(keys), gatewayMaxKeys))
 	case len(keys) > keyCountWarning:
@@ -78,11 +82,18 @@ func examineKey(name string, k jwk) (findings []finding) {
 	if k.text("alg") == "" {
 		findings = append(findings, newFinding(warning, "alg", "key %s has none: verifiers guess by its type", name))
 	}
+	if params, known := keys.MLDSA(jose.SignatureAlgorithm(k.text("alg"))); known {
+		findings = append(findings, newFinding(warning, "alg", "key %s is %s (RFC 9964): its signatures of %d bytes make tokens of %.1f kB and more, and proxies and servers refuse header lines above 8 kB, some above 4 kB; verifiers without RFC 9964 skip the key, and some (lestrrat-go/jwx 3.3 by default) refuse the whole set", name, k.text("alg"), params.SignatureSize(), float64(smallestToken(params.SignatureSize()))/1000))
+	}
 	if k.text("alg") == "Ed25519" {
 		findings = append(findings, newFinding(warning, "alg", "key %s is labelled Ed25519 (RFC 9864); verifiers released before 2026, such as jwks-rsa's middleware, support EdDSA only", name))
 	}
 	return append(findings, examineMaterial(name, k)...)
 }
+
+// smallestToken returns the length in bytes of a token with a signature of that many
+// bytes: header and claims are rarely below 120.
+func smallestToken(signature int) int { return 120 + base64.RawURLEncoding.EncodedLen(signature) }
 
 // coordinates are the lengths in bytes of RFC 7518 section 6.2.1.2 and RFC
 // 8037.
@@ -97,12 +108,15 @@ func examineMaterial(name string, k jwk) []finding {
 		return len(raw)
 	}
 	want := coordinates[k.text("crv")]
+	params, isMLDSA := keys.MLDSA(jose.SignatureAlgorithm(k.text("alg")))
 	switch kty := k.text("kty"); {
 	case kty == "RSA" && size("n") < 256:
 		return []finding{newFinding(failure, "key size", "key %s has %d bits; RFC 7518 section 3.3 requires at least 2048, and verifiers enforce it", name, 8*max(0, size("n")))}
 	case kty == "RSA" && size("e") > 0, kty == "EC" && want > 0 && size("x") == want && size("y") == want, kty == "OKP" && want > 0 && size("x") == want:
 		return nil
-	case !slices.Contains([]string{"RSA", "EC", "OKP"}, kty):
+	case kty == "AKP" && isMLDSA && size("pub") == params.PublicKeySize():
+		return nil
+	case !slices.Contains([]string{"RSA", "EC", "OKP"}, kty) && !isMLDSA:
 		return []finding{newFinding(warning, "kty", "key %s is of type %q, which many verifiers skip", name, kty)}
 	}
 	return []finding{newFinding(failure, "key", "key %s is not a valid %s key (%s): verifiers skip it or refuse the whole set", name, k.text("kty"), strings.Join(slices.Sorted(maps.Keys(k)), ", "))}

@@ -42,7 +42,10 @@ func TestSetsAsVerifiersSeeThem(t *testing.T) {
 		"no alg":         {set(`{"kid":"a",` + strings.Replace(goodKey, `"alg":"ES256",`, ``, 1) + `}`), warning, "guess"},
 		"short x":        {set(`{"kid":"a",` + strings.Replace(goodKey, `"x":"AAAA`, `"x":"`, 1) + `}`), failure, "not a valid EC key"},
 		"short RSA":      {set(`{"kid":"a","kty":"RSA","use":"sig","alg":"RS256","e":"AQAB","n":"` + strings.Repeat("A", 171) + `"}`), failure, "1024 bits"},
-		"a new type":     {set(one, `{"kid":"b","kty":"AKP","use":"sig","alg":"ML-DSA-44","pub":"AA"}`), warning, "AKP"},
+		"a new type":     {set(one, `{"kid":"b","kty":"XYZ","use":"sig","alg":"X","pub":"AA"}`), warning, "XYZ"},
+		"ML-DSA":         {set(one, `{"kid":"b","kty":"AKP","use":"sig","alg":"ML-DSA-44","pub":"`+strings.Repeat("A", 1750)+`"}`), warning, "2420 bytes"},
+		"short ML-DSA":   {set(one, `{"kid":"b","kty":"AKP","use":"sig","alg":"ML-DSA-65","pub":"`+strings.Repeat("A", 1750)+`"}`), failure, "not a valid AKP key"},
+		"unknown AKP":    {set(one, `{"kid":"b","kty":"AKP","use":"sig","alg":"SLH-DSA-SHA2-128s","pub":"AA"}`), warning, "AKP"},
 		"Ed25519":        {set(`{"kid":"a","kty":"OKP","crv":"Ed25519","use":"sig","alg":"Ed25519","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`), warning, "EdDSA only"},
 	} {
 		_, findings := examineSet([]byte(c.body))

@@ -85,6 +85,9 @@ func (p *program) printPolicyPreview(r client.PolicyPreview) error {
 		return err
 	}
 	fmt.Fprintln(p.stdout)
+	for _, w := range r.Warnings {
+		fmt.Fprintf(p.stdout, "Warning: %s\n\n", w)
+	}
 	return p.printTimeline(r.Timeline)
 }
 

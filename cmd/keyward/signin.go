@@ -15,6 +15,7 @@ import (
 var signInAlgorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
 	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jwks.Ed25519,
+	jose.MLDSA44, jose.MLDSA65, jose.MLDSA87,
 }
 
 // signIn validates the settings of the identity provider. All are required
@@ -41,7 +42,7 @@ func (c *checks) signInAlgorithms(variable, value string) (algorithms []jose.Sig
 	if value == "" {
 		return nil
 	}
-	const accepts = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519, with commas between"
+	const accepts = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519, ML-DSA-44, ML-DSA-65 or ML-DSA-87, with commas between"
 	for _, name := range c.nameList(variable, value, accepts) {
 		if !slices.Contains(signInAlgorithms, jose.SignatureAlgorithm(name)) {
 			c.reject(variable, accepts)

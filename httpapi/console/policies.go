@@ -20,7 +20,7 @@ var policyDefaults = map[string]string{
 	"default_token_ttl_seconds": "15m", "max_token_ttl_seconds": "1d", "max_published_keys": "16", "rsa_bits": "2048",
 }
 
-var algorithms = []string{"ES256", "ES384", "ES512", "EdDSA", "Ed25519", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+var algorithms = []string{"ES256", "ES384", "ES512", "EdDSA", "Ed25519", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"}
 
 // durationUnits are those of a form: 1d 12h, 15m, 90s.
 var durationUnits = map[byte]int64{'s': 1, 'm': 60, 'h': 3600, 'd': 86400}

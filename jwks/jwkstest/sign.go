@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/mldsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/asn1"
@@ -68,7 +69,7 @@ func (i *Issuer) key(kid string) key {
 	panic(fmt.Sprintf("jwkstest: there is no key %q", kid))
 }
 
-// sign is RFC 7518 section 3 and RFC 8037 section 3.1.
+// sign is RFC 7518 section 3, RFC 8037 section 3.1 and RFC 9964.
 func (k key) sign(input []byte) []byte {
 	var opts crypto.SignerOpts = crypto.Hash(0)
 	if hash := hashOf(k.alg); hash != 0 {
@@ -132,6 +133,12 @@ func newKey(alg jose.SignatureAlgorithm) (crypto.Signer, error) {
 	case jose.EdDSA, "Ed25519":
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
+	case jose.MLDSA44:
+		return mldsa.GenerateKey(mldsa.MLDSA44())
+	case jose.MLDSA65:
+		return mldsa.GenerateKey(mldsa.MLDSA65())
+	case jose.MLDSA87:
+		return mldsa.GenerateKey(mldsa.MLDSA87())
 	}
 	if hashOf(alg) == 0 {
 		return nil, fmt.Errorf("unknown algorithm")

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/mldsa"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -19,7 +20,7 @@ import (
 // not passed on.
 var (
 	errNotItsHalf = tokens.Invalid(FieldPrivate, "comes with a public key that is not its own")
-	errPrivateDER = tokens.Invalid(FieldPrivate, "cannot be read; it may be an RSA key, an EC key on the named curve P-256, P-384 or P-521, or an Ed25519 key, as PKCS#8, PKCS#1 or SEC 1")
+	errPrivateDER = tokens.Invalid(FieldPrivate, "cannot be read; it may be an RSA key, an EC key on the named curve P-256, P-384 or P-521, an Ed25519 key, or an ML-DSA key with its seed, as PKCS#8, PKCS#1 or SEC 1")
 )
 
 const cannotSign = "is a key for key agreement (X25519 or X448), which cannot sign"
@@ -88,6 +89,8 @@ func pkcs8Key(der []byte, outer pkcs8) (crypto.Signer, error) {
 		}
 		return key, isHalf(outer.PublicKey, key)
 	case ed25519.PrivateKey:
+		return key, isHalf(outer.PublicKey, key)
+	case *mldsa.PrivateKey:
 		return key, isHalf(outer.PublicKey, key)
 	case *ecdh.PrivateKey:
 		return nil, tokens.Invalid(FieldPrivate, cannotSign)
@@ -163,7 +166,7 @@ func publicDER(field, label string, der []byte) (crypto.PublicKey, error) {
 		Algorithm pkix.AlgorithmIdentifier
 		Bits      asn1.BitString
 	}
-	unreadable := tokens.Invalid(field, "cannot be read; a public key is an RSA key, an EC key on the named curve P-256, P-384 or P-521, or an Ed25519 key")
+	unreadable := tokens.Invalid(field, "cannot be read; a public key is an RSA key, an EC key on the named curve P-256, P-384 or P-521, an Ed25519 key or an ML-DSA key")
 	if rest, err := asn1.Unmarshal(der, &spki); err != nil || len(rest) > 0 {
 		return nil, unreadable
 	}
@@ -179,6 +182,8 @@ func publicDER(field, label string, der []byte) (crypto.PublicKey, error) {
 		return key, nil
 	case ed25519.PublicKey:
 		return ed25519.PublicKey(bytes.Clone(key)), nil // it is a part of der, which is cleared
+	case *mldsa.PublicKey:
+		return key, nil
 	case *ecdh.PublicKey:
 		return nil, tokens.Invalid(field, cannotSign)
 	}

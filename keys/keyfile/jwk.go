@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/mldsa"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
@@ -37,7 +38,7 @@ func privateJWK(raw []byte) (Key, error) {
 		return Key{}, tokens.Invalid(FieldPrivate, "is a JWK Set; import one of its keys at a time")
 	}
 	j := &foreignJWK{field: FieldPrivate, members: members}
-	if !j.has("d") && !j.has("k") {
+	if !j.has("d") && !j.has("k") && !j.has("priv") {
 		return Key{}, tokens.Invalid(FieldPrivate, "is a public JWK; it is imported as public_key, with expires_at")
 	}
 	return j.parseKey(true)
@@ -111,10 +112,12 @@ func (j *foreignJWK) parseKey(private bool) (Key, error) {
 		j.readOKP(&b, private)
 	case "RSA":
 		j.readRSA(&b, private)
+	case "AKP":
+		j.readAKP(&b, private)
 	case "oct":
 		j.fail("kty", "is oct, a shared secret; only asymmetric keys are imported, because a verifier must not be able to sign")
 	default:
-		j.fail("kty", "must be EC, OKP or RSA")
+		j.fail("kty", "must be EC, OKP, RSA or AKP")
 	}
 	if j.err != nil {
 		return Key{}, j.err
@@ -135,7 +138,7 @@ func (j *foreignJWK) checkUse(private bool) {
 	if j.has("oth") {
 		j.fail("oth", "must be absent: RSA keys of more than two primes are not imported")
 	}
-	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi"} {
+	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "priv"} {
 		if !private && j.has(name) {
 			j.fail(name, "is private; send the public members alone, or the whole key as private_key to sign with it")
 		}
@@ -160,7 +163,7 @@ func (j *foreignJWK) strangeness() string {
 		return "is for encryption, not for signatures"
 	case kty == "oct":
 		return "is oct, a shared secret"
-	case kty != "" && kty != "EC" && kty != "OKP" && kty != "RSA":
+	case kty != "" && kty != "EC" && kty != "OKP" && kty != "RSA" && kty != "AKP":
 		return "has a kty that Keyward does not support"
 	case kty == "EC" && crv != "" && curveNamed(crv) == nil, kty == "OKP" && crv != "" && crv != "Ed25519":
 		return "has a crv that Keyward does not support"
@@ -280,6 +283,47 @@ func (j *foreignJWK) readOKP(b *Key, private bool) {
 	b.Private = key
 }
 
+// readAKP reads the members of an ML-DSA key (RFC 9964), whose private half is
+// the seed of FIPS 204 section 5.1.
+func (j *foreignJWK) readAKP(b *Key, private bool) {
+	params, known := keys.MLDSA(b.Alg)
+	if !known {
+		j.fail("alg", "must be ML-DSA-44, ML-DSA-65 or ML-DSA-87")
+		return
+	}
+	pub := j.octets("pub")
+	if j.err != nil {
+		return
+	}
+	public, err := mldsa.NewPublicKey(params, pub)
+	if err != nil {
+		j.fail("pub", fmt.Sprintf("must be %d bytes", params.PublicKeySize()))
+		return
+	}
+	b.Public = public
+	if !private {
+		return
+	}
+	seed := j.octets("priv")
+	defer clear(seed)
+	if j.err == nil && len(seed) != mldsa.PrivateKeySize {
+		j.fail("priv", "must be 32 bytes: the seed, not the expanded key")
+	}
+	if j.err != nil {
+		return
+	}
+	key, err := mldsa.NewPrivateKey(params, seed)
+	if err != nil {
+		j.fail("priv", "cannot be used as a seed")
+		return
+	}
+	if !key.PublicKey().Equal(public) {
+		j.fail("", contradicts+": pub is not the public half of priv")
+		return
+	}
+	b.Private = key
+}
+
 // readRSA reads the members of an RSA key (RFC 7518 section 6.3).
 func (j *foreignJWK) readRSA(b *Key, private bool) {
 	n, e := j.number("n"), j.number("e")
@@ -362,8 +406,12 @@ func (j *foreignJWK) text(name string) (s string) {
 	return s
 }
 
-// maxNumber limits a number of a key, in bytes.
-const maxNumber = 8192 / 8
+// maxNumber limits a number of a key, in bytes, and maxOctets any of its members:
+// there is room for leading zeros and for the longest ML-DSA key.
+const (
+	maxNumber = 8192 / 8
+	maxOctets = max(2*maxNumber, mldsa.MLDSA87PublicKeySize)
+)
 
 // octets returns a decoded base64url member (RFC 7515 section 2).
 func (j *foreignJWK) octets(name string) []byte {
@@ -372,7 +420,7 @@ func (j *foreignJWK) octets(name string) []byte {
 		return nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(j.text(name))
-	if err != nil || len(b) == 0 || len(b) > 2*maxNumber {
+	if err != nil || len(b) == 0 || len(b) > maxOctets {
 		j.fail(name, "is not a number in base64url without padding")
 		return nil
 	}

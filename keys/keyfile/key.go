@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/mldsa"
 	"crypto/rsa"
 	"fmt"
 	"slices"
@@ -121,11 +122,20 @@ func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, 
 func (b Key) Restricted() []jose.SignatureAlgorithm { return b.pss }
 
 // OnlyAlgorithm returns the single algorithm of an EC key (RFC 7518 section
-// 3.4); empty for other keys.
+// 3.4) or an ML-DSA key (RFC 9964); empty for other keys.
 func (b Key) OnlyAlgorithm() jose.SignatureAlgorithm {
-	k, _ := b.Public.(*ecdsa.PublicKey)
+	switch keys.KeyType(b.fittingAlgorithm()) {
+	case "EC", "AKP":
+		return b.fittingAlgorithm()
+	}
+	return ""
+}
+
+// fittingAlgorithm returns the first algorithm that can use the key, empty if
+// none can.
+func (b Key) fittingAlgorithm() jose.SignatureAlgorithm {
 	for _, alg := range keys.Algorithms() {
-		if k != nil && keys.Curve(alg) == k.Curve {
+		if keys.CheckPublic(alg, b.Public) == nil {
 			return alg
 		}
 	}
@@ -138,6 +148,8 @@ func kindOfKey(pub crypto.PublicKey) string {
 		return fmt.Sprintf("an RSA key of %d bits", k.N.BitLen())
 	case *ecdsa.PublicKey:
 		return "an EC key on " + k.Curve.Params().Name
+	case *mldsa.PublicKey:
+		return "an " + k.Parameters().String() + " key"
 	}
 	return "an Ed25519 key"
 }
@@ -149,6 +161,8 @@ func neededKey(alg jose.SignatureAlgorithm) string {
 		return "an EC key on " + keys.Curve(alg).Params().Name
 	case "OKP":
 		return "an Ed25519 key"
+	case "AKP":
+		return "an " + string(alg) + " key"
 	}
 	return fmt.Sprintf("an RSA key of %d bits or more", keys.MinRSABits)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/mldsa"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/hex"
@@ -17,8 +18,8 @@ const (
 	longest  = 48 // bytes of a spelling
 )
 
-// Learn takes in a private key: an *ecdsa.PrivateKey, *rsa.PrivateKey or
-// ed25519.PrivateKey. It panics at any other.
+// Learn takes in a private key: an *ecdsa.PrivateKey, *rsa.PrivateKey,
+// ed25519.PrivateKey or *mldsa.PrivateKey. It panics at any other.
 func (s *Shown) Learn(key crypto.PrivateKey) {
 	all := privateNumbers(key)
 	s.mu.Lock()
@@ -44,6 +45,8 @@ func privateNumbers(key crypto.PrivateKey) [][]byte {
 		}
 	case ed25519.PrivateKey:
 		return [][]byte{k.Seed()}
+	case *mldsa.PrivateKey:
+		return [][]byte{k.Bytes()}
 	case *rsa.PrivateKey:
 		all := [][]byte{k.D.Bytes()}
 		for _, p := range append([]*big.Int{k.Precomputed.Dp, k.Precomputed.Dq}, k.Primes...) {

@@ -1,8 +1,8 @@
 package moves
 
 import (
+	"cmp"
 	"context"
-	"crypto/elliptic"
 	"slices"
 	"sync"
 
@@ -39,27 +39,24 @@ type Generator struct {
 
 // poolKey identifies a pool of ready keys. Algorithms that use the same keys share one.
 type poolKey struct {
-	kty   string
-	curve elliptic.Curve // of EC keys
-	bits  int            // of RSA keys
+	kty  string
+	alg  jose.SignatureAlgorithm // the first that uses these keys; empty for RSA
+	bits int                     // of RSA keys
 }
 
 func poolKeyOf(alg jose.SignatureAlgorithm, rsaBits int) (poolKey, error) {
 	alg, err := keys.ParseAlgorithm(string(alg))
 	kty := keys.KeyType(alg)
-	if err != nil || kty != "RSA" {
-		return poolKey{kty: kty, curve: keys.Curve(alg)}, err
+	switch {
+	case err != nil:
+		return poolKey{}, err
+	case kty == "RSA":
+		bits, err := keys.RSASize(rsaBits)
+		return poolKey{kty: kty, bits: bits}, err
 	}
-	bits, err := keys.RSASize(rsaBits)
-	return poolKey{kty: kty, bits: bits}, err
-}
-
-// algorithm returns one of the algorithms that use the pool's keys.
-func (k poolKey) algorithm() jose.SignatureAlgorithm {
 	algs := keys.Algorithms()
-	return algs[slices.IndexFunc(algs, func(alg jose.SignatureAlgorithm) bool {
-		return keys.KeyType(alg) == k.kty && keys.Curve(alg) == k.curve
-	})]
+	first := slices.IndexFunc(algs, func(other jose.SignatureAlgorithm) bool { return keys.SharesKeys(alg, other) })
+	return poolKey{kty: kty, alg: algs[first]}, nil
 }
 
 // NewGenerator returns a generator; it runs nothing until a key is expected.
@@ -183,5 +180,5 @@ func (g *Generator) generateInTurn(kind poolKey) (keys.Private, error) {
 	if err := g.ctx.Err(); err != nil {
 		return keys.Private{}, err
 	}
-	return keys.Generate(kind.algorithm(), kind.bits)
+	return keys.Generate(cmp.Or(kind.alg, jose.RS256), kind.bits)
 }

@@ -17,7 +17,7 @@ import (
 // FuzzImportPrivateKey: whatever is brought in, either a key comes of it that
 // signs what its public half verifies, or a refusal that names the field.
 func FuzzImportPrivateKey(f *testing.F) {
-	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES512, jose.EdDSA, jose.RS256} {
+	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES512, jose.EdDSA, jose.RS256, jose.MLDSA44} {
 		for _, text := range written(keystest.Signer(keystest.PrivateKey(f, alg))) {
 			f.Add([]byte(text), string(alg))
 		}

@@ -56,6 +56,8 @@ func refusedPrivateKeys(t testing.TB) []refusedKey {
 	x25519 := must(ecdh.X25519().GenerateKey(rand.Reader))
 	p224 := must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
 	ecPEM, ecJWK, rsJWK, edJWK := written(ec)["PKCS#8"], written(ec)["JWK"], written(rs)["JWK"], written(keystest.Signer(keystest.PrivateKey(t, jose.EdDSA)))["JWK"]
+	pq := keystest.Signer(keystest.PrivateKey(t, jose.MLDSA44))
+	pqJWK := written(pq)["JWK"]
 	otherJWK := written(other)["JWK"]
 	var o struct{ X, Y, D string }
 	_ = json.Unmarshal([]byte(otherJWK), &o)
@@ -118,12 +120,40 @@ func refusedPrivateKeys(t testing.TB) []refusedKey {
 		{"OKP contradicts", edit(edJWK, map[string]any{"x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}), jose.EdDSA, keyfile.FieldPrivate, "public half of d"},
 		{"OKP short", edit(edJWK, map[string]any{"d": "AAAA"}), jose.EdDSA, "private_key.d", "32 bytes"},
 		{"X25519 JWK", edit(edJWK, map[string]any{"crv": "X25519"}), jose.EdDSA, keyfile.FieldPrivate, "cannot sign"},
-		{"kty unknown", edit(edJWK, map[string]any{"kty": "AKP"}), jose.EdDSA, "private_key.kty", "EC, OKP or RSA"},
+		{"kty unknown", edit(edJWK, map[string]any{"kty": "XYZ"}), jose.EdDSA, "private_key.kty", "EC, OKP, RSA or AKP"},
+		{"AKP without alg", edit(pqJWK, map[string]any{"alg": nil}), jose.MLDSA44, "private_key.alg", "ML-DSA-44"},
+		{"AKP of another alg", edit(pqJWK, map[string]any{"alg": "SLH-DSA-SHA2-128s"}), jose.MLDSA44, "private_key.alg", "ML-DSA-44"},
+		{"AKP of another size", edit(pqJWK, map[string]any{"alg": "ML-DSA-65"}), jose.MLDSA65, "private_key.pub", "1952 bytes"},
+		{"AKP for another alg", pqJWK, jose.MLDSA87, "alg", "the JWK"},
+		{"AKP for EdDSA", written(pq)["PKCS#8"], jose.EdDSA, keyfile.FieldPrivate, "an ML-DSA-44 key"},
+		{"EC for ML-DSA", ecPEM, jose.MLDSA65, keyfile.FieldPrivate, "signs with an ML-DSA-65 key"},
+		{"AKP without pub", edit(pqJWK, map[string]any{"pub": nil}), jose.MLDSA44, "private_key.pub", "required"},
+		{"AKP expanded", edit(pqJWK, map[string]any{"priv": strings.Repeat("A", 3413)}), jose.MLDSA44, "private_key.priv", "base64url"},
+		{"AKP short", edit(pqJWK, map[string]any{"priv": "AAAA"}), jose.MLDSA44, "private_key.priv", "32 bytes"},
+		{"AKP contradicts", edit(pqJWK, map[string]any{"priv": strings.Repeat("A", 43)}), jose.MLDSA44, keyfile.FieldPrivate, "public half of priv"},
+		{"AKP public", string(must(json.Marshal(jose.JSONWebKey{Key: pq.Public()}))), jose.MLDSA44, keyfile.FieldPrivate, "public_key"},
+		{"ML-DSA PKCS#8, expanded", pemOf("PRIVATE KEY", expandedMLDSA(t, pq)), jose.MLDSA44, keyfile.FieldPrivate, "with its seed"},
 		{"member twice", strings.Replace(ecJWK, "{", `{"kty":"EC",`, 1), jose.ES256, keyfile.FieldPrivate, "twice"},
 		{"not JSON", `{"kty":`, jose.ES256, keyfile.FieldPrivate, "JSON"},
 		{"no alg", ecPEM, "", "alg", "required"},
 		{"HMAC", ecPEM, jose.HS256, "alg", "one of"},
 	}
+}
+
+// expandedMLDSA is a key in the form of RFC 9881 section 6 that has no seed, an
+// OCTET STRING of the expanded key.
+func expandedMLDSA(t testing.TB, key crypto.Signer) []byte {
+	t.Helper()
+	var outer struct {
+		Version   int
+		Algorithm pkix.AlgorithmIdentifier
+		Key       []byte
+	}
+	if _, err := asn1.Unmarshal(must(x509.MarshalPKCS8PrivateKey(key)), &outer); err != nil {
+		t.Fatal(err)
+	}
+	outer.Key = must(asn1.Marshal(make([]byte, 2560)))
+	return must(asn1.Marshal(outer))
 }
 
 // PublicJWKMember is the n of an RSA key.

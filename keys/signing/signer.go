@@ -31,7 +31,8 @@ type Config struct {
 	Custody   *custody.Custody
 	Now       func() time.Time
 	Log       *slog.Logger
-	// MaxKeys bounds the parsed private keys in memory; 0: 100,000.
+	// MaxKeys bounds the parsed private keys in memory; 0: 100,000. An ML-DSA key
+	// counts as [expandedWeight] keys.
 	MaxKeys int
 	// KeyLifetime is how long a parsed private key is cached; 0: 15 minutes.
 	KeyLifetime time.Duration
@@ -62,9 +63,21 @@ func New(cfg Config) *Signer {
 		cfg.KeyLifetime = 15 * time.Minute
 	}
 	return &Signer{cfg: cfg, histories: newHistoryCache(), privates: otter.Must(&otter.Options[keyName, keys.Private]{
-		MaximumSize:      cfg.MaxKeys,
+		MaximumWeight:    uint64(cfg.MaxKeys),
+		Weigher:          weighPrivate,
 		ExpiryCalculator: otter.ExpiryWriting[keyName, keys.Private](cfg.KeyLifetime),
 	})}
+}
+
+// expandedWeight is how many other private keys take the memory of one of ML-DSA,
+// which is kept expanded: 90 kB whatever its parameter set.
+const expandedWeight = 32
+
+func weighPrivate(_ keyName, p keys.Private) uint32 {
+	if keys.KeyType(p.Alg()) == "AKP" {
+		return expandedWeight
+	}
+	return 1
 }
 
 // Order requests a token.

@@ -301,6 +301,15 @@ func (s *Snapshot) Policy(alg jose.SignatureAlgorithm) (SigningPolicy, error) {
 	return SigningPolicy{}, fmt.Errorf("%w: %s", keys.ErrPolicyNotFound, alg)
 }
 
+// parsedWeight returns the memory of a parsed public key, in bytes. Those of ML-DSA
+// have a fixed size that fits the largest parameter set.
+func parsedWeight(k *publicKey) int {
+	if keys.KeyType(k.alg) == "AKP" {
+		return 3300
+	}
+	return 128 + len(k.jwk)/2
+}
+
 // Weight returns the memory that the snapshot needs, in bytes, rounded up: with its keys
 // parsed, its discovery document and the cache's own overhead.
 // TestATenantWeighsWhatItTakes compares it with the heap.
@@ -313,7 +322,7 @@ func (s *Snapshot) Weight() int {
 		bytes += 160 + len(s.Policies[i].jwt)
 	}
 	for i := range s.published {
-		bytes += 168 + len(s.published[i].kid) + 128 + len(s.published[i].jwk)/2
+		bytes += 168 + len(s.published[i].kid) + parsedWeight(&s.published[i])
 	}
 	return bytes
 }
