@@ -113,7 +113,7 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_PUBLIC_URL", "https://user:hunter2@keys.example.com", url},
 		{"KEYWARD_PUBLIC_URL", "https://schlüssel.example", "xn--schlssel-95a.example"},
 		{"KEYWARD_PUBLIC_URL", "https://keys.example/ä", "in ASCII"},
-		{"KEYWARD_DEFAULT_ALGORITHM", "HS256", "PS384 or PS512"},
+		{"KEYWARD_DEFAULT_ALGORITHM", "HS256", "ML-DSA-65 or ML-DSA-87"},
 		{"KEYWARD_DEFAULT_RSA_BITS", "3072", "for an algorithm of RSA"},
 		{"KEYWARD_DEFAULT_ROTATION_INTERVAL", "monthly", "a duration of whole seconds"},
 		{"KEYWARD_DEFAULT_PUBLISH_LEAD", "1.5s", "a duration of whole seconds"},
