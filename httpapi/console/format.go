@@ -14,10 +14,14 @@ import (
 
 // formatters are the functions of the templates.
 var formatters = template.FuncMap{
-	"when": when, "at": at, "date": shortDate, "duration": duration, "seconds": secondsText, "kid": shortKID, "query": url.QueryEscape,
+	"when": when, "at": at, "date": shortDate, "duration": duration, "seconds": secondsText, "kid": shortKID, "query": queryValue,
 	"path": url.PathEscape, "deref": deref, "pretty": pretty, "dict": dict, "plural": plural, "stateWord": stateWord, "actionWord": actionWord,
 	"roleWord": roleWord, "join": strings.Join, "reasonWord": reasonWord, "list": func(v ...string) []string { return v }, "text": text, "f1": oneDecimal,
 }
+
+// queryValue escapes a value for the query of a link. Its type keeps the template from
+// escaping it a second time.
+func queryValue(v string) template.URL { return template.URL(url.QueryEscape(v)) }
 
 func text(v any) string { return fmt.Sprint(v) }
 
