@@ -55,8 +55,12 @@ func (c *tokenSignCmd) Run(ctx context.Context, p *program) error {
 type tokenVerifyCmd struct {
 	Token    string `arg:"" optional:"" default:"-" placeholder:"TOKEN|@FILE|-" help:"Read the token: itself, @FILE, or - for standard input. Default: -."`
 	Audience string `name:"audience" placeholder:"AUD" help:"Require this value in aud."`
-	Issuer   string `name:"issuer" placeholder:"ISS" help:"Require this iss. Default: the tenant's issuer."`
+	Issuer   string `name:"issuer" xor:"issuer" placeholder:"ISS" help:"Require this iss. Default: the tenant's issuer."`
+	Any      bool   `name:"any-issuer" xor:"issuer" help:"Do not check iss, which some systems do not write."`
 	Typ      string `name:"typ" placeholder:"TYP" help:"Require this typ."`
+
+	Algorithms []string `name:"algorithm" placeholder:"ALG" help:"Require this algorithm; give it again to accept another. Default: that of the key."`
+	Required   []string `name:"required-claim" placeholder:"CLAIM" help:"Require this claim; give it again for each."`
 	tenantScope
 }
 
@@ -76,6 +80,7 @@ func (c *tokenVerifyCmd) Run(ctx context.Context, p *program) error {
 	verdict := client.VerifyTokenResult{}
 	resp, err := api.Requests.VerifyToken(ctx, c.Tenant, client.VerifyTokenRequest{
 		Token: token, Audience: nonEmpty(c.Audience), Issuer: nonEmpty(c.Issuer), Typ: nonEmpty(c.Typ),
+		AnyIssuer: &c.Any, Algorithms: c.Algorithms, RequiredClaims: c.Required,
 	})
 	text, err := client.Bytes(resp, err)
 	if err == nil {
