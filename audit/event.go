@@ -20,6 +20,7 @@ const (
 	TenantSuspended     Action = "tenant.suspended"
 	TenantResumed       Action = "tenant.resumed"
 	TenantDeleted       Action = "tenant.deleted"
+	TenantRecovered     Action = "tenant.recovered"
 	DomainVerified      Action = "domain.verified"
 	DomainRemoved       Action = "domain.removed"
 	PolicyCreated       Action = "policy.created"

@@ -24,6 +24,7 @@ const feedPage = 100
 type Feed struct {
 	store *Store
 	scope uuid.UUID // uuid.Nil: every tenant
+	epoch int64     // of the database, see queries/recoveries.sql
 	at    place
 }
 
@@ -34,7 +35,7 @@ type FeedEvent struct {
 	at       place
 }
 
-func (f *Feed) event(e Event, at place) FeedEvent { return FeedEvent{e, at.position(f.scope), at} }
+func (f *Feed) event(e Event, at place) FeedEvent { return FeedEvent{e, at.position(f.scope, f.epoch), at} }
 
 // Batch is the result of Next.
 type Batch struct {
@@ -50,42 +51,51 @@ type Batch struct {
 // position of the same feed, or starts with the next event if after is empty.
 // Errors: ErrBadPosition, ErrNotFound, ErrUnavailable.
 func (s *Store) Feed(ctx context.Context, tenantID uuid.UUID, after string) (*Feed, error) {
-	now, last, err := s.present(ctx, tenantID)
+	now, last, epoch, err := s.present(ctx, tenantID)
 	if err != nil {
 		return nil, wrapError("feed", err)
 	}
-	f := &Feed{store: s, scope: tenantID, at: now}
+	f := &Feed{store: s, scope: tenantID, epoch: epoch, at: now}
 	if after == "" {
 		return f, nil
 	}
-	if f.at, err = parsePlace(tenantID, after); err != nil || f.at.beyond(last) {
+	if f.at, err = parsePlace(tenantID, epoch, after); err != nil || f.at.beyond(last) {
 		return nil, ErrBadPosition
 	}
 	return f, nil
 }
 
-// present returns the place at which a new feed starts, and the last possible
-// place: a position beyond it comes from before the database was restored.
-func (s *Store) present(ctx context.Context, tenantID uuid.UUID) (now, last place, err error) {
+// present returns the place at which a new feed starts, the last possible place, and
+// the epoch: a position beyond the last place, or of another epoch, comes from before
+// the database was restored.
+func (s *Store) present(ctx context.Context, tenantID uuid.UUID) (now, last place, epoch int64, err error) {
 	if tenantID != uuid.Nil {
 		err = s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error {
 			head, err := currentHead(ctx, tx, tenantID)
+			if err != nil {
+				return err
+			}
 			now = place{tenantID: tenantID, seq: head.Seq}
+			epoch, err = tx.CurrentEpoch(ctx)
 			return err
 		})
-		return now, now, err
+		return now, now, epoch, err
 	}
 	err = s.db.AsPlatform(ctx, func(tx *db.Tx) error {
 		bounds, err := tx.FeedBounds(ctx)
+		if err != nil {
+			return err
+		}
 		now, last = place{xid: bounds.Settled}, place{xid: bounds.Unused, tenantID: uuid.Max, seq: math.MaxInt64}
+		epoch, err = tx.CurrentEpoch(ctx)
 		return err
 	})
-	return now, last, err
+	return now, last, epoch, err
 }
 
 // Position returns the feed's place. A later feed of the same scope can resume
 // after it, in any process.
-func (f *Feed) Position() string { return f.at.position(f.scope) }
+func (f *Feed) Position() string { return f.at.position(f.scope, f.epoch) }
 
 // Next returns the events that follow, possibly none, and advances the feed. After
 // an error the feed is at the same place as before. Errors: ErrUnavailable.

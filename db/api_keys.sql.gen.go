@@ -267,6 +267,39 @@ func (q *Queries) ListTenantAPIKeys(ctx context.Context, arg ListTenantAPIKeysPa
 	return items, nil
 }
 
+const listUnrevokedAPIKeys = `-- name: ListUnrevokedAPIKeys :many
+SELECT id, role, name FROM api_keys
+WHERE (tenant_id = $1::uuid OR $1::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL
+ORDER BY id FOR NO KEY UPDATE
+`
+
+type ListUnrevokedAPIKeysRow struct {
+	ID   uuid.UUID
+	Role string
+	Name string
+}
+
+// Of a tenant or, if tenant_id is NULL, of the platform.
+func (q *Queries) ListUnrevokedAPIKeys(ctx context.Context, tenantID *uuid.UUID) ([]ListUnrevokedAPIKeysRow, error) {
+	rows, err := q.db.Query(ctx, listUnrevokedAPIKeys, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListUnrevokedAPIKeysRow
+	for rows.Next() {
+		var i ListUnrevokedAPIKeysRow
+		if err := rows.Scan(&i.ID, &i.Role, &i.Name); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listUnrevokedTenantAPIKeys = `-- name: ListUnrevokedTenantAPIKeys :many
 SELECT id, role, name FROM api_keys WHERE tenant_id = $1::uuid AND revoked_at IS NULL ORDER BY id FOR NO KEY UPDATE
 `
@@ -304,6 +337,19 @@ WHERE tenant_id IS NOT DISTINCT FROM $2::uuid AND id = $3 AND revoked_at IS NULL
 
 func (q *Queries) RevokeAPIKey(ctx context.Context, revokedAt *time.Time, tenantID *uuid.UUID, iD uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, revokeAPIKey, revokedAt, tenantID, iD)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const revokeAPIKeys = `-- name: RevokeAPIKeys :execrows
+UPDATE api_keys SET revoked_at = $1, mac = NULL
+WHERE (tenant_id = $2::uuid OR $2::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL
+`
+
+func (q *Queries) RevokeAPIKeys(ctx context.Context, revokedAt *time.Time, tenantID *uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, revokeAPIKeys, revokedAt, tenantID)
 	if err != nil {
 		return 0, err
 	}

@@ -47,6 +47,38 @@ func (q *Queries) DecideApproval(ctx context.Context, arg DecideApprovalParams) 
 	return result.RowsAffected(), nil
 }
 
+const endOpenApprovals = `-- name: EndOpenApprovals :execrows
+UPDATE approvals
+SET status = CASE status WHEN 'pending' THEN 'rejected' ELSE 'used' END, mac = NULL,
+    decider_type = COALESCE(decider_type, $1::text), decider_id = COALESCE(decider_id, $2::text),
+    decider_name = COALESCE(decider_name, $3::text), decided_at = COALESCE(decided_at, $4::timestamptz),
+    used_at = CASE status WHEN 'approved' THEN $4::timestamptz END
+WHERE tenant_id = $5 AND status IN ('pending', 'approved') AND expires_at > $4::timestamptz
+`
+
+type EndOpenApprovalsParams struct {
+	DeciderType string
+	DeciderID   string
+	DeciderName string
+	Now         time.Time
+	TenantID    uuid.UUID
+}
+
+// Rejects those that were requested, uses up those that were given.
+func (q *Queries) EndOpenApprovals(ctx context.Context, arg EndOpenApprovalsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, endOpenApprovals,
+		arg.DeciderType,
+		arg.DeciderID,
+		arg.DeciderName,
+		arg.Now,
+		arg.TenantID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const getApproval = `-- name: GetApproval :one
 SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
@@ -168,6 +200,39 @@ func (q *Queries) ListApprovals(ctx context.Context, arg ListApprovalsParams) ([
 			&i.UsedAt,
 			&i.MAC,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listOpenApprovals = `-- name: ListOpenApprovals :many
+SELECT id, operation, status FROM approvals
+WHERE tenant_id = $1 AND status IN ('pending', 'approved') AND expires_at > $2::timestamptz
+ORDER BY id FOR NO KEY UPDATE
+`
+
+type ListOpenApprovalsRow struct {
+	ID        uuid.UUID
+	Operation string
+	Status    string
+}
+
+// Approvals that can still be given or used.
+func (q *Queries) ListOpenApprovals(ctx context.Context, tenantID uuid.UUID, now time.Time) ([]ListOpenApprovalsRow, error) {
+	rows, err := q.db.Query(ctx, listOpenApprovals, tenantID, now)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListOpenApprovalsRow
+	for rows.Next() {
+		var i ListOpenApprovalsRow
+		if err := rows.Scan(&i.ID, &i.Operation, &i.Status); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

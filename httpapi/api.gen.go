@@ -176,6 +176,7 @@ const (
 	AuditActionSessionEnded        AuditAction = "session.ended"
 	AuditActionTenantCreated       AuditAction = "tenant.created"
 	AuditActionTenantDeleted       AuditAction = "tenant.deleted"
+	AuditActionTenantRecovered     AuditAction = "tenant.recovered"
 	AuditActionTenantResumed       AuditAction = "tenant.resumed"
 	AuditActionTenantSuspended     AuditAction = "tenant.suspended"
 	AuditActionTenantUpdated       AuditAction = "tenant.updated"
@@ -241,6 +242,8 @@ func (e AuditAction) Valid() bool {
 	case AuditActionTenantCreated:
 		return true
 	case AuditActionTenantDeleted:
+		return true
+	case AuditActionTenantRecovered:
 		return true
 	case AuditActionTenantResumed:
 		return true

@@ -52,7 +52,7 @@ func TestFleetFeed(t *testing.T) {
 	if len(items) != 2 || items[0].Tenant != "two" || items[1].Tenant != "three" || !valueOr(items[1].Deleted, false) || string(items[1].JWKS) != `{"keys":[]}` {
 		t.Errorf("%+v", items)
 	}
-	for _, bad := range []string{"x", "AAAA", next + "A", "Af__________AAAAAAAAAAAAAAAAAAAAAA"} {
+	for _, bad := range []string{"x", "AAAA", next + "A", "AgAAAAAAAAAAf_________8AAAAAAAAAAAAAAAAAAAAA", "AgAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"} {
 		w.do("GET", "/v1/jwks-feed?since="+bad, w.root, "").problem(ProblemCodeInvalidRequest)
 	}
 }

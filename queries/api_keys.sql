@@ -65,3 +65,13 @@ WITH RECURSIVE line AS (
     WHERE line.depth < 1000
 )
 SELECT id, tenant_id, created_at, creator_type, creator_id, creator_name FROM line ORDER BY depth;
+
+-- name: ListUnrevokedAPIKeys :many
+-- Of a tenant or, if tenant_id is NULL, of the platform.
+SELECT id, role, name FROM api_keys
+WHERE (tenant_id = sqlc.narg(tenant_id)::uuid OR sqlc.narg(tenant_id)::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL
+ORDER BY id FOR NO KEY UPDATE;
+
+-- name: RevokeAPIKeys :execrows
+UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL
+WHERE (tenant_id = sqlc.narg(tenant_id)::uuid OR sqlc.narg(tenant_id)::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL;

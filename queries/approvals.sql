@@ -29,3 +29,18 @@ WHERE tenant_id = @tenant_id AND id = @id AND status = 'pending' AND expires_at 
 -- name: UseApproval :execrows
 UPDATE approvals SET status = 'used', used_at = @used_at::timestamptz, mac = @mac
 WHERE tenant_id = @tenant_id AND id = @id AND status = 'approved' AND expires_at > @used_at::timestamptz;
+
+-- name: ListOpenApprovals :many
+-- Approvals that can still be given or used.
+SELECT id, operation, status FROM approvals
+WHERE tenant_id = @tenant_id AND status IN ('pending', 'approved') AND expires_at > @now::timestamptz
+ORDER BY id FOR NO KEY UPDATE;
+
+-- name: EndOpenApprovals :execrows
+-- Rejects those that were requested, uses up those that were given.
+UPDATE approvals
+SET status = CASE status WHEN 'pending' THEN 'rejected' ELSE 'used' END, mac = NULL,
+    decider_type = COALESCE(decider_type, @decider_type::text), decider_id = COALESCE(decider_id, @decider_id::text),
+    decider_name = COALESCE(decider_name, @decider_name::text), decided_at = COALESCE(decided_at, @now::timestamptz),
+    used_at = CASE status WHEN 'approved' THEN @now::timestamptz END
+WHERE tenant_id = @tenant_id AND status IN ('pending', 'approved') AND expires_at > @now::timestamptz;

@@ -111,10 +111,10 @@ func (a *app) buildParts(publicURL string) {
 	a.sender = a.newSender()
 	a.worker = worker.New(worker.Config{
 		DB: a.db, Holder: a.workerActor().ID, Run: a.runPass, Now: utcNow, Log: a.log,
-		Every: []worker.Chore{
+		Every: append([]worker.Chore{
 			{Name: "delete expired idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
 			{Name: "delete old webhook deliveries", Interval: time.Hour, Run: a.webhooks.Purge},
-		},
+		}, a.checkpointChores()...),
 	})
 	a.census.leads = a.worker.Leader
 }

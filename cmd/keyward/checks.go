@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -65,6 +66,17 @@ func (c *checks) duration(variable, value string, least, most time.Duration) tim
 		c.reject(variable, "a duration from "+least.String()+" to "+most.String()+", as in 90s, 30m or 24h")
 	}
 	return d
+}
+
+// directory checks that a directory exists; an empty value is none.
+func (c *checks) directory(variable, value string) string {
+	if value == "" {
+		return ""
+	}
+	if info, err := os.Stat(value); err != nil || !info.IsDir() {
+		c.reject(variable, "a directory that exists")
+	}
+	return value
 }
 
 // drainDelay returns -1 for the default.

@@ -138,6 +138,7 @@ func (e *examination) checkDatabase(ctx context.Context) {
 		return
 	}
 	e.checkWrite(ctx)
+	e.checkTransactions(ctx)
 	e.checkRowSecurity(ctx)
 	e.checkClock(ctx)
 	e.checkListen(ctx)

@@ -165,6 +165,25 @@ func (e *examination) checkWrite(ctx context.Context) {
 	}
 }
 
+// checkTransactions checks that no row names a transaction that this server has not
+// reached: feeds and webhooks would wait for it.
+func (e *examination) checkTransactions(ctx context.Context) {
+	var at db.StoredTransactionsRow
+	err := e.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		at, err = tx.StoredTransactions(ctx)
+		return err
+	})
+	switch {
+	case err != nil:
+		e.addFinding(failure, "transactions", "%v", err)
+	case at.Stored >= at.Unused:
+		e.addFixed(failure, "transactions", []string{"keyward recover"},
+			"the rows come from a server that was %d transactions ahead of this one: no feed, event stream or webhook goes on until this one is as far", at.Stored-at.Unused+1)
+	default:
+		e.addFinding(fine, "transactions", "feeds and webhooks are in order")
+	}
+}
+
 // checkWorker checks that a worker of any process renews its lease.
 func (e *examination) checkWorker(ctx context.Context) {
 	var age float64

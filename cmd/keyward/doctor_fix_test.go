@@ -119,6 +119,7 @@ func TestDoctorMends(t *testing.T) {
 		{"ALTER DATABASE " + database + " SET default_transaction_read_only = on", "database", "read-only by default_transaction_read_only (database)"},
 		{"ALTER ROLE " + name + " SET default_transaction_read_only = on", "writing", "read-only"},
 		{"ALTER ROLE " + name + " SET standard_conforming_strings = off", "database", "standard_conforming_strings is off (user)"},
+		{"SET session_replication_role = replica; UPDATE tenants SET feed_xid = (pg_current_xact_id()::text::bigint + 20000)::text::xid8", "transactions", "ahead of this one"},
 		{"INSERT INTO leases (name, holder, term, expires_at, renewed_at) VALUES ('worker', 'gone', 1, now() - interval '1 hour', now() - interval '1 hour') ON CONFLICT (name) DO UPDATE SET renewed_at = excluded.renewed_at", "worker", "none has renewed its lease for 1h0m"},
 		{"DELETE FROM public.keyward_migrations WHERE version_id = (SELECT max(version_id) FROM public.keyward_migrations)", "migrations", "1 are pending"},
 	} {

@@ -1,10 +1,20 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/db/dbtest"
 )
 
@@ -28,4 +38,212 @@ func TestRecoverAfterARestore(t *testing.T) {
 	keyward(t, env, "recover").want(t, exitOK, "ALTER TABLE public.keys OWNER TO keyward_owner;", "were restored")
 	keyward(t, env, "doctor", "--all").want(t, exitOK, "OK    guards", "OK    writing", "OK    audit")
 	keyward(t, env, "recover").want(t, exitOK, "0 roles")
+}
+
+// backups are ways to bring a database back to an earlier time. Each takes a server and
+// returns a function that ends it and returns the URL of the database as it was then.
+var backups = map[string]func(t *testing.T, server *dbtest.Server) func() string{
+	"dump": func(t *testing.T, server *dbtest.Server) func() string {
+		file := filepath.Join(t.TempDir(), "keyward.dump")
+		dbtest.Exec(t, server.DSN(), "DO $$ BEGIN FOR i IN 1..5000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$")
+		dbtest.Exec(t, server.DSN(), "UPDATE tenants SET feed_xid = pg_current_xact_id() WHERE slug = 'acme'")
+		runPostgres(t, "pg_dump", "--format=custom", "--file="+file, server.DSN())
+		return func() string {
+			other := dbtest.NewServer(t) // whose transaction counter is behind
+			dbtest.Exec(t, other.DSN(), "CREATE DATABASE restored")
+			at, _ := url.Parse(other.DSN())
+			at.Path = "/restored"
+			runPostgres(t, "pg_restore", "--no-owner", "--no-privileges", "--dbname="+at.String(), file)
+			return at.String()
+		}
+	},
+	"point in time": func(t *testing.T, server *dbtest.Server) func() string {
+		base := server.Replica() // a base backup that replays the WAL up to here
+		now := queryText(t, server.DSN(), "SELECT pg_current_wal_lsn()::text")
+		eventually(t, "the WAL replayed", func() bool {
+			return queryText(t, base.DSN(), "SELECT (pg_last_wal_replay_lsn() >= '"+now+"')::text") == "true"
+		})
+		base.Stop()
+		return func() string {
+			server.Kill()
+			base.Start()
+			base.Promote()
+			return base.DSN()
+		}
+	},
+}
+
+func runPostgres(t *testing.T, program string, args ...string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), postgresProgram(t, program), args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", program, err, out)
+	}
+}
+
+func queryText(t *testing.T, dsn, sql string) (text string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if err := conn.QueryRow(t.Context(), sql).Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// tenantKIDs returns the kids that a tenant publishes.
+func tenantKIDs(t *testing.T, r *recorder, tenant string) (kids []string) {
+	t.Helper()
+	var set struct{ Keys []struct{ KID string } }
+	if err := json.Unmarshal(r.ask(t, "GET", "/t/"+tenant+"/.well-known/jwks.json", "", false), &set); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range set.Keys {
+		kids = append(kids, k.KID)
+	}
+	return kids
+}
+
+// documented returns the arguments of a command that docs/recovery.md has, with the
+// files of a test.
+func documented(t *testing.T, command, checkpoint, set string) []string {
+	t.Helper()
+	if !strings.Contains(read(t, "../../docs/recovery.md"), command+"\n") {
+		t.Errorf("docs/recovery.md does not have %q", command)
+	}
+	command = strings.NewReplacer("all.checkpoint", checkpoint, "platform-jwks.json", set).Replace(command)
+	return strings.Fields(command)[1:]
+}
+
+const servingAt = `msg=serving url=\S+ addr=(\S+)`
+
+// serveAgain starts a server on a restored database, and returns how to ask it.
+func serveAgain(t *testing.T, env environ, key string) *recorder {
+	t.Helper()
+	return &recorder{url: "http://" + launch(t, env, "serve", "--log-format=text").until(t, servingAt)[1], key: key}
+}
+
+// What was revoked between a backup and the loss of the database is alive again after
+// the restore, and doctor cannot know. recover finds the tenants by a checkpoint, revokes
+// what they had, and leaves the others alone; readers of feeds are told.
+func TestRecoverRevokesWhatCameBackToLife(t *testing.T) {
+	for name, backUp := range backups {
+		t.Run(name, func(t *testing.T) { t.Parallel(); testRecovery(t, backUp) })
+	}
+}
+
+func testRecovery(t *testing.T, backUp func(*testing.T, *dbtest.Server) func() string) {
+	server := dbtest.NewServer(t)
+	env := environ{
+		"KEYWARD_DATABASE_URL": server.DSN(), "KEYWARD_MASTER_KEY": "file:" + filepath.Join(t.TempDir(), "master.json"),
+		"KEYWARD_ADDR": "127.0.0.1:0", "KEYWARD_PUBLIC_URL": "https://keys.example.com",
+	}
+	keyward(t, env, "master", "init").want(t, exitOK)
+	key := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)
+	running := launch(t, env, "serve", "--log-format=text")
+	rec := &recorder{url: "http://" + running.until(t, servingAt)[1], key: key}
+	for _, slug := range []string{"acme", "calm"} {
+		rec.ask(t, "POST", "/v1/tenants", `{"slug":"`+slug+`","policies":[{"alg":"ES256","default":true}]}`, true)
+	}
+	var stolen client.CreatedAPIKey
+	unmarshal(t, rec.ask(t, "POST", "/v1/tenants/acme/api-keys", `{"role":"tenant_signer","name":"stolen"}`, true), &stolen)
+	token, leaked := rec.sign(t)
+	calm := tenantKIDs(t, rec, "calm")
+	remote := environ{"KEYWARD_URL": rec.url, "KEYWARD_API_KEY": key}
+	restore := backUp(t, server)
+
+	ok(t, remote, "key", "revoke", "--tenant=acme", "--reason=compromised", "--yes", "--", leaked)
+	ok(t, remote, "api-key", "revoke", "--tenant=acme", "--yes", stolen.ID.String())
+	rec.ask(t, "POST", "/v1/tenants", `{"slug":"late"}`, true)
+	dir := t.TempDir()
+	checkpoint, set := filepath.Join(dir, "all.checkpoint"), fileOf(t, string(rec.ask(t, "GET", "/.well-known/jwks.json", "", false)))
+	ok(t, remote, documented(t, "keyward audit checkpoint --all --out all.checkpoint", checkpoint, set)...)
+	var feed client.JWKSFeed
+	unmarshal(t, rec.ask(t, "GET", "/v1/jwks-feed", "", true), &feed)
+	running.stop()
+
+	env["KEYWARD_DATABASE_URL"] = restore()
+	if said := keyward(t, env, "recover", "--revoke"); said.code != exitUsage {
+		t.Errorf("--revoke without a checkpoint: %+v", said)
+	}
+	first := keyward(t, env, documented(t, "keyward recover --checkpoint all.checkpoint --jwks platform-jwks.json", checkpoint, set)...)
+	if skipped := strings.Contains(first.stdout, "transactions were skipped"); skipped != strings.Contains(t.Name(), "dump") {
+		t.Errorf("transactions were skipped: %t", skipped)
+	}
+	first.want(t, exitFailed,
+		"behind     acme", "lost       late", "1 differ from the checkpoint", "1 are lost", "repeat with --revoke")
+	back := serveAgain(t, env, key)
+	if !slices.Contains(tenantKIDs(t, back, "acme"), leaked) {
+		t.Fatal("the revoked key did not come back; there is nothing to test")
+	}
+	keyward(t, env, documented(t, "keyward recover --checkpoint all.checkpoint --jwks platform-jwks.json --revoke", checkpoint, set)...).want(t, exitOK, "recovered  acme", "revoked 2 keys, 1 API keys")
+
+	after := serveAgain(t, env, key)
+	if kids := tenantKIDs(t, after, "acme"); slices.Contains(kids, leaked) || len(kids) != 2 {
+		t.Errorf("acme publishes %v, which should be two new keys", kids)
+	}
+	if kids := tenantKIDs(t, after, "calm"); !slices.Equal(kids, calm) {
+		t.Errorf("calm published %v, now %v", calm, kids)
+	}
+	var verified struct{ Valid bool }
+	unmarshal(t, after.ask(t, "POST", "/v1/tenants/acme/tokens/verify", `{"token":"`+token+`"}`, true), &verified)
+	if verified.Valid {
+		t.Error("a token of the leaked key is valid")
+	}
+	for what, status := range map[string]int{
+		"GET /v1/tenants/acme Bearer " + stolen.Key:                     http.StatusUnauthorized,
+		"GET /v1/jwks-feed?since=" + feed.NextCursor + " Bearer " + key: http.StatusBadRequest,
+		"GET /t/acme/.well-known/jwks.json Bearer ":                     http.StatusOK,
+	} {
+		words := strings.SplitN(what, " ", 3)
+		req, _ := http.NewRequestWithContext(t.Context(), words[0], after.url+words[1], nil)
+		req.Header.Set("Authorization", words[2])
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("%s %s: %d", words[0], words[1], resp.StatusCode)
+		}
+		if words[1] == "/t/acme/.well-known/jwks.json" && resp.Header.Get("Keyward-Not-Before") == "" {
+			t.Error("verifiers are not told to refuse older tokens")
+		}
+	}
+	feed = client.JWKSFeed{} // from the beginning it has everything: the order of transactions goes on
+	unmarshal(t, after.ask(t, "GET", "/v1/jwks-feed", "", true), &feed)
+	if len(feed.Items) != 3 {
+		t.Errorf("the feed has %d tenants", len(feed.Items))
+	}
+	keyward(t, env, "recover", "--checkpoint="+checkpoint, "--revoke").want(t, exitOK, "0 differ from the checkpoint, 1 were recovered before")
+	keyward(t, env, documented(t, "keyward doctor --all", checkpoint, set)...).want(t, exitOK, "OK    audit", "OK    guards", "OK    transactions")
+}
+
+// The worker writes checkpoints into a directory when it begins, with the keys to verify
+// them, and keeps a bounded number.
+func TestCheckpointsOnASchedule(t *testing.T) {
+	env := deployed(t)
+	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK)
+	dir := t.TempDir()
+	env["KEYWARD_CHECKPOINT_DIR"] = filepath.Join(dir, "none")
+	keyward(t, env, "serve").want(t, exitUsage, "KEYWARD_CHECKPOINT_DIR", "a directory that exists")
+	env["KEYWARD_CHECKPOINT_DIR"] = dir
+	for i := range keptCheckpoints + 20 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("keyward-20200101T%06dZ.checkpoint", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	launch(t, env, "worker", "--log-format=text").until(t, "leadership acquired")
+	var files []string
+	eventually(t, "a checkpoint, and no more than are kept", func() bool {
+		files, _ = filepath.Glob(filepath.Join(dir, "keyward-2*.checkpoint"))
+		return len(files) == keptCheckpoints && !strings.Contains(files[keptCheckpoints-1], "-2020")
+	})
+	kept, err := openCheckpoint(files[keptCheckpoints-1], []byte(read(t, filepath.Join(dir, platformSetFile))))
+	if err != nil || !kept.leaves || kept.all.Tenants != 1 {
+		t.Errorf("%+v: %v", kept, err)
+	}
+	keyward(t, env, "recover", "--checkpoint="+files[keptCheckpoints-1]).want(t, exitOK, "1 tenants compared: 0 differ")
 }

@@ -37,7 +37,7 @@ type cli struct {
 	Events   eventsCmd     `cmd:"" help:"Stream events as they happen."`
 	Webhook  webhookCmd    `cmd:"" help:"Manage webhooks."`
 	Import   importFromCmd `cmd:"" name:"import-from" help:"Import the keys of another system, keeping their kids."`
-	Recover  recoverCmd    `cmd:"" help:"Make roles, privileges and triggers whole after a restore."`
+	Recover  recoverCmd    `cmd:"" help:"Make roles, privileges, triggers and feeds whole after a restore, and revoke what came back to life."`
 	Doctor   doctorCmd     `cmd:"" help:"Check the installation, and print what to do."`
 	Help     helpCmd       `cmd:"" help:"List the commands, or explain one."`
 	Version  versionCmd    `cmd:"" help:"Print version, commit and Go version."`

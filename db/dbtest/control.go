@@ -149,3 +149,9 @@ func (s *Server) Freeze() (thaw func()) {
 	s.t.Cleanup(thaw)
 	return thaw
 }
+
+// Promote makes a standby a primary, as after point-in-time recovery.
+func (s *Server) Promote() {
+	s.t.Helper()
+	Exec(s.t, s.DSN(), "SELECT pg_promote()")
+}

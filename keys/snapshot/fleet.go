@@ -52,9 +52,14 @@ func (s *Cache) Fleet(ctx context.Context, after string, limit int) (p FleetPage
 		if err != nil {
 			return err
 		}
-		if at.xid > bounds.Unused { // the database is older than the cursor
+		epoch, err := tx.CurrentEpoch(ctx)
+		if err != nil {
+			return err
+		}
+		if after != "" && at.epoch != epoch || at.xid > bounds.Unused { // the database is older than the cursor
 			return keys.ErrBadCursor
 		}
+		at.epoch = epoch
 		rows, err = tx.Fleet(ctx, at.xid, at.tenantID, int32(limit))
 		return err
 	})
@@ -65,7 +70,7 @@ func (s *Cache) Fleet(ctx context.Context, after string, limit int) (p FleetPage
 		if p.Held = !r.Settled; p.Held {
 			break
 		}
-		at = fleetPosition{r.FeedXID, r.ID}
+		at.xid, at.tenantID = r.FeedXID, r.ID
 		p.Items = append(p.Items, publishedFromRow(r))
 	}
 	p.Next = at.encodeCursor()
@@ -82,16 +87,18 @@ func publishedFromRow(r db.FleetRow) Published {
 // fleetPosition is the position after a tenant in the feed, which is ordered by each
 // tenant's last change.
 type fleetPosition struct {
+	epoch    int64 // counts the recoveries of the database
 	xid      uint64
 	tenantID uuid.UUID
 }
 
-// A cursor is base64url (RFC 4648 section 5) of a version (1 byte), the xid (8 bytes)
-// and the tenant id (16 bytes).
-const fleetCursorVersion, fleetCursorSize = 1, 1 + 8 + 16
+// A cursor is base64url (RFC 4648 section 5) of a version (1 byte), the epoch (8 bytes),
+// the xid (8 bytes) and the tenant id (16 bytes).
+const fleetCursorVersion, fleetCursorSize = 2, 1 + 8 + 8 + 16
 
 func (p fleetPosition) encodeCursor() string {
-	b := binary.BigEndian.AppendUint64([]byte{fleetCursorVersion}, p.xid)
+	b := binary.BigEndian.AppendUint64([]byte{fleetCursorVersion}, uint64(p.epoch))
+	b = binary.BigEndian.AppendUint64(b, p.xid)
 	return base64.RawURLEncoding.EncodeToString(append(b, p.tenantID[:]...))
 }
 
@@ -100,8 +107,8 @@ func parseFleetCursor(cursor string) (fleetPosition, error) {
 		return fleetPosition{}, nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || len(b) != fleetCursorSize || b[0] != fleetCursorVersion || binary.BigEndian.Uint64(b[1:9]) > math.MaxInt64 {
+	if err != nil || len(b) != fleetCursorSize || b[0] != fleetCursorVersion || binary.BigEndian.Uint64(b[9:17]) > math.MaxInt64 {
 		return fleetPosition{}, keys.ErrBadCursor
 	}
-	return fleetPosition{binary.BigEndian.Uint64(b[1:9]), uuid.UUID(b[9:])}, nil
+	return fleetPosition{int64(binary.BigEndian.Uint64(b[1:9])), binary.BigEndian.Uint64(b[9:17]), uuid.UUID(b[17:])}, nil
 }
