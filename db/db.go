@@ -69,6 +69,15 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	return d, nil
 }
 
+// describedQueries returns the size of a connection's second cache of statements, which
+// only one mode uses and which is allocated ahead.
+func describedQueries(mode pgx.QueryExecMode) int {
+	if mode == pgx.QueryExecModeCacheDescribe {
+		return 512
+	}
+	return 0
+}
+
 func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error) {
 	pc, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -91,6 +100,7 @@ func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error)
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	watchPeer(pc.ConnConfig)
+	pc.ConnConfig.DescriptionCacheCapacity = describedQueries(pc.ConnConfig.DefaultQueryExecMode)
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, fmt.Errorf("db: %w", err)

@@ -175,4 +175,12 @@ func (s *publicServer) GetOpenAPI(c echo.Context, _ GetOpenAPIParams) error {
 }
 
 // GetDocs answers a page to read it.
-func (s *publicServer) GetDocs(c echo.Context, _ GetDocsParams) error { return s.page.serve(c) }
+func (s *publicServer) GetDocs(c echo.Context, _ GetDocsParams) error { return s.servePage(c) }
+
+func (s *publicServer) servePage(c echo.Context) error {
+	page, err := s.page()
+	if err != nil {
+		return err
+	}
+	return page.serve(c)
+}

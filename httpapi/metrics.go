@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -69,7 +70,14 @@ func (m *metrics) handler(r *prometheus.Registry) http.Handler {
 type counter struct {
 	metrics   *metrics
 	operation string
-	byStatus  [600]atomic.Pointer[series]
+	byStatus  [len(countedStatuses)]atomic.Pointer[series]
+}
+
+// countedStatuses are those whose series are kept by each counter; those of others are
+// looked up each time.
+var countedStatuses = [...]int{
+	http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent, http.StatusNotModified, http.StatusBadRequest, http.StatusUnauthorized,
+	http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable,
 }
 
 type series struct {
@@ -85,17 +93,27 @@ func (m *metrics) of(operation string) *counter {
 }
 
 func (c *counter) observe(status int, took time.Duration) {
-	if c == nil || status < 0 || status >= len(c.byStatus) {
+	if c == nil {
 		return
 	}
-	s := c.byStatus[status].Load()
-	if s == nil {
-		label := strconv.Itoa(status)
-		s = &series{c.metrics.requests.WithLabelValues(c.operation, label), c.metrics.seconds.WithLabelValues(c.operation, label)}
-		c.byStatus[status].Store(s)
-	}
+	s := c.seriesOf(status)
 	s.requests.Inc()
 	s.seconds.Observe(took.Seconds())
+}
+
+func (c *counter) seriesOf(status int) *series {
+	slot := slices.Index(countedStatuses[:], status)
+	if slot >= 0 {
+		if s := c.byStatus[slot].Load(); s != nil {
+			return s
+		}
+	}
+	label := strconv.Itoa(status)
+	s := &series{c.metrics.requests.WithLabelValues(c.operation, label), c.metrics.seconds.WithLabelValues(c.operation, label)}
+	if slot >= 0 {
+		c.byStatus[slot].Store(s)
+	}
+	return s
 }
 
 // localMetrics answers 404 to clients on other machines, if only local ones may read

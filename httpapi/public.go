@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -54,14 +55,14 @@ type publicServer struct {
 	cfg      *Config
 	ownHost  string  // of the public URL
 	document *static // openapi.yaml
-	page     *static // /docs
+	page     func() (*static, error) // /docs, rendered when it is first asked for
 }
 
-func newPublicServer(cfg *Config, title string) (*publicServer, error) {
-	page, err := newPage(title)
+func newPublicServer(cfg *Config, title string) *publicServer {
 	return &publicServer{
-		cfg: cfg, ownHost: hostOf(cfg.PublicURL), document: newStatic("application/yaml", OpenAPI), page: page,
-	}, err
+		cfg: cfg, ownHost: hostOf(cfg.PublicURL), document: newStatic("application/yaml", OpenAPI),
+		page: sync.OnceValues(func() (*static, error) { return newPage(title) }),
+	}
 }
 
 // Headers that every public answer has. The slices are shared between answers:
@@ -95,7 +96,7 @@ func (s *publicServer) directHandler(operation string) echo.HandlerFunc {
 	case "getOpenAPI":
 		return s.document.serve
 	case "getDocs":
-		return s.page.serve
+		return s.servePage
 	case "getDocsAsset":
 		return s.serveAsset
 	}

@@ -115,11 +115,8 @@ func newServer(cfg Config, doc *openapi3.T) (s *server, err error) {
 	cfg = cfg.withDefaults()
 	s = &server{
 		cfg: &cfg, handleError: ErrorHandler(cfg.Log), ids: newRequestIDs(), byAddress: newLimiter[netip.Prefix](cfg.RateLimits.Address),
-		adminServer: &adminServer{&cfg}, tokenServer: &tokenServer{cfg: &cfg},
+		publicServer: newPublicServer(&cfg, doc.Info.Title), adminServer: &adminServer{&cfg}, tokenServer: &tokenServer{cfg: &cfg},
 		webhookServer: &webhookServer{&cfg, actionPrefixes(doc)}, validator: newValidator(doc),
-	}
-	if s.publicServer, err = newPublicServer(&cfg, doc.Info.Title); err != nil {
-		return nil, err
 	}
 	if s.gate, err = newGate(&cfg); err != nil {
 		return nil, err

@@ -88,9 +88,7 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 func (a *app) buildParts(publicURL string) {
 	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.onTenantChange, Connected: a.onMissedChanges, Log: a.log, Clock: a.db}
 	a.generator = moves.NewGenerator(moves.GeneratorConfig{})
-	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA} { // RSA keys only after the first request for one
-		a.generator.Expect(alg, 0)
-	}
+	a.generator.Expect(jose.ES256, 0) // the default; other kinds after the first request for one, since their tables take memory
 	a.snapshots = snapshot.New(snapshot.Config{
 		DB: a.db, PublicURL: publicURL, Now: utcNow, Log: a.log, HeardUntil: a.listener.HeardUntil,
 		Authority: a.custody.Authority(), MaxBytes: a.cfg.cacheBytes, MaxStale: a.cfg.maxStale,

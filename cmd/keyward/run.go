@@ -80,6 +80,16 @@ func runProgram(ctx context.Context, args []string, stdin io.Reader, stdout, std
 }
 
 func executeCommand(ctx context.Context, args []string, p *program, getenv func(string) string) error {
+	run, err := parseCommand(ctx, args, p, getenv)
+	if err != nil || run == nil {
+		return err
+	}
+	return run()
+}
+
+// parseCommand returns the command to run, nil if help was all that was wanted. What
+// parsing needs is not reachable from a service's command, which lives long.
+func parseCommand(ctx context.Context, args []string, p *program, getenv func(string) string) (run func() error, err error) {
 	var c cli
 	helped := false
 	k, err := kong.New(&c, kong.Name("keyward"), kong.Description("Signing keys for multi-tenant platforms."),
@@ -87,25 +97,30 @@ func executeCommand(ctx context.Context, args []string, p *program, getenv func(
 		kong.Resolvers(envResolver(getenv)), kong.Help(printHelp),
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(args) == 0 {
-		return &usageError{"expected one of these commands\n\n" + strings.TrimSuffix(commandList(k.Model.Node), "\n")}
+		return nil, &usageError{"expected one of these commands\n\n" + strings.TrimSuffix(commandList(k.Model.Node), "\n")}
 	}
 	command, err := k.Parse(args)
 	if helped {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return wrongUsage(err)
+		return nil, wrongUsage(err)
 	}
 	if name, _, _ := strings.Cut(command.Command(), " "); !slices.Contains([]string{"version", "help", "completion", "complete"}, name) {
 		if p.cfg, err = c.Settings.parse(ctx); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	p.log = p.cfg.newLogger(p.stderr)
-	return command.Run(p)
+	if cmd, ok := command.Selected().Target.Addr().Interface().(interface {
+		Run(context.Context, *program) error
+	}); ok {
+		return func() error { return cmd.Run(ctx, p) }, nil
+	}
+	return func() error { return command.Run(p) }, nil
 }
 
 // variableOf returns the environment variable of a flag, "" if it has none.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/keyward/keyward/audit"
@@ -57,11 +58,11 @@ type Config struct {
 type Console struct {
 	cfg     Config
 	mux     *http.ServeMux
-	views   views
+	views   func() views // parsed when a page is first asked for
 	origins *http.CrossOriginProtection
 }
 
-// New returns the console. An error is a fault of its templates.
+// New returns the console. An error is a fault of its URL.
 func New(cfg Config) (*Console, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -70,15 +71,11 @@ func New(cfg Config) (*Console, error) {
 		cfg.Log = slog.Default()
 	}
 	cfg.URL = strings.TrimRight(cfg.URL, "/")
-	c := &Console{cfg: cfg, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection()}
+	c := &Console{cfg: cfg, mux: http.NewServeMux(), views: sync.OnceValue(mustViews), origins: http.NewCrossOriginProtection()}
 	if cfg.URL != "" { // a proxy may send another Host than the browser did
 		if err := c.origins.AddTrustedOrigin(cfg.URL); err != nil {
 			return nil, err
 		}
-	}
-	var err error
-	if c.views, err = newViews(); err != nil {
-		return nil, err
 	}
 	c.register()
 	return c, nil
@@ -99,7 +96,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // register lists every page.
 func (c *Console) register() {
-	c.mux.HandleFunc("GET /console/static/{file}", c.views.serveAsset)
+	c.mux.HandleFunc("GET /console/static/{file}", func(w http.ResponseWriter, r *http.Request) { c.views().serveAsset(w, r) })
 	c.mux.HandleFunc("GET /console/sign-in", c.showSignIn)
 	c.mux.HandleFunc("POST /console/sign-in", c.signIn)
 	c.mux.HandleFunc("GET /console/oidc/start", c.startOIDC)

@@ -115,5 +115,5 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (c *Console) renderError(w http.ResponseWriter, _ *http.Request, e *pageError) {
-	c.views.render(w, e.Status, "plainerror.html", errorPage{e, w.Header().Get("X-Request-Id")})
+	c.views().render(w, e.Status, "plainerror.html", errorPage{e, w.Header().Get("X-Request-Id")})
 }

@@ -91,7 +91,7 @@ func (c *Console) finishOIDC(w http.ResponseWriter, r *http.Request) {
 	}
 	// The browser is still coming from the provider, and would not send the new
 	// cookie with a redirect.
-	c.views.render(w, http.StatusOK, "again.html", map[string]any{"To": next})
+	c.views().render(w, http.StatusOK, "again.html", map[string]any{"To": next})
 }
 
 func (c *Console) redeem(w http.ResponseWriter, r *http.Request) (next string, err error) {

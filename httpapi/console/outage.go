@@ -49,7 +49,7 @@ func (c *Console) renderOutage(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Retry-After", "5")
-	c.views.render(w, http.StatusServiceUnavailable, "outage.html", page)
+	c.views().render(w, http.StatusServiceUnavailable, "outage.html", page)
 }
 
 // readiness asks /readyz, whose answer has the same form when something is wrong.

@@ -79,7 +79,7 @@ func (c *Console) retriedWithCookie(w http.ResponseWriter, r *http.Request) bool
 	if r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Site") != "cross-site" || r.Header.Get("Sec-Fetch-Dest") != "document" {
 		return false
 	}
-	c.views.render(w, http.StatusOK, "again.html", map[string]any{"To": r.URL.RequestURI()})
+	c.views().render(w, http.StatusOK, "again.html", map[string]any{"To": r.URL.RequestURI()})
 	return true
 }
 
@@ -137,7 +137,7 @@ func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	c.views.render(w, http.StatusOK, "signin.html", c.signInPage(r))
+	c.views().render(w, http.StatusOK, "signin.html", c.signInPage(r))
 }
 
 // signIn starts a session with an API key.
@@ -178,7 +178,7 @@ func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, err error
 	default:
 		page.Error = "This API key is not valid: enter the whole key, as in kw_…"
 	}
-	c.views.render(w, status, "signin.html", page)
+	c.views().render(w, status, "signin.html", page)
 }
 
 // start makes a new session and replaces the one of this browser, if any.

@@ -31,6 +31,16 @@ type asset struct {
 
 var assetTypes = map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
+// mustViews returns the embedded views. It panics if they are faulty, which is a fault
+// of the build.
+func mustViews() views {
+	v, err := newViews()
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 func newViews() (views, error) {
 	v := views{pages: map[string]*template.Template{}, assets: map[string]asset{}}
 	names, err := fs.Glob(files, "static/*")

@@ -128,7 +128,7 @@ func (v *visit) render(name, title string, data any) error {
 }
 
 func (v *visit) renderStatus(status int, name, title string, data any) error {
-	v.c.views.render(v.w, status, name, page{v, title, data})
+	v.c.views().render(v.w, status, name, page{v, title, data})
 	return nil
 }
 
