@@ -29,7 +29,7 @@ const (
 	loadTimeout = 3 * time.Second         // by a load
 	loadWait    = 1800 * time.Millisecond // by a caller that cannot use what is in memory
 	confirmWait = 40 * time.Millisecond   // by a reader of a snapshot that may be the latest
-	changeWait  = time.Second             // by a reader of a snapshot that is known not to be
+	changeWait  = 500 * time.Millisecond  // by a reader of a snapshot that is known not to be
 	retryAfter  = time.Second             // before a snapshot is loaded again whose load failed
 )
 
