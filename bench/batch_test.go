@@ -27,7 +27,7 @@ const batchSize = 1000
 func BenchmarkBatch(b *testing.B) {
 	p := newPlatform(b)
 	spec := tenant.Spec{Slug: "t0", Caching: tenant.DefaultCaching, Policies: []tenant.Policy{tenant.DefaultPolicy("ES256")}}
-	if _, err := p.store.CreateTenant(b.Context(), operator, spec, nil); err != nil {
+	if _, err := p.store.CreateTenant(b.Context(), operator, spec); err != nil {
 		b.Fatal(err)
 	}
 	body := `{"tokens":[` + strings.TrimSuffix(strings.Repeat(`{"claims":`+claims+`},`, batchSize), ",") + `]}`

@@ -162,7 +162,7 @@ var operations = []struct {
 		return err
 	}},
 	{"create a tenant", func(ctx context.Context, p *population) error {
-		_, err := p.store.CreateTenant(ctx, operator, tenant.Spec{Slug: "new-" + uuid.NewString()[:13], Caching: tenant.DefaultCaching}, nil)
+		_, err := p.store.CreateTenant(ctx, operator, tenant.Spec{Slug: "new-" + uuid.NewString()[:13], Caching: tenant.DefaultCaching})
 		return err
 	}},
 	{"rotate", func(ctx context.Context, p *population) error {

@@ -174,7 +174,7 @@ func serveOn(tb testing.TB, handler http.Handler) string {
 
 // key is a credential of a role.
 func (p *platform) key(tb testing.TB, role tenant.Role) string {
-	_, key, err := p.tenants.CreateAPIKey(tb.Context(), operator, tenant.NewAPIKey{Role: role, Name: "bench"}, nil)
+	_, key, err := p.tenants.CreateAPIKey(tb.Context(), operator, tenant.NewAPIKey{Role: role, Name: "bench"})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func BenchmarkRSARotation(b *testing.B) {
 	p := newPlatform(b)
 	for i := range n {
 		spec := tenant.Spec{Slug: "r" + strconv.Itoa(i), Caching: tenant.DefaultCaching, Policies: []tenant.Policy{tenant.DefaultPolicy("RS256")}}
-		if _, err := p.store.CreateTenant(b.Context(), operator, spec, nil); err != nil {
+		if _, err := p.store.CreateTenant(b.Context(), operator, spec); err != nil {
 			b.Fatal(err)
 		}
 	}

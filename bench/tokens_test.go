@@ -100,7 +100,7 @@ func BenchmarkTokens(b *testing.B) {
 		b.Run(alg, func(b *testing.B) {
 			p := newPlatform(b)
 			spec := tenant.Spec{Slug: "t0", Caching: tenant.DefaultCaching, Policies: []tenant.Policy{tenant.DefaultPolicy(joseAlg(alg))}}
-			if _, err := p.store.CreateTenant(b.Context(), operator, spec, nil); err != nil {
+			if _, err := p.store.CreateTenant(b.Context(), operator, spec); err != nil {
 				b.Fatal(err)
 			}
 			t := traffic{

@@ -10,10 +10,11 @@ import (
 // Accept requests an answer of another media type.
 func Accept(mediaType string) RequestEditorFn { return setHeader("Accept", mediaType) }
 
-// Once makes a request that creates something safe to repeat: the server keeps the
-// first answer for a day. Retries of the package use the same key. Pass a key of
-// your own to resume after a restart of your process.
-func Once(key string) RequestEditorFn { return setHeader("Idempotency-Key", key) }
+// Once makes a request safe to repeat: the server keeps the first answer for a day. The
+// package does so for every change, with a random key for each that its retries use
+// again. Pass a key of your own to resume after a restart of your process, or that of a
+// [Problem] or a [NoAnswerError] whose outcome is unknown.
+func Once(key string) RequestEditorFn { return setHeader(headerKey, key) }
 
 // NewKey returns a random key for [Once].
 func NewKey() string { return rand.Text() }

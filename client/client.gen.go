@@ -2241,13 +2241,6 @@ type ListPlatformAPIKeysParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// CreatePlatformAPIKeyParams defines parameters for CreatePlatformAPIKey.
-type CreatePlatformAPIKeyParams struct {
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
 // ListPlatformAuditEventsParams defines parameters for ListPlatformAuditEvents.
 type ListPlatformAuditEventsParams struct {
 	// Tenant Slug or id; the id also finds a deleted tenant
@@ -2315,13 +2308,6 @@ type ListTenantsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// CreateTenantParams defines parameters for CreateTenant.
-type CreateTenantParams struct {
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
 // DeleteTenantParams defines parameters for DeleteTenant.
 type DeleteTenantParams struct {
 	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
@@ -2343,13 +2329,6 @@ type ListTenantAPIKeysParams struct {
 
 	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
-}
-
-// CreateTenantAPIKeyParams defines parameters for CreateTenantAPIKey.
-type CreateTenantAPIKeyParams struct {
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListApprovalsParams defines parameters for ListApprovals.
@@ -2428,10 +2407,6 @@ type ListKeysParams struct {
 type ImportKeyParams struct {
 	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
-
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
 	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
@@ -2514,13 +2489,6 @@ type ListTenantWebhooksParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// CreateTenantWebhookParams defines parameters for CreateTenantWebhook.
-type CreateTenantWebhookParams struct {
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
 // ListTenantWebhookDeliveriesParams defines parameters for ListTenantWebhookDeliveries.
 type ListTenantWebhookDeliveriesParams struct {
 	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
@@ -2539,13 +2507,6 @@ type ListPlatformWebhooksParams struct {
 
 	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
-}
-
-// CreatePlatformWebhookParams defines parameters for CreatePlatformWebhook.
-type CreatePlatformWebhookParams struct {
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListPlatformWebhookDeliveriesParams defines parameters for ListPlatformWebhookDeliveries.
@@ -3199,7 +3160,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/api-keys (the `CreatePlatformAPIKey` operationId).
-	CreatePlatformAPIKeyWithBody(ctx context.Context, params *CreatePlatformAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreatePlatformAPIKeyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreatePlatformAPIKey Create a credential of the platform
 	//
@@ -3208,7 +3169,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/api-keys (the `CreatePlatformAPIKey` operationId).
-	CreatePlatformAPIKey(ctx context.Context, params *CreatePlatformAPIKeyParams, body CreatePlatformAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreatePlatformAPIKey(ctx context.Context, body CreatePlatformAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokePlatformAPIKey Revoke a credential of the platform
 	//
@@ -3271,7 +3232,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants (the `CreateTenant` operationId).
-	CreateTenantWithBody(ctx context.Context, params *CreateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateTenantWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateTenant Create a tenant
 	//
@@ -3282,7 +3243,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants (the `CreateTenant` operationId).
-	CreateTenant(ctx context.Context, params *CreateTenantParams, body CreateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateTenant(ctx context.Context, body CreateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetDestructionCertificate Get the certificate of destruction of a deleted tenant
 	//
@@ -3344,7 +3305,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/api-keys (the `CreateTenantAPIKey` operationId).
-	CreateTenantAPIKeyWithBody(ctx context.Context, tenant TenantPath, params *CreateTenantAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateTenantAPIKeyWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateTenantAPIKey Create a credential of the tenant
 	//
@@ -3353,7 +3314,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/api-keys (the `CreateTenantAPIKey` operationId).
-	CreateTenantAPIKey(ctx context.Context, tenant TenantPath, params *CreateTenantAPIKeyParams, body CreateTenantAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateTenantAPIKey(ctx context.Context, tenant TenantPath, body CreateTenantAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeTenantAPIKey Revoke a credential of the tenant
 	//
@@ -3832,7 +3793,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/webhooks (the `CreateTenantWebhook` operationId).
-	CreateTenantWebhookWithBody(ctx context.Context, tenant TenantPath, params *CreateTenantWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateTenantWebhookWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateTenantWebhook Create a webhook of the tenant
 	//
@@ -3841,7 +3802,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/webhooks (the `CreateTenantWebhook` operationId).
-	CreateTenantWebhook(ctx context.Context, tenant TenantPath, params *CreateTenantWebhookParams, body CreateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateTenantWebhook(ctx context.Context, tenant TenantPath, body CreateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteTenantWebhook Delete a webhook of the tenant
 	//
@@ -3907,7 +3868,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/webhooks (the `CreatePlatformWebhook` operationId).
-	CreatePlatformWebhookWithBody(ctx context.Context, params *CreatePlatformWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreatePlatformWebhookWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreatePlatformWebhook Create a webhook of the platform
 	//
@@ -3917,7 +3878,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/webhooks (the `CreatePlatformWebhook` operationId).
-	CreatePlatformWebhook(ctx context.Context, params *CreatePlatformWebhookParams, body CreatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreatePlatformWebhook(ctx context.Context, body CreatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeletePlatformWebhook Delete a webhook of the platform
 	//
@@ -4264,8 +4225,8 @@ func (c *Requests) ListPlatformAPIKeys(ctx context.Context, params *ListPlatform
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/api-keys (the `CreatePlatformAPIKey` operationId).
-func (c *Requests) CreatePlatformAPIKeyWithBody(ctx context.Context, params *CreatePlatformAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreatePlatformAPIKeyRequestWithBody(c.Server, params, contentType, body)
+func (c *Requests) CreatePlatformAPIKeyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePlatformAPIKeyRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4283,8 +4244,8 @@ func (c *Requests) CreatePlatformAPIKeyWithBody(ctx context.Context, params *Cre
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/api-keys (the `CreatePlatformAPIKey` operationId).
-func (c *Requests) CreatePlatformAPIKey(ctx context.Context, params *CreatePlatformAPIKeyParams, body CreatePlatformAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreatePlatformAPIKeyRequest(c.Server, params, body)
+func (c *Requests) CreatePlatformAPIKey(ctx context.Context, body CreatePlatformAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePlatformAPIKeyRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4416,8 +4377,8 @@ func (c *Requests) ListTenants(ctx context.Context, params *ListTenantsParams, r
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/tenants (the `CreateTenant` operationId).
-func (c *Requests) CreateTenantWithBody(ctx context.Context, params *CreateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateTenantRequestWithBody(c.Server, params, contentType, body)
+func (c *Requests) CreateTenantWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateTenantRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4437,8 +4398,8 @@ func (c *Requests) CreateTenantWithBody(ctx context.Context, params *CreateTenan
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/tenants (the `CreateTenant` operationId).
-func (c *Requests) CreateTenant(ctx context.Context, params *CreateTenantParams, body CreateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateTenantRequest(c.Server, params, body)
+func (c *Requests) CreateTenant(ctx context.Context, body CreateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateTenantRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4569,8 +4530,8 @@ func (c *Requests) ListTenantAPIKeys(ctx context.Context, tenant TenantPath, par
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/api-keys (the `CreateTenantAPIKey` operationId).
-func (c *Requests) CreateTenantAPIKeyWithBody(ctx context.Context, tenant TenantPath, params *CreateTenantAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateTenantAPIKeyRequestWithBody(c.Server, tenant, params, contentType, body)
+func (c *Requests) CreateTenantAPIKeyWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateTenantAPIKeyRequestWithBody(c.Server, tenant, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4588,8 +4549,8 @@ func (c *Requests) CreateTenantAPIKeyWithBody(ctx context.Context, tenant Tenant
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/api-keys (the `CreateTenantAPIKey` operationId).
-func (c *Requests) CreateTenantAPIKey(ctx context.Context, tenant TenantPath, params *CreateTenantAPIKeyParams, body CreateTenantAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateTenantAPIKeyRequest(c.Server, tenant, params, body)
+func (c *Requests) CreateTenantAPIKey(ctx context.Context, tenant TenantPath, body CreateTenantAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateTenantAPIKeyRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5527,8 +5488,8 @@ func (c *Requests) ListTenantWebhooks(ctx context.Context, tenant TenantPath, pa
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/webhooks (the `CreateTenantWebhook` operationId).
-func (c *Requests) CreateTenantWebhookWithBody(ctx context.Context, tenant TenantPath, params *CreateTenantWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateTenantWebhookRequestWithBody(c.Server, tenant, params, contentType, body)
+func (c *Requests) CreateTenantWebhookWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateTenantWebhookRequestWithBody(c.Server, tenant, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5546,8 +5507,8 @@ func (c *Requests) CreateTenantWebhookWithBody(ctx context.Context, tenant Tenan
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/webhooks (the `CreateTenantWebhook` operationId).
-func (c *Requests) CreateTenantWebhook(ctx context.Context, tenant TenantPath, params *CreateTenantWebhookParams, body CreateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateTenantWebhookRequest(c.Server, tenant, params, body)
+func (c *Requests) CreateTenantWebhook(ctx context.Context, tenant TenantPath, body CreateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateTenantWebhookRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5692,8 +5653,8 @@ func (c *Requests) ListPlatformWebhooks(ctx context.Context, params *ListPlatfor
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/webhooks (the `CreatePlatformWebhook` operationId).
-func (c *Requests) CreatePlatformWebhookWithBody(ctx context.Context, params *CreatePlatformWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreatePlatformWebhookRequestWithBody(c.Server, params, contentType, body)
+func (c *Requests) CreatePlatformWebhookWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePlatformWebhookRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5712,8 +5673,8 @@ func (c *Requests) CreatePlatformWebhookWithBody(ctx context.Context, params *Cr
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/webhooks (the `CreatePlatformWebhook` operationId).
-func (c *Requests) CreatePlatformWebhook(ctx context.Context, params *CreatePlatformWebhookParams, body CreatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreatePlatformWebhookRequest(c.Server, params, body)
+func (c *Requests) CreatePlatformWebhook(ctx context.Context, body CreatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePlatformWebhookRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6596,18 +6557,18 @@ func NewListPlatformAPIKeysRequest(server string, params *ListPlatformAPIKeysPar
 }
 
 // NewCreatePlatformAPIKeyRequest calls the generic CreatePlatformAPIKey builder with application/json body
-func NewCreatePlatformAPIKeyRequest(server string, params *CreatePlatformAPIKeyParams, body CreatePlatformAPIKeyJSONRequestBody) (*http.Request, error) {
+func NewCreatePlatformAPIKeyRequest(server string, body CreatePlatformAPIKeyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreatePlatformAPIKeyRequestWithBody(server, params, "application/json", bodyReader)
+	return NewCreatePlatformAPIKeyRequestWithBody(server, "application/json", bodyReader)
 }
 
 // NewCreatePlatformAPIKeyRequestWithBody constructs an http.Request for the CreatePlatformAPIKey method, with any body, and a specified content type
-func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatformAPIKeyParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreatePlatformAPIKeyRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -6631,21 +6592,6 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, params *CreatePlatfor
 	}
 
 	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.IdempotencyKey != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Idempotency-Key", headerParam0)
-		}
-
-	}
 
 	return req, nil
 }
@@ -7126,18 +7072,18 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 }
 
 // NewCreateTenantRequest calls the generic CreateTenant builder with application/json body
-func NewCreateTenantRequest(server string, params *CreateTenantParams, body CreateTenantJSONRequestBody) (*http.Request, error) {
+func NewCreateTenantRequest(server string, body CreateTenantJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateTenantRequestWithBody(server, params, "application/json", bodyReader)
+	return NewCreateTenantRequestWithBody(server, "application/json", bodyReader)
 }
 
 // NewCreateTenantRequestWithBody constructs an http.Request for the CreateTenant method, with any body, and a specified content type
-func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateTenantRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -7161,21 +7107,6 @@ func NewCreateTenantRequestWithBody(server string, params *CreateTenantParams, c
 	}
 
 	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.IdempotencyKey != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Idempotency-Key", headerParam0)
-		}
-
-	}
 
 	return req, nil
 }
@@ -7433,18 +7364,18 @@ func NewListTenantAPIKeysRequest(server string, tenant TenantPath, params *ListT
 }
 
 // NewCreateTenantAPIKeyRequest calls the generic CreateTenantAPIKey builder with application/json body
-func NewCreateTenantAPIKeyRequest(server string, tenant TenantPath, params *CreateTenantAPIKeyParams, body CreateTenantAPIKeyJSONRequestBody) (*http.Request, error) {
+func NewCreateTenantAPIKeyRequest(server string, tenant TenantPath, body CreateTenantAPIKeyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateTenantAPIKeyRequestWithBody(server, tenant, params, "application/json", bodyReader)
+	return NewCreateTenantAPIKeyRequestWithBody(server, tenant, "application/json", bodyReader)
 }
 
 // NewCreateTenantAPIKeyRequestWithBody constructs an http.Request for the CreateTenantAPIKey method, with any body, and a specified content type
-func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, params *CreateTenantAPIKeyParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -7475,21 +7406,6 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, para
 	}
 
 	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.IdempotencyKey != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Idempotency-Key", headerParam0)
-		}
-
-	}
 
 	return req, nil
 }
@@ -8501,26 +8417,15 @@ func NewImportKeyRequestWithBody(server string, tenant TenantPath, params *Impor
 
 	if params != nil {
 
-		if params.IdempotencyKey != nil {
+		if params.KeywardApproval != nil {
 			var headerParam0 string
 
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("Idempotency-Key", headerParam0)
-		}
-
-		if params.KeywardApproval != nil {
-			var headerParam1 string
-
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Keyward-Approval", headerParam1)
+			req.Header.Set("Keyward-Approval", headerParam0)
 		}
 
 	}
@@ -9394,18 +9299,18 @@ func NewListTenantWebhooksRequest(server string, tenant TenantPath, params *List
 }
 
 // NewCreateTenantWebhookRequest calls the generic CreateTenantWebhook builder with application/json body
-func NewCreateTenantWebhookRequest(server string, tenant TenantPath, params *CreateTenantWebhookParams, body CreateTenantWebhookJSONRequestBody) (*http.Request, error) {
+func NewCreateTenantWebhookRequest(server string, tenant TenantPath, body CreateTenantWebhookJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateTenantWebhookRequestWithBody(server, tenant, params, "application/json", bodyReader)
+	return NewCreateTenantWebhookRequestWithBody(server, tenant, "application/json", bodyReader)
 }
 
 // NewCreateTenantWebhookRequestWithBody constructs an http.Request for the CreateTenantWebhook method, with any body, and a specified content type
-func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, params *CreateTenantWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9436,21 +9341,6 @@ func NewCreateTenantWebhookRequestWithBody(server string, tenant TenantPath, par
 	}
 
 	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.IdempotencyKey != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Idempotency-Key", headerParam0)
-		}
-
-	}
 
 	return req, nil
 }
@@ -9798,18 +9688,18 @@ func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksP
 }
 
 // NewCreatePlatformWebhookRequest calls the generic CreatePlatformWebhook builder with application/json body
-func NewCreatePlatformWebhookRequest(server string, params *CreatePlatformWebhookParams, body CreatePlatformWebhookJSONRequestBody) (*http.Request, error) {
+func NewCreatePlatformWebhookRequest(server string, body CreatePlatformWebhookJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreatePlatformWebhookRequestWithBody(server, params, "application/json", bodyReader)
+	return NewCreatePlatformWebhookRequestWithBody(server, "application/json", bodyReader)
 }
 
 // NewCreatePlatformWebhookRequestWithBody constructs an http.Request for the CreatePlatformWebhook method, with any body, and a specified content type
-func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatformWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreatePlatformWebhookRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -9833,21 +9723,6 @@ func NewCreatePlatformWebhookRequestWithBody(server string, params *CreatePlatfo
 	}
 
 	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.IdempotencyKey != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Idempotency-Key", headerParam0)
-		}
-
-	}
 
 	return req, nil
 }
@@ -10158,8 +10033,8 @@ func (c *Client) ListPlatformAPIKeys(ctx context.Context, params *ListPlatformAP
 }
 
 // CreatePlatformAPIKey: Create a credential of the platform.
-func (c *Client) CreatePlatformAPIKey(ctx context.Context, params *CreatePlatformAPIKeyParams, body CreatePlatformAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatedAPIKeyResponse, error) {
-	return Decode[CreatedAPIKeyResponse](c.Requests.CreatePlatformAPIKey(ctx, params, body, reqEditors...))
+func (c *Client) CreatePlatformAPIKey(ctx context.Context, body CreatePlatformAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatedAPIKeyResponse, error) {
+	return Decode[CreatedAPIKeyResponse](c.Requests.CreatePlatformAPIKey(ctx, body, reqEditors...))
 }
 
 // RevokePlatformAPIKey: Revoke a credential of the platform.
@@ -10189,8 +10064,8 @@ func (c *Client) ListTenants(ctx context.Context, params *ListTenantsParams, req
 }
 
 // CreateTenant: Create a tenant.
-func (c *Client) CreateTenant(ctx context.Context, params *CreateTenantParams, body CreateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*Tenant, error) {
-	return Decode[Tenant](c.Requests.CreateTenant(ctx, params, body, reqEditors...))
+func (c *Client) CreateTenant(ctx context.Context, body CreateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*Tenant, error) {
+	return Decode[Tenant](c.Requests.CreateTenant(ctx, body, reqEditors...))
 }
 
 // GetDestructionCertificate: Get the certificate of destruction of a deleted tenant.
@@ -10214,8 +10089,8 @@ func (c *Client) ListTenantAPIKeys(ctx context.Context, tenant TenantPath, param
 }
 
 // CreateTenantAPIKey: Create a credential of the tenant.
-func (c *Client) CreateTenantAPIKey(ctx context.Context, tenant TenantPath, params *CreateTenantAPIKeyParams, body CreateTenantAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatedAPIKeyResponse, error) {
-	return Decode[CreatedAPIKeyResponse](c.Requests.CreateTenantAPIKey(ctx, tenant, params, body, reqEditors...))
+func (c *Client) CreateTenantAPIKey(ctx context.Context, tenant TenantPath, body CreateTenantAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatedAPIKeyResponse, error) {
+	return Decode[CreatedAPIKeyResponse](c.Requests.CreateTenantAPIKey(ctx, tenant, body, reqEditors...))
 }
 
 // RevokeTenantAPIKey: Revoke a credential of the tenant.
@@ -10341,8 +10216,8 @@ func (c *Client) ListTenantWebhooks(ctx context.Context, tenant TenantPath, para
 }
 
 // CreateTenantWebhook: Create a webhook of the tenant.
-func (c *Client) CreateTenantWebhook(ctx context.Context, tenant TenantPath, params *CreateTenantWebhookParams, body CreateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*Webhook, error) {
-	return Decode[Webhook](c.Requests.CreateTenantWebhook(ctx, tenant, params, body, reqEditors...))
+func (c *Client) CreateTenantWebhook(ctx context.Context, tenant TenantPath, body CreateTenantWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*Webhook, error) {
+	return Decode[Webhook](c.Requests.CreateTenantWebhook(ctx, tenant, body, reqEditors...))
 }
 
 // DeleteTenantWebhook: Delete a webhook of the tenant.
@@ -10377,8 +10252,8 @@ func (c *Client) ListPlatformWebhooks(ctx context.Context, params *ListPlatformW
 }
 
 // CreatePlatformWebhook: Create a webhook of the platform.
-func (c *Client) CreatePlatformWebhook(ctx context.Context, params *CreatePlatformWebhookParams, body CreatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*Webhook, error) {
-	return Decode[Webhook](c.Requests.CreatePlatformWebhook(ctx, params, body, reqEditors...))
+func (c *Client) CreatePlatformWebhook(ctx context.Context, body CreatePlatformWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*Webhook, error) {
+	return Decode[Webhook](c.Requests.CreatePlatformWebhook(ctx, body, reqEditors...))
 }
 
 // DeletePlatformWebhook: Delete a webhook of the platform.

@@ -66,20 +66,89 @@ func TestTriesAgain(t *testing.T) {
 	}
 }
 
+// Every change is sent with a key, the same however often it is sent, and another than
+// that of the next change. Without retries there is none, unless the caller brings it.
+func TestChangesAreMadeOnce(t *testing.T) {
+	var sent []string
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		sent = append(sent, r.Header.Get("Idempotency-Key"))
+		unavailable(w, "1")
+	}
+	c, _ := api(t, handler)
+	for name, change := range map[string]func(...RequestEditorFn) error{
+		"rotate": func(...RequestEditorFn) error {
+			_, err := c.RotateKeys(t.Context(), "acme", RotateRequest{})
+			return err
+		},
+		"create": func(e ...RequestEditorFn) error {
+			_, err := c.CreateTenant(t.Context(), CreateTenantRequest{Slug: "acme"}, e...)
+			return err
+		},
+		"put": func(...RequestEditorFn) error {
+			_, err := Bytes(c.Requests.PutPolicy(t.Context(), "acme", "ES256", nil, PutPolicyRequest{}))
+			return err
+		},
+		"delete": func(e ...RequestEditorFn) error {
+			_, err := Bytes(c.Requests.RetirePolicy(t.Context(), "acme", "ES256", nil, e...))
+			return err
+		},
+	} {
+		sent = nil
+		var p *Problem
+		if err := change(); !errors.As(err, &p) || p.IdempotencyKey != sent[0] {
+			t.Errorf("%s: %v", name, err)
+		}
+		first := sent[0]
+		if len(sent) != 4 || first == "" || len(slices.Compact(sent)) != 1 {
+			t.Errorf("%s: sent with the keys %q", name, sent)
+		}
+		sent = nil
+		if _ = change(); sent[0] == first {
+			t.Errorf("%s: two changes have one key", name)
+		}
+	}
+	c, _ = api(t, handler, Retries(0))
+	sent = nil
+	_, _ = c.RotateKeys(t.Context(), "acme", RotateRequest{})
+	_, _ = c.CreateTenant(t.Context(), CreateTenantRequest{}, Once("mine"))
+	if !slices.Equal(sent, []string{"", "mine"}) {
+		t.Errorf("without retries: %q", sent)
+	}
+}
+
+// What is known of a failed change reaches the caller: from the server, or because no
+// answer came.
+func TestOutcomes(t *testing.T) {
+	for outcome, want := range map[string]Outcome{`"unknown"`: OutcomeUnknown, `"unchanged"`: OutcomeUnchanged} {
+		c, _ := api(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"code":"unavailable","status":503,"title":"Unavailable","detail":"x","outcome":`+outcome+`}`)
+		})
+		var p *Problem
+		if _, err := c.RotateKeys(t.Context(), "acme", RotateRequest{}); !errors.As(err, &p) || p.Outcome != want {
+			t.Errorf("%s: %v", outcome, err)
+		}
+	}
+	c, _ := api(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	var lost *NoAnswerError
+	if _, err := c.RotateKeys(t.Context(), "acme", RotateRequest{}); !errors.As(err, &lost) || lost.IdempotencyKey == "" {
+		t.Errorf("no answer: %v", err)
+	}
+	if _, err := c.GetTenant(t.Context(), "acme"); err == nil || errors.As(err, &lost) && lost.Err == nil {
+		t.Errorf("no answer to a read: %v", err)
+	}
+}
+
 // What may have been done already is not done twice, and who is told to wait
 // for long is not waited for.
 func TestTriesAgainOnlyWhatIsSafe(t *testing.T) {
 	for name, ask := range map[string]func(context.Context, *Client) error{
-		"rotate": func(ctx context.Context, c *Client) error {
-			_, err := c.RotateKeys(ctx, "acme", RotateRequest{})
+		"sign": func(ctx context.Context, c *Client) error {
+			_, err := c.SignToken(ctx, "acme", SignTokenRequest{})
 			return err
 		},
-		"create without a key": func(ctx context.Context, c *Client) error {
-			_, err := c.CreateTenant(ctx, nil, CreateTenantRequest{Slug: "acme"})
-			return err
-		},
-		"delete": func(ctx context.Context, c *Client) error {
-			_, err := Bytes(c.Requests.RetirePolicy(ctx, "acme", "ES256", nil))
+		"sign many": func(ctx context.Context, c *Client) error {
+			_, err := c.SignTokens(ctx, "acme", SignTokensRequest{})
 			return err
 		},
 	} {

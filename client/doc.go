@@ -11,8 +11,9 @@
 //     [AllowHTTP] says otherwise. Neither it nor a request's body is ever part
 //     of an error.
 //   - A temporary failure is retried a few times, and not before the server's
-//     Retry-After, but only if a second request does no harm: GET, HEAD and PUT,
-//     and requests with an Idempotency-Key (see [Once]).
+//     Retry-After, but only if a second request does no harm. Changes are sent with
+//     an Idempotency-Key (see [Once]), so that they are made once however often they
+//     are sent; signing is not retried.
 //   - An answer may have 16 MiB and take 30 seconds; streams and requests made
 //     [Patiently] may take longer.
 //

@@ -38,7 +38,12 @@ func AllowHTTP() Option { return func(s *sender) { s.insecure = true } }
 // UserAgent sets the User-Agent, which the server's logs show.
 func UserAgent(name string) Option { return func(s *sender) { s.agent = name } }
 
-// Retries sets how often a failed request is sent again; the default is 3.
+// FixedIdempotencyKey sends the same key with every change, in place of one for each:
+// for a client that makes a single change. See [Once].
+func FixedIdempotencyKey(key string) Option { return func(s *sender) { s.once = key } }
+
+// Retries sets how often a failed request is sent again; the default is 3. With 0 a
+// change is sent without an Idempotency-Key, unless [Once] gives it one.
 func Retries(n int) Option { return func(s *sender) { s.retries = n } }
 
 // New returns a client of the Keyward at a URL, such as https://keys.example.com.

@@ -43,7 +43,7 @@ func (c *Client) ImportKeyList(ctx context.Context, tenant string, body ImportKe
 		Items   []Key        `json:"items"`
 		Skipped []SkippedKey `json:"skipped"`
 	}
-	a, err := Decode[answer](c.Requests.ImportKeyWithBody(ctx, tenant, nil, "application/json", bytes.NewReader(text), append(slices.Clip(reqEditors), Once(NewKey()))...))
+	a, err := Decode[answer](c.Requests.ImportKeyWithBody(ctx, tenant, nil, "application/json", bytes.NewReader(text), reqEditors...))
 	switch {
 	case err != nil:
 		return nil, err

@@ -19,12 +19,39 @@ type Problem struct {
 	Detail string       `json:"detail"`
 	Code   ProblemCode  `json:"code"`
 	Errors []FieldError `json:"errors,omitempty"`
+	// Outcome says of a failed change whether it may have been made; empty otherwise.
+	Outcome Outcome `json:"outcome,omitempty"`
 
 	// RetryAfter is how long the server wants one to wait, 0 if it did not say.
 	RetryAfter time.Duration `json:"-"`
 	// RequestID names the request in the server's logs and audit events.
 	RequestID string `json:"-"`
+	// IdempotencyKey is what the request was sent with. Repeat it with [Once] if the
+	// Outcome is unknown.
+	IdempotencyKey string `json:"-"`
 }
+
+// Outcome is what is known of a change that failed.
+type Outcome string
+
+// Outcomes of a change that failed.
+const (
+	OutcomeUnchanged Outcome = "unchanged" // nothing was changed
+	OutcomeUnknown   Outcome = "unknown"   // it may have been changed
+)
+
+// NoAnswerError means that a change was sent and not answered: it may have been made.
+// The same request with the same key ([Once]) makes it, or returns the first answer.
+type NoAnswerError struct {
+	IdempotencyKey string
+	Err            error
+}
+
+// Error returns the text of Err.
+func (e *NoAnswerError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *NoAnswerError) Unwrap() error { return e.Err }
 
 // Error returns the title, the detail and the error of each field.
 func (p *Problem) Error() string {
@@ -55,6 +82,9 @@ func problemFrom(resp *http.Response, text []byte) *Problem {
 		p = &Problem{Title: "the answer is not one of Keyward's", Detail: http.StatusText(resp.StatusCode), Code: "unknown"}
 	}
 	p.Status, p.RequestID = resp.StatusCode, resp.Header.Get("X-Request-Id")
+	if resp.Request != nil {
+		p.IdempotencyKey = resp.Request.Header.Get(headerKey)
+	}
 	p.RetryAfter = retryafter.Parse(resp.Header, time.Now())
 	return p
 }

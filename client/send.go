@@ -28,6 +28,7 @@ type sender struct {
 	agent    string
 	insecure bool
 	retries  int
+	once     string // the Idempotency-Key of changes; empty: one for each
 	sleep    func(context.Context, time.Duration) error
 }
 
@@ -39,10 +40,13 @@ func (s *sender) Do(req *http.Request) (*http.Response, error) {
 	if req.Header.Get("Accept") == "" {
 		req.Header.Set("Accept", "application/json")
 	}
+	if s.retries > 0 && isChange(req) && req.Header.Get(headerKey) == "" {
+		req.Header.Set(headerKey, cmp.Or(s.once, NewKey()))
+	}
 	for try := 0; ; try++ {
 		resp, err := s.sendOnce(req)
 		if try >= s.retries || !isRetryable(req, resp, err) || req.Context().Err() != nil || answerLimit(req) > 0 {
-			return resp, err
+			return resp, noAnswer(req, err)
 		}
 		wait := retryDelay(try)
 		if resp != nil {
@@ -66,11 +70,29 @@ func retryDelay(try int) time.Duration {
 	return full/2 + rand.N(full/2)
 }
 
-// isRetryable reports whether a request with that outcome may be sent once more. A
-// repeated DELETE would be answered with 404 if the first one was carried out.
+const headerKey = "Idempotency-Key"
+
+// isChange reports whether a request changes something: signing and verifying do not.
+func isChange(req *http.Request) bool {
+	if req.Method == http.MethodGet || req.Method == http.MethodHead {
+		return false
+	}
+	path := req.URL.Path
+	return !strings.HasSuffix(path, "/sign") && !strings.HasSuffix(path, "/tokens") && !strings.HasSuffix(path, "/tokens/batch") &&
+		!strings.HasSuffix(path, "/tokens/verify")
+}
+
+// noAnswer says of a change without an answer that it may have been made.
+func noAnswer(req *http.Request, err error) error {
+	if err == nil || !isChange(req) {
+		return err
+	}
+	return &NoAnswerError{IdempotencyKey: req.Header.Get(headerKey), Err: err}
+}
+
+// isRetryable reports whether a request with that outcome may be sent once more.
 func isRetryable(req *http.Request, resp *http.Response, err error) bool {
-	safe := req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodPut ||
-		req.Header.Get("Idempotency-Key") != ""
+	safe := req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodPut || req.Header.Get(headerKey) != ""
 	whole := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 	return safe && whole && (err != nil || isPassing(resp.StatusCode))
 }

@@ -174,9 +174,14 @@ func (d *DB) Acquired() int64 { return d.pool.Stat().AcquireCount() }
 // door returns.
 type Tx struct {
 	*Queries
-	tx    session
-	clock *clockMonitor
+	tx      session
+	clock   *clockMonitor
+	changes bool // something was written, or queued to be
 }
+
+// Changing marks the transaction as a change for [WithChange], for statements that are
+// not queued.
+func (t *Tx) Changing() { t.changes = true }
 
 // session is a running transaction.
 type session interface {
@@ -209,6 +214,9 @@ func (d *DB) AsPlatform(ctx context.Context, fn func(*Tx) error) error {
 // PostgreSQL leaves nothing; a crash before its answer arrives leaves everything,
 // and the caller cannot distinguish them: operations must be safe to repeat.
 func (d *DB) runTx(ctx context.Context, role, tenant string, fn func(*Tx) error) error {
+	if c := changeOf(ctx); c.holds() {
+		return c.join(ctx, role, tenant, fn)
+	}
 	return d.repeat(ctx, func() error {
 		var tx *begun
 		err := d.retryOnce(ctx, func() (err error) {
@@ -219,10 +227,11 @@ func (d *DB) runTx(ctx context.Context, role, tenant string, fn func(*Tx) error)
 			return err
 		}
 		defer rollBack(ctx, tx)
-		if err := fn(d.newTx(tx)); err != nil {
+		t := d.newTx(tx)
+		if err := fn(t); err != nil {
 			return err
 		}
-		return tx.Commit(ctx)
+		return d.finish(ctx, tx, t)
 	})
 }
 
@@ -235,7 +244,7 @@ func (d *DB) beginAs(ctx context.Context, role, tenant string) (*begun, error) {
 	if err != nil {
 		return nil, err
 	}
-	tx, began := &begun{Conn: conn}, d.clock.now()
+	tx, began := &begun{Conn: conn, role: role, tenant: tenant}, d.clock.now()
 	results, err := conn.Conn().PgConn().Exec(ctx, "begin; select set_config('role', '"+role+"', true), set_config('keyward.tenant_id', '"+tenant+"', true), "+
 		timeLimits+", "+databaseTime).ReadAll()
 	if err != nil {

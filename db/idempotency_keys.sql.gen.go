@@ -25,33 +25,47 @@ func (q *Queries) ForgetIdempotencyKeys(ctx context.Context, before time.Time) (
 }
 
 const getIdempotencyKey = `-- name: GetIdempotencyKey :one
-SELECT request_hash, resource_id FROM idempotency_keys WHERE tenant_id = $1 AND credential_id = $2 AND key = $3
+SELECT request_hash, answer
+FROM idempotency_keys
+WHERE tenant_id = $1 AND credential_id = $2 AND key = $3 AND approval_id = $4
 `
+
+type GetIdempotencyKeyParams struct {
+	TenantID     uuid.UUID
+	CredentialID string
+	Key          string
+	ApprovalID   string
+}
 
 type GetIdempotencyKeyRow struct {
 	RequestHash []byte
-	ResourceID  uuid.UUID
+	Answer      []byte
 }
 
-func (q *Queries) GetIdempotencyKey(ctx context.Context, tenantID uuid.UUID, credentialID string, key string) (GetIdempotencyKeyRow, error) {
-	row := q.db.QueryRow(ctx, getIdempotencyKey, tenantID, credentialID, key)
+func (q *Queries) GetIdempotencyKey(ctx context.Context, arg GetIdempotencyKeyParams) (GetIdempotencyKeyRow, error) {
+	row := q.db.QueryRow(ctx, getIdempotencyKey,
+		arg.TenantID,
+		arg.CredentialID,
+		arg.Key,
+		arg.ApprovalID,
+	)
 	var i GetIdempotencyKeyRow
-	err := row.Scan(&i.RequestHash, &i.ResourceID)
+	err := row.Scan(&i.RequestHash, &i.Answer)
 	return i, err
 }
 
 const insertIdempotencyKey = `-- name: InsertIdempotencyKey :exec
-INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, resource_id, created_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO idempotency_keys (tenant_id, credential_id, key, approval_id, request_hash, answer, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
 `
 
 type InsertIdempotencyKeyParams struct {
 	TenantID     uuid.UUID
 	CredentialID string
 	Key          string
+	ApprovalID   string
 	RequestHash  []byte
-	ResourceID   uuid.UUID
-	CreatedAt    time.Time
+	Answer       []byte
 }
 
 func (q *Queries) InsertIdempotencyKey(ctx context.Context, arg InsertIdempotencyKeyParams) error {
@@ -59,9 +73,9 @@ func (q *Queries) InsertIdempotencyKey(ctx context.Context, arg InsertIdempotenc
 		arg.TenantID,
 		arg.CredentialID,
 		arg.Key,
+		arg.ApprovalID,
 		arg.RequestHash,
-		arg.ResourceID,
-		arg.CreatedAt,
+		arg.Answer,
 	)
 	return err
 }

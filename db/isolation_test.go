@@ -58,8 +58,8 @@ func seed(t *testing.T, url string) {
 			INSERT INTO keys (tenant_id, kid, alg, state, origin, public_jwk, sealed_private, data_key_version, created_at, published_at, state_event)
 				VALUES ('%[1]s', 'kid', 'ES256', 'standby', 'generated', '{}', 'sealed', 1, now(), now(), 1);
 			INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at) VALUES (gen_random_uuid(), '%[1]s', 'tenant_admin', '', sha256('s'), now());
-			INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, resource_id, created_at)
-				VALUES ('%[1]s', 'c', 'k', 'h', gen_random_uuid(), now());
+			INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, answer, created_at)
+				VALUES ('%[1]s', 'c', 'k', 'h', sha256('a') || sha256('b'), now());
 			INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq) VALUES ('%[1]s', '%[1]s', false, 'u', '{}', now(), now(), 1);
 			INSERT INTO domains (tenant_id, domain, token, created_at) VALUES ('%[1]s', 'id.example', repeat('t', 26), now());
 			INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)

@@ -20,6 +20,9 @@ type Locked struct {
 // transaction also locks the tenant and reads its rows. These are current under the
 // lock, because each statement sees everything committed before it began.
 func (d *DB) InLockedTenant(ctx context.Context, tenantID uuid.UUID, fn func(*Tx, Locked) error) error {
+	if changeOf(ctx).holds() {
+		return errSecondChange
+	}
 	return d.repeat(ctx, func() error {
 		var (
 			tx     *begun
@@ -33,10 +36,11 @@ func (d *DB) InLockedTenant(ctx context.Context, tenantID uuid.UUID, fn func(*Tx
 			return err
 		}
 		defer rollBack(ctx, tx)
-		if err := fn(d.newTx(tx), locked); err != nil {
+		t := d.newTx(tx)
+		if err := fn(t, locked); err != nil {
 			return err
 		}
-		return tx.Commit(ctx)
+		return d.finish(ctx, tx, t)
 	})
 }
 
@@ -61,7 +65,7 @@ func (d *DB) beginLocked(ctx context.Context, tenantID uuid.UUID) (*begun, Locke
 	queueRows(b, &l.Policies, listPoliciesOfTenants, id)
 	queueRows(b, &l.Keys, unpurgedKeysOfTenants, id)
 	queueRows(b, &l.DataKeys, currentDataKeys, id)
-	tx, began := &begun{Conn: conn}, d.clock.now()
+	tx, began := &begun{Conn: conn, role: "keyward_app", tenant: tenantID.String()}, d.clock.now()
 	if err := conn.SendBatch(ctx, b).Close(); err != nil {
 		rollBack(ctx, tx)
 		return nil, Locked{}, err

@@ -54,8 +54,8 @@ func crowd(t *testing.T, tenants int) string {
 	dbtest.Exec(t, url, `SET session_replication_role = replica;
 		INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at)
 			SELECT gen_random_uuid(), id, 'tenant_admin', '', sha256('s'), now() FROM tenants;
-		INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, resource_id, created_at)
-			SELECT id, 'c', 'k', 'h', gen_random_uuid(), now() FROM tenants;
+		INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, answer, created_at)
+			SELECT id, 'c', 'k', 'h', sha256('a') || sha256('b'), now() FROM tenants;
 		ANALYZE`)
 	return url
 }

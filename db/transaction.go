@@ -33,6 +33,11 @@ func (d *DB) repeat(ctx context.Context, do func() error) error {
 	}
 }
 
+// Repeat runs a whole request whose transaction a [Change] holds, and runs it again for
+// the reasons for which the doors run a transaction again. Errors: do's, or
+// ErrUnavailable.
+func (d *DB) Repeat(ctx context.Context, do func() error) error { return d.repeat(ctx, do) }
+
 // Repeats counts the transactions that were run again because they were the victim of
 // a deadlock or took effect too late.
 func (d *DB) Repeats() int64 { return d.repeats.Load() }
@@ -53,13 +58,15 @@ func isTransient(err error) bool {
 // connection to the pool if no transaction is open on it, and closes it otherwise.
 type begun struct {
 	*pgxpool.Conn
-	over bool
+	role, tenant string
+	over         bool
+	held         bool // by a Change, which ends it
 }
 
 var errOver = errors.New("db: the transaction is over")
 
 func (t *begun) end(ctx context.Context, how string) error {
-	if t.over {
+	if t.over || t.held {
 		return errOver
 	}
 	t.over = true

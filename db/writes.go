@@ -27,6 +27,7 @@ type Writes struct {
 
 // Later returns an empty queue for this transaction.
 func (t *Tx) Later() *Writes {
+	t.changes = true
 	w := &Writes{tx: t.tx, clock: t.clock}
 	w.Queries = New(queue{w})
 	return w

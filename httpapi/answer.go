@@ -30,6 +30,7 @@ func ErrorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 		}
 		c.Set(answeredKey, true)
 		p, known := problemOf(err)
+		p = p.withOutcome(err)
 		if !known || p.Status >= http.StatusInternalServerError {
 			logFailure(log, c, err, p)
 		}

@@ -498,6 +498,24 @@ func (e Order) Valid() bool {
 	}
 }
 
+// Defines values for ProblemOutcome.
+const (
+	ProblemOutcomeUnchanged ProblemOutcome = "unchanged"
+	ProblemOutcomeUnknown   ProblemOutcome = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the ProblemOutcome enum.
+func (e ProblemOutcome) Valid() bool {
+	switch e {
+	case ProblemOutcomeUnchanged:
+		return true
+	case ProblemOutcomeUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProblemCode.
 const (
 	ProblemCodeConflict             ProblemCode = "conflict"
@@ -1441,12 +1459,20 @@ type Problem struct {
 	Code   ProblemCode  `json:"code"`
 	Detail string       `json:"detail"`
 	Errors []FieldError `json:"errors,omitempty"`
-	Status int          `json:"status"`
-	Title  string       `json:"title"`
+
+	// Outcome Of a change that failed with 500 or 503: `unchanged` if it certainly did not take place, `unknown` if it may have. After
+	// `unknown` repeat the request with the same Idempotency-Key.
+	Outcome *ProblemOutcome `json:"outcome,omitempty"`
+	Status  int             `json:"status"`
+	Title   string          `json:"title"`
 
 	// Type `urn:keyward:problem:` and the code
 	Type string `json:"type"`
 }
+
+// ProblemOutcome Of a change that failed with 500 or 503: `unchanged` if it certainly did not take place, `unknown` if it may have. After
+// `unknown` repeat the request with the same Idempotency-Key.
+type ProblemOutcome string
 
 // ProblemCode defines model for ProblemCode.
 type ProblemCode string
@@ -2206,13 +2232,6 @@ type ListPlatformAPIKeysParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// CreatePlatformAPIKeyParams defines parameters for CreatePlatformAPIKey.
-type CreatePlatformAPIKeyParams struct {
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
 // ListPlatformAuditEventsParams defines parameters for ListPlatformAuditEvents.
 type ListPlatformAuditEventsParams struct {
 	// Tenant Slug or id; the id also finds a deleted tenant
@@ -2280,13 +2299,6 @@ type ListTenantsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// CreateTenantParams defines parameters for CreateTenant.
-type CreateTenantParams struct {
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
 // DeleteTenantParams defines parameters for DeleteTenant.
 type DeleteTenantParams struct {
 	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
@@ -2308,13 +2320,6 @@ type ListTenantAPIKeysParams struct {
 
 	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
-}
-
-// CreateTenantAPIKeyParams defines parameters for CreateTenantAPIKey.
-type CreateTenantAPIKeyParams struct {
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListApprovalsParams defines parameters for ListApprovals.
@@ -2393,10 +2398,6 @@ type ListKeysParams struct {
 type ImportKeyParams struct {
 	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
-
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
 	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
@@ -2479,13 +2480,6 @@ type ListTenantWebhooksParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// CreateTenantWebhookParams defines parameters for CreateTenantWebhook.
-type CreateTenantWebhookParams struct {
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
 // ListTenantWebhookDeliveriesParams defines parameters for ListTenantWebhookDeliveries.
 type ListTenantWebhookDeliveriesParams struct {
 	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
@@ -2504,13 +2498,6 @@ type ListPlatformWebhooksParams struct {
 
 	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
-}
-
-// CreatePlatformWebhookParams defines parameters for CreatePlatformWebhook.
-type CreatePlatformWebhookParams struct {
-	// IdempotencyKey Makes the request safe to repeat: the same key with the same body gets the first answer again, with
-	// another body 409. Kept for 24 hours, per credential.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListPlatformWebhookDeliveriesParams defines parameters for ListPlatformWebhookDeliveries.
@@ -3020,7 +3007,7 @@ type ServerInterface interface {
 	ListPlatformAPIKeys(ctx echo.Context, params ListPlatformAPIKeysParams) error
 	// CreatePlatformAPIKey Create a credential of the platform
 	// (POST /v1/api-keys)
-	CreatePlatformAPIKey(ctx echo.Context, params CreatePlatformAPIKeyParams) error
+	CreatePlatformAPIKey(ctx echo.Context) error
 	// RevokePlatformAPIKey Revoke a credential of the platform
 	// (DELETE /v1/api-keys/{id})
 	RevokePlatformAPIKey(ctx echo.Context, id APIKeyIDPath) error
@@ -3041,7 +3028,7 @@ type ServerInterface interface {
 	ListTenants(ctx echo.Context, params ListTenantsParams) error
 	// CreateTenant Create a tenant
 	// (POST /v1/tenants)
-	CreateTenant(ctx echo.Context, params CreateTenantParams) error
+	CreateTenant(ctx echo.Context) error
 	// GetDestructionCertificate Get the certificate of destruction of a deleted tenant
 	// (GET /v1/tenants/{id}/destruction-certificate)
 	GetDestructionCertificate(ctx echo.Context, id openapi_types.UUID) error
@@ -3059,7 +3046,7 @@ type ServerInterface interface {
 	ListTenantAPIKeys(ctx echo.Context, tenant TenantPath, params ListTenantAPIKeysParams) error
 	// CreateTenantAPIKey Create a credential of the tenant
 	// (POST /v1/tenants/{tenant}/api-keys)
-	CreateTenantAPIKey(ctx echo.Context, tenant TenantPath, params CreateTenantAPIKeyParams) error
+	CreateTenantAPIKey(ctx echo.Context, tenant TenantPath) error
 	// RevokeTenantAPIKey Revoke a credential of the tenant
 	// (DELETE /v1/tenants/{tenant}/api-keys/{id})
 	RevokeTenantAPIKey(ctx echo.Context, tenant TenantPath, id APIKeyIDPath) error
@@ -3152,7 +3139,7 @@ type ServerInterface interface {
 	ListTenantWebhooks(ctx echo.Context, tenant TenantPath, params ListTenantWebhooksParams) error
 	// CreateTenantWebhook Create a webhook of the tenant
 	// (POST /v1/tenants/{tenant}/webhooks)
-	CreateTenantWebhook(ctx echo.Context, tenant TenantPath, params CreateTenantWebhookParams) error
+	CreateTenantWebhook(ctx echo.Context, tenant TenantPath) error
 	// DeleteTenantWebhook Delete a webhook of the tenant
 	// (DELETE /v1/tenants/{tenant}/webhooks/{id})
 	DeleteTenantWebhook(ctx echo.Context, tenant TenantPath, id WebhookIDPath) error
@@ -3173,7 +3160,7 @@ type ServerInterface interface {
 	ListPlatformWebhooks(ctx echo.Context, params ListPlatformWebhooksParams) error
 	// CreatePlatformWebhook Create a webhook of the platform
 	// (POST /v1/webhooks)
-	CreatePlatformWebhook(ctx echo.Context, params CreatePlatformWebhookParams) error
+	CreatePlatformWebhook(ctx echo.Context) error
 	// DeletePlatformWebhook Delete a webhook of the platform
 	// (DELETE /v1/webhooks/{id})
 	DeletePlatformWebhook(ctx echo.Context, id WebhookIDPath) error
@@ -3677,28 +3664,8 @@ func (w *ServerInterfaceWrapper) ListPlatformAPIKeys(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) CreatePlatformAPIKey(ctx echo.Context) error {
 	var err error
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreatePlatformAPIKeyParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Idempotency-Key" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
-		var IdempotencyKey IdempotencyKey
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
-		}
-
-		params.IdempotencyKey = &IdempotencyKey
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreatePlatformAPIKey(ctx, params)
+	err = w.Handler.CreatePlatformAPIKey(ctx)
 	return err
 }
 
@@ -3920,28 +3887,8 @@ func (w *ServerInterfaceWrapper) ListTenants(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) CreateTenant(ctx echo.Context) error {
 	var err error
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreateTenantParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Idempotency-Key" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
-		var IdempotencyKey IdempotencyKey
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
-		}
-
-		params.IdempotencyKey = &IdempotencyKey
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateTenant(ctx, params)
+	err = w.Handler.CreateTenant(ctx)
 	return err
 }
 
@@ -4092,28 +4039,8 @@ func (w *ServerInterfaceWrapper) CreateTenantAPIKey(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreateTenantAPIKeyParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Idempotency-Key" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
-		var IdempotencyKey IdempotencyKey
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
-		}
-
-		params.IdempotencyKey = &IdempotencyKey
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateTenantAPIKey(ctx, tenant, params)
+	err = w.Handler.CreateTenantAPIKey(ctx, tenant)
 	return err
 }
 
@@ -4593,21 +4520,6 @@ func (w *ServerInterfaceWrapper) ImportKey(ctx echo.Context) error {
 	}
 
 	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Idempotency-Key" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
-		var IdempotencyKey IdempotencyKey
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
-		}
-
-		params.IdempotencyKey = &IdempotencyKey
-	}
 	// ------------- Optional header parameter "Keyward-Approval" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
 		var KeywardApproval KeywardApproval
@@ -5003,28 +4915,8 @@ func (w *ServerInterfaceWrapper) CreateTenantWebhook(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreateTenantWebhookParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Idempotency-Key" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
-		var IdempotencyKey IdempotencyKey
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
-		}
-
-		params.IdempotencyKey = &IdempotencyKey
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateTenantWebhook(ctx, tenant, params)
+	err = w.Handler.CreateTenantWebhook(ctx, tenant)
 	return err
 }
 
@@ -5208,28 +5100,8 @@ func (w *ServerInterfaceWrapper) ListPlatformWebhooks(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) CreatePlatformWebhook(ctx echo.Context) error {
 	var err error
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreatePlatformWebhookParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Idempotency-Key" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
-		var IdempotencyKey IdempotencyKey
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
-		}
-
-		params.IdempotencyKey = &IdempotencyKey
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreatePlatformWebhook(ctx, params)
+	err = w.Handler.CreatePlatformWebhook(ctx)
 	return err
 }
 
@@ -5391,49 +5263,66 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 		Handler: si,
 	}
 
+	router.GET(options.BaseURL+"/.well-known/jwks-history", wrapper.GetPlatformJWKSHistory, options.OperationMiddlewares["getPlatformJWKSHistory"]...)
+	router.GET(options.BaseURL+"/.well-known/jwks.json", wrapper.GetPlatformJWKS, options.OperationMiddlewares["getPlatformJWKS"]...)
+	router.HEAD(options.BaseURL+"/.well-known/jwks.json", wrapper.HeadPlatformJWKS, options.OperationMiddlewares["headPlatformJWKS"]...)
+	router.GET(options.BaseURL+"/.well-known/oauth-authorization-server", wrapper.GetPlatformAuthorizationServerMetadata, options.OperationMiddlewares["getPlatformAuthorizationServerMetadata"]...)
+	router.GET(options.BaseURL+"/.well-known/oauth-authorization-server/t/:tenant", wrapper.GetAuthorizationServerMetadata, options.OperationMiddlewares["getAuthorizationServerMetadata"]...)
+	router.GET(options.BaseURL+"/.well-known/openid-configuration", wrapper.GetPlatformOpenIDConfiguration, options.OperationMiddlewares["getPlatformOpenIDConfiguration"]...)
+	router.GET(options.BaseURL+"/docs", wrapper.GetDocs, options.OperationMiddlewares["getDocs"]...)
+	router.GET(options.BaseURL+"/docs/:asset", wrapper.GetDocsAsset, options.OperationMiddlewares["getDocsAsset"]...)
+	router.GET(options.BaseURL+"/healthz", wrapper.Healthz, options.OperationMiddlewares["healthz"]...)
+	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)
+	router.GET(options.BaseURL+"/readyz", wrapper.Readyz, options.OperationMiddlewares["readyz"]...)
+	router.GET(options.BaseURL+"/readyz/public", wrapper.ReadyzPublic, options.OperationMiddlewares["readyzPublic"]...)
+	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks-history", wrapper.GetJWKSHistory, options.OperationMiddlewares["getJWKSHistory"]...)
+	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.GetJWKS, options.OperationMiddlewares["getJWKS"]...)
+	router.HEAD(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.HeadJWKS, options.OperationMiddlewares["headJWKS"]...)
+	router.GET(options.BaseURL+"/t/:tenant/.well-known/openid-configuration", wrapper.GetOpenIDConfiguration, options.OperationMiddlewares["getOpenIDConfiguration"]...)
+	router.GET(options.BaseURL+"/v1/api-keys", wrapper.ListPlatformAPIKeys, options.OperationMiddlewares["listPlatformAPIKeys"]...)
+	router.POST(options.BaseURL+"/v1/api-keys", wrapper.CreatePlatformAPIKey, options.OperationMiddlewares["createPlatformAPIKey"]...)
+	router.DELETE(options.BaseURL+"/v1/api-keys/:id", wrapper.RevokePlatformAPIKey, options.OperationMiddlewares["revokePlatformAPIKey"]...)
+	router.GET(options.BaseURL+"/v1/audit", wrapper.ListPlatformAuditEvents, options.OperationMiddlewares["listPlatformAuditEvents"]...)
+	router.GET(options.BaseURL+"/v1/checkpoint", wrapper.GetPlatformCheckpoint, options.OperationMiddlewares["getPlatformCheckpoint"]...)
+	router.GET(options.BaseURL+"/v1/events", wrapper.StreamPlatformEvents, options.OperationMiddlewares["streamPlatformEvents"]...)
+	router.GET(options.BaseURL+"/v1/jwks-feed", wrapper.GetJWKSFeed, options.OperationMiddlewares["getJWKSFeed"]...)
 	router.GET(options.BaseURL+"/v1/tenants", wrapper.ListTenants, options.OperationMiddlewares["listTenants"]...)
 	router.POST(options.BaseURL+"/v1/tenants", wrapper.CreateTenant, options.OperationMiddlewares["createTenant"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:id/destruction-certificate", wrapper.GetDestructionCertificate, options.OperationMiddlewares["getDestructionCertificate"]...)
 	router.DELETE(options.BaseURL+"/v1/tenants/:tenant", wrapper.DeleteTenant, options.OperationMiddlewares["deleteTenant"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant", wrapper.GetTenant, options.OperationMiddlewares["getTenant"]...)
 	router.PATCH(options.BaseURL+"/v1/tenants/:tenant", wrapper.UpdateTenant, options.OperationMiddlewares["updateTenant"]...)
-	router.GET(options.BaseURL+"/v1/tenants/:id/destruction-certificate", wrapper.GetDestructionCertificate, options.OperationMiddlewares["getDestructionCertificate"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/api-keys", wrapper.ListTenantAPIKeys, options.OperationMiddlewares["listTenantAPIKeys"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/api-keys", wrapper.CreateTenantAPIKey, options.OperationMiddlewares["createTenantAPIKey"]...)
+	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/api-keys/:id", wrapper.RevokeTenantAPIKey, options.OperationMiddlewares["revokeTenantAPIKey"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/approvals", wrapper.ListApprovals, options.OperationMiddlewares["listApprovals"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/approvals/:id", wrapper.GetApproval, options.OperationMiddlewares["getApproval"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/approvals/:id/approve", wrapper.ApproveApproval, options.OperationMiddlewares["approveApproval"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/approvals/:id/reject", wrapper.RejectApproval, options.OperationMiddlewares["rejectApproval"]...)
-	router.GET(options.BaseURL+"/v1/tenants/:tenant/policies", wrapper.ListPolicies, options.OperationMiddlewares["listPolicies"]...)
-	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/policies/:alg", wrapper.RetirePolicy, options.OperationMiddlewares["retirePolicy"]...)
-	router.PUT(options.BaseURL+"/v1/tenants/:tenant/policies/:alg", wrapper.PutPolicy, options.OperationMiddlewares["putPolicy"]...)
-	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
-	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys/:kid", wrapper.GetKey, options.OperationMiddlewares["getKey"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/import", wrapper.ImportKey, options.OperationMiddlewares["importKey"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/rotate", wrapper.RotateKeys, options.OperationMiddlewares["rotateKeys"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/:kid/revoke", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/revoke", wrapper.RevokeActiveKey, options.OperationMiddlewares["revokeActiveKey"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/revoke-all", wrapper.RevokeAllKeys, options.OperationMiddlewares["revokeAllKeys"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/purge", wrapper.PurgeKeys, options.OperationMiddlewares["purgeKeys"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/data-key/rotate", wrapper.RotateDataKey, options.OperationMiddlewares["rotateDataKey"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens", wrapper.SignToken, options.OperationMiddlewares["signToken"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens/batch", wrapper.SignTokens, options.OperationMiddlewares["signTokens"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens/verify", wrapper.VerifyToken, options.OperationMiddlewares["verifyToken"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/sign", wrapper.SignPayload, options.OperationMiddlewares["signPayload"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit", wrapper.ListAuditEvents, options.OperationMiddlewares["listAuditEvents"]...)
-	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit/checkpoint", wrapper.GetAuditCheckpoint, options.OperationMiddlewares["getAuditCheckpoint"]...)
-	router.GET(options.BaseURL+"/v1/audit", wrapper.ListPlatformAuditEvents, options.OperationMiddlewares["listPlatformAuditEvents"]...)
-	router.GET(options.BaseURL+"/v1/checkpoint", wrapper.GetPlatformCheckpoint, options.OperationMiddlewares["getPlatformCheckpoint"]...)
-	router.GET(options.BaseURL+"/v1/tenants/:tenant/events", wrapper.StreamTenantEvents, options.OperationMiddlewares["streamTenantEvents"]...)
-	router.GET(options.BaseURL+"/v1/events", wrapper.StreamPlatformEvents, options.OperationMiddlewares["streamPlatformEvents"]...)
-	router.GET(options.BaseURL+"/v1/tenants/:tenant/api-keys", wrapper.ListTenantAPIKeys, options.OperationMiddlewares["listTenantAPIKeys"]...)
-	router.POST(options.BaseURL+"/v1/tenants/:tenant/api-keys", wrapper.CreateTenantAPIKey, options.OperationMiddlewares["createTenantAPIKey"]...)
-	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/api-keys/:id", wrapper.RevokeTenantAPIKey, options.OperationMiddlewares["revokeTenantAPIKey"]...)
-	router.GET(options.BaseURL+"/v1/api-keys", wrapper.ListPlatformAPIKeys, options.OperationMiddlewares["listPlatformAPIKeys"]...)
-	router.POST(options.BaseURL+"/v1/api-keys", wrapper.CreatePlatformAPIKey, options.OperationMiddlewares["createPlatformAPIKey"]...)
-	router.DELETE(options.BaseURL+"/v1/api-keys/:id", wrapper.RevokePlatformAPIKey, options.OperationMiddlewares["revokePlatformAPIKey"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/data-key/rotate", wrapper.RotateDataKey, options.OperationMiddlewares["rotateDataKey"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/domains", wrapper.ListDomains, options.OperationMiddlewares["listDomains"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/domains", wrapper.AddDomain, options.OperationMiddlewares["addDomain"]...)
 	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/domains/:domain", wrapper.RemoveDomain, options.OperationMiddlewares["removeDomain"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/domains/:domain/verify", wrapper.VerifyDomain, options.OperationMiddlewares["verifyDomain"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/events", wrapper.StreamTenantEvents, options.OperationMiddlewares["streamTenantEvents"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys/:kid", wrapper.GetKey, options.OperationMiddlewares["getKey"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/:kid/revoke", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/import", wrapper.ImportKey, options.OperationMiddlewares["importKey"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/purge", wrapper.PurgeKeys, options.OperationMiddlewares["purgeKeys"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/revoke", wrapper.RevokeActiveKey, options.OperationMiddlewares["revokeActiveKey"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/revoke-all", wrapper.RevokeAllKeys, options.OperationMiddlewares["revokeAllKeys"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/rotate", wrapper.RotateKeys, options.OperationMiddlewares["rotateKeys"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/policies", wrapper.ListPolicies, options.OperationMiddlewares["listPolicies"]...)
+	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/policies/:alg", wrapper.RetirePolicy, options.OperationMiddlewares["retirePolicy"]...)
+	router.PUT(options.BaseURL+"/v1/tenants/:tenant/policies/:alg", wrapper.PutPolicy, options.OperationMiddlewares["putPolicy"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/sign", wrapper.SignPayload, options.OperationMiddlewares["signPayload"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens", wrapper.SignToken, options.OperationMiddlewares["signToken"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens/batch", wrapper.SignTokens, options.OperationMiddlewares["signTokens"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/tokens/verify", wrapper.VerifyToken, options.OperationMiddlewares["verifyToken"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/webhooks", wrapper.ListTenantWebhooks, options.OperationMiddlewares["listTenantWebhooks"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/webhooks", wrapper.CreateTenantWebhook, options.OperationMiddlewares["createTenantWebhook"]...)
 	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/webhooks/:id", wrapper.DeleteTenantWebhook, options.OperationMiddlewares["deleteTenantWebhook"]...)
@@ -5448,22 +5337,5 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/v1/webhooks/:id", wrapper.UpdatePlatformWebhook, options.OperationMiddlewares["updatePlatformWebhook"]...)
 	router.GET(options.BaseURL+"/v1/webhooks/:id/deliveries", wrapper.ListPlatformWebhookDeliveries, options.OperationMiddlewares["listPlatformWebhookDeliveries"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/:id/deliveries/:delivery/redeliver", wrapper.RedeliverPlatformWebhook, options.OperationMiddlewares["redeliverPlatformWebhook"]...)
-	router.GET(options.BaseURL+"/v1/jwks-feed", wrapper.GetJWKSFeed, options.OperationMiddlewares["getJWKSFeed"]...)
-	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.GetJWKS, options.OperationMiddlewares["getJWKS"]...)
-	router.HEAD(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.HeadJWKS, options.OperationMiddlewares["headJWKS"]...)
-	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks-history", wrapper.GetJWKSHistory, options.OperationMiddlewares["getJWKSHistory"]...)
-	router.GET(options.BaseURL+"/t/:tenant/.well-known/openid-configuration", wrapper.GetOpenIDConfiguration, options.OperationMiddlewares["getOpenIDConfiguration"]...)
-	router.GET(options.BaseURL+"/.well-known/oauth-authorization-server/t/:tenant", wrapper.GetAuthorizationServerMetadata, options.OperationMiddlewares["getAuthorizationServerMetadata"]...)
-	router.GET(options.BaseURL+"/.well-known/jwks.json", wrapper.GetPlatformJWKS, options.OperationMiddlewares["getPlatformJWKS"]...)
-	router.HEAD(options.BaseURL+"/.well-known/jwks.json", wrapper.HeadPlatformJWKS, options.OperationMiddlewares["headPlatformJWKS"]...)
-	router.GET(options.BaseURL+"/.well-known/openid-configuration", wrapper.GetPlatformOpenIDConfiguration, options.OperationMiddlewares["getPlatformOpenIDConfiguration"]...)
-	router.GET(options.BaseURL+"/.well-known/oauth-authorization-server", wrapper.GetPlatformAuthorizationServerMetadata, options.OperationMiddlewares["getPlatformAuthorizationServerMetadata"]...)
-	router.GET(options.BaseURL+"/.well-known/jwks-history", wrapper.GetPlatformJWKSHistory, options.OperationMiddlewares["getPlatformJWKSHistory"]...)
-	router.GET(options.BaseURL+"/healthz", wrapper.Healthz, options.OperationMiddlewares["healthz"]...)
-	router.GET(options.BaseURL+"/readyz", wrapper.Readyz, options.OperationMiddlewares["readyz"]...)
-	router.GET(options.BaseURL+"/readyz/public", wrapper.ReadyzPublic, options.OperationMiddlewares["readyzPublic"]...)
-	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)
-	router.GET(options.BaseURL+"/docs", wrapper.GetDocs, options.OperationMiddlewares["getDocs"]...)
-	router.GET(options.BaseURL+"/docs/:asset", wrapper.GetDocsAsset, options.OperationMiddlewares["getDocsAsset"]...)
 
 }

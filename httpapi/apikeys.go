@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/google/uuid"
@@ -12,40 +10,30 @@ import (
 )
 
 // CreateTenantAPIKey creates an API key of a tenant.
-func (s *adminServer) CreateTenantAPIKey(c echo.Context, _ TenantPath, params CreateTenantAPIKeyParams) error {
+func (s *adminServer) CreateTenantAPIKey(c echo.Context, _ TenantPath) error {
 	var body CreateTenantAPIKeyRequest
-	idem, err := decodeIdempotent(c, params.IdempotencyKey, &body)
-	if err != nil {
+	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	return s.createAPIKey(c, idem, "/v1/tenants/"+callOf(c).slug+"/api-keys/", tenant.NewAPIKey{
+	return s.createAPIKey(c, "/v1/tenants/"+callOf(c).slug+"/api-keys/", tenant.NewAPIKey{
 		TenantID: &callOf(c).tenantID, Role: tenant.Role(body.Role), Name: valueOr(body.Name, ""), ExpiresAt: body.ExpiresAt,
 	})
 }
 
 // CreatePlatformAPIKey creates an API key of the platform.
-func (s *adminServer) CreatePlatformAPIKey(c echo.Context, params CreatePlatformAPIKeyParams) error {
+func (s *adminServer) CreatePlatformAPIKey(c echo.Context) error {
 	var body CreatePlatformAPIKeyRequest
-	idem, err := decodeIdempotent(c, params.IdempotencyKey, &body)
-	if err != nil {
+	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	return s.createAPIKey(c, idem, "/v1/api-keys/", tenant.NewAPIKey{
+	return s.createAPIKey(c, "/v1/api-keys/", tenant.NewAPIKey{
 		Role: tenant.Role(body.Role), Name: valueOr(body.Name, ""), ExpiresAt: body.ExpiresAt,
 	})
 }
 
-// createAPIKey answers with the secret, which is shown only this once. A
-// repeated request gets the id of the API key that it created, without the
-// secret.
-func (s *adminServer) createAPIKey(c echo.Context, idem *tenant.Idempotency, location string, n tenant.NewAPIKey) error {
-	k, key, err := s.cfg.Tenants.CreateAPIKey(c.Request().Context(), auditBy(c), n, idem)
-	var replay *tenant.ReplayError
-	if errors.As(err, &replay) {
-		return newProblem(ProblemCodeConflict, fmt.Sprintf(
-			"This request has already created the API key %s. A key is shown only once: if it was lost, revoke that one and create another.",
-			replay.ResourceID))
-	}
+// createAPIKey answers with the secret, which is shown in this answer only.
+func (s *adminServer) createAPIKey(c echo.Context, location string, n tenant.NewAPIKey) error {
+	k, key, err := s.cfg.Tenants.CreateAPIKey(c.Request().Context(), auditBy(c), n)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -115,7 +114,7 @@ func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc 
 	if signsOrVerifies[a.operation] {
 		patience = signTime
 	}
-	return func(c echo.Context) error {
+	serve := func(c echo.Context) error {
 		setPrivateHeaders(c.Response().Header())
 		open := c.Request().Context()
 		k := beginWork(c, open, patience)
@@ -128,7 +127,11 @@ func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc 
 			return err
 		}
 		w := &call{Principal: p, open: open, requestID: c.Response().Header().Get(echo.HeaderXRequestID)}
-		if err := s.authorize(c, w, a); err != nil {
+		err = s.authorize(c, w, a)
+		if errors.Is(err, tenant.ErrNotFound) {
+			return s.replayDeletion(c, w, a)
+		}
+		if err != nil {
 			return err
 		}
 		c.Set(callKey, w)
@@ -137,11 +140,19 @@ func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc 
 		if a.needs != "" {
 			w.request = digestRequest(c.Request(), a.needs)
 		}
-		err = next(c)
+		err = s.answerOnce(c, w, a, next)
 		if a.changes { // even after an error: the change may have been committed
 			s.cfg.caches().Changed(w.tenantID, w.slug)
 		}
 		return err
+	}
+	switch {
+	case !a.writes:
+		return serve
+	case handDecoded[a.operation]: // signing must not pay for what it does not need
+		return reportUnchanged(serve)
+	default:
+		return reportOutcome(serve)
 	}
 }
 
@@ -314,27 +325,4 @@ func (s *gate) resolveTenant(ctx context.Context, w *call, ref string) error {
 	t, err := s.cfg.Tenants.Get(ctx, ref)
 	w.tenantID, w.slug = t.ID, t.Slug
 	return err
-}
-
-// decodeIdempotent decodes a body. For a request with an Idempotency-Key it
-// also returns the values by which a repetition is recognized: credential,
-// operation, tenant and the exact bytes of the body.
-func decodeIdempotent(c echo.Context, key *IdempotencyKey, v any) (*tenant.Idempotency, error) {
-	body, err := readBody(c.Request())
-	if err != nil {
-		return nil, err
-	}
-	if err := decodeStrict(body, v); err != nil || key == nil {
-		return nil, err
-	}
-	return &tenant.Idempotency{CredentialID: callOf(c).Actor.ID, Key: *key, RequestHash: requestHash(c, body)}, nil
-}
-
-func requestHash(c echo.Context, body []byte) []byte {
-	tenantID := callOf(c).tenantID // zeros if the path has no tenant
-	h := sha256.New()
-	h.Write([]byte("keyward request v1\x00" + c.Request().Method + " " + c.Path() + "\x00"))
-	h.Write(tenantID[:])
-	h.Write(body)
-	return h.Sum(nil)
 }

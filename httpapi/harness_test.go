@@ -132,7 +132,7 @@ func newWorldLike(t testing.TB, dsn string, configure func(*Config)) *world {
 	t.Cleanup(handler.Close)
 	t.Cleanup(w.server.denials.writing.Wait)
 	w.url = handler.URL
-	_, w.root, err = w.tenants.CreateAPIKey(t.Context(), operator, tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "root"}, nil)
+	_, w.root, err = w.tenants.CreateAPIKey(t.Context(), operator, tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "root"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func (w *world) key(role tenant.Role, of *uuid.UUID) string {
 	if role.OfPlatform() {
 		of = nil
 	}
-	_, key, err := w.tenants.CreateAPIKey(w.t.Context(), operator, tenant.NewAPIKey{TenantID: of, Role: role, Name: string(role)}, nil)
+	_, key, err := w.tenants.CreateAPIKey(w.t.Context(), operator, tenant.NewAPIKey{TenantID: of, Role: role, Name: string(role)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/keys/moves"
-	"github.com/keyward/keyward/tenant"
 )
 
 // KeyMaterial is PEM in a string, or a JWK or JWK Set as an object or in a
@@ -21,8 +19,7 @@ type KeyMaterial = json.RawMessage
 // ImportKey imports a private key, or public keys of another system.
 func (s *adminServer) ImportKey(c echo.Context, _ TenantPath, params ImportKeyParams) error {
 	var body ImportKeyRequest
-	idem, err := decodeIdempotent(c, params.IdempotencyKey, &body)
-	if err != nil {
+	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
 	defer clear(valueOr(body.PrivateKey, nil))
@@ -33,34 +30,21 @@ func (s *adminServer) ImportKey(c echo.Context, _ TenantPath, params ImportKeyPa
 	if err != nil {
 		return err
 	}
+	body.DryRun = &dry
 	if dry {
-		body.DryRun = &dry
-		return s.importMaterial(c, body, nil)
+		return s.importMaterial(c, body)
 	}
-	agreed, refused := s.checkApproval(c, params.KeywardApproval)
-	if idem != nil && isUsedApproval(refused) { // possibly by this very request, if its answer was lost
-		idem.RepeatOnly = true
-	} else if !agreed {
-		return refused
+	if agreed, err := s.checkApproval(c, params.KeywardApproval); !agreed {
+		return err
 	}
-	if err = s.importMaterial(c, body, idem); errors.Is(err, tenant.ErrNotRepeated) {
-		return refused
-	}
-	return err
+	return s.importMaterial(c, body)
 }
 
-// isUsedApproval reports whether an approval is refused because it was already
-// used.
-func isUsedApproval(err error) bool {
-	var is *tenant.ApprovalStatusError
-	return errors.As(err, &is) && is.Status == tenant.Used
-}
-
-func (s *adminServer) importMaterial(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
+func (s *adminServer) importMaterial(c echo.Context, body ImportKeyRequest) error {
 	if body.PrivateKey != nil {
-		return s.importPrivateKey(c, body, idem)
+		return s.importPrivateKey(c, body)
 	}
-	return s.importPublicKeys(c, body, idem)
+	return s.importPublicKeys(c, body)
 }
 
 // checkMembers refuses combinations of members that contradict each other.
@@ -83,24 +67,24 @@ func (r ImportKeyRequest) checkMembers() *Problem {
 	return nil
 }
 
-func (s *adminServer) importPrivateKey(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
+func (s *adminServer) importPrivateKey(c echo.Context, body ImportKeyRequest) error {
 	key := materialText(*body.PrivateKey)
 	defer clear(key)
 	e, err := s.cfg.Store.ImportPrivate(c.Request().Context(), auditBy(c), callOf(c).tenantID, moves.PrivateImport{
 		Key: key, Alg: jose.SignatureAlgorithm(*body.Alg), Algs: algorithms(body.Algs), KID: valueOr(body.KID, ""), Active: valueOr(body.Role, "") == ImportKeyRequestRoleActive,
 		DryRun: valueOr(body.DryRun, false),
-	}, idem)
+	})
 	if err != nil {
 		return err
 	}
 	return replyImported(c, body, e)
 }
 
-func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest, idem *tenant.Idempotency) error {
+func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest) error {
 	entries, set, err := s.cfg.Store.ImportPublic(c.Request().Context(), auditBy(c), callOf(c).tenantID, moves.PublicImport{
 		Key: materialText(*body.PublicKey), Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Algs: algorithms(body.Algs), KID: valueOr(body.KID, ""),
 		ExpiresAt: valueOr(body.ExpiresAt, time.Time{}), DryRun: valueOr(body.DryRun, false),
-	}, idem)
+	})
 	if err != nil {
 		return err
 	}

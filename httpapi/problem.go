@@ -44,7 +44,7 @@ var problems = map[ProblemCode]struct {
 	ProblemCodePolicyViolation:      {http.StatusUnprocessableEntity, "Policy violation", "The request violates rules of the policy; errors names each one."},
 	ProblemCodeRateLimited:          {http.StatusTooManyRequests, "Rate limited", "Too many requests; the Retry-After header says when to try again."},
 	ProblemCodeInternal:             {http.StatusInternalServerError, "Internal error", "Internal server error; search the log for the X-Request-Id of this answer."},
-	ProblemCodeUnavailable:          {http.StatusServiceUnavailable, "Unavailable", "The service is unavailable and has changed nothing; try again."},
+	ProblemCodeUnavailable:          {http.StatusServiceUnavailable, "Unavailable", "The service is unavailable; try again."},
 }
 
 // newProblem returns the problem of a code; an empty detail selects the default
@@ -108,6 +108,7 @@ var rules = []rule{
 	sentinelRule(tenant.ErrBuiltIn, ProblemCodeConflict, "The platform's own tenant cannot be suspended or deleted."),
 	sentinelRule(tenant.ErrNoAPIKey, ProblemCodeNotFound, "There is no such API key."),
 	sentinelRule(tenant.ErrIdempotencyMismatch, ProblemCodeConflict, "This Idempotency-Key was used for another request."),
+	sentinelRule(tenant.ErrAnswerUnreadable, ProblemCodeConflict, "This request was carried out, and its answer cannot be read any more; read the state instead."),
 	sentinelRule(tenant.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 	sentinelRule(tenant.ErrNoApproval, ProblemCodeNotFound, "There is no such approval."),
 	sentinelRule(tenant.ErrOwnRequest, ProblemCodeForbidden, "You requested this approval; a second person must decide."),
@@ -119,7 +120,8 @@ var rules = []rule{
 	typeRule(func(e *tenant.ApprovalStatusError) *Problem {
 		return newProblem(ProblemCodeConflict, "The approval is "+string(e.Status)+".")
 	}),
-	sentinelRule(tenant.ErrClock, ProblemCodeUnavailable, "The clock of this process differs from the database's, so it neither changes nor signs; nothing has changed."),
+	sentinelRule(tenant.ErrClock, ProblemCodeUnavailable, "The clock of this process differs from the database's, so it neither changes nor signs."),
+	sentinelRule(tenant.ErrUnknownOutcome, ProblemCodeUnavailable, ""),
 	sentinelRule(tenant.ErrUnavailable, ProblemCodeUnavailable, ""), // is also moves.ErrUnavailable, audit.ErrUnavailable and webhook.ErrUnavailable
 	typeRule(func(e *tenant.FieldErrors) *Problem {
 		return newProblem(ProblemCodeInvalidRequest, "", fieldErrors(e.Fields)...)

@@ -213,8 +213,6 @@ var silent = map[string]bool{
 	"tenant.ErrNoPlatform":         true, // the program makes it before it serves
 	"tenant.ErrNoAuthority":        true, // the program opens the key before it serves
 	"tenant.ErrPublicURLTaken":     true, // the program does not start then
-	"tenant.ReplayError":           true, // the handler gives the first answer again
-	"tenant.ErrNotRepeated":        true, // the handler says why it may only repeat
 	"keys.ErrUnsupportedAlgorithm": true, // refused by the document before
 	"keys.ErrKeyMaterial":          true, // only import brings in key material
 	"keys.ErrKID":                  true, // only import brings in a kid

@@ -14,6 +14,7 @@ type permission struct {
 	needs tenant.Operation // what a tenant can require approval for; "" if that is not possible
 
 	operation string
+	writes    bool // the method is one that takes an Idempotency-Key
 	ofTenant  bool // the path has a tenant
 }
 

@@ -112,6 +112,7 @@ func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.R
 		r.faults = append(r.faults, fmt.Errorf("httpapi: no role may call %s", operation))
 	}
 	a.operation, a.ofTenant = operation, strings.Contains(path, ":tenant")
+	a.writes = method != http.MethodGet
 	if len(s.cfg.ConsoleOrigins) > 0 {
 		r.Echo.OPTIONS(path, s.handle("preflight", s.crossOrigin(consolePreflight)))
 	}

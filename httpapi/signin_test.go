@@ -57,7 +57,7 @@ func TestPeopleInTheHistory(t *testing.T) {
 	w.do("POST", "/v1/tenants/acme/keys/rotate", token, `{}`).ok(200)
 	w.do("POST", "/v1/tenants/acme/api-keys", token, `{"role":"tenant_signer","name":"x"}`, "Idempotency-Key", "k").ok(201)
 	w.do("POST", "/v1/tenants/acme/api-keys", idp.Token("1", personOf("P")), `{"role":"tenant_signer","name":"x"}`, "Idempotency-Key", "k").ok(201) // a key of one's own
-	w.do("POST", "/v1/tenants/acme/api-keys", token, `{"role":"tenant_signer","name":"x"}`, "Idempotency-Key", "k").problem(ProblemCodeConflict)
+	w.do("POST", "/v1/tenants/acme/api-keys", token, `{"role":"tenant_signer","name":"y"}`, "Idempotency-Key", "k").problem(ProblemCodeConflict)
 	var list AuditEventList
 	w.do("GET", "/v1/tenants/acme/audit?action=key.activated", token, "").ok(200, &list)
 	if want := (Actor{Type: "oidc", ID: "https://id.example.com#u-A", Name: "Person A"}); len(list.Items) == 0 || list.Items[0].Actor != want {
@@ -148,7 +148,7 @@ func TestRevocationReachesOtherReplicas(t *testing.T) {
 	}
 
 	soon := here.clock.now().Add(time.Hour)
-	_, key, err := here.tenants.CreateAPIKey(t.Context(), operator, tenant.NewAPIKey{TenantID: &acme.ID, Role: tenant.TenantAdmin, ExpiresAt: &soon}, nil)
+	_, key, err := here.tenants.CreateAPIKey(t.Context(), operator, tenant.NewAPIKey{TenantID: &acme.ID, Role: tenant.TenantAdmin, ExpiresAt: &soon})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestStreamEndsWithItsCredential(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := w.in(t)
 			c.n.Name = name
-			k, key, err := w.tenants.CreateAPIKey(t.Context(), operator, c.n, nil)
+			k, key, err := w.tenants.CreateAPIKey(t.Context(), operator, c.n)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,7 +68,7 @@ func TestHeartbeat(t *testing.T) {
 	soon := w.clock.now().Add(time.Hour)
 	_, key, err := w.tenants.CreateAPIKey(t.Context(), operator, tenant.NewAPIKey{
 		TenantID: &acme.ID, Role: tenant.TenantAuditor, Name: "short-lived", ExpiresAt: &soon,
-	}, nil)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

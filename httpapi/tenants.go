@@ -3,8 +3,6 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -46,10 +44,11 @@ func (s *adminServer) replyDeleted(c echo.Context, id uuid.UUID) error {
 	return replyJSON(c, http.StatusOK, certificate)
 }
 
-// invalidateDomain drops the cached miss for a tenant's new custom domain.
-func (s *adminServer) invalidateDomain(t tenant.Tenant) {
+// invalidateDomain drops the cached miss for a tenant's new custom domain once that is
+// committed.
+func (s *adminServer) invalidateDomain(c echo.Context, t tenant.Tenant) {
 	if t.CustomDomain != "" {
-		s.cfg.Snapshots.Changed(t.ID, tenant.DomainRef(t.CustomDomain))
+		tenant.AfterCommit(c.Request().Context(), func() { s.cfg.Snapshots.Changed(t.ID, tenant.DomainRef(t.CustomDomain)) })
 	}
 }
 
@@ -86,34 +85,19 @@ type adminServer struct{ cfg *Config }
 
 // CreateTenant creates a tenant with keys that can sign when the request is
 // answered.
-func (s *adminServer) CreateTenant(c echo.Context, params CreateTenantParams) error {
+func (s *adminServer) CreateTenant(c echo.Context) error {
 	var body CreateTenantRequest
-	idem, err := decodeIdempotent(c, params.IdempotencyKey, &body)
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	t, err := s.cfg.Store.CreateTenant(c.Request().Context(), auditBy(c), body.tenantSpec())
 	if err != nil {
 		return err
 	}
-	t, err := s.cfg.Store.CreateTenant(c.Request().Context(), auditBy(c), body.tenantSpec(), idem)
-	var replay *tenant.ReplayError
-	if errors.As(err, &replay) {
-		t, err = s.replayTenant(c, replay.ResourceID)
-	}
-	if err != nil {
-		return err
-	}
-	s.cfg.caches().Changed(t.ID, t.Slug) // drops a cached miss
-	s.invalidateDomain(t)
+	tenant.AfterCommit(c.Request().Context(), func() { s.cfg.caches().Changed(t.ID, t.Slug) }) // drops a cached miss
+	s.invalidateDomain(c, t)
 	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+t.Slug)
 	return replyJSON(c, http.StatusCreated, s.renderTenant(t))
-}
-
-// replayTenant returns the tenant that the first request with this
-// Idempotency-Key created.
-func (s *adminServer) replayTenant(c echo.Context, id uuid.UUID) (tenant.Tenant, error) {
-	t, err := s.cfg.Tenants.Get(c.Request().Context(), id.String())
-	if errors.Is(err, tenant.ErrNotFound) {
-		err = newProblem(ProblemCodeConflict, fmt.Sprintf("This request has already created the tenant %s, which was deleted since.", id))
-	}
-	return t, err
 }
 
 func (r CreateTenantRequest) tenantSpec() tenant.Spec {
@@ -179,7 +163,7 @@ func (s *adminServer) UpdateTenant(c echo.Context, _ TenantPath, params UpdateTe
 	if err != nil {
 		return err
 	}
-	s.invalidateDomain(t)
+	s.invalidateDomain(c, t)
 	return replyJSON(c, http.StatusOK, s.renderTenant(t))
 }
 

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 )
 
@@ -84,45 +82,30 @@ type webhookServer struct {
 }
 
 // CreateTenantWebhook creates a webhook of a tenant.
-func (s *webhookServer) CreateTenantWebhook(c echo.Context, _ TenantPath, p CreateTenantWebhookParams) error {
-	return s.createWebhook(c, &callOf(c).tenantID, "/v1/tenants/"+callOf(c).slug+"/webhooks/", p.IdempotencyKey)
+func (s *webhookServer) CreateTenantWebhook(c echo.Context, _ TenantPath) error {
+	return s.createWebhook(c, &callOf(c).tenantID, "/v1/tenants/"+callOf(c).slug+"/webhooks/")
 }
 
 // CreatePlatformWebhook creates a webhook of the platform.
-func (s *webhookServer) CreatePlatformWebhook(c echo.Context, p CreatePlatformWebhookParams) error {
-	return s.createWebhook(c, nil, "/v1/webhooks/", p.IdempotencyKey)
+func (s *webhookServer) CreatePlatformWebhook(c echo.Context) error {
+	return s.createWebhook(c, nil, "/v1/webhooks/")
 }
 
-func (s *webhookServer) createWebhook(c echo.Context, tenantID *uuid.UUID, location string, key *IdempotencyKey) error {
+func (s *webhookServer) createWebhook(c echo.Context, tenantID *uuid.UUID, location string) error {
 	var body CreateWebhookRequest
-	idem, err := decodeIdempotent(c, key, &body)
-	if err != nil {
+	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
 	n := webhook.New{TenantID: tenantID, URL: body.URL, Actions: valueOr(body.Actions, nil), Description: valueOr(body.Description, "")}
 	if err := s.checkActions(n.Actions); err != nil {
 		return err
 	}
-	w, err := s.cfg.Webhooks.Create(c.Request().Context(), auditBy(c), n, idem)
-	var replay *tenant.ReplayError
-	if errors.As(err, &replay) {
-		w, err = s.replayWebhook(c, tenantID, replay.ResourceID)
-	}
+	w, err := s.cfg.Webhooks.Create(c.Request().Context(), auditBy(c), n)
 	if err != nil {
 		return err
 	}
 	c.Response().Header().Set(echo.HeaderLocation, location+w.ID.String())
 	return replyJSON(c, http.StatusCreated, renderWebhook(w))
-}
-
-// replayWebhook returns the webhook that the first request with this
-// Idempotency-Key created.
-func (s *webhookServer) replayWebhook(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) (webhook.Webhook, error) {
-	w, err := s.cfg.Webhooks.Get(c.Request().Context(), tenantID, id)
-	if errors.Is(err, webhook.ErrNotFound) {
-		err = newProblem(ProblemCodeConflict, fmt.Sprintf("This request has already created the webhook %s, which was deleted since.", id))
-	}
-	return w, err
 }
 
 // ListTenantWebhooks lists a tenant's webhooks.

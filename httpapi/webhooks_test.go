@@ -420,7 +420,9 @@ func TestWebhookIsMadeOnce(t *testing.T) {
 		}
 		w.do("POST", path, w.root, `{"url":"`+r.url+`/x"}`, "Idempotency-Key", "k"+path).problem(ProblemCodeConflict)
 		w.do("DELETE", path+"/"+first.ID.String(), w.root, "").ok(204)
-		w.do("POST", path, w.root, body, "Idempotency-Key", "k"+path).problem(ProblemCodeConflict)
+		if w.do("POST", path, w.root, body, "Idempotency-Key", "k"+path).ok(201, &second); first.ID != second.ID { // as the first time
+			t.Errorf("%s, and %s after its deletion", first.ID, second.ID)
+		}
 		for n := range 20 {
 			w.hook(path, w.root, `{"url":"`+r.url+`/`+strconv.Itoa(n)+`"}`)
 		}

@@ -109,18 +109,23 @@ CREATE CONSTRAINT TRIGGER domains_removed_audited AFTER DELETE ON public.domains
     FOR EACH ROW WHEN (OLD.verified_at IS NOT NULL)
     EXECUTE FUNCTION public.keyward_guard_audited('domain.removed', 'domain');
 
--- Results of requests with an Idempotency-Key, written in the transaction of the
--- request. The worker deletes rows after a day.
+-- Answers to requests with an Idempotency-Key, written in the transaction of the
+-- change, so that a request whose answer was lost is answered as the first time. The
+-- tenant is that of the request's path, or the platform's. A request with an approval
+-- is another than the one that asked for it. The worker deletes rows after a day.
 CREATE TABLE public.idempotency_keys (
     tenant_id     uuid        NOT NULL REFERENCES public.tenants (id),
     credential_id text        NOT NULL,
     key           text        NOT NULL,
+    approval_id   text        NOT NULL DEFAULT '',
     request_hash  bytea       NOT NULL,
-    resource_id   uuid        NOT NULL,
+    -- Encrypted: an answer may hold a secret that is shown once (tenant/once.go).
+    answer        bytea       NOT NULL,
     created_at    timestamptz NOT NULL,
 
-    PRIMARY KEY (tenant_id, credential_id, key),
-    CONSTRAINT idempotency_keys_length CHECK (char_length(key) BETWEEN 1 AND 255)
+    PRIMARY KEY (tenant_id, credential_id, key, approval_id),
+    CONSTRAINT idempotency_keys_length CHECK (char_length(key) BETWEEN 1 AND 255),
+    CONSTRAINT idempotency_keys_answer CHECK (octet_length(answer) BETWEEN 45 AND 16777216)
 );
 
 CREATE INDEX idempotency_keys_by_age ON public.idempotency_keys (created_at);

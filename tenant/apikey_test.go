@@ -15,13 +15,14 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/tenant"
 )
 
 // key makes a credential; a nil tenant is the platform.
 func (w world) key(t *testing.T, id *uuid.UUID, role tenant.Role) (tenant.APIKey, string) {
 	t.Helper()
-	k, key, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{TenantID: id, Role: role, Name: "ci"}, nil)
+	k, key, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{TenantID: id, Role: role, Name: "ci"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func (w world) secretIsNowhere(t *testing.T, key string) {
 
 func TestPlatformKeys(t *testing.T) {
 	w := newWorld(t)
-	_, _, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{Role: tenant.PlatformAdmin}, nil)
+	_, _, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{Role: tenant.PlatformAdmin})
 	if !errors.Is(err, tenant.ErrNoPlatform) {
 		t.Fatalf("before the platform's tenant exists: %v", err)
 	}
@@ -87,24 +88,22 @@ func TestCreateAPIKeyRefused(t *testing.T) {
 	w.tenant(t, tenant.PlatformSlug)
 	id, gone, nobody := w.tenant(t, "acme"), w.tenant(t, "gone"), uuid.New()
 	w.delete(t, gone)
-	past, idem := noon, tenant.Idempotency{CredentialID: "c", Key: strings.Repeat("k", 256), RequestHash: []byte("h")}
+	past := noon
 	for name, c := range map[string]struct {
 		n     tenant.NewAPIKey
-		idem  *tenant.Idempotency
 		field string
 		is    error
 	}{
-		"platform role for a tenant":   {tenant.NewAPIKey{TenantID: &id, Role: tenant.PlatformAuditor}, nil, "role", nil},
-		"tenant role for the platform": {tenant.NewAPIKey{Role: tenant.TenantAdmin}, nil, "role", nil},
-		"no role":                      {tenant.NewAPIKey{TenantID: &id}, nil, "role", nil},
-		"made-up role":                 {tenant.NewAPIKey{Role: "platform_root"}, nil, "role", nil},
-		"long name":                    {tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin, Name: strings.Repeat("x", 201)}, nil, "name", nil},
-		"expired":                      {tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin, ExpiresAt: &past}, nil, "expires_at", nil},
-		"long idempotency key":         {tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin}, &idem, "Idempotency-Key", nil},
-		"deleted tenant":               {tenant.NewAPIKey{TenantID: &gone, Role: tenant.TenantAdmin}, nil, "", tenant.ErrNotFound},
-		"no tenant":                    {tenant.NewAPIKey{TenantID: &nobody, Role: tenant.TenantAdmin}, nil, "", tenant.ErrNotFound},
+		"platform role for a tenant":   {tenant.NewAPIKey{TenantID: &id, Role: tenant.PlatformAuditor}, "role", nil},
+		"tenant role for the platform": {tenant.NewAPIKey{Role: tenant.TenantAdmin}, "role", nil},
+		"no role":                      {tenant.NewAPIKey{TenantID: &id}, "role", nil},
+		"made-up role":                 {tenant.NewAPIKey{Role: "platform_root"}, "role", nil},
+		"long name":                    {tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin, Name: strings.Repeat("x", 201)}, "name", nil},
+		"expired":                      {tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin, ExpiresAt: &past}, "expires_at", nil},
+		"deleted tenant":               {tenant.NewAPIKey{TenantID: &gone, Role: tenant.TenantAdmin}, "", tenant.ErrNotFound},
+		"no tenant":                    {tenant.NewAPIKey{TenantID: &nobody, Role: tenant.TenantAdmin}, "", tenant.ErrNotFound},
 	} {
-		_, key, err := w.CreateAPIKey(t.Context(), somebody, c.n, c.idem)
+		_, key, err := w.CreateAPIKey(t.Context(), somebody, c.n)
 		var broken *tenant.FieldErrors
 		if key != "" || c.is != nil && !errors.Is(err, c.is) || c.is == nil && (!errors.As(err, &broken) || broken.Fields[0].Field != c.field) {
 			t.Errorf("%s: %v", name, err)
@@ -172,7 +171,7 @@ func TestConcurrentCreations(t *testing.T) {
 	var writers sync.WaitGroup
 	for range 50 {
 		writers.Go(func() {
-			_, _, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAuditor}, nil)
+			_, _, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAuditor})
 			if err != nil {
 				t.Error(err)
 			}
@@ -188,52 +187,128 @@ func TestIdempotency(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(t, tenant.PlatformSlug)
 	id := w.tenant(t, "acme")
-	idem := tenant.Idempotency{CredentialID: "c1", Key: "k1", RequestHash: bytes.Repeat([]byte{1}, 32)}
-	create := func(tenantID *uuid.UUID, role tenant.Role, idem tenant.Idempotency) (uuid.UUID, error) {
-		k, _, err := w.CreateAPIKey(context.WithoutCancel(t.Context()), somebody, tenant.NewAPIKey{TenantID: tenantID, Role: role}, &idem)
-		return k.ID, err
+	once := tenant.Once{TenantID: &id, CredentialID: "c1", Key: "k1", RequestHash: bytes.Repeat([]byte{1}, 32)}
+	create := func(role tenant.Role, once tenant.Once) (id string, replayed bool, err error) {
+		a, replayed, err := w.RunOnce(context.WithoutCancel(t.Context()), once, func(ctx context.Context) (tenant.Answer, error) {
+			k, secret, err := w.CreateAPIKey(ctx, somebody, tenant.NewAPIKey{TenantID: once.TenantID, Role: role})
+			return tenant.Answer{Status: 201, Header: map[string]string{"Location": k.ID.String()}, Body: []byte(secret)}, err
+		})
+		if err == nil && !strings.HasPrefix(string(a.Body), "kw_") {
+			t.Errorf("answered %+v", a)
+		}
+		return a.Header["Location"] + string(a.Body), replayed, err
 	}
 	var (
 		mu         sync.Mutex
-		made       []uuid.UUID
-		replays    []uuid.UUID
+		made       []string
+		replays    []string
 		requesters sync.WaitGroup
 	)
 	for range 20 {
 		requesters.Go(func() {
-			k, err := create(&id, tenant.TenantAdmin, idem)
-			var replay *tenant.ReplayError
+			k, replayed, err := create(tenant.TenantAdmin, once)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case err == nil:
-				made = append(made, k)
-			case errors.As(err, &replay):
-				replays = append(replays, replay.ResourceID)
-			default:
+			case err != nil:
 				t.Error(err)
+			case replayed:
+				replays = append(replays, k)
+			default:
+				made = append(made, k)
 			}
 		})
 	}
 	requesters.Wait()
-	if len(made) != 1 || len(replays) != 19 || slices.ContainsFunc(replays, func(r uuid.UUID) bool { return r != made[0] }) {
+	if len(made) != 1 || len(replays) != 19 || slices.ContainsFunc(replays, func(r string) bool { return r != made[0] }) {
 		t.Errorf("made %v, replays %v", made, replays)
 	}
-	other := idem
+	other := once
 	other.RequestHash = bytes.Repeat([]byte{2}, 32)
-	if _, err := create(&id, tenant.TenantAdmin, other); !errors.Is(err, tenant.ErrIdempotencyMismatch) {
+	if _, _, err := create(tenant.TenantAdmin, other); !errors.Is(err, tenant.ErrIdempotencyMismatch) {
 		t.Errorf("another request: %v", err)
 	}
-	somebodyElse := idem
-	somebodyElse.CredentialID = "c2"
-	if _, err := create(&id, tenant.TenantAdmin, somebodyElse); err != nil {
-		t.Errorf("another credential's key: %v", err)
+	for name, change := range map[string]func(*tenant.Once){
+		"another credential": func(o *tenant.Once) { o.CredentialID = "c2" },
+		"another approval":   func(o *tenant.Once) { o.ApprovalID = "a" },
+	} {
+		o := once
+		change(&o)
+		if _, replayed, err := create(tenant.TenantAdmin, o); err != nil || replayed {
+			t.Errorf("%s: replayed %t, %v", name, replayed, err)
+		}
 	}
-	if _, err := create(nil, tenant.PlatformAuditor, idem); err != nil {
-		t.Errorf("the platform's: %v", err)
+	platform := once
+	platform.TenantID = nil
+	if _, replayed, err := create(tenant.PlatformAuditor, platform); err != nil || replayed {
+		t.Errorf("the platform's: %t %v", replayed, err)
 	}
-	if got := w.ids(t, &id); len(got) != 2 {
-		t.Errorf("%d keys, want 2", len(got))
+	if got := w.ids(t, &id); len(got) != 3 {
+		t.Errorf("%d keys, want 3", len(got))
+	}
+	for _, key := range []string{"", strings.Repeat("k", 256), "a\x00b"} {
+		bad := once
+		bad.Key = key
+		var fields *tenant.FieldErrors
+		if _, _, err := create(tenant.TenantAdmin, bad); !errors.As(err, &fields) {
+			t.Errorf("key %q: %v", key, err)
+		}
+	}
+}
+
+// A stored answer, which may hold a secret, is readable for nobody who has the database
+// alone, and nobody can put another one in its place.
+func TestStoredAnswersAreSealed(t *testing.T) {
+	w := newWorld(t)
+	id, other := w.tenant(t, "acme"), w.tenant(t, "other")
+	run := func(once tenant.Once, body string) (tenant.Answer, error) {
+		a, _, err := w.RunOnce(t.Context(), once, func(context.Context) (tenant.Answer, error) {
+			return tenant.Answer{Status: 201, Body: []byte(body)}, nil
+		})
+		return a, err
+	}
+	mine := tenant.Once{TenantID: &id, CredentialID: "c", Key: "k", RequestHash: []byte("h")}
+	theirs := tenant.Once{TenantID: &other, CredentialID: "c", Key: "k", RequestHash: []byte("h")}
+	for _, o := range []tenant.Once{mine, theirs} {
+		if _, err := run(o, "the secret"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dbtest.Exec(t, w.url, "SELECT 1 / (CASE WHEN position('secret'::bytea IN answer) = 0 AND position('c2VjcmV0'::bytea IN answer) = 0 THEN 1 ELSE 0 END) FROM idempotency_keys")
+	dbtest.Exec(t, w.url, `UPDATE idempotency_keys SET answer = (SELECT answer FROM idempotency_keys WHERE tenant_id = '`+other.String()+`') WHERE tenant_id = '`+id.String()+`'`)
+	if a, err := run(mine, "another"); !errors.Is(err, tenant.ErrAnswerUnreadable) {
+		t.Errorf("another tenant's answer was given: %+v, %v", a, err)
+	}
+}
+
+// What is refused changes nothing and is not stored; so is a change whose answer fails.
+func TestRefusalsAreNotStored(t *testing.T) {
+	w := newWorld(t)
+	id := w.tenant(t, "acme")
+	once := tenant.Once{TenantID: &id, CredentialID: "c", Key: "k", RequestHash: []byte("h")}
+	mine := errors.New("mine")
+	_, _, err := w.RunOnce(t.Context(), once, func(ctx context.Context) (tenant.Answer, error) {
+		if _, _, err := w.CreateAPIKey(ctx, somebody, tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin}); err != nil {
+			t.Error(err)
+		}
+		return tenant.Answer{}, mine
+	})
+	if !errors.Is(err, mine) {
+		t.Errorf("%v", err)
+	}
+	if got := w.ids(t, &id); len(got) != 0 {
+		t.Errorf("%d keys of a change that failed", len(got))
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _, _ = w.RunOnce(t.Context(), once, func(ctx context.Context) (tenant.Answer, error) {
+			_, _, _ = w.CreateAPIKey(ctx, somebody, tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin})
+			panic("x")
+		})
+	}()
+	a, replayed, err := w.RunOnce(t.Context(), once, func(context.Context) (tenant.Answer, error) { return tenant.Answer{Status: 200}, nil })
+	if err != nil || replayed || a.Status != 200 || len(w.ids(t, &id)) != 0 {
+		t.Errorf("%+v, %t, %v", a, replayed, err)
 	}
 }
 
@@ -241,7 +316,7 @@ func TestExpiryIsKept(t *testing.T) {
 	w := newWorld(t)
 	id := w.tenant(t, "acme")
 	at := noon.Add(time.Minute)
-	_, key, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin, ExpiresAt: &at}, nil)
+	_, key, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin, ExpiresAt: &at})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func (s *Store) UseApproval(ctx context.Context, by audit.By, tenantID, id uuid.
 	if err := s.checkDecider(ctx, *a.DecidedBy); err != nil {
 		return Approval{}, err
 	}
-	return s.moveApproval(ctx, by, tenantID, id, audit.ApprovalUsed, func(a *Approval) error {
+	return s.moveApproval(db.WithoutChange(ctx), by, tenantID, id, audit.ApprovalUsed, func(a *Approval) error {
 		if err := a.usableBy(by.Actor, op, requestHash); err != nil {
 			return err
 		}

@@ -14,14 +14,13 @@ import (
 // CreateAPIKey creates a credential and returns it with its key, which cannot be
 // read again. The event goes into the tenant's chain, or into the platform tenant's.
 // Callers decide whether by may do so; the store checks that role and tenant fit
-// together. A crash before the response may leave a credential with an unknown key:
-// with idem, the repeated request gets a *ReplayError with its id. Errors:
-// *FieldErrors, *PolicyError if the new credential would outlive its maker,
-// ErrNotFound, ErrNoPlatform, ErrNoAuthority, *ReplayError, ErrIdempotencyMismatch,
+// together. A crash before the response may leave a credential with an unknown key,
+// unless the request runs in [Store.RunOnce]. Errors: *FieldErrors, *PolicyError if the
+// new credential would outlive its maker, ErrNotFound, ErrNoPlatform, ErrNoAuthority,
 // ErrUnavailable.
-func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey, idem *Idempotency) (APIKey, string, error) {
+func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey) (APIKey, string, error) {
 	now := s.now()
-	if err := errors.Join(n.validate(now), idem.validate()); err != nil {
+	if err := n.validate(now); err != nil {
 		return APIKey{}, "", err
 	}
 	if s.authority == nil {
@@ -37,10 +36,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey, idem
 	}
 	key, hash := newKey(id)
 	err = s.changeHome(ctx, n.TenantID, func(tx *db.Tx, home TenantRow) error {
-		if err := checkReplay(ctx, tx, home.ID, idem); err != nil {
-			return err
-		}
-		return s.insertAPIKey(ctx, tx, by, home, k, hash, idem)
+		return s.insertAPIKey(ctx, tx, by, home, k, hash)
 	})
 	if err != nil {
 		return APIKey{}, "", wrapAPIKeyError("create API key", err)
@@ -74,16 +70,7 @@ func (s *Store) withLock(ctx context.Context, tx *db.Tx, id uuid.UUID, fn func(*
 	return fn(tx, row)
 }
 
-// checkReplay returns a *ReplayError if an earlier request with the same
-// idempotency key has created something.
-func checkReplay(ctx context.Context, tx *db.Tx, home uuid.UUID, idem *Idempotency) error {
-	return idem.CheckReplay(func(credentialID, key string) ([]byte, uuid.UUID, error) {
-		row, err := tx.GetIdempotencyKey(ctx, home, credentialID, key)
-		return row.RequestHash, row.ResourceID, err
-	})
-}
-
-func (s *Store) insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k APIKey, hash []byte, idem *Idempotency) error {
+func (s *Store) insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k APIKey, hash []byte) error {
 	w := tx.Later()
 	err := w.InsertAPIKey(ctx, db.InsertAPIKeyParams{
 		ID: k.ID, TenantID: k.TenantID, Role: string(k.Role), Name: k.Name, SecretHash: hash, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
@@ -95,15 +82,6 @@ func (s *Store) insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home T
 	})
 	if err != nil {
 		return err
-	}
-	if idem != nil {
-		err := w.InsertIdempotencyKey(ctx, db.InsertIdempotencyKeyParams{
-			TenantID: home.ID, CredentialID: idem.CredentialID, Key: idem.Key,
-			RequestHash: idem.RequestHash, ResourceID: k.ID, CreatedAt: k.CreatedAt,
-		})
-		if err != nil {
-			return err
-		}
 	}
 	return sendWithKeyEvent(ctx, w, home, by.Event(k.CreatedAt, audit.APIKeyCreated), k)
 }
@@ -122,7 +100,7 @@ func (s *Store) RevokeAPIKey(ctx context.Context, by audit.By, tenantID *uuid.UU
 	if err != nil {
 		return wrapAPIKeyError("revoke API key", err)
 	}
-	s.credentials.drop(home)
+	db.AfterCommit(ctx, func() { s.credentials.drop(home) })
 	return nil
 }
 
@@ -156,8 +134,7 @@ func sendWithEvent(ctx context.Context, w *db.Writes, home TenantRow, e audit.Ev
 
 // wrapAPIKeyError is wrapError, but returns the errors of credentials unchanged.
 func wrapAPIKeyError(what string, err error) error {
-	var replay *ReplayError
-	if errors.As(err, &replay) || errors.Is(err, ErrIdempotencyMismatch) || errors.Is(err, ErrNoAPIKey) || errors.Is(err, ErrNoPlatform) {
+	if errors.Is(err, ErrNoAPIKey) || errors.Is(err, ErrNoPlatform) {
 		return err
 	}
 	return wrapError(what, err)

@@ -60,6 +60,7 @@ func (s *Store) AddDomain(ctx context.Context, tenantID uuid.UUID, domain string
 		}
 		row = db.Domain{TenantID: tenantID, Domain: name, Token: rand.Text(), CreatedAt: s.now()}
 		d, added = domainFromRow(row), true
+		tx.Changing()
 		return tx.InsertDomain(ctx, db.InsertDomainParams{TenantID: tenantID, Domain: row.Domain, Token: row.Token, CreatedAt: row.CreatedAt})
 	})
 	return d, added, wrapDomainError("add domain", err)

@@ -1,6 +1,7 @@
 package tenant_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -18,8 +19,12 @@ import (
 func (w world) populate(t *testing.T, slug string) uuid.UUID {
 	t.Helper()
 	id := w.tenant(t, slug)
-	idem := tenant.Idempotency{CredentialID: "c", Key: "k", RequestHash: []byte("h")}
-	if _, _, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin}, &idem); err != nil {
+	once := tenant.Once{TenantID: &id, CredentialID: "c", Key: "k", RequestHash: []byte("h")}
+	_, _, err := w.RunOnce(t.Context(), once, func(ctx context.Context) (tenant.Answer, error) {
+		_, _, err := w.CreateAPIKey(ctx, somebody, tenant.NewAPIKey{TenantID: &id, Role: tenant.TenantAdmin})
+		return tenant.Answer{Status: 201}, err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	dbtest.Exec(t, w.url, fmt.Sprintf(`SET session_replication_role = replica;
@@ -122,7 +127,9 @@ func TestDoorIsNotFooledByArguments(t *testing.T) {
 	inA("GetAPIKey", func(tx *db.Tx) (int, error) { return one(tx.GetAPIKey(ctx, &b, keys[0].ID)) })
 	inA("GetCredential", func(tx *db.Tx) (int, error) { return one(tx.GetCredential(ctx, keys[0].ID)) })
 	inA("GetKey", func(tx *db.Tx) (int, error) { return one(tx.GetKey(ctx, b, "kid")) })
-	inA("GetIdempotencyKey", func(tx *db.Tx) (int, error) { return one(tx.GetIdempotencyKey(ctx, b, "c", "k")) })
+	inA("GetIdempotencyKey", func(tx *db.Tx) (int, error) {
+		return one(tx.GetIdempotencyKey(ctx, db.GetIdempotencyKeyParams{TenantID: b, CredentialID: "c", Key: "k"}))
+	})
 	inA("MoveAuditHeads", func(tx *db.Tx) (int, error) {
 		n, err := tx.MoveAuditHeads(ctx, db.MoveAuditHeadsParams{
 			TenantIds: []uuid.UUID{b}, OldSeqs: []int64{2}, Seqs: []int64{3}, Hashes: [][]byte{make([]byte, 32)},

@@ -13,9 +13,8 @@ import (
 )
 
 // Create creates a webhook. Its first delivery is its own webhook.created. Errors:
-// *tenant.FieldErrors, ErrTooMany, tenant.ErrNotFound, *tenant.ReplayError,
-// tenant.ErrIdempotencyMismatch, ErrUnavailable.
-func (s *Store) Create(ctx context.Context, by audit.By, n New, idem *tenant.Idempotency) (Webhook, error) {
+// *tenant.FieldErrors, ErrTooMany, tenant.ErrNotFound, ErrUnavailable.
+func (s *Store) Create(ctx context.Context, by audit.By, n New) (Webhook, error) {
 	now := s.now()
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -29,7 +28,7 @@ func (s *Store) Create(ctx context.Context, by audit.By, n New, idem *tenant.Ide
 		return Webhook{}, err
 	}
 	err = s.changeHome(ctx, n.TenantID, func(tx *db.Tx, home tenant.TenantRow) error {
-		return insertWebhook(ctx, tx, by, home, w, idem)
+		return insertWebhook(ctx, tx, by, home, w)
 	})
 	if err != nil {
 		return Webhook{}, wrapError("create", err)
@@ -37,10 +36,7 @@ func (s *Store) Create(ctx context.Context, by audit.By, n New, idem *tenant.Ide
 	return w, nil
 }
 
-func insertWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, w Webhook, idem *tenant.Idempotency) error {
-	if err := checkReplay(ctx, tx, home.ID, idem); err != nil {
-		return err
-	}
+func insertWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, w Webhook) error {
 	n, err := tx.CountWebhooks(ctx, home.ID, w.TenantID == nil)
 	if err == nil && n >= maxWebhooks {
 		err = ErrTooMany
@@ -60,27 +56,9 @@ func insertWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.Tena
 	if err != nil {
 		return err
 	}
-	if idem != nil {
-		err := q.InsertIdempotencyKey(ctx, db.InsertIdempotencyKeyParams{
-			TenantID: home.ID, CredentialID: idem.CredentialID, Key: idem.Key,
-			RequestHash: idem.RequestHash, ResourceID: w.ID, CreatedAt: w.CreatedAt,
-		})
-		if err != nil {
-			return err
-		}
-	}
 	e := by.Event(w.CreatedAt, audit.WebhookCreated)
 	e.Details = audit.Details(eventDetails(w))
 	return sendWithEvent(ctx, q, home, e)
-}
-
-// checkReplay returns a *tenant.ReplayError if an earlier request with the same
-// idempotency key has created something.
-func checkReplay(ctx context.Context, tx *db.Tx, home uuid.UUID, idem *tenant.Idempotency) error {
-	return idem.CheckReplay(func(credentialID, key string) ([]byte, uuid.UUID, error) {
-		row, err := tx.GetIdempotencyKey(ctx, home, credentialID, key)
-		return row.RequestHash, row.ResourceID, err
-	})
 }
 
 // eventDetails returns a webhook as details of an audit event. Of the URL they have

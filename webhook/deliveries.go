@@ -71,6 +71,7 @@ func (s *Store) Redeliver(ctx context.Context, tenantID *uuid.UUID, id, delivery
 // redeliver locks the webhook before the delivery, in the order of [Sender.record].
 func (s *Store) redeliver(ctx context.Context, tx *db.Tx, home, id, deliveryID uuid.UUID) (Delivery, error) {
 	now := s.now()
+	tx.Changing()
 	n, err := tx.WebhookIsDue(ctx, now, home, id)
 	if err := requireRow(n, err, ErrDisabled); err != nil {
 		return Delivery{}, err

@@ -21,11 +21,10 @@ var (
 // wrapError adds the operation to err, and returns errors that callers distinguish
 // unchanged.
 func wrapError(what string, err error) error {
-	var replay *tenant.ReplayError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &replay), errors.Is(err, tenant.ErrIdempotencyMismatch), errors.Is(err, tenant.ErrNotFound), errors.Is(err, tenant.ErrNoPlatform):
+	case errors.Is(err, tenant.ErrNotFound), errors.Is(err, tenant.ErrNoPlatform):
 		return err
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrNoDelivery), errors.Is(err, ErrTooMany), errors.Is(err, ErrDisabled):
 		return err

@@ -90,7 +90,7 @@ func (w *world) happens(id uuid.UUID, n int) {
 // hook makes a webhook of a tenant, or of the platform, for denied attempts.
 func (w *world) hook(of *uuid.UUID, url string) Webhook {
 	w.t.Helper()
-	h, err := w.store.Create(w.t.Context(), somebody, New{TenantID: of, URL: url, Actions: []string{string(audit.AuthorizationDenied)}}, nil)
+	h, err := w.store.Create(w.t.Context(), somebody, New{TenantID: of, URL: url, Actions: []string{string(audit.AuthorizationDenied)}})
 	w.must(err)
 	return h
 }

@@ -86,7 +86,7 @@ func (c *apiKeyCreateCmd) newAPIKey(ctx context.Context, tenants *tenant.Store) 
 
 // createAPIKey creates an API key, and the platform tenant first if that is missing.
 func (p *program) createAPIKey(ctx context.Context, d *db.DB, custody *custody.Custody, tenants *tenant.Store, n tenant.NewAPIKey) (tenant.APIKey, string, error) {
-	k, key, err := tenants.CreateAPIKey(ctx, localOperator(), n, nil)
+	k, key, err := tenants.CreateAPIKey(ctx, localOperator(), n)
 	if !errors.Is(err, tenant.ErrNoPlatform) {
 		return k, key, err
 	}
@@ -96,7 +96,7 @@ func (p *program) createAPIKey(ctx context.Context, d *db.DB, custody *custody.C
 	if err := store.EnsurePlatform(ctx, localOperator()); err != nil {
 		return k, "", err
 	}
-	return tenants.CreateAPIKey(ctx, localOperator(), n, nil)
+	return tenants.CreateAPIKey(ctx, localOperator(), n)
 }
 
 // refusedFlags describes invalid fields by the names of their flags.

@@ -86,7 +86,7 @@ func (a *app) ensureDemo(ctx context.Context) error {
 		return err
 	}
 	spec := tenant.Spec{Slug: demoSlug, Name: "Demo", Caching: tenant.DefaultCaching}
-	_, err = a.store.CreateTenant(ctx, localOperator(), spec, nil)
+	_, err = a.store.CreateTenant(ctx, localOperator(), spec)
 	if errors.Is(err, tenant.ErrSlugTaken) {
 		return nil
 	}
@@ -123,7 +123,7 @@ func (a *app) ensureAdminKey(ctx context.Context, file string) error {
 	if err != nil && !errors.Is(err, tenant.ErrUnauthenticated) {
 		return err
 	}
-	_, key, err := a.tenants.CreateAPIKey(ctx, localOperator(), tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "keyward dev"}, nil)
+	_, key, err := a.tenants.CreateAPIKey(ctx, localOperator(), tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "keyward dev"})
 	if err != nil {
 		return err
 	}

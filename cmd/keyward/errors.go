@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/embedded"
 	"github.com/keyward/keyward/keys/custody"
@@ -53,10 +54,37 @@ var hints = []struct {
 
 // errorText returns the text of an error with its hint.
 func errorText(err error) string {
+	if hint := outcomeHint(err); hint != "" {
+		return err.Error() + "\n  " + hint
+	}
 	for _, h := range hints {
 		if errors.Is(err, h.err) {
 			return err.Error() + "\n  " + h.hint
 		}
 	}
 	return err.Error()
+}
+
+// outcomeHint says of a failed change whether it was made, and how to find out; empty for
+// other errors.
+func outcomeHint(err error) string {
+	if key := changeKey(err); key != "" {
+		return "it may have been changed; the same command with --idempotency-key " + key + " makes the change or returns the first answer"
+	}
+	if p := (*client.Problem)(nil); errors.As(err, &p) && p.Outcome == client.OutcomeUnchanged {
+		return "nothing was changed"
+	}
+	return ""
+}
+
+// changeKey returns the Idempotency-Key of a change whose outcome is unknown; empty for
+// other errors.
+func changeKey(err error) string {
+	if p := (*client.Problem)(nil); errors.As(err, &p) && p.Outcome == client.OutcomeUnknown {
+		return p.IdempotencyKey
+	}
+	if lost := (*client.NoAnswerError)(nil); errors.As(err, &lost) {
+		return lost.IdempotencyKey
+	}
+	return ""
 }

@@ -18,6 +18,16 @@ type localProblem struct {
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
 	Code   string `json:"code"` // usage, unavailable or failed
+
+	Outcome        client.Outcome `json:"outcome,omitempty"` // of a change
+	IdempotencyKey string         `json:"idempotency_key,omitempty"`
+}
+
+// answeredProblem is a problem of the API, with the key to repeat the change with if its
+// outcome is unknown.
+type answeredProblem struct {
+	*client.Problem
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
 }
 
 // wantsJSON reports whether the arguments have --json. It reads them itself,
@@ -35,7 +45,7 @@ func writeProblem(w io.Writer, err error) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	if p := (*client.Problem)(nil); errors.As(err, &p) {
-		return enc.Encode(p)
+		return enc.Encode(answeredProblem{p, changeKey(err)})
 	}
 	doc := localProblem{Type: "about:blank", Title: "The command failed", Detail: errorText(err), Code: "failed"}
 	usage, unreachable := (*usageError)(nil), (*url.Error)(nil)
@@ -44,6 +54,9 @@ func writeProblem(w io.Writer, err error) error {
 		doc.Title, doc.Code = "Wrong usage", "usage"
 	case errors.As(err, &unreachable), errors.Is(err, db.ErrUnavailable):
 		doc.Title, doc.Code = "The service cannot be reached", "unavailable"
+	}
+	if doc.IdempotencyKey = changeKey(err); doc.IdempotencyKey != "" {
+		doc.Outcome = client.OutcomeUnknown
 	}
 	return enc.Encode(doc)
 }

@@ -16,6 +16,7 @@ type remoteFlags struct {
 	URL       string `name:"url" group:"api" var:"KEYWARD_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Connect to this Keyward. Default: ${default}."`
 	APIKey    string `name:"api-key" group:"api" var:"KEYWARD_API_KEY" placeholder:"KEY" help:"Authenticate with this API key; prefer the variable, which other users do not see."`
 	AllowHTTP bool   `name:"allow-http" group:"api" help:"Allow http to another machine; credential and keys travel unencrypted."`
+	Once      string `name:"idempotency-key" group:"api" placeholder:"KEY" help:"Repeat a change whose outcome is unknown: send the key that the failed attempt printed."`
 	JSON      bool   `name:"json" group:"api" help:"Print the API's JSON answer; errors as JSON on standard error."`
 }
 
@@ -30,6 +31,9 @@ func (r remoteFlags) openClient() (*client.Client, error) {
 	options := []client.Option{client.UserAgent("keyward/" + version)}
 	if r.AllowHTTP {
 		options = append(options, client.AllowHTTP())
+	}
+	if r.Once != "" {
+		options = append(options, client.FixedIdempotencyKey(r.Once))
 	}
 	c, err := client.New(r.URL, r.APIKey, options...)
 	switch {

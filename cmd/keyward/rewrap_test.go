@@ -61,7 +61,7 @@ func tenants(t *testing.T, env environ, slugs ...string) {
 	store := moves.New(moves.Config{DB: d, Custody: custody, Generator: generator, Now: utcNow, Log: log})
 	for _, slug := range slugs {
 		spec := tenant.Spec{Slug: slug, Caching: tenant.DefaultCaching}
-		if _, err := store.CreateTenant(t.Context(), localOperator(), spec, nil); err != nil {
+		if _, err := store.CreateTenant(t.Context(), localOperator(), spec); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 func TestClientsThatDribble(t *testing.T) {
 	url := dbtest.New(t)
 	a := opened(t, url)
-	_, key, err := a.tenants.CreateAPIKey(t.Context(), audit.By{Actor: a.workerActor()}, tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "slow"}, nil)
+	_, key, err := a.tenants.CreateAPIKey(t.Context(), audit.By{Actor: a.workerActor()}, tenant.NewAPIKey{Role: tenant.PlatformAdmin, Name: "slow"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
-
-	"github.com/keyward/keyward/client"
 )
 
 // tenantSettings are the flags for the settings of a tenant.
@@ -105,7 +103,7 @@ func (c *tenantCreateCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	resp, err := api.Requests.CreateTenantWithBody(ctx, nil, "application/json", strings.NewReader(string(body)), client.Once(client.NewKey()))
+	resp, err := api.Requests.CreateTenantWithBody(ctx, "application/json", strings.NewReader(string(body)))
 	return printAnswer(p, c.JSON, resp, err, p.showTenant)
 }
 

@@ -38,11 +38,10 @@ func (c *webhookCreateCmd) Run(ctx context.Context, p *program) error {
 }
 
 func (s webhookAPI) create(ctx context.Context, req client.CreateWebhookRequest) (*http.Response, error) {
-	once := client.Once(client.NewKey())
 	if s.tenant == "" {
-		return s.requests.CreatePlatformWebhook(ctx, nil, req, once)
+		return s.requests.CreatePlatformWebhook(ctx, req)
 	}
-	return s.requests.CreateTenantWebhook(ctx, s.tenant, nil, req, once)
+	return s.requests.CreateTenantWebhook(ctx, s.tenant, req)
 }
 
 type webhookUpdateCmd struct {

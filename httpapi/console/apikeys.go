@@ -117,9 +117,9 @@ func (v *visit) makeAPIKey(ctx context.Context, p *apiKeysPage) (*client.Created
 	}
 	once := client.Once(cmp.Or(p.V("nonce"), client.NewKey()))
 	if v.Tenant != nil {
-		return v.api.CreateTenantAPIKey(ctx, v.Tenant.Slug, nil, body, once)
+		return v.api.CreateTenantAPIKey(ctx, v.Tenant.Slug, body, once)
 	}
-	return v.api.CreatePlatformAPIKey(ctx, nil, client.CreatePlatformAPIKeyRequest{
+	return v.api.CreatePlatformAPIKey(ctx, client.CreatePlatformAPIKeyRequest{
 		Role: client.CreatePlatformAPIKeyRequestRole(body.Role), Name: body.Name, ExpiresAt: body.ExpiresAt,
 	}, once)
 }

@@ -141,7 +141,7 @@ func createTenant(v *visit) error {
 	}}
 	f := form{Values: values, Fields: wrong, Nonce: cmp.Or(values.Get("nonce"), client.NewKey())}
 	if len(wrong) == 0 {
-		t, err := v.api.CreateTenant(v.r.Context(), nil, body, client.Once(f.Nonce))
+		t, err := v.api.CreateTenant(v.r.Context(), body, client.Once(f.Nonce))
 		if err == nil {
 			return v.redirect("/console/tenants/" + t.Slug + "?done=created")
 		}

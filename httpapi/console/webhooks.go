@@ -77,9 +77,9 @@ func createWebhook(v *visit) error {
 
 func (v *visit) makeWebhook(ctx context.Context, body client.CreateWebhookRequest, once client.RequestEditorFn) (*client.Webhook, error) {
 	if v.Tenant != nil {
-		return v.api.CreateTenantWebhook(ctx, v.Tenant.Slug, nil, body, once)
+		return v.api.CreateTenantWebhook(ctx, v.Tenant.Slug, body, once)
 	}
-	return v.api.CreatePlatformWebhook(ctx, nil, body, once)
+	return v.api.CreatePlatformWebhook(ctx, body, once)
 }
 
 type webhookPage struct {

@@ -1,15 +1,16 @@
 package moves
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys"
@@ -50,7 +51,7 @@ func TestFiftyCreationsOfOneSlug(t *testing.T) {
 	b := a.another(t)
 	errs := together(50, func(i int) error {
 		p := []*process{a, b}[i%2]
-		_, err := p.store.CreateTenant(context.Background(), tester, tenant.Spec{Slug: "acme", Caching: tenant.DefaultCaching}, nil)
+		_, err := p.store.CreateTenant(context.Background(), tester, tenant.Spec{Slug: "acme", Caching: tenant.DefaultCaching})
 		return err
 	})
 	if n := succeeded(errs); n != 1 {
@@ -213,24 +214,30 @@ func TestDamagedTenantIsPutOff(t *testing.T) {
 // Creations of one Idempotency-Key make one tenant.
 func TestIdempotentCreation(t *testing.T) {
 	p := newProcess(t)
-	idem := &tenant.Idempotency{CredentialID: "c", Key: "k", RequestHash: make([]byte, 32)}
-	ids := make([]uuid.UUID, 20)
+	once := tenant.Once{CredentialID: "c", Key: "k", RequestHash: make([]byte, 32)}
+	var first atomic.Int64
+	answers := make([]tenant.Answer, 20)
 	errs := together(20, func(i int) error {
-		made, err := p.store.CreateTenant(context.Background(), tester, tenant.Spec{Slug: "acme", Caching: tenant.DefaultCaching}, idem)
-		ids[i] = made.ID
+		a, replayed, err := p.tenants.RunOnce(context.Background(), once, func(ctx context.Context) (tenant.Answer, error) {
+			made, err := p.store.CreateTenant(ctx, tester, tenant.Spec{Slug: "acme", Caching: tenant.DefaultCaching})
+			return tenant.Answer{Status: 201, Body: made.ID[:]}, err
+		})
+		if err == nil && !replayed {
+			first.Add(1)
+		}
+		answers[i] = a
 		return err
 	})
-	if n := succeeded(errs); n != 1 {
-		t.Fatalf("%d created", n)
+	if n := succeeded(errs); n != 20 || first.Load() != 1 {
+		t.Fatalf("%d created, %d answered: %v", first.Load(), n, errs)
 	}
 	made, err := p.tenants.Get(t.Context(), "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, err := range errs {
-		var replay *tenant.ReplayError
-		if err != nil && (!errors.As(err, &replay) || replay.ResourceID != made.ID) {
-			t.Errorf("%d: %v", i, err)
+	for i, a := range answers {
+		if a.Status != 201 || !bytes.Equal(a.Body, made.ID[:]) {
+			t.Errorf("%d: %+v", i, a)
 		}
 	}
 }

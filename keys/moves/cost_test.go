@@ -37,7 +37,7 @@ func TestCreatingATenantTakesFewRoundTrips(t *testing.T) {
 		p.tenant(t, fmt.Sprintf("warm-up-%d", i))
 	}
 	before := proxy.Count()
-	if _, err := p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "acme", Caching: tenant.DefaultCaching}, nil); err != nil {
+	if _, err := p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "acme", Caching: tenant.DefaultCaching}); err != nil {
 		t.Fatal(err)
 	}
 	if n := proxy.Count() - before; n > 5 {

@@ -244,7 +244,7 @@ func TestUnendorsedMasterKeyIsRefused(t *testing.T) {
 	if err := p.custody.Refresh(t.Context()); !errors.Is(err, custody.ErrWrongMasterKey) {
 		t.Errorf("got %v", err)
 	}
-	_, err = p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "acme", Caching: tenant.DefaultCaching}, nil)
+	_, err = p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "acme", Caching: tenant.DefaultCaching})
 	if !errors.Is(err, custody.ErrWrongMasterKey) {
 		t.Errorf("a tenant was made under it: %v", err)
 	}

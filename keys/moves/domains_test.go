@@ -58,7 +58,7 @@ func TestADomainChangesHands(t *testing.T) {
 	}
 	heard()
 	want("deleted", "")
-	if _, err := a.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "third", CustomDomain: domain, Caching: tenant.DefaultCaching}, nil); err != nil {
+	if _, err := a.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "third", CustomDomain: domain, Caching: tenant.DefaultCaching}); err != nil {
 		t.Fatal(err)
 	}
 	heard()

@@ -28,7 +28,7 @@ func TestRetiringWhenItIsSafeBreaksNothing(t *testing.T) {
 		caching := tenant.DefaultCaching
 		caching.ClockSkew = skew
 		slug := string(rune('a' + n))
-		made, err := p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: slug, Caching: caching, Policies: []tenant.Policy{policy}}, nil)
+		made, err := p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: slug, Caching: caching, Policies: []tenant.Policy{policy}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -179,7 +179,7 @@ func (p *process) await(t testing.TB, slug string) {
 func (p *process) tenant(t testing.TB, slug string, policies ...tenant.Policy) tenant.Tenant {
 	t.Helper()
 	made, err := p.store.CreateTenant(t.Context(), tester,
-		tenant.Spec{Slug: slug, Caching: tenant.DefaultCaching, Policies: policies}, nil)
+		tenant.Spec{Slug: slug, Caching: tenant.DefaultCaching, Policies: policies})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -164,7 +164,7 @@ func TestReservedTypesAreForAttesting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.store.ImportPrivate(t.Context(), tester, platform.TenantID, PrivateImport{Key: []byte(written(keystest.Signer(keystest.PrivateKey(t, jose.ES256)))["JWK"]), Alg: jose.ES256}, nil); !errors.Is(err, ErrPlatformImport) {
+	if _, err := p.store.ImportPrivate(t.Context(), tester, platform.TenantID, PrivateImport{Key: []byte(written(keystest.Signer(keystest.PrivateKey(t, jose.ES256)))["JWK"]), Alg: jose.ES256}); !errors.Is(err, ErrPlatformImport) {
 		t.Errorf("a private key into the platform's tenant: %v", err)
 	}
 	p.wantCheckpoints(t, made, platform)

@@ -63,10 +63,9 @@ type PublicImport struct {
 // ImportPrivate imports a private key. As standby it replaces the present one, which is
 // revoked as superseded; as active it deprecates the active key and keeps the standby.
 // Errors: *tokens.ClaimError for key material that is rejected, *UsedKIDError,
-// ErrRotationWaits, ErrPlatformImport, tenant.ErrNotFound,
-// tenant.ErrIdempotencyMismatch, tenant.ErrNotRepeated, custody.ErrDataKey,
+// ErrRotationWaits, ErrPlatformImport, tenant.ErrNotFound, custody.ErrDataKey,
 // ErrUnavailable.
-func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UUID, req PrivateImport, idem *tenant.Idempotency) (Entry, error) {
+func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UUID, req PrivateImport) (Entry, error) {
 	c, err := req.parseCandidate()
 	if err != nil {
 		return Entry{}, err
@@ -75,7 +74,7 @@ func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UU
 	if err != nil {
 		return Entry{}, err
 	}
-	entries, err := s.importKeys(ctx, by, tenantID, []candidate{c}, importOptions{idem, req.DryRun}, func(l *ledger) ([]tenant.Policy, error) {
+	entries, err := s.importKeys(ctx, by, tenantID, []candidate{c}, req.DryRun, func(l *ledger) ([]tenant.Policy, error) {
 		sealer, opened := sealers[tenantID]
 		if !opened {
 			return nil, custody.ErrDataKey
@@ -93,30 +92,23 @@ func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UU
 // that is retired from the start: it never signs, and the worker expires its keys. The
 // set says what the file held, and which keys were skipped. Errors: those of
 // ImportPrivate but custody.ErrDataKey.
-func (s *Store) ImportPublic(ctx context.Context, by audit.By, tenantID uuid.UUID, req PublicImport, idem *tenant.Idempotency) ([]Entry, keyfile.Set, error) {
+func (s *Store) ImportPublic(ctx context.Context, by audit.By, tenantID uuid.UUID, req PublicImport) ([]Entry, keyfile.Set, error) {
 	cs, set, err := req.parseCandidates()
 	if err != nil {
 		return nil, set, err
 	}
-	entries, err := s.importKeys(ctx, by, tenantID, cs, importOptions{idem, req.DryRun}, func(l *ledger) ([]tenant.Policy, error) {
+	entries, err := s.importKeys(ctx, by, tenantID, cs, req.DryRun, func(l *ledger) ([]tenant.Policy, error) {
 		return l.importPublic(cs, req.ExpiresAt.UTC().Truncate(time.Microsecond))
 	})
 	return entries, set, err
 }
 
-// importOptions are what every import has.
-type importOptions struct {
-	idem   *tenant.Idempotency
-	dryRun bool
-}
-
 // errDryRun rolls back the transaction of a dry run.
 var errDryRun = errors.New("keys: dry run")
 
-// importKeys runs the transaction of an import. A repeated request returns its first
-// result; otherwise decide adds the keys and returns the retired policies that have to
-// be created for them.
-func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID, cs []candidate, opts importOptions,
+// importKeys runs the transaction of an import, or rolls it back after a dry run. decide
+// adds the keys and returns the retired policies that have to be created for them.
+func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID, cs []candidate, dryRun bool,
 	decide func(*ledger) ([]tenant.Policy, error),
 ) (entries []Entry, err error) {
 	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
@@ -127,9 +119,6 @@ func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID,
 		if l.tenant.Slug == tenant.PlatformSlug {
 			return ErrPlatformImport
 		}
-		if err := checkReplay(ctx, tx, tenantID, opts.idem); err != nil {
-			return err
-		}
 		if err := errors.Join(refuseUsedKIDs(ctx, tx, tenantID, cs), l.refuseCompromised(cs)); err != nil {
 			return err
 		}
@@ -138,17 +127,13 @@ func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID,
 			return err
 		}
 		entries = l.entriesOf(cs)
-		if opts.dryRun {
+		if dryRun {
 			return errDryRun
 		}
-		return l.writeImport(ctx, tx, carriers, opts.idem)
+		return l.writeImport(ctx, tx, carriers)
 	})
 	if errors.Is(err, errDryRun) {
 		return entries, nil
-	}
-	var replay *tenant.ReplayError
-	if errors.As(err, &replay) {
-		return s.replayEntries(ctx, tenantID, cs)
 	}
 	return entries, err
 }
@@ -301,37 +286,6 @@ func (l *ledger) refuseCompromised(cs []candidate) error {
 	return nil
 }
 
-// checkReplay returns a *tenant.ReplayError if an earlier request used the same
-// Idempotency-Key. The tenant is locked, so none is in progress.
-func checkReplay(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, idem *tenant.Idempotency) error {
-	if idem == nil {
-		return nil
-	}
-	row, err := tx.GetIdempotencyKey(ctx, tenantID, idem.CredentialID, idem.Key)
-	if errors.Is(err, db.ErrNoRows) && idem.RepeatOnly {
-		return tenant.ErrNotRepeated
-	}
-	if errors.Is(err, db.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return idem.Replay(row.RequestHash, row.ResourceID)
-}
-
-// replayEntries returns the present entries of the keys of a repeated request.
-func (s *Store) replayEntries(ctx context.Context, tenantID uuid.UUID, cs []candidate) (entries []Entry, err error) {
-	for _, c := range cs {
-		e, err := s.Find(ctx, tenantID, c.kid)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, e)
-	}
-	return entries, nil
-}
-
 // refuseUsedKIDs rejects kids that the tenant has or had, purged keys included.
 func refuseUsedKIDs(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, cs []candidate) error {
 	for _, c := range cs {
@@ -348,7 +302,7 @@ func refuseUsedKIDs(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, cs []can
 
 // writeImport writes the import. A new policy has to be inserted before it can be
 // retired.
-func (l *ledger) writeImport(ctx context.Context, tx *db.Tx, carriers []tenant.Policy, idem *tenant.Idempotency) error {
+func (l *ledger) writeImport(ctx context.Context, tx *db.Tx, carriers []tenant.Policy) error {
 	w := tx.Later()
 	var algs []string
 	for _, p := range carriers {
@@ -365,15 +319,6 @@ func (l *ledger) writeImport(ctx context.Context, tx *db.Tx, carriers []tenant.P
 			return err
 		}
 		w.Expect(len(carriers))
-	}
-	if idem != nil {
-		err := w.InsertIdempotencyKey(ctx, db.InsertIdempotencyKeyParams{
-			TenantID: l.tenant.ID, CredentialID: idem.CredentialID, Key: idem.Key, RequestHash: idem.RequestHash,
-			ResourceID: l.tenant.ID, CreatedAt: l.at, // the request itself names the keys
-		})
-		if err != nil {
-			return fmt.Errorf("keys: store the idempotency key: %w", err)
-		}
 	}
 	return w.Send(ctx)
 }

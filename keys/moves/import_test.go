@@ -82,7 +82,7 @@ func TestImportedKeysSign(t *testing.T) {
 			before := p.in(t, acme.ID, keys.Standby)
 			e, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, PrivateImport{
 				Key: []byte(written(keystest.Signer(fresh))[form]), Alg: alg, KID: kid, Active: true,
-			}, nil)
+			})
 			if err != nil || e.State != keys.Active || e.KID != kid || e.Origin != keys.Imported || e.Activation != byImport {
 				t.Fatalf("%s as %s: %+v %v", alg, form, e, err)
 			}
@@ -126,7 +126,7 @@ func TestImportedStandbyReplacesTheStandby(t *testing.T) {
 	active, standby := p.only(t, acme.ID, keys.Active), p.only(t, acme.ID, keys.Standby)
 	e, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, PrivateImport{
 		Key: []byte(edit(written(keystest.Signer(keystest.PrivateKey(t, jose.ES256)))["JWK"], map[string]any{"kid": "its-own_1.0~"})), Alg: jose.ES256,
-	}, nil)
+	})
 	if err != nil || e.State != keys.Standby || e.KID != "its-own_1.0~" || e.NextTransitionAt == nil || e.SafeToRetireAt != nil {
 		t.Fatalf("%+v, %v", e, err)
 	}
@@ -150,7 +150,7 @@ func TestImportedActiveDeprecatesTheActive(t *testing.T) {
 	acme := p.tenant(t, "acme")
 	active, standby := p.only(t, acme.ID, keys.Active), p.only(t, acme.ID, keys.Standby)
 	key := PrivateImport{Key: []byte(written(keystest.Signer(keystest.PrivateKey(t, jose.ES256)))["SEC 1"]), Alg: jose.ES256, Active: true}
-	e, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key, nil)
+	e, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key)
 	if err != nil || p.state(t, acme.ID, active) != keys.Deprecated || p.state(t, acme.ID, standby) != keys.Standby {
 		t.Fatalf("%+v, %v", e, err)
 	}
@@ -158,7 +158,7 @@ func TestImportedActiveDeprecatesTheActive(t *testing.T) {
 		t.Error(got)
 	}
 	var used *UsedKIDError
-	if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key, nil); !errors.As(err, &used) || used.KID != e.KID {
+	if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key); !errors.As(err, &used) || used.KID != e.KID {
 		t.Errorf("again: %v", err)
 	}
 	if n := p.tick(t); n.Created != 0 {
@@ -174,7 +174,7 @@ func TestImportsAtOnce(t *testing.T) {
 	errs := make(chan error, 8)
 	for range cap(errs) {
 		go func() {
-			_, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key, nil)
+			_, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key)
 			errs <- err
 		}()
 	}
@@ -203,7 +203,7 @@ func TestImportWaitsForRoom(t *testing.T) {
 		key := must(keys.Generate(jose.ES256, 0))
 		_, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, PrivateImport{
 			Key: []byte(written(keystest.Signer(key))["JWK"]), Alg: jose.ES256, Active: true,
-		}, nil)
+		})
 		if !errors.Is(err, want) {
 			t.Errorf("%v, want %v", err, want)
 		}
@@ -216,7 +216,7 @@ func TestUsedAndCompromisedKeysStayOut(t *testing.T) {
 	p := newProcess(t)
 	acme := p.tenant(t, "acme")
 	key := PrivateImport{Key: []byte(written(keystest.Signer(keystest.PrivateKey(t, jose.ES256)))["SEC 1"]), Alg: jose.ES256, KID: "old"}
-	if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key, nil); err != nil {
+	if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.store.Revoke(t.Context(), tester, acme.ID, "old", RevokeRequest{Reason: keys.Compromised}); err != nil {
@@ -224,11 +224,11 @@ func TestUsedAndCompromisedKeysStayOut(t *testing.T) {
 	}
 	seq := p.seq(t, acme.ID)
 	key.KID = "new"
-	if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key, nil); !errors.Is(err, tokens.ErrPolicy) {
+	if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key); !errors.Is(err, tokens.ErrPolicy) {
 		t.Errorf("a compromised key: %v", err)
 	}
 	public := PublicImport{Key: must(keys.PublicPEM(keystest.PrivateKey(t, jose.ES256).Public())), ExpiresAt: p.clock.Now().Add(time.Hour)}
-	if _, _, err := p.store.ImportPublic(t.Context(), tester, acme.ID, public, nil); !errors.Is(err, tokens.ErrPolicy) {
+	if _, _, err := p.store.ImportPublic(t.Context(), tester, acme.ID, public); !errors.Is(err, tokens.ErrPolicy) {
 		t.Errorf("its public half: %v", err)
 	}
 	if p.seq(t, acme.ID) != seq {
@@ -239,7 +239,7 @@ func TestUsedAndCompromisedKeysStayOut(t *testing.T) {
 	}
 	key.KID = "old"
 	var used *UsedKIDError
-	if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key, nil); !errors.As(err, &used) {
+	if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key); !errors.As(err, &used) {
 		t.Errorf("the kid of a purged key: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package moves
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -32,7 +33,7 @@ func TestTokensOfASystemLeftBehind(t *testing.T) {
 	}
 	entries, set, err := p.store.ImportPublic(t.Context(), tester, acme.ID, PublicImport{
 		Key: []byte(`{"keys":[` + strings.Join(members, ",") + `]}`), ExpiresAt: ends,
-	}, nil)
+	})
 	if err != nil || !set.IsSet || len(entries) != 3 {
 		t.Fatalf("%v", err)
 	}
@@ -106,7 +107,7 @@ func TestRefusedImportsChangeNothing(t *testing.T) {
 	soon := p.clock.Now().Add(time.Hour)
 	ec, rs := keystest.PrivateKey(t, jose.ES256), keystest.PrivateKey(t, jose.RS256)
 	for _, c := range refusedPrivateKeys(t) {
-		_, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, PrivateImport{Key: []byte(c.text), Alg: c.alg}, nil)
+		_, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, PrivateImport{Key: []byte(c.text), Alg: c.alg})
 		refusedAs(t, c, err)
 	}
 	for name, r := range map[string]PrivateImport{
@@ -116,7 +117,7 @@ func TestRefusedImportsChangeNothing(t *testing.T) {
 		"DEL":                  {Key: []byte(written(keystest.Signer(ec))["JWK"]), Alg: jose.ES256, KID: "a\x7f"},
 		"kid of a generated":   {Key: []byte(written(keystest.Signer(ec))["JWK"]), Alg: jose.ES256, KID: kid},
 	} {
-		if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, r, nil); err == nil {
+		if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, r); err == nil {
 			t.Errorf("%s was imported", name)
 		}
 	}
@@ -130,14 +131,14 @@ func TestRefusedImportsChangeNothing(t *testing.T) {
 		"kid in the set":     {Key: []byte(`{"keys":[` + string(one) + `,` + string(must(keys.PublicJWK(ec.Public(), jose.ES256, kid))) + `]}`), ExpiresAt: soon},
 		"private, as public": {Key: []byte(written(keystest.Signer(ec))["PKCS#8"]), ExpiresAt: soon},
 	} {
-		if _, _, err := p.store.ImportPublic(t.Context(), tester, acme.ID, r, nil); err == nil {
+		if _, _, err := p.store.ImportPublic(t.Context(), tester, acme.ID, r); err == nil {
 			t.Errorf("%s was imported", name)
 		}
 	}
 	if got := p.seq(t, acme.ID); got != seq {
 		t.Errorf("%d events were written", got-seq)
 	}
-	if _, err := p.store.ImportPrivate(t.Context(), tester, uuid.New(), PrivateImport{Key: []byte(written(keystest.Signer(ec))["JWK"]), Alg: jose.ES256}, nil); !errors.Is(err, tenant.ErrNotFound) {
+	if _, err := p.store.ImportPrivate(t.Context(), tester, uuid.New(), PrivateImport{Key: []byte(written(keystest.Signer(ec))["JWK"]), Alg: jose.ES256}); !errors.Is(err, tenant.ErrNotFound) {
 		t.Errorf("no tenant: %v", err)
 	}
 }
@@ -150,18 +151,18 @@ func TestCarriers(t *testing.T) {
 	long.Default, long.PublishLead, long.RotationInterval = true, 20*24*time.Hour, 0
 	caching := tenant.DefaultCaching
 	caching.MaxAge = 7 * 24 * time.Hour
-	acme, err := p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "acme", Caching: caching, Policies: []tenant.Policy{long}}, nil)
+	acme, err := p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "acme", Caching: caching, Policies: []tenant.Policy{long}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rs := keystest.PrivateKey(t, jose.RS256).Public()
 	set := `{"keys":[` + string(must(keys.PublicJWK(rs, jose.RS256, "a"))) + `,` + string(must(keys.PublicJWK(rs, jose.RS256, "b"))) + `]}`
 	ends := p.clock.Now().Add(time.Hour)
-	if _, _, err := p.store.ImportPublic(t.Context(), tester, acme.ID, PublicImport{Key: []byte(set), ExpiresAt: ends}, nil); err != nil {
+	if _, _, err := p.store.ImportPublic(t.Context(), tester, acme.ID, PublicImport{Key: []byte(set), ExpiresAt: ends}); err != nil {
 		t.Fatal(err)
 	}
 	one := PublicImport{Key: must(keys.PublicJWK(rs, jose.RS256, "c")), ExpiresAt: ends.Add(time.Hour)}
-	if _, _, err := p.store.ImportPublic(t.Context(), tester, acme.ID, one, nil); err != nil {
+	if _, _, err := p.store.ImportPublic(t.Context(), tester, acme.ID, one); err != nil {
 		t.Fatal(err)
 	}
 	page, err := p.audit.List(t.Context(), acme.ID, audit.Filter{Ascending: true, Limit: 500})
@@ -190,21 +191,29 @@ func TestCarriers(t *testing.T) {
 func TestRepeatedImport(t *testing.T) {
 	p := newProcess(t)
 	acme := p.tenant(t, "acme")
-	idem := func(hash string) *tenant.Idempotency {
-		return &tenant.Idempotency{CredentialID: "c", Key: "once", RequestHash: []byte(strings.Repeat(hash, 32))}
-	}
 	req := PrivateImport{Key: []byte(written(keystest.Signer(keystest.PrivateKey(t, jose.ES256)))["JWK"]), Alg: jose.ES256}
-	first, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, req, idem("a"))
+	request := func(hash string) (e Entry, replayed bool, err error) {
+		once := tenant.Once{TenantID: &acme.ID, CredentialID: "c", Key: "once", RequestHash: []byte(strings.Repeat(hash, 32))}
+		a, replayed, err := p.tenants.RunOnce(t.Context(), once, func(ctx context.Context) (tenant.Answer, error) {
+			e, err := p.store.ImportPrivate(ctx, tester, acme.ID, req)
+			return tenant.Answer{Status: 201, Body: []byte(e.KID)}, err
+		})
+		if err == nil {
+			e, err = p.store.Find(t.Context(), acme.ID, string(a.Body))
+		}
+		return e, replayed, err
+	}
+	first, _, err := request("a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	seq := p.seq(t, acme.ID)
-	again, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, req, idem("a"))
-	if err != nil || again.KID != first.KID || again.State != keys.Standby {
+	again, replayed, err := request("a")
+	if err != nil || !replayed || again.KID != first.KID || again.State != keys.Standby {
 		t.Errorf("%+v, %v", again, err)
 	}
 	req.KID = "another"
-	if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, req, idem("b")); !errors.Is(err, tenant.ErrIdempotencyMismatch) {
+	if _, _, err := request("b"); !errors.Is(err, tenant.ErrIdempotencyMismatch) {
 		t.Error(err)
 	}
 	if p.seq(t, acme.ID) != seq {

@@ -71,7 +71,7 @@ func TestKMSAway(t *testing.T) {
 	if _, err := p.signer.SignToken(t.Context(), "cold", signing.Order{}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("signing: %v", err)
 	}
-	_, err := p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "later", Caching: tenant.DefaultCaching}, nil)
+	_, err := p.store.CreateTenant(t.Context(), tester, tenant.Spec{Slug: "later", Caching: tenant.DefaultCaching})
 	if !errors.Is(err, ErrUnavailable) {
 		t.Errorf("creating: %v", err)
 	}

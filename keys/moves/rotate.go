@@ -207,10 +207,18 @@ func (s *Store) RotateDataKey(ctx context.Context, by audit.By, tenantID uuid.UU
 	if err != nil {
 		return DataKeyRotation{}, err
 	}
-	for _, v := range destroyed {
-		s.cfg.Custody.InvalidateDataKey(tenantID, v)
-	}
+	s.invalidateDataKeys(ctx, tenantID, destroyed)
 	return out, nil
+}
+
+// invalidateDataKeys drops destroyed data keys from memory once their destruction is
+// committed.
+func (s *Store) invalidateDataKeys(ctx context.Context, tenantID uuid.UUID, versions []int32) {
+	db.AfterCommit(ctx, func() {
+		for _, v := range versions {
+			s.cfg.Custody.InvalidateDataKey(tenantID, v)
+		}
+	})
 }
 
 // resealKeys decrypts every private key of the tenant and encrypts it with the new data

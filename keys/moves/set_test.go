@@ -108,7 +108,7 @@ func TestEveryChangeIsServed(t *testing.T) {
 			return err
 		}},
 		{"a credential", func() error {
-			_, _, err := p.tenants.CreateAPIKey(ctx, tester, tenant.NewAPIKey{TenantID: &made.ID, Role: tenant.TenantAdmin, Name: "x"}, nil)
+			_, _, err := p.tenants.CreateAPIKey(ctx, tester, tenant.NewAPIKey{TenantID: &made.ID, Role: tenant.TenantAdmin, Name: "x"})
 			return err
 		}},
 		{"master key rotated", func() error { _, err := p.custody.RotateMaster(ctx, tester, "", custody.RewrapOptions{}); return err }},

@@ -273,7 +273,7 @@ func TestShorterTokensDoNotShortenOldOnes(t *testing.T) {
 func TestDeleteTenant(t *testing.T) {
 	p := newProcess(t)
 	made := p.tenant(t, "acme")
-	_, credential, err := p.tenants.CreateAPIKey(t.Context(), tester, tenant.NewAPIKey{TenantID: &made.ID, Role: tenant.TenantSigner}, nil)
+	_, credential, err := p.tenants.CreateAPIKey(t.Context(), tester, tenant.NewAPIKey{TenantID: &made.ID, Role: tenant.TenantSigner})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,16 +19,15 @@ import (
 // CreateTenant creates a tenant with a data key and, for each policy, an active and a
 // standby key. It returns after all of that is committed; a crash before leaves nothing.
 // Errors: *tenant.FieldErrors, *tenant.PolicyError, tenant.ErrSlugTaken,
-// tenant.ErrDomainTaken, tenant.ErrIssuerTaken, *tenant.ReplayError for an Idempotency-Key that was used
-// before, ErrUnavailable.
-func (s *Store) CreateTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
+// tenant.ErrDomainTaken, tenant.ErrIssuerTaken, ErrUnavailable.
+func (s *Store) CreateTenant(ctx context.Context, by audit.By, spec tenant.Spec) (tenant.Tenant, error) {
 	if len(spec.Policies) == 0 && s.cfg.DefaultPolicy != nil {
 		spec.Policies = []tenant.Policy{*s.cfg.DefaultPolicy}
 	}
 	if err := spec.Validate(); err != nil {
 		return tenant.Tenant{}, err
 	}
-	return s.createTenant(ctx, by, spec, idem)
+	return s.createTenant(ctx, by, spec)
 }
 
 // EnsurePlatform creates the platform's own tenant if it does not exist. Of several
@@ -41,14 +40,14 @@ func (s *Store) EnsurePlatform(ctx context.Context, by audit.By) error {
 	if !errors.Is(err, db.ErrNoRows) {
 		return err
 	}
-	_, err = s.createTenant(ctx, by, tenant.PlatformSpec(), nil)
+	_, err = s.createTenant(ctx, by, tenant.PlatformSpec())
 	if errors.Is(err, tenant.ErrSlugTaken) {
 		return nil
 	}
 	return err
 }
 
-func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec, idem *tenant.Idempotency) (tenant.Tenant, error) {
+func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec) (tenant.Tenant, error) {
 	at := s.currentTime()
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -70,13 +69,13 @@ func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec,
 		if err != nil {
 			return err
 		}
-		return s.insertTenant(ctx, tx, l, names, dataKey, idem)
+		return s.insertTenant(ctx, tx, l, names, dataKey)
 	})
 	if err == nil {
 		l.tenant.Version = l.nextHead.Seq
 		return l.tenant, nil
 	}
-	return tenant.Tenant{}, s.cfg.creationError(ctx, err, idem)
+	return tenant.Tenant{}, tenant.Refused(err)
 }
 
 // newTenantLedger returns the ledger of a tenant that does not exist yet.
@@ -123,7 +122,7 @@ func (s *Store) claimNames(ctx context.Context, tx *db.Tx, t tenant.Tenant) (ten
 	})
 }
 
-func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names tenant.Names, dataKey custody.DataKeyRow, idem *tenant.Idempotency) error {
+func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names tenant.Names, dataKey custody.DataKeyRow) error {
 	st := new(statements).addLedgers([]*ledger{l})
 	w := tx.Later()
 	row, set := tenant.RowOf(l.tenant), l.renderSet()
@@ -150,58 +149,7 @@ func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names te
 	if err := st.queueTo(ctx, w); err != nil {
 		return err
 	}
-	if idem != nil {
-		if err := insertIdempotencyKey(ctx, tx, w, l, idem); err != nil {
-			return err
-		}
-	}
 	return w.Send(ctx)
-}
-
-// insertIdempotencyKey stores the Idempotency-Key with the created tenant. It belongs to
-// the platform's tenant, because the new one does not exist before.
-func insertIdempotencyKey(ctx context.Context, tx *db.Tx, w *db.Writes, l *ledger, idem *tenant.Idempotency) error {
-	platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
-	if err != nil {
-		return err
-	}
-	return w.InsertIdempotencyKey(ctx, db.InsertIdempotencyKeyParams{
-		TenantID: platform, CredentialID: idem.CredentialID, Key: idem.Key, RequestHash: idem.RequestHash,
-		ResourceID: l.tenant.ID, CreatedAt: l.at,
-	})
-}
-
-// creationError maps the database's rejection of a new tenant to an error of package
-// tenant.
-func (cfg Config) creationError(ctx context.Context, err error, idem *tenant.Idempotency) error {
-	rule := db.Constraint(err)
-	if idem != nil && (rule == "idempotency_keys_pkey" || rule == "tenants_live_slug" || errors.Is(err, tenant.ErrDomainTaken)) {
-		if replay := cfg.findReplay(ctx, idem); replay != nil {
-			return replay
-		}
-	}
-	return tenant.Refused(err)
-}
-
-// findReplay returns the *tenant.ReplayError of an Idempotency-Key that was used before;
-// nil otherwise.
-func (cfg Config) findReplay(ctx context.Context, idem *tenant.Idempotency) error {
-	var row db.GetIdempotencyKeyRow
-	err := cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
-		platform, err := tx.LiveTenantID(ctx, tenant.PlatformSlug)
-		if err != nil {
-			return err
-		}
-		row, err = tx.GetIdempotencyKey(ctx, platform, idem.CredentialID, idem.Key)
-		return err
-	})
-	if errors.Is(err, db.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return idem.Replay(row.RequestHash, row.ResourceID)
 }
 
 // DeleteTenant revokes every published key of a tenant, destroys its data keys, revokes
@@ -240,9 +188,7 @@ func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 	if err != nil {
 		return err
 	}
-	for _, v := range versions {
-		s.cfg.Custody.InvalidateDataKey(tenantID, v)
-	}
+	s.invalidateDataKeys(ctx, tenantID, versions)
 	return nil
 }
 
