@@ -111,7 +111,7 @@ func populations(b *testing.B) (all []*population) {
 		}
 		p := openPlatform(b, dbtest.New(b), newMaster(b))
 		seed := moves.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "bench"}
-		if err := seed.Write(b.Context(), p.store, operator, func(int) {}); err != nil {
+		if err := seed.Write(b.Context(), p.store, operator, func(moves.SeedProgress) {}); err != nil {
 			b.Fatal(err)
 		}
 		all = append(all, newPopulation(b, p, n))

@@ -39,7 +39,7 @@ func seeded(b *testing.B, n int) (dsn, uri string) {
 	dsn, uri = dbtest.New(b), newMaster(b)
 	seed := manySlugs
 	seed.Tenants = n
-	if err := seed.Write(b.Context(), openPlatform(b, dsn, uri).store, operator, func(int) {}); err != nil {
+	if err := seed.Write(b.Context(), openPlatform(b, dsn, uri).store, operator, func(moves.SeedProgress) {}); err != nil {
 		b.Fatal(err)
 	}
 	return dsn, uri

@@ -31,7 +31,7 @@ func BenchmarkRevocation(b *testing.B) {
 			uri := newMaster(b)
 			here := openPlatform(b, dbtest.New(b), uri)
 			seed := moves.Seed{Tenants: n, Keys: 4, Events: 12, Prefix: "t"}
-			if err := seed.Write(b.Context(), here.store, operator, func(int) {}); err != nil {
+			if err := seed.Write(b.Context(), here.store, operator, func(moves.SeedProgress) {}); err != nil {
 				b.Fatal(err)
 			}
 			there := openPlatform(b, here.dsn, uri)

@@ -48,7 +48,7 @@ func crowd(t *testing.T, tenants int) string {
 	if err := store.EnsurePlatform(t.Context(), by); err != nil {
 		t.Fatal(err)
 	}
-	if err := (moves.Seed{Tenants: tenants, Keys: 4, Events: 12, Prefix: "crowd"}).Write(t.Context(), store, by, func(int) {}); err != nil {
+	if err := (moves.Seed{Tenants: tenants, Keys: 4, Events: 12, Prefix: "crowd"}).Write(t.Context(), store, by, func(moves.SeedProgress) {}); err != nil {
 		t.Fatal(err)
 	}
 	dbtest.Exec(t, url, `SET session_replication_role = replica;

@@ -35,8 +35,8 @@ func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	began := time.Now()
-	err = moves.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}.Write(ctx, a.store, localOperator(), func(done int) {
-		fmt.Fprintf(p.stderr, "%d of %d tenants\n", done, c.Tenants)
+	err = moves.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}.Write(ctx, a.store, localOperator(), func(done moves.SeedProgress) {
+		fmt.Fprintf(p.stderr, "%d of %d tenants, %d of %d events\n", done.Tenants, c.Tenants, done.Events, c.Tenants*c.Events)
 	})
 	switch {
 	case errors.Is(err, moves.ErrBadSeed):

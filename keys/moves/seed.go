@@ -41,8 +41,18 @@ var (
 	ErrNotSuperuser = db.ErrNotSuperuser
 )
 
-// seedBatchSize is how many tenants are copied in one transaction.
-const seedBatchSize = 2000
+// seedBatchSize is how many tenants are copied in one transaction, fewer if they have
+// many events: about seedBatchEvents are in memory for each of the two batches at a time.
+// A longer history is written in several stretches of seedStretch events.
+const (
+	seedBatchSize   = 2000
+	seedBatchEvents = 40_000
+	seedStretch     = 20_000
+)
+
+// SeedProgress says how much of a seed was written. The last stretch of events counts
+// before its transaction is committed.
+type SeedProgress struct{ Tenants, Events int64 }
 
 // seedInterval and seedJitter space the rotations of seeded tenants. The grace
 // period covers the whole past, so that no key expires in it.
@@ -71,31 +81,30 @@ func (s Seed) tenantSpec(i int) tenant.Spec {
 	}
 }
 
-// Write writes the tenants and calls progress with their number so far. A crash leaves
-// whole tenants behind: use another prefix for the next attempt. Errors: ErrBadSeed,
+// Write writes the tenants and calls progress, possibly from two goroutines, with their
+// number so far. Its memory depends on neither number. A crash leaves whole tenants behind: use another prefix for the next attempt. Errors: ErrBadSeed,
 // ErrNotSuperuser, tenant.ErrSlugTaken, ErrUnavailable.
-func (seed Seed) Write(ctx context.Context, s *Store, by audit.By, progress func(done int)) error {
+func (seed Seed) Write(ctx context.Context, s *Store, by audit.By, progress func(SeedProgress)) error {
 	if seed.Alg == "" {
 		seed.Alg = jose.ES256
 	}
 	if err := seed.validate(); err != nil {
 		return err
 	}
-	w, batches := &seeder{store: s, by: by, seed: seed, now: s.currentTime()}, make(chan int)
+	w, batches := &seeder{store: s, by: by, seed: seed, now: s.currentTime(), report: progress}, make(chan int)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(batches)
 		return seed.sendBatches(groupCtx, batches)
 	})
-	var done atomic.Int64
 	for range 2 { // one builds tenants while PostgreSQL writes those of the other
 		group.Go(func() error {
 			for from := range batches {
-				n := min(seedBatchSize, seed.Tenants-from)
+				n := min(seed.batchSize(), seed.Tenants-from)
 				if err := w.writeBatch(groupCtx, from, n); err != nil {
 					return err
 				}
-				progress(int(done.Add(int64(n))))
+				w.wrote(n, 0)
 			}
 			return nil
 		})
@@ -106,9 +115,12 @@ func (seed Seed) Write(ctx context.Context, s *Store, by audit.By, progress func
 	return s.cfg.DB.Settle(ctx)
 }
 
+// batchSize returns how many tenants a batch has.
+func (s Seed) batchSize() int { return max(1, min(seedBatchSize, seedBatchEvents/s.Events)) }
+
 // sendBatches sends the number of the first tenant of each batch.
 func (s Seed) sendBatches(ctx context.Context, batches chan<- int) error {
-	for from := 0; from < s.Tenants; from += seedBatchSize {
+	for from := 0; from < s.Tenants; from += s.batchSize() {
 		select {
 		case batches <- from:
 		case <-ctx.Done():
@@ -124,21 +136,72 @@ type seeder struct {
 	by    audit.By
 	seed  Seed
 	now   time.Time
+
+	report          func(SeedProgress)
+	tenants, events atomic.Int64 // written so far
+}
+
+// wrote counts and reports what was written.
+func (w *seeder) wrote(tenants, events int) {
+	w.report(SeedProgress{w.tenants.Add(int64(tenants)), w.events.Add(int64(events))})
 }
 
 // writeBatch builds n tenants and copies their rows.
 func (w *seeder) writeBatch(ctx context.Context, from, n int) error {
-	var rows seedRows
-	for i := from; i < from+n; i++ {
-		p, err := w.buildTenant(ctx, i)
+	past := make([]*seededTenant, n)
+	for i := range past {
+		p, err := w.buildTenant(ctx, from+i)
 		if err != nil {
 			return err
 		}
-		if err := rows.addTenant(p); err != nil {
+		past[i] = p
+	}
+	return w.store.cfg.DB.Bulk(ctx, func(b *db.Bulk) error {
+		var rows seedRows
+		for _, p := range past {
+			if err := w.copyRest(ctx, b, p); err != nil {
+				return err
+			}
+			if err := rows.addTenant(p); err != nil {
+				return err
+			}
+		}
+		if err := rows.copyTo(ctx, b); err != nil {
 			return err
 		}
+		w.wrote(0, len(rows.events))
+		return nil
+	})
+}
+
+// copyRest writes the events of a long history that buildTenant left out, stretch by
+// stretch, and moves the tenant's head.
+func (w *seeder) copyRest(ctx context.Context, b *db.Bulk, p *seededTenant) error {
+	for p.rest > 0 {
+		events := w.denials(p, min(p.rest, seedStretch))
+		p.rest -= len(events)
+		p.head, events = audit.Chain(p.head, events)
+		rows := seedRows{events: events}
+		if err := b.Copy(ctx, "audit_events", seedEventColumns, rows.eventRows(b.XID)); err != nil {
+			return err
+		}
+		w.wrote(0, len(events))
 	}
-	return rows.copyTo(ctx, w.store.cfg.DB)
+	return nil
+}
+
+// denials returns the next n events of attempts that were denied, which fill a history up
+// and spread over the time since the last rotation.
+func (w *seeder) denials(p *seededTenant, n int) []audit.Event {
+	events := make([]audit.Event, n)
+	details := audit.Details(map[string]any{"method": "GET", "path": "/v1/tenants"})
+	for i := range events {
+		p.denied++
+		at := p.at.Add(time.Duration(float64(w.now.Sub(p.at)) * float64(p.denied) / float64(w.seed.Events+1)))
+		events[i] = w.by.Event(at, audit.AuthorizationDenied)
+		events[i].Details = details
+	}
+	return events
 }
 
 // seededTenant is a tenant with a past. Each point in time has its own ledger, because
@@ -150,6 +213,8 @@ type seededTenant struct {
 	allEvents  []audit.Event
 	sealedKeys map[string][]byte // private keys by kid
 	moveEvents map[string]int64  // seq of each kid's last move
+	denied     int               // attempts in its history so far
+	rest       int               // events that copyRest adds
 }
 
 // createdAt spreads the tenants' creation so that the next rotation of the first one is
@@ -186,10 +251,12 @@ func (w *seeder) buildTenant(ctx context.Context, i int) (*seededTenant, error) 
 			return nil, err
 		}
 	}
-	for int(p.head.Seq)+len(p.ledger.events) < w.seed.Events {
-		p.addEvent(audit.Event{Action: audit.AuthorizationDenied}, map[string]any{"method": "GET", "path": "/v1/tenants"})
-	}
 	p.closeLedger()
+	if fill := w.seed.Events - int(p.head.Seq); fill > 0 {
+		inMemory := min(fill, seedStretch)
+		head, events := audit.Chain(p.head, w.denials(p, inMemory))
+		p.head, p.allEvents, p.rest = head, append(p.allEvents, events...), fill-inMemory
+	}
 	return p, nil
 }
 
@@ -289,29 +356,27 @@ func (r *seedRows) addTenant(p *seededTenant) error {
 	return nil
 }
 
-// copyTo writes the rows in one transaction. Keys and events are sorted by time, so that
+// copyTo writes the rows. Keys and events are sorted by time, so that
 // a tenant's rows are scattered as in production.
-func (r *seedRows) copyTo(ctx context.Context, d *db.DB) error {
+func (r *seedRows) copyTo(ctx context.Context, b *db.Bulk) error {
 	slices.SortStableFunc(r.keys, func(a, b seedKey) int { return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.KID, b.KID)) })
 	slices.SortStableFunc(r.events, func(a, b audit.Event) int { return a.At.Compare(b.At) })
-	return d.Bulk(ctx, func(b *db.Bulk) error {
-		for _, t := range []struct {
-			table   string
-			columns []string
-			rows    [][]any
-		}{
-			{"tenants", seedTenantColumns, r.tenantRows(b.XID)},
-			{"data_keys", seedDataKeyColumns, r.dataKeys},
-			{"policies", seedPolicyColumns, r.policies},
-			{"keys", seedKeyColumns, r.keyRows()},
-			{"audit_events", seedEventColumns, r.eventRows(b.XID)},
-		} {
-			if err := b.Copy(ctx, t.table, t.columns, t.rows); err != nil {
-				return err
-			}
+	for _, t := range []struct {
+		table   string
+		columns []string
+		rows    [][]any
+	}{
+		{"tenants", seedTenantColumns, r.tenantRows(b.XID)},
+		{"data_keys", seedDataKeyColumns, r.dataKeys},
+		{"policies", seedPolicyColumns, r.policies},
+		{"keys", seedKeyColumns, r.keyRows()},
+		{"audit_events", seedEventColumns, r.eventRows(b.XID)},
+	} {
+		if err := b.Copy(ctx, t.table, t.columns, t.rows); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 var (

@@ -17,12 +17,12 @@ import (
 func TestSeededTenantsLiveOn(t *testing.T) {
 	p := newProcess(t)
 	seed := Seed{Tenants: 7, Keys: 4, Events: 13, Prefix: "seed"}
-	var last int
-	if err := seed.Write(t.Context(), p.store, tester, func(done int) { last = done }); err != nil {
+	var last SeedProgress
+	if err := seed.Write(t.Context(), p.store, tester, func(done SeedProgress) { last = done }); err != nil {
 		t.Fatal(err)
 	}
-	if done := p.tick(t); last != seed.Tenants || done.Tenants != 0 {
-		t.Errorf("progress ended at %d, %d tenants were due", last, done.Tenants)
+	if done := p.tick(t); last != (SeedProgress{7, 7 * 13}) || done.Tenants != 0 {
+		t.Errorf("progress ended at %+v, %d tenants were due", last, done.Tenants)
 	}
 	p.clock.Advance(40 * 24 * time.Hour)
 	if done := p.tick(t); done.Failed != 0 || done.Rotated < seed.Tenants {
@@ -51,14 +51,41 @@ func TestSeededTenantsLiveOn(t *testing.T) {
 func TestSeedsThatAreRefused(t *testing.T) {
 	p := newProcess(t)
 	for _, bad := range []Seed{{}, {Tenants: 1, Keys: 1, Events: 12}, {Tenants: 1, Keys: 17, Events: 99}, {Tenants: 1, Keys: 4, Events: 11}} {
-		if err := bad.Write(t.Context(), p.store, tester, func(int) {}); !errors.Is(err, ErrBadSeed) {
+		if err := bad.Write(t.Context(), p.store, tester, func(SeedProgress) {}); !errors.Is(err, ErrBadSeed) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
 	twice := Seed{Tenants: 1, Keys: 2, Events: 6, Prefix: "twice"}
 	for _, want := range []error{nil, tenant.ErrSlugTaken} {
-		if err := twice.Write(t.Context(), p.store, tester, func(int) {}); !errors.Is(err, want) {
+		if err := twice.Write(t.Context(), p.store, tester, func(SeedProgress) {}); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+}
+
+// A history that is longer than what is in memory at once is whole, and the tenant lives
+// on.
+func TestLongSeededHistory(t *testing.T) {
+	p := newProcess(t)
+	seed := Seed{Tenants: 2, Keys: 3, Events: 2*seedStretch + 100, Prefix: "long"}
+	reports := 0
+	if err := seed.Write(t.Context(), p.store, tester, func(SeedProgress) { reports++ }); err != nil {
+		t.Fatal(err)
+	}
+	if reports < 2*3 {
+		t.Errorf("%d reports of progress", reports)
+	}
+	for i := range seed.Tenants {
+		made, err := p.tenants.Get(t.Context(), seed.Slug(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := p.audit.Verify(t.Context(), made.ID)
+		if err != nil || !r.Intact || r.Events != int64(seed.Events) {
+			t.Errorf("%s: %+v, %v", made.Slug, r, err)
+		}
+		if _, err := p.store.Rotate(t.Context(), tester, made.ID, RotateRequest{}); err != nil {
+			t.Errorf("%s does not rotate: %v", made.Slug, err)
 		}
 	}
 }
