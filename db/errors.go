@@ -53,12 +53,13 @@ func markUnavailable(err error) error {
 
 // isUnavailable reports whether err means that PostgreSQL is unavailable rather
 // than that it refused a statement. SQLSTATE classes: 08 connection, 53 resources,
-// 57P shutdown and start-up, 25006 a standby after a failover, 40 serialization and
+// 57P shutdown and start-up, 25006 a standby after a failover, 25P03 and 25P04 a
+// transaction that stood still or took too long, 40 serialization and
 // deadlock, 55P03 lock timeout, 57014 statement timeout.
 func isUnavailable(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		for _, class := range []string{"08", "53", "57P", "25006", "40", "55P03", "57014"} {
+		for _, class := range []string{"08", "53", "57P", "25006", "25P03", "25P04", "40", "55P03", "57014"} {
 			if strings.HasPrefix(pg.Code, class) {
 				return true
 			}

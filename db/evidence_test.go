@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
@@ -154,6 +156,33 @@ func TestAbandonedTransactionsEnd(t *testing.T) {
 	})
 	if err != nil || idle != "5s" || user != "session" {
 		t.Errorf("idle in transaction: %s, tcp_user_timeout is set by %s, %v", idle, user, err)
+	}
+}
+
+// A transaction that PostgreSQL ended, because its process stood still, has failed as
+// unavailable: nothing is wrong with the request.
+func TestEndedTransactionsAreUnavailable(t *testing.T) {
+	d := open(t, 1)
+	watch, err := pgx.Connect(t.Context(), d.Pool().Config().ConnString())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close(t.Context())
+	err = d.InTenant(t.Context(), a, func(tx *db.Tx) error {
+		var pid int
+		if err := tx.Raw().QueryRow(t.Context(), "SELECT pg_backend_pid(), set_config('idle_in_transaction_session_timeout', '10ms', true)").Scan(&pid, nil); err != nil {
+			t.Fatal(err)
+		}
+		for alive, deadline := true, time.Now().Add(20*time.Second); alive; {
+			if err := watch.QueryRow(t.Context(), "SELECT count(*) > 0 FROM pg_stat_activity WHERE pid = $1", pid).Scan(&alive); err != nil || time.Now().After(deadline) {
+				t.Fatalf("the session lives: %v, %v", alive, err)
+			}
+		}
+		_, err := tx.Raw().Exec(t.Context(), "SELECT 1")
+		return err
+	})
+	if !errors.Is(err, db.ErrUnavailable) {
+		t.Errorf("%v", err)
 	}
 }
 
