@@ -52,7 +52,7 @@ func headroom() []byte {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return nil
 	}
-	return make([]byte, 64<<20)
+	return make([]byte, 8<<20)
 }
 
 // platform is Keyward as keyward serve runs it, metrics and listener included;

@@ -53,8 +53,8 @@ func (s *publicServer) GetPlatformJWKSHistory(c echo.Context, _ GetPlatformJWKSH
 // publicServer answers the operations that need no credential.
 type publicServer struct {
 	cfg      *Config
-	ownHost  string  // of the public URL
-	document *static // openapi.yaml
+	ownHost  string                  // of the public URL
+	document *static                 // openapi.yaml
 	page     func() (*static, error) // /docs, rendered when it is first asked for
 }
 

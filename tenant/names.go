@@ -8,9 +8,8 @@ import (
 )
 
 var (
-	slugPattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	idPattern     = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	numberPattern = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
+	slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	idPattern   = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
 
 // looksLikeID reports whether a slug could be mistaken for an id: a UUID with or
@@ -89,7 +88,7 @@ func LowerDomain(name string) string {
 // IsDomain reports whether name is a host name in lower case, as a custom domain
 // must be. It runs for the Host of every request.
 func IsDomain(name string) bool {
-	if len(name) > 253 || numberPattern.MatchString(name) {
+	if len(name) > 253 || isNumber(name[strings.LastIndexByte(name, '.')+1:]) {
 		return false
 	}
 	for label := range strings.SplitSeq(name, ".") {
@@ -98,6 +97,17 @@ func IsDomain(name string) bool {
 		}
 	}
 	return true
+}
+
+// isNumber reports whether a label is a decimal or hexadecimal number, which as the last
+// one makes a name an IPv4 address (WHATWG URL, "ends in a number").
+func isNumber(label string) bool {
+	digits, hex := strings.CutPrefix(label, "0x")
+	allowed := "0123456789"
+	if hex {
+		allowed += "abcdef"
+	}
+	return (hex || digits != "") && strings.Trim(digits, allowed) == ""
 }
 
 func isLabel(label string) bool {

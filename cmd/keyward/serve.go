@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/keyward/keyward/db"
@@ -118,6 +119,7 @@ func (a *app) runService(ctx context.Context, listeners []net.Listener, where ur
 	if err := prepare(ctx, a, where); err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // what only the start needed
 	return a.serveRequests(ctx, servers, listeners, func() {
 		a.log.Info("serving", "url", where.public, "addr", listeners[0].Addr().String(), "worker", a.runsWorker, "admin_url", where.admin)
 	})
