@@ -32,6 +32,7 @@ func newWorld(t *testing.T) world {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
+	dbtest.MoveTime(t, url)
 	return world{Store: audit.New(audit.Config{DB: d, Now: func() time.Time { return noon }}), db: d, url: url}
 }
 
@@ -39,10 +40,10 @@ func newWorld(t *testing.T) world {
 func (w world) tenant(t *testing.T, slug string) uuid.UUID {
 	t.Helper()
 	id := uuid.Must(uuid.NewV7())
-	head, events := audit.Chain(audit.Genesis(id), []audit.Event{somebody.Event(noon, audit.TenantCreated)})
+	head, events := audit.Chain(audit.Genesis(id), []audit.Event{somebody.Event(noon.Add(-time.Hour), audit.TenantCreated)})
 	err := w.db.AsPlatform(t.Context(), func(tx *db.Tx) error {
 		if err := tx.InsertTenant(t.Context(), db.InsertTenantParams{
-			ID: id, Slug: slug, AuditSeq: head.Seq, AuditHash: head.Hash, CreatedAt: noon,
+			ID: id, Slug: slug, AuditSeq: head.Seq, AuditHash: head.Hash, AuditAt: &head.LastAt, CreatedAt: noon,
 		}); err != nil {
 			return err
 		}

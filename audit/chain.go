@@ -20,6 +20,21 @@ type Head struct {
 	TenantID uuid.UUID
 	Seq      int64
 	Hash     []byte // 32 bytes
+
+	// LastAt is the time of the last event; zero if there is none or it was not read.
+	LastAt time.Time
+}
+
+// TimeOfEffect returns the time of a change that continues the chain: now in UTC, cut to
+// microseconds, and not before the last event, because the clocks of two processes
+// differ. now must be read while the tenant's row is locked, by each attempt of the
+// transaction: the database refuses a time that lies more than 5 s back at the commit.
+func (h Head) TimeOfEffect(now time.Time) time.Time {
+	now = now.UTC().Truncate(time.Microsecond)
+	if h.LastAt.After(now) {
+		return h.LastAt.UTC()
+	}
+	return now
 }
 
 // Genesis returns the head of a chain without events.
@@ -51,7 +66,7 @@ func Chain(head Head, events []Event) (Head, []Event) {
 		e = storableEvent(e)
 		e.TenantID, e.Seq, e.PrevHash = head.TenantID, head.Seq+1, slices.Clone(head.Hash)
 		e.Hash = eventHash(e)
-		head = Head{TenantID: head.TenantID, Seq: e.Seq, Hash: e.Hash}
+		head = Head{TenantID: head.TenantID, Seq: e.Seq, Hash: e.Hash, LastAt: e.At}
 		chained = append(chained, e)
 	}
 	return head, chained

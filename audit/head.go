@@ -42,7 +42,7 @@ func (s *Store) Head(ctx context.Context, tenantID uuid.UUID) (h HeadEvent, err 
 		if !bytes.Equal(e.Hash, row.AuditHash) || !bytes.Equal(e.Hash, eventHash(e)) {
 			return ErrBroken
 		}
-		h = HeadEvent{Head: Head{TenantID: e.TenantID, Seq: e.Seq, Hash: e.Hash}, Tenant: row.Slug, At: e.At}
+		h = HeadEvent{Head: Head{TenantID: e.TenantID, Seq: e.Seq, Hash: e.Hash, LastAt: e.At}, Tenant: row.Slug, At: e.At}
 		return nil
 	})
 	return h, wrapError("head", err)

@@ -165,7 +165,7 @@ func (s *Store) Heads(ctx context.Context, each func(TenantHead) error) error {
 			return wrapError("heads", err)
 		}
 		for _, r := range rows {
-			if err := each(TenantHead{Head{r.ID, r.AuditSeq, r.AuditHash}, r.Slug}); err != nil {
+			if err := each(TenantHead{Head{TenantID: r.ID, Seq: r.AuditSeq, Hash: r.AuditHash}, r.Slug}); err != nil {
 				return err
 			}
 			after = r.ID

@@ -64,7 +64,7 @@ func TestTree(t *testing.T) {
 			}
 			for name, proved := range map[string]bool{
 				"another leaf":   VerifyInclusion(heads[(i+1)%n], index, int64(n), path, root) && n > 1,
-				"another seq":    VerifyInclusion(Head{heads[i].TenantID, heads[i].Seq + 1, heads[i].Hash}, index, int64(n), path, root),
+				"another seq":    VerifyInclusion(Head{TenantID: heads[i].TenantID, Seq: heads[i].Seq + 1, Hash: heads[i].Hash}, index, int64(n), path, root),
 				"another index":  VerifyInclusion(heads[i], index+1, int64(n), path, root),
 				"another root":   VerifyInclusion(heads[i], index, int64(n), path, LeafHash(heads[i])) && n > 1,
 				"a longer path":  VerifyInclusion(heads[i], index, int64(n), append(slices.Clone(path), root), root),

@@ -42,34 +42,42 @@ func New(cfg Config) *Store {
 }
 
 // Append writes events without a change, such as denied attempts, in a transaction
-// of their own. A zero Event.At means now. Other processes are not notified: no
+// of their own. Event.At should be zero: it becomes the time at which they are written,
+// as late as that may be. The database refuses another time than the present. Other processes are not notified: no
 // cached data has changed, and their feeds poll. Errors: ErrNotFound,
 // ErrUnavailable.
 func (s *Store) Append(ctx context.Context, tenantID uuid.UUID, events ...Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	now := s.now()
-	stamped := make([]Event, len(events))
-	for i, e := range events {
-		if e.At.IsZero() {
-			e.At = now
-		}
-		stamped[i] = e
-	}
-	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error { return appendEvents(ctx, tx, tenantID, stamped) })
+	err := s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error { return s.appendEvents(ctx, tx, tenantID, events) })
 	s.Changed(tenantID)
 	return wrapError("append", err)
 }
 
-func appendEvents(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) error {
+func (s *Store) appendEvents(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, events []Event) error {
 	row, err := tx.LockTenant(ctx, tenantID)
 	if err != nil {
 		return err
 	}
-	w := NewWrite(Head{TenantID: row.ID, Seq: row.AuditSeq, Hash: row.AuditHash}, events)
+	head := Head{TenantID: row.ID, Seq: row.AuditSeq, Hash: row.AuditHash, LastAt: db.ZeroIfNull(row.AuditAt)}
+	w := NewWrite(head, stampEvents(head, events, s.now()))
 	w.Heads.Visible = slices.ContainsFunc(events, Event.visibleToVerifiers)
 	return tx.Later().SendWithAudit(ctx, db.MoveAuditHeadsParams(w.Heads), db.InsertAuditEventsParams(w.Events), w.Payloads)
+}
+
+// stampEvents returns events with times that continue the chain: now unless they have
+// their own, and none before the event before it.
+func stampEvents(head Head, events []Event, now time.Time) []Event {
+	stamped := slices.Clone(events)
+	for i, e := range stamped {
+		if e.At.IsZero() {
+			e.At = now
+		}
+		stamped[i].At = head.TimeOfEffect(e.At)
+		head.LastAt = stamped[i].At
+	}
+	return stamped
 }
 
 // wrapError adds the operation to err, and returns ErrNotFound for an unknown

@@ -157,7 +157,7 @@ func TestListByState(t *testing.T) {
 		{audit.KeyActivated, "active"},
 		{audit.AuthorizationDenied, ""},
 	} { // seqs 2 to 8
-		e := denied("kid", -1-i)
+		e := denied("kid", i-30)
 		e.Action, e.ToState = m.action, m.to
 		if m.to != "" && !m.action.LeadsTo(m.to) {
 			t.Errorf("%s does not lead to %s", m.action, m.to)
@@ -168,6 +168,7 @@ func TestListByState(t *testing.T) {
 		if got := seqs(w.exported(t, audit.Filter{TenantID: id, State: state, Ascending: true})); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", state, got, want)
 		}
+		slices.Reverse(want) // newest first
 		if got := seqs(w.exported(t, audit.Filter{State: state, Until: noon})); !slices.Equal(got, want) {
 			t.Errorf("%s of all: %v, want %v", state, got, want)
 		}
@@ -188,7 +189,7 @@ func TestListByActor(t *testing.T) {
 		{Type: audit.ActorAPIKey, ID: "worker", Name: "odd"},
 		{Type: audit.ActorWorker, ID: "host/2", Name: "worker"},
 	} { // seqs 2 to 8
-		e := denied("kid", -1-i)
+		e := denied("kid", 1+i)
 		e.Actor = a
 		if i%2 == 0 {
 			e.Action, e.ToState = audit.KeyActivated, "active"
@@ -205,8 +206,8 @@ func TestListByActor(t *testing.T) {
 		"a process":       {audit.Filter{Actor: "host/1"}, []int64{4, 6}},
 		"the schedule":    {audit.Filter{Actor: "worker"}, []int64{4, 7, 8}},
 		"what it did":     {audit.Filter{Actor: "worker", State: "active"}, []int64{4, 8}},
-		"and when":        {audit.Filter{Actor: "deploy", Until: noon.Add(-2 * time.Minute)}, []int64{5}},
-		"since":           {audit.Filter{Actor: "host/1", Since: noon.Add(-3 * time.Minute)}, []int64{4}},
+		"and when":        {audit.Filter{Actor: "deploy", Until: noon.Add(2 * time.Minute)}, []int64{2}},
+		"since":           {audit.Filter{Actor: "host/1", Since: noon.Add(4 * time.Minute)}, []int64{6}},
 		"with an action":  {audit.Filter{Actor: "deploy", Action: "authorization.denied"}, []int64{3, 5}},
 		"with a state":    {audit.Filter{Actor: "deploy", State: "active"}, []int64{2}},
 		"state of nobody": {audit.Filter{Actor: "odd", State: "standby"}, nil},

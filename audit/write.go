@@ -51,6 +51,7 @@ func (w *Write) moveHead(from, to Head, set []byte, outline string) {
 	h.OldSeqs = append(h.OldSeqs, from.Seq)
 	h.Seqs = append(h.Seqs, to.Seq)
 	h.Hashes = append(h.Hashes, to.Hash)
+	h.Ats = append(h.Ats, to.LastAt)
 	h.JWKS = append(h.JWKS, set)
 	h.Outlines = append(h.Outlines, outline)
 }
@@ -63,6 +64,7 @@ type HeadColumns struct {
 	OldSeqs   []int64
 	Seqs      []int64
 	Hashes    [][]byte
+	Ats       []time.Time
 	JWKS      [][]byte
 	Outlines  []string
 }

@@ -42,7 +42,7 @@ func BenchmarkRequestsMeanwhile(b *testing.B) {
 			var alone, rotating probes
 			var took time.Duration
 			for b.Loop() {
-				p.pass(40 * 24 * time.Hour)
+				p.pass(b, 40*24*time.Hour)
 				for due := true; due; {
 					rotating.add(p.probe(b, credential, v.next, func() {
 						began := time.Now()

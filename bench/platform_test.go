@@ -82,7 +82,12 @@ func (p *platform) now() time.Time {
 }
 
 // pass moves the clock on.
-func (p *platform) pass(d time.Duration) { p.ahead.Add(int64(d)) }
+func (p *platform) pass(tb testing.TB, d time.Duration) {
+	tb.Helper()
+	if p.ahead.Add(int64(d)) == int64(d) {
+		dbtest.MoveTime(tb, p.dsn)
+	}
+}
 
 func newPlatform(tb testing.TB) *platform {
 	tb.Helper()

@@ -43,7 +43,7 @@ func BenchmarkRotation(b *testing.B) {
 		for _, y := range yardsticks {
 			y.copy(b)
 		}
-		p.pass(40 * 24 * time.Hour)
+		p.pass(b, 40*24*time.Hour)
 		for {
 			began := time.Now()
 			done, err := p.store.RunDue(b.Context(), operator, rotationPass)
@@ -86,7 +86,7 @@ func BenchmarkRSARotation(b *testing.B) {
 	p.generator.Close() // keys that were made before the clock ran would be a present
 	var ours, bare time.Duration
 	for b.Loop() {
-		p.pass(40 * 24 * time.Hour)
+		p.pass(b, 40*24*time.Hour)
 		began, rotated := time.Now(), 0
 		for done := (moves.Done{Tenants: 1}); done.Tenants > 0; rotated += done.Rotated {
 			var err error

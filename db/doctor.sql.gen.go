@@ -278,7 +278,7 @@ func (q *Queries) SettingsChangedAt(ctx context.Context, tenantID uuid.UUID) (ti
 const tenantsToCheck = `-- name: TenantsToCheck :many
 
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id > $1::uuid AND status <> 'deleted'
@@ -301,6 +301,7 @@ type TenantsToCheckRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
@@ -340,6 +341,7 @@ func (q *Queries) TenantsToCheck(ctx context.Context, afterID uuid.UUID, stretch
 			&i.NotBefore,
 			&i.AuditSeq,
 			&i.AuditHash,
+			&i.AuditAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,

@@ -14,7 +14,7 @@ import (
 
 const findTenants = `-- name: FindTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
@@ -53,6 +53,7 @@ type FindTenantsRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
@@ -99,6 +100,7 @@ func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]Fin
 			&i.NotBefore,
 			&i.AuditSeq,
 			&i.AuditHash,
+			&i.AuditAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
@@ -124,7 +126,7 @@ func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]Fin
 
 const getTenant = `-- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = $1
@@ -145,6 +147,7 @@ type GetTenantRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
@@ -177,6 +180,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (GetTenantR
 		&i.NotBefore,
 		&i.AuditSeq,
 		&i.AuditHash,
+		&i.AuditAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
@@ -195,7 +199,7 @@ func (q *Queries) GetTenant(ctx context.Context, tenantID uuid.UUID) (GetTenantR
 
 const getTenants = `-- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY ($1::uuid[])
@@ -216,6 +220,7 @@ type GetTenantsRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
@@ -254,6 +259,7 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]GetT
 			&i.NotBefore,
 			&i.AuditSeq,
 			&i.AuditHash,
+			&i.AuditAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
@@ -279,12 +285,12 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]GetT
 
 const insertTenant = `-- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, issuer_name, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, audit_at, created_at, updated_at,
     freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks_path, jwks_headers, jwks, jwks_outline, jwks_xid, mac)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
-    $9, $10, $11, $12, $13, $13,
-    COALESCE($14::timestamptz[], '{}'), COALESCE($15::timestamptz[], '{}'), COALESCE($16::text[], '{}'), pg_current_xact_id(),
-    COALESCE($17::text[], '{}'), $18, $19, $20, $21, $22, pg_current_xact_id(), $23)
+    $9, $10, $11, $12, $13, $14, $14,
+    COALESCE($15::timestamptz[], '{}'), COALESCE($16::timestamptz[], '{}'), COALESCE($17::text[], '{}'), pg_current_xact_id(),
+    COALESCE($18::text[], '{}'), $19, $20, $21, $22, $23, pg_current_xact_id(), $24)
 `
 
 type InsertTenantParams struct {
@@ -300,6 +306,7 @@ type InsertTenantParams struct {
 	ClockSkewSeconds                int32
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time
 	CreatedAt                       time.Time
 	FreezeStarts                    []time.Time
 	FreezeEnds                      []time.Time
@@ -327,6 +334,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 		arg.ClockSkewSeconds,
 		arg.AuditSeq,
 		arg.AuditHash,
+		arg.AuditAt,
 		arg.CreatedAt,
 		arg.FreezeStarts,
 		arg.FreezeEnds,
@@ -344,7 +352,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 
 const listTenants = `-- name: ListTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
@@ -381,6 +389,7 @@ type ListTenantsRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
@@ -425,6 +434,7 @@ func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]Lis
 			&i.NotBefore,
 			&i.AuditSeq,
 			&i.AuditHash,
+			&i.AuditAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
@@ -462,7 +472,7 @@ func (q *Queries) LiveTenantID(ctx context.Context, slug string) (uuid.UUID, err
 
 const lockIdleTenants = `-- name: LockIdleTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY ($1::uuid[])
@@ -485,6 +495,7 @@ type LockIdleTenantsRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
@@ -524,6 +535,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 			&i.NotBefore,
 			&i.AuditSeq,
 			&i.AuditHash,
+			&i.AuditAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
@@ -549,7 +561,7 @@ func (q *Queries) LockIdleTenants(ctx context.Context, tenantIds []uuid.UUID) ([
 
 const lockTenant = `-- name: LockTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = $1
@@ -571,6 +583,7 @@ type LockTenantRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
@@ -604,6 +617,7 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (LockTenan
 		&i.NotBefore,
 		&i.AuditSeq,
 		&i.AuditHash,
+		&i.AuditAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
@@ -622,7 +636,7 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (LockTenan
 
 const matchNewestTenants = `-- name: MatchNewestTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
@@ -663,6 +677,7 @@ type MatchNewestTenantsRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
@@ -708,6 +723,7 @@ func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenants
 			&i.NotBefore,
 			&i.AuditSeq,
 			&i.AuditHash,
+			&i.AuditAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
@@ -752,12 +768,12 @@ func (q *Queries) MoreThanNewestTenants(ctx context.Context, status string, befo
 
 const moveAuditHeads = `-- name: MoveAuditHeads :execrows
 UPDATE tenants
-SET audit_seq = m.seq, audit_hash = m.hash, feed_xid = CASE WHEN $1::boolean THEN pg_current_xact_id() ELSE feed_xid END,
+SET audit_seq = m.seq, audit_hash = m.hash, audit_at = m.at, feed_xid = CASE WHEN $1::boolean THEN pg_current_xact_id() ELSE feed_xid END,
     jwks = COALESCE(m.jwks, tenants.jwks), jwks_outline = CASE WHEN m.jwks IS NULL THEN tenants.jwks_outline ELSE m.outline END,
     jwks_xid = CASE WHEN m.jwks IS NULL THEN jwks_xid ELSE pg_current_xact_id() END
 FROM (SELECT unnest($2::uuid[]) AS tenant_id, unnest($3::bigint[]) AS old_seq,
-             unnest($4::bigint[]) AS seq, unnest($5::bytea[]) AS hash,
-             unnest($6::bytea[]) AS jwks, unnest($7::text[]) AS outline) AS m
+             unnest($4::bigint[]) AS seq, unnest($5::bytea[]) AS hash, unnest($6::timestamptz[]) AS at,
+             unnest($7::bytea[]) AS jwks, unnest($8::text[]) AS outline) AS m
 WHERE tenants.id = m.tenant_id AND tenants.audit_seq = m.old_seq
 `
 
@@ -767,6 +783,7 @@ type MoveAuditHeadsParams struct {
 	OldSeqs   []int64
 	Seqs      []int64
 	Hashes    [][]byte
+	Ats       []time.Time
 	JWKS      [][]byte
 	Outlines  []string
 }
@@ -781,6 +798,7 @@ func (q *Queries) MoveAuditHeads(ctx context.Context, arg MoveAuditHeadsParams) 
 		arg.OldSeqs,
 		arg.Seqs,
 		arg.Hashes,
+		arg.Ats,
 		arg.JWKS,
 		arg.Outlines,
 	)
@@ -831,10 +849,10 @@ SET name = $1, issuer = $2,
     freeze_reasons = COALESCE($15::text[], freeze_reasons),
     approval_required = COALESCE($16::text[], approval_required), metadata = $17, mac = $18,
     jwks_path = $19, jwks_headers = $20,
-    deleted_at = $21, audit_seq = $22, audit_hash = $23, feed_xid = pg_current_xact_id(),
-    jwks = COALESCE($24, jwks), jwks_outline = COALESCE($25, jwks_outline),
-    jwks_xid = CASE WHEN $24::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
-WHERE id = $26
+    deleted_at = $21, audit_seq = $22, audit_hash = $23, audit_at = $24, feed_xid = pg_current_xact_id(),
+    jwks = COALESCE($25, jwks), jwks_outline = COALESCE($26, jwks_outline),
+    jwks_xid = CASE WHEN $25::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
+WHERE id = $27
 `
 
 type UpdateTenantParams struct {
@@ -861,6 +879,7 @@ type UpdateTenantParams struct {
 	DeletedAt                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time
 	JWKS                            []byte
 	JWKSOutline                     *string
 	TenantID                        uuid.UUID
@@ -893,6 +912,7 @@ func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int
 		arg.DeletedAt,
 		arg.AuditSeq,
 		arg.AuditHash,
+		arg.AuditAt,
 		arg.JWKS,
 		arg.JWKSOutline,
 		arg.TenantID,

@@ -33,12 +33,18 @@ type denials struct {
 	queue []denied // not empty while drain runs
 }
 
-// denied is an event and the tenant whose audit log it belongs to; nil means
-// the platform.
+// denied is an attempt and the tenant whose audit log it belongs to; nil means
+// the platform. Its event has the time at which it is written.
 type denied struct {
-	home  *uuid.UUID
-	event audit.Event
+	home    *uuid.UUID
+	at      time.Time
+	event   audit.Event
+	details map[string]any
 }
+
+// lateDenial is how late an attempt is written from which on its event tells when it
+// was made.
+const lateDenial = time.Second
 
 func newDenials(cfg *Config) *denials {
 	return &denials{
@@ -52,13 +58,11 @@ func (d *denials) record(w *call, operation, ref string) {
 	if d.limit.take(w.Actor.ID, age.Read(d.now)) > 0 {
 		return
 	}
-	e := w.auditBy().Event(d.now().UTC().Truncate(time.Microsecond), audit.AuthorizationDenied)
 	details := map[string]any{"operation": operation, "role": w.Role}
 	if isRef(ref) {
 		details["tenant"] = ref
 	}
-	e.Details = audit.Details(details)
-	d.enqueue(denied{w.TenantID, e})
+	d.enqueue(denied{w.TenantID, d.now().UTC(), w.auditBy().Event(time.Time{}, audit.AuthorizationDenied), details})
 }
 
 func (d *denials) enqueue(n denied) {
@@ -107,5 +111,9 @@ func (d *denials) write(n denied) error {
 		}
 		n.home = &snap.TenantID
 	}
+	if d.now().Sub(n.at) > lateDenial {
+		n.details["attempted_at"] = n.at.Format(time.RFC3339Nano)
+	}
+	n.event.Details = audit.Details(n.details)
 	return d.audit.Append(ctx, *n.home, n.event)
 }

@@ -60,18 +60,36 @@ type world struct {
 type clock struct {
 	mu    sync.Mutex
 	ahead time.Duration
+	move  func() bool // lets the database accept moved times; nil once it did
+
+	// wrong is by how much the process's clock is ahead of what it should say; nil: 0.
+	wrong func() time.Duration
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Now().Add(c.ahead)
+	now := time.Now().Add(c.ahead)
+	if c.wrong != nil {
+		now = now.Add(c.wrong())
+	}
+	return now
+}
+
+// isWrong makes the clock wrong; nil corrects it.
+func (c *clock) isWrong(by func() time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wrong = by
 }
 
 func (c *clock) pass(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ahead += d
+	if c.move != nil && c.move() {
+		c.move = nil
+	}
 }
 
 // lockedBuffer is a log that many write.
@@ -120,7 +138,7 @@ func newWorldLike(t testing.TB, dsn string, configure func(*Config)) *world {
 		t.Fatal(err)
 	}
 	shown.Database(t, dsn, func() string { return uri })
-	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, contract: contractOf(t), configure: configure, masterURI: uri}
+	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{move: func() bool { return dbtest.MoveTime(t, dsn) }}, contract: contractOf(t), configure: configure, masterURI: uri}
 	d, err := db.Open(t.Context(), db.Config{URL: w.dsn, MaxConns: 16})
 	if err != nil {
 		t.Fatal(err)

@@ -75,8 +75,8 @@ type Key struct {
 	PurgedAt         *time.Time
 
 	// TokenHorizon is when the last token signed with the key is accepted
-	// nowhere any more: the exp it can have at most, plus skew. It is known once
-	// the key stops signing; before that it is set where an earlier policy
+	// nowhere any more: the exp it can have at most, plus skew, see
+	// [Schedule.TokenHorizon]. It is known once the key stops signing; before that it is set where an earlier policy
 	// allowed longer tokens.
 	TokenHorizon *time.Time
 

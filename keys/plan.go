@@ -19,6 +19,23 @@ import (
 // the database may sign with a revoked key.
 const FreshFor = 10 * time.Second
 
+// Bounds of the times that rows have; tests compare them with those of package db.
+const (
+	// TimeTolerance is how far the time of a change may lie before its commit: the
+	// database refuses an older one (rule audit_events_time_of_effect).
+	TimeTolerance = 5 * time.Second
+	// ClockTolerance is how far the clock of a process that signs may be from the
+	// database's (db.MaxClockOffset).
+	ClockTolerance = 2 * time.Second
+)
+
+// SigningTail is the time for which tokens of the state before a change may still be
+// signed, by their own iat, after the time that the change has: the change may commit
+// TimeTolerance later, a replica that hears nothing goes on for FreshFor, and its clock
+// may be ahead by ClockTolerance. Every horizon of tokens contains it. The database has
+// the same value (keyward_signing_tail in the migrations).
+const SigningTail = FreshFor + TimeTolerance + ClockTolerance
+
 // Schedule is a policy and the other inputs of [Plan].
 type Schedule struct {
 	tenant.Policy
@@ -74,11 +91,17 @@ func Plan(now time.Time, s Schedule, keys []Key) (steps []Step, next time.Time) 
 	return steps, l.nextDue()
 }
 
+// TokenHorizon returns when no token is accepted any more that was signed under the
+// schedule's policy until a change of it, or of the key, at the given time.
+func (s Schedule) TokenHorizon(at time.Time) time.Time {
+	return at.Add(s.MaxTokenTTL + s.ClockSkew + SigningTail)
+}
+
 // ExpiresAt returns when a key deprecated at deprecatedAt leaves the JWKS:
-// after the grace period, and not before the last token of an earlier, longer
-// token lifetime has expired.
+// after the grace period, and not before its last token has expired, also one
+// of an earlier, longer token lifetime.
 func (s Schedule) ExpiresAt(deprecatedAt time.Time, k Key) time.Time {
-	return Later(deprecatedAt.Add(s.GracePeriod), k.Horizon())
+	return Later(deprecatedAt.Add(s.GracePeriod), Later(s.TokenHorizon(deprecatedAt), k.Horizon()))
 }
 
 // SafeToRetireAt returns when all tokens of the key have expired. For a
@@ -114,15 +137,13 @@ func Jitter(tenantID uuid.UUID, alg jose.SignatureAlgorithm, interval time.Durat
 // safeToRetireAt returns when all tokens of a deprecated key have expired. Its
 // own expiry is the upper limit: it was set from the lifetimes in force when
 // the key stopped signing, and is the only evidence for an imported public key.
-// [FreshFor] is added because a replica without notifications may sign for that
-// long after the deprecation. LastTokenExpiresAt may not shorten it, because
+// LastTokenExpiresAt may not shorten it, because
 // replicas report it late.
 func safeToRetireAt(s Schedule, k Key) time.Time {
 	if k.ActivatedAt == nil || k.DeprecatedAt == nil {
 		return expiryOf(s, k)
 	}
-	at := Later(k.DeprecatedAt.Add(s.MaxTokenTTL+s.ClockSkew), k.Horizon()).Add(FreshFor)
-	return earlierOf(at, expiryOf(s, k))
+	return earlierOf(Later(s.TokenHorizon(*k.DeprecatedAt), k.Horizon()), expiryOf(s, k))
 }
 
 // expiryOf returns when a deprecated key leaves the JWKS by its own schedule.

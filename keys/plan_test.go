@@ -148,7 +148,7 @@ func TestPlan(t *testing.T) {
 		"no room, tokens may live: the rotation waits": {
 			crowded, due,
 			[]Key{active("a", t0), standby("s", t0), deprecated(crowded, "d1", due.Add(-hour)), deprecated(crowded, "d2", due.Add(-hour/2))},
-			nil, due.Add(23*hour + time.Minute + FreshFor),
+			nil, due.Add(23*hour + time.Minute + SigningTail),
 		},
 		"over the cap by hand: the oldest go as soon as they can": {
 			crowded, due,
@@ -235,7 +235,7 @@ func TestSafeToRetireAt(t *testing.T) {
 		{standby("s", t0), t0},
 		{imported, time.Time{}},
 		{active("a", t0), time.Time{}},
-		{deprecated(s, "d", t0), t0.Add(day + time.Minute + FreshFor)},
+		{deprecated(s, "d", t0), t0.Add(day + time.Minute + SigningTail)},
 		{expired(s, "e", t0), time.Time{}},
 		{revoked("r", t0), time.Time{}},
 	} {

@@ -56,6 +56,9 @@ func (w *world) move(k *Key, to State) {
 	case Deprecated:
 		at := w.s.ExpiresAt(now, *k)
 		k.DeprecatedAt, k.ExpiresAt = &now, &at
+		if k.ActivatedAt != nil { // as the store does
+			w.hold(k, w.s.TokenHorizon(now))
+		}
 	case Expired:
 		k.ExpiredAt = &now
 	case Revoked:
@@ -63,9 +66,13 @@ func (w *world) move(k *Key, to State) {
 	}
 }
 
-// stopSigning notes that until now a token of the longest lifetime was signed.
+// stopSigning signs the last token: of the longest lifetime, by a replica that hears
+// nothing for 10 s and whose clock is 2 s fast, when the change that ends the key, or
+// the lifetime, commits 5 s after its time.
 func (w *world) stopSigning(k *Key) {
-	w.lastToken[k.KID] = Later(w.lastToken[k.KID], w.now.Add(w.s.MaxTokenTTL))
+	signed := w.now.Add(5*time.Second + 10*time.Second + 2*time.Second)
+	w.lastToken[k.KID] = Later(w.lastToken[k.KID], signed.Add(w.s.MaxTokenTTL))
+	w.tokens = append(w.tokens, token{k.KID, signed.Add(w.s.MaxTokenTTL)})
 }
 
 func (w *world) promoteBySchedule(kid string) {
@@ -94,9 +101,6 @@ func (w *world) promoteBySchedule(kid string) {
 func (w *world) expire(k *Key) {
 	early := w.now.Before(*k.ExpiresAt)
 	last := w.lastToken[k.KID].Add(w.s.ClockSkew)
-	if early && k.Origin != Imported { // a replica may have signed on for a moment
-		last = last.Add(FreshFor)
-	}
 	if w.now.Before(last) {
 		w.Errorf("%v: %s expired (early: %v), a token may live until %v", w.now, k.KID, early, last)
 	}
@@ -170,18 +174,10 @@ func (w *world) retire() {
 // a horizon: tokens of the longer one are out there.
 func (w *world) changePolicy() {
 	w.stopSigning(w.find(Active))
-	old := w.s.MaxTokenTTL
+	old := w.s
 	w.randomPolicy()
-	if w.s.MaxTokenTTL >= old {
-		return
-	}
-	for i := range w.keys {
-		switch k := &w.keys[i]; k.State {
-		case Active:
-			w.hold(k, w.now.Add(old+w.s.ClockSkew))
-		case Deprecated:
-			w.hold(k, k.DeprecatedAt.Add(old+w.s.ClockSkew))
-		}
+	if w.s.MaxTokenTTL < old.MaxTokenTTL {
+		w.hold(w.find(Active), old.TokenHorizon(w.now))
 	}
 }
 

@@ -72,6 +72,27 @@ BEGIN
 END
 $$;
 
+-- keyward_clock is the clock with which the guards compare times of effect. Tests that
+-- move time replace it in their database, which only the owner can; `keyward doctor`
+-- reports a replaced one. NULL, which no clock shows, accepts any time.
+CREATE FUNCTION public.keyward_clock() RETURNS timestamptz
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+    RETURN clock_timestamp();
+END
+$$;
+
+-- keyward_signing_tail is the time for which tokens of the state before a change may
+-- still be signed after the change's time (keys.SigningTail): 10 s by a replica that
+-- hears nothing, 5 s by which the time may lie before the commit
+-- (audit_events_time_of_effect), 2 s by which the replica's clock may be ahead.
+CREATE FUNCTION public.keyward_signing_tail() RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS
+$$
+SELECT interval '10 seconds' + interval '5 seconds' + interval '2 seconds'
+$$;
+
 -- keyward_guard_never_deleted refuses DELETE and TRUNCATE.
 CREATE FUNCTION public.keyward_guard_never_deleted() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
@@ -82,6 +103,9 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+
+REVOKE ALL ON FUNCTION public.keyward_clock() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public.keyward_clock() TO keyward_app, keyward_platform;
 
 RESET search_path;
 RESET ROLE;

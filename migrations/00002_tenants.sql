@@ -38,6 +38,9 @@ CREATE TABLE public.tenants (
     -- The head of the tenant's audit chain; audit_seq is also the tenant's version.
     audit_seq                           bigint        NOT NULL,
     audit_hash                          bytea         NOT NULL,
+    -- The time of that event, so that the next one, whose time is read under the lock of
+    -- this row, is not earlier. NULL: written without it.
+    audit_at                            timestamptz,
     -- The last transaction that changed the tenant's public data. Gateways read
     -- tenants in this order (queries/fleet.sql). A row whose feed_xid is below the
     -- oldest running transaction is settled: every later change, of this row too,

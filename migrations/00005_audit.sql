@@ -55,9 +55,11 @@ CREATE INDEX audit_events_by_process ON public.audit_events (tenant_id, actor_id
 
 -- +goose StatementBegin
 -- keyward_guard_audit_event checks that an event continues the previous one without
--- a gap and leads up to the head, which moves first in the same transaction. It
--- reads the head and the previous event in one look-up, because mass rotations
--- write many events.
+-- a gap and leads up to the head, which moves first in the same transaction, and that
+-- its time is now: at most 5 s from the clock, and not before the previous event. Only
+-- the previous event's own time may be further ahead, so that a clock that was set back
+-- stops no chain. It reads the head and the previous event in one look-up, because mass
+-- rotations write many events.
 CREATE FUNCTION public.keyward_guard_audit_event() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
@@ -67,11 +69,13 @@ DECLARE
     seen_xid  xid8;
     last_hash bytea;
     last_xid  xid8;
+    last_at   timestamptz;
+    clock     CONSTANT timestamptz := public.keyward_clock();
 BEGIN
     IF NEW.xid <> pg_current_xact_id() THEN
         PERFORM public.keyward_refuse('audit_events_xid', 'an audit event belongs to the transaction that writes it');
     END IF;
-    SELECT t.audit_seq, t.audit_hash, t.feed_xid, e.hash, e.feed_xid INTO head_seq, head_hash, seen_xid, last_hash, last_xid
+    SELECT t.audit_seq, t.audit_hash, t.feed_xid, e.hash, e.feed_xid, e.at INTO head_seq, head_hash, seen_xid, last_hash, last_xid, last_at
     FROM public.tenants t LEFT JOIN public.audit_events e ON e.tenant_id = t.id AND e.seq = NEW.seq - 1
     WHERE t.id = NEW.tenant_id;
     IF head_seq IS NULL OR NEW.seq > head_seq OR (NEW.seq = head_seq AND NEW.hash <> head_hash) THEN
@@ -89,6 +93,10 @@ BEGIN
     IF last_hash IS NULL OR last_hash <> NEW.prev_hash THEN
         PERFORM public.keyward_refuse('audit_events_chain', 'an audit event must continue the one before it');
     END IF;
+    IF NEW.at < last_at OR NEW.at < clock - interval '5 seconds'
+        OR NEW.at > clock + interval '5 seconds' AND NEW.at IS DISTINCT FROM last_at THEN
+        PERFORM public.keyward_refuse('audit_events_time_of_effect', 'an audit event has the time of its commit, within 5 s, and not an earlier one than the event before it');
+    END IF;
     -- GREATEST ignores the NULL of a tenant's first event.
     NEW.feed_xid := GREATEST(pg_current_xact_id(), last_xid);
     RETURN NEW;
@@ -96,13 +104,27 @@ END
 $$;
 
 -- keyward_guard_audit_head checks at the end of a transaction that the head is an
--- event.
+-- event, and that the first of the new events is not too old by then: what waited
+-- between its decision and its commit is done again.
 CREATE FUNCTION public.keyward_guard_audit_head() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
+DECLARE
+    before   bigint := 0;
+    is_event boolean;
+    first_at timestamptz;
+    last_at  timestamptz;
 BEGIN
-    IF NOT EXISTS (SELECT 1 FROM public.audit_events WHERE tenant_id = NEW.id AND seq = NEW.audit_seq AND hash = NEW.audit_hash) THEN
+    IF TG_OP = 'UPDATE' THEN
+        before := OLD.audit_seq;
+    END IF;
+    SELECT bool_or(seq = NEW.audit_seq AND hash = NEW.audit_hash), min(at) FILTER (WHERE seq > before), max(at) INTO is_event, first_at, last_at
+    FROM public.audit_events WHERE tenant_id = NEW.id AND seq BETWEEN LEAST(before + 1, NEW.audit_seq) AND NEW.audit_seq;
+    IF is_event IS NOT TRUE OR NEW.audit_at > last_at THEN
         PERFORM public.keyward_refuse('tenants_audit_head_exists', 'the head of the audit chain must be an event');
+    END IF;
+    IF first_at < public.keyward_clock() - interval '5 seconds' THEN
+        PERFORM public.keyward_refuse('audit_events_time_of_effect', 'an audit event has the time of its commit, within 5 s');
     END IF;
     RETURN NULL;
 END

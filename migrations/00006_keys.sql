@@ -22,8 +22,8 @@ CREATE TABLE public.keys (
     -- The act that made the key active; only 'scheduled' must respect the lead.
     activation            text,
     deprecated_at         timestamptz,
-    -- No token signed with the key is accepted after this: its latest possible exp
-    -- plus skew. Known once the key stops signing; before that only if an earlier
+    -- No token signed with the key is accepted after this: its latest possible exp,
+    -- whose signer may not have heard of the deprecation, plus skew. Known once the key stops signing; before that only if an earlier
     -- policy allowed longer tokens.
     token_horizon         timestamptz,
     expires_at            timestamptz,
@@ -168,8 +168,8 @@ BEGIN
         SELECT p.max_token_ttl_seconds + t.clock_skew_seconds INTO life
         FROM public.policies p JOIN public.tenants t ON t.id = p.tenant_id
         WHERE p.tenant_id = NEW.tenant_id AND p.alg = NEW.alg;
-        IF NEW.token_horizon < NEW.deprecated_at + make_interval(secs => life) THEN
-            PERFORM public.keyward_refuse('keys_horizon_covers_tokens', 'token_horizon must be at least deprecated_at + max_token_ttl_seconds + clock_skew_seconds');
+        IF NEW.token_horizon < NEW.deprecated_at + make_interval(secs => life) + public.keyward_signing_tail() THEN
+            PERFORM public.keyward_refuse('keys_horizon_covers_tokens', 'token_horizon must be at least deprecated_at + max_token_ttl_seconds + clock_skew_seconds + 17 s');
         END IF;
     END IF;
     RETURN NEW;
@@ -235,7 +235,7 @@ DECLARE
 BEGIN
     SELECT clock_skew_seconds INTO skew FROM public.tenants WHERE id = NEW.tenant_id;
     IF EXISTS (SELECT 1 FROM public.keys WHERE tenant_id = NEW.tenant_id AND alg = NEW.alg AND state = 'active'
-        AND COALESCE(token_horizon, '-infinity') < NEW.updated_at + make_interval(secs => OLD.max_token_ttl_seconds + skew)) THEN
+        AND COALESCE(token_horizon, '-infinity') < NEW.updated_at + make_interval(secs => OLD.max_token_ttl_seconds + skew) + public.keyward_signing_tail()) THEN
         PERFORM public.keyward_refuse('keys_horizon_covers_earlier_tokens', 'tokens of the longer lifetime may still be about');
     END IF;
     RETURN NEW;

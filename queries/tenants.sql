@@ -1,15 +1,15 @@
 -- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, issuer_name, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, created_at, updated_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, audit_at, created_at, updated_at,
     freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks_path, jwks_headers, jwks, jwks_outline, jwks_xid, mac)
 VALUES (@id, @slug, @name, sqlc.narg(issuer), sqlc.narg(issuer_name), sqlc.narg(custom_domain), @jwks_max_age_seconds, @jwks_stale_while_revalidate_seconds,
-    @jwks_stale_if_error_seconds, @clock_skew_seconds, @audit_seq, @audit_hash, @created_at, @created_at,
+    @jwks_stale_if_error_seconds, @clock_skew_seconds, @audit_seq, @audit_hash, @audit_at, @created_at, @created_at,
     COALESCE(@freeze_starts::timestamptz[], '{}'), COALESCE(@freeze_ends::timestamptz[], '{}'), COALESCE(@freeze_reasons::text[], '{}'), pg_current_xact_id(),
     COALESCE(@approval_required::text[], '{}'), sqlc.narg(metadata), sqlc.narg(jwks_path), sqlc.narg(jwks_headers), sqlc.narg(jwks), sqlc.narg(jwks_outline), pg_current_xact_id(), @mac);
 
 -- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = @tenant_id;
@@ -21,7 +21,7 @@ SELECT id FROM tenants WHERE slug = @slug AND status <> 'deleted';
 -- name: LockTenant :one
 -- Locks a tenant. Every change of a tenant does so first.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = @tenant_id
@@ -30,7 +30,7 @@ FOR NO KEY UPDATE;
 -- name: LockIdleTenants :many
 -- Locks a batch of tenants in one order, and skips tenants that another transaction has locked.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[])
@@ -39,7 +39,7 @@ FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: GetTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[]);
@@ -47,7 +47,7 @@ WHERE id = ANY (@tenant_ids::uuid[]);
 -- name: ListTenants :many
 -- Live tenants or tenants with a status, newest first, after the cursor. Each list has an index in its order.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
@@ -64,7 +64,7 @@ LIMIT @page_size::integer;
 -- name: MatchNewestTenants :many
 -- Tenants among the newest thousand after the cursor whose slug or name contains a text. A frequent text fills a page this way.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
@@ -96,7 +96,7 @@ SELECT EXISTS (
 -- MatchNewestTenants among all tenants, by the trigram index: for rare texts. Without OFFSET 0 PostgreSQL could expect many matches and
 -- read all tenants in order.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, created_at, updated_at, deleted_at,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
@@ -124,7 +124,7 @@ SET name = @name, issuer = sqlc.narg(issuer),
     freeze_reasons = COALESCE(@freeze_reasons::text[], freeze_reasons),
     approval_required = COALESCE(@approval_required::text[], approval_required), metadata = sqlc.narg(metadata), mac = @mac,
     jwks_path = sqlc.narg(jwks_path), jwks_headers = sqlc.narg(jwks_headers),
-    deleted_at = sqlc.narg(deleted_at), audit_seq = @audit_seq, audit_hash = @audit_hash, feed_xid = pg_current_xact_id(),
+    deleted_at = sqlc.narg(deleted_at), audit_seq = @audit_seq, audit_hash = @audit_hash, audit_at = @audit_at, feed_xid = pg_current_xact_id(),
     jwks = COALESCE(sqlc.narg(jwks), jwks), jwks_outline = COALESCE(sqlc.narg(jwks_outline), jwks_outline),
     jwks_xid = CASE WHEN sqlc.narg(jwks)::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
 WHERE id = @tenant_id;
@@ -134,11 +134,11 @@ WHERE id = @tenant_id;
 -- feed_xid moves too, and the rendered JWK Set is written with it. A set that is NULL stays, and is out of date after such a change.
 -- The arrays are NULL if no tenant has a set.
 UPDATE tenants
-SET audit_seq = m.seq, audit_hash = m.hash, feed_xid = CASE WHEN @visible::boolean THEN pg_current_xact_id() ELSE feed_xid END,
+SET audit_seq = m.seq, audit_hash = m.hash, audit_at = m.at, feed_xid = CASE WHEN @visible::boolean THEN pg_current_xact_id() ELSE feed_xid END,
     jwks = COALESCE(m.jwks, tenants.jwks), jwks_outline = CASE WHEN m.jwks IS NULL THEN tenants.jwks_outline ELSE m.outline END,
     jwks_xid = CASE WHEN m.jwks IS NULL THEN jwks_xid ELSE pg_current_xact_id() END
 FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@old_seqs::bigint[]) AS old_seq,
-             unnest(@seqs::bigint[]) AS seq, unnest(@hashes::bytea[]) AS hash,
+             unnest(@seqs::bigint[]) AS seq, unnest(@hashes::bytea[]) AS hash, unnest(@ats::timestamptz[]) AS at,
              unnest(sqlc.narg(jwks)::bytea[]) AS jwks, unnest(sqlc.narg(outlines)::text[]) AS outline) AS m
 WHERE tenants.id = m.tenant_id AND tenants.audit_seq = m.old_seq;
 

@@ -14,15 +14,14 @@ import (
 // RequestApproval creates a pending approval for the request with the given
 // SHA-256. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) RequestApproval(ctx context.Context, by audit.By, tenantID uuid.UUID, op Operation, requestHash []byte) (Approval, error) {
-	now := s.now()
-	id, err := approvalID(now)
+	id, err := approvalID(s.now())
 	if err != nil {
 		return Approval{}, wrapError("request approval", err)
 	}
-	a := Approval{
-		ID: id, Operation: op, Status: Pending, RequestedBy: by.Actor, CreatedAt: now, ExpiresAt: now.Add(ApprovalLifetime), requestHash: requestHash,
-	}
+	a := Approval{ID: id, Operation: op, Status: Pending, RequestedBy: by.Actor, requestHash: requestHash}
 	err = s.changeHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
+		now := home.TimeOfEffect(s.now())
+		a.CreatedAt, a.ExpiresAt = now, now.Add(ApprovalLifetime)
 		w := tx.Later()
 		err := w.InsertApproval(ctx, db.InsertApprovalParams{
 			TenantID: tenantID, ID: id, Operation: string(op), RequestHash: requestHash,
@@ -55,7 +54,7 @@ func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uu
 			return Approval{}, err
 		}
 	}
-	return s.moveApproval(ctx, by, tenantID, id, action, func(a *Approval) error {
+	return s.moveApproval(ctx, by, tenantID, id, action, func(a *Approval, now time.Time) error {
 		switch err := authorize(a.Operation); {
 		case err != nil:
 			return err
@@ -64,7 +63,6 @@ func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uu
 		case a.Status != Pending:
 			return &ApprovalStatusError{a.Status}
 		}
-		now := s.now()
 		a.Status, a.DecidedBy, a.DecidedAt = status, &by.Actor, &now
 		return nil
 	})
@@ -86,11 +84,10 @@ func (s *Store) UseApproval(ctx context.Context, by audit.By, tenantID, id uuid.
 	if err := s.checkDecider(ctx, *a.DecidedBy); err != nil {
 		return Approval{}, err
 	}
-	return s.moveApproval(db.WithoutChange(ctx), by, tenantID, id, audit.ApprovalUsed, func(a *Approval) error {
+	return s.moveApproval(db.WithoutChange(ctx), by, tenantID, id, audit.ApprovalUsed, func(a *Approval, now time.Time) error {
 		if err := a.usableBy(by.Actor, op, requestHash); err != nil {
 			return err
 		}
-		now := s.now()
 		a.Status, a.UsedAt = Used, &now
 		return nil
 	})
@@ -129,14 +126,14 @@ func (s *Store) Relaxes(ctx context.Context, tenantID uuid.UUID, c Change) (bool
 	return err == nil && removesGuard(before, after.ApprovalRequired), err
 }
 
-// moveApproval applies decide to an approval under the tenant's lock and stores the
-// result. The statements also check the state that they expect.
-func (s *Store) moveApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, action audit.Action, decide func(*Approval) error) (a Approval, err error) {
+// moveApproval applies decide to an approval under the tenant's lock, at the time of
+// effect, and stores the result. The statements also check the state that they expect.
+func (s *Store) moveApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, action audit.Action, decide func(*Approval, time.Time) error) (a Approval, err error) {
 	err = s.changeHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
 		if a, err = s.approval(ctx, tx, tenantID, id); err != nil {
 			return err
 		}
-		if err := decide(&a); err != nil {
+		if err := decide(&a, home.TimeOfEffect(s.now())); err != nil {
 			return err
 		}
 		w, at, mac := tx.Later(), a.DecidedAt, s.authority.mac(a.macRecord(tenantID))

@@ -19,8 +19,7 @@ import (
 // new credential would outlive its maker, ErrNotFound, ErrNoPlatform, ErrNoAuthority,
 // ErrUnavailable.
 func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey) (APIKey, string, error) {
-	now := s.now()
-	if err := n.validate(now); err != nil {
+	if err := n.validate(s.now()); err != nil {
 		return APIKey{}, "", err
 	}
 	if s.authority == nil {
@@ -30,12 +29,13 @@ func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey) (API
 	if err != nil {
 		return APIKey{}, "", wrapError("create API key", err)
 	}
-	k := APIKey{ID: id, TenantID: n.TenantID, Role: n.Role, Name: n.Name, CreatedAt: now, ExpiresAt: truncateTime(n.ExpiresAt), CreatedBy: &by.Actor}
+	k := APIKey{ID: id, TenantID: n.TenantID, Role: n.Role, Name: n.Name, ExpiresAt: truncateTime(n.ExpiresAt), CreatedBy: &by.Actor}
 	if err := s.checkMakerExpiry(ctx, by.Actor, k.ExpiresAt); err != nil {
 		return APIKey{}, "", err
 	}
 	key, hash := newKey(id)
 	err = s.changeHome(ctx, n.TenantID, func(tx *db.Tx, home TenantRow) error {
+		k.CreatedAt = home.TimeOfEffect(s.now())
 		return s.insertAPIKey(ctx, tx, by, home, k, hash)
 	})
 	if err != nil {
@@ -91,11 +91,10 @@ func (s *Store) insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home T
 // the notification. Errors: ErrNoAPIKey, also for a credential that was revoked
 // before, ErrNotFound, ErrNoPlatform, ErrUnavailable.
 func (s *Store) RevokeAPIKey(ctx context.Context, by audit.By, tenantID *uuid.UUID, id uuid.UUID) error {
-	now := s.now()
 	var home uuid.UUID
 	err := s.changeHome(ctx, tenantID, func(tx *db.Tx, row TenantRow) error {
 		home = row.ID
-		return revokeAPIKey(ctx, tx, by, row, tenantID, id, now)
+		return revokeAPIKey(ctx, tx, by, row, tenantID, id, row.TimeOfEffect(s.now()))
 	})
 	if err != nil {
 		return wrapAPIKeyError("revoke API key", err)

@@ -58,7 +58,7 @@ func (s *Store) AddDomain(ctx context.Context, tenantID uuid.UUID, domain string
 		if err != nil {
 			return err
 		}
-		row = db.Domain{TenantID: tenantID, Domain: name, Token: rand.Text(), CreatedAt: s.now()}
+		row = db.Domain{TenantID: tenantID, Domain: name, Token: rand.Text(), CreatedAt: home.TimeOfEffect(s.now())}
 		d, added = domainFromRow(row), true
 		tx.Changing()
 		return tx.InsertDomain(ctx, db.InsertDomainParams{TenantID: tenantID, Domain: row.Domain, Token: row.Token, CreatedAt: row.CreatedAt})
@@ -91,7 +91,7 @@ func (s *Store) VerifyDomain(ctx context.Context, by audit.By, tenantID uuid.UUI
 			if err != nil {
 				return err
 			}
-			d.VerifiedAt = new(s.now())
+			d.VerifiedAt = new(home.TimeOfEffect(s.now()))
 			w := tx.Later()
 			if _, err := w.VerifyDomain(ctx, *d.VerifiedAt, tenantID, d.Domain); err != nil {
 				return err
@@ -167,7 +167,7 @@ func (s *Store) removeDomain(ctx context.Context, tx *db.Tx, by audit.By, home T
 	if row.VerifiedAt == nil { // nobody relied on it
 		return w.Send(ctx)
 	}
-	return sendWithEvent(ctx, w, home, domainFromRow(row).event(by, audit.DomainRemoved, s.now()))
+	return sendWithEvent(ctx, w, home, domainFromRow(row).event(by, audit.DomainRemoved, home.TimeOfEffect(s.now())))
 }
 
 // Domain returns a claim of a tenant. Errors: ErrNoDomain, ErrUnavailable.

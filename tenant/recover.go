@@ -36,7 +36,7 @@ func (s *Store) EndCredentials(ctx context.Context, by audit.By, t Tenant) (ende
 }
 
 func (s *Store) endCredentials(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, owner *uuid.UUID) (EndedCredentials, error) {
-	now := s.now()
+	now := home.TimeOfEffect(s.now())
 	keys, err := tx.ListUnrevokedAPIKeys(ctx, owner)
 	if err != nil {
 		return EndedCredentials{}, err

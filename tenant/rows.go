@@ -27,6 +27,7 @@ type TenantRow struct {
 	NotBefore                       *time.Time
 	AuditSeq                        int64
 	AuditHash                       []byte
+	AuditAt                         *time.Time // of the event at the head; nil: not known
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 	DeletedAt                       *time.Time
@@ -60,11 +61,15 @@ func (r TenantRow) Tenant() Tenant {
 
 // Head returns the head of the tenant's audit chain.
 func (r TenantRow) Head() audit.Head {
-	return audit.Head{TenantID: r.ID, Seq: r.AuditSeq, Hash: r.AuditHash}
+	return audit.Head{TenantID: r.ID, Seq: r.AuditSeq, Hash: r.AuditHash, LastAt: db.ZeroIfNull(r.AuditAt)}
 }
 
-// RowOf converts a tenant to its row. The hash of its chain's head and the code stay
-// empty.
+// TimeOfEffect returns the time of a change of the tenant, whose row must be locked; see
+// [audit.Head.TimeOfEffect].
+func (r TenantRow) TimeOfEffect(now time.Time) time.Time { return r.Head().TimeOfEffect(now) }
+
+// RowOf converts a tenant to its row. The head of its chain, except the seq, and the code
+// stay empty.
 func RowOf(t Tenant) TenantRow {
 	starts, ends, reasons := freezeColumns(t.Freezes)
 	return TenantRow{

@@ -39,30 +39,14 @@ type Session struct {
 // session; nil means no such end. Errors: ErrUnauthenticated if p's credential or
 // tenant is gone meanwhile, ErrUnavailable.
 func (s *Store) StartSession(ctx context.Context, by audit.By, p Principal, until *time.Time) (string, Session, error) {
-	now := s.now()
 	token := rand.Text() + rand.Text() // 2 × 128 bits and more
 	hash := sha256.Sum256([]byte(token))
-	row := db.InsertConsoleSessionParams{TokenHash: hash[:], CreatedAt: now, ExpiresAt: now.Add(SessionLifetime)}
-	if until != nil && until.Before(row.ExpiresAt) {
-		row.ExpiresAt = until.UTC().Truncate(time.Microsecond)
-	}
-	if !row.ExpiresAt.After(now) {
-		return "", Session{}, ErrUnauthenticated
-	}
-	if p.Actor.Type == audit.ActorAPIKey {
-		id, err := uuid.Parse(p.Actor.ID)
-		if err != nil {
-			return "", Session{}, ErrUnauthenticated
+	var row db.InsertConsoleSessionParams
+	err := s.changeSessions(ctx, p, func(tx *db.Tx, home TenantRow) (err error) {
+		now := home.TimeOfEffect(s.now())
+		if row, err = s.newSessionRow(p, hash[:], now, until); err != nil {
+			return err
 		}
-		row.APIKeyID = &id
-	} else {
-		row.Subject, row.SubjectName, row.Role, row.OfTenant = &p.Actor.ID, &p.Actor.Name, new(string(p.Role)), p.TenantID
-	}
-	row.MAC = s.authority.mac(sessionRecord(db.ConsoleSession{
-		TokenHash: row.TokenHash, APIKeyID: row.APIKeyID, Subject: row.Subject, SubjectName: row.SubjectName, Role: row.Role,
-		OfTenant: row.OfTenant, CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt,
-	}))
-	err := s.changeSessions(ctx, p, func(tx *db.Tx, home TenantRow) error {
 		if err := tx.DeleteEndedConsoleSessions(ctx, now); err != nil {
 			return err
 		}
@@ -77,7 +61,33 @@ func (s *Store) StartSession(ctx context.Context, by audit.By, p Principal, unti
 	if err != nil {
 		return "", Session{}, wrapSessionError("start session", err)
 	}
-	return token, Session{Principal: p, CreatedAt: now, ExpiresAt: row.ExpiresAt, IdleAt: now.Add(SessionIdle), hash: hash[:]}, nil
+	return token, Session{Principal: p, CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt, IdleAt: row.CreatedAt.Add(SessionIdle), hash: hash[:]}, nil
+}
+
+// newSessionRow returns the row of a session of p that starts now. Errors:
+// ErrUnauthenticated if it would have ended already.
+func (s *Store) newSessionRow(p Principal, hash []byte, now time.Time, until *time.Time) (db.InsertConsoleSessionParams, error) {
+	row := db.InsertConsoleSessionParams{TokenHash: hash, CreatedAt: now, ExpiresAt: now.Add(SessionLifetime)}
+	if until != nil && until.Before(row.ExpiresAt) {
+		row.ExpiresAt = until.UTC().Truncate(time.Microsecond)
+	}
+	if !row.ExpiresAt.After(now) {
+		return row, ErrUnauthenticated
+	}
+	if p.Actor.Type == audit.ActorAPIKey {
+		id, err := uuid.Parse(p.Actor.ID)
+		if err != nil {
+			return row, ErrUnauthenticated
+		}
+		row.APIKeyID = &id
+	} else {
+		row.Subject, row.SubjectName, row.Role, row.OfTenant = &p.Actor.ID, &p.Actor.Name, new(string(p.Role)), p.TenantID
+	}
+	row.MAC = s.authority.mac(sessionRecord(db.ConsoleSession{
+		TokenHash: row.TokenHash, APIKeyID: row.APIKeyID, Subject: row.Subject, SubjectName: row.SubjectName, Role: row.Role,
+		OfTenant: row.OfTenant, CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt,
+	}))
+	return row, nil
 }
 
 // FindSession returns the session of a token, with what its holder may do now: an
@@ -173,7 +183,7 @@ func (s *Store) endSessions(ctx context.Context, by audit.By, p Principal, remov
 		if ended = int(n); err != nil || n == 0 {
 			return err
 		}
-		e := by.Event(s.now(), audit.SessionEnded)
+		e := by.Event(home.TimeOfEffect(s.now()), audit.SessionEnded)
 		e.Details = audit.Details(map[string]any{"sessions": n})
 		return sendWithEvent(ctx, tx.Later(), home, e)
 	})
@@ -198,7 +208,7 @@ func (s *Store) changeSessions(ctx context.Context, p Principal, fn func(*db.Tx,
 }
 
 func wrapSessionError(what string, err error) error {
-	if errors.Is(err, ErrNotFound) || errors.Is(err, db.ErrNoRows) {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, db.ErrNoRows) || errors.Is(err, ErrUnauthenticated) {
 		return ErrUnauthenticated
 	}
 	return wrapError(what, err)

@@ -62,6 +62,7 @@ func worldAt(t *testing.T, url string) world {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
+	dbtest.MoveTime(t, url)
 	c := &clock{at: noon}
 	return world{
 		Store: tenant.New(tenant.Config{DB: d, Now: c.now, Authority: authority}), clock: c,

@@ -50,11 +50,11 @@ func (s *Store) inDoorOf(ctx context.Context, id uuid.UUID, c Change, fn func(*d
 }
 
 func (s *Store) updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uuid.UUID, c Change) (Tenant, error) {
-	now := s.now()
 	row, err := s.lockLive(ctx, tx, id)
 	if err != nil {
 		return Tenant{}, err
 	}
+	now := row.TimeOfEffect(s.now())
 	before := row.Tenant()
 	after, err := c.apply(before, now)
 	if err != nil {
@@ -181,7 +181,7 @@ func (s *Store) writeTenant(ctx context.Context, tx *db.Tx, t Tenant, names Name
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
 		JWKSPath: row.JWKSPath, JWKSHeaders: row.JWKSHeaders,
-		MAC: s.authority.TenantMAC(row), AuditSeq: head.Seq, AuditHash: head.Hash, TenantID: row.ID,
+		MAC: s.authority.TenantMAC(row), AuditSeq: head.Seq, AuditHash: head.Hash, AuditAt: &head.LastAt, TenantID: row.ID,
 	})
 	if err != nil {
 		return Tenant{}, err

@@ -15,19 +15,19 @@ import (
 // Create creates a webhook. Its first delivery is its own webhook.created. Errors:
 // *tenant.FieldErrors, ErrTooMany, tenant.ErrNotFound, ErrUnavailable.
 func (s *Store) Create(ctx context.Context, by audit.By, n New) (Webhook, error) {
-	now := s.now()
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Webhook{}, wrapError("create", err)
 	}
 	w := Webhook{
 		ID: id, TenantID: n.TenantID, URL: n.URL, Actions: sortUnique(n.Actions), Description: n.Description, Status: Active,
-		CreatedAt: now, UpdatedAt: now,
 	}
 	if err := s.validate(w, true); err != nil {
 		return Webhook{}, err
 	}
 	err = s.changeHome(ctx, n.TenantID, func(tx *db.Tx, home tenant.TenantRow) error {
+		at := home.TimeOfEffect(s.now())
+		w.CreatedAt, w.UpdatedAt = at, at
 		return insertWebhook(ctx, tx, by, home, w)
 	})
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *Store) Update(ctx context.Context, by audit.By, tenantID *uuid.UUID, id
 		if err := s.validate(after, c.URL != nil); err != nil || sameSettings(before, after) {
 			return err
 		}
-		after.UpdatedAt = s.now()
+		after.UpdatedAt = home.TimeOfEffect(s.now())
 		return updateWebhook(ctx, tx, by, home, before, after)
 	})
 	return after, wrapError("update", err)
@@ -167,7 +167,7 @@ func (s *Store) Delete(ctx context.Context, by audit.By, tenantID *uuid.UUID, id
 		if err != nil {
 			return err
 		}
-		e := by.Event(s.now(), audit.WebhookDeleted)
+		e := by.Event(home.TimeOfEffect(s.now()), audit.WebhookDeleted)
 		e.Details = audit.Details(eventDetails(w))
 		w.URL, w.DisabledReason = "", ""
 		return storeWebhook(ctx, tx.Later(), home, w, "deleted", e)

@@ -161,6 +161,7 @@ func (s *Sender) disable(ctx context.Context, c claim, why Reason) error {
 		if err != nil {
 			return err
 		}
+		home := tenant.TenantRow(row)
 		w, err := getWebhook(ctx, tx, owner, c.tenantID, c.id)
 		if errors.Is(err, ErrNotFound) || err == nil && w.Status != Active {
 			return db.ErrGuard
@@ -169,11 +170,11 @@ func (s *Sender) disable(ctx context.Context, c claim, why Reason) error {
 			return err
 		}
 		w.Status, w.DisabledReason = Disabled, why
-		e := s.cfg.By.Event(s.store.now(), audit.WebhookDisabled)
+		e := s.cfg.By.Event(home.TimeOfEffect(s.store.now()), audit.WebhookDisabled)
 		d := eventDetails(w)
 		d["status"] = w.Status
 		e.Reason, e.Details = string(why), audit.Details(d)
-		return storeWebhook(ctx, tx.Later(), tenant.TenantRow(row), w, string(w.Status), e)
+		return storeWebhook(ctx, tx.Later(), home, w, string(w.Status), e)
 	})
 	if err == nil {
 		s.cfg.Log.Info("webhook disabled", "webhook_id", c.id, "tenant_id", c.tenantID, "reason", why)

@@ -39,6 +39,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
+	dbtest.MoveTime(t, w.url)
 	w.db, w.audit = d, audit.New(audit.Config{DB: d, Now: w.clock})
 	w.store = NewStore(Config{DB: d, Now: w.clock, Allow: loopback})
 	w.tenant("platform")

@@ -206,14 +206,16 @@ func (c *Custody) replaceWrapped(ctx context.Context, tx *db.Tx, by audit.By, ol
 	if err := dropMoved(ctx, tx, old, ids, wrapped); err != nil {
 		return 0, err
 	}
-	at := c.cfg.Now().UTC().Truncate(time.Microsecond)
-	params := db.RewrapDataKeysParams{NewMasterKeyID: current, OldMasterKeyID: old, RewrappedAt: at}
+	now := c.cfg.Now() // under the locks
+	params := db.RewrapDataKeysParams{NewMasterKeyID: current, OldMasterKeyID: old, RewrappedAt: now.UTC().Truncate(time.Microsecond)}
 	var history audit.Write
 	for _, row := range rows {
 		if len(wrapped[row.ID]) == 0 {
 			continue
 		}
 		var events []audit.Event
+		head := tenant.TenantRow(row).Head()
+		at := head.TimeOfEffect(now)
 		for _, k := range wrapped[row.ID] {
 			params.TenantIds, params.Versions = append(params.TenantIds, row.ID), append(params.Versions, k.version)
 			params.Wrappeds = append(params.Wrappeds, k.wrapped)
@@ -221,7 +223,6 @@ func (c *Custody) replaceWrapped(ctx context.Context, tx *db.Tx, by audit.By, ol
 			e.Details = audit.Details(by.Details(map[string]any{"version": k.version, "master_key_id": current}))
 			events = append(events, e)
 		}
-		head := tenant.TenantRow(row).Head()
 		history.MoveHead(head, history.Chain(head, events))
 	}
 	if len(params.Versions) == 0 {

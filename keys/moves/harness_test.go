@@ -32,6 +32,7 @@ var (
 type clock struct {
 	mu     sync.Mutex
 	offset time.Duration
+	move   func() bool // lets the database accept moved times; nil once it did
 }
 
 func (c *clock) Now() time.Time {
@@ -44,6 +45,9 @@ func (c *clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset += d
+	if c.move != nil && c.move() {
+		c.move = nil
+	}
 }
 
 // process is one process of the platform: its own pool, memory and listener.
@@ -85,7 +89,7 @@ func newProcess(t testing.TB, change ...func(*configs)) *process {
 func newProcessOn(t testing.TB, dsn, uri string, change ...func(*configs)) *process {
 	t.Helper()
 	shown.Database(t, dsn, func() string { return uri })
-	p := startProcess(t, dsn, uri, &clock{}, change...)
+	p := startProcess(t, dsn, uri, &clock{move: func() bool { return dbtest.MoveTime(t, dsn) }}, change...)
 	if err := p.store.EnsurePlatform(t.Context(), tester); err != nil {
 		t.Fatal(err)
 	}

@@ -145,10 +145,7 @@ func (l *ledger) deprecate(k *keys.Key, s keys.Schedule) error {
 	if err := checkMove(k, keys.Deprecated); err != nil {
 		return err
 	}
-	horizon := l.at.Add(s.MaxTokenTTL + s.ClockSkew)
-	if k.TokenHorizon != nil {
-		horizon = keys.Later(horizon, *k.TokenHorizon)
-	}
+	horizon := keys.Later(s.TokenHorizon(l.at), k.Horizon())
 	expires := s.ExpiresAt(l.at, *k)
 	k.State, k.DeprecatedAt, k.TokenHorizon, k.ExpiresAt = keys.Deprecated, &l.at, &horizon, &expires
 	l.recordMove(k, l.addEvent(audit.Event{Action: audit.KeyDeprecated, KID: k.KID, FromState: string(keys.Active), ToState: string(keys.Deprecated)},

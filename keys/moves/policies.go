@@ -83,7 +83,7 @@ func (l *ledger) writePolicy(ctx context.Context, tx *db.Tx, old, p tenant.Polic
 		}
 	}
 	if old.MaxTokenTTL > p.MaxTokenTTL {
-		if err := w.RaiseTokenHorizon(ctx, l.tokenHorizon(old), l.tenant.ID, []string{string(p.Alg)}); err != nil {
+		if err := w.RaiseTokenHorizon(ctx, l.scheduleOf(old).TokenHorizon(l.at), l.tenant.ID, []string{string(p.Alg)}); err != nil {
 			return err
 		}
 	}
@@ -95,13 +95,6 @@ func (l *ledger) writePolicy(ctx context.Context, tx *db.Tx, old, p tenant.Polic
 		return err
 	}
 	return w.Send(ctx)
-}
-
-// tokenHorizon returns the end of the last token signed under a policy until now, here
-// or by a replica that was not notified yet: a replica does not sign from a snapshot
-// older than [keys.FreshFor].
-func (l *ledger) tokenHorizon(p tenant.Policy) time.Time {
-	return l.at.Add(p.MaxTokenTTL + l.tenant.Caching.ClockSkew + keys.FreshFor)
 }
 
 func (l *ledger) clearOtherDefault(ctx context.Context, w *db.Writes, p tenant.Policy) error {

@@ -133,6 +133,6 @@ func (l *ledger) raiseTokenHorizon(old, p tenant.Policy) {
 	if k == nil || old.MaxTokenTTL <= p.MaxTokenTTL {
 		return
 	}
-	until := keys.Later(k.Horizon(), l.tokenHorizon(old))
+	until := keys.Later(k.Horizon(), l.scheduleOf(old).TokenHorizon(l.at))
 	k.TokenHorizon = &until
 }

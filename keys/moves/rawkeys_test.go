@@ -41,7 +41,7 @@ func (a *act) settle(row columns, s keys.State) {
 	row.want(wasActive, s == keys.Standby, columns{"activated_at": activatedAt(a.at), "activation": "manual"})
 	row.want(s == keys.Deprecated || s == keys.Expired, s == keys.Standby || s == keys.Active, columns{
 		"deprecated_at": deprecatedAt(a.at), "expires_at": expiredAt(a.at),
-		"token_horizon": deprecatedAt(a.at).Add(24*time.Hour + time.Minute),
+		"token_horizon": deprecatedAt(a.at).Add(24*time.Hour + time.Minute + keys.SigningTail),
 	})
 	row.want(s == keys.Expired, s != keys.Purged, columns{"expired_at": expiredAt(a.at)})
 	neverLeft := row["expired_at"] == nil

@@ -25,7 +25,9 @@ type psql struct {
 
 func newPSQL(t *testing.T) *psql {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dbtest.New(t))
+	url := dbtest.New(t)
+	dbtest.MoveTime(t, url) // the tests say when something happens
+	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}

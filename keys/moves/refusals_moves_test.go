@@ -53,7 +53,7 @@ func TestDatabaseRefusesMoves(t *testing.T) {
 		{"promoted before old caches run out", "keys_published_for_lead", keys.Standby, held(lead)},
 		{"promoted when old caches have run out", "", keys.Standby, held(p.at.Add(72 * time.Hour))},
 		{"horizon too near", "keys_horizon_covers_tokens", keys.Active, moveWith(keys.Deprecated, columns{
-			"token_horizon": deprecatedAt(p.at).Add(24*time.Hour + time.Minute - time.Microsecond),
+			"token_horizon": deprecatedAt(p.at).Add(24*time.Hour + time.Minute + keys.SigningTail - time.Microsecond),
 		})},
 		{"horizon forgotten on the way", "keys_history", keys.Active, func(a *act, id uuid.UUID) error {
 			return errors.Join(alter("token_horizon = activated_at + interval '6 days'")(a, id),

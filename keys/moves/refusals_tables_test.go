@@ -69,7 +69,7 @@ func TestDatabaseRefusesPolicies(t *testing.T) {
 			audited(audit.PolicyUpdated, "UPDATE policies SET max_token_ttl_seconds = 3600 WHERE tenant_id = {id}"),
 		},
 		{"tokens shortened, older ones remembered", "", keys.Active, audited(audit.PolicyUpdated, `
-			UPDATE keys SET token_horizon = created_at + interval '86460 s' WHERE tenant_id = {id};
+			UPDATE keys SET token_horizon = created_at + interval '86477 s' WHERE tenant_id = {id};
 			UPDATE policies SET max_token_ttl_seconds = 3600 WHERE tenant_id = {id}`)},
 		{"a bad policy comes back", "policies_lead_covers_caches", keys.Born, func(a *act, id uuid.UUID) error {
 			return errors.Join(put(columns{"publish_lead_seconds": 1, "retired_at": p.at})(a, id),

@@ -238,12 +238,13 @@ func (w *seeder) buildTenant(ctx context.Context, i int) (*seededTenant, error) 
 	p := &seededTenant{sealedKeys: map[string][]byte{}, moveEvents: map[string]int64{}}
 	p.ledger = w.store.newTenantLedger(newIDAt(at), spec, w.by, at)
 	p.jitter = seedJitter
-	var err error
-	if p.sealer, p.dataKey, err = w.store.cfg.Custody.NewDataKey(ctx, p.tenant.ID, 1, at); err != nil {
+	first, err := w.store.makeFirstKeys(ctx, p.tenant.ID, p.policies)
+	if err != nil {
 		return nil, err
 	}
-	p.addEvent(audit.Event{Action: audit.DataKeyCreated}, map[string]any{"version": p.sealer.Version})
-	if err := w.store.addFirstKeys(ctx, p.ledger, p.policies[0], p.sealer); err != nil {
+	p.sealer, p.dataKey = first.sealer, first.dataKey
+	p.dataKey.CreatedAt = at
+	if err := p.addFirstKeys(first); err != nil {
 		return nil, err
 	}
 	for due := p.due[w.seed.Alg]; due.Before(w.now) && len(p.keys) < w.seed.Keys; due = p.due[w.seed.Alg] {
@@ -336,7 +337,7 @@ func (r *seedRows) addTenant(p *seededTenant) error {
 	set = set.Sealed(p.believer, t.ID)
 	r.tenants = append(r.tenants, []any{
 		t.ID, t.Slug, t.Name, t.JWKSMaxAgeSeconds, t.JWKSStaleWhileRevalidateSeconds, t.JWKSStaleIfErrorSeconds,
-		t.ClockSkewSeconds, p.head.Seq, p.head.Hash, t.CreatedAt, t.UpdatedAt, p.believer.TenantMAC(t), set.Body, set.Outline,
+		t.ClockSkewSeconds, p.head.Seq, p.head.Hash, p.head.LastAt, t.CreatedAt, t.UpdatedAt, p.believer.TenantMAC(t), set.Body, set.Outline,
 	})
 	d := p.dataKey
 	r.dataKeys = append(r.dataKeys, []any{d.TenantID, d.Version, true, d.Wrapped, d.MasterKeyID, d.CreatedAt})
@@ -382,7 +383,7 @@ func (r *seedRows) copyTo(ctx context.Context, b *db.Bulk) error {
 var (
 	seedTenantColumns = []string{
 		"id", "slug", "name", "jwks_max_age_seconds", "jwks_stale_while_revalidate_seconds", "jwks_stale_if_error_seconds",
-		"clock_skew_seconds", "audit_seq", "audit_hash", "created_at", "updated_at", "mac", "jwks", "jwks_outline", "jwks_xid", "feed_xid",
+		"clock_skew_seconds", "audit_seq", "audit_hash", "audit_at", "created_at", "updated_at", "mac", "jwks", "jwks_outline", "jwks_xid", "feed_xid",
 	}
 	seedDataKeyColumns = []string{"tenant_id", "version", "is_current", "wrapped", "master_key_id", "created_at"}
 	seedPolicyColumns  = []string{

@@ -71,12 +71,13 @@ func New(cfg Config) *Store {
 // currentTime is called once per operation, so that all its rows have the same time.
 func (s *Store) currentTime() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
 
-// newLedger returns the ledger of a tenant that is locked or only read.
-func (s *Store) newLedger(row tenant.TenantRow, by audit.By, at time.Time) *ledger {
+// newLedger returns the ledger of a tenant that is locked or only read. now was read
+// after that, by this attempt of the transaction.
+func (s *Store) newLedger(row tenant.TenantRow, by audit.By, now time.Time) *ledger {
 	a := s.cfg.Custody.Authority()
 	return &ledger{
 		tenant: row.Tenant(), head: row.Head(), jitter: s.cfg.JitterFraction, believer: a, refused: a.CheckTenant(row),
-		by: by, at: at, due: map[jose.SignatureAlgorithm]time.Time{},
+		by: by, at: row.TimeOfEffect(now), due: map[jose.SignatureAlgorithm]time.Time{},
 	}
 }
 

@@ -48,28 +48,25 @@ func (s *Store) EnsurePlatform(ctx context.Context, by audit.By) error {
 }
 
 func (s *Store) createTenant(ctx context.Context, by audit.By, spec tenant.Spec) (tenant.Tenant, error) {
-	at := s.currentTime()
 	id, err := uuid.NewV7()
 	if err != nil {
 		return tenant.Tenant{}, err
 	}
-	l := s.newTenantLedger(id, spec, by, at)
-	sealer, dataKey, err := s.cfg.Custody.NewDataKey(ctx, l.tenant.ID, 1, at)
+	first, err := s.makeFirstKeys(ctx, id, spec.Policies)
 	if err != nil {
 		return tenant.Tenant{}, err
 	}
-	l.addEvent(audit.Event{Action: audit.DataKeyCreated}, map[string]any{"version": sealer.Version})
-	for _, p := range l.policies {
-		if err := s.addFirstKeys(ctx, l, p, sealer); err != nil {
-			return tenant.Tenant{}, err
-		}
-	}
+	var l *ledger
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
-		names, err := s.claimNames(ctx, tx, l.tenant)
+		names, err := s.claimNames(ctx, tx, spec.Tenant(id, s.currentTime()))
 		if err != nil {
 			return err
 		}
-		return s.insertTenant(ctx, tx, l, names, dataKey)
+		l = s.newTenantLedger(id, spec, by, s.currentTime()) // making keys and waiting for names may have taken long
+		if err := l.addFirstKeys(first); err != nil {
+			return err
+		}
+		return s.insertTenant(ctx, tx, l, names, first.dataKey)
 	})
 	if err == nil {
 		l.tenant.Version = l.nextHead.Seq
@@ -92,19 +89,42 @@ func (s *Store) newTenantLedger(id uuid.UUID, spec tenant.Spec, by audit.By, at 
 	return l
 }
 
-// addFirstKeys adds the first active and standby key of a new policy.
-func (s *Store) addFirstKeys(ctx context.Context, l *ledger, p tenant.Policy, sealer custody.Sealer) error {
-	l.addEvent(audit.Event{Action: audit.PolicyCreated}, p.Details())
-	for _, how := range []keys.Activation{byFirstKey, ""} {
-		c, err := s.cfg.Generator.newCandidate(ctx, p)
-		if err != nil {
-			return err
-		}
-		if _, err := l.addKey(c, sealer, how); err != nil {
-			return err
+// firstKeys are what a new tenant needs and what takes long to make: its data key and,
+// for each policy, the active and the standby key.
+type firstKeys struct {
+	sealer     custody.Sealer
+	dataKey    custody.DataKeyRow
+	candidates [][2]candidate // in the order of the policies
+}
+
+// makeFirstKeys makes the keys of a new tenant, outside of any transaction.
+func (s *Store) makeFirstKeys(ctx context.Context, tenantID uuid.UUID, policies []tenant.Policy) (first firstKeys, err error) {
+	if first.sealer, first.dataKey, err = s.cfg.Custody.NewDataKey(ctx, tenantID, 1, time.Time{}); err != nil {
+		return first, err
+	}
+	first.candidates = make([][2]candidate, len(policies))
+	for i, p := range policies {
+		for n := range first.candidates[i] {
+			if first.candidates[i][n], err = s.cfg.Generator.newCandidate(ctx, p); err != nil {
+				return first, err
+			}
 		}
 	}
-	l.reschedule(p)
+	return first, nil
+}
+
+// addFirstKeys adds the keys of a new tenant, which are made, at the ledger's time.
+func (l *ledger) addFirstKeys(first firstKeys) error {
+	l.addEvent(audit.Event{Action: audit.DataKeyCreated}, map[string]any{"version": first.sealer.Version})
+	for i, p := range l.policies {
+		l.addEvent(audit.Event{Action: audit.PolicyCreated}, p.Details())
+		for n, how := range []keys.Activation{byFirstKey, ""} {
+			if _, err := l.addKey(first.candidates[i][n], first.sealer, how); err != nil {
+				return err
+			}
+		}
+		l.reschedule(p)
+	}
 	return nil
 }
 
@@ -130,7 +150,7 @@ func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names te
 		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, IssuerName: names.Issuer, CustomDomain: row.CustomDomain,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
-		MAC: l.believer.TenantMAC(row), AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, CreatedAt: l.at,
+		MAC: l.believer.TenantMAC(row), AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, AuditAt: &l.nextHead.LastAt, CreatedAt: l.at,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
 		JWKSPath: row.JWKSPath, JWKSHeaders: row.JWKSHeaders,
 		JWKS: set.Body, JWKSOutline: &set.Outline,
@@ -138,6 +158,7 @@ func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names te
 	if err != nil {
 		return err
 	}
+	dataKey.CreatedAt = l.at
 	if err := w.InsertDataKey(ctx, db.InsertDataKeyParams(dataKey)); err != nil {
 		return err
 	}
@@ -270,7 +291,7 @@ func (l *ledger) tenantParams() db.UpdateTenantParams {
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
 		JWKSPath: row.JWKSPath, JWKSHeaders: row.JWKSHeaders,
-		MAC: l.believer.TenantMAC(row), AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, TenantID: l.tenant.ID,
+		MAC: l.believer.TenantMAC(row), AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, AuditAt: &l.nextHead.LastAt, TenantID: l.tenant.ID,
 		JWKS: set.Body, JWKSOutline: &set.Outline,
 	}
 }
