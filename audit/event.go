@@ -33,6 +33,7 @@ const (
 	KeyExpired          Action = "key.expired"
 	KeyRevoked          Action = "key.revoked"
 	KeyPurged           Action = "key.purged"
+	KeyExported         Action = "key.exported"
 	DataKeyCreated      Action = "data_key.created"
 	DataKeyRotated      Action = "data_key.rotated"
 	DataKeyRewrapped    Action = "data_key.rewrapped"

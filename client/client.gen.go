@@ -170,6 +170,7 @@ const (
 	AuditActionKeyCreated          AuditAction = "key.created"
 	AuditActionKeyDeprecated       AuditAction = "key.deprecated"
 	AuditActionKeyExpired          AuditAction = "key.expired"
+	AuditActionKeyExported         AuditAction = "key.exported"
 	AuditActionKeyImported         AuditAction = "key.imported"
 	AuditActionKeyPurged           AuditAction = "key.purged"
 	AuditActionKeyRevoked          AuditAction = "key.revoked"
@@ -226,6 +227,8 @@ func (e AuditAction) Valid() bool {
 	case AuditActionKeyDeprecated:
 		return true
 	case AuditActionKeyExpired:
+		return true
+	case AuditActionKeyExported:
 		return true
 	case AuditActionKeyImported:
 		return true

@@ -13,7 +13,8 @@ type nestKey struct {
 	KID       string  `json:"kid"`
 	Status    string  `json:"status"`
 	ExpiresAt float64 `json:"expiresAt"`
-	KeyPath   *string `json:"keyPath"` // null: the file was purged
+	KeyPath   *string `json:"keyPath"`       // null: the file was purged
+	Older     *string `json:"publicKeyPath"` // its name before version 0.2
 }
 
 // NestJWKS reads the key directory of nestjs-jwks: metadata.json, and <kid>.pem
@@ -53,7 +54,7 @@ func (n nestKey) toKey(root *os.Root, s Settings) Key {
 	case n.Status != "active" && n.Status != "deprecated":
 		k.SkipReason = "its tokens do not verify at the source either"
 		return k
-	case n.KeyPath == nil || !fileName.MatchString(n.KID):
+	case n.KeyPath == nil && n.Older == nil || !fileName.MatchString(n.KID):
 		k.RefuseReason = "there is no file for it"
 		return k
 	}

@@ -22,6 +22,7 @@ type tenantCmd struct {
 	Delete        tenantDeleteCmd      `cmd:"" help:"Delete a tenant and destroy its keys, permanently."`
 	Certificate   tenantCertificateCmd `cmd:"" help:"Print the certificate of destruction of a deleted tenant."`
 	RotateDataKey rotateDataKeyCmd     `cmd:"" name:"rotate-data-key" help:"Re-seal a tenant's private keys under a new data key, online."`
+	Export        tenantExportCmd      `cmd:"" help:"Write a tenant's keys to a directory, for another system."`
 	JWKS          jwksCmd              `cmd:"" name:"jwks" help:"Write a tenant's JWK Set, as verifiers get it."`
 }
 

@@ -225,7 +225,7 @@ func roleWord(role any) string {
 
 var actionWords = map[string]string{
 	"key.activated": "Key began to sign", "key.created": "Key created", "key.deprecated": "Key stopped signing", "key.expired": "Key left the JWKS",
-	"key.revoked": "Key revoked", "key.purged": "Key purged", "key.imported": "Key imported", "tenant.created": "Tenant created", "tenant.updated": "Settings changed",
+	"key.revoked": "Key revoked", "key.purged": "Key purged", "key.exported": "Private key exported", "key.imported": "Key imported", "tenant.created": "Tenant created", "tenant.updated": "Settings changed",
 	"tenant.suspended": "Tenant suspended", "tenant.resumed": "Tenant resumed", "tenant.deleted": "Tenant deleted", "tenant.recovered": "Recovered after a restore", "policy.created": "Policy created",
 	"policy.updated": "Policy changed", "policy.retired": "Policy retired", "data_key.created": "Data key created", "data_key.rotated": "Data key rotated",
 	"data_key.rewrapped": "Data key re-wrapped", "data_key.destroyed": "Data key destroyed", "api_key.created": "API key created", "api_key.revoked": "API key revoked",
