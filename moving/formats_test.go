@@ -2,6 +2,7 @@ package moving
 
 import (
 	"crypto"
+	"crypto/mldsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -260,5 +261,34 @@ func TestPlanTwins(t *testing.T) {
 	steps := Plan([]Key{priv, second}, Target{Policies: []string{"RS512"}}, here)
 	if steps[0].Alg != "RS512" || steps[0].Becomes != Standby || strings.Join(steps[0].Algs, " ") != "RS512 RS256" {
 		t.Errorf("%+v", steps[0])
+	}
+}
+
+// ML-DSA keys move in as a JWK and as PKCS#8.
+func TestMLDSAKeys(t *testing.T) {
+	key, err := mldsa.GenerateKey(mldsa.MLDSA44())
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := Target{Policies: []string{"ML-DSA-44"}}
+	for name, c := range map[string]struct{ text, want string }{
+		"private": {jwkText(t, key, "pq", "ML-DSA-44", "sig"), "pq standby ML-DSA-44"},
+		"public":  {jwkText(t, key.PublicKey(), "pq", "ML-DSA-44", "sig"), "pq deprecated ML-DSA-44"},
+	} {
+		keys, err := JWKFile(write(t, t.TempDir(), "key.json", c.text), Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := Plan(keys, target, here)[0]
+		if got := s.KID + " " + s.Becomes + " " + s.Alg; got != c.want {
+			t.Errorf("%s: %s (%s)", name, got, s.Why)
+		}
+	}
+	keys, err := OAuth2Server(write(t, t.TempDir(), "key.pem", privatePEM(t, key)), Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := Plan(keys, target, here)[0]; s.Becomes != Standby || s.Alg != "ML-DSA-44" {
+		t.Errorf("%+v", s)
 	}
 }

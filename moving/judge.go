@@ -16,7 +16,16 @@ import (
 // PublicMaterial returns the public key as it is sent to be imported: a JWK without the
 // labels of the source.
 func (k Key) PublicMaterial() (json.RawMessage, error) {
-	return json.Marshal(JWK{Kty: k.Public.Kty, Crv: k.Public.Crv, X: k.Public.X, Y: k.Public.Y, N: k.Public.N, E: k.Public.E})
+	j := k.Public.numbers()
+	if j.Kty == "AKP" {
+		j.Alg = k.Public.Alg // a part of the key, RFC 9964
+	}
+	return json.Marshal(j)
+}
+
+// numbers returns the members that the key itself consists of.
+func (j JWK) numbers() JWK {
+	return JWK{Kty: j.Kty, Crv: j.Crv, X: j.X, Y: j.Y, N: j.N, E: j.E, Pub: j.Pub}
 }
 
 // PublicJWKs returns the public key as JWKs with its kid, one for each of its algorithms.
@@ -26,9 +35,9 @@ func (k Key) PublicJWKs() (jwks []json.RawMessage, err error) {
 		algs = []string{k.Alg}
 	}
 	for _, alg := range algs {
-		text, err := json.Marshal(JWK{
-			Kty: k.Public.Kty, Crv: k.Public.Crv, X: k.Public.X, Y: k.Public.Y, N: k.Public.N, E: k.Public.E, KID: k.KID, Alg: alg,
-		})
+		j := k.Public.numbers()
+		j.KID, j.Alg = k.KID, alg
+		text, err := json.Marshal(j)
 		if err != nil {
 			return nil, err
 		}
