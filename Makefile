@@ -29,6 +29,9 @@ DURATION ?= 2m
 SEED ?=
 REPORT ?=
 
+# Systems and architectures for make cross.
+CROSS ?= windows/amd64
+
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 
@@ -38,12 +41,12 @@ MODULES = $$(find . -mindepth 2 -name go.mod ! -path './tools/*' ! -path './inte
 
 SOURCES = $$(find . -name '*.go' ! -name '*.gen.go' ! -path '*/node_modules/*' ! -path './.keyward/*')
 
-SCRIPTS = .ci/run .ci/commit-subjects deploy/ensure-postgres deploy/image-from-binary deploy/postgres-image deploy/rootfs
+SCRIPTS = .ci/run .ci/commit-subjects deploy/release deploy/ensure-postgres deploy/image-from-binary deploy/postgres-image deploy/rootfs
 
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain dev test modules interop torture bench growth soak fuzz timeline metrics guards generate imports lint build image image-from-binary
+.PHONY: help toolchain dev test modules interop torture bench growth soak fuzz timeline metrics guards generate imports lint build release cross image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -128,6 +131,15 @@ lint: ## check format, vet, staticcheck, shell scripts, commit subjects and gene
 
 build: ## build a static binary, bin/keyward
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/keyward ./cmd/keyward
+
+release: ## make archives, packages and checksums of a version in dist (make release VERSION=v1.2.3)
+	deploy/release $(VERSION) dist
+
+cross: ## type-check for other systems (make cross CROSS='darwin/arm64 windows/arm64')
+	@for target in $(CROSS); do \
+		echo "$$target"; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go vet ./cmd/keyward ./jwks/... ./client/... || exit; \
+	done
 
 image: ## build the image IMAGE from the golang image
 	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t $(IMAGE) .

@@ -34,7 +34,7 @@ func BenchmarkRewrap(b *testing.B) {
 	uri := newMaster(b)
 	p := openPlatform(b, dbtest.New(b), uri)
 	seed := moves.Seed{Tenants: n, Keys: 2, Events: 6, Prefix: "t"}
-	if err := seed.Write(b.Context(), p.store, operator, func(int) {}); err != nil {
+	if err := seed.Write(b.Context(), p.store, operator, func(moves.SeedProgress) {}); err != nil {
 		b.Fatal(err)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

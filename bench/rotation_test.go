@@ -29,7 +29,7 @@ func BenchmarkRotation(b *testing.B) {
 	n := size(5000)
 	p := newPlatform(b)
 	seed := moves.Seed{Tenants: n, Keys: 2, Events: 8, Prefix: "t"}
-	if err := seed.Write(b.Context(), p.store, operator, func(int) {}); err != nil {
+	if err := seed.Write(b.Context(), p.store, operator, func(moves.SeedProgress) {}); err != nil {
 		b.Fatal(err)
 	}
 	yardsticks := []*yardstick{

@@ -1,9 +1,10 @@
 package httpapi
 
 import (
-	"crypto/rand"
+	crand "crypto/rand"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -28,8 +29,8 @@ func (s *server) handle(operation string, next echo.HandlerFunc) echo.HandlerFun
 		}
 		took := sinceStart() - start
 		count.observe(c.Response().Status, took)
-		if s.cfg.Log.Enabled(c.Request().Context(), slog.LevelDebug) {
-			s.logRequest(c, operation, took)
+		if level := s.requestLevel(c.Response().Status); s.cfg.Log.Enabled(c.Request().Context(), level) {
+			s.logRequest(c, level, operation, took)
 		}
 		return nil
 	}
@@ -74,10 +75,19 @@ func recoverPanic(err *error) {
 	}
 }
 
+// requestLevel returns the level at which a request is logged: info for those of the
+// sample and, if there is one, for failures of the server.
+func (s *server) requestLevel(status int) slog.Level {
+	if s.cfg.AccessLog > 0 && (status >= http.StatusInternalServerError || rand.Float64() < s.cfg.AccessLog) {
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}
+
 // logRequest logs a request. It logs the route instead of the path, so that a
 // client cannot write into the log.
-func (s *server) logRequest(c echo.Context, operation string, took time.Duration) {
-	s.cfg.Log.LogAttrs(c.Request().Context(), slog.LevelDebug, "request",
+func (s *server) logRequest(c echo.Context, level slog.Level, operation string, took time.Duration) {
+	s.cfg.Log.LogAttrs(c.Request().Context(), level, "request",
 		slog.String("request_id", c.Response().Header().Get(echo.HeaderXRequestID)),
 		slog.String("method", c.Request().Method),
 		slog.String("route", c.Path()),
@@ -95,7 +105,7 @@ type requestIDs struct {
 	count   *atomic.Uint64
 }
 
-func newRequestIDs() requestIDs { return requestIDs{rand.Text()[:13] + "-", new(atomic.Uint64)} }
+func newRequestIDs() requestIDs { return requestIDs{crand.Text()[:13] + "-", new(atomic.Uint64)} }
 
 // set sets X-Request-Id to the client's own id if that is valid, otherwise to a
 // new id.

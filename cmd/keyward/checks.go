@@ -68,6 +68,14 @@ func (c *checks) duration(variable, value string, least, most time.Duration) tim
 	return d
 }
 
+// profiles requires an admin address for profiles.
+func (c *checks) profiles(s settings) bool {
+	if s.PProf && s.AdminAddr == "" {
+		c.reject("KEYWARD_PPROF", "true only with KEYWARD_ADMIN_ADDR")
+	}
+	return s.PProf
+}
+
 // directory checks that a directory exists; an empty value is none.
 func (c *checks) directory(variable, value string) string {
 	if value == "" {

@@ -33,6 +33,8 @@ type settings struct {
 	TLSCert           string `name:"tls-cert" var:"KEYWARD_TLS_CERT" placeholder:"FILE" help:"Serve HTTPS with this certificate chain." accepts:"a file in PEM" unset:"none: plain HTTP"`
 	TLSKey            string `name:"tls-key" var:"KEYWARD_TLS_KEY" placeholder:"FILE" help:"Use this private key for KEYWARD_TLS_CERT." accepts:"a file in PEM" unset:"none"`
 	Metrics           bool   `name:"metrics" var:"KEYWARD_METRICS" default:"true" negatable:"" help:"Serve /metrics on the admin address or, without one, to clients on this machine." accepts:"true or false"`
+	PProf             bool   `name:"pprof" var:"KEYWARD_PPROF" help:"Serve Go's profiles below /debug/pprof/ of the admin address to clients on this machine." accepts:"true or false" unset:"false"`
+	AccessLog         string `name:"access-log" var:"KEYWARD_ACCESS_LOG" default:"0" placeholder:"FRACTION" help:"Log this fraction of the requests at level info, and with any, every answer of 500 and above." accepts:"a number from 0 to 1"`
 	LogLevel          string `name:"log-level" var:"KEYWARD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"Log messages of this level and above." accepts:"debug, info, warn or error"`
 	LogFormat         string `name:"log-format" var:"KEYWARD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"Write the log in this format." accepts:"text or json"`
 	RotationJitter    string `name:"rotation-jitter" var:"KEYWARD_ROTATION_JITTER" default:"0.05" placeholder:"FRACTION" help:"Delay scheduled rotations by up to this fraction of their interval, so that tenants do not rotate together." accepts:"a number from 0 to 0.5"`
@@ -76,6 +78,8 @@ type config struct {
 	adminTLSCert    string   // empty: those of the main address
 	adminTLSKey     string
 	metrics         bool
+	pprof           bool
+	accessLog       float64 // fraction of the requests
 	logLevel        slog.Level
 	logJSON         bool
 	jitter          float64
@@ -117,6 +121,8 @@ func (s settings) parse(ctx context.Context) (config, error) {
 		adminTLSCert:   s.AdminTLSCert,
 		adminTLSKey:    s.AdminTLSKey,
 		metrics:        s.Metrics,
+		pprof:          c.profiles(s),
+		accessLog:      c.fraction("KEYWARD_ACCESS_LOG", s.AccessLog, 1),
 		logLevel:       c.level("KEYWARD_LOG_LEVEL", s.LogLevel),
 		logJSON:        c.oneOf("KEYWARD_LOG_FORMAT", s.LogFormat, "text", "json") == "json",
 		jitter:         c.fraction("KEYWARD_ROTATION_JITTER", s.RotationJitter, 0.5),

@@ -31,6 +31,7 @@ func (a *app) newServers(publicURL string) ([]*http.Server, error) {
 		return []*http.Server{all}, nil
 	}
 	public := a.newServer(api.Public())
+	all.Handler = a.withProfiles(all.Handler)
 	a.transport.secureMain(public)
 	a.transport.secureAdmin(all)
 	return []*http.Server{public, all}, nil
@@ -43,7 +44,7 @@ func (a *app) newHealthServer(publicURL string) (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := a.newServer(api.Health())
+	s := a.newServer(a.withProfiles(api.Health()))
 	a.transport.secureAdmin(s)
 	return s, nil
 }
@@ -56,6 +57,7 @@ func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error
 		Webhooks: a.webhooks,
 		Ready:    a.checkReady, ReadyPublic: a.checkPublic, Now: utcNow, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
+		AccessLog:      a.cfg.accessLog,
 		ConsoleOrigins: a.cfg.consoleOrigins, Console: httpapi.ConsoleConfig{URL: a.cfg.consoleURL},
 	}
 	if err := a.configureOIDC(&cfg); err != nil {

@@ -37,13 +37,14 @@ type cli struct {
 	Events   eventsCmd     `cmd:"" help:"Stream events as they happen."`
 	Webhook  webhookCmd    `cmd:"" help:"Manage webhooks."`
 	Import   importFromCmd `cmd:"" name:"import-from" help:"Import the keys of another system, keeping their kids."`
-	Recover  recoverCmd    `cmd:"" help:"Make roles, privileges, triggers and feeds whole after a restore, and revoke what came back to life."`
+	Recover  recoverCmd    `cmd:"" help:"Make a restored database whole, and revoke what came back to life."`
 	Doctor   doctorCmd     `cmd:"" help:"Check the installation, and print what to do."`
 	Help     helpCmd       `cmd:"" help:"List the commands, or explain one."`
 	Version  versionCmd    `cmd:"" help:"Print version, commit and Go version."`
 
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 	Complete   completeCmd   `cmd:"" hidden:"" help:"Print completions; called by those scripts."`
+	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`
 	Bench      benchCmd      `cmd:"" hidden:"" help:"Prepare databases for benchmarks."`
 
 	Settings settings `embed:"" group:"settings"`
@@ -109,7 +110,7 @@ func parseCommand(ctx context.Context, args []string, p *program, getenv func(st
 	if err != nil {
 		return nil, wrongUsage(err)
 	}
-	if name, _, _ := strings.Cut(command.Command(), " "); !slices.Contains([]string{"version", "help", "completion", "complete"}, name) {
+	if name, _, _ := strings.Cut(command.Command(), " "); !slices.Contains([]string{"version", "help", "completion", "complete", "man"}, name) {
 		if p.cfg, err = c.Settings.parse(ctx); err != nil {
 			return nil, err
 		}
