@@ -97,6 +97,9 @@ func (s *Store) present(ctx context.Context, tenantID uuid.UUID) (now, last plac
 // after it, in any process.
 func (f *Feed) Position() string { return f.at.position(f.scope, f.epoch) }
 
+// Seq returns the seq of the last event before the feed's place, in a tenant's feed.
+func (f *Feed) Seq() int64 { return f.at.seq }
+
 // Next returns the events that follow, possibly none, and advances the feed. After
 // an error the feed is at the same place as before. Errors: ErrUnavailable.
 func (f *Feed) Next(ctx context.Context) (b Batch, err error) {

@@ -345,9 +345,10 @@ func (e CreatePolicyRequestRSABits) Valid() bool {
 
 // Defines values for CreateTenantAPIKeyRequestRole.
 const (
-	CreateTenantAPIKeyRequestRoleTenantAdmin   CreateTenantAPIKeyRequestRole = "tenant_admin"
-	CreateTenantAPIKeyRequestRoleTenantAuditor CreateTenantAPIKeyRequestRole = "tenant_auditor"
-	CreateTenantAPIKeyRequestRoleTenantSigner  CreateTenantAPIKeyRequestRole = "tenant_signer"
+	CreateTenantAPIKeyRequestRoleTenantAdmin    CreateTenantAPIKeyRequestRole = "tenant_admin"
+	CreateTenantAPIKeyRequestRoleTenantAuditor  CreateTenantAPIKeyRequestRole = "tenant_auditor"
+	CreateTenantAPIKeyRequestRoleTenantSigner   CreateTenantAPIKeyRequestRole = "tenant_signer"
+	CreateTenantAPIKeyRequestRoleTenantVerifier CreateTenantAPIKeyRequestRole = "tenant_verifier"
 )
 
 // Valid indicates whether the value is a known member of the CreateTenantAPIKeyRequestRole enum.
@@ -358,6 +359,8 @@ func (e CreateTenantAPIKeyRequestRole) Valid() bool {
 	case CreateTenantAPIKeyRequestRoleTenantAuditor:
 		return true
 	case CreateTenantAPIKeyRequestRoleTenantSigner:
+		return true
+	case CreateTenantAPIKeyRequestRoleTenantVerifier:
 		return true
 	default:
 		return false
@@ -674,6 +677,7 @@ const (
 	RoleTenantAdmin     Role = "tenant_admin"
 	RoleTenantAuditor   Role = "tenant_auditor"
 	RoleTenantSigner    Role = "tenant_signer"
+	RoleTenantVerifier  Role = "tenant_verifier"
 )
 
 // Valid indicates whether the value is a known member of the Role enum.
@@ -688,6 +692,8 @@ func (e Role) Valid() bool {
 	case RoleTenantAuditor:
 		return true
 	case RoleTenantSigner:
+		return true
+	case RoleTenantVerifier:
 		return true
 	default:
 		return false
@@ -1405,6 +1411,21 @@ type KeyOrigin string
 
 // KeyUse defines model for Key.Use.
 type KeyUse string
+
+// KeyEvent The `data` of an event of `…/key-events`; its `event` is the action, as in `key.revoked`
+type KeyEvent struct {
+	At time.Time `json:"at"`
+
+	// ID To resume after it, as in `Last-Event-ID`
+	ID string `json:"id"`
+
+	// KID Absent for an event of the tenant
+	KID    *string           `json:"kid,omitempty"`
+	Reason *RevocationReason `json:"reason,omitempty"`
+
+	// State The new state of the key, or the new status of the tenant
+	State *string `json:"state,omitempty"`
+}
 
 // KeyList defines model for KeyList.
 type KeyList struct {
@@ -2384,6 +2405,15 @@ type ListDomainsParams struct {
 
 // StreamTenantEventsParams defines parameters for StreamTenantEvents.
 type StreamTenantEventsParams struct {
+	// LastEventIDQuery The same, for clients that cannot set the header; the header takes precedence
+	LastEventIDQuery *LastEventIDQuery `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
+
+	// LastEventID The last `id` received; the stream resumes after it
+	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
+}
+
+// StreamKeyEventsParams defines parameters for StreamKeyEvents.
+type StreamKeyEventsParams struct {
 	// LastEventIDQuery The same, for clients that cannot set the header; the header takes precedence
 	LastEventIDQuery *LastEventIDQuery `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
 
@@ -3478,6 +3508,15 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/events (the `StreamTenantEvents` operationId).
 	StreamTenantEvents(ctx context.Context, tenant TenantPath, params *StreamTenantEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StreamKeyEvents Stream what verifiers need to know as it happens
+	//
+	// The `key.*` and `tenant.*` events of `…/events`, for relying parties that hear of a revocation at once without the credential of
+	// an auditor. `data` is a `KeyEvent` in one line, and names no actor. It begins, resumes and ends as that stream does.
+	// Roles: auditor, tenant_verifier.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/key-events (the `StreamKeyEvents` operationId).
+	StreamKeyEvents(ctx context.Context, tenant TenantPath, params *StreamKeyEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListKeys List keys
 	//
@@ -4894,6 +4933,25 @@ func (c *Requests) VerifyDomain(ctx context.Context, tenant TenantPath, domain D
 // Corresponds with GET /v1/tenants/{tenant}/events (the `StreamTenantEvents` operationId).
 func (c *Requests) StreamTenantEvents(ctx context.Context, tenant TenantPath, params *StreamTenantEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStreamTenantEventsRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StreamKeyEvents Stream what verifiers need to know as it happens
+//
+// The `key.*` and `tenant.*` events of `…/events`, for relying parties that hear of a revocation at once without the credential of
+// an auditor. `data` is a `KeyEvent` in one line, and names no actor. It begins, resumes and ends as that stream does.
+// Roles: auditor, tenant_verifier.
+//
+// Corresponds with GET /v1/tenants/{tenant}/key-events (the `StreamKeyEvents` operationId).
+func (c *Requests) StreamKeyEvents(ctx context.Context, tenant TenantPath, params *StreamKeyEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamKeyEventsRequest(c.Server, tenant, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8179,6 +8237,82 @@ func NewStreamTenantEventsRequest(server string, tenant TenantPath, params *Stre
 	}
 
 	operationPath := formatPath("/v1/tenants/%s/events", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.LastEventIDQuery != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.LastEventIDQuery, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewStreamKeyEventsRequest constructs an http.Request for the StreamKeyEvents method
+func NewStreamKeyEventsRequest(server string, tenant TenantPath, params *StreamKeyEventsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/v1/tenants/%s/key-events", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}

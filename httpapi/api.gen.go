@@ -320,9 +320,10 @@ func (e CreatePlatformAPIKeyRequestRole) Valid() bool {
 
 // Defines values for CreateTenantAPIKeyRequestRole.
 const (
-	CreateTenantAPIKeyRequestRoleTenantAdmin   CreateTenantAPIKeyRequestRole = "tenant_admin"
-	CreateTenantAPIKeyRequestRoleTenantAuditor CreateTenantAPIKeyRequestRole = "tenant_auditor"
-	CreateTenantAPIKeyRequestRoleTenantSigner  CreateTenantAPIKeyRequestRole = "tenant_signer"
+	CreateTenantAPIKeyRequestRoleTenantAdmin    CreateTenantAPIKeyRequestRole = "tenant_admin"
+	CreateTenantAPIKeyRequestRoleTenantAuditor  CreateTenantAPIKeyRequestRole = "tenant_auditor"
+	CreateTenantAPIKeyRequestRoleTenantSigner   CreateTenantAPIKeyRequestRole = "tenant_signer"
+	CreateTenantAPIKeyRequestRoleTenantVerifier CreateTenantAPIKeyRequestRole = "tenant_verifier"
 )
 
 // Valid indicates whether the value is a known member of the CreateTenantAPIKeyRequestRole enum.
@@ -333,6 +334,8 @@ func (e CreateTenantAPIKeyRequestRole) Valid() bool {
 	case CreateTenantAPIKeyRequestRoleTenantAuditor:
 		return true
 	case CreateTenantAPIKeyRequestRoleTenantSigner:
+		return true
+	case CreateTenantAPIKeyRequestRoleTenantVerifier:
 		return true
 	default:
 		return false
@@ -667,6 +670,7 @@ const (
 	RoleTenantAdmin     Role = "tenant_admin"
 	RoleTenantAuditor   Role = "tenant_auditor"
 	RoleTenantSigner    Role = "tenant_signer"
+	RoleTenantVerifier  Role = "tenant_verifier"
 )
 
 // Valid indicates whether the value is a known member of the Role enum.
@@ -681,6 +685,8 @@ func (e Role) Valid() bool {
 	case RoleTenantAuditor:
 		return true
 	case RoleTenantSigner:
+		return true
+	case RoleTenantVerifier:
 		return true
 	default:
 		return false
@@ -1376,6 +1382,21 @@ type KeyOrigin string
 
 // KeyUse defines model for Key.Use.
 type KeyUse string
+
+// KeyEvent The `data` of an event of `…/key-events`; its `event` is the action, as in `key.revoked`
+type KeyEvent struct {
+	At time.Time `json:"at"`
+
+	// ID To resume after it, as in `Last-Event-ID`
+	ID string `json:"id"`
+
+	// KID Absent for an event of the tenant
+	KID    *string           `json:"kid,omitempty"`
+	Reason *RevocationReason `json:"reason,omitempty"`
+
+	// State The new state of the key, or the new status of the tenant
+	State *string `json:"state,omitempty"`
+}
 
 // KeyList defines model for KeyList.
 type KeyList struct {
@@ -2382,6 +2403,15 @@ type StreamTenantEventsParams struct {
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
+// StreamKeyEventsParams defines parameters for StreamKeyEvents.
+type StreamKeyEventsParams struct {
+	// LastEventIDQuery The same, for clients that cannot set the header; the header takes precedence
+	LastEventIDQuery *LastEventIDQuery `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
+
+	// LastEventID The last `id` received; the stream resumes after it
+	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
+}
+
 // ListKeysParams defines parameters for ListKeys.
 type ListKeysParams struct {
 	State *KeyState `form:"state,omitempty" json:"state,omitempty"`
@@ -3092,6 +3122,9 @@ type ServerInterface interface {
 	// StreamTenantEvents Stream the tenant's events as they happen
 	// (GET /v1/tenants/{tenant}/events)
 	StreamTenantEvents(ctx echo.Context, tenant TenantPath, params StreamTenantEventsParams) error
+	// StreamKeyEvents Stream what verifiers need to know as it happens
+	// (GET /v1/tenants/{tenant}/key-events)
+	StreamKeyEvents(ctx echo.Context, tenant TenantPath, params StreamKeyEventsParams) error
 	// ListKeys List keys
 	// (GET /v1/tenants/{tenant}/keys)
 	ListKeys(ctx echo.Context, tenant TenantPath, params ListKeysParams) error
@@ -4449,6 +4482,48 @@ func (w *ServerInterfaceWrapper) StreamTenantEvents(ctx echo.Context) error {
 	return err
 }
 
+// StreamKeyEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) StreamKeyEvents(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamKeyEventsParams
+	// ------------- Optional query parameter "last_event_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "last_event_id", ctx.QueryParams(), &params.LastEventIDQuery, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter last_event_id: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID LastEventID
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StreamKeyEvents(ctx, tenant, params)
+	return err
+}
+
 // ListKeys converts echo context to params.
 func (w *ServerInterfaceWrapper) ListKeys(ctx echo.Context) error {
 	var err error
@@ -5311,6 +5386,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/domains/:domain", wrapper.RemoveDomain, options.OperationMiddlewares["removeDomain"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/domains/:domain/verify", wrapper.VerifyDomain, options.OperationMiddlewares["verifyDomain"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/events", wrapper.StreamTenantEvents, options.OperationMiddlewares["streamTenantEvents"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/key-events", wrapper.StreamKeyEvents, options.OperationMiddlewares["streamKeyEvents"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys/:kid", wrapper.GetKey, options.OperationMiddlewares["getKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/:kid/revoke", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)

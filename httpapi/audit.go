@@ -21,12 +21,16 @@ type auditServer struct {
 	cfg     *Config
 	gate    *gate
 	streams *slotPool
+	keys    *keyFeeds
 	exports *slotPool
 }
 
 func newAuditServer(cfg *Config, g *gate) (s *auditServer, err error) {
 	s = &auditServer{cfg: cfg, gate: g}
 	if s.streams, err = newSlotPool(cfg.Metrics, "event stream", "keyward_event_streams", cfg.Streams.Most); err != nil {
+		return nil, err
+	}
+	if s.keys, err = newKeyFeeds(cfg); err != nil {
 		return nil, err
 	}
 	s.exports, err = newSlotPool(cfg.Metrics, "audit export", "keyward_audit_exports", exportsAtOnce)

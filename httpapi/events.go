@@ -42,6 +42,12 @@ func (s *auditServer) serveStream(c echo.Context, tenantID uuid.UUID, after stri
 	if err != nil {
 		return err
 	}
+	s.runStream(c, tenantID, auditFeed{feed}, woken)
+	return nil
+}
+
+// runStream answers with the events of a source until the stream ends.
+func (s *auditServer) runStream(c echo.Context, tenantID uuid.UUID, feed eventSource, woken <-chan struct{}) {
 	beat := time.NewTicker(s.cfg.Streams.Heartbeat)
 	defer beat.Stop()
 	st := &stream{
@@ -49,7 +55,6 @@ func (s *auditServer) serveStream(c echo.Context, tenantID uuid.UUID, after stri
 		request: c.Request(), out: c.Response(), deadlines: http.NewResponseController(c.Response()),
 	}
 	st.logStream(slog.LevelDebug, "event stream ended", st.serve(callOf(c).open))
-	return nil
 }
 
 // watchEvents returns a channel that wakes a stream when it may have new
@@ -75,6 +80,7 @@ const mimeEventStream = "text/event-stream"
 // Streams limits the event streams of this process. Zero fields have defaults.
 type Streams struct {
 	Most      int             // open at once, a tenth of them by one tenant's credentials; 1,000
+	MostKeys  int             // of key events, likewise; 10,000
 	Heartbeat time.Duration   // between comments; 15 s
 	Look      time.Duration   // between reads without a notification; 30 s
 	Patience  time.Duration   // for a reader to receive a page of events; 10 s
@@ -83,6 +89,7 @@ type Streams struct {
 
 func (s Streams) withDefaults() Streams {
 	s.Most = cmp.Or(s.Most, 1000)
+	s.MostKeys = cmp.Or(s.MostKeys, 10_000)
 	s.Heartbeat = cmp.Or(s.Heartbeat, 15*time.Second)
 	s.Look = cmp.Or(s.Look, 30*time.Second)
 	s.Patience = cmp.Or(s.Patience, 10*time.Second)

@@ -26,6 +26,7 @@ var (
 	admins    = []tenant.Role{tenant.PlatformAdmin, tenant.TenantAdmin}
 	signers   = []tenant.Role{tenant.PlatformAdmin, tenant.TenantAdmin, tenant.TenantSigner}
 	auditors  = []tenant.Role{tenant.PlatformAdmin, tenant.PlatformAuditor, tenant.TenantAdmin, tenant.TenantAuditor}
+	verifiers = append(slices.Clone(auditors), tenant.TenantVerifier)
 	platform  = []tenant.Role{tenant.PlatformAdmin}
 	platforms = []tenant.Role{tenant.PlatformAdmin, tenant.PlatformAuditor}
 )
@@ -72,6 +73,7 @@ var permissions = map[string]permission{
 	"getJWKSFeed":             {roles: platforms},
 	"listPlatformAuditEvents": {roles: platforms},
 	"streamTenantEvents":      {roles: auditors},
+	"streamKeyEvents":         {roles: verifiers},
 	"streamPlatformEvents":    {roles: platforms},
 
 	"createTenantAPIKey":   {roles: admins},

@@ -9,7 +9,7 @@ import (
 )
 
 // matrix says who may do what, as docs/contract.md says: P platform_admin,
-// p platform_auditor, A tenant_admin, s tenant_signer, a tenant_auditor. It is
+// p platform_auditor, A tenant_admin, s tenant_signer, a tenant_auditor, v tenant_verifier. It is
 // written out here so that it can differ from roles.go.
 var matrix = []struct {
 	operation, method, path, body, may string
@@ -43,6 +43,7 @@ var matrix = []struct {
 	{"getJWKSFeed", "GET", "/v1/jwks-feed", "", "Pp"},
 	{"listPlatformAuditEvents", "GET", "/v1/audit", "", "Pp"},
 	{"streamTenantEvents", "GET", "/v1/tenants/acme/events?last_event_id=none", "", "PpAa"},
+	{"streamKeyEvents", "GET", "/v1/tenants/acme/key-events?last_event_id=none", "", "PpAav"},
 	{"streamPlatformEvents", "GET", "/v1/events?last_event_id=none", "", "Pp"},
 	{"createTenantAPIKey", "POST", "/v1/tenants/acme/api-keys", `{}`, "PA"},
 	{"listTenantAPIKeys", "GET", "/v1/tenants/acme/api-keys", "", "PA"},
@@ -75,7 +76,7 @@ var matrix = []struct {
 }
 
 var letters = map[string]tenant.Role{
-	"P": tenant.PlatformAdmin, "p": tenant.PlatformAuditor, "A": tenant.TenantAdmin, "s": tenant.TenantSigner, "a": tenant.TenantAuditor,
+	"P": tenant.PlatformAdmin, "p": tenant.PlatformAuditor, "A": tenant.TenantAdmin, "s": tenant.TenantSigner, "a": tenant.TenantAuditor, "v": tenant.TenantVerifier,
 }
 
 // Cell by cell. Bodies that change something are made so that they are refused

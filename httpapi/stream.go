@@ -19,7 +19,7 @@ import (
 type stream struct {
 	server   *auditServer
 	tenantID uuid.UUID // uuid.Nil: every tenant
-	feed     *audit.Feed
+	feed     eventSource
 	woken    <-chan struct{}
 	beat     <-chan time.Time
 	held     time.Duration // the last pause for events behind an open transaction
@@ -60,10 +60,10 @@ func (st *stream) serve(ctx context.Context) error {
 // read if no notification arrives. While the database is unavailable the stream
 // stays open and retries.
 func (st *stream) readBatch(ctx context.Context) (next time.Duration, err error) {
-	var b audit.Batch
+	var b eventPage
 	gone, err := st.checkCredential(ctx) // before the read, which then includes what was committed until now
 	if err == nil {
-		b, err = st.feed.Next(ctx)
+		b, err = st.feed.next(ctx, gone != nil)
 	}
 	if why := endReason(""); errors.As(err, &why) {
 		return 0, err
@@ -73,10 +73,10 @@ func (st *stream) readBatch(ctx context.Context) (next time.Duration, err error)
 		return retryDelay, nil
 	}
 	st.silent = false
-	if err := st.writeEvents(b.Events); err != nil || b.More {
+	if err := st.writeEvents(b.texts); err != nil || b.more {
 		return 0, err
 	}
-	if b.Held {
+	if b.held {
 		st.held = min(max(2*st.held, firstHold), longHeld)
 		return st.held, nil
 	}
@@ -172,23 +172,19 @@ func (st *stream) writeHeader() error {
 	}
 	h.Set("X-Accel-Buffering", "no") // or nginx keeps events to itself
 	st.out.WriteHeader(http.StatusOK)
-	return errors.Join(st.writeText("retry: 2000\nid: "+st.feed.Position()+"\n\n"), st.flush())
+	return errors.Join(st.writeText("retry: 2000\nid: "+st.feed.position()+"\n\n"), st.flush())
 }
 
 // writeEvents writes events. A reader that takes longer than Streams.Patience
 // is disconnected, so that slow readers cannot make the process hold many
 // pages.
-func (st *stream) writeEvents(events []audit.FeedEvent) error {
-	if len(events) == 0 {
+func (st *stream) writeEvents(texts []string) error {
+	if len(texts) == 0 {
 		return nil
 	}
 	now := st.server.cfg.Now
 	began := now()
-	for _, e := range events {
-		text, err := eventText(e)
-		if err != nil {
-			return err
-		}
+	for _, text := range texts {
 		if err := st.writeText(text); err != nil {
 			return err
 		}
@@ -197,6 +193,41 @@ func (st *stream) writeEvents(events []audit.FeedEvent) error {
 		}
 	}
 	return st.flush()
+}
+
+// eventSource is where a stream reads its events.
+type eventSource interface {
+	// next returns the events that follow, possibly none. If last is set, the page
+	// and those that follow it have all that is committed, for a stream that ends.
+	next(ctx context.Context, last bool) (eventPage, error)
+	// position returns the id from which a later stream can go on.
+	position() string
+}
+
+// eventPage is a page of events, as they are written.
+type eventPage struct {
+	texts []string
+	more  bool // more events are ready
+	held  bool // see audit.Batch
+}
+
+// auditFeed is the source of streams of audit events.
+type auditFeed struct{ *audit.Feed }
+
+func (f auditFeed) position() string { return f.Position() }
+
+func (f auditFeed) next(ctx context.Context, _ bool) (eventPage, error) {
+	b, err := f.Next(ctx)
+	if err != nil {
+		return eventPage{}, err
+	}
+	page := eventPage{texts: make([]string, len(b.Events)), more: b.More, held: b.Held}
+	for i, e := range b.Events {
+		if page.texts[i], err = eventText(e); err != nil {
+			return eventPage{}, err
+		}
+	}
+	return page, nil
 }
 
 // eventText formats an event. Its lines cannot be broken: the database

@@ -21,8 +21,8 @@ func ExampleClient_Subscribe() {
 	before := must(client.Key(ctx, "1"))
 
 	go client.Subscribe(ctx, jwks.Push{
-		URL:        events.URL + "/v1/tenants/acme/events",
-		Token:      func(context.Context) (string, error) { return "an auditor's API key", nil },
+		URL:        events.URL + "/v1/tenants/acme/key-events",
+		Token:      func(context.Context) (string, error) { return "an API key of a tenant_verifier", nil },
 		HTTPClient: events.Client(), // for this example only
 	})
 	for client.Stats().Events == 0 {

@@ -12,9 +12,9 @@ import (
 // A Push says where [Client.Subscribe] gets events, and how.
 type Push struct {
 	// URL of the event stream of the tenant whose keys the client has, such as
-	// https://keys.example.com/v1/tenants/acme/events.
+	// https://keys.example.com/v1/tenants/acme/key-events.
 	URL string
-	// Token returns an API key that may read the tenant's history, for the header
+	// Token returns an API key with the role tenant_verifier, for the header
 	// Authorization. It is called for each connection, so that a key can be replaced;
 	// nil is none. The key is neither kept nor logged.
 	Token func(context.Context) (string, error)

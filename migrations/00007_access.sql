@@ -22,7 +22,7 @@ CREATE TABLE public.api_keys (
 
     CONSTRAINT api_keys_creator CHECK ((creator_id IS NOT NULL) = (creator_type IS NOT NULL) AND (creator_name IS NOT NULL) = (creator_type IS NOT NULL)),
     CONSTRAINT api_keys_role CHECK (role IN
-        ('platform_admin', 'platform_auditor', 'tenant_admin', 'tenant_signer', 'tenant_auditor')),
+        ('platform_admin', 'platform_auditor', 'tenant_admin', 'tenant_signer', 'tenant_auditor', 'tenant_verifier')),
     CONSTRAINT api_keys_role_has_its_tenant CHECK ((tenant_id IS NOT NULL) = (left(role, 7) = 'tenant_')),
     CONSTRAINT api_keys_name_length CHECK (char_length(name) <= 200),
     CONSTRAINT api_keys_secret_hash CHECK (octet_length(secret_hash) = 32)

@@ -39,7 +39,7 @@ func (n NewAPIKey) validate(now time.Time) error {
 	case n.TenantID == nil && (!n.Role.Valid() || !n.Role.OfPlatform()):
 		broken.add("role", "must be platform_admin or platform_auditor")
 	case n.TenantID != nil && (!n.Role.Valid() || n.Role.OfPlatform()):
-		broken.add("role", "must be tenant_admin, tenant_signer or tenant_auditor")
+		broken.add("role", "must be tenant_admin, tenant_signer, tenant_auditor or tenant_verifier")
 	}
 	validateName(&broken, n.Name)
 	if n.ExpiresAt != nil && (!n.ExpiresAt.After(now) || n.ExpiresAt.After(endOfTime)) {

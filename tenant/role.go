@@ -12,12 +12,13 @@ const (
 	TenantAdmin     Role = "tenant_admin"
 	TenantSigner    Role = "tenant_signer"
 	TenantAuditor   Role = "tenant_auditor"
+	TenantVerifier  Role = "tenant_verifier" // hears of changes of keys, and nothing else
 )
 
 // Valid reports whether the role exists.
 func (r Role) Valid() bool {
 	switch r {
-	case PlatformAdmin, PlatformAuditor, TenantAdmin, TenantSigner, TenantAuditor:
+	case PlatformAdmin, PlatformAuditor, TenantAdmin, TenantSigner, TenantAuditor, TenantVerifier:
 		return true
 	}
 	return false

@@ -20,7 +20,7 @@ type apiKeyCmd struct {
 }
 
 type apiKeyCreateCmd struct {
-	Role      string        `name:"role" required:"" placeholder:"ROLE" help:"Grant this role: platform_admin or platform_auditor, or with --tenant: tenant_admin, tenant_signer or tenant_auditor."`
+	Role      string        `name:"role" required:"" placeholder:"ROLE" help:"Grant this role: platform_admin or platform_auditor, or with --tenant: tenant_admin, tenant_signer, tenant_auditor or tenant_verifier (key-events only)."`
 	Tenant    string        `name:"tenant" placeholder:"SLUG" help:"Create the key for this tenant (slug or id)."`
 	Name      string        `name:"name" help:"Set a description for people."`
 	ExpiresIn time.Duration `name:"expires-in" placeholder:"DURATION" help:"Set the lifetime, as in 720h. Default: unlimited."`

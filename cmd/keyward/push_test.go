@@ -24,7 +24,7 @@ func subscribed(t *testing.T) (rec *recorder, client *jwks.Client, ended chan er
 	rec.url = r.until(t, `msg=serving url=(\S+)`)[1]
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	rec.ask(t, "POST", "/v1/tenants", `{"slug":"acme","policies":[{"alg":"ES256","default":true}]}`, true)
-	auditor := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=tenant_auditor", "--tenant=acme").stdout)
+	verifier := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=tenant_verifier", "--tenant=acme").stdout)
 	client, err := jwks.New(jwks.Config{URL: rec.url + "/t/acme/.well-known/jwks.json", AllowHTTP: true})
 	if err != nil {
 		t.Fatal(err)
@@ -33,8 +33,8 @@ func subscribed(t *testing.T) (rec *recorder, client *jwks.Client, ended chan er
 	ended = make(chan error, 1)
 	go func() {
 		ended <- client.Subscribe(context.Background(), jwks.Push{
-			URL:   rec.url + "/v1/tenants/acme/events",
-			Token: func(context.Context) (string, error) { return auditor, nil },
+			URL:   rec.url + "/v1/tenants/acme/key-events",
+			Token: func(context.Context) (string, error) { return verifier, nil },
 		})
 	}()
 	eventually(t, "a subscription and a set", func() bool {

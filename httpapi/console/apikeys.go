@@ -60,7 +60,7 @@ func (v *visit) showAPIKeys(p apiKeysPage, status int) error {
 		after = &c
 	}
 	if v.Tenant != nil {
-		p.Roles = []string{"tenant_auditor", "tenant_signer", "tenant_admin"}
+		p.Roles = []string{"tenant_auditor", "tenant_verifier", "tenant_signer", "tenant_admin"}
 		list, err = v.api.ListTenantAPIKeys(v.r.Context(), v.Tenant.Slug, &client.ListTenantAPIKeysParams{Limit: limit, Cursor: after})
 	} else {
 		p.Roles = []string{"platform_auditor", "platform_admin"}
