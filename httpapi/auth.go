@@ -69,7 +69,7 @@ func (w *call) auditBy() audit.By {
 // hang. The time in which its body arrives does not count. Streams, exports and the
 // verification of a chain bound each of their reads instead (callOf(c).open).
 const (
-	workTime = 14 * time.Second
+	workTime = 13 * time.Second        // and 2 s on top to look for the answer to a request with an Idempotency-Key
 	signTime = 1800 * time.Millisecond // of operations that a token waits for
 )
 

@@ -3,8 +3,12 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys"
@@ -51,6 +55,9 @@ func TestHangingPostgreSQL(t *testing.T) {
 			if status, asked, _ := w.flood(w.requests(32, func(i int) string { return fmt.Sprintf("/t/u%d/.well-known/jwks.json", i) }, func(int, *http.Request) {})); asked > 0 || status[503]+status[429] != 32 {
 				t.Errorf("during the outage: %v, and PostgreSQL was asked %d times", status, asked)
 			}
+			if status, asked, _ := w.flood(w.requests(32, func(int) string { return "/v1/tenants" }, func(_ int, r *http.Request) { r.Header.Set("Authorization", "Bearer "+guess()) })); asked > 0 || status[503]+status[429] != 32 {
+				t.Errorf("guesses during the outage: %v, and PostgreSQL was asked %d times", status, asked)
+			}
 			w.clock.pass(signing.HistoryFor) // a history is due to be signed again
 			w.servesFromMemory(paths, "during a known outage")
 
@@ -69,6 +76,37 @@ func TestHangingPostgreSQL(t *testing.T) {
 			}
 			w.do("POST", "/v1/tenants/acme/keys/rotate", w.root, "{}").ok(200)
 		})
+	}
+}
+
+// lateBody is a body that arrives when the request's deadline is over.
+type lateBody struct {
+	c    echo.Context
+	left *strings.Reader
+}
+
+func (b lateBody) Read(p []byte) (int, error) {
+	<-b.c.Request().Context().Done()
+	return b.left.Read(p)
+}
+
+func (lateBody) Close() error { return nil }
+
+// The time in which a body arrives is not part of a request's deadline, and the time
+// before is.
+func TestBodiesMayBeSlow(t *testing.T) {
+	r := httptest.NewRequest("POST", "/", nil)
+	c := echo.New().NewContext(r, httptest.NewRecorder())
+	k := beginWork(c, t.Context(), slowBody+time.Millisecond)
+	c.Request().Body = lateBody{c, strings.NewReader("late")}
+	k.awaitBody(c, t.Context(), time.Minute)
+	defer k.end()
+	deadline, bounded := c.Request().Context().Deadline()
+	if err := c.Request().Context().Err(); err != nil || !bounded || time.Until(deadline) > time.Minute {
+		t.Errorf("%v, and the deadline is at %v", err, deadline)
+	}
+	if body, err := readAll(c.Request()); string(body) != "late" || err != nil {
+		t.Errorf("the body is %q, %v", body, err)
 	}
 }
 

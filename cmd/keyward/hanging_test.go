@@ -75,7 +75,7 @@ func TestStopWhilePostgreSQLHangs(t *testing.T) {
 			}
 			stops.Wait()
 			requests.Wait()
-			// Requests end within 14 s, background loops within 8, connections within 5.
+			// Requests end within 15 s, background loops within 8, connections within 5.
 			if took := time.Since(began); took > 50*time.Second {
 				t.Errorf("the end took %v", took)
 			}
