@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/keyward/keyward/keys/moves"
+	"github.com/keyward/keyward/keys/seal"
 )
 
 // counters count the key changes made by this process's worker since its start.
@@ -37,6 +38,14 @@ func (a *app) newMetrics() *prometheus.Registry {
 	a.registerReaders(r)
 	a.registerPool(r)
 	a.registerTransport(r)
+	for result, count := range map[string]func(seal.Calls) int64{
+		"answered": func(c seal.Calls) int64 { return c.Answered }, "failed": func(c seal.Calls) int64 { return c.Failed },
+	} {
+		addCounter(r, "keyward_kms_calls_total", "Calls of the KMS that holds the master key, each attempt, by result; 0 for a local master key.",
+			prometheus.Labels{"result": result}, func() int64 { return count(seal.CountCalls()) })
+	}
+	addGauge(r, "keyward_unwritten_evidence_keys", "Keys with signatures that are not yet recorded in the database; grows while that fails.", nil,
+		func() float64 { return float64(a.signer.UnwrittenEvidence()) })
 	addCounter(r, "keyward_log_lines_dropped_total", "Log lines dropped because nobody read them fast enough, or at all.", nil, a.lines.droppedLines)
 	return r
 }

@@ -244,19 +244,26 @@ func (c *comparison) add(l signing.CheckpointLeaf, row db.HeadsAtCheckpointRow) 
 	}
 }
 
-// revokeRevived revokes the credentials and then the keys of each tenant. It can be
-// repeated: a tenant is done when its history says so.
+// revokeRevived revokes the credentials and then the keys of each tenant. One that fails
+// does not hold up the others. It can be repeated: a tenant is done when its history
+// says so.
 func (p *program) revokeRevived(ctx context.Context, tenants []difference) error {
 	a, err := p.openApp(ctx, p.cfg.publicURL)
 	if err != nil {
 		return err
 	}
 	defer a.close()
-	by := localOperator()
+	by, failed := localOperator(), 0
 	for _, t := range tenants {
-		if err := a.recoverTenant(ctx, p, by, t); err != nil {
-			return fmt.Errorf("%s: %w\n  the tenants before it are done; repeat the command to continue", t.leaf.Tenant, err)
+		if err := a.recoverTenant(ctx, p, by, t); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			failed++
+			fmt.Fprintf(p.stdout, "failed     %s (%s): %v\n", t.leaf.Tenant, t.leaf.TenantID, err)
 		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d tenants could not be recovered, so what came back to life there still works: suspend them, mend the cause, and repeat the command", failed, len(tenants))
 	}
 	p.printNote("Tell the tenants: their API keys are revoked (keyward api-key create makes new ones), and tokens issued before are refused.")
 	return nil

@@ -247,3 +247,27 @@ func TestCheckpointsOnASchedule(t *testing.T) {
 	}
 	keyward(t, env, "recover", "--checkpoint="+files[keptCheckpoints-1]).want(t, exitOK, "1 tenants compared: 0 differ")
 }
+
+// A tenant that cannot be recovered, and a run that was interrupted between its
+// credentials and its keys, hold up no other: the rest is revoked, the command fails, and
+// repeated it finishes what is left.
+func TestRecoverGoesOn(t *testing.T) {
+	env := deployed(t)
+	remote := servedOn(t, env) // with the tenant acme
+	rec := &recorder{url: remote["KEYWARD_URL"], key: remote["KEYWARD_API_KEY"]}
+	rec.ask(t, "POST", "/v1/tenants", `{"slug":"broken","policies":[{"alg":"ES256","default":true}]}`, true)
+	file, later := filepath.Join(t.TempDir(), "all.checkpoint"), map[string]string{}
+	for _, slug := range []string{"acme", "broken"} {
+		ok(t, remote, "tenant", "update", slug, "--name=Later")
+	}
+	ok(t, remote, "audit", "checkpoint", "--all", "--out="+file)
+	for _, slug := range []string{"acme", "broken"} { // the last event is lost
+		later[slug] = `tenant_id = (SELECT id FROM tenants WHERE slug = '` + slug + `')`
+		dbtest.Exec(t, env["KEYWARD_DATABASE_URL"], "SET session_replication_role = replica;"+
+			"UPDATE tenants SET audit_seq = audit_seq - 1, audit_hash = (SELECT prev_hash FROM audit_events e WHERE e.tenant_id = tenants.id AND e.seq = tenants.audit_seq) WHERE slug = '"+slug+"';"+
+			"DELETE FROM audit_events WHERE "+later[slug]+" AND seq > (SELECT audit_seq FROM tenants WHERE slug = '"+slug+"')")
+	}
+	dbtest.Exec(t, env["KEYWARD_DATABASE_URL"], "SET session_replication_role = replica; UPDATE policies SET mac = NULL WHERE "+later["broken"])
+	keyward(t, env, "recover", "--checkpoint="+file, "--revoke").want(t, exitFailed, "2 differ", "recovered  acme", "failed     broken", "1 of 2 tenants could not be recovered")
+	keyward(t, env, "recover", "--checkpoint="+file).want(t, exitFailed, "1 differ", "1 were recovered before")
+}

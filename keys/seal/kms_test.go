@@ -206,7 +206,7 @@ func TestKMSRetries(t *testing.T) {
 			{"silent for good", []http.HandlerFunc{silent, silent, silent, silent}, seal.ErrUnavailable, 3},
 			{"denied", []http.HandlerFunc{k.denied, k.denied}, seal.ErrDenied, 1},
 		} {
-			before := s.Calls("instead")
+			before, counted := s.Calls("instead"), seal.CountCalls()
 			s.Instead(c.instead...)
 			_, err := m.WrapDataKey(t.Context(), tenantA, 1, key)
 			if !errors.Is(err, c.want) {
@@ -214,6 +214,9 @@ func TestKMSRetries(t *testing.T) {
 			}
 			if got := s.Calls("instead") - before; got != c.calls {
 				t.Errorf("%s: %d calls went wrong, want %d", c.what, got, c.calls)
+			}
+			if now := seal.CountCalls(); now.Failed-counted.Failed < int64(c.calls) || err == nil && now.Answered == counted.Answered {
+				t.Errorf("%s: counted %+v, before %+v", c.what, now, counted)
 			}
 			if err != nil && !strings.Contains(err.Error(), strings.Split(m.URI(), "?")[0]) {
 				t.Errorf("%s: %v does not name the key", c.what, err)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -29,6 +30,15 @@ type remote struct {
 	dialing sync.Mutex
 	dialled tink.AEADWithContext
 }
+
+// Calls counts the calls of KMSs that this process has made, each attempt, by result.
+type Calls struct{ Answered, Failed int64 }
+
+var answeredCalls, failedCalls atomic.Int64
+
+// CountCalls returns the calls since the process began. A refusal to open, which is an
+// answer, counts as a failure: Keyward asks only for what it expects to open.
+func CountCalls() Calls { return Calls{answeredCalls.Load(), failedCalls.Load()} }
 
 // fault is what went wrong in a call.
 type fault struct {
@@ -78,11 +88,14 @@ func (r *remote) callOnce(ctx context.Context, do request) ([]byte, error) {
 	if err == nil {
 		out, err = do(timed, a)
 	}
-	switch {
-	case err == nil && len(out) == 0:
-		return nil, errors.New("the KMS answers with nothing")
-	case err == nil:
+	if err == nil && len(out) > 0 {
+		answeredCalls.Add(1)
 		return out, nil
+	}
+	failedCalls.Add(1)
+	switch {
+	case err == nil:
+		return nil, errors.New("the KMS answers with nothing")
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case timed.Err() != nil:

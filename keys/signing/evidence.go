@@ -57,6 +57,17 @@ func (e *evidence) lastUse(name keyName) keyUse {
 	return s
 }
 
+// keys returns how many keys have signatures that are not in the database yet.
+func (e *evidence) keys() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := len(e.pending)
+	for _, uses := range e.flushing {
+		n += len(*uses)
+	}
+	return n
+}
+
 // startFlush removes and returns the recorded signatures. Call done once they are in the
 // database or restored.
 func (e *evidence) startFlush() (uses map[keyName]keyUse, done func()) {
@@ -132,3 +143,7 @@ func laterTime(t *time.Time, u time.Time) *time.Time {
 	}
 	return &u
 }
+
+// UnwrittenEvidence returns how many keys have signatures that are not in the database
+// yet: it grows while flushes fail.
+func (s *Signer) UnwrittenEvidence() int { return s.evidence.keys() }
