@@ -28,7 +28,8 @@
 // within a budget of their own, so that a stranger's tokens neither hammer the
 // issuer nor use up the fetches that others need. Tokens that are expired, or for
 // another issuer or audience, cause none. Private and symmetric keys in a set are
-// refused, and RSA keys that can be factored.
+// refused, and RSA keys that can be factored, that have fewer than 2048 bits, or more
+// than 8192, which package crypto/tls refuses too.
 //
 // Ages and waits are measured by the wall clock and by the monotonic clock, and the
 // longer counts: a clock that steps neither stops fetches nor keeps a removed key.

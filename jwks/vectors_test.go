@@ -164,3 +164,19 @@ func TestWycheproofKeys(t *testing.T) {
 		t.Errorf("%d accepted, %d refused", accepted, refused)
 	}
 }
+
+// A signature by a key of the largest size that is accepted verifies.
+func TestLargestRSAKey(t *testing.T) {
+	var vector struct {
+		JWK   json.RawMessage
+		Token string
+	}
+	readJSON(t, "rsa8192.json", &vector)
+	client := holding(t, vector.JWK)
+	if _, err := client.VerifySignature(t.Context(), vector.Token); err != nil {
+		t.Error(err)
+	}
+	if _, err := client.VerifySignature(t.Context(), vector.Token[:len(vector.Token)-8]+"AAAAAAAA"); err == nil {
+		t.Error("another signature verifies")
+	}
+}
