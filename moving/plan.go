@@ -22,6 +22,10 @@ const (
 // VerifyOnly is the value of Options.As for importing no signing key.
 const VerifyOnly = "verify-only"
 
+// maxKept is how long an imported public key is kept at most: ten years, less the time
+// between the plan and its run.
+const maxKept = (10*365 - 1) * 24 * time.Hour
+
 // Known is a present or former key of the tenant.
 type Known struct {
 	KID, Alg, State string
@@ -228,6 +232,9 @@ func (p *planner) planVerifier(k Key) Step {
 	s := Step{Becomes: Deprecated, Until: k.ExpiresAt, Why: "until its expiry at the source"}
 	if k.ExpiresAt.IsZero() {
 		s.Until, s.Why = p.Now.Add(p.KeepFor), "for "+formatDays(p.KeepFor)+" (--keep-for)"
+	}
+	if longest := p.Now.Add(maxKept); s.Until.After(longest) {
+		s.Until, s.Why = longest, "for ten years, the longest that Keyward keeps a public key"
 	}
 	if !s.Until.After(p.Now) {
 		return Step{Becomes: Left, Why: "it has expired: " + s.Until.Format(time.RFC3339)}

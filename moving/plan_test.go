@@ -92,6 +92,15 @@ func TestPlanEnds(t *testing.T) {
 	}
 }
 
+// An expiry that Keyward would refuse is the latest that it accepts.
+func TestPlanEndsWithinTenYears(t *testing.T) {
+	k := public("k", "ES256")
+	k.ExpiresAt = noon.AddDate(50, 0, 0)
+	if s := Plan([]Key{k}, both, here)[0]; s.Becomes != Deprecated || s.Until.After(noon.AddDate(10, 0, 0)) || s.Until.Before(noon.AddDate(9, 0, 0)) {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestPlanKIDs(t *testing.T) {
 	keys := []Key{public("a\n", "ES256"), public("public:a/b", "ES256"), public("twice", "ES256"), public("twice", "ES256"), public(strings.Repeat("k", 257), "ES256")}
 	var got []string
