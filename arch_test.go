@@ -27,6 +27,7 @@ var below = map[string][]string{
 	"keys/tokens":         {"keys", "internal/strictjson"},
 	"keys/keyfile":        {"keys", "keys/tokens", "internal/strictjson"},
 	"keys/custody":        {"keys/seal", "tenant", "audit", "db"},
+	"keys/adoption":       {"tenant", "db"},
 	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db", "internal/admission", "internal/age", "internal/callstack"},
 	"keys/signing":        {"keys", "keys/tokens", "keys/snapshot", "keys/custody", "keys/seal", "tenant", "audit", "db", "internal/age"},
 	"keys/moves":          {"keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/seal", "tenant", "audit", "db"},
@@ -36,7 +37,7 @@ var below = map[string][]string{
 	"worker":              {"db", "internal/age", "internal/callstack"},
 	"webhook":             {"tenant", "audit", "db", "internal/retryafter"},
 	"internal/admission":  {},
-	"httpapi":             {"httpapi/console", "keys", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit", "internal/admission", "internal/age", "internal/callstack", "internal/strictjson"},
+	"httpapi":             {"httpapi/console", "keys", "keys/adoption", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit", "internal/admission", "internal/age", "internal/callstack", "internal/strictjson"},
 	"internal/age":        {},
 	"internal/callstack":  {},
 	"internal/retryafter": {},
@@ -49,12 +50,12 @@ var below = map[string][]string{
 	"httpapi/console":     {"tenant", "audit", "client"},
 	"httpapi/browsertest": {},
 	"client":              {"internal/retryafter", "internal/sse"},
-	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded", "internal/age"},
+	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/adoption", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded", "internal/age"},
 	"signin":              {"jwks", "tenant", "audit"},
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"internal/admission", "internal/age", "internal/strictjson", "db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
+var testOnly = []string{"keys/adoption", "internal/admission", "internal/age", "internal/strictjson", "db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {

@@ -1412,6 +1412,23 @@ type KeyOrigin string
 // KeyUse defines model for Key.Use.
 type KeyUse string
 
+// KeyAdoption defines model for KeyAdoption.
+type KeyAdoption struct {
+	// Adopted Those that have fetched one with this key
+	Adopted int64 `json:"adopted"`
+
+	// Fetchers Verifiers that lately fetched the JWKS; an estimate above 256
+	Fetchers    int64     `json:"fetchers"`
+	KID         string    `json:"kid"`
+	PublishedAt time.Time `json:"published_at"`
+
+	// Share `adopted` of `fetchers`; 0 if there are none
+	Share float64 `json:"share"`
+
+	// Stragglers Verifiers of the sample without the key, the one seen last first
+	Stragglers []Straggler `json:"stragglers"`
+}
+
 // KeyEvent The `data` of an event of `…/key-events`; its `event` is the action, as in `key.revoked`
 type KeyEvent struct {
 	At time.Time `json:"at"`
@@ -1769,6 +1786,15 @@ type SkippedKey struct {
 	Index  int     `json:"index"`
 	KID    *string `json:"kid,omitempty"`
 	Reason string  `json:"reason"`
+}
+
+// Straggler defines model for Straggler.
+type Straggler struct {
+	// Client Its pseudonym of the day
+	Client string `json:"client"`
+
+	// LastSeen Exact to ten minutes
+	LastSeen time.Time `json:"last_seen"`
 }
 
 // Tenant defines model for Tenant.
@@ -3667,6 +3693,16 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/keys/{kid} (the `GetKey` operationId).
 	GetKey(ctx context.Context, tenant TenantPath, kid KIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetKeyAdoption See which verifiers have fetched a key
+	//
+	// Counts the verifiers that fetched the tenant's JWKS within the last three days, and those of them whose last fetch had this key. A
+	// verifier is an address with a user agent, known by a pseudonym of the day; of many verifiers a sample of 256 is counted. A
+	// verifier that was sent the set in effect and goes on asking with another `If-None-Match` has not adopted it. What
+	// is behind a CDN or one outgoing address counts once. Role: auditor.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/keys/{kid}/adoption (the `GetKeyAdoption` operationId).
+	GetKeyAdoption(ctx context.Context, tenant TenantPath, kid KIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RevokeKeyWithBody Revoke a key
 	//
 	// Removes the key from the JWKS at once. If it was active, another key becomes active in the same transaction: the `standby` (no verifier
@@ -5221,6 +5257,26 @@ func (c *Requests) RotateKeys(ctx context.Context, tenant TenantPath, params *Ro
 // Corresponds with GET /v1/tenants/{tenant}/keys/{kid} (the `GetKey` operationId).
 func (c *Requests) GetKey(ctx context.Context, tenant TenantPath, kid KIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetKeyRequest(c.Server, tenant, kid)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetKeyAdoption See which verifiers have fetched a key
+//
+// Counts the verifiers that fetched the tenant's JWKS within the last three days, and those of them whose last fetch had this key. A
+// verifier is an address with a user agent, known by a pseudonym of the day; of many verifiers a sample of 256 is counted. A
+// verifier that was sent the set in effect and goes on asking with another `If-None-Match` has not adopted it. What
+// is behind a CDN or one outgoing address counts once. Role: auditor.
+//
+// Corresponds with GET /v1/tenants/{tenant}/keys/{kid}/adoption (the `GetKeyAdoption` operationId).
+func (c *Requests) GetKeyAdoption(ctx context.Context, tenant TenantPath, kid KIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetKeyAdoptionRequest(c.Server, tenant, kid)
 	if err != nil {
 		return nil, err
 	}
@@ -8910,6 +8966,47 @@ func NewGetKeyRequest(server string, tenant TenantPath, kid KIDPath) (*http.Requ
 	return req, nil
 }
 
+// NewGetKeyAdoptionRequest constructs an http.Request for the GetKeyAdoption method
+func NewGetKeyAdoptionRequest(server string, tenant TenantPath, kid KIDPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "kid", kid, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/v1/tenants/%s/keys/%s/adoption", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRevokeKeyRequest calls the generic RevokeKey builder with application/json body
 func NewRevokeKeyRequest(server string, tenant TenantPath, kid KIDPath, params *RevokeKeyParams, body RevokeKeyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -10315,6 +10412,11 @@ func (c *Client) RevokeAllKeys(ctx context.Context, tenant TenantPath, params *R
 // GetKey: Read a key.
 func (c *Client) GetKey(ctx context.Context, tenant TenantPath, kid KIDPath, reqEditors ...RequestEditorFn) (*Key, error) {
 	return Decode[Key](c.Requests.GetKey(ctx, tenant, kid, reqEditors...))
+}
+
+// GetKeyAdoption: See which verifiers have fetched a key.
+func (c *Client) GetKeyAdoption(ctx context.Context, tenant TenantPath, kid KIDPath, reqEditors ...RequestEditorFn) (*KeyAdoption, error) {
+	return Decode[KeyAdoption](c.Requests.GetKeyAdoption(ctx, tenant, kid, reqEditors...))
 }
 
 // RevokeKey: Revoke a key.

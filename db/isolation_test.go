@@ -18,7 +18,7 @@ import (
 var owned = map[string]string{
 	"tenants": "id", "policies": "tenant_id", "keys": "tenant_id", "data_keys": "tenant_id", "audit_events": "tenant_id",
 	"api_keys": "tenant_id", "idempotency_keys": "tenant_id", "webhooks": "tenant_id", "webhook_deliveries": "tenant_id", "approvals": "tenant_id",
-	"domains": "tenant_id",
+	"domains": "tenant_id", "jwks_clients": "tenant_id",
 }
 
 // shared are the others, which no tenant has anything to do with.
@@ -61,6 +61,7 @@ func seed(t *testing.T, url string) {
 			INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, answer, created_at)
 				VALUES ('%[1]s', 'c', 'k', 'h', sha256('a') || sha256('b'), now());
 			INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq) VALUES ('%[1]s', '%[1]s', false, 'u', '{}', now(), now(), 1);
+			INSERT INTO jwks_clients (tenant_id, client, set_at, seen_at) VALUES ('%[1]s', 1, now(), now());
 			INSERT INTO domains (tenant_id, domain, token, created_at) VALUES ('%[1]s', 'id.example', repeat('t', 26), now());
 			INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
 				VALUES ('%[1]s', '%[1]s', 'purge', sha256('r'), 'operator', '', '', now(), now() + interval '1 day');
@@ -224,9 +225,9 @@ func TestPublicReadsNoSecrets(t *testing.T) {
 
 // Rows are history: nobody who can log in may delete, and the public writes
 // nothing at all. What a retry was promised is forgotten after a day, and what
-// became of deliveries after a month; domains are removed.
+// became of deliveries after a month; domains are removed; verifiers count for three days.
 func TestNobodyDeletes(t *testing.T) {
-	forgotten := []string{"console_sessions", "idempotency_keys", "domains", "webhooks", "webhook_deliveries"}
+	forgotten := []string{"console_sessions", "idempotency_keys", "domains", "webhooks", "webhook_deliveries", "jwks_clients"}
 	d := open(t, 2)
 	tables := slices.Clone(shared)
 	for table, column := range owned {

@@ -56,7 +56,7 @@ var everywhere = map[string][]string{
 	"a session of the console is found before its tenant is known": {
 		"InsertConsoleSession", "GetConsoleSession", "TouchConsoleSession", "DeleteConsoleSession", "DeleteConsoleSessionsOf", "DeleteEndedConsoleSessions", "EndConsoleSessions",
 	},
-	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks"},
+	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks", "ForgetJWKSClients"},
 	"doctor looks at everything": {"PoliciesWithoutKeys", "EndOfPolicies", "TenantsToCheck", "PoliciesToCheck", "APIKeysToCheck", "ApprovalsToCheck"},
 	"the census of metrics counts everything, range by range": {"CountKeysByState", "CountPoliciesWithoutStandby"},
 	"no table of tenants": {

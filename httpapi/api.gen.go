@@ -1383,6 +1383,23 @@ type KeyOrigin string
 // KeyUse defines model for Key.Use.
 type KeyUse string
 
+// KeyAdoption defines model for KeyAdoption.
+type KeyAdoption struct {
+	// Adopted Those that have fetched one with this key
+	Adopted int64 `json:"adopted"`
+
+	// Fetchers Verifiers that lately fetched the JWKS; an estimate above 256
+	Fetchers    int64     `json:"fetchers"`
+	KID         string    `json:"kid"`
+	PublishedAt time.Time `json:"published_at"`
+
+	// Share `adopted` of `fetchers`; 0 if there are none
+	Share float64 `json:"share"`
+
+	// Stragglers Verifiers of the sample without the key, the one seen last first
+	Stragglers []Straggler `json:"stragglers"`
+}
+
 // KeyEvent The `data` of an event of `…/key-events`; its `event` is the action, as in `key.revoked`
 type KeyEvent struct {
 	At time.Time `json:"at"`
@@ -1760,6 +1777,15 @@ type SkippedKey struct {
 	Index  int     `json:"index"`
 	KID    *string `json:"kid,omitempty"`
 	Reason string  `json:"reason"`
+}
+
+// Straggler defines model for Straggler.
+type Straggler struct {
+	// Client Its pseudonym of the day
+	Client string `json:"client"`
+
+	// LastSeen Exact to ten minutes
+	LastSeen time.Time `json:"last_seen"`
 }
 
 // Tenant defines model for Tenant.
@@ -3146,6 +3172,9 @@ type ServerInterface interface {
 	// GetKey Read a key
 	// (GET /v1/tenants/{tenant}/keys/{kid})
 	GetKey(ctx echo.Context, tenant TenantPath, kid KIDPath) error
+	// GetKeyAdoption See which verifiers have fetched a key
+	// (GET /v1/tenants/{tenant}/keys/{kid}/adoption)
+	GetKeyAdoption(ctx echo.Context, tenant TenantPath, kid KIDPath) error
 	// RevokeKey Revoke a key
 	// (POST /v1/tenants/{tenant}/keys/{kid}/revoke)
 	RevokeKey(ctx echo.Context, tenant TenantPath, kid KIDPath, params RevokeKeyParams) error
@@ -4771,6 +4800,30 @@ func (w *ServerInterfaceWrapper) GetKey(ctx echo.Context) error {
 	return err
 }
 
+// GetKeyAdoption converts echo context to params.
+func (w *ServerInterfaceWrapper) GetKeyAdoption(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "kid" -------------
+	var kid KIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "kid", ctx.Param("kid"), &kid, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kid: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetKeyAdoption(ctx, tenant, kid)
+	return err
+}
+
 // RevokeKey converts echo context to params.
 func (w *ServerInterfaceWrapper) RevokeKey(ctx echo.Context) error {
 	var err error
@@ -5389,6 +5442,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/key-events", wrapper.StreamKeyEvents, options.OperationMiddlewares["streamKeyEvents"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys/:kid", wrapper.GetKey, options.OperationMiddlewares["getKey"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/keys/:kid/adoption", wrapper.GetKeyAdoption, options.OperationMiddlewares["getKeyAdoption"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/:kid/revoke", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/import", wrapper.ImportKey, options.OperationMiddlewares["importKey"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/keys/purge", wrapper.PurgeKeys, options.OperationMiddlewares["purgeKeys"]...)

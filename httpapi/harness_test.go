@@ -21,6 +21,7 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/keys/adoption"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/seal"
@@ -46,6 +47,7 @@ type world struct {
 	signer    *signing.Signer
 	webhooks  *webhook.Store
 	sender    *webhook.Sender
+	adoption  *adoption.Counter
 	listener  *db.Listener
 	log       *lockedBuffer
 	clock     *clock
@@ -174,12 +176,13 @@ func (w *world) wire(d *db.DB, masterURI string) {
 	})
 	w.signer = signing.New(signing.Config{DB: d, Snapshots: w.snapshots, Custody: custody, Now: w.clock.now, Log: log})
 	w.tenants = tenant.New(tenant.Config{DB: d, Now: w.clock.now, Names: names, Authority: custody.Authority(), LookupTXT: w.lookupTXT})
+	w.adoption = adoption.New(adoption.Config{DB: d, Authority: custody.Authority(), Now: w.clock.now})
 	w.webhooks = webhook.NewStore(webhook.Config{DB: d, Now: w.clock.now, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err := w.store.EnsurePlatform(w.t.Context(), operator); err != nil {
 		w.t.Fatal(err)
 	}
 	cfg := Config{
-		PublicURL: testPublicURL + "/", Store: w.store, Snapshots: w.snapshots, Signer: w.signer, Tenants: w.tenants,
+		PublicURL: testPublicURL + "/", Store: w.store, Snapshots: w.snapshots, Signer: w.signer, Tenants: w.tenants, Adoption: w.adoption,
 		Audit: audit.New(audit.Config{DB: d, Now: w.clock.now}), Webhooks: w.webhooks, Metrics: prometheus.NewRegistry(),
 		Now: w.clock.now, Log: log, Version: "test",
 	}

@@ -73,6 +73,30 @@ func (s *adminServer) GetKey(c echo.Context, _ TenantPath, kid KIDPath) error {
 	return publicKey(c, form, e.Key)
 }
 
+// GetKeyAdoption answers how many of the verifiers that lately fetched the JWK Set have
+// fetched one with the key.
+func (s *adminServer) GetKeyAdoption(c echo.Context, _ TenantPath, kid KIDPath) error {
+	if !keys.ValidKID(kid) {
+		return newProblem(ProblemCodeKeyNotFound, "")
+	}
+	ctx, tenantID := c.Request().Context(), callOf(c).tenantID
+	e, err := s.cfg.Store.Find(ctx, tenantID, kid)
+	if err != nil {
+		return err
+	}
+	a, err := s.cfg.Adoption.Of(ctx, tenantID, e.PublishedAt)
+	if err != nil {
+		return err
+	}
+	out := KeyAdoption{
+		KID: e.KID, PublishedAt: e.PublishedAt, Fetchers: a.Fetchers, Adopted: a.Adopted, Share: a.Share, Stragglers: make([]Straggler, len(a.Stragglers)),
+	}
+	for i, one := range a.Stragglers {
+		out.Stragglers[i] = Straggler{Client: one.Client, LastSeen: one.LastSeen}
+	}
+	return replyJSON(c, http.StatusOK, out)
+}
+
 func publicKey(c echo.Context, form string, k keys.Key) error {
 	if form == mimeJWK {
 		return c.Blob(http.StatusOK, mimeJWK, k.PublicJWK)

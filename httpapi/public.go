@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/keyward/keyward/keys/adoption"
+	"github.com/keyward/keyward/keys/snapshot"
 )
 
 // mimeKeyHistory is the media type of a signed JWK Set (OpenID Federation 1.0
@@ -53,14 +56,15 @@ func (s *publicServer) GetPlatformJWKSHistory(c echo.Context, _ GetPlatformJWKSH
 // publicServer answers the operations that need no credential.
 type publicServer struct {
 	cfg      *Config
-	ownHost  string                  // of the public URL
+	ownHost  string // of the public URL
+	proxies  proxies
 	document *static                 // openapi.yaml
 	page     func() (*static, error) // /docs, rendered when it is first asked for
 }
 
 func newPublicServer(cfg *Config, title string) *publicServer {
 	return &publicServer{
-		cfg: cfg, ownHost: hostOf(cfg.PublicURL), document: newStatic("application/yaml", OpenAPI),
+		cfg: cfg, ownHost: hostOf(cfg.PublicURL), proxies: proxies{cfg.TrustedProxies}, document: newStatic("application/yaml", OpenAPI),
 		page: sync.OnceValues(func() (*static, error) { return newPage(title) }),
 	}
 }
@@ -117,7 +121,10 @@ func (s *publicServer) serveJWKS(c echo.Context, find finder) error {
 	if stale > 0 {
 		markStale(h, stale)
 	}
-	if none := r.Header["If-None-Match"]; len(none) > 0 && matchesETag(none, snap.ETag()) {
+	none := r.Header["If-None-Match"]
+	current := len(none) > 0 && matchesETag(none, snap.ETag())
+	s.countFetch(r, snap, current)
+	if current {
 		return notModified(c)
 	}
 	h["Content-Type"] = typeJSON
@@ -128,6 +135,29 @@ func (s *publicServer) serveJWKS(c echo.Context, find finder) error {
 		h["Content-Length"] = snap.Length()
 	}
 	return writeBody(c, snap.JWKS)
+}
+
+// countFetch counts a verifier that fetches the JWK Set. A HEAD transfers no set.
+func (s *publicServer) countFetch(r *http.Request, snap *snapshot.Snapshot, current bool) {
+	if s.cfg.Adoption == nil || r.Method != http.MethodGet {
+		return
+	}
+	addr, ok := s.proxies.clientAddr(r)
+	if !ok {
+		return
+	}
+	validator := adoption.NoValidator
+	switch {
+	case current:
+		validator = adoption.Current
+	case len(r.Header["If-None-Match"]) > 0:
+		validator = adoption.Outdated
+	}
+	agent := ""
+	if agents := r.Header["User-Agent"]; len(agents) > 0 {
+		agent = agents[0]
+	}
+	s.cfg.Adoption.Observe(snap.TenantID, snap.ChangedAt, addr, agent, validator)
 }
 
 // autoLength is the size up to which net/http sets Content-Length itself. That

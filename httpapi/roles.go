@@ -53,6 +53,7 @@ var permissions = map[string]permission{
 
 	"listKeys":        {roles: auditors},
 	"getKey":          {roles: auditors},
+	"getKeyAdoption":  {roles: auditors},
 	"importKey":       {roles: admins, changes: true, needs: tenant.Import},
 	"rotateKeys":      {roles: admins, changes: true},
 	"revokeKey":       {roles: admins, changes: true},

@@ -25,6 +25,7 @@ var matrix = []struct {
 	{"retirePolicy", "DELETE", "/v1/tenants/acme/policies/ES256", "{}", "PA"},
 	{"listKeys", "GET", "/v1/tenants/acme/keys", "", "PpAa"},
 	{"getKey", "GET", "/v1/tenants/acme/keys/none", "", "PpAa"},
+	{"getKeyAdoption", "GET", "/v1/tenants/acme/keys/none/adoption", "", "PpAa"},
 	{"importKey", "POST", "/v1/tenants/acme/keys/import", `{}`, "PA"},
 	{"rotateKeys", "POST", "/v1/tenants/acme/keys/rotate", `{"dry_run":true}`, "PA"},
 	{"revokeKey", "POST", "/v1/tenants/acme/keys/none/revoke", `{}`, "PA"},

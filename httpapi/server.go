@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/keys/adoption"
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/snapshot"
@@ -35,9 +36,11 @@ type Config struct {
 	Store     *moves.Store
 	Snapshots *snapshot.Cache
 	Signer    *signing.Signer
-	Tenants   *tenant.Store
-	Audit     *audit.Store
-	Webhooks  *webhook.Store
+	// Adoption counts the verifiers that fetch JWK Sets; nil counts none.
+	Adoption *adoption.Counter
+	Tenants  *tenant.Store
+	Audit    *audit.Store
+	Webhooks *webhook.Store
 	// Ready returns the error of each part by name, nil for a part that is ready.
 	// The errors are public. A nil Ready means always ready.
 	Ready func(context.Context) map[string]error

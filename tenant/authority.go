@@ -190,6 +190,15 @@ func (a *Authority) CheckPolicy(r PolicyRow) error {
 	return a.check("policies", r.TenantID.String()+"/"+r.Alg, r.macRecord(), r.MAC)
 }
 
+// PseudonymKey returns the key by which verifiers get their pseudonyms on a day, in
+// days since 1970. Every process with the same master key has the same.
+func (a *Authority) PseudonymKey(day int64) (key [sha256.Size]byte) {
+	if mac := a.mac(newMACRecord("jwks_clients").number(day)); mac != nil {
+		copy(key[:], mac[1:])
+	}
+	return key
+}
+
 // SetMAC returns the code of a tenant's rendered JWK Set and its outline, which says
 // what policies sign and how long tokens may live.
 func (a *Authority) SetMAC(tenantID uuid.UUID, body []byte, outline string) []byte {

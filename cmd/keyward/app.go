@@ -14,6 +14,7 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/httpapi"
+	"github.com/keyward/keyward/keys/adoption"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/signing"
@@ -38,6 +39,7 @@ type app struct {
 	store      *moves.Store
 	snapshots  *snapshot.Cache
 	signer     *signing.Signer
+	adoption   *adoption.Counter // nil: KEYWARD_ADOPTION is off
 	tenants    *tenant.Store
 	audit      *audit.Store
 	webhooks   *webhook.Store
@@ -103,6 +105,9 @@ func (a *app) buildParts(publicURL string) {
 		a.listener.Beat = a.snapshots.Beat
 	}
 	a.signer = signing.New(signing.Config{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: utcNow, Log: a.log})
+	if a.cfg.adoption {
+		a.adoption = adoption.New(adoption.Config{DB: a.db, Authority: a.custody.Authority(), Now: utcNow})
+	}
 	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow, Names: names, Authority: a.custody.Authority(), LookupTXT: tenant.TXTResolver(a.cfg.dnsResolver)})
 	a.audit = audit.New(audit.Config{DB: a.db, Now: utcNow})
 	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: utcNow})
@@ -112,6 +117,7 @@ func (a *app) buildParts(publicURL string) {
 		Every: append([]worker.Chore{
 			{Name: "delete expired idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
 			{Name: "delete old webhook deliveries", Interval: time.Hour, Run: a.webhooks.Purge},
+			{Name: "delete verifiers not seen lately", Interval: time.Hour, Run: a.adoption.Forget},
 		}, a.checkpointChores()...),
 	})
 	a.census.leads = a.worker.Leader

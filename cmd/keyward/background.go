@@ -101,14 +101,14 @@ func (a *app) flushPeriodically(ctx context.Context) {
 	}
 }
 
-// flushEvidence stores the last signature of each key and the last use of each
-// credential. Values that could not be stored are kept for the next flush.
+// flushEvidence stores the last signature of each key, the last use of each
+// credential and the verifiers that fetched. Values that could not be stored are kept for the next flush.
 func (a *app) flushEvidence(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
 	defer cancel()
-	err := errors.Join(a.signer.FlushEvidence(ctx), a.tenants.FlushLastUsed(ctx))
+	err := errors.Join(a.signer.FlushEvidence(ctx), a.tenants.FlushLastUsed(ctx), a.adoption.Flush(ctx))
 	if err != nil && ctx.Err() == nil {
-		a.log.Warn("flush of key evidence and credential use failed; will be retried", "error", err)
+		a.log.Warn("flush of key evidence, credential use and verifiers failed; will be retried", "error", err)
 	}
 }
 

@@ -37,6 +37,7 @@ type settings struct {
 	AccessLog         string `name:"access-log" var:"KEYWARD_ACCESS_LOG" default:"0" placeholder:"FRACTION" help:"Log this fraction of the requests at level info, and with any, every answer of 500 and above." accepts:"a number from 0 to 1"`
 	LogLevel          string `name:"log-level" var:"KEYWARD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"Log messages of this level and above." accepts:"debug, info, warn or error"`
 	LogFormat         string `name:"log-format" var:"KEYWARD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"Write the log in this format." accepts:"text or json"`
+	Adoption          string `name:"adoption" var:"KEYWARD_ADOPTION" default:"on" placeholder:"on|off" help:"Keep pseudonyms of the verifiers that fetch each JWKS, to know which have a new key." accepts:"on or off"`
 	RotationJitter    string `name:"rotation-jitter" var:"KEYWARD_ROTATION_JITTER" default:"0.05" placeholder:"FRACTION" help:"Delay scheduled rotations by up to this fraction of their interval, so that tenants do not rotate together." accepts:"a number from 0 to 0.5"`
 	DefaultAlgorithm  string `name:"default-algorithm" var:"KEYWARD_DEFAULT_ALGORITHM" default:"ES256" placeholder:"ALG" help:"Set the algorithm of tenants created without a policy." accepts:"ES256, ES384, ES512, EdDSA, Ed25519, RS256, RS384, RS512, PS256, PS384, PS512, ML-DSA-44, ML-DSA-65 or ML-DSA-87"`
 	DefaultRSABits    string `name:"default-rsa-bits" var:"KEYWARD_DEFAULT_RSA_BITS" placeholder:"BITS" help:"Set the size of their RSA keys." accepts:"2048, 3072 or 4096, for an algorithm of RSA" unset:"2048"`
@@ -82,6 +83,7 @@ type config struct {
 	accessLog       float64 // fraction of the requests
 	logLevel        slog.Level
 	logJSON         bool
+	adoption        bool
 	jitter          float64
 	defaultPolicy   tenant.Policy // of tenants created without one
 	maxStale        time.Duration
@@ -125,6 +127,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 		accessLog:      c.fraction("KEYWARD_ACCESS_LOG", s.AccessLog, 1),
 		logLevel:       c.level("KEYWARD_LOG_LEVEL", s.LogLevel),
 		logJSON:        c.oneOf("KEYWARD_LOG_FORMAT", s.LogFormat, "text", "json") == "json",
+		adoption:       c.oneOf("KEYWARD_ADOPTION", s.Adoption, "on", "off") == "on",
 		jitter:         c.fraction("KEYWARD_ROTATION_JITTER", s.RotationJitter, 0.5),
 		defaultPolicy:  c.defaultPolicy(s),
 		maxStale:       c.duration("KEYWARD_MAX_STALE", s.MaxStale, time.Second, 365*24*time.Hour),

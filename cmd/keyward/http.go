@@ -54,6 +54,7 @@ func (a *app) newHealthServer(publicURL string) (*http.Server, error) {
 func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error) {
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
+		Adoption: a.adoption,
 		Webhooks: a.webhooks,
 		Ready:    a.checkReady, ReadyPublic: a.checkPublic, Now: utcNow, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,

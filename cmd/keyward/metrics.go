@@ -88,6 +88,14 @@ func (a *app) registerReaders(r *prometheus.Registry) {
 			prometheus.Labels{"result": result}, stat(i))
 	}
 	addCounter(r, "keyward_snapshot_replica_reads_total", "JWKS and discovery reads served after reading the standby database.", nil, a.snapshots.ReplicaReads)
+	addGauge(r, "keyward_jwks_clients", "Verifiers that fetched a JWKS from this process within two hours, as far as it keeps them.", nil, func() float64 {
+		kept, _ := a.adoption.Stats()
+		return float64(kept)
+	})
+	addCounter(r, "keyward_jwks_clients_dropped_total", "JWKS requests of verifiers that were not counted for want of room.", nil, func() int64 {
+		_, dropped := a.adoption.Stats()
+		return dropped
+	})
 	addCounter(r, "keyward_signatures_total", "Signatures made.", nil, a.signer.Signatures)
 	addGauge(r, "keyward_listener_up", "1 while LISTEN is connected.", nil, func() float64 { return boolValue(a.listener.Up()) })
 }

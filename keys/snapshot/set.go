@@ -167,8 +167,8 @@ func (s *Snapshot) applySet(set Set) error {
 	if err != nil || version != outlineVersion {
 		return s.outlineError()
 	}
-	s.JWKS = set.Body
-	s.addHeader(time.UnixMicro(micros))
+	s.JWKS, s.ChangedAt = set.Body, time.UnixMicro(micros)
+	s.addHeader(s.ChangedAt)
 	at := len(setPrefix)
 	s.published = make([]publicKey, 0, strings.Count(lines, "key ")+strings.Count(lines, "also "))
 	for line := range strings.Lines(lines) {

@@ -49,6 +49,8 @@ type Snapshot struct {
 	Policies []SigningPolicy // the default one first
 	Metadata json.RawMessage // a JSON object: the tenant's own members of its discovery document; empty: none
 
+	ChangedAt time.Time // since when the JWK Set is in effect
+
 	JWKSPath string        // a further path of the JWK Set; empty: none
 	headers  []headerField // further response headers of the JWK Set
 

@@ -1,0 +1,248 @@
+package adoption
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"maps"
+	"math"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/tenant"
+)
+
+// Limits of what is kept.
+const (
+	Sample = 256                // verifiers of one tenant
+	Window = 3 * 24 * time.Hour // how long a verifier counts after its last request
+
+	maxClients   = 200_000          // in one process, of all tenants
+	rewriteAfter = 10 * time.Minute // between writes of a verifier that goes on as before
+	idleAfter    = 2 * time.Hour    // until a process drops a verifier
+	shardCount   = 64
+	maxAgent     = 200 // bytes of a user agent that count
+	dayMicros    = int64(24 * time.Hour / time.Microsecond)
+	earlierDays  = 3 // pseudonyms of that many days are replaced by today's
+)
+
+// Validator is what a request says about the set that the verifier has.
+type Validator int
+
+// The validators of a request (RFC 9110 section 13.1.2).
+const (
+	NoValidator Validator = iota // it sent none
+	Current                      // it has the set that is in effect
+	Outdated                     // it has another one
+)
+
+// Config configures a [Counter].
+type Config struct {
+	DB        *db.DB
+	Authority *tenant.Authority // its key is that of the pseudonyms
+	Now       func() time.Time
+}
+
+// Counter counts the verifiers that fetch JWK Sets, in bounded memory. A nil Counter
+// counts nothing. It is safe for concurrent use.
+type Counter struct {
+	cfg     Config
+	secrets atomic.Pointer[secrets]
+	kept    atomic.Int64
+	dropped atomic.Int64
+	shards  [shardCount]shard
+}
+
+type shard struct {
+	mu      sync.Mutex
+	tenants map[uuid.UUID]map[int64]*client
+}
+
+// client is a verifier of one tenant. Times are in µs since 1970; 0 is never.
+type client struct {
+	setAt, seenAt int64 // as in jwks_clients
+	sent          int64 // the set that it was sent last
+	writtenSet    int64
+	writtenAt     int64
+	earlier       [earlierDays]int64 // its pseudonyms of the days before
+}
+
+// secrets are those of a day and of the days before it.
+type secrets struct {
+	day  int64
+	keys [1 + earlierDays][sha256.Size]byte
+}
+
+// New returns a counter that has seen nothing.
+func New(cfg Config) *Counter {
+	c := &Counter{cfg: cfg}
+	for i := range c.shards {
+		c.shards[i].tenants = map[uuid.UUID]map[int64]*client{}
+	}
+	return c
+}
+
+// Observe counts a request for a tenant's JWK Set that is in effect since setAt. It
+// allocates only for a verifier that it has not met.
+func (c *Counter) Observe(tenantID uuid.UUID, setAt time.Time, addr netip.Addr, agent string, v Validator) {
+	if c == nil {
+		return
+	}
+	now := c.cfg.Now().UnixMicro()
+	known := c.secretsOf(now / dayMicros)
+	var buf [pseudonymInput]byte
+	n := copyInput(&buf, tenantID, addr, agent)
+	name := known.pseudonym(0, &buf, n)
+	s := &c.shards[tenantID[15]%shardCount]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.tenants[tenantID][name]
+	if one == nil {
+		if one = c.admit(s, tenantID, name); one == nil {
+			return
+		}
+		for i := range one.earlier {
+			one.earlier[i] = known.pseudonym(1+i, &buf, n)
+		}
+	}
+	one.observe(setAt.UnixMicro(), now, v)
+}
+
+// observe notes a request. A verifier that was sent the set in effect and asks with
+// another one again does not keep what it fetches.
+func (one *client) observe(set, now int64, v Validator) {
+	if v == Outdated && one.sent == set {
+		one.setAt = 0
+	} else {
+		one.setAt = set
+	}
+	one.sent, one.seenAt = set, now
+}
+
+// admit makes room for a verifier, and returns nil if its pseudonym is not among the
+// smallest of its tenant or if the process has no room. The shard is locked.
+func (c *Counter) admit(s *shard, tenantID uuid.UUID, name int64) *client {
+	sample := s.tenants[tenantID]
+	if len(sample) >= Sample {
+		largest := int64(-1)
+		for other := range sample {
+			largest = max(largest, other)
+		}
+		if name > largest {
+			return nil
+		}
+		delete(sample, largest)
+		c.kept.Add(-1)
+	}
+	if c.kept.Load() >= maxClients {
+		c.dropped.Add(1)
+		return nil
+	}
+	if sample == nil {
+		sample = map[int64]*client{}
+		s.tenants[tenantID] = sample
+	}
+	one := &client{}
+	sample[name] = one
+	c.kept.Add(1)
+	return one
+}
+
+// pseudonymInput is the length of a secret, a tenant's id, an address and an agent.
+const pseudonymInput = sha256.Size + 16 + 16 + maxAgent
+
+// copyInput writes what identifies a verifier behind the room for the secret, and
+// returns the end.
+func copyInput(buf *[pseudonymInput]byte, tenantID uuid.UUID, addr netip.Addr, agent string) int {
+	ip := addr.As16()
+	copy(buf[sha256.Size:], tenantID[:])
+	copy(buf[sha256.Size+16:], ip[:])
+	return sha256.Size + 32 + copy(buf[sha256.Size+32:], agent)
+}
+
+// pseudonym returns that of the day so many days ago.
+func (s *secrets) pseudonym(ago int, buf *[pseudonymInput]byte, n int) int64 {
+	copy(buf[:], s.keys[ago][:])
+	sum := sha256.Sum256(buf[:n])
+	return int64(binary.BigEndian.Uint64(sum[:]) >> 1)
+}
+
+// secretsOf returns the secrets of a day since 1970, which every process derives alike.
+func (c *Counter) secretsOf(day int64) *secrets {
+	if s := c.secrets.Load(); s != nil && s.day == day {
+		return s
+	}
+	s := &secrets{day: day}
+	for i := range s.keys {
+		s.keys[i] = c.cfg.Authority.PseudonymKey(day - int64(i))
+	}
+	c.secrets.Store(s)
+	return s
+}
+
+// Stats returns how many verifiers this process keeps, and how many requests of further
+// ones it did not count for want of room.
+func (c *Counter) Stats() (kept, dropped int64) {
+	if c == nil {
+		return 0, 0
+	}
+	return c.kept.Load(), c.dropped.Load()
+}
+
+// record is a verifier to be written.
+type record struct {
+	tenantID uuid.UUID
+	name     int64
+	client
+}
+
+// changed lists what is to be written, and drops verifiers that were not seen for
+// long.
+func (c *Counter) changed(now int64) (out []record) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for tenantID, sample := range s.tenants {
+			maps.DeleteFunc(sample, func(name int64, one *client) bool {
+				idle := now-one.seenAt > int64(idleAfter/time.Microsecond) && one.writtenAt == one.seenAt
+				if idle {
+					c.kept.Add(-1)
+				}
+				return idle
+			})
+			for name, one := range sample {
+				if one.writtenAt == 0 || one.setAt != one.writtenSet || one.seenAt-one.writtenAt > int64(rewriteAfter/time.Microsecond) ||
+					one.seenAt != one.writtenAt && now-one.seenAt > int64(rewriteAfter/time.Microsecond) {
+					out = append(out, record{tenantID, name, *one})
+				}
+			}
+			if len(sample) == 0 {
+				delete(s.tenants, tenantID)
+			}
+		}
+		s.mu.Unlock()
+	}
+	return out
+}
+
+// written notes what a record says as stored.
+func (c *Counter) written(r record) {
+	s := &c.shards[r.tenantID[15]%shardCount]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one := s.tenants[r.tenantID][r.name]; one != nil {
+		one.writtenSet, one.writtenAt = r.setAt, r.seenAt
+	}
+}
+
+// estimate returns how many verifiers there are, of a sample in order.
+func estimate(sampled int, largest int64) int64 {
+	if sampled < Sample || largest == 0 {
+		return int64(sampled)
+	}
+	return int64(float64(Sample-1) / (float64(largest) / math.MaxInt64))
+}

@@ -1,0 +1,29 @@
+-- name: RecordJWKSClients :exec
+-- In the order of the primary key, as two processes may record the same verifier.
+INSERT INTO jwks_clients (tenant_id, client, set_at, seen_at)
+SELECT tenant_id, client, set_at, seen_at
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@clients::bigint[]) AS client,
+             unnest(@set_ats::timestamptz[]) AS set_at, unnest(@seen_ats::timestamptz[]) AS seen_at) AS seen
+ORDER BY tenant_id, client
+ON CONFLICT (tenant_id, client) DO UPDATE
+SET set_at = CASE WHEN excluded.seen_at >= jwks_clients.seen_at THEN excluded.set_at ELSE jwks_clients.set_at END,
+    seen_at = GREATEST(excluded.seen_at, jwks_clients.seen_at);
+
+-- name: ForgetEarlierClients :exec
+-- The pseudonyms of earlier days of verifiers that were seen today.
+DELETE FROM jwks_clients
+USING (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@clients::bigint[]) AS client) AS m
+WHERE jwks_clients.tenant_id = m.tenant_id AND jwks_clients.client = m.client;
+
+-- name: TrimJWKSClients :exec
+-- Keeps the sample of each of the tenants within its size.
+DELETE FROM jwks_clients
+USING (SELECT tenant_id, client, row_number() OVER (PARTITION BY tenant_id ORDER BY client) AS place
+       FROM jwks_clients WHERE tenant_id = ANY (@tenant_ids::uuid[])) AS sampled
+WHERE sampled.place > @most::integer AND jwks_clients.tenant_id = sampled.tenant_id AND jwks_clients.client = sampled.client;
+
+-- name: ForgetJWKSClients :execrows
+DELETE FROM jwks_clients WHERE seen_at < @before;
+
+-- name: ListJWKSClients :many
+SELECT client, set_at, seen_at FROM jwks_clients WHERE tenant_id = @tenant_id AND seen_at >= @since ORDER BY client LIMIT @most;
