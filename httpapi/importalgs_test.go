@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/keyward/keyward/jwks"
 )
 
 // signedByOld returns a token of another system, without iss.
@@ -67,15 +69,15 @@ func TestImportKeyForSeveralAlgorithms(t *testing.T) {
 		t.Fatal(err)
 	}
 	const kid = `RId+oQm2 "use":"sig","alg":"RS256"/7nY=` // hostile to the rendering of the set
-	var jwks []string
+	var texts []string
 	for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.RS512, jose.PS384, jose.RS512} {
 		text, err := (&jose.JSONWebKey{Key: key.Public(), KeyID: kid, Algorithm: string(alg), Use: "sig"}).MarshalJSON()
 		if err != nil {
 			t.Fatal(err)
 		}
-		jwks = append(jwks, string(text))
+		texts = append(texts, string(text))
 	}
-	request := body(map[string]string{"public_key": `{"keys":[` + strings.Join(jwks, ",") + `]}`, "expires_at": in(time.Hour)})
+	request := body(map[string]string{"public_key": `{"keys":[` + strings.Join(texts, ",") + `]}`, "expires_at": in(time.Hour)})
 	var list KeyList
 	w.do("POST", importPath, w.root, request).ok(201, &list)
 	want := []Alg{"RS256", "RS512", "PS384"}
@@ -136,6 +138,14 @@ func (w *world) checkSeveral(key *rsa.PrivateKey, kid string) {
 		if code := w.verifyOld(signedByOld(w.t, key, alg, kid)); code != "" {
 			w.t.Errorf("%s: %s", alg, code)
 		}
+		verifier, err := jwks.New(jwks.Config{URL: w.url + "/t/acme/.well-known/jwks.json", AllowHTTP: true})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if _, err := verifier.VerifySignature(w.t.Context(), signedByOld(w.t, key, alg, kid)); err != nil {
+			w.t.Errorf("package jwks: %s: %v", alg, err)
+		}
+		verifier.Close()
 		if set := w.publishedPairs(); !slices.Contains(set, kid+" "+string(alg)) {
 			w.t.Errorf("%s is not published: %q", alg, set)
 		}

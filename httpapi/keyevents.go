@@ -272,8 +272,8 @@ func texts(events []keyEvent) []string {
 // keyEvents formats the events that verifiers need.
 func keyEvents(events []audit.FeedEvent) (out []keyEvent, err error) {
 	for _, e := range events {
-		if !strings.HasPrefix(string(e.Action), "key.") && !strings.HasPrefix(string(e.Action), "tenant.") {
-			continue
+		if !strings.HasPrefix(string(e.Action), "key.") && !strings.HasPrefix(string(e.Action), "tenant.") || e.Action == audit.KeyExported {
+			continue // an export concerns the operator alone
 		}
 		text, err := keyEventText(e)
 		if err != nil {
