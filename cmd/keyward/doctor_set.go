@@ -49,20 +49,31 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 	default:
 		findings = append(findings, newFinding(fine, "JWK Set", "%d keys in %d bytes", len(keys), len(body)))
 	}
-	seen := map[string]bool{}
+	seen := map[string][]jwk{}
 	for i, k := range keys {
 		name := k.text("kid")
 		switch {
 		case name == "":
 			name = fmt.Sprintf("number %d", i+1)
 			findings = append(findings, newFinding(failure, "kid", "key %s has none: with several keys verifiers cannot choose", name))
-		case seen[name]:
+		case slices.ContainsFunc(seen[name], func(other jwk) bool { return !k.isTwinOf(other) }):
 			findings = append(findings, newFinding(failure, "kid", "%s occurs twice: verifiers may choose either", name))
 		}
-		seen[name] = true
+		seen[name] = append(seen[name], k)
 		findings = append(findings, examineKey(name, k)...)
 	}
 	return keys, findings
+}
+
+// isTwinOf reports whether two JWKs are one key for different algorithms: a verifier that
+// chooses either by kid has the right key.
+func (k jwk) isTwinOf(other jwk) bool {
+	for _, member := range []string{"kty", "crv", "x", "y", "n", "e", "pub"} {
+		if k.text(member) != other.text(member) {
+			return false
+		}
+	}
+	return k.text("alg") != other.text("alg")
 }
 
 // privateMembers are defined in RFC 7518 sections 6.2.2, 6.3.2 and 6.4, and RFC

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -25,6 +26,9 @@ func worst(findings []finding) (v verdict, told string) {
 func TestSetsAsVerifiersSeeThem(t *testing.T) {
 	set := func(keys ...string) string { return `{"keys":[` + strings.Join(keys, ",") + `]}` }
 	one := `{"kid":"a",` + goodKey + `}`
+	large := func(kid, alg string) string {
+		return fmt.Sprintf(`{"kid":%q,"kty":"RSA","use":"sig","alg":%q,"e":"AQAB","n":"%sw"}`, kid, alg, strings.Repeat("z", 341))
+	}
 	for name, c := range map[string]struct {
 		body string
 		want verdict
@@ -37,6 +41,8 @@ func TestSetsAsVerifiersSeeThem(t *testing.T) {
 		"too long":       {set(one, `{"kid":"b","pad":"`+strings.Repeat("x", 51_200)+`",`+goodKey+`}`), failure, "51200"},
 		"no kid":         {set(`{` + goodKey + `}`), failure, "number 1 has none"},
 		"a kid twice":    {set(one, one), failure, "twice"},
+		"two algorithms": {set(large("a", "RS256"), large("a", "RS512")), fine, "2 keys"},
+		"same algorithm": {set(large("a", "RS256"), large("a", "RS512"), large("a", "RS256")), failure, "twice"},
 		"private":        {set(`{"kid":"a","d":"AA",` + goodKey + `}`), failure, "revoke it as compromised"},
 		"for encryption": {set(`{"kid":"a",` + strings.Replace(goodKey, `"sig"`, `"enc"`, 1) + `}`), warning, "use"},
 		"no alg":         {set(`{"kid":"a",` + strings.Replace(goodKey, `"alg":"ES256",`, ``, 1) + `}`), warning, "guess"},
