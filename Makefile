@@ -46,7 +46,7 @@ SCRIPTS = .ci/run .ci/commit-subjects deploy/release deploy/ensure-postgres depl
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain dev test modules interop torture bench growth soak fuzz timeline metrics guards generate imports lint build release cross image image-from-binary
+.PHONY: help toolchain dev test modules interop torture bench beside growth soak fuzz timeline metrics guards generate imports lint build release cross image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,10 @@ bench: ## run all benchmarks
 	@deploy/ensure-postgres
 	go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
 	cd bench && go test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
+
+beside: ## measure Keyward and a bare server, each a process of its own, by turns (needs wrk and two cores)
+	@deploy/ensure-postgres
+	cd bench && go run ./beside
 
 growth: ## measure operations with few and many tenants; draw bench/plots/growth.svg (make growth GROWTH=1000,10000,100000)
 	@deploy/ensure-postgres
