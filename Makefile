@@ -24,10 +24,13 @@ IMAGE ?= keyward
 GROWTH ?= 1000,10000
 
 # The fault campaign: for how long, in which order of faults (a number; empty: a
-# new one), and which Markdown file its results are written into, if any.
+# new one), which Markdown file its results are written into, if any, and which
+# program it runs (empty: one is built whose clock can be moved; with another one,
+# as bin/keyward, the faults of clocks are left out).
 DURATION ?= 2m
 SEED ?=
 REPORT ?=
+PROGRAM ?=
 
 # Systems and architectures for make cross.
 CROSS ?= windows/amd64
@@ -77,7 +80,7 @@ interop: ## verify tokens with foreign JOSE libraries (Go; Node.js if installed)
 
 torture: ## inject faults into three replicas, two workers and PostgreSQL, and check every promise (make torture DURATION=10m SEED=7 REPORT=docs/torture.md)
 	@deploy/ensure-postgres
-	cd torture && go run . -duration $(DURATION) $(if $(SEED),-seed $(SEED)) $(if $(REPORT),-report $(abspath $(REPORT)))
+	cd torture && go run . -duration $(DURATION) $(if $(SEED),-seed $(SEED)) $(if $(REPORT),-report $(abspath $(REPORT))) $(if $(PROGRAM),-keyward $(abspath $(PROGRAM)))
 
 bench: ## run all benchmarks
 	@deploy/ensure-postgres
