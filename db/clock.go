@@ -101,6 +101,11 @@ func (m *clockMonitor) check() error {
 // Listener if its Clock is this DB, compares the clocks.
 func (d *DB) CheckClock() error { return d.clock.check() }
 
+// CheckClock is [DB.CheckClock] right after the comparison that began the transaction.
+// Call it before a write of times that no audit event goes with, which AppendAudit
+// would refuse.
+func (t *Tx) CheckClock() error { return t.clock.check() }
+
 // ClockOffset returns by how much the clock of this process is ahead of the
 // database's. known is false before the first transaction.
 func (d *DB) ClockOffset() (offset time.Duration, known bool) {

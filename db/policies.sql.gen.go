@@ -34,12 +34,13 @@ func (q *Queries) CountDuePolicies(ctx context.Context, now time.Time) (int64, e
 }
 
 const duePolicies = `-- name: DuePolicies :many
-SELECT tenant_id, alg FROM policies WHERE due_at <= $1::timestamptz ORDER BY due_at, tenant_id, alg LIMIT $2::integer
+SELECT tenant_id, due_at::timestamptz AS due_at, rotation_interval_seconds FROM policies WHERE due_at <= $1::timestamptz ORDER BY due_at, tenant_id, alg LIMIT $2::integer
 `
 
 type DuePoliciesRow struct {
-	TenantID uuid.UUID
-	Alg      string
+	TenantID                uuid.UUID
+	DueAt                   time.Time
+	RotationIntervalSeconds int32
 }
 
 // The head of the worker's queue.
@@ -52,7 +53,7 @@ func (q *Queries) DuePolicies(ctx context.Context, now time.Time, batch int32) (
 	var items []DuePoliciesRow
 	for rows.Next() {
 		var i DuePoliciesRow
-		if err := rows.Scan(&i.TenantID, &i.Alg); err != nil {
+		if err := rows.Scan(&i.TenantID, &i.DueAt, &i.RotationIntervalSeconds); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -15,12 +15,16 @@ import (
 // reason that the next attempt may not meet.
 const maxAttempts = 5
 
+// maxLateAttempts is how often a transaction is run that is refused for its time: it may
+// take too long to commit within the bound, however often it is run.
+const maxLateAttempts = 3
+
 // repeat calls do until it succeeds or fails for a reason that would fail it again.
 // do must run a whole transaction, and must read the clock itself.
 func (d *DB) repeat(ctx context.Context, do func() error) error {
 	for n := 1; ; n++ {
 		err := do()
-		if err == nil || n == maxAttempts || !isTransient(err) {
+		if err == nil || n == maxAttempts || !isTransient(err) || n == maxLateAttempts && Constraint(err) == TimeOfEffect {
 			if isLost(err) {
 				d.suspectOutage()
 			}

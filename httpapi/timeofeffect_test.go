@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
 )
@@ -76,6 +80,94 @@ func TestEveryChangeTakesItsTimeUnderItsLock(t *testing.T) {
 			t.Errorf("no change wrote %s: %v", action, slices.Sorted(maps.Keys(actions)))
 		}
 	}
+}
+
+// The first request that a replica answers whose clock is an hour fast changes nothing:
+// no row, no schedule; it does not sign; and its worker puts nothing off.
+func TestWrongClockChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	dbtest.Exec(t, w.dsn, "UPDATE policies SET due_at = now() + interval '30 minutes'") // due by the wrong clock
+	everything := func() string {
+		return w.rows() + scalar[string](w, `SELECT concat_ws('|', (SELECT string_agg(t::text, ',' ORDER BY id) FROM (SELECT id, audit_seq, updated_at, cache_horizon, jwks_xid FROM tenants) t),
+			(SELECT string_agg(p::text, ',' ORDER BY p.tenant_id, p.alg) FROM policies p), (SELECT string_agg(last_used_at::text, ',' ORDER BY id) FROM api_keys))`)
+	}
+	before := everything()
+	n := 0
+	for _, e := range w.errands() {
+		if e.method == http.MethodGet || e.method == http.MethodHead || e.OperationID == "verifyToken" || strings.Contains(e.path, "{id}") || strings.Contains(e.path, "{domain}") {
+			continue
+		}
+		fast := w.fastReplica(t) // its clock is not known to be wrong yet
+		e.things["kid"] = w.keys("acme", KeyStateActive)[0].KID
+		body := e.body(t)
+		if e.OperationID == "signTokens" || e.OperationID == "createTenant" || e.OperationID == "importKey" {
+			continue // the batch says so of each token; the others are seen below
+		}
+		if n++; e.OperationID == "updateTenant" {
+			body = `{"name":"another"}`
+		}
+		if a := fast.do(e.method, e.url(), w.root, body); a.StatusCode < 400 {
+			t.Errorf("%s: %d %s", e.OperationID, a.StatusCode, a.body)
+		}
+		if _, err := fast.store.RunDue(t.Context(), operator, 100); !errors.Is(err, tenant.ErrClock) {
+			t.Errorf("due work: %v", err)
+		}
+		if err := fast.tenants.FlushLastUsed(t.Context()); err != nil && !errors.Is(err, tenant.ErrClock) {
+			t.Error(err)
+		}
+		if after := everything(); after != before {
+			t.Fatalf("%s changed something:\n%s\n%s", e.OperationID, before, after)
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d operations", n)
+	}
+	fast := w.fastReplica(t)
+	fast.do("POST", "/v1/tenants", w.root, `{"slug":"late"}`).problem(ProblemCodeUnavailable)
+	w.do("GET", "/v1/tenants/late", w.root, "").problem(ProblemCodeTenantNotFound)
+}
+
+// fastReplica is a server whose clock is an hour fast.
+func (w *world) fastReplica(t *testing.T) *world {
+	t.Helper()
+	fast := w.in(t)
+	fast.clock = &clock{wrong: func() time.Duration { return time.Hour }}
+	d, err := db.Open(t.Context(), db.Config{URL: w.dsn, MaxConns: 4, Now: fast.clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	fast.wire(d, w.masterURI)
+	handler := httptest.NewServer(fast.server)
+	t.Cleanup(handler.Close)
+	t.Cleanup(fast.server.denials.writing.Wait)
+	fast.url = handler.URL
+	return fast
+}
+
+// A replica whose clock is set back by a minute and that is then cut off from PostgreSQL
+// marks what it serves as stale and signs nothing, from 10 s on at the latest.
+func TestClockSetBackAndCutOff(t *testing.T) {
+	pg := dbtest.NewServer(t)
+	w := newWorldOn(t, pg.DSN())
+	w.tenant("acme")
+	const set = "/t/acme/.well-known/jwks.json"
+	w.do("GET", set, "", "").ok(200)
+	w.do("POST", "/v1/tenants/acme/tokens", w.root, `{"claims":{}}`).ok(200)
+	w.clock.isWrong(func() time.Duration { return -time.Minute })
+	pg.Stop()
+	cut := time.Now()
+	signs, marked := true, false
+	for signs || !marked {
+		asked := time.Now()
+		a := w.do("POST", "/v1/tenants/acme/tokens", w.root, `{"claims":{}}`)
+		signs, marked = a.StatusCode == 200, w.do("GET", set, "", "").ok(200).Header.Get("Keyward-Stale") != ""
+		if asked.Sub(cut) > keys.FreshFor && (signs || !marked) {
+			t.Fatalf("%s after the cut: signs %t, marked as stale %t", asked.Sub(cut), signs, marked)
+		}
+	}
+	pg.Start()
 }
 
 // changeable makes a tenant with one of whatever the path names.

@@ -34,7 +34,7 @@ WHERE tenant_id = ANY (@tenant_ids::uuid[]);
 
 -- name: DuePolicies :many
 -- The head of the worker's queue.
-SELECT tenant_id, alg FROM policies WHERE due_at <= @now::timestamptz ORDER BY due_at, tenant_id, alg LIMIT @batch::integer;
+SELECT tenant_id, due_at::timestamptz AS due_at, rotation_interval_seconds FROM policies WHERE due_at <= @now::timestamptz ORDER BY due_at, tenant_id, alg LIMIT @batch::integer;
 
 -- name: NextDueAt :one
 SELECT due_at FROM policies WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1;

@@ -88,7 +88,7 @@ func (s *Store) verify(c credential, key string, id uuid.UUID, now time.Time) (P
 	if subtle.ConstantTimeCompare(hashKey(key), c.hash) != 1 || c.expiresAt != nil && !now.Before(*c.expiresAt) {
 		return Principal{}, ErrUnauthenticated
 	}
-	s.used.note(id, now)
+	s.noteUse(id, now)
 	return c.Principal, nil
 }
 

@@ -64,6 +64,9 @@ func (s *Store) changeHome(ctx context.Context, tenantID *uuid.UUID, fn func(*db
 
 func (s *Store) withLock(ctx context.Context, tx *db.Tx, id uuid.UUID, fn func(*db.Tx, TenantRow) error) error {
 	row, err := s.lockLive(ctx, tx, id)
+	if err == nil {
+		err = tx.CheckClock() // not every change has an event, which would be refused
+	}
 	if err != nil {
 		return err
 	}

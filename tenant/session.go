@@ -100,7 +100,7 @@ func (s *Store) FindSession(ctx context.Context, token string, extend bool) (Ses
 	var row db.ConsoleSession
 	err := s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
 		row, err = tx.GetConsoleSession(ctx, hash[:], now, now.Add(-SessionIdle))
-		if err == nil && extend && now.Sub(row.LastSeenAt) > touchInterval {
+		if err == nil && extend && now.Sub(row.LastSeenAt) > touchInterval && tx.CheckClock() == nil {
 			row.LastSeenAt = now
 			err = tx.TouchConsoleSession(ctx, now, hash[:])
 		}
@@ -151,7 +151,7 @@ func (s *Store) principalOf(ctx context.Context, id uuid.UUID) (Principal, error
 	if c.expiresAt != nil && !now.Before(*c.expiresAt) {
 		return Principal{}, ErrUnauthenticated
 	}
-	s.used.note(id, now)
+	s.noteUse(id, now)
 	return c.Principal, nil
 }
 

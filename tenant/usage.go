@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -38,6 +39,13 @@ func (u *usage) take() map[uuid.UUID]time.Time {
 	return at
 }
 
+// noteUse records the use of a credential, unless this process does not know the time.
+func (s *Store) noteUse(id uuid.UUID, at time.Time) {
+	if s.db.CheckClock() == nil {
+		s.used.note(id, at)
+	}
+}
+
 // FlushLastUsed stores the last use of credentials in one statement. After an error
 // the times are kept for the next flush; a crash loses them. Errors: ErrUnavailable.
 func (s *Store) FlushLastUsed(ctx context.Context) error {
@@ -50,7 +58,15 @@ func (s *Store) FlushLastUsed(ctx context.Context) error {
 	for i, id := range ids {
 		ats[i] = used[id]
 	}
-	err := s.db.AsPlatform(ctx, func(tx *db.Tx) error { return tx.TouchAPIKeys(ctx, ids, ats) })
+	err := s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		if err := tx.CheckClock(); err != nil {
+			return err
+		}
+		return tx.TouchAPIKeys(ctx, ids, ats)
+	})
+	if errors.Is(err, ErrClock) {
+		return wrapError("flush last use", err) // dropped: the times are wrong
+	}
 	if err != nil {
 		for id, at := range used {
 			s.used.note(id, at)

@@ -33,6 +33,9 @@ func (s *Sender) claim(ctx context.Context, l *lane) (claims []claim, err error)
 	now := s.store.now()
 	lease := now.Add(s.cfg.Lease)
 	err = s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		if err := tx.CheckClock(); err != nil {
+			return err // its leases would end too early or far too late
+		}
 		rows, err := tx.ClaimWebhooks(ctx, db.ClaimWebhooksParams{
 			LeasedUntil: lease, Now: now, FullTenants: use.fullTenants, SlowIds: slow, SlowLane: l.slow,
 			BusyTenants: use.busyTenants, BusyCounts: use.busyCounts, TenantShare: int32(l.share), Batch: int32(use.free),
@@ -108,6 +111,9 @@ func (s *Sender) record(ctx context.Context, c *claim, d dueDelivery, at time.Ti
 func (s *Sender) release(ctx context.Context, c claim, pause time.Duration) error {
 	readyAt := s.store.now().Add(pause)
 	return s.store.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		if err := tx.CheckClock(); err != nil {
+			return err
+		}
 		if _, err := tx.LockWebhook(ctx, c.tenantID, c.id); err != nil {
 			return err
 		}

@@ -64,6 +64,9 @@ func (l *lease) acquire(ctx context.Context) (bool, error) {
 	defer cancel()
 	var term int64
 	err := l.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		if err := tx.CheckClock(); err != nil {
+			return err // it could change nothing, and would keep others from it
+		}
 		term, err = tx.AcquireLease(ctx, LeaseName, l.holder, l.ttl.Seconds())
 		return err
 	})
@@ -85,6 +88,9 @@ func (l *lease) renew(ctx context.Context) error {
 	defer cancel()
 	var rows int64
 	err := l.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		if err := tx.CheckClock(); err != nil {
+			return err
+		}
 		rows, err = tx.RenewLease(ctx, db.RenewLeaseParams{TTLSeconds: l.ttl.Seconds(), Name: LeaseName, Holder: l.holder, Term: term})
 		return err
 	})

@@ -195,6 +195,37 @@ func TestPassStopsWhenTheLeaseCannotBeRenewed(t *testing.T) {
 	}
 }
 
+// A worker whose clock is wrong can change nothing, so it does not lead; one whose clock
+// goes wrong while it leads makes way for another.
+func TestWrongClockDoesNotLead(t *testing.T) {
+	url := dbtest.New(t)
+	var ahead atomic.Int64
+	ahead.Store(int64(time.Hour))
+	d, err := db.Open(t.Context(), db.Config{URL: url, MaxConns: 4, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	wrong, right := &lease{db: d, holder: "wrong", ttl: time.Hour}, &lease{db: open(t, url), holder: "right", ttl: time.Hour}
+	if held, err := wrong.acquire(t.Context()); held || !errors.Is(err, db.ErrClock) {
+		t.Errorf("acquired with a wrong clock: %t, %v", held, err)
+	}
+	ahead.Store(0)
+	if held, err := wrong.acquire(t.Context()); !held {
+		t.Fatalf("not acquired with the right clock: %v", err)
+	}
+	ahead.Store(-int64(time.Minute))
+	if err := wrong.renew(t.Context()); !errors.Is(err, db.ErrClock) {
+		t.Errorf("renewed with a wrong clock: %v", err)
+	}
+	if err := wrong.release(t.Context()); err != nil {
+		t.Errorf("not released: %v", err)
+	}
+	if held, err := right.acquire(t.Context()); !held {
+		t.Errorf("no other may lead: %v", err)
+	}
+}
+
 func TestWake(t *testing.T) {
 	t.Parallel()
 	passes := make(chan time.Time)

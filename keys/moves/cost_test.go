@@ -87,7 +87,7 @@ func TestYieldingTakesARoundTripForEachStatement(t *testing.T) {
 		p.store.cfg.Requests = asks
 		fewest := int64(1 << 62) // statements are prepared at first, and the listener asks too
 		for range 4 {
-			p.clock.Advance(31 * 24 * time.Hour)
+			p.becomeDue(t, 0)
 			before := proxy.Count()
 			if done := p.tick(t); done.Rotated != 1 {
 				t.Fatalf("%+v, want one rotation", done)

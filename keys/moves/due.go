@@ -35,7 +35,7 @@ type Done struct {
 // RunDue does the due work of at most limit policies, in batches of Config.DueBatch
 // tenants, Config.DueParallel at a time: while PostgreSQL writes one batch, keys for
 // another are generated. While the process serves many requests (Config.Requests), it
-// yields to them: see [throttle]. Each batch takes these steps:
+// yields to them, until a policy is late: see [throttle]. Each batch takes these steps:
 //
 // 1. read and plan the due work, without locks 2. generate and seal the keys that the
 // plans need, outside any transaction 3. in one transaction: lock the tenants that no
@@ -65,21 +65,23 @@ func (s *Store) RunDue(ctx context.Context, by audit.By, limit int) (Done, error
 
 // runBatches runs up to DueParallel batches at once. A batch that yields to requests
 // runs alone and then pauses as long as it took.
-func (s *Store) runBatches(ctx context.Context, by audit.By, at time.Time, due []uuid.UUID) (sum Done, err error) {
+func (s *Store) runBatches(ctx context.Context, by audit.By, at time.Time, due []dueTenant) (sum Done, err error) {
 	var mu sync.Mutex
 	all := int64(s.cfg.DueParallel)
 	slots := semaphore.NewWeighted(all)
 	group, working := errgroup.WithContext(ctx)
 	for len(due) > 0 && slots.Acquire(working, 1) == nil {
-		size, taken, yield := s.cfg.DueBatch, int64(1), s.shouldYield()
+		size, taken, yield := s.cfg.DueBatch, int64(1), s.shouldYield(due[0].lateAfter)
 		if yield {
 			if slots.Acquire(working, all-1) != nil {
 				break
 			}
 			size, taken = min(yieldBatch, size), all
 		}
-		tenants := due[:min(size, len(due))]
-		due = due[len(tenants):]
+		var tenants []uuid.UUID
+		for ; len(due) > 0 && len(tenants) < size; due = due[1:] {
+			tenants = append(tenants, due[0].id)
+		}
 		group.Go(func() error {
 			defer slots.Release(taken)
 			done, busy, err := s.runBatch(working, by, at, tenants, yield)
@@ -115,18 +117,30 @@ func (s *Store) Backlog(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// dueTenants lists the tenants with due policies, each once.
-func (s *Store) dueTenants(ctx context.Context, at time.Time, limit int) (ids []uuid.UUID, err error) {
+// dueTenant is a tenant with due policies.
+type dueTenant struct {
+	id        uuid.UUID
+	lateAfter time.Time // when the first policy of it, or of one behind it in the list, is late
+}
+
+// dueTenants lists the tenants with due policies, each once, in the order of their ids.
+func (s *Store) dueTenants(ctx context.Context, at time.Time, limit int) (list []dueTenant, err error) {
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		rows, err := tx.DuePolicies(ctx, at, int32(limit))
-		ids = nil // the transaction may run twice
+		list = nil // the transaction may run twice
 		for _, row := range rows {
-			ids = append(ids, row.TenantID)
+			list = append(list, dueTenant{row.TenantID, row.DueAt.Add(lateness(time.Duration(row.RotationIntervalSeconds) * time.Second))})
 		}
 		return err
 	})
-	slices.SortFunc(ids, compareUUIDs)
-	return slices.Compact(ids), err
+	slices.SortFunc(list, func(a, b dueTenant) int { return cmp.Or(compareUUIDs(a.id, b.id), a.lateAfter.Compare(b.lateAfter)) })
+	list = slices.CompactFunc(list, func(a, b dueTenant) bool { return a.id == b.id })
+	for i := len(list) - 2; i >= 0; i-- {
+		if behind := list[i+1].lateAfter; behind.Before(list[i].lateAfter) {
+			list[i].lateAfter = behind
+		}
+	}
+	return list, err
 }
 
 func compareUUIDs(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }
@@ -244,7 +258,7 @@ func wantsKey(steps []keys.Step) bool {
 
 // commitBatch applies the plans in one transaction. If the database rejects it, one
 // tenant must be damaged: then each tenant gets its own transaction, and the damaged one
-// is postponed.
+// is postponed. A batch that takes longer than its time of effect allows is halved.
 func (s *Store) commitBatch(ctx context.Context, by audit.By, w *batch, tenants []uuid.UUID) (done Done, err error) {
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		done = Done{} // the transaction may run twice
@@ -263,6 +277,8 @@ func (s *Store) commitBatch(ctx context.Context, by audit.By, w *batch, tenants 
 	case err == nil:
 		done.Tenants = len(tenants)
 		return done, nil
+	case db.Constraint(err) == db.TimeOfEffect && len(tenants) > 1 && ctx.Err() == nil:
+		return s.commitHalves(ctx, by, w, tenants)
 	case errors.Is(err, ErrUnavailable) || ctx.Err() != nil:
 		return Done{}, err
 	case len(tenants) > 1:
@@ -270,6 +286,19 @@ func (s *Store) commitBatch(ctx context.Context, by audit.By, w *batch, tenants 
 	}
 	s.cfg.Log.Error("due work of a tenant failed", "tenant_id", tenants[0], "error", err)
 	return Done{Tenants: 1, Failed: 1}, s.postpone(ctx, w.at, tenants[0])
+}
+
+// commitHalves commits each half of the tenants of a batch in its own transaction.
+func (s *Store) commitHalves(ctx context.Context, by audit.By, w *batch, tenants []uuid.UUID) (sum Done, err error) {
+	half := len(tenants) / 2
+	for _, part := range [][]uuid.UUID{tenants[:half], tenants[half:]} {
+		done, err := s.commitBatch(ctx, by, w, part)
+		if err != nil {
+			return Done{}, err
+		}
+		sum.add(done)
+	}
+	return sum, nil
 }
 
 // commitEach commits each tenant of a batch in its own transaction.
@@ -292,6 +321,9 @@ func (d *Done) add(o Done) {
 // postpone delays the due work of a tenant by postponeFor.
 func (s *Store) postpone(ctx context.Context, at time.Time, tenantID uuid.UUID) error {
 	return s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		if err := tx.CheckClock(); err != nil {
+			return err
+		}
 		policies, err := tx.ListPolicies(ctx, tenantID)
 		if err != nil {
 			return err
@@ -319,8 +351,10 @@ func (d *Done) countStep(step keys.Step) {
 	}
 }
 
-func (s *Store) shouldYield() bool {
-	return s.cfg.Requests != nil && s.throttle.shouldYield(s.cfg.Requests())
+// shouldYield reports whether the next batch yields to requests, which none does after
+// lateAfter.
+func (s *Store) shouldYield(lateAfter time.Time) bool {
+	return s.cfg.Requests != nil && s.throttle.shouldYield(s.cfg.Requests()) && !s.currentTime().After(lateAfter)
 }
 
 // applyPlan applies the plans of all policies of one tenant. A tenant whose rows are

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
@@ -138,7 +139,7 @@ func TestBatchesYieldToRequests(t *testing.T) {
 	}
 	month := func(want int) {
 		t.Helper()
-		p.clock.Advance(31 * 24 * time.Hour)
+		p.becomeDue(t, 0)
 		if batches = 0; p.tick(t).Rotated != 3*yieldBatch || batches != want {
 			t.Errorf("%d batches, want %d, of %d rotations", batches, want, 3*yieldBatch)
 		}
@@ -150,6 +151,65 @@ func TestBatchesYieldToRequests(t *testing.T) {
 	month(1)
 	if rests != 3 {
 		t.Errorf("%d rests, want 3", rests)
+	}
+}
+
+// becomeDue moves the clock of the store on to when its policies are due, for some time
+// already, and stops it there.
+func (p *process) becomeDue(t *testing.T, since time.Duration) {
+	t.Helper()
+	p.clock.Advance(31 * 24 * time.Hour)
+	now := p.clock.Now().UTC().Truncate(time.Microsecond)
+	p.store.cfg.Now = func() time.Time { return now }
+	dbtest.Exec(t, p.dsn, "UPDATE policies SET due_at = $1 WHERE due_at IS NOT NULL", now.Add(-since))
+}
+
+// Yielding ends once a policy is late, whoever asks, and not before.
+func TestLateWorkYieldsNoLonger(t *testing.T) {
+	p := newProcess(t)
+	p.tenant(t, "acme")
+	quick := tenant.DefaultPolicy(jose.ES384)
+	quick.RotationInterval, quick.PublishLead = 700*time.Second, 600*time.Second
+	p.tenant(t, "quick", quick)
+	asked, rests := int64(0), 0
+	p.store.cfg.Requests = func() int64 { asked += yieldRate; return asked }
+	p.store.pause = func(context.Context, time.Duration) { rests++ }
+	for _, c := range []struct {
+		late   time.Duration
+		quick  bool // is the policy with the short interval due too
+		yields bool
+	}{
+		{0, true, true},
+		{7 * time.Second, true, true},
+		{7*time.Second + time.Microsecond, true, false},
+		{10 * time.Second, false, true},
+		{10*time.Second + time.Microsecond, false, false},
+		{time.Hour, true, false},
+	} {
+		p.becomeDue(t, c.late)
+		if !c.quick {
+			dbtest.Exec(t, p.dsn, "UPDATE policies SET due_at = due_at + interval '1 day' WHERE alg = 'ES384'")
+		}
+		rests = 0
+		if done := p.tick(t); done.Rotated < 2 || (rests > 0) != c.yields {
+			t.Errorf("late by %s, the short interval too: %t: %d rotations, %d rests", c.late, c.quick, done.Rotated, rests)
+		}
+	}
+}
+
+// A batch that is too large to commit within the bound of its time is done in parts.
+func TestSlowBatchIsHalved(t *testing.T) {
+	p := newProcess(t)
+	for i := range 9 {
+		p.tenant(t, fmt.Sprintf("t%d", i))
+	}
+	p.becomeDue(t, 0)
+	dbtest.Exec(t, p.dsn, `CREATE OR REPLACE FUNCTION public.keyward_clock() RETURNS timestamptz LANGUAGE plpgsql AS $$
+		BEGIN
+			RETURN CASE WHEN (SELECT count(DISTINCT tenant_id) FROM public.audit_events WHERE xid = pg_current_xact_id()) > 3 THEN 'infinity'::timestamptz END;
+		END $$`)
+	if done := p.tick(t); done.Rotated != 10 || done.Failed != 0 { // the platform too
+		t.Errorf("%+v, want 10 rotations", done)
 	}
 }
 

@@ -15,6 +15,18 @@ const (
 	yieldWindow = time.Second
 )
 
+// maxLateness is how long after its due time a policy is late, at most.
+const maxLateness = 10 * time.Second
+
+// lateness returns how long after its due time a policy with a rotation interval (0: no
+// rotation) is late: a hundredth of the interval, at most maxLateness.
+func lateness(interval time.Duration) time.Duration {
+	if interval == 0 {
+		return maxLateness
+	}
+	return min(maxLateness, interval/100)
+}
+
 // throttle decides whether background work yields to requests. since is when it was last
 // evaluated.
 //
@@ -23,6 +35,9 @@ const (
 // and pauses after each transaction as long as that took. Where PostgreSQL, the worker
 // and the API share cores, a request waits for the work in progress: a statement about a
 // few tenants ends soon, a pipeline of them runs to its end.
+//
+// Nothing yields while a policy is late, see [lateness]: keys are then rotated too late,
+// which is worse than slow answers.
 type throttle struct {
 	now func() time.Time // the real time, unlike Config.Now
 
