@@ -32,6 +32,9 @@ type Config struct {
 	Pooled   bool   // URL leads through a transaction pooler, where prepared statements get lost
 	ReadURL  string // a streaming standby, for PublicTenantOfReplica; empty: none
 
+	// Tracer observes statements; nil: none does.
+	Tracer pgx.QueryTracer
+
 	// Now is this process's clock, which is compared with the database's; nil:
 	// time.Now.
 	Now func() time.Time
@@ -96,6 +99,7 @@ func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error)
 		}
 		return enterPublic(ctx, conn)
 	}
+	pc.ConnConfig.Tracer = cfg.Tracer
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
 	}

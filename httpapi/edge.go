@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/keyward/keyward/internal/callstack"
 )
@@ -24,6 +26,9 @@ func (s *server) handle(operation string, next echo.HandlerFunc) echo.HandlerFun
 	return func(c echo.Context) error {
 		start := sinceStart()
 		s.ids.set(c)
+		if s.cfg.Tracing {
+			nameSpan(c, operation)
+		}
 		if err := callHandler(next, c); err != nil {
 			s.handleError(err, c)
 		}
@@ -73,6 +78,13 @@ func recoverPanic(err *error) {
 	default:
 		*err = &handlerPanic{v, callstack.OfPanic()}
 	}
+}
+
+// nameSpan names the span of a request by its operation, and adds route and request id.
+func nameSpan(c echo.Context, operation string) {
+	span := trace.SpanFromContext(c.Request().Context())
+	span.SetName(operation)
+	span.SetAttributes(attribute.String("http.route", c.Path()), attribute.String("keyward.request_id", c.Response().Header().Get(echo.HeaderXRequestID)))
 }
 
 // requestLevel returns the level at which a request is logged: info for those of the

@@ -65,6 +65,7 @@ type Config struct {
 	Console        ConsoleConfig
 	Now            func() time.Time // nil: time.Now
 	Log            *slog.Logger     // nil: slog.Default
+	Tracing        bool             // requests have spans, which are named by operation
 	AccessLog      float64          // fraction of the requests to log at info, with all that fail with 500 and above
 	Version        string
 }

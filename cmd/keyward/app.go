@@ -33,6 +33,8 @@ type app struct {
 	log   *slog.Logger
 	lines *asyncWriter // of log
 
+	tracing *tracing // nil: off
+
 	db         *db.DB
 	custody    *custody.Custody
 	generator  *moves.Generator
@@ -66,7 +68,7 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 		return nil, err
 	}
 	p.warnAboutTLS()
-	a := &app{cfg: p.cfg, log: p.log, lines: p.lines, db: d, refresh: make(chan struct{}, 1)}
+	a := &app{cfg: p.cfg, log: p.log, lines: p.lines, tracing: p.tracing, db: d, refresh: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			a.close()

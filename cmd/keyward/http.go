@@ -58,7 +58,7 @@ func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error
 		Webhooks: a.webhooks,
 		Ready:    a.checkReady, ReadyPublic: a.checkPublic, Now: utcNow, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
-		AccessLog:      a.cfg.accessLog,
+		AccessLog: a.cfg.accessLog, Tracing: a.tracing != nil,
 		ConsoleOrigins: a.cfg.consoleOrigins, Console: httpapi.ConsoleConfig{URL: a.cfg.consoleURL},
 	}
 	if err := a.configureOIDC(&cfg); err != nil {
@@ -79,7 +79,7 @@ func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error
 // honest ones 30 s for a request.
 func (a *app) newServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+		Handler: a.tracing.handler(h), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 64 << 10,
 		ErrorLog: log.New(serverErrors{a.log}, "", 0),
 	}

@@ -29,6 +29,7 @@ func (p *program) openDB(ctx context.Context) (*db.DB, error) {
 	}
 	return db.Open(ctx, db.Config{
 		URL: p.cfg.databaseURL, MaxConns: p.cfg.maxConns, ReadURL: p.cfg.readURL,
+		Tracer: p.tracing.pgxTracer(),
 		Pooled: p.cfg.listenURL != p.cfg.databaseURL, // two URLs mean that one leads through a pooler
 	})
 }

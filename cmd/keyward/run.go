@@ -58,6 +58,8 @@ type program struct {
 	stderr io.Writer // the log, notes, questions and errors
 	log    *slog.Logger
 	lines  *asyncWriter // of the log of a service; nil for other commands
+
+	tracing *tracing // nil: off
 }
 
 // runProgram executes the program and returns the exit code. An empty variable counts

@@ -38,6 +38,11 @@ func (p *program) migrateSchema(ctx context.Context) error {
 // Requests are served once prepare has returned.
 func (p *program) serveAPI(ctx context.Context, works bool, prepare func(ctx context.Context, a *app, urls urls) error) error {
 	defer p.startServiceLog()()
+	end, err := p.trace(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	listeners, err := p.cfg.openListeners()
 	if err != nil {
 		return err

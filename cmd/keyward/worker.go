@@ -24,6 +24,11 @@ func (c *workerCmd) Run(ctx context.Context, p *program) error {
 // metrics on the admin address if there is one.
 func (p *program) runWorker(ctx context.Context) error {
 	defer p.startServiceLog()()
+	end, err := p.trace(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	var listeners []net.Listener
 	if p.cfg.adminAddr != "" {
 		l, err := net.Listen("tcp", p.cfg.adminAddr)
