@@ -81,8 +81,9 @@ type By struct {
 
 // Approval identifies the second person's approval of a change.
 type Approval struct {
-	ID uuid.UUID
-	By Actor
+	ID      uuid.UUID
+	By      Actor
+	Effects []string // what By was told that the request does
 }
 
 // Details returns details with the member "approval" added if b has an Approval.

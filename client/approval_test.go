@@ -29,12 +29,12 @@ func TestApproval(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.PurgeKeys(t.Context(), "acme", nil, NoOptions{})
+	_, err = c.PurgeKeys(t.Context(), "acme", NoOptions{})
 	var waits *ApprovalError
 	if !errors.As(err, &waits) || waits.Approval.ID != id {
 		t.Fatalf("%v", err)
 	}
-	if _, err := c.PurgeKeys(t.Context(), "acme", nil, NoOptions{}, Approved(id)); err != nil {
+	if _, err := c.PurgeKeys(t.Context(), "acme", NoOptions{}, Approved(id)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -99,25 +99,37 @@ func (e Alg) Valid() bool {
 
 // Defines values for ApprovalOperation.
 const (
+	ApprovalOperationAPIKeys   ApprovalOperation = "api_keys"
 	ApprovalOperationDelete    ApprovalOperation = "delete"
 	ApprovalOperationImport    ApprovalOperation = "import"
+	ApprovalOperationPolicy    ApprovalOperation = "policy"
 	ApprovalOperationPurge     ApprovalOperation = "purge"
 	ApprovalOperationRelax     ApprovalOperation = "relax"
+	ApprovalOperationRevoke    ApprovalOperation = "revoke"
 	ApprovalOperationRevokeAll ApprovalOperation = "revoke_all"
+	ApprovalOperationSettings  ApprovalOperation = "settings"
 )
 
 // Valid indicates whether the value is a known member of the ApprovalOperation enum.
 func (e ApprovalOperation) Valid() bool {
 	switch e {
+	case ApprovalOperationAPIKeys:
+		return true
 	case ApprovalOperationDelete:
 		return true
 	case ApprovalOperationImport:
+		return true
+	case ApprovalOperationPolicy:
 		return true
 	case ApprovalOperationPurge:
 		return true
 	case ApprovalOperationRelax:
 		return true
+	case ApprovalOperationRevoke:
+		return true
 	case ApprovalOperationRevokeAll:
+		return true
+	case ApprovalOperationSettings:
 		return true
 	default:
 		return false
@@ -369,22 +381,34 @@ func (e CreateTenantAPIKeyRequestRole) Valid() bool {
 
 // Defines values for GuardedOperation.
 const (
+	GuardedOperationAPIKeys   GuardedOperation = "api_keys"
 	GuardedOperationDelete    GuardedOperation = "delete"
 	GuardedOperationImport    GuardedOperation = "import"
+	GuardedOperationPolicy    GuardedOperation = "policy"
 	GuardedOperationPurge     GuardedOperation = "purge"
+	GuardedOperationRevoke    GuardedOperation = "revoke"
 	GuardedOperationRevokeAll GuardedOperation = "revoke_all"
+	GuardedOperationSettings  GuardedOperation = "settings"
 )
 
 // Valid indicates whether the value is a known member of the GuardedOperation enum.
 func (e GuardedOperation) Valid() bool {
 	switch e {
+	case GuardedOperationAPIKeys:
+		return true
 	case GuardedOperationDelete:
 		return true
 	case GuardedOperationImport:
 		return true
+	case GuardedOperationPolicy:
+		return true
 	case GuardedOperationPurge:
 		return true
+	case GuardedOperationRevoke:
+		return true
 	case GuardedOperationRevokeAll:
+		return true
+	case GuardedOperationSettings:
 		return true
 	default:
 		return false
@@ -961,15 +985,24 @@ type Approval struct {
 	DecidedAt *time.Time `json:"decided_at,omitempty"`
 	DecidedBy *Actor     `json:"decided_by,omitempty"`
 
+	// Effects All effects of the request
+	Effects []GuardedOperation `json:"effects"`
+
 	// ExpiresAt The approval must be given and used before this time
 	ExpiresAt time.Time          `json:"expires_at"`
 	ID        openapi_types.UUID `json:"id"`
 
-	// Operation `relax` removes operations from `approval_required`
-	Operation   ApprovalOperation `json:"operation"`
-	RequestedBy Actor             `json:"requested_by"`
-	Status      ApprovalStatus    `json:"status"`
-	UsedAt      *time.Time        `json:"used_at,omitempty"`
+	// Operation The gravest effect that the tenant guards. `relax` removes effects from `approval_required`
+	Operation ApprovalOperation `json:"operation"`
+
+	// OperationID The request's operationId in this document
+	OperationID string `json:"operation_id"`
+
+	// Path The request's path, which names what it concerns: a key, a credential, a webhook
+	Path        string         `json:"path"`
+	RequestedBy Actor          `json:"requested_by"`
+	Status      ApprovalStatus `json:"status"`
+	UsedAt      *time.Time     `json:"used_at,omitempty"`
 }
 
 // ApprovalList defines model for ApprovalList.
@@ -978,7 +1011,7 @@ type ApprovalList struct {
 	NextCursor *string    `json:"next_cursor,omitempty"`
 }
 
-// ApprovalOperation `relax` removes operations from `approval_required`
+// ApprovalOperation The gravest effect that the tenant guards. `relax` removes effects from `approval_required`
 type ApprovalOperation string
 
 // ApprovalStatus defines model for ApprovalStatus.
@@ -1135,7 +1168,7 @@ type CreateTenantAPIKeyRequestRole string
 
 // CreateTenantRequest defines model for CreateTenantRequest.
 type CreateTenantRequest struct {
-	// ApprovalRequired Operations that require approval by a second person, each at most once
+	// ApprovalRequired Effects that require approval by a second person, each at most once
 	ApprovalRequired []GuardedOperation `json:"approval_required,omitempty"`
 	ClockSkewSeconds *int64             `json:"clock_skew_seconds,omitempty"`
 
@@ -1303,7 +1336,10 @@ type FreezeWindow struct {
 	Until time.Time `json:"until"`
 }
 
-// GuardedOperation defines model for GuardedOperation.
+// GuardedOperation An effect, whichever request has it. `revoke`: a key leaves the JWK Set by a decision; `revoke_all`: none is left that has been
+// published for a day, of the tenant or of a live policy; `import`; `purge`: a public key is erased, at once or, by a lower
+// `purge_after_seconds`, earlier; `delete`; `policy`: a policy is created, changed or retired; `api_keys`: a credential is
+// created or revoked; `settings`: the tenant's own members, its data key, domains and webhooks
 type GuardedOperation string
 
 // Health defines model for Health.
@@ -1667,6 +1703,18 @@ type RevokeResult struct {
 	TrustedUntil TrustedUntil `json:"trusted_until"`
 }
 
+// RevokedAPIKeys defines model for RevokedAPIKeys.
+type RevokedAPIKeys struct {
+	// ChildrenLeft How many live credentials that descend from it are left: all without `children`; with it those of tenants that require an approval of `api_keys`
+	ChildrenLeft int `json:"children_left"`
+
+	// ChildrenRevoked How many of them descend from the named one
+	ChildrenRevoked int `json:"children_revoked"`
+
+	// Revoked The credentials that were revoked, the named one first
+	Revoked []openapi_types.UUID `json:"revoked"`
+}
+
 // Role defines model for Role.
 type Role string
 
@@ -1799,7 +1847,7 @@ type Straggler struct {
 
 // Tenant defines model for Tenant.
 type Tenant struct {
-	// ApprovalRequired Operations that require approval by a second person; absent if there are none
+	// ApprovalRequired Effects that require approval by a second person; absent if there are none
 	ApprovalRequired []GuardedOperation        `json:"approval_required,omitempty"`
 	ClockSkewSeconds int64                     `json:"clock_skew_seconds"`
 	CreatedAt        time.Time                 `json:"created_at"`
@@ -1876,7 +1924,7 @@ type TrustedUntil = []VerifierTrust
 
 // UpdateTenantRequest defines model for UpdateTenantRequest.
 type UpdateTenantRequest struct {
-	// ApprovalRequired Operations that require approval by a second person. Removing one requires an approval itself, of operation `relax`
+	// ApprovalRequired Effects that require approval by a second person. Removing one requires an approval itself
 	ApprovalRequired nullable.Nullable[[]GuardedOperation] `json:"approval_required,omitempty"`
 	ClockSkewSeconds nullable.Nullable[int64]              `json:"clock_skew_seconds,omitempty"`
 	CustomDomain     nullable.Nullable[string]             `json:"custom_domain,omitempty"`
@@ -2071,6 +2119,9 @@ type AuditKID = string
 // AuditStateFilter defines model for AuditStateFilter.
 type AuditStateFilter = AuditState
 
+// Children defines model for Children.
+type Children = bool
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -2185,6 +2236,9 @@ type RateLimited = Problem
 // ReadinessResponse defines model for ReadinessResponse.
 type ReadinessResponse = Readiness
 
+// RevokedAPIKeysResponse defines model for RevokedAPIKeysResponse.
+type RevokedAPIKeysResponse = RevokedAPIKeys
+
 // TenantNotFound RFC 9457
 type TenantNotFound = Problem
 
@@ -2291,6 +2345,12 @@ type ListPlatformAPIKeysParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// RevokePlatformAPIKeyParams defines parameters for RevokePlatformAPIKey.
+type RevokePlatformAPIKeyParams struct {
+	// Children Revoke also the credentials that this one made, and that these made
+	Children *Children `form:"children,omitempty" json:"children,omitempty"`
+}
+
 // ListPlatformAuditEventsParams defines parameters for ListPlatformAuditEvents.
 type ListPlatformAuditEventsParams struct {
 	// Tenant Slug or id; the id also finds a deleted tenant
@@ -2358,20 +2418,6 @@ type ListTenantsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// DeleteTenantParams defines parameters for DeleteTenant.
-type DeleteTenantParams struct {
-	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
-	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
-	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
-}
-
-// UpdateTenantParams defines parameters for UpdateTenant.
-type UpdateTenantParams struct {
-	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
-	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
-	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
-}
-
 // ListTenantAPIKeysParams defines parameters for ListTenantAPIKeys.
 type ListTenantAPIKeysParams struct {
 	// Limit Maximum number of items on a page
@@ -2379,6 +2425,12 @@ type ListTenantAPIKeysParams struct {
 
 	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// RevokeTenantAPIKeyParams defines parameters for RevokeTenantAPIKey.
+type RevokeTenantAPIKeyParams struct {
+	// Children Revoke also the credentials that this one made, and that these made
+	Children *Children `form:"children,omitempty" json:"children,omitempty"`
 }
 
 // ListApprovalsParams defines parameters for ListApprovals.
@@ -2466,10 +2518,6 @@ type ListKeysParams struct {
 type ImportKeyParams struct {
 	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
-
-	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
-	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
-	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // ImportKey200JSONResponseBody defines parameters for ImportKey.
@@ -2482,13 +2530,6 @@ type ImportKey201JSONResponseBody struct {
 	union json.RawMessage
 }
 
-// PurgeKeysParams defines parameters for PurgeKeys.
-type PurgeKeysParams struct {
-	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
-	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
-	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
-}
-
 // RevokeActiveKeyParams defines parameters for RevokeActiveKey.
 type RevokeActiveKeyParams struct {
 	// DryRun Preview the effect and change nothing
@@ -2499,10 +2540,6 @@ type RevokeActiveKeyParams struct {
 type RevokeAllKeysParams struct {
 	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
-
-	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
-	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
-	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // RotateKeysParams defines parameters for RotateKeys.
@@ -3235,7 +3272,7 @@ type ClientInterface interface {
 	// Role: platform_admin.
 	//
 	// Corresponds with DELETE /v1/api-keys/{id} (the `RevokePlatformAPIKey` operationId).
-	RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, params *RevokePlatformAPIKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPlatformAuditEvents List the audit events of all tenants
 	//
@@ -3319,7 +3356,7 @@ type ClientInterface interface {
 	// it can also be requested later. Role: platform_admin.
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant} (the `DeleteTenant` operationId).
-	DeleteTenant(ctx context.Context, tenant TenantPath, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteTenant(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetTenant Read a tenant
 	//
@@ -3337,7 +3374,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `UpdateTenant` operationId).
-	UpdateTenantWithBody(ctx context.Context, tenant TenantPath, params *UpdateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateTenantWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateTenant Change a tenant
 	//
@@ -3348,7 +3385,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `UpdateTenant` operationId).
-	UpdateTenant(ctx context.Context, tenant TenantPath, params *UpdateTenantParams, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateTenant(ctx context.Context, tenant TenantPath, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTenantAPIKeys List the tenant's credentials
 	//
@@ -3380,7 +3417,7 @@ type ClientInterface interface {
 	// Role: admin.
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant}/api-keys/{id} (the `RevokeTenantAPIKey` operationId).
-	RevokeTenantAPIKey(ctx context.Context, tenant TenantPath, id APIKeyIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokeTenantAPIKey(ctx context.Context, tenant TenantPath, id APIKeyIDPath, params *RevokeTenantAPIKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListApprovals List the approvals of the tenant
 	//
@@ -3605,7 +3642,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/purge (the `PurgeKeys` operationId).
-	PurgeKeysWithBody(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PurgeKeysWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PurgeKeys Purge expired and revoked keys now
 	//
@@ -3615,7 +3652,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/keys/purge (the `PurgeKeys` operationId).
-	PurgeKeys(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PurgeKeys(ctx context.Context, tenant TenantPath, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeActiveKeyWithBody Revoke the active key without naming it
 	//
@@ -4339,8 +4376,8 @@ func (c *Requests) CreatePlatformAPIKey(ctx context.Context, body CreatePlatform
 // Role: platform_admin.
 //
 // Corresponds with DELETE /v1/api-keys/{id} (the `RevokePlatformAPIKey` operationId).
-func (c *Requests) RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRevokePlatformAPIKeyRequest(c.Server, id)
+func (c *Requests) RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, params *RevokePlatformAPIKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokePlatformAPIKeyRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4513,8 +4550,8 @@ func (c *Requests) GetDestructionCertificate(ctx context.Context, id openapi_typ
 // it can also be requested later. Role: platform_admin.
 //
 // Corresponds with DELETE /v1/tenants/{tenant} (the `DeleteTenant` operationId).
-func (c *Requests) DeleteTenant(ctx context.Context, tenant TenantPath, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteTenantRequest(c.Server, tenant, params)
+func (c *Requests) DeleteTenant(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteTenantRequest(c.Server, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -4551,8 +4588,8 @@ func (c *Requests) GetTenant(ctx context.Context, tenant TenantPath, reqEditors 
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PATCH /v1/tenants/{tenant} (the `UpdateTenant` operationId).
-func (c *Requests) UpdateTenantWithBody(ctx context.Context, tenant TenantPath, params *UpdateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateTenantRequestWithBody(c.Server, tenant, params, contentType, body)
+func (c *Requests) UpdateTenantWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateTenantRequestWithBody(c.Server, tenant, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4572,8 +4609,8 @@ func (c *Requests) UpdateTenantWithBody(ctx context.Context, tenant TenantPath, 
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/tenants/{tenant} (the `UpdateTenant` operationId).
-func (c *Requests) UpdateTenant(ctx context.Context, tenant TenantPath, params *UpdateTenantParams, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateTenantRequest(c.Server, tenant, params, body)
+func (c *Requests) UpdateTenant(ctx context.Context, tenant TenantPath, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateTenantRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4644,8 +4681,8 @@ func (c *Requests) CreateTenantAPIKey(ctx context.Context, tenant TenantPath, bo
 // Role: admin.
 //
 // Corresponds with DELETE /v1/tenants/{tenant}/api-keys/{id} (the `RevokeTenantAPIKey` operationId).
-func (c *Requests) RevokeTenantAPIKey(ctx context.Context, tenant TenantPath, id APIKeyIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRevokeTenantAPIKeyRequest(c.Server, tenant, id)
+func (c *Requests) RevokeTenantAPIKey(ctx context.Context, tenant TenantPath, id APIKeyIDPath, params *RevokeTenantAPIKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeTenantAPIKeyRequest(c.Server, tenant, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5089,8 +5126,8 @@ func (c *Requests) ImportKey(ctx context.Context, tenant TenantPath, params *Imp
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/keys/purge (the `PurgeKeys` operationId).
-func (c *Requests) PurgeKeysWithBody(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPurgeKeysRequestWithBody(c.Server, tenant, params, contentType, body)
+func (c *Requests) PurgeKeysWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPurgeKeysRequestWithBody(c.Server, tenant, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5109,8 +5146,8 @@ func (c *Requests) PurgeKeysWithBody(ctx context.Context, tenant TenantPath, par
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/keys/purge (the `PurgeKeys` operationId).
-func (c *Requests) PurgeKeys(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPurgeKeysRequest(c.Server, tenant, params, body)
+func (c *Requests) PurgeKeys(ctx context.Context, tenant TenantPath, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPurgeKeysRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6714,7 +6751,7 @@ func NewCreatePlatformAPIKeyRequestWithBody(server string, contentType string, b
 }
 
 // NewRevokePlatformAPIKeyRequest constructs an http.Request for the RevokePlatformAPIKey method
-func NewRevokePlatformAPIKeyRequest(server string, id APIKeyIDPath) (*http.Request, error) {
+func NewRevokePlatformAPIKeyRequest(server string, id APIKeyIDPath, params *RevokePlatformAPIKeyParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6737,6 +6774,33 @@ func NewRevokePlatformAPIKeyRequest(server string, id APIKeyIDPath) (*http.Reque
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Children != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "children", *params.Children, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
@@ -7263,7 +7327,7 @@ func NewGetDestructionCertificateRequest(server string, id openapi_types.UUID) (
 }
 
 // NewDeleteTenantRequest constructs an http.Request for the DeleteTenant method
-func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTenantParams) (*http.Request, error) {
+func NewDeleteTenantRequest(server string, tenant TenantPath) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -7291,21 +7355,6 @@ func NewDeleteTenantRequest(server string, tenant TenantPath, params *DeleteTena
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
-	}
-
-	if params != nil {
-
-		if params.KeywardApproval != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Keyward-Approval", headerParam0)
-		}
-
 	}
 
 	return req, nil
@@ -7346,18 +7395,18 @@ func NewGetTenantRequest(server string, tenant TenantPath) (*http.Request, error
 }
 
 // NewUpdateTenantRequest calls the generic UpdateTenant builder with application/json body
-func NewUpdateTenantRequest(server string, tenant TenantPath, params *UpdateTenantParams, body UpdateTenantJSONRequestBody) (*http.Request, error) {
+func NewUpdateTenantRequest(server string, tenant TenantPath, body UpdateTenantJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateTenantRequestWithBody(server, tenant, params, "application/json", bodyReader)
+	return NewUpdateTenantRequestWithBody(server, tenant, "application/json", bodyReader)
 }
 
 // NewUpdateTenantRequestWithBody constructs an http.Request for the UpdateTenant method, with any body, and a specified content type
-func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *UpdateTenantParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -7388,21 +7437,6 @@ func NewUpdateTenantRequestWithBody(server string, tenant TenantPath, params *Up
 	}
 
 	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.KeywardApproval != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Keyward-Approval", headerParam0)
-		}
-
-	}
 
 	return req, nil
 }
@@ -7528,7 +7562,7 @@ func NewCreateTenantAPIKeyRequestWithBody(server string, tenant TenantPath, cont
 }
 
 // NewRevokeTenantAPIKeyRequest constructs an http.Request for the RevokeTenantAPIKey method
-func NewRevokeTenantAPIKeyRequest(server string, tenant TenantPath, id APIKeyIDPath) (*http.Request, error) {
+func NewRevokeTenantAPIKeyRequest(server string, tenant TenantPath, id APIKeyIDPath, params *RevokeTenantAPIKeyParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -7558,6 +7592,33 @@ func NewRevokeTenantAPIKeyRequest(server string, tenant TenantPath, id APIKeyIDP
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Children != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "children", *params.Children, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
@@ -8608,37 +8669,22 @@ func NewImportKeyRequestWithBody(server string, tenant TenantPath, params *Impor
 
 	req.Header.Add("Content-Type", contentType)
 
-	if params != nil {
-
-		if params.KeywardApproval != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Keyward-Approval", headerParam0)
-		}
-
-	}
-
 	return req, nil
 }
 
 // NewPurgeKeysRequest calls the generic PurgeKeys builder with application/json body
-func NewPurgeKeysRequest(server string, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody) (*http.Request, error) {
+func NewPurgeKeysRequest(server string, tenant TenantPath, body PurgeKeysJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewPurgeKeysRequestWithBody(server, tenant, params, "application/json", bodyReader)
+	return NewPurgeKeysRequestWithBody(server, tenant, "application/json", bodyReader)
 }
 
 // NewPurgeKeysRequestWithBody constructs an http.Request for the PurgeKeys method, with any body, and a specified content type
-func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *PurgeKeysParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8669,21 +8715,6 @@ func NewPurgeKeysRequestWithBody(server string, tenant TenantPath, params *Purge
 	}
 
 	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.KeywardApproval != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Keyward-Approval", headerParam0)
-		}
-
-	}
 
 	return req, nil
 }
@@ -8832,21 +8863,6 @@ func NewRevokeAllKeysRequestWithBody(server string, tenant TenantPath, params *R
 	}
 
 	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.KeywardApproval != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Keyward-Approval", *params.KeywardApproval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Keyward-Approval", headerParam0)
-		}
-
-	}
 
 	return req, nil
 }
@@ -10271,12 +10287,6 @@ func (c *Client) CreatePlatformAPIKey(ctx context.Context, body CreatePlatformAP
 	return Decode[CreatedAPIKeyResponse](c.Requests.CreatePlatformAPIKey(ctx, body, reqEditors...))
 }
 
-// RevokePlatformAPIKey: Revoke a credential of the platform.
-func (c *Client) RevokePlatformAPIKey(ctx context.Context, id APIKeyIDPath, reqEditors ...RequestEditorFn) error {
-	_, err := Bytes(c.Requests.RevokePlatformAPIKey(ctx, id, reqEditors...))
-	return err
-}
-
 // ListPlatformAuditEvents: List the audit events of all tenants.
 func (c *Client) ListPlatformAuditEvents(ctx context.Context, params *ListPlatformAuditEventsParams, reqEditors ...RequestEditorFn) (*AuditEventList, error) {
 	return Decode[AuditEventList](c.Requests.ListPlatformAuditEvents(ctx, params, reqEditors...))
@@ -10313,8 +10323,8 @@ func (c *Client) GetTenant(ctx context.Context, tenant TenantPath, reqEditors ..
 }
 
 // UpdateTenant: Change a tenant.
-func (c *Client) UpdateTenant(ctx context.Context, tenant TenantPath, params *UpdateTenantParams, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*TenantResponse, error) {
-	return Decode[TenantResponse](c.Requests.UpdateTenant(ctx, tenant, params, body, reqEditors...))
+func (c *Client) UpdateTenant(ctx context.Context, tenant TenantPath, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*TenantResponse, error) {
+	return Decode[TenantResponse](c.Requests.UpdateTenant(ctx, tenant, body, reqEditors...))
 }
 
 // ListTenantAPIKeys: List the tenant's credentials.
@@ -10325,12 +10335,6 @@ func (c *Client) ListTenantAPIKeys(ctx context.Context, tenant TenantPath, param
 // CreateTenantAPIKey: Create a credential of the tenant.
 func (c *Client) CreateTenantAPIKey(ctx context.Context, tenant TenantPath, body CreateTenantAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatedAPIKeyResponse, error) {
 	return Decode[CreatedAPIKeyResponse](c.Requests.CreateTenantAPIKey(ctx, tenant, body, reqEditors...))
-}
-
-// RevokeTenantAPIKey: Revoke a credential of the tenant.
-func (c *Client) RevokeTenantAPIKey(ctx context.Context, tenant TenantPath, id APIKeyIDPath, reqEditors ...RequestEditorFn) error {
-	_, err := Bytes(c.Requests.RevokeTenantAPIKey(ctx, tenant, id, reqEditors...))
-	return err
 }
 
 // ListApprovals: List the approvals of the tenant.
@@ -10395,8 +10399,8 @@ func (c *Client) ListKeys(ctx context.Context, tenant TenantPath, params *ListKe
 }
 
 // PurgeKeys: Purge expired and revoked keys now.
-func (c *Client) PurgeKeys(ctx context.Context, tenant TenantPath, params *PurgeKeysParams, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*PurgeResult, error) {
-	return Decode[PurgeResult](c.Requests.PurgeKeys(ctx, tenant, params, body, reqEditors...))
+func (c *Client) PurgeKeys(ctx context.Context, tenant TenantPath, body PurgeKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*PurgeResult, error) {
+	return Decode[PurgeResult](c.Requests.PurgeKeys(ctx, tenant, body, reqEditors...))
 }
 
 // RevokeActiveKey: Revoke the active key without naming it.

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"slices"
+
+	"github.com/google/uuid"
 )
 
 // RotateKeys activates the standby key now. See [Client.PreviewRotation].
@@ -57,5 +60,38 @@ func (c *Client) ImportKeyList(ctx context.Context, tenant string, body ImportKe
 
 // DeleteTenant destroys a tenant's keys and returns the certificate of destruction.
 func (c *Client) DeleteTenant(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*DestructionCertificate, error) {
-	return Decode[DestructionCertificate](c.Requests.DeleteTenant(ctx, tenant, nil, append(slices.Clip(reqEditors), Certified())...))
+	return Decode[DestructionCertificate](c.Requests.DeleteTenant(ctx, tenant, append(slices.Clip(reqEditors), Certified())...))
+}
+
+// RevokeTenantAPIKey revokes a credential of a tenant, with children also those that
+// descend from it.
+func (c *Client) RevokeTenantAPIKey(ctx context.Context, tenant string, id uuid.UUID, children bool, reqEditors ...RequestEditorFn) (*RevokedAPIKeys, error) {
+	resp, err := c.Requests.RevokeTenantAPIKey(ctx, tenant, id, &RevokeTenantAPIKeyParams{Children: trueOrNil(children)}, reqEditors...)
+	return revokedAPIKeys(id, resp, err)
+}
+
+// RevokePlatformAPIKey is [Client.RevokeTenantAPIKey] for a credential of the platform.
+func (c *Client) RevokePlatformAPIKey(ctx context.Context, id uuid.UUID, children bool, reqEditors ...RequestEditorFn) (*RevokedAPIKeys, error) {
+	resp, err := c.Requests.RevokePlatformAPIKey(ctx, id, &RevokePlatformAPIKeyParams{Children: trueOrNil(children)}, reqEditors...)
+	return revokedAPIKeys(id, resp, err)
+}
+
+func trueOrNil(b bool) *bool {
+	if !b {
+		return nil
+	}
+	return &b
+}
+
+// revokedAPIKeys reads an answer that is empty for a credential without descendants.
+func revokedAPIKeys(id uuid.UUID, resp *http.Response, err error) (*RevokedAPIKeys, error) {
+	text, err := Bytes(resp, err)
+	if err != nil {
+		return nil, err
+	}
+	out := &RevokedAPIKeys{Revoked: []uuid.UUID{id}}
+	if len(text) > 0 && json.Unmarshal(text, out) != nil {
+		return nil, ErrNotKeyward
+	}
+	return out, nil
 }

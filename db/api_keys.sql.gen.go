@@ -12,6 +12,50 @@ import (
 	"github.com/google/uuid"
 )
 
+const aPIKeyDescendants = `-- name: APIKeyDescendants :many
+WITH RECURSIVE made AS (
+    SELECT k.id FROM api_keys k WHERE k.creator_type = 'api_key' AND k.creator_id = $2::text
+    UNION
+    SELECT k.id FROM made JOIN api_keys k ON k.creator_type = 'api_key' AND k.creator_id = made.id::text
+)
+SELECT k.id, k.tenant_id, k.role, k.name FROM made JOIN api_keys k ON k.id = made.id
+WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $1::timestamptz)
+ORDER BY k.tenant_id NULLS FIRST, k.created_at, k.id
+`
+
+type APIKeyDescendantsRow struct {
+	ID       uuid.UUID
+	TenantID *uuid.UUID
+	Role     string
+	Name     string
+}
+
+// The live API keys that an API key made, and that these made, revoked and expired ones in between included, in the order of their creation.
+func (q *Queries) APIKeyDescendants(ctx context.Context, now time.Time, maker string) ([]APIKeyDescendantsRow, error) {
+	rows, err := q.db.Query(ctx, aPIKeyDescendants, now, maker)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []APIKeyDescendantsRow
+	for rows.Next() {
+		var i APIKeyDescendantsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.TenantID,
+			&i.Role,
+			&i.Name,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const aPIKeyMakers = `-- name: APIKeyMakers :many
 WITH RECURSIVE line AS (
     SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, 0 AS depth FROM api_keys k WHERE k.id = $1
@@ -330,19 +374,6 @@ func (q *Queries) ListUnrevokedTenantAPIKeys(ctx context.Context, tenantID uuid.
 	return items, nil
 }
 
-const revokeAPIKey = `-- name: RevokeAPIKey :execrows
-UPDATE api_keys SET revoked_at = $1, mac = NULL
-WHERE tenant_id IS NOT DISTINCT FROM $2::uuid AND id = $3 AND revoked_at IS NULL
-`
-
-func (q *Queries) RevokeAPIKey(ctx context.Context, revokedAt *time.Time, tenantID *uuid.UUID, iD uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, revokeAPIKey, revokedAt, tenantID, iD)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const revokeAPIKeys = `-- name: RevokeAPIKeys :execrows
 UPDATE api_keys SET revoked_at = $1, mac = NULL
 WHERE (tenant_id = $2::uuid OR $2::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL
@@ -350,6 +381,18 @@ WHERE (tenant_id = $2::uuid OR $2::uuid IS NULL AND tenant_id IS NULL) AND revok
 
 func (q *Queries) RevokeAPIKeys(ctx context.Context, revokedAt *time.Time, tenantID *uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, revokeAPIKeys, revokedAt, tenantID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const revokeAPIKeysByID = `-- name: RevokeAPIKeysByID :execrows
+UPDATE api_keys SET revoked_at = $1, mac = NULL WHERE id = ANY ($2::uuid[]) AND revoked_at IS NULL
+`
+
+func (q *Queries) RevokeAPIKeysByID(ctx context.Context, revokedAt *time.Time, ids []uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, revokeAPIKeysByID, revokedAt, ids)
 	if err != nil {
 		return 0, err
 	}

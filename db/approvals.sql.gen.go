@@ -12,6 +12,18 @@ import (
 	"github.com/google/uuid"
 )
 
+const countPendingApprovals = `-- name: CountPendingApprovals :one
+SELECT count(*) FROM approvals
+WHERE tenant_id = $1 AND created_at > $2::timestamptz AND status = 'pending'
+`
+
+func (q *Queries) CountPendingApprovals(ctx context.Context, tenantID uuid.UUID, since time.Time) (int64, error) {
+	row := q.db.QueryRow(ctx, countPendingApprovals, tenantID, since)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const decideApproval = `-- name: DecideApproval :execrows
 UPDATE approvals
 SET status = $1, decider_type = $2::text, decider_id = $3::text, decider_name = $4::text,
@@ -80,7 +92,7 @@ func (q *Queries) EndOpenApprovals(ctx context.Context, arg EndOpenApprovalsPara
 }
 
 const getApproval = `-- name: GetApproval :one
-SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
+SELECT tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = $1 AND id = $2
@@ -93,6 +105,9 @@ func (q *Queries) GetApproval(ctx context.Context, tenantID uuid.UUID, iD uuid.U
 		&i.TenantID,
 		&i.ID,
 		&i.Operation,
+		&i.Effects,
+		&i.OperationID,
+		&i.Path,
 		&i.RequestHash,
 		&i.Status,
 		&i.RequesterType,
@@ -111,14 +126,17 @@ func (q *Queries) GetApproval(ctx context.Context, tenantID uuid.UUID, iD uuid.U
 }
 
 const insertApproval = `-- name: InsertApproval :exec
-INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at, mac)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, request_hash, requester_type, requester_id, requester_name, created_at, expires_at, mac)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 `
 
 type InsertApprovalParams struct {
 	TenantID      uuid.UUID
 	ID            uuid.UUID
 	Operation     string
+	Effects       []string
+	OperationID   string
+	Path          string
 	RequestHash   []byte
 	RequesterType string
 	RequesterID   string
@@ -133,6 +151,9 @@ func (q *Queries) InsertApproval(ctx context.Context, arg InsertApprovalParams) 
 		arg.TenantID,
 		arg.ID,
 		arg.Operation,
+		arg.Effects,
+		arg.OperationID,
+		arg.Path,
 		arg.RequestHash,
 		arg.RequesterType,
 		arg.RequesterID,
@@ -145,7 +166,7 @@ func (q *Queries) InsertApproval(ctx context.Context, arg InsertApprovalParams) 
 }
 
 const listApprovals = `-- name: ListApprovals :many
-SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
+SELECT tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = $1
@@ -186,6 +207,9 @@ func (q *Queries) ListApprovals(ctx context.Context, arg ListApprovalsParams) ([
 			&i.TenantID,
 			&i.ID,
 			&i.Operation,
+			&i.Effects,
+			&i.OperationID,
+			&i.Path,
 			&i.RequestHash,
 			&i.Status,
 			&i.RequesterType,

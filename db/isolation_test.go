@@ -63,8 +63,8 @@ func seed(t *testing.T, url string) {
 			INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq) VALUES ('%[1]s', '%[1]s', false, 'u', '{}', now(), now(), 1);
 			INSERT INTO jwks_clients (tenant_id, client, set_at, seen_at) VALUES ('%[1]s', 1, now(), now());
 			INSERT INTO domains (tenant_id, domain, token, created_at) VALUES ('%[1]s', 'id.example', repeat('t', 26), now());
-			INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
-				VALUES ('%[1]s', '%[1]s', 'purge', sha256('r'), 'operator', '', '', now(), now() + interval '1 day');
+			INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
+				VALUES ('%[1]s', '%[1]s', 'purge', '{purge}', 'purgeKeys', '/', sha256('r'), 'operator', '', '', now(), now() + interval '1 day');
 			INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, of_all, event_tenant_id, event_seq, action, asked_at, due_at, created_at)
 				VALUES ('%[1]s', '%[1]s', gen_random_uuid(), false, '%[1]s', 1, 'tenant.created', now(), now(), now())`, id, slug))
 	}

@@ -30,6 +30,9 @@ type Approval struct {
 	TenantID      uuid.UUID
 	ID            uuid.UUID
 	Operation     string
+	Effects       []string
+	OperationID   string
+	Path          string
 	RequestHash   []byte
 	Status        string
 	RequesterType string

@@ -48,6 +48,7 @@ var carries = regexp.MustCompile(`(?s)tenant_id (=|IS NOT DISTINCT FROM) (\$\d|A
 // everywhere lists the statements that cannot carry the tenant, and why.
 var everywhere = map[string][]string{
 	"the tenant is what they look for":                                                               {"PublicTenantBySlug", "LiveTenantID", "GetCredential", "APIKeyMakers", "TenantOfDomain"},
+	"what a credential of the platform made may be in any tenant":                                    {"APIKeyDescendants", "RevokeAPIKeysByID"},
 	"names of all tenants are compared, when one changes":                                            {"HostsTaken", "IssuerAtHost"},
 	"the platform's credentials are no tenant's, and uses of credentials are flushed by their id":    {"ListPlatformAPIKeys", "TouchAPIKeys"},
 	"a queue of every tenant's work, off the path of requests; a distributed worker asks each shard": {"DuePolicies", "NextDueAt", "CountDuePolicies", "ClaimWebhooks", "NextWebhookReady", "LockAnyWebhooksBehind", "CountPendingDeliveries", "OldestDuePolicy", "OldestWaitingEvent", "OldestPendingDelivery"},

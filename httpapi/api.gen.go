@@ -95,25 +95,37 @@ func (e Alg) Valid() bool {
 
 // Defines values for ApprovalOperation.
 const (
+	ApprovalOperationAPIKeys   ApprovalOperation = "api_keys"
 	ApprovalOperationDelete    ApprovalOperation = "delete"
 	ApprovalOperationImport    ApprovalOperation = "import"
+	ApprovalOperationPolicy    ApprovalOperation = "policy"
 	ApprovalOperationPurge     ApprovalOperation = "purge"
 	ApprovalOperationRelax     ApprovalOperation = "relax"
+	ApprovalOperationRevoke    ApprovalOperation = "revoke"
 	ApprovalOperationRevokeAll ApprovalOperation = "revoke_all"
+	ApprovalOperationSettings  ApprovalOperation = "settings"
 )
 
 // Valid indicates whether the value is a known member of the ApprovalOperation enum.
 func (e ApprovalOperation) Valid() bool {
 	switch e {
+	case ApprovalOperationAPIKeys:
+		return true
 	case ApprovalOperationDelete:
 		return true
 	case ApprovalOperationImport:
+		return true
+	case ApprovalOperationPolicy:
 		return true
 	case ApprovalOperationPurge:
 		return true
 	case ApprovalOperationRelax:
 		return true
+	case ApprovalOperationRevoke:
+		return true
 	case ApprovalOperationRevokeAll:
+		return true
+	case ApprovalOperationSettings:
 		return true
 	default:
 		return false
@@ -344,22 +356,34 @@ func (e CreateTenantAPIKeyRequestRole) Valid() bool {
 
 // Defines values for GuardedOperation.
 const (
+	GuardedOperationAPIKeys   GuardedOperation = "api_keys"
 	GuardedOperationDelete    GuardedOperation = "delete"
 	GuardedOperationImport    GuardedOperation = "import"
+	GuardedOperationPolicy    GuardedOperation = "policy"
 	GuardedOperationPurge     GuardedOperation = "purge"
+	GuardedOperationRevoke    GuardedOperation = "revoke"
 	GuardedOperationRevokeAll GuardedOperation = "revoke_all"
+	GuardedOperationSettings  GuardedOperation = "settings"
 )
 
 // Valid indicates whether the value is a known member of the GuardedOperation enum.
 func (e GuardedOperation) Valid() bool {
 	switch e {
+	case GuardedOperationAPIKeys:
+		return true
 	case GuardedOperationDelete:
 		return true
 	case GuardedOperationImport:
 		return true
+	case GuardedOperationPolicy:
+		return true
 	case GuardedOperationPurge:
 		return true
+	case GuardedOperationRevoke:
+		return true
 	case GuardedOperationRevokeAll:
+		return true
+	case GuardedOperationSettings:
 		return true
 	default:
 		return false
@@ -954,15 +978,24 @@ type Approval struct {
 	DecidedAt *time.Time `json:"decided_at,omitempty"`
 	DecidedBy *Actor     `json:"decided_by,omitempty"`
 
+	// Effects All effects of the request
+	Effects []GuardedOperation `json:"effects"`
+
 	// ExpiresAt The approval must be given and used before this time
 	ExpiresAt time.Time          `json:"expires_at"`
 	ID        openapi_types.UUID `json:"id"`
 
-	// Operation `relax` removes operations from `approval_required`
-	Operation   ApprovalOperation `json:"operation"`
-	RequestedBy Actor             `json:"requested_by"`
-	Status      ApprovalStatus    `json:"status"`
-	UsedAt      *time.Time        `json:"used_at,omitempty"`
+	// Operation The gravest effect that the tenant guards. `relax` removes effects from `approval_required`
+	Operation ApprovalOperation `json:"operation"`
+
+	// OperationID The request's operationId in this document
+	OperationID string `json:"operation_id"`
+
+	// Path The request's path, which names what it concerns: a key, a credential, a webhook
+	Path        string         `json:"path"`
+	RequestedBy Actor          `json:"requested_by"`
+	Status      ApprovalStatus `json:"status"`
+	UsedAt      *time.Time     `json:"used_at,omitempty"`
 }
 
 // ApprovalList defines model for ApprovalList.
@@ -971,7 +1004,7 @@ type ApprovalList struct {
 	NextCursor *string    `json:"next_cursor,omitempty"`
 }
 
-// ApprovalOperation `relax` removes operations from `approval_required`
+// ApprovalOperation The gravest effect that the tenant guards. `relax` removes effects from `approval_required`
 type ApprovalOperation string
 
 // ApprovalStatus defines model for ApprovalStatus.
@@ -1106,7 +1139,7 @@ type CreateTenantAPIKeyRequestRole string
 
 // CreateTenantRequest defines model for CreateTenantRequest.
 type CreateTenantRequest struct {
-	// ApprovalRequired Operations that require approval by a second person, each at most once
+	// ApprovalRequired Effects that require approval by a second person, each at most once
 	ApprovalRequired []GuardedOperation `json:"approval_required,omitempty"`
 	ClockSkewSeconds *int64             `json:"clock_skew_seconds,omitempty"`
 
@@ -1274,7 +1307,10 @@ type FreezeWindow struct {
 	Until time.Time `json:"until"`
 }
 
-// GuardedOperation defines model for GuardedOperation.
+// GuardedOperation An effect, whichever request has it. `revoke`: a key leaves the JWK Set by a decision; `revoke_all`: none is left that has been
+// published for a day, of the tenant or of a live policy; `import`; `purge`: a public key is erased, at once or, by a lower
+// `purge_after_seconds`, earlier; `delete`; `policy`: a policy is created, changed or retired; `api_keys`: a credential is
+// created or revoked; `settings`: the tenant's own members, its data key, domains and webhooks
 type GuardedOperation string
 
 // Health defines model for Health.
@@ -1658,6 +1694,18 @@ type RevokeResult struct {
 	TrustedUntil TrustedUntil `json:"trusted_until"`
 }
 
+// RevokedAPIKeys defines model for RevokedAPIKeys.
+type RevokedAPIKeys struct {
+	// ChildrenLeft How many live credentials that descend from it are left: all without `children`; with it those of tenants that require an approval of `api_keys`
+	ChildrenLeft int `json:"children_left"`
+
+	// ChildrenRevoked How many of them descend from the named one
+	ChildrenRevoked int `json:"children_revoked"`
+
+	// Revoked The credentials that were revoked, the named one first
+	Revoked []openapi_types.UUID `json:"revoked"`
+}
+
 // Role defines model for Role.
 type Role string
 
@@ -1790,7 +1838,7 @@ type Straggler struct {
 
 // Tenant defines model for Tenant.
 type Tenant struct {
-	// ApprovalRequired Operations that require approval by a second person; absent if there are none
+	// ApprovalRequired Effects that require approval by a second person; absent if there are none
 	ApprovalRequired []GuardedOperation        `json:"approval_required,omitempty"`
 	ClockSkewSeconds int64                     `json:"clock_skew_seconds"`
 	CreatedAt        time.Time                 `json:"created_at"`
@@ -1867,7 +1915,7 @@ type TrustedUntil = []VerifierTrust
 
 // UpdateTenantRequest defines model for UpdateTenantRequest.
 type UpdateTenantRequest struct {
-	// ApprovalRequired Operations that require approval by a second person. Removing one requires an approval itself, of operation `relax`
+	// ApprovalRequired Effects that require approval by a second person. Removing one requires an approval itself
 	ApprovalRequired nullable.Nullable[[]GuardedOperation] `json:"approval_required,omitempty"`
 	ClockSkewSeconds nullable.Nullable[int64]              `json:"clock_skew_seconds,omitempty"`
 	CustomDomain     nullable.Nullable[string]             `json:"custom_domain,omitempty"`
@@ -2062,6 +2110,9 @@ type AuditKID = string
 // AuditStateFilter defines model for AuditStateFilter.
 type AuditStateFilter = AuditState
 
+// Children defines model for Children.
+type Children = bool
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -2176,6 +2227,9 @@ type RateLimited = Problem
 // ReadinessResponse defines model for ReadinessResponse.
 type ReadinessResponse = Readiness
 
+// RevokedAPIKeysResponse defines model for RevokedAPIKeysResponse.
+type RevokedAPIKeysResponse = RevokedAPIKeys
+
 // TenantNotFound RFC 9457
 type TenantNotFound = Problem
 
@@ -2282,6 +2336,12 @@ type ListPlatformAPIKeysParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// RevokePlatformAPIKeyParams defines parameters for RevokePlatformAPIKey.
+type RevokePlatformAPIKeyParams struct {
+	// Children Revoke also the credentials that this one made, and that these made
+	Children *Children `form:"children,omitempty" json:"children,omitempty"`
+}
+
 // ListPlatformAuditEventsParams defines parameters for ListPlatformAuditEvents.
 type ListPlatformAuditEventsParams struct {
 	// Tenant Slug or id; the id also finds a deleted tenant
@@ -2349,20 +2409,6 @@ type ListTenantsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// DeleteTenantParams defines parameters for DeleteTenant.
-type DeleteTenantParams struct {
-	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
-	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
-	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
-}
-
-// UpdateTenantParams defines parameters for UpdateTenant.
-type UpdateTenantParams struct {
-	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
-	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
-	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
-}
-
 // ListTenantAPIKeysParams defines parameters for ListTenantAPIKeys.
 type ListTenantAPIKeysParams struct {
 	// Limit Maximum number of items on a page
@@ -2370,6 +2416,12 @@ type ListTenantAPIKeysParams struct {
 
 	// Cursor `next_cursor` of the previous page; opaque
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// RevokeTenantAPIKeyParams defines parameters for RevokeTenantAPIKey.
+type RevokeTenantAPIKeyParams struct {
+	// Children Revoke also the credentials that this one made, and that these made
+	Children *Children `form:"children,omitempty" json:"children,omitempty"`
 }
 
 // ListApprovalsParams defines parameters for ListApprovals.
@@ -2457,10 +2509,6 @@ type ListKeysParams struct {
 type ImportKeyParams struct {
 	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
-
-	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
-	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
-	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // ImportKey200JSONResponseBody defines parameters for ImportKey.
@@ -2473,13 +2521,6 @@ type ImportKey201JSONResponseBody struct {
 	union json.RawMessage
 }
 
-// PurgeKeysParams defines parameters for PurgeKeys.
-type PurgeKeysParams struct {
-	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
-	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
-	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
-}
-
 // RevokeActiveKeyParams defines parameters for RevokeActiveKey.
 type RevokeActiveKeyParams struct {
 	// DryRun Preview the effect and change nothing
@@ -2490,10 +2531,6 @@ type RevokeActiveKeyParams struct {
 type RevokeAllKeysParams struct {
 	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
-
-	// KeywardApproval The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
-	// `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
-	KeywardApproval *KeywardApproval `json:"Keyward-Approval,omitempty"`
 }
 
 // RotateKeysParams defines parameters for RotateKeys.
@@ -3069,7 +3106,7 @@ type ServerInterface interface {
 	CreatePlatformAPIKey(ctx echo.Context) error
 	// RevokePlatformAPIKey Revoke a credential of the platform
 	// (DELETE /v1/api-keys/{id})
-	RevokePlatformAPIKey(ctx echo.Context, id APIKeyIDPath) error
+	RevokePlatformAPIKey(ctx echo.Context, id APIKeyIDPath, params RevokePlatformAPIKeyParams) error
 	// ListPlatformAuditEvents List the audit events of all tenants
 	// (GET /v1/audit)
 	ListPlatformAuditEvents(ctx echo.Context, params ListPlatformAuditEventsParams) error
@@ -3093,13 +3130,13 @@ type ServerInterface interface {
 	GetDestructionCertificate(ctx echo.Context, id openapi_types.UUID) error
 	// DeleteTenant Delete a tenant
 	// (DELETE /v1/tenants/{tenant})
-	DeleteTenant(ctx echo.Context, tenant TenantPath, params DeleteTenantParams) error
+	DeleteTenant(ctx echo.Context, tenant TenantPath) error
 	// GetTenant Read a tenant
 	// (GET /v1/tenants/{tenant})
 	GetTenant(ctx echo.Context, tenant TenantPath) error
 	// UpdateTenant Change a tenant
 	// (PATCH /v1/tenants/{tenant})
-	UpdateTenant(ctx echo.Context, tenant TenantPath, params UpdateTenantParams) error
+	UpdateTenant(ctx echo.Context, tenant TenantPath) error
 	// ListTenantAPIKeys List the tenant's credentials
 	// (GET /v1/tenants/{tenant}/api-keys)
 	ListTenantAPIKeys(ctx echo.Context, tenant TenantPath, params ListTenantAPIKeysParams) error
@@ -3108,7 +3145,7 @@ type ServerInterface interface {
 	CreateTenantAPIKey(ctx echo.Context, tenant TenantPath) error
 	// RevokeTenantAPIKey Revoke a credential of the tenant
 	// (DELETE /v1/tenants/{tenant}/api-keys/{id})
-	RevokeTenantAPIKey(ctx echo.Context, tenant TenantPath, id APIKeyIDPath) error
+	RevokeTenantAPIKey(ctx echo.Context, tenant TenantPath, id APIKeyIDPath, params RevokeTenantAPIKeyParams) error
 	// ListApprovals List the approvals of the tenant
 	// (GET /v1/tenants/{tenant}/approvals)
 	ListApprovals(ctx echo.Context, tenant TenantPath, params ListApprovalsParams) error
@@ -3159,7 +3196,7 @@ type ServerInterface interface {
 	ImportKey(ctx echo.Context, tenant TenantPath, params ImportKeyParams) error
 	// PurgeKeys Purge expired and revoked keys now
 	// (POST /v1/tenants/{tenant}/keys/purge)
-	PurgeKeys(ctx echo.Context, tenant TenantPath, params PurgeKeysParams) error
+	PurgeKeys(ctx echo.Context, tenant TenantPath) error
 	// RevokeActiveKey Revoke the active key without naming it
 	// (POST /v1/tenants/{tenant}/keys/revoke)
 	RevokeActiveKey(ctx echo.Context, tenant TenantPath, params RevokeActiveKeyParams) error
@@ -3745,8 +3782,17 @@ func (w *ServerInterfaceWrapper) RevokePlatformAPIKey(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokePlatformAPIKeyParams
+	// ------------- Optional query parameter "children" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "children", ctx.QueryParams(), &params.Children, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter children: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.RevokePlatformAPIKey(ctx, id)
+	err = w.Handler.RevokePlatformAPIKey(ctx, id, params)
 	return err
 }
 
@@ -3984,28 +4030,8 @@ func (w *ServerInterfaceWrapper) DeleteTenant(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteTenantParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Keyward-Approval" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
-		var KeywardApproval KeywardApproval
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Keyward-Approval, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Keyward-Approval", valueList[0], &KeywardApproval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Keyward-Approval: %s", err))
-		}
-
-		params.KeywardApproval = &KeywardApproval
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.DeleteTenant(ctx, tenant, params)
+	err = w.Handler.DeleteTenant(ctx, tenant)
 	return err
 }
 
@@ -4036,28 +4062,8 @@ func (w *ServerInterfaceWrapper) UpdateTenant(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params UpdateTenantParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Keyward-Approval" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
-		var KeywardApproval KeywardApproval
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Keyward-Approval, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Keyward-Approval", valueList[0], &KeywardApproval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Keyward-Approval: %s", err))
-		}
-
-		params.KeywardApproval = &KeywardApproval
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.UpdateTenant(ctx, tenant, params)
+	err = w.Handler.UpdateTenant(ctx, tenant)
 	return err
 }
 
@@ -4128,8 +4134,17 @@ func (w *ServerInterfaceWrapper) RevokeTenantAPIKey(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokeTenantAPIKeyParams
+	// ------------- Optional query parameter "children" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "children", ctx.QueryParams(), &params.Children, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter children: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.RevokeTenantAPIKey(ctx, tenant, id)
+	err = w.Handler.RevokeTenantAPIKey(ctx, tenant, id, params)
 	return err
 }
 
@@ -4626,23 +4641,6 @@ func (w *ServerInterfaceWrapper) ImportKey(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
 	}
 
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Keyward-Approval" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
-		var KeywardApproval KeywardApproval
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Keyward-Approval, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Keyward-Approval", valueList[0], &KeywardApproval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Keyward-Approval: %s", err))
-		}
-
-		params.KeywardApproval = &KeywardApproval
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ImportKey(ctx, tenant, params)
 	return err
@@ -4659,28 +4657,8 @@ func (w *ServerInterfaceWrapper) PurgeKeys(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params PurgeKeysParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Keyward-Approval" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
-		var KeywardApproval KeywardApproval
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Keyward-Approval, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Keyward-Approval", valueList[0], &KeywardApproval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Keyward-Approval: %s", err))
-		}
-
-		params.KeywardApproval = &KeywardApproval
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.PurgeKeys(ctx, tenant, params)
+	err = w.Handler.PurgeKeys(ctx, tenant)
 	return err
 }
 
@@ -4727,23 +4705,6 @@ func (w *ServerInterfaceWrapper) RevokeAllKeys(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
-	}
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Keyward-Approval" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Keyward-Approval")]; found {
-		var KeywardApproval KeywardApproval
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Keyward-Approval, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Keyward-Approval", valueList[0], &KeywardApproval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Keyward-Approval: %s", err))
-		}
-
-		params.KeywardApproval = &KeywardApproval
 	}
 
 	// Invoke the callback with all the unmarshaled arguments

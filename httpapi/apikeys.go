@@ -66,20 +66,24 @@ func (s *adminServer) listAPIKeys(c echo.Context, tenantID *uuid.UUID, params Li
 }
 
 // RevokeTenantAPIKey revokes an API key of a tenant.
-func (s *adminServer) RevokeTenantAPIKey(c echo.Context, _ TenantPath, id APIKeyIDPath) error {
-	return s.revokeAPIKey(c, &callOf(c).tenantID, id)
+func (s *adminServer) RevokeTenantAPIKey(c echo.Context, _ TenantPath, id APIKeyIDPath, p RevokeTenantAPIKeyParams) error {
+	return s.revokeAPIKey(c, &callOf(c).tenantID, id, valueOr(p.Children, false))
 }
 
 // RevokePlatformAPIKey revokes an API key of the platform.
-func (s *adminServer) RevokePlatformAPIKey(c echo.Context, id APIKeyIDPath) error {
-	return s.revokeAPIKey(c, nil, id)
+func (s *adminServer) RevokePlatformAPIKey(c echo.Context, id APIKeyIDPath, p RevokePlatformAPIKeyParams) error {
+	return s.revokeAPIKey(c, nil, id, valueOr(p.Children, false))
 }
 
-func (s *adminServer) revokeAPIKey(c echo.Context, tenantID *uuid.UUID, id uuid.UUID) error {
-	if err := s.cfg.Tenants.RevokeAPIKey(c.Request().Context(), auditBy(c), tenantID, id); err != nil {
+func (s *adminServer) revokeAPIKey(c echo.Context, tenantID *uuid.UUID, id uuid.UUID, children bool) error {
+	done, err := s.cfg.Tenants.RevokeAPIKey(c.Request().Context(), auditBy(c), tenantID, id, children)
+	if err != nil {
 		return err
 	}
-	return c.NoContent(http.StatusNoContent)
+	if !children && done.Left == 0 {
+		return c.NoContent(http.StatusNoContent)
+	}
+	return replyJSON(c, http.StatusOK, RevokedAPIKeys{Revoked: done.IDs, ChildrenRevoked: len(done.IDs) - 1, ChildrenLeft: done.Left})
 }
 
 func renderAPIKey(k tenant.APIKey) APIKey {

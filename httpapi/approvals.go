@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"crypto/sha256"
+	"errors"
 	"hash"
 	"io"
 	"net/http"
@@ -13,17 +14,19 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
+// approvalHeader brings a second person's approval to the request that it is for.
+const approvalHeader = "Keyward-Approval"
+
 // digestReader passes a body on and computes a digest of the request: method,
 // path, query and body. It does not keep the body.
 type digestReader struct {
 	io.ReadCloser
-	sum   hash.Hash
-	needs tenant.Operation
+	sum hash.Hash
 }
 
 // digestRequest replaces the body of a request by a digestReader.
-func digestRequest(r *http.Request, needs tenant.Operation) *digestReader {
-	d := &digestReader{ReadCloser: r.Body, sum: sha256.New(), needs: needs}
+func digestRequest(r *http.Request) *digestReader {
+	d := &digestReader{ReadCloser: r.Body, sum: sha256.New()}
 	d.sum.Write([]byte("keyward approval v1\x00" + r.Method + " " + r.URL.RequestURI() + "\x00"))
 	r.Body = d
 	return d
@@ -43,53 +46,82 @@ func (d *digestReader) digest() ([]byte, error) {
 	return d.sum.Sum(nil), nil
 }
 
-// checkApproval reports whether the operation may proceed: either the tenant
-// requires no approval for it, or the request names an approval, which is then
-// used up. Otherwise it answers 202 with a new approval, or returns an error.
-func (s *adminServer) checkApproval(c echo.Context, approval *KeywardApproval) (bool, error) {
-	t, err := s.cfg.Tenants.GetAny(c.Request().Context(), callOf(c).tenantID)
-	if err != nil || !t.Guards(callOf(c).request.needs) {
-		return err == nil, err
+// withApproval lets a second person decide about requests whose effects need it. The
+// stores decide that, under the tenant's lock: they refuse the change, which is then
+// answered with 202 and a new approval. A request that brings one uses it up first, and
+// is carried out unless it has effects by then that its approver was not told.
+func (s *gate) withApproval(a permission, next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		refused := s.useApproval(c, c.Request().Header.Get(approvalHeader))
+		if refused != nil && !isRefusedApproval(refused) {
+			return refused
+		}
+		err := next(c) // possibly a repetition of the request that used the approval, whose answer was lost
+		var needs *tenant.NeedsApprovalError
+		switch {
+		case err != nil && refused != nil:
+			return refused
+		case !errors.As(err, &needs):
+			return err
+		}
+		return s.requestApproval(c, a, needs)
 	}
-	return s.useApproval(c, approval)
 }
 
-// checkRelaxation is checkApproval for a new approval_required list, which
-// needs an approval only if it removes an entry of the old one. The store
-// checks again under the tenant's lock.
-func (s *adminServer) checkRelaxation(c echo.Context, change tenant.Change, approval *KeywardApproval) (bool, error) {
-	relaxes, err := s.cfg.Tenants.Relaxes(c.Request().Context(), callOf(c).tenantID, change)
-	if err != nil || !relaxes {
-		return err == nil, err
-	}
-	return s.useApproval(c, approval)
+// isRefusedApproval reports whether an approval does not count for a request. That
+// matters only if the request needs one.
+func isRefusedApproval(err error) bool {
+	return errors.As(err, new(*tenant.ApprovalStatusError)) || errors.Is(err, tenant.ErrNoApproval) || errors.Is(err, tenant.ErrOtherRequester) ||
+		errors.Is(err, tenant.ErrOtherRequest) || errors.Is(err, tenant.ErrApproverRevoked)
 }
 
-// useApproval uses up the approval that the request names, or answers 202 with
-// a new one.
-func (s *adminServer) useApproval(c echo.Context, approval *KeywardApproval) (bool, error) {
-	w, ctx := callOf(c), c.Request().Context()
-	if w.approval != nil { // a repetition of the transaction that follows
-		return true, nil
+// useApproval uses up the approval that a request brings, if its tenant requires any.
+func (s *gate) useApproval(c echo.Context, header string) error {
+	if header == "" || c.QueryParam("dry_run") == "true" || callOf(c).approval != nil { // used by a transaction that is repeated
+		return nil
+	}
+	id, err := uuid.Parse(header)
+	if err != nil || len(header) != 36 {
+		return invalidField(approvalHeader, "must be the id of an approval")
+	}
+	w, ctx, ref := callOf(c), c.Request().Context(), tenant.PlatformSlug
+	if w.tenantID != uuid.Nil {
+		ref = w.tenantID.String()
+	}
+	t, err := s.cfg.Tenants.Get(ctx, ref)
+	if err != nil || len(t.ApprovalRequired) == 0 {
+		return err
 	}
 	digest, err := w.request.digest()
 	if err != nil {
-		return false, err
+		return err
 	}
-	if approval == nil {
-		a, err := s.cfg.Tenants.RequestApproval(ctx, w.auditBy(), w.tenantID, w.request.needs, digest)
-		if err != nil {
-			return false, err
-		}
-		c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+w.slug+"/approvals/"+a.ID.String())
-		return false, replyJSON(c, http.StatusAccepted, renderApproval(a))
-	}
-	a, err := s.cfg.Tenants.UseApproval(ctx, w.auditBy(), w.tenantID, *approval, w.request.needs, digest)
+	approval, err := s.cfg.Tenants.UseApproval(ctx, w.auditBy(), t.ID, id, digest)
 	if err != nil {
-		return false, err
+		return err
 	}
-	w.approval = &audit.Approval{ID: a.ID, By: *a.DecidedBy}
-	return true, nil
+	w.approval = &audit.Approval{ID: approval.ID, By: *approval.DecidedBy}
+	for _, op := range approval.Effects {
+		w.approval.Effects = append(w.approval.Effects, string(op))
+	}
+	return nil
+}
+
+// requestApproval answers 202 with a new approval.
+func (s *gate) requestApproval(c echo.Context, of permission, needs *tenant.NeedsApprovalError) error {
+	w, r := callOf(c), c.Request()
+	digest, err := w.request.digest()
+	if err != nil {
+		return err
+	}
+	a, err := s.cfg.Tenants.RequestApproval(r.Context(), w.auditBy(), needs, tenant.Request{
+		OperationID: of.operation, Path: r.URL.EscapedPath(), Digest: digest,
+	})
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set(echo.HeaderLocation, "/v1/tenants/"+needs.Slug+"/approvals/"+a.ID.String())
+	return replyJSON(c, http.StatusAccepted, renderApproval(a))
 }
 
 // ListApprovals lists a tenant's approvals.
@@ -134,20 +166,18 @@ func (s *adminServer) decideApproval(c echo.Context, id uuid.UUID, yes bool) err
 	return replyJSON(c, http.StatusOK, renderApproval(a))
 }
 
-// mayDo returns errForbidden if the caller's role does not allow the operation
-// to be approved.
-func (w *call) mayDo(op tenant.Operation) error {
-	for _, a := range permissions {
-		if a.needs == op && a.allows(w.Role) {
-			return nil
-		}
+// mayDo returns errForbidden if the caller's role does not allow the request to be
+// approved.
+func (w *call) mayDo(a tenant.Approval) error {
+	if permissions[a.OperationID].allows(w.Role) {
+		return nil
 	}
 	return errForbidden
 }
 
 func renderApproval(a tenant.Approval) Approval {
 	out := Approval{
-		ID: a.ID, Operation: ApprovalOperation(a.Operation), Status: ApprovalStatus(a.Status), RequestedBy: renderActor(a.RequestedBy),
+		ID: a.ID, Operation: ApprovalOperation(a.Operation), Effects: renderGuarded(a.Effects), OperationID: a.OperationID, Path: a.Path, Status: ApprovalStatus(a.Status), RequestedBy: renderActor(a.RequestedBy),
 		CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt, DecidedAt: a.DecidedAt, UsedAt: a.UsedAt,
 	}
 	if a.DecidedBy != nil {

@@ -26,7 +26,7 @@ type call struct {
 	tenantID  uuid.UUID       // of the tenant in the path
 	slug      string
 
-	request  *digestReader   // nil if the operation never needs approval
+	request  *digestReader   // nil if the operation changes nothing that can need approval
 	approval *audit.Approval // the approval used; nil if none was required
 }
 
@@ -137,8 +137,8 @@ func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc 
 		c.Set(callKey, w)
 		c.Request().Body = http.MaxBytesReader(c.Response().Writer, c.Request().Body, limit)
 		k.awaitBody(c, open, patience)
-		if a.needs != "" {
-			w.request = digestRequest(c.Request(), a.needs)
+		if a.guarded {
+			w.request = digestRequest(c.Request())
 		}
 		err = s.answerOnce(c, w, a, next)
 		if a.changes { // even after an error: the change may have been committed

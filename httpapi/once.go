@@ -96,8 +96,8 @@ func (s *gate) answerOnce(c echo.Context, w *call, a permission, next echo.Handl
 		if len(body) > 0 {
 			again.Body = io.NopCloser(bytes.NewReader(body))
 		}
-		if a.needs != "" {
-			w.request = digestRequest(again, a.needs)
+		if a.guarded {
+			w.request = digestRequest(again)
 		}
 		c.SetRequest(again)
 		return recordAnswer(c, response, next)

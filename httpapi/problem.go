@@ -116,7 +116,8 @@ var rules = []rule{
 	sentinelRule(tenant.ErrOtherRequester, ProblemCodeForbidden, "Another caller requested this approval; only that caller can use it."),
 	sentinelRule(tenant.ErrOtherRequest, ProblemCodeConflict, "The approval is for another request: operation, path, query and body must be the same."),
 	sentinelRule(tenant.ErrApproverRevoked, ProblemCodeConflict, "The credential that approved this has been revoked since; ask for another approval."),
-	sentinelRule(tenant.ErrNeedsApproval, ProblemCodeConflict, "Taking operations off approval_required needs an approval, and the list has just changed; try again."),
+	sentinelRule(tenant.ErrTooManyApprovals, ProblemCodeConflict, "The limit of 1000 approvals that wait is reached; decide some first."),
+	sentinelRule(tenant.ErrNeedsApproval, ProblemCodeConflict, "This needs the approval of a second person."),
 	typeRule(func(e *tenant.ApprovalStatusError) *Problem {
 		return newProblem(ProblemCodeConflict, "The approval is "+string(e.Status)+".")
 	}),

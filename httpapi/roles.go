@@ -11,7 +11,7 @@ type permission struct {
 	roles   []tenant.Role
 	changes bool // the tenant's cache entries are invalidated afterwards
 
-	needs tenant.Operation // what a tenant can require approval for; "" if that is not possible
+	guarded bool // its effects may need a second person's approval
 
 	operation string
 	writes    bool // the method is one that takes an Idempotency-Key
@@ -37,8 +37,8 @@ var permissions = map[string]permission{
 	"createTenant": {roles: platform},
 	"listTenants":  {roles: platforms},
 	"getTenant":    {roles: anyone},
-	"updateTenant": {roles: admins, changes: true, needs: tenant.Relax},
-	"deleteTenant": {roles: platform, changes: true, needs: tenant.Delete},
+	"updateTenant": {roles: admins, changes: true, guarded: true},
+	"deleteTenant": {roles: platform, changes: true, guarded: true},
 
 	"getDestructionCertificate": {roles: platforms},
 
@@ -48,19 +48,19 @@ var permissions = map[string]permission{
 	"rejectApproval":  {roles: admins},
 
 	"listPolicies": {roles: anyone},
-	"putPolicy":    {roles: admins, changes: true},
-	"retirePolicy": {roles: admins, changes: true},
+	"putPolicy":    {roles: admins, changes: true, guarded: true},
+	"retirePolicy": {roles: admins, changes: true, guarded: true},
 
 	"listKeys":        {roles: auditors},
 	"getKey":          {roles: auditors},
 	"getKeyAdoption":  {roles: auditors},
-	"importKey":       {roles: admins, changes: true, needs: tenant.Import},
+	"importKey":       {roles: admins, changes: true, guarded: true},
 	"rotateKeys":      {roles: admins, changes: true},
-	"revokeKey":       {roles: admins, changes: true},
-	"revokeActiveKey": {roles: admins, changes: true},
-	"revokeAllKeys":   {roles: admins, changes: true, needs: tenant.RevokeAll},
-	"purgeKeys":       {roles: admins, changes: true, needs: tenant.Purge},
-	"rotateDataKey":   {roles: admins, changes: true},
+	"revokeKey":       {roles: admins, changes: true, guarded: true},
+	"revokeActiveKey": {roles: admins, changes: true, guarded: true},
+	"revokeAllKeys":   {roles: admins, changes: true, guarded: true},
+	"purgeKeys":       {roles: admins, changes: true, guarded: true},
+	"rotateDataKey":   {roles: admins, changes: true, guarded: true},
 
 	"signToken":   {roles: signers},
 	"signTokens":  {roles: signers},
@@ -77,30 +77,30 @@ var permissions = map[string]permission{
 	"streamKeyEvents":         {roles: verifiers},
 	"streamPlatformEvents":    {roles: platforms},
 
-	"createTenantAPIKey":   {roles: admins},
+	"createTenantAPIKey":   {roles: admins, guarded: true},
 	"listTenantAPIKeys":    {roles: admins},
-	"revokeTenantAPIKey":   {roles: admins},
-	"createPlatformAPIKey": {roles: platform},
+	"revokeTenantAPIKey":   {roles: admins, guarded: true},
+	"createPlatformAPIKey": {roles: platform, guarded: true},
 	"listPlatformAPIKeys":  {roles: platform},
-	"revokePlatformAPIKey": {roles: platform},
+	"revokePlatformAPIKey": {roles: platform, guarded: true},
 
 	"addDomain":    {roles: admins},
 	"listDomains":  {roles: admins},
-	"verifyDomain": {roles: admins},
-	"removeDomain": {roles: admins},
+	"verifyDomain": {roles: admins, guarded: true},
+	"removeDomain": {roles: admins, guarded: true},
 
-	"createTenantWebhook":           {roles: admins},
+	"createTenantWebhook":           {roles: admins, guarded: true},
 	"listTenantWebhooks":            {roles: admins},
 	"getTenantWebhook":              {roles: admins},
-	"updateTenantWebhook":           {roles: admins},
-	"deleteTenantWebhook":           {roles: admins},
+	"updateTenantWebhook":           {roles: admins, guarded: true},
+	"deleteTenantWebhook":           {roles: admins, guarded: true},
 	"listTenantWebhookDeliveries":   {roles: admins},
 	"redeliverTenantWebhook":        {roles: admins},
-	"createPlatformWebhook":         {roles: platform},
+	"createPlatformWebhook":         {roles: platform, guarded: true},
 	"listPlatformWebhooks":          {roles: platform},
 	"getPlatformWebhook":            {roles: platform},
-	"updatePlatformWebhook":         {roles: platform},
-	"deletePlatformWebhook":         {roles: platform},
+	"updatePlatformWebhook":         {roles: platform, guarded: true},
+	"deletePlatformWebhook":         {roles: platform, guarded: true},
 	"listPlatformWebhookDeliveries": {roles: platform},
 	"redeliverPlatformWebhook":      {roles: platform},
 }

@@ -14,10 +14,7 @@ import (
 )
 
 // PurgeKeys erases the public part of expired and revoked keys.
-func (s *adminServer) PurgeKeys(c echo.Context, _ TenantPath, params PurgeKeysParams) error {
-	if agreed, err := s.checkApproval(c, params.KeywardApproval); !agreed {
-		return err
-	}
+func (s *adminServer) PurgeKeys(c echo.Context, _ TenantPath) error {
 	purged, err := s.cfg.Store.Purge(c.Request().Context(), auditBy(c), callOf(c).tenantID)
 	if err != nil {
 		return err
@@ -125,11 +122,6 @@ func (s *adminServer) RevokeAllKeys(c echo.Context, _ TenantPath, params RevokeA
 	dry, err := dryRun(params.DryRun, body.DryRun)
 	if err != nil {
 		return err
-	}
-	if !dry {
-		if agreed, err := s.checkApproval(c, params.KeywardApproval); !agreed {
-			return err
-		}
 	}
 	revoke := s.cfg.Store.RevokeAll
 	if dry {

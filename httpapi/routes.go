@@ -116,6 +116,9 @@ func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.R
 	if len(s.cfg.ConsoleOrigins) > 0 {
 		r.Echo.OPTIONS(path, s.handle("preflight", s.crossOrigin(consolePreflight)))
 	}
+	if a.guarded {
+		h = s.withApproval(a, h)
+	}
 	if handDecoded[operation] {
 		h = refuseQuery(h)
 	} else {

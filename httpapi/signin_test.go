@@ -156,3 +156,35 @@ func TestRevocationReachesOtherReplicas(t *testing.T) {
 	there.clock.pass(2 * time.Hour)
 	there.do("GET", "/v1/tenants/acme", key, "").problem(ProblemCodeUnauthenticated)
 }
+
+// One person is not two because they have two accounts: not with one e-mail address, nor
+// as the person and an API key that they made, nor by signing in again.
+func TestOnePersonWithTwoAccounts(t *testing.T) {
+	w, idp := newWorldWithIDP(t)
+	w.do("POST", "/v1/tenants", w.root, `{"slug":"acme","approval_required":["revoke_all"]}`).ok(201)
+	account := func(sub, mail string) string {
+		return idp.Token("1", jwkstest.Claims{"aud": "keyward", "sub": sub, "email": mail, "preferred_username": sub, "groups": []string{"A"}})
+	}
+	requester := account("ann", "ann@example.com")
+	own := w.made("/v1/tenants/acme/api-keys", requester, `{"role":"tenant_admin"}`).Key
+	other := w.made("/v1/tenants/acme/api-keys", account("ann-admin", "Ann@Example.com"), `{"role":"tenant_admin"}`).Key
+	bob := account("bob", "bob@example.com")
+	bobs := w.made("/v1/tenants/acme/api-keys", bob, `{"role":"tenant_admin"}`).Key
+	w.clock.pass(time.Minute)
+	for _, by := range []string{requester, own} {
+		a := w.request("POST", revokeAllPath, by, compromised)
+		for name, again := range map[string]string{
+			"again": account("ann", "ann@example.com"), "another address": account("ann", "a.n@example.com"), "another account": account("ann-admin", "ann@EXAMPLE.com"),
+			"an API key": own, "an API key of the other account": other,
+		} {
+			w.inert(func() {
+				if got := w.decided(a, again, "approve"); got.StatusCode != http.StatusForbidden {
+					t.Errorf("approved by %s: %d", name, got.StatusCode)
+				}
+			})
+		}
+		for _, second := range []string{bob, bobs} {
+			w.decided(w.request("POST", revokeAllPath, by, compromised), second, "approve").ok(200)
+		}
+	}
+}

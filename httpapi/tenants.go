@@ -147,18 +147,13 @@ func (s *adminServer) GetTenant(c echo.Context, _ TenantPath) error {
 }
 
 // UpdateTenant changes a tenant.
-func (s *adminServer) UpdateTenant(c echo.Context, _ TenantPath, params UpdateTenantParams) error {
+func (s *adminServer) UpdateTenant(c echo.Context, _ TenantPath) error {
 	var body UpdateTenantRequest
 	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
 	change := body.tenantChange()
 	change.OnlyVerifiedHosts = !callOf(c).Role.OfPlatform()
-	if change.ApprovalRequired.Set {
-		if agreed, err := s.checkRelaxation(c, change, params.KeywardApproval); !agreed {
-			return err
-		}
-	}
 	t, err := s.cfg.Tenants.Update(c.Request().Context(), auditBy(c), callOf(c).tenantID, change)
 	if err != nil {
 		return err
@@ -229,10 +224,7 @@ func optionalSeconds(v nullable.Nullable[int64], standard time.Duration) tenant.
 }
 
 // DeleteTenant deletes a tenant.
-func (s *adminServer) DeleteTenant(c echo.Context, _ TenantPath, params DeleteTenantParams) error {
-	if agreed, err := s.checkApproval(c, params.KeywardApproval); !agreed {
-		return err
-	}
+func (s *adminServer) DeleteTenant(c echo.Context, _ TenantPath) error {
 	id := callOf(c).tenantID
 	if err := s.cfg.Store.DeleteTenant(c.Request().Context(), auditBy(c), id); err != nil {
 		return err

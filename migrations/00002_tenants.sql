@@ -87,7 +87,7 @@ CREATE TABLE public.tenants (
     CONSTRAINT tenants_freezes_whole CHECK (array_position(freeze_starts, NULL) IS NULL
         AND array_position(freeze_ends, NULL) IS NULL AND array_position(freeze_reasons, NULL) IS NULL),
     CONSTRAINT tenants_approval_required CHECK (
-        approval_required <@ ARRAY['revoke_all', 'import', 'purge', 'delete'] AND cardinality(approval_required) <= 4),
+        approval_required <@ ARRAY['revoke', 'revoke_all', 'import', 'purge', 'delete', 'policy', 'api_keys', 'settings'] AND cardinality(approval_required) <= 8),
     CONSTRAINT tenants_audit_head CHECK (audit_seq >= 1 AND octet_length(audit_hash) = 32)
 ) WITH (
     -- Every event moves the head of the chain, which no index contains. With free

@@ -29,6 +29,7 @@ CREATE TABLE public.api_keys (
 ) WITH (fillfactor = 80); -- free space for changes of last_used_at in place
 
 CREATE INDEX api_keys_by_tenant ON public.api_keys (tenant_id, created_at DESC, id DESC);
+CREATE INDEX api_keys_by_maker ON public.api_keys (creator_id) WHERE creator_type = 'api_key';
 
 -- +goose StatementBegin
 -- keyward_guard_api_key checks that an API key keeps its authority and stays revoked.

@@ -33,9 +33,8 @@ WHERE tenant_id IS NULL AND revoked_at IS NULL
 ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
 
--- name: RevokeAPIKey :execrows
-UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL
-WHERE tenant_id IS NOT DISTINCT FROM sqlc.narg(tenant_id)::uuid AND id = @id AND revoked_at IS NULL;
+-- name: RevokeAPIKeysByID :execrows
+UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL WHERE id = ANY (@ids::uuid[]) AND revoked_at IS NULL;
 
 -- name: RevokeTenantAPIKeys :execrows
 UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL WHERE tenant_id = @tenant_id::uuid AND revoked_at IS NULL;
@@ -75,3 +74,14 @@ ORDER BY id FOR NO KEY UPDATE;
 -- name: RevokeAPIKeys :execrows
 UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL
 WHERE (tenant_id = sqlc.narg(tenant_id)::uuid OR sqlc.narg(tenant_id)::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL;
+
+-- name: APIKeyDescendants :many
+-- The live API keys that an API key made, and that these made, revoked and expired ones in between included, in the order of their creation.
+WITH RECURSIVE made AS (
+    SELECT k.id FROM api_keys k WHERE k.creator_type = 'api_key' AND k.creator_id = @maker::text
+    UNION
+    SELECT k.id FROM made JOIN api_keys k ON k.creator_type = 'api_key' AND k.creator_id = made.id::text
+)
+SELECT k.id, k.tenant_id, k.role, k.name FROM made JOIN api_keys k ON k.id = made.id
+WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > @now::timestamptz)
+ORDER BY k.tenant_id NULLS FIRST, k.created_at, k.id;

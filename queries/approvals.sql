@@ -1,16 +1,16 @@
 -- name: InsertApproval :exec
-INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at, mac)
-VALUES (@tenant_id, @id, @operation, @request_hash, @requester_type, @requester_id, @requester_name, @created_at, @expires_at, @mac);
+INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, request_hash, requester_type, requester_id, requester_name, created_at, expires_at, mac)
+VALUES (@tenant_id, @id, @operation, @effects, @operation_id, @path, @request_hash, @requester_type, @requester_id, @requester_name, @created_at, @expires_at, @mac);
 
 -- name: GetApproval :one
-SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
+SELECT tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: ListApprovals :many
 -- Newest first, after the cursor. An unfinished approval after its end is expired.
-SELECT tenant_id, id, operation, request_hash, status, requester_type, requester_id, requester_name,
+SELECT tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = @tenant_id
@@ -44,3 +44,7 @@ SET status = CASE status WHEN 'pending' THEN 'rejected' ELSE 'used' END, mac = N
     decider_name = COALESCE(decider_name, @decider_name::text), decided_at = COALESCE(decided_at, @now::timestamptz),
     used_at = CASE status WHEN 'approved' THEN @now::timestamptz END
 WHERE tenant_id = @tenant_id AND status IN ('pending', 'approved') AND expires_at > @now::timestamptz;
+
+-- name: CountPendingApprovals :one
+SELECT count(*) FROM approvals
+WHERE tenant_id = @tenant_id AND created_at > @since::timestamptz AND status = 'pending';

@@ -133,7 +133,7 @@ func (s *SignIn) principal(ctx context.Context, t *jwks.Token, c claims) (tenant
 		return tenant.Principal{}, tenant.ErrNoRole
 	}
 	p := tenant.Principal{
-		Actor: audit.Actor{Type: audit.ActorOIDC, ID: t.Issuer + "#" + t.Subject, Name: truncateName(c.firstText("preferred_username", "email", "name", "sub"))},
+		Actor: audit.Actor{Type: audit.ActorOIDC, ID: t.Issuer + "#" + t.Subject, Name: truncateName(c.firstText("email", "preferred_username", "name", "sub"))},
 		Role:  rule.Role,
 	}
 	if rule.Tenant == "" {

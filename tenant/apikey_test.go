@@ -72,7 +72,7 @@ func TestPlatformKeys(t *testing.T) {
 	if p, err := w.Authenticate(t.Context(), key); err != nil || p.TenantID != nil || p.Role != tenant.PlatformAdmin {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if err := w.RevokeAPIKey(t.Context(), somebody, nil, k.ID); err != nil {
+	if _, err := w.RevokeAPIKey(t.Context(), somebody, nil, k.ID, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Authenticate(t.Context(), key); !errors.Is(err, tenant.ErrUnauthenticated) {
@@ -126,17 +126,17 @@ func TestListAndRevokeAPIKeys(t *testing.T) {
 	theirs, key := w.key(t, &other, tenant.TenantAdmin)
 	w.key(t, nil, tenant.PlatformAdmin)
 	for name, tenantID := range map[string]*uuid.UUID{"another tenant": &id, "the platform": nil} {
-		if err := w.RevokeAPIKey(t.Context(), somebody, tenantID, theirs.ID); !errors.Is(err, tenant.ErrNoAPIKey) {
+		if _, err := w.RevokeAPIKey(t.Context(), somebody, tenantID, theirs.ID, false); !errors.Is(err, tenant.ErrNoAPIKey) {
 			t.Errorf("by %s: %v", name, err)
 		}
 	}
 	if _, err := w.Authenticate(t.Context(), key); err != nil {
 		t.Error(err)
 	}
-	if err := w.RevokeAPIKey(t.Context(), somebody, &id, want[1]); err != nil {
+	if _, err := w.RevokeAPIKey(t.Context(), somebody, &id, want[1], false); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.RevokeAPIKey(t.Context(), somebody, &id, want[1]); !errors.Is(err, tenant.ErrNoAPIKey) {
+	if _, err := w.RevokeAPIKey(t.Context(), somebody, &id, want[1], false); !errors.Is(err, tenant.ErrNoAPIKey) {
 		t.Errorf("twice: %v", err)
 	}
 	if got := w.ids(t, &id); !slices.Equal(got, slices.Delete(slices.Clone(want), 1, 2)) {

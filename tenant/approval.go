@@ -11,25 +11,38 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// Operation is an operation that can require a second person's approval.
+// Operation is an effect that can require a second person's approval, whichever
+// request has it.
 type Operation string
 
-// The operations. Relax is the removal of an operation from a tenant's list. It
-// requires approval as long as the list is not empty: otherwise one person could
-// switch approvals off.
+// The effects. Relax is the removal of an effect from a tenant's list, a case of
+// ChangeSettings. It requires approval as long as the list is not empty: otherwise one
+// person could switch approvals off.
 const (
-	RevokeAll Operation = "revoke_all"
-	Import    Operation = "import"
-	Purge     Operation = "purge"
-	Delete    Operation = "delete"
-	Relax     Operation = "relax"
+	Revoke         Operation = "revoke"     // a key leaves the JWK Set by a decision
+	RevokeAll      Operation = "revoke_all" // none is left that verifiers know, see keys/moves
+	Import         Operation = "import"     // a key of another system enters
+	Purge          Operation = "purge"      // a public key is erased, now or earlier than it would have been
+	Delete         Operation = "delete"     // the tenant ends
+	ChangePolicy   Operation = "policy"
+	ChangeAPIKeys  Operation = "api_keys"
+	ChangeSettings Operation = "settings" // of the tenant, its data key, domains and webhooks
+	Relax          Operation = "relax"
 )
 
-var guardableOperations = []Operation{RevokeAll, Import, Purge, Delete}
+var guardableOperations = []Operation{Revoke, RevokeAll, Import, Purge, Delete, ChangePolicy, ChangeAPIKeys, ChangeSettings}
+
+// byGravity orders the effects of a request: an approval is named by the first one that
+// the tenant guards.
+var byGravity = []Operation{Delete, RevokeAll, Purge, Import, Revoke, ChangePolicy, ChangeAPIKeys, ChangeSettings}
 
 // ApprovalLifetime is the time from the request of an approval in which it can be
 // given and used.
 const ApprovalLifetime = 24 * time.Hour
+
+// maxPendingApprovals bounds the requests of a tenant that wait at one time: they are
+// never deleted.
+const maxPendingApprovals = 1000
 
 // ApprovalStatus is the state of an approval.
 type ApprovalStatus string
@@ -49,11 +62,61 @@ type ApprovalStatusError struct{ Status ApprovalStatus }
 
 func (e *ApprovalStatusError) Error() string { return "tenant: the approval is " + string(e.Status) }
 
+// NeedsApprovalError means that a change was not made: the tenant requires a second
+// person's approval of one of its effects. It is an ErrNeedsApproval.
+type NeedsApprovalError struct {
+	TenantID  uuid.UUID
+	Slug      string
+	Operation Operation   // the gravest of the effects that the tenant guards, or Relax
+	Effects   []Operation // all of the change, guarded or not
+}
+
+func (e *NeedsApprovalError) Error() string {
+	return ErrNeedsApproval.Error() + ": " + string(e.Operation)
+}
+
+// Unwrap returns ErrNeedsApproval.
+func (e *NeedsApprovalError) Unwrap() error { return ErrNeedsApproval }
+
+// CheckApproval returns a *NeedsApprovalError if a change with these effects must not
+// be made by this actor alone. Call it under the tenant's lock, before the change is
+// written. An approval counts for the effects that its approver was told. The worker
+// carries out what was decided before, and operators have the database.
+func (t Tenant) CheckApproval(by audit.By, effects ...Operation) error {
+	if len(t.ApprovalRequired) == 0 || by.Actor.Type == audit.ActorWorker || by.Actor.Type == audit.ActorOperator {
+		return nil
+	}
+	for _, op := range byGravity {
+		if slices.Contains(effects, op) && t.Guards(op) && !approves(by, op) {
+			return t.needsApproval(op, effects)
+		}
+	}
+	return nil
+}
+
+func (t Tenant) needsApproval(op Operation, effects []Operation) error {
+	return &NeedsApprovalError{TenantID: t.ID, Slug: t.Slug, Operation: op, Effects: sortGuarded(effects)}
+}
+
+func approves(by audit.By, op Operation) bool {
+	return by.Approval != nil && slices.Contains(by.Approval.Effects, string(op))
+}
+
+// Request is a request that needs approval, as its approver sees it.
+type Request struct {
+	OperationID string // of openapi.yaml
+	Path        string // with the ids of what it changes; no secret is in a path
+	Digest      []byte // SHA-256 of method, path, query and body
+}
+
 // Approval is a request that waits for, or has, a second person's approval. It
 // holds only a hash of the request's body, which may contain a private key.
 type Approval struct {
 	ID          uuid.UUID
-	Operation   Operation
+	Operation   Operation   // names the approval: the gravest guarded effect, or Relax
+	Effects     []Operation // all that the request has
+	OperationID string      // of openapi.yaml
+	Path        string
 	Status      ApprovalStatus
 	RequestedBy audit.Actor
 	DecidedBy   *audit.Actor
@@ -74,11 +137,11 @@ func removesGuard(t Tenant, list []Operation) bool {
 }
 
 // usableBy returns nil if actor may use the approval for this request.
-func (a Approval) usableBy(actor audit.Actor, op Operation, requestHash []byte) error {
+func (a Approval) usableBy(actor audit.Actor, requestHash []byte) error {
 	switch {
 	case !sameActor(a.RequestedBy, actor):
 		return ErrOtherRequester
-	case a.Operation != op || !bytes.Equal(a.requestHash, requestHash):
+	case !bytes.Equal(a.requestHash, requestHash):
 		return ErrOtherRequest
 	case a.Status != Approved:
 		return &ApprovalStatusError{a.Status}
@@ -93,6 +156,7 @@ func sameActor(a, b audit.Actor) bool { return a.Type == b.Type && a.ID == b.ID 
 func approvalFromRow(row db.Approval, now time.Time) Approval {
 	a := Approval{
 		ID: row.ID, Operation: Operation(row.Operation), Status: ApprovalStatus(row.Status),
+		Effects: guardedFromColumn(row.Effects), OperationID: row.OperationID, Path: row.Path,
 		RequestedBy: audit.Actor{Type: audit.ActorType(row.RequesterType), ID: row.RequesterID, Name: row.RequesterName},
 		CreatedAt:   row.CreatedAt.UTC(), ExpiresAt: row.ExpiresAt.UTC(), DecidedAt: db.UTC(row.DecidedAt), UsedAt: db.UTC(row.UsedAt),
 		requestHash: row.RequestHash,
@@ -109,7 +173,7 @@ func approvalFromRow(row db.Approval, now time.Time) Approval {
 func validateGuarded(broken *fields, list []Operation) {
 	for i, op := range list {
 		if !slices.Contains(guardableOperations, op) || slices.Contains(list[:i], op) {
-			broken.add("approval_required", "must be some of revoke_all, import, purge and delete, each at most once")
+			broken.add("approval_required", "must be some of revoke, revoke_all, import, purge, delete, policy, api_keys and settings, each at most once")
 			return
 		}
 	}
@@ -145,7 +209,7 @@ func guardedColumn(list []Operation) []string {
 // event returns the audit event of a step of the approval, with requester and
 // decider.
 func (a Approval) event(by audit.By, action audit.Action, at time.Time) audit.Event {
-	d := map[string]any{"id": a.ID, "operation": a.Operation, "requested_by": a.RequestedBy, "expires_at": a.ExpiresAt.Format(time.RFC3339Nano)}
+	d := map[string]any{"id": a.ID, "operation": a.Operation, "effects": a.Effects, "operation_id": a.OperationID, "path": a.Path, "requested_by": a.RequestedBy, "expires_at": a.ExpiresAt.Format(time.RFC3339Nano)}
 	if a.DecidedBy != nil {
 		d["decided_by"] = *a.DecidedBy
 	}

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -11,20 +12,27 @@ import (
 	"github.com/keyward/keyward/db"
 )
 
-// RequestApproval creates a pending approval for the request with the given
-// SHA-256. Errors: ErrNotFound, ErrUnavailable.
-func (s *Store) RequestApproval(ctx context.Context, by audit.By, tenantID uuid.UUID, op Operation, requestHash []byte) (Approval, error) {
+// RequestApproval creates a pending approval for a request that was refused with e.
+// Errors: ErrTooManyApprovals, ErrNotFound, ErrUnavailable.
+func (s *Store) RequestApproval(ctx context.Context, by audit.By, e *NeedsApprovalError, r Request) (Approval, error) {
+	tenantID := e.TenantID
 	id, err := approvalID(s.now())
 	if err != nil {
 		return Approval{}, wrapError("request approval", err)
 	}
-	a := Approval{ID: id, Operation: op, Status: Pending, RequestedBy: by.Actor, requestHash: requestHash}
+	a := Approval{
+		ID: id, Operation: e.Operation, Effects: e.Effects, OperationID: r.OperationID, Path: r.Path,
+		Status: Pending, RequestedBy: by.Actor, requestHash: r.Digest,
+	}
 	err = s.changeHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
 		now := home.TimeOfEffect(s.now())
 		a.CreatedAt, a.ExpiresAt = now, now.Add(ApprovalLifetime)
+		if n, err := tx.CountPendingApprovals(ctx, tenantID, now.Add(-ApprovalLifetime)); err != nil || n >= maxPendingApprovals {
+			return cmp.Or(err, ErrTooManyApprovals)
+		}
 		w := tx.Later()
 		err := w.InsertApproval(ctx, db.InsertApprovalParams{
-			TenantID: tenantID, ID: id, Operation: string(op), RequestHash: requestHash,
+			TenantID: tenantID, ID: id, Operation: string(a.Operation), Effects: guardedColumn(a.Effects), OperationID: a.OperationID, Path: a.Path, RequestHash: r.Digest,
 			RequesterType: string(by.Actor.Type), RequesterID: by.Actor.ID, RequesterName: by.Actor.Name, CreatedAt: now, ExpiresAt: a.ExpiresAt,
 			MAC: s.authority.mac(a.macRecord(tenantID)),
 		})
@@ -37,10 +45,10 @@ func (s *Store) RequestApproval(ctx context.Context, by audit.By, tenantID uuid.
 }
 
 // DecideApproval approves or rejects a pending approval on behalf of a second
-// person. authorize returns an error if the caller may not do the operation itself.
+// person. authorize returns an error if the caller may not make the request itself.
 // Errors: ErrNoApproval, ErrOwnRequest, ErrNotSecondPerson, *ApprovalStatusError, the error of
 // authorize, ErrNotFound, ErrUnavailable.
-func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, approve bool, authorize func(Operation) error) (Approval, error) {
+func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, approve bool, authorize func(Approval) error) (Approval, error) {
 	status, action := Rejected, audit.ApprovalRejected
 	if approve {
 		status, action = Approved, audit.ApprovalApproved
@@ -55,7 +63,7 @@ func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uu
 		}
 	}
 	return s.moveApproval(ctx, by, tenantID, id, action, func(a *Approval, now time.Time) error {
-		switch err := authorize(a.Operation); {
+		switch err := authorize(*a); {
 		case err != nil:
 			return err
 		case sameActor(a.RequestedBy, by.Actor):
@@ -68,24 +76,24 @@ func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uu
 	})
 }
 
-// UseApproval marks an approval as used by its request. The operation follows in a
-// transaction of its own; after a crash between the two a new approval is needed.
+// UseApproval marks an approval as used by the request with the given SHA-256. The
+// change follows in a transaction of its own; after a crash between the two a new approval is needed.
 // Of concurrent calls one succeeds. Errors: ErrNoApproval, ErrOtherRequester,
 // ErrOtherRequest, *ApprovalStatusError, ErrApproverRevoked, ErrNotFound,
 // ErrUnavailable.
-func (s *Store) UseApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, op Operation, requestHash []byte) (Approval, error) {
+func (s *Store) UseApproval(ctx context.Context, by audit.By, tenantID, id uuid.UUID, requestHash []byte) (Approval, error) {
 	a, err := s.Approval(ctx, tenantID, id)
 	if err != nil {
 		return Approval{}, err
 	}
-	if err := a.usableBy(by.Actor, op, requestHash); err != nil {
+	if err := a.usableBy(by.Actor, requestHash); err != nil {
 		return Approval{}, err
 	}
 	if err := s.checkDecider(ctx, *a.DecidedBy); err != nil {
 		return Approval{}, err
 	}
 	return s.moveApproval(db.WithoutChange(ctx), by, tenantID, id, audit.ApprovalUsed, func(a *Approval, now time.Time) error {
-		if err := a.usableBy(by.Actor, op, requestHash); err != nil {
+		if err := a.usableBy(by.Actor, requestHash); err != nil {
 			return err
 		}
 		a.Status, a.UsedAt = Used, &now
@@ -112,18 +120,6 @@ func (s *Store) checkDecider(ctx context.Context, decider audit.Actor) error {
 		return ErrApproverRevoked
 	}
 	return wrapError("approver", err)
-}
-
-// Relaxes reports whether a change would remove an operation from the tenant's
-// list of operations that require approval. Errors: *FieldErrors for a malformed
-// change, ErrBuiltIn, ErrNotFound, ErrUnavailable.
-func (s *Store) Relaxes(ctx context.Context, tenantID uuid.UUID, c Change) (bool, error) {
-	before, err := s.GetAny(ctx, tenantID)
-	if err != nil {
-		return false, err
-	}
-	after, err := c.apply(before, s.now())
-	return err == nil && removesGuard(before, after.ApprovalRequired), err
 }
 
 // moveApproval applies decide to an approval under the tenant's lock, at the time of

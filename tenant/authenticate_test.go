@@ -147,7 +147,7 @@ func TestRevocationReachesOtherProcesses(t *testing.T) {
 		if _, err := replica.Authenticate(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.RevokeAPIKey(t.Context(), somebody, tenantID, k.ID); err != nil {
+		if _, err := w.RevokeAPIKey(t.Context(), somebody, tenantID, k.ID, false); err != nil {
 			t.Fatal(err)
 		}
 		<-heard

@@ -3,7 +3,6 @@ package tenant
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -35,6 +34,9 @@ func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey) (API
 	}
 	key, hash := newKey(id)
 	err = s.changeHome(ctx, n.TenantID, func(tx *db.Tx, home TenantRow) error {
+		if err := home.Tenant().CheckApproval(by, ChangeAPIKeys); err != nil {
+			return err
+		}
 		k.CreatedAt = home.TimeOfEffect(s.now())
 		return s.insertAPIKey(ctx, tx, by, home, k, hash)
 	})
@@ -86,45 +88,12 @@ func (s *Store) insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home T
 	if err != nil {
 		return err
 	}
-	return sendWithKeyEvent(ctx, w, home, by.Event(k.CreatedAt, audit.APIKeyCreated), k)
-}
-
-// RevokeAPIKey revokes a credential of a tenant, or of the platform for a nil
-// tenantID. This process refuses it from then on, other processes once they receive
-// the notification. Errors: ErrNoAPIKey, also for a credential that was revoked
-// before, ErrNotFound, ErrNoPlatform, ErrUnavailable.
-func (s *Store) RevokeAPIKey(ctx context.Context, by audit.By, tenantID *uuid.UUID, id uuid.UUID) error {
-	var home uuid.UUID
-	err := s.changeHome(ctx, tenantID, func(tx *db.Tx, row TenantRow) error {
-		home = row.ID
-		return revokeAPIKey(ctx, tx, by, row, tenantID, id, row.TimeOfEffect(s.now()))
-	})
-	if err != nil {
-		return wrapAPIKeyError("revoke API key", err)
-	}
-	db.AfterCommit(ctx, func() { s.credentials.drop(home) })
-	return nil
-}
-
-func revokeAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, tenantID *uuid.UUID, id uuid.UUID, now time.Time) error {
-	row, err := tx.GetAPIKey(ctx, tenantID, id)
-	if errors.Is(err, db.ErrNoRows) || err == nil && row.RevokedAt != nil {
-		return ErrNoAPIKey
-	}
-	if err != nil {
-		return err
-	}
-	w := tx.Later()
-	if _, err := w.RevokeAPIKey(ctx, &now, tenantID, id); err != nil {
-		return err
-	}
-	w.Expect(1)
-	return sendWithKeyEvent(ctx, w, home, by.Event(now, audit.APIKeyRevoked), apiKeyFromRow(row))
+	return sendWithKeyEvent(ctx, w, home, by, by.Event(k.CreatedAt, audit.APIKeyCreated), k)
 }
 
 // sendWithKeyEvent sends the queued statements with an event about a credential.
-func sendWithKeyEvent(ctx context.Context, w *db.Writes, home TenantRow, e audit.Event, k APIKey) error {
-	e.Details = audit.Details(map[string]any{"id": k.ID, "role": k.Role, "name": k.Name})
+func sendWithKeyEvent(ctx context.Context, w *db.Writes, home TenantRow, by audit.By, e audit.Event, k APIKey) error {
+	e.Details = audit.Details(by.Details(map[string]any{"id": k.ID, "role": k.Role, "name": k.Name}))
 	return sendWithEvent(ctx, w, home, e)
 }
 

@@ -88,6 +88,9 @@ func (s *Store) VerifyDomain(ctx context.Context, by audit.By, tenantID uuid.UUI
 			if err == nil && taken {
 				err = ErrDomainNotVerified
 			}
+			if err == nil {
+				err = home.Tenant().CheckApproval(by, ChangeSettings)
+			}
 			if err != nil {
 				return err
 			}
@@ -166,6 +169,9 @@ func (s *Store) removeDomain(ctx context.Context, tx *db.Tx, by audit.By, home T
 	w.Expect(1)
 	if row.VerifiedAt == nil { // nobody relied on it
 		return w.Send(ctx)
+	}
+	if err := home.Tenant().CheckApproval(by, ChangeSettings); err != nil {
+		return err
 	}
 	return sendWithEvent(ctx, w, home, domainFromRow(row).event(by, audit.DomainRemoved, home.TimeOfEffect(s.now())))
 }

@@ -36,6 +36,7 @@ var (
 	ErrOtherRequester     = errors.New("tenant: the approval was requested by another actor")
 	ErrOtherRequest       = errors.New("tenant: the approval is for another request")
 	ErrApproverRevoked    = errors.New("tenant: the credential that approved was revoked")
+	ErrTooManyApprovals   = errors.New("tenant: too many requests wait for approval")
 	ErrNeedsApproval      = errors.New("tenant: a second person's approval is required")
 	ErrUnavailable        = db.ErrUnavailable
 	ErrUnknownOutcome     = db.ErrUnknownOutcome // is an ErrUnavailable

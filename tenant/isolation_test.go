@@ -34,8 +34,8 @@ func (w world) populate(t *testing.T, slug string) uuid.UUID {
 		INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq)
 		VALUES ('%[1]s', '%[1]s', false, 'https://example.com', '{}', now(), now(), 1);
 		INSERT INTO domains (tenant_id, domain, token, created_at) VALUES ('%[1]s', 'id.example', repeat('t', 26), now());
-		INSERT INTO approvals (tenant_id, id, operation, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
-		VALUES ('%[1]s', '%[1]s', 'purge', sha256('r'), 'operator', '', '', now(), now() + interval '1 day');
+		INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
+		VALUES ('%[1]s', '%[1]s', 'purge', '{purge}', 'purgeKeys', '/', sha256('r'), 'operator', '', '', now(), now() + interval '1 day');
 		INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, of_all, event_tenant_id, event_seq, action, asked_at, due_at, created_at)
 		VALUES ('%[1]s', '%[1]s', '%[1]s', false, '%[1]s', 1, 'tenant.created', now(), now(), now())`, id))
 	return id
@@ -136,8 +136,8 @@ func TestDoorIsNotFooledByArguments(t *testing.T) {
 		})
 		return int(n), err
 	})
-	inA("RevokeAPIKey", func(tx *db.Tx) (int, error) {
-		n, err := tx.RevokeAPIKey(ctx, &noon, &b, keys[0].ID)
+	inA("RevokeAPIKeysByID", func(tx *db.Tx) (int, error) {
+		n, err := tx.RevokeAPIKeysByID(ctx, &noon, []uuid.UUID{keys[0].ID})
 		return int(n), err
 	})
 

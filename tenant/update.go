@@ -60,12 +60,15 @@ func (s *Store) updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uui
 	if err != nil {
 		return Tenant{}, err
 	}
-	if by.Approval == nil && removesGuard(before, after.ApprovalRequired) {
-		return Tenant{}, ErrNeedsApproval // the operation was added to the list since Relaxes was called
-	}
 	events := updateEvents(by, before, after, now)
 	if len(events) == 0 {
 		return before, nil
+	}
+	if removesGuard(before, after.ApprovalRequired) && !approves(by, ChangeSettings) {
+		return Tenant{}, before.needsApproval(Relax, []Operation{ChangeSettings})
+	}
+	if err := before.CheckApproval(by, ChangeSettings); err != nil {
+		return Tenant{}, err
 	}
 	if after.Caching != before.Caching {
 		if err := s.checkCaching(ctx, tx, after); err != nil {
@@ -138,6 +141,9 @@ func updateEvents(by audit.By, before, after Tenant, now time.Time) []audit.Even
 		}
 		e := by.Event(now, action)
 		e.FromState, e.ToState = string(before.Status), string(after.Status)
+		if by.Approval != nil {
+			e.Details = audit.Details(by.Details(nil))
+		}
 		events = append(events, e)
 	}
 	return events

@@ -37,6 +37,9 @@ func (s *Store) Create(ctx context.Context, by audit.By, n New) (Webhook, error)
 }
 
 func insertWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.TenantRow, w Webhook) error {
+	if err := home.Tenant().CheckApproval(by, tenant.ChangeSettings); err != nil {
+		return err
+	}
 	n, err := tx.CountWebhooks(ctx, home.ID, w.TenantID == nil)
 	if err == nil && n >= maxWebhooks {
 		err = ErrTooMany
@@ -57,7 +60,7 @@ func insertWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.Tena
 		return err
 	}
 	e := by.Event(w.CreatedAt, audit.WebhookCreated)
-	e.Details = audit.Details(eventDetails(w))
+	e.Details = audit.Details(by.Details(eventDetails(w)))
 	return sendWithEvent(ctx, q, home, e)
 }
 
@@ -87,6 +90,9 @@ func (s *Store) Update(ctx context.Context, by audit.By, tenantID *uuid.UUID, id
 		}
 		after = c.apply(before)
 		if err := s.validate(after, c.URL != nil); err != nil || sameSettings(before, after) {
+			return err
+		}
+		if err := home.Tenant().CheckApproval(by, tenant.ChangeSettings); err != nil {
 			return err
 		}
 		after.UpdatedAt = home.TimeOfEffect(s.now())
@@ -136,7 +142,7 @@ func updateWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.Tena
 	e := by.Event(after.UpdatedAt, action)
 	d := eventDetails(after)
 	d["status"] = after.Status
-	e.Reason, e.Details = string(after.DisabledReason), audit.Details(d)
+	e.Reason, e.Details = string(after.DisabledReason), audit.Details(by.Details(d))
 	return storeWebhook(ctx, q, home, after, string(after.Status), e)
 }
 
@@ -167,8 +173,11 @@ func (s *Store) Delete(ctx context.Context, by audit.By, tenantID *uuid.UUID, id
 		if err != nil {
 			return err
 		}
+		if err := home.Tenant().CheckApproval(by, tenant.ChangeSettings); err != nil {
+			return err
+		}
 		e := by.Event(home.TimeOfEffect(s.now()), audit.WebhookDeleted)
-		e.Details = audit.Details(eventDetails(w))
+		e.Details = audit.Details(by.Details(eventDetails(w)))
 		w.URL, w.DisabledReason = "", ""
 		return storeWebhook(ctx, tx.Later(), home, w, "deleted", e)
 	})

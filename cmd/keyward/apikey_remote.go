@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/google/uuid"
@@ -41,12 +42,14 @@ func (c *apiKeyListCmd) Run(ctx context.Context, p *program) error {
 }
 
 type apiKeyRevokeCmd struct {
-	ID uuid.UUID `arg:"" name:"id" help:"Select the API key by id, as keyward api-key list prints it."`
+	ID       uuid.UUID `arg:"" name:"id" help:"Select the API key by id, as keyward api-key list prints it."`
+	Children bool      `name:"children" help:"Revoke also the API keys that this one made, and that these made."`
+	approvalFlag
 	credentialScope
 	confirmFlag
 }
 
-// Run is keyward api-key revoke. The API's answer has no body.
+// Run is keyward api-key revoke.
 func (c *apiKeyRevokeCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.openClient()
 	if err != nil {
@@ -56,13 +59,26 @@ func (c *apiKeyRevokeCmd) Run(ctx context.Context, p *program) error {
 	if err := c.confirm(p, "Revoke it?"); err != nil {
 		return err
 	}
+	var done *client.RevokedAPIKeys
 	if c.Tenant == "" {
-		err = api.RevokePlatformAPIKey(ctx, c.ID)
+		done, err = api.RevokePlatformAPIKey(ctx, c.ID, c.Children, c.requestEditors()...)
 	} else {
-		err = api.RevokeTenantAPIKey(ctx, c.Tenant, c.ID)
+		done, err = api.RevokeTenantAPIKey(ctx, c.Tenant, c.ID, c.Children, c.requestEditors()...)
 	}
 	if err != nil {
 		return err
 	}
-	return p.printDone(c.JSON, "%s is revoked.", c.ID)
+	if c.JSON {
+		return json.NewEncoder(p.stdout).Encode(done)
+	}
+	if err := p.printDone(false, "%s is revoked.", c.ID); err != nil {
+		return err
+	}
+	if done.ChildrenRevoked > 0 {
+		p.printNote("%d API keys that descend from it are revoked too.", done.ChildrenRevoked)
+	}
+	if done.ChildrenLeft > 0 {
+		p.printNote("%d API keys that descend from it are still valid.", done.ChildrenLeft)
+	}
+	return nil
 }

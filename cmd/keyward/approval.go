@@ -65,6 +65,8 @@ func approvalTable(a client.Approval) table {
 	var out table
 	out.add("id", a.ID.String())
 	out.add("operation", string(a.Operation))
+	out.add("request", a.OperationID+" "+a.Path)
+	out.add("effects", joinOperations(a.Effects))
 	out.add("status", string(a.Status))
 	out.add("asked by", actorLabel(a.RequestedBy))
 	out.add("asked", formatTime(a.CreatedAt))
@@ -131,7 +133,7 @@ func (c *approvalApproveCmd) previewApproval(ctx context.Context, p *program, ap
 	if a.Status != client.ApprovalStatusPending {
 		return fmt.Errorf("the approval is %s: there is nothing to decide", a.Status)
 	}
-	if err := c.previewOperation(ctx, p, api, a.Operation); err != nil {
+	if err := c.previewOperation(ctx, p, api, a); err != nil {
 		return err
 	}
 	p.printNote("After your approval %s can execute it once, before %s. Keyward stores the operation and a digest of the request, not its content: ask them for the details.",
@@ -140,26 +142,31 @@ func (c *approvalApproveCmd) previewApproval(ctx context.Context, p *program, ap
 }
 
 // previewOperation prints the effect of an operation in the present state.
-func (c *approvalApproveCmd) previewOperation(ctx context.Context, p *program, api *client.Client, op client.ApprovalOperation) error {
-	switch op {
-	case client.ApprovalOperationImport:
+func (c *approvalApproveCmd) previewOperation(ctx context.Context, p *program, api *client.Client, a *client.Approval) error {
+	switch a.OperationID {
+	case "importKey":
 		p.printNote("One or more keys will be imported into %s: a private one, which may sign at once, or public ones, with which tokens will verify.", c.Tenant)
 		return nil
-	case client.ApprovalOperationRelax:
+	case "updateTenant":
+		if a.Operation != client.ApprovalOperationRelax {
+			return nil
+		}
 		t, err := api.GetTenant(ctx, c.Tenant)
 		if err != nil {
 			return err
 		}
 		p.printNote("Some or all of these operations will no longer need an approval: %s.", joinOperations(t.ApprovalRequired))
 		return nil
-	case client.ApprovalOperationDelete:
+	case "deleteTenant":
 		_, err := p.previewDeletion(ctx, api, c.Tenant)
 		return err
-	case client.ApprovalOperationPurge:
+	case "purgeKeys":
 		_, err := p.previewPurge(ctx, api, c.Tenant)
 		return err
+	case "revokeAllKeys":
+		return p.previewRevokeAll(ctx, api, c.Tenant)
 	}
-	return p.previewRevokeAll(ctx, api, c.Tenant)
+	return nil // what it concerns is in the path
 }
 
 // joinOperations lists operations, separated by commas.

@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/tenant"
 )
 
 // approvalFlag is shared by commands that may need a second person's approval.
@@ -43,7 +46,12 @@ func (a approvalFlag) explainApproval(p *program, r remoteFlags, tenant string, 
 func (p *program) printPendingApproval(r remoteFlags, tenant string, a client.Approval, again []string) error {
 	p.printNote("Nothing was changed yet: %s requires a second person's approval (%s). It must be given and used before %s.", tenant, a.Operation, formatTime(a.ExpiresAt))
 	p.printNote("A second person, with a credential of their own, runs:\n  %s", shellCommand(r, "approval", "approve", "--tenant", tenant, a.ID.String()))
-	p.printNote("Then you run, with the same credential as now:\n  %s", shellCommand(r, append(again, "--approval", a.ID.String())...))
+	at := slices.Index(again, "--") // what follows is no flag
+	if at < 0 {
+		at = len(again)
+	}
+	again = slices.Insert(slices.Clone(again), at, "--approval", a.ID.String())
+	p.printNote("Then you run, with the same credential as now:\n  %s", shellCommand(r, again...))
 	if r.JSON {
 		if err := json.NewEncoder(p.stdout).Encode(a); err != nil {
 			return err
@@ -52,14 +60,48 @@ func (p *program) printPendingApproval(r remoteFlags, tenant string, a client.Ap
 	return errReported
 }
 
+func (r remoteFlags) remote() remoteFlags { return r }
+
+// approvalTenant returns the tenant in the path of a request that awaits approval; the
+// platform's if there is none.
+func approvalTenant(a client.Approval) string {
+	_, rest, found := strings.Cut(a.Path, "/tenants/")
+	if name, _, _ := strings.Cut(rest, "/"); found {
+		return name
+	}
+	return tenant.PlatformSlug
+}
+
+// ownWords returns the words of a command line without those that shellCommand adds, a
+// used approval, and a credential.
+func ownWords(args []string) (words []string) {
+	for i := 0; i < len(args); i++ {
+		name, _, joined := strings.Cut(args[i], "=")
+		switch name {
+		case "--url", "--api-key", "--approval":
+			if !joined {
+				i++
+			}
+		case "--allow-http":
+		default:
+			words = append(words, args[i])
+		}
+	}
+	return words
+}
+
 // shellCommand returns a shell command line that calls keyward with the same
 // URL.
 func shellCommand(r remoteFlags, words ...string) string {
-	if r.URL != defaultURL {
-		words = append(words, "--url", r.URL)
+	at := slices.Index(words, "--")
+	if at < 0 {
+		at = len(words)
 	}
 	if r.AllowHTTP {
-		words = append(words, "--allow-http")
+		words = slices.Insert(slices.Clone(words), at, "--allow-http")
+	}
+	if r.URL != defaultURL {
+		words = slices.Insert(slices.Clone(words), at, "--url", r.URL)
 	}
 	line := "keyward"
 	for _, word := range words {

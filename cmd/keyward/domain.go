@@ -56,7 +56,10 @@ func (c *domainListCmd) Run(ctx context.Context, p *program) error {
 	})
 }
 
-type domainVerifyCmd struct{ domainArg }
+type domainVerifyCmd struct {
+	domainArg
+	approvalFlag
+}
 
 // Run is keyward domain verify.
 func (c *domainVerifyCmd) Run(ctx context.Context, p *program) error {
@@ -64,12 +67,13 @@ func (c *domainVerifyCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	resp, err := api.Requests.VerifyDomain(ctx, c.Tenant, c.Domain)
+	resp, err := api.Requests.VerifyDomain(ctx, c.Tenant, c.Domain, c.requestEditors()...)
 	return printAnswer(p, c.JSON, resp, err, p.showDomain)
 }
 
 type domainRemoveCmd struct {
 	domainArg
+	approvalFlag
 	confirmFlag
 }
 
@@ -83,7 +87,7 @@ func (c *domainRemoveCmd) Run(ctx context.Context, p *program) error {
 	if err := c.confirm(p, "Remove it?"); err != nil {
 		return err
 	}
-	if _, err := client.Bytes(api.Requests.RemoveDomain(ctx, c.Tenant, c.Domain)); err != nil {
+	if _, err := client.Bytes(api.Requests.RemoveDomain(ctx, c.Tenant, c.Domain, c.requestEditors()...)); err != nil {
 		return err
 	}
 	return p.printDone(c.JSON, "%s is removed.", c.Domain)

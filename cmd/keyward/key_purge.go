@@ -28,7 +28,7 @@ func (c *keyPurgeCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	resp, err := api.Requests.PurgeKeys(ctx, c.Tenant, nil, client.NoOptions{}, c.requestEditors()...)
+	resp, err := api.Requests.PurgeKeys(ctx, c.Tenant, client.NoOptions{}, c.requestEditors()...)
 	err = printAnswer(p, c.JSON, resp, err, func(r client.PurgeResult) error {
 		_, err := fmt.Fprintf(p.stdout, "%d keys purged.\n", len(r.Purged))
 		return err

@@ -21,6 +21,7 @@ type keyRevokeCmd struct {
 	revokeFlags
 	Mode string `name:"mode" enum:",standby,fresh" default:"" placeholder:"MODE" help:"Replace an active key by the standby key (no verifier fails) or by a fresh key (verifiers refetch and drop the revoked key). Default: fresh for compromised, else standby."`
 	dryRunFlag
+	approvalFlag
 	confirmFlag
 }
 
@@ -58,9 +59,9 @@ func (c *keyRevokeCmd) request(ctx context.Context, api *client.Client) (*http.R
 	if c.KID == nil {
 		return api.Requests.RevokeActiveKey(ctx, c.Tenant, nil, client.RevokeActiveRequest{
 			Alg: nonEmpty(client.Alg(c.Alg)), Reason: reason, Comment: comment, Mode: mode, DryRun: c.param(),
-		})
+		}, c.requestEditors()...)
 	}
-	return api.Requests.RevokeKey(ctx, c.Tenant, *c.KID, nil, client.RevokeRequest{Reason: reason, Comment: comment, Mode: mode, DryRun: c.param()})
+	return api.Requests.RevokeKey(ctx, c.Tenant, *c.KID, nil, client.RevokeRequest{Reason: reason, Comment: comment, Mode: mode, DryRun: c.param()}, c.requestEditors()...)
 }
 
 // selectKey returns the key that the command is about.

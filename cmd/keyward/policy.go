@@ -54,6 +54,7 @@ type policyPutCmd struct {
 	MaxPublishedKeys *int    `name:"max-published-keys" placeholder:"N" help:"Limit the number of published keys. Default: 16."`
 	Body             *string `name:"body" placeholder:"JSON|@FILE|-" help:"Send this JSON request body; flags override its members."`
 	dryRunFlag
+	approvalFlag
 	tenantScope
 }
 
@@ -67,7 +68,7 @@ func (c *policyPutCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	resp, err := api.Requests.PutPolicyWithBody(ctx, c.Tenant, client.Alg(c.Alg), &client.PutPolicyParams{DryRun: c.param()}, "application/json", bytes.NewReader(req))
+	resp, err := api.Requests.PutPolicyWithBody(ctx, c.Tenant, client.Alg(c.Alg), &client.PutPolicyParams{DryRun: c.param()}, "application/json", bytes.NewReader(req), c.requestEditors()...)
 	if c.DryRun {
 		return printAnswer(p, c.JSON, resp, err, p.printPolicyPreview)
 	}
@@ -124,6 +125,7 @@ func (c *policyPutCmd) requestBody(p *program) ([]byte, error) {
 type policyRetireCmd struct {
 	Alg string `arg:"" name:"alg" help:"Select the algorithm, as in RS256."`
 	dryRunFlag
+	approvalFlag
 	tenantScope
 	confirmFlag
 }
@@ -157,7 +159,7 @@ func (c *policyRetireCmd) Run(ctx context.Context, p *program) error {
 	if err := c.confirm(p, "Retire "+c.Alg+" of "+c.Tenant+"?"); err != nil {
 		return err
 	}
-	if _, err := client.Bytes(api.Requests.RetirePolicy(ctx, c.Tenant, client.Alg(c.Alg), nil)); err != nil {
+	if _, err := client.Bytes(api.Requests.RetirePolicy(ctx, c.Tenant, client.Alg(c.Alg), nil, c.requestEditors()...)); err != nil {
 		return err
 	}
 	return p.printDone(c.JSON, "%s of %s is retired.", c.Alg, c.Tenant)

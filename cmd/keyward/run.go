@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/keyward/keyward/client"
 )
 
 // Exit codes of the program, as in docs/contract.md.
@@ -118,12 +120,20 @@ func parseCommand(ctx context.Context, args []string, p *program, getenv func(st
 		}
 	}
 	p.log = p.cfg.newLogger(p.stderr)
+	execute := func() error { return command.Run(p) }
 	if cmd, ok := command.Selected().Target.Addr().Interface().(interface {
 		Run(context.Context, *program) error
 	}); ok {
-		return func() error { return cmd.Run(ctx, p) }, nil
+		execute = func() error { return cmd.Run(ctx, p) }
 	}
-	return func() error { return command.Run(p) }, nil
+	return func() error {
+		err := execute()
+		var waits *client.ApprovalError
+		if from, remote := command.Selected().Target.Addr().Interface().(interface{ remote() remoteFlags }); remote && errors.As(err, &waits) {
+			return p.printPendingApproval(from.remote(), approvalTenant(waits.Approval), waits.Approval, ownWords(args))
+		}
+		return err
+	}, nil
 }
 
 // variableOf returns the environment variable of a flag, "" if it has none.

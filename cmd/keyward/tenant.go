@@ -146,9 +146,13 @@ func addMembers(out *table, label string, object *client.JSONObject) {
 type (
 	tenantSuspendCmd struct {
 		tenantArg
+		approvalFlag
 		confirmFlag
 	}
-	tenantResumeCmd struct{ tenantArg }
+	tenantResumeCmd struct {
+		tenantArg
+		approvalFlag
+	}
 )
 
 // Run is keyward tenant suspend.
@@ -161,12 +165,12 @@ func (c *tenantSuspendCmd) Run(ctx context.Context, p *program) error {
 	if err := c.confirmIfTerminal(p, "Suspend "+name+"?"); err != nil {
 		return err
 	}
-	return c.patchTenant(ctx, p, []byte(`{"status":"suspended"}`))
+	return c.patchTenant(ctx, p, []byte(`{"status":"suspended"}`), c.requestEditors()...)
 }
 
 // Run is keyward tenant resume.
 func (c *tenantResumeCmd) Run(ctx context.Context, p *program) error {
-	return c.patchTenant(ctx, p, []byte(`{"status":"active"}`))
+	return c.patchTenant(ctx, p, []byte(`{"status":"active"}`), c.requestEditors()...)
 }
 
 // patchTenant changes a tenant and prints it.
@@ -175,6 +179,6 @@ func (t tenantArg) patchTenant(ctx context.Context, p *program, changes []byte, 
 	if err != nil {
 		return err
 	}
-	resp, err := api.Requests.UpdateTenantWithBody(ctx, name, nil, "application/json", bytes.NewReader(changes), edit...)
+	resp, err := api.Requests.UpdateTenantWithBody(ctx, name, "application/json", bytes.NewReader(changes), edit...)
 	return printAnswer(p, t.JSON, resp, err, p.showTenant)
 }

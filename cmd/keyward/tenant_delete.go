@@ -29,7 +29,7 @@ func (c *tenantDeleteCmd) Run(ctx context.Context, p *program) error {
 	if err := c.confirm(p, "Delete "+t.Slug+"?"); err != nil {
 		return err
 	}
-	resp, err := api.Requests.DeleteTenant(ctx, t.ID.String(), nil, c.requestEditors(client.Certified())...)
+	resp, err := api.Requests.DeleteTenant(ctx, t.ID.String(), c.requestEditors(client.Certified())...)
 	err = printAnswer(p, c.JSON, resp, err, func(d client.DestructionCertificate) error {
 		fmt.Fprintf(p.stderr, "%s is deleted. Its certificate of destruction, which keyward tenant certificate %s prints again:\n", t.Slug, t.ID)
 		_, err := fmt.Fprintln(p.stdout, d.Certificate)

@@ -13,6 +13,7 @@ type webhookCreateCmd struct {
 	URL         string   `arg:"" name:"url" placeholder:"URL|@FILE|-" help:"Post to this URL; @FILE or - (standard input) for a URL with a secret."`
 	Actions     []string `name:"action" placeholder:"ACTION" help:"Send these actions, as in key.revoked or key.*; may be repeated. Default: all."`
 	Description string   `name:"description" placeholder:"TEXT" help:"Set a description for people."`
+	approvalFlag
 	eventScope
 }
 
@@ -30,18 +31,18 @@ func (c *webhookCreateCmd) Run(ctx context.Context, p *program) error {
 	if c.Actions != nil {
 		req.Actions = &c.Actions
 	}
-	resp, err := w.create(ctx, req)
+	resp, err := w.create(ctx, req, c.requestEditors()...)
 	return printAnswer(p, c.JSON, resp, err, func(made client.Webhook) error {
 		p.printNote("A webhook of %s. It has no secret: deliveries are signed by the platform's key,\n%s", w.ownerText(), keysURL(c.remoteFlags.URL))
 		return p.showWebhook(made)
 	})
 }
 
-func (s webhookAPI) create(ctx context.Context, req client.CreateWebhookRequest) (*http.Response, error) {
+func (s webhookAPI) create(ctx context.Context, req client.CreateWebhookRequest, edit ...client.RequestEditorFn) (*http.Response, error) {
 	if s.tenant == "" {
-		return s.requests.CreatePlatformWebhook(ctx, req)
+		return s.requests.CreatePlatformWebhook(ctx, req, edit...)
 	}
-	return s.requests.CreateTenantWebhook(ctx, s.tenant, req)
+	return s.requests.CreateTenantWebhook(ctx, s.tenant, req, edit...)
 }
 
 type webhookUpdateCmd struct {
@@ -52,6 +53,7 @@ type webhookUpdateCmd struct {
 	Description *string  `name:"description" placeholder:"TEXT" help:"Set a description for people."`
 	Disable     bool     `name:"disable" xor:"status" help:"Disable the webhook; pending deliveries fail."`
 	Enable      bool     `name:"enable" xor:"status" help:"Enable the webhook, for events from now on."`
+	approvalFlag
 	confirmFlag
 }
 
@@ -71,7 +73,7 @@ func (c *webhookUpdateCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	resp, err := w.update(ctx, c.ID, req)
+	resp, err := w.update(ctx, c.ID, req, c.requestEditors()...)
 	return printAnswer(p, c.JSON, resp, err, p.showWebhook)
 }
 
@@ -101,15 +103,16 @@ func (c *webhookUpdateCmd) request(p *program) (req client.UpdateWebhookRequest,
 	return req, nil
 }
 
-func (s webhookAPI) update(ctx context.Context, id uuid.UUID, req client.UpdateWebhookRequest) (*http.Response, error) {
+func (s webhookAPI) update(ctx context.Context, id uuid.UUID, req client.UpdateWebhookRequest, edit ...client.RequestEditorFn) (*http.Response, error) {
 	if s.tenant == "" {
-		return s.requests.UpdatePlatformWebhook(ctx, id, req)
+		return s.requests.UpdatePlatformWebhook(ctx, id, req, edit...)
 	}
-	return s.requests.UpdateTenantWebhook(ctx, s.tenant, id, req)
+	return s.requests.UpdateTenantWebhook(ctx, s.tenant, id, req, edit...)
 }
 
 type webhookDeleteCmd struct {
 	webhookArg
+	approvalFlag
 	confirmFlag
 }
 
@@ -128,15 +131,15 @@ func (c *webhookDeleteCmd) Run(ctx context.Context, p *program) error {
 	if err := c.confirm(p, "Delete it?"); err != nil {
 		return err
 	}
-	if _, err := client.Bytes(w.delete(ctx, c.ID)); err != nil {
+	if _, err := client.Bytes(w.delete(ctx, c.ID, c.requestEditors()...)); err != nil {
 		return err
 	}
 	return p.printDone(c.JSON, "%s is deleted.", c.ID)
 }
 
-func (s webhookAPI) delete(ctx context.Context, id uuid.UUID) (*http.Response, error) {
+func (s webhookAPI) delete(ctx context.Context, id uuid.UUID, edit ...client.RequestEditorFn) (*http.Response, error) {
 	if s.tenant == "" {
-		return s.requests.DeletePlatformWebhook(ctx, id)
+		return s.requests.DeletePlatformWebhook(ctx, id, edit...)
 	}
-	return s.requests.DeleteTenantWebhook(ctx, s.tenant, id)
+	return s.requests.DeleteTenantWebhook(ctx, s.tenant, id, edit...)
 }

@@ -375,7 +375,7 @@ func revokeAll(v *visit, p *actPage) error {
 
 func setStatus(status client.TenantStatus) func(*visit, *actPage) error {
 	return func(v *visit, p *actPage) error {
-		_, err := v.api.UpdateTenant(v.r.Context(), v.Tenant.Slug, nil, client.UpdateTenantRequest{Status: &status}, p.once()...)
+		_, err := v.api.UpdateTenant(v.r.Context(), v.Tenant.Slug, client.UpdateTenantRequest{Status: &status}, p.once()...)
 		if err != nil {
 			return err
 		}
@@ -398,7 +398,7 @@ func previewPurge(v *visit, p *actPage) error {
 }
 
 func purge(v *visit, p *actPage) error {
-	done, err := v.api.PurgeKeys(v.r.Context(), v.Tenant.Slug, nil, client.NoOptions{}, p.once()...)
+	done, err := v.api.PurgeKeys(v.r.Context(), v.Tenant.Slug, client.NoOptions{}, p.once()...)
 	if err != nil {
 		return err
 	}
@@ -410,7 +410,7 @@ func purge(v *visit, p *actPage) error {
 }
 
 func deleteTenant(v *visit, p *actPage) error {
-	if _, err := client.Bytes(v.api.Requests.DeleteTenant(v.r.Context(), v.Tenant.Slug, nil, p.once()...)); err != nil {
+	if _, err := client.Bytes(v.api.Requests.DeleteTenant(v.r.Context(), v.Tenant.Slug, p.once()...)); err != nil {
 		return err
 	}
 	return v.redirect("/console/tenants?done=deleted&slug=" + url.QueryEscape(v.Tenant.Slug) + "&id=" + v.Tenant.ID.String())

@@ -132,10 +132,11 @@ func revokeAPIKey(v *visit) error {
 	if err != nil {
 		return &pageError{404, "There is no such API key", "It may have been revoked already."}
 	}
+	children := v.r.PostFormValue("children") != ""
 	if v.Tenant != nil {
-		err = v.api.RevokeTenantAPIKey(v.r.Context(), v.Tenant.Slug, id)
+		_, err = v.api.RevokeTenantAPIKey(v.r.Context(), v.Tenant.Slug, id, children)
 	} else {
-		err = v.api.RevokePlatformAPIKey(v.r.Context(), id)
+		_, err = v.api.RevokePlatformAPIKey(v.r.Context(), id, children)
 	}
 	if err != nil {
 		return err

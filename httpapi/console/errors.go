@@ -43,7 +43,11 @@ type errorPage struct {
 // explain says in words for people what went wrong.
 func (c *Console) explain(err error) (e *pageError, known bool) {
 	var p *client.Problem
+	var awaits *client.ApprovalError
 	switch {
+	case errors.As(err, &awaits):
+		return &pageError{http.StatusAccepted, "Waiting for a second person", "Nothing was changed. Another person has to approve " + awaits.Approval.ID.String() +
+			", which is among the approvals. Then repeat the same request with it, by the command line (--approval) or the API (Keyward-Approval)."}, true
 	case errors.As(err, &e):
 		return e, true
 	case errors.Is(err, tenant.ErrUnauthenticated):

@@ -57,7 +57,7 @@ func saveSettings(v *visit) error {
 	p := v.settings(v.r.PostForm)
 	body := v.changedSettings(p)
 	if len(p.Fields) == 0 {
-		_, err := v.api.UpdateTenant(v.r.Context(), v.Tenant.Slug, nil, body)
+		_, err := v.api.UpdateTenant(v.r.Context(), v.Tenant.Slug, body)
 		if err == nil {
 			return v.redirect(v.Base() + "/settings?done=saved")
 		}

@@ -394,6 +394,9 @@ func (l *ledger) hasPolicy(alg jose.SignatureAlgorithm) bool {
 	return false
 }
 
+// carriesImported is the reason in the history of a policy that signs nothing.
+const carriesImported = "carries imported public keys"
+
 // addCarrierPolicy adds a retired policy that never signs. The history shows both its
 // creation and its retirement.
 func (l *ledger) addCarrierPolicy(alg jose.SignatureAlgorithm) tenant.Policy {
@@ -403,8 +406,8 @@ func (l *ledger) addCarrierPolicy(alg jose.SignatureAlgorithm) tenant.Policy {
 	p.GracePeriod = max(p.GracePeriod, p.MaxTokenTTL+l.tenant.Caching.ClockSkew)
 	p.CreatedAt, p.UpdatedAt, p.RetiredAt = l.at, l.at, &l.at
 	l.policies = append(l.policies, p)
-	l.addEvent(audit.Event{Action: audit.PolicyCreated, Reason: "carries imported public keys"}, p.Details())
-	l.addEvent(audit.Event{Action: audit.PolicyRetired, Reason: "carries imported public keys"}, map[string]any{"alg": alg})
+	l.addEvent(audit.Event{Action: audit.PolicyCreated, Reason: carriesImported}, p.Details())
+	l.addEvent(audit.Event{Action: audit.PolicyRetired, Reason: carriesImported}, map[string]any{"alg": alg})
 	return p
 }
 

@@ -36,6 +36,8 @@ type ledger struct {
 	moves   []move
 	due     map[jose.SignatureAlgorithm]time.Time // zero time: never
 
+	noted []tenant.Operation // effects that its events do not tell
+
 	// writesTenantRow is set if a statement writes the tenant's own row. It then
 	// moves the head of the chain too, to nextHead.
 	writesTenantRow bool

@@ -39,6 +39,11 @@ func (s *Store) PutPolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, 
 // addPolicy adds a new policy, or restores a retired one.
 func (l *ledger) addPolicy(p tenant.Policy, m *keySupply) (tenant.Policy, error) {
 	p.CreatedAt, p.UpdatedAt, p.RetiredAt = l.at, l.at, nil
+	for _, retired := range l.policies {
+		if retired.Alg == p.Alg {
+			l.addPolicyEffects(retired, p)
+		}
+	}
 	l.setPolicy(p)
 	l.addEvent(audit.Event{Action: audit.PolicyCreated}, p.Details())
 	for _, how := range []keys.Activation{byFirstKey, ""} {
@@ -58,6 +63,7 @@ func (l *ledger) replacePolicy(old, p tenant.Policy) (tenant.Policy, error) {
 		}}}
 	}
 	p.CreatedAt, p.UpdatedAt = old.CreatedAt, l.at
+	l.addPolicyEffects(old, p)
 	l.setPolicy(p)
 	l.addEvent(audit.Event{Action: audit.PolicyUpdated}, map[string]any{"before": old.Details(), "after": p.Details()})
 	return p, nil

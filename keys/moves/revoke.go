@@ -11,6 +11,7 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/tenant"
 )
 
 // RevokeRequest gives the reason for a revocation and, for the active key, its
@@ -234,6 +235,7 @@ func (s *Store) RevokeAll(ctx context.Context, by audit.By, tenantID uuid.UUID, 
 }
 
 func (l *ledger) revokeAllKeys(reason keys.Reason, comment string, m *keySupply) (out MassRevocation, err error) {
+	l.noted = append(l.noted, tenant.RevokeAll, tenant.Revoke) // also of a set that is empty by now
 	if out, err = l.revokeAllAndReport(reason, comment); err != nil {
 		return out, err
 	}
@@ -284,6 +286,7 @@ func (l *ledger) revokePublished(reason keys.Reason, comment string) (revoked []
 func (s *Store) Purge(ctx context.Context, by audit.By, tenantID uuid.UUID) (purged []keys.Key, err error) {
 	err = s.changeTenant(ctx, by, tenantID, func(l *ledger, _ *keySupply) error {
 		purged = nil
+		l.noted = append(l.noted, tenant.Purge) // also if there is nothing to purge yet
 		for i := range l.keys {
 			if k := &l.keys[i]; k.State == keys.Expired || k.State == keys.Revoked {
 				if err := l.purge(k); err != nil {

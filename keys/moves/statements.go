@@ -16,6 +16,7 @@ import (
 // statements collects the set-based writes of any number of ledgers: one for each kind
 // of transition, however many keys it concerns.
 type statements struct {
+	refused   error // a ledger's change that needs a second person
 	audit     audit.Write
 	activate  db.ActivateKeysParams
 	deprecate db.DeprecateKeysParams
@@ -39,6 +40,9 @@ func (p *dueParams) add(tenantID uuid.UUID, alg string, at time.Time) {
 
 func (s *statements) addLedgers(ledgers []*ledger) *statements {
 	for _, l := range ledgers {
+		if s.refused == nil {
+			s.refused = l.checkApproval()
+		}
 		s.addEvents(l)
 		for _, m := range l.moves {
 			s.addMove(m)
@@ -117,8 +121,12 @@ func joinAlgorithms(algs []jose.SignatureAlgorithm) string {
 }
 
 // queueTo queues the statements in the order that the database's guards require. A guard
-// that matches fewer keys than expected fails the whole transaction.
+// that matches fewer keys than expected fails the whole transaction. Errors also:
+// *tenant.NeedsApprovalError, before anything is queued here.
 func (s *statements) queueTo(ctx context.Context, w *db.Writes) error {
+	if s.refused != nil {
+		return s.refused
+	}
 	if err := w.AppendAudit(ctx, db.MoveAuditHeadsParams(s.audit.Heads), db.InsertAuditEventsParams(s.audit.Events), s.audit.Payloads); err != nil {
 		return err
 	}

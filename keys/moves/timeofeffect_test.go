@@ -121,7 +121,8 @@ func TestTimesOfOneChainNeverRunBackwards(t *testing.T) {
 		},
 		"a credential": func(p *process) error {
 			k, _, err := p.tenants.CreateAPIKey(t.Context(), tester, tenant.NewAPIKey{TenantID: &made.ID, Role: tenant.TenantSigner, Name: "x"})
-			return errors.Join(err, p.tenants.RevokeAPIKey(t.Context(), tester, &made.ID, k.ID))
+			_, revokeErr := p.tenants.RevokeAPIKey(t.Context(), tester, &made.ID, k.ID, false)
+			return errors.Join(err, revokeErr)
 		},
 		"a setting": func(p *process) error {
 			_, err := p.tenants.Update(t.Context(), tester, made.ID, tenant.Change{Name: tenant.Some(uuid.NewString())})

@@ -1,0 +1,126 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
+)
+
+// RevokedAPIKeys is the result of a revocation.
+type RevokedAPIKeys struct {
+	IDs  []uuid.UUID // the named credential first, then its descendants
+	Left int         // live descendants that were not revoked
+}
+
+// RevokeAPIKey revokes a credential of a tenant, or of the platform for a nil
+// tenantID. With children, all that descend from it are revoked in the same
+// transaction: those that it made, and those that these made. A credential of the
+// platform makes some in other tenants; those of tenants that require a second person's
+// approval are left. This process refuses them from then on, other processes once they
+// receive the notification. Errors: ErrNoAPIKey, also for a credential that was
+// revoked before, *NeedsApprovalError, ErrNotFound, ErrNoPlatform, ErrUnavailable.
+func (s *Store) RevokeAPIKey(ctx context.Context, by audit.By, tenantID *uuid.UUID, id uuid.UUID, children bool) (RevokedAPIKeys, error) {
+	var r *revocation
+	err := s.changeHome(ctx, tenantID, func(tx *db.Tx, home TenantRow) error {
+		r = &revocation{store: s, by: by, at: home.TimeOfEffect(s.now())}
+		return r.run(ctx, tx, home, tenantID, id, children)
+	})
+	if err != nil {
+		return RevokedAPIKeys{}, wrapAPIKeyError("revoke API key", err)
+	}
+	db.AfterCommit(ctx, func() {
+		for _, home := range r.homes {
+			s.credentials.drop(home)
+		}
+	})
+	return RevokedAPIKeys{IDs: r.ids, Left: r.left}, nil
+}
+
+// revocation is the revocation of credentials in one transaction.
+type revocation struct {
+	store *Store
+	by    audit.By
+	at    time.Time
+
+	audit audit.Write
+	homes []uuid.UUID // tenants in whose chains the events are
+	ids   []uuid.UUID
+	left  int
+}
+
+func (r *revocation) run(ctx context.Context, tx *db.Tx, home TenantRow, tenantID *uuid.UUID, id uuid.UUID, children bool) error {
+	row, err := tx.GetAPIKey(ctx, tenantID, id)
+	if errors.Is(err, db.ErrNoRows) || err == nil && row.RevokedAt != nil {
+		return ErrNoAPIKey
+	}
+	if err != nil {
+		return err
+	}
+	if err := home.Tenant().CheckApproval(r.by, ChangeAPIKeys); err != nil {
+		return err
+	}
+	made, err := tx.APIKeyDescendants(ctx, r.at, id.String())
+	if err != nil {
+		return err
+	}
+	own := []db.APIKeyDescendantsRow{{ID: row.ID, TenantID: row.TenantID, Role: row.Role, Name: row.Name}}
+	if !children {
+		r.left, made = len(made), nil
+	}
+	n := 0 // of the home's own descendants, which are first in the platform's case and all in a tenant's
+	for n < len(made) && (made[n].TenantID == nil || *made[n].TenantID == home.ID && tenantID != nil) {
+		n++
+	}
+	r.add(home, append(own, made[:n]...))
+	if err := r.addTenants(ctx, tx, made[n:]); err != nil {
+		return err
+	}
+	w := tx.Later()
+	if _, err := w.RevokeAPIKeysByID(ctx, &r.at, r.ids); err != nil {
+		return err
+	}
+	w.Expect(len(r.ids))
+	return w.SendWithAudit(ctx, db.MoveAuditHeadsParams(r.audit.Heads), db.InsertAuditEventsParams(r.audit.Events), r.audit.Payloads)
+}
+
+// addTenants adds descendants in tenants, which are sorted by tenant, and locks these
+// in that order.
+func (r *revocation) addTenants(ctx context.Context, tx *db.Tx, made []db.APIKeyDescendantsRow) error {
+	for len(made) > 0 {
+		id, n := *made[0].TenantID, 0
+		for n < len(made) && *made[n].TenantID == id {
+			n++
+		}
+		row, err := r.store.lockLive(ctx, tx, id)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case errors.Is(err, ErrForged), err == nil && row.Tenant().Guards(ChangeAPIKeys):
+			r.left += n
+		case err != nil:
+			return err
+		default:
+			r.add(row, made[:n])
+		}
+		made = made[n:]
+	}
+	return nil
+}
+
+// add adds credentials whose events go into one tenant's chain.
+func (r *revocation) add(home TenantRow, list []db.APIKeyDescendantsRow) {
+	var events []audit.Event
+	for _, k := range list {
+		r.ids = append(r.ids, k.ID)
+		e := r.by.Event(home.TimeOfEffect(r.at), audit.APIKeyRevoked)
+		e.Details = audit.Details(r.by.Details(map[string]any{"id": k.ID, "role": k.Role, "name": k.Name}))
+		events = append(events, e)
+	}
+	r.homes = append(r.homes, home.ID)
+	r.audit.MoveHead(home.Head(), r.audit.Chain(home.Head(), events))
+	r.audit.Payloads = append(r.audit.Payloads, ChangePayloads(home.ID, home.Slug)...)
+}
