@@ -13,6 +13,7 @@ import (
 type keyCmd struct {
 	List      keyListCmd      `cmd:"" help:"List keys, newest first."`
 	Show      keyShowCmd      `cmd:"" help:"Show a key, or only its public key."`
+	Adoption  keyAdoptionCmd  `cmd:"" help:"Show which verifiers have fetched a key."`
 	Rotate    keyRotateCmd    `cmd:"" help:"Rotate now: the standby key becomes active."`
 	Revoke    keyRevokeCmd    `cmd:"" help:"Revoke a key: remove it from the JWKS now, permanently."`
 	RevokeAll keyRevokeAllCmd `cmd:"" name:"revoke-all" help:"Revoke every key and replace them with fresh ones."`
