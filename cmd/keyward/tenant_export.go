@@ -28,8 +28,8 @@ type tenantExportCmd struct {
 	Dir     string        `arg:"" placeholder:"DIR" help:"Write to this directory, which must be new or empty."`
 	Format  string        `name:"format" required:"" enum:"nestjs-jwks,jwks,pem" placeholder:"FORMAT" help:"Write metadata.json and PEM files (nestjs-jwks), a JWK Set (jwks) or PEM files with a list (pem)."`
 	Private bool          `name:"private" help:"Write the private keys too. This reads the database and needs the master key, and the audit history says so."`
-	Reason  string        `name:"reason" placeholder:"TEXT" help:"Say in the audit history why private keys leave."`
-	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"Let keys without an expiry expire after this time, in the format nestjs-jwks. Default: ${default} (seven days)."`
+	Reason  string        `name:"reason" placeholder:"TEXT" help:"Record in the audit history why private keys leave."`
+	KeepFor time.Duration `name:"keep-for" default:"168h" placeholder:"DURATION" help:"Keep keys without an expiry this long, in the format nestjs-jwks. Default: ${default} (seven days)."`
 	confirmFlag
 	tenantScope
 }
