@@ -2281,6 +2281,11 @@ type HeadPlatformJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
+// GetPlatformSignedJWKSParams defines parameters for GetPlatformSignedJWKS.
+type GetPlatformSignedJWKSParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetPlatformAuthorizationServerMetadataParams defines parameters for GetPlatformAuthorizationServerMetadata.
 type GetPlatformAuthorizationServerMetadataParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -2328,6 +2333,11 @@ type GetJWKSParams struct {
 
 // HeadJWKSParams defines parameters for HeadJWKS.
 type HeadJWKSParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// GetSignedJWKSParams defines parameters for GetSignedJWKS.
+type GetSignedJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
@@ -3150,6 +3160,13 @@ type ClientInterface interface {
 	// Corresponds with HEAD /.well-known/jwks.json (the `HeadPlatformJWKS` operationId).
 	HeadPlatformJWKS(ctx context.Context, params *HeadPlatformJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetPlatformSignedJWKS The signed JWK Set of the tenant with this domain, or of the platform
+	//
+	// Like a tenant's signed set. The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own.
+	//
+	// Corresponds with GET /.well-known/jwks.jwt (the `GetPlatformSignedJWKS` operationId).
+	GetPlatformSignedJWKS(ctx context.Context, params *GetPlatformSignedJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetPlatformAuthorizationServerMetadata Discovery metadata (RFC 8414) of the tenant with this domain, or of the platform
 	//
 	// The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own tenant.
@@ -3236,6 +3253,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with HEAD /t/{tenant}/.well-known/jwks.json (the `HeadJWKS` operationId).
 	HeadJWKS(ctx context.Context, tenant TenantPath, params *HeadJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSignedJWKS The tenant's current JWK Set, signed (OpenID Federation 1.0 section 5.2.1)
+	//
+	// The keys of `jwks.json` in a JWT of `typ` `jwk-set+jwt`, signed by the active key of the tenant's default policy, with `iss` and `sub` (the
+	// tenant's issuer), `iat`, `exp` and `keys`: a copy that passed through a CDN, a file or a stranger can be checked with a key that was
+	// pinned once. A key history has the same `typ` and no `exp`: take no JWT without `exp` for a current set. Signed again after a change,
+	// and at most every five minutes on request. A suspended tenant is answered too. Without a database the last one is answered until it expires.
+	//
+	// Corresponds with GET /t/{tenant}/.well-known/jwks.jwt (the `GetSignedJWKS` operationId).
+	GetSignedJWKS(ctx context.Context, tenant TenantPath, params *GetSignedJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetOpenIDConfiguration Discovery metadata (OpenID Connect Discovery 1.0)
 	//
@@ -4094,6 +4121,23 @@ func (c *Requests) HeadPlatformJWKS(ctx context.Context, params *HeadPlatformJWK
 	return c.Client.Do(req)
 }
 
+// GetPlatformSignedJWKS The signed JWK Set of the tenant with this domain, or of the platform
+//
+// Like a tenant's signed set. The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own.
+//
+// Corresponds with GET /.well-known/jwks.jwt (the `GetPlatformSignedJWKS` operationId).
+func (c *Requests) GetPlatformSignedJWKS(ctx context.Context, params *GetPlatformSignedJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPlatformSignedJWKSRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetPlatformAuthorizationServerMetadata Discovery metadata (RFC 8414) of the tenant with this domain, or of the platform
 //
 // The tenant is the one with this `custom_domain` (`Host`), otherwise the platform's own tenant.
@@ -4291,6 +4335,26 @@ func (c *Requests) GetJWKS(ctx context.Context, tenant TenantPath, params *GetJW
 // Corresponds with HEAD /t/{tenant}/.well-known/jwks.json (the `HeadJWKS` operationId).
 func (c *Requests) HeadJWKS(ctx context.Context, tenant TenantPath, params *HeadJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHeadJWKSRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSignedJWKS The tenant's current JWK Set, signed (OpenID Federation 1.0 section 5.2.1)
+//
+// The keys of `jwks.json` in a JWT of `typ` `jwk-set+jwt`, signed by the active key of the tenant's default policy, with `iss` and `sub` (the
+// tenant's issuer), `iat`, `exp` and `keys`: a copy that passed through a CDN, a file or a stranger can be checked with a key that was
+// pinned once. A key history has the same `typ` and no `exp`: take no JWT without `exp` for a current set. Signed again after a change,
+// and at most every five minutes on request. A suspended tenant is answered too. Without a database the last one is answered until it expires.
+//
+// Corresponds with GET /t/{tenant}/.well-known/jwks.jwt (the `GetSignedJWKS` operationId).
+func (c *Requests) GetSignedJWKS(ctx context.Context, tenant TenantPath, params *GetSignedJWKSParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSignedJWKSRequest(c.Server, tenant, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6074,6 +6138,48 @@ func NewHeadPlatformJWKSRequest(server string, params *HeadPlatformJWKSParams) (
 	return req, nil
 }
 
+// NewGetPlatformSignedJWKSRequest constructs an http.Request for the GetPlatformSignedJWKS method
+func NewGetPlatformSignedJWKSRequest(server string, params *GetPlatformSignedJWKSParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/.well-known/jwks.jwt")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetPlatformAuthorizationServerMetadataRequest constructs an http.Request for the GetPlatformAuthorizationServerMetadata method
 func NewGetPlatformAuthorizationServerMetadataRequest(server string, params *GetPlatformAuthorizationServerMetadataParams) (*http.Request, error) {
 	var err error
@@ -6573,6 +6679,55 @@ func NewHeadJWKSRequest(server string, tenant TenantPath, params *HeadJWKSParams
 	}
 
 	req, err := http.NewRequest(http.MethodHead, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetSignedJWKSRequest constructs an http.Request for the GetSignedJWKS method
+func NewGetSignedJWKSRequest(server string, tenant TenantPath, params *GetSignedJWKSParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/t/%s/.well-known/jwks.jwt", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}

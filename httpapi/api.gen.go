@@ -2272,6 +2272,11 @@ type HeadPlatformJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
+// GetPlatformSignedJWKSParams defines parameters for GetPlatformSignedJWKS.
+type GetPlatformSignedJWKSParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetPlatformAuthorizationServerMetadataParams defines parameters for GetPlatformAuthorizationServerMetadata.
 type GetPlatformAuthorizationServerMetadataParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -2319,6 +2324,11 @@ type GetJWKSParams struct {
 
 // HeadJWKSParams defines parameters for HeadJWKS.
 type HeadJWKSParams struct {
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// GetSignedJWKSParams defines parameters for GetSignedJWKS.
+type GetSignedJWKSParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
@@ -3059,6 +3069,9 @@ type ServerInterface interface {
 	// HeadPlatformJWKS The headers of the JWK Set of the tenant with this domain, or of the platform
 	// (HEAD /.well-known/jwks.json)
 	HeadPlatformJWKS(ctx echo.Context, params HeadPlatformJWKSParams) error
+	// GetPlatformSignedJWKS The signed JWK Set of the tenant with this domain, or of the platform
+	// (GET /.well-known/jwks.jwt)
+	GetPlatformSignedJWKS(ctx echo.Context, params GetPlatformSignedJWKSParams) error
 	// GetPlatformAuthorizationServerMetadata Discovery metadata (RFC 8414) of the tenant with this domain, or of the platform
 	// (GET /.well-known/oauth-authorization-server)
 	GetPlatformAuthorizationServerMetadata(ctx echo.Context, params GetPlatformAuthorizationServerMetadataParams) error
@@ -3095,6 +3108,9 @@ type ServerInterface interface {
 	// HeadJWKS The headers of the tenant's JWK Set
 	// (HEAD /t/{tenant}/.well-known/jwks.json)
 	HeadJWKS(ctx echo.Context, tenant TenantPath, params HeadJWKSParams) error
+	// GetSignedJWKS The tenant's current JWK Set, signed (OpenID Federation 1.0 section 5.2.1)
+	// (GET /t/{tenant}/.well-known/jwks.jwt)
+	GetSignedJWKS(ctx echo.Context, tenant TenantPath, params GetSignedJWKSParams) error
 	// GetOpenIDConfiguration Discovery metadata (OpenID Connect Discovery 1.0)
 	// (GET /t/{tenant}/.well-known/openid-configuration)
 	GetOpenIDConfiguration(ctx echo.Context, tenant TenantPath, params GetOpenIDConfigurationParams) error
@@ -3369,6 +3385,35 @@ func (w *ServerInterfaceWrapper) HeadPlatformJWKS(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.HeadPlatformJWKS(ctx, params)
+	return err
+}
+
+// GetPlatformSignedJWKS converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPlatformSignedJWKS(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPlatformSignedJWKSParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPlatformSignedJWKS(ctx, params)
 	return err
 }
 
@@ -3698,6 +3743,42 @@ func (w *ServerInterfaceWrapper) HeadJWKS(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.HeadJWKS(ctx, tenant, params)
+	return err
+}
+
+// GetSignedJWKS converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSignedJWKS(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSignedJWKSParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSignedJWKS(ctx, tenant, params)
 	return err
 }
 
@@ -5358,6 +5439,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/.well-known/jwks-history", wrapper.GetPlatformJWKSHistory, options.OperationMiddlewares["getPlatformJWKSHistory"]...)
 	router.GET(options.BaseURL+"/.well-known/jwks.json", wrapper.GetPlatformJWKS, options.OperationMiddlewares["getPlatformJWKS"]...)
 	router.HEAD(options.BaseURL+"/.well-known/jwks.json", wrapper.HeadPlatformJWKS, options.OperationMiddlewares["headPlatformJWKS"]...)
+	router.GET(options.BaseURL+"/.well-known/jwks.jwt", wrapper.GetPlatformSignedJWKS, options.OperationMiddlewares["getPlatformSignedJWKS"]...)
 	router.GET(options.BaseURL+"/.well-known/oauth-authorization-server", wrapper.GetPlatformAuthorizationServerMetadata, options.OperationMiddlewares["getPlatformAuthorizationServerMetadata"]...)
 	router.GET(options.BaseURL+"/.well-known/oauth-authorization-server/t/:tenant", wrapper.GetAuthorizationServerMetadata, options.OperationMiddlewares["getAuthorizationServerMetadata"]...)
 	router.GET(options.BaseURL+"/.well-known/openid-configuration", wrapper.GetPlatformOpenIDConfiguration, options.OperationMiddlewares["getPlatformOpenIDConfiguration"]...)
@@ -5370,6 +5452,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks-history", wrapper.GetJWKSHistory, options.OperationMiddlewares["getJWKSHistory"]...)
 	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.GetJWKS, options.OperationMiddlewares["getJWKS"]...)
 	router.HEAD(options.BaseURL+"/t/:tenant/.well-known/jwks.json", wrapper.HeadJWKS, options.OperationMiddlewares["headJWKS"]...)
+	router.GET(options.BaseURL+"/t/:tenant/.well-known/jwks.jwt", wrapper.GetSignedJWKS, options.OperationMiddlewares["getSignedJWKS"]...)
 	router.GET(options.BaseURL+"/t/:tenant/.well-known/openid-configuration", wrapper.GetOpenIDConfiguration, options.OperationMiddlewares["getOpenIDConfiguration"]...)
 	router.GET(options.BaseURL+"/v1/api-keys", wrapper.ListPlatformAPIKeys, options.OperationMiddlewares["listPlatformAPIKeys"]...)
 	router.POST(options.BaseURL+"/v1/api-keys", wrapper.CreatePlatformAPIKey, options.OperationMiddlewares["createPlatformAPIKey"]...)

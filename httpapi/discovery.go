@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -59,6 +60,7 @@ func (s *publicServer) discoveryDocument(snap *snapshot.Snapshot) (*snapshot.Doc
 	}
 	members["issuer"] = snap.Issuer
 	members["jwks_uri"] = s.jwksURI(snap)
+	members["signed_jwks_uri"] = strings.TrimSuffix(s.jwksURI(snap), "json") + "jwt" // OpenID Federation 1.0 section 5.2.1
 	// A retired algorithm is listed while one of its keys is published, because
 	// verifiers that take their list of algorithms from here must accept its tokens
 	// until then.

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/keys/adoption"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/snapshot"
 )
 
@@ -30,6 +31,25 @@ func (s *publicServer) serveHistory(c echo.Context, find finder) error {
 	if err != nil {
 		return err
 	}
+	return replySigned(c, snap, history, stale)
+}
+
+// serveSignedJWKS answers a tenant's JWK Set as a signed JWT, cached like the set.
+func (s *publicServer) serveSignedJWKS(c echo.Context, find finder) error {
+	setPublicHeaders(c.Response().Header())
+	snap, stale, err := find(c)
+	if err != nil {
+		return err
+	}
+	set, stale, err := s.cfg.Signer.SignedSet(c.Request().Context(), snap, stale)
+	if err != nil {
+		return err
+	}
+	return replySigned(c, snap, set, stale)
+}
+
+func replySigned(c echo.Context, snap *snapshot.Snapshot, history *signing.History, stale time.Duration) error {
+	h := c.Response().Header()
 	h.Set("ETag", history.ETag)
 	h.Set(echo.HeaderCacheControl, snap.CacheControl())
 	if stale > 0 {
@@ -51,6 +71,16 @@ func (s *publicServer) GetJWKSHistory(c echo.Context, _ TenantPath, _ GetJWKSHis
 // it.
 func (s *publicServer) GetPlatformJWKSHistory(c echo.Context, _ GetPlatformJWKSHistoryParams) error {
 	return s.serveHistory(c, s.byHost)
+}
+
+// GetSignedJWKS is required by ServerInterface; directHandler bypasses it.
+func (s *publicServer) GetSignedJWKS(c echo.Context, _ TenantPath, _ GetSignedJWKSParams) error {
+	return s.serveSignedJWKS(c, s.byPath)
+}
+
+// GetPlatformSignedJWKS is required by ServerInterface; directHandler bypasses it.
+func (s *publicServer) GetPlatformSignedJWKS(c echo.Context, _ GetPlatformSignedJWKSParams) error {
+	return s.serveSignedJWKS(c, s.byHost)
 }
 
 // publicServer answers the operations that need no credential.
@@ -93,6 +123,10 @@ func (s *publicServer) directHandler(operation string) echo.HandlerFunc {
 		return func(c echo.Context) error { return s.serveDiscovery(c, byPath) }
 	case "getPlatformOpenIDConfiguration", "getPlatformAuthorizationServerMetadata":
 		return func(c echo.Context) error { return s.serveDiscovery(c, byHost) }
+	case "getSignedJWKS":
+		return func(c echo.Context) error { return s.serveSignedJWKS(c, byPath) }
+	case "getPlatformSignedJWKS":
+		return func(c echo.Context) error { return s.serveSignedJWKS(c, byHost) }
 	case "getJWKSHistory":
 		return func(c echo.Context) error { return s.serveHistory(c, byPath) }
 	case "getPlatformJWKSHistory":

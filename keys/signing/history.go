@@ -36,6 +36,7 @@ type History struct {
 
 	version  int64 // of the tenant
 	signedAt age.Instant
+	expires  time.Time // the exp of a set; zero: a history has none
 }
 
 // pastKey holds the members that a history adds to a key's JWK (OpenID Federation 1.0
@@ -62,6 +63,12 @@ func (s *Signer) signHistory(ctx context.Context, snap *snapshot.Snapshot) (*His
 	if err != nil {
 		return nil, err
 	}
+	return s.signStatement(ctx, snap, payload, began)
+}
+
+// signStatement signs a JWT of [tokens.HistoryType] with the key of the default policy
+// or, if that has none, of another one. Errors: ErrNoActiveKey, db.ErrUnavailable.
+func (s *Signer) signStatement(ctx context.Context, snap *snapshot.Snapshot, payload []byte, began age.Instant) (*History, error) {
 	i := slices.IndexFunc(snap.Policies, func(p snapshot.SigningPolicy) bool { return p.ActiveKID != "" })
 	if i < 0 {
 		return nil, ErrNoActiveKey
@@ -167,6 +174,7 @@ func unixSeconds(t *time.Time) *int64 {
 // sign at will: it signs once per tenant in [HistoryFor] and after each change,
 // however many requests come, and few histories at a time.
 type historyCache struct {
+	sign     func(context.Context, *snapshot.Snapshot) (*History, error)
 	signed   *otter.Cache[uuid.UUID, *History]
 	inFlight singleflight.Group
 	slots    chan struct{}
@@ -179,8 +187,9 @@ const (
 	renewWait         = time.Second     // for one that replaces another
 )
 
-func newHistoryCache() *historyCache {
+func newHistoryCache(sign func(context.Context, *snapshot.Snapshot) (*History, error)) *historyCache {
 	return &historyCache{
+		sign:  sign,
 		slots: make(chan struct{}, maxHistorySigners),
 		signed: otter.Must(&otter.Options[uuid.UUID, *History]{
 			MaximumWeight: maxHistoryBytes,
@@ -194,7 +203,12 @@ func newHistoryCache() *historyCache {
 // old is then its maximal age, as with [snapshot.Cache.Get]. Errors: tenant.ErrNotFound,
 // ErrNoActiveKey, db.ErrUnavailable.
 func (s *Signer) History(ctx context.Context, snap *snapshot.Snapshot, stale time.Duration) (h *History, old time.Duration, err error) {
-	known, cached := s.histories.signed.GetIfPresent(snap.TenantID)
+	return s.signedDocument(ctx, s.histories, snap, stale)
+}
+
+// signedDocument returns a document of the cache, or signs it.
+func (s *Signer) signedDocument(ctx context.Context, c *historyCache, snap *snapshot.Snapshot, stale time.Duration) (h *History, old time.Duration, err error) {
+	known, cached := c.signed.GetIfPresent(snap.TenantID)
 	if cached {
 		now := age.Read(s.cfg.Now)
 		if old = known.signedAt.Elapsed(now); known.version == snap.Version && known.signedAt.Within(HistoryFor, now) {
@@ -204,22 +218,22 @@ func (s *Signer) History(ctx context.Context, snap *snapshot.Snapshot, stale tim
 	if cached && s.cfg.DB.Outage() != nil {
 		err = db.ErrUnavailable
 	} else {
-		h, err = s.signWithin(ctx, snap, cached)
+		h, err = c.signWithin(ctx, snap, cached)
 	}
-	if cached && errors.Is(err, db.ErrUnavailable) && old < s.cfg.Snapshots.MaxStale() {
+	if cached && errors.Is(err, db.ErrUnavailable) && old < s.cfg.Snapshots.MaxStale() && (known.expires.IsZero() || s.cfg.Now().Before(known.expires)) {
 		return known, max(stale, old, time.Second), nil
 	}
 	return h, stale, err
 }
 
 // signWithin signs, and waits for that only briefly if there is an older history.
-func (s *Signer) signWithin(ctx context.Context, snap *snapshot.Snapshot, cached bool) (*History, error) {
+func (c *historyCache) signWithin(ctx context.Context, snap *snapshot.Snapshot, cached bool) (*History, error) {
 	if !cached {
-		return s.signShared(ctx, snap)
+		return c.signShared(ctx, snap)
 	}
 	brief, cancel := context.WithTimeout(ctx, renewWait)
 	defer cancel()
-	h, err := s.signShared(brief, snap)
+	h, err := c.signShared(brief, snap)
 	if err != nil && brief.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("keys: the history cannot be signed in time: %w", db.ErrUnavailable)
 	}
@@ -228,20 +242,20 @@ func (s *Signer) signWithin(ctx context.Context, snap *snapshot.Snapshot, cached
 
 // signShared signs once for all concurrent callers. It continues when the first caller's
 // context ends.
-func (s *Signer) signShared(ctx context.Context, snap *snapshot.Snapshot) (*History, error) {
+func (c *historyCache) signShared(ctx context.Context, snap *snapshot.Snapshot) (*History, error) {
 	version := snap.TenantID.String() + " " + strconv.FormatInt(snap.Version, 10) // a read for an earlier version may be out of date
-	done := s.histories.inFlight.DoChan(version, func() (any, error) {
+	done := c.inFlight.DoChan(version, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), historyTimeout)
 		defer cancel()
 		select {
-		case s.histories.slots <- struct{}{}:
-			defer func() { <-s.histories.slots }()
+		case c.slots <- struct{}{}:
+			defer func() { <-c.slots }()
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		h, err := s.signHistory(ctx, snap)
+		h, err := c.sign(ctx, snap)
 		if err == nil {
-			s.histories.signed.Set(snap.TenantID, h)
+			c.signed.Set(snap.TenantID, h)
 		}
 		return h, err
 	})

@@ -52,6 +52,7 @@ type Signer struct {
 	count      atomic.Int64
 
 	histories *historyCache
+	sets      *historyCache
 }
 
 // New returns a signer with empty caches.
@@ -62,11 +63,13 @@ func New(cfg Config) *Signer {
 	if cfg.KeyLifetime == 0 {
 		cfg.KeyLifetime = 15 * time.Minute
 	}
-	return &Signer{cfg: cfg, histories: newHistoryCache(), privates: otter.Must(&otter.Options[keyName, keys.Private]{
+	s := &Signer{cfg: cfg, privates: otter.Must(&otter.Options[keyName, keys.Private]{
 		MaximumWeight:    uint64(cfg.MaxKeys),
 		Weigher:          weighPrivate,
 		ExpiryCalculator: otter.ExpiryWriting[keyName, keys.Private](cfg.KeyLifetime),
 	})}
+	s.histories, s.sets = newHistoryCache(s.signHistory), newHistoryCache(s.signSet)
+	return s
 }
 
 // expandedWeight is how many other private keys take the memory of one of ML-DSA,
