@@ -114,7 +114,9 @@ func (s *gate) requestApproval(c echo.Context, of permission, needs *tenant.Need
 	if err != nil {
 		return err
 	}
-	a, err := s.cfg.Tenants.RequestApproval(r.Context(), w.auditBy(), needs, tenant.Request{
+	// Beside the change, which may belong to another tenant: the answer to a repeated
+	// deletion is the platform's.
+	a, err := s.cfg.Tenants.RequestApproval(tenant.BesideChange(r.Context()), w.auditBy(), needs, tenant.Request{
 		OperationID: of.operation, Path: r.URL.EscapedPath(), Digest: digest,
 	})
 	if err != nil {

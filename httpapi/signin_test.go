@@ -18,7 +18,7 @@ func newWorldWithIDP(t *testing.T) (*world, *jwkstest.Issuer) {
 	t.Helper()
 	idp := jwkstest.New("https://id.example.com")
 	roles, err := signin.ParseMapping("groups=P:platform_admin,groups=p:platform_auditor,groups=A:tenant_admin@acme,groups=s:tenant_signer@acme," +
-		"groups=a:tenant_auditor@acme,groups=other-A:tenant_admin@other,groups=other-s:tenant_signer@other,groups=other-a:tenant_auditor@other")
+		"groups=a:tenant_auditor@acme,groups=v:tenant_verifier@acme,groups=other-v:tenant_verifier@other,groups=other-A:tenant_admin@other,groups=other-s:tenant_signer@other,groups=other-a:tenant_auditor@other")
 	if err != nil {
 		t.Fatal(err)
 	}
