@@ -35,7 +35,9 @@ type FeedEvent struct {
 	at       place
 }
 
-func (f *Feed) event(e Event, at place) FeedEvent { return FeedEvent{e, at.position(f.scope, f.epoch), at} }
+func (f *Feed) event(e Event, at place) FeedEvent {
+	return FeedEvent{e, at.position(f.scope, f.epoch), at}
+}
 
 // Batch is the result of Next.
 type Batch struct {

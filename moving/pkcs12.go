@@ -92,7 +92,8 @@ func (e pkcs12Entry) kid(k Key, o PKCS12Options) (string, error) {
 // pkcs12Entries decodes a file. ToPEM alone reads several keys and their names; it knows
 // fewer types than DecodeChain, which reads one key.
 func pkcs12Entries(file []byte, password string) ([]pkcs12Entry, error) {
-	blocks, err := pkcs12.ToPEM(file, password) //nolint:staticcheck // see above
+	//lint:ignore SA1019 nothing else reads all keys of a file; see above
+	blocks, err := pkcs12.ToPEM(file, password)
 	if err == nil {
 		defer func() {
 			for _, b := range blocks {

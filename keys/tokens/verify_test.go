@@ -229,7 +229,9 @@ func TestVerifyMalformed(t *testing.T) {
 func TestVerifyPassesOnWhatFindFailsWith(t *testing.T) {
 	down := errors.New("down")
 	token := signedBy(t, keystest.PrivateKey(t, jose.ES256), `{"alg":"ES256","kid":"ES256"}`, goodClaims)
-	_, err := Verify(token, expectation, func(string, jose.SignatureAlgorithm) (VerificationKey, bool, error) { return VerificationKey{}, false, down })
+	_, err := Verify(token, expectation, func(string, jose.SignatureAlgorithm) (VerificationKey, bool, error) {
+		return VerificationKey{}, false, down
+	})
 	if !errors.Is(err, down) {
 		t.Error(err)
 	}
