@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -147,17 +148,22 @@ func TestEveryGuardedOperationIsDoneOnce(t *testing.T) {
 	w.guard("/v1/tenants/acme", allEffects...)
 	w.guard("/v1/tenants/platform", allEffects...)
 	seen := map[string]bool{}
-	for _, e := range requests {
+	for i, e := range requests {
 		seen[e.operation] = true
 		var a Approval
-		w.do(e.method, e.path, first, e.body).ok(202, &a)
+		var same Approval
+		requestName := fmt.Sprint("request-", i)
+		w.do(e.method, e.path, first, e.body, "Idempotency-Key", requestName).ok(202, &a)
+		if w.do(e.method, e.path, first, e.body, "Idempotency-Key", requestName).ok(202, &same); same.ID != a.ID {
+			t.Errorf("%s: repeated, it asks for another approval", e.operation)
+		}
 		at := e.home("acme") + "/approvals/" + a.ID.String()
 		bring := bringing(a)
 		w.do(e.method, e.path, first, e.body, bring...).problem(ProblemCodeConflict)
 		w.do("POST", at+"/approve", first, "").problem(ProblemCodeForbidden)
 		w.do("POST", at+"/approve", second, "").ok(200)
 		w.do(e.method, e.path, first, e.body, "Keyward-Approval", "none").problem(ProblemCodeInvalidRequest)
-		w.do(e.method, e.path, first, e.body, bring...).ok(e.status)
+		w.do(e.method, e.path, first, e.body, append(bring, "Idempotency-Key", a.ID.String())...).ok(e.status)
 		if e.operation == "deleteTenant" {
 			break
 		}
