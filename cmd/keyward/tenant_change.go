@@ -16,7 +16,7 @@ type tenantSettings struct {
 	StaleIfError         *span             `name:"jwks-stale-if-error" placeholder:"DURATION" help:"Set stale-if-error of its JWKS. Default: 1d."`
 	ClockSkew            *span             `name:"clock-skew" placeholder:"DURATION" help:"Set the allowed clock skew. Default: 60s."`
 	ApprovalRequired     []string          `name:"approval-required" placeholder:"OPERATION" enum:"revoke,revoke_all,import,purge,delete,policy,api_keys,settings" help:"Require approval of: ${enum}. Replaces the list."`
-	Metadata             *string           `name:"metadata" placeholder:"JSON|@FILE|-" help:"Add these members to its discovery documents, as in the endpoints of its own login. Replaces the object."`
+	Metadata             *string           `name:"metadata" placeholder:"JSON|@FILE|-" help:"Add these members to its discovery documents; {} clears them."`
 	JWKSPath             string            `name:"jwks-path" placeholder:"PATH" help:"Serve its JWKS at this path too, as in auth/keys."`
 	JWKSHeaders          map[string]string `name:"jwks-header" mapsep:"none" placeholder:"NAME=VALUE" help:"Send this header with its JWKS; may be repeated."`
 	Body                 *string           `name:"body" placeholder:"JSON|@FILE|-" help:"Send this JSON request body; flags override its members."`
