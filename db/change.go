@@ -37,7 +37,8 @@ const (
 // first. The caller must end it, with Commit or Rollback, soon: the transaction holds
 // locks, and PostgreSQL ends it after 5 s (timeLimits).
 type Change struct {
-	hold bool
+	hold   bool
+	within *Change // the change that this one is a part of, or nil
 
 	mu      sync.Mutex
 	d       *DB
@@ -51,7 +52,7 @@ type changeKey struct{}
 // WithChange returns a context whose first changing transaction belongs to the Change.
 // With hold the transaction is left to [Change.Commit].
 func WithChange(ctx context.Context, hold bool) (context.Context, *Change) {
-	c := &Change{hold: hold}
+	c := &Change{hold: hold, within: changeOf(ctx)}
 	return context.WithValue(ctx, changeKey{}, c), c
 }
 
@@ -93,6 +94,13 @@ func (c *Change) Outcome() Outcome {
 	return c.outcome
 }
 
+// ChangeMade reports whether a change that belongs to the context's Change, or to one
+// within it, was committed.
+func ChangeMade(ctx context.Context) bool {
+	c := changeOf(ctx)
+	return c != nil && c.Outcome() == Changed
+}
+
 // finish commits the transaction of a door, or leaves it to the context's Change.
 func (d *DB) finish(ctx context.Context, tx *begun, t *Tx) error {
 	if !t.changes {
@@ -122,6 +130,9 @@ func (c *Change) ended(err error) {
 	switch {
 	case err == nil:
 		c.outcome = Changed
+		if c.within != nil {
+			c.within.ended(nil)
+		}
 	case errors.Is(err, ErrUnknownOutcome):
 		c.outcome = Unknown
 	}

@@ -22,7 +22,7 @@ var owned = map[string]string{
 }
 
 // shared are the others, which no tenant has anything to do with.
-var shared = []string{"master_keys", "leases", "console_sessions", "recoveries"}
+var shared = []string{"master_keys", "leases", "console_sessions", "recoveries", "processes"}
 
 var a, b = uuid.MustParse("0197aaaa-0000-7000-8000-000000000001"), uuid.MustParse("0197aaaa-0000-7000-8000-000000000002")
 
@@ -44,6 +44,7 @@ func seed(t *testing.T, url string) {
 	t.Helper()
 	dbtest.Exec(t, url, `SET session_replication_role = replica;
 		INSERT INTO master_keys (id, uri, version, is_current, key_check, authority, created_at) VALUES (gen_random_uuid(), 'file:x', '1', true, 'c', 'a', now());
+		INSERT INTO processes (id, name, kind, version, address, master_keys, clock_offset_microseconds, confirmed_until, heard_at) VALUES (gen_random_uuid(), 'p', 'serve', '', '', '{}', 0, now(), now() - interval '1 hour');
 		INSERT INTO leases (name, holder, term, expires_at) VALUES ('l', 'h', 1, now())`)
 	for slug, id := range map[string]uuid.UUID{"a": a, "b": b} {
 		dbtest.Exec(t, url, fmt.Sprintf(`SET session_replication_role = replica;

@@ -34,7 +34,12 @@ type Listener struct {
 	// Heartbeat bounds how long a dead connection goes unnoticed; 0: 3 s.
 	Heartbeat time.Duration
 
+	// Self, if set, describes this process, which is then registered with each heartbeat
+	// and answers those who wait until every process serves a change. It needs Clock.
+	Self func() ProcessInfo
+
 	nextBeat time.Time // of Run alone
+	presence presence
 
 	alive atomic.Pointer[age.Instant] // the last proof that no notification was missed; nil: none yet
 	up    atomic.Bool
@@ -54,6 +59,7 @@ func (l *Listener) HeardUntil() age.Instant {
 
 // Run listens until ctx ends. It reconnects with increasing back-off.
 func (l *Listener) Run(ctx context.Context) {
+	defer l.unregister(ctx)
 	pause := 50 * time.Millisecond
 	for ctx.Err() == nil {
 		err := l.listenOnce(ctx, func() { pause = 50 * time.Millisecond })
@@ -85,7 +91,7 @@ func (l *Listener) listenOnce(ctx context.Context, connected func()) error {
 	}
 	cfg.ConnectTimeout = connectTimeout
 	watchPeer(cfg)
-	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { l.tell(n.Payload) }
+	cfg.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { l.tell(n.Channel, n.Payload) }
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
@@ -94,16 +100,16 @@ func (l *Listener) listenOnce(ctx context.Context, connected func()) error {
 	began := age.Now()
 	begin, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	if _, err := conn.Exec(begin, "listen "+changesChannel); err != nil {
+	if _, err := conn.Exec(begin, "listen "+changesChannel+"; listen "+confirmChannel); err != nil {
 		return err
 	}
-	l.Connected()
-	l.alive.Store(&began)
 	l.up.Store(true)
-	connected()
-	if err := l.beat(begin, conn); err != nil {
+	l.Connected()
+	if err := l.beat(begin, conn); err != nil { // registers this process before it may sign
 		return err
 	}
+	l.alive.Store(&began)
+	connected()
 	for {
 		if err := l.next(ctx, conn); err != nil {
 			return err
@@ -115,6 +121,9 @@ func (l *Listener) listenOnce(ctx context.Context, connected func()) error {
 // connection with a statement: notifications of earlier commits arrive before its
 // answer. A heartbeat comes also while notifications arrive all the time.
 func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
+	if err := l.answerConfirmations(ctx, conn); err != nil {
+		return err
+	}
 	wait, cancel := context.WithDeadline(ctx, l.nextBeat)
 	err := conn.PgConn().WaitForNotification(wait)
 	overdue := wait.Err() != nil
@@ -147,6 +156,9 @@ func (l *Listener) interval() time.Duration {
 // position to Beat.
 func (l *Listener) beat(ctx context.Context, conn *pgx.Conn) error {
 	l.nextBeat = time.Now().Add(l.interval())
+	if err := l.register(ctx, conn, 0); err != nil {
+		return err
+	}
 	var began reading
 	if l.Clock != nil {
 		began = l.Clock.clock.now()
@@ -172,7 +184,11 @@ func (l *Listener) beat(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // tell passes a payload to Changed.
-func (l *Listener) tell(payload string) {
+func (l *Listener) tell(channel, payload string) {
+	if channel == confirmChannel {
+		l.hearConfirmation(payload)
+		return
+	}
 	tenantID, slug, ok := parseChangePayload(payload)
 	if !ok {
 		l.Log.Warn("notification ignored: its payload is not a tenant id and a slug", "channel", changesChannel)

@@ -100,3 +100,16 @@ type Policy struct {
 	RetiredAt               *time.Time
 	MAC                     []byte
 }
+
+type Process struct {
+	ID                      uuid.UUID
+	Name                    string
+	Kind                    string
+	Version                 string
+	Address                 string
+	MasterKeys              []string
+	ClockOffsetMicroseconds int64
+	StartedAt               time.Time
+	HeardAt                 time.Time
+	ConfirmedUntil          time.Time
+}

@@ -62,7 +62,8 @@ var everywhere = map[string][]string{
 	"the census of metrics counts everything, range by range": {"CountKeysByState", "CountPoliciesWithoutStandby"},
 	"no table of tenants": {
 		"FeedBounds", "PlanForFilters", "LockNames", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",
-		"CountMasterKeys", "DatabaseClock", "LoginIsSuperuser", "UnguardedRoles", "UnguardedTables", "AcquireLease", "ReleaseLease", "RenewLease", "LeaseAge", "BeginEpoch", "CurrentEpoch",
+		"CountMasterKeys", "DatabaseClock", "LoginIsSuperuser", "UnguardedRoles", "UnguardedTables", "AcquireLease", "ReleaseLease", "RenewLease", "LeaseAge",
+		"UpsertProcess", "LiveProcesses", "DeleteProcess", "DeleteGoneProcesses", "AskForConfirmation", "AnswerConfirmation", "BeginEpoch", "CurrentEpoch",
 	},
 }
 
@@ -100,7 +101,7 @@ var global = map[string]string{
 	"api_keys_pkey":              "a credential is looked up before its tenant is known",
 	"console_sessions_pkey":      "a session is looked up before its tenant is known",
 	"master_keys_pkey":           "no tenant's", "master_keys_version_once": "no tenant's", "master_keys_one_current": "no tenant's",
-	"master_keys_one_first": "no tenant's", "leases_pkey": "no tenant's", "recoveries_pkey": "no tenant's", "keyward_migrations_pkey": "no tenant's",
+	"master_keys_one_first": "no tenant's", "leases_pkey": "no tenant's", "processes_pkey": "no tenant's", "recoveries_pkey": "no tenant's", "keyward_migrations_pkey": "no tenant's",
 }
 
 // A distributed database keeps a unique index only if it contains the column

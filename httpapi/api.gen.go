@@ -992,7 +992,11 @@ type Approval struct {
 	OperationID string `json:"operation_id"`
 
 	// Path The request's path, which names what it concerns: a key, a credential, a webhook
-	Path        string         `json:"path"`
+	Path string `json:"path"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas    *Replicas      `json:"replicas,omitempty"`
 	RequestedBy Actor          `json:"requested_by"`
 	Status      ApprovalStatus `json:"status"`
 	UsedAt      *time.Time     `json:"used_at,omitempty"`
@@ -1205,14 +1209,22 @@ type CreatedAPIKey struct {
 	// Key The secret, `kw_<id>_<secret>`; not shown again
 	Key  string `json:"key"`
 	Name string `json:"name"`
-	Role Role   `json:"role"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
+	Role     Role      `json:"role"`
 }
 
 // DataKey defines model for DataKey.
 type DataKey struct {
 	CreatedAt time.Time `json:"created_at"`
-	Resealed  int       `json:"resealed"`
-	Version   int       `json:"version"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
+	Resealed int       `json:"resealed"`
+	Version  int       `json:"version"`
 }
 
 // DeliveredEvent Identifies the audit event
@@ -1231,6 +1243,10 @@ type DestructionCertificate struct {
 	// `destruction` holds `tenant_id`, `slug`, `deleted_at`, `keys` (`kid`, `alg`, `origin`, `jkt`,
 	// `private_destroyed_at`), `data_keys` (`version`, `created_at`, `destroyed_at`) and `audit_head` (`seq`, `hash`).
 	Certificate string `json:"certificate"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
 }
 
 // Discovery The members below, and those of the tenant's `metadata`
@@ -1250,6 +1266,10 @@ type Domain struct {
 
 	// Domain The host in lower case and in ASCII
 	Domain string `json:"domain"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
 
 	// TxtName The name of the TXT record
 	TxtName string `json:"txt_name"`
@@ -1400,7 +1420,11 @@ type Key struct {
 	PublishedAt time.Time `json:"published_at"`
 
 	// PurgedAt When `public_jwk` was erased
-	PurgedAt         *time.Time        `json:"purged_at,omitempty"`
+	PurgedAt *time.Time `json:"purged_at,omitempty"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas         *Replicas         `json:"replicas,omitempty"`
 	RevocationReason *RevocationReason `json:"revocation_reason,omitempty"`
 	RevokedAt        *time.Time        `json:"revoked_at,omitempty"`
 
@@ -1456,6 +1480,10 @@ type KeyList struct {
 	Items      []Key   `json:"items"`
 	NextCursor *string `json:"next_cursor,omitempty"`
 
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
+
 	// Skipped Keys of an imported JWK Set that Keyward has no use for
 	Skipped []SkippedKey `json:"skipped,omitempty"`
 }
@@ -1500,6 +1528,10 @@ type Policy struct {
 
 	// PurgeAfterSeconds Time from leaving the JWKS to the erasure of the public key
 	PurgeAfterSeconds int64 `json:"purge_after_seconds"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
 
 	// RotationIntervalSeconds 0: no scheduled rotation
 	RotationIntervalSeconds int64 `json:"rotation_interval_seconds"`
@@ -1574,6 +1606,10 @@ type ProviderMetadata = JSONObject
 type PurgeResult struct {
 	// Purged kids
 	Purged []string `json:"purged"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
 }
 
 // PutPolicyRequest Rules beyond the bounds below (422 if violated): `publish_lead_seconds` ≤ `rotation_interval_seconds` unless that is 0;
@@ -1610,6 +1646,19 @@ type Readiness struct {
 
 // ReadinessStatus defines model for Readiness.Status.
 type ReadinessStatus string
+
+// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+type Replicas struct {
+	// Confirmed Those that serve the change
+	Confirmed int `json:"confirmed"`
+
+	// Live Processes that were heard of in the last 10 seconds
+	Live int `json:"live"`
+
+	// Unconfirmed The names of the others
+	Unconfirmed []string `json:"unconfirmed,omitempty"`
+}
 
 // RetirePreview defines model for RetirePreview.
 type RetirePreview struct {
@@ -1659,9 +1708,13 @@ type RevokeAllResult struct {
 	BreaksTokensUntil *time.Time `json:"breaks_tokens_until,omitempty"`
 
 	// DryRun `true` if nothing was changed
-	DryRun  *bool `json:"dry_run,omitempty"`
-	Revoked []Key `json:"revoked"`
-	Standby []Key `json:"standby"`
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
+	Revoked  []Key     `json:"revoked"`
+	Standby  []Key     `json:"standby"`
 
 	// TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 	TrustedUntil TrustedUntil `json:"trusted_until"`
@@ -1688,7 +1741,11 @@ type RevokeResult struct {
 	Key         Key             `json:"key"`
 	Mode        *RevocationMode `json:"mode,omitempty"`
 	Replacement *Key            `json:"replacement,omitempty"`
-	Standby     *Key            `json:"standby,omitempty"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
+	Standby  *Key      `json:"standby,omitempty"`
 
 	// TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 	TrustedUntil TrustedUntil `json:"trusted_until"`
@@ -1701,6 +1758,10 @@ type RevokedAPIKeys struct {
 
 	// ChildrenRevoked How many of them descend from the named one
 	ChildrenRevoked int `json:"children_revoked"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
 
 	// Revoked The credentials that were revoked, the named one first
 	Revoked []openapi_types.UUID `json:"revoked"`
@@ -1741,7 +1802,11 @@ type RotateResult struct {
 
 	// PublishedSeconds How long the new active key had been published
 	PublishedSeconds int64 `json:"published_seconds"`
-	Standby          Key   `json:"standby"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
+	Standby  Key       `json:"standby"`
 }
 
 // SignPayloadRequest defines model for SignPayloadRequest.
@@ -1880,7 +1945,11 @@ type Tenant struct {
 	Name string `json:"name"`
 
 	// NotBefore Tokens issued earlier, or without `iat`, are `expired` for `tokens/verify` and for relying parties that support `Keyward-Not-Before`
-	NotBefore *time.Time   `json:"not_before,omitempty"`
+	NotBefore *time.Time `json:"not_before,omitempty"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas  *Replicas    `json:"replicas,omitempty"`
 	Slug      string       `json:"slug"`
 	Status    TenantStatus `json:"status"`
 	UpdatedAt time.Time    `json:"updated_at"`
@@ -2018,9 +2087,13 @@ type Webhook struct {
 	ID             openapi_types.UUID     `json:"id"`
 
 	// LastDeliveryAt When a delivery last succeeded
-	LastDeliveryAt *time.Time    `json:"last_delivery_at,omitempty"`
-	Status         WebhookStatus `json:"status"`
-	UpdatedAt      time.Time     `json:"updated_at"`
+	LastDeliveryAt *time.Time `json:"last_delivery_at,omitempty"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas  *Replicas     `json:"replicas,omitempty"`
+	Status    WebhookStatus `json:"status"`
+	UpdatedAt time.Time     `json:"updated_at"`
 
 	// URL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
 	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
@@ -2052,10 +2125,14 @@ type WebhookDelivery struct {
 	LastError *WebhookDeliveryLastError `json:"last_error,omitempty"`
 
 	// LastStatus The receiver's last status
-	LastStatus    *int                  `json:"last_status,omitempty"`
-	NextAttemptAt *time.Time            `json:"next_attempt_at,omitempty"`
-	Status        WebhookDeliveryStatus `json:"status"`
-	WebhookID     openapi_types.UUID    `json:"webhook_id"`
+	LastStatus    *int       `json:"last_status,omitempty"`
+	NextAttemptAt *time.Time `json:"next_attempt_at,omitempty"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas  *Replicas             `json:"replicas,omitempty"`
+	Status    WebhookDeliveryStatus `json:"status"`
+	WebhookID openapi_types.UUID    `json:"webhook_id"`
 }
 
 // WebhookDeliveryLastError The last failure: the answer (`redirected`, `refused`, `gone`), or no answer; `not_tried` and
@@ -2151,6 +2228,9 @@ type Limit = int
 
 // OrderQuery defines model for OrderQuery.
 type OrderQuery = Order
+
+// PreferWait defines model for PreferWait.
+type PreferWait = string
 
 // Since defines model for Since.
 type Since = time.Time
@@ -5431,7 +5511,6 @@ func RegisterHandlersWithBaseURL(router EchoRouter, si ServerInterface, baseURL 
 // RegisterHandlersWithOptions registers handlers using the supplied options,
 // including any per-operation middleware.
 func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options RegisterHandlersOptions) {
-
 	wrapper := ServerInterfaceWrapper{
 		Handler: si,
 	}
@@ -5514,5 +5593,4 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/v1/webhooks/:id", wrapper.UpdatePlatformWebhook, options.OperationMiddlewares["updatePlatformWebhook"]...)
 	router.GET(options.BaseURL+"/v1/webhooks/:id/deliveries", wrapper.ListPlatformWebhookDeliveries, options.OperationMiddlewares["listPlatformWebhookDeliveries"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/:id/deliveries/:delivery/redeliver", wrapper.RedeliverPlatformWebhook, options.OperationMiddlewares["redeliverPlatformWebhook"]...)
-
 }

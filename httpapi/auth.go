@@ -140,11 +140,7 @@ func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc 
 		if a.guarded {
 			w.request = digestRequest(c.Request())
 		}
-		err = s.answerOnce(c, w, a, next)
-		if a.changes { // even after an error: the change may have been committed
-			s.cfg.caches().Changed(w.tenantID, w.slug)
-		}
-		return err
+		return s.answerChange(c, w, a, next)
 	}
 	switch {
 	case !a.writes:

@@ -19,7 +19,7 @@ func (s *server) crossOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Add(echo.HeaderVary, echo.HeaderOrigin)
 		if origin := c.Request().Header[echo.HeaderOrigin]; len(origin) == 1 && slices.Contains(s.cfg.ConsoleOrigins, origin[0]) {
 			h.Set(echo.HeaderAccessControlAllowOrigin, origin[0])
-			h.Set(echo.HeaderAccessControlExposeHeaders, "ETag, Idempotent-Replayed, Location, Preference-Applied, Retry-After, X-Request-Id")
+			h.Set(echo.HeaderAccessControlExposeHeaders, "ETag, Idempotent-Replayed, Keyward-Replicas, Location, Preference-Applied, Retry-After, X-Request-Id")
 		}
 		return next(c)
 	}

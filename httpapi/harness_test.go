@@ -168,7 +168,10 @@ func (w *world) wire(d *db.DB, masterURI string) {
 	}
 	generator := moves.NewGenerator(moves.GeneratorConfig{Ready: 1})
 	w.t.Cleanup(generator.Close)
-	w.listener = &db.Listener{URL: w.dsn, Log: log}
+	id := uuid.New()
+	w.listener = &db.Listener{URL: w.dsn, Log: log, Clock: d, Self: func() db.ProcessInfo {
+		return db.ProcessInfo{ID: id, Name: "process " + id.String(), Kind: "serve", Version: "test", MasterKeys: []string{}}
+	}}
 	names := tenant.NewNamespace(testPublicURL)
 	w.store = moves.New(moves.Config{DB: d, Names: names, Custody: custody, Generator: generator, Now: w.clock.now, Log: log})
 	w.snapshots = snapshot.New(snapshot.Config{
@@ -183,7 +186,8 @@ func (w *world) wire(d *db.DB, masterURI string) {
 	}
 	cfg := Config{
 		PublicURL: testPublicURL + "/", Store: w.store, Snapshots: w.snapshots, Signer: w.signer, Tenants: w.tenants, Adoption: w.adoption,
-		Audit: audit.New(audit.Config{DB: d, Now: w.clock.now}), Webhooks: w.webhooks, Metrics: prometheus.NewRegistry(),
+		Processes: w.listener,
+		Audit:     audit.New(audit.Config{DB: d, Now: w.clock.now}), Webhooks: w.webhooks, Metrics: prometheus.NewRegistry(),
 		Now: w.clock.now, Log: log, Version: "test",
 	}
 	w.configure(&cfg)

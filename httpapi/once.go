@@ -127,6 +127,9 @@ func (s *gate) replayDeletion(c echo.Context, w *call, a permission) error {
 	if !found {
 		return tenant.ErrNotFound
 	}
+	if wait, preferred := preferredWait(c.Request().Header["Prefer"]); preferred {
+		s.tellReplicas(&answer, w, wait, preferred)
+	}
 	return sendAnswer(c, answer, true)
 }
 

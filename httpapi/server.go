@@ -61,7 +61,8 @@ type Config struct {
 	// PublicURL.
 	TrustedProxies []netip.Prefix
 	RateLimits     RateLimits
-	SignIn         SignIn // nil: API keys only
+	SignIn         SignIn      // nil: API keys only
+	Processes      ProcessList // nil: this process is the only one
 	Console        ConsoleConfig
 	Now            func() time.Time // nil: time.Now
 	Log            *slog.Logger     // nil: slog.Default

@@ -242,6 +242,10 @@ func FollowChange(ctx context.Context) (context.Context, func(error) Outcome) {
 	}
 }
 
+// ChangeMade reports whether the request of a context of [FollowChange] has committed a
+// change.
+func ChangeMade(ctx context.Context) bool { return db.ChangeMade(ctx) }
+
 // BesideChange returns a context for what a request writes beside its change, and what
 // stays if the change fails.
 func BesideChange(ctx context.Context) context.Context { return db.WithoutChange(ctx) }

@@ -50,6 +50,7 @@ type app struct {
 	worker     *worker.Worker
 	transport  transport
 	runsWorker bool // whether the worker runs in this process
+	healthOnly bool // whether it serves health checks alone
 
 	refresh        chan struct{}        // requests a check of the master keys; buffered, one request
 	workerCounters counters             // what the worker did
@@ -91,6 +92,7 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 // connection.
 func (a *app) buildParts(publicURL string) {
 	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.onTenantChange, Connected: a.onMissedChanges, Log: a.log, Clock: a.db}
+	a.listener.Self = a.processInfo
 	a.generator = moves.NewGenerator(moves.GeneratorConfig{})
 	a.generator.Expect(jose.ES256, 0) // the default; other kinds after the first request for one, since their tables take memory
 	a.snapshots = snapshot.New(snapshot.Config{
@@ -118,6 +120,7 @@ func (a *app) buildParts(publicURL string) {
 		DB: a.db, Holder: a.workerActor().ID, Run: a.runPass, Now: utcNow, Log: a.log,
 		Every: append([]worker.Chore{
 			{Name: "delete expired idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
+			{Name: "delete processes that are gone", Interval: time.Hour, Run: a.deleteGoneProcesses},
 			{Name: "delete old webhook deliveries", Interval: time.Hour, Run: a.webhooks.Purge},
 			{Name: "delete verifiers not seen lately", Interval: time.Hour, Run: a.adoption.Forget},
 		}, a.checkpointChores()...),

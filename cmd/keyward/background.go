@@ -65,6 +65,13 @@ func (a *app) forgetIdempotencyKeys(ctx context.Context) error {
 	})
 }
 
+func (a *app) deleteGoneProcesses(ctx context.Context) error {
+	return a.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		_, err := tx.DeleteGoneProcesses(ctx)
+		return err
+	})
+}
+
 // watchMasterKey checks the master keys on request and periodically.
 func (a *app) watchMasterKey(ctx context.Context) {
 	tick := time.NewTicker(masterInterval)

@@ -55,8 +55,8 @@ func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
 		Adoption: a.adoption,
-		Webhooks: a.webhooks,
-		Ready:    a.checkReady, ReadyPublic: a.checkPublic, Now: utcNow, Log: a.log, Version: versionText(),
+		Webhooks: a.webhooks, Processes: a.listener,
+		Ready: a.checkReady, ReadyPublic: a.checkPublic, Now: utcNow, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
 		AccessLog: a.cfg.accessLog, Tracing: a.tracing != nil,
 		ConsoleOrigins: a.cfg.consoleOrigins, Console: httpapi.ConsoleConfig{URL: a.cfg.consoleURL},

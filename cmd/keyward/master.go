@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
 )
@@ -27,6 +28,7 @@ type (
 	masterStatusCmd struct{}
 	masterRotateCmd struct {
 		To        string `name:"to" placeholder:"URI" help:"Move to this master key. Default: a new version of the current one."`
+		Force     bool   `name:"force" help:"Rotate although a live process cannot open the new version."`
 		FullSpeed bool   `name:"full-speed" help:"Skip throttling, so that requests may wait: for a compromised master key."`
 	}
 	masterRetireCmd struct {
@@ -109,18 +111,24 @@ func masterState(m custody.MasterStatus) string {
 
 // Run is keyward master rotate.
 func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
-	masters, done, err := p.openMaster(ctx)
+	d, masters, done, err := p.openMasterDB(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
+	check := func(ctx context.Context, uri, version string) error {
+		return checkOpenable(ctx, d, c.To != "", uri, version)
+	}
+	if c.Force {
+		check = nil
+	}
 	bar := p.newProgress("data keys", -1)
 	r, err := masters.RotateMaster(ctx, localOperator(), c.To, custody.RewrapOptions{
-		FullSpeed: c.FullSpeed,
-		Progress:  func(done, total int64) { bar.set(int(done), int(total)) },
+		FullSpeed: c.FullSpeed, CheckVersion: check,
+		Progress: func(done, total int64) { bar.set(int(done), int(total)) },
 	})
 	bar.done()
-	if errors.Is(err, seal.ErrReadOnly) {
+	if errors.Is(err, seal.ErrReadOnly) || errors.As(err, new(*missingVersionError)) {
 		return err // its text has the advice
 	}
 	if err != nil {
@@ -193,21 +201,27 @@ func (p *program) printKept(ctx context.Context, masters *custody.Custody) error
 // openMaster opens the database and the master key; the caller calls done. With
 // custody.ErrWrongMasterKey the returned custody can still report its status.
 func (p *program) openMaster(ctx context.Context) (_ *custody.Custody, done func(), err error) {
+	_, c, done, err := p.openMasterDB(ctx)
+	return c, done, err
+}
+
+// openMasterDB is openMaster and returns the database too.
+func (p *program) openMasterDB(ctx context.Context) (_ *db.DB, _ *custody.Custody, done func(), err error) {
 	if _, err := p.masterURI(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	d, err := p.openDB(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := requireSchema(ctx, d); err != nil {
 		d.Close()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	c, err := p.openCustody(ctx, d)
 	if err != nil && !errors.Is(err, custody.ErrWrongMasterKey) {
 		d.Close()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return c, d.Close, err
+	return d, c, d.Close, err
 }

@@ -97,6 +97,10 @@ func (a *app) registerReaders(r *prometheus.Registry) {
 		return dropped
 	})
 	addCounter(r, "keyward_signatures_total", "Signatures made.", nil, a.signer.Signatures)
+	addGauge(r, "keyward_live_processes", "Processes of this Keyward that were heard of in the last 10 seconds, this one included, at its last heartbeat.", nil, func() float64 {
+		live, _ := a.listener.Live()
+		return float64(live)
+	})
 	addGauge(r, "keyward_listener_up", "1 while LISTEN is connected.", nil, func() float64 { return boolValue(a.listener.Up()) })
 }
 

@@ -43,7 +43,7 @@ func (p *program) runWorker(ctx context.Context) error {
 		return err
 	}
 	defer a.close()
-	a.runsWorker = true
+	a.runsWorker, a.healthOnly = true, true
 	a.cfg.drainDelay = 0 // no load balancer sends requests here
 	if len(listeners) == 0 {
 		a.log.Info("working", "holder", process)

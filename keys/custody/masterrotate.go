@@ -35,7 +35,7 @@ func (c *Custody) RotateMaster(ctx context.Context, by audit.By, to string, o Re
 	}
 	out := MasterRotation{Resumed: hasStaleDataKeys(before)}
 	if !out.Resumed {
-		if err := c.addSuccessor(ctx, to); err != nil {
+		if err := c.addSuccessor(ctx, to, o.CheckVersion); err != nil {
 			return out, err
 		}
 	}
@@ -56,11 +56,17 @@ func hasStaleDataKeys(keys []MasterStatus) bool {
 	return false
 }
 
-// addSuccessor makes the next master key current, endorsed by the previous one.
-func (c *Custody) addSuccessor(ctx context.Context, to string) error {
+// addSuccessor makes the next master key current, endorsed by the previous one, unless
+// check refuses it.
+func (c *Custody) addSuccessor(ctx context.Context, to string, check func(ctx context.Context, uri, version string) error) error {
 	ring, version, err := c.makeSuccessor(ctx, to)
 	if err != nil {
 		return err
+	}
+	if check != nil {
+		if err := check(ctx, ring.URI(), version); err != nil {
+			return err
+		}
 	}
 	authority, err := c.authorityKey(ctx)
 	if err != nil {
@@ -117,6 +123,24 @@ func (c *Custody) authorityKey(ctx context.Context) (*seal.DataKey, error) {
 		return nil, err
 	}
 	return m.UnwrapAuthorityKey(ctx, c.current, c.rows[c.current].Authority)
+}
+
+// OpenableVersions returns the versions of the configured master key that this process
+// can open now, read anew; "*" for a key of a KMS, which has no versions to distribute.
+func (c *Custody) OpenableVersions(ctx context.Context) []string {
+	c.mu.Lock()
+	ring := c.ring
+	c.mu.Unlock()
+	switch {
+	case ring == nil:
+		return []string{}
+	case !ring.HoldsVersions():
+		return []string{"*"}
+	}
+	if err := ring.Reload(ctx); err != nil {
+		c.cfg.Log.Warn("master key not read anew", "error", err)
+	}
+	return ring.Versions()
 }
 
 // AddMaster adds a version to the current master key without using it, so that a

@@ -25,6 +25,9 @@ type RewrapOptions struct {
 	FullSpeed bool
 	// Progress, if not nil, is called after every batch.
 	Progress func(done, total int64)
+	// CheckVersion, if not nil, can refuse a new version of a master key before it wraps
+	// anything.
+	CheckVersion func(ctx context.Context, uri, version string) error
 }
 
 // RewrapAll wraps every data key under the current master key. It repeats until

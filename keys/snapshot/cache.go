@@ -166,12 +166,35 @@ func (s *Cache) Fresh(ctx context.Context, ref string) (*Snapshot, error) {
 		return nil, tenant.ErrNoAuthority
 	}
 	ref = canonicalRef(ref)
+	if !s.hears() {
+		return s.readAlone(ctx, ref)
+	}
 	e, ok := s.freshEntry(ref)
 	if !ok {
 		var err error
 		if e, err = s.loadWithin(ctx, ref, loadWait); err != nil {
 			return nil, err
 		}
+	}
+	return e.requireSnapshot()
+}
+
+// hears reports whether notifications are known to arrive. A process that does not hear is
+// not among those that a change waits for (db.Listener.Confirm), so it signs with nothing
+// that it read before the request.
+func (s *Cache) hears() bool { return s.cfg.HeardUntil().Within(keys.FreshFor, s.now()) }
+
+// readAlone reads a tenant for one request.
+func (s *Cache) readAlone(ctx context.Context, ref string) (*Snapshot, error) {
+	if s.cfg.DB.Outage() != nil {
+		return nil, errLate
+	}
+	ctx, cancel := context.WithTimeout(ctx, loadWait)
+	defer cancel()
+	s.misses.Add(1)
+	e, err := s.readEntry(ctx, ref)
+	if err != nil {
+		return nil, err
 	}
 	return e.requireSnapshot()
 }
