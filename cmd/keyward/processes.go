@@ -44,10 +44,12 @@ func (e *missingVersionError) Error() string {
 }
 
 // checkOpenable returns a *missingVersionError if a live process cannot open a version of
-// the master key. A key of a KMS needs no copy.
+// the master key. A key of a KMS needs no copy. moved is set for another URI than the
+// current one, of which processes do not report what they can open: a new file is there for
+// those on this machine, and of a variable nothing is known.
 func checkOpenable(ctx context.Context, d *db.DB, moved bool, uri, version string) error {
 	scheme, _, _ := strings.Cut(uri, ":")
-	if scheme != "file" && scheme != "env" {
+	if scheme != "file" && (scheme != "env" || moved) {
 		return nil
 	}
 	live, err := d.LiveProcesses(ctx, confirmTimeout)
@@ -59,7 +61,7 @@ func checkOpenable(ctx context.Context, d *db.DB, moved bool, uri, version strin
 		host, _, _ := strings.Cut(p.Name, "/")
 		switch {
 		case slices.Contains(p.MasterKeys, version):
-		case moved && scheme == "file" && host == hostName(): // it opens the new file by its endorsement
+		case moved && host == hostName(): // it opens the new file by its endorsement
 		default:
 			names = append(names, p.Name)
 		}
