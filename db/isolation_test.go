@@ -226,9 +226,10 @@ func TestPublicReadsNoSecrets(t *testing.T) {
 
 // Rows are history: nobody who can log in may delete, and the public writes
 // nothing at all. What a retry was promised is forgotten after a day, and what
-// became of deliveries after a month; domains are removed; verifiers count for three days.
+// became of deliveries after a month; domains are removed; verifiers count for three days,
+// and processes while they live.
 func TestNobodyDeletes(t *testing.T) {
-	forgotten := []string{"console_sessions", "idempotency_keys", "domains", "webhooks", "webhook_deliveries", "jwks_clients"}
+	forgotten := []string{"console_sessions", "idempotency_keys", "domains", "webhooks", "webhook_deliveries", "jwks_clients", "processes"}
 	d := open(t, 2)
 	tables := slices.Clone(shared)
 	for table, column := range owned {
