@@ -246,6 +246,10 @@ func FollowChange(ctx context.Context) (context.Context, func(error) Outcome) {
 // change.
 func ChangeMade(ctx context.Context) bool { return db.ChangeMade(ctx) }
 
+// BesideChange returns a context for what a request writes beside its change, and what
+// stays if the change fails.
+func BesideChange(ctx context.Context) context.Context { return db.WithoutChange(ctx) }
+
 // AfterCommit calls f when the change of the context's request is committed: at once,
 // unless RunOnce commits it later. Caches are invalidated by it.
 func AfterCommit(ctx context.Context, f func()) { db.AfterCommit(ctx, f) }
