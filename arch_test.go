@@ -30,7 +30,7 @@ var below = map[string][]string{
 	"keys/adoption":       {"tenant", "db"},
 	"keys/snapshot":       {"keys", "keys/tokens", "tenant", "audit", "db", "internal/admission", "internal/age", "internal/callstack"},
 	"keys/signing":        {"keys", "keys/tokens", "keys/snapshot", "keys/custody", "keys/seal", "tenant", "audit", "db", "internal/age"},
-	"keys/moves":          {"keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/seal", "tenant", "audit", "db"},
+	"keys/moves":          {"keys", "keys/adoption", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/seal", "tenant", "audit", "db"},
 	"keys/keystest":       {"keys", "keys/seal"},
 	"keys/seal":           {},
 	"keys/seal/kmstest":   {},

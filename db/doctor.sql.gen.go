@@ -151,7 +151,7 @@ func (q *Queries) LoginIsSuperuser(ctx context.Context) (bool, error) {
 
 const policiesToCheck = `-- name: PoliciesToCheck :many
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at, mac
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, due_at, created_at, updated_at, retired_at, mac
 FROM policies
 WHERE (tenant_id, alg) > ($1::uuid, $2::text) AND retired_at IS NULL
 ORDER BY tenant_id, alg
@@ -179,6 +179,8 @@ func (q *Queries) PoliciesToCheck(ctx context.Context, afterTenantID uuid.UUID, 
 			&i.DefaultTokenTTLSeconds,
 			&i.MaxTokenTTLSeconds,
 			&i.MaxPublishedKeys,
+			&i.MinAdoption,
+			&i.MaxAdoptionWaitSeconds,
 			&i.DueAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,

@@ -12,6 +12,48 @@ import (
 	"github.com/google/uuid"
 )
 
+const adoptionOfStandbys = `-- name: AdoptionOfStandbys :many
+SELECT k.tenant_id, k.alg, count(*) AS fetchers, count(*) FILTER (WHERE c.set_at >= k.published_at) AS adopted
+FROM policies p
+JOIN keys k ON k.tenant_id = p.tenant_id AND k.alg = p.alg AND k.state = 'standby'
+JOIN jwks_clients c ON c.tenant_id = p.tenant_id AND c.seen_at >= $1
+WHERE p.tenant_id = ANY ($2::uuid[]) AND p.min_adoption > 0 AND p.retired_at IS NULL
+GROUP BY k.tenant_id, k.alg
+`
+
+type AdoptionOfStandbysRow struct {
+	TenantID uuid.UUID
+	Alg      string
+	Fetchers int64
+	Adopted  int64
+}
+
+// Of the standby keys whose policies ask for it: how many verifiers of the sample there are, and how many have fetched a set with the key.
+func (q *Queries) AdoptionOfStandbys(ctx context.Context, since time.Time, tenantIds []uuid.UUID) ([]AdoptionOfStandbysRow, error) {
+	rows, err := q.db.Query(ctx, adoptionOfStandbys, since, tenantIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AdoptionOfStandbysRow
+	for rows.Next() {
+		var i AdoptionOfStandbysRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Alg,
+			&i.Fetchers,
+			&i.Adopted,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const forgetEarlierClients = `-- name: ForgetEarlierClients :exec
 DELETE FROM jwks_clients
 USING (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::bigint[]) AS client) AS m

@@ -94,6 +94,8 @@ type Policy struct {
 	DefaultTokenTTLSeconds  int32
 	MaxTokenTTLSeconds      int32
 	MaxPublishedKeys        int32
+	MinAdoption             float64
+	MaxAdoptionWaitSeconds  int32
 	DueAt                   *time.Time
 	CreatedAt               time.Time
 	UpdatedAt               time.Time

@@ -66,7 +66,7 @@ func (q *Queries) DuePolicies(ctx context.Context, now time.Time, batch int32) (
 
 const listPolicies = `-- name: ListPolicies :many
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at, mac
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, due_at, created_at, updated_at, retired_at, mac
 FROM policies
 WHERE tenant_id = $1
 ORDER BY is_default DESC, created_at, alg
@@ -94,6 +94,8 @@ func (q *Queries) ListPolicies(ctx context.Context, tenantID uuid.UUID) ([]Polic
 			&i.DefaultTokenTTLSeconds,
 			&i.MaxTokenTTLSeconds,
 			&i.MaxPublishedKeys,
+			&i.MinAdoption,
+			&i.MaxAdoptionWaitSeconds,
 			&i.DueAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
@@ -112,7 +114,7 @@ func (q *Queries) ListPolicies(ctx context.Context, tenantID uuid.UUID) ([]Polic
 
 const listPoliciesOfTenants = `-- name: ListPoliciesOfTenants :many
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at, mac
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, due_at, created_at, updated_at, retired_at, mac
 FROM policies
 WHERE tenant_id = ANY ($1::uuid[])
 `
@@ -138,6 +140,8 @@ func (q *Queries) ListPoliciesOfTenants(ctx context.Context, tenantIds []uuid.UU
 			&i.DefaultTokenTTLSeconds,
 			&i.MaxTokenTTLSeconds,
 			&i.MaxPublishedKeys,
+			&i.MinAdoption,
+			&i.MaxAdoptionWaitSeconds,
 			&i.DueAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
@@ -204,14 +208,15 @@ func (q *Queries) SetPoliciesDue(ctx context.Context, tenantIds []uuid.UUID, alg
 
 const upsertPolicy = `-- name: UpsertPolicy :exec
 INSERT INTO policies (tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, mac)
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, due_at, created_at, updated_at, mac)
 VALUES ($1, $2, $3, $4, $5, $6, $7,
-    $8, $9, $10, $11, $12, $13, $13, $14)
+    $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)
 ON CONFLICT (tenant_id, alg) DO UPDATE
 SET is_default = excluded.is_default, rsa_bits = excluded.rsa_bits, rotation_interval_seconds = excluded.rotation_interval_seconds,
     publish_lead_seconds = excluded.publish_lead_seconds, grace_period_seconds = excluded.grace_period_seconds,
     purge_after_seconds = excluded.purge_after_seconds, default_token_ttl_seconds = excluded.default_token_ttl_seconds,
     max_token_ttl_seconds = excluded.max_token_ttl_seconds, max_published_keys = excluded.max_published_keys,
+    min_adoption = excluded.min_adoption, max_adoption_wait_seconds = excluded.max_adoption_wait_seconds,
     due_at = excluded.due_at, updated_at = excluded.updated_at, retired_at = NULL, mac = excluded.mac
 `
 
@@ -227,6 +232,8 @@ type UpsertPolicyParams struct {
 	DefaultTokenTTLSeconds  int32
 	MaxTokenTTLSeconds      int32
 	MaxPublishedKeys        int32
+	MinAdoption             float64
+	MaxAdoptionWaitSeconds  int32
 	DueAt                   *time.Time
 	UpdatedAt               time.Time
 	MAC                     []byte
@@ -245,6 +252,8 @@ func (q *Queries) UpsertPolicy(ctx context.Context, arg UpsertPolicyParams) erro
 		arg.DefaultTokenTTLSeconds,
 		arg.MaxTokenTTLSeconds,
 		arg.MaxPublishedKeys,
+		arg.MinAdoption,
+		arg.MaxAdoptionWaitSeconds,
 		arg.DueAt,
 		arg.UpdatedAt,
 		arg.MAC,

@@ -1519,9 +1519,11 @@ type Policy struct {
 	DefaultTokenTTLSeconds int64 `json:"default_token_ttl_seconds"`
 
 	// GracePeriodSeconds How long a deprecated key stays published
-	GracePeriodSeconds int64 `json:"grace_period_seconds"`
-	MaxPublishedKeys   int   `json:"max_published_keys"`
-	MaxTokenTTLSeconds int64 `json:"max_token_ttl_seconds"`
+	GracePeriodSeconds     int64   `json:"grace_period_seconds"`
+	MaxAdoptionWaitSeconds int64   `json:"max_adoption_wait_seconds"`
+	MaxPublishedKeys       int     `json:"max_published_keys"`
+	MaxTokenTTLSeconds     int64   `json:"max_token_ttl_seconds"`
+	MinAdoption            float64 `json:"min_adoption"`
 
 	// PublishLeadSeconds How long a standby must be published before it is promoted by schedule
 	PublishLeadSeconds int64 `json:"publish_lead_seconds"`
@@ -1620,15 +1622,21 @@ type PutPolicyRequest struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
 	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
 	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
-	Alg                     *Alg   `json:"alg,omitempty"`
-	Default                 *bool  `json:"default,omitempty"`
-	DefaultTokenTTLSeconds  *int64 `json:"default_token_ttl_seconds,omitempty"`
-	GracePeriodSeconds      *int64 `json:"grace_period_seconds,omitempty"`
-	MaxPublishedKeys        *int   `json:"max_published_keys,omitempty"`
-	MaxTokenTTLSeconds      *int64 `json:"max_token_ttl_seconds,omitempty"`
-	PublishLeadSeconds      *int64 `json:"publish_lead_seconds,omitempty"`
-	PurgeAfterSeconds       *int64 `json:"purge_after_seconds,omitempty"`
-	RotationIntervalSeconds *int64 `json:"rotation_interval_seconds,omitempty"`
+	Alg                    *Alg   `json:"alg,omitempty"`
+	Default                *bool  `json:"default,omitempty"`
+	DefaultTokenTTLSeconds *int64 `json:"default_token_ttl_seconds,omitempty"`
+	GracePeriodSeconds     *int64 `json:"grace_period_seconds,omitempty"`
+
+	// MaxAdoptionWaitSeconds The schedule waits for that no longer than this
+	MaxAdoptionWaitSeconds *int64 `json:"max_adoption_wait_seconds,omitempty"`
+	MaxPublishedKeys       *int   `json:"max_published_keys,omitempty"`
+	MaxTokenTTLSeconds     *int64 `json:"max_token_ttl_seconds,omitempty"`
+
+	// MinAdoption The schedule promotes a standby key when this share of the verifiers that lately fetched the JWKS has fetched it; 0 does not ask
+	MinAdoption             *float64 `json:"min_adoption,omitempty"`
+	PublishLeadSeconds      *int64   `json:"publish_lead_seconds,omitempty"`
+	PurgeAfterSeconds       *int64   `json:"purge_after_seconds,omitempty"`
+	RotationIntervalSeconds *int64   `json:"rotation_interval_seconds,omitempty"`
 
 	// RSABits RSA only, there 2048 by default
 	RSABits *PutPolicyRequestRSABits `json:"rsa_bits,omitempty"`

@@ -155,7 +155,7 @@ func TestDefaultsAgree(t *testing.T) {
 			}
 		}
 	}
-	if checked != 11 {
+	if checked != 13 {
 		t.Errorf("%d defaults", checked)
 	}
 }

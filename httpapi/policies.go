@@ -83,6 +83,8 @@ func (r PutPolicyRequest) toPolicy(alg Alg) tenant.Policy {
 	p.Default = valueOr(r.Default, false)
 	p.RSABits = int(valueOr(r.RSABits, PutPolicyRequestRSABits(p.RSABits)))
 	p.MaxPublishedKeys = valueOr(r.MaxPublishedKeys, p.MaxPublishedKeys)
+	p.MinAdoption = valueOr(r.MinAdoption, p.MinAdoption)
+	overrideSeconds(&p.MaxAdoptionWait, r.MaxAdoptionWaitSeconds)
 	overrideSeconds(&p.RotationInterval, r.RotationIntervalSeconds)
 	overrideSeconds(&p.PublishLead, r.PublishLeadSeconds)
 	overrideSeconds(&p.GracePeriod, r.GracePeriodSeconds)
@@ -131,6 +133,6 @@ func renderPolicy(p tenant.Policy) Policy {
 		RotationIntervalSeconds: wholeSeconds(p.RotationInterval), PublishLeadSeconds: wholeSeconds(p.PublishLead),
 		GracePeriodSeconds: wholeSeconds(p.GracePeriod), PurgeAfterSeconds: wholeSeconds(p.PurgeAfter),
 		DefaultTokenTTLSeconds: wholeSeconds(p.DefaultTokenTTL), MaxTokenTTLSeconds: wholeSeconds(p.MaxTokenTTL),
-		MaxPublishedKeys: p.MaxPublishedKeys,
+		MaxPublishedKeys: p.MaxPublishedKeys, MinAdoption: p.MinAdoption, MaxAdoptionWaitSeconds: wholeSeconds(p.MaxAdoptionWait),
 	}
 }

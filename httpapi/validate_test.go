@@ -92,7 +92,7 @@ func TestInvalidRequestsNameTheirFields(t *testing.T) {
 			{"policies[2].alg", "is required"},
 		}},
 		{"POST", "/v1/tenants", `{"slug":"acme","policies":[{"alg":"ES256","ttl":1}]}`, []FieldError{
-			{"policies[0].ttl", "is not known; accepted: alg, default, default_token_ttl_seconds, grace_period_seconds, max_published_keys, max_token_ttl_seconds, publish_lead_seconds, purge_after_seconds, rotation_interval_seconds, rsa_bits"},
+			{"policies[0].ttl", "is not known; accepted: alg, default, default_token_ttl_seconds, grace_period_seconds, max_adoption_wait_seconds, max_published_keys, max_token_ttl_seconds, min_adoption, publish_lead_seconds, purge_after_seconds, rotation_interval_seconds, rsa_bits"},
 		}},
 		{"POST", "/v1/tenants", `{"slug":"acme","policies":[]}`, []FieldError{{"policies", "must have between 1 and 14 items"}}},
 		{"POST", "/v1/tenants", `{"slug":"acme","name":null}`, []FieldError{{"name", "must not be null"}}},

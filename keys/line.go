@@ -89,7 +89,7 @@ func (l *line) promote(now time.Time) []Step {
 		k.State, k.DeprecatedAt, k.ExpiresAt = Deprecated, &now, &at
 		l.deprecated = append(l.deprecated, *k)
 	}
-	l.active, l.standby = l.standby, nil
+	l.active, l.standby, l.Adoption = l.standby, nil, nil
 	l.active.State, l.active.ActivatedAt = Active, &now
 	return []Step{{Promote, l.active.KID}}
 }
@@ -105,7 +105,7 @@ func (l *line) addStandby(now time.Time) []Step {
 
 // nextDue returns the next time at which any step is due; zero if none will be.
 func (l *line) nextDue() time.Time {
-	times := []time.Time{l.promotionDue()}
+	times := []time.Time{l.promotionDue(), l.adoptionCheck()}
 	for _, k := range l.deprecated {
 		times = append(times, expiryOf(l.Schedule, k))
 		if l.surplus() > 0 {
@@ -129,21 +129,51 @@ func (l *line) surplus() int {
 }
 
 // promotionDue returns when the standby becomes active; zero if the schedule
-// does not activate it.
+// does not activate it. For a standby that too few verifiers have fetched this is
+// when the wait for them is over.
 func (l *line) promotionDue() time.Time {
+	at := l.promotionWanted()
+	if !at.IsZero() && l.lacksAdoption() {
+		at = at.Add(l.MaxAdoptionWait)
+	}
+	if at.IsZero() {
+		return at
+	}
+	return l.afterFreezes(at)
+}
+
+// lacksAdoption reports whether too few verifiers have fetched the standby.
+func (l *line) lacksAdoption() bool {
+	return l.active != nil && l.standby != nil && l.Adoption != nil && *l.Adoption < l.MinAdoption
+}
+
+// adoptionCheck returns when to look again at the adoption that the promotion
+// waits for; zero if it does not wait.
+func (l *line) adoptionCheck() time.Time {
+	wanted := l.promotionWanted()
+	if wanted.IsZero() || !l.lacksAdoption() {
+		return time.Time{}
+	}
+	pause := min(max(l.MaxAdoptionWait/16, time.Second), 5*time.Minute)
+	at := Later(l.afterFreezes(wanted), l.now.Add(pause))
+	return earlierOf(at, l.promotionDue())
+}
+
+// promotionWanted is promotionDue without regard to adoption and freezes.
+func (l *line) promotionWanted() time.Time {
 	if l.standby == nil || l.RetiredAt != nil {
 		return time.Time{}
 	}
 	ready := Later(l.standby.PublishedAt.Add(l.PublishLead), l.HoldUntil)
 	if l.active == nil {
-		return l.afterFreezes(ready)
+		return ready
 	}
 	room, ever := l.roomAt()
 	if l.RotationInterval == 0 || !ever {
 		return time.Time{}
 	}
 	due := l.active.ActivatedAt.Add(l.RotationInterval + l.Jitter)
-	return l.afterFreezes(Later(Later(due, ready), room))
+	return Later(Later(due, ready), room)
 }
 
 // afterFreezes moves a due time out of freeze windows. A window that began

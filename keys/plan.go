@@ -47,6 +47,11 @@ type Schedule struct {
 	// a tenant's caching sets it to its own time plus the old propagation time.
 	HoldUntil time.Time
 
+	// Adoption, if known, is the share of the verifiers that have fetched the standby.
+	// Below MinAdoption the schedule waits for it, but not longer than MaxAdoptionWait.
+	// Where it is not known, as for a tenant without verifiers, nothing waits.
+	Adoption *float64
+
 	// Freezes are windows in which the schedule promotes nothing, by their
 	// start: what falls due inside is put off to the end.
 	Freezes []tenant.Freeze
@@ -78,8 +83,8 @@ type Step struct {
 // A retired policy only lets its published keys expire. A live policy always
 // has a standby. It becomes active when the active key's rotation interval
 // ends, but not before its publish lead is over, not while deprecated keys with
-// live tokens fill the JWKS, and not inside a freeze window; other steps ignore
-// freezes. Without an active key, which only damage causes, the standby is
+// live tokens fill the JWKS, not before enough verifiers have fetched it or that
+// wait is over, and not inside a freeze window; other steps ignore freezes. Without an active key, which only damage causes, the standby is
 // promoted after its lead and outside freezes; a manual rotation is possible
 // before.
 func Plan(now time.Time, s Schedule, keys []Key) (steps []Step, next time.Time) {
@@ -95,6 +100,14 @@ func Plan(now time.Time, s Schedule, keys []Key) (steps []Step, next time.Time) 
 // schedule's policy until a change of it, or of the key, at the given time.
 func (s Schedule) TokenHorizon(at time.Time) time.Time {
 	return at.Add(s.MaxTokenTTL + s.ClockSkew + SigningTail)
+}
+
+// WaitsForAdoption reports whether only a lack of adoption puts off the promotion of
+// the standby at now, and until when at most.
+func (s Schedule) WaitsForAdoption(now time.Time, keys []Key) (until time.Time, waits bool) {
+	l := newLine(now, s, keys)
+	until = l.promotionDue()
+	return until, l.lacksAdoption() && isDue(now, l.afterFreezes(l.promotionWanted())) && !isDue(now, until)
 }
 
 // ExpiresAt returns when a key deprecated at deprecatedAt leaves the JWKS:

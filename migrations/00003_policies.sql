@@ -14,6 +14,9 @@ CREATE TABLE public.policies (
     default_token_ttl_seconds integer     NOT NULL,
     max_token_ttl_seconds     integer     NOT NULL,
     max_published_keys        integer     NOT NULL,
+    -- The schedule promotes a standby when this share of the verifiers has fetched it, or after the wait; 0: it does not ask.
+    min_adoption              double precision NOT NULL DEFAULT 0,
+    max_adoption_wait_seconds integer     NOT NULL DEFAULT 604800,
     -- When the worker has to plan this policy again; NULL: never.
     due_at                    timestamptz,
     created_at                timestamptz NOT NULL,
@@ -33,6 +36,8 @@ CREATE TABLE public.policies (
     CONSTRAINT policies_default_token_ttl CHECK (default_token_ttl_seconds BETWEEN 1 AND max_token_ttl_seconds),
     CONSTRAINT policies_max_token_ttl CHECK (max_token_ttl_seconds BETWEEN 1 AND 315360000),
     CONSTRAINT policies_max_published_keys CHECK (max_published_keys BETWEEN 3 AND 64),
+    CONSTRAINT policies_min_adoption CHECK (min_adoption BETWEEN 0 AND 1),
+    CONSTRAINT policies_max_adoption_wait CHECK (max_adoption_wait_seconds BETWEEN 0 AND 315360000),
     CONSTRAINT policies_lead_within_interval CHECK (
         rotation_interval_seconds = 0 OR publish_lead_seconds <= rotation_interval_seconds),
     CONSTRAINT policies_retired_is_not_default CHECK (retired_at IS NULL OR NOT is_default)

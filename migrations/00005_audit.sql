@@ -242,7 +242,7 @@ CREATE CONSTRAINT TRIGGER policies_retired_audited AFTER UPDATE OF retired_at ON
     EXECUTE FUNCTION public.keyward_guard_audited('policy.retired', 'alg');
 CREATE CONSTRAINT TRIGGER policies_updated_audited AFTER UPDATE OF tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds,
         publish_lead_seconds, grace_period_seconds, purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds,
-        max_published_keys, retired_at ON public.policies
+        max_published_keys, min_adoption, max_adoption_wait_seconds, retired_at ON public.policies
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN ((OLD.retired_at IS NULL) = (NEW.retired_at IS NULL))
     EXECUTE FUNCTION public.keyward_guard_audited('policy.updated', 'alg');

@@ -53,7 +53,7 @@ LIMIT @stretch::integer;
 
 -- name: PoliciesToCheck :many
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at, mac
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, due_at, created_at, updated_at, retired_at, mac
 FROM policies
 WHERE (tenant_id, alg) > (@after_tenant_id::uuid, @after_alg::text) AND retired_at IS NULL
 ORDER BY tenant_id, alg

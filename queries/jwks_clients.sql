@@ -27,3 +27,12 @@ DELETE FROM jwks_clients WHERE seen_at < @before;
 
 -- name: ListJWKSClients :many
 SELECT client, set_at, seen_at FROM jwks_clients WHERE tenant_id = @tenant_id AND seen_at >= @since ORDER BY client LIMIT @most;
+
+-- name: AdoptionOfStandbys :many
+-- Of the standby keys whose policies ask for it: how many verifiers of the sample there are, and how many have fetched a set with the key.
+SELECT k.tenant_id, k.alg, count(*) AS fetchers, count(*) FILTER (WHERE c.set_at >= k.published_at) AS adopted
+FROM policies p
+JOIN keys k ON k.tenant_id = p.tenant_id AND k.alg = p.alg AND k.state = 'standby'
+JOIN jwks_clients c ON c.tenant_id = p.tenant_id AND c.seen_at >= @since
+WHERE p.tenant_id = ANY (@tenant_ids::uuid[]) AND p.min_adoption > 0 AND p.retired_at IS NULL
+GROUP BY k.tenant_id, k.alg;

@@ -1,13 +1,14 @@
 -- name: UpsertPolicy :exec
 INSERT INTO policies (tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, mac)
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, due_at, created_at, updated_at, mac)
 VALUES (@tenant_id, @alg, @is_default, sqlc.narg(rsa_bits), @rotation_interval_seconds, @publish_lead_seconds, @grace_period_seconds,
-    @purge_after_seconds, @default_token_ttl_seconds, @max_token_ttl_seconds, @max_published_keys, sqlc.narg(due_at), @updated_at, @updated_at, @mac)
+    @purge_after_seconds, @default_token_ttl_seconds, @max_token_ttl_seconds, @max_published_keys, @min_adoption, @max_adoption_wait_seconds, sqlc.narg(due_at), @updated_at, @updated_at, @mac)
 ON CONFLICT (tenant_id, alg) DO UPDATE
 SET is_default = excluded.is_default, rsa_bits = excluded.rsa_bits, rotation_interval_seconds = excluded.rotation_interval_seconds,
     publish_lead_seconds = excluded.publish_lead_seconds, grace_period_seconds = excluded.grace_period_seconds,
     purge_after_seconds = excluded.purge_after_seconds, default_token_ttl_seconds = excluded.default_token_ttl_seconds,
     max_token_ttl_seconds = excluded.max_token_ttl_seconds, max_published_keys = excluded.max_published_keys,
+    min_adoption = excluded.min_adoption, max_adoption_wait_seconds = excluded.max_adoption_wait_seconds,
     due_at = excluded.due_at, updated_at = excluded.updated_at, retired_at = NULL, mac = excluded.mac;
 
 -- name: ClearDefaultPolicy :exec
@@ -21,14 +22,14 @@ WHERE tenant_id = @tenant_id AND alg = ANY (@algs::text[]) AND retired_at IS NUL
 -- name: ListPolicies :many
 -- Includes retired policies: their last keys still have to expire.
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at, mac
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, due_at, created_at, updated_at, retired_at, mac
 FROM policies
 WHERE tenant_id = @tenant_id
 ORDER BY is_default DESC, created_at, alg;
 
 -- name: ListPoliciesOfTenants :many
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at, retired_at, mac
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, due_at, created_at, updated_at, retired_at, mac
 FROM policies
 WHERE tenant_id = ANY (@tenant_ids::uuid[]);
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -179,7 +180,7 @@ func (r PolicyRow) macRecord() macRecord {
 	return newMACRecord("policies").id(&r.TenantID).text(r.Alg).number(int64(db.ZeroIfNull(r.RSABits))).
 		number(int64(r.RotationIntervalSeconds)).number(int64(r.PublishLeadSeconds)).number(int64(r.GracePeriodSeconds)).
 		number(int64(r.PurgeAfterSeconds)).number(int64(r.DefaultTokenTTLSeconds)).number(int64(r.MaxTokenTTLSeconds)).
-		number(int64(r.MaxPublishedKeys))
+		number(int64(r.MaxPublishedKeys)).number(int64(math.Float64bits(r.MinAdoption))).number(int64(r.MaxAdoptionWaitSeconds))
 }
 
 // PolicyMAC returns the code of a policy's row: of its durations and limits.

@@ -30,6 +30,8 @@ type Policy struct {
 	DefaultTokenTTL  time.Duration
 	MaxTokenTTL      time.Duration
 	MaxPublishedKeys int
+	MinAdoption      float64       // the schedule promotes a standby when this share of the verifiers has fetched it; 0: it does not ask
+	MaxAdoptionWait  time.Duration // and never waits for longer
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 	RetiredAt        *time.Time // set: signs no more; its published keys expire in time
@@ -46,6 +48,7 @@ func DefaultPolicy(alg jose.SignatureAlgorithm) Policy {
 		DefaultTokenTTL:  15 * time.Minute,
 		MaxTokenTTL:      24 * time.Hour,
 		MaxPublishedKeys: 16,
+		MaxAdoptionWait:  7 * 24 * time.Hour,
 	}
 	if isRSA(alg) {
 		p.RSABits = 2048
@@ -68,6 +71,8 @@ func (p Policy) Details() map[string]any {
 		"default_token_ttl_seconds": seconds(p.DefaultTokenTTL),
 		"max_token_ttl_seconds":     seconds(p.MaxTokenTTL),
 		"max_published_keys":        p.MaxPublishedKeys,
+		"min_adoption":              p.MinAdoption,
+		"max_adoption_wait_seconds": seconds(p.MaxAdoptionWait),
 	}
 	if p.RSABits != 0 {
 		d["rsa_bits"] = p.RSABits
@@ -94,6 +99,10 @@ func (p Policy) Validate(c Caching) error {
 	broken.duration("purge_after_seconds", p.PurgeAfter, time.Second, maxDuration)
 	broken.duration("default_token_ttl_seconds", p.DefaultTokenTTL, time.Second, maxDuration)
 	broken.duration("max_token_ttl_seconds", p.MaxTokenTTL, time.Second, maxDuration)
+	broken.duration("max_adoption_wait_seconds", p.MaxAdoptionWait, 0, maxDuration)
+	if !(p.MinAdoption >= 0 && p.MinAdoption <= 1) { // NaN neither
+		broken.add("min_adoption", "must be from 0 to 1")
+	}
 	p.validateWindows(&broken, c)
 	return broken.policyError()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -130,7 +131,7 @@ func around(random *rand.Rand) (tenant.Policy, tenant.Caching) {
 		p = tenant.DefaultPolicy(tenant.Algorithms[random.IntN(len(tenant.Algorithms))])
 	}
 	durations := []*time.Duration{
-		&p.RotationInterval, &p.PublishLead, &p.GracePeriod, &p.PurgeAfter, &p.DefaultTokenTTL, &p.MaxTokenTTL,
+		&p.RotationInterval, &p.PublishLead, &p.GracePeriod, &p.PurgeAfter, &p.DefaultTokenTTL, &p.MaxTokenTTL, &p.MaxAdoptionWait,
 		&c.MaxAge, &c.StaleWhileRevalidate, &c.StaleIfError, &c.ClockSkew,
 	}
 	bounds := []int{
@@ -142,6 +143,9 @@ func around(random *rand.Rand) (tenant.Policy, tenant.Caching) {
 	}
 	if random.IntN(8) == 0 {
 		p.MaxPublishedKeys = []int{0, 2, 3, 64, 65}[random.IntN(5)]
+	}
+	if random.IntN(8) == 0 {
+		p.MinAdoption = []float64{-0.01, 0, 0.5, 1, 1.01, math.NaN(), math.Inf(1)}[random.IntN(7)]
 	}
 	if random.IntN(8) == 0 {
 		p.RSABits = []int{0, 1024, 2048, 3072, 4096, 8192}[random.IntN(6)]
@@ -168,10 +172,11 @@ func store(t *testing.T, conn *pgx.Conn, p tenant.Policy, c tenant.Caching) erro
 	}
 	row := tenant.PolicyRowOf(id, p)
 	_, err = tx.Exec(ctx, `INSERT INTO policies (tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds,
-		grace_period_seconds, purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, created_at, updated_at)
-		VALUES ($1, $2, true, $3, $4, $5, $6, $7, $8, $9, $10, now(), now())`,
+		grace_period_seconds, purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys,
+		min_adoption, max_adoption_wait_seconds, created_at, updated_at)
+		VALUES ($1, $2, true, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now(), now())`,
 		id, row.Alg, row.RSABits, row.RotationIntervalSeconds, row.PublishLeadSeconds, row.GracePeriodSeconds, row.PurgeAfterSeconds,
-		row.DefaultTokenTTLSeconds, row.MaxTokenTTLSeconds, row.MaxPublishedKeys)
+		row.DefaultTokenTTLSeconds, row.MaxTokenTTLSeconds, row.MaxPublishedKeys, row.MinAdoption, row.MaxAdoptionWaitSeconds)
 	return err
 }
 

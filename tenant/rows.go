@@ -96,6 +96,8 @@ type PolicyRow struct {
 	DefaultTokenTTLSeconds  int32
 	MaxTokenTTLSeconds      int32
 	MaxPublishedKeys        int32
+	MinAdoption             float64
+	MaxAdoptionWaitSeconds  int32
 	DueAt                   *time.Time
 	CreatedAt               time.Time
 	UpdatedAt               time.Time
@@ -110,8 +112,8 @@ func (r PolicyRow) Policy() Policy {
 		RotationInterval: secondsToDuration(r.RotationIntervalSeconds), PublishLead: secondsToDuration(r.PublishLeadSeconds),
 		GracePeriod: secondsToDuration(r.GracePeriodSeconds), PurgeAfter: secondsToDuration(r.PurgeAfterSeconds),
 		DefaultTokenTTL: secondsToDuration(r.DefaultTokenTTLSeconds), MaxTokenTTL: secondsToDuration(r.MaxTokenTTLSeconds),
-		MaxPublishedKeys: int(r.MaxPublishedKeys),
-		CreatedAt:        r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), RetiredAt: db.UTC(r.RetiredAt),
+		MaxPublishedKeys: int(r.MaxPublishedKeys), MinAdoption: r.MinAdoption, MaxAdoptionWait: secondsToDuration(r.MaxAdoptionWaitSeconds),
+		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), RetiredAt: db.UTC(r.RetiredAt),
 	}
 }
 
@@ -122,7 +124,7 @@ func PolicyRowOf(tenantID uuid.UUID, p Policy) PolicyRow {
 		RotationIntervalSeconds: seconds(p.RotationInterval), PublishLeadSeconds: seconds(p.PublishLead),
 		GracePeriodSeconds: seconds(p.GracePeriod), PurgeAfterSeconds: seconds(p.PurgeAfter),
 		DefaultTokenTTLSeconds: seconds(p.DefaultTokenTTL), MaxTokenTTLSeconds: seconds(p.MaxTokenTTL),
-		MaxPublishedKeys: int32(p.MaxPublishedKeys), CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt, RetiredAt: p.RetiredAt,
+		MaxPublishedKeys: int32(p.MaxPublishedKeys), MinAdoption: p.MinAdoption, MaxAdoptionWaitSeconds: seconds(p.MaxAdoptionWait), CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt, RetiredAt: p.RetiredAt,
 	}
 }
 

@@ -106,7 +106,7 @@ func insert(ctx context.Context, tx *db.Tx, spec tenant.Spec, head audit.Head, e
 			RotationIntervalSeconds: p.RotationIntervalSeconds, PublishLeadSeconds: p.PublishLeadSeconds,
 			GracePeriodSeconds: p.GracePeriodSeconds, PurgeAfterSeconds: p.PurgeAfterSeconds,
 			DefaultTokenTTLSeconds: p.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: p.MaxTokenTTLSeconds,
-			MaxPublishedKeys: p.MaxPublishedKeys, UpdatedAt: noon, MAC: authority.PolicyMAC(p),
+			MaxPublishedKeys: p.MaxPublishedKeys, MinAdoption: p.MinAdoption, MaxAdoptionWaitSeconds: p.MaxAdoptionWaitSeconds, UpdatedAt: noon, MAC: authority.PolicyMAC(p),
 		})
 		if err != nil {
 			return err

@@ -176,7 +176,9 @@ type batch struct {
 	ledgers      map[uuid.UUID]*ledger // as read without locks
 	sealers      map[uuid.UUID]custody.Sealer
 	candidates   map[policyRef]candidate
-	generateTime time.Duration // time spent generating candidates
+	adoption     map[uuid.UUID]map[jose.SignatureAlgorithm]float64
+	waiting      func(tenantID uuid.UUID, s keys.Schedule, kid string, until time.Time) // told of rotations that wait for verifiers
+	generateTime time.Duration                                                          // time spent generating candidates
 	send         sendFunc
 }
 
@@ -187,11 +189,15 @@ func (s *Store) prepareBatch(ctx context.Context, by audit.By, at time.Time, ten
 	if err != nil {
 		return nil, err
 	}
-	w := &batch{at: at, tenants: tenants, ledgers: make(map[uuid.UUID]*ledger, len(ledgers)), candidates: map[policyRef]candidate{}, send: sendPipelined}
+	w := &batch{at: at, tenants: tenants, ledgers: make(map[uuid.UUID]*ledger, len(ledgers)), candidates: map[policyRef]candidate{}, send: sendPipelined, waiting: s.logWaiting}
 	if yield {
 		w.send = sendEach
 	}
+	if w.adoption, err = s.adoptionOf(ctx, at, tenants); err != nil {
+		return nil, err
+	}
 	for _, l := range ledgers {
+		l.adoption = w.adoption[l.tenant.ID]
 		w.ledgers[l.tenant.ID] = l
 	}
 	if w.sealers, err = s.cfg.Custody.Sealers(ctx, tenants...); err != nil {
@@ -267,6 +273,7 @@ func (s *Store) commitBatch(ctx context.Context, by audit.By, w *batch, tenants 
 			return err
 		}
 		for _, l := range ledgers {
+			l.adoption = w.adoption[l.tenant.ID]
 			if err := w.applyPlan(l, &done); err != nil {
 				return err
 			}
@@ -384,6 +391,9 @@ func (b *batch) applyPlan(l *ledger, done *Done) error {
 				return err
 			}
 			done.countStep(step)
+		}
+		if until, waits := schedule.WaitsForAdoption(l.at, l.keysOf(p.Alg)); waits {
+			b.waiting(l.tenant.ID, schedule, l.keyInState(p.Alg, keys.Standby).KID, until)
 		}
 		l.reschedule(p)
 	}

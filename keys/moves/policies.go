@@ -225,6 +225,6 @@ func (l *ledger) policyParams(p tenant.Policy) db.UpsertPolicyParams {
 		RotationIntervalSeconds: row.RotationIntervalSeconds, PublishLeadSeconds: row.PublishLeadSeconds,
 		GracePeriodSeconds: row.GracePeriodSeconds, PurgeAfterSeconds: row.PurgeAfterSeconds,
 		DefaultTokenTTLSeconds: row.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: row.MaxTokenTTLSeconds,
-		MaxPublishedKeys: row.MaxPublishedKeys, DueAt: due, UpdatedAt: l.at, MAC: l.believer.PolicyMAC(row),
+		MaxPublishedKeys: row.MaxPublishedKeys, MinAdoption: row.MinAdoption, MaxAdoptionWaitSeconds: row.MaxAdoptionWaitSeconds, DueAt: due, UpdatedAt: l.at, MAC: l.believer.PolicyMAC(row),
 	}
 }

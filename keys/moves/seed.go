@@ -344,7 +344,7 @@ func (r *seedRows) addTenant(p *seededTenant) error {
 	w, due := p.policyRow()
 	r.policies = append(r.policies, []any{
 		w.TenantID, w.Alg, w.IsDefault, w.RSABits, w.RotationIntervalSeconds, w.PublishLeadSeconds, w.GracePeriodSeconds, w.PurgeAfterSeconds,
-		w.DefaultTokenTTLSeconds, w.MaxTokenTTLSeconds, w.MaxPublishedKeys, due, w.CreatedAt, w.UpdatedAt, p.believer.PolicyMAC(w),
+		w.DefaultTokenTTLSeconds, w.MaxTokenTTLSeconds, w.MaxPublishedKeys, w.MinAdoption, w.MaxAdoptionWaitSeconds, due, w.CreatedAt, w.UpdatedAt, p.believer.PolicyMAC(w),
 	})
 	for _, k := range p.keys {
 		row := seedKey{Key: k, stateEvent: p.moveEvents[k.KID]}
@@ -388,7 +388,7 @@ var (
 	seedDataKeyColumns = []string{"tenant_id", "version", "is_current", "wrapped", "master_key_id", "created_at"}
 	seedPolicyColumns  = []string{
 		"tenant_id", "alg", "is_default", "rsa_bits", "rotation_interval_seconds", "publish_lead_seconds", "grace_period_seconds",
-		"purge_after_seconds", "default_token_ttl_seconds", "max_token_ttl_seconds", "max_published_keys", "due_at", "created_at", "updated_at", "mac",
+		"purge_after_seconds", "default_token_ttl_seconds", "max_token_ttl_seconds", "max_published_keys", "min_adoption", "max_adoption_wait_seconds", "due_at", "created_at", "updated_at", "mac",
 	}
 	seedKeyColumns = []string{
 		"tenant_id", "kid", "alg", "state", "origin", "public_jwk", "sealed_private", "data_key_version", "created_at", "published_at",

@@ -52,9 +52,10 @@ type Config struct {
 // with their audit events in one round trip. A crash leaves either nothing or
 // everything.
 type Store struct {
-	cfg      Config
-	throttle throttle
-	pause    func(context.Context, time.Duration)
+	waitingLogged onceSet // standby keys whose wait for verifiers was logged
+	cfg           Config
+	throttle      throttle
+	pause         func(context.Context, time.Duration)
 }
 
 // New returns a store.

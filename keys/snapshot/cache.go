@@ -551,7 +551,8 @@ func policyRow(p db.PublicPoliciesRow) tenant.PolicyRow {
 	return tenant.PolicyRow{
 		TenantID: p.TenantID, Alg: p.Alg, RSABits: p.RSABits, RotationIntervalSeconds: p.RotationIntervalSeconds,
 		PublishLeadSeconds: p.PublishLeadSeconds, GracePeriodSeconds: p.GracePeriodSeconds, PurgeAfterSeconds: p.PurgeAfterSeconds,
-		DefaultTokenTTLSeconds: p.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: p.MaxTokenTTLSeconds, MaxPublishedKeys: p.MaxPublishedKeys, MAC: p.MAC,
+		DefaultTokenTTLSeconds: p.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: p.MaxTokenTTLSeconds, MaxPublishedKeys: p.MaxPublishedKeys,
+		MinAdoption: p.MinAdoption, MaxAdoptionWaitSeconds: p.MaxAdoptionWaitSeconds, MAC: p.MAC,
 	}
 }
 

@@ -1,0 +1,80 @@
+package moves
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+
+	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/adoption"
+)
+
+// adoptionOf returns the shares of verifiers that have fetched the standby keys of
+// those policies that ask for it. A tenant without verifiers has none.
+func (s *Store) adoptionOf(ctx context.Context, at time.Time, tenants []uuid.UUID) (shares map[uuid.UUID]map[jose.SignatureAlgorithm]float64, err error) {
+	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		rows, err := tx.AdoptionOfStandbys(ctx, at.Add(-adoption.Window), tenants)
+		shares = map[uuid.UUID]map[jose.SignatureAlgorithm]float64{} // the transaction may run twice
+		for _, row := range rows {
+			if shares[row.TenantID] == nil {
+				shares[row.TenantID] = map[jose.SignatureAlgorithm]float64{}
+			}
+			shares[row.TenantID][jose.SignatureAlgorithm(row.Alg)] = float64(row.Adopted) / float64(row.Fetchers)
+		}
+		return err
+	})
+	return shares, err
+}
+
+// maxWaitingLogged bounds how many waiting keys a process remembers.
+const maxWaitingLogged = 10_000
+
+// logWaiting logs once per standby key why its promotion waits.
+func (s *Store) logWaiting(tenantID uuid.UUID, p keys.Schedule, kid string, until time.Time) {
+	if s.waitingLogged.Len() >= maxWaitingLogged {
+		s.waitingLogged.Clear()
+	}
+	if !s.waitingLogged.Add(tenantID.String() + "/" + kid) {
+		return
+	}
+	s.cfg.Log.Info("rotation waits for verifiers to fetch the standby key", "tenant_id", tenantID, "alg", p.Alg, "kid", kid,
+		"adoption", *p.Adoption, "min_adoption", p.MinAdoption, "until", until)
+}
+
+// onceSet is a set of names. It is safe for concurrent use; the zero value is empty.
+type onceSet struct {
+	mu    sync.Mutex
+	names map[string]struct{}
+}
+
+// Add reports whether the name is new.
+func (o *onceSet) Add(name string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, known := o.names[name]; known {
+		return false
+	}
+	if o.names == nil {
+		o.names = map[string]struct{}{}
+	}
+	o.names[name] = struct{}{}
+	return true
+}
+
+// Len returns the number of names.
+func (o *onceSet) Len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.names)
+}
+
+// Clear removes all names.
+func (o *onceSet) Clear() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.names)
+}

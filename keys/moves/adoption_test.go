@@ -1,0 +1,61 @@
+package moves
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/tenant"
+)
+
+// A rotation waits for the verifiers that a policy asks for, says so once, comes as
+// soon as they have the standby, and without them at the end of the wait.
+func TestRotationWaitsForAdoption(t *testing.T) {
+	for _, come := range []bool{true, false} {
+		t.Run(fmt.Sprint("they come: ", come), func(t *testing.T) {
+			p := newProcess(t)
+			var told bytes.Buffer
+			p.store.cfg.Log = slog.New(slog.NewTextHandler(&told, nil))
+			policy := tenant.DefaultPolicy(jose.ES256)
+			policy.Default, policy.MinAdoption, policy.MaxAdoptionWait = true, 0.9, 10*24*time.Hour
+			acme, other := p.tenant(t, "acme", policy), p.tenant(t, "other")
+			active, standby := p.only(t, acme.ID, keys.Active), p.only(t, acme.ID, keys.Standby)
+			p.clock.Advance(32 * 24 * time.Hour)
+			now := p.clock.Now().UTC().Format(time.RFC3339)
+			dbtest.Exec(t, p.dsn, fmt.Sprintf(`INSERT INTO jwks_clients (tenant_id, client, set_at, seen_at)
+				VALUES ('%[1]s', 1, 'epoch', '%[2]s'), ('%[1]s', 2, '%[2]s', '%[2]s')`, acme.ID, now))
+			for range 3 {
+				done := p.tick(t)
+				if p.only(t, acme.ID, keys.Active) != active {
+					t.Fatal("it did not wait")
+				}
+				if wait := done.Next.Sub(p.clock.Now()); wait <= 0 || wait > 5*time.Minute {
+					t.Errorf("it looks again in %v", wait)
+				}
+				p.clock.Advance(10 * time.Minute)
+			}
+			p.only(t, other.ID, keys.Deprecated) // nobody else waits
+			if n := strings.Count(told.String(), "rotation waits for verifiers"); n != 1 {
+				t.Errorf("said %d times that it waits", n)
+			}
+			if come {
+				dbtest.Exec(t, p.dsn, fmt.Sprintf("UPDATE jwks_clients SET set_at = seen_at WHERE tenant_id = '%s'", acme.ID))
+			} else {
+				p.clock.Advance(10 * 24 * time.Hour)
+				dbtest.Exec(t, p.dsn, fmt.Sprintf("UPDATE jwks_clients SET seen_at = '%s'", p.clock.Now().UTC().Format(time.RFC3339)))
+			}
+			p.tick(t)
+			if p.only(t, acme.ID, keys.Active) != standby {
+				t.Error("it did not come")
+			}
+			p.intact(t, acme.ID)
+		})
+	}
+}
