@@ -5519,6 +5519,7 @@ func RegisterHandlersWithBaseURL(router EchoRouter, si ServerInterface, baseURL 
 // RegisterHandlersWithOptions registers handlers using the supplied options,
 // including any per-operation middleware.
 func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options RegisterHandlersOptions) {
+
 	wrapper := ServerInterfaceWrapper{
 		Handler: si,
 	}
@@ -5601,4 +5602,5 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/v1/webhooks/:id", wrapper.UpdatePlatformWebhook, options.OperationMiddlewares["updatePlatformWebhook"]...)
 	router.GET(options.BaseURL+"/v1/webhooks/:id/deliveries", wrapper.ListPlatformWebhookDeliveries, options.OperationMiddlewares["listPlatformWebhookDeliveries"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/:id/deliveries/:delivery/redeliver", wrapper.RedeliverPlatformWebhook, options.OperationMiddlewares["redeliverPlatformWebhook"]...)
+
 }
