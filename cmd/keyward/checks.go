@@ -156,6 +156,16 @@ func (c *checks) publicURL(variable, value string) string {
 	return value
 }
 
+// verifierURL checks the public URL. Who can change answers on the way can replace the
+// keys of a set that is fetched by plain http.
+func (c *checks) verifierURL(s settings) string {
+	value := c.publicURL("KEYWARD_PUBLIC_URL", s.PublicURL)
+	if u, err := url.Parse(value); err == nil && u.Scheme == "http" && !isLocalHost(u.Hostname()) && !s.AllowHTTP {
+		c.reject("KEYWARD_PUBLIC_URL", "an https URL, or http for this machine alone (localhost, 127.0.0.1); KEYWARD_ALLOW_HTTP=true allows http")
+	}
+	return value
+}
+
 // asciiHint returns the spelling in ASCII of a host that has other letters (RFC 5891).
 // Verifiers compare issuers byte by byte, and clients look up the host in ASCII: of two
 // spellings one would fail.

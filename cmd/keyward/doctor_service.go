@@ -26,7 +26,7 @@ func (e *examination) checkConfiguration() {
 	switch {
 	case cfg.publicURL == "":
 		e.addFinding(warning, "configuration", "KEYWARD_PUBLIC_URL is not set: issuers begin with this machine's address; set it to what verifiers use")
-	case u.Scheme == "http" && u.Hostname() != "localhost" && u.Hostname() != "127.0.0.1":
+	case u.Scheme == "http" && !isLocalHost(u.Hostname()):
 		e.addFinding(warning, "configuration", "KEYWARD_PUBLIC_URL is not https: an attacker on the network can replace the keys")
 	default:
 		e.addFinding(fine, "configuration", "public URL %s", cfg.publicURL)

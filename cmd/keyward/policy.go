@@ -42,17 +42,19 @@ func policyTable(policies ...client.Policy) table {
 }
 
 type policyPutCmd struct {
-	Alg              string  `arg:"" name:"alg" help:"Select the algorithm, as in ES256."`
-	Default          *bool   `name:"default" help:"Make this the policy for requests that name no algorithm."`
-	RSABits          *int    `name:"rsa-bits" placeholder:"BITS" help:"Set the RSA key size: 2048, 3072 or 4096. Default: 2048."`
-	RotationInterval *span   `name:"rotation-interval" placeholder:"DURATION" help:"Rotate this often; 0s: only by hand. Default: 30d."`
-	PublishLead      *span   `name:"publish-lead" placeholder:"DURATION" help:"Publish a key this long before it signs. Default: 1d."`
-	GracePeriod      *span   `name:"grace-period" placeholder:"DURATION" help:"Keep a key published this long after it last signed. Default: 7d."`
-	PurgeAfter       *span   `name:"purge-after" placeholder:"DURATION" help:"Purge a public key this long after it expired or was revoked. Default: 90d."`
-	DefaultTokenTTL  *span   `name:"default-token-ttl" placeholder:"DURATION" help:"Set the token lifetime for requests without one. Default: 15m."`
-	MaxTokenTTL      *span   `name:"max-token-ttl" placeholder:"DURATION" help:"Limit the token lifetime. Default: 1d."`
-	MaxPublishedKeys *int    `name:"max-published-keys" placeholder:"N" help:"Limit the number of published keys. Default: 16."`
-	Body             *string `name:"body" placeholder:"JSON|@FILE|-" help:"Send this JSON request body; flags override its members."`
+	Alg              string   `arg:"" name:"alg" help:"Select the algorithm, as in ES256."`
+	Default          *bool    `name:"default" help:"Make this the policy for requests that name no algorithm."`
+	RSABits          *int     `name:"rsa-bits" placeholder:"BITS" help:"Set the RSA key size: 2048, 3072 or 4096. Default: 2048."`
+	RotationInterval *span    `name:"rotation-interval" placeholder:"DURATION" help:"Rotate this often; 0s: only by hand. Default: 30d."`
+	PublishLead      *span    `name:"publish-lead" placeholder:"DURATION" help:"Publish a key this long before it signs. Default: 1d."`
+	GracePeriod      *span    `name:"grace-period" placeholder:"DURATION" help:"Keep a key published this long after it last signed. Default: 7d."`
+	PurgeAfter       *span    `name:"purge-after" placeholder:"DURATION" help:"Purge a public key this long after it expired or was revoked. Default: 90d."`
+	DefaultTokenTTL  *span    `name:"default-token-ttl" placeholder:"DURATION" help:"Set the token lifetime for requests without one. Default: 15m."`
+	MaxTokenTTL      *span    `name:"max-token-ttl" placeholder:"DURATION" help:"Limit the token lifetime. Default: 1d."`
+	MaxPublishedKeys *int     `name:"max-published-keys" placeholder:"N" help:"Limit the number of published keys. Default: 16."`
+	MinAdoption      *float64 `name:"min-adoption" placeholder:"SHARE" help:"Wait until this share of the verifiers has fetched the next key, as in 0.95. Default: 0."`
+	MaxAdoptionWait  *span    `name:"max-adoption-wait" placeholder:"DURATION" help:"Wait for verifiers no longer than this. Default: 7d."`
+	Body             *string  `name:"body" placeholder:"JSON|@FILE|-" help:"Send this JSON request body; flags override its members."`
 	dryRunFlag
 	approvalFlag
 	tenantScope
@@ -105,7 +107,7 @@ func (c *policyPutCmd) requestBody(p *program) ([]byte, error) {
 	}
 	for name, value := range map[string]*span{
 		"rotation_interval_seconds": c.RotationInterval, "publish_lead_seconds": c.PublishLead, "grace_period_seconds": c.GracePeriod,
-		"purge_after_seconds": c.PurgeAfter, "default_token_ttl_seconds": c.DefaultTokenTTL, "max_token_ttl_seconds": c.MaxTokenTTL,
+		"purge_after_seconds": c.PurgeAfter, "default_token_ttl_seconds": c.DefaultTokenTTL, "max_token_ttl_seconds": c.MaxTokenTTL, "max_adoption_wait_seconds": c.MaxAdoptionWait,
 	} {
 		if value != nil {
 			req[name] = value.seconds()
@@ -115,6 +117,9 @@ func (c *policyPutCmd) requestBody(p *program) ([]byte, error) {
 		if value != nil {
 			req[name] = value
 		}
+	}
+	if c.MinAdoption != nil {
+		req["min_adoption"] = c.MinAdoption
 	}
 	if c.Default != nil {
 		req["default"] = c.Default

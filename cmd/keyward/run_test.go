@@ -107,6 +107,8 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_DB_MAX_CONNS", "many", "a whole number from 0 to 10000"},
 		{"KEYWARD_DB_MAX_CONNS", "-1", "a whole number from 0 to 10000"},
 		{"KEYWARD_PUBLIC_URL", "keys.example.com", url},
+		{"KEYWARD_PUBLIC_URL", "http://keys.example.com", "KEYWARD_ALLOW_HTTP=true"},
+		{"KEYWARD_PUBLIC_URL", "http://192.0.2.1:8080", "an https URL"},
 		{"KEYWARD_PUBLIC_URL", "ftp://keys.example.com", url},
 		{"KEYWARD_PUBLIC_URL", "https://keys.example.com/", url},
 		{"KEYWARD_PUBLIC_URL", "https://keys.example.com?a=b", url},

@@ -18,6 +18,7 @@ import (
 var policyDefaults = map[string]string{
 	"rotation_interval_seconds": "30d", "publish_lead_seconds": "1d", "grace_period_seconds": "7d", "purge_after_seconds": "90d",
 	"default_token_ttl_seconds": "15m", "max_token_ttl_seconds": "1d", "max_published_keys": "16", "rsa_bits": "2048",
+	"min_adoption": "0", "max_adoption_wait_seconds": "7d",
 }
 
 var algorithms = []string{"ES256", "ES384", "ES512", "EdDSA", "Ed25519", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"}
@@ -67,7 +68,7 @@ func readPolicy(values url.Values, wrong map[string]string) client.PutPolicyRequ
 	var p client.PutPolicyRequest
 	for name, to := range map[string]**int64{
 		"rotation_interval_seconds": &p.RotationIntervalSeconds, "publish_lead_seconds": &p.PublishLeadSeconds, "grace_period_seconds": &p.GracePeriodSeconds,
-		"purge_after_seconds": &p.PurgeAfterSeconds, "default_token_ttl_seconds": &p.DefaultTokenTTLSeconds, "max_token_ttl_seconds": &p.MaxTokenTTLSeconds,
+		"purge_after_seconds": &p.PurgeAfterSeconds, "default_token_ttl_seconds": &p.DefaultTokenTTLSeconds, "max_token_ttl_seconds": &p.MaxTokenTTLSeconds, "max_adoption_wait_seconds": &p.MaxAdoptionWaitSeconds,
 	} {
 		if !values.Has(name) {
 			continue
@@ -85,6 +86,13 @@ func readPolicy(values url.Values, wrong map[string]string) client.PutPolicyRequ
 			wrong["max_published_keys"] = "write a number"
 		}
 		p.MaxPublishedKeys = &n
+	}
+	if text := values.Get("min_adoption"); text != "" {
+		share, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			wrong["min_adoption"] = "write a share from 0 to 1, as in 0.95"
+		}
+		p.MinAdoption = &share
 	}
 	if isRSA(values.Get("alg")) && values.Get("rsa_bits") != "" {
 		n, err := strconv.Atoi(values.Get("rsa_bits"))
@@ -180,7 +188,7 @@ func putOf(p client.Policy) client.PutPolicyRequest {
 	return client.PutPolicyRequest{
 		RotationIntervalSeconds: &p.RotationIntervalSeconds, PublishLeadSeconds: &p.PublishLeadSeconds, GracePeriodSeconds: &p.GracePeriodSeconds,
 		PurgeAfterSeconds: &p.PurgeAfterSeconds, DefaultTokenTTLSeconds: &p.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: &p.MaxTokenTTLSeconds,
-		MaxPublishedKeys: &p.MaxPublishedKeys,
+		MaxPublishedKeys: &p.MaxPublishedKeys, MinAdoption: &p.MinAdoption, MaxAdoptionWaitSeconds: &p.MaxAdoptionWaitSeconds,
 	}
 }
 
@@ -227,11 +235,12 @@ func (v *visit) readPolicyPage() (policyPage, error) {
 func fillPolicy(values url.Values, p client.Policy) {
 	for name, n := range map[string]int64{
 		"rotation_interval_seconds": p.RotationIntervalSeconds, "publish_lead_seconds": p.PublishLeadSeconds, "grace_period_seconds": p.GracePeriodSeconds,
-		"purge_after_seconds": p.PurgeAfterSeconds, "default_token_ttl_seconds": p.DefaultTokenTTLSeconds, "max_token_ttl_seconds": p.MaxTokenTTLSeconds,
+		"purge_after_seconds": p.PurgeAfterSeconds, "default_token_ttl_seconds": p.DefaultTokenTTLSeconds, "max_token_ttl_seconds": p.MaxTokenTTLSeconds, "max_adoption_wait_seconds": p.MaxAdoptionWaitSeconds,
 	} {
 		values.Set(name, durationText(n))
 	}
 	values.Set("max_published_keys", strconv.Itoa(p.MaxPublishedKeys))
+	values.Set("min_adoption", strconv.FormatFloat(p.MinAdoption, 'f', -1, 64))
 	if p.RSABits != nil {
 		values.Set("rsa_bits", strconv.Itoa(*p.RSABits))
 	}
