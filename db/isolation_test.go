@@ -168,7 +168,7 @@ func TestTenantSeesAndChangesOnlyItsOwn(t *testing.T) {
 // not change at all says so.
 func changeOfAnother(t *testing.T, d *db.DB, table, column string) {
 	t.Helper()
-	if table == "data_keys" || table == "audit_events" || table == "idempotency_keys" || table == "domains" {
+	if table == "data_keys" || table == "audit_events" || table == "idempotency_keys" || table == "domains" || table == "jwks_clients" {
 		denied(t, d, "keyward_app", a.String(), "UPDATE "+table+" SET "+column+" = "+column)
 		return
 	}

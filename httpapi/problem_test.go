@@ -226,6 +226,7 @@ var silent = map[string]bool{
 	"audit.ErrLine":                true, // of keyward audit verify
 	"audit.BrokenError":            true, // of keyward audit verify
 	"custody.WrapsError":           true, // of keyward master retire
+	"tenant.NeedsApprovalError":    true, // answered 202 with an approval
 }
 
 // Every exported error of the packages below is in the table or in silent.
