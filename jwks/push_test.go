@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -372,7 +373,7 @@ func TestSubscribeOverTheNetwork(t *testing.T) {
 		}
 	}))
 	issuer.URL = server.URL
-	var log bytes.Buffer
+	var log lockedBuffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	client, err := jwks.New(jwks.Config{URL: issuer.JWKSURL(), HTTPClient: server.Client(), Logger: logger})
 	if err != nil {
@@ -409,4 +410,22 @@ func TestSubscribeOverTheNetwork(t *testing.T) {
 			t.Fatalf("%d goroutines, there were %d\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
 		}
 	}
+}
+
+// lockedBuffer is a log that several goroutines write and read.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

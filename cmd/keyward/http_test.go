@@ -10,11 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys/seal"
+	"github.com/keyward/keyward/tenant"
 )
 
 // opened returns an app on its own database, not yet running.
@@ -27,7 +29,7 @@ func opened(t *testing.T, url string) *app {
 	shown.Database(t, url, func() string { return uri })
 	log := shown.Place("the log of " + t.Name())
 	p := &program{log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), stdout: log, stderr: log}
-	p.cfg = config{databaseURL: url, listenURL: url, masterKey: uri, shutdownTimeout: patience}
+	p.cfg = config{databaseURL: url, listenURL: url, masterKey: uri, shutdownTimeout: patience, defaultPolicy: tenant.DefaultPolicy(jose.ES256)}
 	a, err := p.openApp(t.Context(), "http://localhost")
 	if err != nil {
 		t.Fatal(err)

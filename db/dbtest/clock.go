@@ -29,7 +29,8 @@ func ShiftClock(t testing.TB, url string, by time.Duration) {
 
 func setClock(t testing.TB, url, now string) bool {
 	t.Helper()
-	ctx := context.Background() // also of use in a Cleanup
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // also of use in a Cleanup
+	defer cancel()
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return false
