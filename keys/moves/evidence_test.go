@@ -37,7 +37,8 @@ func TestRetiringWhenItIsSafeBreaksNothing(t *testing.T) {
 		s := &signedFor{T: t, Rand: r, slug: slug, max: policy.MaxTokenTTL, latest: map[string]time.Time{}}
 		old := p.only(t, made.ID, keys.Active)
 		q.cut.Store(true)
-		q.deaf.Store(true)
+		heard := q.heardUntil()
+		q.heardLast.Store(&heard)
 		for range 3 {
 			s.by(p)
 			p.clock.Advance(time.Duration(r.IntN(400)) * time.Millisecond)
@@ -47,7 +48,7 @@ func TestRetiringWhenItIsSafeBreaksNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.await(t, slug)
-		for range 12 { // for as long as it may trust what it knows, q signs with the old key
+		for range 12 { // for as long as it may have heard of everything, q signs with the old key
 			s.by(q)
 			s.by(p)
 			p.clock.Advance(time.Second)
@@ -56,7 +57,7 @@ func TestRetiringWhenItIsSafeBreaksNothing(t *testing.T) {
 			t.Fatalf("only %d tokens were signed by a replica that had not heard", s.missed)
 		}
 		q.cut.Store(false)
-		q.deaf.Store(false)
+		q.heardLast.Store(nil)
 		q.snapshots.Missed()
 		q.signer.Missed()
 		s.retire(p, q, made, old)

@@ -65,8 +65,11 @@ type process struct {
 	listener  *db.Listener
 	heard     chan string // slugs, as changes are heard of
 	connected chan struct{}
-	deaf      atomic.Bool // the listener has not proved anything for long
-	cut       atomic.Bool // what the listener hears gets nowhere
+	deaf      atomic.Bool                 // the listener has not proved anything for long
+	cut       atomic.Bool                 // what the listener hears gets nowhere
+	heardLast atomic.Pointer[age.Instant] // set: it has heard nothing since
+	// heardUntil is what the listener has proved, by the test's clock.
+	heardUntil func() age.Instant
 }
 
 // configs are what a test may change of a process before it starts.
@@ -127,7 +130,10 @@ func startProcess(t testing.TB, dsn, master string, c *clock, change ...func(*co
 	p.store = New(Config{DB: d, Custody: p.custody, Generator: generator, Now: c.Now, Log: log})
 	p.listener = &db.Listener{URL: dsn, Log: log}
 	// The listener proves in real time that it hears; the test's clock is ahead.
-	heardUntil := func() age.Instant {
+	p.heardUntil = func() age.Instant {
+		if last := p.heardLast.Load(); last != nil {
+			return *last
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		at := p.listener.HeardUntil()
@@ -136,7 +142,7 @@ func startProcess(t testing.TB, dsn, master string, c *clock, change ...func(*co
 		}
 		return at.Step(c.offset)
 	}
-	p.snapshots = snapshot.New(snapshot.Config{DB: d, PublicURL: "https://keys.example", Now: c.Now, Log: log, HeardUntil: heardUntil, Authority: p.custody.Authority()})
+	p.snapshots = snapshot.New(snapshot.Config{DB: d, PublicURL: "https://keys.example", Now: c.Now, Log: log, HeardUntil: p.heardUntil, Authority: p.custody.Authority()})
 	cfg.signer.Snapshots, cfg.signer.Custody = p.snapshots, p.custody
 	p.signer = signing.New(cfg.signer)
 	p.audit = audit.New(audit.Config{DB: d, Now: c.Now})

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -138,12 +138,17 @@ type seeder struct {
 	now   time.Time
 
 	report          func(SeedProgress)
-	tenants, events atomic.Int64 // written so far
+	reporting       sync.Mutex
+	tenants, events int64 // written so far
 }
 
-// wrote counts and reports what was written.
+// wrote counts and reports what was written, one report after the other.
 func (w *seeder) wrote(tenants, events int) {
-	w.report(SeedProgress{w.tenants.Add(int64(tenants)), w.events.Add(int64(events))})
+	w.reporting.Lock()
+	defer w.reporting.Unlock()
+	w.tenants += int64(tenants)
+	w.events += int64(events)
+	w.report(SeedProgress{w.tenants, w.events})
 }
 
 // writeBatch builds n tenants and copies their rows.
