@@ -26,8 +26,9 @@ const unknownTTL = 5 * time.Second
 
 // How long PostgreSQL, which may hang, is waited for.
 const (
-	loadTimeout = 3 * time.Second         // by a load
-	loadWait    = 1800 * time.Millisecond // by a caller that cannot use what is in memory
+	loadTimeout = 4500 * time.Millisecond // by a load
+	missWait    = 4 * time.Second         // by a reader of what is not in memory; verifiers give up after 5 s
+	loadWait    = 1800 * time.Millisecond // by a signer that cannot use what is in memory
 	confirmWait = 40 * time.Millisecond   // by a reader of a snapshot that may be the latest
 	changeWait  = 500 * time.Millisecond  // by a reader of a snapshot that is known not to be
 	retryAfter  = time.Second             // before a snapshot is loaded again whose load failed
@@ -144,7 +145,7 @@ func (s *Cache) getEntry(ctx context.Context, ref string) (e *entry, stale time.
 		return e, 0, nil
 	}
 	if !cached || e.isUnknown() || s.confirmedAt(e).Elapsed(s.now()) > s.cfg.MaxStale {
-		loaded, err := s.loadWithin(ctx, ref, loadWait)
+		loaded, err := s.loadWithin(ctx, ref, missWait)
 		return loaded, 0, err
 	}
 	loaded, err := s.reload(ctx, ref, e)
