@@ -56,6 +56,9 @@ func TestWalkHeaderTricks(t *testing.T) {
 				if !e.secured() {
 					continue // If-None-Match takes anything: see TestHeaderTricks
 				}
+				if name == "Prefer" {
+					continue // what nobody knows is passed over (RFC 7240 section 2)
+				}
 				seen[name] = true
 				if forms[name] == nil {
 					t.Errorf("%s takes %s, of which nothing is tried", e.OperationID, name)

@@ -43,6 +43,7 @@ func TestProviderMetadata(t *testing.T) {
 	}
 	issuer := testPublicURL + "/t/acme"
 	document := func(members string) string {
+		members = strings.Replace(members, `"subject_types_supported"`, `"signed_jwks_uri":"`+issuer+`/.well-known/jwks.jwt","subject_types_supported"`, 1)
 		return `{` + strings.Replace(members, "#", `"id_token_signing_alg_values_supported":["ES256","EdDSA"],"issuer":"`+issuer+`","jwks_uri":"`+issuer+`/.well-known/jwks.json"`, 1) + `}`
 	}
 	expect := func(what, want string) (etag string) {
