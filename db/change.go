@@ -87,7 +87,7 @@ func (c *Change) holds() bool {
 	return c.tx != nil
 }
 
-// Outcome returns what is known of the change.
+// Outcome returns the outcome of the change as far as it is known.
 func (c *Change) Outcome() Outcome {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -53,7 +53,7 @@ type DB struct {
 }
 
 // Open returns a DB, which connects when it is first used. The caller must Close
-// it. The error describes what is wrong with the URL and never contains its
+// it. The error describes the fault of the URL and never contains its
 // password.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	pool, err := newPool(ctx, cfg.URL, cfg)

@@ -134,7 +134,7 @@ func (l *Listener) hearConfirmation(payload string) {
 	}
 }
 
-// answerConfirmations answers what was asked. Every change before the question has been
+// answerConfirmations answers the questions of other processes. Every change before the question has been
 // passed to Changed by then.
 func (l *Listener) answerConfirmations(ctx context.Context, conn *pgx.Conn) error {
 	p := &l.presence

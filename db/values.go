@@ -26,7 +26,7 @@ func NullIfZero[T comparable](v T) *T {
 	return &v
 }
 
-// ZeroIfNull returns what p points to, or the zero value for nil.
+// ZeroIfNull returns the value that p points to, or the zero value for nil.
 func ZeroIfNull[T any](p *T) (v T) {
 	if p != nil {
 		v = *p

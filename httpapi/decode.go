@@ -139,7 +139,7 @@ func (b *bufferedBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// take returns what has not been read yet.
+// take returns the unread part.
 func (b *bufferedBody) take() ([]byte, error) {
 	rest := b.rest
 	b.rest = nil

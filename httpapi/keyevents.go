@@ -13,7 +13,7 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// StreamKeyEvents streams what verifiers need to know of a tenant.
+// StreamKeyEvents streams the events of a tenant that verifiers need.
 func (s *auditServer) StreamKeyEvents(c echo.Context, _ TenantPath, p StreamKeyEventsParams) error {
 	ctx, tenantID := c.Request().Context(), callOf(c).tenantID
 	leave, err := s.keys.slots.takeSlot(callOf(c).TenantID)
@@ -142,7 +142,7 @@ func (f *keyFeed) run(ctx context.Context, platformID uuid.UUID) {
 // openPatience bounds the wait for the database when a feed is opened.
 const openPatience = 10 * time.Second
 
-// read opens the feed or reads a page of it, and keeps what verifiers need.
+// read opens the feed or reads a page of it, and keeps the events for verifiers.
 func (f *keyFeed) read(ctx context.Context, feed **audit.Feed) (more bool, err error) {
 	if *feed == nil {
 		ctx, cancel := context.WithTimeout(ctx, openPatience)

@@ -38,7 +38,7 @@ type debt struct {
 	at age.Instant
 }
 
-// left returns what is still missing.
+// left returns the missing part.
 func (d debt) left(now age.Instant) time.Duration { return max(d.of-d.at.Elapsed(now), 0) }
 
 // shard holds, for each key, the debt of its bucket. Keys

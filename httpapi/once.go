@@ -182,7 +182,7 @@ func hashRequest(c echo.Context, tenantID *uuid.UUID, body []byte) []byte {
 	return h.Sum(nil)
 }
 
-// recordAnswer calls a handler and returns what it answers, instead of sending it.
+// recordAnswer calls a handler and returns its answer, instead of sending it.
 func recordAnswer(c echo.Context, response *echo.Response, next echo.HandlerFunc) (tenant.Answer, error) {
 	base := response.Header()
 	rec := &recorder{header: base.Clone()}

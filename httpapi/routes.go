@@ -92,7 +92,7 @@ func isHealthCheck(path string) bool {
 	return path == "/healthz" || path == "/readyz" || path == "/readyz/public"
 }
 
-// isHealth reports whether a path serves those who watch the process.
+// isHealth reports whether a path serves health checks or metrics.
 func isHealth(path string) bool { return isHealthCheck(path) || path == "/metrics" }
 
 func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.Route {

@@ -18,7 +18,7 @@ type maker struct {
 	platform bool // an API key of the platform
 }
 
-// makers returns an actor and those that its credential descends from, and the time
+// makers returns an actor and the ancestors of its credential, and the time
 // at which the credential was made: zero for one that is no API key. Operators are left
 // out: they have the database.
 func (s *Store) makers(ctx context.Context, actor audit.Actor) (line []maker, createdAt time.Time, err error) {

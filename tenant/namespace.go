@@ -32,7 +32,7 @@ type Names struct {
 	Domain     string  // its custom domain; empty: none
 }
 
-// Names returns the names of a tenant. It refuses what is reserved, or belongs to
+// Names returns the names of a tenant. It refuses names that are reserved, or belong to
 // another tenant by its slug. Errors: *FieldErrors.
 func (n Namespace) Names(t Tenant) (Names, error) {
 	var broken fields
@@ -138,7 +138,7 @@ func (w webName) String() string {
 	return w.scheme + "://" + host + (&url.URL{Path: w.path}).EscapedPath()
 }
 
-// isCanonicalHost reports whether a host name is what a client would look up for it:
+// isCanonicalHost reports whether a client would look up a host name as it is written:
 // IDNA (RFC 5891) has one spelling in ASCII for each name, and refuses others.
 func isCanonicalHost(host string) bool {
 	ascii, err := idna.Lookup.ToASCII(host)

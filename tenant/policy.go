@@ -87,7 +87,7 @@ func isRSA(alg jose.SignatureAlgorithm) bool {
 // maxDuration bounds every duration of a policy: ten years.
 const maxDuration = 315360000 * time.Second
 
-// Validate checks the policy by itself and against what its tenant tells
+// Validate checks the policy by itself and against the values that its tenant tells
 // caches: the rules of docs/contract.md, which the database has too. The error
 // is a *PolicyError that names every broken rule.
 func (p Policy) Validate(c Caching) error {

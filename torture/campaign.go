@@ -94,7 +94,7 @@ func (c *campaign) run(ctx context.Context) error {
 	return nil
 }
 
-// load starts writers, readers and the clients whose operations are recorded.
+// load starts the writers, the readers and the recorded clients.
 func (c *campaign) load(ctx context.Context) (wait func()) {
 	var all sync.WaitGroup
 	random := func(n int) *rand.Rand { return rand.New(rand.NewPCG(c.options.seed, uint64(n))) }

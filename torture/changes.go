@@ -88,7 +88,7 @@ func (w *writer) revokeActive(ctx context.Context) {
 	w.revokeKey(ctx, kid, "revoke active, "+mode, map[string]any{"reason": "compromised", "comment": "torture", "mode": mode})
 }
 
-// revokeOld revokes one that has signed.
+// revokeOld revokes a key that has signed.
 func (w *writer) revokeOld(ctx context.Context) {
 	if kid := w.keyIn(ctx, "deprecated"); kid != "" {
 		w.revokeKey(ctx, kid, "revoke deprecated", map[string]any{"reason": "superseded"})

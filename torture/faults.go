@@ -130,7 +130,7 @@ func (s *schedule) round(clock bool) (indices []int) {
 	return indices
 }
 
-// process is the one that is hit; nil: everybody is.
+// process is the target of the fault; nil: every process.
 func (p planned) process(c *campaign) *process {
 	switch p.on {
 	case "replica":
@@ -141,7 +141,7 @@ func (p planned) process(c *campaign) *process {
 	return nil
 }
 
-// strike injects what is planned, holds it, ends it, and waits until every
+// strike injects the planned fault, holds it, ends it, and waits until every
 // replica serves again.
 func (c *campaign) strike(ctx context.Context, plan []planned) error {
 	var lifts []func() error
@@ -209,7 +209,7 @@ func (c *campaign) recover(ctx context.Context) time.Duration {
 	return time.Since(begun)
 }
 
-// signs asks a replica for a token, apart from what is counted.
+// signs asks a replica for a token that is not counted.
 func (c *campaign) signs(ctx context.Context, p *process) error {
 	a := answer{replica: p.replica, id: "recovery", began: time.Now()}
 	a.send(ctx, c, p, request{method: "POST", path: c.tenants[0].path() + "/tokens", body: map[string]any{"claims": map[string]any{}}})

@@ -190,7 +190,7 @@ func (c *campaign) lateness(ctx context.Context) {
 	}
 }
 
-// checkLogs reads what the processes and PostgreSQL have written.
+// checkLogs reads the logs of the processes and of PostgreSQL.
 func (c *campaign) checkLogs() {
 	c.record.note("PostgreSQL's log: %s.", strings.Join(mostCommon(c.postgres.errors(), 12), ", "))
 	for _, p := range c.processes {

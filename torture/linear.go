@@ -109,7 +109,7 @@ func register(first string) porcupine.Model {
 	}
 }
 
-// confirm checks what was recorded. Where the server does not say which
+// confirm checks the recorded operations. Where the server does not say which
 // replicas have confirmed, nothing was promised, and nothing is judged.
 func (l *linear) confirm(h *history) {
 	l.mu.Lock()
@@ -127,7 +127,7 @@ func (l *linear) confirm(h *history) {
 	}
 }
 
-// complete fills in rotations whose answer was lost, leaves out those that were
+// complete fills in rotations whose answer was lost, leaves out rotations that were
 // not made, and leaves out signatures that an unconfirmed rotation excuses.
 func (l *linear) complete(h *history) []step {
 	var all []step

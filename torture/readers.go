@@ -252,7 +252,7 @@ func (r *reader) sameBody(t *tenant, a answer) string {
 // members that a public JWK has, and no other.
 var members = []string{"kty", "kid", "use", "alg", "crv", "x", "y", "n", "e", "pub"}
 
-// readKeySet reads a set and returns what is wrong with its form.
+// readKeySet reads a set and returns the faults of its form.
 func readKeySet(t *tenant, a answer) (*keySet, string) {
 	set := &keySet{tenant: t, from: a}
 	var raw struct{ Keys []map[string]any }

@@ -82,7 +82,7 @@ func (p *commitProxy) join(client net.Conn) {
 	_ = p.answers(server, client)
 }
 
-// requests passes on what the client sends, and holds a COMMIT back if told to.
+// requests passes on the client's bytes, and holds a COMMIT back if told to.
 func (p *commitProxy) requests(client io.Reader, server io.Writer) error {
 	if err := passStartup(client, server); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (p *commitProxy) holdBack(d time.Duration) {
 
 var errLost = errors.New("the answer to a COMMIT is lost, as ordered")
 
-// answers passes on what the server sends, up to the answer that gets lost.
+// answers passes on the server's bytes, up to the answer that gets lost.
 func (p *commitProxy) answers(server io.Reader, client io.Writer) error {
 	return eachMessage(server, func(kind byte, message, body []byte) error {
 		if kind == 'C' && strings.TrimRight(string(body), "\x00") == "COMMIT" && p.lose.Load() {

@@ -106,7 +106,7 @@ func (p *Proxy) serve() {
 	}
 }
 
-// forward copies what it reads, and drops it once the link is dead.
+// forward copies all bytes that it reads, and drops them once the link is dead.
 func (l *link) forward(to io.WriteCloser, from io.Reader) {
 	buffer := make([]byte, 32<<10)
 	for {

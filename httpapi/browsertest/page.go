@@ -66,7 +66,7 @@ func (p *Page) Click(selector string) {
 	})
 }
 
-// leave does what opens another document and waits for that.
+// leave runs an action that opens another document, and waits for that document.
 func (p *Page) leave(act func()) {
 	p.b.t.Helper()
 	select {

@@ -78,7 +78,7 @@ type keyChange struct {
 	Before, After string
 }
 
-// begin reads what the act is about. Its parameters are in the query of the dry
+// begin reads the subject of the act. Its parameters are in the query of the dry
 // run, so that the page can be sent to a colleague.
 func (v *visit) begin(values url.Values) (*actPage, error) {
 	a, known := acts[v.r.PathValue("act")]
@@ -114,7 +114,7 @@ func (o overview) fingerprint() string {
 	return strings.Join(all, " ")
 }
 
-// previewAct shows what would happen.
+// previewAct shows the effects of the act before it is done.
 func previewAct(v *visit) error {
 	values := v.r.URL.Query()
 	p, err := v.begin(values)
@@ -161,7 +161,7 @@ func carryOut(v *visit) error {
 	return v.finish(p, p.do(v, p))
 }
 
-// finish shows what came of it.
+// finish shows the result of the act.
 func (v *visit) finish(p *actPage, err error) error {
 	var awaits *client.ApprovalError
 	switch {
@@ -294,7 +294,7 @@ func previewRevocation(v *visit, p *actPage) error {
 	return nil
 }
 
-// beforeAndAfter makes the two sets of what changes.
+// beforeAndAfter makes the JWK Sets before and after the act.
 func (p *actPage) beforeAndAfter() {
 	for _, k := range p.Overview.Keys {
 		if !isPublished(k) {
@@ -416,7 +416,7 @@ func deleteTenant(v *visit, p *actPage) error {
 	return v.redirect("/console/tenants?done=deleted&slug=" + url.QueryEscape(v.Tenant.Slug) + "&id=" + v.Tenant.ID.String())
 }
 
-// importKey brings in what was pasted. It is never shown again: neither the form
+// importKey imports the pasted key. It is never shown again: neither the form
 // nor an error repeats it.
 func importKey(v *visit, p *actPage) error {
 	text := strings.TrimSpace(p.Values.Get("material"))

@@ -19,7 +19,7 @@ type apiKeysPage struct {
 	Mine    string
 }
 
-// scope finds what the page is about: the tenant in the path, or the platform.
+// scope finds the subject of the page: the tenant in the path, or the platform.
 func (v *visit) scope() error {
 	if v.r.PathValue("tenant") == "" {
 		return nil
@@ -27,7 +27,7 @@ func (v *visit) scope() error {
 	return v.findTenant()
 }
 
-// ofScope names an operation on what the page is about.
+// ofScope names an operation on the subject of the page.
 func (v *visit) ofScope(verb, noun string) string {
 	if v.Tenant == nil {
 		return verb + "Platform" + noun
@@ -35,7 +35,7 @@ func (v *visit) ofScope(verb, noun string) string {
 	return verb + "Tenant" + noun
 }
 
-// ScopeCan is Can for an operation on what the page is about, as in "create" and
+// ScopeCan is Can for an operation on the subject of the page, as in "create" and
 // "APIKey".
 func (v *visit) ScopeCan(verb, noun string) bool { return v.Can(v.ofScope(verb, noun)) }
 

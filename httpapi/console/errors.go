@@ -19,7 +19,7 @@ type pageError struct {
 
 func (e *pageError) Error() string { return "console: " + e.Title }
 
-// fail shows an error to somebody who is signed in.
+// fail shows an error to a signed-in person.
 func (v *visit) fail(err error) {
 	if errors.Is(err, context.Canceled) && v.r.Context().Err() != nil {
 		return // the browser has left
@@ -40,7 +40,7 @@ type errorPage struct {
 	RequestID string
 }
 
-// explain says in words for people what went wrong.
+// explain describes an error in words for people.
 func (c *Console) explain(err error) (e *pageError, known bool) {
 	var p *client.Problem
 	var awaits *client.ApprovalError
@@ -87,7 +87,7 @@ func explainProblem(p *client.Problem) *pageError {
 	return &pageError{p.Status, title, detail}
 }
 
-// formErrors returns what is wrong with the fields of a form, and whether the
+// formErrors returns the faults of the fields of a form, and whether the
 // error is of a kind that the form can show.
 func formErrors(err error) (map[string]string, string, bool) {
 	var p *client.Problem

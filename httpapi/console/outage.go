@@ -29,7 +29,7 @@ type jwk struct {
 	Kty string `json:"kty"`
 }
 
-// renderOutage answers 503 and says what still works.
+// renderOutage answers 503 and lists the functions that still work.
 func (c *Console) renderOutage(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 6*time.Second)
 	defer cancel()

@@ -103,7 +103,7 @@ func (v *visit) readOverview() (overview, error) {
 	return o, nil
 }
 
-// newOverview judges what was read. Keys are those that are published.
+// newOverview judges the rows that were read. Keys are those that are published.
 func newOverview(now time.Time, t client.Tenant, policies []client.Policy, published, revoked []client.Key, canSeeKeys bool) overview {
 	published = slices.DeleteFunc(slices.Clone(published), func(k client.Key) bool { return !isPublished(k) }) // it may have moved since
 	o := overview{Policies: policies, Keys: sortKeys(published), CanSeeKeys: canSeeKeys}
@@ -157,7 +157,7 @@ func newLine(now time.Time, p client.Policy, published []client.Key) line {
 	return l
 }
 
-// findings lists what wants attention, the worst first.
+// findings lists the problems that need attention, the worst first.
 func findings(now time.Time, t client.Tenant, o overview, canSeeKeys bool) []finding {
 	var all []finding
 	add := func(level, title, detail, link, action string) {
@@ -257,7 +257,7 @@ func (o overview) LastTrusted() *time.Time {
 	return o.Trusted[0].Until
 }
 
-// sortKeys puts what signs first, then what comes, then what goes.
+// sortKeys orders keys: active, then standby, then deprecated.
 func sortKeys(all []client.Key) []client.Key {
 	order := []client.KeyState{client.KeyStateActive, client.KeyStateStandby, client.KeyStateDeprecated}
 	slices.SortStableFunc(all, func(a, b client.Key) int {

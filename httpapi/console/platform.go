@@ -28,7 +28,7 @@ var checkWords = map[string]string{
 	"process": "This process serves requests",
 }
 
-// showPlatform shows what this process can say of the platform. Processes,
+// showPlatform shows the state of the platform as this process knows it. Processes,
 // backlogs and re-wrapping get their place here once the API tells of them.
 func showPlatform(v *visit) error {
 	if !v.OfPlatform() {

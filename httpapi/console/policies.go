@@ -63,7 +63,7 @@ func durationText(n int64) string {
 	return cmp.Or(strings.TrimSpace(b.String()), "0")
 }
 
-// readPolicy reads the fields of a policy, and notes what is wrong.
+// readPolicy reads the fields of a policy, and notes their faults.
 func readPolicy(values url.Values, wrong map[string]string) client.PutPolicyRequest {
 	var p client.PutPolicyRequest
 	for name, to := range map[string]**int64{
@@ -299,7 +299,7 @@ func (v *visit) putPolicy(p *policyPage, body client.PutPolicyRequest, save bool
 	return nil
 }
 
-// splitSteps tells what would happen at once from what the schedule does later.
+// splitSteps separates immediate steps from the later ones of the schedule.
 func splitSteps(now time.Time, steps []client.TimelineStep) (changes []keyChange, afterwards []client.TimelineStep) {
 	for _, s := range steps {
 		if s.At.After(now.Add(2 * time.Second)) {
@@ -334,7 +334,7 @@ type verifiersPage struct {
 	Policies []client.Policy
 }
 
-// showVerifiers shows what verifiers see, byte for byte, and how they are set up.
+// showVerifiers shows the JWK Set as verifiers see it, byte for byte, and how they are set up.
 func showVerifiers(v *visit) error {
 	if err := v.findTenant(); err != nil {
 		return err

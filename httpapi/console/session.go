@@ -46,7 +46,7 @@ func (c *Console) setCookie(w http.ResponseWriter, r *http.Request, name, value 
 	})
 }
 
-// page registers a page for people who are signed in.
+// page registers a page for signed-in people.
 func (c *Console) page(pattern string, show func(*visit) error) {
 	c.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		token := c.token(r)

@@ -43,7 +43,7 @@ func (v *visit) settings(values url.Values) settingsPage {
 	return p
 }
 
-// saveSettings changes what the form has changed, and nothing else.
+// saveSettings changes the settings that the form has changed, and no others.
 func saveSettings(v *visit) error {
 	if !v.Can("updateTenant") {
 		return forbidden

@@ -82,9 +82,9 @@ type tick struct {
 	Text string
 }
 
-// newTimeline draws the lanes of published keys and of those that left lately,
+// newTimeline draws the lanes of published keys and of keys that left lately,
 // and of the standby that each planned rotation will create. What lies in the
-// future follows from what the API says of each key's next transition, and from
+// future follows from the next transition of each key in the API's answers, and from
 // the policy.
 func newTimeline(now time.Time, policies []client.Policy, all []client.Key) timeline {
 	tl := timeline{now: now}

@@ -102,7 +102,7 @@ func (v *visit) all(fetches ...fetch) error {
 	return errors.Join(errs...)
 }
 
-// into is a fetch that keeps its answer, for somebody who may make the call.
+// into is a fetch that keeps its answer, for a caller with the permission.
 func into[T any](v *visit, operation string, to *T, call func(ctx context.Context) (*T, error)) fetch {
 	return func(ctx context.Context) error {
 		if !v.Can(operation) {

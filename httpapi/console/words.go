@@ -29,7 +29,7 @@ func number(v any) float64 {
 	return 0
 }
 
-// liveWords are the actions that a page listens for, with what it says then.
+// liveWords are the actions that a page listens for, with its announcement of each.
 func liveWords() string {
 	text, err := json.Marshal(actionWords)
 	if err != nil {
@@ -48,7 +48,7 @@ func becomes(to *client.KeyState) string {
 	}[*to]
 }
 
-// nextWord is what comes next for a key in a state.
+// nextWord names the next transition of a key in a state.
 func nextWord(state client.KeyState) string {
 	return map[client.KeyState]string{
 		client.KeyStateActive: "stops signing", client.KeyStateStandby: "signs", client.KeyStateDeprecated: "leaves the JWKS", client.KeyStateExpired: "purged", client.KeyStateRevoked: "purged",

@@ -25,7 +25,7 @@ func (l *ledger) checkApproval() error {
 	return l.tenant.CheckApproval(l.by, l.effects()...)
 }
 
-// effects returns what the ledger's changes do, of which a tenant can require approval.
+// effects returns the effects of the ledger's changes for which a tenant can require approval.
 func (l *ledger) effects() []tenant.Operation {
 	effects := slices.Clone(l.noted)
 	for _, e := range l.events {

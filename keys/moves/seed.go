@@ -142,7 +142,7 @@ type seeder struct {
 	tenants, events int64 // written so far
 }
 
-// wrote counts and reports what was written, one report after the other.
+// wrote counts and reports the written rows, one report after the other.
 func (w *seeder) wrote(tenants, events int) {
 	w.reporting.Lock()
 	defer w.reporting.Unlock()
