@@ -142,10 +142,10 @@ build: ## build a static binary, bin/keyward
 release: ## make archives, packages and checksums of a version in dist (make release VERSION=v1.2.3)
 	deploy/release $(VERSION) dist
 
-cross: ## type-check for other systems (make cross CROSS='darwin/arm64 windows/arm64')
+cross: ## compile for other systems (make cross CROSS='darwin/arm64 windows/arm64')
 	@for target in $(CROSS); do \
 		echo "$$target"; \
-		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go vet ./cmd/keyward ./jwks/... ./client/... || exit; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build ./cmd/keyward ./jwks/... ./client/... || exit; \
 	done
 
 image: ## build the image IMAGE from the golang image
