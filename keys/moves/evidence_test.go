@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyward/keyward/internal/age"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/tokens"
@@ -37,7 +38,7 @@ func TestRetiringWhenItIsSafeBreaksNothing(t *testing.T) {
 		s := &signedFor{T: t, Rand: r, slug: slug, max: policy.MaxTokenTTL, latest: map[string]time.Time{}}
 		old := p.only(t, made.ID, keys.Active)
 		q.cut.Store(true)
-		heard := q.heardUntil()
+		heard := age.Read(q.clock.Now)
 		q.heardLast.Store(&heard)
 		for range 3 {
 			s.by(p)
