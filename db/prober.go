@@ -26,11 +26,11 @@ type State struct {
 }
 
 // Probe asks PostgreSQL for its state, and compares the clocks, on a connection that nothing else uses. A call
-// waits for those before it. During an outage it does not ask. Errors: ErrUnavailable;
+// waits for those before it. During an outage it does not ask, and waits briefly for its end. Errors: ErrUnavailable;
 // others if the schema cannot be read.
 func (d *DB) Probe(ctx context.Context) (s State, err error) {
-	if d.Outage() != nil {
-		return State{}, errOutage
+	if err := d.awaitOutageEnd(ctx); err != nil {
+		return State{}, markUnavailable(err)
 	}
 	err = d.probe.use(ctx, func(conn *pgx.Conn) (err error) {
 		const writable = "select not pg_is_in_recovery() and not current_setting('default_transaction_read_only')::boolean, " + databaseTime
