@@ -55,17 +55,8 @@ type Answer struct {
 // ErrIdempotencyMismatch, ErrAnswerUnreadable, *FieldErrors, ErrNoAuthority,
 // ErrUnknownOutcome, ErrUnavailable.
 func (s *Store) RunOnce(ctx context.Context, once Once, do func(context.Context) (Answer, error)) (a Answer, replayed bool, err error) {
-	if err := once.validate(); err != nil {
-		return Answer{}, false, err
-	}
-	if s.authority == nil {
-		return Answer{}, false, ErrNoAuthority
-	}
-	home, err := s.homeOf(ctx, once)
-	if err != nil {
-		return Answer{}, false, err
-	}
-	if a, found, err := s.answered(ctx, home, once); found || err != nil {
+	home, a, found, err := s.findAnswer(ctx, once)
+	if found || err != nil {
 		return a, found, err
 	}
 	err = s.db.Repeat(ctx, func() (err error) {
@@ -130,17 +121,24 @@ func (s *Store) answered(ctx context.Context, home uuid.UUID, once Once) (a Answ
 // cannot be carried out any more. Errors: ErrIdempotencyMismatch, ErrAnswerUnreadable,
 // *FieldErrors, ErrNoAuthority, ErrUnavailable.
 func (s *Store) Answered(ctx context.Context, once Once) (a Answer, found bool, err error) {
+	_, a, found, err = s.findAnswer(ctx, once)
+	return a, found, err
+}
+
+// findAnswer checks a request and returns the first answer to it, if there is one, and
+// the tenant that it belongs to.
+func (s *Store) findAnswer(ctx context.Context, once Once) (home uuid.UUID, a Answer, found bool, err error) {
 	if err := once.validate(); err != nil {
-		return Answer{}, false, err
+		return home, Answer{}, false, err
 	}
 	if s.authority == nil {
-		return Answer{}, false, ErrNoAuthority
+		return home, Answer{}, false, ErrNoAuthority
 	}
-	home, err := s.homeOf(ctx, once)
-	if err != nil {
-		return Answer{}, false, err
+	if home, err = s.homeOf(ctx, once); err != nil {
+		return home, Answer{}, false, err
 	}
-	return s.answered(ctx, home, once)
+	a, found, err = s.answered(ctx, home, once)
+	return home, a, found, err
 }
 
 // homeOf returns the tenant that a request's stored answer belongs to.
