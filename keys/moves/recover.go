@@ -57,14 +57,20 @@ func (l *ledger) refuseOlderTokens() {
 // writeWithTenantRow writes the ledger and the tenant's own row.
 func (l *ledger) writeWithTenantRow(ctx context.Context, tx *db.Tx) error {
 	l.writesTenantRow = true
-	st := new(statements).addLedgers([]*ledger{l})
-	w := tx.Later()
-	if _, err := w.UpdateTenant(ctx, l.tenantParams()); err != nil {
-		return err
-	}
-	w.Expect(1)
-	if err := st.queueTo(ctx, w); err != nil {
+	w, err := l.queueWithTenantRow(ctx, tx)
+	if err != nil {
 		return err
 	}
 	return w.Send(ctx)
+}
+
+// queueWithTenantRow queues the tenant's own row, and then the ledger's statements.
+func (l *ledger) queueWithTenantRow(ctx context.Context, tx *db.Tx) (*db.Writes, error) {
+	st := new(statements).addLedgers([]*ledger{l})
+	w := tx.Later()
+	if _, err := w.UpdateTenant(ctx, l.tenantParams()); err != nil {
+		return nil, err
+	}
+	w.Expect(1)
+	return w, st.queueTo(ctx, w)
 }

@@ -254,13 +254,8 @@ func (l *ledger) endTenant(dataKeys []int32, credentials []db.ListUnrevokedTenan
 }
 
 func (l *ledger) writeDeletion(ctx context.Context, tx *db.Tx, dataKeys, credentials int) error {
-	st := new(statements).addLedgers([]*ledger{l})
-	w := tx.Later()
-	if _, err := w.UpdateTenant(ctx, l.tenantParams()); err != nil {
-		return err
-	}
-	w.Expect(1)
-	if err := st.queueTo(ctx, w); err != nil {
+	w, err := l.queueWithTenantRow(ctx, tx)
+	if err != nil {
 		return err
 	}
 	algs := make([]string, len(l.policies))
