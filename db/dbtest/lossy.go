@@ -37,19 +37,9 @@ type loss struct {
 // NewLossyProxy returns a proxy to the database at a URL, for as long as t runs.
 func NewLossyProxy(t testing.TB, databaseURL string) *LossyProxy {
 	t.Helper()
-	cfg, err := pgx.ParseConfig(databaseURL)
-	if err != nil {
-		t.Fatalf("dbtest: %v", err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("dbtest: %v", err)
-	}
-	through := url.URL{
-		Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Host: listener.Addr().String(), Path: "/" + cfg.Database, RawQuery: "sslmode=disable",
-	}
-	p := &LossyProxy{URL: through.String(), conns: map[net.Conn]struct{}{}}
-	p.network, p.target = networkAddress(cfg)
+	through := listenFor(t, databaseURL)
+	listener := through.listener
+	p := &LossyProxy{URL: through.url, network: through.network, target: through.address, conns: map[net.Conn]struct{}{}}
 	var done sync.WaitGroup
 	done.Go(func() {
 		for {
@@ -62,6 +52,32 @@ func NewLossyProxy(t testing.TB, databaseURL string) *LossyProxy {
 	})
 	t.Cleanup(func() { listener.Close(); p.Away(true); done.Wait() })
 	return p
+}
+
+// proxyEnds are both ends of a proxy.
+type proxyEnds struct {
+	listener         net.Listener
+	url              string // of the database through the proxy
+	network, address string // of the server
+}
+
+// listenFor listens on the loopback interface for a proxy to the database at a URL.
+func listenFor(t testing.TB, databaseURL string) proxyEnds {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("dbtest: %v", err)
+	}
+	through := url.URL{
+		Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Host: listener.Addr().String(), Path: "/" + cfg.Database, RawQuery: "sslmode=disable",
+	}
+	ends := proxyEnds{listener: listener, url: through.String()}
+	ends.network, ends.address = networkAddress(cfg)
+	return ends
 }
 
 func networkAddress(cfg *pgx.ConnConfig) (network, address string) {

@@ -3,14 +3,10 @@
 package dbtest
 
 import (
-	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"sync"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Proxy forwards TCP connections to a server, until it is told not to.
@@ -37,20 +33,9 @@ type link struct {
 // not use TLS. It ends with the test.
 func NewProxy(t testing.TB, dsn string) *Proxy {
 	t.Helper()
-	cfg, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		t.Fatalf("dbtest: %v", err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("dbtest: %v", err)
-	}
-	p := &Proxy{t: t, listener: listener, network: "tcp", address: fmt.Sprintf("%s:%d", cfg.Host, cfg.Port)}
-	if cfg.Host[0] == '/' {
-		p.network, p.address = "unix", fmt.Sprintf("%s/.s.PGSQL.%d", cfg.Host, cfg.Port)
-	}
-	u := url.URL{Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Host: listener.Addr().String(), Path: "/" + cfg.Database, RawQuery: "sslmode=disable"}
-	p.dsn = u.String()
+	ends := listenFor(t, dsn)
+	listener := ends.listener
+	p := &Proxy{t: t, listener: listener, network: ends.network, address: ends.address, dsn: ends.url}
 	go p.serve()
 	t.Cleanup(func() {
 		listener.Close()
