@@ -59,7 +59,13 @@ type Counter struct {
 
 type shard struct {
 	mu      sync.Mutex
-	tenants map[uuid.UUID]map[int64]*client
+	tenants map[uuid.UUID]*sample
+}
+
+// sample is the verifiers of one tenant, by pseudonym.
+type sample struct {
+	clients map[int64]*client
+	largest int64 // pseudonym of a full sample, so that further verifiers cost no search; 0: not known
 }
 
 // client is a verifier of one tenant. Times are in µs since 1970; 0 is never.
@@ -81,7 +87,7 @@ type secrets struct {
 func New(cfg Config) *Counter {
 	c := &Counter{cfg: cfg}
 	for i := range c.shards {
-		c.shards[i].tenants = map[uuid.UUID]map[int64]*client{}
+		c.shards[i].tenants = map[uuid.UUID]*sample{}
 	}
 	return c
 }
@@ -100,7 +106,7 @@ func (c *Counter) Observe(tenantID uuid.UUID, setAt time.Time, addr netip.Addr, 
 	s := &c.shards[tenantID[15]%shardCount]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one := s.tenants[tenantID][name]
+	one := s.find(tenantID, name)
 	if one == nil {
 		if one = c.admit(s, tenantID, name); one == nil {
 			return
@@ -110,6 +116,14 @@ func (c *Counter) Observe(tenantID uuid.UUID, setAt time.Time, addr netip.Addr, 
 		}
 	}
 	one.observe(setAt.UnixMicro(), now, v)
+}
+
+// find returns a verifier that is kept, or nil. The shard is locked.
+func (s *shard) find(tenantID uuid.UUID, name int64) *client {
+	if of := s.tenants[tenantID]; of != nil {
+		return of.clients[name]
+	}
+	return nil
 }
 
 // observe notes a request. A verifier that was sent the set in effect and asks with
@@ -126,28 +140,30 @@ func (one *client) observe(set, now int64, v Validator) {
 // admit makes room for a verifier, and returns nil if its pseudonym is not among the
 // smallest of its tenant or if the process has no room. The shard is locked.
 func (c *Counter) admit(s *shard, tenantID uuid.UUID, name int64) *client {
-	sample := s.tenants[tenantID]
-	if len(sample) >= Sample {
-		largest := int64(-1)
-		for other := range sample {
-			largest = max(largest, other)
+	of := s.tenants[tenantID]
+	if of == nil {
+		of = &sample{clients: map[int64]*client{}}
+	}
+	if len(of.clients) >= Sample {
+		if of.largest == 0 {
+			for other := range of.clients {
+				of.largest = max(of.largest, other)
+			}
 		}
-		if name > largest {
+		if name > of.largest {
 			return nil
 		}
-		delete(sample, largest)
+		delete(of.clients, of.largest)
+		of.largest = 0
 		c.kept.Add(-1)
 	}
 	if c.kept.Load() >= maxClients {
 		c.dropped.Add(1)
 		return nil
 	}
-	if sample == nil {
-		sample = map[int64]*client{}
-		s.tenants[tenantID] = sample
-	}
+	s.tenants[tenantID] = of
 	one := &client{}
-	sample[name] = one
+	of.clients[name] = one
 	c.kept.Add(1)
 	return one
 }
@@ -206,21 +222,22 @@ func (c *Counter) changed(now int64) (out []record) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		for tenantID, sample := range s.tenants {
-			maps.DeleteFunc(sample, func(name int64, one *client) bool {
+		for tenantID, of := range s.tenants {
+			maps.DeleteFunc(of.clients, func(name int64, one *client) bool {
 				idle := now-one.seenAt > int64(idleAfter/time.Microsecond) && one.writtenAt == one.seenAt
 				if idle {
 					c.kept.Add(-1)
 				}
 				return idle
 			})
-			for name, one := range sample {
+			of.largest = 0 // it may be gone
+			for name, one := range of.clients {
 				if one.writtenAt == 0 || one.setAt != one.writtenSet || one.seenAt-one.writtenAt > int64(rewriteAfter/time.Microsecond) ||
 					one.seenAt != one.writtenAt && now-one.seenAt > int64(rewriteAfter/time.Microsecond) {
 					out = append(out, record{tenantID, name, *one})
 				}
 			}
-			if len(sample) == 0 {
+			if len(of.clients) == 0 {
 				delete(s.tenants, tenantID)
 			}
 		}
@@ -234,7 +251,7 @@ func (c *Counter) written(r record) {
 	s := &c.shards[r.tenantID[15]%shardCount]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if one := s.tenants[r.tenantID][r.name]; one != nil {
+	if one := s.find(r.tenantID, r.name); one != nil {
 		one.writtenSet, one.writtenAt = r.setAt, r.seenAt
 	}
 }
