@@ -102,10 +102,3 @@ func (d *DB) TryWrite(ctx context.Context) error {
 	}
 	return err
 }
-
-// IsForbidden reports whether PostgreSQL refused a statement for want of a
-// privilege.
-func IsForbidden(err error) bool {
-	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == "42501"
-}
