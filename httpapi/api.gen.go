@@ -824,32 +824,26 @@ func (e WebhookDisabledReason) Valid() bool {
 
 // Defines values for WebhookDeliveryLastError.
 const (
-	WebhookDeliveryLastErrorAddressNotAllowed WebhookDeliveryLastError = "address_not_allowed"
-	WebhookDeliveryLastErrorConnectionFailed  WebhookDeliveryLastError = "connection_failed"
-	WebhookDeliveryLastErrorGone              WebhookDeliveryLastError = "gone"
-	WebhookDeliveryLastErrorInvalidURL        WebhookDeliveryLastError = "invalid_url"
-	WebhookDeliveryLastErrorNameNotResolved   WebhookDeliveryLastError = "name_not_resolved"
-	WebhookDeliveryLastErrorNotTried          WebhookDeliveryLastError = "not_tried"
-	WebhookDeliveryLastErrorRedirected        WebhookDeliveryLastError = "redirected"
-	WebhookDeliveryLastErrorRefused           WebhookDeliveryLastError = "refused"
-	WebhookDeliveryLastErrorTLSFailed         WebhookDeliveryLastError = "tls_failed"
-	WebhookDeliveryLastErrorTimeout           WebhookDeliveryLastError = "timeout"
-	WebhookDeliveryLastErrorWebhookDeleted    WebhookDeliveryLastError = "webhook_deleted"
-	WebhookDeliveryLastErrorWebhookDisabled   WebhookDeliveryLastError = "webhook_disabled"
+	WebhookDeliveryLastErrorConnectionFailed WebhookDeliveryLastError = "connection_failed"
+	WebhookDeliveryLastErrorGone             WebhookDeliveryLastError = "gone"
+	WebhookDeliveryLastErrorInvalidURL       WebhookDeliveryLastError = "invalid_url"
+	WebhookDeliveryLastErrorNotTried         WebhookDeliveryLastError = "not_tried"
+	WebhookDeliveryLastErrorRedirected       WebhookDeliveryLastError = "redirected"
+	WebhookDeliveryLastErrorRefused          WebhookDeliveryLastError = "refused"
+	WebhookDeliveryLastErrorTLSFailed        WebhookDeliveryLastError = "tls_failed"
+	WebhookDeliveryLastErrorTimeout          WebhookDeliveryLastError = "timeout"
+	WebhookDeliveryLastErrorWebhookDeleted   WebhookDeliveryLastError = "webhook_deleted"
+	WebhookDeliveryLastErrorWebhookDisabled  WebhookDeliveryLastError = "webhook_disabled"
 )
 
 // Valid indicates whether the value is a known member of the WebhookDeliveryLastError enum.
 func (e WebhookDeliveryLastError) Valid() bool {
 	switch e {
-	case WebhookDeliveryLastErrorAddressNotAllowed:
-		return true
 	case WebhookDeliveryLastErrorConnectionFailed:
 		return true
 	case WebhookDeliveryLastErrorGone:
 		return true
 	case WebhookDeliveryLastErrorInvalidURL:
-		return true
-	case WebhookDeliveryLastErrorNameNotResolved:
 		return true
 	case WebhookDeliveryLastErrorNotTried:
 		return true
@@ -2128,8 +2122,9 @@ type WebhookDelivery struct {
 	ID            openapi_types.UUID `json:"id"`
 	LastAttemptAt *time.Time         `json:"last_attempt_at,omitempty"`
 
-	// LastError The last failure: the answer (`redirected`, `refused`, `gone`), or no answer; `not_tried` and
-	// `webhook_…` mean that there was no attempt
+	// LastError The last failure: the answer (`redirected`, `refused`, `gone`), or no answer. `connection_failed`
+	// is any failure to connect: a name that does not resolve, an address that is not allowed, a
+	// connection that is refused or not answered; `not_tried` and `webhook_…` mean that there was no attempt
 	LastError *WebhookDeliveryLastError `json:"last_error,omitempty"`
 
 	// LastStatus The receiver's last status
@@ -2143,8 +2138,9 @@ type WebhookDelivery struct {
 	WebhookID openapi_types.UUID    `json:"webhook_id"`
 }
 
-// WebhookDeliveryLastError The last failure: the answer (`redirected`, `refused`, `gone`), or no answer; `not_tried` and
-// `webhook_…` mean that there was no attempt
+// WebhookDeliveryLastError The last failure: the answer (`redirected`, `refused`, `gone`), or no answer. `connection_failed`
+// is any failure to connect: a name that does not resolve, an address that is not allowed, a
+// connection that is refused or not answered; `not_tried` and `webhook_…` mean that there was no attempt
 type WebhookDeliveryLastError string
 
 // WebhookDeliveryList defines model for WebhookDeliveryList.

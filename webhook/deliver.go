@@ -137,6 +137,9 @@ func (s *Sender) deliverOne(ctx context.Context, c *claim, d dueDelivery) (pause
 	if ended := time.Now(); ended.Sub(began) >= s.cfg.SlowAfter {
 		s.slow.add(c.id, ended)
 	}
+	if o.cause != "" {
+		s.cfg.Log.Info("webhook receiver gave no response", "webhook_id", c.id, "tenant_id", c.tenantID, "class", o.class, "error", o.cause)
+	}
 	v := judgeAnswer(o, *c, d, s.store.now())
 	if err := s.record(ctx, c, d, at, v); err != nil {
 		return 0, err

@@ -10,10 +10,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"code.dny.dev/ssrf"
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/internal/retryafter"
@@ -62,10 +64,10 @@ func (s *Sender) renderBody(ctx context.Context, c claim, d dueDelivery, at time
 }
 
 // post sends one request and returns the response, or the class of its error.
-func (t *targets) post(ctx context.Context, url string, b body, signature string) answer {
+func (t *targets) post(ctx context.Context, target string, b body, signature string) answer {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(b.text))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(b.text))
 	if err != nil {
 		return answer{class: "invalid_url"}
 	}
@@ -74,9 +76,10 @@ func (t *targets) post(ctx context.Context, url string, b body, signature string
 	r.Header.Set(signatureHeader, signature)
 	r.Header.Set(deliveryHeader, b.ID.String())
 	r.Header.Set(eventHeader, b.action)
+	r, connected := traceConnection(r)
 	res, err := t.client(r.URL.Scheme).Do(r)
 	if err != nil {
-		return answer{class: errorClass(err)}
+		return answer{class: errorClass(err, connected()), cause: causeOf(err)}
 	}
 	defer res.Body.Close()
 	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer)
@@ -100,11 +103,26 @@ func answerOf(res *http.Response) answer {
 	return a
 }
 
-// errorClass returns the class of an error, as in the API. The error's text may
-// disclose details of the operator's network.
-func errorClass(err error) string {
+// traceConnection returns the request with a trace, and a function that reports
+// whether the request has had a connection to its receiver.
+func traceConnection(r *http.Request) (traced *http.Request, connected func() bool) {
+	var had atomic.Bool
+	trace := &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { had.Store(true) },
+		ConnectDone: func(_, _ string, err error) {
+			if err == nil {
+				had.Store(true)
+			}
+		},
+	}
+	return r.WithContext(httptrace.WithClientTrace(r.Context(), trace)), had.Load
+}
+
+// errorClass returns the class of an error, as in the API. Every failure to connect has
+// the same one: a tenant that could tell a name that does not resolve from one that
+// leads to a private address would know which names the operator's network has.
+func errorClass(err error, connected bool) string {
 	var (
-		resolve     *net.DNSError
 		network     net.Error
 		certificate *tls.CertificateVerificationError
 		authority   x509.UnknownAuthorityError
@@ -112,10 +130,8 @@ func errorClass(err error) string {
 		alert       tls.AlertError
 	)
 	switch {
-	case errors.Is(err, ssrf.ErrProhibitedIP), errors.Is(err, ssrf.ErrProhibitedNetwork), errors.Is(err, ssrf.ErrInvalidHostPort), errors.Is(err, errNotAllowed):
-		return "address_not_allowed"
-	case errors.As(err, &resolve):
-		return "name_not_resolved"
+	case !connected:
+		return "connection_failed"
 	case errors.As(err, &certificate), errors.As(err, &authority), errors.As(err, &record), errors.As(err, &alert),
 		strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "tls_failed"
@@ -123,4 +139,13 @@ func errorClass(err error) string {
 		return "timeout"
 	}
 	return "connection_failed"
+}
+
+// causeOf returns an error's text for the operator's log. The error of package net/http
+// is left out: it has the whole URL, which may be a secret.
+func causeOf(err error) string {
+	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return err.Error()
 }

@@ -1,16 +1,20 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +63,9 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 	}
 }
 
+// refusedAddress matches the causes of connections that were not tried.
+var refusedAddress = regexp.MustCompile(`prohibited|not allowed`)
+
 // What counts is where a connection really leads: a name, however it is spelt
 // and whenever it is resolved, reaches nothing that its address may not.
 func TestPrivateAddressesAreNotDialled(t *testing.T) {
@@ -73,10 +80,10 @@ func TestPrivateAddressesAreNotDialled(t *testing.T) {
 		for _, scheme := range []string{"https", "http"} {
 			u := (&url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port)}).String()
 			a := newTargets(nil, trusting).post(t.Context(), u, body{ID: uuid.New()}, "")
-			if a.class != "address_not_allowed" && a.class != "name_not_resolved" && a.class != "connection_failed" || a.status != 0 || reached {
+			if a.class != "connection_failed" || a.status != 0 || reached {
 				t.Errorf("%s: %+v", u, a)
 			}
-			if _, err := netip.ParseAddr(host); (err == nil || host == "localhost") && a.class != "address_not_allowed" {
+			if _, err := netip.ParseAddr(host); (err == nil || host == "localhost") && !refusedAddress.MatchString(a.cause) {
 				t.Errorf("%s: %+v", u, a)
 			}
 		}
@@ -87,7 +94,7 @@ func TestPrivateAddressesAreNotDialled(t *testing.T) {
 	if a := newTargets(loopback, nil).post(t.Context(), s.URL, body{}, ""); a.class != "tls_failed" {
 		t.Errorf("a certificate of nobody's: %+v", a)
 	}
-	if a := newTargets(loopback, nil).post(t.Context(), "http://93.184.215.14/", body{}, ""); a.class != "address_not_allowed" {
+	if a := newTargets(loopback, nil).post(t.Context(), "http://93.184.215.14/", body{}, ""); a.class != "connection_failed" || !refusedAddress.MatchString(a.cause) {
 		t.Errorf("plain HTTP to a public address: %+v", a)
 	}
 }
@@ -112,8 +119,8 @@ func TestErrorsHaveClasses(t *testing.T) {
 	ts := newTargets(loopback, nil)
 	for u, class := range map[string]string{
 		"http://" + nobody:            "connection_failed",
-		"https://nobody.invalid/":     "name_not_resolved",
-		"http://nobody.invalid:8080/": "name_not_resolved",
+		"https://nobody.invalid/":     "connection_failed",
+		"http://nobody.invalid:8080/": "connection_failed",
 		"http://%zz":                  "invalid_url",
 	} {
 		if a := ts.post(t.Context(), u, body{}, ""); a.class != class {
@@ -123,8 +130,11 @@ func TestErrorsHaveClasses(t *testing.T) {
 	for want, err := range map[string]error{
 		"timeout": fmt.Errorf("x: %w", context.DeadlineExceeded), "tls_failed": tls.RecordHeaderError{}, "connection_failed": errors.New("what answers inside"),
 	} {
-		if got := errorClass(err); got != want {
+		if got := errorClass(err, true); got != want {
 			t.Errorf("%v is %s, want %s", err, got, want)
+		}
+		if got := errorClass(err, false); got != "connection_failed" {
+			t.Errorf("%v without a connection is %s", err, got)
 		}
 	}
 }
@@ -140,5 +150,51 @@ func TestAnswersSayWhenToComeBack(t *testing.T) {
 		if got := answerOf(res).retryAfter; got != want {
 			t.Errorf("%q: %s, want %s", value, got, want)
 		}
+	}
+}
+
+// A delivery to a receiver that was not reached says the same to the tenant whatever
+// the reason, so that it does not tell whether a name exists in the operator's network.
+// The operator's log has the reason, and no part of the URL but the host.
+func TestUnreachedReceiversLookAlike(t *testing.T) {
+	w := newWorld(t)
+	w.store = NewStore(Config{DB: w.db, Now: w.clock}) // no private network is allowed
+	acme := w.tenant("acme")
+	hosts := map[string]string{ // and what the operator's log says
+		"nobody.invalid": "no such host",
+		"localhost":      "prohibited", // resolves to a private address
+	}
+	hooks := map[string]Webhook{}
+	for host := range hosts {
+		hooks[host] = w.hook(&acme, "https://"+host+"/a-secret-path")
+	}
+	w.happens(acme, 1)
+	var log bytes.Buffer
+	s := w.sender()
+	s.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	w.once(s)
+	seen := map[string]bool{}
+	for host, hook := range hooks {
+		list, _, err := w.store.Deliveries(t.Context(), &acme, hook.ID, Filter{})
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%s: %v, %v", host, list, err)
+		}
+		d := list[0]
+		seen[fmt.Sprint(d.Status, d.LastError, d.LastStatus, d.Attempts)] = true
+		line := ""
+		for l := range strings.Lines(log.String()) {
+			if strings.Contains(l, hook.ID.String()) {
+				line += l
+			}
+		}
+		if !strings.Contains(line, hosts[host]) {
+			t.Errorf("the log says of %s: %q", host, line)
+		}
+	}
+	if len(seen) != 1 {
+		t.Errorf("a tenant can tell them apart: %v", seen)
+	}
+	if strings.Contains(log.String(), "a-secret-path") {
+		t.Errorf("the log has a URL: %s", log.String())
 	}
 }

@@ -19,6 +19,7 @@ const (
 type answer struct {
 	status     int    // of HTTP; 0: no response
 	class      string // of the error, as in the API; empty: accepted
+	cause      string // of a request without response, for the operator's log alone
 	retryAfter time.Duration
 }
 
