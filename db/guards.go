@@ -25,9 +25,11 @@ type Guard struct {
 //go:embed guards.json
 var guardsFile []byte
 
-// guardsQuery reads the guards of a database from PostgreSQL's catalogs. Functions
-// are identified by their source, which, other than their definition as PostgreSQL
-// prints it, is the same in every version.
+// guardsQuery reads the guards of a database from PostgreSQL's catalogs. A function is
+// identified by what it does: its source, or for one whose body is SQL its body as
+// PostgreSQL prints it, its settings, language and kind. pg_get_functiondef has all of
+// that too, but does not print it alike in every version of PostgreSQL. A trigger is
+// identified by its name and definition.
 const guardsQuery = `
 WITH roles AS (
     SELECT oid, rolname FROM pg_catalog.pg_roles WHERE rolname IN ('keyward_owner', 'keyward_app', 'keyward_platform', 'keyward_public')
@@ -36,8 +38,10 @@ WITH roles AS (
     FROM pg_catalog.pg_class c
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
 ), functions AS (
-    SELECT p.oid, p.proowner, p.prosrc, p.proconfig, 'public.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS name
-    FROM pg_catalog.pg_proc p
+    SELECT p.oid, p.proowner, concat_ws(' ', COALESCE(pg_get_function_sqlbody(p.oid), p.prosrc), array_to_string(p.proconfig, ','),
+        l.lanname, p.prosecdef, p.provolatile, p.proisstrict, format_type(p.prorettype, NULL), p.proretset) AS does,
+        'public.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS name
+    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'keyward\_%'
 ), guards AS (
     SELECT 1 AS rank, 'role ' || rolname AS id, format('CREATE ROLE %I NOLOGIN NOINHERIT', rolname) AS sql FROM roles
@@ -52,7 +56,7 @@ WITH roles AS (
     SELECT 4, 'owner of ' || t.name, format('ALTER TABLE %s OWNER TO keyward_owner', t.name)
     FROM tables t JOIN roles r ON r.oid = t.relowner AND r.rolname = 'keyward_owner'
     UNION ALL
-    SELECT 5, 'function ' || f.name || ' ' || md5(f.prosrc || COALESCE(array_to_string(f.proconfig, ','), '')), pg_get_functiondef(f.oid) FROM functions f
+    SELECT 5, 'function ' || f.name || ' ' || md5(f.does), pg_get_functiondef(f.oid) FROM functions f
     UNION ALL
     SELECT 6, 'owner of ' || f.name, format('ALTER FUNCTION %s OWNER TO keyward_owner', f.name)
     FROM functions f JOIN roles r ON r.oid = f.proowner AND r.rolname = 'keyward_owner'
@@ -80,7 +84,7 @@ WITH roles AS (
     CROSS JOIN LATERAL (SELECT string_agg(CASE WHEN o = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(o)) END, ', ' ORDER BY pg_get_userbyid(o)) AS roles
                         FROM unnest(p.polroles) o) AS who
     UNION ALL
-    SELECT 12, 'trigger ' || t.name || ' ' || quote_ident(g.tgname),
+    SELECT 12, 'trigger ' || t.name || ' ' || quote_ident(g.tgname) || ' ' || md5(pg_get_triggerdef(g.oid)),
         format('DROP TRIGGER IF EXISTS %I ON %s; ', g.tgname, t.name) || pg_get_triggerdef(g.oid)
     FROM pg_catalog.pg_trigger g JOIN tables t ON t.oid = g.tgrelid WHERE NOT g.tgisinternal
     UNION ALL

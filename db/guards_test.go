@@ -77,6 +77,12 @@ func TestGuardsAreMissed(t *testing.T) {
 		"GRANT SELECT (sealed_private) ON public.keys TO keyward_public",
 		"ALTER TABLE public.leases OWNER TO CURRENT_USER",
 		"CREATE OR REPLACE FUNCTION public.keyward_guard_never_deleted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
+		// A body that is SQL is not in the source that the catalogs have as text.
+		"CREATE OR REPLACE FUNCTION public.keyward_tenant() RETURNS uuid LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp RETURN '01980000-0000-7000-8000-000000000000'::uuid",
+		"ALTER FUNCTION public.keyward_tenant() RESET search_path",
+		"ALTER FUNCTION public.keyward_guard_never_deleted() SECURITY DEFINER",
+		"ALTER FUNCTION public.keyward_tenant() IMMUTABLE",
+		"DROP TRIGGER webhooks_guard ON public.webhooks; CREATE TRIGGER webhooks_guard BEFORE TRUNCATE ON public.webhooks EXECUTE FUNCTION public.keyward_guard_never_deleted()",
 	} {
 		dbtest.Exec(t, url, harm)
 		faults, err := d.Guards(t.Context())
