@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/durations"
 )
 
 // formatters are the functions of the templates.
@@ -84,49 +85,30 @@ func relative(now, t time.Time) string {
 	return "in " + duration(d)
 }
 
-var units = []struct {
-	name string
-	size time.Duration
-}{
-	{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second},
-}
-
 // duration is a duration in words: of one unit where that is exact enough.
 func duration(d time.Duration) string {
 	if d < time.Second {
 		return "0 seconds"
 	}
-	for i, u := range units {
-		n := d / u.size
+	for i, u := range durations.Units {
+		n := d / u.Size
 		if n == 0 {
 			continue
 		}
-		if n >= 4 || i == len(units)-1 {
-			return plural(int(math.Round(float64(d)/float64(u.size))), u.name)
+		if n >= 4 || i == len(durations.Units)-1 {
+			return plural(int(math.Round(float64(d)/float64(u.Size))), u.Name)
 		}
-		next := units[i+1]
-		if rest := (d - n*u.size) / next.size; rest > 0 {
-			return plural(int(n), u.name) + " " + plural(int(rest), next.name)
+		next := durations.Units[i+1]
+		if rest := (d - n*u.Size) / next.Size; rest > 0 {
+			return plural(int(n), u.Name) + " " + plural(int(rest), next.Name)
 		}
-		return plural(int(n), u.name)
+		return plural(int(n), u.Name)
 	}
 	return ""
 }
 
 // secondsText is a setting in words, exactly.
-func secondsText(seconds int64) string {
-	if seconds == 0 {
-		return "0 seconds"
-	}
-	d, text := time.Duration(seconds)*time.Second, []string{}
-	for _, u := range units {
-		if n := d / u.size; n > 0 {
-			text = append(text, plural(int(n), u.name))
-			d -= n * u.size
-		}
-	}
-	return strings.Join(text, " ")
-}
+func secondsText(n int64) string { return durations.Words(seconds(n)) }
 
 func plural(n int, word string) string {
 	if n == 1 {

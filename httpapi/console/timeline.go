@@ -199,7 +199,7 @@ func (tl *timeline) laneOf(p client.Policy, k client.Key) lane {
 	switch k.State {
 	case client.KeyStateStandby:
 		if k.NextTransitionAt != nil {
-			begin := later(*k.NextTransitionAt, tl.now)
+			begin := tl.notBefore(*k.NextTransitionAt)
 			tl.plan(&l, "active", begin, begin.Add(cmp.Or(seconds(p.RotationIntervalSeconds), tl.Until.Sub(begin))))
 		}
 		if ready := k.PublishedAt.Add(seconds(p.PublishLeadSeconds)); p.PublishLeadSeconds > 0 && ready.Before(tl.Until) {
@@ -207,7 +207,7 @@ func (tl *timeline) laneOf(p client.Policy, k client.Key) lane {
 		}
 	case client.KeyStateActive:
 		if k.NextTransitionAt != nil {
-			begin := later(*k.NextTransitionAt, tl.now)
+			begin := tl.notBefore(*k.NextTransitionAt)
 			tl.plan(&l, "deprecated", begin, begin.Add(seconds(p.GracePeriodSeconds)))
 		}
 	case client.KeyStateRevoked:
@@ -235,11 +235,9 @@ func firstOf(times ...*time.Time) *time.Time {
 	return nil
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+// notBefore returns t, or now if that is later: what is overdue happens next.
+func (tl *timeline) notBefore(t time.Time) time.Time {
+	return slices.MaxFunc([]time.Time{t, tl.now}, time.Time.Compare)
 }
 
 // span1 adds the time in one state: what has been, and for the state that a key is
@@ -312,7 +310,7 @@ func (tl *timeline) plannedLane(p client.Policy, all []client.Key) (lane, bool) 
 	if i < 0 || all[i].NextTransitionAt == nil || p.RotationIntervalSeconds == 0 {
 		return lane{}, false
 	}
-	begin := later(*all[i].NextTransitionAt, tl.now)
+	begin := tl.notBefore(*all[i].NextTransitionAt)
 	if !begin.Before(tl.Until) {
 		return lane{}, false
 	}

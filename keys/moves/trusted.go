@@ -3,6 +3,7 @@ package moves
 import (
 	"time"
 
+	"github.com/keyward/keyward/internal/durations"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -80,7 +81,7 @@ func trustByCacheControl(revokedAt time.Time, c tenant.Caching) Trust {
 	until := revokedAt.Add(c.MaxAge + c.StaleWhileRevalidate)
 	why := "The answer may be used for max-age and stale-while-revalidate; a shared cache in front of Keyward adds as much to the classes below."
 	if c.StaleIfError > 0 {
-		why += " Only while Keyward cannot be reached, stale-if-error allows " + c.StaleIfError.String() + " more."
+		why += " Only while Keyward cannot be reached, stale-if-error allows " + durations.Words(c.StaleIfError) + " more."
 	}
 	return Trust{
 		Class:    "follows Cache-Control",

@@ -2,6 +2,7 @@ package moves
 
 import (
 	"reflect"
+	"regexp"
 	"testing"
 	"time"
 
@@ -29,6 +30,11 @@ func TestTrustedUntil(t *testing.T) {
 	} {
 		if got := quiet[class].Until; got == nil || !got.Equal(t0.Add(until)) {
 			t.Errorf("%s: %v, want %v", class, got, t0.Add(until))
+		}
+	}
+	for class, trust := range quiet { // people read it: no Go duration such as 24h0m0s
+		if regexp.MustCompile(`\d(h|m|ms|s)\b`).MatchString(trust.Why) {
+			t.Errorf("%s: %s", class, trust.Why)
 		}
 	}
 	oidc := "whole set, no age limit"
