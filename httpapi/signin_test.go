@@ -75,8 +75,8 @@ func TestPeopleInTheHistory(t *testing.T) {
 func TestPeopleWithoutARole(t *testing.T) {
 	w, idp := newWorldWithIDP(t)
 	stranger := idp.Token("1", personOf("strangers"))
-	for _, m := range matrix {
-		w.do(m.method, m.path, stranger, m.body).problem(ProblemCodeForbidden)
+	for _, c := range w.matrix() {
+		w.do(c.method, c.url(), stranger, c.body).problem(ProblemCodeForbidden)
 	}
 	token := idp.Token("1", personOf("A"))
 	w.do("GET", "/v1/tenants/acme", token, "").problem(ProblemCodeForbidden) // there is no acme yet
