@@ -3347,7 +3347,8 @@ type ClientInterface interface {
 	// GetSignedJWKS The tenant's current JWK Set, signed (OpenID Federation 1.0 section 5.2.1)
 	//
 	// The keys of `jwks.json` in a JWT of `typ` `jwk-set+jwt`, signed by the active key of the tenant's default policy, with `iss` and `sub` (the
-	// tenant's issuer), `iat`, `exp` and `keys`: a copy that passed through a CDN, a file or a stranger can be checked with a key that was
+	// tenant's issuer), `iat`, `exp`, `version` and, after a recovery of the database, `epoch` (of two sets, the one with the smaller `epoch`
+	// and `version` is older), `not_before` (as `Keyward-Not-Before`) and `keys`: a copy that passed through a CDN, a file or a stranger can be checked with a key that was
 	// pinned once. A key history has the same `typ` and no `exp`: take no JWT without `exp` for a current set. Signed again after a change,
 	// and at most every five minutes on request. A suspended tenant is answered too. Without a database the last one is answered until it expires.
 	//
@@ -4438,7 +4439,8 @@ func (c *Requests) HeadJWKS(ctx context.Context, tenant TenantPath, params *Head
 // GetSignedJWKS The tenant's current JWK Set, signed (OpenID Federation 1.0 section 5.2.1)
 //
 // The keys of `jwks.json` in a JWT of `typ` `jwk-set+jwt`, signed by the active key of the tenant's default policy, with `iss` and `sub` (the
-// tenant's issuer), `iat`, `exp` and `keys`: a copy that passed through a CDN, a file or a stranger can be checked with a key that was
+// tenant's issuer), `iat`, `exp`, `version` and, after a recovery of the database, `epoch` (of two sets, the one with the smaller `epoch`
+// and `version` is older), `not_before` (as `Keyward-Not-Before`) and `keys`: a copy that passed through a CDN, a file or a stranger can be checked with a key that was
 // pinned once. A key history has the same `typ` and no `exp`: take no JWT without `exp` for a current set. Signed again after a change,
 // and at most every five minutes on request. A suspended tenant is answered too. Without a database the last one is answered until it expires.
 //

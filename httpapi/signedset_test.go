@@ -1,12 +1,15 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/keyward/keyward/jwks"
 	"github.com/keyward/keyward/keys/tokens"
 )
 
@@ -15,6 +18,9 @@ import (
 func openSet(t *testing.T, pinned, signed []byte) (out struct {
 	Iss, Sub string
 	Iat, Exp int64
+	Epoch    int64
+	Version  int64
+	Earliest int64 `json:"not_before"`
 	Keys     json.RawMessage
 },
 ) {
@@ -96,4 +102,68 @@ func TestTheSignedSetIsTheSet(t *testing.T) {
 	w.do("GET", "/t/nobody/.well-known/jwks.jwt", "", "").problem(ProblemCodeTenantNotFound)
 	w.do("DELETE", path, w.root, "").ok(204)
 	w.do("GET", signed, "", "").problem(ProblemCodeTenantNotFound)
+}
+
+// A verifier that pinned the first key by its thumbprint follows the set through
+// rotations, revocations in favor of the standby key and a new not_before, and refuses
+// an older copy of it. A fresh key, which no set endorsed, ends the chain.
+func TestAPinnedVerifierFollowsTheSignedSet(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	const path, signed = "/v1/tenants/acme", "/t/acme/.well-known/jwks.jwt"
+	var served []byte
+	verifier, err := jwks.New(jwks.Config{
+		URL: testPublicURL + signed, Now: w.clock.now,
+		Pin: &jwks.Pin{Thumbprints: []string{w.keys("acme", KeyStateActive)[0].KID}, Issuer: testPublicURL + "/t/acme"},
+		Fetch: func(context.Context, string) ([]byte, error) {
+			if served != nil {
+				return served, nil
+			}
+			return w.do("GET", signed, "", "").ok(200).body, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	follow := func() (version int64) {
+		t.Helper()
+		if err := verifier.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range w.keys("acme", KeyStateActive) {
+			if _, err := verifier.Key(t.Context(), k.KID); err != nil {
+				t.Error(err)
+			}
+		}
+		return openSet(t, w.do("GET", "/t/acme/.well-known/jwks.json", "", "").body, w.do("GET", signed, "", "").body).Version
+	}
+	last := follow()
+	first := w.do("GET", signed, "", "").body
+	for _, change := range []func(){
+		func() { w.do("POST", path+"/keys/rotate", w.root, "").ok(200) },
+		func() { w.do("POST", path+"/keys/revoke", w.root, `{"reason":"compromised","mode":"standby"}`).ok(200) },
+		func() {
+			w.do("PATCH", path, w.root, `{"not_before":"`+w.clock.now().UTC().Format(time.RFC3339)+`"}`).ok(200)
+		},
+		func() { w.do("POST", path+"/keys/rotate", w.root, "").ok(200) },
+	} {
+		change()
+		version := follow()
+		if version <= last {
+			t.Errorf("version %d follows %d", version, last)
+		}
+		last = version
+	}
+	if verifier.NotBefore().IsZero() {
+		t.Error("not_before is not in the signed set")
+	}
+	served = first
+	if err := verifier.Refresh(t.Context()); !errors.Is(err, jwks.ErrNotSigned) && !errors.Is(err, jwks.ErrRollback) {
+		t.Errorf("an older set: %v", err)
+	}
+	served = nil
+	w.do("POST", path+"/keys/revoke", w.root, `{"reason":"compromised","mode":"fresh"}`).ok(200)
+	if err := verifier.Refresh(t.Context()); !errors.Is(err, jwks.ErrNotSigned) {
+		t.Errorf("a set signed by a fresh key: %v", err)
+	}
 }

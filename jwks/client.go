@@ -15,6 +15,7 @@ type Client struct {
 	clock  *clock
 	web    *web
 	found  discovered
+	pin    *pin    // nil if sets need no signature
 	local  *source // nil if there is none
 	remote *source // nil if there is none
 	stats  counters
@@ -31,6 +32,9 @@ func New(config Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{config: config, clock: clock}
+	if c.pin, err = newPin(&c.config); err != nil {
+		return nil, err
+	}
 	c.web = newWeb(&c.config)
 	life, end := context.WithCancel(context.Background())
 	c.life, c.end = life, end
@@ -102,6 +106,8 @@ func (c *Client) fetchSet(ctx context.Context, address string, prior *copied, fo
 	switch {
 	case err != nil:
 		return nil, err
+	case d.body == nil && c.pin.isSuperseded(prior.set):
+		return nil, &FetchError{URL: redactURL(address), Status: http.StatusNotModified, Err: ErrRollback}
 	case d.body == nil:
 		return c.dateCopy(prior.set, d.url, prior.revalidated(d.header)), nil
 	}
@@ -113,7 +119,7 @@ func (c *Client) parseDocument(ctx context.Context, address string, d *document)
 	if int64(len(d.body)) > c.config.MaxBody {
 		return nil, &FetchError{URL: redactURL(address), Err: errTooLong}
 	}
-	s, err := parseSet(ctx, d.body, c.config.MaxEntries, c.config.MaxKeys, c.skipKey)
+	s, err := c.parseBody(ctx, d.body)
 	if err != nil {
 		return nil, &FetchError{URL: redactURL(address), Err: err}
 	}
@@ -121,11 +127,50 @@ func (c *Client) parseDocument(ctx context.Context, address string, d *document)
 	return c.dateCopy(s, d.url, d.header), nil
 }
 
+// parseBody parses a set. With a pin it must be a signed one, and replaces an older one
+// of the other source.
+func (c *Client) parseBody(ctx context.Context, body []byte) (*set, error) {
+	parse := func(document []byte) (*set, error) {
+		return parseSet(ctx, document, c.config.MaxEntries, c.config.MaxKeys, c.skipKey)
+	}
+	if c.pin == nil {
+		return parse(body)
+	}
+	s, err := c.pin.accept(ctx, body, c.clock.read().time(), c.isRevoked, parse)
+	if err == nil {
+		c.dropOlder(s.signed)
+	}
+	return s, err
+}
+
+// isRevoked reports whether an event has revoked a kid.
+func (c *Client) isRevoked(kid string) bool {
+	for _, s := range c.sources() {
+		if s != nil && s.hasRevoked(kid) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropOlder drops the copies of signed sets that precede an accepted one.
+func (c *Client) dropOlder(than *signedSet) {
+	for _, s := range c.sources() {
+		if s == nil {
+			continue
+		}
+		if have := s.current.Load(); have != nil && have.signed != nil && have.signed.olderThan(than) {
+			s.current.CompareAndSwap(have, nil)
+		}
+	}
+}
+
 // dateCopy makes a copy of a set that has just come. With NoCache it expires at
 // once.
 func (c *Client) dateCopy(s *set, finalURL string, header http.Header) *copied {
 	fresh := newCopy(s, header, c.clock.read(), &c.config)
 	fresh.finalURL = finalURL
+	fresh.limitToSignature()
 	if c.config.NoCache {
 		fresh.refresh, fresh.expires, fresh.stale = 0, 0, 0
 	}

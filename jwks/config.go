@@ -29,6 +29,11 @@ type Config struct {
 	// stay. See [ResponseHeader] for the fields of the answer.
 	Fetch Fetch
 
+	// Pin demands sets that are signed by a key that was pinned once; nil takes the
+	// sets of the URL and of Local as they come. With it URL names a signed set, and
+	// so does the metadata of Issuer, as signed_jwks_uri.
+	Pin *Pin
+
 	// HTTPClient has the settings for TLS, client certificates and proxies; nil is
 	// [http.DefaultClient]. Redirects are limited whatever it allows.
 	HTTPClient *http.Client

@@ -107,21 +107,25 @@ func metadataURLs(issuer string) []string {
 	return []string{origin + path + appended, origin + inserted + path}
 }
 
-// parseMetadata returns the jwks_uri of a document, which must be of exactly the
+// parseMetadata returns the jwks_uri of a document, or with a pin its signed_jwks_uri, which must be of exactly the
 // configured issuer (OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section
 // 3.3).
 func (c *Client) parseMetadata(address string, body []byte) (string, error) {
-	metadata, err := parseMembers(string(body), "issuer", "jwks_uri")
+	member := "jwks_uri"
+	if c.pin != nil {
+		member = "signed_jwks_uri" // OpenID Federation 1.0 section 5.2.1
+	}
+	metadata, err := parseMembers(string(body), "issuer", member)
 	if err == nil && metadata["issuer"] != c.config.Issuer {
 		err = fmt.Errorf("the metadata is of the issuer %.200q, not of %.200q", metadata["issuer"], c.config.Issuer)
 	}
 	if err == nil {
-		if err = c.config.checkURL(metadata["jwks_uri"]); err != nil {
-			err = fmt.Errorf("jwks_uri: %w", err)
+		if err = c.config.checkURL(metadata[member]); err != nil {
+			err = fmt.Errorf("%s: %w", member, err)
 		}
 	}
 	if err != nil {
 		return "", &FetchError{URL: redactURL(address), Status: http.StatusOK, Err: err}
 	}
-	return metadata["jwks_uri"], nil
+	return metadata[member], nil
 }

@@ -24,18 +24,20 @@ func parseEpoch(value string) time.Time {
 // Callers of [Client.PublicKeyFor] and [Client.VerifySignature] must compare iat
 // with it themselves, and a [Fetch] must pass it on with [ResponseHeader].
 //
-// It is only ever taken from the answer that brings the set itself, and so
-// trusted as the keys are. Caches delay it as they delay keys; a subscriber's
+// It is only ever taken from the answer that brings the set itself, or with a [Pin]
+// from the signed set, and so trusted as the keys are. Caches delay it as they delay keys; a subscriber's
 // set is fetched again when the tenant changes.
 func (c *Client) NotBefore() time.Time {
-	if c.remote == nil {
-		return time.Time{}
+	var latest time.Time
+	for _, s := range c.sources() {
+		if s == nil {
+			continue
+		}
+		if have := s.current.Load(); have != nil && have.notBefore.After(latest) {
+			latest = have.notBefore
+		}
 	}
-	have := c.remote.current.Load()
-	if have == nil {
-		return time.Time{}
-	}
-	return have.notBefore
+	return latest
 }
 
 // checkEpoch refuses tokens issued before the issuer's not_before, and tokens

@@ -121,6 +121,9 @@ func (w *web) newRequest(ctx context.Context, address string, prior *copied, for
 		return nil, err
 	}
 	request.Header.Set("Accept", "application/jwk-set+json, application/json")
+	if w.config.Pin != nil {
+		request.Header.Set("Accept", "application/jwk-set+jwt, application/json")
+	}
 	w.config.setHeaders(request)
 	if forced {
 		request.Header.Set("Cache-Control", "no-cache")

@@ -62,6 +62,17 @@ func newCopy(s *set, header http.Header, now instant, c *Config) *copied {
 	}
 }
 
+// limitToSignature ends the use of a signed set, stale or not, with its exp, and takes
+// not_before from it: fields of the answer are nobody's statement.
+func (c *copied) limitToSignature() {
+	if c.signed == nil {
+		return
+	}
+	left := max(c.signed.expires.Sub(c.fetched.time()), 0)
+	c.refresh, c.expires, c.stale = min(c.refresh, time.Duration(refreshAt*float64(left))), min(c.expires, left), min(c.stale, left)
+	c.notBefore = c.signed.notBefore
+}
+
 // revalidated returns the header of a 304 answer, completed with the fields of
 // the prior answer that it leaves out (RFC 9111 section 4.3.4).
 func (c *copied) revalidated(header http.Header) http.Header {

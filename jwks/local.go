@@ -41,7 +41,16 @@ func (c *Client) fetchLocal(ctx context.Context, _ *copied, _ bool) (*copied, er
 		return nil, fmt.Errorf("%w: the local one: %w", ErrJWKS, err)
 	}
 	if len(raw) == 0 {
-		raw = []byte(`{"keys":[]}`)
+		return c.noLocalSet(ctx)
 	}
 	return c.parseDocument(ctx, "local", &document{body: raw})
+}
+
+// noLocalSet returns a copy without keys, which needs no signature.
+func (c *Client) noLocalSet(ctx context.Context) (*copied, error) {
+	s, err := parseSet(ctx, []byte(`{"keys":[]}`), c.config.MaxEntries, c.config.MaxKeys, c.skipKey)
+	if err != nil {
+		return nil, err
+	}
+	return c.dateCopy(s, "local", nil), nil
 }

@@ -38,6 +38,14 @@ func (s *source) refuseKid(kid string) {
 	}
 }
 
+// hasRevoked reports whether a kid stays refused.
+func (s *source) hasRevoked(kid string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, revoked := s.revoked.kids[kid]
+	return revoked
+}
+
 // without returns the copy without the keys of those kids; itself if it has none.
 func (c *copied) without(kids map[string]struct{}) *copied {
 	left := c.set.without(kids)
@@ -50,7 +58,7 @@ func (c *copied) without(kids map[string]struct{}) *copied {
 }
 
 func (s *set) without(kids map[string]struct{}) *set {
-	left := &set{raw: s.raw, total: s.total, max: s.max}
+	left := &set{raw: s.raw, total: s.total, max: s.max, signed: s.signed}
 	for _, e := range s.entries {
 		if _, gone := kids[e.id]; !gone {
 			left.entries = append(left.entries, e)

@@ -19,6 +19,7 @@ type set struct {
 	distinct int // signing keys that differ in their numbers
 	crowded  bool
 	max      int
+	signed   *signedSet // nil: it came without a signature
 
 	mu sync.Mutex // held while a key is made ready
 }

@@ -179,13 +179,22 @@ func newSnapshot(p db.Public, publicURL string) (*Snapshot, error) {
 // each JWKS: relying parties reject tokens with an earlier iat.
 const EpochHeader = "Keyward-Not-Before"
 
-// epochValue returns the value of [EpochHeader]: whole seconds, as iat is, so rounded
-// up; empty where tokens of any age are accepted.
+// NotBeforeSeconds returns the tenant's not_before in whole seconds, as iat is, so rounded up; 0
+// where tokens of any age are accepted.
+func (s *Snapshot) NotBeforeSeconds() int64 {
+	if s.NotBefore.IsZero() {
+		return 0
+	}
+	return s.NotBefore.Add(time.Second - 1).Unix()
+}
+
+// epochValue returns the value of [EpochHeader]; empty where tokens of any age are
+// accepted.
 func (s *Snapshot) epochValue() string {
 	if s.NotBefore.IsZero() {
 		return ""
 	}
-	return strconv.FormatInt(s.NotBefore.Add(time.Second-1).Unix(), 10)
+	return strconv.FormatInt(s.NotBeforeSeconds(), 10)
 }
 
 // addHeader computes the header fields of the JWKS, and copies the slug, these fields
