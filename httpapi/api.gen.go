@@ -927,24 +927,28 @@ func (e GetDocsAssetParamsAsset) Valid() bool {
 	}
 }
 
-// APIKey defines model for APIKey.
+// APIKey A credential, without its secret
 type APIKey struct {
-	CreatedAt  time.Time          `json:"created_at"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy Who made the change
 	CreatedBy  *Actor             `json:"created_by,omitempty"`
 	ExpiresAt  *time.Time         `json:"expires_at,omitempty"`
 	ID         openapi_types.UUID `json:"id"`
 	LastUsedAt *time.Time         `json:"last_used_at,omitempty"`
 	Name       string             `json:"name"`
-	Role       Role               `json:"role"`
+
+	// Role What a credential may do
+	Role Role `json:"role"`
 }
 
-// APIKeyList defines model for APIKeyList.
+// APIKeyList A page of credentials
 type APIKeyList struct {
 	Items      []APIKey `json:"items"`
 	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
-// Actor defines model for Actor.
+// Actor Who made the change
 type Actor struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
@@ -956,7 +960,7 @@ type Actor struct {
 // ActorType api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
 type ActorType string
 
-// AddDomainRequest defines model for AddDomainRequest.
+// AddDomainRequest A host that the tenant is going to prove
 type AddDomainRequest struct {
 	Domain string `json:"domain"`
 }
@@ -970,7 +974,9 @@ type Alg string
 type Approval struct {
 	CreatedAt time.Time  `json:"created_at"`
 	DecidedAt *time.Time `json:"decided_at,omitempty"`
-	DecidedBy *Actor     `json:"decided_by,omitempty"`
+
+	// DecidedBy Who made the change
+	DecidedBy *Actor `json:"decided_by,omitempty"`
 
 	// Effects All effects of the request
 	Effects []GuardedOperation `json:"effects"`
@@ -990,13 +996,17 @@ type Approval struct {
 
 	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
 	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
-	Replicas    *Replicas      `json:"replicas,omitempty"`
-	RequestedBy Actor          `json:"requested_by"`
-	Status      ApprovalStatus `json:"status"`
-	UsedAt      *time.Time     `json:"used_at,omitempty"`
+	Replicas *Replicas `json:"replicas,omitempty"`
+
+	// RequestedBy Who made the change
+	RequestedBy Actor `json:"requested_by"`
+
+	// Status Where an approval stands; `used` means that the request was repeated with it
+	Status ApprovalStatus `json:"status"`
+	UsedAt *time.Time     `json:"used_at,omitempty"`
 }
 
-// ApprovalList defines model for ApprovalList.
+// ApprovalList A page of approvals
 type ApprovalList struct {
 	Items      []Approval `json:"items"`
 	NextCursor *string    `json:"next_cursor,omitempty"`
@@ -1005,24 +1015,27 @@ type ApprovalList struct {
 // ApprovalOperation The gravest effect that the tenant guards. `relax` removes effects from `approval_required`
 type ApprovalOperation string
 
-// ApprovalStatus defines model for ApprovalStatus.
+// ApprovalStatus Where an approval stands; `used` means that the request was repeated with it
 type ApprovalStatus string
 
-// AuditAction defines model for AuditAction.
+// AuditAction What happened, as `thing.happened`
 type AuditAction string
 
-// AuditCheckpoint defines model for AuditCheckpoint.
+// AuditCheckpoint A signed statement of the head of the tenant's hash chain
 type AuditCheckpoint struct {
 	// Checkpoint A JWT of `typ` `keyward-checkpoint+jwt`, signed by the platform's active key, with `iss`, `iat`, `tenant_id`,
 	// `tenant` (the slug) and `seq`, `hash` and `at` of the last event.
 	Checkpoint string `json:"checkpoint"`
 }
 
-// AuditEvent defines model for AuditEvent.
+// AuditEvent One change, as it is recorded in the hash chain of its tenant
 type AuditEvent struct {
+	// Action What happened, as `thing.happened`
 	Action AuditAction `json:"action"`
-	Actor  Actor       `json:"actor"`
-	At     time.Time   `json:"at"`
+
+	// Actor Who made the change
+	Actor Actor     `json:"actor"`
+	At    time.Time `json:"at"`
 
 	// Details Any JSON object
 	Details   JSONObject `json:"details"`
@@ -1046,28 +1059,30 @@ type AuditEvent struct {
 	ToState  *string            `json:"to_state,omitempty"`
 }
 
-// AuditEventList defines model for AuditEventList.
+// AuditEventList A page of audit events
 type AuditEventList struct {
 	Items      []AuditEvent `json:"items"`
 	NextCursor *string      `json:"next_cursor,omitempty"`
 }
 
-// AuditHead defines model for AuditHead.
+// AuditHead The last event of a hash chain
 type AuditHead struct {
 	Hash string `json:"hash"`
 	Seq  int64  `json:"seq"`
 }
 
-// AuditState defines model for AuditState.
+// AuditState The state of a key, or the status of a tenant
 type AuditState string
 
-// AuditVerification defines model for AuditVerification.
+// AuditVerification The result of checking the hash chain
 type AuditVerification struct {
 	// BrokenAt The first event that does not match its hash
 	BrokenAt *int64 `json:"broken_at,omitempty"`
 
 	// Events How many events were verified
-	Events int64     `json:"events"`
+	Events int64 `json:"events"`
+
+	// Head The last event of a hash chain
 	Head   AuditHead `json:"head"`
 	Intact bool      `json:"intact"`
 }
@@ -1087,7 +1102,7 @@ type BatchResult struct {
 	Token     *string    `json:"token,omitempty"`
 }
 
-// Check defines model for Check.
+// Check The state of one part
 type Check struct {
 	// Detail The problem and its remedy
 	Detail *string `json:"detail,omitempty"`
@@ -1113,7 +1128,7 @@ type CheckpointInclusion struct {
 	TenantID openapi_types.UUID `json:"tenant_id"`
 }
 
-// CreatePlatformAPIKeyRequest defines model for CreatePlatformAPIKeyRequest.
+// CreatePlatformAPIKeyRequest A new credential of the platform
 type CreatePlatformAPIKeyRequest struct {
 	// ExpiresAt Must be in the future; never if absent
 	ExpiresAt *time.Time                      `json:"expires_at,omitempty"`
@@ -1124,7 +1139,7 @@ type CreatePlatformAPIKeyRequest struct {
 // CreatePlatformAPIKeyRequestRole defines model for CreatePlatformAPIKeyRequest.Role.
 type CreatePlatformAPIKeyRequestRole string
 
-// CreateTenantAPIKeyRequest defines model for CreateTenantAPIKeyRequest.
+// CreateTenantAPIKeyRequest A new credential of the tenant
 type CreateTenantAPIKeyRequest struct {
 	// ExpiresAt Must be in the future; never if absent
 	ExpiresAt *time.Time                    `json:"expires_at,omitempty"`
@@ -1135,11 +1150,13 @@ type CreateTenantAPIKeyRequest struct {
 // CreateTenantAPIKeyRequestRole defines model for CreateTenantAPIKeyRequest.Role.
 type CreateTenantAPIKeyRequestRole string
 
-// CreateTenantRequest defines model for CreateTenantRequest.
+// CreateTenantRequest A new tenant; an omitted setting has its default
 type CreateTenantRequest struct {
 	// ApprovalRequired Effects that require approval by a second person, each at most once
 	ApprovalRequired []GuardedOperation `json:"approval_required,omitempty"`
-	ClockSkewSeconds *int64             `json:"clock_skew_seconds,omitempty"`
+
+	// ClockSkewSeconds 60 by default
+	ClockSkewSeconds *int64 `json:"clock_skew_seconds,omitempty"`
 
 	// CustomDomain A host name without port; kept in lower case
 	CustomDomain *string `json:"custom_domain,omitempty"`
@@ -1151,13 +1168,19 @@ type CreateTenantRequest struct {
 	Issuer *string `json:"issuer,omitempty"`
 
 	// JWKSHeaders Further response headers of the JWK Set, by name, except those of the connection, of caching and of security
-	JWKSHeaders       map[string]string `json:"jwks_headers,omitempty"`
-	JWKSMaxAgeSeconds *int64            `json:"jwks_max_age_seconds,omitempty"`
+	JWKSHeaders map[string]string `json:"jwks_headers,omitempty"`
+
+	// JWKSMaxAgeSeconds 300 by default
+	JWKSMaxAgeSeconds *int64 `json:"jwks_max_age_seconds,omitempty"`
 
 	// JWKSPath A further path of the JWK Set below the issuer and on the custom domain, as in `auth/keys`
-	JWKSPath                        *string `json:"jwks_path,omitempty"`
-	JWKSStaleIfErrorSeconds         *int64  `json:"jwks_stale_if_error_seconds,omitempty"`
-	JWKSStaleWhileRevalidateSeconds *int64  `json:"jwks_stale_while_revalidate_seconds,omitempty"`
+	JWKSPath *string `json:"jwks_path,omitempty"`
+
+	// JWKSStaleIfErrorSeconds 86400 by default
+	JWKSStaleIfErrorSeconds *int64 `json:"jwks_stale_if_error_seconds,omitempty"`
+
+	// JWKSStaleWhileRevalidateSeconds 60 by default
+	JWKSStaleWhileRevalidateSeconds *int64 `json:"jwks_stale_while_revalidate_seconds,omitempty"`
 
 	// Metadata Metadata of the tenant's own provider: further members of its discovery documents, such as `authorization_endpoint`
 	// and `token_endpoint` (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2). `response_types_supported` and
@@ -1183,7 +1206,7 @@ type CreateTenantRequest struct {
 	Slug string `json:"slug"`
 }
 
-// CreateWebhookRequest defines model for CreateWebhookRequest.
+// CreateWebhookRequest Where to send events, and which
 type CreateWebhookRequest struct {
 	// Actions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 	Actions     *WebhookActions `json:"actions,omitempty"`
@@ -1194,7 +1217,7 @@ type CreateWebhookRequest struct {
 	URL WebhookURL `json:"url"`
 }
 
-// CreatedAPIKey defines model for CreatedAPIKey.
+// CreatedAPIKey A new credential with its secret, which is shown once
 type CreatedAPIKey struct {
 	CreatedAt time.Time          `json:"created_at"`
 	ExpiresAt *time.Time         `json:"expires_at,omitempty"`
@@ -1207,10 +1230,12 @@ type CreatedAPIKey struct {
 	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
 	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
 	Replicas *Replicas `json:"replicas,omitempty"`
-	Role     Role      `json:"role"`
+
+	// Role What a credential may do
+	Role Role `json:"role"`
 }
 
-// DataKey defines model for DataKey.
+// DataKey A version of the key that wraps the private keys of the tenant
 type DataKey struct {
 	CreatedAt time.Time `json:"created_at"`
 
@@ -1223,6 +1248,7 @@ type DataKey struct {
 
 // DeliveredEvent Identifies the audit event
 type DeliveredEvent struct {
+	// Action What happened, as `thing.happened`
 	Action AuditAction `json:"action"`
 	Seq    int64       `json:"seq"`
 
@@ -1231,7 +1257,7 @@ type DeliveredEvent struct {
 	TenantID openapi_types.UUID `json:"tenant_id"`
 }
 
-// DestructionCertificate defines model for DestructionCertificate.
+// DestructionCertificate A signed statement that the data keys of a tenant were destroyed
 type DestructionCertificate struct {
 	// Certificate A JWT of `typ` `keyward-destruction+jwt`, signed by the platform's active key. `sub` is the tenant's id;
 	// `destruction` holds `tenant_id`, `slug`, `deleted_at`, `keys` (`kid`, `alg`, `origin`, `jkt`,
@@ -1254,7 +1280,7 @@ type Discovery struct {
 	AdditionalProperties             map[string]interface{} `json:"-"`
 }
 
-// Domain defines model for Domain.
+// Domain A host of the tenant, and the DNS record that proves it
 type Domain struct {
 	CreatedAt time.Time `json:"created_at"`
 
@@ -1275,13 +1301,13 @@ type Domain struct {
 	VerifiedAt *time.Time `json:"verified_at,omitempty"`
 }
 
-// DomainList defines model for DomainList.
+// DomainList The hosts of a tenant
 type DomainList struct {
 	Items      []Domain `json:"items"`
 	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
-// FeedItem defines model for FeedItem.
+// FeedItem The JWK Set of a tenant, or that the tenant was deleted
 type FeedItem struct {
 	// Deleted The tenant was deleted; its tokens are invalid
 	Deleted *bool  `json:"deleted,omitempty"`
@@ -1301,7 +1327,7 @@ type FeedItem struct {
 	Version int64 `json:"version"`
 }
 
-// FieldError defines model for FieldError.
+// FieldError A fault of one field or parameter of the request
 type FieldError struct {
 	// Field Path of a body member, such as `policies[0].alg`, or the name of a parameter; empty for the whole body
 	Field string `json:"field"`
@@ -1327,7 +1353,7 @@ type FreezeWindow struct {
 // created or revoked; `settings`: the tenant's own members, its data key, domains and webhooks
 type GuardedOperation string
 
-// Health defines model for Health.
+// Health Liveness
 type Health struct {
 	Status HealthStatus `json:"status"`
 }
@@ -1335,7 +1361,12 @@ type Health struct {
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
 
-// ImportKeyRequest defines model for ImportKeyRequest.
+// ImportKeyAnswer The key, or the keys of a JWK Set
+type ImportKeyAnswer struct {
+	union json.RawMessage
+}
+
+// ImportKeyRequest Exactly one of `private_key`, which requires `alg`, and `public_key`
 type ImportKeyRequest struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
 	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
@@ -1360,14 +1391,14 @@ type ImportKeyRequest struct {
 	// PublicKey PEM or a JSON object, which may be encoded in a string
 	PublicKey *KeyMaterial `json:"public_key,omitempty"`
 
-	// Role Of a private key
+	// Role Of a private key. Standby by default
 	Role *ImportKeyRequestRole `json:"role,omitempty"`
 }
 
-// ImportKeyRequestRole Of a private key
+// ImportKeyRequestRole Of a private key. Standby by default
 type ImportKeyRequestRole string
 
-// JWKSFeed defines model for JWKSFeed.
+// JWKSFeed The tenants that changed since the cursor
 type JWKSFeed struct {
 	Items      []FeedItem `json:"items"`
 	NextCursor string     `json:"next_cursor"`
@@ -1378,7 +1409,7 @@ type JWKSet struct {
 	Keys []JWK `json:"keys"`
 }
 
-// Key defines model for Key.
+// Key A signing key of a tenant: its public part and its life so far
 type Key struct {
 	ActivatedAt *time.Time `json:"activated_at,omitempty"`
 
@@ -1418,14 +1449,18 @@ type Key struct {
 
 	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
 	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
-	Replicas         *Replicas         `json:"replicas,omitempty"`
+	Replicas *Replicas `json:"replicas,omitempty"`
+
+	// RevocationReason Why a key was revoked
 	RevocationReason *RevocationReason `json:"revocation_reason,omitempty"`
 	RevokedAt        *time.Time        `json:"revoked_at,omitempty"`
 
 	// SafeToRetireAt When the last token signed here has expired
 	SafeToRetireAt *time.Time `json:"safe_to_retire_at,omitempty"`
-	State          KeyState   `json:"state"`
-	Use            KeyUse     `json:"use"`
+
+	// State Where a key is in its life: standby and active keys can sign, deprecated ones are still published, the others are not
+	State KeyState `json:"state"`
+	Use   KeyUse   `json:"use"`
 }
 
 // KeyKty defines model for Key.Kty.
@@ -1437,7 +1472,7 @@ type KeyOrigin string
 // KeyUse defines model for Key.Use.
 type KeyUse string
 
-// KeyAdoption defines model for KeyAdoption.
+// KeyAdoption How many of the verifiers that lately fetched the JWK Set have fetched one with this key
 type KeyAdoption struct {
 	// Adopted Those that have fetched one with this key
 	Adopted int64 `json:"adopted"`
@@ -1462,14 +1497,16 @@ type KeyEvent struct {
 	ID string `json:"id"`
 
 	// KID Absent for an event of the tenant
-	KID    *string           `json:"kid,omitempty"`
+	KID *string `json:"kid,omitempty"`
+
+	// Reason Why a key was revoked
 	Reason *RevocationReason `json:"reason,omitempty"`
 
 	// State The new state of the key, or the new status of the tenant
 	State *string `json:"state,omitempty"`
 }
 
-// KeyList defines model for KeyList.
+// KeyList A page of keys, or the keys of an imported set
 type KeyList struct {
 	Items      []Key   `json:"items"`
 	NextCursor *string `json:"next_cursor,omitempty"`
@@ -1482,16 +1519,16 @@ type KeyList struct {
 	Skipped []SkippedKey `json:"skipped,omitempty"`
 }
 
-// KeyState defines model for KeyState.
+// KeyState Where a key is in its life: standby and active keys can sign, deprecated ones are still published, the others are not
 type KeyState string
 
 // NoOptions No options: an empty object or no body
 type NoOptions = map[string]interface{}
 
-// Order defines model for Order.
+// Order The order of a list by time
 type Order string
 
-// PlatformCheckpoint defines model for PlatformCheckpoint.
+// PlatformCheckpoint A signed statement of the heads of all hash chains
 type PlatformCheckpoint struct {
 	// Checkpoint A JWT of `typ` `keyward-platform-checkpoint+jwt`, signed by the platform's active key, with `iss`, `iat`, `at` (no leaf is
 	// of an earlier moment), `tenants` (the number of leaves) and `root` (in hexadecimal).
@@ -1501,7 +1538,7 @@ type PlatformCheckpoint struct {
 	Inclusion *CheckpointInclusion `json:"inclusion,omitempty"`
 }
 
-// Policy defines model for Policy.
+// Policy How a tenant signs with one algorithm
 type Policy struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
 	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
@@ -1536,7 +1573,7 @@ type Policy struct {
 	RSABits *int `json:"rsa_bits,omitempty"`
 }
 
-// PolicyList defines model for PolicyList.
+// PolicyList All policies of a tenant
 type PolicyList struct {
 	Items      []Policy `json:"items"`
 	NextCursor *string  `json:"next_cursor,omitempty"`
@@ -1551,9 +1588,11 @@ type PolicyPreview struct {
 	JWKSAfter JWKSet `json:"jwks_after"`
 
 	// JWKSBefore RFC 7517 section 5
-	JWKSBefore JWKSet         `json:"jwks_before"`
-	Policy     Policy         `json:"policy"`
-	Timeline   []TimelineStep `json:"timeline"`
+	JWKSBefore JWKSet `json:"jwks_before"`
+
+	// Policy How a tenant signs with one algorithm
+	Policy   Policy         `json:"policy"`
+	Timeline []TimelineStep `json:"timeline"`
 
 	// Warnings What some verifiers or proxies cannot take, such as the size of post-quantum tokens; absent if there is nothing
 	Warnings []string `json:"warnings,omitempty"`
@@ -1561,6 +1600,7 @@ type PolicyPreview struct {
 
 // Problem RFC 9457
 type Problem struct {
+	// Code What went wrong, for programs; docs/troubleshooting.md says what to do about each
 	Code   ProblemCode  `json:"code"`
 	Detail string       `json:"detail"`
 	Errors []FieldError `json:"errors,omitempty"`
@@ -1579,7 +1619,7 @@ type Problem struct {
 // `unknown` repeat the request with the same Idempotency-Key.
 type ProblemOutcome string
 
-// ProblemCode defines model for ProblemCode.
+// ProblemCode What went wrong, for programs; docs/troubleshooting.md says what to do about each
 type ProblemCode string
 
 // ProviderMetadata Metadata of the tenant's own provider: further members of its discovery documents, such as `authorization_endpoint`
@@ -1598,7 +1638,7 @@ type ProblemCode string
 // spaces; numbers are of 64 bits and at most 32 characters; texts have no U+0000.
 type ProviderMetadata = JSONObject
 
-// PurgeResult defines model for PurgeResult.
+// PurgeResult The keys that were purged
 type PurgeResult struct {
 	// Purged kids
 	Purged []string `json:"purged"`
@@ -1606,6 +1646,11 @@ type PurgeResult struct {
 	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
 	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
 	Replicas *Replicas `json:"replicas,omitempty"`
+}
+
+// PutPolicyAnswer The policy, or a preview for `dry_run`
+type PutPolicyAnswer struct {
+	union json.RawMessage
 }
 
 // PutPolicyRequest Rules beyond the bounds below (422 if violated): `publish_lead_seconds` ≤ `rotation_interval_seconds` unless that is 0;
@@ -1616,21 +1661,35 @@ type PutPolicyRequest struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
 	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
 	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
-	Alg                    *Alg   `json:"alg,omitempty"`
-	Default                *bool  `json:"default,omitempty"`
-	DefaultTokenTTLSeconds *int64 `json:"default_token_ttl_seconds,omitempty"`
-	GracePeriodSeconds     *int64 `json:"grace_period_seconds,omitempty"`
+	Alg     *Alg  `json:"alg,omitempty"`
+	Default *bool `json:"default,omitempty"`
 
-	// MaxAdoptionWaitSeconds The schedule waits for that no longer than this
+	// DefaultTokenTTLSeconds 900 by default
+	DefaultTokenTTLSeconds *int64 `json:"default_token_ttl_seconds,omitempty"`
+
+	// GracePeriodSeconds 604800 by default
+	GracePeriodSeconds *int64 `json:"grace_period_seconds,omitempty"`
+
+	// MaxAdoptionWaitSeconds The schedule waits for that no longer than this. 604800 by default
 	MaxAdoptionWaitSeconds *int64 `json:"max_adoption_wait_seconds,omitempty"`
-	MaxPublishedKeys       *int   `json:"max_published_keys,omitempty"`
-	MaxTokenTTLSeconds     *int64 `json:"max_token_ttl_seconds,omitempty"`
+
+	// MaxPublishedKeys 16 by default
+	MaxPublishedKeys *int `json:"max_published_keys,omitempty"`
+
+	// MaxTokenTTLSeconds 86400 by default
+	MaxTokenTTLSeconds *int64 `json:"max_token_ttl_seconds,omitempty"`
 
 	// MinAdoption The schedule promotes a standby key when this share of the verifiers that lately fetched the JWKS has fetched it; 0 does not ask
-	MinAdoption             *float64 `json:"min_adoption,omitempty"`
-	PublishLeadSeconds      *int64   `json:"publish_lead_seconds,omitempty"`
-	PurgeAfterSeconds       *int64   `json:"purge_after_seconds,omitempty"`
-	RotationIntervalSeconds *int64   `json:"rotation_interval_seconds,omitempty"`
+	MinAdoption *float64 `json:"min_adoption,omitempty"`
+
+	// PublishLeadSeconds 86400 by default
+	PublishLeadSeconds *int64 `json:"publish_lead_seconds,omitempty"`
+
+	// PurgeAfterSeconds 7776000 by default
+	PurgeAfterSeconds *int64 `json:"purge_after_seconds,omitempty"`
+
+	// RotationIntervalSeconds 2592000 by default
+	RotationIntervalSeconds *int64 `json:"rotation_interval_seconds,omitempty"`
 
 	// RSABits RSA only, there 2048 by default
 	RSABits *PutPolicyRequestRSABits `json:"rsa_bits,omitempty"`
@@ -1639,7 +1698,7 @@ type PutPolicyRequest struct {
 // PutPolicyRequestRSABits RSA only, there 2048 by default
 type PutPolicyRequestRSABits int
 
-// Readiness defines model for Readiness.
+// Readiness Readiness, part by part
 type Readiness struct {
 	// Checks By name, of /readyz among them `database`, `migrations` and `master_key`, of both `process`
 	Checks map[string]Check `json:"checks"`
@@ -1662,7 +1721,7 @@ type Replicas struct {
 	Unconfirmed []string `json:"unconfirmed,omitempty"`
 }
 
-// RetirePreview defines model for RetirePreview.
+// RetirePreview What retiring the policy would do
 type RetirePreview struct {
 	// JWKSAfter RFC 7517 section 5
 	JWKSAfter JWKSet `json:"jwks_after"`
@@ -1672,13 +1731,13 @@ type RetirePreview struct {
 	Timeline   []TimelineStep `json:"timeline"`
 }
 
-// RevocationMode defines model for RevocationMode.
+// RevocationMode What signs after the revocation of an active key: the published standby key, or a fresh one that no verifier has seen
 type RevocationMode string
 
-// RevocationReason defines model for RevocationReason.
+// RevocationReason Why a key was revoked
 type RevocationReason string
 
-// RevokeActiveRequest defines model for RevokeActiveRequest.
+// RevokeActiveRequest Why the active key is revoked, and what signs in its place
 type RevokeActiveRequest struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
 	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
@@ -1687,21 +1746,27 @@ type RevokeActiveRequest struct {
 	Comment *string `json:"comment,omitempty"`
 
 	// DryRun The same as in the query
-	DryRun *bool            `json:"dry_run,omitempty"`
-	Mode   *RevocationMode  `json:"mode,omitempty"`
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// Mode What signs after the revocation of an active key: the published standby key, or a fresh one that no verifier has seen
+	Mode *RevocationMode `json:"mode,omitempty"`
+
+	// Reason Why a key was revoked
 	Reason RevocationReason `json:"reason"`
 }
 
-// RevokeAllRequest defines model for RevokeAllRequest.
+// RevokeAllRequest Why all keys are revoked
 type RevokeAllRequest struct {
 	Comment *string `json:"comment,omitempty"`
 
 	// DryRun The same as in the query
-	DryRun *bool            `json:"dry_run,omitempty"`
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// Reason Why a key was revoked
 	Reason RevocationReason `json:"reason"`
 }
 
-// RevokeAllResult defines model for RevokeAllResult.
+// RevokeAllResult The revoked keys and those in their place
 type RevokeAllResult struct {
 	Active []Key `json:"active"`
 
@@ -1722,38 +1787,50 @@ type RevokeAllResult struct {
 	TrustedUntil TrustedUntil `json:"trusted_until"`
 }
 
-// RevokeRequest defines model for RevokeRequest.
+// RevokeRequest Why the key is revoked, and what signs in its place
 type RevokeRequest struct {
 	Comment *string `json:"comment,omitempty"`
 
 	// DryRun The same as in the query
-	DryRun *bool            `json:"dry_run,omitempty"`
-	Mode   *RevocationMode  `json:"mode,omitempty"`
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// Mode What signs after the revocation of an active key: the published standby key, or a fresh one that no verifier has seen
+	Mode *RevocationMode `json:"mode,omitempty"`
+
+	// Reason Why a key was revoked
 	Reason RevocationReason `json:"reason"`
 }
 
-// RevokeResult defines model for RevokeResult.
+// RevokeResult The revoked key, what signs in its place, and who may still trust the revoked key
 type RevokeResult struct {
 	// BreaksTokensUntil When the last known token signed with the revoked keys would have expired; absent if no such token is known.
 	// Signatures by other replicas are known within a minute
 	BreaksTokensUntil *time.Time `json:"breaks_tokens_until,omitempty"`
 
 	// DryRun `true` if nothing was changed
-	DryRun      *bool           `json:"dry_run,omitempty"`
-	Key         Key             `json:"key"`
-	Mode        *RevocationMode `json:"mode,omitempty"`
-	Replacement *Key            `json:"replacement,omitempty"`
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// Key A signing key of a tenant: its public part and its life so far
+	Key Key `json:"key"`
+
+	// Mode What signs after the revocation of an active key: the published standby key, or a fresh one that no verifier has seen
+	Mode *RevocationMode `json:"mode,omitempty"`
+
+	// Replacement A signing key of a tenant: its public part and its life so far
+	Replacement *Key `json:"replacement,omitempty"`
 
 	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
 	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
 	Replicas *Replicas `json:"replicas,omitempty"`
-	Standby  *Key      `json:"standby,omitempty"`
+
+	// Standby A signing key of a tenant: its public part and its life so far
+	Standby *Key `json:"standby,omitempty"`
 
 	// TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 	TrustedUntil TrustedUntil `json:"trusted_until"`
 }
 
-// RevokedAPIKeys defines model for RevokedAPIKeys.
+// RevokedAPIKeys The credentials that a revocation ended
 type RevokedAPIKeys struct {
 	// ChildrenLeft How many live credentials that descend from it are left: all without `children`; with it those of tenants that require an approval of `api_keys`
 	ChildrenLeft int `json:"children_left"`
@@ -1769,10 +1846,15 @@ type RevokedAPIKeys struct {
 	Revoked []openapi_types.UUID `json:"revoked"`
 }
 
-// Role defines model for Role.
+// Role What a credential may do
 type Role string
 
-// RotatePreview defines model for RotatePreview.
+// RotateAnswer The keys after the rotation, or a preview for `dry_run`
+type RotateAnswer struct {
+	union json.RawMessage
+}
+
+// RotatePreview What a rotation would do
 type RotatePreview struct {
 	// JWKSAfter RFC 7517 section 5
 	JWKSAfter JWKSet `json:"jwks_after"`
@@ -1783,7 +1865,7 @@ type RotatePreview struct {
 	Timeline         []TimelineStep `json:"timeline"`
 }
 
-// RotateRequest defines model for RotateRequest.
+// RotateRequest Which policy to rotate; all members are optional
 type RotateRequest struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
 	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
@@ -1797,8 +1879,9 @@ type RotateRequest struct {
 	Reason *string `json:"reason,omitempty"`
 }
 
-// RotateResult defines model for RotateResult.
+// RotateResult The keys after the rotation
 type RotateResult struct {
+	// Active A signing key of a tenant: its public part and its life so far
 	Active     Key                    `json:"active"`
 	Deprecated nullable.Nullable[Key] `json:"deprecated"`
 
@@ -1808,16 +1891,22 @@ type RotateResult struct {
 	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
 	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
 	Replicas *Replicas `json:"replicas,omitempty"`
-	Standby  Key       `json:"standby"`
+
+	// Standby A signing key of a tenant: its public part and its life so far
+	Standby Key `json:"standby"`
 }
 
-// SignPayloadRequest defines model for SignPayloadRequest.
+// SignPayloadRequest Bytes to sign, and how
 type SignPayloadRequest struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
 	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
 	// has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
-	Alg      *Alg  `json:"alg,omitempty"`
-	B64      *bool `json:"b64,omitempty"`
+	Alg *Alg `json:"alg,omitempty"`
+
+	// B64 False: sign the payload without base64url (RFC 7797). True by default
+	B64 *bool `json:"b64,omitempty"`
+
+	// Detached Leave the payload out of the JWS (RFC 7515 appendix F)
 	Detached *bool `json:"detached,omitempty"`
 
 	// Payload base64url without padding
@@ -1827,7 +1916,7 @@ type SignPayloadRequest struct {
 	Typ *string `json:"typ,omitempty"`
 }
 
-// SignTokenRequest defines model for SignTokenRequest.
+// SignTokenRequest The claims of a token, and how to sign it
 type SignTokenRequest struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
 	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
@@ -1850,21 +1939,21 @@ type SignTokenRequest struct {
 	// TTLSeconds Default: the policy's `default_token_ttl_seconds`
 	TTLSeconds *int64 `json:"ttl_seconds,omitempty"`
 
-	// Typ The `typ` header (RFC 7515 section 4.1.9). Those that begin with `keyward-`, and `jwk-set+jwt`, are for what Keyward itself attests
+	// Typ The `typ` header (RFC 7515 section 4.1.9). Those that begin with `keyward-`, and `jwk-set+jwt`, are for what Keyward itself attests. JWT by default
 	Typ *string `json:"typ,omitempty"`
 }
 
-// SignTokensRequest defines model for SignTokensRequest.
+// SignTokensRequest Up to 1,000 tokens to sign
 type SignTokensRequest struct {
 	Tokens []SignTokenRequest `json:"tokens"`
 }
 
-// SignTokensResult defines model for SignTokensResult.
+// SignTokensResult For each token of the request, in its order, the token or a problem
 type SignTokensResult struct {
 	Results []BatchResult `json:"results"`
 }
 
-// SignedPayload defines model for SignedPayload.
+// SignedPayload A compact JWS, and which key signed it
 type SignedPayload struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
 	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
@@ -1874,7 +1963,7 @@ type SignedPayload struct {
 	KID string `json:"kid"`
 }
 
-// SignedToken defines model for SignedToken.
+// SignedToken A token, and which key signed it
 type SignedToken struct {
 	// Alg RFC 7518 section 3.1, RFC 8037, RFC 9864, RFC 9964. `EdDSA` and `Ed25519` use the same kind of key; JWKs and
 	// tokens carry the policy's name for it. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are post-quantum: a signature
@@ -1886,7 +1975,7 @@ type SignedToken struct {
 	Token     string    `json:"token"`
 }
 
-// SkippedKey defines model for SkippedKey.
+// SkippedKey A key of an imported set that was left out
 type SkippedKey struct {
 	// Index Its place in the set
 	Index  int     `json:"index"`
@@ -1894,7 +1983,7 @@ type SkippedKey struct {
 	Reason string  `json:"reason"`
 }
 
-// Straggler defines model for Straggler.
+// Straggler A verifier that has not fetched the key
 type Straggler struct {
 	// Client Its pseudonym of the day
 	Client string `json:"client"`
@@ -1903,7 +1992,7 @@ type Straggler struct {
 	LastSeen time.Time `json:"last_seen"`
 }
 
-// Tenant defines model for Tenant.
+// Tenant A customer of the platform with its settings
 type Tenant struct {
 	// ApprovalRequired Effects that require approval by a second person; absent if there are none
 	ApprovalRequired []GuardedOperation        `json:"approval_required,omitempty"`
@@ -1951,29 +2040,36 @@ type Tenant struct {
 
 	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
 	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
-	Replicas  *Replicas    `json:"replicas,omitempty"`
-	Slug      string       `json:"slug"`
+	Replicas *Replicas `json:"replicas,omitempty"`
+	Slug     string    `json:"slug"`
+
+	// Status A suspended tenant does not sign; its JWK Set is still served
 	Status    TenantStatus `json:"status"`
 	UpdatedAt time.Time    `json:"updated_at"`
 }
 
-// TenantList defines model for TenantList.
+// TenantList A page of tenants
 type TenantList struct {
 	Items      []Tenant `json:"items"`
 	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
-// TenantStatus defines model for TenantStatus.
+// TenantStatus A suspended tenant does not sign; its JWK Set is still served
 type TenantStatus string
 
-// TimelineStep defines model for TimelineStep.
+// TimelineStep One transition of a key, done or planned
 type TimelineStep struct {
-	Action    AuditAction `json:"action"`
-	At        time.Time   `json:"at"`
-	FromState *KeyState   `json:"from_state,omitempty"`
+	// Action What happened, as `thing.happened`
+	Action AuditAction `json:"action"`
+	At     time.Time   `json:"at"`
+
+	// FromState Where a key is in its life: standby and active keys can sign, deprecated ones are still published, the others are not
+	FromState *KeyState `json:"from_state,omitempty"`
 
 	// KID Absent for a key that would be created
-	KID     *string   `json:"kid,omitempty"`
+	KID *string `json:"kid,omitempty"`
+
+	// ToState Where a key is in its life: standby and active keys can sign, deprecated ones are still published, the others are not
 	ToState *KeyState `json:"to_state,omitempty"`
 }
 
@@ -1984,7 +2080,7 @@ type TokenProfile string
 // TrustedUntil For each class of verifiers, how long it may still trust the revoked keys
 type TrustedUntil = []VerifierTrust
 
-// UpdateTenantRequest defines model for UpdateTenantRequest.
+// UpdateTenantRequest The settings to change; the others stay as they are
 type UpdateTenantRequest struct {
 	// ApprovalRequired Effects that require approval by a second person. Removing one requires an approval itself
 	ApprovalRequired nullable.Nullable[[]GuardedOperation] `json:"approval_required,omitempty"`
@@ -2010,22 +2106,26 @@ type UpdateTenantRequest struct {
 
 	// NotBefore At most `clock_skew_seconds` in the future; may be moved back
 	NotBefore nullable.Nullable[time.Time] `json:"not_before,omitempty"`
-	Status    *TenantStatus                `json:"status,omitempty"`
+
+	// Status A suspended tenant does not sign; its JWK Set is still served
+	Status *TenantStatus `json:"status,omitempty"`
 }
 
-// UpdateWebhookRequest defines model for UpdateWebhookRequest.
+// UpdateWebhookRequest The members to change; the others stay as they are
 type UpdateWebhookRequest struct {
 	// Actions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 	Actions     *WebhookActions `json:"actions,omitempty"`
 	Description *string         `json:"description,omitempty"`
-	Status      *WebhookStatus  `json:"status,omitempty"`
+
+	// Status A disabled webhook receives nothing
+	Status *WebhookStatus `json:"status,omitempty"`
 
 	// URL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
 	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
 	URL *WebhookURL `json:"url,omitempty"`
 }
 
-// VerifierTrust defines model for VerifierTrust.
+// VerifierTrust Until when a class of verifiers may trust the revoked key
 type VerifierTrust struct {
 	Class string `json:"class"`
 
@@ -2038,10 +2138,10 @@ type VerifierTrust struct {
 	Why   string                       `json:"why"`
 }
 
-// VerifyCode defines model for VerifyCode.
+// VerifyCode Why a token is not valid
 type VerifyCode string
 
-// VerifyTokenRequest defines model for VerifyTokenRequest.
+// VerifyTokenRequest A token, and what to demand of it
 type VerifyTokenRequest struct {
 	// Algorithms Must include the token's `alg`. Default: that of its key
 	Algorithms []string `json:"algorithms,omitempty"`
@@ -2063,21 +2163,25 @@ type VerifyTokenRequest struct {
 	Typ *string `json:"typ,omitempty"`
 }
 
-// VerifyTokenResult defines model for VerifyTokenResult.
+// VerifyTokenResult Whether the token is valid; if not, `code` says why
 type VerifyTokenResult struct {
 	// Claims Any JSON object
 	Claims *JSONObject `json:"claims,omitempty"`
+
+	// Code Why a token is not valid
 	Code   *VerifyCode `json:"code,omitempty"`
 	Detail *string     `json:"detail,omitempty"`
 
 	// Header Any JSON object
-	Header   *JSONObject `json:"header,omitempty"`
-	KeyState *KeyState   `json:"key_state,omitempty"`
-	KID      *string     `json:"kid,omitempty"`
-	Valid    bool        `json:"valid"`
+	Header *JSONObject `json:"header,omitempty"`
+
+	// KeyState Where a key is in its life: standby and active keys can sign, deprecated ones are still published, the others are not
+	KeyState *KeyState `json:"key_state,omitempty"`
+	KID      *string   `json:"kid,omitempty"`
+	Valid    bool      `json:"valid"`
 }
 
-// Webhook defines model for Webhook.
+// Webhook A URL that receives events
 type Webhook struct {
 	// Actions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 	Actions     WebhookActions `json:"actions"`
@@ -2093,7 +2197,9 @@ type Webhook struct {
 
 	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
 	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
-	Replicas  *Replicas     `json:"replicas,omitempty"`
+	Replicas *Replicas `json:"replicas,omitempty"`
+
+	// Status A disabled webhook receives nothing
 	Status    WebhookStatus `json:"status"`
 	UpdatedAt time.Time     `json:"updated_at"`
 
@@ -2108,7 +2214,7 @@ type WebhookDisabledReason string
 // WebhookActions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 type WebhookActions = []string
 
-// WebhookDelivery defines model for WebhookDelivery.
+// WebhookDelivery An event on its way to a webhook
 type WebhookDelivery struct {
 	// Attempts Since the event, or since the last request to send it again
 	Attempts    int        `json:"attempts"`
@@ -2133,7 +2239,9 @@ type WebhookDelivery struct {
 
 	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
 	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
-	Replicas  *Replicas             `json:"replicas,omitempty"`
+	Replicas *Replicas `json:"replicas,omitempty"`
+
+	// Status Whether an event has reached the webhook
 	Status    WebhookDeliveryStatus `json:"status"`
 	WebhookID openapi_types.UUID    `json:"webhook_id"`
 }
@@ -2143,22 +2251,22 @@ type WebhookDelivery struct {
 // connection that is refused or not answered; `not_tried` and `webhook_…` mean that there was no attempt
 type WebhookDeliveryLastError string
 
-// WebhookDeliveryList defines model for WebhookDeliveryList.
+// WebhookDeliveryList A page of deliveries
 type WebhookDeliveryList struct {
 	Items      []WebhookDelivery `json:"items"`
 	NextCursor *string           `json:"next_cursor,omitempty"`
 }
 
-// WebhookDeliveryStatus defines model for WebhookDeliveryStatus.
+// WebhookDeliveryStatus Whether an event has reached the webhook
 type WebhookDeliveryStatus string
 
-// WebhookList defines model for WebhookList.
+// WebhookList A page of webhooks
 type WebhookList struct {
 	Items      []Webhook `json:"items"`
 	NextCursor *string   `json:"next_cursor,omitempty"`
 }
 
-// WebhookStatus defines model for WebhookStatus.
+// WebhookStatus A disabled webhook receives nothing
 type WebhookStatus string
 
 // WebhookURL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
@@ -2168,7 +2276,7 @@ type WebhookURL = string
 // APIKeyIDPath defines model for APIKeyIDPath.
 type APIKeyIDPath = openapi_types.UUID
 
-// Action defines model for Action.
+// Action What happened, as `thing.happened`
 type Action = AuditAction
 
 // ActorFilter defines model for ActorFilter.
@@ -2182,13 +2290,13 @@ type AlgPath = Alg
 // ApprovalIDPath defines model for ApprovalIDPath.
 type ApprovalIDPath = openapi_types.UUID
 
-// ApprovalStatusFilter defines model for ApprovalStatusFilter.
+// ApprovalStatusFilter Where an approval stands; `used` means that the request was repeated with it
 type ApprovalStatusFilter = ApprovalStatus
 
 // AuditKID defines model for AuditKID.
 type AuditKID = string
 
-// AuditStateFilter defines model for AuditStateFilter.
+// AuditStateFilter The state of a key, or the status of a tenant
 type AuditStateFilter = AuditState
 
 // Children defines model for Children.
@@ -2200,7 +2308,7 @@ type Cursor = string
 // DeliveryPath defines model for DeliveryPath.
 type DeliveryPath = openapi_types.UUID
 
-// DeliveryStatusFilter defines model for DeliveryStatusFilter.
+// DeliveryStatusFilter Whether an event has reached the webhook
 type DeliveryStatusFilter = WebhookDeliveryStatus
 
 // DomainPath defines model for DomainPath.
@@ -2230,7 +2338,7 @@ type LastEventIDQuery = string
 // Limit defines model for Limit.
 type Limit = int
 
-// OrderQuery defines model for OrderQuery.
+// OrderQuery The order of a list by time
 type OrderQuery = Order
 
 // PreferWait defines model for PreferWait.
@@ -2248,10 +2356,10 @@ type Until = time.Time
 // WebhookIDPath defines model for WebhookIDPath.
 type WebhookIDPath = openapi_types.UUID
 
-// APIKeyListResponse defines model for APIKeyListResponse.
+// APIKeyListResponse A page of credentials
 type APIKeyListResponse = APIKeyList
 
-// ApprovalListResponse defines model for ApprovalListResponse.
+// ApprovalListResponse A page of approvals
 type ApprovalListResponse = ApprovalList
 
 // ApprovalRequired A request that waits for a second person. Only a digest of the request is stored
@@ -2263,13 +2371,13 @@ type ApprovalResponse = Approval
 // Conflict RFC 9457
 type Conflict = Problem
 
-// CreatedAPIKeyResponse defines model for CreatedAPIKeyResponse.
+// CreatedAPIKeyResponse A new credential with its secret, which is shown once
 type CreatedAPIKeyResponse = CreatedAPIKey
 
 // DiscoveryResponse The members below, and those of the tenant's `metadata`
 type DiscoveryResponse = Discovery
 
-// DomainResponse defines model for DomainResponse.
+// DomainResponse A host of the tenant, and the DNS record that proves it
 type DomainResponse = Domain
 
 // Forbidden RFC 9457
@@ -2308,16 +2416,16 @@ type PolicyViolation = Problem
 // RateLimited RFC 9457
 type RateLimited = Problem
 
-// ReadinessResponse defines model for ReadinessResponse.
+// ReadinessResponse Readiness, part by part
 type ReadinessResponse = Readiness
 
-// RevokedAPIKeysResponse defines model for RevokedAPIKeysResponse.
+// RevokedAPIKeysResponse The credentials that a revocation ended
 type RevokedAPIKeysResponse = RevokedAPIKeys
 
 // TenantNotFound RFC 9457
 type TenantNotFound = Problem
 
-// TenantResponse defines model for TenantResponse.
+// TenantResponse A customer of the platform with its settings
 type TenantResponse = Tenant
 
 // TenantSuspended RFC 9457
@@ -2332,59 +2440,69 @@ type Unavailable = Problem
 // UnsupportedMediaType RFC 9457
 type UnsupportedMediaType = Problem
 
-// WebhookDeliveryListResponse defines model for WebhookDeliveryListResponse.
+// WebhookDeliveryListResponse A page of deliveries
 type WebhookDeliveryListResponse = WebhookDeliveryList
 
-// WebhookListResponse defines model for WebhookListResponse.
+// WebhookListResponse A page of webhooks
 type WebhookListResponse = WebhookList
 
-// WebhookResponse defines model for WebhookResponse.
+// WebhookResponse A URL that receives events
 type WebhookResponse = Webhook
 
 // GetPlatformJWKSHistoryParams defines parameters for GetPlatformJWKSHistory.
 type GetPlatformJWKSHistoryParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetPlatformJWKSParams defines parameters for GetPlatformJWKS.
 type GetPlatformJWKSParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // HeadPlatformJWKSParams defines parameters for HeadPlatformJWKS.
 type HeadPlatformJWKSParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetPlatformSignedJWKSParams defines parameters for GetPlatformSignedJWKS.
 type GetPlatformSignedJWKSParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetPlatformAuthorizationServerMetadataParams defines parameters for GetPlatformAuthorizationServerMetadata.
 type GetPlatformAuthorizationServerMetadataParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetAuthorizationServerMetadataParams defines parameters for GetAuthorizationServerMetadata.
 type GetAuthorizationServerMetadataParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetPlatformOpenIDConfigurationParams defines parameters for GetPlatformOpenIDConfiguration.
 type GetPlatformOpenIDConfigurationParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetDocsParams defines parameters for GetDocs.
 type GetDocsParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetDocsAssetParams defines parameters for GetDocsAsset.
 type GetDocsAssetParams struct {
 	// V The version in the page's links
-	V           *string      `form:"v,omitempty" json:"v,omitempty"`
+	V *string `form:"v,omitempty" json:"v,omitempty"`
+
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
@@ -2393,31 +2511,37 @@ type GetDocsAssetParamsAsset string
 
 // GetOpenAPIParams defines parameters for GetOpenAPI.
 type GetOpenAPIParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetJWKSHistoryParams defines parameters for GetJWKSHistory.
 type GetJWKSHistoryParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetJWKSParams defines parameters for GetJWKS.
 type GetJWKSParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // HeadJWKSParams defines parameters for HeadJWKS.
 type HeadJWKSParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetSignedJWKSParams defines parameters for GetSignedJWKS.
 type GetSignedJWKSParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // GetOpenIDConfigurationParams defines parameters for GetOpenIDConfiguration.
 type GetOpenIDConfigurationParams struct {
+	// IfNoneMatch The `ETag` of an earlier answer; 304 if it is still current (RFC 9110 section 13.1.2)
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
@@ -2439,9 +2563,13 @@ type RevokePlatformAPIKeyParams struct {
 // ListPlatformAuditEventsParams defines parameters for ListPlatformAuditEvents.
 type ListPlatformAuditEventsParams struct {
 	// Tenant Slug or id; the id also finds a deleted tenant
-	Tenant *string   `form:"tenant,omitempty" json:"tenant,omitempty"`
-	Action *Action   `form:"action,omitempty" json:"action,omitempty"`
-	KID    *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
+	Tenant *string `form:"tenant,omitempty" json:"tenant,omitempty"`
+
+	// Action Events with this action
+	Action *Action `form:"action,omitempty" json:"action,omitempty"`
+
+	// KID Events of the key with this id
+	KID *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
 
 	// State Events with this `to_state`. `active` and `suspended` are also
 	// states of the tenant; add `action` or `kid` to tell them apart
@@ -2493,7 +2621,9 @@ type GetJWKSFeedParams struct {
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
 	// Q Part of the slug or the name, case-insensitive
-	Q      *string       `form:"q,omitempty" json:"q,omitempty"`
+	Q *string `form:"q,omitempty" json:"q,omitempty"`
+
+	// Status Tenants with this status
 	Status *TenantStatus `form:"status,omitempty" json:"status,omitempty"`
 
 	// Limit Maximum number of items on a page
@@ -2520,6 +2650,7 @@ type RevokeTenantAPIKeyParams struct {
 
 // ListApprovalsParams defines parameters for ListApprovals.
 type ListApprovalsParams struct {
+	// Status Approvals with this status
 	Status *ApprovalStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
 	// Limit Maximum number of items on a page
@@ -2531,8 +2662,11 @@ type ListApprovalsParams struct {
 
 // ListAuditEventsParams defines parameters for ListAuditEvents.
 type ListAuditEventsParams struct {
-	Action *Action   `form:"action,omitempty" json:"action,omitempty"`
-	KID    *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
+	// Action Events with this action
+	Action *Action `form:"action,omitempty" json:"action,omitempty"`
+
+	// KID Events of the key with this id
+	KID *AuditKID `form:"kid,omitempty" json:"kid,omitempty"`
 
 	// State Events with this `to_state`. `active` and `suspended` are also
 	// states of the tenant; add `action` or `kid` to tell them apart
@@ -2586,8 +2720,11 @@ type StreamKeyEventsParams struct {
 
 // ListKeysParams defines parameters for ListKeys.
 type ListKeysParams struct {
+	// State Keys in this state
 	State *KeyState `form:"state,omitempty" json:"state,omitempty"`
-	Alg   *Alg      `form:"alg,omitempty" json:"alg,omitempty"`
+
+	// Alg Keys of this algorithm
+	Alg *Alg `form:"alg,omitempty" json:"alg,omitempty"`
 
 	// ValidAt Only the keys that were published at this time
 	ValidAt *time.Time `form:"valid_at,omitempty" json:"valid_at,omitempty"`
@@ -2603,16 +2740,6 @@ type ListKeysParams struct {
 type ImportKeyParams struct {
 	// DryRun Preview the effect and change nothing
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
-}
-
-// ImportKey200JSONResponseBody defines parameters for ImportKey.
-type ImportKey200JSONResponseBody struct {
-	union json.RawMessage
-}
-
-// ImportKey201JSONResponseBody defines parameters for ImportKey.
-type ImportKey201JSONResponseBody struct {
-	union json.RawMessage
 }
 
 // RevokeActiveKeyParams defines parameters for RevokeActiveKey.
@@ -2633,11 +2760,6 @@ type RotateKeysParams struct {
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
-// RotateKeys200JSONResponseBody defines parameters for RotateKeys.
-type RotateKeys200JSONResponseBody struct {
-	union json.RawMessage
-}
-
 // RevokeKeyParams defines parameters for RevokeKey.
 type RevokeKeyParams struct {
 	// DryRun Preview the effect and change nothing
@@ -2656,11 +2778,6 @@ type PutPolicyParams struct {
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
-// PutPolicy200JSONResponseBody defines parameters for PutPolicy.
-type PutPolicy200JSONResponseBody struct {
-	union json.RawMessage
-}
-
 // ListTenantWebhooksParams defines parameters for ListTenantWebhooks.
 type ListTenantWebhooksParams struct {
 	// Limit Maximum number of items on a page
@@ -2672,6 +2789,7 @@ type ListTenantWebhooksParams struct {
 
 // ListTenantWebhookDeliveriesParams defines parameters for ListTenantWebhookDeliveries.
 type ListTenantWebhookDeliveriesParams struct {
+	// Status Deliveries with this status
 	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
 	// Limit Maximum number of items on a page
@@ -2692,6 +2810,7 @@ type ListPlatformWebhooksParams struct {
 
 // ListPlatformWebhookDeliveriesParams defines parameters for ListPlatformWebhookDeliveries.
 type ListPlatformWebhookDeliveriesParams struct {
+	// Status Deliveries with this status
 	Status *DeliveryStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
 	// Limit Maximum number of items on a page
@@ -2894,22 +3013,22 @@ func (a Discovery) MarshalJSON() ([]byte, error) {
 	return json.Marshal(object)
 }
 
-// AsKey returns the union data inside the ImportKey200JSONResponseBody as a Key
-func (t ImportKey200JSONResponseBody) AsKey() (Key, error) {
+// AsKey returns the union data inside the ImportKeyAnswer as a Key
+func (t ImportKeyAnswer) AsKey() (Key, error) {
 	var body Key
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromKey overwrites any union data inside the ImportKey200JSONResponseBody as the provided Key
-func (t *ImportKey200JSONResponseBody) FromKey(v Key) error {
+// FromKey overwrites any union data inside the ImportKeyAnswer as the provided Key
+func (t *ImportKeyAnswer) FromKey(v Key) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergeKey performs a merge with any union data inside the ImportKey200JSONResponseBody, using the provided Key
-func (t *ImportKey200JSONResponseBody) MergeKey(v Key) error {
+// MergeKey performs a merge with any union data inside the ImportKeyAnswer, using the provided Key
+func (t *ImportKeyAnswer) MergeKey(v Key) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -2920,22 +3039,22 @@ func (t *ImportKey200JSONResponseBody) MergeKey(v Key) error {
 	return err
 }
 
-// AsKeyList returns the union data inside the ImportKey200JSONResponseBody as a KeyList
-func (t ImportKey200JSONResponseBody) AsKeyList() (KeyList, error) {
+// AsKeyList returns the union data inside the ImportKeyAnswer as a KeyList
+func (t ImportKeyAnswer) AsKeyList() (KeyList, error) {
 	var body KeyList
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromKeyList overwrites any union data inside the ImportKey200JSONResponseBody as the provided KeyList
-func (t *ImportKey200JSONResponseBody) FromKeyList(v KeyList) error {
+// FromKeyList overwrites any union data inside the ImportKeyAnswer as the provided KeyList
+func (t *ImportKeyAnswer) FromKeyList(v KeyList) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergeKeyList performs a merge with any union data inside the ImportKey200JSONResponseBody, using the provided KeyList
-func (t *ImportKey200JSONResponseBody) MergeKeyList(v KeyList) error {
+// MergeKeyList performs a merge with any union data inside the ImportKeyAnswer, using the provided KeyList
+func (t *ImportKeyAnswer) MergeKeyList(v KeyList) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -2946,156 +3065,32 @@ func (t *ImportKey200JSONResponseBody) MergeKeyList(v KeyList) error {
 	return err
 }
 
-func (t ImportKey200JSONResponseBody) MarshalJSON() ([]byte, error) {
+func (t ImportKeyAnswer) MarshalJSON() ([]byte, error) {
 	b, err := t.union.MarshalJSON()
 	return b, err
 }
 
-func (t *ImportKey200JSONResponseBody) UnmarshalJSON(b []byte) error {
+func (t *ImportKeyAnswer) UnmarshalJSON(b []byte) error {
 	err := t.union.UnmarshalJSON(b)
 	return err
 }
 
-// AsKey returns the union data inside the ImportKey201JSONResponseBody as a Key
-func (t ImportKey201JSONResponseBody) AsKey() (Key, error) {
-	var body Key
-	err := json.Unmarshal(t.union, &body)
-	return body, err
-}
-
-// FromKey overwrites any union data inside the ImportKey201JSONResponseBody as the provided Key
-func (t *ImportKey201JSONResponseBody) FromKey(v Key) error {
-	b, err := json.Marshal(v)
-	t.union = b
-	return err
-}
-
-// MergeKey performs a merge with any union data inside the ImportKey201JSONResponseBody, using the provided Key
-func (t *ImportKey201JSONResponseBody) MergeKey(v Key) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-
-	merged, err := runtime.JSONMerge(t.union, b)
-	t.union = merged
-	return err
-}
-
-// AsKeyList returns the union data inside the ImportKey201JSONResponseBody as a KeyList
-func (t ImportKey201JSONResponseBody) AsKeyList() (KeyList, error) {
-	var body KeyList
-	err := json.Unmarshal(t.union, &body)
-	return body, err
-}
-
-// FromKeyList overwrites any union data inside the ImportKey201JSONResponseBody as the provided KeyList
-func (t *ImportKey201JSONResponseBody) FromKeyList(v KeyList) error {
-	b, err := json.Marshal(v)
-	t.union = b
-	return err
-}
-
-// MergeKeyList performs a merge with any union data inside the ImportKey201JSONResponseBody, using the provided KeyList
-func (t *ImportKey201JSONResponseBody) MergeKeyList(v KeyList) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-
-	merged, err := runtime.JSONMerge(t.union, b)
-	t.union = merged
-	return err
-}
-
-func (t ImportKey201JSONResponseBody) MarshalJSON() ([]byte, error) {
-	b, err := t.union.MarshalJSON()
-	return b, err
-}
-
-func (t *ImportKey201JSONResponseBody) UnmarshalJSON(b []byte) error {
-	err := t.union.UnmarshalJSON(b)
-	return err
-}
-
-// AsRotateResult returns the union data inside the RotateKeys200JSONResponseBody as a RotateResult
-func (t RotateKeys200JSONResponseBody) AsRotateResult() (RotateResult, error) {
-	var body RotateResult
-	err := json.Unmarshal(t.union, &body)
-	return body, err
-}
-
-// FromRotateResult overwrites any union data inside the RotateKeys200JSONResponseBody as the provided RotateResult
-func (t *RotateKeys200JSONResponseBody) FromRotateResult(v RotateResult) error {
-	b, err := json.Marshal(v)
-	t.union = b
-	return err
-}
-
-// MergeRotateResult performs a merge with any union data inside the RotateKeys200JSONResponseBody, using the provided RotateResult
-func (t *RotateKeys200JSONResponseBody) MergeRotateResult(v RotateResult) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-
-	merged, err := runtime.JSONMerge(t.union, b)
-	t.union = merged
-	return err
-}
-
-// AsRotatePreview returns the union data inside the RotateKeys200JSONResponseBody as a RotatePreview
-func (t RotateKeys200JSONResponseBody) AsRotatePreview() (RotatePreview, error) {
-	var body RotatePreview
-	err := json.Unmarshal(t.union, &body)
-	return body, err
-}
-
-// FromRotatePreview overwrites any union data inside the RotateKeys200JSONResponseBody as the provided RotatePreview
-func (t *RotateKeys200JSONResponseBody) FromRotatePreview(v RotatePreview) error {
-	b, err := json.Marshal(v)
-	t.union = b
-	return err
-}
-
-// MergeRotatePreview performs a merge with any union data inside the RotateKeys200JSONResponseBody, using the provided RotatePreview
-func (t *RotateKeys200JSONResponseBody) MergeRotatePreview(v RotatePreview) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-
-	merged, err := runtime.JSONMerge(t.union, b)
-	t.union = merged
-	return err
-}
-
-func (t RotateKeys200JSONResponseBody) MarshalJSON() ([]byte, error) {
-	b, err := t.union.MarshalJSON()
-	return b, err
-}
-
-func (t *RotateKeys200JSONResponseBody) UnmarshalJSON(b []byte) error {
-	err := t.union.UnmarshalJSON(b)
-	return err
-}
-
-// AsPolicy returns the union data inside the PutPolicy200JSONResponseBody as a Policy
-func (t PutPolicy200JSONResponseBody) AsPolicy() (Policy, error) {
+// AsPolicy returns the union data inside the PutPolicyAnswer as a Policy
+func (t PutPolicyAnswer) AsPolicy() (Policy, error) {
 	var body Policy
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromPolicy overwrites any union data inside the PutPolicy200JSONResponseBody as the provided Policy
-func (t *PutPolicy200JSONResponseBody) FromPolicy(v Policy) error {
+// FromPolicy overwrites any union data inside the PutPolicyAnswer as the provided Policy
+func (t *PutPolicyAnswer) FromPolicy(v Policy) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergePolicy performs a merge with any union data inside the PutPolicy200JSONResponseBody, using the provided Policy
-func (t *PutPolicy200JSONResponseBody) MergePolicy(v Policy) error {
+// MergePolicy performs a merge with any union data inside the PutPolicyAnswer, using the provided Policy
+func (t *PutPolicyAnswer) MergePolicy(v Policy) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -3106,22 +3101,22 @@ func (t *PutPolicy200JSONResponseBody) MergePolicy(v Policy) error {
 	return err
 }
 
-// AsPolicyPreview returns the union data inside the PutPolicy200JSONResponseBody as a PolicyPreview
-func (t PutPolicy200JSONResponseBody) AsPolicyPreview() (PolicyPreview, error) {
+// AsPolicyPreview returns the union data inside the PutPolicyAnswer as a PolicyPreview
+func (t PutPolicyAnswer) AsPolicyPreview() (PolicyPreview, error) {
 	var body PolicyPreview
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromPolicyPreview overwrites any union data inside the PutPolicy200JSONResponseBody as the provided PolicyPreview
-func (t *PutPolicy200JSONResponseBody) FromPolicyPreview(v PolicyPreview) error {
+// FromPolicyPreview overwrites any union data inside the PutPolicyAnswer as the provided PolicyPreview
+func (t *PutPolicyAnswer) FromPolicyPreview(v PolicyPreview) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergePolicyPreview performs a merge with any union data inside the PutPolicy200JSONResponseBody, using the provided PolicyPreview
-func (t *PutPolicy200JSONResponseBody) MergePolicyPreview(v PolicyPreview) error {
+// MergePolicyPreview performs a merge with any union data inside the PutPolicyAnswer, using the provided PolicyPreview
+func (t *PutPolicyAnswer) MergePolicyPreview(v PolicyPreview) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -3132,12 +3127,74 @@ func (t *PutPolicy200JSONResponseBody) MergePolicyPreview(v PolicyPreview) error
 	return err
 }
 
-func (t PutPolicy200JSONResponseBody) MarshalJSON() ([]byte, error) {
+func (t PutPolicyAnswer) MarshalJSON() ([]byte, error) {
 	b, err := t.union.MarshalJSON()
 	return b, err
 }
 
-func (t *PutPolicy200JSONResponseBody) UnmarshalJSON(b []byte) error {
+func (t *PutPolicyAnswer) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
+// AsRotateResult returns the union data inside the RotateAnswer as a RotateResult
+func (t RotateAnswer) AsRotateResult() (RotateResult, error) {
+	var body RotateResult
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromRotateResult overwrites any union data inside the RotateAnswer as the provided RotateResult
+func (t *RotateAnswer) FromRotateResult(v RotateResult) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeRotateResult performs a merge with any union data inside the RotateAnswer, using the provided RotateResult
+func (t *RotateAnswer) MergeRotateResult(v RotateResult) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsRotatePreview returns the union data inside the RotateAnswer as a RotatePreview
+func (t RotateAnswer) AsRotatePreview() (RotatePreview, error) {
+	var body RotatePreview
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromRotatePreview overwrites any union data inside the RotateAnswer as the provided RotatePreview
+func (t *RotateAnswer) FromRotatePreview(v RotatePreview) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeRotatePreview performs a merge with any union data inside the RotateAnswer, using the provided RotatePreview
+func (t *RotateAnswer) MergeRotatePreview(v RotatePreview) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t RotateAnswer) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *RotateAnswer) UnmarshalJSON(b []byte) error {
 	err := t.union.UnmarshalJSON(b)
 	return err
 }

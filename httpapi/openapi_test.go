@@ -144,11 +144,12 @@ func TestDefaultsAgree(t *testing.T) {
 	checked := 0
 	for _, name := range []string{"PutPolicyRequest", "CreateTenantRequest"} {
 		for field, ref := range document(t).Components.Schemas[name].Value.Properties {
-			if ref.Value.Default == nil {
+			value, has := ref.Value.Extensions["x-default"] // TestRequestMembersHaveNoDefault says why
+			if !has {
 				continue
 			}
 			checked++
-			got, _ := json.Marshal(ref.Value.Default)
+			got, _ := json.Marshal(value)
 			want, _ := json.Marshal(details[field])
 			if string(got) != string(want) {
 				t.Errorf("%s: %s in the document, %s in Go", field, got, want)
