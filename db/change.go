@@ -35,7 +35,7 @@ const (
 // While it holds a transaction, a door that is opened with its context joins that
 // transaction; another change is an error, because it would wait for the locks of the
 // first. The caller must end it, with Commit or Rollback, soon: the transaction holds
-// locks, and PostgreSQL ends it after 5 s (timeLimits).
+// locks, and PostgreSQL ends it after 5 s (transactionSettings).
 type Change struct {
 	hold   bool
 	within *Change // the change that this one is a part of, or nil

@@ -195,10 +195,12 @@ type session interface {
 	Rollback(context.Context) error
 }
 
-// timeLimits are the settings that bound each transaction, set with its role. A process
-// that stops in the middle of a transaction holds its locks until the third of them.
-const timeLimits = "set_config('lock_timeout', '10s', true), set_config('statement_timeout', '60s', true), " +
-	"set_config('idle_in_transaction_session_timeout', '5s', true)"
+// transactionSettings bound each transaction and are set with its role. A process that
+// stops in the middle of a transaction holds its locks until the third of them. The last
+// is for the bodies of triggers, which PostgreSQL parses by the setting of the session: a
+// login or a database may have the old one, with which a backslash escapes.
+const transactionSettings = "set_config('lock_timeout', '10s', true), set_config('statement_timeout', '60s', true), " +
+	"set_config('idle_in_transaction_session_timeout', '5s', true), set_config('standard_conforming_strings', 'on', true)"
 
 // InTenant runs fn in a transaction that sees and changes one tenant's rows.
 // It commits if fn returns nil. fn runs again from its beginning, in a new
@@ -250,7 +252,7 @@ func (d *DB) beginAs(ctx context.Context, role, tenant string) (*begun, error) {
 	}
 	tx, began := &begun{Conn: conn, role: role, tenant: tenant}, d.clock.now()
 	results, err := conn.Conn().PgConn().Exec(ctx, "begin; select set_config('role', '"+role+"', true), set_config('keyward.tenant_id', '"+tenant+"', true), "+
-		timeLimits+", "+databaseTime).ReadAll()
+		transactionSettings+", "+databaseTime).ReadAll()
 	if err != nil {
 		rollBack(ctx, tx)
 		return nil, err

@@ -16,7 +16,7 @@ import (
 const unansweredLimit = 10 * time.Second
 
 // silentLimit is how long PostgreSQL may send nothing while an answer is awaited: more
-// than a statement may take (timeLimits). It ends waits that no context bounds, for a
+// than a statement may take (transactionSettings). It ends waits that no context bounds, for a
 // server that is frozen or behind a proxy that still acknowledges data.
 const silentLimit = 75 * time.Second
 

@@ -22,7 +22,7 @@ func (d *DB) RecordSignatures(ctx context.Context, p RecordSignaturesParams) (re
 		var rows []RecordSignaturesRow
 		err := d.repeat(ctx, func() error {
 			b := &pgx.Batch{}
-			b.Queue("select set_config('role', 'keyward_platform', true), " + timeLimits)
+			b.Queue("select set_config('role', 'keyward_platform', true), " + transactionSettings)
 			queueRows(b, &rows, recordSignatures, p.TenantIds[from:to], p.Kids[from:to], p.SignedAts[from:to], p.TokenExpiresAts[from:to])
 			return d.pool.SendBatch(ctx, b).Close()
 		})

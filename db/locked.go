@@ -77,8 +77,8 @@ func (d *DB) beginLocked(ctx context.Context, tenantID uuid.UUID) (*begun, Locke
 // enterTenant queues the statement that gives the transaction of a pipeline the role
 // and the id of one tenant, and reads the database's clock.
 func enterTenant(b *pgx.Batch, id uuid.UUID, micros *int64) {
-	b.Queue("select set_config('role', 'keyward_app', true), set_config('keyward.tenant_id', $1, true), "+timeLimits+", "+databaseTime, id.String()).
-		QueryRow(func(row pgx.Row) error { return row.Scan(nil, nil, nil, nil, nil, micros) })
+	b.Queue("select set_config('role', 'keyward_app', true), set_config('keyward.tenant_id', $1, true), "+transactionSettings+", "+databaseTime, id.String()).
+		QueryRow(func(row pgx.Row) error { return row.Scan(nil, nil, nil, nil, nil, nil, micros) })
 }
 
 // queueRows queues a query whose columns are the fields of T, in order.

@@ -87,6 +87,7 @@ func withGoose(url string, fn func(*goose.Provider) error) error {
 	if err != nil {
 		return fmt.Errorf("db: database URL: %w", err)
 	}
+	cfg.RuntimeParams["standard_conforming_strings"] = "on" // as transactionSettings
 	conn := stdlib.OpenDB(*cfg)
 	defer conn.Close()
 	p, err := newGoose(conn)

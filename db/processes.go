@@ -55,7 +55,7 @@ func (l *Listener) register(ctx context.Context, conn *pgx.Conn, confirmed int64
 	}
 	var live []Process
 	b := &pgx.Batch{}
-	b.Queue("select set_config('role', 'keyward_platform', true), " + timeLimits)
+	b.Queue("select set_config('role', 'keyward_platform', true), " + transactionSettings)
 	b.Queue(upsertProcess, self.ID, self.Name, self.Kind, self.Version, self.Address, self.MasterKeys, offset, time.UnixMicro(confirmed))
 	if confirmed > 0 {
 		b.Queue(answerConfirmation, fmt.Sprintf("done %s %d", self.ID, confirmed))
@@ -222,7 +222,7 @@ func (l *Listener) Confirm(ctx context.Context, wait time.Duration) (live int, u
 func (d *DB) askForConfirmation(ctx context.Context) (asked int64, live []Process, err error) {
 	err = d.retryOnce(ctx, func() error {
 		b := &pgx.Batch{}
-		b.Queue("select set_config('role', 'keyward_platform', true), " + timeLimits)
+		b.Queue("select set_config('role', 'keyward_platform', true), " + transactionSettings)
 		b.Queue(askForConfirmation).QueryRow(func(row pgx.Row) error { return row.Scan(&asked, nil) })
 		queueRows(b, &live, liveProcesses)
 		return d.pool.SendBatch(ctx, b).Close()
