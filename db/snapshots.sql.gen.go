@@ -274,18 +274,19 @@ func (q *Queries) PublicTenantBySlug(ctx context.Context, slug string) (PublicTe
 }
 
 const publishedKeys = `-- name: PublishedKeys :many
-SELECT kid, alg, algs, state, public_jwk, created_at
+SELECT kid, alg, algs, state, public_jwk, created_at, deprecated_at
 FROM keys
 WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecated')
 `
 
 type PublishedKeysRow struct {
-	KID       string
-	Alg       string
-	Algs      []string
-	State     string
-	PublicJWK []byte
-	CreatedAt time.Time
+	KID          string
+	Alg          string
+	Algs         []string
+	State        string
+	PublicJWK    []byte
+	CreatedAt    time.Time
+	DeprecatedAt *time.Time
 }
 
 // The keys of the tenant's JWK Set. They are few, and the caller sorts them: a sort costs more here.
@@ -305,6 +306,7 @@ func (q *Queries) PublishedKeys(ctx context.Context) ([]PublishedKeysRow, error)
 			&i.State,
 			&i.PublicJWK,
 			&i.CreatedAt,
+			&i.DeprecatedAt,
 		); err != nil {
 			return nil, err
 		}

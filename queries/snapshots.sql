@@ -25,7 +25,7 @@ SELECT id FROM tenants WHERE custom_domain = @domain AND status <> 'deleted';
 
 -- name: PublishedKeys :many
 -- The keys of the tenant's JWK Set. They are few, and the caller sorts them: a sort costs more here.
-SELECT kid, alg, algs, state, public_jwk, created_at
+SELECT kid, alg, algs, state, public_jwk, created_at, deprecated_at
 FROM keys
 WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecated');
 

@@ -50,8 +50,17 @@ const (
 // publishedStates lists the published states in the order of the JWKS.
 var publishedStates = []keys.State{keys.Active, keys.Standby, keys.Deprecated}
 
+// comparePublished orders the keys of a set: by state, deprecated ones by when they stopped
+// signing, latest first, and others by when they were created, newest first.
+func comparePublished(a, b *keys.Key) int {
+	return cmp.Or(
+		cmp.Compare(slices.Index(publishedStates, a.State), slices.Index(publishedStates, b.State)),
+		db.ZeroIfNull(b.DeprecatedAt).Compare(db.ZeroIfNull(a.DeprecatedAt)),
+		b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.KID, a.KID))
+}
+
 // RenderSet renders the set of a tenant's published keys (active, then standby, then
-// deprecated, newest first) and its live policies, which it sorts. Errors: a key whose
+// deprecated, each in the order of comparePublished) and its live policies, which it sorts. Errors: a key whose
 // public JWK does not match its row.
 func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (set Set, err error) {
 	published := make([]*keys.Key, 0, len(all))
@@ -62,11 +71,7 @@ func RenderSet(changedAt time.Time, all []keys.Key, live []tenant.Policy) (set S
 			size += (len(k.PublicJWK) + 1) * len(k.Algorithms())
 		}
 	}
-	slices.SortFunc(published, func(a, b *keys.Key) int {
-		return cmp.Or(
-			cmp.Compare(slices.Index(publishedStates, a.State), slices.Index(publishedStates, b.State)),
-			b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.KID, a.KID))
-	})
+	slices.SortFunc(published, comparePublished)
 	body := append(make([]byte, 0, size), setPrefix...)
 	outline := fmt.Appendf(make([]byte, 0, 32+96*len(published)+64*len(live)), "%s %d\n", outlineVersion, changedAt.UnixMicro())
 	for _, k := range published {
@@ -145,7 +150,7 @@ func publishedSet(p db.Public) (Set, error) {
 	for i, row := range p.Keys {
 		all[i] = keys.Key{
 			TenantID: p.Tenant.ID, KID: row.KID, Alg: jose.SignatureAlgorithm(row.Alg), Algs: AlgorithmsOf(row.Algs), State: keys.State(row.State),
-			PublicJWK: row.PublicJWK, CreatedAt: row.CreatedAt,
+			PublicJWK: row.PublicJWK, CreatedAt: row.CreatedAt, DeprecatedAt: row.DeprecatedAt,
 		}
 	}
 	for i, row := range p.Policies {
