@@ -250,3 +250,25 @@ func TestDomainsOfATenantAreBounded(t *testing.T) {
 	claim().problem(ProblemCodeConflict)
 	w.do("POST", domains, w.root, `{"domain":"h0.acme.example"}`).ok(200)
 }
+
+// Whoever sends a name that cannot be stored is told which rule it breaks.
+func TestRefusedNamesSayWhy(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	for name, want := range map[string]string{
+		`a\u0000b`: "NUL", `\u0000`: "NUL", strings.Repeat("a", 201): "at most 200 characters",
+	} {
+		for path, method := range map[string]string{"/v1/tenants": "POST", "/v1/tenants/acme": "PATCH", "/v1/api-keys": "POST", "/v1/tenants/acme/api-keys": "POST"} {
+			body := `{"name":"` + name + `"}`
+			if path == "/v1/tenants" {
+				body = `{"slug":"bolt","name":"` + name + `"}`
+			} else if strings.HasSuffix(path, "api-keys") {
+				body = `{"role":"` + map[bool]string{true: "platform_auditor", false: "tenant_auditor"}[path == "/v1/api-keys"] + `","name":"` + name + `"}`
+			}
+			p := w.do(method, path, w.root, body).problem(ProblemCodeInvalidRequest)
+			if len(p.Errors) != 1 || p.Errors[0].Field != "name" || !strings.Contains(p.Errors[0].Message, want) {
+				t.Errorf("%s %s with the name %.20q: %s %v, want a word about %s", method, path, name, p.Detail, p.Errors, want)
+			}
+		}
+	}
+}

@@ -32,7 +32,12 @@ func validateSlug(broken *fields, slug string) {
 
 // validateName checks a display name. PostgreSQL cannot store NUL.
 func validateName(broken *fields, name string) {
-	if utf8.RuneCountInString(name) > 200 || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+	switch {
+	case !utf8.ValidString(name):
+		broken.add("name", "must be UTF-8")
+	case strings.ContainsRune(name, 0):
+		broken.add("name", "must not contain the character NUL (U+0000)")
+	case utf8.RuneCountInString(name) > 200:
 		broken.add("name", "must be at most 200 characters")
 	}
 }
