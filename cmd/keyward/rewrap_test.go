@@ -164,3 +164,27 @@ func TestJWKSToAFile(t *testing.T) {
 	keyward(t, env, "tenant", "jwks", "--tenant=nobody").want(t, exitFailed, "nobody")
 	keyward(t, env, "tenant", "jwks", "--tenant=acme", "--out="+filepath.Join(path, "x")).want(t, exitFailed)
 }
+
+// The command prints the same set by the API, with a credential and without, as from the
+// database.
+func TestJWKSByTheAPI(t *testing.T) {
+	local := deployed(t)
+	env := servedOn(t, local)
+	set := ok(t, local, "tenant", "jwks", "acme")
+	public := environ{"KEYWARD_URL": env["KEYWARD_URL"]}
+	for name, way := range map[string]environ{"with a credential": env, "without": public} {
+		for _, args := range [][]string{{"acme"}, {"--tenant=acme"}, {"acme", "--json"}} {
+			if got := ok(t, way, append([]string{"tenant", "jwks"}, args...)...); got != set || set == "" {
+				t.Errorf("%s, %v: %s, want %s", name, args, got, set)
+			}
+		}
+		file := filepath.Join(t.TempDir(), "jwks.json")
+		ok(t, way, "tenant", "jwks", "acme", "--out="+file)
+		if written, err := os.ReadFile(file); err != nil || string(written) != set {
+			t.Errorf("%s: %s, %v", name, written, err)
+		}
+		keyward(t, way, "tenant", "jwks", "nobody").want(t, exitFailed, "tenant_not_found")
+		keyward(t, way, "tenant", "jwks").want(t, exitUsage, "--tenant")
+		keyward(t, way, "tenant", "jwks", "acme", "--url=keys.example.com").want(t, exitUsage, "KEYWARD_URL")
+	}
+}
