@@ -20,8 +20,8 @@ FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT id FROM (
         SELECT id, created_at FROM tenants
-        WHERE keyward_pieces(lower(slug || ' ' || name)) @@ keyward_pieces_of(lower($1::text))
-          AND (strpos(slug, lower($1::text)) > 0 OR strpos(lower(name), lower($1::text)) > 0)
+        WHERE keyward_pieces(COALESCE(search_text, lower(slug || ' ' || name))) @@ keyward_pieces_of($1::text)
+          AND strpos(COALESCE(search_text, lower(slug || ' ' || name)), $1::text) > 0
           AND ($2::text = '' AND status <> 'deleted' OR status = $2::text)
           AND (created_at, id) < ($3::timestamptz, $4::uuid)
         OFFSET 0) AS found
@@ -286,11 +286,11 @@ func (q *Queries) GetTenants(ctx context.Context, tenantIds []uuid.UUID) ([]GetT
 const insertTenant = `-- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, issuer_name, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, audit_at, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks_path, jwks_headers, jwks, jwks_outline, jwks_xid, mac)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks_path, jwks_headers, jwks, jwks_outline, jwks_xid, mac, search_text)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
     $9, $10, $11, $12, $13, $14, $14,
     COALESCE($15::timestamptz[], '{}'), COALESCE($16::timestamptz[], '{}'), COALESCE($17::text[], '{}'), pg_current_xact_id(),
-    COALESCE($18::text[], '{}'), $19, $20, $21, $22, $23, pg_current_xact_id(), $24)
+    COALESCE($18::text[], '{}'), $19, $20, $21, $22, $23, pg_current_xact_id(), $24, $25)
 `
 
 type InsertTenantParams struct {
@@ -318,6 +318,7 @@ type InsertTenantParams struct {
 	JWKS                            []byte
 	JWKSOutline                     *string
 	MAC                             []byte
+	SearchText                      *string
 }
 
 func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) error {
@@ -346,6 +347,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) erro
 		arg.JWKS,
 		arg.JWKSOutline,
 		arg.MAC,
+		arg.SearchText,
 	)
 	return err
 }
@@ -641,14 +643,14 @@ SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks
 FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT id FROM (
-        (SELECT id, slug, name, created_at FROM tenants
+        (SELECT id, COALESCE(search_text, lower(slug || ' ' || name)) AS text, created_at FROM tenants
         WHERE $1::text = '' AND status <> 'deleted' AND (created_at, id) < ($2::timestamptz, $3::uuid)
         ORDER BY created_at DESC, id DESC LIMIT 1000)
         UNION ALL
-        (SELECT id, slug, name, created_at FROM tenants
+        (SELECT id, COALESCE(search_text, lower(slug || ' ' || name)) AS text, created_at FROM tenants
         WHERE status = $1::text AND (created_at, id) < ($2::timestamptz, $3::uuid)
         ORDER BY created_at DESC, id DESC LIMIT 1000)) AS newest
-    WHERE (strpos(slug, lower($4::text)) > 0 OR strpos(lower(name), lower($4::text)) > 0)
+    WHERE strpos(text, $4::text) > 0
     ORDER BY created_at DESC, id DESC
     LIMIT $5::integer))
 ORDER BY created_at DESC, id DESC
@@ -692,7 +694,7 @@ type MatchNewestTenantsRow struct {
 	MAC                             []byte
 }
 
-// Tenants among the newest thousand after the cursor whose slug or name contains a text. A frequent text fills a page this way.
+// Tenants among the newest thousand after the cursor whose slug or name contains a text, given with its case folded. A frequent text fills a page this way.
 func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenantsParams) ([]MatchNewestTenantsRow, error) {
 	rows, err := q.db.Query(ctx, matchNewestTenants,
 		arg.Status,
@@ -840,23 +842,24 @@ func (q *Queries) TenantVersions(ctx context.Context, tenantIds []uuid.UUID) ([]
 
 const updateTenant = `-- name: UpdateTenant :execrows
 UPDATE tenants
-SET name = $1, issuer = $2,
-    issuer_name = CASE WHEN $2::text IS NOT NULL THEN COALESCE($3, issuer_name) END, custom_domain = $4, status = $5,
-    jwks_max_age_seconds = $6, jwks_stale_while_revalidate_seconds = $7,
-    jwks_stale_if_error_seconds = $8, clock_skew_seconds = $9,
-    cache_horizon = $10, not_before = $11, updated_at = $12,
-    freeze_starts = COALESCE($13::timestamptz[], freeze_starts), freeze_ends = COALESCE($14::timestamptz[], freeze_ends),
-    freeze_reasons = COALESCE($15::text[], freeze_reasons),
-    approval_required = COALESCE($16::text[], approval_required), metadata = $17, mac = $18,
-    jwks_path = $19, jwks_headers = $20,
-    deleted_at = $21, audit_seq = $22, audit_hash = $23, audit_at = $24, feed_xid = pg_current_xact_id(),
-    jwks = COALESCE($25, jwks), jwks_outline = COALESCE($26, jwks_outline),
-    jwks_xid = CASE WHEN $25::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
-WHERE id = $27
+SET name = $1, search_text = $2, issuer = $3,
+    issuer_name = CASE WHEN $3::text IS NOT NULL THEN COALESCE($4, issuer_name) END, custom_domain = $5, status = $6,
+    jwks_max_age_seconds = $7, jwks_stale_while_revalidate_seconds = $8,
+    jwks_stale_if_error_seconds = $9, clock_skew_seconds = $10,
+    cache_horizon = $11, not_before = $12, updated_at = $13,
+    freeze_starts = COALESCE($14::timestamptz[], freeze_starts), freeze_ends = COALESCE($15::timestamptz[], freeze_ends),
+    freeze_reasons = COALESCE($16::text[], freeze_reasons),
+    approval_required = COALESCE($17::text[], approval_required), metadata = $18, mac = $19,
+    jwks_path = $20, jwks_headers = $21,
+    deleted_at = $22, audit_seq = $23, audit_hash = $24, audit_at = $25, feed_xid = pg_current_xact_id(),
+    jwks = COALESCE($26, jwks), jwks_outline = COALESCE($27, jwks_outline),
+    jwks_xid = CASE WHEN $26::bytea IS NOT NULL OR jwks_xid = feed_xid THEN pg_current_xact_id() ELSE jwks_xid END
+WHERE id = $28
 `
 
 type UpdateTenantParams struct {
 	Name                            string
+	SearchText                      *string
 	Issuer                          *string
 	IssuerName                      *string
 	CustomDomain                    *string
@@ -890,6 +893,7 @@ type UpdateTenantParams struct {
 func (q *Queries) UpdateTenant(ctx context.Context, arg UpdateTenantParams) (int64, error) {
 	result, err := q.db.Exec(ctx, updateTenant,
 		arg.Name,
+		arg.SearchText,
 		arg.Issuer,
 		arg.IssuerName,
 		arg.CustomDomain,

@@ -55,6 +55,9 @@ CREATE TABLE public.tenants (
     -- The transaction that wrote the set or found it up to date. The set is valid
     -- while this equals feed_xid.
     jwks_xid                            xid8,
+    -- Slug and name with case folded by the program, in the same way on every server
+    -- (tenant/search.go). NULL: written without it; then PostgreSQL's lower counts.
+    search_text                         text,
     created_at                          timestamptz   NOT NULL,
     updated_at                          timestamptz   NOT NULL,
     deleted_at                          timestamptz,
@@ -132,7 +135,7 @@ CREATE INDEX tenants_by_status ON public.tenants (status, created_at, id);
 -- the extension pg_trgm, which not every login may create. The pending list is
 -- short, because every search reads all of it. No statistics: plans are to be the
 -- same in every database.
-CREATE INDEX tenants_by_pieces ON public.tenants USING gin (public.keyward_pieces(lower(slug || ' ' || name))) WITH (gin_pending_list_limit = 64);
+CREATE INDEX tenants_by_pieces ON public.tenants USING gin (public.keyward_pieces(COALESCE(search_text, lower(slug || ' ' || name)))) WITH (gin_pending_list_limit = 64);
 ALTER INDEX public.tenants_by_pieces ALTER COLUMN 1 SET STATISTICS 0;
 
 -- +goose StatementBegin

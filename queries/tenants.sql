@@ -1,11 +1,11 @@
 -- name: InsertTenant :exec
 INSERT INTO tenants (id, slug, name, issuer, issuer_name, custom_domain, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, audit_seq, audit_hash, audit_at, created_at, updated_at,
-    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks_path, jwks_headers, jwks, jwks_outline, jwks_xid, mac)
+    freeze_starts, freeze_ends, freeze_reasons, feed_xid, approval_required, metadata, jwks_path, jwks_headers, jwks, jwks_outline, jwks_xid, mac, search_text)
 VALUES (@id, @slug, @name, sqlc.narg(issuer), sqlc.narg(issuer_name), sqlc.narg(custom_domain), @jwks_max_age_seconds, @jwks_stale_while_revalidate_seconds,
     @jwks_stale_if_error_seconds, @clock_skew_seconds, @audit_seq, @audit_hash, @audit_at, @created_at, @created_at,
     COALESCE(@freeze_starts::timestamptz[], '{}'), COALESCE(@freeze_ends::timestamptz[], '{}'), COALESCE(@freeze_reasons::text[], '{}'), pg_current_xact_id(),
-    COALESCE(@approval_required::text[], '{}'), sqlc.narg(metadata), sqlc.narg(jwks_path), sqlc.narg(jwks_headers), sqlc.narg(jwks), sqlc.narg(jwks_outline), pg_current_xact_id(), @mac);
+    COALESCE(@approval_required::text[], '{}'), sqlc.narg(metadata), sqlc.narg(jwks_path), sqlc.narg(jwks_headers), sqlc.narg(jwks), sqlc.narg(jwks_outline), pg_current_xact_id(), @mac, sqlc.narg(search_text));
 
 -- name: GetTenant :one
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
@@ -62,21 +62,21 @@ ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
 
 -- name: MatchNewestTenants :many
--- Tenants among the newest thousand after the cursor whose slug or name contains a text. A frequent text fills a page this way.
+-- Tenants among the newest thousand after the cursor whose slug or name contains a text, given with its case folded. A frequent text fills a page this way.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT id FROM (
-        (SELECT id, slug, name, created_at FROM tenants
+        (SELECT id, COALESCE(search_text, lower(slug || ' ' || name)) AS text, created_at FROM tenants
         WHERE @status::text = '' AND status <> 'deleted' AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
         ORDER BY created_at DESC, id DESC LIMIT 1000)
         UNION ALL
-        (SELECT id, slug, name, created_at FROM tenants
+        (SELECT id, COALESCE(search_text, lower(slug || ' ' || name)) AS text, created_at FROM tenants
         WHERE status = @status::text AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
         ORDER BY created_at DESC, id DESC LIMIT 1000)) AS newest
-    WHERE (strpos(slug, lower(@q::text)) > 0 OR strpos(lower(name), lower(@q::text)) > 0)
+    WHERE strpos(text, @q::text) > 0
     ORDER BY created_at DESC, id DESC
     LIMIT @page_size::integer))
 ORDER BY created_at DESC, id DESC;
@@ -102,8 +102,8 @@ FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT id FROM (
         SELECT id, created_at FROM tenants
-        WHERE keyward_pieces(lower(slug || ' ' || name)) @@ keyward_pieces_of(lower(@q::text))
-          AND (strpos(slug, lower(@q::text)) > 0 OR strpos(lower(name), lower(@q::text)) > 0)
+        WHERE keyward_pieces(COALESCE(search_text, lower(slug || ' ' || name))) @@ keyward_pieces_of(@q::text)
+          AND strpos(COALESCE(search_text, lower(slug || ' ' || name)), @q::text) > 0
           AND (@status::text = '' AND status <> 'deleted' OR status = @status::text)
           AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
         OFFSET 0) AS found
@@ -115,7 +115,7 @@ ORDER BY created_at DESC, id DESC;
 -- NULL keeps issuer_name as long as there is an issuer; NULL keeps freeze windows, approval_required and the rendered JWK Set; an empty array removes the first two. A set that was up to
 -- date stays so.
 UPDATE tenants
-SET name = @name, issuer = sqlc.narg(issuer),
+SET name = @name, search_text = sqlc.narg(search_text), issuer = sqlc.narg(issuer),
     issuer_name = CASE WHEN sqlc.narg(issuer)::text IS NOT NULL THEN COALESCE(sqlc.narg(issuer_name), issuer_name) END, custom_domain = sqlc.narg(custom_domain), status = @status,
     jwks_max_age_seconds = @jwks_max_age_seconds, jwks_stale_while_revalidate_seconds = @jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds = @jwks_stale_if_error_seconds, clock_skew_seconds = @clock_skew_seconds,

@@ -55,3 +55,6 @@ func ReadList(ctx context.Context, q *db.Queries, f ListFilter) ([]uuid.UUID, er
 
 // CursorAt is the cursor of a list that goes on behind a time.
 func CursorAt(at time.Time) string { return Position{at, uuid.UUID{}}.Cursor() }
+
+// FoldCase is how a text is written that a search looks for.
+var FoldCase = foldCase

@@ -14,7 +14,7 @@ import (
 
 // ListFilter selects tenants. The zero value selects all live ones.
 type ListFilter struct {
-	Q      string // part of a slug or name, ignoring case
+	Q      string // part of a slug or name, ignoring case as Unicode defines it
 	Status Status // Deleted ones are listed only if asked for
 	Limit  int    // 1 to 500; 0: 50, more: 500
 	Cursor string // the cursor that List returned with the previous page
@@ -50,6 +50,7 @@ func searchTenants(ctx context.Context, q *db.Queries, text, status string, afte
 		})
 		return tenantsFromRows(rows), err
 	}
+	text = foldCase(text)
 	rows, err := q.MatchNewestTenants(ctx, db.MatchNewestTenantsParams{
 		Q: text, Status: status, BeforeCreatedAt: after.CreatedAt, BeforeID: after.ID, PageSize: int32(size),
 	})

@@ -94,7 +94,7 @@ func insert(ctx context.Context, tx *db.Tx, spec tenant.Spec, head audit.Head, e
 		ID: row.ID, Slug: row.Slug, Name: row.Name, Issuer: row.Issuer, CustomDomain: row.CustomDomain,
 		JWKSMaxAgeSeconds: row.JWKSMaxAgeSeconds, JWKSStaleWhileRevalidateSeconds: row.JWKSStaleWhileRevalidateSeconds,
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
-		AuditSeq: head.Seq, AuditHash: head.Hash, CreatedAt: row.CreatedAt, MAC: authority.TenantMAC(row),
+		AuditSeq: head.Seq, AuditHash: head.Hash, CreatedAt: row.CreatedAt, MAC: authority.TenantMAC(row), SearchText: spec.Tenant(head.TenantID, noon).SearchText(),
 	})
 	if err != nil {
 		return err

@@ -186,7 +186,7 @@ func (s *Store) writeTenant(ctx context.Context, tx *db.Tx, t Tenant, names Name
 		JWKSStaleIfErrorSeconds: row.JWKSStaleIfErrorSeconds, ClockSkewSeconds: row.ClockSkewSeconds,
 		CacheHorizon: row.CacheHorizon, NotBefore: row.NotBefore, UpdatedAt: row.UpdatedAt, DeletedAt: row.DeletedAt,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
-		JWKSPath: row.JWKSPath, JWKSHeaders: row.JWKSHeaders,
+		JWKSPath: row.JWKSPath, JWKSHeaders: row.JWKSHeaders, SearchText: t.SearchText(),
 		MAC: s.authority.TenantMAC(row), AuditSeq: head.Seq, AuditHash: head.Hash, AuditAt: &head.LastAt, TenantID: row.ID,
 	})
 	if err != nil {

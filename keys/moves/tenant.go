@@ -153,7 +153,7 @@ func (s *Store) insertTenant(ctx context.Context, tx *db.Tx, l *ledger, names te
 		MAC: l.believer.TenantMAC(row), AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, AuditAt: &l.nextHead.LastAt, CreatedAt: l.at,
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
 		JWKSPath: row.JWKSPath, JWKSHeaders: row.JWKSHeaders,
-		JWKS: set.Body, JWKSOutline: &set.Outline,
+		JWKS: set.Body, JWKSOutline: &set.Outline, SearchText: l.tenant.SearchText(),
 	})
 	if err != nil {
 		return err
@@ -287,6 +287,6 @@ func (l *ledger) tenantParams() db.UpdateTenantParams {
 		FreezeStarts: row.FreezeStarts, FreezeEnds: row.FreezeEnds, FreezeReasons: row.FreezeReasons, ApprovalRequired: row.ApprovalRequired, Metadata: row.Metadata,
 		JWKSPath: row.JWKSPath, JWKSHeaders: row.JWKSHeaders,
 		MAC: l.believer.TenantMAC(row), AuditSeq: l.nextHead.Seq, AuditHash: l.nextHead.Hash, AuditAt: &l.nextHead.LastAt, TenantID: l.tenant.ID,
-		JWKS: set.Body, JWKSOutline: &set.Outline,
+		JWKS: set.Body, JWKSOutline: &set.Outline, SearchText: l.tenant.SearchText(),
 	}
 }
