@@ -199,6 +199,20 @@ func (s *gate) authenticateWith(r *http.Request, credential string) (tenant.Prin
 	return p, err
 }
 
+// limitSignIn returns how long the request's network has to wait before it may try to sign
+// in, 0 if it need not. With failed it counts a failed authentication first.
+func (s *gate) limitSignIn(r *http.Request, failed bool) (wait time.Duration) {
+	if failed {
+		wait = s.failures.take(s.clients.clientNetwork(r), age.Read(s.cfg.Now))
+	} else {
+		wait = s.failures.wait(s.clients.clientNetwork(r), age.Read(s.cfg.Now))
+	}
+	if wait > 0 {
+		s.limitedBy.failures.Inc()
+	}
+	return wait
+}
+
 // suspectLookUps is how many look-ups in a second all networks that have reached their
 // limit may cause together, and twice as many at once.
 const suspectLookUps = 5

@@ -41,6 +41,17 @@ func (s *server) registerConsole(e *echo.Echo) error {
 			}
 			return p, err
 		},
+		Limit: func(r *http.Request, failed bool) error {
+			if s.limitSignIn(r, failed) > 0 {
+				return console.ErrLimited
+			}
+			return nil
+		},
+		Refused: func(r *http.Request, requestID, apiKey string, err error) {
+			if errors.Is(err, tenant.ErrUnauthenticated) || errors.Is(err, tenant.ErrNoRole) {
+				s.denials.recordSignIn(requestID, apiKey)
+			}
+		},
 		Sessions:     s.cfg.Tenants,
 		Allows:       func(role tenant.Role, operation string) bool { return permissions[operation].allows(role) },
 		TrustedUntil: trustedUntil,

@@ -79,6 +79,11 @@ func (s *surfer) send(r *http.Request) shownPage {
 	if err != nil {
 		s.w.t.Fatal(err)
 	}
+	return s.read(resp)
+}
+
+func (s *surfer) read(resp *http.Response) shownPage {
+	s.w.t.Helper()
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {

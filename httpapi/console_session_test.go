@@ -180,6 +180,14 @@ func TestConsoleFailedSignInsAreLimited(t *testing.T) {
 	if limited == 0 {
 		t.Error("thirty wrong keys and no limit")
 	}
+	var list AuditEventList
+	w.becomes("a failed sign-in is in the history", func() bool {
+		w.do("GET", "/v1/audit?action=authorization.denied", w.root, "").ok(200, &list)
+		return len(list.Items) > 0
+	})
+	if e := list.Items[0]; e.Actor.ID != "00000000-0000-0000-0000-000000000000" || !strings.Contains(string(e.Details), `"authenticated":false`) || !strings.Contains(string(e.Details), `"signIn"`) || len(list.Items) > 10 {
+		t.Errorf("failed sign-ins in the history: %+v", list.Items)
+	}
 	if p := w.do("GET", "/v1/tenants", "kw_"+strings.Repeat("0", 32)+"_"+strings.Repeat("a", 52), ""); p.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("the API has a limit of its own: %d", p.StatusCode)
 	}

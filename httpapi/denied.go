@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,6 +64,23 @@ func (d *denials) record(w *call, operation, ref string) {
 		details["tenant"] = ref
 	}
 	d.enqueue(denied{w.TenantID, d.now().UTC(), w.auditBy().Event(time.Time{}, audit.AuthorizationDenied), details})
+}
+
+// recordSignIn queues an authorization.denied event for a sign-in to the console that was
+// refused: a few per minute of all, since it costs nothing to try. The API key, empty for
+// the identity provider, was not authenticated, so the actor is who somebody claimed to be.
+func (d *denials) recordSignIn(requestID, apiKey string) {
+	if d.limit.take("sign-in", age.Read(d.now)) > 0 {
+		return
+	}
+	by := audit.By{Actor: audit.Actor{Type: audit.ActorOIDC, ID: "unknown"}, RequestID: requestID}
+	if apiKey != "" {
+		by.Actor.Type = audit.ActorAPIKey
+		if id, _, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(apiKey), "kw_"), "_"); ok && uuid.Validate(id) == nil {
+			by.Actor.ID = uuid.MustParse(id).String()
+		}
+	}
+	d.enqueue(denied{nil, d.now().UTC(), by.Event(time.Time{}, audit.AuthorizationDenied), map[string]any{"operation": "signIn", "authenticated": false}})
 }
 
 func (d *denials) enqueue(n denied) {

@@ -59,6 +59,10 @@ type settings struct {
 	OIDCAudience      string `name:"oidc-audience" var:"KEYWARD_OIDC_AUDIENCE" placeholder:"NAMES" help:"Require one of these names in the aud of those tokens." accepts:"names with commas between, as in https://keys.example.com" unset:"none; required with KEYWARD_OIDC_ISSUER"`
 	OIDCAlgorithms    string `name:"oidc-algorithms" var:"KEYWARD_OIDC_ALGORITHMS" placeholder:"ALGS" help:"Accept those tokens only with these algorithms." accepts:"RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519, ML-DSA-44, ML-DSA-65 or ML-DSA-87, with commas between" unset:"RS256,PS256,ES256,ES384,EdDSA,Ed25519"`
 	OIDCRoles         string `name:"oidc-roles" var:"KEYWARD_OIDC_ROLES" placeholder:"RULES" help:"Map claims of those tokens to roles; the first matching rule decides." accepts:"rules claim=value:role with commas between, a tenant's role with its tenant, as in groups=admins:platform_admin,groups=acme-ops:tenant_admin@acme" unset:"none; required with KEYWARD_OIDC_ISSUER"`
+	ConsoleClientID   string `name:"console-oidc-client-id" var:"KEYWARD_CONSOLE_OIDC_CLIENT_ID" placeholder:"ID" help:"Sign people in to the web console as this client of KEYWARD_OIDC_ISSUER." accepts:"a client id, with KEYWARD_OIDC_ISSUER" unset:"API keys only"`
+	ConsoleSecret     string `name:"console-oidc-client-secret" var:"KEYWARD_CONSOLE_OIDC_CLIENT_SECRET" placeholder:"SECRET" help:"Authenticate that client with this secret." accepts:"a secret, with KEYWARD_CONSOLE_OIDC_CLIENT_ID" unset:"a public client"`
+	ConsoleScopes     string `name:"console-oidc-scopes" var:"KEYWARD_CONSOLE_OIDC_SCOPES" placeholder:"SCOPES" help:"Send these scopes, so that the tokens have the claims of KEYWARD_OIDC_ROLES." accepts:"scopes with spaces between, as in openid profile groups" unset:"openid profile email"`
+	ConsoleProvider   string `name:"console-oidc-name" var:"KEYWARD_CONSOLE_OIDC_NAME" placeholder:"NAME" help:"Name the identity provider so on the sign-in page." accepts:"a name of at most 60 characters" unset:"the host of KEYWARD_OIDC_ISSUER"`
 	DrainDelay        string `name:"drain-delay" var:"KEYWARD_DRAIN_DELAY" placeholder:"DURATION" help:"Keep serving this long after a signal, with /readyz at 503, so that load balancers notice." accepts:"a duration from 0s to 10m0s, as in 90s, 30m or 24h" unset:"5s after SIGTERM, 0s after Ctrl-C"`
 	ShutdownTimeout   string `name:"shutdown-timeout" var:"KEYWARD_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"Wait this long for requests in flight after that." accepts:"a duration from 0s to 1h0m0s, as in 90s, 30m or 24h"`
 }
@@ -96,9 +100,10 @@ type config struct {
 	checkpointDir      string // empty: no checkpoints
 	checkpointInterval time.Duration
 
-	dnsResolver     string        // empty: the system's
-	signIn          signin.Config // Issuer empty: disabled
-	drainDelay      time.Duration // negative: the default, which depends on the signal
+	dnsResolver     string                // empty: the system's
+	signIn          signin.Config         // Issuer empty: disabled
+	codeFlow        signin.CodeFlowConfig // ClientID empty: API keys only
+	drainDelay      time.Duration         // negative: the default, which depends on the signal
 	shutdownTimeout time.Duration
 }
 
@@ -144,6 +149,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 		webhookAllow:    c.networks("KEYWARD_WEBHOOK_ALLOW", s.WebhookAllow),
 		dnsResolver:     c.optionalAddress("KEYWARD_DNS_RESOLVER", s.DNSResolver),
 		signIn:          c.signIn(s),
+		codeFlow:        c.codeFlow(s),
 		drainDelay:      c.drainDelay(s.DrainDelay),
 		shutdownTimeout: c.duration("KEYWARD_SHUTDOWN_TIMEOUT", s.ShutdownTimeout, 0, time.Hour),
 	}, c.err

@@ -357,6 +357,10 @@ func TestBadSignIn(t *testing.T) {
 		"KEYWARD_OIDC_AUDIENCE":   {"", "a,,b"},
 		"KEYWARD_OIDC_ROLES":      {"", "groups=admins", "groups=admins:root", "groups=admins:tenant_admin"},
 		"KEYWARD_OIDC_ALGORITHMS": {"none", "HS256", "RS256,HS256", "RS256,"},
+
+		"KEYWARD_CONSOLE_OIDC_CLIENT_SECRET": {"hunter2"},
+		"KEYWARD_CONSOLE_OIDC_SCOPES":        {" "},
+		"KEYWARD_CONSOLE_OIDC_NAME":          {strings.Repeat("x", 61)},
 	} {
 		for _, value := range bad {
 			env := maps.Clone(good)
@@ -364,4 +368,5 @@ func TestBadSignIn(t *testing.T) {
 			keyward(t, env, "serve").want(t, exitUsage, variable, "must be")
 		}
 	}
+	keyward(t, environ{"KEYWARD_CONSOLE_OIDC_CLIENT_ID": "console"}, "serve").want(t, exitUsage, "KEYWARD_CONSOLE_OIDC_CLIENT_ID", "KEYWARD_OIDC_ISSUER")
 }

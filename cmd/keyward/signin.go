@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -63,6 +64,28 @@ func (c *checks) nameList(variable, value, accepts string) (names []string) {
 	return names
 }
 
+// maxProviderName is how many characters the button of the sign-in page has room for.
+const maxProviderName = 60
+
+// codeFlow validates the settings of people's sign-in to the web console.
+func (c *checks) codeFlow(s settings) signin.CodeFlowConfig {
+	f := signin.CodeFlowConfig{ClientID: s.ConsoleClientID, ClientSecret: s.ConsoleSecret, Name: s.ConsoleProvider}
+	if s.ConsoleScopes != "" {
+		f.Scopes = strings.Fields(s.ConsoleScopes)
+	}
+	switch {
+	case f.ClientID != "" && s.OIDCIssuer == "":
+		c.reject("KEYWARD_CONSOLE_OIDC_CLIENT_ID", "a client id, with KEYWARD_OIDC_ISSUER")
+	case f.ClientID == "" && f.ClientSecret != "":
+		c.reject("KEYWARD_CONSOLE_OIDC_CLIENT_SECRET", "a secret, with KEYWARD_CONSOLE_OIDC_CLIENT_ID")
+	case s.ConsoleScopes != "" && len(f.Scopes) == 0:
+		c.reject("KEYWARD_CONSOLE_OIDC_SCOPES", "scopes with spaces between, as in openid profile groups")
+	case utf8.RuneCountInString(f.Name) > maxProviderName:
+		c.reject("KEYWARD_CONSOLE_OIDC_NAME", "a name of at most 60 characters")
+	}
+	return f
+}
+
 // configureOIDC enables sign-in through the identity provider, if one is
 // configured.
 func (a *app) configureOIDC(cfg *httpapi.Config) (err error) {
@@ -71,6 +94,13 @@ func (a *app) configureOIDC(cfg *httpapi.Config) (err error) {
 	}
 	in := a.cfg.signIn
 	in.Resolve, in.Now, in.Log = a.tenants.Resolve, utcNow, a.log
-	cfg.SignIn, err = signin.New(in)
+	s, err := signin.New(in)
+	if err != nil {
+		return err
+	}
+	cfg.SignIn = s
+	if a.cfg.codeFlow.ClientID != "" {
+		cfg.Console.Provider, err = signin.NewCodeFlow(s, a.cfg.codeFlow)
+	}
 	return err
 }

@@ -74,6 +74,13 @@ func (p *Page) leave(act func()) {
 	default:
 	}
 	act()
+	p.AwaitLoad()
+}
+
+// AwaitLoad returns when a document has loaded that the page opens by itself, such as by
+// a refresh.
+func (p *Page) AwaitLoad() {
+	p.b.t.Helper()
 	select {
 	case <-p.loaded:
 	case <-p.b.conn.closed:

@@ -30,8 +30,8 @@ type Sessions interface {
 // ErrLimited is returned by [Config.Authenticate] after too many failures.
 var ErrLimited = errors.New("console: too many failed sign-ins")
 
-// Config configures the console. API, Authenticate, Sessions and Allows are
-// required.
+// Config configures the console. All functions but
+// TrustedUntil are required, and so is Sessions.
 type Config struct {
 	// API serves a request for the admin API that is made by caller.
 	API func(w http.ResponseWriter, r *http.Request, caller Caller)
@@ -39,6 +39,12 @@ type Config struct {
 	// tenant.ErrUnauthenticated, ErrLimited, tenant.ErrUnavailable.
 	Authenticate func(r *http.Request, apiKey string) (tenant.Principal, error)
 	Sessions     Sessions
+	// Limit returns ErrLimited if the request's network has had too many failed
+	// sign-ins. With failed it counts one more first.
+	Limit func(r *http.Request, failed bool) error
+	// Refused records that a sign-in with an API key, or by the provider if that is
+	// empty, was not accepted.
+	Refused func(r *http.Request, requestID, apiKey string, err error)
 	// Allows reports whether a role may call an operation of openapi.yaml.
 	Allows func(role tenant.Role, operation string) bool
 	// TrustedUntil says how long verifiers may trust a key that was revoked; nil:

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -104,13 +105,23 @@ func (c *Console) redeem(w http.ResponseWriter, r *http.Request) (next string, e
 	if len(parts) != 4 || subtle.ConstantTimeCompare([]byte(parts[0]), []byte(r.FormValue("state"))) != 1 || r.FormValue("code") == "" {
 		return "", errSignInCancelled
 	}
-	p, until, err := c.cfg.Provider.Exchange(r.Context(), c.redirectURI(r), r.FormValue("code"), parts[2], parts[1])
-	if err != nil {
-		return "", err
-	}
 	to, err := base64.RawURLEncoding.DecodeString(parts[3])
 	if err != nil {
 		return "", errSignInCancelled
 	}
-	return safeNext(string(to)), c.start(w, r, p, &signedIn{until})
+	next = safeNext(string(to))
+	r.Form.Set("next", next)                      // of the page that a refusal shows
+	if err := c.cfg.Limit(r, false); err != nil { // each attempt is a request to the provider
+		return "", err
+	}
+	p, until, err := c.cfg.Provider.Exchange(r.Context(), c.redirectURI(r), r.FormValue("code"), parts[2], parts[1])
+	if err != nil {
+		c.cfg.Log.WarnContext(r.Context(), "console: sign-in by the identity provider failed", "request_id", w.Header().Get("X-Request-Id"), "error", err)
+		c.cfg.Refused(r, w.Header().Get("X-Request-Id"), "", err)
+		if errors.Is(err, tenant.ErrUnauthenticated) {
+			err = cmp.Or(c.cfg.Limit(r, true), err)
+		}
+		return "", err
+	}
+	return next, c.start(w, r, p, &signedIn{until})
 }

@@ -148,6 +148,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		err = c.start(w, r, p, nil)
 	}
 	if err != nil {
+		c.cfg.Refused(r, w.Header().Get("X-Request-Id"), r.PostFormValue("key"), err)
 		c.refuseSignIn(w, r, err)
 		return
 	}
