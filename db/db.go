@@ -44,6 +44,7 @@ type Config struct {
 type DB struct {
 	pool    *pgxpool.Pool
 	reader  *pgxpool.Pool // nil without a standby
+	standby *outageWatch  // of the reader; nil without one
 	probe   *prober
 	outages *outageWatch
 	pooled  bool // a transaction pooler shares sessions: no session state is ours
@@ -69,6 +70,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		pool.Close()
 		return nil, err
 	}
+	d.standby = newOutageWatch(d.reader.Config().ConnConfig, d.reader.Reset)
 	return d, nil
 }
 
@@ -136,6 +138,9 @@ const closeTimeout = 5 * time.Second
 // Close waits for running transactions, at most closeTimeout, and closes every connection.
 func (d *DB) Close() {
 	d.outages.close()
+	if d.standby != nil {
+		d.standby.close()
+	}
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)

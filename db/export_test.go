@@ -13,3 +13,14 @@ var (
 	ReadGuards    = readGuards
 	CompareGuards = compareGuards
 )
+
+// ErrReplicaAway lets tests tell that a standby was not asked.
+var ErrReplicaAway = errReplicaAway
+
+// StandbyOutage lets tests wait until a standby answers again: nil while it does.
+func (d *DB) StandbyOutage() <-chan struct{} {
+	if o := d.standby.current.Load(); o != nil {
+		return o.over
+	}
+	return nil
+}

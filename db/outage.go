@@ -131,6 +131,13 @@ func (w *outageWatch) answers() bool {
 	return err == nil
 }
 
+// inDoubt reports whether it is asked if PostgreSQL answers, or known that it does not.
+func (w *outageWatch) inDoubt() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asks
+}
+
 // close ends the questions.
 func (w *outageWatch) close() {
 	w.mu.Lock()
