@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys/seal"
@@ -59,7 +60,9 @@ type Custody struct {
 	cfg      Config
 	dataKeys *otter.Cache[dataKeyName, *seal.DataKey]
 
-	mu      sync.Mutex
+	opening *semaphore.Weighted // held while a master key is opened, which may wait for a KMS; never with mu
+
+	mu      sync.Mutex // never held while a KMS is asked: Authority is called under locks of PostgreSQL
 	ring    *seal.Ring
 	rows    map[uuid.UUID]db.MasterKey
 	opened  map[uuid.UUID]*seal.MasterKey
@@ -98,8 +101,9 @@ func New(cfg Config) *Custody {
 		cfg.Rest = func(ctx context.Context, d time.Duration) { _ = db.Pause(ctx, d) }
 	}
 	return &Custody{
-		cfg:    cfg,
-		opened: make(map[uuid.UUID]*seal.MasterKey),
+		cfg:     cfg,
+		opening: semaphore.NewWeighted(1),
+		opened:  make(map[uuid.UUID]*seal.MasterKey),
 		dataKeys: otter.Must(&otter.Options[dataKeyName, *seal.DataKey]{
 			MaximumSize:      cfg.MaxDataKeys,
 			ExpiryCalculator: otter.ExpiryWriting[dataKeyName, *seal.DataKey](cfg.DataKeyLifetime),
@@ -151,24 +155,40 @@ func (c *Custody) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	current := c.setRows(rows)
+	if current.ID == uuid.Nil {
+		return ErrNoMasterKey
+	}
+	m, err := c.openMaster(ctx, current.ID)
+	if err != nil || c.Authority() != nil {
+		return err
+	}
+	authority, err := openAuthority(ctx, m, current, c.cfg.Log)
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rows, c.current = make(map[uuid.UUID]db.MasterKey, len(rows)), uuid.Nil
+	if c.authority == nil { // of two at once the first stays
+		c.authority = authority
+	}
+	return nil
+}
+
+// setRows replaces what is known of the master keys and returns the row of the current
+// one, a zero row if there is none.
+func (c *Custody) setRows(rows []db.MasterKey) (current db.MasterKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rows = make(map[uuid.UUID]db.MasterKey, len(rows))
 	for _, row := range rows {
 		c.rows[row.ID] = row
 		if row.IsCurrent {
-			c.current = row.ID
+			current = row
 		}
 	}
-	if c.current == uuid.Nil {
-		return ErrNoMasterKey
-	}
-	m, err := c.openMaster(ctx, c.current)
-	if err != nil || c.authority != nil {
-		return err
-	}
-	c.authority, err = openAuthority(ctx, m, c.rows[c.current], c.cfg.Log)
-	return err
+	c.current = current.ID
+	return current
 }
 
 // Authority authenticates rows that confer authority; nil before Open has

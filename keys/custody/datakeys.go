@@ -27,7 +27,7 @@ func (c *Custody) NewDataKey(ctx context.Context, tenantID uuid.UUID, version in
 	c.mu.Unlock()
 	m, err := c.masterKey(ctx, id)
 	if err != nil {
-		return Sealer{}, DataKeyRow{}, err
+		return Sealer{}, DataKeyRow{}, asUnavailable(err)
 	}
 	key, err := seal.NewDataKey()
 	if err != nil {
@@ -80,25 +80,105 @@ func (c *Custody) Sealers(ctx context.Context, tenantIDs ...uuid.UUID) (map[uuid
 	return c.openDataKeys(ctx, rows), nil
 }
 
-// SealerFrom opens the current data key of one tenant from its row. Errors:
-// ErrDataKey.
-func (c *Custody) SealerFrom(ctx context.Context, tenantID uuid.UUID, rows DataKeyRows) (Sealer, error) {
-	s, opened := c.openDataKeys(ctx, rows)[tenantID]
-	if !opened {
+// OpenedSealer returns a tenant's current data key, by its row, if it is in memory. It
+// asks no KMS, and so may be called under a lock.
+func (c *Custody) OpenedSealer(rows DataKeyRows) (s Sealer, opened bool) {
+	if len(rows) != 1 || rows[0].MasterKeyID == nil {
+		return Sealer{}, false
+	}
+	key, opened := c.dataKeys.GetIfPresent(dataKeyName{rows[0].TenantID, rows[0].Version})
+	return Sealer{Version: rows[0].Version, Key: key}, opened
+}
+
+// SealerFrom opens the current data key of one tenant from its row. It may ask a KMS: call
+// it without a transaction. Errors: ErrDataKey; db.ErrUnavailable for a KMS without an
+// answer.
+func (c *Custody) SealerFrom(ctx context.Context, rows DataKeyRows) (Sealer, error) {
+	if len(rows) != 1 {
 		return Sealer{}, ErrDataKey
 	}
-	return s, nil
+	row := rows[0]
+	key, err := c.OpenDataKey(ctx, row.TenantID, row.Version, row.Wrapped, row.MasterKeyID)
+	if err != nil {
+		return Sealer{}, refuseDataKey(row.Version, err)
+	}
+	return Sealer{Version: row.Version, Key: key}, nil
+}
+
+// refuseDataKey returns the error for a data key that does not open: ErrDataKey, unless the
+// KMS has not answered.
+func refuseDataKey(version int32, err error) error {
+	if errors.Is(err, db.ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: version %d: %w", ErrDataKey, version, err)
+}
+
+// LiveDataKeys are the rows of one tenant's data keys that are not destroyed.
+type LiveDataKeys []db.ListLiveDataKeysRow
+
+// OpenedDataKeys are opened data keys of one tenant by version.
+type OpenedDataKeys map[int32]*seal.DataKey
+
+// OpenLiveDataKeys opens every data key of a tenant that is not destroyed. It asks a KMS for
+// those that are not in memory: call it without a transaction, and compare Covers under the
+// tenant's lock. Errors: ErrDataKey, db.ErrUnavailable.
+func (c *Custody) OpenLiveDataKeys(ctx context.Context, tenantID uuid.UUID) (OpenedDataKeys, error) {
+	var live []db.ListLiveDataKeysRow
+	err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		live, err = tx.ListLiveDataKeys(ctx, tenantID)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	open := OpenedDataKeys{}
+	for _, row := range live {
+		if open[row.Version], err = c.OpenDataKey(ctx, tenantID, row.Version, row.Wrapped, row.MasterKeyID); err != nil {
+			return nil, refuseDataKey(row.Version, err)
+		}
+	}
+	return open, nil
+}
+
+// Newest returns the highest version, 0 if there is none.
+func (o OpenedDataKeys) Newest() (newest int32) {
+	for version := range o {
+		newest = max(newest, version)
+	}
+	return newest
+}
+
+// Covers reports whether exactly these data keys are live.
+func (o OpenedDataKeys) Covers(live LiveDataKeys) bool {
+	for _, row := range live {
+		if o[row.Version] == nil {
+			return false
+		}
+	}
+	return len(live) == len(o)
 }
 
 // openDataKeys opens data keys. Those that cannot be opened are logged and left
-// out.
+// out; once the KMS has not answered, it is not asked for the others.
 func (c *Custody) openDataKeys(ctx context.Context, rows []db.CurrentDataKeysRow) map[uuid.UUID]Sealer {
 	open := make(map[uuid.UUID]Sealer, len(rows))
+	var away error
 	for _, row := range rows {
+		if s, opened := c.OpenedSealer(DataKeyRows{row}); opened {
+			open[row.TenantID] = s
+			continue
+		}
+		if away != nil {
+			continue
+		}
 		key, err := c.OpenDataKey(ctx, row.TenantID, row.Version, row.Wrapped, row.MasterKeyID)
 		if err != nil {
 			// One tenant's damage must not stop the others.
 			c.cfg.Log.Error("data key cannot be opened", "tenant_id", row.TenantID, "version", row.Version, "error", err)
+			if errors.Is(err, db.ErrUnavailable) {
+				away = err
+			}
 			continue
 		}
 		open[row.TenantID] = Sealer{Version: row.Version, Key: key}

@@ -54,12 +54,33 @@ func newMasterRow(ctx context.Context, ring *seal.Ring, version string, authorit
 	return db.InsertMasterKeyParams{ID: id, URI: ring.URI(), Version: version, KeyCheck: check, Authority: wrapped, CreatedAt: now}, nil
 }
 
-// openMaster opens a master key of the database. The caller holds mu.
+// openMaster returns a master key of the database that is open, or opens it, one at a
+// time.
 func (c *Custody) openMaster(ctx context.Context, id uuid.UUID) (*seal.MasterKey, error) {
-	if m := c.opened[id]; m != nil {
+	if m, _, _ := c.knownMaster(id); m != nil {
 		return m, nil
 	}
-	row, known := c.rows[id]
+	if err := c.opening.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer c.opening.Release(1)
+	return c.openNext(ctx, id)
+}
+
+// knownMaster returns a master key if it is open, and its row if there is one.
+func (c *Custody) knownMaster(id uuid.UUID) (m *seal.MasterKey, row db.MasterKey, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	row, known = c.rows[id]
+	return c.opened[id], row, known
+}
+
+// openNext opens a master key. The caller holds opening.
+func (c *Custody) openNext(ctx context.Context, id uuid.UUID) (*seal.MasterKey, error) {
+	m, row, known := c.knownMaster(id)
+	if m != nil {
+		return m, nil
+	}
 	if !known {
 		return nil, fmt.Errorf("%w: master key %s is not in the database", ErrWrongMasterKey, id)
 	}
@@ -70,6 +91,8 @@ func (c *Custody) openMaster(ctx context.Context, id uuid.UUID) (*seal.MasterKey
 	if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.opened[id] = m
 	return m, nil
 }
@@ -78,10 +101,13 @@ func (c *Custody) openMaster(ctx context.Context, id uuid.UUID) (*seal.MasterKey
 // that it is the right one; URIs are not compared, because the same place can
 // be written differently.
 func (c *Custody) openConfigured(ctx context.Context, row db.MasterKey) (*seal.MasterKey, error) {
-	if c.ring == nil {
+	c.mu.Lock()
+	ring := c.ring
+	c.mu.Unlock()
+	if ring == nil {
 		return nil, fmt.Errorf("%w: %s is not open", ErrNoMasterKey, seal.Redact(c.cfg.URI))
 	}
-	m, err := c.ring.Key(ctx, row.Version)
+	m, err := ring.Key(ctx, row.Version)
 	if err == nil {
 		err = m.VerifyKeyCheck(ctx, row.ID, row.KeyCheck)
 	}
@@ -95,7 +121,7 @@ func (c *Custody) openConfigured(ctx context.Context, row db.MasterKey) (*seal.M
 // openEndorsed opens a master key at its row's own URI, if an already trusted
 // key endorsed it.
 func (c *Custody) openEndorsed(ctx context.Context, row db.MasterKey) (*seal.MasterKey, error) {
-	voucher, err := c.openMaster(ctx, *row.EndorsedBy)
+	voucher, err := c.openNext(ctx, *row.EndorsedBy)
 	if err != nil {
 		return nil, err
 	}
@@ -117,16 +143,11 @@ func (c *Custody) openEndorsed(ctx context.Context, row db.MasterKey) (*seal.Mas
 // masterKey opens a master key by its id. For an unknown id it reads the
 // database again, because another process may have rotated.
 func (c *Custody) masterKey(ctx context.Context, id uuid.UUID) (*seal.MasterKey, error) {
-	c.mu.Lock()
-	_, known := c.rows[id]
-	c.mu.Unlock()
-	if !known {
+	if _, _, known := c.knownMaster(id); !known {
 		if err := c.Refresh(ctx); err != nil {
 			return nil, err
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	return c.openMaster(ctx, id)
 }
 

@@ -77,19 +77,56 @@ func (c *Custody) addSuccessor(ctx context.Context, to string, check func(ctx co
 	if err != nil {
 		return err
 	}
-	err = c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+	for {
+		if err := c.endorse(ctx, &row); err != nil {
+			return err
+		}
+		err = c.insertSuccessor(ctx, row)
+		if !errors.Is(err, errOtherPredecessor) {
+			break
+		}
+		if err := c.Refresh(ctx); err != nil {
+			return err
+		}
+	}
+	if db.Constraint(err) == "master_keys_version_once" {
+		return fmt.Errorf("keys: version %s of %s has been a master key already", row.Version, seal.Redact(row.URI))
+	}
+	if err != nil {
+		return err
+	}
+	return c.Refresh(ctx)
+}
+
+// errOtherPredecessor means that another master key has become the current one since the
+// endorsement was made.
+var errOtherPredecessor = errors.New("keys: the current master key has changed")
+
+// endorse lets the current master key vouch for the row of its successor. It may ask a
+// KMS, and so is called without a transaction.
+func (c *Custody) endorse(ctx context.Context, row *db.InsertMasterKeyParams) error {
+	c.mu.Lock()
+	old := c.current
+	c.mu.Unlock()
+	voucher, err := c.masterKey(ctx, old)
+	if err != nil {
+		return err
+	}
+	row.EndorsedBy = &old
+	row.Endorsement, err = voucher.Endorse(ctx, seal.Successor{ID: row.ID, URI: row.URI, Version: row.Version})
+	return err
+}
+
+// insertSuccessor makes an endorsed master key the current one. Errors:
+// errOtherPredecessor.
+func (c *Custody) insertSuccessor(ctx context.Context, row db.InsertMasterKeyParams) error {
+	return c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		old, err := tx.LockCurrentMasterKey(ctx)
 		if err != nil {
 			return err
 		}
-		voucher, err := c.masterKey(ctx, old)
-		if err != nil {
-			return err
-		}
-		row.EndorsedBy = &old
-		row.Endorsement, err = voucher.Endorse(ctx, seal.Successor{ID: row.ID, URI: row.URI, Version: row.Version})
-		if err != nil {
-			return err
+		if old != *row.EndorsedBy {
+			return errOtherPredecessor
 		}
 		w := tx.Later()
 		if _, err := w.SupersedeMasterKey(ctx, old); err != nil {
@@ -104,25 +141,19 @@ func (c *Custody) addSuccessor(ctx context.Context, to string, check func(ctx co
 		}
 		return w.Send(ctx)
 	})
-	if db.Constraint(err) == "master_keys_version_once" {
-		return fmt.Errorf("keys: version %s of %s has been a master key already", row.Version, seal.Redact(row.URI))
-	}
-	if err != nil {
-		return err
-	}
-	return c.Refresh(ctx)
 }
 
 // authorityKey unwraps the key that authenticates rows, to be wrapped by the next
 // master key. The caller destroys it.
 func (c *Custody) authorityKey(ctx context.Context) (*seal.DataKey, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	m, err := c.openMaster(ctx, c.current)
+	row := c.rows[c.current]
+	c.mu.Unlock()
+	m, err := c.openMaster(ctx, row.ID)
 	if err != nil {
 		return nil, err
 	}
-	return m.UnwrapAuthorityKey(ctx, c.current, c.rows[c.current].Authority)
+	return m.UnwrapAuthorityKey(ctx, row.ID, row.Authority)
 }
 
 // OpenableVersions returns the versions of the configured master key that this process

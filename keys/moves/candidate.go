@@ -3,12 +3,15 @@ package moves
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/tenant"
@@ -77,6 +80,8 @@ func (c candidate) details(d map[string]any) map[string]any {
 type keySupply struct {
 	generate  func(tenant.Policy) (candidate, error)
 	sealer    func() (custody.Sealer, error)
+	opened    custody.Sealer          // the data key that was opened between attempts
+	unopened  error                   // why it was not: the KMS does not answer
 	available map[keySpec][]candidate // of all attempts
 	used      map[keySpec]int         // by this attempt
 }
@@ -114,7 +119,7 @@ func (m *keySupply) nextCandidate(p tenant.Policy) (candidate, error) {
 }
 
 // addKey adds a new key for one of the ledger's policies. Errors: custody.ErrDataKey,
-// *keyNotReadyError.
+// *keyNotReadyError, *dataKeyClosedError, ErrUnavailable for a KMS without an answer.
 func (m *keySupply) addKey(l *ledger, alg jose.SignatureAlgorithm, how keys.Activation) (keys.Key, error) {
 	p, err := l.findPolicy(alg)
 	if err != nil {
@@ -129,6 +134,41 @@ func (m *keySupply) addKey(l *ledger, alg jose.SignatureAlgorithm, how keys.Acti
 		return keys.Key{}, err
 	}
 	return l.addKey(c, s, how)
+}
+
+// dataKeyWait bounds the wait of a change for a data key that a KMS has to open.
+const dataKeyWait = 5 * time.Second
+
+// dataKeyClosedError means that a data key has to be opened, for which a KMS may be asked.
+type dataKeyClosedError struct{ rows custody.DataKeyRows }
+
+func (e *dataKeyClosedError) Error() string { return "keys: the tenant's data key is not open" }
+
+// sealerOf returns the current data key of a locked tenant. Errors: *dataKeyClosedError; or
+// why it could not be opened before this attempt.
+func (m *keySupply) sealerOf(c *custody.Custody, rows custody.DataKeyRows) (custody.Sealer, error) {
+	if s, opened := c.OpenedSealer(rows); opened {
+		return s, nil
+	}
+	if len(rows) == 1 && rows[0].Version == m.opened.Version && rows[0].MasterKeyID != nil {
+		return m.opened, nil // the cache may be full
+	}
+	if m.unopened != nil {
+		return custody.Sealer{}, m.unopened
+	}
+	return custody.Sealer{}, &dataKeyClosedError{rows}
+}
+
+// open opens the data key between two attempts of a transaction. The next attempt goes
+// without it if the KMS does not answer. Errors: custody.ErrDataKey.
+func (m *keySupply) open(ctx context.Context, c *custody.Custody, rows custody.DataKeyRows) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, dataKeyWait)
+	defer cancel()
+	m.opened, err = c.SealerFrom(ctx, rows)
+	if err != nil && (errors.Is(err, db.ErrUnavailable) || ctx.Err() != nil) {
+		m.unopened, err = fmt.Errorf("%w: %w", db.ErrUnavailable, err), nil
+	}
+	return err
 }
 
 // keyNotReadyError means that a key has to be generated that takes too long to generate

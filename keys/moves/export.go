@@ -10,7 +10,6 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys/custody"
-	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -22,7 +21,22 @@ var errPlatformExport = errors.New("keys: private keys of the platform's own ten
 // clear, and records an event for each. Only an operator with the database and the master
 // key can call it: there is no endpoint. Errors: tenant.ErrNotFound, custody.ErrDataKey,
 // ErrUnavailable.
-func (s *Store) ExportPrivate(ctx context.Context, by audit.By, tenantID uuid.UUID, reason string) (private map[string][]byte, err error) {
+func (s *Store) ExportPrivate(ctx context.Context, by audit.By, tenantID uuid.UUID, reason string) (map[string][]byte, error) {
+	for {
+		open, err := s.openLiveDataKeys(ctx, tenantID)
+		if err != nil {
+			return nil, err
+		}
+		private, err := s.exportPrivate(ctx, by, tenantID, reason, open)
+		if !errors.Is(err, errDataKeysChanged) {
+			return private, err
+		}
+	}
+}
+
+// exportPrivate exports the private keys with data keys that are open. Errors:
+// errDataKeysChanged.
+func (s *Store) exportPrivate(ctx context.Context, by audit.By, tenantID uuid.UUID, reason string, open custody.OpenedDataKeys) (private map[string][]byte, err error) {
 	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
 		l, err := s.lockTenant(ctx, tx, by, tenantID)
 		if err != nil {
@@ -31,7 +45,7 @@ func (s *Store) ExportPrivate(ctx context.Context, by audit.By, tenantID uuid.UU
 		if l.tenant.Slug == tenant.PlatformSlug {
 			return errPlatformExport
 		}
-		if private, err = s.unsealKeys(ctx, tx, tenantID); err != nil {
+		if private, err = unsealKeys(ctx, tx, tenantID, open); err != nil {
 			return err
 		}
 		for i := range l.keys {
@@ -48,16 +62,13 @@ func (s *Store) ExportPrivate(ctx context.Context, by audit.By, tenantID uuid.UU
 }
 
 // unsealKeys decrypts every private key of a tenant.
-func (s *Store) unsealKeys(ctx context.Context, tx *db.Tx, tenantID uuid.UUID) (map[string][]byte, error) {
+func unsealKeys(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, opened custody.OpenedDataKeys) (map[string][]byte, error) {
 	live, err := tx.ListLiveDataKeys(ctx, tenantID)
 	if err != nil {
 		return nil, err
 	}
-	opened := map[int32]*seal.DataKey{}
-	for _, row := range live {
-		if opened[row.Version], err = s.cfg.Custody.OpenDataKey(ctx, tenantID, row.Version, row.Wrapped, row.MasterKeyID); err != nil {
-			return nil, fmt.Errorf("%w: version %d: %w", custody.ErrDataKey, row.Version, err)
-		}
+	if !opened.Covers(live) {
+		return nil, errDataKeysChanged
 	}
 	rows, err := tx.ListSealedKeys(ctx, tenantID)
 	if err != nil {

@@ -176,14 +176,15 @@ func (l *ledger) replaceRevoked(alg jose.SignatureAlgorithm, mode Mode, m *keySu
 }
 
 // addStandby adds a new standby if there is none. A revocation does not wait for the
-// generation of a key: if none is ready, the worker adds it.
+// generation of a key, and needs no KMS that does not answer: if none is ready, the worker
+// adds it.
 func (l *ledger) addStandby(alg jose.SignatureAlgorithm, m *keySupply, out *Revocation) error {
 	if l.keyInState(alg, keys.Standby) != nil {
 		return nil
 	}
 	k, err := m.addKey(l, alg, "")
 	var slow *keyNotReadyError
-	if errors.As(err, &slow) {
+	if errors.As(err, &slow) || err != nil && errors.Is(err, m.unopened) {
 		return nil
 	}
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/custody"
-	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -175,40 +174,72 @@ type DataKeyRotation struct {
 
 // RotateDataKey gives a tenant a new data key, seals its private keys with it and
 // destroys the old one, in one transaction: a tenant has two private keys per policy, so
-// nothing needs to be left for later. Signing continues. Errors: tenant.ErrNotFound,
-// custody.ErrDataKey, ErrUnavailable.
-func (s *Store) RotateDataKey(ctx context.Context, by audit.By, tenantID uuid.UUID) (DataKeyRotation, error) {
-	var (
-		out       DataKeyRotation
-		destroyed []int32
-	)
-	err := s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
-		l, err := s.lockTenant(ctx, tx, by, tenantID)
+// nothing needs to be left for later. Signing continues. A KMS is asked before the tenant
+// is locked, and again if its data keys have changed meanwhile. Errors:
+// tenant.ErrNotFound, custody.ErrDataKey, ErrUnavailable.
+func (s *Store) RotateDataKey(ctx context.Context, by audit.By, tenantID uuid.UUID) (out DataKeyRotation, err error) {
+	for {
+		open, err := s.openLiveDataKeys(ctx, tenantID)
 		if err != nil {
-			return err
+			return DataKeyRotation{}, err
 		}
-		live, err := tx.ListLiveDataKeys(ctx, tenantID)
+		fresh, row, err := s.cfg.Custody.NewDataKey(ctx, tenantID, open.Newest()+1, time.Time{})
 		if err != nil {
-			return err
+			return DataKeyRotation{}, err
 		}
-		next := live[len(live)-1].Version + 1
-		fresh, row, err := s.cfg.Custody.NewDataKey(ctx, tenantID, next, l.at)
+		var destroyed []int32
+		err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+			out, destroyed, err = s.replaceDataKey(ctx, tx, by, tenantID, open, fresh, row)
+			return err
+		})
+		if errors.Is(err, errDataKeysChanged) {
+			continue
+		}
 		if err != nil {
-			return err
+			return DataKeyRotation{}, err
 		}
-		kids, sealed, err := s.resealKeys(ctx, tx, tenantID, live, fresh)
-		if err != nil {
-			return err
-		}
-		destroyed = l.addDataKeyEvents(live, next)
-		out = DataKeyRotation{Version: next, Resealed: len(kids), CreatedAt: l.at}
-		return l.writeDataKeyRotation(ctx, tx, row, kids, sealed, len(destroyed))
-	})
-	if err != nil {
-		return DataKeyRotation{}, err
+		s.invalidateDataKeys(ctx, tenantID, destroyed)
+		return out, nil
 	}
-	s.invalidateDataKeys(ctx, tenantID, destroyed)
-	return out, nil
+}
+
+// errDataKeysChanged means that a tenant's data keys are not those that were opened before
+// the tenant was locked.
+var errDataKeysChanged = errors.New("keys: the tenant's data keys have changed")
+
+// openLiveDataKeys opens a tenant's data keys before the tenant is locked. Errors:
+// tenant.ErrNotFound, custody.ErrDataKey, ErrUnavailable.
+func (s *Store) openLiveDataKeys(ctx context.Context, tenantID uuid.UUID) (custody.OpenedDataKeys, error) {
+	open, err := s.cfg.Custody.OpenLiveDataKeys(ctx, tenantID)
+	if err == nil && len(open) == 0 { // only a deleted tenant has none
+		return nil, tenant.ErrNotFound
+	}
+	return open, err
+}
+
+// replaceDataKey replaces a tenant's data keys, which are open, with a fresh one. Errors:
+// errDataKeysChanged.
+func (s *Store) replaceDataKey(ctx context.Context, tx *db.Tx, by audit.By, tenantID uuid.UUID, open custody.OpenedDataKeys, fresh custody.Sealer, row custody.DataKeyRow,
+) (out DataKeyRotation, destroyed []int32, err error) {
+	l, err := s.lockTenant(ctx, tx, by, tenantID)
+	if err != nil {
+		return out, nil, err
+	}
+	live, err := tx.ListLiveDataKeys(ctx, tenantID)
+	if err != nil {
+		return out, nil, err
+	}
+	if !open.Covers(live) {
+		return out, nil, errDataKeysChanged
+	}
+	row.CreatedAt = l.at
+	kids, sealed, err := resealKeys(ctx, tx, tenantID, open, fresh)
+	if err != nil {
+		return out, nil, err
+	}
+	destroyed = l.addDataKeyEvents(live, row.Version)
+	out = DataKeyRotation{Version: row.Version, Resealed: len(kids), CreatedAt: l.at}
+	return out, destroyed, l.writeDataKeyRotation(ctx, tx, row, kids, sealed, len(destroyed))
 }
 
 // invalidateDataKeys drops destroyed data keys from memory once their destruction is
@@ -223,15 +254,7 @@ func (s *Store) invalidateDataKeys(ctx context.Context, tenantID uuid.UUID, vers
 
 // resealKeys decrypts every private key of the tenant and encrypts it with the new data
 // key.
-func (s *Store) resealKeys(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, live []db.ListLiveDataKeysRow, fresh custody.Sealer) (kids []string, sealed [][]byte, err error) {
-	old := map[int32]*seal.DataKey{}
-	for _, row := range live {
-		key, err := s.cfg.Custody.OpenDataKey(ctx, tenantID, row.Version, row.Wrapped, row.MasterKeyID)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%w: version %d: %w", custody.ErrDataKey, row.Version, err)
-		}
-		old[row.Version] = key
-	}
+func resealKeys(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, old custody.OpenedDataKeys, fresh custody.Sealer) (kids []string, sealed [][]byte, err error) {
 	rows, err := tx.ListSealedKeys(ctx, tenantID)
 	if err != nil {
 		return nil, nil, err

@@ -158,7 +158,8 @@ func (s *Store) changeTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 }
 
 // withLockedTenant calls do with a locked tenant. If do needs a key that takes long to
-// generate, the transaction is rolled back and repeated with the key at hand. Errors:
+// generate, or a data key that is not open, the transaction is rolled back and repeated
+// with the key at hand: nobody waits for a KMS while holding a lock. Errors:
 // those of do, tenant.ErrNotFound for a tenant that does not exist or is deleted.
 func (s *Store) withLockedTenant(ctx context.Context, by audit.By, tenantID uuid.UUID, do func(*db.Tx, *ledger, *keySupply) error) error {
 	m := &keySupply{}
@@ -170,10 +171,17 @@ func (s *Store) withLockedTenant(ctx context.Context, by audit.By, tenantID uuid
 				return err
 			}
 			s.expectKeys(l)
-			m.sealer = func() (custody.Sealer, error) { return s.cfg.Custody.SealerFrom(ctx, tenantID, locked.DataKeys) }
+			m.sealer = func() (custody.Sealer, error) { return m.sealerOf(s.cfg.Custody, locked.DataKeys) }
 			m.generate = func(p tenant.Policy) (candidate, error) { return s.cfg.Generator.quickCandidate(ctx, p) }
 			return do(tx, l, m)
 		})
+		var closed *dataKeyClosedError
+		if errors.As(err, &closed) {
+			if err := m.open(ctx, s.cfg.Custody, closed.rows); err != nil {
+				return err
+			}
+			continue
+		}
 		var slow *keyNotReadyError
 		if !errors.As(err, &slow) {
 			return err

@@ -11,6 +11,7 @@ package kmstest
 
 import (
 	"bytes"
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -38,6 +39,8 @@ type Server struct {
 	// what the next requests get instead of an answer
 	next []http.HandlerFunc
 	deaf bool // ignores associated data, as an old Vault does
+	// called before each request is answered; nil: none
+	watch func(context.Context)
 }
 
 func newServer(handler func(*Server, http.ResponseWriter, *http.Request)) *Server {
@@ -49,7 +52,11 @@ func newServer(handler func(*Server, http.ResponseWriter, *http.Request)) *Serve
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		if instead := s.countCall(r); instead != nil {
+		watch, instead := s.countCall(r)
+		if watch != nil {
+			watch(r.Context())
+		}
+		if instead != nil {
 			instead(w, r)
 			return
 		}
@@ -64,17 +71,25 @@ func (s *Server) start(t testing.TB) {
 	t.Cleanup(s.http.Close)
 }
 
-func (s *Server) countCall(r *http.Request) http.HandlerFunc {
+func (s *Server) countCall(r *http.Request) (watch func(context.Context), instead http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = r
 	if len(s.next) == 0 {
-		return nil
+		return s.watch, nil
 	}
-	instead := s.next[0]
+	instead = s.next[0]
 	s.next = s.next[1:]
 	s.calls["instead"]++
-	return instead
+	return s.watch, instead
+}
+
+// Watch has f called before each request is answered, which waits until f returns. The
+// context is the request's, which ends when its client gives up. nil ends it.
+func (s *Server) Watch(f func(context.Context)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watch = f
 }
 
 // Instead has the next requests, one each, answered by these.
