@@ -32,6 +32,12 @@ SEED ?=
 REPORT ?=
 PROGRAM ?=
 
+# make torture-soak: for how long, how many times slower than usual the clients work,
+# and the page that its results are written into.
+SOAK ?= 1h
+PACE ?= 4
+SOAKPAGE ?= docs/soak.md
+
 # Systems and architectures for make cross.
 CROSS ?= windows/amd64
 
@@ -49,7 +55,7 @@ SCRIPTS = .ci/run .ci/commit-subjects deploy/release deploy/ensure-postgres depl
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain dev test modules interop torture bench beside growth soak fuzz timeline metrics guards generate imports lint build release cross image image-from-binary
+.PHONY: help toolchain dev test modules interop torture torture-soak bench beside growth soak fuzz timeline metrics guards generate imports lint build release cross image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -81,6 +87,10 @@ interop: ## verify tokens with foreign JOSE libraries (Go; Node.js if installed)
 torture: ## inject faults into three replicas, two workers and PostgreSQL, and check every promise (make torture DURATION=10m SEED=7 REPORT=docs/torture.md)
 	@deploy/ensure-postgres
 	cd torture && go run . -duration $(DURATION) $(if $(SEED),-seed $(SEED)) $(if $(REPORT),-report $(abspath $(REPORT))) $(if $(PROGRAM),-keyward $(abspath $(PROGRAM)))
+
+torture-soak: ## the same for SOAK (1h) with a fault each half minute; write docs/soak.md with pictures of memory, connections, tables and lateness
+	@deploy/ensure-postgres
+	cd torture && go run . -duration $(SOAK) -gap 30s -pace $(PACE) -soak $(abspath $(SOAKPAGE)) $(if $(SEED),-seed $(SEED)) $(if $(PROGRAM),-keyward $(abspath $(PROGRAM)))
 
 bench: ## run all benchmarks
 	@deploy/ensure-postgres

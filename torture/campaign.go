@@ -68,7 +68,8 @@ func (c *campaign) close() {
 func (c *campaign) run(ctx context.Context) error {
 	loading, stop := context.WithCancel(ctx)
 	defer stop()
-	wait := c.load(loading)
+	samples := newSampler(c)
+	wait := c.load(loading, samples)
 	err := c.injectFaults(ctx)
 	stop()
 	wait()
@@ -88,15 +89,23 @@ func (c *campaign) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if c.options.soak != "" {
+		if err := samples.write(c.options.soak); err != nil {
+			return err
+		}
+	}
 	if len(c.record.broken()) > 0 {
 		return errBroken
 	}
 	return nil
 }
 
-// load starts the writers, the readers and the recorded clients.
-func (c *campaign) load(ctx context.Context) (wait func()) {
+// load starts the writers, the readers, the recorded clients and, for a soak, the sampler.
+func (c *campaign) load(ctx context.Context, samples *sampler) (wait func()) {
 	var all sync.WaitGroup
+	if c.options.soak != "" {
+		all.Go(func() { samples.run(ctx) })
+	}
 	random := func(n int) *rand.Rand { return rand.New(rand.NewPCG(c.options.seed, uint64(n))) }
 	var writers []*writer
 	for i, t := range c.tenants {
@@ -121,7 +130,12 @@ func (c *campaign) load(ctx context.Context) (wait func()) {
 	}
 }
 
-// calm is how long the load runs between two faults, at least.
+// rest is how long a client pauses between two requests, at the campaign's pace.
+func (c *campaign) rest(ctx context.Context, d time.Duration) error {
+	return pause(ctx, time.Duration(float64(d)*c.options.pace))
+}
+
+// calm is how long the load runs between two faults, at least, unless -gap says otherwise.
 const calm = 1500 * time.Millisecond
 
 func (c *campaign) injectFaults(ctx context.Context) error {
@@ -132,7 +146,7 @@ func (c *campaign) injectFaults(ctx context.Context) error {
 	end := time.Now().Add(c.options.duration)
 	late := end.Add(-c.options.duration / 3)
 	for time.Now().Before(end) && ctx.Err() == nil {
-		if err := pause(ctx, calm); err != nil {
+		if err := pause(ctx, c.options.gap); err != nil {
 			return err
 		}
 		next := plan.next(time.Now().After(late))

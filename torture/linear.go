@@ -43,7 +43,7 @@ func (l *linear) work(ctx context.Context, client int, random *rand.Rand) {
 		} else {
 			l.sign(ctx, client)
 		}
-		_ = pause(ctx, time.Duration(50+random.IntN(200))*time.Millisecond)
+		_ = l.campaign.rest(ctx, time.Duration(50+random.IntN(200))*time.Millisecond)
 	}
 }
 

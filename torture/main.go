@@ -28,9 +28,12 @@ import (
 type options struct {
 	duration time.Duration // of faults under load; setting up and the last checks come on top
 	seed     uint64
-	report   string // a Markdown file to write; empty: none
-	program  string // a keyward to use; empty: one is built
-	only     string // comma-separated parts of fault names; empty: all faults
+	report   string        // a Markdown file to write; empty: none
+	program  string        // a keyward to use; empty: one is built
+	only     string        // comma-separated parts of fault names; empty: all faults
+	soak     string        // a Markdown file to write with pictures of samples; empty: none
+	gap      time.Duration // of load between two faults, at least
+	pace     float64       // how many times slower than usual the clients are
 	keep     bool
 }
 
@@ -44,9 +47,12 @@ func main() {
 	flag.StringVar(&o.report, "report", "", "write the table of results into this Markdown file as well")
 	flag.StringVar(&o.program, "keyward", "", "use this program instead of building one; its clock can be moved only if an earlier campaign built it (-keep)")
 	flag.StringVar(&o.only, "only", "", "inject only faults whose name contains one of these, separated by commas")
+	flag.StringVar(&o.soak, "soak", "", "take samples of memory, connections, tables and lateness, and write them into this Markdown file, with pictures beside it")
+	flag.DurationVar(&o.gap, "gap", calm, "how long the load runs between two faults, at least")
+	flag.Float64Var(&o.pace, "pace", 1, "how many times slower than usual the clients work, for machines that do other work")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory with the program and the logs")
 	flag.Parse()
-	if flag.NArg() > 0 || o.duration < 0 {
+	if flag.NArg() > 0 || o.duration < 0 || o.gap < 0 || o.pace <= 0 {
 		flag.Usage()
 		os.Exit(2)
 	}

@@ -253,3 +253,13 @@ func until(ctx context.Context, patience time.Duration, try func() error) error 
 		}
 	}
 }
+
+// pid is the process id of the present life, 0 if there was none.
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}

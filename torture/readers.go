@@ -47,7 +47,7 @@ func (r *reader) read(ctx context.Context) {
 		} else if tok := r.sign(ctx, t); tok != nil {
 			r.examine(ctx, *tok)
 		}
-		_ = pause(ctx, time.Duration(40+r.random.IntN(80))*time.Millisecond)
+		_ = r.rest(ctx, time.Duration(40+r.random.IntN(80))*time.Millisecond)
 	}
 }
 

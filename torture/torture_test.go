@@ -3,13 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -409,5 +412,55 @@ func main() {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A chart contains every line, keeps all points inside the picture, and tells what grows by
+// the medians of its first and last quarter.
+func TestCharts(t *testing.T) {
+	c := chart{title: "Things", unit: "MB"}
+	for i := range 100 {
+		c.add("grows", time.Duration(i)*time.Minute, float64(i))
+		c.add("stays", time.Duration(i)*time.Minute, 5)
+	}
+	svg := c.svg([][2]time.Duration{{-time.Second, time.Minute}, {98 * time.Minute, 200 * time.Minute}})
+	if err := xml.Unmarshal([]byte(svg), new(struct{})); err != nil {
+		t.Errorf("no XML: %v", err)
+	}
+	if n := strings.Count(svg, "<polyline"); n != 2 {
+		t.Errorf("%d lines", n)
+	}
+	if n := strings.Count(svg, `class="fault"`); n != 2 {
+		t.Errorf("%d faults", n)
+	}
+	for _, numbers := range regexp.MustCompile(`points="([^"]*)"`).FindAllStringSubmatch(svg, -1) {
+		for _, pair := range strings.Fields(numbers[1]) {
+			var x, y float64
+			if _, err := fmt.Sscanf(pair, "%f,%f", &x, &y); err != nil || x < chartLeft || x > chartWidth-chartRight+0.1 || y < chartTop-0.1 || y > chartHeight-chartBottom+0.1 {
+				t.Errorf("a point at %s (%v)", pair, err)
+			}
+		}
+	}
+	var table strings.Builder
+	c.writeQuarters(&table)
+	for _, row := range []string{"| grows | 12 | 87 | 99 |", "| stays | 5 | 5 | 5 |"} {
+		if !strings.Contains(table.String(), row) {
+			t.Errorf("no %q in\n%s", row, table.String())
+		}
+	}
+}
+
+func TestNiceSteps(t *testing.T) {
+	for least, want := range map[float64]float64{0: 1, 0.3: 0.5, 1: 1, 1.1: 2, 2.5: 5, 7: 10, 30: 50} {
+		if got := niceStep(least); math.Abs(got-want) > 1e-9 {
+			t.Errorf("niceStep(%v) is %v, want %v", least, got, want)
+		}
+	}
+}
+
+// The process table of this process can be read.
+func TestResidentPages(t *testing.T) {
+	if pages, err := residentPages(os.Getpid()); err != nil || pages <= 0 {
+		t.Errorf("%d pages, %v", pages, err)
 	}
 }

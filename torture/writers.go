@@ -48,7 +48,7 @@ func (w *writer) work(ctx context.Context) {
 				break
 			}
 		}
-		_ = pause(ctx, time.Duration(100+w.random.IntN(500))*time.Millisecond)
+		_ = w.rest(ctx, time.Duration(100+w.random.IntN(500))*time.Millisecond)
 	}
 }
 
