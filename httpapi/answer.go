@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/internal/admission"
+	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -105,6 +106,10 @@ func retryAfter(err error) string {
 	var busy *admission.BusyError
 	if errors.As(err, &busy) {
 		wait = max(busy.RetryAfter, time.Second)
+	}
+	var overload *signing.OverloadError
+	if errors.As(err, &overload) {
+		wait = overload.RetryAfter
 	}
 	return strconv.Itoa(int(math.Ceil(wait.Seconds())))
 }

@@ -153,6 +153,9 @@ var rules = []rule{
 	}),
 	sentinelRule(keys.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 	sentinelRule(signing.ErrNoActiveKey, ProblemCodeUnavailable, "The tenant has no active key at the moment; try again."),
+	typeRule(func(*signing.OverloadError) *Problem {
+		return newProblem(ProblemCodeUnavailable, "More is to be signed and verified than this process can do; the Retry-After header says when to try again.")
+	}),
 	typeRule(claimProblem),
 	sentinelRule(tokens.ErrInvalid, ProblemCodeInvalidRequest, "The payload cannot be signed in the requested form."),
 	typeRule(transitionProblem),

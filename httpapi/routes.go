@@ -120,7 +120,7 @@ func (r *routes) add(method, path, operation string, h echo.HandlerFunc) *echo.R
 		h = s.withApproval(a, h)
 	}
 	if handDecoded[operation] {
-		h = refuseQuery(h)
+		h = refuseQuery(s.refuseOverload(h))
 	} else {
 		h = s.validator.validateRequest(h)
 	}

@@ -33,6 +33,17 @@ type tokenServer struct {
 
 var typPattern = regexp.MustCompile(`^[A-Za-z0-9!#$&^_.+/-]{1,127}$`)
 
+// refuseOverload answers 503 before a request's body is read, if its signature or
+// verification would be refused: what is refused must cost little.
+func (s *tokenServer) refuseOverload(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := s.cfg.Signer.CheckLoad(callOf(c).tenantID); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
 // SignToken signs a JWT.
 func (s *tokenServer) SignToken(c echo.Context, _ TenantPath) error {
 	body, err := readBody(c.Request())

@@ -97,6 +97,7 @@ func (a *app) registerReaders(r *prometheus.Registry) {
 		return dropped
 	})
 	addCounter(r, "keyward_signatures_total", "Signatures made.", nil, a.signer.Signatures)
+	addCounter(r, "keyward_overload_refusals_total", "Signatures and verifications refused with 503, because the processors had too much to do.", nil, a.signer.Refused)
 	addGauge(r, "keyward_live_processes", "Processes of this Keyward that were heard of in the last 10 seconds, this one included, at its last heartbeat.", nil, func() float64 {
 		live, _ := a.listener.Live()
 		return float64(live)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
 	"github.com/maypok86/otter/v2"
 
 	"github.com/keyward/keyward/db"
@@ -48,6 +49,7 @@ type Signer struct {
 	cfg        Config
 	privates   *otter.Cache[keyName, keys.Private]
 	cachedKIDs sync.Map // tenant id → *sync.Map of kids that may be in privates
+	turns      *turns
 	evidence   evidence
 	count      atomic.Int64
 
@@ -63,7 +65,7 @@ func New(cfg Config) *Signer {
 	if cfg.KeyLifetime == 0 {
 		cfg.KeyLifetime = 15 * time.Minute
 	}
-	s := &Signer{cfg: cfg, privates: otter.Must(&otter.Options[keyName, keys.Private]{
+	s := &Signer{cfg: cfg, turns: newTurns(), privates: otter.Must(&otter.Options[keyName, keys.Private]{
 		MaximumWeight:    uint64(cfg.MaxKeys),
 		Weigher:          weighPrivate,
 		ExpiryCalculator: otter.ExpiryWriting[keyName, keys.Private](cfg.KeyLifetime),
@@ -105,7 +107,7 @@ type SignFunc func(Order) (Token, error)
 
 // SignToken signs a JWT for the tenant with this slug or id. Errors: *tokens.ClaimError,
 // keys.ErrPolicyNotFound, tenant.ErrNotFound, tenant.ErrSuspended, ErrNoActiveKey,
-// db.ErrUnavailable.
+// db.ErrUnavailable, *OverloadError.
 func (s *Signer) SignToken(ctx context.Context, ref string, o Order) (token Token, err error) {
 	err = s.signWithRetry(ctx, ref, func(d session) (err error) {
 		token, err = s.signToken(ctx, d, o)
@@ -142,6 +144,7 @@ func (s *Signer) SignTokens(ctx context.Context, ref string, n int, do func(i in
 	if err != nil {
 		return err
 	}
+	d.patient = true
 	sign := func(o Order) (Token, error) {
 		token, err := s.signToken(ctx, d, o)
 		if errors.Is(err, ErrNoActiveKey) {
@@ -156,7 +159,8 @@ func (s *Signer) SignTokens(ctx context.Context, ref string, n int, do func(i in
 // session is a tenant that may sign, and the time of the signature.
 type session struct {
 	*snapshot.Snapshot
-	now time.Time
+	now     time.Time
+	patient bool // has begun a batch, of which nothing is refused for the load
 }
 
 // openSession returns the tenant's fresh snapshot if the tenant may sign. Errors:
@@ -172,7 +176,7 @@ func (s *Signer) openSession(ctx context.Context, ref string) (session, error) {
 	if snap.Status != tenant.Active {
 		return session{}, tenant.ErrSuspended
 	}
-	return session{snap, s.cfg.Now()}, nil
+	return session{Snapshot: snap, now: s.cfg.Now()}, nil
 }
 
 func (d session) tokenRules(p snapshot.SigningPolicy) tokens.Rules {
@@ -215,7 +219,7 @@ func (s *Signer) signJWS(ctx context.Context, d session, p snapshot.SigningPolic
 	if err != nil {
 		return "", err
 	}
-	jws, err := tokens.Sign(private, head, payload, f)
+	jws, err := s.signInTurn(ctx, d, private, head, payload, f)
 	if err != nil {
 		return "", err
 	}
@@ -224,12 +228,28 @@ func (s *Signer) signJWS(ctx context.Context, d session, p snapshot.SigningPolic
 	return jws, nil
 }
 
+func (s *Signer) signInTurn(ctx context.Context, d session, private keys.Private, h tokens.Protected, payload []byte, f tokens.Form) (string, error) {
+	turn, err := s.turns.take(ctx, d.TenantID, work{alg: string(private.Alg())}, d.patient)
+	if err != nil {
+		return "", err
+	}
+	defer s.turns.giveBack(turn)
+	return tokens.Sign(private, h, payload, f)
+}
+
+// CheckLoad reports early whether a tenant's next signature or verification would be
+// refused. Errors: *OverloadError.
+func (s *Signer) CheckLoad(tenantID uuid.UUID) error { return s.turns.check(tenantID) }
+
 // FlushEvidence writes the signatures since the last flush to the database. Call it at
 // least every minute, and before the process ends.
 func (s *Signer) FlushEvidence(ctx context.Context) error { return s.evidence.flush(ctx, s.cfg.DB) }
 
 // Signatures counts the signatures since the start.
 func (s *Signer) Signatures() int64 { return s.count.Load() }
+
+// Refused counts the signatures and verifications refused with *OverloadError.
+func (s *Signer) Refused() int64 { return s.turns.refused.Load() }
 
 // runParallel calls do for every i below n on all cores.
 func runParallel(n int, do func(i int)) {

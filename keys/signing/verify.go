@@ -25,7 +25,7 @@ type VerifyRequest struct {
 // Verify checks a token of the tenant with this slug or id. The kid selects exactly one
 // key of that tenant, or none; keys that have left the JWKS are read from the database
 // to name the reason for the rejection. Errors: *tokens.VerifyError for an invalid
-// token, tenant.ErrNotFound, db.ErrUnavailable.
+// token, tenant.ErrNotFound, db.ErrUnavailable, *OverloadError.
 func (s *Signer) Verify(ctx context.Context, ref string, q VerifyRequest) (tokens.Verdict, error) {
 	snap, err := s.cfg.Snapshots.Fresh(ctx, ref)
 	if err != nil {
@@ -41,8 +41,13 @@ func (s *Signer) Verify(ctx context.Context, ref string, q VerifyRequest) (token
 	if !snap.NotBefore.IsZero() {
 		e.NotBefore = &snap.NotBefore
 	}
-	return tokens.Verify(q.Token, e, func(kid string, alg jose.SignatureAlgorithm) (tokens.VerificationKey, bool, error) {
-		return s.findKey(ctx, snap, kid, alg)
+	var held turn // from when the key is found
+	defer func() { s.turns.giveBack(held) }()
+	return tokens.Verify(q.Token, e, func(kid string, alg jose.SignatureAlgorithm) (k tokens.VerificationKey, found bool, err error) {
+		if k, found, err = s.findKey(ctx, snap, kid, alg); found && err == nil {
+			held, err = s.turns.take(ctx, snap.TenantID, work{alg: string(alg), verifies: true}, false)
+		}
+		return k, found, err
 	})
 }
 
