@@ -58,13 +58,13 @@ func (q *Queries) APIKeyDescendants(ctx context.Context, now time.Time, maker st
 
 const aPIKeyMakers = `-- name: APIKeyMakers :many
 WITH RECURSIVE line AS (
-    SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, 0 AS depth FROM api_keys k WHERE k.id = $1
+    SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, k.maker_mac, 0 AS depth FROM api_keys k WHERE k.id = $1
     UNION ALL
-    SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, line.depth + 1 FROM line
+    SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, k.maker_mac, line.depth + 1 FROM line
     JOIN api_keys k ON k.id = CASE WHEN line.creator_type = 'api_key' THEN line.creator_id::uuid END
     WHERE line.depth < 1000
 )
-SELECT id, tenant_id, created_at, creator_type, creator_id, creator_name FROM line ORDER BY depth
+SELECT id, tenant_id, created_at, creator_type, creator_id, creator_name, maker_mac FROM line ORDER BY depth
 `
 
 type APIKeyMakersRow struct {
@@ -74,6 +74,7 @@ type APIKeyMakersRow struct {
 	CreatorType *string
 	CreatorID   *string
 	CreatorName *string
+	MakerMAC    []byte
 }
 
 // An API key and the API keys that it descends from, itself first. Of the platform: those of tenants are made by its keys.
@@ -93,6 +94,7 @@ func (q *Queries) APIKeyMakers(ctx context.Context, id uuid.UUID) ([]APIKeyMaker
 			&i.CreatorType,
 			&i.CreatorID,
 			&i.CreatorName,
+			&i.MakerMAC,
 		); err != nil {
 			return nil, err
 		}
@@ -105,7 +107,7 @@ func (q *Queries) APIKeyMakers(ctx context.Context, id uuid.UUID) ([]APIKeyMaker
 }
 
 const getAPIKey = `-- name: GetAPIKey :one
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac, maker_mac
 FROM api_keys
 WHERE tenant_id IS NOT DISTINCT FROM $1::uuid AND id = $2
 `
@@ -128,6 +130,7 @@ func (q *Queries) GetAPIKey(ctx context.Context, tenantID *uuid.UUID, iD uuid.UU
 		&i.CreatorID,
 		&i.CreatorName,
 		&i.MAC,
+		&i.MakerMAC,
 	)
 	return i, err
 }
@@ -177,8 +180,8 @@ func (q *Queries) GetCredential(ctx context.Context, id uuid.UUID) (GetCredentia
 }
 
 const insertAPIKey = `-- name: InsertAPIKey :exec
-INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expires_at, creator_type, creator_id, creator_name, mac)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text, $9::text, $10::text, $11)
+INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expires_at, creator_type, creator_id, creator_name, mac, maker_mac)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text, $9::text, $10::text, $11, $12)
 `
 
 type InsertAPIKeyParams struct {
@@ -193,6 +196,7 @@ type InsertAPIKeyParams struct {
 	CreatorID   string
 	CreatorName string
 	MAC         []byte
+	MakerMAC    []byte
 }
 
 func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) error {
@@ -208,12 +212,13 @@ func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) erro
 		arg.CreatorID,
 		arg.CreatorName,
 		arg.MAC,
+		arg.MakerMAC,
 	)
 	return err
 }
 
 const listPlatformAPIKeys = `-- name: ListPlatformAPIKeys :many
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac, maker_mac
 FROM api_keys
 WHERE tenant_id IS NULL AND revoked_at IS NULL
   AND (created_at, id) < ($1::timestamptz, $2::uuid)
@@ -244,6 +249,7 @@ func (q *Queries) ListPlatformAPIKeys(ctx context.Context, beforeCreatedAt time.
 			&i.CreatorID,
 			&i.CreatorName,
 			&i.MAC,
+			&i.MakerMAC,
 		); err != nil {
 			return nil, err
 		}
@@ -256,7 +262,7 @@ func (q *Queries) ListPlatformAPIKeys(ctx context.Context, beforeCreatedAt time.
 }
 
 const listTenantAPIKeys = `-- name: ListTenantAPIKeys :many
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac, maker_mac
 FROM api_keys
 WHERE tenant_id = $1::uuid AND revoked_at IS NULL
   AND (created_at, id) < ($2::timestamptz, $3::uuid)
@@ -300,6 +306,7 @@ func (q *Queries) ListTenantAPIKeys(ctx context.Context, arg ListTenantAPIKeysPa
 			&i.CreatorID,
 			&i.CreatorName,
 			&i.MAC,
+			&i.MakerMAC,
 		); err != nil {
 			return nil, err
 		}

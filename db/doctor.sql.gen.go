@@ -13,9 +13,9 @@ import (
 )
 
 const aPIKeysToCheck = `-- name: APIKeysToCheck :many
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac, maker_mac
 FROM api_keys
-WHERE id > $1::uuid AND revoked_at IS NULL
+WHERE id > $1::uuid
 ORDER BY id
 LIMIT $2::integer
 `
@@ -43,6 +43,7 @@ func (q *Queries) APIKeysToCheck(ctx context.Context, afterID uuid.UUID, stretch
 			&i.CreatorID,
 			&i.CreatorName,
 			&i.MAC,
+			&i.MakerMAC,
 		); err != nil {
 			return nil, err
 		}
@@ -103,6 +104,45 @@ func (q *Queries) ApprovalsToCheck(ctx context.Context, afterTenantID uuid.UUID,
 	return items, nil
 }
 
+const consoleSessionsToCheck = `-- name: ConsoleSessionsToCheck :many
+SELECT token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at, mac
+FROM console_sessions
+WHERE token_hash > $1::bytea AND expires_at > $2::timestamptz
+ORDER BY token_hash
+LIMIT $3::integer
+`
+
+func (q *Queries) ConsoleSessionsToCheck(ctx context.Context, afterTokenHash []byte, now time.Time, stretch int32) ([]ConsoleSession, error) {
+	rows, err := q.db.Query(ctx, consoleSessionsToCheck, afterTokenHash, now, stretch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ConsoleSession
+	for rows.Next() {
+		var i ConsoleSession
+		if err := rows.Scan(
+			&i.TokenHash,
+			&i.APIKeyID,
+			&i.Subject,
+			&i.SubjectName,
+			&i.Role,
+			&i.OfTenant,
+			&i.CreatedAt,
+			&i.LastSeenAt,
+			&i.ExpiresAt,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const countMasterKeys = `-- name: CountMasterKeys :one
 SELECT count(*) FROM master_keys
 `
@@ -123,6 +163,41 @@ func (q *Queries) DatabaseClock(ctx context.Context) (time.Time, error) {
 	var now time.Time
 	err := row.Scan(&now)
 	return now, err
+}
+
+const domainsToCheck = `-- name: DomainsToCheck :many
+SELECT tenant_id, domain, token, created_at, verified_at, mac
+FROM domains
+WHERE (tenant_id, domain) > ($1::uuid, $2::text) AND verified_at IS NOT NULL
+ORDER BY tenant_id, domain
+LIMIT $3::integer
+`
+
+func (q *Queries) DomainsToCheck(ctx context.Context, afterTenantID uuid.UUID, afterDomain string, stretch int32) ([]Domain, error) {
+	rows, err := q.db.Query(ctx, domainsToCheck, afterTenantID, afterDomain, stretch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Domain
+	for rows.Next() {
+		var i Domain
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Domain,
+			&i.Token,
+			&i.CreatedAt,
+			&i.VerifiedAt,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const endOfPolicies = `-- name: EndOfPolicies :one
@@ -153,7 +228,7 @@ const policiesToCheck = `-- name: PoliciesToCheck :many
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
     purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, due_at, created_at, updated_at, retired_at, mac
 FROM policies
-WHERE (tenant_id, alg) > ($1::uuid, $2::text) AND retired_at IS NULL
+WHERE (tenant_id, alg) > ($1::uuid, $2::text)
 ORDER BY tenant_id, alg
 LIMIT $3::integer
 `
@@ -229,6 +304,67 @@ func (q *Queries) PoliciesWithoutKeys(ctx context.Context, afterTenantID uuid.UU
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const restoredDomains = `-- name: RestoredDomains :many
+SELECT d.domain
+FROM domains d
+WHERE d.tenant_id = $1 AND d.verified_at IS NOT NULL AND d.verified_at IS DISTINCT FROM (
+    SELECT max(e.at) FROM audit_events e
+    WHERE e.tenant_id = d.tenant_id AND e.action IN ('domain.verified', 'domain.removed') AND e.details ->> 'domain' = d.domain)
+ORDER BY d.domain
+`
+
+// Verified domains that are not from the time of the last verification or removal in the tenant's history.
+func (q *Queries) RestoredDomains(ctx context.Context, tenantID uuid.UUID) ([]string, error) {
+	rows, err := q.db.Query(ctx, restoredDomains, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var domain string
+		if err := rows.Scan(&domain); err != nil {
+			return nil, err
+		}
+		items = append(items, domain)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const restoredPolicies = `-- name: RestoredPolicies :many
+SELECT p.alg
+FROM policies p
+WHERE p.tenant_id = $1 AND p.updated_at IS DISTINCT FROM (
+    SELECT max(e.at) FROM audit_events e
+    WHERE e.tenant_id = p.tenant_id AND e.action IN ('policy.created', 'policy.updated', 'policy.retired')
+      AND COALESCE(e.details ->> 'alg', e.details -> 'after' ->> 'alg') = p.alg)
+ORDER BY p.alg
+`
+
+// Policies that are not from the time of the last change in the tenant's history.
+func (q *Queries) RestoredPolicies(ctx context.Context, tenantID uuid.UUID) ([]string, error) {
+	rows, err := q.db.Query(ctx, restoredPolicies, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var alg string
+		if err := rows.Scan(&alg); err != nil {
+			return nil, err
+		}
+		items = append(items, alg)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -23,17 +23,6 @@ func (q *Queries) CountDomains(ctx context.Context, tenantID uuid.UUID) (int64, 
 	return count, err
 }
 
-const countVerifiedDomains = `-- name: CountVerifiedDomains :one
-SELECT count(*) FROM domains WHERE tenant_id = $1 AND domain = ANY ($2::text[]) AND verified_at IS NOT NULL
-`
-
-func (q *Queries) CountVerifiedDomains(ctx context.Context, tenantID uuid.UUID, domains []string) (int64, error) {
-	row := q.db.QueryRow(ctx, countVerifiedDomains, tenantID, domains)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const deleteDomain = `-- name: DeleteDomain :execrows
 DELETE FROM domains WHERE tenant_id = $1 AND domain = $2
 `
@@ -59,7 +48,7 @@ func (q *Queries) DeleteDomains(ctx context.Context, tenantID uuid.UUID) (int64,
 }
 
 const getDomain = `-- name: GetDomain :one
-SELECT tenant_id, domain, token, created_at, verified_at FROM domains WHERE tenant_id = $1 AND domain = $2
+SELECT tenant_id, domain, token, created_at, verified_at, mac FROM domains WHERE tenant_id = $1 AND domain = $2
 `
 
 func (q *Queries) GetDomain(ctx context.Context, tenantID uuid.UUID, domain string) (Domain, error) {
@@ -71,6 +60,7 @@ func (q *Queries) GetDomain(ctx context.Context, tenantID uuid.UUID, domain stri
 		&i.Token,
 		&i.CreatedAt,
 		&i.VerifiedAt,
+		&i.MAC,
 	)
 	return i, err
 }
@@ -126,7 +116,7 @@ func (q *Queries) IssuerAtHost(ctx context.Context, host string) (string, error)
 }
 
 const listDomains = `-- name: ListDomains :many
-SELECT tenant_id, domain, token, created_at, verified_at FROM domains
+SELECT tenant_id, domain, token, created_at, verified_at, mac FROM domains
 WHERE tenant_id = $1 AND domain > $2
 ORDER BY domain
 LIMIT $3::integer
@@ -147,6 +137,7 @@ func (q *Queries) ListDomains(ctx context.Context, tenantID uuid.UUID, afterDoma
 			&i.Token,
 			&i.CreatedAt,
 			&i.VerifiedAt,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}
@@ -168,12 +159,56 @@ func (q *Queries) LockNames(ctx context.Context) error {
 	return err
 }
 
-const verifyDomain = `-- name: VerifyDomain :execrows
-UPDATE domains SET verified_at = $1::timestamptz WHERE tenant_id = $2 AND domain = $3
+const verifiedDomains = `-- name: VerifiedDomains :many
+SELECT tenant_id, domain, token, created_at, verified_at, mac FROM domains
+WHERE tenant_id = $1 AND domain = ANY ($2::text[]) AND verified_at IS NOT NULL
 `
 
-func (q *Queries) VerifyDomain(ctx context.Context, verifiedAt time.Time, tenantID uuid.UUID, domain string) (int64, error) {
-	result, err := q.db.Exec(ctx, verifyDomain, verifiedAt, tenantID, domain)
+func (q *Queries) VerifiedDomains(ctx context.Context, tenantID uuid.UUID, domains []string) ([]Domain, error) {
+	rows, err := q.db.Query(ctx, verifiedDomains, tenantID, domains)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Domain
+	for rows.Next() {
+		var i Domain
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.Domain,
+			&i.Token,
+			&i.CreatedAt,
+			&i.VerifiedAt,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const verifyDomain = `-- name: VerifyDomain :execrows
+UPDATE domains SET verified_at = $1::timestamptz, mac = $2 WHERE tenant_id = $3 AND domain = $4
+`
+
+type VerifyDomainParams struct {
+	VerifiedAt time.Time
+	MAC        []byte
+	TenantID   uuid.UUID
+	Domain     string
+}
+
+func (q *Queries) VerifyDomain(ctx context.Context, arg VerifyDomainParams) (int64, error) {
+	result, err := q.db.Exec(ctx, verifyDomain,
+		arg.VerifiedAt,
+		arg.MAC,
+		arg.TenantID,
+		arg.Domain,
+	)
 	if err != nil {
 		return 0, err
 	}

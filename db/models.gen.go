@@ -24,6 +24,7 @@ type APIKey struct {
 	CreatorID   *string
 	CreatorName *string
 	MAC         []byte
+	MakerMAC    []byte
 }
 
 type Approval struct {
@@ -67,6 +68,7 @@ type Domain struct {
 	Token      string
 	CreatedAt  time.Time
 	VerifiedAt *time.Time
+	MAC        []byte
 }
 
 type MasterKey struct {

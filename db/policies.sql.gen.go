@@ -13,11 +13,23 @@ import (
 )
 
 const clearDefaultPolicy = `-- name: ClearDefaultPolicy :exec
-UPDATE policies SET is_default = false, updated_at = $1 WHERE tenant_id = $2 AND is_default
+UPDATE policies SET is_default = false, updated_at = $1, mac = $2 WHERE tenant_id = $3 AND alg = $4
 `
 
-func (q *Queries) ClearDefaultPolicy(ctx context.Context, updatedAt time.Time, tenantID uuid.UUID) error {
-	_, err := q.db.Exec(ctx, clearDefaultPolicy, updatedAt, tenantID)
+type ClearDefaultPolicyParams struct {
+	UpdatedAt time.Time
+	MAC       []byte
+	TenantID  uuid.UUID
+	Alg       string
+}
+
+func (q *Queries) ClearDefaultPolicy(ctx context.Context, arg ClearDefaultPolicyParams) error {
+	_, err := q.db.Exec(ctx, clearDefaultPolicy,
+		arg.UpdatedAt,
+		arg.MAC,
+		arg.TenantID,
+		arg.Alg,
+	)
 	return err
 }
 
@@ -181,12 +193,25 @@ func (q *Queries) NextDueAt(ctx context.Context) (*time.Time, error) {
 
 const retirePolicies = `-- name: RetirePolicies :execrows
 UPDATE policies
-SET retired_at = $1, updated_at = $1, is_default = false
-WHERE tenant_id = $2 AND alg = ANY ($3::text[]) AND retired_at IS NULL
+SET retired_at = $1, updated_at = $1, is_default = false, mac = m.mac
+FROM (SELECT unnest($3::text[]) AS alg, unnest($4::bytea[]) AS mac) AS m
+WHERE policies.tenant_id = $2 AND policies.alg = m.alg AND policies.retired_at IS NULL
 `
 
-func (q *Queries) RetirePolicies(ctx context.Context, retiredAt *time.Time, tenantID uuid.UUID, algs []string) (int64, error) {
-	result, err := q.db.Exec(ctx, retirePolicies, retiredAt, tenantID, algs)
+type RetirePoliciesParams struct {
+	RetiredAt *time.Time
+	TenantID  uuid.UUID
+	Algs      []string
+	Codes     [][]byte
+}
+
+func (q *Queries) RetirePolicies(ctx context.Context, arg RetirePoliciesParams) (int64, error) {
+	result, err := q.db.Exec(ctx, retirePolicies,
+		arg.RetiredAt,
+		arg.TenantID,
+		arg.Algs,
+		arg.Codes,
+	)
 	if err != nil {
 		return 0, err
 	}

@@ -98,7 +98,7 @@ func (q *Queries) PublicKeyHistory(ctx context.Context) ([]PublicKeyHistoryRow, 
 
 const publicPolicies = `-- name: PublicPolicies :many
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, mac
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, updated_at, mac
 FROM policies
 WHERE tenant_id = keyward_tenant() AND retired_at IS NULL
 `
@@ -117,6 +117,7 @@ type PublicPoliciesRow struct {
 	MaxPublishedKeys        int32
 	MinAdoption             float64
 	MaxAdoptionWaitSeconds  int32
+	UpdatedAt               time.Time
 	MAC                     []byte
 }
 
@@ -143,6 +144,7 @@ func (q *Queries) PublicPolicies(ctx context.Context) ([]PublicPoliciesRow, erro
 			&i.MaxPublishedKeys,
 			&i.MinAdoption,
 			&i.MaxAdoptionWaitSeconds,
+			&i.UpdatedAt,
 			&i.MAC,
 		); err != nil {
 			return nil, err

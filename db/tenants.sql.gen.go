@@ -810,6 +810,16 @@ func (q *Queries) MoveAuditHeads(ctx context.Context, arg MoveAuditHeadsParams) 
 	return result.RowsAffected(), nil
 }
 
+const shareTenant = `-- name: ShareTenant :exec
+SELECT id FROM tenants WHERE id = $1 FOR SHARE
+`
+
+// Keeps the tenant from changing until the transaction ends; others may do the same.
+func (q *Queries) ShareTenant(ctx context.Context, tenantID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, shareTenant, tenantID)
+	return err
+}
+
 const tenantVersions = `-- name: TenantVersions :many
 SELECT id, audit_seq, status FROM tenants WHERE id = ANY ($1::uuid[])
 `

@@ -191,3 +191,101 @@ func TestAuthorityFollowsTheMasterKey(t *testing.T) {
 	next.key(tenant.TenantSigner, &acme.ID)
 	w.do("GET", "/v1/tenants/acme/api-keys", admin, "").ok(200)
 }
+
+// A domain is not verified because the database says so: its tenant names no host by it,
+// and sees that it is not verified.
+func TestForgedDomainIsRefused(t *testing.T) {
+	w := newWorld(t)
+	acme, other := w.tenant("acme"), w.tenant("other")
+	names := w.serveNames()
+	admin, theirs := w.key(tenant.TenantAdmin, &acme.ID), w.key(tenant.TenantAdmin, &other.ID)
+	verify := func(slug, key, domain string) {
+		var d Domain
+		w.do("POST", "/v1/tenants/"+slug+"/domains", key, `{"domain":"`+domain+`"}`).ok(201, &d)
+		names.set(d.TxtName, d.TxtValue)
+		w.do("POST", "/v1/tenants/"+slug+"/domains/"+domain+"/verify", key, "").ok(200)
+	}
+	verify("acme", admin, "own.example")
+	verify("other", theirs, "theirs.example")
+	w.do("POST", "/v1/tenants/acme/domains", admin, `{"domain":"bank.example"}`).ok(201)
+	of := " WHERE domain = 'bank.example' AND tenant_id = '" + acme.ID.String() + "'"
+	for _, c := range []struct{ domain, sql string }{
+		{"bank.example", "UPDATE domains SET verified_at = now()" + of},
+		{"bank.example", "UPDATE domains b SET verified_at = o.verified_at, token = o.token, mac = o.mac FROM domains o WHERE o.domain = 'own.example' AND b.domain = 'bank.example'"},
+		{"theirs.example", "UPDATE domains SET tenant_id = '" + acme.ID.String() + "' WHERE domain = 'theirs.example'"},
+		{"stolen.example", "UPDATE domains SET domain = 'stolen.example' WHERE domain = 'own.example'"},
+	} {
+		w.past(c.sql)
+		for _, body := range []string{`{"custom_domain":"` + c.domain + `"}`, `{"issuer":"https://` + c.domain + `"}`} {
+			w.do("PATCH", "/v1/tenants/acme", admin, body).problem(ProblemCodePolicyViolation)
+		}
+		var list DomainList
+		w.do("GET", "/v1/tenants/acme/domains", admin, "").ok(200, &list)
+		for _, d := range list.Items {
+			if d.Domain == c.domain && d.VerifiedAt != nil {
+				t.Errorf("after %s the domain shows as verified", c.sql)
+			}
+		}
+		if n := strings.Count(w.log.String(), acme.ID.String()+"/"+c.domain); n != 1 {
+			t.Errorf("%s was logged %d times, want once", c.domain, n)
+		}
+	}
+	w.past("DELETE FROM domains WHERE domain = 'bank.example'")
+	verify("acme", admin, "bank.example") // by its record it is
+	w.do("PATCH", "/v1/tenants/acme", admin, `{"issuer":"https://bank.example"}`).ok(200)
+}
+
+// Which policies a tenant has, and which is the default, is not chosen in the database.
+func TestChangedPolicyChoiceIsRefused(t *testing.T) {
+	w := newWorld(t)
+	acme := w.tenant("acme")
+	policy := func(alg string, more string) {
+		w.do("PUT", "/v1/tenants/acme/policies/"+alg, w.root, `{`+more+`}`).ok(201)
+	}
+	policy("EdDSA", "")
+	policy("ES384", "")
+	w.do("DELETE", "/v1/tenants/acme/policies/ES384", w.root, "").ok(204)
+	sign := func() *answer { return w.do("POST", "/v1/tenants/acme/tokens", w.root, `{"claims":{"sub":"s"}}`) }
+	rotate := func() *answer { return w.do("POST", "/v1/tenants/acme/keys/rotate", w.root, `{}`) }
+	sign().ok(200)
+	const unrendered = "; UPDATE tenants SET jwks = NULL, jwks_outline = NULL WHERE slug = 'acme'"
+	of := " WHERE tenant_id = '" + acme.ID.String() + "' AND alg = "
+	w.past("CREATE TABLE kept AS SELECT * FROM tenants; CREATE TABLE kept_policies AS SELECT * FROM policies")
+	for _, sql := range []string{
+		"UPDATE policies SET is_default = false" + of + "'ES256'; UPDATE policies SET is_default = true" + of + "'EdDSA'",
+		"UPDATE policies SET retired_at = NULL" + of + "'ES384'",
+		"UPDATE policies SET updated_at = updated_at + interval '1 second'" + of + "'ES256'",
+	} {
+		w.past(sql + unrendered)
+		sign().problem(ProblemCodeInternal)
+		rotate().problem(ProblemCodeInternal)
+		w.do("GET", "/v1/tenants/acme/policies", w.root, "").problem(ProblemCodeInternal)
+		w.past(`UPDATE policies SET is_default = false; UPDATE policies p SET is_default = k.is_default, retired_at = k.retired_at, updated_at = k.updated_at
+			FROM kept_policies k WHERE p.tenant_id = k.tenant_id AND p.alg = k.alg;
+			UPDATE tenants t SET jwks = k.jwks, jwks_outline = k.jwks_outline, jwks_xid = k.jwks_xid FROM kept k WHERE t.id = k.id`)
+		sign().ok(200)
+	}
+	// What Keyward itself changes is believed.
+	w.do("PUT", "/v1/tenants/acme/policies/EdDSA", w.root, `{"default":true}`).ok(200)
+	w.do("DELETE", "/v1/tenants/acme/policies/ES256", w.root, "").ok(204)
+	rotate().ok(200)
+	policy("ES384", "")
+	w.past("UPDATE tenants SET jwks = NULL, jwks_outline = NULL WHERE slug = 'acme'")
+	sign().ok(200)
+}
+
+// Who made a credential is not changed in the database: one person would be two.
+func TestForgedMakerIsRefused(t *testing.T) {
+	w := newWorld(t)
+	acme, root, _ := guardedTenant(w)
+	_ = acme
+	const keys, admin = "/v1/tenants/acme/api-keys", `{"role":"tenant_admin"}`
+	first := w.made(keys, root, admin)
+	between := w.made(keys, first.Key, admin)
+	second := w.made(keys, between.Key, admin)
+	w.do("DELETE", keys+"/"+between.ID.String(), root, "").ok(200) // its row has no other code any more
+	a := w.request("POST", revokeAllPath, first.Key, compromised)
+	w.inert(func() { w.decided(a, second.Key, "approve").problem(ProblemCodeForbidden) })
+	w.past("UPDATE api_keys SET creator_type = 'operator', creator_id = '0', creator_name = 'root' WHERE id = '" + between.ID.String() + "'")
+	w.inert(func() { w.decided(a, second.Key, "approve").problem(ProblemCodeInternal) })
+}

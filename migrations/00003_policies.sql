@@ -22,7 +22,7 @@ CREATE TABLE public.policies (
     created_at                timestamptz NOT NULL,
     updated_at                timestamptz NOT NULL,
     retired_at                timestamptz,
-    mac                       bytea, -- authenticates durations and limits (tenant/authority.go)
+    mac                       bytea, -- authenticates all but due_at and created_at (tenant/authority.go)
 
     PRIMARY KEY (tenant_id, alg),
     CONSTRAINT policies_alg CHECK (alg IN ('ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519',

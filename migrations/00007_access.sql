@@ -19,6 +19,8 @@ CREATE TABLE public.api_keys (
     creator_name text,
     -- Authenticates the row (tenant/authority.go). NULL once it is revoked.
     mac          bytea,
+    -- Authenticates who made it, and stays when it is revoked.
+    maker_mac    bytea,
 
     CONSTRAINT api_keys_creator CHECK ((creator_id IS NOT NULL) = (creator_type IS NOT NULL) AND (creator_name IS NOT NULL) = (creator_type IS NOT NULL)),
     CONSTRAINT api_keys_role CHECK (role IN
@@ -73,6 +75,8 @@ CREATE TABLE public.domains (
     token       text        NOT NULL,
     created_at  timestamptz NOT NULL,
     verified_at timestamptz,
+    -- Authenticates that it is verified (tenant/authority.go).
+    mac         bytea,
 
     PRIMARY KEY (tenant_id, domain),
     CONSTRAINT domains_form CHECK (domain = lower(domain) AND char_length(domain) BETWEEN 3 AND 253),

@@ -1,10 +1,10 @@
 -- name: InsertAPIKey :exec
-INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expires_at, creator_type, creator_id, creator_name, mac)
-VALUES (@id, sqlc.narg(tenant_id), @role, @name, @secret_hash, @created_at, sqlc.narg(expires_at), @creator_type::text, @creator_id::text, @creator_name::text, @mac);
+INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at, expires_at, creator_type, creator_id, creator_name, mac, maker_mac)
+VALUES (@id, sqlc.narg(tenant_id), @role, @name, @secret_hash, @created_at, sqlc.narg(expires_at), @creator_type::text, @creator_id::text, @creator_name::text, @mac, @maker_mac);
 
 -- name: GetAPIKey :one
 -- An API key of one tenant or, if tenant_id is NULL, of the platform.
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac, maker_mac
 FROM api_keys
 WHERE tenant_id IS NOT DISTINCT FROM sqlc.narg(tenant_id)::uuid AND id = @id;
 
@@ -18,7 +18,7 @@ WHERE k.id = @id AND k.revoked_at IS NULL;
 
 -- name: ListTenantAPIKeys :many
 -- Newest first, after the cursor.
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac, maker_mac
 FROM api_keys
 WHERE tenant_id = @tenant_id::uuid AND revoked_at IS NULL
   AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
@@ -26,7 +26,7 @@ ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
 
 -- name: ListPlatformAPIKeys :many
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac, maker_mac
 FROM api_keys
 WHERE tenant_id IS NULL AND revoked_at IS NULL
   AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
@@ -57,13 +57,13 @@ SELECT id, role, name FROM api_keys WHERE tenant_id = @tenant_id::uuid AND revok
 -- name: APIKeyMakers :many
 -- An API key and the API keys that it descends from, itself first. Of the platform: those of tenants are made by its keys.
 WITH RECURSIVE line AS (
-    SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, 0 AS depth FROM api_keys k WHERE k.id = @id
+    SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, k.maker_mac, 0 AS depth FROM api_keys k WHERE k.id = @id
     UNION ALL
-    SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, line.depth + 1 FROM line
+    SELECT k.id, k.tenant_id, k.created_at, k.creator_type, k.creator_id, k.creator_name, k.maker_mac, line.depth + 1 FROM line
     JOIN api_keys k ON k.id = CASE WHEN line.creator_type = 'api_key' THEN line.creator_id::uuid END
     WHERE line.depth < 1000
 )
-SELECT id, tenant_id, created_at, creator_type, creator_id, creator_name FROM line ORDER BY depth;
+SELECT id, tenant_id, created_at, creator_type, creator_id, creator_name, maker_mac FROM line ORDER BY depth;
 
 -- name: ListUnrevokedAPIKeys :many
 -- Of a tenant or, if tenant_id is NULL, of the platform.

@@ -55,14 +55,14 @@ LIMIT @stretch::integer;
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
     purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, due_at, created_at, updated_at, retired_at, mac
 FROM policies
-WHERE (tenant_id, alg) > (@after_tenant_id::uuid, @after_alg::text) AND retired_at IS NULL
+WHERE (tenant_id, alg) > (@after_tenant_id::uuid, @after_alg::text)
 ORDER BY tenant_id, alg
 LIMIT @stretch::integer;
 
 -- name: APIKeysToCheck :many
-SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac
+SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac, maker_mac
 FROM api_keys
-WHERE id > @after_id::uuid AND revoked_at IS NULL
+WHERE id > @after_id::uuid
 ORDER BY id
 LIMIT @stretch::integer;
 
@@ -73,6 +73,39 @@ FROM approvals
 WHERE (tenant_id, id) > (@after_tenant_id::uuid, @after_id::uuid) AND status IN ('pending', 'approved')
 ORDER BY tenant_id, id
 LIMIT @stretch::integer;
+
+-- name: ConsoleSessionsToCheck :many
+SELECT token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at, mac
+FROM console_sessions
+WHERE token_hash > @after_token_hash::bytea AND expires_at > @now::timestamptz
+ORDER BY token_hash
+LIMIT @stretch::integer;
+
+-- name: DomainsToCheck :many
+SELECT tenant_id, domain, token, created_at, verified_at, mac
+FROM domains
+WHERE (tenant_id, domain) > (@after_tenant_id::uuid, @after_domain::text) AND verified_at IS NOT NULL
+ORDER BY tenant_id, domain
+LIMIT @stretch::integer;
+
+-- name: RestoredPolicies :many
+-- Policies that are not from the time of the last change in the tenant's history.
+SELECT p.alg
+FROM policies p
+WHERE p.tenant_id = @tenant_id AND p.updated_at IS DISTINCT FROM (
+    SELECT max(e.at) FROM audit_events e
+    WHERE e.tenant_id = p.tenant_id AND e.action IN ('policy.created', 'policy.updated', 'policy.retired')
+      AND COALESCE(e.details ->> 'alg', e.details -> 'after' ->> 'alg') = p.alg)
+ORDER BY p.alg;
+
+-- name: RestoredDomains :many
+-- Verified domains that are not from the time of the last verification or removal in the tenant's history.
+SELECT d.domain
+FROM domains d
+WHERE d.tenant_id = @tenant_id AND d.verified_at IS NOT NULL AND d.verified_at IS DISTINCT FROM (
+    SELECT max(e.at) FROM audit_events e
+    WHERE e.tenant_id = d.tenant_id AND e.action IN ('domain.verified', 'domain.removed') AND e.details ->> 'domain' = d.domain)
+ORDER BY d.domain;
 
 -- name: SettingsChangedAt :one
 -- The time of the last change of a tenant's names, settings or status, as its history has it.

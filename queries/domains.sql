@@ -15,17 +15,18 @@ SELECT slug FROM tenants
 WHERE status <> 'deleted' AND issuer_name IS NOT NULL AND substring(issuer_name FROM '^https?://([^/:]+)') = @host::text
 ORDER BY slug LIMIT 1;
 
--- name: CountVerifiedDomains :one
-SELECT count(*) FROM domains WHERE tenant_id = @tenant_id AND domain = ANY (@domains::text[]) AND verified_at IS NOT NULL;
+-- name: VerifiedDomains :many
+SELECT tenant_id, domain, token, created_at, verified_at, mac FROM domains
+WHERE tenant_id = @tenant_id AND domain = ANY (@domains::text[]) AND verified_at IS NOT NULL;
 
 -- name: InsertDomain :exec
 INSERT INTO domains (tenant_id, domain, token, created_at) VALUES (@tenant_id, @domain, @token, @created_at);
 
 -- name: GetDomain :one
-SELECT tenant_id, domain, token, created_at, verified_at FROM domains WHERE tenant_id = @tenant_id AND domain = @domain;
+SELECT tenant_id, domain, token, created_at, verified_at, mac FROM domains WHERE tenant_id = @tenant_id AND domain = @domain;
 
 -- name: ListDomains :many
-SELECT tenant_id, domain, token, created_at, verified_at FROM domains
+SELECT tenant_id, domain, token, created_at, verified_at, mac FROM domains
 WHERE tenant_id = @tenant_id AND domain > @after_domain
 ORDER BY domain
 LIMIT @page_size::integer;
@@ -34,7 +35,7 @@ LIMIT @page_size::integer;
 SELECT count(*) FROM domains WHERE tenant_id = @tenant_id;
 
 -- name: VerifyDomain :execrows
-UPDATE domains SET verified_at = @verified_at::timestamptz WHERE tenant_id = @tenant_id AND domain = @domain;
+UPDATE domains SET verified_at = @verified_at::timestamptz, mac = @mac WHERE tenant_id = @tenant_id AND domain = @domain;
 
 -- name: DeleteDomain :execrows
 DELETE FROM domains WHERE tenant_id = @tenant_id AND domain = @domain;

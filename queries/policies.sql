@@ -12,12 +12,13 @@ SET is_default = excluded.is_default, rsa_bits = excluded.rsa_bits, rotation_int
     due_at = excluded.due_at, updated_at = excluded.updated_at, retired_at = NULL, mac = excluded.mac;
 
 -- name: ClearDefaultPolicy :exec
-UPDATE policies SET is_default = false, updated_at = @updated_at WHERE tenant_id = @tenant_id AND is_default;
+UPDATE policies SET is_default = false, updated_at = @updated_at, mac = @mac WHERE tenant_id = @tenant_id AND alg = @alg;
 
 -- name: RetirePolicies :execrows
 UPDATE policies
-SET retired_at = @retired_at, updated_at = @retired_at, is_default = false
-WHERE tenant_id = @tenant_id AND alg = ANY (@algs::text[]) AND retired_at IS NULL;
+SET retired_at = @retired_at, updated_at = @retired_at, is_default = false, mac = m.mac
+FROM (SELECT unnest(@algs::text[]) AS alg, unnest(@codes::bytea[]) AS mac) AS m
+WHERE policies.tenant_id = @tenant_id AND policies.alg = m.alg AND policies.retired_at IS NULL;
 
 -- name: ListPolicies :many
 -- Includes retired policies: their last keys still have to expire.

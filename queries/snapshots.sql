@@ -31,7 +31,7 @@ WHERE tenant_id = keyward_tenant() AND state IN ('active', 'standby', 'deprecate
 
 -- name: PublicPolicies :many
 SELECT tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds,
-    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, mac
+    purge_after_seconds, default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, updated_at, mac
 FROM policies
 WHERE tenant_id = keyward_tenant() AND retired_at IS NULL;
 

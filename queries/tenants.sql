@@ -144,3 +144,7 @@ WHERE tenants.id = m.tenant_id AND tenants.audit_seq = m.old_seq;
 
 -- name: TenantVersions :many
 SELECT id, audit_seq, status FROM tenants WHERE id = ANY (@tenant_ids::uuid[]);
+
+-- name: ShareTenant :exec
+-- Keeps the tenant from changing until the transaction ends; others may do the same.
+SELECT id FROM tenants WHERE id = @tenant_id FOR SHARE;

@@ -95,6 +95,13 @@ func (r macRecord) number(n int64) macRecord {
 	return r.bytes(binary.BigEndian.AppendUint64(nil, uint64(n)))
 }
 
+func (r macRecord) flag(b bool) macRecord {
+	if b {
+		return r.number(1)
+	}
+	return r.number(0)
+}
+
 // time adds a time with the database's precision; nil, which is NULL, adds an empty
 // field.
 func (r macRecord) time(t *time.Time) macRecord {
@@ -173,17 +180,18 @@ func (a *Authority) CheckTenant(r TenantRow) error {
 	return a.check("tenants", r.ID.String(), r.macRecord(), r.MAC)
 }
 
-// A policy's code leaves out whether it is the default and whether it is retired:
-// both change in statements about other policies, and choose only among policies
-// that have a code.
+// A policy's code leaves out when it is due, which decides nothing but when the worker
+// looks at it.
 func (r PolicyRow) macRecord() macRecord {
 	return newMACRecord("policies").id(&r.TenantID).text(r.Alg).number(int64(db.ZeroIfNull(r.RSABits))).
 		number(int64(r.RotationIntervalSeconds)).number(int64(r.PublishLeadSeconds)).number(int64(r.GracePeriodSeconds)).
 		number(int64(r.PurgeAfterSeconds)).number(int64(r.DefaultTokenTTLSeconds)).number(int64(r.MaxTokenTTLSeconds)).
-		number(int64(r.MaxPublishedKeys)).number(int64(math.Float64bits(r.MinAdoption))).number(int64(r.MaxAdoptionWaitSeconds))
+		number(int64(r.MaxPublishedKeys)).number(int64(math.Float64bits(r.MinAdoption))).number(int64(r.MaxAdoptionWaitSeconds)).
+		flag(r.IsDefault).time(r.RetiredAt).time(&r.UpdatedAt)
 }
 
-// PolicyMAC returns the code of a policy's row: of its durations and limits.
+// PolicyMAC returns the code of a policy's row: of its durations and limits, whether it is
+// the default or retired, and the time of its last change.
 func (a *Authority) PolicyMAC(r PolicyRow) []byte { return a.mac(r.macRecord()) }
 
 // CheckPolicy checks the code of a policy's row. Errors: ErrForged, ErrNoAuthority.
@@ -232,6 +240,30 @@ func (a *Authority) checkCredential(row db.GetCredentialRow) error {
 		ID: row.ID, TenantID: row.TenantID, Role: row.Role, Name: row.Name, SecretHash: row.SecretHash, CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt,
 		CreatorType: row.CreatorType, CreatorID: row.CreatorID, CreatorName: row.CreatorName, MAC: row.MAC,
 	})
+}
+
+// makerRecord is the input of the code of a credential's maker. It has no part of
+// credentialRecord's use: it stays when the credential is revoked, since its descendants
+// may live on.
+func makerRecord(k db.APIKey) macRecord {
+	return newMACRecord("api_keys.maker").id(&k.ID).id(k.TenantID).time(&k.CreatedAt).optional(k.CreatorType).optional(k.CreatorID).optional(k.CreatorName)
+}
+
+func (a *Authority) checkMaker(k db.APIKey) error {
+	return a.check("api_keys.maker", k.ID.String(), makerRecord(k), k.MakerMAC)
+}
+
+func domainRecord(r db.Domain) macRecord {
+	return newMACRecord("domains").id(&r.TenantID).text(r.Domain).text(r.Token).time(r.VerifiedAt)
+}
+
+// checkDomain checks the code of a verified domain; a claim has none, since nothing
+// follows from it. Errors: ErrForged, ErrNoAuthority.
+func (a *Authority) checkDomain(r db.Domain) error {
+	if r.VerifiedAt == nil {
+		return nil
+	}
+	return a.check("domains", r.TenantID.String()+"/"+r.Domain, domainRecord(r), r.MAC)
 }
 
 // sessionRecord is the input of a console session's code: all but its last use.

@@ -29,11 +29,8 @@ func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey) (API
 		return APIKey{}, "", wrapError("create API key", err)
 	}
 	k := APIKey{ID: id, TenantID: n.TenantID, Role: n.Role, Name: n.Name, ExpiresAt: truncateTime(n.ExpiresAt), CreatedBy: &by.Actor}
-	if err := s.checkMakerExpiry(ctx, by.Actor, k.ExpiresAt); err != nil {
-		return APIKey{}, "", err
-	}
 	key, hash := newKey(id)
-	err = s.changeHome(ctx, n.TenantID, func(tx *db.Tx, home TenantRow) error {
+	err = s.changeAsMaker(ctx, by.Actor, n.TenantID, k.ExpiresAt, func(tx *db.Tx, home TenantRow) error {
 		if err := home.Tenant().CheckApproval(by, ChangeAPIKeys); err != nil {
 			return err
 		}
@@ -53,15 +50,25 @@ func (s *Store) changeHome(ctx context.Context, tenantID *uuid.UUID, fn func(*db
 		return s.db.InTenant(ctx, *tenantID, func(tx *db.Tx) error { return s.withLock(ctx, tx, *tenantID, fn) })
 	}
 	return s.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		id, err := tx.LiveTenantID(ctx, PlatformSlug)
-		if errors.Is(err, db.ErrNoRows) {
-			return ErrNoPlatform
-		}
+		id, err := homeID(ctx, tx, nil)
 		if err != nil {
 			return err
 		}
 		return s.withLock(ctx, tx, id, fn)
 	})
+}
+
+// homeID returns the id of the tenant that owns a credential: for a nil tenantID the
+// platform's. Errors: ErrNoPlatform.
+func homeID(ctx context.Context, tx *db.Tx, tenantID *uuid.UUID) (uuid.UUID, error) {
+	if tenantID != nil {
+		return *tenantID, nil
+	}
+	id, err := tx.LiveTenantID(ctx, PlatformSlug)
+	if errors.Is(err, db.ErrNoRows) {
+		return uuid.Nil, ErrNoPlatform
+	}
+	return id, err
 }
 
 func (s *Store) withLock(ctx context.Context, tx *db.Tx, id uuid.UUID, fn func(*db.Tx, TenantRow) error) error {
@@ -77,13 +84,14 @@ func (s *Store) withLock(ctx context.Context, tx *db.Tx, id uuid.UUID, fn func(*
 
 func (s *Store) insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k APIKey, hash []byte) error {
 	w := tx.Later()
+	row := db.APIKey{
+		ID: k.ID, TenantID: k.TenantID, Role: string(k.Role), Name: k.Name, SecretHash: hash, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
+		CreatorType: new(string(by.Actor.Type)), CreatorID: &by.Actor.ID, CreatorName: &by.Actor.Name,
+	}
 	err := w.InsertAPIKey(ctx, db.InsertAPIKeyParams{
 		ID: k.ID, TenantID: k.TenantID, Role: string(k.Role), Name: k.Name, SecretHash: hash, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
 		CreatorType: string(by.Actor.Type), CreatorID: by.Actor.ID, CreatorName: by.Actor.Name,
-		MAC: s.authority.mac(credentialRecord(db.APIKey{
-			ID: k.ID, TenantID: k.TenantID, Role: string(k.Role), Name: k.Name, SecretHash: hash, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
-			CreatorType: new(string(by.Actor.Type)), CreatorID: &by.Actor.ID, CreatorName: &by.Actor.Name,
-		})),
+		MAC: s.authority.mac(credentialRecord(row)), MakerMAC: s.authority.mac(makerRecord(row)),
 	})
 	if err != nil {
 		return err
@@ -105,7 +113,7 @@ func sendWithEvent(ctx context.Context, w *db.Writes, home TenantRow, e audit.Ev
 
 // wrapAPIKeyError is wrapError, but returns the errors of credentials unchanged.
 func wrapAPIKeyError(what string, err error) error {
-	if errors.Is(err, ErrNoAPIKey) || errors.Is(err, ErrNoPlatform) {
+	if errors.Is(err, ErrNoAPIKey) || errors.Is(err, ErrNoPlatform) || errors.Is(err, ErrUnauthenticated) {
 		return err
 	}
 	return wrapError(what, err)

@@ -20,7 +20,8 @@ type maker struct {
 
 // makers returns an actor and the ancestors of its credential, and the time
 // at which the credential was made: zero for one that is no API key. Operators are left
-// out: they have the database.
+// out: they have the database. Errors: ErrForged for a row whose maker is not the one
+// that Keyward wrote, ErrUnavailable.
 func (s *Store) makers(ctx context.Context, actor audit.Actor) (line []maker, createdAt time.Time, err error) {
 	id, err := uuid.Parse(actor.ID)
 	if actor.Type != audit.ActorAPIKey || err != nil {
@@ -32,6 +33,13 @@ func (s *Store) makers(ctx context.Context, actor audit.Actor) (line []maker, cr
 		return err
 	})
 	for i, row := range rows {
+		forged := s.authority.checkMaker(db.APIKey{
+			ID: row.ID, TenantID: row.TenantID, CreatedAt: row.CreatedAt,
+			CreatorType: row.CreatorType, CreatorID: row.CreatorID, CreatorName: row.CreatorName, MakerMAC: row.MakerMAC,
+		})
+		if forged != nil {
+			return nil, time.Time{}, forged
+		}
 		line = append(line, maker{Actor: audit.Actor{Type: audit.ActorAPIKey, ID: row.ID.String()}, platform: row.TenantID == nil})
 		if i == 0 {
 			createdAt = row.CreatedAt
@@ -76,24 +84,57 @@ func samePerson(a, b audit.Actor) bool {
 	return sameActor(a, b) || a.Type == audit.ActorOIDC && b.Type == audit.ActorOIDC && strings.Contains(a.Name, "@") && strings.EqualFold(a.Name, b.Name)
 }
 
+// changeAsMaker is changeHome for the creation of a credential. If an API key makes it,
+// that key is not revoked meanwhile, so that a revocation with its children finds the new
+// one: a key of the tenant itself is protected by the lock of the tenant's row, which a
+// revocation takes too, one of the platform by a shared lock of the platform's, which
+// both take before that of another tenant. Errors also: ErrUnauthenticated if the maker
+// is revoked, *PolicyError if the new credential would outlive it.
+func (s *Store) changeAsMaker(ctx context.Context, by audit.Actor, tenantID *uuid.UUID, expiresAt *time.Time, fn func(*db.Tx, TenantRow) error) error {
+	makerID, err := uuid.Parse(by.ID)
+	if by.Type != audit.ActorAPIKey || err != nil {
+		return s.changeHome(ctx, tenantID, fn)
+	}
+	return s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		own, err := s.liveMaker(ctx, tx, makerID)
+		if err != nil {
+			return err
+		}
+		home, err := homeID(ctx, tx, tenantID)
+		if err != nil {
+			return err
+		}
+		if own.TenantID == nil && own.HomeID != home {
+			if err := tx.ShareTenant(ctx, own.HomeID); err != nil {
+				return err
+			}
+		}
+		return s.withLock(ctx, tx, home, func(tx *db.Tx, row TenantRow) error {
+			own, err := s.liveMaker(ctx, tx, makerID) // again, with the locks
+			if err == nil {
+				err = checkMakerExpiry(own, expiresAt)
+			}
+			if err != nil {
+				return err
+			}
+			return fn(tx, row)
+		})
+	})
+}
+
+// liveMaker returns the API key that makes another. Errors: ErrUnauthenticated if it was
+// revoked since the request came, or its row is forged.
+func (s *Store) liveMaker(ctx context.Context, tx *db.Tx, id uuid.UUID) (db.GetCredentialRow, error) {
+	own, err := tx.GetCredential(ctx, id)
+	if errors.Is(err, db.ErrNoRows) || err == nil && s.authority.checkCredential(own) != nil {
+		return own, ErrUnauthenticated
+	}
+	return own, err
+}
+
 // checkMakerExpiry returns a *PolicyError if a new credential would outlive the API
 // key that makes it.
-func (s *Store) checkMakerExpiry(ctx context.Context, by audit.Actor, expiresAt *time.Time) error {
-	id, err := uuid.Parse(by.ID)
-	if by.Type != audit.ActorAPIKey || err != nil {
-		return nil
-	}
-	var own db.GetCredentialRow
-	err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		own, err = tx.GetCredential(ctx, id)
-		return err
-	})
-	if errors.Is(err, db.ErrNoRows) {
-		return ErrUnauthenticated // revoked since the request came
-	}
-	if err != nil {
-		return wrapError("maker", err)
-	}
+func checkMakerExpiry(own db.GetCredentialRow, expiresAt *time.Time) error {
 	var broken fields
 	if own.ExpiresAt != nil && (expiresAt == nil || expiresAt.After(*own.ExpiresAt)) {
 		broken.add("expires_at", "must be set, and not be after the end of the credential that makes this one, %s", own.ExpiresAt.UTC().Format(time.RFC3339))

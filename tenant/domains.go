@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -46,7 +47,7 @@ func (s *Store) AddDomain(ctx context.Context, tenantID uuid.UUID, domain string
 	err = s.changeHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
 		row, err := tx.GetDomain(ctx, tenantID, name)
 		if err == nil {
-			d = domainFromRow(row)
+			d = s.domainFromRow(row)
 		}
 		if !errors.Is(err, db.ErrNoRows) {
 			return err
@@ -59,7 +60,7 @@ func (s *Store) AddDomain(ctx context.Context, tenantID uuid.UUID, domain string
 			return err
 		}
 		row = db.Domain{TenantID: tenantID, Domain: name, Token: rand.Text(), CreatedAt: home.TimeOfEffect(s.now())}
-		d, added = domainFromRow(row), true
+		d, added = s.domainFromRow(row), true
 		tx.Changing()
 		return tx.InsertDomain(ctx, db.InsertDomainParams{TenantID: tenantID, Domain: row.Domain, Token: row.Token, CreatedAt: row.CreatedAt})
 	})
@@ -96,7 +97,8 @@ func (s *Store) VerifyDomain(ctx context.Context, by audit.By, tenantID uuid.UUI
 			}
 			d.VerifiedAt = new(home.TimeOfEffect(s.now()))
 			w := tx.Later()
-			if _, err := w.VerifyDomain(ctx, *d.VerifiedAt, tenantID, d.Domain); err != nil {
+			mac := s.authority.mac(domainRecord(db.Domain{TenantID: tenantID, Domain: d.Domain, Token: d.token(), VerifiedAt: d.VerifiedAt}))
+			if _, err := w.VerifyDomain(ctx, db.VerifyDomainParams{VerifiedAt: *d.VerifiedAt, MAC: mac, TenantID: tenantID, Domain: d.Domain}); err != nil {
 				return err
 			}
 			w.Expect(1)
@@ -173,7 +175,7 @@ func (s *Store) removeDomain(ctx context.Context, tx *db.Tx, by audit.By, home T
 	if err := home.Tenant().CheckApproval(by, ChangeSettings); err != nil {
 		return err
 	}
-	return sendWithEvent(ctx, w, home, domainFromRow(row).event(by, audit.DomainRemoved, home.TimeOfEffect(s.now())))
+	return sendWithEvent(ctx, w, home, s.domainFromRow(row).event(by, audit.DomainRemoved, home.TimeOfEffect(s.now())))
 }
 
 // Domain returns a claim of a tenant. Errors: ErrNoDomain, ErrUnavailable.
@@ -187,7 +189,7 @@ func (s *Store) Domain(ctx context.Context, tenantID uuid.UUID, domain string) (
 		if errors.Is(err, db.ErrNoRows) {
 			return ErrNoDomain
 		}
-		d = domainFromRow(row)
+		d = s.domainFromRow(row)
 		return err
 	})
 	return d, wrapDomainError("domain", err)
@@ -204,7 +206,7 @@ func (s *Store) Domains(ctx context.Context, tenantID uuid.UUID, limit int, curs
 	err = s.db.InTenant(ctx, tenantID, func(tx *db.Tx) error {
 		rows, err := tx.ListDomains(ctx, tenantID, string(after), int32(limit)+1)
 		for _, row := range rows {
-			list = append(list, domainFromRow(row))
+			list = append(list, s.domainFromRow(row))
 		}
 		return err
 	})
@@ -243,12 +245,20 @@ func canonicalDomain(domain string) (string, bool) {
 	return name, err == nil && IsDomain(name)
 }
 
-func domainFromRow(row db.Domain) Domain {
-	return Domain{
-		Domain: row.Domain, TXTName: "_keyward." + row.Domain, TXTValue: "keyward-verification=" + row.Token,
-		CreatedAt: row.CreatedAt.UTC(), VerifiedAt: db.UTC(row.VerifiedAt),
+// domainFromRow converts a row. A verification without a valid code is none: the tenant
+// can verify the domain itself.
+func (s *Store) domainFromRow(row db.Domain) Domain {
+	d := Domain{Domain: row.Domain, TXTName: "_keyward." + row.Domain, TXTValue: txtPrefix + row.Token, CreatedAt: row.CreatedAt.UTC()}
+	if s.authority.checkDomain(row) == nil {
+		d.VerifiedAt = db.UTC(row.VerifiedAt)
 	}
+	return d
 }
+
+// txtPrefix is the part of a TXT record before the token.
+const txtPrefix = "keyward-verification="
+
+func (d Domain) token() string { return strings.TrimPrefix(d.TXTValue, txtPrefix) }
 
 func (d Domain) event(by audit.By, action audit.Action, at time.Time) audit.Event {
 	e := by.Event(at, action)

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -22,7 +23,7 @@ func (s *Store) Forged(ctx context.Context, stretch int32, limit int) (rows []st
 		}
 	}
 	for _, read := range []func(context.Context, int32, func(error, string, ...any)) error{
-		s.forgedAPIKeys, s.forgedTenants, s.forgedPolicies, s.forgedApprovals,
+		s.forgedAPIKeys, s.forgedSessions, s.forgedTenants, s.forgedDomains, s.forgedPolicies, s.forgedApprovals,
 	} {
 		if err := read(ctx, stretch, note); err != nil {
 			return nil, wrapError("check authentication codes", err)
@@ -52,7 +53,11 @@ func (s *Store) forgedAPIKeys(ctx context.Context, stretch int32, note func(erro
 		rows, err := tx.APIKeysToCheck(ctx, after, stretch)
 		for _, k := range rows {
 			after = k.ID
-			note(s.authority.checkAPIKey(k), "API key %s (%s)", k.ID, k.Role)
+			forged := s.authority.checkMaker(k)
+			if k.RevokedAt == nil { // a revoked one has only the code of its maker
+				forged = errors.Join(forged, s.authority.checkAPIKey(k))
+			}
+			note(forged, "API key %s (%s)", k.ID, k.Role)
 		}
 		return len(rows), err
 	})
@@ -65,6 +70,30 @@ func (s *Store) forgedTenants(ctx context.Context, stretch int32, note func(erro
 		for _, row := range rows {
 			after = row.ID
 			note(s.authority.CheckTenant(TenantRow(row)), "tenant %s (%s)", row.ID, row.Slug)
+		}
+		return len(rows), err
+	})
+}
+
+func (s *Store) forgedSessions(ctx context.Context, stretch int32, note func(error, string, ...any)) error {
+	after := []byte{}
+	return s.inStretches(ctx, stretch, func(tx *db.Tx) (int, error) {
+		rows, err := tx.ConsoleSessionsToCheck(ctx, after, s.now(), stretch)
+		for _, row := range rows {
+			after = row.TokenHash
+			note(s.authority.checkSession(row), "console session %x", row.TokenHash)
+		}
+		return len(rows), err
+	})
+}
+
+func (s *Store) forgedDomains(ctx context.Context, stretch int32, note func(error, string, ...any)) error {
+	after := db.Domain{}
+	return s.inStretches(ctx, stretch, func(tx *db.Tx) (int, error) {
+		rows, err := tx.DomainsToCheck(ctx, after.TenantID, after.Domain, stretch)
+		for _, row := range rows {
+			after = row
+			note(s.authority.checkDomain(row), "domain %s of tenant %s", row.Domain, row.TenantID)
 		}
 		return len(rows), err
 	})
@@ -100,6 +129,7 @@ func (s *Store) forgedApprovals(ctx context.Context, stretch int32, note func(er
 // leaves its code valid. Errors: ErrUnavailable.
 func (s *Store) Restored(ctx context.Context, t Tenant) (rows []string, err error) {
 	err = s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		rows = nil // the transaction may run twice
 		at, err := tx.SettingsChangedAt(ctx, t.ID)
 		if err != nil {
 			return err
@@ -110,6 +140,20 @@ func (s *Store) Restored(ctx context.Context, t Tenant) (rows []string, err erro
 		revived, err := tx.RevivedAPIKeys(ctx, t.ID)
 		for _, id := range revived {
 			rows = append(rows, "API key "+id.String())
+		}
+		if err != nil {
+			return err
+		}
+		policies, err := tx.RestoredPolicies(ctx, t.ID)
+		for _, alg := range policies {
+			rows = append(rows, "policy "+alg)
+		}
+		if err != nil {
+			return err
+		}
+		domains, err := tx.RestoredDomains(ctx, t.ID)
+		for _, domain := range domains {
+			rows = append(rows, "domain "+domain)
 		}
 		return err
 	})

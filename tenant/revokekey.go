@@ -64,7 +64,7 @@ func (r *revocation) run(ctx context.Context, tx *db.Tx, home TenantRow, tenantI
 	if err := home.Tenant().CheckApproval(r.by, ChangeAPIKeys); err != nil {
 		return err
 	}
-	made, err := tx.APIKeyDescendants(ctx, r.at, id.String())
+	made, locked, err := r.descendants(ctx, tx, tenantID, id, children)
 	if err != nil {
 		return err
 	}
@@ -77,9 +77,7 @@ func (r *revocation) run(ctx context.Context, tx *db.Tx, home TenantRow, tenantI
 		n++
 	}
 	r.add(home, append(own, made[:n]...))
-	if err := r.addTenants(ctx, tx, made[n:]); err != nil {
-		return err
-	}
+	r.addTenants(locked, made[n:])
 	w := tx.Later()
 	if _, err := w.RevokeAPIKeysByID(ctx, &r.at, r.ids); err != nil {
 		return err
@@ -88,27 +86,51 @@ func (r *revocation) run(ctx context.Context, tx *db.Tx, home TenantRow, tenantI
 	return w.SendWithAudit(ctx, db.MoveAuditHeadsParams(r.audit.Heads), db.InsertAuditEventsParams(r.audit.Events), r.audit.Payloads)
 }
 
-// addTenants adds descendants in tenants, which are sorted by tenant, and locks these
-// in that order.
-func (r *revocation) addTenants(ctx context.Context, tx *db.Tx, made []db.APIKeyDescendantsRow) error {
+// descendants returns the live descendants of a credential, sorted by tenant. With
+// children it locks the tenants of a platform's credential's descendants, in that order,
+// and returns those in which credentials may be revoked. The home is locked before, so
+// that the credential, and others of the platform, make no more; those of the other
+// tenants make no more once these are locked, so they are read again then.
+func (r *revocation) descendants(ctx context.Context, tx *db.Tx, tenantID *uuid.UUID, id uuid.UUID, children bool) (
+	made []db.APIKeyDescendantsRow, locked map[uuid.UUID]TenantRow, err error,
+) {
+	made, err = tx.APIKeyDescendants(ctx, r.at, id.String())
+	if err != nil || tenantID != nil || !children {
+		return made, nil, err
+	}
+	locked = map[uuid.UUID]TenantRow{}
+	for i, k := range made {
+		if k.TenantID == nil || i > 0 && made[i-1].TenantID != nil && *made[i-1].TenantID == *k.TenantID {
+			continue
+		}
+		row, err := r.store.lockLive(ctx, tx, *k.TenantID)
+		switch {
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrForged), err == nil && row.Tenant().Guards(ChangeAPIKeys):
+		case err != nil:
+			return nil, nil, err
+		default:
+			locked[*k.TenantID] = row
+		}
+	}
+	made, err = tx.APIKeyDescendants(ctx, r.at, id.String())
+	return made, locked, err
+}
+
+// addTenants adds descendants in tenants, which are sorted by tenant. Those in tenants
+// that are not locked are left.
+func (r *revocation) addTenants(locked map[uuid.UUID]TenantRow, made []db.APIKeyDescendantsRow) {
 	for len(made) > 0 {
 		id, n := *made[0].TenantID, 0
 		for n < len(made) && *made[n].TenantID == id {
 			n++
 		}
-		row, err := r.store.lockLive(ctx, tx, id)
-		switch {
-		case errors.Is(err, ErrNotFound):
-		case errors.Is(err, ErrForged), err == nil && row.Tenant().Guards(ChangeAPIKeys):
-			r.left += n
-		case err != nil:
-			return err
-		default:
+		if row, ok := locked[id]; ok {
 			r.add(row, made[:n])
+		} else {
+			r.left += n
 		}
 		made = made[n:]
 	}
-	return nil
 }
 
 // add adds credentials whose events go into one tenant's chain.

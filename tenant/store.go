@@ -179,16 +179,14 @@ func (s *Store) livePolicies(ctx context.Context, tx *db.Tx, tenantID uuid.UUID)
 	rows, err := tx.ListPolicies(ctx, tenantID)
 	policies := []Policy{}
 	for _, row := range rows {
-		p := PolicyRow(row).Policy()
-		if !p.Live() {
-			continue
-		}
 		if s.authority != nil {
 			if err := s.authority.CheckPolicy(PolicyRow(row)); err != nil {
 				return nil, err
 			}
 		}
-		policies = append(policies, p)
+		if p := PolicyRow(row).Policy(); p.Live() {
+			policies = append(policies, p)
+		}
 	}
 	return policies, err
 }

@@ -101,6 +101,7 @@ func insert(ctx context.Context, tx *db.Tx, spec tenant.Spec, head audit.Head, e
 	}
 	for _, p := range spec.Policies {
 		p := tenant.PolicyRowOf(row.ID, p)
+		p.UpdatedAt = noon
 		err := tx.UpsertPolicy(ctx, db.UpsertPolicyParams{
 			TenantID: p.TenantID, Alg: p.Alg, IsDefault: p.IsDefault, RSABits: p.RSABits,
 			RotationIntervalSeconds: p.RotationIntervalSeconds, PublishLeadSeconds: p.PublishLeadSeconds,

@@ -104,8 +104,14 @@ func (s *Store) claimNames(ctx context.Context, tx *db.Tx, before, after Tenant,
 		if onlyVerified {
 			slices.Sort(hosts)
 			hosts = slices.Compact(hosts)
-			if n, err := tx.CountVerifiedDomains(ctx, after.ID, hosts); err != nil || n != int64(len(hosts)) {
+			rows, err := tx.VerifiedDomains(ctx, after.ID, hosts)
+			if err != nil || len(rows) != len(hosts) {
 				return true, err
+			}
+			for _, row := range rows {
+				if s.authority.checkDomain(row) != nil { // logged; who owns the host is not known
+					return true, nil
+				}
 			}
 		}
 		return tx.HostsTaken(ctx, hosts, after.ID, domain)

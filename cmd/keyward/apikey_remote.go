@@ -29,9 +29,9 @@ func (c *apiKeyListCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	return printList(p, c.JSON, c.listFlags, rows[client.APIKey]{
-		head: []string{"ID", "ROLE", "NAME", "CREATED", "EXPIRES", "LAST USED"}, none: "No items.",
+		head: []string{"ID", "ROLE", "NAME", "CREATED", "EXPIRES", "LAST USED", "MADE BY"}, none: "No items.",
 		row: func(k client.APIKey) []string {
-			return []string{k.ID.String(), string(k.Role), orDash(k.Name), formatTime(k.CreatedAt), optionalText(k.ExpiresAt, formatTime), optionalText(k.LastUsedAt, formatTime)}
+			return []string{k.ID.String(), string(k.Role), orDash(k.Name), formatTime(k.CreatedAt), optionalText(k.ExpiresAt, formatTime), optionalText(k.LastUsedAt, formatTime), optionalText(k.CreatedBy, actorLabel)}
 		},
 	}, func(limit *int, cursor *string) (*http.Response, error) {
 		if c.Tenant == "" {

@@ -146,7 +146,7 @@ func verifyHistory(ctx context.Context, tenants *tenant.Store, store *audit.Stor
 	case err != nil:
 		return 0, fmt.Errorf("%s: %w", t.Slug, err)
 	case len(restored) > 0:
-		return 0, fmt.Errorf("rows of %s contradict its history: %s; they were put back in the database: change the settings, revoke the credentials", t.Slug, strings.Join(restored, ", "))
+		return 0, fmt.Errorf("rows of %s contradict its history: %s; they were put back in the database: change the settings and policies again, verify the domains again, revoke the credentials", t.Slug, strings.Join(restored, ", "))
 	}
 	return r.Events, nil
 }

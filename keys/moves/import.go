@@ -304,9 +304,9 @@ func refuseUsedKIDs(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, cs []can
 // retired.
 func (l *ledger) writeImport(ctx context.Context, tx *db.Tx, carriers []tenant.Policy) error {
 	w := tx.Later()
-	var algs []string
+	var algs []jose.SignatureAlgorithm
 	for _, p := range carriers {
-		algs = append(algs, string(p.Alg))
+		algs = append(algs, p.Alg)
 		if err := w.UpsertPolicy(ctx, l.policyParams(p)); err != nil {
 			return err
 		}
@@ -315,7 +315,7 @@ func (l *ledger) writeImport(ctx context.Context, tx *db.Tx, carriers []tenant.P
 		return err
 	}
 	if len(carriers) > 0 {
-		if _, err := w.RetirePolicies(ctx, &l.at, l.tenant.ID, algs); err != nil {
+		if err := l.queueRetirements(ctx, w, algs...); err != nil {
 			return err
 		}
 		w.Expect(len(carriers))

@@ -3,6 +3,7 @@ package moves
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -109,11 +110,14 @@ func (l *ledger) clearOtherDefault(ctx context.Context, w *db.Writes, p tenant.P
 			l.addEvent(audit.Event{Action: audit.PolicyUpdated}, map[string]any{
 				"before": map[string]any{"alg": other.Alg, "default": true}, "after": map[string]any{"alg": other.Alg, "default": false},
 			})
-			other.Default = false
+			other.Default, other.UpdatedAt = false, l.at
 			l.setPolicy(other)
+			if err := w.ClearDefaultPolicy(ctx, db.ClearDefaultPolicyParams{UpdatedAt: l.at, MAC: l.policyMAC(other), TenantID: l.tenant.ID, Alg: string(other.Alg)}); err != nil {
+				return err
+			}
 		}
 	}
-	return w.ClearDefaultPolicy(ctx, l.at, l.tenant.ID)
+	return nil
 }
 
 // RetirePolicy ends signing with an algorithm: its active key is deprecated, its standby
@@ -139,7 +143,7 @@ func (s *Store) RetirePolicy(ctx context.Context, by audit.By, tenantID uuid.UUI
 		if err := new(statements).addLedgers([]*ledger{l}).queueTo(ctx, w); err != nil {
 			return err
 		}
-		if _, err := w.RetirePolicies(ctx, &l.at, tenantID, []string{string(alg)}); err != nil {
+		if err := l.queueRetirements(ctx, w, alg); err != nil {
 			return err
 		}
 		return w.Send(ctx)
@@ -159,10 +163,28 @@ func (l *ledger) retirePolicy(p tenant.Policy) error {
 		}
 	}
 	l.addEvent(audit.Event{Action: audit.PolicyRetired}, map[string]any{"alg": p.Alg})
-	p.RetiredAt = &l.at
+	p.RetiredAt, p.UpdatedAt = &l.at, l.at
 	l.setPolicy(p)
 	l.reschedule(p)
 	return nil
+}
+
+// queueRetirements queues the statement that retires policies which the ledger has
+// retired.
+func (l *ledger) queueRetirements(ctx context.Context, w *db.Writes, algs ...jose.SignatureAlgorithm) error {
+	params := db.RetirePoliciesParams{RetiredAt: &l.at, TenantID: l.tenant.ID}
+	for _, p := range l.policies {
+		if slices.Contains(algs, p.Alg) {
+			params.Algs, params.Codes = append(params.Algs, string(p.Alg)), append(params.Codes, l.policyMAC(p))
+		}
+	}
+	_, err := w.RetirePolicies(ctx, params)
+	return err
+}
+
+// policyMAC returns the code of a policy as the ledger has it.
+func (l *ledger) policyMAC(p tenant.Policy) []byte {
+	return l.believer.PolicyMAC(tenant.PolicyRowOf(l.tenant.ID, p))
 }
 
 // PreviewPolicy returns the result that PutPolicy would have, without changing anything.

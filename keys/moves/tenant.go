@@ -235,7 +235,7 @@ func (l *ledger) endTenant(dataKeys []int32, credentials []db.ListUnrevokedTenan
 	}
 	for _, p := range l.livePolicies() {
 		l.addEvent(audit.Event{Action: audit.PolicyRetired}, map[string]any{"alg": p.Alg})
-		p.RetiredAt, p.Default = &l.at, false
+		p.RetiredAt, p.UpdatedAt, p.Default = &l.at, l.at, false
 		l.setPolicy(p)
 	}
 	for _, p := range l.policies {
@@ -258,11 +258,11 @@ func (l *ledger) writeDeletion(ctx context.Context, tx *db.Tx, dataKeys, credent
 	if err != nil {
 		return err
 	}
-	algs := make([]string, len(l.policies))
+	algs := make([]jose.SignatureAlgorithm, len(l.policies))
 	for i, p := range l.policies {
-		algs[i] = string(p.Alg)
+		algs[i] = p.Alg
 	}
-	if _, err := w.RetirePolicies(ctx, &l.at, l.tenant.ID, algs); err != nil {
+	if err := l.queueRetirements(ctx, w, algs...); err != nil {
 		return err
 	}
 	if _, err := w.RevokeTenantAPIKeys(ctx, &l.at, l.tenant.ID); err != nil {

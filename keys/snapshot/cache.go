@@ -553,7 +553,7 @@ func policyRow(p db.PublicPoliciesRow) tenant.PolicyRow {
 		TenantID: p.TenantID, Alg: p.Alg, RSABits: p.RSABits, RotationIntervalSeconds: p.RotationIntervalSeconds,
 		PublishLeadSeconds: p.PublishLeadSeconds, GracePeriodSeconds: p.GracePeriodSeconds, PurgeAfterSeconds: p.PurgeAfterSeconds,
 		DefaultTokenTTLSeconds: p.DefaultTokenTTLSeconds, MaxTokenTTLSeconds: p.MaxTokenTTLSeconds, MaxPublishedKeys: p.MaxPublishedKeys,
-		MinAdoption: p.MinAdoption, MaxAdoptionWaitSeconds: p.MaxAdoptionWaitSeconds, MAC: p.MAC,
+		MinAdoption: p.MinAdoption, MaxAdoptionWaitSeconds: p.MaxAdoptionWaitSeconds, IsDefault: p.IsDefault, UpdatedAt: p.UpdatedAt, MAC: p.MAC,
 	}
 }
 
