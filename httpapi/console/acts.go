@@ -60,6 +60,8 @@ type actPage struct {
 	Impossible string
 
 	Done     bool
+	Checked  *client.KeyList // what an import would bring in
+	Sealed   string          // the key to import, for this session alone
 	Imported []client.Key
 	Replicas *replicas
 	Awaits   *client.Approval // nothing is done yet
@@ -141,7 +143,7 @@ func (v *visit) showAct(p *actPage, status int) error {
 // carryOut does it.
 func carryOut(v *visit) error {
 	if err := v.r.ParseForm(); err != nil {
-		return &pageError{400, "The form is too large or incomplete", "Go back and try again."}
+		return errForm
 	}
 	p, err := v.begin(v.r.PostForm)
 	if err != nil {
@@ -168,7 +170,7 @@ func (v *visit) finish(p *actPage, err error) error {
 	case errors.As(err, &awaits):
 		p.Awaits = &awaits.Approval
 		q := url.Values{"approval": {awaits.Approval.ID.String()}}
-		for _, name := range []string{"alg", "kid", "reason", "mode", "comment"} {
+		for _, name := range []string{"alg", "kid", "reason", "mode", "comment", "kind", "role", "expires_at"} {
 			if value := p.Values.Get(name); value != "" {
 				q.Set(name, value)
 			}
@@ -414,50 +416,6 @@ func deleteTenant(v *visit, p *actPage) error {
 		return err
 	}
 	return v.redirect("/console/tenants?done=deleted&slug=" + url.QueryEscape(v.Tenant.Slug) + "&id=" + v.Tenant.ID.String())
-}
-
-// importKey imports the pasted key. It is never shown again: neither the form
-// nor an error repeats it.
-func importKey(v *visit, p *actPage) error {
-	text := strings.TrimSpace(p.Values.Get("material"))
-	p.Values.Del("material")
-	if text == "" {
-		p.Fields = map[string]string{"material": "Paste a key in PEM or as a JWK."}
-		return v.showAct(p, 422)
-	}
-	material := client.KeyMaterial(text)
-	if !json.Valid(material) {
-		quoted, err := json.Marshal(text)
-		if err != nil {
-			return err
-		}
-		material = quoted
-	}
-	body := client.ImportKeyRequest{KID: p.optional("kid")}
-	if alg := p.Values.Get("alg"); alg != "" {
-		body.Alg = new(client.Alg(alg))
-	}
-	if p.Values.Get("kind") == "public" {
-		body.PublicKey = &material
-		until, err := parseTime(p.Values.Get("expires_at"))
-		if err != nil {
-			p.Fields = map[string]string{"expires_at": "Say until when it is published, in UTC."}
-			return v.showAct(p, 422)
-		}
-		body.ExpiresAt = &until
-	} else {
-		body.PrivateKey = &material
-		body.Role = new(client.ImportKeyRequestRole(cmp.Or(p.Values.Get("role"), "standby")))
-	}
-	imported, err := v.api.ImportKeys(v.r.Context(), v.Tenant.Slug, body, p.once()...)
-	if err != nil {
-		return err
-	}
-	p.Done, p.Imported = true, imported
-	for _, k := range imported {
-		p.Changes = append(p.Changes, keyChange{KID: k.KID, Alg: string(k.Alg), After: string(k.State)})
-	}
-	return nil
 }
 
 func previewRetirement(v *visit, p *actPage) error {

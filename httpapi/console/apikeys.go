@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"context"
 	"net/url"
 
@@ -74,7 +73,7 @@ func (v *visit) showAPIKeys(p apiKeysPage, status int) error {
 		p.Next = "cursor=" + query(*list.NextCursor)
 	}
 	if p.Values == nil {
-		p.Values = url.Values{}
+		p.Values = url.Values{"role": {v.Query("role")}}
 	}
 	p.Nonce = client.NewKey()
 	return v.renderStatus(status, "apikeys.html", "API keys", p)
@@ -87,13 +86,16 @@ func createAPIKey(v *visit) error {
 		return err
 	}
 	if err := v.r.ParseForm(); err != nil {
-		return &pageError{400, "The form is too large or incomplete", "Go back and try again."}
+		return errForm
 	}
 	p := apiKeysPage{form: form{Values: v.r.PostForm}}
 	created, err := v.makeAPIKey(v.r.Context(), &p)
 	if len(p.Fields) == 0 && err == nil {
 		p.Created, p.Values = created, url.Values{}
 		return v.showAPIKeys(p, 200)
+	}
+	if shown, err := v.showAwaiting(err); shown {
+		return err
 	}
 	if err != nil {
 		var shown bool
@@ -115,28 +117,33 @@ func (v *visit) makeAPIKey(ctx context.Context, p *apiKeysPage) (*client.Created
 		}
 		body.ExpiresAt = &t
 	}
-	once := client.Once(cmp.Or(p.V("nonce"), client.NewKey()))
 	if v.Tenant != nil {
-		return v.api.CreateTenantAPIKey(ctx, v.Tenant.Slug, body, once)
+		return v.api.CreateTenantAPIKey(ctx, v.Tenant.Slug, body, v.changes()...)
 	}
 	return v.api.CreatePlatformAPIKey(ctx, client.CreatePlatformAPIKeyRequest{
 		Role: client.CreatePlatformAPIKeyRequestRole(body.Role), Name: body.Name, ExpiresAt: body.ExpiresAt,
-	}, once)
+	}, v.changes()...)
 }
 
 func revokeAPIKey(v *visit) error {
 	if err := v.scope(); err != nil {
 		return err
 	}
-	id, err := uuid.Parse(v.r.PostFormValue("id"))
+	if err := v.r.ParseForm(); err != nil {
+		return errForm
+	}
+	id, err := uuid.Parse(v.r.PostForm.Get("id"))
 	if err != nil {
 		return &pageError{404, "There is no such API key", "It may have been revoked already."}
 	}
-	children := v.r.PostFormValue("children") != ""
+	children := v.r.PostForm.Get("children") != ""
 	if v.Tenant != nil {
-		_, err = v.api.RevokeTenantAPIKey(v.r.Context(), v.Tenant.Slug, id, children)
+		_, err = v.api.RevokeTenantAPIKey(v.r.Context(), v.Tenant.Slug, id, children, v.changes()...)
 	} else {
-		_, err = v.api.RevokePlatformAPIKey(v.r.Context(), id, children)
+		_, err = v.api.RevokePlatformAPIKey(v.r.Context(), id, children, v.changes()...)
+	}
+	if shown, err := v.showAwaiting(err); shown {
+		return err
 	}
 	if err != nil {
 		return err

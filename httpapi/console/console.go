@@ -140,6 +140,8 @@ func (c *Console) register() {
 	c.page("GET "+t+"/policies/{alg}", editPolicy)
 	c.page("POST "+t+"/policies/{alg}", savePolicy)
 	c.page("GET "+t+"/verifiers", showVerifiers)
+	c.page("GET "+t+"/domains", listDomains)
+	c.page("POST "+t+"/domains", changeDomains)
 	c.page("GET "+t+"/settings", showSettings)
 	c.page("POST "+t+"/settings", saveSettings)
 	c.page("GET "+t+"/history", tenantHistory)

@@ -17,6 +17,12 @@ type pageError struct {
 	Detail string
 }
 
+var (
+	errForm = &pageError{http.StatusBadRequest, "The form is too large or incomplete", "Go back and try again."}
+	errAct  = &pageError{http.StatusBadRequest, "This is not something that can be done", "Go back and try again."}
+)
+
+// Error implements error.
 func (e *pageError) Error() string { return "console: " + e.Title }
 
 // fail shows an error to a signed-in person.

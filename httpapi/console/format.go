@@ -17,7 +17,7 @@ import (
 var formatters = template.FuncMap{
 	"when": when, "at": at, "date": shortDate, "duration": duration, "seconds": secondsText, "kid": shortKID, "query": queryValue,
 	"path": url.PathEscape, "deref": deref, "pretty": pretty, "dict": dict, "plural": plural, "stateWord": stateWord, "actionWord": actionWord,
-	"roleWord": roleWord, "join": strings.Join, "reasonWord": reasonWord, "list": func(v ...string) []string { return v }, "text": text, "f1": oneDecimal,
+	"roleWord": roleWord, "join": strings.Join, "reasonWord": reasonWord, "list": func(v ...string) []string { return v }, "text": text, "f1": oneDecimal, "percent": percent,
 }
 
 // queryValue escapes a value for the query of a link. Its type keeps the template from
@@ -106,6 +106,17 @@ func duration(d time.Duration) string {
 	}
 	return ""
 }
+
+// relativeTo is relative for a time that may not be known.
+func relativeTo(now time.Time, t *time.Time) string {
+	if t == nil {
+		return "some day"
+	}
+	return relative(now, *t)
+}
+
+// percent is a share from 0 to 1 in words, rounded down: 100 % is all.
+func percent(share float64) string { return fmt.Sprintf("%d %%", int(share*100)) }
 
 // secondsText is a setting in words, exactly.
 func secondsText(n int64) string { return durations.Words(seconds(n)) }
@@ -213,7 +224,7 @@ var actionWords = map[string]string{
 	"data_key.rewrapped": "Data key re-wrapped", "data_key.destroyed": "Data key destroyed", "api_key.created": "API key created", "api_key.revoked": "API key revoked",
 	"webhook.created": "Webhook created", "webhook.updated": "Webhook changed", "webhook.disabled": "Webhook disabled", "webhook.deleted": "Webhook deleted",
 	"approval.requested": "Approval requested", "approval.approved": "Approval given", "approval.rejected": "Approval refused", "approval.used": "Approval used",
-	"authorization.denied": "Attempt denied", "session.created": "Signed in to the console", "session.ended": "Signed out of the console",
+	"domain.verified": "Domain verified", "domain.removed": "Domain removed", "authorization.denied": "Attempt denied", "session.created": "Signed in to the console", "session.ended": "Signed out of the console",
 }
 
 func actionWord(action any) string {

@@ -47,16 +47,17 @@ const (
 
 var errSignInCancelled = errors.New("console: sign-in not completed")
 
-func (c *Console) redirectURI(r *http.Request) string {
-	base := c.cfg.URL
-	if base == "" {
-		scheme := "http"
-		if r.TLS != nil {
-			scheme = "https"
-		}
-		base = scheme + "://" + r.Host
+func (c *Console) redirectURI(r *http.Request) string { return c.origin(r) + "/console/oidc/callback" }
+
+// origin returns where browsers reach the admin address.
+func (c *Console) origin(r *http.Request) string {
+	if c.cfg.URL != "" {
+		return c.cfg.URL
 	}
-	return base + "/console/oidc/callback"
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
 }
 
 func (c *Console) oidcCookie(r *http.Request) string {

@@ -35,6 +35,17 @@ type line struct {
 	NextAt  *time.Time // when the standby is to sign; nil: never by itself
 	ReadyAt *time.Time // when every cache has had time to see the standby
 	Late    bool
+
+	Adoption *client.KeyAdoption // of the standby; nil: not known, or no verifier came lately
+	Waits    bool                // the schedule waits for verifiers to fetch it
+}
+
+// Behind returns how many verifiers that came lately have not fetched the standby.
+func (l line) Behind() int {
+	if l.Adoption == nil {
+		return 0
+	}
+	return int(l.Adoption.Fetchers - l.Adoption.Adopted)
 }
 
 // trusted is a key that is published only so that tokens keep verifying.
@@ -93,7 +104,11 @@ func (v *visit) readOverview() (overview, error) {
 	if err != nil {
 		return overview{}, err
 	}
-	o := newOverview(v.Now, *v.Tenant, policies.Items, published.Items, revoked.Items, v.Can("listKeys"))
+	adopted, err := v.adoptions(slug, published.Items)
+	if err != nil {
+		return overview{}, err
+	}
+	o := newOverview(v.Now, *v.Tenant, policies.Items, published.Items, revoked.Items, adopted, v.Can("listKeys"))
 	o.Pending = approvals.Items
 	o.Keys = groupByPolicy(slices.Concat(o.Keys, revoked.Items, expired.Items), o.Policies)
 	for i := range o.Revoked {
@@ -103,12 +118,36 @@ func (v *visit) readOverview() (overview, error) {
 	return o, nil
 }
 
+// adoptions returns who has fetched the standby keys among keys, by kid.
+func (v *visit) adoptions(tenant string, keys []client.Key) (map[string]*client.KeyAdoption, error) {
+	var standby []client.Key
+	for _, k := range keys {
+		if k.State == client.KeyStateStandby && v.Can("getKeyAdoption") {
+			standby = append(standby, k)
+		}
+	}
+	found, fetches := make([]client.KeyAdoption, len(standby)), make([]fetch, len(standby))
+	for i, k := range standby {
+		fetches[i] = into(v, "getKeyAdoption", &found[i], func(ctx context.Context) (*client.KeyAdoption, error) {
+			return v.api.GetKeyAdoption(ctx, tenant, k.KID)
+		})
+	}
+	err := v.all(fetches...)
+	byKID := map[string]*client.KeyAdoption{}
+	for i := range found {
+		if found[i].Fetchers > 0 {
+			byKID[found[i].KID] = &found[i]
+		}
+	}
+	return byKID, err
+}
+
 // newOverview judges the rows that were read. Keys are those that are published.
-func newOverview(now time.Time, t client.Tenant, policies []client.Policy, published, revoked []client.Key, canSeeKeys bool) overview {
+func newOverview(now time.Time, t client.Tenant, policies []client.Policy, published, revoked []client.Key, adopted map[string]*client.KeyAdoption, canSeeKeys bool) overview {
 	published = slices.DeleteFunc(slices.Clone(published), func(k client.Key) bool { return !isPublished(k) }) // it may have moved since
 	o := overview{Policies: policies, Keys: sortKeys(published), CanSeeKeys: canSeeKeys}
 	for _, p := range policies {
-		o.Lines = append(o.Lines, newLine(now, p, published))
+		o.Lines = append(o.Lines, newLine(now, p, published, adopted))
 	}
 	for _, k := range published {
 		if k.State == client.KeyStateDeprecated {
@@ -136,7 +175,7 @@ func deadline(t *time.Time) time.Time {
 	return *t
 }
 
-func newLine(now time.Time, p client.Policy, published []client.Key) line {
+func newLine(now time.Time, p client.Policy, published []client.Key, adopted map[string]*client.KeyAdoption) line {
 	l := line{Policy: p}
 	for i, k := range published {
 		switch {
@@ -150,6 +189,9 @@ func newLine(now time.Time, p client.Policy, published []client.Key) line {
 	if l.Standby != nil {
 		ready := l.Standby.PublishedAt.Add(time.Duration(p.PublishLeadSeconds) * time.Second)
 		l.ReadyAt, l.NextAt = &ready, l.Standby.NextTransitionAt
+		l.Adoption = adopted[l.Standby.KID]
+		l.Waits = l.Adoption != nil && l.Adoption.Share < p.MinAdoption && l.Active != nil && l.Active.ActivatedAt != nil && p.RotationIntervalSeconds > 0 &&
+			now.After(l.Active.ActivatedAt.Add(seconds(p.RotationIntervalSeconds)))
 	} else if l.Active != nil {
 		l.NextAt = l.Active.NextTransitionAt
 	}
@@ -176,6 +218,12 @@ func findings(now time.Time, t client.Tenant, o overview, canSeeKeys bool) []fin
 		}
 		if l.Standby == nil {
 			add("bad", alg+": no standby key", "Nothing is published that could take over. The worker makes one within seconds; if this stays, the worker does not run. A revocation now would break verification until caches refetch.", "policies/"+alg, "Policy")
+		}
+		if n := l.Behind(); n > 0 && l.Waits {
+			add("warn", alg+": the rotation waits for "+plural(n, "verifier"), fmt.Sprintf("%s of the verifiers have fetched the next key, and the policy wants %s. It signs at the latest %s.", percent(l.Adoption.Share), percent(l.Policy.MinAdoption), relativeTo(now, l.NextAt)),
+				"key?kid="+query(l.Standby.KID), "Who is behind")
+		} else if n > 0 && now.After(*l.ReadyAt) {
+			add("warn", alg+": "+plural(n, "verifier")+" behind", "They came lately and have not fetched the next key, though every well-behaved cache should have. Its tokens fail there until they do.", "key?kid="+query(l.Standby.KID), "Who is behind")
 		}
 		if l.Late && l.Standby != nil {
 			add("bad", alg+": rotation is overdue", "It was due "+relative(now, *l.NextAt)+". The worker does not run, or a freeze window or a full key set holds it.", "act/rotate?alg="+alg, "Rotate now…")

@@ -262,7 +262,7 @@ func savePolicy(v *visit) error {
 		return err
 	}
 	if err := v.r.ParseForm(); err != nil {
-		return &pageError{400, "The form is too large or incomplete", "Go back and try again."}
+		return errForm
 	}
 	p.Values, p.Fields = v.r.PostForm, map[string]string{}
 	p.Values.Set("alg", p.Alg)
@@ -271,6 +271,9 @@ func savePolicy(v *visit) error {
 	if len(p.Fields) == 0 {
 		if err = v.putPolicy(&p, body, p.Values.Get("do") == "save"); err == nil && p.Preview == nil {
 			return v.redirect(v.Base() + "/policies?done=" + url.QueryEscape(p.Alg))
+		}
+		if shown, err := v.showAwaiting(err); shown {
+			return err
 		}
 		var shown bool
 		if p.Fields, p.Error, shown = formErrors(err); err != nil && !shown {
@@ -287,7 +290,7 @@ func savePolicy(v *visit) error {
 func (v *visit) putPolicy(p *policyPage, body client.PutPolicyRequest, save bool) error {
 	ctx := v.r.Context()
 	if save {
-		_, err := client.Bytes(v.api.Requests.PutPolicy(ctx, v.Tenant.Slug, client.Alg(p.Alg), nil, body))
+		_, err := client.Bytes(v.api.Requests.PutPolicy(ctx, v.Tenant.Slug, client.Alg(p.Alg), nil, body, v.changes()...))
 		return err
 	}
 	preview, err := client.Decode[client.PolicyPreview](v.api.Requests.PutPolicy(ctx, v.Tenant.Slug, client.Alg(p.Alg), &client.PutPolicyParams{DryRun: new(true)}, body))
@@ -323,6 +326,7 @@ func splitSteps(now time.Time, steps []client.TimelineStep) (changes []keyChange
 
 type verifiersPage struct {
 	JWKS     string
+	Push     string // where key-events are
 	Keys     []jwk
 	Header   []string
 	URL      string
@@ -341,6 +345,7 @@ func showVerifiers(v *visit) error {
 	}
 	var policies client.PolicyList
 	p := verifiersPage{URL: v.PublicURL() + "/t/" + v.Tenant.Slug + "/.well-known/jwks.json", Issuer: v.Tenant.Issuer, Chosen: cmp.Or(v.Query("for"), "go"), Alg: "ES256"}
+	p.Push = v.c.origin(v.r) + "/v1/tenants/" + v.Tenant.Slug + "/key-events"
 	err := v.all(
 		into(v, "listPolicies", &policies, func(ctx context.Context) (*client.PolicyList, error) { return v.api.ListPolicies(ctx, v.Tenant.Slug) }),
 		func(ctx context.Context) error { return p.readSet(ctx, v) },

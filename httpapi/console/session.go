@@ -165,6 +165,8 @@ func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, err error
 		w.Header().Set("Retry-After", "60")
 	case errors.Is(err, tenant.ErrNoRole):
 		page.Error, status = "You are known, but you have no role here. Ask your administrator.", http.StatusForbidden
+	case errors.Is(err, errNoPages):
+		page.Error, status = "This credential is for verifiers: it hears of changes of the tenant's keys (key-events of the API), and there is no page for it.", http.StatusForbidden
 	case errors.Is(err, tenant.ErrUnavailable):
 		page.Error, status = "The database does not answer, so nobody can sign in now. Try again in a moment.", http.StatusServiceUnavailable
 	case errors.Is(err, tenant.ErrNoIdentityProvider):
@@ -182,8 +184,14 @@ func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, err error
 	c.views().render(w, status, "signin.html", page)
 }
 
+// errNoPages is for credentials that no page of the console is for.
+var errNoPages = errors.New("console: this role has no page")
+
 // start makes a new session and replaces the one of this browser, if any.
 func (c *Console) start(w http.ResponseWriter, r *http.Request, p tenant.Principal, s *signedIn) error {
+	if !c.cfg.Allows(p.Role, "getTenant") {
+		return errNoPages
+	}
 	by := audit.By{Actor: p.Actor, RequestID: w.Header().Get("X-Request-Id")}
 	if old := c.token(r); old != "" {
 		if session, err := c.cfg.Sessions.FindSession(r.Context(), old, false); err == nil {

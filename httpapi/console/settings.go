@@ -2,22 +2,46 @@ package console
 
 import (
 	"net/url"
+	"slices"
 
 	"github.com/oapi-codegen/nullable"
 
 	"github.com/keyward/keyward/client"
 )
 
-// guardable are the operations for which a tenant can ask for a second person.
-var guardable = []string{"revoke_all", "import", "purge", "delete"}
+// guardable are the effects for which a tenant can ask for a second person.
+var guardable = []client.GuardedOperation{
+	client.GuardedOperationRevoke, client.GuardedOperationRevokeAll, client.GuardedOperationImport, client.GuardedOperationPurge,
+	client.GuardedOperationDelete, client.GuardedOperationPolicy, client.GuardedOperationAPIKeys, client.GuardedOperationSettings,
+}
+
+// settingFields are the fields of the form; settingDurations among them are durations.
+var (
+	settingFields    = []string{"name", "issuer", "custom_domain", "jwks_max_age_seconds", "jwks_stale_while_revalidate_seconds", "jwks_stale_if_error_seconds", "clock_skew_seconds", "approval_required"}
+	settingDurations = settingFields[3:7]
+)
 
 type settingsPage struct {
 	form
-	Guarded map[string]bool
-	Guards  []string
-	Redo    string
-	Awaits  *client.Approval
+	Guards []client.GuardedOperation
 }
+
+// Guarded reports whether the form asks for a second person for an effect.
+func (p settingsPage) Guarded(op client.GuardedOperation) bool {
+	return slices.Contains(p.Values["approval_required"], string(op))
+}
+
+// Was are the values that the form began with, as hidden fields.
+func (p settingsPage) Was() (fields []hiddenField) {
+	for _, name := range settingFields {
+		for _, value := range p.Values[was+name] {
+			fields = append(fields, hiddenField{was + name, value})
+		}
+	}
+	return fields
+}
+
+const was = "was_" // before the name of a field: what it was when the page was made
 
 func showSettings(v *visit) error {
 	if err := v.findTenant(); err != nil {
@@ -25,22 +49,24 @@ func showSettings(v *visit) error {
 	}
 	t := v.Tenant
 	values := url.Values{
-		"name": {t.Name}, "issuer": {t.Issuer}, "jwks_max_age_seconds": {durationText(t.JWKSMaxAgeSeconds)},
+		"name": {t.Name}, "issuer": {t.Issuer}, "custom_domain": {""}, "jwks_max_age_seconds": {durationText(t.JWKSMaxAgeSeconds)},
 		"jwks_stale_while_revalidate_seconds": {durationText(t.JWKSStaleWhileRevalidateSeconds)},
 		"jwks_stale_if_error_seconds":         {durationText(t.JWKSStaleIfErrorSeconds)}, "clock_skew_seconds": {durationText(t.ClockSkewSeconds)},
 	}
 	if d, err := t.CustomDomain.Get(); err == nil {
 		values.Set("custom_domain", d)
 	}
-	return v.render("settings.html", "Settings of "+tenantName(t), v.settings(values))
+	for _, op := range t.ApprovalRequired {
+		values.Add("approval_required", string(op))
+	}
+	for _, name := range settingFields {
+		values[was+name] = values[name]
+	}
+	return v.render("settings.html", "Settings of "+tenantName(t), settings(values))
 }
 
-func (v *visit) settings(values url.Values) settingsPage {
-	p := settingsPage{form: form{Values: values, Fields: map[string]string{}}, Guarded: map[string]bool{}, Guards: guardable}
-	for _, op := range v.Tenant.ApprovalRequired {
-		p.Guarded[string(op)] = true
-	}
-	return p
+func settings(values url.Values) settingsPage {
+	return settingsPage{form: form{Values: values, Fields: map[string]string{}}, Guards: guardable}
 }
 
 // saveSettings changes the settings that the form has changed, and no others.
@@ -52,14 +78,17 @@ func saveSettings(v *visit) error {
 		return err
 	}
 	if err := v.r.ParseForm(); err != nil {
-		return &pageError{400, "The form is too large or incomplete", "Go back and try again."}
+		return errForm
 	}
-	p := v.settings(v.r.PostForm)
-	body := v.changedSettings(p)
+	p := settings(v.r.PostForm)
+	body := p.changes()
 	if len(p.Fields) == 0 {
-		_, err := v.api.UpdateTenant(v.r.Context(), v.Tenant.Slug, body)
+		_, err := v.api.UpdateTenant(v.r.Context(), v.Tenant.Slug, body, v.changes()...)
 		if err == nil {
 			return v.redirect(v.Base() + "/settings?done=saved")
+		}
+		if shown, err := v.showAwaiting(err); shown {
+			return err
 		}
 		var shown bool
 		if p.Fields, p.Error, shown = formErrors(err); !shown {
@@ -69,32 +98,39 @@ func saveSettings(v *visit) error {
 	return v.renderStatus(422, "settings.html", "Settings of "+tenantName(v.Tenant), p)
 }
 
-func (v *visit) changedSettings(p settingsPage) (body client.UpdateTenantRequest) {
-	t := v.Tenant
-	if p.V("name") != t.Name {
-		body.Name = nullText(p.V("name"))
+// changed reports whether the form has another value of a field than the page had when it
+// was made. What somebody else has changed meanwhile is left as it is.
+func (p settingsPage) changed(name string) bool {
+	return !slices.Equal(p.Values[name], p.Values[was+name])
+}
+
+// changes makes the request of the form, and notes what is wrong with it.
+func (p settingsPage) changes() (body client.UpdateTenantRequest) {
+	for name, to := range map[string]*nullable.Nullable[string]{"name": &body.Name, "issuer": &body.Issuer, "custom_domain": &body.CustomDomain} {
+		if p.changed(name) {
+			*to = nullText(p.V(name))
+		}
 	}
-	if p.V("issuer") != t.Issuer {
-		body.Issuer = nullText(p.V("issuer"))
-	}
-	if old, _ := t.CustomDomain.Get(); p.V("custom_domain") != old {
-		body.CustomDomain = nullText(p.V("custom_domain"))
-	}
-	for name, field := range map[string]struct {
-		to  *nullable.Nullable[int64]
-		old int64
-	}{
-		"jwks_max_age_seconds":                {&body.JWKSMaxAgeSeconds, t.JWKSMaxAgeSeconds},
-		"jwks_stale_while_revalidate_seconds": {&body.JWKSStaleWhileRevalidateSeconds, t.JWKSStaleWhileRevalidateSeconds},
-		"jwks_stale_if_error_seconds":         {&body.JWKSStaleIfErrorSeconds, t.JWKSStaleIfErrorSeconds},
-		"clock_skew_seconds":                  {&body.ClockSkewSeconds, t.ClockSkewSeconds},
+	for i, to := range []*nullable.Nullable[int64]{
+		&body.JWKSMaxAgeSeconds, &body.JWKSStaleWhileRevalidateSeconds, &body.JWKSStaleIfErrorSeconds, &body.ClockSkewSeconds,
 	} {
+		name := settingDurations[i]
+		if !p.changed(name) {
+			continue
+		}
 		n, err := parseDuration(p.V(name))
 		if err != nil {
 			p.Fields[name] = errDuration.Error()
-		} else if n != field.old {
-			*field.to = nullable.NewNullableWithValue(n)
+			continue
 		}
+		*to = nullable.NewNullableWithValue(n)
+	}
+	if p.changed("approval_required") {
+		wanted := []client.GuardedOperation{}
+		for _, op := range p.Values["approval_required"] {
+			wanted = append(wanted, client.GuardedOperation(op))
+		}
+		body.ApprovalRequired = nullable.NewNullableWithValue(wanted)
 	}
 	return body
 }

@@ -94,7 +94,11 @@ func (v *visit) judgeOne(t client.Tenant) tenantRow {
 	if err != nil {
 		return tenantRow{Tenant: t, Unread: true}
 	}
-	return tenantRow{Tenant: t, overview: newOverview(v.Now, t, policies.Items, keys.Items, nil, true)}
+	adopted, err := v.adoptions(t.ID.String(), keys.Items)
+	if err != nil {
+		return tenantRow{Tenant: t, Unread: true}
+	}
+	return tenantRow{Tenant: t, overview: newOverview(v.Now, t, policies.Items, keys.Items, nil, adopted, true)}
 }
 
 // form is a form that is shown again with what is wrong.
@@ -125,7 +129,7 @@ var forbidden = &pageError{403, "Your role does not allow this", "Ask an adminis
 // createTenant creates a tenant with one policy.
 func createTenant(v *visit) error {
 	if err := v.r.ParseForm(); err != nil {
-		return &pageError{400, "The form is too large or incomplete", "Go back and try again."}
+		return errForm
 	}
 	values := v.r.PostForm
 	body := client.CreateTenantRequest{Slug: strings.TrimSpace(values.Get("slug"))}
@@ -224,8 +228,10 @@ type keyPage struct {
 	Events   []client.AuditEvent
 	Trust    []Trust
 	Timeline timeline
-	PEM      string
-	Done     string
+
+	Adoption    *client.KeyAdoption // of a key that waits to sign, or began to lately
+	MinAdoption float64             // that the policy waits for
+	MaxWait     int64               // seconds
 }
 
 // showKey shows one key, its evidence and its history.
@@ -234,14 +240,16 @@ func showKey(v *visit) error {
 		return err
 	}
 	kid, slug := v.Query("kid"), v.Tenant.Slug
-	p := keyPage{Done: v.Query("done")}
+	var p keyPage
 	var (
+		adoption client.KeyAdoption
 		events   client.AuditEventList
 		policies client.PolicyList
 	)
 	err := v.all(
 		into(v, "getKey", &p.Key, func(ctx context.Context) (*client.Key, error) { return v.api.GetKey(ctx, slug, kid) }),
 		into(v, "listPolicies", &policies, func(ctx context.Context) (*client.PolicyList, error) { return v.api.ListPolicies(ctx, slug) }),
+		into(v, "getKeyAdoption", &adoption, func(ctx context.Context) (*client.KeyAdoption, error) { return v.api.GetKeyAdoption(ctx, slug, kid) }),
 		into(v, "listAuditEvents", &events, func(ctx context.Context) (*client.AuditEventList, error) {
 			return v.api.ListAuditEvents(ctx, slug, &client.ListAuditEventsParams{KID: &kid, Limit: new(20), Order: new(client.OrderDesc)})
 		}),
@@ -257,7 +265,11 @@ func showKey(v *visit) error {
 	for _, pol := range policies.Items {
 		if pol.Alg == p.Key.Alg {
 			p.Timeline = newTimeline(v.Now, []client.Policy{pol}, []client.Key{p.Key})
+			p.MinAdoption, p.MaxWait = pol.MinAdoption, pol.MaxAdoptionWaitSeconds
 		}
+	}
+	if p.Key.State == client.KeyStateStandby || p.Key.State == client.KeyStateActive {
+		p.Adoption = &adoption
 	}
 	p.Trust = v.trustOf(p.Key)
 	return v.render("key.html", "Key "+shortKID(kid), p)

@@ -25,12 +25,13 @@ type visit struct {
 	r      *http.Request
 	api    *client.Client
 	caller Caller
+	token  string // of the session
 }
 
 func (c *Console) newVisit(w http.ResponseWriter, r *http.Request, s tenant.Session, token string) *visit {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 	return &visit{
-		Session: s, Now: c.cfg.Now().UTC(), c: c, w: w, r: r, caller: c.caller(token),
+		Session: s, Now: c.cfg.Now().UTC(), c: c, w: w, r: r, caller: c.caller(token), token: token,
 		api: c.newAPI(r, w.Header().Get("X-Request-Id"), sameCaller(s.Principal)),
 	}
 }

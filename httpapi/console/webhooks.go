@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"context"
 	"net/url"
 	"strings"
@@ -56,7 +55,7 @@ func createWebhook(v *visit) error {
 		return err
 	}
 	if err := v.r.ParseForm(); err != nil {
-		return &pageError{400, "The form is too large or incomplete", "Go back and try again."}
+		return errForm
 	}
 	p := webhooksPage{form: form{Values: v.r.PostForm}}
 	body := client.CreateWebhookRequest{URL: strings.TrimSpace(p.V("url"))}
@@ -64,9 +63,12 @@ func createWebhook(v *visit) error {
 	if actions := strings.FieldsFunc(p.V("actions"), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' }); len(actions) > 0 {
 		body.Actions = &actions
 	}
-	hook, err := v.makeWebhook(v.r.Context(), body, client.Once(cmp.Or(p.V("nonce"), client.NewKey())))
+	hook, err := v.makeWebhook(v.r.Context(), body)
 	if err == nil {
 		return v.redirect(v.Base() + "/webhooks/" + hook.ID.String())
+	}
+	if shown, err := v.showAwaiting(err); shown {
+		return err
 	}
 	var shown bool
 	if p.Fields, p.Error, shown = formErrors(err); !shown {
@@ -75,11 +77,11 @@ func createWebhook(v *visit) error {
 	return v.showWebhooks(p, 422)
 }
 
-func (v *visit) makeWebhook(ctx context.Context, body client.CreateWebhookRequest, once client.RequestEditorFn) (*client.Webhook, error) {
+func (v *visit) makeWebhook(ctx context.Context, body client.CreateWebhookRequest) (*client.Webhook, error) {
 	if v.Tenant != nil {
-		return v.api.CreateTenantWebhook(ctx, v.Tenant.Slug, body, once)
+		return v.api.CreateTenantWebhook(ctx, v.Tenant.Slug, body, v.changes()...)
 	}
-	return v.api.CreatePlatformWebhook(ctx, body, once)
+	return v.api.CreatePlatformWebhook(ctx, body, v.changes()...)
 }
 
 type webhookPage struct {
@@ -141,38 +143,44 @@ func changeWebhook(v *visit) error {
 	if err := v.scope(); err != nil {
 		return err
 	}
+	if err := v.r.ParseForm(); err != nil {
+		return errForm
+	}
 	id, err := uuid.Parse(v.r.PathValue("webhook"))
 	if err != nil {
 		return &pageError{404, "There is no such webhook", "It may have been deleted."}
 	}
 	ctx, back := v.r.Context(), v.Base()+"/webhooks/"+id.String()
-	switch do := v.r.PostFormValue("do"); do {
+	switch do := v.r.PostForm.Get("do"); do {
 	case "disable", "enable":
 		body := client.UpdateWebhookRequest{Status: new(client.WebhookStatus(map[string]string{"disable": "disabled", "enable": "active"}[do]))}
 		if v.Tenant != nil {
-			_, err = v.api.UpdateTenantWebhook(ctx, v.Tenant.Slug, id, body)
+			_, err = v.api.UpdateTenantWebhook(ctx, v.Tenant.Slug, id, body, v.changes()...)
 		} else {
-			_, err = v.api.UpdatePlatformWebhook(ctx, id, body)
+			_, err = v.api.UpdatePlatformWebhook(ctx, id, body, v.changes()...)
 		}
 	case "delete":
 		back = v.Base() + "/webhooks?done=deleted"
 		if v.Tenant != nil {
-			err = v.api.DeleteTenantWebhook(ctx, v.Tenant.Slug, id)
+			err = v.api.DeleteTenantWebhook(ctx, v.Tenant.Slug, id, v.changes()...)
 		} else {
-			err = v.api.DeletePlatformWebhook(ctx, id)
+			err = v.api.DeletePlatformWebhook(ctx, id, v.changes()...)
 		}
 	case "redeliver":
 		var delivery uuid.UUID
-		if delivery, err = uuid.Parse(v.r.PostFormValue("delivery")); err != nil {
+		if delivery, err = uuid.Parse(v.r.PostForm.Get("delivery")); err != nil {
 			return &pageError{404, "There is no such delivery", "It may be older than what is kept."}
 		}
 		if v.Tenant != nil {
-			_, err = v.api.RedeliverTenantWebhook(ctx, v.Tenant.Slug, id, delivery)
+			_, err = v.api.RedeliverTenantWebhook(ctx, v.Tenant.Slug, id, delivery, v.changes()...)
 		} else {
-			_, err = v.api.RedeliverPlatformWebhook(ctx, id, delivery)
+			_, err = v.api.RedeliverPlatformWebhook(ctx, id, delivery, v.changes()...)
 		}
 	default:
-		return &pageError{400, "This is not something that can be done", "Go back and try again."}
+		return errAct
+	}
+	if shown, err := v.showAwaiting(err); shown {
+		return err
 	}
 	if err != nil {
 		return err
