@@ -1940,6 +1940,11 @@ type SignPayloadRequest struct {
 	// Payload base64url without padding
 	Payload string `json:"payload"`
 
+	// Protected A protected header that the caller has made, in base64url, in place of `alg`, `typ` and `b64`. It is signed as it is.
+	// Its `alg` must be that of a policy, its `kid` that of the key that signs now: otherwise 422 with the field
+	// `protected.kid`. Libraries that sign by a remote key need it.
+	Protected *string `json:"protected,omitempty"`
+
 	// Typ The `typ` header; the same are reserved as for tokens
 	Typ *string `json:"typ,omitempty"`
 }
@@ -4014,7 +4019,8 @@ type ClientInterface interface {
 	// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with
 	// one of `iss`, `sub`, `aud`, `exp`, `nbf`, `iat` and `jti`, and any JSON object under the `typ` `JWT`, `at+jwt` or none, must have `exp` and
 	// satisfy the rules for tokens. So must, with `"b64": false`, what the payload is to a verifier that decodes it. A payload that lenient
-	// parsers could read as such an object, but that is no valid JSON, is refused with 422. Role: signer.
+	// parsers could read as such an object, but that is no valid JSON, is refused with 422. A digest alone is never signed,
+	// since nobody could tell what it stands for. Role: signer.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4027,7 +4033,8 @@ type ClientInterface interface {
 	// needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with
 	// one of `iss`, `sub`, `aud`, `exp`, `nbf`, `iat` and `jti`, and any JSON object under the `typ` `JWT`, `at+jwt` or none, must have `exp` and
 	// satisfy the rules for tokens. So must, with `"b64": false`, what the payload is to a verifier that decodes it. A payload that lenient
-	// parsers could read as such an object, but that is no valid JSON, is refused with 422. Role: signer.
+	// parsers could read as such an object, but that is no valid JSON, is refused with 422. A digest alone is never signed,
+	// since nobody could tell what it stands for. Role: signer.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5710,7 +5717,8 @@ func (c *Requests) PutPolicy(ctx context.Context, tenant TenantPath, alg AlgPath
 // needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with
 // one of `iss`, `sub`, `aud`, `exp`, `nbf`, `iat` and `jti`, and any JSON object under the `typ` `JWT`, `at+jwt` or none, must have `exp` and
 // satisfy the rules for tokens. So must, with `"b64": false`, what the payload is to a verifier that decodes it. A payload that lenient
-// parsers could read as such an object, but that is no valid JSON, is refused with 422. Role: signer.
+// parsers could read as such an object, but that is no valid JSON, is refused with 422. A digest alone is never signed,
+// since nobody could tell what it stands for. Role: signer.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5733,7 +5741,8 @@ func (c *Requests) SignPayloadWithBody(ctx context.Context, tenant TenantPath, c
 // needs `detached` unless the payload is printable ASCII without a dot). A payload that is a JSON object with
 // one of `iss`, `sub`, `aud`, `exp`, `nbf`, `iat` and `jti`, and any JSON object under the `typ` `JWT`, `at+jwt` or none, must have `exp` and
 // satisfy the rules for tokens. So must, with `"b64": false`, what the payload is to a verifier that decodes it. A payload that lenient
-// parsers could read as such an object, but that is no valid JSON, is refused with 422. Role: signer.
+// parsers could read as such an object, but that is no valid JSON, is refused with 422. A digest alone is never signed,
+// since nobody could tell what it stands for. Role: signer.
 //
 // Takes a body of the `application/json` content type.
 //

@@ -1912,6 +1912,11 @@ type SignPayloadRequest struct {
 	// Payload base64url without padding
 	Payload string `json:"payload"`
 
+	// Protected A protected header that the caller has made, in base64url, in place of `alg`, `typ` and `b64`. It is signed as it is.
+	// Its `alg` must be that of a policy, its `kid` that of the key that signs now: otherwise 422 with the field
+	// `protected.kid`. Libraries that sign by a remote key need it.
+	Protected *string `json:"protected,omitempty"`
+
 	// Typ The `typ` header; the same are reserved as for tokens
 	Typ *string `json:"typ,omitempty"`
 }

@@ -192,13 +192,17 @@ func (s *tokenServer) SignPayload(c echo.Context, _ TenantPath) error {
 	if err := checkForm(body.Alg, body.Typ); err != nil {
 		return err
 	}
+	if body.Protected != nil && (body.Alg != nil || body.Typ != nil || body.B64 != nil) {
+		return invalidField("protected", "must not be given beside alg, typ or b64, which are in it")
+	}
 	payload, err := base64.RawURLEncoding.Strict().DecodeString(body.Payload)
 	if err != nil {
 		return invalidField("payload", "must be base64url without padding (RFC 7515 section 2)")
 	}
 	signed, err := s.cfg.Signer.SignPayload(c.Request().Context(), callOf(c).tenantID.String(), signing.PayloadOrder{
 		Payload: payload, Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Typ: valueOr(body.Typ, ""),
-		Form: tokens.Form{Detached: valueOr(body.Detached, false), Unencoded: !valueOr(body.B64, true)},
+		Form:      tokens.Form{Detached: valueOr(body.Detached, false), Unencoded: !valueOr(body.B64, true)},
+		Protected: valueOr(body.Protected, ""),
 	})
 	if err != nil {
 		return err

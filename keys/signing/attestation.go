@@ -23,7 +23,7 @@ func (s *Signer) Attest(ctx context.Context, o PayloadOrder) (signed SignedPaylo
 		return SignedPayload{}, fmt.Errorf("keys: attest: typ %q is not reserved", o.Typ)
 	}
 	err = s.signWithRetry(ctx, tenant.PlatformSlug, func(d session) (err error) {
-		signed, err = s.signPayload(ctx, d, o)
+		signed, err = s.signPayload(ctx, d, o, tokens.CallerHeader{})
 		return err
 	})
 	return signed, err

@@ -214,6 +214,11 @@ func (s *Signer) signJWS(ctx context.Context, d session, p snapshot.SigningPolic
 	if err != nil {
 		return "", err
 	}
+	return s.signProtected(ctx, d, p, head, payload, f, expires)
+}
+
+// signProtected is signJWS with an encoded header.
+func (s *Signer) signProtected(ctx context.Context, d session, p snapshot.SigningPolicy, head tokens.Protected, payload []byte, f tokens.Form, expires time.Time) (string, error) {
 	name := keyName{d.TenantID, p.ActiveKID}
 	private, err := s.privateKey(ctx, name)
 	if err != nil {
@@ -265,51 +270,4 @@ func runParallel(n int, do func(i int)) {
 		})
 	}
 	wg.Wait()
-}
-
-// PayloadOrder requests a JWS over any payload.
-type PayloadOrder struct {
-	Payload []byte
-	Alg     jose.SignatureAlgorithm // empty: the default policy's
-	Typ     string                  // empty: no typ
-	Form    tokens.Form
-}
-
-// SignedPayload is a compact JWS.
-type SignedPayload struct {
-	JWS string
-	KID string
-	Alg jose.SignatureAlgorithm
-}
-
-// SignPayload signs a payload. One that verifiers may accept as a token must obey the
-// rules of tokens and have an exp; see [tokens.Rules.CheckPayload]. A reserved typ is rejected. Errors: those of SignToken.
-func (s *Signer) SignPayload(ctx context.Context, ref string, o PayloadOrder) (signed SignedPayload, err error) {
-	if err := tokens.CheckType(o.Typ); err != nil {
-		return SignedPayload{}, err
-	}
-	err = s.signWithRetry(ctx, ref, func(d session) (err error) {
-		signed, err = s.signPayload(ctx, d, o)
-		return err
-	})
-	return signed, err
-}
-
-func (s *Signer) signPayload(ctx context.Context, d session, o PayloadOrder) (SignedPayload, error) {
-	p, err := d.Policy(o.Alg)
-	if err != nil {
-		return SignedPayload{}, err
-	}
-	var expires time.Time
-	if !tokens.ReservedType(o.Typ) { // an attestation is no token, and may last
-		exp, err := d.tokenRules(p).CheckPayload(o.Payload, o.Typ, o.Form)
-		if err != nil {
-			return SignedPayload{}, err
-		}
-		if exp != nil {
-			expires = *exp
-		}
-	}
-	jws, err := s.signJWS(ctx, d, p, tokens.Header{Typ: o.Typ}, o.Payload, o.Form, expires)
-	return SignedPayload{JWS: jws, KID: p.ActiveKID, Alg: p.Alg}, err
 }

@@ -122,7 +122,7 @@ func (h Header) Protect(f Form) (Protected, error) {
 // *[ClaimError].
 func extraMember(name string, value json.RawMessage) ([]byte, error) {
 	field := "headers." + name
-	if name == "" || slices.ContainsFunc(reserved, func(r string) bool { return strings.EqualFold(r, name) }) {
+	if isReserved(name) {
 		return nil, Invalid(field, "is set by Keyward; leave it out")
 	}
 	if err := strictjson.Check(value); err != nil {
