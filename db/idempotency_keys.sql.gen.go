@@ -12,6 +12,42 @@ import (
 	"github.com/google/uuid"
 )
 
+const countIdempotencyKeys = `-- name: CountIdempotencyKeys :one
+SELECT
+    (SELECT count(*) FROM (
+        SELECT 1 FROM idempotency_keys c WHERE c.tenant_id = $1 AND c.credential_id = $2 LIMIT $3::bigint
+    ) a)::bigint AS of_credential,
+    (SELECT count(*) FROM (
+        SELECT 1 FROM idempotency_keys t WHERE t.tenant_id = $1 LIMIT $4::bigint
+    ) b)::bigint AS of_tenant
+`
+
+type CountIdempotencyKeysParams struct {
+	TenantID         uuid.UUID
+	CredentialID     string
+	MostOfCredential int64
+	MostOfTenant     int64
+}
+
+type CountIdempotencyKeysRow struct {
+	OfCredential int64
+	OfTenant     int64
+}
+
+// Counts the answers that are stored for a credential in a tenant, and for the whole tenant,
+// neither further than to the number that matters.
+func (q *Queries) CountIdempotencyKeys(ctx context.Context, arg CountIdempotencyKeysParams) (CountIdempotencyKeysRow, error) {
+	row := q.db.QueryRow(ctx, countIdempotencyKeys,
+		arg.TenantID,
+		arg.CredentialID,
+		arg.MostOfCredential,
+		arg.MostOfTenant,
+	)
+	var i CountIdempotencyKeysRow
+	err := row.Scan(&i.OfCredential, &i.OfTenant)
+	return i, err
+}
+
 const forgetIdempotencyKeys = `-- name: ForgetIdempotencyKeys :execrows
 DELETE FROM idempotency_keys WHERE created_at < $1::timestamptz
 `

@@ -103,6 +103,9 @@ func retryAfter(err error) string {
 	if errors.As(err, &limited) {
 		wait = max(limited.retryAfter, time.Second)
 	}
+	if errors.Is(err, tenant.ErrTooManyAnswers) {
+		wait = time.Hour // between two deletions of old answers
+	}
 	var busy *admission.BusyError
 	if errors.As(err, &busy) {
 		wait = max(busy.RetryAfter, time.Second)

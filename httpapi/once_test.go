@@ -313,3 +313,42 @@ func TestOutcomeOfAFailedChange(t *testing.T) {
 	}
 	proxy.Away(false)
 }
+
+// The stored answers of a credential and of a tenant have bounds. Beyond them a request with
+// a key is refused and changes nothing; what was answered before is answered again, requests
+// without a key are carried out, and other tenants and credentials with few answers, with
+// which somebody reacts to an emergency, are not concerned.
+func TestStoredAnswersAreBounded(t *testing.T) {
+	w := newWorld(t)
+	acme := w.tenant("acme")
+	w.tenant("other")
+	store := func(credential string, n int) {
+		dbtest.Exec(t, w.dsn, fmt.Sprintf(`INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, answer, created_at)
+			SELECT '%s', '%s', 'old-' || i, '', decode(repeat('00', 45), 'hex'), now() FROM generate_series(1, %d) i`, acme.ID, credential, n))
+	}
+	admin := w.key(tenant.TenantAdmin, &acme.ID)
+	const rotate = "/v1/tenants/acme/keys/rotate"
+	first := w.do("POST", rotate, admin, `{}`, once("first")...)
+	first.ok(200)
+	store(scalar[string](w, `SELECT credential_id FROM idempotency_keys WHERE key = 'first'`), tenant.MaxAnswersOfCredential-1)
+	before := w.state()
+	refused := w.do("POST", rotate, admin, `{}`, once("second")...)
+	refused.problem(ProblemCodeRateLimited)
+	if refused.Header.Get("Retry-After") != "3600" {
+		t.Errorf("Retry-After is %q", refused.Header.Get("Retry-After"))
+	}
+	if w.state() != before {
+		t.Error("the refused request changed something")
+	}
+	w.replayed(first, "POST", rotate, admin, `{}`, once("first")...)
+	w.do("POST", rotate, admin, `{}`).ok(200)
+	w.do("POST", rotate, w.root, `{}`, once("second")...).ok(200)
+	w.do("POST", "/v1/tenants/other/keys/rotate", w.root, `{}`, once("second")...).ok(200)
+
+	another := w.key(tenant.TenantAdmin, &acme.ID)
+	store("somebody", tenant.MaxAnswersOfTenant-tenant.MaxAnswersOfCredential)
+	w.do("POST", rotate, another, `{}`, once("third")...).ok(200)
+	store(scalar[string](w, `SELECT credential_id FROM idempotency_keys WHERE key = 'third'`), 99)
+	w.do("POST", rotate, another, `{}`, once("fourth")...).problem(ProblemCodeRateLimited)
+	w.do("POST", rotate, w.root, `{}`, once("fifth")...).ok(200)
+}

@@ -107,6 +107,7 @@ var rules = []rule{
 	sentinelRule(tenant.ErrSuspended, ProblemCodeTenantSuspended, ""),
 	sentinelRule(tenant.ErrBuiltIn, ProblemCodeConflict, "The platform's own tenant cannot be suspended or deleted."),
 	sentinelRule(tenant.ErrNoAPIKey, ProblemCodeNotFound, "There is no such API key."),
+	sentinelRule(tenant.ErrTooManyAnswers, ProblemCodeRateLimited, fmt.Sprintf("The answers to %d requests with an Idempotency-Key are stored for this credential in the tenant, or to %d for the tenant. They are kept for 24 hours; requests without the header are carried out.", tenant.MaxAnswersOfCredential, tenant.MaxAnswersOfTenant)),
 	sentinelRule(tenant.ErrIdempotencyMismatch, ProblemCodeConflict, "This Idempotency-Key was used for another request."),
 	sentinelRule(tenant.ErrAnswerUnreadable, ProblemCodeConflict, "This request was carried out, and its answer cannot be read any more; read the state instead."),
 	sentinelRule(tenant.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),

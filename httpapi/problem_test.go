@@ -69,6 +69,7 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		{wrap(keys.ErrInvalidTransition), 409, ProblemCodeInvalidTransition},
 		{wrap(tenant.ErrNoAPIKey), 404, ProblemCodeNotFound},
 		{wrap(tenant.ErrIdempotencyMismatch), 409, ProblemCodeConflict},
+		{wrap(tenant.ErrTooManyAnswers), 429, ProblemCodeRateLimited},
 		{wrap(tenant.ErrBadCursor), 400, ProblemCodeInvalidRequest},
 		{wrap(tenant.ErrUnavailable), 503, ProblemCodeUnavailable},
 		{wrap(moves.ErrUnavailable), 503, ProblemCodeUnavailable},

@@ -24,6 +24,19 @@ import (
 var (
 	ErrIdempotencyMismatch = errors.New("tenant: this idempotency key was used for another request")
 	ErrAnswerUnreadable    = errors.New("tenant: the stored answer cannot be decrypted")
+	ErrTooManyAnswers      = errors.New("tenant: too many answers to requests with idempotency keys are stored")
+)
+
+// How many answers are stored at most, so that no tenant fills the table for the others. A
+// request beyond is refused, and nothing is forgotten early: a request whose answer was
+// forgotten would be carried out a second time. A credential with few answers is never
+// refused, whatever others of its tenant have stored: an emergency is not the time. What
+// belongs to the platform is not bounded, for which platform administrators alone have the
+// right.
+const (
+	MaxAnswersOfCredential = 10_000 // of a credential in one tenant
+	MaxAnswersOfTenant     = 20_000 // of all credentials
+	reservedAnswers        = 100    // of a credential that MaxAnswersOfTenant does not concern
 )
 
 // Once identifies a request with an Idempotency-Key. Requests of different callers, for
@@ -52,10 +65,10 @@ type Answer struct {
 // A request that was answered before is not carried out: replayed is true. A refusal is
 // not stored, since it has changed nothing. Of two equal requests at once the second
 // waits for the first, by the locks of the change or of the stored row. Errors: do's,
-// ErrIdempotencyMismatch, ErrAnswerUnreadable, *FieldErrors, ErrNoAuthority,
-// ErrUnknownOutcome, ErrUnavailable.
+// ErrIdempotencyMismatch, ErrAnswerUnreadable, ErrTooManyAnswers, *FieldErrors,
+// ErrNoAuthority, ErrUnknownOutcome, ErrUnavailable.
 func (s *Store) RunOnce(ctx context.Context, once Once, do func(context.Context) (Answer, error)) (a Answer, replayed bool, err error) {
-	home, a, found, err := s.findAnswer(ctx, once)
+	home, a, found, err := s.findAnswer(ctx, once, true)
 	if found || err != nil {
 		return a, found, err
 	}
@@ -70,7 +83,7 @@ func (s *Store) RunOnce(ctx context.Context, once Once, do func(context.Context)
 	// one was refused; or this one has, and only the answer to its COMMIT was lost.
 	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookAgainTimeout)
 	defer cancel()
-	if first, found, lookErr := s.answered(look, home, once); found || errors.Is(lookErr, ErrIdempotencyMismatch) {
+	if first, found, lookErr := s.answered(look, home, once, false); found || errors.Is(lookErr, ErrIdempotencyMismatch) {
 		return first, found, lookErr
 	}
 	return Answer{}, false, err
@@ -100,13 +113,22 @@ func (s *Store) carryOut(ctx context.Context, home uuid.UUID, once Once, do func
 	return a, wrapError("idempotent request", err)
 }
 
-// answered returns the first answer to a request, if there is one.
-func (s *Store) answered(ctx context.Context, home uuid.UUID, once Once) (a Answer, found bool, err error) {
-	row, err := s.db.IdempotentAnswer(ctx, db.GetIdempotencyKeyParams{
+// answered returns the first answer to a request, if there is one. If there is none and
+// another is to be stored, it checks that there is room for it. Errors: ErrTooManyAnswers.
+func (s *Store) answered(ctx context.Context, home uuid.UUID, once Once, storing bool) (a Answer, found bool, err error) {
+	var mostOfCredential, mostOfTenant int64 // 0: not counted
+	if storing && once.TenantID != nil {
+		mostOfCredential, mostOfTenant = MaxAnswersOfCredential, MaxAnswersOfTenant
+	}
+	row, stored, err := s.db.IdempotentAnswer(ctx, db.GetIdempotencyKeyParams{
 		TenantID: home, CredentialID: once.CredentialID, Key: once.Key, ApprovalID: once.ApprovalID,
-	})
+	}, mostOfCredential, mostOfTenant)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
+		full := stored.OfTenant >= MaxAnswersOfTenant && stored.OfCredential >= reservedAnswers
+		if stored.OfCredential >= MaxAnswersOfCredential || full {
+			return Answer{}, false, ErrTooManyAnswers
+		}
 		return Answer{}, false, nil
 	case err != nil:
 		return Answer{}, false, wrapError("idempotency key", err)
@@ -121,13 +143,13 @@ func (s *Store) answered(ctx context.Context, home uuid.UUID, once Once) (a Answ
 // cannot be carried out any more. Errors: ErrIdempotencyMismatch, ErrAnswerUnreadable,
 // *FieldErrors, ErrNoAuthority, ErrUnavailable.
 func (s *Store) Answered(ctx context.Context, once Once) (a Answer, found bool, err error) {
-	_, a, found, err = s.findAnswer(ctx, once)
+	_, a, found, err = s.findAnswer(ctx, once, false)
 	return a, found, err
 }
 
 // findAnswer checks a request and returns the first answer to it, if there is one, and
-// the tenant that it belongs to.
-func (s *Store) findAnswer(ctx context.Context, once Once) (home uuid.UUID, a Answer, found bool, err error) {
+// the tenant that it belongs to. storing says that another is to be stored if there is none.
+func (s *Store) findAnswer(ctx context.Context, once Once, storing bool) (home uuid.UUID, a Answer, found bool, err error) {
 	if err := once.validate(); err != nil {
 		return home, Answer{}, false, err
 	}
@@ -137,7 +159,7 @@ func (s *Store) findAnswer(ctx context.Context, once Once) (home uuid.UUID, a An
 	if home, err = s.homeOf(ctx, once); err != nil {
 		return home, Answer{}, false, err
 	}
-	a, found, err = s.answered(ctx, home, once)
+	a, found, err = s.answered(ctx, home, once, storing)
 	return home, a, found, err
 }
 
