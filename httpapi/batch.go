@@ -42,7 +42,8 @@ func quickBatch(body []byte) (entries []entry, ok bool) {
 	if !utf8.Valid(body) {
 		return nil, false
 	}
-	dec := newDecoder(body)
+	dec := borrowDecoder(body, lenient)
+	defer decoders.Put(dec)
 	if !readKind(dec, '{') {
 		return nil, false
 	}

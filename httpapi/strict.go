@@ -38,11 +38,20 @@ func checkJSON(data []byte, t reflect.Type) error {
 	if err := checkSyntax(data); err != nil {
 		return err
 	}
-	return (&checker{newDecoder(data)}).value(t, "")
+	dec := borrowDecoder(data, lenient)
+	defer decoders.Put(dec)
+	return (&checker{dec}).value(t, "")
 }
 
-func newDecoder(data []byte) *jsontext.Decoder {
-	return jsontext.NewDecoder(bytes.NewBuffer(data), lenient)
+// decoders are reused, since a new one costs fourteen allocations.
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
+// borrowDecoder returns a decoder of data, to be put back. Without options it refuses
+// duplicate members and unpaired surrogates.
+func borrowDecoder(data []byte, options ...jsontext.Options) *jsontext.Decoder {
+	dec := decoders.Get().(*jsontext.Decoder)
+	dec.Reset(bytes.NewBuffer(data), options...)
+	return dec
 }
 
 // errTooDeep refuses a value that nests too deep.
@@ -51,7 +60,8 @@ var errTooDeep = newProblem(ProblemCodeInvalidRequest, "The body is nested deepe
 // checkSyntax refuses all input but one JSON value, nested at most
 // [strictjson.MaxDepth] deep.
 func checkSyntax(data []byte) error {
-	dec := newDecoder(data)
+	dec := borrowDecoder(data, lenient)
+	defer decoders.Put(dec)
 	err := strictjson.SkipValue(dec)
 	if err == nil && strictjson.AtEnd(dec) {
 		return nil
@@ -105,7 +115,9 @@ func (c *checker) anyValue(path string) error {
 	if err != nil {
 		return err
 	}
-	err = jsontext.NewDecoder(bytes.NewBuffer(value)).SkipValue()
+	dec := borrowDecoder(value)
+	defer decoders.Put(dec)
+	err = dec.SkipValue()
 	var fault *jsontext.SyntacticError
 	switch {
 	case !errors.As(err, &fault):

@@ -192,7 +192,8 @@ func (u *unverified) readHeader() error {
 		return verifyError(CodeMalformed, "the header "+err.Error())
 	}
 	var alg string
-	for name, into := range map[string]*string{"alg": &alg, "kid": &u.kid, "typ": &u.typ} {
+	for i, into := range [...]*string{&alg, &u.kid, &u.typ} {
+		name := [...]string{"alg", "kid", "typ"}[i]
 		raw, given := header[name]
 		if *into, _ = unquoteString(raw); given && raw[0] != '"' {
 			return verifyError(CodeMalformed, "the header's "+name+" is not a string")
