@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -23,27 +24,33 @@ type options struct {
 	rounds   int
 	duration time.Duration
 	conns    int
+	tenants  int
+	only     string
 }
 
 func main() {
 	var o options
-	var yardstick, address string
+	var y yardstick
 	flag.StringVar(&o.keyward, "keyward", "", "the program; built from .. if not given")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often the servers take turns")
 	flag.DurationVar(&o.duration, "duration", 5*time.Second, "length of a turn")
 	flag.IntVar(&o.conns, "connections", 32, "connections of wrk")
-	flag.StringVar(&yardstick, "yardstick", "", "be the bare server, with the JWK Set at this URL")
-	flag.StringVar(&address, "address", "", "the bare server's address")
+	flag.IntVar(&o.tenants, "tenants", 100_000, "how many tenants have JWK Sets")
+	flag.StringVar(&o.only, "only", "", "measure only requests whose name begins with this")
+	flag.StringVar(&y.setURL, "yardstick", "", "be the bare server, with the JWK Set at this URL")
+	flag.StringVar(&y.address, "address", "", "the bare server's address")
+	flag.StringVar(&y.database, "database", "", "the bare server's database")
 	flag.Parse()
-	if err := run(o, yardstick, address); err != nil {
+	y.tenants = o.tenants
+	if err := run(o, y); err != nil {
 		fmt.Fprintln(os.Stderr, "beside:", err)
 		os.Exit(1)
 	}
 }
 
-func run(o options, yardstick, address string) error {
-	if yardstick != "" {
-		return serveYardstick(yardstick, address) // a signal ends it at once
+func run(o options, y yardstick) error {
+	if y.setURL != "" {
+		return y.serve() // a signal ends it at once
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -60,9 +67,12 @@ func measure(ctx context.Context, o options) error {
 	defer s.close()
 	fmt.Print("\n| request | server | per second | p50, p99, p99.9 ms | CPU µs a request | bytes allocated a request | collections a second | RSS MB |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, r := range s.requests() {
+		if !strings.HasPrefix(r.name, o.only) {
+			continue
+		}
 		var sums [2]turn
 		for range o.rounds {
-			for i, server := range []*server{s.bare, s.keyward} {
+			for i, server := range []*server{s.bare, r.keyward} {
 				t, err := s.takeTurn(ctx, o, server, r)
 				if err != nil {
 					return err

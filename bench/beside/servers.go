@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -14,8 +16,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"github.com/keyward/keyward/keys/moves"
 )
 
 // server is a process on the first core.
@@ -31,7 +36,10 @@ type servers struct {
 	dir           string
 	key           string // of the tenant's signer
 	etag          string
+	tokens        map[string]string // one of each algorithm
+	zipf, uniform string            // files of slugs
 	keyward, bare *server
+	small         *server // Keyward with little memory for sets
 	processes     []*exec.Cmd
 }
 
@@ -55,7 +63,7 @@ func startServers(ctx context.Context, o options) (s *servers, err error) {
 			return nil, fmt.Errorf("build Keyward: %w", err)
 		}
 	}
-	addresses, err := freeAddresses(3)
+	addresses, err := freeAddresses(4)
 	if err != nil {
 		return nil, err
 	}
@@ -70,18 +78,21 @@ func startServers(ctx context.Context, o options) (s *servers, err error) {
 	if err != nil {
 		return nil, err
 	}
-	env := []string{
-		"KEYWARD_DATABASE_URL=" + regexp.MustCompile(`postgres(ql)?://[^\s"]+`).FindString(string(log)),
-		"KEYWARD_MASTER_KEY=file:" + filepath.Join(data, "master.json"), "KEYWARD_ADDR=" + addresses[1],
-	}
-	s.keyward = &server{name: "Keyward", url: "http://" + addresses[1], stats: "/metrics"}
-	if s.keyward.pid, err = s.start(env, "taskset", "-c", "0", o.keyward, "serve", "--no-worker"); err != nil {
+	database := regexp.MustCompile(`postgres(ql)?://[^\s"]+`).FindString(string(log))
+	env := []string{"KEYWARD_DATABASE_URL=" + database, "KEYWARD_MASTER_KEY=file:" + filepath.Join(data, "master.json")}
+	if err := s.seed(ctx, o, env); err != nil {
 		return nil, err
 	}
-	if err := waitFor(ctx, s.keyward.url+"/readyz"); err != nil {
+	if s.keyward, err = s.startKeyward(ctx, o, "Keyward", addresses[1], env); err != nil {
+		return nil, err
+	}
+	if s.small, err = s.startKeyward(ctx, o, "Keyward, 16 MB", addresses[3], append(env, "KEYWARD_CACHE_MB=16")); err != nil {
 		return nil, err
 	}
 	if err := s.prepare(ctx, data); err != nil {
+		return nil, err
+	}
+	if err := s.warm(ctx, o); err != nil {
 		return nil, err
 	}
 	own, err := os.Executable()
@@ -89,13 +100,61 @@ func startServers(ctx context.Context, o options) (s *servers, err error) {
 		return nil, err
 	}
 	s.bare = &server{name: "bare", url: "http://" + addresses[2], stats: "/runtime"}
-	if s.bare.pid, err = s.start(nil, "taskset", "-c", "0", own, "-yardstick="+s.keyward.url+"/t/demo/.well-known/jwks.json", "-address="+addresses[2]); err != nil {
+	if s.bare.pid, err = s.start(nil, "taskset", "-c", "0", own, "-yardstick="+s.keyward.url+"/t/demo/.well-known/jwks.json", "-address="+addresses[2],
+		"-database="+database, fmt.Sprintf("-tenants=%d", o.tenants)); err != nil {
 		return nil, err
 	}
 	return s, waitFor(ctx, s.bare.url+"/runtime")
 }
 
-// prepare gives the tenant demo a second policy and reads its ETag.
+// startKeyward starts a process that serves, on the first core.
+func (s *servers) startKeyward(ctx context.Context, o options, name, address string, env []string) (k *server, err error) {
+	k = &server{name: name, url: "http://" + address, stats: "/metrics"}
+	if k.pid, err = s.start(append(env, "KEYWARD_ADDR="+address), "taskset", "-c", "0", o.keyward, "serve", "--no-worker"); err != nil {
+		return nil, err
+	}
+	return k, waitFor(ctx, k.url+"/readyz")
+}
+
+// seed makes the tenants, and the files of slugs in the order in which they are asked for.
+func (s *servers) seed(ctx context.Context, o options, env []string) error {
+	seed := exec.CommandContext(ctx, o.keyward, "bench", "seed", "--force", fmt.Sprintf("--tenants=%d", o.tenants), "--prefix="+seedPrefix)
+	seed.Env = append(os.Environ(), env...)
+	if out, err := seed.CombinedOutput(); err != nil {
+		return fmt.Errorf("keyward bench seed: %w: %s", err, out)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	uniform := func() uint64 { return r.Uint64N(uint64(o.tenants)) }
+	s.uniform, s.zipf = filepath.Join(s.dir, "uniform"), filepath.Join(s.dir, "zipf")
+	return errors.Join(writeSlugs(s.uniform, o.tenants, uniform), writeSlugs(s.zipf, o.tenants, rand.NewZipf(r, 1.1, 1, uint64(o.tenants-1)).Uint64))
+}
+
+// warm asks for each tenant's set once, so that all are in memory.
+func (s *servers) warm(ctx context.Context, o options) error {
+	var asking sync.WaitGroup
+	faults := make([]error, 16)
+	for n := range faults {
+		asking.Go(func() {
+			for i := n; i < o.tenants && faults[n] == nil; i += len(faults) {
+				_, _, faults[n] = s.ask(ctx, http.MethodGet, s.keyward.url+"/t/"+moves.Seed{Prefix: seedPrefix}.Slug(i)+"/.well-known/jwks.json", "")
+			}
+		})
+	}
+	asking.Wait()
+	return errors.Join(faults...)
+}
+
+const seedPrefix = "many"
+
+func writeSlugs(file string, n int, next func() uint64) error {
+	var text strings.Builder
+	for range n {
+		text.WriteString(moves.Seed{Prefix: seedPrefix}.Slug(int(next())) + "\n")
+	}
+	return os.WriteFile(file, []byte(text.String()), 0o600)
+}
+
+// prepare gives the tenant demo a second policy, makes its tokens and reads its ETag.
 func (s *servers) prepare(ctx context.Context, data string) error {
 	key, err := os.ReadFile(filepath.Join(data, "admin.key"))
 	if err != nil {
@@ -104,6 +163,18 @@ func (s *servers) prepare(ctx context.Context, data string) error {
 	s.key = strings.TrimSpace(string(key))
 	if _, _, err := s.ask(ctx, http.MethodPut, s.keyward.url+"/v1/tenants/demo/policies/EdDSA", "{}"); err != nil {
 		return err
+	}
+	s.tokens = map[string]string{}
+	for _, alg := range []string{"ES256", "EdDSA"} {
+		_, answer, err := s.ask(ctx, http.MethodPost, s.keyward.url+"/v1/tenants/demo/tokens", tokenOrder(alg))
+		if err != nil {
+			return err
+		}
+		var token struct{ Token string }
+		if err := json.Unmarshal(answer, &token); err != nil {
+			return err
+		}
+		s.tokens[alg] = token.Token
 	}
 	h, _, err := s.ask(ctx, http.MethodGet, s.keyward.url+"/t/demo/.well-known/jwks.json", "")
 	s.etag = h.Get("ETag")

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,26 +17,46 @@ import (
 // request is one kind of request, for both servers.
 type request struct {
 	name    string
+	keyward *server
 	method  string
 	headers map[string]string
 	body    string
-	paths   map[string]string // by the server's name
+	paths   map[string]string // by the server's name; %s is a slug
+	slugs   string            // file with the slugs to ask for, one in a line
 }
 
 func (s *servers) requests() []request {
 	set := map[string]string{"bare": "/jwks", "Keyward": "/t/demo/.well-known/jwks.json"}
+	sets := map[string]string{"bare": "/t/%s/jwks", "Keyward": "/t/%s/.well-known/jwks.json", "Keyward, 16 MB": "/t/%s/.well-known/jwks.json"}
+	selects := maps.Clone(sets)
+	selects["bare"] = "/select/%s"
 	all := []request{
-		{name: "JWKS", method: "GET", paths: set},
-		{name: "JWKS, 304", method: "GET", paths: set, headers: map[string]string{"If-None-Match": s.etag}},
+		{name: "JWKS", paths: set},
+		{name: "JWKS, 304", paths: set, headers: map[string]string{"If-None-Match": s.etag}},
+		{name: "JWKS of many, Zipf", paths: sets, slugs: s.zipf},
+		{name: "JWKS of many, uniform", paths: sets, slugs: s.uniform},
+		{name: "JWKS of many, not in memory", paths: selects, slugs: s.uniform, keyward: s.small},
+	}
+	headers := map[string]string{"Authorization": "Bearer " + s.key, "Content-Type": "application/json"}
+	post := func(name, body, bare, keyward string) request {
+		return request{name: name, method: "POST", body: body, headers: headers, paths: map[string]string{"bare": bare, "Keyward": "/v1/tenants/demo/" + keyward}}
 	}
 	for _, alg := range []string{"ES256", "EdDSA"} {
-		all = append(all, request{
-			name: "token " + alg, method: "POST", body: `{"claims":{"sub":"user-1","aud":"api","scope":"read write"},"alg":"` + alg + `"}`,
-			headers: map[string]string{"Authorization": "Bearer " + s.key, "Content-Type": "application/json"},
-			paths:   map[string]string{"bare": "/tokens/" + alg, "Keyward": "/v1/tenants/demo/tokens"},
-		})
+		all = append(all, post("token "+alg, tokenOrder(alg), "/tokens/"+alg, "tokens"))
+	}
+	all = append(all, post("batch of 1,000", `{"tokens":[`+strings.Repeat(tokenOrder("ES256")+",", 999)+tokenOrder("ES256")+`]}`, "/batch", "tokens/batch"))
+	for _, alg := range []string{"ES256", "EdDSA"} {
+		all = append(all, post("verification "+alg, `{"token":"`+s.tokens[alg]+`"}`, "/verify", "tokens/verify"))
+	}
+	for i := range all {
+		all[i].method = cmp.Or(all[i].method, "GET")
+		all[i].keyward = cmp.Or(all[i].keyward, s.keyward)
 	}
 	return all
+}
+
+func tokenOrder(alg string) string {
+	return `{"claims":{"sub":"user-1","aud":"api","scope":"read write"},"alg":"` + alg + `"}`
 }
 
 // Samples of the runtime's figures.
@@ -81,6 +103,18 @@ done = function(summary, latency, requests)
 end
 `
 
+// manyPaths makes wrk ask for one path after the other.
+const manyPaths = `
+local requests, last = {}, 0
+init = function()
+  for slug in io.lines(%q) do requests[#requests + 1] = wrk.format(nil, string.format(%q, slug)) end
+end
+request = function()
+  last = last %% #requests + 1
+  return requests[last]
+end
+`
+
 // takeTurn lets wrk ask one server.
 func (s *servers) takeTurn(ctx context.Context, o options, server *server, r request) (t turn, err error) {
 	script := fmt.Sprintf("wrk.method = %q\n", r.method)
@@ -89,6 +123,11 @@ func (s *servers) takeTurn(ctx context.Context, o options, server *server, r req
 	}
 	for name, value := range r.headers {
 		script += fmt.Sprintf("wrk.headers[%q] = %q\n", name, value)
+	}
+	path := r.paths[server.name]
+	if r.slugs != "" {
+		script += fmt.Sprintf(manyPaths, r.slugs, path)
+		path = ""
 	}
 	file := filepath.Join(s.dir, "wrk.lua")
 	if err := os.WriteFile(file, []byte(script+report), 0o600); err != nil {
@@ -99,7 +138,7 @@ func (s *servers) takeTurn(ctx context.Context, o options, server *server, r req
 		return t, err
 	}
 	out, err := exec.CommandContext(ctx, "taskset", "-c", "1", "wrk", "-t1", "-c"+strconv.Itoa(o.conns),
-		fmt.Sprintf("-d%ds", int(o.duration/time.Second)), "-s", file, server.url+r.paths[server.name]).CombinedOutput()
+		fmt.Sprintf("-d%ds", int(o.duration/time.Second)), "-s", file, server.url+path).CombinedOutput()
 	if err != nil {
 		return t, fmt.Errorf("wrk: %w: %s", err, out)
 	}
