@@ -23,7 +23,7 @@ type program struct {
 	err      error // how it ended, once ended is closed
 }
 
-// startKeyward builds the program and returns when it is ready.
+// startKeyward builds the program and returns when it is ready. It serves HTTPS.
 func startKeyward(ctx context.Context, dir string) (*program, error) {
 	bin, data := filepath.Join(dir, "keyward"), filepath.Join(dir, "data")
 	build := exec.CommandContext(ctx, "go", "build", "-o", bin, "./cmd/keyward")
@@ -35,7 +35,14 @@ func startKeyward(ctx context.Context, dir string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &program{url: "http://" + addr, log: filepath.Join(dir, "log"), ended: make(chan struct{})}
+	if err := trusted.certify(filepath.Join(dir, "tls.pem"), filepath.Join(dir, "tls.key")); err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	p := &program{url: "https://localhost:" + port, log: filepath.Join(dir, "log"), ended: make(chan struct{})}
 	if err := p.start(ctx, bin, addr, data); err != nil {
 		return nil, err
 	}
@@ -59,7 +66,8 @@ func (p *program) start(ctx context.Context, bin, addr, data string) error {
 	}
 	defer log.Close()
 	p.cmd = exec.CommandContext(ctx, bin, "dev", "--addr", addr, "--data-dir", data)
-	p.cmd.Env = unconfigured()
+	dir := filepath.Dir(bin)
+	p.cmd.Env = append(unconfigured(), "KEYWARD_PUBLIC_URL="+p.url, "KEYWARD_TLS_CERT="+filepath.Join(dir, "tls.pem"), "KEYWARD_TLS_KEY="+filepath.Join(dir, "tls.key"))
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(os.Interrupt) }
 	p.cmd.WaitDelay = 20 * time.Second

@@ -19,9 +19,11 @@ const patience = time.Minute
 // the timeout of go test would leave behind.
 const limit = 4 * time.Minute
 
-// What all tests share. clients is nil where there is no Node.js; noNode then
-// says why.
+// What all tests share. scratch is a directory that every user may enter. clients
+// is nil where there is no Node.js; noNode then says why.
 var (
+	scratch string
+	trusted *authority
 	keyward *program
 	clients *nodeProcess
 	noNode  error
@@ -41,6 +43,10 @@ func run(m *testing.M) (code int) {
 		return failed(err)
 	}
 	defer os.RemoveAll(dir)
+	scratch = dir
+	if trusted, err = newAuthority(dir); err != nil {
+		return failed(err)
+	}
 	if keyward, err = startKeyward(ctx, dir); err != nil {
 		return failed(err)
 	}

@@ -19,9 +19,9 @@ import (
 // errNoNode means that this machine cannot run the libraries of Node.js.
 var errNoNode = errors.New("the libraries of Node.js are not tried")
 
-// errBroken means that clients.mjs gave no answer, which says nothing about the
+// errBroken means that a program gave no answer, which says nothing about the
 // token.
-var errBroken = errors.New("clients.mjs has ended")
+var errBroken = errors.New("no answer")
 
 // oldestNode is the first that can require() what jwks-rsa requires.
 var oldestNode = [2]int{20, 19}
@@ -53,7 +53,7 @@ func startNode(ctx context.Context, dir string) (*nodeProcess, error) {
 	}
 	p := &nodeProcess{ended: make(chan struct{}), waiting: map[int]chan<- nodeAnswer{}}
 	p.cmd = exec.CommandContext(ctx, "node", "clients.mjs")
-	p.cmd.Dir, p.cmd.Stderr, p.cmd.WaitDelay = dir, os.Stderr, 5*time.Second
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr, p.cmd.WaitDelay = dir, trusted.environment(), os.Stderr, 5*time.Second
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
 		return nil, err

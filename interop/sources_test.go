@@ -158,7 +158,7 @@ func (o origin) move(t *testing.T, tn *tenant, source string, flags ...string) [
 	t.Helper()
 	args := append([]string{"import-from", o.kind, source, "--tenant", tn.slug, "--url", keyward.url, "--json"}, flags...)
 	cmd := exec.CommandContext(t.Context(), keyward.cmd.Path, args...)
-	cmd.Env = append(unconfigured(), "KEYWARD_API_KEY="+keyward.adminKey)
+	cmd.Env = append(trusted.environment(), "KEYWARD_API_KEY="+keyward.adminKey)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

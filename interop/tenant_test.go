@@ -148,3 +148,24 @@ func eventually(t *testing.T, what string, yes func() bool) {
 		}
 	}
 }
+
+// pem is a key's public half.
+func (tn *tenant) pem(t *testing.T, kid string) []byte {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", keyward.url+tn.path("/keys/"+kid), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+keyward.adminKey)
+	req.Header.Set("Accept", "application/x-pem-file")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("the PEM of %s: %s, %v", kid, resp.Status, err)
+	}
+	return text
+}

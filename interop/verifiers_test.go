@@ -1,0 +1,5 @@
+package interop
+
+import "testing"
+
+func compareVerifiers(t *testing.T, seen []observation) {}
