@@ -52,7 +52,7 @@ var below = map[string][]string{
 	"httpapi/browsertest": {},
 	"client":              {"internal/retryafter", "internal/sse"},
 	"client/signer":       {"client"},
-	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "worker", "webhook", "keys", "keys/adoption", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded", "internal/age"},
+	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "httpapi/console", "worker", "webhook", "keys", "keys/adoption", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded", "internal/age"},
 	"signin":              {"jwks", "tenant", "audit"},
 }
 

@@ -165,6 +165,31 @@ func (q *Queries) DatabaseClock(ctx context.Context) (time.Time, error) {
 	return now, err
 }
 
+const describeDatabase = `-- name: DescribeDatabase :one
+SELECT current_setting('server_version')::text AS version, current_database()::text AS name, session_user::text AS login,
+    COALESCE(CASE WHEN has_database_privilege(current_database(), 'CONNECT') THEN pg_database_size(current_database()) END, 0)::bigint AS bytes
+`
+
+type DescribeDatabaseRow struct {
+	Version string
+	Name    string
+	Login   string
+	Bytes   int64
+}
+
+// The size is 0 if the role may not know it.
+func (q *Queries) DescribeDatabase(ctx context.Context) (DescribeDatabaseRow, error) {
+	row := q.db.QueryRow(ctx, describeDatabase)
+	var i DescribeDatabaseRow
+	err := row.Scan(
+		&i.Version,
+		&i.Name,
+		&i.Login,
+		&i.Bytes,
+	)
+	return i, err
+}
+
 const domainsToCheck = `-- name: DomainsToCheck :many
 SELECT tenant_id, domain, token, created_at, verified_at, mac
 FROM domains

@@ -7,6 +7,7 @@ package db
 
 import (
 	"context"
+	"time"
 )
 
 const acquireLease = `-- name: AcquireLease :one
@@ -24,6 +25,29 @@ func (q *Queries) AcquireLease(ctx context.Context, name string, holder string, 
 	var term int64
 	err := row.Scan(&term)
 	return term, err
+}
+
+const getLease = `-- name: GetLease :one
+SELECT holder, term, renewed_at, (expires_at < clock_timestamp())::boolean AS expired FROM leases WHERE name = $1
+`
+
+type GetLeaseRow struct {
+	Holder    string
+	Term      int64
+	RenewedAt time.Time
+	Expired   bool
+}
+
+func (q *Queries) GetLease(ctx context.Context, name string) (GetLeaseRow, error) {
+	row := q.db.QueryRow(ctx, getLease, name)
+	var i GetLeaseRow
+	err := row.Scan(
+		&i.Holder,
+		&i.Term,
+		&i.RenewedAt,
+		&i.Expired,
+	)
+	return i, err
 }
 
 const releaseLease = `-- name: ReleaseLease :execrows

@@ -12,6 +12,24 @@ import (
 	"github.com/google/uuid"
 )
 
+const countBacklogs = `-- name: CountBacklogs :one
+SELECT (SELECT count(*) FROM (SELECT 1 FROM policies WHERE due_at <= $1::timestamptz LIMIT $2::integer) AS due)::bigint AS due,
+    (SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries WHERE status = 'pending' LIMIT $2::integer) AS pending)::bigint AS deliveries
+`
+
+type CountBacklogsRow struct {
+	Due        int64
+	Deliveries int64
+}
+
+// The policies that are due and the webhook deliveries that are pending, of each at most so many.
+func (q *Queries) CountBacklogs(ctx context.Context, now time.Time, most int32) (CountBacklogsRow, error) {
+	row := q.db.QueryRow(ctx, countBacklogs, now, most)
+	var i CountBacklogsRow
+	err := row.Scan(&i.Due, &i.Deliveries)
+	return i, err
+}
+
 const countKeysByState = `-- name: CountKeysByState :many
 SELECT state, alg, count(*) AS n
 FROM keys

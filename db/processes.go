@@ -233,6 +233,13 @@ func (d *DB) askForConfirmation(ctx context.Context) (asked int64, live []Proces
 // LiveProcesses returns the live processes. With confirm above zero it asks each to
 // register anew first, and waits that long for them. Errors: ErrUnavailable.
 func (d *DB) LiveProcesses(ctx context.Context, confirm time.Duration) ([]Process, error) {
+	live, _, err := d.AskProcesses(ctx, confirm)
+	return live, err
+}
+
+// AskProcesses is LiveProcesses that returns also the time of the question: a process
+// whose ConfirmedUntil is before it has not answered in time.
+func (d *DB) AskProcesses(ctx context.Context, confirm time.Duration) ([]Process, time.Time, error) {
 	deadline := time.Now().Add(confirm)
 	asked, live, err := d.askForConfirmation(ctx)
 	for err == nil && confirm > 0 && time.Now().Before(deadline) && hasUnconfirmed(live, asked) {
@@ -243,7 +250,7 @@ func (d *DB) LiveProcesses(ctx context.Context, confirm time.Duration) ([]Proces
 			})
 		}
 	}
-	return live, err
+	return live, time.UnixMicro(asked), err
 }
 
 func hasUnconfirmed(live []Process, asked int64) bool {

@@ -20,6 +20,9 @@ type ConsoleConfig struct {
 	// identity provider sends people back to {URL}/console/oidc/callback.
 	URL      string
 	Provider console.Provider // signs people in; nil: API keys only
+	// Platform returns the state of the installation; nil: that of this process is all
+	// that is shown. Errors: tenant.ErrUnavailable.
+	Platform func(ctx context.Context) (console.PlatformState, error)
 }
 
 // callerKey is the context key of a [console.Caller]. Only this package can set
@@ -55,7 +58,7 @@ func (s *server) registerConsole(e *echo.Echo) error {
 		Sessions:     s.cfg.Tenants,
 		Allows:       func(role tenant.Role, operation string) bool { return permissions[operation].allows(role) },
 		TrustedUntil: trustedUntil,
-		URL:          s.cfg.Console.URL, Provider: s.cfg.Console.Provider, PublicURL: s.cfg.PublicURL,
+		URL:          s.cfg.Console.URL, Provider: s.cfg.Console.Provider, Platform: s.cfg.Console.Platform, PublicURL: s.cfg.PublicURL,
 		Now: s.cfg.Now, Log: s.cfg.Log, Version: s.cfg.Version,
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"html"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/httpapi/console"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -233,4 +236,44 @@ func TestConsoleKnowsEveryWord(t *testing.T) {
 	}
 	// A verifier's credential has no page: it is told so, and what it is for.
 	w.surfer().post("/console/sign-in", "key", w.key(tenant.TenantVerifier, &acme.ID)).is(http.StatusForbidden).has("key-events")
+}
+
+// The platform's page shows what is wrong, and escapes what processes call themselves.
+func TestConsolePlatform(t *testing.T) {
+	state := platformInTrouble()
+	w := newWorldLike(t, dbtest.New(t), func(c *Config) {
+		c.Console.Platform = func(context.Context) (console.PlatformState, error) { return state, nil }
+	})
+	s := w.signedIn(w.root)
+	s.get("/console/platform").is(http.StatusOK).has(
+		"3 live", "1 of them did not confirm", "! not confirmed", "250ms behind", "Nobody leads", "10000+ due", "! late", "Re-wrapped: 75 %", "wrong master key", "2 findings",
+		"GRANT keyward_app TO keyward;", "&lt;script&gt;").lacks("<script>alert")
+	acme := w.tenant("acme")
+	w.signedIn(w.key(tenant.TenantAdmin, &acme.ID)).get("/console/platform").is(http.StatusForbidden).lacks("did not confirm")
+}
+
+// platformInTrouble is the state of an installation in which much is wrong.
+func platformInTrouble() console.PlatformState {
+	now := time.Now().UTC()
+	process := func(name, kind string, behind bool, offset time.Duration) console.Process {
+		return console.Process{Name: name, Kind: kind, Version: "1.4.0", Address: ":8080", ClockOffset: offset, StartedAt: now.Add(-30 * time.Hour), HeardAt: now, ConfirmedUntil: now, Behind: behind, MasterKeys: []string{"1", "2"}}
+	}
+	return console.PlatformState{
+		Processes:  []console.Process{process("keys-1/5f0c", "serve", false, 0), process("keys-2/<script>alert(1)</script>", "serve", true, -250*time.Millisecond), process("worker-1/77aa", "worker", false, 0)},
+		Lease:      &console.Lease{Holder: "worker-0/19be", Term: 12, RenewedAt: now.Add(-20 * time.Minute), Expired: true},
+		Due:        console.Backlog{Count: 10_000, Most: 10_000, Oldest: now.Add(-19 * time.Minute)},
+		Deliveries: console.Backlog{Count: 311, Most: 10_000, Oldest: now.Add(-19 * time.Minute)},
+		Events:     console.Backlog{Most: 10_000, Oldest: now.Add(-18 * time.Minute)},
+		MasterKeys: []console.MasterKey{
+			{URI: "file:/etc/keyward/master.json", Version: "1", State: "superseded", CreatedAt: now.Add(-9000 * time.Hour), DataKeys: 25, Unusable: "wrong master key"},
+			{URI: "file:/etc/keyward/master.json", Version: "2", State: "current", CreatedAt: now.Add(-time.Hour), DataKeys: 75},
+		},
+		Database: console.Database{Version: "17.2", Login: "keyward", Name: "keyward", Bytes: 7_400_000_000},
+		Findings: []console.DoctorFinding{
+			{Level: "fail", Check: "roles", Text: "the login keyward cannot take keyward_app: requests that need it fail", Fix: []string{"GRANT keyward_app TO keyward;"}},
+			{Level: "warn", Check: "clock", Text: "differs from the database's by 1.2s: run NTP on both machines"},
+			{Level: "ok", Check: "row security", Text: "in force"},
+		},
+		FoundAt: now,
+	}
 }

@@ -121,3 +121,8 @@ JOIN tenants t ON t.id = e.tenant_id
 JOIN api_keys k ON k.id::text = e.details ->> 'id' AND (k.tenant_id = t.id OR k.tenant_id IS NULL AND t.slug = 'platform')
 WHERE e.tenant_id = @tenant_id AND e.action = 'api_key.revoked' AND k.revoked_at IS NULL
 ORDER BY k.id;
+
+-- name: DescribeDatabase :one
+-- The size is 0 if the role may not know it.
+SELECT current_setting('server_version')::text AS version, current_database()::text AS name, session_user::text AS login,
+    COALESCE(CASE WHEN has_database_privilege(current_database(), 'CONNECT') THEN pg_database_size(current_database()) END, 0)::bigint AS bytes;

@@ -7,6 +7,9 @@ SET holder = excluded.holder, term = l.term + 1, expires_at = excluded.expires_a
 WHERE l.expires_at < clock_timestamp()
 RETURNING term;
 
+-- name: GetLease :one
+SELECT holder, term, renewed_at, (expires_at < clock_timestamp())::boolean AS expired FROM leases WHERE name = @name;
+
 -- name: RenewLease :execrows
 UPDATE leases
 SET expires_at = clock_timestamp() + make_interval(secs => @ttl_seconds::double precision), renewed_at = clock_timestamp()

@@ -45,3 +45,8 @@ FROM policies p
 JOIN tenants t ON t.id = p.tenant_id AND t.status <> 'deleted'
 WHERE p.retired_at IS NULL AND p.tenant_id > @after_tenant_id::uuid AND p.tenant_id <= @until_tenant_id::uuid
   AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.tenant_id = p.tenant_id AND k.alg = p.alg AND k.state = 'standby');
+
+-- name: CountBacklogs :one
+-- The policies that are due and the webhook deliveries that are pending, of each at most so many.
+SELECT (SELECT count(*) FROM (SELECT 1 FROM policies WHERE due_at <= @now::timestamptz LIMIT @most::integer) AS due)::bigint AS due,
+    (SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries WHERE status = 'pending' LIMIT @most::integer) AS pending)::bigint AS deliveries;

@@ -58,6 +58,7 @@ type app struct {
 	registry       *prometheus.Registry // nil without metrics
 	stopping       atomic.Bool
 	ready          readiness
+	platform       platformView // the console's page of it
 }
 
 // openApp opens the database and the master key. It returns an error unless the

@@ -59,7 +59,7 @@ func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error
 		Ready: a.checkReady, ReadyPublic: a.checkPublic, Now: utcNow, Log: a.log, Version: versionText(),
 		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
 		AccessLog: a.cfg.accessLog, Tracing: a.tracing != nil,
-		ConsoleOrigins: a.cfg.consoleOrigins, Console: httpapi.ConsoleConfig{URL: a.cfg.consoleURL},
+		ConsoleOrigins: a.cfg.consoleOrigins, Console: httpapi.ConsoleConfig{URL: a.cfg.consoleURL, Platform: a.readPlatform},
 	}
 	if err := a.configureOIDC(&cfg); err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ type Sessions interface {
 var ErrLimited = errors.New("console: too many failed sign-ins")
 
 // Config configures the console. All functions but
-// TrustedUntil are required, and so is Sessions.
+// TrustedUntil and Platform are required, and so is Sessions.
 type Config struct {
 	// API serves a request for the admin API that is made by caller.
 	API func(w http.ResponseWriter, r *http.Request, caller Caller)
@@ -54,6 +54,9 @@ type Config struct {
 	URL       string   // where browsers reach the console's address; empty: where the request was sent to
 	PublicURL string   // where verifiers reach the platform
 	Provider  Provider // signs people in; nil: API keys only
+	// Platform returns the state of the installation; nil: it is not shown. Errors:
+	// tenant.ErrUnavailable.
+	Platform func(ctx context.Context) (PlatformState, error)
 
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: slog.Default

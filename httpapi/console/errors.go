@@ -30,8 +30,8 @@ func (v *visit) fail(err error) {
 	if errors.Is(err, context.Canceled) && v.r.Context().Err() != nil {
 		return // the browser has left
 	}
-	if isUnavailable(err) {
-		v.c.renderOutage(v.w, v.r)
+	if isUnavailable(err) || errors.Is(v.r.Context().Err(), context.DeadlineExceeded) {
+		v.c.renderOutage(v.w, v.r, err)
 		return
 	}
 	e, known := v.c.explain(err)

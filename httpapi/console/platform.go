@@ -9,12 +9,34 @@ import (
 )
 
 type platformPage struct {
-	Checks  []check
-	Ready   bool
-	Tenant  client.Tenant // the platform's own
-	Signs   overview
-	Version string
-	Denied  []client.AuditEvent
+	Known  bool // the state of the installation, beside that of this process
+	State  PlatformState
+	Checks []check
+	Ready  bool
+	Denied []client.AuditEvent
+}
+
+// Behind counts the processes that did not confirm the latest changes.
+func (p platformPage) Behind() (n int) {
+	for _, process := range p.State.Processes {
+		if process.Behind {
+			n++
+		}
+	}
+	return n
+}
+
+// Leads reports whether a process is the worker that leads.
+func (p platformPage) Leads(process Process) bool {
+	return p.State.Lease != nil && !p.State.Lease.Expired && p.State.Lease.Holder == process.Name
+}
+
+// Worst returns the level of the worst finding.
+func (p platformPage) Worst() string {
+	if slices.ContainsFunc(p.State.Findings, func(f DoctorFinding) bool { return f.Level == "fail" }) {
+		return "bad"
+	}
+	return "warn"
 }
 
 type check struct {
@@ -28,29 +50,24 @@ var checkWords = map[string]string{
 	"process": "This process serves requests",
 }
 
-// showPlatform shows the state of the platform as this process knows it. Processes,
-// backlogs and re-wrapping get their place here once the API tells of them.
+// showPlatform shows the state of the installation.
 func showPlatform(v *visit) error {
 	if !v.OfPlatform() {
 		return forbidden
 	}
-	p := platformPage{Version: v.c.cfg.Version}
-	ready := readiness(v.r.Context(), v.api)
-	p.Ready = ready.Status == "ok"
-	for name, c := range ready.Checks {
-		line := check{Name: name, Word: checkWords[name], OK: c.Ok}
-		if c.Detail != nil {
-			line.Detail = *c.Detail
-		}
-		if line.Word == "" {
-			line.Word = strings.ReplaceAll(name, "_", " ")
-		}
-		p.Checks = append(p.Checks, line)
-	}
-	slices.SortFunc(p.Checks, func(a, b check) int { return strings.Compare(a.Name, b.Name) })
+	var p platformPage
 	var denied client.AuditEventList
 	err := v.all(
-		into(v, "getTenant", &p.Tenant, func(ctx context.Context) (*client.Tenant, error) { return v.api.GetTenant(ctx, "platform") }),
+		func(ctx context.Context) (err error) {
+			if p.Known = v.c.cfg.Platform != nil; p.Known {
+				p.State, err = v.c.cfg.Platform(ctx)
+			}
+			return err
+		},
+		func(ctx context.Context) error {
+			p.Checks, p.Ready = v.checks(ctx)
+			return nil
+		},
 		into(v, "listPlatformAuditEvents", &denied, func(ctx context.Context) (*client.AuditEventList, error) {
 			return v.api.ListPlatformAuditEvents(ctx, &client.ListPlatformAuditEventsParams{Action: new(client.Action("authorization.denied")), Limit: new(5), Order: new(client.OrderDesc)})
 		}),
@@ -59,12 +76,24 @@ func showPlatform(v *visit) error {
 		return err
 	}
 	p.Denied = denied.Items
-	own := *v
-	own.Tenant = &p.Tenant
-	if p.Signs, err = own.readOverview(); err != nil {
-		return err
-	}
 	return v.render("platform.html", "Platform", p)
+}
+
+// checks are the parts of this process's readiness, by their names.
+func (v *visit) checks(ctx context.Context) (list []check, ready bool) {
+	answer := readiness(ctx, v.api)
+	for name, c := range answer.Checks {
+		line := check{Name: name, Word: checkWords[name], OK: c.Ok}
+		if c.Detail != nil {
+			line.Detail = *c.Detail
+		}
+		if line.Word == "" {
+			line.Word = strings.ReplaceAll(name, "_", " ")
+		}
+		list = append(list, line)
+	}
+	slices.SortFunc(list, func(a, b check) int { return strings.Compare(a.Name, b.Name) })
+	return list, answer.Status == "ok"
 }
 
 type incidentPage struct {

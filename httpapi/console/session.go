@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/tenant"
@@ -53,23 +54,52 @@ func (c *Console) page(pattern string, show func(*visit) error) {
 		if token == "" && c.retriedWithCookie(w, r) {
 			return
 		}
-		s, err := c.cfg.Sessions.FindSession(r.Context(), token, r.Header.Get("X-Console-Refresh") == "" && !strings.HasSuffix(r.URL.Path, "/events"))
+		s, err := c.findSession(r, token)
 		switch {
 		case errors.Is(err, tenant.ErrUnauthenticated):
 			c.askToSignIn(w, r, token != "")
 			return
 		case errors.Is(err, tenant.ErrUnavailable):
-			c.renderOutage(w, r)
+			c.renderOutage(w, r, err)
 			return
 		case err != nil:
 			c.fail(w, r, err)
 			return
+		}
+		if lasts := pageLimit(r); lasts > 0 {
+			ctx, cancel := context.WithTimeout(r.Context(), lasts)
+			defer cancel()
+			r = r.WithContext(ctx)
 		}
 		v := c.newVisit(w, r, s, token)
 		if err := show(v); err != nil {
 			v.fail(err)
 		}
 	})
+}
+
+// findSession returns the session of a token. A page that refreshes itself, or a stream,
+// does not extend it.
+func (c *Console) findSession(r *http.Request, token string) (tenant.Session, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), sessionTime)
+	defer cancel()
+	s, err := c.cfg.Sessions.FindSession(ctx, token, r.Header.Get("X-Console-Refresh") == "" && !strings.HasSuffix(r.URL.Path, "/events"))
+	if ctx.Err() != nil && r.Context().Err() == nil {
+		err = tenant.ErrUnavailable
+	}
+	return s, err
+}
+
+// pageLimit returns how long a page may take, 0 for no limit but those of the API: a change
+// is not cut off, and a stream lasts.
+func pageLimit(r *http.Request) time.Duration {
+	switch {
+	case r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/events"):
+		return 0
+	case r.URL.Query().Get("verify") != "":
+		return verifyTime
+	}
+	return pageTime
 }
 
 // retriedWithCookie answers a link from another site, which a SameSite=Strict

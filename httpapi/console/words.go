@@ -12,7 +12,7 @@ import (
 
 func init() {
 	maps.Copy(formatters, map[string]any{
-		"int": func(n int64) int { return int(n) },
+		"offset": offset, "bytes": bytesText, "int": func(n int64) int { return int(n) },
 		"add": func(a, b any) string { return oneDecimal(number(a) + number(b)) }, "algorithms": func() []string { return algorithms },
 		"isRSA": isRSA, "isPublished": isPublished, "algs": algorithmsOf, "jwks": jwksOf, "becomes": becomes, "nextWord": nextWord, "laneWord": laneWord, "actorWord": actorWord,
 		"operationWord": operationWord, "operationEffect": operationEffect, "approvalWord": approvalWord, "reasonLabel": reasonLabel, "hookReason": hookReason,
@@ -114,4 +114,25 @@ func algorithmsOf(k client.Key) string {
 		names[i] = string(alg)
 	}
 	return strings.Join(names, ", ")
+}
+
+// offset is how far a clock is off, in words.
+func offset(d time.Duration) string {
+	switch {
+	case d.Abs() < 10*time.Millisecond:
+		return "agrees"
+	case d > 0:
+		return d.Round(time.Millisecond).String() + " ahead"
+	}
+	return (-d).Round(time.Millisecond).String() + " behind"
+}
+
+// bytesText is a size in words.
+func bytesText(n int64) string {
+	units := []string{"bytes", "kB", "MB", "GB", "TB"}
+	size, i := float64(n), 0
+	for ; size >= 1000 && i < len(units)-1; i++ {
+		size /= 1000
+	}
+	return fmt.Sprintf("%.4g %s", size, units[i])
 }

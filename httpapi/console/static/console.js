@@ -69,11 +69,18 @@ const refresh = async (news) => {
   const focused = document.activeElement && document.activeElement.id;
   for (const part of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(part.id);
-    if (now && now.innerHTML !== part.innerHTML) part.replaceChildren(...now.cloneNode(true).childNodes);
+    if (!now || now.innerHTML === part.innerHTML) continue;
+    const open = [...part.querySelectorAll("details")].map((d) => d.open);
+    part.replaceChildren(...now.cloneNode(true).childNodes);
+    part.querySelectorAll("details").forEach((d, i) => { if (open[i]) d.open = true; });
   }
   if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
   say(news);
 };
+
+// Pages of what has no events look again by themselves.
+const every = document.querySelector("[data-every]");
+if (every) setInterval(() => { if (!document.hidden) refresh(""); }, 1000 * every.dataset.every);
 
 if (source && document.querySelector("[data-live]") && window.EventSource) {
   const events = new EventSource(source);
