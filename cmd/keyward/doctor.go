@@ -144,6 +144,7 @@ func (e *examination) checkDatabase(ctx context.Context) {
 	e.checkListen(ctx)
 	e.checkMasterKey(ctx)
 	e.checkAuthority(ctx)
+	e.checkProcesses(ctx)
 	e.checkWorker(ctx)
 	e.checkInvariants(ctx)
 	e.checkHistories(ctx)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -163,4 +164,54 @@ func (e *examination) checkMasterKey(ctx context.Context) {
 		advice = "set KEYWARD_MASTER_KEY to the master key of this database"
 	}
 	e.checkError("master key", "opens the data keys of this database", advice, err)
+}
+
+// confirmWait is how long doctor waits for processes to confirm that they serve what was
+// committed; it takes them milliseconds.
+const confirmWait = 2 * time.Second
+
+// checkProcesses names the live processes, and those of them whose clock is off or that do
+// not hear of changes.
+func (e *examination) checkProcesses(ctx context.Context) {
+	live, unconfirmed, err := e.db.CheckProcesses(ctx, confirmWait)
+	if err != nil {
+		e.addFinding(failure, "processes", "%v", err)
+		return
+	}
+	if len(live) == 0 {
+		e.addFinding(warning, "processes", "none has been heard of for 10 s: start keyward serve")
+		return
+	}
+	var names []string
+	sound := true
+	for _, p := range live {
+		names = append(names, describeProcess(p))
+		offset := (time.Duration(p.ClockOffsetMicroseconds) * time.Microsecond).Round(time.Millisecond)
+		if offset.Abs() > clockDrift {
+			sound = false
+			e.addFinding(failure, "processes", "the clock of %s differs from the database's by %v: it neither changes nor signs; run NTP on its machine", p.Name, offset)
+		}
+		if unconfirmed[p.ID] {
+			sound = false
+			e.addFinding(warning, "processes", "%s has not confirmed within %v that it serves the latest changes: is it stopped, overloaded or cut off from PostgreSQL? After 10 s without the database it signs nothing", p.Name, confirmWait)
+		}
+	}
+	const most = 20
+	text := strings.Join(names[:min(most, len(names))], ", ")
+	if len(names) > most {
+		text += fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	if sound {
+		text += "; all serve the latest changes"
+	}
+	e.addFinding(fine, "processes", "%d live: %s", len(live), text)
+}
+
+// describeProcess says what a process is: name, kind, version and address.
+func describeProcess(p db.Process) string {
+	text := p.Kind + " " + p.Version
+	if p.Address != "" {
+		text += " at " + p.Address
+	}
+	return p.Name + " (" + text + ")"
 }
