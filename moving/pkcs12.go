@@ -2,6 +2,7 @@ package moving
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/sha1"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
 )
@@ -26,7 +28,13 @@ type PKCS12Options struct {
 	Password string
 	KIDFrom  string // KIDThumbprint, KIDAlias or KIDCertificate
 	KID      string // of the only key; empty: as KIDFrom says
+
+	patience time.Duration // 0: pkcs12Patience
 }
+
+// pkcs12Patience is how long a file may take to open. It says itself how often its
+// password is hashed, inside of encrypted parts too.
+const pkcs12Patience = time.Minute
 
 // PKCS12 reads the private keys of a PKCS#12 file (RFC 7292), which keytool, openssl and
 // Windows write. The first one signs.
@@ -42,7 +50,7 @@ func PKCS12(path string, o PKCS12Options, s Settings) ([]Key, error) {
 	if bytes.Contains(file, []byte("-----BEGIN ")) {
 		return nil, fmt.Errorf("%w: it is PEM and not PKCS#12: import it with keyward key import --pem", ErrFormat)
 	}
-	entries, err := pkcs12Entries(file, o.Password)
+	entries, err := openPKCS12(file, o.Password, cmp.Or(o.patience, pkcs12Patience))
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +95,29 @@ func (e pkcs12Entry) kid(k Key, o PKCS12Options) (string, error) {
 		return strings.ToUpper(hex.EncodeToString(sum[:])), nil
 	}
 	return k.Public.Thumbprint(), nil
+}
+
+// openPKCS12 decodes a file, or gives it up after patience. What is given up goes on in
+// the background with a copy of the file.
+func openPKCS12(file []byte, password string, patience time.Duration) ([]pkcs12Entry, error) {
+	type result struct {
+		entries []pkcs12Entry
+		err     error
+	}
+	opened, file := make(chan result, 1), bytes.Clone(file)
+	go func() {
+		defer clear(file)
+		entries, err := pkcs12Entries(file, password)
+		opened <- result{entries, err}
+	}()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case r := <-opened:
+		return r.entries, r.err
+	case <-late.C:
+		return nil, fmt.Errorf("%w: it does not open within %v: the iterations of its key derivation are too many", ErrFormat, patience)
+	}
 }
 
 // pkcs12Entries decodes a file. ToPEM alone reads several keys and their names; it knows
