@@ -29,7 +29,7 @@ func resolve(_ context.Context, slug string) (uuid.UUID, error) {
 	return uuid.Nil, tenant.ErrNotFound
 }
 
-func signIn(t *testing.T, idp *jwkstest.Issuer) *signin.SignIn {
+func signIn(t testing.TB, idp *jwkstest.Issuer) *signin.SignIn {
 	t.Helper()
 	roles, err := signin.ParseMapping("groups=keyward-admins:platform_admin, realm_access.roles=acme:tenant_admin@acme, groups=gone:tenant_admin@gone, " +
 		"https://acme.example/role=a=b:c@d:tenant_signer@acme, scope=keyward.read:platform_auditor")
