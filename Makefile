@@ -50,12 +50,12 @@ MODULES = $$(find . -mindepth 2 -name go.mod ! -path './tools/*' ! -path './inte
 
 SOURCES = $$(find . -name '*.go' ! -name '*.gen.go' ! -path '*/node_modules/*' ! -path './.keyward/*')
 
-SCRIPTS = .ci/run .ci/commit-subjects deploy/release deploy/ensure-postgres deploy/image-from-binary deploy/postgres-image deploy/rootfs
+SCRIPTS = .ci/run .ci/commit-subjects deploy/release deploy/sbom deploy/ensure-postgres deploy/image-from-binary deploy/postgres-image deploy/rootfs
 
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain dev test modules interop torture torture-soak bench beside growth soak fuzz timeline metrics guards generate imports lint build release cross image image-from-binary
+.PHONY: help toolchain dev test modules interop torture torture-soak bench beside growth soak fuzz timeline metrics guards dependencies sbom generate imports lint build release cross image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -125,6 +125,12 @@ metrics: ## write the table of metrics into docs/monitoring.md
 
 guards: ## write db/guards.json, the roles, privileges, policies and triggers that doctor expects
 	KEYWARD_DRAW=1 go test -count=1 -run '^TestGuards$$' ./db
+
+dependencies: ## write docs/dependencies.md, the modules with their licences and reasons
+	KEYWARD_DRAW=1 go test -count=1 -run '^TestDependencies$$' .
+
+sbom: build ## write the components of bin/keyward as CycloneDX, with their licences, to bin/keyward.cdx.json
+	deploy/sbom bin/keyward $(or $(VERSION),unknown) >bin/keyward.cdx.json
 
 generate: ## regenerate code
 	$(TOOL) sqlc generate

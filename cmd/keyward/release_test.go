@@ -60,16 +60,23 @@ func TestRelease(t *testing.T) {
 			t.Errorf("%s lacks %q", file, has)
 		}
 	}
-	var bom struct {
-		Components []struct{ Name, Version, PURL string }
+	type component struct {
+		Name, Version, PURL string
+		Licenses            []struct{ License struct{ ID string } }
 	}
+	var bom struct{ Components []component }
 	if err := json.Unmarshal([]byte(read(t, filepath.Join(dir, "keyward_0.0.0-test.cdx.json"))), &bom); err != nil {
 		t.Fatal(err)
 	}
-	if len(bom.Components) < 20 || !slices.ContainsFunc(bom.Components, func(c struct{ Name, Version, PURL string }) bool {
+	if len(bom.Components) < 20 || !slices.ContainsFunc(bom.Components, func(c component) bool {
 		return c.Name == "github.com/jackc/pgx/v5" && c.PURL == "pkg:golang/github.com/jackc/pgx/v5@"+c.Version
 	}) {
 		t.Errorf("%d components", len(bom.Components))
+	}
+	for _, c := range bom.Components {
+		if len(c.Licenses) != 1 || c.Licenses[0].License.ID == "" {
+			t.Errorf("%s has no licence", c.Name)
+		}
 	}
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		return
