@@ -51,10 +51,10 @@ func TestLinksOfTheDocumentation(t *testing.T) {
 	}
 }
 
-// TestDocumentationCitesWhatExists looks every test, benchmark and setting that
+// TestDocumentationCitesWhatExists looks every test, benchmark, fuzz target and setting that
 // a page cites up in the sources.
 func TestDocumentationCitesWhatExists(t *testing.T) {
-	cited := regexp.MustCompile(`\b((?:Test|Benchmark)[A-Z]\w+|KEYWARD_[A-Z0-9_]+[A-Z0-9])\b`)
+	cited := regexp.MustCompile(`\b((?:Test|Benchmark|Fuzz)[A-Z]\w+|KEYWARD_[A-Z0-9_]+[A-Z0-9])\b`)
 	known := map[string]bool{}
 	for _, path := range files(t, ".go", ".mjs", ".yml", "Makefile") {
 		text, err := os.ReadFile(path)
