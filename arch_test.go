@@ -36,6 +36,7 @@ var below = map[string][]string{
 	"keys/seal/kmstest":   {},
 	"worker":              {"db", "internal/age", "internal/callstack"},
 	"webhook":             {"tenant", "audit", "db", "internal/retryafter"},
+	"publish":             {"keys", "keys/snapshot", "tenant", "db", "internal/callstack"},
 	"internal/admission":  {},
 	"httpapi":             {"httpapi/console", "keys", "keys/adoption", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "tenant", "audit", "internal/admission", "internal/age", "internal/callstack", "internal/strictjson"},
 	"internal/age":        {},
@@ -52,12 +53,12 @@ var below = map[string][]string{
 	"httpapi/browsertest": {},
 	"client":              {"internal/retryafter", "internal/sse"},
 	"client/signer":       {"client"},
-	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "httpapi/console", "worker", "webhook", "keys", "keys/adoption", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded", "internal/age"},
+	"cmd/keyward":         {"client", "signin", "jwks", "moving", "httpapi", "httpapi/console", "worker", "webhook", "publish", "keys", "keys/adoption", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/seal", "tenant", "audit", "db", "db/embedded", "internal/age"},
 	"signin":              {"jwks", "tenant", "audit"},
 }
 
 // testOnly may be imported by any test.
-var testOnly = []string{"keys/adoption", "internal/admission", "internal/age", "internal/strictjson", "db/dbtest", "db/embedded", "db", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest", "client/signer"}
+var testOnly = []string{"keys/adoption", "internal/admission", "internal/age", "internal/strictjson", "db/dbtest", "db/embedded", "db", "publish", "keys", "keys/tokens", "keys/keyfile", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "keys/keystest", "keys/seal", "keys/seal/kmstest", "tenant", "audit", "httpapi", "webhook", "worker", "migrations", "jwks", "jwks/jwkstest", "signin", "httpapi/browsertest", "client/signer"}
 
 func TestNothingPointsUp(t *testing.T) {
 	eachFile(t, func(room, path string, file *ast.File) {

@@ -18,11 +18,11 @@ import (
 var owned = map[string]string{
 	"tenants": "id", "policies": "tenant_id", "keys": "tenant_id", "data_keys": "tenant_id", "audit_events": "tenant_id",
 	"api_keys": "tenant_id", "idempotency_keys": "tenant_id", "webhooks": "tenant_id", "webhook_deliveries": "tenant_id", "approvals": "tenant_id",
-	"domains": "tenant_id", "jwks_clients": "tenant_id",
+	"domains": "tenant_id", "jwks_clients": "tenant_id", "published_sets": "tenant_id",
 }
 
 // shared are the others, which no tenant has anything to do with.
-var shared = []string{"master_keys", "leases", "console_sessions", "recoveries", "processes"}
+var shared = []string{"master_keys", "leases", "console_sessions", "recoveries", "processes", "publish_places"}
 
 var a, b = uuid.MustParse("0197aaaa-0000-7000-8000-000000000001"), uuid.MustParse("0197aaaa-0000-7000-8000-000000000002")
 
@@ -62,6 +62,7 @@ func seed(t *testing.T, url string) {
 			INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, answer, created_at)
 				VALUES ('%[1]s', 'c', 'k', 'h', sha256('a') || sha256('b'), now());
 			INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq) VALUES ('%[1]s', '%[1]s', false, 'u', '{}', now(), now(), 1);
+			INSERT INTO published_sets (tenant_id, target, epoch, version, feed_xid, due_at, failures) VALUES ('%[1]s', 'file:///x', 0, 1, '1', now(), 0);
 			INSERT INTO jwks_clients (tenant_id, client, set_at, seen_at) VALUES ('%[1]s', 1, now(), now());
 			INSERT INTO domains (tenant_id, domain, token, created_at) VALUES ('%[1]s', 'id.example', repeat('t', 26), now());
 			INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
@@ -168,7 +169,7 @@ func TestTenantSeesAndChangesOnlyItsOwn(t *testing.T) {
 // not change at all says so.
 func changeOfAnother(t *testing.T, d *db.DB, table, column string) {
 	t.Helper()
-	if table == "data_keys" || table == "audit_events" || table == "idempotency_keys" || table == "domains" || table == "jwks_clients" {
+	if table == "data_keys" || table == "audit_events" || table == "idempotency_keys" || table == "domains" || table == "jwks_clients" || table == "published_sets" {
 		denied(t, d, "keyward_app", a.String(), "UPDATE "+table+" SET "+column+" = "+column)
 		return
 	}
@@ -229,7 +230,7 @@ func TestPublicReadsNoSecrets(t *testing.T) {
 // became of deliveries after a month; domains are removed; verifiers count for three days,
 // and processes while they live.
 func TestNobodyDeletes(t *testing.T) {
-	forgotten := []string{"console_sessions", "idempotency_keys", "domains", "webhooks", "webhook_deliveries", "jwks_clients", "processes"}
+	forgotten := []string{"console_sessions", "idempotency_keys", "domains", "webhooks", "webhook_deliveries", "jwks_clients", "published_sets", "processes"}
 	d := open(t, 2)
 	tables := slices.Clone(shared)
 	for table, column := range owned {

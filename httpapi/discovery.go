@@ -73,6 +73,13 @@ func (s *publicServer) discoveryDocument(snap *snapshot.Snapshot) (*snapshot.Doc
 	return &snapshot.Document{Body: body, ETag: entityTag(body)}, nil
 }
 
+// NewDiscovery returns the function that renders the discovery documents of a service
+// with this public URL, for [snapshot.Snapshot.Discovery].
+func NewDiscovery(publicURL string) func(*snapshot.Snapshot) (*snapshot.Document, error) {
+	s := &publicServer{cfg: &Config{PublicURL: publicURL}, ownHost: hostOf(publicURL)}
+	return s.discoveryDocument
+}
+
 // jwksURI returns the URL of a tenant's JWK Set: on its own domain if its
 // issuer uses that domain, otherwise under the public URL.
 func (s *publicServer) jwksURI(snap *snapshot.Snapshot) string {

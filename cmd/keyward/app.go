@@ -19,6 +19,7 @@ import (
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/snapshot"
+	"github.com/keyward/keyward/publish"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 	"github.com/keyward/keyward/worker"
@@ -48,10 +49,12 @@ type app struct {
 	sender     *webhook.Sender
 	listener   *db.Listener
 	worker     *worker.Worker
+	publisher  *publish.Publisher // nil: KEYWARD_PUBLISH is not set
 	transport  transport
 	runsWorker bool // whether the worker runs in this process
 	healthOnly bool // whether it serves health checks alone
 
+	discovery      func(*snapshot.Snapshot) (*snapshot.Document, error)
 	refresh        chan struct{}        // requests a check of the master keys; buffered, one request
 	workerCounters counters             // what the worker did
 	census         census               // how many keys there are
@@ -127,6 +130,8 @@ func (a *app) buildParts(publicURL string) {
 		}, a.checkpointChores()...),
 	})
 	a.census.leads = a.worker.Leader
+	a.discovery = httpapi.NewDiscovery(publicURL)
+	a.publisher = a.newPublisher()
 }
 
 // process identifies this process among all replicas.
@@ -150,6 +155,7 @@ func (a *app) onTenantChange(id uuid.UUID, slug string) {
 		a.refreshSoon()
 	}
 	a.sender.Changed(id)
+	a.publisher.Changed(id)
 	a.worker.Wake()
 }
 
@@ -159,6 +165,7 @@ func (a *app) onMissedChanges() {
 	a.caches().Missed()
 	a.refreshSoon()
 	a.sender.Missed()
+	a.publisher.Missed()
 	a.worker.Wake()
 }
 

@@ -34,6 +34,9 @@ func (a *app) startBackground(ctx context.Context) (stopped func()) {
 	if a.runsWorker {
 		wg.Go(func() { _ = a.worker.Run(ctx) }) // always nil
 		wg.Go(func() { a.sender.Run(ctx) })
+		if a.publisher != nil {
+			wg.Go(func() { a.publisher.Run(ctx) })
+		}
 		if a.cfg.metrics {
 			wg.Go(func() { a.takeCensuses(ctx) })
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/httpapi"
+	"github.com/keyward/keyward/publish"
 )
 
 // checks parses settings and keeps the first error.
@@ -85,6 +86,24 @@ func (c *checks) directory(variable, value string) string {
 		c.reject(variable, "a directory that exists")
 	}
 	return value
+}
+
+// store checks the URI of a store of published documents; an empty value is none.
+func (c *checks) store(variable, value string) publish.Store {
+	if value == "" {
+		return nil
+	}
+	store, err := publish.Open(value)
+	if dir, isDir := strings.CutPrefix(value, "file://"); isDir && err == nil {
+		if info, bad := os.Stat(dir); bad != nil || !info.IsDir() {
+			err = publish.ErrBadURI
+		}
+	}
+	if err != nil {
+		c.reject(variable, "file:///directory that exists, or s3://bucket/prefix")
+		return nil
+	}
+	return store
 }
 
 // drainDelay returns -1 for the default.

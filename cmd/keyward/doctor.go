@@ -146,6 +146,7 @@ func (e *examination) checkDatabase(ctx context.Context) {
 	e.checkAuthority(ctx)
 	e.checkProcesses(ctx)
 	e.checkWorker(ctx)
+	e.checkPublishing(ctx)
 	e.checkInvariants(ctx)
 	e.checkHistories(ctx)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/publish"
 )
 
 const (
@@ -45,6 +46,12 @@ func everyMetric(t *testing.T) map[string]metric {
 	f.write("ca.pem", ca.pem())
 	a := opened(t, dbtest.New(t))
 	a.cfg.metrics = true
+	store, err := publish.Open("file://" + t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.cfg.publish = store
+	a.publisher = a.newPublisher()
 	a.cfg.tlsCert, a.cfg.tlsKey, a.cfg.adminAddr, a.cfg.adminClientCA = f.path("cert.pem"), f.path("key.pem"), ":0", f.path("ca.pem")
 	if _, err := a.newAPI("https://keys.example.com", nil); err != nil {
 		t.Fatal(err)

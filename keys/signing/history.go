@@ -39,6 +39,12 @@ type History struct {
 	expires  time.Time // the exp of a set; zero: a history has none
 }
 
+// Version returns the seq of the tenant's last audit event that the document includes.
+func (h *History) Version() int64 { return h.version }
+
+// Expires returns the exp of a signed set; zero for a history, which has none.
+func (h *History) Expires() time.Time { return h.expires }
+
 // pastKey holds the members that a history adds to a key's JWK (OpenID Federation 1.0
 // section 8.7). Times are in seconds since 1970-01-01 UTC.
 type pastKey struct {
