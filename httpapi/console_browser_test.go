@@ -45,7 +45,7 @@ func (w *world) situations() {
 func newShownWorld(t *testing.T) *world {
 	t.Helper()
 	return newWorldLike(t, dbtest.New(t), func(c *Config) {
-		c.Console.Platform = func(context.Context) (console.PlatformState, error) { return platformInTrouble(), nil }
+		c.Console.Platform = func(context.Context) (console.PlatformState, error) { return platformInTrouble(c.Now()), nil }
 	})
 }
 

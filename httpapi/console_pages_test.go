@@ -240,21 +240,19 @@ func TestConsoleKnowsEveryWord(t *testing.T) {
 
 // The platform's page shows what is wrong, and escapes what processes call themselves.
 func TestConsolePlatform(t *testing.T) {
-	state := platformInTrouble()
 	w := newWorldLike(t, dbtest.New(t), func(c *Config) {
-		c.Console.Platform = func(context.Context) (console.PlatformState, error) { return state, nil }
+		c.Console.Platform = func(context.Context) (console.PlatformState, error) { return platformInTrouble(c.Now()), nil }
 	})
 	s := w.signedIn(w.root)
 	s.get("/console/platform").is(http.StatusOK).has(
-		"3 live", "1 of them did not confirm", "! not confirmed", "250ms behind", "Nobody leads", "10000+ due", "! late", "Re-wrapped: 75 %", "wrong master key", "2 findings",
+		"3 live", "1 of them did not confirm", "! not confirmed", "250 ms behind", "Nobody leads", "10000+ due", "! late", "Re-wrapped: 75 %", "wrong master key", "2 findings",
 		"GRANT keyward_app TO keyward;", "&lt;script&gt;").lacks("<script>alert")
 	acme := w.tenant("acme")
 	w.signedIn(w.key(tenant.TenantAdmin, &acme.ID)).get("/console/platform").is(http.StatusForbidden).lacks("did not confirm")
 }
 
 // platformInTrouble is the state of an installation in which much is wrong.
-func platformInTrouble() console.PlatformState {
-	now := time.Now().UTC()
+func platformInTrouble(now time.Time) console.PlatformState {
 	process := func(name, kind string, behind bool, offset time.Duration) console.Process {
 		return console.Process{Name: name, Kind: kind, Version: "1.4.0", Address: ":8080", ClockOffset: offset, StartedAt: now.Add(-30 * time.Hour), HeardAt: now, ConfirmedUntil: now, Behind: behind, MasterKeys: []string{"1", "2"}}
 	}
@@ -276,4 +274,55 @@ func platformInTrouble() console.PlatformState {
 		},
 		FoundAt: now,
 	}
+}
+
+// A history leads to what else an actor and a request did and to the keys of that time, says
+// whether its chain is intact, and can be taken away.
+func TestConsoleHistory(t *testing.T) {
+	w := newWorld(t)
+	acme := w.tenant("acme")
+	w.do("POST", "/v1/tenants/acme/keys/rotate", w.root, `{}`, "X-Request-Id", "drill-1").ok(200)
+	w.clock.pass(time.Hour)
+	w.do("POST", "/v1/tenants/acme/keys/rotate", w.root, `{}`, "X-Request-Id", "drill-2").ok(200)
+	for _, c := range []struct{ key, path string }{
+		{w.root, "/console/history"}, {w.key(tenant.TenantAuditor, &acme.ID), "/console/tenants/acme/history"}, {w.key(tenant.PlatformAuditor, nil), "/console/tenants/acme/history"},
+	} {
+		s := w.signedIn(c.key)
+		p := s.get(c.path).is(http.StatusOK)
+		links := regexp.MustCompile(`href="([^"]*\?request=drill-2[^"]*)"`).FindStringSubmatch(p.Body)
+		if links == nil {
+			t.Fatalf("%s: no link to a request:\n%s", c.path, p.Body)
+		}
+		one := s.get(html.UnescapeString(links[1])).is(http.StatusOK).has("Only what request", "drill-2").lacks("drill-1", `<strong>Tenant created`)
+		if n := strings.Count(one.Body, `<tr id="e`); n < 3 {
+			t.Errorf("%s: %d events of a rotation", c.path, n)
+		}
+		actor := regexp.MustCompile(`<dt>Actor</dt><dd><a href="([^"]*)"`).FindStringSubmatch(p.Body)
+		s.get(html.UnescapeString(actor[1])).is(http.StatusOK).has("Key began to sign")
+		csv := s.get(c.path + "/export?format=csv&action=key.activated").is(http.StatusOK).lacks("tenant.created")
+		if got := csv.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/csv") || !strings.Contains(csv.Header.Get("Content-Disposition"), ".csv") || strings.Count(csv.Body, "key.activated") < 3 {
+			t.Errorf("%s: %s %s", c.path, got, csv.Body)
+		}
+		lines := s.get(c.path + "/export?format=ndjson").is(http.StatusOK).has(`"key.created"`)
+		if !strings.HasPrefix(lines.Body, "{") {
+			t.Errorf("%s: %.80s", c.path, lines.Body)
+		}
+		s.get(c.path + "/export?format=exe").is(http.StatusBadRequest)
+		if jws := s.get(c.path + "/checkpoint").is(http.StatusOK); strings.Count(jws.Body, ".") != 2 || !strings.Contains(jws.Header.Get("Content-Disposition"), "checkpoint.jws") {
+			t.Errorf("%s: %s", c.path, jws.Body)
+		}
+	}
+	s := w.signedIn(w.root)
+	s.get("/console/tenants/acme/history").has("The chain is intact")
+	then := s.get("/console/tenants/acme/history").has("What was valid at")
+	_, link, _ := strings.Cut(then.Body, `<dt>Then</dt><dd><a href="`)
+	link, _, _ = strings.Cut(link, `"`)
+	s.get(html.UnescapeString(link)).is(http.StatusOK).has("These keys were in the JWKS then")
+	dbtest.Exec(t, w.dsn, `SET session_replication_role = replica; UPDATE audit_events SET reason = 'rewritten' WHERE tenant_id = '`+acme.ID.String()+`' AND seq = 3`)
+	s.get("/console/tenants/acme/history").has("The chain is broken at event 3")
+	signer := w.signedIn(w.key(tenant.TenantSigner, &acme.ID))
+	for _, path := range []string{"/history", "/history/export?format=csv", "/history/checkpoint"} {
+		signer.get("/console/tenants/acme" + path).is(http.StatusForbidden).lacks(`<tr id="e`, "drill-1")
+	}
+	signer.get("/console/tenants/other/history/export?format=csv").is(http.StatusNotFound)
 }

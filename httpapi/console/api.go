@@ -79,18 +79,7 @@ func streamEvents(v *visit) error {
 	if ref := v.r.URL.Query().Get("tenant"); ref != "" {
 		path = "/v1/tenants/" + url.PathEscape(ref) + "/events"
 	}
-	req, err := http.NewRequestWithContext(v.r.Context(), http.MethodGet, path, http.NoBody)
-	if err != nil {
-		return err
-	}
-	req.RemoteAddr, req.Host, req.TLS, req.RequestURI = v.r.RemoteAddr, v.r.Host, v.r.TLS, path
-	req.Proto, req.ProtoMajor, req.ProtoMinor = v.r.Proto, v.r.ProtoMajor, v.r.ProtoMinor
-	if last := v.r.Header["Last-Event-Id"]; last != nil {
-		req.Header["Last-Event-Id"] = last
-	}
-	req.Header.Set("X-Request-Id", v.w.Header().Get("X-Request-Id"))
-	v.c.cfg.API(v.w, req, v.caller)
-	return nil
+	return v.passOn(path, "")
 }
 
 // isProblem reports whether the API refused with a code.

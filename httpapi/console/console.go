@@ -122,6 +122,8 @@ func (c *Console) register() {
 	c.page("GET /console/tenants/new", newTenant)
 	c.page("POST /console/tenants/new", createTenant)
 	c.page("GET /console/history", platformHistory)
+	c.page("GET /console/history/export", exportHistory)
+	c.page("GET /console/history/checkpoint", downloadCheckpoint)
 	c.page("GET /console/platform", showPlatform)
 	c.page("GET /console/incident", showIncident)
 
@@ -148,6 +150,8 @@ func (c *Console) register() {
 	c.page("GET "+t+"/settings", showSettings)
 	c.page("POST "+t+"/settings", saveSettings)
 	c.page("GET "+t+"/history", tenantHistory)
+	c.page("GET "+t+"/history/export", exportHistory)
+	c.page("GET "+t+"/history/checkpoint", downloadCheckpoint)
 	c.page("GET "+t+"/approvals", listApprovals)
 	c.page("POST "+t+"/approvals/{approval}", decideApproval)
 	c.page("GET "+t+"/act/{act}", previewAct)

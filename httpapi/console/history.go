@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keyward/keyward/client"
 )
@@ -16,7 +17,8 @@ type historyPage struct {
 	Next    string
 	Chain   *client.AuditVerification
 	Actions []string
-	Export  string
+	Export  string // query of the export of what is shown
+	Request string // the events of this request alone
 	Open    string // the event whose details are shown
 }
 
@@ -37,7 +39,7 @@ func tenantHistory(v *visit) error {
 	var list client.AuditEventList
 	params := client.ListAuditEventsParams{
 		Action: as[client.Action](q.text("action")), KID: q.text("kid"), Actor: q.text("actor"), Since: q.time("since"), Until: q.time("until"), Cursor: q.text("cursor"),
-		Limit: new(40), Order: new(client.OrderDesc),
+		Limit: pageOf(v), Order: new(client.OrderDesc),
 	}
 	params.State = as[client.AuditStateFilter](q.text("state"))
 	calls := []fetch{func(ctx context.Context) error {
@@ -47,13 +49,34 @@ func tenantHistory(v *visit) error {
 		}
 		return err
 	}}
+	verify := into(v, "verifyAudit", &chain, func(ctx context.Context) (*client.AuditVerification, error) {
+		return v.api.VerifyAudit(ctx, v.Tenant.Slug)
+	})
 	if v.Query("verify") != "" {
 		p.Chain = &chain
-		calls = append(calls, into(v, "verifyAudit", &chain, func(ctx context.Context) (*client.AuditVerification, error) {
-			return v.api.VerifyAudit(ctx, v.Tenant.Slug)
-		}))
+		calls = append(calls, verify)
 	}
-	return v.showHistory(p, q, &list, v.all(calls...), "History of "+tenantName(v.Tenant))
+	err := v.all(calls...)
+	if err == nil && p.Chain == nil && len(p.used()) == 0 && len(list.Items) > 0 && list.Items[0].Seq <= shortChain {
+		p.Chain = &chain
+		err = v.all(verify)
+	}
+	return v.showHistory(p, q, &list, err, "History of "+tenantName(v.Tenant))
+}
+
+// shortChain is how many events are verified without being asked for: that is faster than
+// a page may be.
+const shortChain = 2000
+
+// used returns the filters that are set.
+func (p historyPage) used() url.Values {
+	q := url.Values{}
+	for _, name := range filters {
+		if value := p.Values.Get(name); value != "" {
+			q.Set(name, value)
+		}
+	}
+	return q
 }
 
 // platformHistory lists the events of all tenants.
@@ -64,15 +87,31 @@ func platformHistory(v *visit) error {
 	p, q := newHistory(v)
 	params := client.ListPlatformAuditEventsParams{
 		Action: as[client.Action](q.text("action")), KID: q.text("kid"), Actor: q.text("actor"), Since: q.time("since"), Until: q.time("until"), Cursor: q.text("cursor"),
-		Tenant: q.text("tenant"), Limit: new(40), Order: new(client.OrderDesc),
+		Tenant: q.text("tenant"), Limit: pageOf(v), Order: new(client.OrderDesc),
 	}
 	params.State = as[client.AuditStateFilter](q.text("state"))
 	list, err := v.api.ListPlatformAuditEvents(v.r.Context(), &params)
 	return v.showHistory(p, q, list, err, "History of all tenants")
 }
 
+// requestSpan is how far the events of one request are apart at most. There is no index of
+// request ids, so that the link to a request has its time.
+const requestSpan = 30 * time.Second
+
+// pageOf is how many events are read for a page: of one request, all that may be its.
+func pageOf(v *visit) *int {
+	if v.Query("request") != "" {
+		return new(500)
+	}
+	return new(40)
+}
+
 func newHistory(v *visit) (historyPage, *filterQuery) {
 	values := v.r.URL.Query()
+	if at, err := parseTime(values.Get("at")); err == nil && values.Get("request") != "" {
+		values.Set("since", at.Add(-requestSpan).Format(time.RFC3339))
+		values.Set("until", at.Add(requestSpan).Format(time.RFC3339))
+	}
 	return historyPage{Values: values, Actions: actionNames(), Open: values.Get("event")}, &filterQuery{values: values}
 }
 
@@ -87,13 +126,14 @@ func (v *visit) showHistory(p historyPage, q *filterQuery, list *client.AuditEve
 	}
 	p.Items = list.Items
 	if list.NextCursor != nil {
-		next := url.Values{"cursor": {*list.NextCursor}}
-		for _, name := range filters {
-			if value := p.Values.Get(name); value != "" {
-				next.Set(name, value)
-			}
-		}
+		next := p.used()
+		next.Set("cursor", *list.NextCursor)
 		p.Next = next.Encode()
+	}
+	p.Export = p.used().Encode()
+	if p.Request = p.Values.Get("request"); p.Request != "" {
+		p.Items = slices.DeleteFunc(p.Items, func(e client.AuditEvent) bool { return e.RequestID == nil || *e.RequestID != p.Request })
+		p.Next = ""
 	}
 	return v.render("history.html", title, p)
 }

@@ -91,10 +91,10 @@ func (c *Console) findSession(r *http.Request, token string) (tenant.Session, er
 }
 
 // pageLimit returns how long a page may take, 0 for no limit but those of the API: a change
-// is not cut off, and a stream lasts.
+// is not cut off, and a stream or an export lasts.
 func pageLimit(r *http.Request) time.Duration {
 	switch {
-	case r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/events"):
+	case r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/events") || strings.HasSuffix(r.URL.Path, "/export"):
 		return 0
 	case r.URL.Query().Get("verify") != "":
 		return verifyTime

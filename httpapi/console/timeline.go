@@ -16,7 +16,7 @@ const (
 	tlTop    = 40.0
 	tlLane   = 40.0
 	tlBand   = 22.0
-	tlBottom = 34.0
+	tlBottom = 6.0
 	maxLanes = 14
 )
 

@@ -122,9 +122,9 @@ func offset(d time.Duration) string {
 	case d.Abs() < 10*time.Millisecond:
 		return "agrees"
 	case d > 0:
-		return d.Round(time.Millisecond).String() + " ahead"
+		return shortTime(d) + " ahead"
 	}
-	return (-d).Round(time.Millisecond).String() + " behind"
+	return shortTime(-d) + " behind"
 }
 
 // bytesText is a size in words.
@@ -135,4 +135,11 @@ func bytesText(n int64) string {
 		size /= 1000
 	}
 	return fmt.Sprintf("%.4g %s", size, units[i])
+}
+
+func shortTime(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return duration(d)
 }
