@@ -1941,7 +1941,7 @@ type SignTokenRequest struct {
 	// `id_token` (OpenID Connect Core 1.0 section 2): `claims` must have `sub` and `aud`. Without a profile nothing more is demanded.
 	Profile *TokenProfile `json:"profile,omitempty"`
 
-	// TTLSeconds Default: the policy's `default_token_ttl_seconds`
+	// TTLSeconds At least 1; default: the policy's `default_token_ttl_seconds`. With `keyward dev` alone, a negative one signs a token that has expired so long ago
 	TTLSeconds *int64 `json:"ttl_seconds,omitempty"`
 
 	// Typ The `typ` header (RFC 7515 section 4.1.9). Those that begin with `keyward-`, and `jwk-set+jwt`, are for what Keyward itself attests. JWT by default

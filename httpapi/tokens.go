@@ -142,9 +142,6 @@ func (r SignTokenRequest) toOrder() (o signing.Order, err error) {
 	if err := checkForm(r.Alg, r.Typ); err != nil {
 		return o, err
 	}
-	if valueOr(r.TTLSeconds, 1) < 1 {
-		return o, invalidField("ttl_seconds", "must be at least 1")
-	}
 	if r.Profile != nil && !r.Profile.Valid() {
 		return o, invalidField("profile", "must be one of: access_token, id_token")
 	}

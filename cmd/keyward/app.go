@@ -112,7 +112,7 @@ func (a *app) buildParts(publicURL string) {
 	if a.db.HasReplica() {
 		a.listener.Beat = a.snapshots.Beat
 	}
-	a.signer = signing.New(signing.Config{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: utcNow, Log: a.log})
+	a.signer = signing.New(signing.Config{DB: a.db, Snapshots: a.snapshots, Custody: a.custody, Now: utcNow, Log: a.log, ExpiredTokens: a.cfg.expiredTokens})
 	if a.cfg.adoption {
 		a.adoption = adoption.New(adoption.Config{DB: a.db, Authority: a.custody.Authority(), Now: utcNow})
 	}

@@ -100,6 +100,8 @@ type config struct {
 	webhookAllow    []netip.Prefix
 	publish         publish.Store // nil: not set
 
+	expiredTokens bool // keyward dev
+
 	checkpointDir      string // empty: no checkpoints
 	checkpointInterval time.Duration
 

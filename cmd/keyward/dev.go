@@ -54,6 +54,7 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 // serveDev creates the master key, the schema, the admin key and the demo
 // tenant, and then serves. database is the text printed about the database.
 func (p *program) serveDev(ctx context.Context, dir, database string) error {
+	p.cfg.expiredTokens = true
 	if p.cfg.masterKey == "" {
 		p.cfg.masterKey = "file:" + (&url.URL{Path: filepath.Join(dir, masterFile)}).EscapedPath()
 		if _, err := seal.Init(ctx, p.cfg.masterKey); err != nil && !errors.Is(err, seal.ErrExists) {

@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -213,4 +214,26 @@ func TestSignerKeepsTheRules(t *testing.T) {
 	if _, err := signer.New(ctx, c, "acme", jose.ES256); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// keyward dev signs tokens that have expired already, which verifiers refuse as such;
+// keyward serve does not.
+func TestExpiredTokensOfDev(t *testing.T) {
+	env, dir := deployed(t), t.TempDir()
+	r := launch(t, environ{"KEYWARD_DATABASE_URL": env["KEYWARD_DATABASE_URL"]}, "dev", "--addr=127.0.0.1:0", "--data-dir="+dir, "--log-format=text")
+	dev := environ{"KEYWARD_URL": r.until(t, `msg=serving url=(\S+)`)[1], "KEYWARD_TENANT": demoSlug}
+	key, err := readKey(filepath.Join(dir, adminKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev["KEYWARD_API_KEY"] = key
+	for _, args := range [][]string{{"--expired=1h"}, {`--claims={"exp":1700000000}`}} {
+		token := ok(t, dev, append([]string{"token", "sign"}, args...)...)
+		keyward(t, dev, "token", "verify", token).want(t, exitFailed, "expired")
+	}
+	serve := servedOn(t, deployed(t))
+	serve["KEYWARD_TENANT"] = "acme"
+	keyward(t, serve, "token", "sign", "--expired=1h").want(t, exitFailed, "ttl_seconds")
+	keyward(t, serve, "token", "sign", `--claims={"exp":1700000000}`).want(t, exitFailed, "exp")
+	keyward(t, serve, "token", "sign", "--expired=1h", "--ttl=1h").want(t, exitUsage, "--ttl")
 }

@@ -19,7 +19,8 @@ type tokenSignCmd struct {
 	Alg     string  `name:"alg" placeholder:"ALG" help:"Sign with the policy of this algorithm. Default: the default policy."`
 	Typ     string  `name:"typ" placeholder:"TYP" help:"Set typ, as in at+jwt. Default: JWT, or the profile's."`
 	Profile string  `name:"profile" enum:",access_token,id_token" default:"" placeholder:"PROFILE" help:"Set the profile and demand its claims: access_token (RFC 9068: typ at+jwt; sub, aud, client_id) or id_token (sub, aud)."`
-	TTL     *span   `name:"ttl" placeholder:"DURATION" help:"Set the lifetime. Default: the policy's."`
+	TTL     *span   `name:"ttl" xor:"ttl" placeholder:"DURATION" help:"Set the lifetime. Default: the policy's."`
+	Expired *span   `name:"expired" xor:"ttl" placeholder:"DURATION" help:"Sign a token that expired so long ago, for tests; only keyward dev does."`
 	NBF     bool    `name:"nbf" help:"Set nbf to the time of issue."`
 	tenantScope
 }
@@ -31,6 +32,9 @@ func (c *tokenSignCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	req := client.SignTokenRequest{Alg: nonEmpty(client.Alg(c.Alg)), Typ: nonEmpty(c.Typ), Profile: nonEmpty(client.TokenProfile(c.Profile)), TTLSeconds: c.TTL.seconds()}
+	if ago := c.Expired.seconds(); ago != nil {
+		req.TTLSeconds = new(-*ago)
+	}
 	if c.NBF {
 		req.Nbf = &c.NBF
 	}

@@ -27,6 +27,10 @@ type Rules struct {
 	Skew       time.Duration // how far a caller's clock may be off
 	DefaultTTL time.Duration
 	MaxTTL     time.Duration
+
+	// Expired allows tokens that have expired already, with which tests see how a service
+	// treats them: a negative lifetime, or an exp in the past.
+	Expired bool
 }
 
 // Request is a caller's request for a token.
@@ -64,8 +68,18 @@ func (r Rules) Claims(req Request) (Claims, error) {
 	if err := req.Profile.checkClaims(claims); err != nil {
 		return Claims{}, err
 	}
-	payload, err := r.renderPayload(claims, exp, req.NotBefore)
-	return Claims{payload, time.Unix(r.Now.Unix(), 0).UTC(), time.Unix(exp, 0).UTC()}, err
+	iat := r.issuedAt(exp)
+	payload, err := r.renderPayload(claims, iat, exp, req.NotBefore)
+	return Claims{payload, time.Unix(iat, 0).UTC(), time.Unix(exp, 0).UTC()}, err
+}
+
+// issuedAt returns the iat of a token: the present or, for one that has expired, as long
+// before exp as a token lives by default.
+func (r Rules) issuedAt(exp int64) int64 {
+	if exp > r.Now.Unix() {
+		return r.Now.Unix()
+	}
+	return max(0, exp-int64(r.DefaultTTL/time.Second))
 }
 
 // tokenExpiry returns the token's exp in seconds since 1970.
@@ -73,7 +87,7 @@ func (r Rules) tokenExpiry(claims map[string]json.RawMessage, ttl *int64) (int64
 	longest, seconds := int64(r.MaxTTL/time.Second), int64(r.DefaultTTL/time.Second)
 	if ttl != nil {
 		seconds = *ttl
-		if seconds < 1 {
+		if seconds == 0 || seconds < 0 && !r.Expired || seconds < -maxDate {
 			return 0, Invalid("ttl_seconds", "must be at least 1")
 		}
 		if seconds > longest {
@@ -82,7 +96,7 @@ func (r Rules) tokenExpiry(claims map[string]json.RawMessage, ttl *int64) (int64
 	}
 	raw, own := claims["exp"]
 	if !own {
-		return r.Now.Unix() + seconds, nil
+		return max(0, r.Now.Unix()+seconds), nil
 	}
 	exp, err := r.callerExpiry("claims.exp", raw)
 	if off := exp - r.Now.Unix() - seconds; err == nil && ttl != nil && max(off, -off) > int64(r.Skew/time.Second) {
@@ -98,7 +112,7 @@ func (r Rules) callerExpiry(field string, raw json.RawMessage) (int64, error) {
 	switch {
 	case problem != "":
 		return 0, Invalid(field, problem)
-	case exp <= r.Now.Unix():
+	case exp <= r.Now.Unix() && !r.Expired:
 		return 0, Forbidden(field, "is in the past")
 	case exp > r.Now.Unix()+longest:
 		return 0, Forbidden(field, "is later than the policy's max_token_ttl_seconds allows, "+strconv.FormatInt(longest, 10)+" from now")
@@ -108,12 +122,12 @@ func (r Rules) callerExpiry(field string, raw json.RawMessage) (int64, error) {
 
 // renderPayload writes the platform's claims, then the caller's in the order of
 // their names.
-func (r Rules) renderPayload(claims map[string]json.RawMessage, exp int64, notBefore bool) ([]byte, error) {
+func (r Rules) renderPayload(claims map[string]json.RawMessage, iat, exp int64, notBefore bool) ([]byte, error) {
 	out := appendStringMember(append(make([]byte, 0, 512), '{'), "iss", r.Issuer)
-	out = strconv.AppendInt(appendName(out, "iat"), r.Now.Unix(), 10)
+	out = strconv.AppendInt(appendName(out, "iat"), iat, 10)
 	out = strconv.AppendInt(appendName(out, "exp"), exp, 10)
 	if _, own := claims["nbf"]; notBefore && !own {
-		out = strconv.AppendInt(appendName(out, "nbf"), r.Now.Unix(), 10)
+		out = strconv.AppendInt(appendName(out, "nbf"), iat, 10)
 	}
 	if _, own := claims["jti"]; !own {
 		id, err := uuid.NewV7()

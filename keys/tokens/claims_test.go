@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -218,6 +219,44 @@ func BenchmarkClaims(b *testing.B) {
 	for b.Loop() {
 		if _, err := rules().Claims(req); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// Only rules for development sign what has expired, and it is whole: iat before exp, both
+// in the past, and what else the rules demand.
+func TestExpiredTokens(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	rules := Rules{Issuer: "https://a.example", Now: now, Skew: time.Minute, DefaultTTL: 15 * time.Minute, MaxTTL: time.Hour}
+	for name, req := range map[string]Request{
+		"a negative lifetime": {TTLSeconds: new(int64(-3600))},
+		"an exp in the past":  {Claims: []byte(`{"exp":1699996400}`)},
+		"both":                {Claims: []byte(`{"exp":1699996400}`), TTLSeconds: new(int64(-3600))},
+		"with nbf":            {TTLSeconds: new(int64(-3600)), NotBefore: true},
+	} {
+		rules.Expired = false
+		if _, err := rules.Claims(req); err == nil {
+			t.Errorf("%s is signed", name)
+		}
+		rules.Expired = true
+		got, err := rules.Claims(req)
+		if err != nil || got.ExpiresAt != now.Add(-time.Hour).UTC() || got.IssuedAt != now.Add(-time.Hour-15*time.Minute).UTC() {
+			t.Errorf("%s: %v to %v, %v", name, got.IssuedAt, got.ExpiresAt, err)
+		}
+		var claims struct{ Iat, Exp, Nbf int64 }
+		if err := json.Unmarshal(got.Payload, &claims); err != nil || claims.Exp != got.ExpiresAt.Unix() || claims.Iat != got.IssuedAt.Unix() || req.NotBefore != (claims.Nbf == claims.Iat) {
+			t.Errorf("%s: %s, %v", name, got.Payload, err)
+		}
+	}
+	for name, req := range map[string]Request{
+		"no lifetime":     {TTLSeconds: new(int64(0))},
+		"the least":       {TTLSeconds: new(int64(math.MinInt64))},
+		"too long":        {TTLSeconds: new(int64(3601))},
+		"another issuer":  {TTLSeconds: new(int64(-1)), Claims: []byte(`{"iss":"x"}`)},
+		"a contradiction": {TTLSeconds: new(int64(-1)), Claims: []byte(`{"exp":1600000000}`)},
+	} {
+		if got, err := rules.Claims(req); err == nil {
+			t.Errorf("%s is signed: %s", name, got.Payload)
 		}
 	}
 }
