@@ -14,6 +14,10 @@ import (
 	"github.com/keyward/keyward/audit"
 )
 
+// SignatureType is the typ of a delivery's signature, so that no other signature of the
+// platform passes as one (RFC 8725 section 3.11).
+const SignatureType = "keyward-webhook+jws"
+
 // SenderConfig configures a Sender.
 type SenderConfig struct {
 	Store *Store

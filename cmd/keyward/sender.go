@@ -12,10 +12,6 @@ import (
 	"github.com/keyward/keyward/webhook"
 )
 
-// webhookType is the typ of a webhook's signature, so that no other signature
-// of the platform passes as one (RFC 8725 section 3.11).
-const webhookType = "keyward-webhook+jws"
-
 // newSender returns the sender of webhook deliveries, which the platform's
 // active key signs.
 func (a *app) newSender() *webhook.Sender {
@@ -23,7 +19,7 @@ func (a *app) newSender() *webhook.Sender {
 		Store: a.webhooks, Audit: a.audit, By: audit.By{Actor: a.workerActor()}, Render: httpapi.RenderEvent, Log: a.log,
 		Sign: func(ctx context.Context, body []byte) (string, error) {
 			signed, err := a.signer.Attest(ctx, signing.PayloadOrder{
-				Payload: body, Typ: webhookType, Form: tokens.Form{Detached: true},
+				Payload: body, Typ: webhook.SignatureType, Form: tokens.Form{Detached: true},
 			})
 			return signed.JWS, err
 		},
