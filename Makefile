@@ -82,7 +82,16 @@ modules: ## vet and test the separate modules: middleware and examples
 interop: ## verify tokens with foreign JOSE libraries (Go; Node.js if installed)
 	@deploy/ensure-postgres
 	@command -v node >/dev/null || echo "Node.js is missing: its libraries are not tested" >&2
-	cd interop && go test -count=1 -timeout 5m $(TESTFLAGS) ./...
+	cd interop && go test -count=1 -timeout 10m $(TESTFLAGS) ./...
+
+.PHONY: clients types
+clients: ## test the npm package, the programs of docs/integrating.md and generators of API clients (part of interop)
+	@deploy/ensure-postgres
+	@command -v node >/dev/null || echo "Node.js is missing: what needs it is skipped" >&2
+	cd interop && go test -count=1 -timeout 10m -run '^(TestNodeClient|TestGenerators|TestPrograms)' $(TESTFLAGS) .
+
+types: ## generate the npm package's types from openapi.yaml (needs Node.js)
+	cd clients/node && npm ci --silent && npm run --silent types
 
 torture: ## inject faults into three replicas, two workers and PostgreSQL, and check every promise (make torture DURATION=10m SEED=7 REPORT=docs/torture.md)
 	@deploy/ensure-postgres

@@ -67,7 +67,8 @@ func (p *program) start(ctx context.Context, bin, addr, data string) error {
 	defer log.Close()
 	p.cmd = exec.CommandContext(ctx, bin, "dev", "--addr", addr, "--data-dir", data)
 	dir := filepath.Dir(bin)
-	p.cmd.Env = append(unconfigured(), "KEYWARD_PUBLIC_URL="+p.url, "KEYWARD_TLS_CERT="+filepath.Join(dir, "tls.pem"), "KEYWARD_TLS_KEY="+filepath.Join(dir, "tls.key"))
+	p.cmd.Env = append(unconfigured(), "KEYWARD_PUBLIC_URL="+p.url, "KEYWARD_TLS_CERT="+filepath.Join(dir, "tls.pem"), "KEYWARD_TLS_KEY="+filepath.Join(dir, "tls.key"),
+		"KEYWARD_WEBHOOK_ALLOW=127.0.0.0/8") // receivers are on this machine
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(os.Interrupt) }
 	p.cmd.WaitDelay = 20 * time.Second

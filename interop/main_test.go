@@ -17,7 +17,7 @@ const patience = time.Minute
 
 // limit is how long all tests may take. It ends what they started, too, which
 // the timeout of go test would leave behind.
-const limit = 4 * time.Minute
+const limit = 9 * time.Minute
 
 // What all tests share. scratch is a directory that every user may enter. clients
 // is nil where there is no Node.js; noNode then says why.
