@@ -80,7 +80,11 @@ export class EventStream {
       if (signal.aborted) return;
       if (performance.now() - began >= 10_000) failures = 0; // a stream that lasts so long was none that failed
       const wait = this.#delay(retry, failures++, error);
-      this.options.onLost(error, wait);
+      try {
+        this.options.onLost(error, wait);
+      } catch {
+        // The stream goes on, whatever its listener does.
+      }
       await sleep(wait, signal).catch(() => {});
     }
   }

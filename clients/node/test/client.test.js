@@ -143,3 +143,17 @@ test('the types are those of openapi.yaml', () => {
     rmSync(fresh);
   }
 });
+
+test('the package has what it exports, with types', () => {
+  const dir = path.join(import.meta.dirname, '..');
+  const [{ files }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: dir, stdio: ['ignore', 'pipe', 'ignore'] }));
+  const packed = new Set(files.map((file) => file.path));
+  const { exports } = JSON.parse(readFileSync(path.join(dir, 'package.json'), 'utf8'));
+  for (const [name, targets] of Object.entries(exports)) {
+    for (const target of [targets].flat().flatMap((t) => (typeof t === 'string' ? t : Object.values(t)))) {
+      assert(packed.has(target.replace('./', '')), `${name}: ${target} is not in the package`);
+    }
+  }
+  assert(packed.has('LICENSE') && packed.has('README.md'));
+  assert(![...packed].some((file) => file.startsWith('test/')));
+});
