@@ -36,6 +36,14 @@ const (
 // the same value (keyward_signing_tail in the migrations).
 const SigningTail = FreshFor + TimeTolerance + ClockTolerance
 
+// PublishTail is the time for which a key set may still be served unmarked without a key
+// after its published_at: the key may be committed TimeTolerance later, and a replica that
+// hears nothing serves what it knows for FreshFor. A lead contains it where
+// publish_lead - max-age - stale-while-revalidate is as much, as with every skew from
+// PublishTail on; with shorter ones, which are for drills, a verifier that was filled by such
+// a replica may have to fetch the set again for the new key.
+const PublishTail = FreshFor + TimeTolerance
+
 // Schedule is a policy and the other inputs of [Plan].
 type Schedule struct {
 	tenant.Policy

@@ -191,6 +191,7 @@ func (w *world) hold(k *Key, until time.Time) {
 // changeCaching draws a new max-age; caches filled before keep to the old one.
 func (w *world) changeCaching() {
 	w.s.HoldUntil = Later(w.s.HoldUntil, w.now.Add(w.prop+w.s.ClockSkew))
+	w.propBefore, w.cachingSince = w.prop, w.now
 	w.prop = w.duration(time.Second, 2*hour)
 	w.s.PublishLead = max(w.prop+w.s.ClockSkew, min(w.s.PublishLead, w.s.RotationInterval))
 	if w.s.RotationInterval > 0 {

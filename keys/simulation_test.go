@@ -67,6 +67,10 @@ type world struct {
 	tally
 	s    Schedule
 	prop time.Duration // max-age + stale-while-revalidate now in force
+
+	propBefore   time.Duration // prop until cachingSince
+	cachingSince time.Time
+
 	now  time.Time
 	keys []Key
 	born int
@@ -111,6 +115,10 @@ func (w *world) randomPolicy() {
 	s.Alg = "ES256"
 	s.PublishLead = w.prop + s.ClockSkew + w.duration(0, 3*day)
 	s.RotationInterval = max(s.PublishLead, w.duration(hour, 400*day))
+	if w.IntN(24) == 0 { // every rotation as soon as caches can know the key
+		s.PublishLead = w.prop + s.ClockSkew
+		s.RotationInterval = s.PublishLead
+	}
 	s.MaxTokenTTL = w.duration(time.Second, 30*day)
 	s.GracePeriod = s.MaxTokenTTL + s.ClockSkew + w.duration(0, 60*day)
 	s.PurgeAfter = w.duration(time.Second, 200*day)

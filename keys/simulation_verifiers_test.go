@@ -12,7 +12,7 @@ func (w *world) traffic(until time.Time) {
 	if gap <= 0 {
 		return
 	}
-	instants := []time.Time{w.now, w.now.Add(min(gap, w.prop) / 2)}
+	instants := []time.Time{w.now, w.now.Add(min(gap, w.duration(0, PublishTail))), w.now.Add(min(gap, w.prop) / 2), until.Add(-min(gap, time.Second))}
 	for range 2 {
 		instants = append(instants, w.now.Add(time.Duration(w.Int64N(int64(gap)))))
 	}
@@ -58,12 +58,21 @@ func (w *world) verify(v *verifier, at time.Time) {
 	}
 }
 
+// fetch reads the set, at times from a replica that has not heard of the latest change: a
+// key appears there up to PublishTail after its published_at. A lead contains that as long
+// as the skew that verifiers do not use is as much.
 func (v *verifier) fetch(w *world, at time.Time) {
+	slow := time.Duration(v.slow * float64(w.s.ClockSkew))
+	known := at.Add(-w.duration(0, min(PublishTail, w.s.ClockSkew-slow)))
 	v.set = map[string]bool{}
 	for _, k := range w.keys {
-		v.set[k.KID] = k.State.Published()
+		v.set[k.KID] = k.State.Published() && !k.PublishedAt.After(known)
 	}
-	v.until = at.Add(w.prop + time.Duration(v.slow*float64(w.s.ClockSkew)))
+	prop := w.prop
+	if known.Before(w.cachingSince) {
+		prop = w.propBefore
+	}
+	v.until = at.Add(prop + slow)
 }
 
 // revokedKey reports whether the key was revoked, purged since or not.
