@@ -19,8 +19,16 @@ const (
 var errReplicaAway = fmt.Errorf("%w: the standby does not answer; one attempt a second asks for it", ErrUnavailable)
 
 // position selects the position of the write-ahead log; of a standby, the position
-// it has replayed. It must precede the reads it applies to.
+// it has replayed.
 const position = `select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end - '0/0'::pg_lsn`
+
+// replayedPosition selects the position that a standby has replayed, and nothing of a server
+// that is none: one that was promoted writes a log of its own, whose positions say nothing of
+// the primary's. It must precede the reads it applies to.
+const replayedPosition = `select pg_last_wal_replay_lsn() - '0/0'::pg_lsn where pg_is_in_recovery()`
+
+// errNoStandby means that the server for reading is not, or no longer, a standby.
+var errNoStandby = fmt.Errorf("%w: the server for reading is no standby", ErrUnavailable)
 
 // HasReplica reports whether a standby is configured.
 func (d *DB) HasReplica() bool { return d.reader != nil }
@@ -38,8 +46,17 @@ func (d *DB) PublicTenantOfReplica(ctx context.Context, id uuid.UUID, slug strin
 	ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
 	defer cancel()
 	b := asPublic()
-	b.Queue(position).QueryRow(func(row pgx.Row) error { return row.Scan(&replayed) })
+	b.Queue(replayedPosition).QueryRow(func(row pgx.Row) error {
+		err := row.Scan(&replayed)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return errNoStandby
+		}
+		return err
+	})
 	p, err = publicTenantOf(ctx, d.reader, b, id, slug)
+	if errors.Is(err, errNoStandby) {
+		return Public{}, 0, err
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Public{}, replayed, ErrNoRows
 	}

@@ -14,8 +14,9 @@ import (
 // A standby that hangs is asked by nobody but one question a second: reads return at once,
 // to be answered by the primary, until it answers again.
 func TestHangingStandbyIsLeftAlone(t *testing.T) {
-	dsn := dbtest.New(t)
-	proxy := dbtest.NewProxy(t, dsn)
+	primary := dbtest.NewServer(t)
+	dsn := primary.DSN()
+	proxy := dbtest.NewProxy(t, primary.Replica().DSN())
 	d, err := db.Open(t.Context(), db.Config{URL: dsn, ReadURL: proxy.DSN()})
 	if err != nil {
 		t.Fatal(err)

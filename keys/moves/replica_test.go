@@ -145,3 +145,30 @@ func TestAStandbyThatLagsServesNoRevokedKey(t *testing.T) {
 		}
 	}
 }
+
+// A standby that was promoted, while the old primary goes on, is another database: nothing
+// is read from it any more, however far its own log gets.
+func TestAPromotedStandbyIsNotRead(t *testing.T) {
+	primary := dbtest.NewServer(t)
+	standby := primary.Replica()
+	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
+	if _, err := seal.Init(t.Context(), uri); err != nil {
+		t.Fatal(err)
+	}
+	p := newProcessOn(t, primary.DSN(), uri)
+	made := p.tenant(t, "acme")
+	r := newReader(t, primary.DSN(), standby.DSN(), p.custody.Authority())
+	r.untilReplica(t, "acme")
+	standby.Promote()
+	dbtest.Exec(t, standby.DSN(), "CREATE TABLE public.much AS SELECT generate_series(1, 200000)") // its log overtakes the primary's
+	active := p.only(t, made.ID, keys.Active)
+	if _, err := p.store.Revoke(t.Context(), tester, made.ID, active, RevokeRequest{Reason: keys.Compromised}); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if snap, fromReplica := r.get(t, "acme"); fromReplica {
+			t.Fatalf("read from the promoted standby; it has the revoked key: %v", strings.Contains(string(snap.JWKS), active))
+		}
+		r.await(t, 1)
+	}
+}
