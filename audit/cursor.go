@@ -47,8 +47,12 @@ func (f Filter) position() (position, error) {
 	if err != nil || len(b) != cursorSize || subtle.ConstantTimeCompare(f.checksum(b[:positionSize]), b[positionSize:]) != 1 {
 		return position{}, ErrBadCursor
 	}
+	at := time.UnixMicro(int64(binary.BigEndian.Uint64(b))).UTC()
+	if at.Before(beginning) || at.After(end) { // no time of PostgreSQL
+		return position{}, ErrBadCursor
+	}
 	return position{
-		At:       time.UnixMicro(int64(binary.BigEndian.Uint64(b))).UTC(),
+		At:       at,
 		TenantID: uuid.UUID(b[8:24]),
 		Seq:      int64(binary.BigEndian.Uint64(b[24:32])),
 	}, nil
