@@ -67,7 +67,7 @@ func (s *sender) Do(req *http.Request) (*http.Response, error) {
 // clients that failed together do not come back together.
 func retryDelay(try int) time.Duration {
 	full := 250 * time.Millisecond << min(try, 6)
-	return full/2 + rand.N(full/2)
+	return full/2 + rand.N(full/2) // #nosec G404 -- jitter
 }
 
 const headerKey = "Idempotency-Key"

@@ -31,7 +31,7 @@ func (d *DB) repeat(ctx context.Context, do func() error) error {
 			return markUnavailable(err)
 		}
 		d.repeats.Add(1)
-		if Pause(ctx, time.Duration(n)*time.Millisecond+rand.N(10*time.Millisecond)) != nil {
+		if Pause(ctx, time.Duration(n)*time.Millisecond+rand.N(10*time.Millisecond)) != nil { // #nosec G404 -- jitter
 			return markUnavailable(err)
 		}
 	}

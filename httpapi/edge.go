@@ -90,7 +90,7 @@ func nameSpan(c echo.Context, operation string) {
 // requestLevel returns the level at which a request is logged: info for those of the
 // sample and, if there is one, for failures of the server.
 func (s *server) requestLevel(status int) slog.Level {
-	if s.cfg.AccessLog > 0 && (status >= http.StatusInternalServerError || rand.Float64() < s.cfg.AccessLog) {
+	if s.cfg.AccessLog > 0 && (status >= http.StatusInternalServerError || rand.Float64() < s.cfg.AccessLog) { // #nosec G404 -- a sample
 		return slog.LevelInfo
 	}
 	return slog.LevelDebug

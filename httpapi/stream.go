@@ -36,7 +36,7 @@ type endReason string
 func (e endReason) Error() string { return string(e) }
 
 const (
-	noCredential endReason = "the credential is not valid any more"
+	noCredential endReason = "the credential is not valid any more" // #nosec G101 -- a text for people
 	noTenant     endReason = "the tenant was deleted"
 	tooSlow      endReason = "too slow; go on with Last-Event-ID"
 	shuttingDown endReason = "this process is shutting down; go on with Last-Event-ID"

@@ -160,7 +160,7 @@ func backOffAfter(failures int, err error) time.Duration {
 	wait := time.Duration(0)
 	if failures > 1 {
 		wait = min(first<<min(failures-2, 6), most)
-		wait = wait/2 + rand.N(wait/2+1)
+		wait = wait/2 + rand.N(wait/2+1) // #nosec G404 -- jitter
 	}
 	return max(wait, min(serverRetryAfter(err), maxRetryAfter))
 }

@@ -130,7 +130,7 @@ func reconnectDelay(asked time.Duration, failures int, err error) time.Duration 
 	first := min(max(cmp.Or(asked, 2*time.Second), 500*time.Millisecond), time.Minute)
 	wait := max(first, min(first<<min(failures, 6), most))
 	wait = max(wait, min(serverRetryAfter(err), maxRetryAfter))
-	return wait + rand.N(wait/2+1)
+	return wait + rand.N(wait/2+1) // #nosec G404 -- jitter
 }
 
 // sleepFor sleeps until d has passed or ctx is done.

@@ -72,5 +72,5 @@ func backoff(before int) time.Duration {
 	if before < 12 { // 10 s · 2¹² is longer than 6 h
 		pause = min(firstPause<<max(before, 0), longestPause)
 	}
-	return pause - time.Duration(rand.Int64N(int64(pause)/5))
+	return pause - time.Duration(rand.Int64N(int64(pause)/5)) // #nosec G404 -- jitter
 }

@@ -36,7 +36,7 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	// PostgreSQL may run as another user, which must be able to enter, not to list.
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	if err := os.MkdirAll(dir, 0o711); err != nil { // #nosec G301 -- the user of PostgreSQL passes through
 		return err
 	}
 	if p.cfg.databaseURL != "" {

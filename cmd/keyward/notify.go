@@ -15,7 +15,7 @@ func notifySystemd(state string) {
 	if socket == "" {
 		return
 	}
-	conn, err := net.Dial("unixgram", socket)
+	conn, err := net.Dial("unixgram", socket) // #nosec G704 -- the socket that the service manager names
 	if err != nil {
 		return
 	}

@@ -100,7 +100,7 @@ func readInstallation(dir string) (binaries, error) {
 			return binaries{}, fmt.Errorf("no PostgreSQL server in %s: %w", dir, markAbsent(err))
 		}
 	}
-	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
+	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output() // #nosec G204 G702 -- PostgreSQL's program, which the operator has installed
 	if err != nil {
 		return binaries{}, fmt.Errorf("%s/postgres --version: %w", dir, err)
 	}

@@ -134,7 +134,7 @@ func (c cluster) runProgram(ctx context.Context, program string, args ...string)
 // command is a program run as the cluster's user, untouched by our environment
 // (PGDATA, PGPORT, LC_ALL and so on) and from a directory that user can enter.
 func (c cluster) command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, c.bin.path(program), args...)
+	cmd := exec.CommandContext(ctx, c.bin.path(program), args...) // #nosec G204 -- PostgreSQL's program, which the operator has installed
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=" + c.bin.dir + ":/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
 	cmd.SysProcAttr = c.acct.processAttributes()

@@ -77,7 +77,7 @@ func openHome(cfg Config) (_ *home, err error) {
 // so that others can pass, but not look. A directory that is there already may
 // be given to another user next, so it has to be empty or a cluster's.
 func makeBase(base string) error {
-	if err := os.MkdirAll(filepath.Dir(base), 0o711); err != nil {
+	if err := os.MkdirAll(filepath.Dir(base), 0o711); err != nil { // #nosec G301 -- the user of PostgreSQL passes through
 		return err
 	}
 	err := os.Mkdir(base, 0o700)
@@ -121,7 +121,7 @@ func (h *home) chooseLocation() (err error) {
 // moveOut creates a home outside base and leaves a note in base. The name is
 // never used twice, so deleting base leads to a new, empty cluster.
 func (h *home) moveOut() (err error) {
-	if err := os.MkdirAll(elsewhere, 0o711); err != nil {
+	if err := os.MkdirAll(elsewhere, 0o711); err != nil { // #nosec G301 -- the user of PostgreSQL passes through
 		return fmt.Errorf("%s cannot reach %s, and there is no other place: %w", h.acct.name, h.base, err)
 	}
 	sum := sha256.Sum256([]byte(h.base))
@@ -149,7 +149,7 @@ func readNote(base string) (string, error) {
 		return "", err
 	}
 	dir, _, _ := strings.Cut(string(text), "\n")
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() || !filepath.IsAbs(dir) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() || !filepath.IsAbs(dir) { // #nosec G703 -- a directory of our own note
 		return "", nil
 	}
 	return dir, nil

@@ -42,7 +42,7 @@ func (c *Console) token(r *http.Request) string {
 }
 
 func (c *Console) setCookie(w http.ResponseWriter, r *http.Request, name, value string, path string, mode http.SameSite, seconds int) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ // #nosec G124 -- Secure wherever the browser uses HTTPS
 		Name: name, Value: value, Path: path, MaxAge: seconds, HttpOnly: true, Secure: c.secure(r), SameSite: mode,
 	})
 }
@@ -163,7 +163,7 @@ func (c *Console) signInPage(r *http.Request) signInPage {
 func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request) {
 	if c.token(r) != "" {
 		if _, err := c.cfg.Sessions.FindSession(r.Context(), c.token(r), false); err == nil {
-			http.Redirect(w, r, safeNext(r.FormValue("next")), http.StatusSeeOther)
+			http.Redirect(w, r, safeNext(r.FormValue("next")), http.StatusSeeOther) // #nosec G710 -- safeNext keeps to the console
 			return
 		}
 	}
@@ -182,7 +182,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		c.refuseSignIn(w, r, err)
 		return
 	}
-	http.Redirect(w, r, safeNext(r.PostFormValue("next")), http.StatusSeeOther)
+	http.Redirect(w, r, safeNext(r.PostFormValue("next")), http.StatusSeeOther) // #nosec G710 -- safeNext keeps to the console
 }
 
 // refuseSignIn shows the form again and says why.

@@ -68,7 +68,7 @@ func (k *DataKey) Seal(tenantID uuid.UUID, version int32, kid string, pkcs8 []by
 	}
 	sealed := make([]byte, 1, 1+len(pkcs8)+k.aead.Overhead())
 	sealed[0] = format
-	return k.aead.Seal(sealed, nil, pkcs8, privateKeyAD(tenantID, version, kid)), nil
+	return k.aead.Seal(sealed, nil, pkcs8, privateKeyAD(tenantID, version, kid)), nil // #nosec G407 -- the AEAD chooses the nonce
 }
 
 // Open decrypts a ciphertext that Seal made for the same tenant, data key

@@ -145,7 +145,7 @@ func oneLine(text string) string {
 
 // sleepJittered waits for half to all of longest, or until ctx ends.
 func sleepJittered(ctx context.Context, longest time.Duration) error {
-	t := time.NewTimer(longest/2 + rand.N(longest/2))
+	t := time.NewTimer(longest/2 + rand.N(longest/2)) // #nosec G404 -- jitter
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

@@ -225,7 +225,7 @@ func (s *Snapshot) addHeader(changedAt time.Time) {
 	text = strconv.AppendInt(text, int64(len(s.JWKS)), 10)
 	length := len(text)
 	text = append(text, s.JWKS...)
-	all := unsafe.String(unsafe.SliceData(text), length) // never written again
+	all := unsafe.String(unsafe.SliceData(text), length) // #nosec G103 -- never written again
 	s.Slug, s.etag[0], s.modified[0], s.caching[0], s.length[0] = all[:slug], all[slug:tag], all[tag:modified], all[modified:caching], all[caching:]
 	s.JWKS = text[length:len(text):len(text)]
 }
