@@ -106,6 +106,21 @@ func (q *Queries) APIKeyMakers(ctx context.Context, id uuid.UUID) ([]APIKeyMaker
 	return items, nil
 }
 
+const countAPIKeys = `-- name: CountAPIKeys :one
+SELECT count(*) FROM (
+    SELECT FROM api_keys
+    WHERE (tenant_id = $1::uuid OR $1::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL
+    LIMIT $2::integer) AS live
+`
+
+// The live API keys of a tenant or, if tenant_id is NULL, of the platform, counted up to a limit.
+func (q *Queries) CountAPIKeys(ctx context.Context, tenantID *uuid.UUID, most int32) (int64, error) {
+	row := q.db.QueryRow(ctx, countAPIKeys, tenantID, most)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const getAPIKey = `-- name: GetAPIKey :one
 SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_at, last_used_at, creator_type, creator_id, creator_name, mac, maker_mac
 FROM api_keys

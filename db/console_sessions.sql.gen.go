@@ -50,6 +50,20 @@ func (q *Queries) DeleteEndedConsoleSessions(ctx context.Context, now time.Time)
 	return err
 }
 
+const deleteOldestConsoleSessions = `-- name: DeleteOldestConsoleSessions :exec
+DELETE FROM console_sessions
+WHERE token_hash IN (
+    SELECT token_hash FROM console_sessions
+    WHERE api_key_id = $1::uuid OR subject = $2::text
+    ORDER BY created_at DESC, token_hash OFFSET $3::integer)
+`
+
+// Of one API key, or of one subject of the identity provider: all but the newest.
+func (q *Queries) DeleteOldestConsoleSessions(ctx context.Context, aPIKeyID *uuid.UUID, subject *string, newest int32) error {
+	_, err := q.db.Exec(ctx, deleteOldestConsoleSessions, aPIKeyID, subject, newest)
+	return err
+}
+
 const getConsoleSession = `-- name: GetConsoleSession :one
 SELECT token_hash, api_key_id, subject, subject_name, role, of_tenant, created_at, last_seen_at, expires_at, mac
 FROM console_sessions

@@ -56,9 +56,10 @@ var everywhere = map[string][]string{
 	"a re-wrap goes through every data key, and says how far it is":                                  {"DataKeysWrappedBy", "CountStaleDataKeys", "CountWrappedDataKeys"},
 	"a session of the console is found before its tenant is known": {
 		"InsertConsoleSession", "GetConsoleSession", "TouchConsoleSession", "DeleteConsoleSession", "DeleteConsoleSessionsOf", "DeleteEndedConsoleSessions", "EndConsoleSessions",
+		"DeleteOldestConsoleSessions",
 	},
 	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks", "ForgetJWKSClients"},
-	"doctor looks at everything": {"PoliciesWithoutKeys", "EndOfPolicies", "TenantsToCheck", "PoliciesToCheck", "APIKeysToCheck", "ApprovalsToCheck"},
+	"doctor looks at everything": {"PoliciesWithoutKeys", "EndOfPolicies", "TenantsToCheck", "PoliciesToCheck", "APIKeysToCheck", "ApprovalsToCheck", "ConsoleSessionsToCheck", "DomainsToCheck"},
 	"the census of metrics counts everything, range by range": {"CountKeysByState", "CountPoliciesWithoutStandby"},
 	"no table of tenants": {
 		"FeedBounds", "PlanForFilters", "LockNames", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/internal/admission"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
@@ -109,6 +110,10 @@ func retryAfter(err error) string {
 	var busy *admission.BusyError
 	if errors.As(err, &busy) {
 		wait = max(busy.RetryAfter, time.Second)
+	}
+	var share *moves.RateError
+	if errors.As(err, &share) {
+		wait = max(share.RetryAfter, time.Second)
 	}
 	var overload *signing.OverloadError
 	if errors.As(err, &overload) {

@@ -27,13 +27,13 @@ type auditServer struct {
 
 func newAuditServer(cfg *Config, g *gate) (s *auditServer, err error) {
 	s = &auditServer{cfg: cfg, gate: g}
-	if s.streams, err = newSlotPool(cfg.Metrics, "event stream", "keyward_event_streams", cfg.Streams.Most); err != nil {
+	if s.streams, err = newSlotPool(cfg.Metrics, "event stream", "keyward_event_streams", cfg.Streams.Most, cfg.Streams.Share); err != nil {
 		return nil, err
 	}
 	if s.keys, err = newKeyFeeds(cfg); err != nil {
 		return nil, err
 	}
-	s.exports, err = newSlotPool(cfg.Metrics, "audit export", "keyward_audit_exports", exportsAtOnce)
+	s.exports, err = newSlotPool(cfg.Metrics, "audit export", "keyward_audit_exports", cfg.Streams.Exports, cfg.Streams.Share)
 	return s, err
 }
 

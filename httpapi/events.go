@@ -77,10 +77,12 @@ func (s *auditServer) watchEvents(ctx context.Context, w *call, tenantID uuid.UU
 
 const mimeEventStream = "text/event-stream"
 
-// Streams limits the event streams of this process. Zero fields have defaults.
+// Streams limits the event streams and exports of this process. Zero fields have defaults.
 type Streams struct {
-	Most      int             // open at once, a tenth of them by one tenant's credentials; 1,000
-	MostKeys  int             // of key events, likewise; 10,000
+	Most      int             // open at once; 1,000
+	MostKeys  int             // of key events; 10,000
+	Exports   int             // exports of the audit history; 40
+	Share     float64         // of each of these for one tenant's credentials, see slotPool.takeSlot; 0.1
 	Heartbeat time.Duration   // between comments; 15 s
 	Look      time.Duration   // between reads without a notification; 30 s
 	Patience  time.Duration   // for a reader to receive a page of events; 10 s
@@ -90,6 +92,8 @@ type Streams struct {
 func (s Streams) withDefaults() Streams {
 	s.Most = cmp.Or(s.Most, 1000)
 	s.MostKeys = cmp.Or(s.MostKeys, 10_000)
+	s.Exports = cmp.Or(s.Exports, exportsAtOnce)
+	s.Share = cmp.Or(s.Share, 0.1)
 	s.Heartbeat = cmp.Or(s.Heartbeat, 15*time.Second)
 	s.Look = cmp.Or(s.Look, 30*time.Second)
 	s.Patience = cmp.Or(s.Patience, 10*time.Second)

@@ -21,7 +21,7 @@ const (
 )
 
 const (
-	exportsAtOnce  = 40               // in a process, a tenth of them by one tenant's credentials
+	exportsAtOnce  = 40               // in a process, unless Streams.Exports says otherwise
 	exportBuffer   = 64 << 10         // bytes, before they are compressed
 	exportPatience = 30 * time.Second // for a reader to receive a buffer
 )

@@ -35,25 +35,26 @@ const testPublicURL = "https://keys.example.com"
 
 // world is a whole platform behind a listener: everything but the worker.
 type world struct {
-	dns       *nameServer // nil: none
-	t         testing.TB
-	dsn       string
-	db        *db.DB
-	url       string
-	server    *server
-	tenants   *tenant.Store
-	store     *moves.Store
-	snapshots *snapshot.Cache
-	signer    *signing.Signer
-	webhooks  *webhook.Store
-	sender    *webhook.Sender
-	adoption  *adoption.Counter
-	listener  *db.Listener
-	log       *lockedBuffer
-	clock     *clock
-	contract  *contract
-	configure func(*Config)
-	masterURI string
+	dns            *nameServer // nil: none
+	t              testing.TB
+	dsn            string
+	db             *db.DB
+	url            string
+	server         *server
+	tenants        *tenant.Store
+	store          *moves.Store
+	snapshots      *snapshot.Cache
+	signer         *signing.Signer
+	webhooks       *webhook.Store
+	sender         *webhook.Sender
+	adoption       *adoption.Counter
+	listener       *db.Listener
+	log            *lockedBuffer
+	clock          *clock
+	contract       *contract
+	configure      func(*Config)
+	configureStore []func(*moves.Config)
+	masterURI      string
 
 	root string // the key of a platform_admin
 }
@@ -133,14 +134,14 @@ func newWorldWith(t testing.TB, dsn string, streams Streams) *world {
 }
 
 // newWorldLike starts a platform that is configured otherwise.
-func newWorldLike(t testing.TB, dsn string, configure func(*Config)) *world {
+func newWorldLike(t testing.TB, dsn string, configure func(*Config), store ...func(*moves.Config)) *world {
 	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "master.json")
 	if _, err := seal.Init(t.Context(), uri); err != nil {
 		t.Fatal(err)
 	}
 	shown.Database(t, dsn, func() string { return uri })
-	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{move: func() bool { return dbtest.MoveTime(t, dsn) }}, contract: contractOf(t), configure: configure, masterURI: uri}
+	w := &world{t: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{move: func() bool { return dbtest.MoveTime(t, dsn) }}, contract: contractOf(t), configure: configure, masterURI: uri, configureStore: store}
 	d, err := db.Open(t.Context(), db.Config{URL: w.dsn, MaxConns: 16})
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +174,11 @@ func (w *world) wire(d *db.DB, masterURI string) {
 		return db.ProcessInfo{ID: id, Name: "process " + id.String(), Kind: "serve", Version: "test", MasterKeys: []string{}}
 	}}
 	names := tenant.NewNamespace(testPublicURL)
-	w.store = moves.New(moves.Config{DB: d, Names: names, Custody: custody, Generator: generator, Now: w.clock.now, Log: log})
+	store := moves.Config{DB: d, Names: names, Custody: custody, Generator: generator, Now: w.clock.now, Log: log}
+	for _, configure := range w.configureStore {
+		configure(&store)
+	}
+	w.store = moves.New(store)
 	w.snapshots = snapshot.New(snapshot.Config{
 		DB: d, PublicURL: testPublicURL, Now: w.clock.now, Log: log, HeardUntil: w.listener.HeardUntil, Authority: custody.Authority(),
 	})

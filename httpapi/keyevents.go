@@ -46,7 +46,7 @@ type keyFeeds struct {
 }
 
 func newKeyFeeds(cfg *Config) (*keyFeeds, error) {
-	slots, err := newSlotPool(cfg.Metrics, "key event stream", "keyward_key_event_streams", cfg.Streams.MostKeys)
+	slots, err := newSlotPool(cfg.Metrics, "key event stream", "keyward_key_event_streams", cfg.Streams.MostKeys, cfg.Streams.Share)
 	return &keyFeeds{cfg: cfg, slots: slots, of: map[uuid.UUID]*keyFeed{}}, err
 }
 

@@ -89,6 +89,12 @@ var rules = []rule{
 	sentinelRule(tenant.ErrNoRole, ProblemCodeForbidden, "The identity provider assigns you no role in Keyward."),
 	sentinelRule(tenant.ErrNoIdentityProvider, ProblemCodeUnavailable, "The identity provider is unavailable, so its tokens cannot be verified now; try again."),
 	typeRule(func(*rateLimitedError) *Problem { return newProblem(ProblemCodeRateLimited, "") }),
+	typeRule(func(*moves.RateError) *Problem {
+		return newProblem(ProblemCodeRateLimited, "The tenant has reached its rate of new RSA keys; the Retry-After header says when to try again.")
+	}),
+	typeRule(func(e *tenant.LimitError) *Problem {
+		return newProblem(ProblemCodePolicyViolation, fmt.Sprintf("The limit of %d %s is reached.", e.Limit, e.What))
+	}),
 	typeRule(func(*admission.BusyError) *Problem {
 		return newProblem(ProblemCodeRateLimited, "Too many names that do not exist are being looked up; the Retry-After header says when to try again.")
 	}),

@@ -89,6 +89,8 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		{wrap(tenant.ErrNoRole), 403, ProblemCodeForbidden},
 		{wrap(tenant.ErrNoIdentityProvider), 503, ProblemCodeUnavailable},
 		{&rateLimitedError{time.Second}, 429, ProblemCodeRateLimited},
+		{&moves.RateError{RetryAfter: time.Minute}, 429, ProblemCodeRateLimited},
+		{&tenant.LimitError{What: "live API keys", Limit: 7}, 422, ProblemCodePolicyViolation},
 		{context.DeadlineExceeded, 503, ProblemCodeUnavailable},
 		{context.Canceled, 503, ProblemCodeUnavailable},
 		{&http.MaxBytesError{}, 413, ProblemCodePayloadTooLarge},

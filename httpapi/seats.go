@@ -10,8 +10,9 @@ import (
 
 // slotPool limits the streams, or exports, that are open at once.
 type slotPool struct {
-	what string // in the singular
-	most int
+	what  string // in the singular
+	most  int
+	share float64 // of one tenant, in what it has and what is free
 
 	mu    sync.Mutex
 	taken int
@@ -19,8 +20,8 @@ type slotPool struct {
 }
 
 // newSlotPool registers a gauge of the open slots if metrics is not nil.
-func newSlotPool(metrics *prometheus.Registry, what, gauge string, most int) (*slotPool, error) {
-	s := &slotPool{what: what, most: most, of: map[uuid.UUID]int{}}
+func newSlotPool(metrics *prometheus.Registry, what, gauge string, most int, share float64) (*slotPool, error) {
+	s := &slotPool{what: what, most: most, share: share, of: map[uuid.UUID]int{}}
 	if metrics == nil {
 		return s, nil
 	}
@@ -30,7 +31,9 @@ func newSlotPool(metrics *prometheus.Registry, what, gauge string, most int) (*s
 }
 
 // takeSlot takes a slot for a credential of a tenant, or of the platform, until
-// leave is called. One tenant never gets more than a tenth of all slots.
+// leave is called. One tenant never gets more than its share of what it has and what is
+// free together, but the first slot: a tenant alone gets that share of all, and however
+// many tenants take what they can, something is left for the next one.
 func (s *slotPool) takeSlot(tenantID *uuid.UUID) (leave func(), err error) {
 	home := uuid.Nil
 	if tenantID != nil {
@@ -38,10 +41,11 @@ func (s *slotPool) takeSlot(tenantID *uuid.UUID) (leave func(), err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if share := max(1, s.most/10); tenantID != nil && s.of[home] >= share {
-		return nil, newProblem(ProblemCodeRateLimited, fmt.Sprintf("The tenant has reached its limit of %d open %ss.", share, s.what))
+	own, free := s.of[home], s.most-s.taken
+	if tenantID != nil && own > 0 && float64(own) >= s.share*float64(own+free) {
+		return nil, newProblem(ProblemCodeRateLimited, fmt.Sprintf("The tenant has reached its limit of %d open %ss; it is higher while fewer are open.", own, s.what))
 	}
-	if s.taken >= s.most {
+	if free <= 0 {
 		return nil, newProblem(ProblemCodeUnavailable, "The limit of open "+s.what+"s is reached; try again.")
 	}
 	s.taken++

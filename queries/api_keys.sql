@@ -85,3 +85,10 @@ WITH RECURSIVE made AS (
 SELECT k.id, k.tenant_id, k.role, k.name FROM made JOIN api_keys k ON k.id = made.id
 WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > @now::timestamptz)
 ORDER BY k.tenant_id NULLS FIRST, k.created_at, k.id;
+
+-- name: CountAPIKeys :one
+-- The live API keys of a tenant or, if tenant_id is NULL, of the platform, counted up to a limit.
+SELECT count(*) FROM (
+    SELECT FROM api_keys
+    WHERE (tenant_id = sqlc.narg(tenant_id)::uuid OR sqlc.narg(tenant_id)::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL
+    LIMIT @most::integer) AS live;

@@ -23,3 +23,11 @@ WHERE api_key_id = sqlc.narg(api_key_id)::uuid OR subject = sqlc.narg(subject)::
 DELETE FROM console_sessions
 WHERE token_hash IN (
     SELECT token_hash FROM console_sessions WHERE expires_at <= @now::timestamptz ORDER BY expires_at LIMIT 100 FOR UPDATE SKIP LOCKED);
+
+-- name: DeleteOldestConsoleSessions :exec
+-- Of one API key, or of one subject of the identity provider: all but the newest.
+DELETE FROM console_sessions
+WHERE token_hash IN (
+    SELECT token_hash FROM console_sessions
+    WHERE api_key_id = sqlc.narg(api_key_id)::uuid OR subject = sqlc.narg(subject)::text
+    ORDER BY created_at DESC, token_hash OFFSET @newest::integer);

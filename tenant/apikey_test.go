@@ -329,3 +329,30 @@ func TestExpiryIsKept(t *testing.T) {
 		t.Errorf("at its end: %v", err)
 	}
 }
+
+// A tenant has a bounded number of live credentials, and so has the platform.
+func TestAPIKeysAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.tenant(t, tenant.PlatformSlug)
+	acme, other := w.tenant(t, "acme"), w.tenant(t, "other")
+	w.Store = tenant.New(tenant.Config{DB: w.db, Now: w.now, Authority: authority, MaxAPIKeys: 3})
+	for _, of := range []*uuid.UUID{nil, &acme} {
+		role := tenant.TenantSigner
+		if of == nil {
+			role = tenant.PlatformAuditor
+		}
+		var last tenant.APIKey
+		for range 3 {
+			last, _ = w.key(t, of, role)
+		}
+		var full *tenant.LimitError
+		if _, _, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{TenantID: of, Role: role}); !errors.As(err, &full) || full.Limit != 3 {
+			t.Errorf("a fourth: %v", err)
+		}
+		if _, err := w.RevokeAPIKey(t.Context(), somebody, of, last.ID, false); err != nil {
+			t.Fatal(err)
+		}
+		w.key(t, of, role)
+	}
+	w.key(t, &other, tenant.TenantSigner)
+}

@@ -34,6 +34,9 @@ func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey) (API
 		if err := home.Tenant().CheckApproval(by, ChangeAPIKeys); err != nil {
 			return err
 		}
+		if err := s.checkAPIKeys(ctx, tx, n.TenantID); err != nil {
+			return err
+		}
 		k.CreatedAt = home.TimeOfEffect(s.now())
 		return s.insertAPIKey(ctx, tx, by, home, k, hash)
 	})
@@ -80,6 +83,15 @@ func (s *Store) withLock(ctx context.Context, tx *db.Tx, id uuid.UUID, fn func(*
 		return err
 	}
 	return fn(tx, row)
+}
+
+// checkAPIKeys returns a *LimitError if there is no room for one more credential.
+func (s *Store) checkAPIKeys(ctx context.Context, tx *db.Tx, tenantID *uuid.UUID) error {
+	n, err := tx.CountAPIKeys(ctx, tenantID, int32(s.maxAPIKeys))
+	if err == nil && n >= int64(s.maxAPIKeys) {
+		err = &LimitError{What: "live API keys", Limit: s.maxAPIKeys}
+	}
+	return err
 }
 
 func (s *Store) insertAPIKey(ctx context.Context, tx *db.Tx, by audit.By, home TenantRow, k APIKey, hash []byte) error {

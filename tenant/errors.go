@@ -121,3 +121,15 @@ func Refused(err error) error {
 	}
 	return broken.policyError()
 }
+
+// LimitError means that a tenant, or the platform, has as many of something as it may
+// have.
+type LimitError struct {
+	What  string // in the plural
+	Limit int
+}
+
+// Error returns a message that names the limit.
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("tenant: the limit of %d %s is reached", e.Limit, e.What)
+}

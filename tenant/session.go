@@ -20,6 +20,7 @@ const (
 	SessionLifetime = 12 * time.Hour   // at most
 	SessionIdle     = 30 * time.Minute // without a request
 	touchInterval   = time.Minute      // how exactly the last request is recorded
+	maxSessions     = 100              // of one credential; the oldest ends
 )
 
 // Session is somebody's sign-in to the web console.
@@ -48,6 +49,9 @@ func (s *Store) StartSession(ctx context.Context, by audit.By, p Principal, unti
 			return err
 		}
 		if err := tx.DeleteEndedConsoleSessions(ctx, now); err != nil {
+			return err
+		}
+		if err := tx.DeleteOldestConsoleSessions(ctx, row.APIKeyID, row.Subject, maxSessions-1); err != nil {
 			return err
 		}
 		w := tx.Later()

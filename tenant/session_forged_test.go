@@ -5,10 +5,42 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/tenant"
 )
+
+// One credential has a bounded number of sessions: beyond it the oldest ends, and no
+// other credential's.
+func TestSessionsOfACredentialAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.tenant(t, tenant.PlatformSlug)
+	start := func(key string) string {
+		p, err := w.Authenticate(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, _, err := w.StartSession(t.Context(), somebody, p, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Second)
+		return token
+	}
+	_, key := w.key(t, nil, tenant.PlatformAuditor)
+	_, theirs := w.key(t, nil, tenant.PlatformAdmin)
+	other := start(theirs)
+	var tokens []string
+	for range 103 {
+		tokens = append(tokens, start(key))
+	}
+	for i, token := range append(tokens, other) {
+		if _, err := w.FindSession(t.Context(), token, false); (err != nil) != (i < 3) {
+			t.Errorf("session %d: %v", i, err)
+		}
+	}
+}
 
 // A row in console_sessions signs nobody in because it is there, and one that was
 // changed signs nobody in any more.

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,10 @@ type Config struct {
 	// nil: no domain can be verified.
 	LookupTXT func(ctx context.Context, name string) ([]string, error)
 
+	// MaxAPIKeys bounds the live credentials of a tenant, and those of the platform; 0:
+	// 10,000.
+	MaxAPIKeys int
+
 	// CacheLifetime bounds how long a credential or a slug is used from the cache
 	// without being read again; 0: 30 s.
 	CacheLifetime time.Duration
@@ -45,6 +50,8 @@ type Store struct {
 	names     Namespace
 	lookupTXT func(ctx context.Context, name string) ([]string, error)
 	lookups   chan struct{} // in progress
+
+	maxAPIKeys int // live ones of a tenant, or of the platform
 
 	slugs       *cache[string, uuid.UUID]
 	credentials *cache[uuid.UUID, credential]
@@ -70,6 +77,7 @@ func New(cfg Config) *Store {
 		authority:   cfg.Authority,
 		names:       cfg.Names,
 		lookupTXT:   cfg.LookupTXT,
+		maxAPIKeys:  cmp.Or(cfg.MaxAPIKeys, 10_000),
 		lookups:     make(chan struct{}, maxLookups),
 		slugs:       newCache[string, uuid.UUID](cfg.CacheLifetime),
 		credentials: newCache[uuid.UUID, credential](cfg.CacheLifetime),

@@ -97,7 +97,7 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 func (a *app) buildParts(publicURL string) {
 	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.onTenantChange, Connected: a.onMissedChanges, Log: a.log, Clock: a.db}
 	a.listener.Self = a.processInfo
-	a.generator = moves.NewGenerator(moves.GeneratorConfig{})
+	a.generator = moves.NewGenerator(a.cfg.generator)
 	a.generator.Expect(jose.ES256, 0) // the default; other kinds after the first request for one, since their tables take memory
 	a.snapshots = snapshot.New(snapshot.Config{
 		DB: a.db, PublicURL: publicURL, Now: utcNow, Log: a.log, HeardUntil: a.listener.HeardUntil,
@@ -106,8 +106,8 @@ func (a *app) buildParts(publicURL string) {
 	names := tenant.NewNamespace(publicURL)
 	a.store = moves.New(moves.Config{
 		DB: a.db, Names: names, Custody: a.custody, Generator: a.generator, Now: utcNow, Log: a.log, JitterFraction: a.cfg.jitter,
-		DefaultPolicy: &a.cfg.defaultPolicy,
-		Requests:      a.snapshots.Requests,
+		DefaultPolicy: &a.cfg.defaultPolicy, MaxKeys: a.cfg.tenantMaxKeys,
+		Requests: a.snapshots.Requests,
 	})
 	if a.db.HasReplica() {
 		a.listener.Beat = a.snapshots.Beat
@@ -116,7 +116,7 @@ func (a *app) buildParts(publicURL string) {
 	if a.cfg.adoption {
 		a.adoption = adoption.New(adoption.Config{DB: a.db, Authority: a.custody.Authority(), Now: utcNow})
 	}
-	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow, Names: names, Authority: a.custody.Authority(), LookupTXT: tenant.TXTResolver(a.cfg.dnsResolver)})
+	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow, Names: names, Authority: a.custody.Authority(), LookupTXT: tenant.TXTResolver(a.cfg.dnsResolver), MaxAPIKeys: a.cfg.maxAPIKeys})
 	a.audit = audit.New(audit.Config{DB: a.db, Now: utcNow})
 	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: utcNow})
 	a.sender = a.newSender()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/httpapi"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/publish"
 )
 
@@ -253,4 +255,12 @@ func (c *checks) rate(variable, value string) httpapi.Rate {
 		c.reject(variable, "a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000")
 	}
 	return rate
+}
+
+// generator returns the shares of tenants in the generation of RSA keys.
+func (c *checks) generator(s settings) moves.GeneratorConfig {
+	rate := c.rate("KEYWARD_TENANT_RSA_RATE", s.TenantRSARate)
+	return moves.GeneratorConfig{
+		Parallel: c.number("KEYWARD_RSA_PARALLEL", cmp.Or(s.RSAParallel, "0"), 0, 1000), Every: rate.Every, Burst: rate.Burst,
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/httpapi"
+	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/publish"
 	"github.com/keyward/keyward/signin"
 	"github.com/keyward/keyward/tenant"
@@ -52,6 +53,14 @@ type settings struct {
 	TrustedProxies    string `name:"trusted-proxies" var:"KEYWARD_TRUSTED_PROXIES" placeholder:"CIDRS" help:"Trust the client addresses that these proxies report." accepts:"addresses and networks with commas between, as in 10.0.0.0/8,2001:db8::1, and not the whole address space" unset:"none"`
 	RateLimitAddress  string `name:"rate-limit-address" var:"KEYWARD_RATE_LIMIT_ADDRESS" placeholder:"RATE" help:"Limit the requests from one client address." accepts:"a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000" unset:"no limit"`
 	RateLimitCred     string `name:"rate-limit-credential" var:"KEYWARD_RATE_LIMIT_CREDENTIAL" placeholder:"RATE" help:"Limit the requests with one credential." accepts:"a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000" unset:"no limit"`
+	TenantShare       string `name:"tenant-share" var:"KEYWARD_TENANT_SHARE" default:"0.1" placeholder:"FRACTION" help:"Limit one tenant to this share of the streams and exports." accepts:"a number from 0 to 1"`
+	MaxStreams        string `name:"max-streams" var:"KEYWARD_MAX_STREAMS" default:"1000" placeholder:"N" help:"Limit the event streams that are open at once." accepts:"a whole number from 1 to 1000000"`
+	MaxKeyStreams     string `name:"max-key-streams" var:"KEYWARD_MAX_KEY_STREAMS" default:"10000" placeholder:"N" help:"Limit the key event streams that are open at once." accepts:"a whole number from 1 to 1000000"`
+	MaxExports        string `name:"max-exports" var:"KEYWARD_MAX_EXPORTS" default:"40" placeholder:"N" help:"Limit the audit exports that run at once." accepts:"a whole number from 1 to 10000"`
+	TenantMaxKeys     string `name:"tenant-max-keys" var:"KEYWARD_TENANT_MAX_KEYS" default:"10000" placeholder:"N" help:"Limit the keys of a tenant that are not purged." accepts:"a whole number from 100 to 1000000"`
+	TenantMaxAPIKeys  string `name:"tenant-max-api-keys" var:"KEYWARD_TENANT_MAX_API_KEYS" default:"10000" placeholder:"N" help:"Limit the live API keys of a tenant, and those of the platform." accepts:"a whole number from 1 to 1000000"`
+	TenantRSARate     string `name:"tenant-rsa-rate" var:"KEYWARD_TENANT_RSA_RATE" default:"20/m:60" placeholder:"RATE" help:"Limit the RSA keys that are generated for one tenant; revocations are never refused." accepts:"a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000"`
+	RSAParallel       string `name:"rsa-parallel" var:"KEYWARD_RSA_PARALLEL" placeholder:"N" help:"Make this many RSA keys at a time, half of them for one tenant." accepts:"a whole number from 0 to 1000" unset:"the number of CPUs, and at least 2"`
 	CheckpointDir     string `name:"checkpoint-dir" var:"KEYWARD_CHECKPOINT_DIR" placeholder:"DIR" help:"Write checkpoints of all tenants' histories into this directory, which the worker does." accepts:"a directory that exists" unset:"none are written"`
 	CheckpointEvery   string `name:"checkpoint-interval" var:"KEYWARD_CHECKPOINT_INTERVAL" default:"1h" placeholder:"DURATION" help:"Write a checkpoint each time this long." accepts:"a duration from 1m0s to 168h0m0s, as in 90s, 30m or 24h"`
 	Publish           string `name:"publish" var:"KEYWARD_PUBLISH" placeholder:"URI" help:"Write the public documents of all tenants into this directory or S3-compatible bucket, which the worker does." accepts:"file:///directory that exists, or s3://bucket/prefix" unset:"none are written"`
@@ -97,6 +106,10 @@ type config struct {
 	cacheBytes      uint64
 	trustedProxies  []netip.Prefix
 	rateLimits      httpapi.RateLimits
+	streams         httpapi.Streams
+	tenantMaxKeys   int
+	maxAPIKeys      int // of a tenant, or of the platform
+	generator       moves.GeneratorConfig
 	webhookAllow    []netip.Prefix
 	publish         publish.Store // nil: not set
 
@@ -148,6 +161,16 @@ func (s settings) parse(ctx context.Context) (config, error) {
 			Address:    c.rate("KEYWARD_RATE_LIMIT_ADDRESS", s.RateLimitAddress),
 			Credential: c.rate("KEYWARD_RATE_LIMIT_CREDENTIAL", s.RateLimitCred),
 		},
+		streams: httpapi.Streams{
+			Most:     c.number("KEYWARD_MAX_STREAMS", s.MaxStreams, 1, 1_000_000),
+			MostKeys: c.number("KEYWARD_MAX_KEY_STREAMS", s.MaxKeyStreams, 1, 1_000_000),
+			Exports:  c.number("KEYWARD_MAX_EXPORTS", s.MaxExports, 1, 10_000),
+			Share:    c.fraction("KEYWARD_TENANT_SHARE", s.TenantShare, 1),
+		},
+		tenantMaxKeys: c.number("KEYWARD_TENANT_MAX_KEYS", s.TenantMaxKeys, 100, 1_000_000),
+		maxAPIKeys:    c.number("KEYWARD_TENANT_MAX_API_KEYS", s.TenantMaxAPIKeys, 1, 1_000_000),
+		generator:     c.generator(s),
+
 		checkpointDir:      c.directory("KEYWARD_CHECKPOINT_DIR", s.CheckpointDir),
 		checkpointInterval: c.duration("KEYWARD_CHECKPOINT_INTERVAL", s.CheckpointEvery, time.Minute, 7*24*time.Hour),
 

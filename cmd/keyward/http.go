@@ -52,12 +52,14 @@ func (a *app) newHealthServer(publicURL string) (*http.Server, error) {
 // newAPI returns the handlers, and loads the certificates. Streams end when stop
 // is closed.
 func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error) {
+	streams := a.cfg.streams
+	streams.Stop = stop
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
 		Adoption: a.adoption,
 		Webhooks: a.webhooks, Processes: a.listener,
 		Ready: a.checkReady, ReadyPublic: a.checkPublic, Now: utcNow, Log: a.log, Version: versionText(),
-		Streams: httpapi.Streams{Stop: stop}, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
+		Streams: streams, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
 		AccessLog: a.cfg.accessLog, Tracing: a.tracing != nil,
 		ConsoleOrigins: a.cfg.consoleOrigins, Console: httpapi.ConsoleConfig{URL: a.cfg.consoleURL, Platform: a.readPlatform},
 	}

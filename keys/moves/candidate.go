@@ -31,8 +31,8 @@ type candidate struct {
 
 // newCandidate returns a candidate for a policy, with a key that is ready if there is
 // one.
-func (g *Generator) newCandidate(ctx context.Context, p tenant.Policy) (candidate, error) {
-	private, err := g.Generate(ctx, p.Alg, p.RSABits)
+func (g *Generator) newCandidate(ctx context.Context, tenantID uuid.UUID, p tenant.Policy) (candidate, error) {
+	private, err := g.Generate(ctx, tenantID, p.Alg, p.RSABits)
 	if err != nil {
 		return candidate{}, err
 	}
@@ -80,10 +80,12 @@ func (c candidate) details(d map[string]any) map[string]any {
 type keySupply struct {
 	generate  func(tenant.Policy) (candidate, error)
 	sealer    func() (custody.Sealer, error)
-	opened    custody.Sealer          // the data key that was opened between attempts
-	unopened  error                   // why it was not: the KMS does not answer
-	available map[keySpec][]candidate // of all attempts
-	used      map[keySpec]int         // by this attempt
+	wait      func(p tenant.Policy, n int) time.Duration // until the tenant may have n more keys
+	admitted  bool                                       // by any attempt
+	opened    custody.Sealer                             // the data key that was opened between attempts
+	unopened  error                                      // why it was not: the KMS does not answer
+	available map[keySpec][]candidate                    // of all attempts
+	used      map[keySpec]int                            // by this attempt
 }
 
 // keySpec identifies the keys that fit a policy.
@@ -96,6 +98,19 @@ func keySpecOf(p tenant.Policy) keySpec { return keySpec{p.Alg, p.RSABits} }
 
 // restart begins another attempt.
 func (m *keySupply) restart() { m.used = map[keySpec]int{} }
+
+// admit returns a *RateError if the tenant has had too many keys that take long to
+// generate. It asks once: the keys that the first attempt has had are used by the next.
+func (m *keySupply) admit(p tenant.Policy, n int) error {
+	if m.admitted {
+		return nil
+	}
+	if wait := m.wait(p, n); wait > 0 {
+		return &RateError{wait}
+	}
+	m.admitted = true
+	return nil
+}
 
 func (m *keySupply) add(p tenant.Policy, c candidate) {
 	if m.available == nil {
@@ -181,12 +196,12 @@ func (e *keyNotReadyError) Error() string {
 
 // quickCandidate returns a candidate whose key is ready or is generated faster than a
 // database round trip. Errors: *keyNotReadyError.
-func (g *Generator) quickCandidate(ctx context.Context, p tenant.Policy) (candidate, error) {
-	if private, ready := g.Ready(p.Alg, p.RSABits); ready {
+func (g *Generator) quickCandidate(ctx context.Context, tenantID uuid.UUID, p tenant.Policy) (candidate, error) {
+	if private, ready := g.Ready(tenantID, p.Alg, p.RSABits); ready {
 		return candidateFor(private)
 	}
 	if keys.KeyType(p.Alg) == "RSA" {
 		return candidate{}, &keyNotReadyError{policy: p}
 	}
-	return g.newCandidate(ctx, p)
+	return g.newCandidate(ctx, tenantID, p)
 }

@@ -145,7 +145,7 @@ func TestRevokingDoesNotWaitForAStandby(t *testing.T) {
 	p.store.cfg.Generator.Close() // nothing is made ahead any more
 	id := p.tenant(t, "acme", tenant.DefaultPolicy(jose.RS256)).ID
 	for awaiting := true; awaiting; { // nor is anything left
-		_, awaiting = p.store.cfg.Generator.Ready(jose.RS256, 0)
+		_, awaiting = p.store.cfg.Generator.Ready(uuid.Nil, jose.RS256, 0)
 	}
 	made.Store(0)
 	out := p.revokeActive(t, id, StandbyTakesOver)

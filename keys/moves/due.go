@@ -176,6 +176,7 @@ type batch struct {
 	ledgers      map[uuid.UUID]*ledger // as read without locks
 	sealers      map[uuid.UUID]custody.Sealer
 	candidates   map[policyRef]candidate
+	limited      map[policyRef]time.Duration // policies whose tenant has had its share of keys, and for how long
 	adoption     map[uuid.UUID]map[jose.SignatureAlgorithm]float64
 	waiting      func(tenantID uuid.UUID, s keys.Schedule, kid string, until time.Time) // told of rotations that wait for verifiers
 	generateTime time.Duration                                                          // time spent generating candidates
@@ -189,7 +190,7 @@ func (s *Store) prepareBatch(ctx context.Context, by audit.By, at time.Time, ten
 	if err != nil {
 		return nil, err
 	}
-	w := &batch{at: at, tenants: tenants, ledgers: make(map[uuid.UUID]*ledger, len(ledgers)), candidates: map[policyRef]candidate{}, send: sendPipelined, waiting: s.logWaiting}
+	w := &batch{at: at, tenants: tenants, ledgers: make(map[uuid.UUID]*ledger, len(ledgers)), candidates: map[policyRef]candidate{}, limited: map[policyRef]time.Duration{}, send: sendPipelined, waiting: s.logWaiting}
 	if yield {
 		w.send = sendEach
 	}
@@ -224,6 +225,10 @@ func (s *Store) makeCandidates(ctx context.Context, w *batch, ledgers []*ledger,
 		}
 		for _, p := range l.policies {
 			if steps, _ := keys.Plan(l.at, l.scheduleOf(p), l.keysOf(p.Alg)); wantsKey(steps) {
+				if wait := s.cfg.Generator.Wait(l.tenant.ID, p.Alg, 1); wait > 0 {
+					w.limited[policyRef{l.tenant.ID, p.Alg}] = wait
+					continue
+				}
 				names, policies = append(names, policyRef{l.tenant.ID, p.Alg}), append(policies, p)
 			}
 		}
@@ -235,13 +240,13 @@ func (s *Store) makeCandidates(ctx context.Context, w *batch, ledgers []*ledger,
 			slow = append(slow, i)
 			continue
 		}
-		candidates[i], errs[i] = s.cfg.Generator.newCandidate(ctx, p)
+		candidates[i], errs[i] = s.cfg.Generator.newCandidate(ctx, names[i].tenantID, p)
 	}
 	var cores errgroup.Group
 	cores.SetLimit(runtime.GOMAXPROCS(0))
 	for _, i := range slow {
 		cores.Go(func() error {
-			candidates[i], errs[i] = s.cfg.Generator.newCandidate(ctx, policies[i])
+			candidates[i], errs[i] = s.cfg.Generator.newCandidate(ctx, names[i].tenantID, policies[i])
 			return errs[i]
 		})
 	}
@@ -382,7 +387,7 @@ func (b *batch) applyPlan(l *ledger, done *Done) error {
 			// is not activated.
 			l.due[p.Alg] = l.at.Add(postponeFor)
 			if opened {
-				l.due[p.Alg] = l.at
+				l.due[p.Alg] = l.at.Add(b.limited[policyRef{l.tenant.ID, p.Alg}])
 			}
 			continue
 		}

@@ -3,10 +3,13 @@ package moves
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/keys"
 )
@@ -14,6 +17,14 @@ import (
 // GeneratorConfig configures a [Generator]. The zero value is valid.
 type GeneratorConfig struct {
 	Ready int // keys kept ready of each kind; 0: 4
+
+	// Parallel is how many RSA keys are generated at a time while callers wait, of
+	// which one tenant gets at most half; 0: the number of CPUs, and at least 2.
+	Parallel int
+	// One tenant gets Burst RSA keys at once, and one more after each Every: see
+	// [Generator.Wait]. 0: without a limit.
+	Every time.Duration
+	Burst int
 }
 
 // Generator generates keys, and keeps a few of each expected kind ready, generated in
@@ -25,6 +36,8 @@ type Generator struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 	rsaSlot chan struct{} // held while an RSA key is generated in the background
+	slots   *slots        // of RSA keys that callers wait for
+	usage   *usage        // of RSA keys
 
 	mu    sync.Mutex // guards pools and, against Close, wg.Add
 	pools map[poolKey]chan keys.Private
@@ -64,11 +77,24 @@ func NewGenerator(cfg GeneratorConfig) *Generator {
 	if cfg.Ready == 0 {
 		cfg.Ready = 4
 	}
+	if cfg.Parallel == 0 {
+		cfg.Parallel = max(2, runtime.GOMAXPROCS(0))
+	}
 	done, stop := context.WithCancel(context.Background())
 	return &Generator{
 		ready: cfg.Ready, ctx: done, cancel: stop,
 		rsaSlot: make(chan struct{}, 1), pools: map[poolKey]chan keys.Private{},
+		slots: newSlots(cfg.Parallel), usage: newUsage(cfg.Every, cfg.Burst),
 	}
+}
+
+// Wait returns how long a tenant has to wait until it may have n more keys for an
+// algorithm; 0 for keys that cost little.
+func (g *Generator) Wait(tenantID uuid.UUID, alg jose.SignatureAlgorithm, n int) time.Duration {
+	if keys.KeyType(alg) != "RSA" || g.usage.every == 0 {
+		return 0
+	}
+	return g.usage.wait(tenantID, n, time.Now())
 }
 
 // Close stops the background work and returns when it has ended, which can take as long
@@ -81,9 +107,10 @@ func (g *Generator) Close() {
 	g.wg.Wait()
 }
 
-// Generate returns a ready key if there is one, and otherwise calls [keys.Generate]. It
+// Generate returns a ready key if there is one, and otherwise calls [keys.Generate], for
+// an RSA key in the tenant's turn; uuid.Nil stands for tenants that do not exist yet. It
 // checks ctx before it generates a key; the generation itself cannot be cancelled.
-func (g *Generator) Generate(ctx context.Context, alg jose.SignatureAlgorithm, rsaBits int) (key keys.Private, err error) {
+func (g *Generator) Generate(ctx context.Context, tenantID uuid.UUID, alg jose.SignatureAlgorithm, rsaBits int) (key keys.Private, err error) {
 	if g.onKey != nil {
 		defer func() { g.onKey(key, err) }()
 	}
@@ -97,11 +124,33 @@ func (g *Generator) Generate(ctx context.Context, alg jose.SignatureAlgorithm, r
 	if err != nil {
 		return keys.Private{}, err
 	}
-	select {
-	case key := <-g.poolOf(kind):
+	if key, ready := g.takeReady(tenantID, kind); ready {
 		return key.WithAlgorithm(alg)
+	}
+	leave, err := g.slots.enter(ctx, tenantID)
+	if err != nil {
+		return keys.Private{}, err
+	}
+	defer leave()
+	g.usage.note(tenantID, time.Now())
+	return g.generate(alg, kind.bits)
+}
+
+// takeReady returns a key that was generated ahead. Of RSA keys a tenant that has had
+// many lately leaves the last half to others.
+func (g *Generator) takeReady(tenantID uuid.UUID, kind poolKey) (key keys.Private, ready bool) {
+	pool, rsa := g.poolOf(kind), kind.kty == "RSA"
+	if rsa && g.usage.frequent(tenantID, time.Now()) && len(pool) <= cap(pool)/2 {
+		return keys.Private{}, false
+	}
+	select {
+	case key = <-pool:
+		if rsa {
+			g.usage.note(tenantID, time.Now())
+		}
+		return key, true
 	default:
-		return g.generate(alg, kind.bits)
+		return keys.Private{}, false
 	}
 }
 
@@ -122,21 +171,19 @@ func (g *Generator) Expect(alg jose.SignatureAlgorithm, rsaBits int) {
 
 // Ready returns a key that was generated ahead; false if there is none. It never
 // generates one.
-func (g *Generator) Ready(alg jose.SignatureAlgorithm, rsaBits int) (key keys.Private, ready bool) {
+func (g *Generator) Ready(tenantID uuid.UUID, alg jose.SignatureAlgorithm, rsaBits int) (key keys.Private, ready bool) {
 	kind, err := poolKeyOf(alg, rsaBits)
 	if err != nil {
 		return keys.Private{}, false
 	}
-	select {
-	case key = <-g.poolOf(kind):
-		key, err = key.WithAlgorithm(alg)
-		if g.onKey != nil {
-			g.onKey(key, err)
-		}
-		return key, err == nil
-	default:
+	if key, ready = g.takeReady(tenantID, kind); !ready {
 		return keys.Private{}, false
 	}
+	key, err = key.WithAlgorithm(alg)
+	if g.onKey != nil {
+		g.onKey(key, err)
+	}
+	return key, err == nil
 }
 
 // poolOf returns the pool of a kind. The first call starts filling it.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/keys"
 )
@@ -18,7 +19,7 @@ func TestGeneratorKeepsKeysReady(t *testing.T) {
 	ctx := context.Background()
 	seen := map[string]bool{}
 	take := func() {
-		p, err := g.Generate(ctx, jose.RS256, 2048)
+		p, err := g.Generate(ctx, uuid.Nil, jose.RS256, 2048)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +49,7 @@ func TestGeneratorCloses(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			if _, err := g.Generate(ctx, jose.PS256, 2048); err != nil {
+			if _, err := g.Generate(ctx, uuid.Nil, jose.PS256, 2048); err != nil {
 				t.Error(err)
 			}
 		})
@@ -56,7 +57,7 @@ func TestGeneratorCloses(t *testing.T) {
 	g.Close() // also while others ask
 	wg.Wait()
 	g.Close() // returns once nothing runs in the background
-	p, err := g.Generate(ctx, jose.RS512, 3072)
+	p, err := g.Generate(ctx, uuid.Nil, jose.RS512, 3072)
 	if err != nil || p.Public().(*rsa.PublicKey).N.BitLen() != 3072 {
 		t.Errorf("after Close: %v", err)
 	}
@@ -71,14 +72,14 @@ func TestGeneratorHeedsItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.RS256} {
-		if _, err := g.Generate(ctx, alg, 0); !errors.Is(err, context.Canceled) {
+		if _, err := g.Generate(ctx, uuid.Nil, alg, 0); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", alg, err)
 		}
 	}
-	if _, err := g.Generate(context.Background(), jose.RS256, 1024); !errors.Is(err, keys.ErrKeyMaterial) {
+	if _, err := g.Generate(context.Background(), uuid.Nil, jose.RS256, 1024); !errors.Is(err, keys.ErrKeyMaterial) {
 		t.Errorf("1024 bits: %v", err)
 	}
-	if _, err := g.Generate(context.Background(), "HS256", 0); !errors.Is(err, keys.ErrUnsupportedAlgorithm) {
+	if _, err := g.Generate(context.Background(), uuid.Nil, "HS256", 0); !errors.Is(err, keys.ErrUnsupportedAlgorithm) {
 		t.Errorf("HS256: %v", err)
 	}
 }

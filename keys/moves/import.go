@@ -119,7 +119,7 @@ func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID,
 		if l.tenant.Slug == tenant.PlatformSlug {
 			return ErrPlatformImport
 		}
-		if err := errors.Join(refuseUsedKIDs(ctx, tx, tenantID, cs), l.refuseCompromised(cs)); err != nil {
+		if err := errors.Join(refuseUsedKIDs(ctx, tx, tenantID, cs), l.refuseCompromised(cs), s.checkKeys(l, len(cs))); err != nil {
 			return err
 		}
 		carriers, err := decide(l)

@@ -47,6 +47,9 @@ func (s *Store) Rotate(ctx context.Context, by audit.By, tenantID uuid.UUID, req
 		if err != nil {
 			return err
 		}
+		if err := errors.Join(s.checkKeys(l, 1), m.admit(p, 1)); err != nil {
+			return err
+		}
 		out, err = l.rotateKeys(p, m)
 		if err == nil && req.Reason != "" {
 			l.setReason(req.Reason)

@@ -270,7 +270,7 @@ func (w *seeder) buildTenant(ctx context.Context, i int) (*seededTenant, error) 
 func (w *seeder) addRotation(ctx context.Context, p *seededTenant, at time.Time) error {
 	p.openLedger(at)
 	policy := p.policies[0]
-	c, err := w.store.cfg.Generator.newCandidate(ctx, policy)
+	c, err := w.store.cfg.Generator.newCandidate(ctx, p.tenant.ID, policy)
 	if err != nil {
 		return err
 	}

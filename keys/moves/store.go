@@ -45,6 +45,9 @@ type Config struct {
 	DueBatch int
 	// DueParallel is how many of these run at a time, each on a connection; 0: 2.
 	DueParallel int
+	// MaxKeys bounds the keys of a tenant that are not purged, for imports, rotations
+	// by hand and new policies; 0: 10,000.
+	MaxKeys int
 }
 
 // Store commits all transitions of keys. Every exported method that changes something is
@@ -65,6 +68,9 @@ func New(cfg Config) *Store {
 	}
 	if cfg.DueParallel == 0 {
 		cfg.DueParallel = 2
+	}
+	if cfg.MaxKeys == 0 {
+		cfg.MaxKeys = 10_000
 	}
 	return &Store{cfg: cfg, throttle: throttle{now: time.Now, since: time.Now()}, pause: func(ctx context.Context, d time.Duration) { _ = db.Pause(ctx, d) }}
 }
@@ -172,7 +178,8 @@ func (s *Store) withLockedTenant(ctx context.Context, by audit.By, tenantID uuid
 			}
 			s.expectKeys(l)
 			m.sealer = func() (custody.Sealer, error) { return m.sealerOf(s.cfg.Custody, locked.DataKeys) }
-			m.generate = func(p tenant.Policy) (candidate, error) { return s.cfg.Generator.quickCandidate(ctx, p) }
+			m.generate = func(p tenant.Policy) (candidate, error) { return s.cfg.Generator.quickCandidate(ctx, tenantID, p) }
+			m.wait = func(p tenant.Policy, n int) time.Duration { return s.cfg.Generator.Wait(tenantID, p.Alg, n) }
 			return do(tx, l, m)
 		})
 		var closed *dataKeyClosedError
@@ -186,7 +193,7 @@ func (s *Store) withLockedTenant(ctx context.Context, by audit.By, tenantID uuid
 		if !errors.As(err, &slow) {
 			return err
 		}
-		c, err := s.cfg.Generator.newCandidate(ctx, slow.policy)
+		c, err := s.cfg.Generator.newCandidate(ctx, tenantID, slow.policy)
 		if err != nil {
 			return err
 		}

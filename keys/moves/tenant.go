@@ -105,7 +105,7 @@ func (s *Store) makeFirstKeys(ctx context.Context, tenantID uuid.UUID, policies 
 	first.candidates = make([][2]candidate, len(policies))
 	for i, p := range policies {
 		for n := range first.candidates[i] {
-			if first.candidates[i][n], err = s.cfg.Generator.newCandidate(ctx, p); err != nil {
+			if first.candidates[i][n], err = s.cfg.Generator.newCandidate(ctx, uuid.Nil, p); err != nil {
 				return first, err
 			}
 		}
