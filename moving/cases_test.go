@@ -13,7 +13,7 @@ import (
 // becomes plans the import of a set and returns what happens to each key.
 func becomes(t *testing.T, set string, target Target) (all []string, steps []Step) {
 	t.Helper()
-	keys, err := Hydra(t.Context(), write(t, t.TempDir(), "set.json", set), Settings{})
+	keys, err := Hydra(t.Context(), write(t, t.TempDir(), "set.json", set), nil, Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func FuzzFiles(f *testing.F) {
 			"JWKFile": func() ([]Key, error) { return JWKFile(file, Settings{}) }, "NodeJose": func() ([]Key, error) { return NodeJose(file, Settings{}) },
 			"OAuth2Server": func() ([]Key, error) { return OAuth2Server(file, Settings{}) }, "Keycloak": func() ([]Key, error) { return Keycloak(file, Settings{}) },
 			"Dotnet": func() ([]Key, error) { return Dotnet(file, "", Settings{}) }, "Duende": func() ([]Key, error) { return Dotnet(dir, "", Settings{}) },
-			"NestJWKS": func() ([]Key, error) { return NestJWKS(dir, Settings{}) }, "Hydra": func() ([]Key, error) { return Hydra(context.Background(), file, Settings{}) },
+			"NestJWKS": func() ([]Key, error) { return NestJWKS(dir, Settings{}) }, "Hydra": func() ([]Key, error) { return Hydra(context.Background(), file, nil, Settings{}) },
 			"PKCS12": func() ([]Key, error) {
 				return PKCS12(file, PKCS12Options{Password: "changeit", patience: time.Second}, Settings{})
 			},

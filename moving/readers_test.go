@@ -2,12 +2,16 @@ package moving
 
 import (
 	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -173,11 +177,11 @@ func TestOAuth2Server(t *testing.T) {
 func TestHydra(t *testing.T) {
 	set := `{"keys":[` + jwkText(t, rsaKey(), "1", "RS256", "sig") + `,` + jwkText(t, ecKey(t).Public(), "2", "ES256", "sig") + `]}`
 	want := []string{"1 RS256 private private", "2 ES256 public public"}
-	keys, err := Hydra(t.Context(), write(t, t.TempDir(), "set.json", set), Settings{})
+	keys, err := Hydra(t.Context(), write(t, t.TempDir(), "set.json", set), nil, Settings{})
 	wantKeys(t, keys, err, want...)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, set) }))
 	defer s.Close()
-	keys, err = Hydra(t.Context(), s.URL+"/admin/keys/hydra.openid.id-token", Settings{})
+	keys, err = Hydra(t.Context(), s.URL+"/admin/keys/hydra.openid.id-token", nil, Settings{})
 	wantKeys(t, keys, err, want...)
 }
 
@@ -205,5 +209,48 @@ func TestSecretsDoNotShow(t *testing.T) {
 	material := keys[0].Private
 	if Wipe(keys); string(material) == "hunter2" {
 		t.Error("not wiped")
+	}
+}
+
+// The rows of Hydra's database open with the secret that they were written with, now or
+// before, and with no other.
+func TestHydraRows(t *testing.T) {
+	a, b := rsaKey(), ecKey(t)
+	seal := func(secret, text string) string {
+		key := sha256.Sum256([]byte(secret))
+		block, err := aes.NewCipher(key[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		gcm, err := cipher.NewGCM(block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nonce := make([]byte, gcm.NonceSize())
+		return base64.URLEncoding.EncodeToString(gcm.Seal(nonce, nonce, []byte(text), nil))
+	}
+	path := filepath.Join(t.TempDir(), "rows")
+	rows := seal("new", jwkText(t, a, "private:a", "RS256", "sig")) + "\r\n" + seal("new", jwkText(t, a.Public(), "public:a", "RS256", "sig")) + "\n\n" +
+		seal("old", jwkText(t, b, "b", "ES256", "sig"))
+	read := func(rows string, secrets ...string) ([]Key, error) {
+		if err := os.WriteFile(path, []byte(rows), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return Hydra(t.Context(), path, secrets, Settings{})
+	}
+	keys, err := read(rows, "new", "old")
+	if err != nil || len(keys) != 3 || keys[0].KID != "public:a" || keys[0].Private == nil || keys[1].KID != "public:a" || keys[2].KID != "b" || keys[2].Private == nil {
+		t.Errorf("%+v, %v", keys, err)
+	}
+	for name, rows := range map[string]string{
+		"another secret": rows, "a JWK Set": `{"keys":[]}`, "too short": "AAAA", "changed": seal("new", `{}`)[:40] + "AAAA", "no JWK": seal("new", "x"),
+	} {
+		secrets := []string{"new"}
+		if name == "another secret" {
+			secrets = []string{"old2", "new2"}
+		}
+		if keys, err := read(rows, secrets...); err == nil || strings.Contains(err.Error(), rows) {
+			t.Errorf("%s: %+v, %v", name, keys, err)
+		}
 	}
 }

@@ -35,7 +35,7 @@ func TestErrorsRepeatNothing(t *testing.T) {
 				"nestjs-jwks":   func() ([]Key, error) { return NestJWKS(dir, Settings{}) },
 				"node-jose":     func() ([]Key, error) { return NodeJose(path, Settings{}) },
 				"oauth2-server": func() ([]Key, error) { return OAuth2Server(path, Settings{}) },
-				"hydra":         func() ([]Key, error) { return Hydra(t.Context(), path, Settings{}) },
+				"hydra":         func() ([]Key, error) { return Hydra(t.Context(), path, nil, Settings{}) },
 			} {
 				keys, err := read()
 				movable := false
@@ -92,7 +92,7 @@ func TestFetchLimits(t *testing.T) {
 			t.Errorf("JWKS %s: %v", path, err)
 		}
 	}
-	if _, err := Hydra(t.Context(), s.URL+"/once", Settings{}); err == nil {
+	if _, err := Hydra(t.Context(), s.URL+"/once", nil, Settings{}); err == nil {
 		t.Error("a redirect is followed to private keys")
 	}
 }

@@ -73,7 +73,8 @@ type (
 		signFlags
 	}
 	fromHydraCmd struct {
-		Source string `arg:"" name:"source" help:"Read GET /admin/keys/{set} from this URL (https, or http on this machine) or from a file with the answer."`
+		Source     string `arg:"" name:"source" help:"Read GET /admin/keys/{set} from this URL (https, or http on this machine) or from a file with the answer."`
+		SecretFile string `name:"system-secret-file" placeholder:"FILE|-" help:"Read secrets.system here, one a line, and in the source the column keydata of hydra_jwk, one a line."`
 		moveFlags
 		signFlags
 	}
@@ -126,7 +127,17 @@ func (c *fromJWKSCmd) Run(ctx context.Context, p *program) error {
 
 // Run is keyward import-from hydra.
 func (c *fromHydraCmd) Run(ctx context.Context, p *program) error {
-	keys, err := moving.Hydra(ctx, c.Source, moving.Settings{Alg: c.Alg})
+	var secrets []string
+	if c.SecretFile != "" {
+		text, err := readSource(p.stdin, c.SecretFile)
+		if err != nil {
+			return err
+		}
+		if secrets = strings.Fields(string(text)); len(secrets) == 0 {
+			return &usageError{"--system-secret-file: it has no secret"}
+		}
+	}
+	keys, err := moving.Hydra(ctx, c.Source, secrets, moving.Settings{Alg: c.Alg})
 	return c.moveKeys(ctx, p, c.signFlags, keys, err)
 }
 

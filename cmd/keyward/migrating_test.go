@@ -1,19 +1,26 @@
 package main
 
 import (
+	"bufio"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -59,8 +66,14 @@ func TestRecipesOfMigrating(t *testing.T) {
 				if arg == "acme" {
 					args[j] = tenant
 				}
-				if strings.HasPrefix(arg, "https://") {
+				switch {
+				case strings.Contains(arg, "/admin/keys/"):
+					args[j] = "jwks.json" // no answer to a request of a test may have a private key
+				case strings.HasPrefix(arg, "https://"):
 					args[j] = issuer.URL
+				}
+				if strings.HasPrefix(arg, "redis://") {
+					args[j] = redisWithKeys(t)
 				}
 			}
 			if args[0] == "import-from" {
@@ -72,7 +85,7 @@ func TestRecipesOfMigrating(t *testing.T) {
 			}
 		}
 	}
-	if ran < 11 {
+	if ran < 14 {
 		t.Errorf("%d commands were run", ran)
 	}
 }
@@ -107,6 +120,22 @@ func writeSources(t *testing.T, keystore string) string {
 		t.Fatal(err)
 	}
 	write("jwks.json", private)
+	hash := sha256.Sum256([]byte("the-one-before"))
+	block, err := aes.NewCipher(hash[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, err := (&jose.JSONWebKey{Key: key, KeyID: "h1", Algorithm: "RS256", Use: "sig"}).MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce := make([]byte, gcm.NonceSize())
+	write("hydra-keys.txt", []byte(base64.URLEncoding.EncodeToString(gcm.Seal(nonce, nonce, row, nil))+"\n"))
+	write("system-secret.txt", []byte("the-newest-one\nthe-one-before\n"))
 	p12, err := os.ReadFile(keystore)
 	if err != nil {
 		t.Fatal(err)
@@ -135,4 +164,85 @@ func writeSources(t *testing.T, keystore string) string {
 		t.Fatal(err)
 	}
 	return string(public)
+}
+
+// redisWithKeys returns the URL of a server that answers like Redis with a key of "How to
+// JWKS".
+func redisWithKeys(t *testing.T) string {
+	t.Helper()
+	private, err := os.ReadFile("plain.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("jwks.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(text, &set); err != nil {
+		t.Fatal(err)
+	}
+	public := set.Keys[0].Public()
+	jwk, err := public.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := map[string]string{
+		"get auth:keys:active": bulk("r1"), "get auth:keys:pem:r1": bulk(string(private)), "get auth:keys:jwk:r1": bulk(string(jwk)),
+		"smembers auth:keys:revoked": "*0\r\n", "zrange auth:keys:recent": "*1\r\n" + bulk("r1"),
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serveRedis(conn, answers)
+		}
+	}()
+	return "redis://" + l.Addr().String() + "/0"
+}
+
+// bulk is a string in the protocol of Redis (RESP).
+func bulk(text string) string { return "$" + strconv.Itoa(len(text)) + "\r\n" + text + "\r\n" }
+
+// serveRedis answers commands by their first two words, and others with an error.
+func serveRedis(conn net.Conn, answers map[string]string) {
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	for {
+		var n int
+		if _, err := fmt.Fscanf(in, "*%d\r\n", &n); err != nil {
+			return
+		}
+		words := make([]string, n)
+		for i := range words {
+			var size int
+			if _, err := fmt.Fscanf(in, "$%d\r\n", &size); err != nil {
+				return
+			}
+			word := make([]byte, size+2)
+			if _, err := io.ReadFull(in, word); err != nil {
+				return
+			}
+			words[i] = string(word[:size])
+		}
+		answer, known := "-ERR unknown command\r\n", false
+		if n > 1 {
+			if text, is := answers[strings.ToLower(words[0])+" "+words[1]]; is {
+				answer, known = text, true
+			}
+		}
+		if !known && strings.EqualFold(words[0], "select") {
+			answer = "+OK\r\n"
+		}
+		if _, err := io.WriteString(conn, answer); err != nil {
+			return
+		}
+	}
 }
