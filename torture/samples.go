@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -65,7 +66,7 @@ func newSampler(c *campaign) *sampler {
 		memory:      chart{file: "memory", title: "Resident memory of each process", unit: "MB", says: "A process that was killed or restarted begins anew."},
 		connections: chart{file: "connections", title: "Connections to PostgreSQL", unit: "", says: "By process, the one that listens included."},
 		open:        chart{file: "files", title: "Open file descriptors of each process", unit: "", says: "Sockets of clients included."},
-		sizes:       chart{file: "tables", title: "Size of tables with indexes", unit: "MB", says: "The history (`audit_events`) is kept for ever, and so are the rows of purged keys. The others must not grow."},
+		sizes:       chart{file: "tables", title: "Size of tables with indexes", unit: "MB", says: "The history (`audit_events`) is kept for ever, and so are the rows of purged keys and deleted tenants, which the clients make all the time; stored answers (`idempotency_keys`) are kept for a day. The others must not grow."},
 		dead:        chart{file: "bloat", title: "Dead rows that wait for autovacuum", unit: "%", says: "Of all rows of a table. Tables with fewer than 200 rows are left out."},
 		late:        chart{file: "lateness", title: "Overdue scheduled work", unit: "s", says: "How late the oldest due policy is. A policy is due every 10 to 20 s here; every fault that stops the workers or PostgreSQL shows."},
 	}
@@ -169,9 +170,14 @@ func (s *sampler) write(page string) error {
 	fmt.Fprintf(&b, "Written by `make torture-soak` (torture/README.md): seed %d, %v, a fault about every %v, %d replicas, %d workers, %d tenants, one PostgreSQL, all on one machine with %d cores, %s.\n\n",
 		s.options.seed, s.options.duration, s.options.gap, replicaCount, workerCount, len(s.tenants)+1, runtime.NumCPU(), time.Now().UTC().Format("2006-01-02 15:04"))
 	if load := machineLoad(); load != "" {
-		fmt.Fprintf(&b, "The machine did other work meanwhile: its load average was %s at the end.\n\n", load)
+		fmt.Fprintf(&b, "The load average of the machine was %s at the end.", load)
+		if nice := niceness(); nice > 0 {
+			fmt.Fprintf(&b, " The campaign ran with nice %d: where other work fills the cores, its processes wait for it, and bounds of time are missed.", nice)
+		}
+		b.WriteString("\n\n")
 	}
 	fmt.Fprintf(&b, "%s %d faults, %d requests, a sample every %v; %d samples have no answer by PostgreSQL, which was away or frozen.\n\n", s.record.result(), s.record.countRuns(), s.record.requests(), s.every.Round(time.Second), s.failed)
+	s.record.writeBroken(&b)
 	base := strings.TrimSuffix(filepath.Base(page), filepath.Ext(page))
 	for _, c := range s.charts() {
 		name := base + "-" + c.file + ".svg"
@@ -218,6 +224,29 @@ func median(points []point) float64 {
 	}
 	slices.Sort(values)
 	return values[len(values)/2]
+}
+
+// niceness is how far this program's priority is lowered.
+func niceness() int {
+	const process, middle = 0, 20 // getpriority(2): the kernel returns 20 - nice
+	priority, err := syscall.Getpriority(process, 0)
+	if err != nil {
+		return 0
+	}
+	return middle - priority
+}
+
+// writeBroken lists the promises that were broken, with how often of how many checks.
+func (r *record) writeBroken(b *strings.Builder) {
+	names := r.broken()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range names {
+		fmt.Fprintf(b, "- Broken: %s (%d times, of %d checks).\n", p, r.findings[p].count, r.checked[p])
+	}
+	if len(names) > 0 {
+		b.WriteString("\n")
+	}
 }
 
 // machineLoad is the load average of 15 minutes, empty if there is none.
