@@ -32,6 +32,10 @@ SEED ?=
 REPORT ?=
 PROGRAM ?=
 
+# Which earlier program the campaign begins with, to be upgraded under load (empty: one
+# is built from git, unless PROGRAM is given; none: there is no upgrade).
+PREVIOUS ?=
+
 # make torture-soak: for how long, how many times slower than usual the clients work,
 # and the page that its results are written into.
 SOAK ?= 1h
@@ -95,7 +99,7 @@ types: ## generate the npm package's types from openapi.yaml (needs Node.js)
 
 torture: ## inject faults into three replicas, two workers and PostgreSQL, and check every promise (make torture DURATION=10m SEED=7 REPORT=docs/torture.md)
 	@deploy/ensure-postgres
-	cd torture && go run . -duration $(DURATION) $(if $(SEED),-seed $(SEED)) $(if $(REPORT),-report $(abspath $(REPORT))) $(if $(PROGRAM),-keyward $(abspath $(PROGRAM)))
+	cd torture && go run . -duration $(DURATION) $(if $(SEED),-seed $(SEED)) $(if $(REPORT),-report $(abspath $(REPORT))) $(if $(PROGRAM),-keyward $(abspath $(PROGRAM))) $(if $(PREVIOUS),-previous $(if $(filter none,$(PREVIOUS)),none,$(abspath $(PREVIOUS))))
 
 torture-soak: ## the same for SOAK (1h) with a fault each half minute; write docs/soak.md with pictures of memory, connections, tables and lateness
 	@deploy/ensure-postgres

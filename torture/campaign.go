@@ -16,9 +16,14 @@ type campaign struct {
 	dir        string
 	starter    *starter
 	postgres   *postgres
+	standby    *postgres // nil: none
+	pooler     *pooler   // nil: none
 	program    string
-	clockMoves bool   // the program reads its clock's offset
-	key        string // of a platform_admin
+	previous   string // the program that serves at first; empty: program
+	upgraded   bool
+	lacks      []string // what faults need and this machine has not
+	clockMoves bool     // the program reads its clock's offset
+	key        string   // of a platform_admin
 	http       *http.Client
 
 	processes, replicas, workers []*process
@@ -56,6 +61,12 @@ func newCampaign(ctx context.Context, o options, dir string) (*campaign, error) 
 	}
 	go c.record.watchMachine(c.watching)
 	return c, c.makeTenants(ctx)
+}
+
+// leaveOut notes that faults which need something cannot be injected, and why.
+func (c *campaign) leaveOut(need, why string) {
+	c.lacks = append(c.lacks, need)
+	c.record.note("%s", why)
 }
 
 func (c *campaign) close() {
@@ -139,7 +150,7 @@ func (c *campaign) rest(ctx context.Context, d time.Duration) error {
 const calm = 1500 * time.Millisecond
 
 func (c *campaign) injectFaults(ctx context.Context) error {
-	plan := newSchedule(c.options, c.clockMoves, c.postgres.small)
+	plan := newSchedule(c.options, c.clockMoves, c.postgres.small, c.lacks...)
 	if !c.postgres.small {
 		c.record.note("The disk was never full: a small file system could not be mounted here (that takes root).")
 	}
@@ -172,6 +183,7 @@ func (c *campaign) lastChecks(ctx context.Context) error {
 	}
 	c.linear.confirm(h)
 	c.verifyHistories(ctx, h)
+	c.countStandbyReads(ctx)
 	c.checkLogs()
 	return nil
 }

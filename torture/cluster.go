@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,10 +49,14 @@ func (c *campaign) prepare(ctx context.Context) (err error) {
 	if err := c.makeDatabase(ctx); err != nil {
 		return err
 	}
+	if err := c.findPrevious(ctx, source); err != nil {
+		return err
+	}
+	first := cmp.Or(c.previous, c.program)
 	env := c.environment(c.postgres.addr(), "setup")
 	var said []byte
 	for _, args := range [][]string{{"master", "init"}, {"migrate", "up"}, {"api-key", "create", "--role=platform_admin", "--name=torture"}} {
-		cmd := exec.CommandContext(ctx, c.program, args...)
+		cmd := exec.CommandContext(ctx, first, args...)
 		cmd.Env = env
 		if said, err = cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("keyward %s: %w: %s", strings.Join(args, " "), err, said)
@@ -60,7 +65,10 @@ func (c *campaign) prepare(ctx context.Context) (err error) {
 	if c.key = regexp.MustCompile(`kw_\w+`).FindString(string(said)); c.key == "" {
 		return errors.New("keyward api-key create printed no key")
 	}
-	return nil
+	if err := c.addPooler(ctx); err != nil {
+		return err
+	}
+	return c.addStandby(ctx)
 }
 
 // makeDatabase makes a login as docs advise: no superuser, so that it is not
@@ -118,19 +126,19 @@ func (c *campaign) startProcesses(ctx context.Context) error {
 }
 
 func (c *campaign) newProcess(i int) (*process, error) {
-	p := &process{name: fmt.Sprintf("replica-%d", i), replica: i, program: c.program, starter: c.starter, args: []string{"serve", "--no-worker"}}
+	p := &process{name: fmt.Sprintf("replica-%d", i), replica: i, program: cmp.Or(c.previous, c.program), starter: c.starter, args: []string{"serve", "--no-worker"}}
 	if i >= replicaCount {
 		p.name, p.replica, p.args = fmt.Sprintf("worker-%d", i-replicaCount), -1, []string{"worker"}
 	}
-	var err error
-	if p.way, err = newWay(p.name, c.postgres.addr()); err != nil {
+	more, err := c.openWays(p)
+	if err != nil {
 		return nil, err
 	}
 	if p.clock, err = newClock(filepath.Join(c.dir, p.name+".clock")); err != nil {
 		return nil, err
 	}
 	p.logFile = filepath.Join(c.dir, p.name+".log")
-	p.env = append(c.environment(p.way.addr(), p.name), clockVariable+"="+p.clock.file)
+	p.env = append(append(c.environment(p.way.addr(), p.name), more...), clockVariable+"="+p.clock.file)
 	if p.replica >= 0 {
 		port, err := freePort()
 		if err != nil {
@@ -147,6 +155,33 @@ func (c *campaign) newProcess(i int) (*process, error) {
 		}
 	}
 	return p, nil
+}
+
+// openWays opens a process's ways to PostgreSQL: one replica goes through PgBouncer, and one
+// reads from the standby. more is what these add to its environment.
+func (c *campaign) openWays(p *process) (more []string, err error) {
+	database := func(w *way) string {
+		return "postgres://keyward@" + w.addr() + "/keyward?sslmode=disable&application_name=" + p.name
+	}
+	if c.pooler != nil && p.replica == pooledReplica {
+		if p.way, err = newWay(p.name, c.pooler.addr()); err != nil {
+			return nil, err
+		}
+		if p.way.also, err = newWay(p.name+"-listen", c.postgres.addr()); err != nil {
+			return nil, err
+		}
+		return []string{"KEYWARD_LISTEN_DATABASE_URL=" + database(p.way.also)}, nil
+	}
+	if p.way, err = newWay(p.name, c.postgres.addr()); err != nil {
+		return nil, err
+	}
+	if c.standby != nil && p.replica == standbyReplica {
+		if p.reading, err = newWay(p.name+"-standby", c.standby.addr()); err != nil {
+			return nil, err
+		}
+		return []string{"KEYWARD_READ_DATABASE_URL=" + database(p.reading)}, nil
+	}
+	return nil, nil
 }
 
 func lastLines(file string, n int) []string {
@@ -274,6 +309,16 @@ func (c *campaign) endAll() {
 		p.signal(syscall.SIGCONT)
 		p.end(syscall.SIGKILL, time.Second)
 		p.way.close()
+		if p.reading != nil {
+			p.reading.close()
+		}
+	}
+	if c.pooler != nil {
+		c.pooler.signal(syscall.SIGCONT)
+		c.pooler.end(syscall.SIGKILL, time.Second)
+	}
+	if c.standby != nil {
+		c.standby.close()
 	}
 	if c.postgres != nil {
 		c.postgres.close()

@@ -18,8 +18,9 @@ type fault struct {
 	// inject does the harm and returns how to end it. The context ends with the
 	// campaign.
 	inject func(ctx context.Context, c *campaign, p *process) (lift func() error, err error)
-	clock  bool // it needs a program whose clock can be moved
-	disk   bool // it needs a file system that can be filled
+	clock  bool   // it needs a program whose clock can be moved
+	disk   bool   // it needs a file system that can be filled
+	needs  string // what it needs besides: pooler, standby, previous (a program to upgrade from)
 }
 
 // faults are all that the campaign knows.
@@ -58,12 +59,24 @@ var faults = []fault{
 	{name: "COMMIT answered, answer lost", on: "worker", holds: [2]float64{2, 5}, inject: loseCommits},
 	{name: "COMMIT held back 7 s", on: "replica", holds: [2]float64{5, 9}, inject: holdCommits},
 	{name: "COMMIT held back 7 s", on: "worker", holds: [2]float64{5, 9}, inject: holdCommits},
+	{name: "pooler killed", on: "pooler", holds: [2]float64{0.5, 3}, inject: killPooler, needs: "pooler"},
+	{name: "pooler stopped for long", on: "pooler", holds: [2]float64{12, 20}, inject: stopPooler, needs: "pooler"},
+	{name: "standby lags", on: "standby", holds: [2]float64{12, 20}, inject: lagStandby, needs: "standby"},
+	{name: "standby frozen", on: "standby", holds: [2]float64{5, 10}, inject: freezeStandby, needs: "standby"},
+	{name: "standby killed", on: "standby", holds: [2]float64{2, 6}, inject: killStandby, needs: "standby"},
+	{name: "standby cut off", on: "standby", holds: [2]float64{4, 10}, inject: cutStandby, needs: "standby"},
+	{name: "standby half-open", on: "standby", holds: [2]float64{12, 20}, inject: halfOpenStandby, needs: "standby"},
+	{name: "standby promoted", on: "standby", holds: [2]float64{10, 15}, inject: promoteStandby, needs: "standby"},
+	{name: upgradeName, on: "everybody", holds: [2]float64{5, 10}, inject: upgrade, needs: "previous"},
 	{name: "clock 1 h fast", on: "replica", holds: [2]float64{15, 20}, inject: moveClock(time.Hour), clock: true},
 	{name: "clock 1 h slow", on: "replica", holds: [2]float64{15, 20}, inject: moveClock(-time.Hour), clock: true},
 	{name: "clock 30 s fast", on: "replica", holds: [2]float64{15, 20}, inject: moveClock(30 * time.Second), clock: true},
 	{name: "clock 1 h fast", on: "worker", holds: [2]float64{15, 20}, inject: moveClock(time.Hour), clock: true},
 	{name: "clock 60 s slow, then cut off from PostgreSQL", on: "replica", holds: [2]float64{22, 30}, inject: slowAndCutOff, clock: true},
 }
+
+// upgradeName is the fault that comes once, before all others.
+const upgradeName = "schema migrated while the previous program serves, then all processes replaced"
 
 // planned is a fault with all that chance decides about it.
 type planned struct {
@@ -81,11 +94,12 @@ type schedule struct {
 	options options
 	clocks  bool           // clocks can be moved
 	disk    bool           // the disk can be filled
+	lacks   []string       // what faults may need and the campaign has not
 	left    map[bool][]int // of this round, those of clocks and the others
 }
 
-func newSchedule(o options, clocks, disk bool) *schedule {
-	return &schedule{random: rand.New(rand.NewPCG(o.seed, 1)), options: o, clocks: clocks, disk: disk, left: map[bool][]int{}}
+func newSchedule(o options, clocks, disk bool, lacks ...string) *schedule {
+	return &schedule{random: rand.New(rand.NewPCG(o.seed, 1)), options: o, clocks: clocks, disk: disk, lacks: lacks, left: map[bool][]int{}}
 }
 
 // next returns one fault, or two that begin one after the other; none if all
@@ -122,11 +136,15 @@ func (s *schedule) draw(late bool) (p planned, ok bool) {
 // round is a new round of all faults of clocks, or of all others.
 func (s *schedule) round(clock bool) (indices []int) {
 	for i, f := range faults {
-		if f.clock == clock && s.options.wanted(f.name) && (s.clocks || !f.clock) && (s.disk || !f.disk) {
+		if f.clock == clock && s.options.wanted(f.name) && (s.clocks || !f.clock) && (s.disk || !f.disk) && !slices.Contains(s.lacks, f.needs) {
 			indices = append(indices, i)
 		}
 	}
 	s.random.Shuffle(len(indices), func(i, j int) { indices[i], indices[j] = indices[j], indices[i] })
+	first := slices.IndexFunc(indices, func(i int) bool { return faults[i].name == upgradeName })
+	if first > 0 {
+		indices[0], indices[first] = indices[first], indices[0]
+	}
 	return indices
 }
 

@@ -29,6 +29,7 @@ type postgres struct {
 	starter  *starter
 	small    bool   // dir is a small file system of its own, which can be filled
 	unmount  func() // nil unless small
+	logName  string // empty: postgres.log
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
@@ -142,7 +143,7 @@ func (p *postgres) launch() error {
 		"-c", "listen_addresses=127.0.0.1", "-c", fmt.Sprintf("port=%d", p.port), "-c", "unix_socket_directories=",
 		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=60", "-c", "superuser_reserved_connections=5",
 		"-c", "track_commit_timestamp=on", "-c", "log_lock_waits=on", "-c", "log_line_prefix=%m [%p] %a ", "-c", "timezone=UTC", "-c", "log_timezone=UTC",
-		"-c", "shared_buffers=64MB", "-c", "max_wal_size=128MB", "-c", "autovacuum_naptime=10s", "-c", "log_connections=off")
+		"-c", "shared_buffers=64MB", "-c", "max_wal_size=128MB", "-c", "autovacuum_naptime=10s", "-c", "log_connections=off", "-c", "wal_keep_size=64MB")
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := p.starter.start(cmd); err != nil {
 		return err

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 )
 
-func (p *postgres) logFile() string { return filepath.Join(filepath.Dir(p.dir), "postgres.log") }
+func (p *postgres) logFile() string {
+	return filepath.Join(filepath.Dir(p.dir), cmp.Or(p.logName, "postgres.log"))
+}
 
 // deadlocks returns what the server's log says of each deadlock: the moment,
 // and the statements that were caught in it.

@@ -60,6 +60,8 @@ type process struct {
 	clock   *clock
 	way     *way // to PostgreSQL
 	starter *starter
+	reading *way                // to the standby; nil without one
+	cred    *syscall.Credential // nil: ourselves
 
 	mu       sync.Mutex
 	cmd      *exec.Cmd
@@ -80,6 +82,7 @@ func (p *process) start() error {
 	defer log.Close() // the process has its own
 	cmd := exec.Command(p.program, p.args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.Dir = p.env, log, log, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.cred}
 	if err := p.starter.start(cmd); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 type way struct {
 	toxic   *toxiproxy.Proxy
 	commits *commitProxy
+	also    *way // for LISTEN, past a pooler; what happens to one happens to both
 }
 
 // Toxics log by the global logger.
@@ -33,7 +34,7 @@ func newWay(name, postgres string) (*way, error) {
 		commits.close()
 		return nil, err
 	}
-	return &way{toxic, commits}, nil
+	return &way{toxic: toxic, commits: commits}, nil
 }
 
 func (w *way) addr() string { return w.toxic.Listen }
@@ -41,10 +42,19 @@ func (w *way) addr() string { return w.toxic.Listen }
 func (w *way) close() {
 	w.commits.close()
 	w.toxic.Stop()
+	if w.also != nil {
+		w.also.close()
+	}
 }
 
 // poison adds a toxic to both directions, and returns how to take it back.
 func (w *way) poison(kind string, attributes map[string]any) (cure func() error, err error) {
+	other := func() error { return nil }
+	if w.also != nil {
+		if other, err = w.also.poison(kind, attributes); err != nil {
+			return nil, err
+		}
+	}
 	var names []string
 	for _, stream := range []string{"upstream", "downstream"} {
 		name := kind + "-" + stream
@@ -63,7 +73,7 @@ func (w *way) poison(kind string, attributes map[string]any) (cure func() error,
 				return err
 			}
 		}
-		return nil
+		return other()
 	}, nil
 }
 
@@ -83,5 +93,9 @@ func (w *way) remove(name string) error {
 // cut refuses connections and ends those there are, until join is called.
 func (w *way) cut() (join func()) {
 	w.toxic.Stop()
-	return func() { _ = w.toxic.Start() } // it is not started a second time
+	other := func() {}
+	if w.also != nil {
+		other = w.also.cut()
+	}
+	return func() { _ = w.toxic.Start(); other() } // it is not started a second time
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -458,9 +459,129 @@ func TestNiceSteps(t *testing.T) {
 	}
 }
 
+// The page of a soak names what was broken, how often, of how many checks.
+func TestSoakNamesBrokenPromises(t *testing.T) {
+	r := newRecord()
+	r.check(boundedSet, 7)
+	r.broke(boundedSet, "late")
+	r.broke(boundedSet, "late again")
+	var b strings.Builder
+	r.writeBroken(&b)
+	if want := "- Broken: " + boundedSet + " (2 times, of 7 checks).\n\n"; b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
+	}
+}
+
 // The process table of this process can be read.
 func TestResidentPages(t *testing.T) {
 	if pages, err := residentPages(os.Getpid()); err != nil || pages <= 0 {
 		t.Errorf("%d pages, %v", pages, err)
 	}
+}
+
+// What a machine lacks is left out, and the upgrade comes before everything else.
+func TestScheduleLeavesOut(t *testing.T) {
+	s := newSchedule(options{seed: 3}, false, false, "pooler", "standby")
+	for i := range 2 * len(faults) {
+		p, ok := s.draw(false)
+		if !ok || p.needs == "pooler" || p.needs == "standby" {
+			t.Fatalf("drew %q (%v)", p.name, ok)
+		}
+		if i == 0 && p.name != upgradeName {
+			t.Errorf("the first is %q", p.name)
+		}
+	}
+	for i := range faults {
+		if p, _ := newSchedule(options{seed: uint64(i)}, true, true, "previous").draw(false); p.name == upgradeName {
+			t.Errorf("drew %q without an earlier program", p.name)
+		}
+	}
+}
+
+// What happens to a way happens to the one past the pooler as well.
+func TestWayPastAPooler(t *testing.T) {
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	main, err1 := newWay("main", server.Addr().String())
+	also, err2 := newWay("also", server.Addr().String())
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	main.also = also
+	defer main.close()
+	open := func() (n int) {
+		for _, w := range []*way{main, also} {
+			if conn, err := net.Dial("tcp", w.addr()); err == nil {
+				n++
+				_ = conn.Close()
+			}
+		}
+		return n
+	}
+	if n := open(); n != 2 {
+		t.Errorf("%d ways are open", n)
+	}
+	join := main.cut()
+	if n := open(); n != 0 {
+		t.Errorf("cut off, %d ways are open", n)
+	}
+	join()
+	if n := open(); n != 2 {
+		t.Errorf("joined again, %d ways are open", n)
+	}
+	cure, err := main.poison("latency", map[string]any{"latency": 1})
+	if err != nil || len(main.toxic.Toxics.GetToxicArray()) != 2 || len(also.toxic.Toxics.GetToxicArray()) != 2 {
+		t.Errorf("poisoned: %v", err)
+	}
+	if err := cure(); err != nil || len(also.toxic.Toxics.GetToxicArray()) != 0 {
+		t.Errorf("cured: %v", err)
+	}
+}
+
+// The program before is that of the last commit whose migrations are the first of these.
+func TestPreviousCommit(t *testing.T) {
+	source := t.TempDir()
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := git(t.Context(), source, append([]string{"-c", "user.name=x", "-c", "user.email=x@example.com"}, args...)...)
+		if err != nil {
+			t.Fatalf("git %q: %v", args, err)
+		}
+		return out
+	}
+	commit := func(name, text string) string {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(source, "migrations"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(source, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run("add", "-A")
+		run("commit", "-q", "-m", name)
+		return run("rev-parse", "HEAD")
+	}
+	expect := func(when, want string) {
+		t.Helper()
+		got, err := previousCommit(t.Context(), source)
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("%s: %q, %v; want %q", when, got, err, want)
+		}
+	}
+	run("init", "-q")
+	commit("migrations/1.sql", "one")
+	expect("the first commit", "")
+	before := commit("main.go", "a")
+	commit("migrations/2.sql", "two")
+	expect("a migration was added", before)
+	commit("main.go", "b")
+	expect("then the program changed", before)
+	commit("migrations/1.sql", "another")
+	last := run("rev-parse", "HEAD")
+	expect("a migration was edited", "")
+	commit("main.go", "c")
+	expect("then the program changed again", last)
 }
