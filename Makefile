@@ -32,9 +32,12 @@ SEED ?=
 REPORT ?=
 PROGRAM ?=
 
-# Which earlier program the campaign begins with, to be upgraded under load (empty: one
-# is built from git, unless PROGRAM is given; none: there is no upgrade).
+# Which earlier program the campaign begins with, to be upgraded under load (git: one is
+# built from an earlier commit; none: there is no upgrade; empty: git, or none if PROGRAM is given).
 PREVIOUS ?=
+
+# Set: a failover by Patroni and etcd at the end, which takes two minutes and root.
+FAILOVER ?=
 
 # make torture-soak: for how long, how many times slower than usual the clients work,
 # and the page that its results are written into.
@@ -99,7 +102,7 @@ types: ## generate the npm package's types from openapi.yaml (needs Node.js)
 
 torture: ## inject faults into three replicas, two workers and PostgreSQL, and check every promise (make torture DURATION=10m SEED=7 REPORT=docs/torture.md)
 	@deploy/ensure-postgres
-	cd torture && go run . -duration $(DURATION) $(if $(SEED),-seed $(SEED)) $(if $(REPORT),-report $(abspath $(REPORT))) $(if $(PROGRAM),-keyward $(abspath $(PROGRAM))) $(if $(PREVIOUS),-previous $(if $(filter none,$(PREVIOUS)),none,$(abspath $(PREVIOUS))))
+	cd torture && go run . -duration $(DURATION) $(if $(SEED),-seed $(SEED)) $(if $(REPORT),-report $(abspath $(REPORT))) $(if $(PROGRAM),-keyward $(abspath $(PROGRAM))) $(if $(PREVIOUS),-previous $(if $(filter none git,$(PREVIOUS)),$(PREVIOUS),$(abspath $(PREVIOUS)))) $(if $(FAILOVER),-failover)
 
 torture-soak: ## the same for SOAK (1h) with a fault each half minute; write docs/soak.md with pictures of memory, connections, tables and lateness
 	@deploy/ensure-postgres

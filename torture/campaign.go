@@ -184,6 +184,7 @@ func (c *campaign) lastChecks(ctx context.Context) error {
 	c.linear.confirm(h)
 	c.verifyHistories(ctx, h)
 	c.countStandbyReads(ctx)
+	c.failover(ctx)
 	c.checkLogs()
 	return nil
 }

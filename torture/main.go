@@ -30,7 +30,8 @@ type options struct {
 	seed     uint64
 	report   string        // a Markdown file to write; empty: none
 	program  string        // a keyward to use; empty: one is built
-	previous string        // an earlier keyward, which serves until it is upgraded; empty: built from git; none: no upgrade
+	previous string        // an earlier keyward, which serves until it is upgraded; git: built from there; none: no upgrade; empty: git, or none with -keyward
+	failover bool          // a failover by Patroni at the end
 	only     string        // comma-separated parts of fault names; empty: all faults
 	soak     string        // a Markdown file to write with pictures of samples; empty: none
 	gap      time.Duration // of load between two faults, at least
@@ -47,7 +48,8 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 0, "decides the order of faults; 0: a new one, which is printed")
 	flag.StringVar(&o.report, "report", "", "write the table of results into this Markdown file as well")
 	flag.StringVar(&o.program, "keyward", "", "use this program instead of building one; its clock can be moved only if an earlier campaign built it (-keep)")
-	flag.StringVar(&o.previous, "previous", "", "begin with this earlier program, and upgrade it under load; none: do not; default: build one from git, unless -keyward is given")
+	flag.StringVar(&o.previous, "previous", "", "begin with this earlier program, and upgrade it under load; git: build one of an earlier commit; none: do not; default: git, or none if -keyward is given")
+	flag.BoolVar(&o.failover, "failover", false, "at the end, kill the primary of a PostgreSQL under Patroni and etcd, under load (bench/fleet; as root)")
 	flag.StringVar(&o.only, "only", "", "inject only faults whose name contains one of these, separated by commas")
 	flag.StringVar(&o.soak, "soak", "", "take samples of memory, connections, tables and lateness, and write them into this Markdown file, with pictures beside it")
 	flag.DurationVar(&o.gap, "gap", calm, "how long the load runs between two faults, at least")

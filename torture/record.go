@@ -28,7 +28,7 @@ const (
 	noOldSets       = "no replica serves a revoked key unmarked more than 10 s after the revocation"
 	noRejection     = "verifiers reject no valid token during a scheduled rotation"
 	trustEnds       = "verifiers refuse a revoked key once the promised trusted_until is over"
-	linearizable    = "one policy's operations are linearizable for clients that ask to wait"
+	linearizable    = "one policy's operations are linearizable for clients that ask to wait (porcupine)"
 	boundedChange   = "every request is answered within 15 s"
 	boundedSign     = "signing is answered within 2 s"
 	boundedSet      = "a key set in memory is answered within 50 ms"
@@ -37,12 +37,13 @@ const (
 	staysAlive      = "no process ends by itself or panics"
 	endsInOrder     = "a process ends within 35 s after SIGTERM"
 	noSecretLogged  = "no credential or private key in a log"
+	failoverKept    = "a failover by Patroni loses no acknowledged change and breaks no history"
 )
 
 var promises = []string{
 	nothingLost, unchangedIsTrue, onceOnly, no500, expectedAnswers, noDeadlock, stateSound, historySound, timeOfEffect, timeInOrder,
 	tokensGood, tokensOutlived, noOldSigner, setsGood, noOldSets, noRejection, trustEnds, linearizable,
-	boundedChange, boundedSign, boundedSet, clocksHeld, recovers, staysAlive, endsInOrder, noSecretLogged,
+	boundedChange, boundedSign, boundedSet, clocksHeld, recovers, staysAlive, endsInOrder, noSecretLogged, failoverKept,
 }
 
 // How many examples of a broken promise are printed: in all, and with the same

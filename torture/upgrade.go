@@ -63,9 +63,10 @@ func git(ctx context.Context, source string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// buildPrevious builds the program of the commit that an upgrade begins with. With a Go
-// build cache that knows the present program it takes seconds.
-func buildPrevious(ctx context.Context, source, dir string) (program, commit string, err error) {
+// buildPrevious builds the program of the commit that an upgrade begins with, with a clock
+// that can be moved if the present one's can. With a Go build cache that knows the present
+// program it takes seconds.
+func buildPrevious(ctx context.Context, source, dir string, clock bool) (program, commit string, err error) {
 	if commit, err = previousCommit(ctx, source); err != nil {
 		return "", "", err
 	}
@@ -82,14 +83,26 @@ func buildPrevious(ctx context.Context, source, dir string) (program, commit str
 	if err := os.Mkdir(into, 0o700); err != nil {
 		return "", "", err
 	}
-	program, err = build(ctx, tree, into)
-	return program, commit, err
+	if clock {
+		program, err = build(ctx, tree, into)
+		return program, commit, err
+	}
+	program = filepath.Join(into, "keyward")
+	plain := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", program, "./cmd/keyward")
+	plain.Dir, plain.Env = tree, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "PWD="+tree)
+	if out, err := plain.CombinedOutput(); err != nil {
+		return "", "", fmt.Errorf("go build of %s: %w: %s", commit, err, out)
+	}
+	return program, commit, nil
 }
 
 // findPrevious finds the program that serves at first, and says why there is none.
 func (c *campaign) findPrevious(ctx context.Context, source string) error {
 	c.previous = c.options.previous
+	fromGit := c.previous == "git" || c.previous == "" && c.options.program == ""
 	switch {
+	case fromGit:
+		c.previous = ""
 	case c.previous == "none":
 		c.previous = ""
 		c.leaveOut("previous", "There was no upgrade: -previous none.")
@@ -98,11 +111,11 @@ func (c *campaign) findPrevious(ctx context.Context, source string) error {
 		var err error
 		c.previous, err = filepath.Abs(c.previous)
 		return err
-	case c.options.program != "":
+	default:
 		c.leaveOut("previous", "There was no upgrade: -previous names no earlier program.")
 		return nil
 	}
-	program, commit, err := buildPrevious(ctx, source, c.dir)
+	program, commit, err := buildPrevious(ctx, source, c.dir, c.clockMoves)
 	if err != nil {
 		c.leaveOut("previous", fmt.Sprintf("There was no upgrade: %v.", err))
 		return nil
