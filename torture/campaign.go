@@ -21,6 +21,7 @@ type campaign struct {
 	program    string
 	previous   string // the program that serves at first; empty: program
 	upgraded   bool
+	frozen     []span   // while PostgreSQL was
 	lacks      []string // what faults need and this machine has not
 	clockMoves bool     // the program reads its clock's offset
 	key        string   // of a platform_admin

@@ -90,8 +90,9 @@ func stopPostgres(sig syscall.Signal) func(context.Context, *campaign, *process)
 }
 
 func freezePostgres(_ context.Context, c *campaign, _ *process) (func() error, error) {
+	began := time.Now()
 	thaw, err := c.postgres.freeze()
-	return func() error { thaw(); return nil }, err
+	return func() error { thaw(); c.frozen = append(c.frozen, span{began, time.Now()}); return nil }, err
 }
 
 func readOnly(ctx context.Context, c *campaign, _ *process) (func() error, error) {

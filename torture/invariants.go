@@ -137,6 +137,10 @@ func (c *campaign) checkTimes(h *history) {
 		name := fmt.Sprintf("%s %d", e.tenant, e.seq)
 		c.record.check(timeOfEffect, 1)
 		c.record.measure(commitLag, cause, off)
+		if off > clockTolerance && c.stoppedInCommit(e) {
+			c.record.measure(frozenCommit, cause, off)
+			continue
+		}
 		if off.Abs() > clockTolerance && c.toldOnce("effect "+name) {
 			c.record.brokeDuring(timeOfEffect, cause, cause, "event %d of tenant %s (%s %s, request %q) is written down for %s and was committed at %s, %.1f s later than that",
 				e.seq, e.tenant, e.action, e.kid, e.request, c.record.at(e.at), c.record.at(e.effect()), off.Seconds())
@@ -150,6 +154,22 @@ func (c *campaign) checkTimes(h *history) {
 				e.seq, e.tenant, e.action, e.request, before.at.Sub(e.at).Seconds(), before.seq, before.action, before.request)
 		}
 	}
+}
+
+const frozenCommit = "PostgreSQL was frozen between its last check of a change's time and the commit, which is late by up to"
+
+// stoppedInCommit reports whether PostgreSQL may have been frozen after it had checked the
+// time of an event, at the end of the transaction, and before the record of its commit. No
+// check of its own can find that: the time was right when it was frozen, and it committed
+// with the first step afterwards.
+func (c *campaign) stoppedInCommit(e event) bool {
+	const step = time.Second
+	for _, f := range c.frozen {
+		if before := f.from.Sub(e.at); before >= 0 && before <= clockTolerance && e.effect().Sub(f.to).Abs() <= step {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *campaign) checkDeadlocks() {

@@ -17,8 +17,8 @@ func (c *campaign) report() string {
 	defer r.mu.Unlock()
 	var b strings.Builder
 	fmt.Fprintf(&b, "# What Keyward does under faults\n\n")
-	fmt.Fprintf(&b, "Written by `make torture` (torture/README.md says how to read it): seed %d, %v of faults, %d replicas, %d workers, one PostgreSQL, all on one machine with %d cores, %s.\n\n",
-		c.options.seed, c.options.duration, replicaCount, workerCount, runtime.NumCPU(), time.Now().UTC().Format("2006-01-02 15:04"))
+	fmt.Fprintf(&b, "Written by `make torture` (torture/README.md says how to read it): seed %d, %v of faults, %d replicas, %d workers, %s, all on one machine with %d cores and a load average of %s, %s.\n\n",
+		c.options.seed, c.options.duration, replicaCount, workerCount, c.servers(), runtime.NumCPU(), machineLoad(), time.Now().UTC().Format("2006-01-02 15:04"))
 	fmt.Fprintf(&b, "**%s**\n\n", r.verdict())
 	r.writePromises(&b)
 	r.writeFaults(&b)
@@ -27,6 +27,18 @@ func (c *campaign) report() string {
 	r.writeMeasured(&b)
 	r.writeFindings(&b)
 	return b.String()
+}
+
+// servers says what the database is made of.
+func (c *campaign) servers() string {
+	list := "one PostgreSQL"
+	if c.standby != nil {
+		list += " with a streaming standby"
+	}
+	if c.pooler != nil {
+		list += ", PgBouncer"
+	}
+	return list
 }
 
 // verdict is the result in a sentence.

@@ -585,3 +585,24 @@ func TestPreviousCommit(t *testing.T) {
 	commit("main.go", "c")
 	expect("then the program changed again", last)
 }
+
+// A commit that a frozen PostgreSQL was about to make is told from one whose time was not
+// checked.
+func TestStoppedInCommit(t *testing.T) {
+	from := time.Now()
+	c := &campaign{frozen: []span{{from, from.Add(15 * time.Second)}}}
+	for name, test := range map[string]struct {
+		at, committed time.Duration
+		want          bool
+	}{
+		"in its commit":          {-100 * time.Millisecond, 15*time.Second + 20*time.Millisecond, true},
+		"long before":            {-6 * time.Second, 15 * time.Second, false},
+		"long after":             {-100 * time.Millisecond, 17 * time.Second, false},
+		"begun while it was":     {time.Second, 15 * time.Second, false},
+		"committed while it was": {-100 * time.Millisecond, 8 * time.Second, false},
+	} {
+		if got := c.stoppedInCommit(event{at: from.Add(test.at), committed: from.Add(test.committed)}); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
