@@ -127,8 +127,14 @@ func TestRequestMembersHaveNoDefault(t *testing.T) {
 }
 
 // TestAnswersOfSeveralKindsHaveNames holds for generators that cannot name a union
-// that has no name in the document, openapi-generator among them.
+// that has no name in the document, or that compile no oneOf without discriminator,
+// openapi-generator among them.
 func TestAnswersOfSeveralKindsHaveNames(t *testing.T) {
+	for name, s := range document(t).Components.Schemas {
+		if len(s.Value.OneOf) > 0 && s.Value.Discriminator == nil {
+			t.Errorf("%s is a oneOf without discriminator, not an anyOf", name)
+		}
+	}
 	for _, item := range document(t).Paths.Map() {
 		for _, op := range item.Operations() {
 			for status, r := range op.Responses.Map() {

@@ -88,7 +88,7 @@ func generatedByJava(t *testing.T) {
 		jar := "node_modules/@openapitools/openapi-generator-cli/bin/openapi-generator.jar"
 		runQuietly(t, generators, "java", append([]string{"-jar", jar, "generate", "-i", document}, args...)...)
 	}
-	generate("-g", "typescript-fetch", "-t", "typescript-fetch", "-o", filepath.Join(dir, "fetch"), "-p", "supportsES6=true,typescriptThreePlus=true")
+	generate("-g", "typescript-fetch", "-o", filepath.Join(dir, "fetch"), "-p", "supportsES6=true,typescriptThreePlus=true")
 	runIn(t, dir, tool("tsc"), "--strict", "--noEmit", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler", "--lib", "es2022,dom", "--types", "node", "smallest-fetch.ts")
 
 	python, err := exec.LookPath("python3")

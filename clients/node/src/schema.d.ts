@@ -2427,7 +2427,7 @@ export interface components {
             profile?: components["schemas"]["TokenProfile"];
             /**
              * Format: int64
-             * @description Default: the policy's `default_token_ttl_seconds`
+             * @description At least 1; default: the policy's `default_token_ttl_seconds`. With `keyward dev` alone, a negative one signs a token that has expired so long ago
              */
             ttl_seconds?: number;
             /** @description Set `nbf` to `iat`, unless `claims` has its own */
