@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 
-import { Controller, Get, Module } from '@nestjs/common';
+import { Controller, Get, Module, Req } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
 import express from 'express';
 import Fastify from 'fastify';
 import Koa from 'koa';
@@ -49,31 +50,34 @@ const apps = {
     await app.listen({ port: 0, host: '127.0.0.1' });
     return { port: app.server.address().port, close: () => app.close() };
   },
-  async nestjs(options) {
-    class Me {
-      me(request) {
-        return { sub: request.auth?.claims.sub ?? null };
-      }
-      open() {
-        return { sub: null };
-      }
-    }
-    // What TypeScript's decorators do.
-    const { Req } = await import('@nestjs/common');
-    Controller()(Me);
-    for (const [name, decorators] of Object.entries({ me: [Get('me')], open: [Get('open'), Public()] })) {
-      const descriptor = Object.getOwnPropertyDescriptor(Me.prototype, name);
-      for (const decorate of decorators) decorate(Me.prototype, name, descriptor);
-    }
-    Req()(Me.prototype, 'me', 0);
-    class App {}
-    Module({ controllers: [Me] })(App);
-    const app = await NestFactory.create(App, { logger: false });
-    app.useGlobalGuards(new KeywardGuard(options));
-    await app.listen(0, '127.0.0.1');
-    return { port: app.getHttpServer().address().port, close: () => app.close() };
-  },
+  nestjs: (options) => nest(options),
+  'nestjs on fastify': (options) => nest(options, new FastifyAdapter()),
 };
+
+/** nest starts a server of NestJS with a guard for all routes. */
+async function nest(options, adapter) {
+  class Me {
+    me(request) {
+      return { sub: request.auth?.claims.sub ?? null };
+    }
+    open() {
+      return { sub: null };
+    }
+  }
+  // What TypeScript's decorators do.
+  Controller()(Me);
+  for (const [name, decorators] of Object.entries({ me: [Get('me')], open: [Get('open'), Public()] })) {
+    const descriptor = Object.getOwnPropertyDescriptor(Me.prototype, name);
+    for (const decorate of decorators) decorate(Me.prototype, name, descriptor);
+  }
+  Req()(Me.prototype, 'me', 0);
+  class App {}
+  Module({ controllers: [Me] })(App);
+  const app = await NestFactory.create(App, ...(adapter ? [adapter] : []), { logger: false });
+  app.useGlobalGuards(new KeywardGuard(options));
+  await app.listen(0, '127.0.0.1');
+  return { port: app.getHttpServer().address().port, close: () => app.close() };
+}
 
 let acme, globex, verifier;
 before(async () => {
@@ -90,7 +94,7 @@ for (const [name, start] of Object.entries(apps)) {
     const get = (path, token) => fetch(`http://127.0.0.1:${port}${path}`, { headers: token === undefined ? {} : { Authorization: token } });
     const refuses = async (response, status, code, challenge) => {
       assert.equal(response.status, status);
-      // NestJS answers an exception as application/json.
+      // NestJS on Express answers an exception as application/json.
       assert.match(response.headers.get('content-type'), name === 'nestjs' ? /^application\/json/ : /^application\/problem\+json/);
       assert.match(response.headers.get('www-authenticate') ?? '', challenge);
       const problem = await response.json();
