@@ -165,6 +165,7 @@ vulncheck: ## compare the modules with the Go vulnerability database (needs vuln
 generate: ## regenerate code
 	$(TOOL) sqlc generate
 	CGO_ENABLED=0 go generate ./...
+	@[ ! -d clients/node/node_modules ] || (cd clients/node && npm run --silent types)
 
 imports: ## group imports: standard library, others, Keyward's own
 	$(TOOL) goimports -local github.com/keyward/keyward -w $(SOURCES)
