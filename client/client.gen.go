@@ -724,6 +724,30 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for TenantProblem.
+const (
+	TenantProblemNoStandby    TenantProblem = "no_standby"
+	TenantProblemOldAlgorithm TenantProblem = "old_algorithm"
+	TenantProblemOverdue      TenantProblem = "overdue"
+	TenantProblemSuspended    TenantProblem = "suspended"
+)
+
+// Valid indicates whether the value is a known member of the TenantProblem enum.
+func (e TenantProblem) Valid() bool {
+	switch e {
+	case TenantProblemNoStandby:
+		return true
+	case TenantProblemOldAlgorithm:
+		return true
+	case TenantProblemOverdue:
+		return true
+	case TenantProblemSuspended:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TenantStatus.
 const (
 	TenantStatusActive    TenantStatus = "active"
@@ -2087,6 +2111,9 @@ type TenantList struct {
 	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
+// TenantProblem What is wrong with a tenant
+type TenantProblem string
+
 // TenantStatus A suspended tenant does not sign; its JWK Set is still served
 type TenantStatus string
 
@@ -2658,6 +2685,13 @@ type ListTenantsParams struct {
 
 	// Status Tenants with this status
 	Status *TenantStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Alg Tenants with a policy of this algorithm; not with `q` or `status`
+	Alg *Alg `form:"alg,omitempty" json:"alg,omitempty"`
+
+	// Problem Tenants with this problem; not with `q` or `status`. `no_standby`: a policy has no standby key; `overdue`: what its schedule wants has not been
+	// done for 5 minutes, both among the 10,000 policies that have been due longest; `suspended`; `old_algorithm`: RSA keys of less than 3072 bits.
+	Problem *TenantProblem `form:"problem,omitempty" json:"problem,omitempty"`
 
 	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -7559,6 +7593,30 @@ func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Requ
 		if params.Status != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Alg != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "alg", *params.Alg, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Problem != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "problem", *params.Problem, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

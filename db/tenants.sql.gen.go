@@ -850,6 +850,223 @@ func (q *Queries) TenantVersions(ctx context.Context, tenantIds []uuid.UUID) ([]
 	return items, nil
 }
 
+const tenantsByAlgorithm = `-- name: TenantsByAlgorithm :many
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT p.tenant_id
+    FROM unnest($1::text[]) AS wanted (alg)
+    CROSS JOIN LATERAL (
+        SELECT tenant_id FROM policies
+        WHERE policies.alg = wanted.alg AND retired_at IS NULL AND tenant_id < $2::uuid AND COALESCE(rsa_bits, 0) < $3::integer
+          AND (SELECT t.status FROM tenants t WHERE t.id = policies.tenant_id) <> 'deleted'
+        ORDER BY tenant_id DESC LIMIT $4::integer) AS p
+    GROUP BY p.tenant_id ORDER BY p.tenant_id DESC LIMIT $4::integer))
+ORDER BY id DESC
+`
+
+type TenantsByAlgorithmParams struct {
+	Algs      []string
+	BeforeID  uuid.UUID
+	BelowBits int32
+	PageSize  int32
+}
+
+type TenantsByAlgorithmRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	AuditAt                         *time.Time
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
+	MAC                             []byte
+}
+
+// Live tenants with a live policy of one of the algorithms, whose RSA keys are smaller than a limit, newest first: ids begin with the time.
+func (q *Queries) TenantsByAlgorithm(ctx context.Context, arg TenantsByAlgorithmParams) ([]TenantsByAlgorithmRow, error) {
+	rows, err := q.db.Query(ctx, tenantsByAlgorithm,
+		arg.Algs,
+		arg.BeforeID,
+		arg.BelowBits,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TenantsByAlgorithmRow
+	for rows.Next() {
+		var i TenantsByAlgorithmRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Name,
+			&i.Issuer,
+			&i.CustomDomain,
+			&i.Status,
+			&i.JWKSMaxAgeSeconds,
+			&i.JWKSStaleWhileRevalidateSeconds,
+			&i.JWKSStaleIfErrorSeconds,
+			&i.ClockSkewSeconds,
+			&i.CacheHorizon,
+			&i.NotBefore,
+			&i.AuditSeq,
+			&i.AuditHash,
+			&i.AuditAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeletedAt,
+			&i.FeedXID,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
+			&i.ApprovalRequired,
+			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const tenantsWithDuePolicies = `-- name: TenantsWithDuePolicies :many
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT due.tenant_id
+    FROM (SELECT tenant_id, alg FROM policies WHERE due_at <= $1::timestamptz AND retired_at IS NULL ORDER BY due_at LIMIT 10000) AS due
+    WHERE due.tenant_id < $2::uuid AND ($3::text = '' OR due.alg = $3::text)
+      AND (SELECT t.status FROM tenants t WHERE t.id = due.tenant_id) <> 'deleted'
+      AND (NOT $4::boolean OR (SELECT k.kid FROM keys k WHERE k.tenant_id = due.tenant_id AND k.alg = due.alg AND k.state = 'standby' LIMIT 1) IS NULL)
+    GROUP BY due.tenant_id ORDER BY due.tenant_id DESC LIMIT $5::integer))
+ORDER BY id DESC
+`
+
+type TenantsWithDuePoliciesParams struct {
+	DueBefore time.Time
+	BeforeID  uuid.UUID
+	Alg       string
+	NoStandby bool
+	PageSize  int32
+}
+
+type TenantsWithDuePoliciesRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	AuditAt                         *time.Time
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
+	MAC                             []byte
+}
+
+// Live tenants among those of the 10,000 policies that have been due longest, newest first: ids begin with the time. Of no_standby only those
+// whose policy has no standby key, which makes it due. Subqueries of one value keep PostgreSQL from reading all tenants or all standby keys instead.
+func (q *Queries) TenantsWithDuePolicies(ctx context.Context, arg TenantsWithDuePoliciesParams) ([]TenantsWithDuePoliciesRow, error) {
+	rows, err := q.db.Query(ctx, tenantsWithDuePolicies,
+		arg.DueBefore,
+		arg.BeforeID,
+		arg.Alg,
+		arg.NoStandby,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TenantsWithDuePoliciesRow
+	for rows.Next() {
+		var i TenantsWithDuePoliciesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Name,
+			&i.Issuer,
+			&i.CustomDomain,
+			&i.Status,
+			&i.JWKSMaxAgeSeconds,
+			&i.JWKSStaleWhileRevalidateSeconds,
+			&i.JWKSStaleIfErrorSeconds,
+			&i.ClockSkewSeconds,
+			&i.CacheHorizon,
+			&i.NotBefore,
+			&i.AuditSeq,
+			&i.AuditHash,
+			&i.AuditAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeletedAt,
+			&i.FeedXID,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
+			&i.ApprovalRequired,
+			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const updateTenant = `-- name: UpdateTenant :execrows
 UPDATE tenants
 SET name = $1, search_text = $2, issuer = $3,

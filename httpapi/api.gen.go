@@ -717,6 +717,30 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for TenantProblem.
+const (
+	TenantProblemNoStandby    TenantProblem = "no_standby"
+	TenantProblemOldAlgorithm TenantProblem = "old_algorithm"
+	TenantProblemOverdue      TenantProblem = "overdue"
+	TenantProblemSuspended    TenantProblem = "suspended"
+)
+
+// Valid indicates whether the value is a known member of the TenantProblem enum.
+func (e TenantProblem) Valid() bool {
+	switch e {
+	case TenantProblemNoStandby:
+		return true
+	case TenantProblemOldAlgorithm:
+		return true
+	case TenantProblemOverdue:
+		return true
+	case TenantProblemSuspended:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TenantStatus.
 const (
 	TenantStatusActive    TenantStatus = "active"
@@ -2059,6 +2083,9 @@ type TenantList struct {
 	NextCursor *string  `json:"next_cursor,omitempty"`
 }
 
+// TenantProblem What is wrong with a tenant
+type TenantProblem string
+
 // TenantStatus A suspended tenant does not sign; its JWK Set is still served
 type TenantStatus string
 
@@ -2630,6 +2657,13 @@ type ListTenantsParams struct {
 
 	// Status Tenants with this status
 	Status *TenantStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Alg Tenants with a policy of this algorithm; not with `q` or `status`
+	Alg *Alg `form:"alg,omitempty" json:"alg,omitempty"`
+
+	// Problem Tenants with this problem; not with `q` or `status`. `no_standby`: a policy has no standby key; `overdue`: what its schedule wants has not been
+	// done for 5 minutes, both among the 10,000 policies that have been due longest; `suspended`; `old_algorithm`: RSA keys of less than 3072 bits.
+	Problem *TenantProblem `form:"problem,omitempty" json:"problem,omitempty"`
 
 	// Limit Maximum number of items on a page
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -4200,6 +4234,20 @@ func (w *ServerInterfaceWrapper) ListTenants(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "alg" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "alg", ctx.QueryParams(), &params.Alg, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter alg: %s", err))
+	}
+
+	// ------------- Optional query parameter "problem" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "problem", ctx.QueryParams(), &params.Problem, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter problem: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------

@@ -44,6 +44,8 @@ CREATE TABLE public.policies (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE UNIQUE INDEX policies_one_default ON public.policies (tenant_id) WHERE is_default;
+-- Tenants by what they sign with.
+CREATE INDEX policies_by_alg ON public.policies (alg, tenant_id) WHERE retired_at IS NULL;
 -- The worker's queue: its cost depends on the number of due policies alone.
 CREATE INDEX policies_due ON public.policies (due_at, tenant_id, alg) WHERE due_at IS NOT NULL;
 

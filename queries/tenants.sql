@@ -61,6 +61,39 @@ WHERE id = ANY (ARRAY(
 ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
 
+-- name: TenantsByAlgorithm :many
+-- Live tenants with a live policy of one of the algorithms, whose RSA keys are smaller than a limit, newest first: ids begin with the time.
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT p.tenant_id
+    FROM unnest(@algs::text[]) AS wanted (alg)
+    CROSS JOIN LATERAL (
+        SELECT tenant_id FROM policies
+        WHERE policies.alg = wanted.alg AND retired_at IS NULL AND tenant_id < @before_id::uuid AND COALESCE(rsa_bits, 0) < @below_bits::integer
+          AND (SELECT t.status FROM tenants t WHERE t.id = policies.tenant_id) <> 'deleted'
+        ORDER BY tenant_id DESC LIMIT @page_size::integer) AS p
+    GROUP BY p.tenant_id ORDER BY p.tenant_id DESC LIMIT @page_size::integer))
+ORDER BY id DESC;
+
+-- name: TenantsWithDuePolicies :many
+-- Live tenants among those of the 10,000 policies that have been due longest, newest first: ids begin with the time. Of no_standby only those
+-- whose policy has no standby key, which makes it due. Subqueries of one value keep PostgreSQL from reading all tenants or all standby keys instead.
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT due.tenant_id
+    FROM (SELECT tenant_id, alg FROM policies WHERE due_at <= @due_before::timestamptz AND retired_at IS NULL ORDER BY due_at LIMIT 10000) AS due
+    WHERE due.tenant_id < @before_id::uuid AND (@alg::text = '' OR due.alg = @alg::text)
+      AND (SELECT t.status FROM tenants t WHERE t.id = due.tenant_id) <> 'deleted'
+      AND (NOT @no_standby::boolean OR (SELECT k.kid FROM keys k WHERE k.tenant_id = due.tenant_id AND k.alg = due.alg AND k.state = 'standby' LIMIT 1) IS NULL)
+    GROUP BY due.tenant_id ORDER BY due.tenant_id DESC LIMIT @page_size::integer))
+ORDER BY id DESC;
+
 -- name: MatchNewestTenants :many
 -- Tenants among the newest thousand after the cursor whose slug or name contains a text, given with its case folded. A frequent text fills a page this way.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,

@@ -45,7 +45,7 @@ func ReadList(ctx context.Context, q *db.Queries, f ListFilter) ([]uuid.UUID, er
 	if err != nil {
 		return nil, err
 	}
-	rows, err := searchTenants(ctx, q, f.Q, string(f.Status), after, PageLimit(f.Limit)+1)
+	rows, err := readTenants(ctx, q, f, after, time.Now(), PageLimit(f.Limit)+1)
 	ids := make([]uuid.UUID, len(rows))
 	for i, r := range rows {
 		ids[i] = r.ID

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"math"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
@@ -16,9 +18,32 @@ import (
 type ListFilter struct {
 	Q      string // part of a slug or name, ignoring case as Unicode defines it
 	Status Status // Deleted ones are listed only if asked for
-	Limit  int    // 1 to 500; 0: 50, more: 500
-	Cursor string // the cursor that List returned with the previous page
+	// Alg and Problem select by the live policies. They are not combined with Q and Status.
+	Alg     jose.SignatureAlgorithm
+	Problem Problem
+	Limit   int    // 1 to 500; 0: 50, more: 500
+	Cursor  string // the cursor that List returned with the previous page
 }
+
+// Problem is what is wrong with a tenant.
+type Problem string
+
+// Problems that tenants can be listed by.
+const (
+	NoStandby    Problem = "no_standby"    // a policy has no standby key
+	Overdue      Problem = "overdue"       // a policy has been due for OverdueAfter
+	IsSuspended  Problem = "suspended"     // nothing is signed
+	OldAlgorithm Problem = "old_algorithm" // a policy makes RSA keys of less than 3072 bits
+)
+
+// OverdueAfter is how long a worker that runs lets a policy wait at most.
+const OverdueAfter = 5 * time.Minute
+
+// oldBits is the size from which on RSA keys are not old.
+const oldBits = 3072
+
+// rsaAlgorithms are the algorithms of RSA keys.
+var rsaAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
 // List returns tenants, newest first, and the cursor of the next page, which
 // is empty on the last. Errors: ErrBadCursor, ErrUnavailable.
@@ -30,7 +55,7 @@ func (s *Store) List(ctx context.Context, f ListFilter) ([]Tenant, string, error
 	var tenants []Tenant
 	limit := PageLimit(f.Limit)
 	err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		tenants, err = searchTenants(ctx, tx.Queries, audit.StorableText(f.Q), audit.StorableText(string(f.Status)), after, limit+1)
+		tenants, err = readTenants(ctx, tx.Queries, f, after, s.now(), limit+1)
 		return err
 	})
 	if err != nil {
@@ -38,6 +63,32 @@ func (s *Store) List(ctx context.Context, f ListFilter) ([]Tenant, string, error
 	}
 	tenants, next := Page(tenants, limit, func(t Tenant) Position { return Position{t.CreatedAt, t.ID} })
 	return tenants, next, nil
+}
+
+// readTenants reads a page of a list.
+func readTenants(ctx context.Context, q *db.Queries, f ListFilter, after Position, now time.Time, size int) ([]Tenant, error) {
+	switch {
+	case f.Problem == IsSuspended && f.Alg == "":
+		return searchTenants(ctx, q, "", string(Suspended), after, size)
+	case f.Problem == NoStandby, f.Problem == Overdue:
+		due := db.TenantsWithDuePoliciesParams{DueBefore: now, BeforeID: after.ID, Alg: string(f.Alg), NoStandby: f.Problem == NoStandby, PageSize: int32(size)}
+		if f.Problem == Overdue {
+			due.DueBefore = now.Add(-OverdueAfter)
+		}
+		rows, err := q.TenantsWithDuePolicies(ctx, due)
+		return tenantsFromRows(rows), err
+	case f.Problem == OldAlgorithm, f.Alg != "":
+		by := db.TenantsByAlgorithmParams{Algs: []string{string(f.Alg)}, BelowBits: math.MaxInt32, BeforeID: after.ID, PageSize: int32(size)}
+		if f.Problem == OldAlgorithm {
+			by.BelowBits = oldBits
+			if f.Alg == "" {
+				by.Algs = rsaAlgorithms
+			}
+		}
+		rows, err := q.TenantsByAlgorithm(ctx, by)
+		return tenantsFromRows(rows), err
+	}
+	return searchTenants(ctx, q, audit.StorableText(f.Q), audit.StorableText(string(f.Status)), after, size)
 }
 
 // searchTenants reads a page. A text in many names is found fast among the newest
@@ -67,7 +118,7 @@ func searchTenants(ctx context.Context, q *db.Queries, text, status string, afte
 }
 
 // tenantsFromRows converts the rows of any query for a list.
-func tenantsFromRows[R db.ListTenantsRow | db.MatchNewestTenantsRow | db.FindTenantsRow](rows []R) []Tenant {
+func tenantsFromRows[R db.ListTenantsRow | db.TenantsByAlgorithmRow | db.TenantsWithDuePoliciesRow | db.MatchNewestTenantsRow | db.FindTenantsRow](rows []R) []Tenant {
 	out := make([]Tenant, len(rows))
 	for i, row := range rows {
 		out[i] = TenantRow(row).Tenant()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,6 +84,51 @@ func TestListsAndSearchesReadFewTenants(t *testing.T) {
 		}
 		if cost.Pages > 400 || cost.Vain > 1500 {
 			t.Errorf("%s reads %v pages and %v tenants in vain:\n%s", c.name, cost.Pages, cost.Vain, cost.Plans)
+		}
+	}
+}
+
+// A list by algorithm or problem costs by what is on its page, not by how many tenants sign
+// with the algorithm or how many policies there are.
+func TestListsByPolicyReadFewTenants(t *testing.T) {
+	w := newWorld(t)
+	crowded(t, w)
+	dbtest.Exec(t, w.url, `SET session_replication_role = replica;
+		INSERT INTO policies (tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds, purge_after_seconds,
+			default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, due_at, created_at, updated_at)
+		SELECT id, CASE WHEN slug LIKE 'needle-%' THEN 'RS256' ELSE 'ES256' END, true, CASE WHEN slug LIKE 'needle-%' THEN 2048 END, 2592000, 86400, 604800, 7776000, 900, 86400, 16,
+			created_at + CASE WHEN slug LIKE 'crowd-%7' AND status = 'active' THEN interval '0' ELSE interval '100 years' END, created_at, created_at
+		FROM tenants WHERE status <> 'deleted'`)
+	dbtest.Exec(t, w.url, "VACUUM ANALYZE policies")
+	conn, err := pgx.Connect(t.Context(), w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for _, c := range []struct {
+		name  string
+		f     tenant.ListFilter
+		want  int
+		pages float64
+	}{
+		{"what nearly all sign with", tenant.ListFilter{Alg: "ES256"}, 51, 600},
+		{"what few sign with", tenant.ListFilter{Alg: "RS256"}, 6, 200},
+		{"what nobody signs with", tenant.ListFilter{Alg: "PS512"}, 0, 50},
+		{"old algorithms", tenant.ListFilter{Problem: tenant.OldAlgorithm}, 6, 200},
+		{"overdue", tenant.ListFilter{Problem: tenant.Overdue, Limit: 20}, 21, 12_000}, // 1,800 are
+		{"overdue, of few", tenant.ListFilter{Problem: tenant.Overdue, Alg: "RS256"}, 0, 1000},
+		{"suspended", tenant.ListFilter{Problem: tenant.IsSuspended}, 6, 400},
+	} {
+		var got []uuid.UUID
+		cost := dbtest.Explain(t, conn, "keyward_platform", "", func(q *db.Queries) (err error) {
+			got, err = tenant.ReadList(t.Context(), q, c.f)
+			return err
+		})
+		if len(got) != c.want {
+			t.Errorf("%s: %d tenants, want %d", c.name, len(got), c.want)
+		}
+		if cost.Pages > c.pages || strings.Contains(cost.Plans, "Seq Scan on tenants") {
+			t.Errorf("%s reads %v pages:\n%s", c.name, cost.Pages, cost.Plans)
 		}
 	}
 }

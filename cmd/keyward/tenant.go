@@ -54,8 +54,10 @@ func (t tenantArg) openTenant() (*client.Client, string, error) {
 }
 
 type tenantListCmd struct {
-	Q      string `name:"search" placeholder:"TEXT" help:"Filter by text in slug or name."`
-	Status string `name:"status" enum:",active,suspended" default:"" help:"Filter by status: active or suspended."`
+	Q       string `name:"search" placeholder:"TEXT" help:"Filter by text in slug or name."`
+	Status  string `name:"status" enum:",active,suspended" default:"" help:"Filter by status: active or suspended."`
+	Alg     string `name:"alg" placeholder:"ALG" help:"Filter by the algorithm of a policy, without --search and --status."`
+	Problem string `name:"problem" enum:",no_standby,overdue,suspended,old_algorithm" default:"" help:"Filter by what is wrong: no_standby, overdue, suspended or old_algorithm."`
 	listFlags
 	remoteFlags
 }
@@ -66,7 +68,7 @@ func (c *tenantListCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	params := client.ListTenantsParams{Q: nonEmpty(c.Q), Status: nonEmpty(client.TenantStatus(c.Status))}
+	params := client.ListTenantsParams{Q: nonEmpty(c.Q), Status: nonEmpty(client.TenantStatus(c.Status)), Alg: nonEmpty(client.Alg(c.Alg)), Problem: nonEmpty(client.TenantProblem(c.Problem))}
 	return printList(p, c.JSON, c.listFlags, rows[client.Tenant]{
 		head: []string{"SLUG", "STATUS", "NAME", "CREATED", "ID", "ISSUER"}, none: "No matching tenants.",
 		row: func(t client.Tenant) []string {

@@ -98,6 +98,9 @@ func inlineLiterals(args []any) string {
 		if at, ok := a.(time.Time); ok {
 			a = at.Format(time.RFC3339Nano)
 		}
+		if list, is := a.([]string); is {
+			a = "{" + strings.Join(list, ",") + "}" // of names without special characters
+		}
 		texts[i] = "'" + strings.ReplaceAll(fmt.Sprint(a), "'", "''") + "'"
 	}
 	return strings.Join(texts, ", ")

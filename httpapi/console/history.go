@@ -173,9 +173,9 @@ func actionNames() []string {
 	return names
 }
 
-// as gives an optional text the type of a parameter.
+// as gives an optional text the type of a parameter; an empty one is none.
 func as[T ~string](text *string) *T {
-	if text == nil {
+	if text == nil || *text == "" {
 		return nil
 	}
 	return new(T(*text))

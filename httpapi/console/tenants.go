@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,11 +16,22 @@ import (
 const perPage = 20
 
 type tenantsPage struct {
-	Q, Status, Problem string
-	Rows               []tenantRow
-	Next               string // query of the next page
-	First              bool
+	Q, Status    string
+	Alg, Problem string
+	Worst        []tenantRow // with a problem, of all tenants
+	Rows         []tenantRow
+	Next         string // query of the next page
+	Error        string
 }
+
+// Filtered reports whether not all tenants are listed.
+func (p tenantsPage) Filtered() bool { return p.Q+p.Status+p.Alg+p.Problem != "" }
+
+// mostWorst is how many tenants of each problem are listed before all others.
+const mostWorst = 5
+
+// problems are what tenants are searched for, the worst first.
+var problems = []client.TenantProblem{client.TenantProblemNoStandby, client.TenantProblemOverdue, client.TenantProblemSuspended, client.TenantProblemOldAlgorithm}
 
 type tenantRow struct {
 	client.Tenant
@@ -38,30 +50,65 @@ func (r tenantRow) NextLine() *line {
 	return next
 }
 
-// listTenants shows a page of tenants, those with problems first.
+// listTenants shows a page of tenants. Without a filter the first page begins with those
+// that have problems, of all tenants.
 func listTenants(v *visit) error {
+	if !v.Can("listTenants") {
+		return forbidden
+	}
 	q := v.r.URL.Query()
-	p := tenantsPage{Q: strings.TrimSpace(q.Get("q")), Status: q.Get("status"), First: q.Get("cursor") == ""}
-	params := client.ListTenantsParams{Limit: new(perPage)}
-	if p.Q != "" {
-		params.Q = &p.Q
+	p := tenantsPage{Q: strings.TrimSpace(q.Get("q")), Status: q.Get("status"), Alg: q.Get("alg"), Problem: q.Get("problem")}
+	params := client.ListTenantsParams{
+		Limit: new(perPage), Q: as[string](&p.Q), Status: as[client.TenantStatus](&p.Status), Alg: as[client.Alg](&p.Alg), Problem: as[client.TenantProblem](&p.Problem),
+		Cursor: as[string](new(q.Get("cursor"))),
 	}
-	if p.Status == "active" || p.Status == "suspended" {
-		params.Status = new(client.TenantStatus(p.Status))
+	var list client.TenantList
+	var worst []client.Tenant
+	calls := []fetch{into(v, "listTenants", &list, func(ctx context.Context) (*client.TenantList, error) { return v.api.ListTenants(ctx, &params) })}
+	if !p.Filtered() && params.Cursor == nil {
+		calls = append(calls, func(ctx context.Context) (err error) { worst, err = v.worstTenants(ctx); return err })
 	}
-	if c := q.Get("cursor"); c != "" {
-		params.Cursor = &c
-	}
-	list, err := v.api.ListTenants(v.r.Context(), &params)
-	if err != nil {
-		return err
+	if err := v.all(calls...); err != nil {
+		var shown bool
+		if _, p.Error, shown = formErrors(err); !shown {
+			return err
+		}
+		if p.Q+p.Status != "" && p.Alg+p.Problem != "" {
+			p.Error = "Search by name and status, or by algorithm and problem: the two lists have different orders."
+		}
+		return v.renderStatus(http.StatusUnprocessableEntity, "tenants.html", "Tenants", p)
 	}
 	if list.NextCursor != nil {
 		q.Set("cursor", *list.NextCursor)
 		p.Next = q.Encode()
 	}
-	p.Rows = v.judge(list.Items)
+	rows := v.judge(slices.Concat(worst, slices.DeleteFunc(list.Items, func(t client.Tenant) bool {
+		return slices.ContainsFunc(worst, func(w client.Tenant) bool { return w.ID == t.ID })
+	})))
+	for _, row := range rows {
+		if slices.ContainsFunc(worst, func(w client.Tenant) bool { return w.ID == row.ID }) {
+			p.Worst = append(p.Worst, row)
+		} else {
+			p.Rows = append(p.Rows, row)
+		}
+	}
 	return v.render("tenants.html", "Tenants", p)
+}
+
+// worstTenants returns a few tenants of each problem that wants somebody to act.
+func (v *visit) worstTenants(ctx context.Context) (worst []client.Tenant, err error) {
+	for _, problem := range problems[:3] {
+		list, err := v.api.ListTenants(ctx, &client.ListTenantsParams{Problem: &problem, Limit: new(mostWorst)})
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range list.Items {
+			if !slices.ContainsFunc(worst, func(w client.Tenant) bool { return w.ID == t.ID }) {
+				worst = append(worst, t)
+			}
+		}
+	}
+	return worst, nil
 }
 
 // judge reads the keys and policies of tenants, a few at once.

@@ -12,7 +12,7 @@ import (
 
 func init() {
 	maps.Copy(formatters, map[string]any{
-		"offset": offset, "bytes": bytesText, "int": func(n int64) int { return int(n) },
+		"problems": func() []client.TenantProblem { return problems }, "problemWord": problemWord, "offset": offset, "bytes": bytesText, "int": func(n int64) int { return int(n) },
 		"add": func(a, b any) string { return oneDecimal(number(a) + number(b)) }, "algorithms": func() []string { return algorithms },
 		"isRSA": isRSA, "isPublished": isPublished, "algs": algorithmsOf, "jwks": jwksOf, "becomes": becomes, "nextWord": nextWord, "laneWord": laneWord, "actorWord": actorWord,
 		"operationWord": operationWord, "operationEffect": operationEffect, "approvalWord": approvalWord, "reasonLabel": reasonLabel, "hookReason": hookReason,
@@ -142,4 +142,11 @@ func shortTime(d time.Duration) string {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
 	return duration(d)
+}
+
+func problemWord(p client.TenantProblem) string {
+	return map[client.TenantProblem]string{
+		client.TenantProblemNoStandby: "No standby key", client.TenantProblemOverdue: "Overdue", client.TenantProblemSuspended: "Suspended",
+		client.TenantProblemOldAlgorithm: "Old algorithm",
+	}[p]
 }
