@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/httpapi/console"
 	"github.com/keyward/keyward/tenant"
@@ -42,26 +44,35 @@ func (a *app) readPlatform(ctx context.Context) (console.PlatformState, error) {
 }
 
 func (a *app) gatherPlatform(ctx context.Context) (s console.PlatformState, err error) {
-	if s.Processes, err = a.readProcesses(ctx); err != nil {
-		return s, err
-	}
-	if err = a.readBacklogs(ctx, &s); err != nil {
-		return s, err
-	}
+	var backlogs console.PlatformState
+	var processes []console.Process
+	var g errgroup.Group
+	g.Go(func() (err error) { processes, err = a.readProcesses(ctx); return err })
+	g.Go(func() error { return a.readBacklogs(ctx, &backlogs) })
+	g.Go(func() error { return a.platform.refresh(ctx, a) })
+	err = g.Wait()
+	s, s.Processes = backlogs, processes
 	v := &a.platform
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s.MasterKeys, s.Findings, s.FoundAt = v.masters, v.findings, v.foundAt.UTC()
+	return s, err
+}
+
+// refresh finds out what is kept and has become old. Requests that come meanwhile wait.
+func (v *platformView) refresh(ctx context.Context, a *app) (err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if time.Since(v.readAt) > mastersFor {
 		if v.masters, err = a.readMasterKeys(ctx); err != nil {
-			return s, err
+			return err
 		}
 		v.readAt = time.Now()
 	}
 	if time.Since(v.foundAt) > findingsFor {
 		v.findings, v.foundAt = a.examine(ctx), time.Now()
 	}
-	s.MasterKeys, s.Findings, s.FoundAt = v.masters, v.findings, v.foundAt.UTC()
-	return s, nil
+	return nil
 }
 
 func (a *app) readProcesses(ctx context.Context) ([]console.Process, error) {

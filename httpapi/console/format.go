@@ -71,7 +71,7 @@ func shortDate(now time.Time, t any) string {
 	case moment.Sub(now).Abs() > 300*24*time.Hour:
 		return moment.UTC().Format("2 Jan 2006")
 	}
-	return moment.UTC().Format("2 Jan, 15:04")
+	return moment.UTC().Format("2 Jan, 15:04 UTC")
 }
 
 // relative is "in 3 days", "12 minutes ago", "now".
