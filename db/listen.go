@@ -38,8 +38,9 @@ type Listener struct {
 	// and answers those who wait until every process serves a change. It needs Clock.
 	Self func() ProcessInfo
 
-	nextBeat time.Time // of Run alone
-	presence presence
+	nextBeat  time.Time // of Run alone
+	ignoredAt time.Time // when a notification was last logged as ignored; of Run alone
+	presence  presence
 
 	alive atomic.Pointer[age.Instant] // the last proof that no notification was missed; nil: none yet
 	up    atomic.Bool
@@ -191,6 +192,10 @@ func (l *Listener) tell(channel, payload string) {
 	}
 	tenantID, slug, ok := parseChangePayload(payload)
 	if !ok {
+		if now := time.Now(); now.Sub(l.ignoredAt) < time.Minute {
+			return // every login may notify: it does not fill the log
+		}
+		l.ignoredAt = time.Now()
 		l.Log.Warn("notification ignored: its payload is not a tenant id and a slug", "channel", changesChannel)
 		return
 	}

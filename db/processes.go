@@ -31,12 +31,11 @@ const confirmChannel = "keyward_confirm"
 // presence is what a Listener knows of the processes.
 type presence struct {
 	mu       sync.Mutex
-	live     []Process           // at the last heartbeat
-	answers  map[uuid.UUID]int64 // the latest confirmation of each, as in AskForConfirmation
-	changed  chan struct{}       // closed when answers change
-	asked    int64               // the latest time that somebody asked for
-	answered int64               // the latest that this process has answered
-	refused  bool                // the row could not be written, which was logged
+	live     []Process     // at the last heartbeat
+	changed  chan struct{} // closed when somebody says that it has confirmed
+	asked    int64         // the latest time that somebody asked for
+	answered int64         // the latest that this process has answered
+	refused  bool          // the row could not be written, which was logged
 }
 
 // register writes this process's row and reads those of the live processes. A database
@@ -77,21 +76,7 @@ func (l *Listener) register(ctx context.Context, conn *pgx.Conn, confirmed int64
 		return nil
 	}
 	p.live, p.refused = live, false
-	for id := range p.answers {
-		if !isLive(live, id) {
-			delete(p.answers, id)
-		}
-	}
 	return nil
-}
-
-func isLive(live []Process, id uuid.UUID) bool {
-	for _, row := range live {
-		if row.ID == id {
-			return true
-		}
-	}
-	return false
 }
 
 // unregister deletes this process's row when it stops.
@@ -107,7 +92,13 @@ func (l *Listener) unregister(ctx context.Context) {
 	}
 }
 
-// hearConfirmation reads a payload of confirmChannel: "ask <µs>" or "done <id> <µs>".
+// maxAhead bounds how far in the future a question may be. Every login may notify: one
+// that forged a time which never comes would end the answers to all others.
+const maxAhead = 10 * time.Second
+
+// hearConfirmation reads a payload of confirmChannel: "ask <µs>" or "done <id> <µs>". Every
+// login may send one, so it says only that it is worth while to look: what a process has
+// confirmed is in its row.
 func (l *Listener) hearConfirmation(payload string) {
 	p := &l.presence
 	p.mu.Lock()
@@ -116,17 +107,9 @@ func (l *Listener) hearConfirmation(payload string) {
 	micros, err := strconv.ParseInt(words[len(words)-1], 10, 64)
 	switch {
 	case err != nil:
-	case len(words) == 2 && words[0] == "ask":
+	case len(words) == 2 && words[0] == "ask" && micros <= time.Now().Add(maxAhead).UnixMicro():
 		p.asked = max(p.asked, micros)
 	case len(words) == 3 && words[0] == "done":
-		id, err := uuid.Parse(words[1])
-		if err != nil {
-			return
-		}
-		if p.answers == nil {
-			p.answers = map[uuid.UUID]int64{}
-		}
-		p.answers[id] = max(p.answers[id], micros)
 		if p.changed != nil {
 			close(p.changed)
 			p.changed = nil
@@ -196,18 +179,19 @@ func (l *Listener) Confirm(ctx context.Context, wait time.Duration) (live int, u
 	l.presence.mu.Lock()
 	l.presence.live = rows
 	l.presence.mu.Unlock()
+	total := len(l.namesBut(rows, func(Process) bool { return true })) + 1
+	confirmed := confirmedTimes(rows)
 	for {
-		p := &l.presence
-		p.mu.Lock()
-		missing := l.namesBut(rows, func(row Process) bool { return p.answers[row.ID] < asked })
-		if p.changed == nil {
-			p.changed = make(chan struct{})
-		}
-		changed := p.changed
-		p.mu.Unlock()
-		total := len(l.namesBut(rows, func(Process) bool { return true })) + 1
+		changed := l.presence.nextConfirmation()
+		missing := l.namesBut(rows, func(row Process) bool { return confirmed[row.ID] < asked })
 		if len(missing) == 0 {
 			return total, nil
+		}
+		if now, err := l.Clock.liveProcesses(ctx); err == nil {
+			confirmed = confirmedTimes(now)
+			if missing = l.namesBut(rows, func(row Process) bool { return confirmed[row.ID] < asked }); len(missing) == 0 {
+				return total, nil
+			}
 		}
 		select {
 		case <-changed:
@@ -215,6 +199,33 @@ func (l *Listener) Confirm(ctx context.Context, wait time.Duration) (live int, u
 			return total, missing
 		}
 	}
+}
+
+// nextConfirmation returns a channel that is closed when the next process says that it
+// has confirmed.
+func (p *presence) nextConfirmation() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return p.changed
+}
+
+func confirmedTimes(rows []Process) map[uuid.UUID]int64 {
+	times := make(map[uuid.UUID]int64, len(rows))
+	for _, row := range rows {
+		times[row.ID] = row.ConfirmedUntil.UnixMicro()
+	}
+	return times
+}
+
+func (d *DB) liveProcesses(ctx context.Context) (live []Process, err error) {
+	err = d.AsPlatform(ctx, func(tx *Tx) (err error) {
+		live, err = tx.LiveProcesses(ctx)
+		return err
+	})
+	return live, err
 }
 
 // askForConfirmation asks every process that listens, and reads which ones are live: each
