@@ -44,7 +44,8 @@ func validateName(broken *fields, name string) {
 
 // validateIssuer checks RFC 8414 section 2: a URL without query or fragment.
 // Verifiers compare it byte by byte (RFC 7519 section 2, StringOrURI), so it is
-// stored exactly as given, including a trailing slash. http is allowed for tests.
+// stored exactly as given, including a trailing slash. [Namespace] refuses http for
+// other machines.
 func validateIssuer(broken *fields, issuer string) {
 	if issuer == "" {
 		return

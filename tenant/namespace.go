@@ -16,6 +16,14 @@ import (
 // belongs to at most one live tenant. The zero value knows no public URL.
 type Namespace struct {
 	publicURL webName
+	plainHTTP bool // issuers may be plain http, for other machines too
+}
+
+// WithPlainHTTP returns the name space in which issuers of other machines may be plain
+// http as well: whoever is on the way can give verifiers of such an issuer other keys.
+func (n Namespace) WithPlainHTTP(allowed bool) Namespace {
+	n.plainHTTP = allowed
+	return n
 }
 
 // NewNamespace returns the name space below a public URL, which belongs to the
@@ -67,6 +75,9 @@ func (n Namespace) issuerName(broken *fields, t Tenant) (name *string, host stri
 		return nil, ""
 	}
 	if !n.holds(w) {
+		if w.scheme == "http" && !isThisMachine(w.host) && !n.plainHTTP {
+			broken.add("issuer", "must be https: who is on the way of plain http could give verifiers other keys; the operator can allow it by KEYWARD_ALLOW_HTTP")
+		}
 		return new(w.String()), w.host
 	}
 	rest, below := strings.CutPrefix(w.path, n.publicURL.path)

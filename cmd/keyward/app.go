@@ -103,7 +103,7 @@ func (a *app) buildParts(publicURL string) {
 		DB: a.db, PublicURL: publicURL, Now: utcNow, Log: a.log, HeardUntil: a.listener.HeardUntil,
 		Authority: a.custody.Authority(), MaxBytes: a.cfg.cacheBytes, MaxStale: a.cfg.maxStale,
 	})
-	names := tenant.NewNamespace(publicURL)
+	names := tenant.NewNamespace(publicURL).WithPlainHTTP(a.cfg.allowHTTP)
 	a.store = moves.New(moves.Config{
 		DB: a.db, Names: names, Custody: a.custody, Generator: a.generator, Now: utcNow, Log: a.log, JitterFraction: a.cfg.jitter,
 		DefaultPolicy: &a.cfg.defaultPolicy, MaxKeys: a.cfg.tenantMaxKeys,

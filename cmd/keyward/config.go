@@ -32,7 +32,7 @@ type settings struct {
 	AdminTLSKey       string `name:"admin-tls-key" var:"KEYWARD_ADMIN_TLS_KEY" placeholder:"FILE" help:"Use this private key for KEYWARD_ADMIN_TLS_CERT." accepts:"a file in PEM" unset:"none"`
 	AdminClientCA     string `name:"admin-client-ca" var:"KEYWARD_ADMIN_CLIENT_CA" placeholder:"FILE" help:"Require client certificates issued by one of these authorities on the admin address." accepts:"a file with certificates in PEM" unset:"none required"`
 	PublicURL         string `name:"public-url" var:"KEYWARD_PUBLIC_URL" placeholder:"URL" help:"Publish this URL to verifiers; issuers begin with it." accepts:"an absolute http or https URL in ASCII without query, fragment and final slash, as in https://keys.example.com" unset:"http://<addr>"`
-	AllowHTTP         bool   `name:"allow-http" var:"KEYWARD_ALLOW_HTTP" help:"Allow a KEYWARD_PUBLIC_URL that is plain http, for other machines too." accepts:"true or false" unset:"false"`
+	AllowHTTP         bool   `name:"allow-http" var:"KEYWARD_ALLOW_HTTP" help:"Allow a KEYWARD_PUBLIC_URL, and issuers of tenants, that are plain http for other machines too." accepts:"true or false" unset:"false"`
 	TLSCert           string `name:"tls-cert" var:"KEYWARD_TLS_CERT" placeholder:"FILE" help:"Serve HTTPS with this certificate chain." accepts:"a file in PEM" unset:"none: plain HTTP"`
 	TLSKey            string `name:"tls-key" var:"KEYWARD_TLS_KEY" placeholder:"FILE" help:"Use this private key for KEYWARD_TLS_CERT." accepts:"a file in PEM" unset:"none"`
 	Metrics           bool   `name:"metrics" var:"KEYWARD_METRICS" default:"true" negatable:"" help:"Serve /metrics on the admin address or, without one, to clients on this machine." accepts:"true or false"`
@@ -91,6 +91,7 @@ type config struct {
 	consoleURL      string   // empty: the address that the browser uses
 	consoleOrigins  []string // serialized as browsers do
 	publicURL       string   // empty: derived from the address
+	allowHTTP       bool     // plain http for other machines too
 	tlsCert, tlsKey string   // both or neither
 	adminTLSCert    string   // empty: those of the main address
 	adminTLSKey     string
@@ -142,6 +143,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 		consoleURL:     c.publicURL("KEYWARD_CONSOLE_URL", s.ConsoleURL),
 		consoleOrigins: c.origins("KEYWARD_CONSOLE_ORIGINS", s.ConsoleOrigins),
 		publicURL:      c.verifierURL(s),
+		allowHTTP:      s.AllowHTTP,
 		tlsCert:        s.TLSCert,
 		tlsKey:         s.TLSKey,
 		adminTLSCert:   s.AdminTLSCert,
