@@ -2,6 +2,7 @@ package keyward_test
 
 import (
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -162,4 +163,34 @@ func files(t *testing.T, endings ...string) (all []string) {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// TestDatabaseURLsAskForTLS checks that every URL of a database on another machine, in
+// the pages and in the files to deploy, verifies the server. Compose's own network is on
+// one machine.
+func TestDatabaseURLsAskForTLS(t *testing.T) {
+	address := regexp.MustCompile(`postgres(?:ql)?://[^\s'"` + "`" + `<>)]+`)
+	found := 0
+	for _, page := range slices.Concat(files(t, ".md"), files(t, ".yaml"), files(t, ".yml"), files(t, ".env"), files(t, ".service")) {
+		if filepath.Base(page) == "docker-compose.yml" || strings.Contains(page, ".github") {
+			continue
+		}
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found1 := range address.FindAllString(string(text), -1) {
+			u, err := url.Parse(found1)
+			if err != nil || slices.Contains([]string{"", "localhost", "127.0.0.1", "…"}, u.Hostname()) || strings.Contains(found1, "…") {
+				continue
+			}
+			found++
+			if u.Query().Get("sslmode") != "verify-full" {
+				t.Errorf("%s: %s does not verify the server", page, found1)
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("only %d URLs were found", found)
+	}
 }
