@@ -49,9 +49,14 @@ func nodeProgram(t *testing.T) string {
 
 // pythonProgram runs with a Python that has PyJWT: the one on the PATH, or Debian's.
 func pythonProgram(t *testing.T) string {
+	return runIn(t, "../examples/python", findPython(t), "-B", "program.py")
+}
+
+func findPython(t *testing.T) string {
+	t.Helper()
 	for _, python := range []string{"python3", "/usr/bin/python3"} {
 		if exec.CommandContext(t.Context(), python, "-c", "import jwt, cryptography; jwt.PyJWK").Run() == nil {
-			return runIn(t, "../examples/python", python, "-B", "program.py")
+			return python
 		}
 	}
 	t.Skip("there is no python3 with PyJWT and cryptography")

@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,6 +121,62 @@ func Example_receiver() {
 	// 401
 	// 401
 	// 401
+}
+
+// The receiver of docs/webhooks.md refuses what differs from a genuine delivery in one
+// thing that it has to check.
+func TestDocumentedReceiverRefusesForgeries(t *testing.T) {
+	platform, stranger := jwkstest.New("https://keys.example.com", jose.ES256), jwkstest.New("https://keys.example.com", jose.ES256)
+	client, err := jwks.New(jwks.Config{URL: platform.JWKSURL(), HTTPClient: platform.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const mine, typ = "0198c2f4-7d1e-7c7a-9d0b-3f6d2f6f2a11", "keyward-webhook+jws"
+	rc := &receiver{webhookID: mine, keys: client, handled: map[string]bool{}}
+	body := func(members string) []byte {
+		return []byte(`{"id":"1",` + members + `"event":{"tenant":"acme","seq":7}}`)
+	}
+	at := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
+	sign := func(by *jwkstest.Issuer, headers map[string]any, body []byte) string {
+		parts := strings.Split(by.Sign("1", headers, body), ".")
+		return parts[0] + ".." + parts[2]
+	}
+	genuine := body(`"webhook_id":"` + mine + `","sent_at":"` + at(0) + `",`)
+	signed := sign(platform, map[string]any{"typ": typ}, genuine)
+	if _, err := rc.verify(t.Context(), signed, genuine); err != nil {
+		t.Fatalf("a genuine delivery: %v", err)
+	}
+	type forgery struct {
+		signature string
+		body      []byte
+	}
+	forgeries := map[string]forgery{
+		"another body":        {signed, []byte(strings.Replace(string(genuine), "acme", "evil", 1))},
+		"another space":       {signed, append([]byte(" "), genuine...)},
+		"a stranger's key":    {sign(stranger, map[string]any{"typ": typ}, genuine), genuine},
+		"signed for a token":  {sign(platform, map[string]any{"typ": "JWT"}, genuine), genuine},
+		"signed for nothing":  {sign(platform, nil, genuine), genuine},
+		"without a signature": {"", genuine},
+		"an empty signature":  {signed[:strings.LastIndex(signed, ".")+1], genuine},
+		"alg none":            {base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","kid":"1","typ":"`+typ+`"}`)) + "..", genuine},
+	}
+	for name, members := range map[string]string{
+		"for another webhook": `"webhook_id":"0198c2f4-0000-7c7a-9d0b-3f6d2f6f2a11","sent_at":"` + at(0) + `",`,
+		"for no webhook":      `"sent_at":"` + at(0) + `",`,
+		"an hour old":         `"webhook_id":"` + mine + `","sent_at":"` + at(-time.Hour) + `",`,
+		"of the future":       `"webhook_id":"` + mine + `","sent_at":"` + at(time.Hour) + `",`,
+		"without a time":      `"webhook_id":"` + mine + `",`,
+		"with a time of none": `"webhook_id":"` + mine + `","sent_at":"soon",`,
+	} {
+		forged := body(members)
+		forgeries[name] = forgery{sign(platform, map[string]any{"typ": typ}, forged), forged}
+	}
+	for name, f := range forgeries {
+		if d, err := rc.verify(t.Context(), f.signature, f.body); err == nil {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
 }
 
 // The code in docs/webhooks.md is the code that runs above.
