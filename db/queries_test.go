@@ -51,7 +51,7 @@ var everywhere = map[string][]string{
 	"what a credential of the platform made may be in any tenant":                                    {"APIKeyDescendants", "RevokeAPIKeysByID"},
 	"names of all tenants are compared, when one changes":                                            {"HostsTaken", "IssuerAtHost"},
 	"the platform's credentials are no tenant's, and uses of credentials are flushed by their id":    {"ListPlatformAPIKeys", "TouchAPIKeys"},
-	"a queue of every tenant's work, off the path of requests; a distributed worker asks each shard": {"DuePolicies", "NextDueAt", "CountDuePolicies", "ClaimWebhooks", "NextWebhookReady", "LockAnyWebhooksBehind", "CountPendingDeliveries", "OldestDuePolicy", "OldestWaitingEvent", "OldestPendingDelivery", "DuePublications", "NextPublication", "UnpublishedTenants", "CountUnpublished"},
+	"a queue of every tenant's work, off the path of requests; a distributed worker asks each shard": {"DuePolicies", "NextDueAt", "CountDuePolicies", "CountBacklogs", "ClaimWebhooks", "NextWebhookReady", "LockAnyWebhooksBehind", "CountPendingDeliveries", "OldestDuePolicy", "OldestWaitingEvent", "OldestPendingDelivery", "DuePublications", "NextPublication", "UnpublishedTenants", "CountUnpublished"},
 	"every tenant's, and only the platform may ask":                                                  {"ListTenants", "MatchNewestTenants", "MoreThanNewestTenants", "FindTenants", "Fleet", "FeedOfAll", "ListAuditEventsOfAll", "ListAuditEventsOfAllAscending", "EventsOfAllBehind", "LockWebhooksOfAll", "TenantsToldOf", "ListAuditHeads", "StoredTransactions"},
 	"a re-wrap goes through every data key, and says how far it is":                                  {"DataKeysWrappedBy", "CountStaleDataKeys", "CountWrappedDataKeys"},
 	"a session of the console is found before its tenant is known": {
@@ -64,7 +64,7 @@ var everywhere = map[string][]string{
 	"no table of tenants": {
 		"FeedBounds", "PlanForFilters", "LockNames", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",
 		"CountMasterKeys", "DatabaseClock", "LoginIsSuperuser", "UnguardedRoles", "UnguardedTables", "AcquireLease", "ReleaseLease", "RenewLease", "LeaseAge",
-		"UpsertProcess", "LiveProcesses", "DeleteProcess", "DeleteGoneProcesses", "AskForConfirmation", "AnswerConfirmation", "BeginEpoch", "CurrentEpoch", "PublishPlace", "SavePublishPlace",
+		"UpsertProcess", "LiveProcesses", "DeleteProcess", "DeleteGoneProcesses", "AskForConfirmation", "AnswerConfirmation", "BeginEpoch", "CurrentEpoch", "DescribeDatabase", "GetLease", "PublishPlace", "SavePublishPlace",
 	},
 }
 
