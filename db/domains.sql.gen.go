@@ -103,11 +103,11 @@ func (q *Queries) InsertDomain(ctx context.Context, arg InsertDomainParams) erro
 
 const issuerAtHost = `-- name: IssuerAtHost :one
 SELECT slug FROM tenants
-WHERE status <> 'deleted' AND issuer_name IS NOT NULL AND substring(issuer_name FROM '^https?://([^/:]+)') = $1::text
+WHERE status <> 'deleted' AND (custom_domain = $1::text OR issuer_name IS NOT NULL AND substring(issuer_name FROM '^https?://([^/:]+)') = $1::text)
 ORDER BY slug LIMIT 1
 `
 
-// A live tenant whose own issuer is at a host.
+// A live tenant whose own issuer is at a host, or whose custom domain is that host.
 func (q *Queries) IssuerAtHost(ctx context.Context, host string) (string, error) {
 	row := q.db.QueryRow(ctx, issuerAtHost, host)
 	var slug string

@@ -138,12 +138,13 @@ func TestDatabaseRefusesSecondIssuer(t *testing.T) {
 	}
 }
 
-// A public URL under which a tenant has an issuer that is not its own path does not
-// come into use.
+// A public URL under which a tenant has an issuer that is not its own path, or whose host
+// is a tenant's custom domain, does not come into use.
 func TestPublicURLIsNotAmongIssuers(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/tenants", w.root, `{"slug":"acme","issuer":"https://id.acme.example/t/other"}`).ok(201)
-	for publicURL, fits := range map[string]bool{testPublicURL: true, "https://id.acme.example": false, "https://id.acme.example:8443": false, "https://acme.example": true, "": true} {
+	w.do("POST", "/v1/tenants", w.root, `{"slug":"beta","custom_domain":"id.beta.example"}`).ok(201)
+	for publicURL, fits := range map[string]bool{testPublicURL: true, "https://id.acme.example": false, "https://id.acme.example:8443": false, "https://acme.example": true, "https://id.beta.example": false, "https://id.beta.example:8443/x": false, "": true} {
 		err := tenant.New(tenant.Config{DB: w.db, Names: tenant.NewNamespace(publicURL)}).CheckNames(t.Context())
 		if fits && err != nil || !fits && !errors.Is(err, tenant.ErrPublicURLTaken) {
 			t.Errorf("%s: %v", publicURL, err)

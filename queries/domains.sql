@@ -10,9 +10,9 @@ SELECT (EXISTS (SELECT FROM tenants WHERE status <> 'deleted' AND custom_domain 
         AND substring(issuer_name FROM '^https?://([^/:]+)') = @domain::text AND id <> @tenant_id::uuid))::boolean AS taken;
 
 -- name: IssuerAtHost :one
--- A live tenant whose own issuer is at a host.
+-- A live tenant whose own issuer is at a host, or whose custom domain is that host.
 SELECT slug FROM tenants
-WHERE status <> 'deleted' AND issuer_name IS NOT NULL AND substring(issuer_name FROM '^https?://([^/:]+)') = @host::text
+WHERE status <> 'deleted' AND (custom_domain = @host::text OR issuer_name IS NOT NULL AND substring(issuer_name FROM '^https?://([^/:]+)') = @host::text)
 ORDER BY slug LIMIT 1;
 
 -- name: VerifiedDomains :many

@@ -217,8 +217,9 @@ func (s *Store) Domains(ctx context.Context, tenantID uuid.UUID, limit int, curs
 }
 
 // CheckNames returns ErrPublicURLTaken if a tenant has an issuer at the host of the
-// public URL that was set under another public URL: it could be what follows from the
-// slug of another tenant. Call it before a public URL comes into use. Errors also:
+// public URL, or that host as its custom domain, set under another public URL: the issuer
+// could be what follows from the slug of another tenant, and verifiers of the platform
+// would get the tenant's keys. Call it before a public URL comes into use. Errors also:
 // ErrUnavailable.
 func (s *Store) CheckNames(ctx context.Context) error {
 	host := s.names.publicURL.host
