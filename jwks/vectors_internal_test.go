@@ -44,7 +44,7 @@ func TestWycheproofSignatures(t *testing.T) {
 			}
 		}
 	}
-	if accepted+refused != 1078 || accepted < 500 {
+	if accepted+refused != 1614 || accepted < 750 {
 		t.Errorf("%d accepted, %d refused", accepted, refused)
 	}
 }
