@@ -1,11 +1,13 @@
 package moving
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -60,6 +62,9 @@ func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, 
 	if json.Unmarshal(text, &set) != nil || set.Keys == nil && !isJWK(text) {
 		return nil, fmt.Errorf("%w: it is not a JWK Set (RFC 7517 section 5)", ErrFormat)
 	}
+	if countMembers(text, "keys") > 1 {
+		return nil, fmt.Errorf("%w: it has the member keys twice, of which decoders read one", ErrFormat)
+	}
 	if set.Keys == nil { // one JWK, not in a set
 		set.Keys = []json.RawMessage{text}
 	}
@@ -76,6 +81,29 @@ func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, 
 		keys = append(keys, k)
 	}
 	return keys, nil
+}
+
+// countMembers returns how often a JSON object has a member, in any case, as package json
+// matches names: it would keep the last and lose the others.
+func countMembers(object []byte, name string) (n int) {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	if _, err := dec.Token(); err != nil {
+		return 0
+	}
+	for dec.More() {
+		member, err := dec.Token()
+		if err != nil {
+			return n
+		}
+		if text, is := member.(string); is && strings.EqualFold(text, name) {
+			n++
+		}
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			return n
+		}
+	}
+	return n
 }
 
 // isJWK reports whether a text is a single JWK.

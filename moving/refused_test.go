@@ -133,3 +133,17 @@ func TestRedisLayout(t *testing.T) {
 	keys, err = readRedis(t.Context(), f, Settings{})
 	wantKeys(t, keys[:1], err, "a RS256 active public")
 }
+
+// A set that lists its keys twice has no reading in which none is lost.
+func TestSetWithTwoLists(t *testing.T) {
+	a, b := jwkText(t, ecKey(t).Public(), "a", "ES256", "sig"), jwkText(t, ecKey(t).Public(), "b", "ES256", "sig")
+	for _, set := range []string{`{"keys":[` + a + `],"keys":[` + b + `]}`, `{"keys":[` + a + `],"Keys":[` + b + `]}`, `{"keys":[],"x":1,"KEYS":null}`} {
+		if keys, err := JWKFile(write(t, t.TempDir(), "set.json", set), Settings{}); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %v, %v", set, keys, err)
+		}
+	}
+	once := `{"x":{"keys":[]},"keys":[{"kid":"z","keys":1},` + a + `]}`
+	if keys, err := JWKFile(write(t, t.TempDir(), "set.json", once), Settings{}); err != nil || len(keys) != 2 {
+		t.Errorf("%v, %v", keys, err)
+	}
+}
