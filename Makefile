@@ -86,7 +86,7 @@ modules: ## vet and test the separate modules: middleware and examples
 	done
 	@cd interop && go vet ./...
 
-interop: ## verify tokens with foreign JOSE libraries (Go; Node.js if installed)
+interop: ## verify tokens with foreign JOSE libraries and servers, as far as they are installed
 	@deploy/ensure-postgres
 	@command -v node >/dev/null || echo "Node.js is missing: its libraries are not tested" >&2
 	cd interop && go test -count=1 -timeout 10m $(TESTFLAGS) ./...
@@ -141,6 +141,10 @@ metrics: ## write the table of metrics into docs/monitoring.md
 
 guards: ## write db/guards.json, the roles, privileges, policies and triggers that doctor expects
 	KEYWARD_DRAW=1 go test -count=1 -run '^TestGuards$$' ./db
+
+.PHONY: verifiers
+verifiers: ## write docs/verifiers.md: how the foreign verifiers that are installed behave
+	cd interop && KEYWARD_DRAW=1 go test -count=1 -timeout 10m -run '^TestForeignReaders$$' .
 
 dependencies: ## write docs/dependencies.md, the modules with their licences and reasons
 	KEYWARD_DRAW=1 go test -count=1 -run '^TestDependencies$$' .

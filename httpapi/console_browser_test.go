@@ -76,7 +76,7 @@ func TestConsoleScreenshots(t *testing.T) {
 	kid := w.keys("healthy", "active")[0].KID
 	for name, path := range map[string]string{
 		"new-tenant": "/tenants/new", "keys": "/tenants/revoked/keys", "key": "/tenants/revoked/key?kid=" + w.keys("revoked", "revoked")[0].KID,
-		"policies": "/tenants/many/policies", "policy": "/tenants/many/policies/ES256", "verifiers": "/tenants/healthy/verifiers?for=node",
+		"policies": "/tenants/many/policies", "policy": "/tenants/many/policies/ES256", "verifiers": "/tenants/healthy/verifiers?for=jose",
 		"settings": "/tenants/healthy/settings", "domains": "/tenants/healthy/domains", "history": "/tenants/revoked/history?verify=1", "approvals": "/tenants/healthy/approvals",
 		"webhooks": "/tenants/healthy/webhooks", "api-keys": "/platform/api-keys", "rotate": "/tenants/rotating/act/rotate",
 		"revoke": "/tenants/healthy/act/revoke?kid=" + kid, "revoke-all": "/tenants/many/act/revoke-all", "import": "/tenants/healthy/act/import",

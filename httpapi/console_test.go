@@ -20,7 +20,7 @@ func TestConsolePages(t *testing.T) {
 			"/console", "/console/account", "/console/tenants", "/console/tenants/new", "/console/history", "/console/platform", "/console/incident?q=acme",
 			"/console/platform/api-keys", "/console/platform/webhooks", "/console/tenants/acme", "/console/tenants/acme/keys?state=active",
 			"/console/tenants/acme/key?kid=" + kid, "/console/tenants/acme/policies", "/console/tenants/acme/policies/ES256", "/console/tenants/acme/policies/EdDSA",
-			"/console/tenants/acme/verifiers?for=node", "/console/tenants/acme/settings", "/console/tenants/acme/history?verify=1", "/console/tenants/acme/approvals",
+			"/console/tenants/acme/verifiers?for=jose", "/console/tenants/acme/settings", "/console/tenants/acme/history?verify=1", "/console/tenants/acme/approvals",
 			"/console/tenants/acme/webhooks", "/console/tenants/acme/api-keys", "/console/tenants/acme/act/rotate", "/console/tenants/acme/act/revoke?kid=" + kid,
 			"/console/tenants/acme/act/revoke-all", "/console/tenants/acme/act/suspend", "/console/tenants/acme/act/resume", "/console/tenants/acme/act/purge",
 			"/console/tenants/acme/act/delete", "/console/tenants/acme/act/import", "/console/tenants/acme/act/retire?alg=RS256",

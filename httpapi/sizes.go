@@ -28,7 +28,7 @@ func policyWarnings(p tenant.Policy) (warnings []string) {
 	warnings = append(warnings,
 		fmt.Sprintf("A token by %s has %.1f kB and more: with cookies and other fields a request soon exceeds the %d kB that proxies and servers take as header, and some take 4 kB.",
 			p.Alg, float64(token)/1000, headerLine>>10),
-		"Verifiers that do not know RFC 9964 refuse the tokens: keep another algorithm as default until all accept this one. Most skip the keys; some, as lestrrat-go/jwx 3.3 by default, refuse a JWK Set that has them, and need a tenant without.")
+		"Verifiers that do not know RFC 9964 refuse the tokens: keep another algorithm as default until all accept this one. Most skip the keys; some, as the Kubernetes API server, auth0/go-jwt-middleware 2.3 and by default lestrrat-go/jwx 3.3, refuse a JWK Set that has them, and need a tenant without.")
 	jwk := jwkBeside + base64.RawURLEncoding.EncodedLen(params.PublicKeySize())
 	if set := jwk * p.MaxPublishedKeys; set > largestSet {
 		warnings = append(warnings, fmt.Sprintf("max_published_keys allows a JWK Set of %d kB; Nimbus (Spring Security) refuses more than %d kB: at most %d keys fit.",

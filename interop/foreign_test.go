@@ -48,9 +48,13 @@ type observation struct {
 
 func (r *reader) observe(t *testing.T) observation {
 	o := observation{reader: r}
-	o.mix(t)
-	o.live(t)
-	o.carry(t)
+	if r.isParty {
+		o = r.observeParty(t)
+	} else {
+		o.mix(t)
+		o.live(t)
+		o.carry(t)
+	}
 	want := r.conduct
 	if o.reads != want.reads {
 		t.Errorf("of the mixed sets it reads %q, want %q", o.reads, want.reads)
@@ -84,7 +88,7 @@ func sortAlgorithms(some []string) (sorted []string) {
 }
 
 // mixedTenants have keys of many algorithms, and one token of each. All readers
-// share them: nothing is changed there.
+// share them: no key is changed there.
 type mixedTenant struct {
 	*tenant
 	tokens map[string]token
@@ -200,34 +204,39 @@ func (o *observation) live(t *testing.T) {
 // leaves room for the standby that the next rotation makes.
 const mostKeys = 64
 
-// largestTenant publishes as many keys of 4096 bits as a policy may. Two of them
-// sign; the others only verify and are random numbers, which nobody has a private
-// key of.
 var largestTenant struct {
 	once sync.Once
 	*tenant
-	token token
 }
 
-// carry shows the reader the largest keys, in the largest set of one policy.
-func (o *observation) carry(t *testing.T) {
+// largest is a tenant that publishes as many keys of 4096 bits as a policy may. Two
+// of them sign; the others only verify and are random numbers, which nobody has a
+// private key of.
+func largest(t *testing.T) *tenant {
+	t.Helper()
 	l := &largestTenant
 	l.once.Do(func() {
-		l.tenant = newTenant(t, object{"policies": []object{{"alg": "RS256", "rsa_bits": 4096, "rotation_interval_seconds": 0, "max_published_keys": mostKeys}}})
+		tn := newTenant(t, object{"policies": []object{{"alg": "RS256", "rsa_bits": 4096, "rotation_interval_seconds": 0, "max_published_keys": mostKeys}}})
 		var keys []object
 		for range mostKeys - 3 {
 			keys = append(keys, object{"kty": "RSA", "alg": "RS256", "use": "sig", "e": "AQAB", "n": base64.RawURLEncoding.EncodeToString(modulus(t))})
 		}
-		answer[object](t, "POST", l.path("/keys/import"), object{"public_key": object{"keys": keys}, "expires_at": time.Now().AddDate(1, 0, 0).UTC().Format(time.RFC3339)})
-		l.token = l.tenant.token(t, "RS256")
+		answer[object](t, "POST", tn.path("/keys/import"), object{"public_key": object{"keys": keys}, "expires_at": time.Now().AddDate(1, 0, 0).UTC().Format(time.RFC3339)})
+		if n := len(tn.published(t)); n != mostKeys-1 {
+			t.Fatalf("%d keys are published, want %d", n, mostKeys-1)
+		}
+		l.tenant = tn
 	})
-	if l.token.Token == "" {
+	if l.tenant == nil {
 		t.Fatal("there is no largest set")
 	}
-	if n := len(l.published(t)); n != mostKeys-1 {
-		t.Fatalf("%d keys are published, want %d", n, mostKeys-1)
-	}
-	o.open(t, o.reader, l.tenant, []string{"RS256"}).mustAccept(t, "a token by RSA of 4096 bits, in the largest set of such keys", l.token)
+	return l.tenant
+}
+
+// carry shows the reader the largest keys, in the largest set of one policy.
+func (o *observation) carry(t *testing.T) {
+	tn := largest(t)
+	o.open(t, o.reader, tn, []string{"RS256"}).mustAccept(t, "a token by RSA of 4096 bits, in the largest set of such keys", tn.token(t, "RS256"))
 }
 
 // modulus is an odd number of 4096 bits without small factors.

@@ -35,6 +35,7 @@ type reader struct {
 	// is a module of go.mod.
 	present []string
 	open    func(t *testing.T, r *reader, tn *tenant, algorithms []string) session
+	isParty bool // it signs people in, so open is nil
 
 	needs string // what it has to be told
 	cache string // how long it keeps a set, by its source or the example
@@ -132,7 +133,7 @@ var foreignReaders = []*reader{
 	},
 	{
 		name: "Kubernetes API server", dir: "kubernetes", file: "authentication.yaml", from: "k8s.io/apiserver", open: openKubernetes,
-		needs: needsDiscovery + ", HTTPS", cache: "`max-age`",
+		needs: needsDiscovery + ", HTTPS", cache: "until an unknown kid comes after `max-age`",
 		conduct: conduct{lacks: nothingButRSAandEC, reads: "no ML-DSA", refuses: true, trusts: true, keeps: true},
 	},
 	{
@@ -198,6 +199,12 @@ var foreignReaders = []*reader{
 		name: "mod_auth_openidc, resource server", dir: "mod_auth_openidc", file: "resource-server.conf", from: "Debian: apache2, libapache2-mod-auth-openidc",
 		present: apacheWith("auth_openidc"), open: openApache("auth_openidc", "OIDCCABundlePath CABUNDLE"),
 		needs: needsJWKS, cache: "1 h", conduct: conduct{lacks: nothingButRSAandEC, reads: "all", trusts: true},
+	},
+	{
+		name: "mod_auth_openidc, relying party", dir: "mod_auth_openidc", file: "relying-party.conf", from: "Debian: apache2, libapache2-mod-auth-openidc",
+		present: apacheWith("auth_openidc"), isParty: true,
+		needs: needsDiscovery + " with the tenant's `metadata`: `authorization_endpoint`, `token_endpoint`", cache: "1 h",
+		conduct: conduct{lacks: nothingButRSAandEC, reads: "all", trusts: true},
 	},
 	{
 		name: "mod_oauth2", dir: "mod_oauth2", file: "resource-server.conf", from: "Debian: apache2, libapache2-mod-oauth2",

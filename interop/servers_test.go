@@ -101,9 +101,9 @@ func openHAProxy(t *testing.T, r *reader, tn *tenant, algorithms []string) sessi
 		t.Fatal(err)
 	}
 	startServer(t, addr, exec.CommandContext(t.Context(), sbin("haproxy"), "-db", "-f", file))
-	version := firstLine(t, sbin("haproxy"), "-v")
+	version, _, _ := strings.Cut(strings.Fields(firstLine(t, sbin("haproxy"), "-v"))[2], "-")
 	return session{
-		version: strings.Fields(version)[2],
+		version: version,
 		verify:  bearer("http://"+addr, func(_ *http.Response, body string) string { return body }),
 	}
 }
@@ -152,7 +152,8 @@ func startApache(t *testing.T, r *reader, tn *tenant, addr, module string, own .
 		prelude += "User daemon\nGroup daemon\n"
 	}
 	prelude += "LoadModule " + module + "_module MODULES/mod_" + module + ".so\n" + strings.Join(own, "\n") + "\n"
-	config := strings.NewReplacer("DIR", dir, "ADDR", addr, "MODULES", apacheModules, "CABUNDLE", trusted.file).Replace(prelude) + string(example)
+	config := strings.NewReplacer("DIR", dir, "ADDR", addr, "MODULES", apacheModules, "CABUNDLE", trusted.file).Replace(prelude) +
+		strings.ReplaceAll(string(example), "https://www.example.com", "http://"+addr)
 	page := os.WriteFile(filepath.Join(dir, "page"), []byte("served\n"), 0o644)
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil || page != nil {
 		t.Fatal(err, page)

@@ -94,7 +94,7 @@ func examineKey(name string, k jwk) (findings []finding) {
 		findings = append(findings, newFinding(warning, "alg", "key %s has none: verifiers guess by its type", name))
 	}
 	if params, known := keys.MLDSA(jose.SignatureAlgorithm(k.text("alg"))); known {
-		findings = append(findings, newFinding(warning, "alg", "key %s is %s (RFC 9964): its signatures of %d bytes make tokens of %.1f kB and more, and proxies and servers refuse header lines above 8 kB, some above 4 kB; verifiers without RFC 9964 skip the key, and some (lestrrat-go/jwx 3.3 by default) refuse the whole set", name, k.text("alg"), params.SignatureSize(), float64(smallestToken(params.SignatureSize()))/1000))
+		findings = append(findings, newFinding(warning, "alg", "key %s is %s (RFC 9964): its signatures of %d bytes make tokens of %.1f kB and more, and proxies and servers refuse header lines above 8 kB, some above 4 kB; verifiers without RFC 9964 skip the key, and some (the Kubernetes API server, auth0/go-jwt-middleware 2.3, lestrrat-go/jwx 3.3 by default) refuse the whole set", name, k.text("alg"), params.SignatureSize(), float64(smallestToken(params.SignatureSize()))/1000))
 	}
 	if k.text("alg") == "Ed25519" {
 		findings = append(findings, newFinding(warning, "alg", "key %s is labelled Ed25519 (RFC 9864); verifiers released before 2026, such as jwks-rsa's middleware, support EdDSA only", name))

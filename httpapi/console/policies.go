@@ -344,7 +344,7 @@ func showVerifiers(v *visit) error {
 		return err
 	}
 	var policies client.PolicyList
-	p := verifiersPage{URL: v.PublicURL() + "/t/" + v.Tenant.Slug + "/.well-known/jwks.json", Issuer: v.Tenant.Issuer, Chosen: cmp.Or(v.Query("for"), "go"), Alg: "ES256"}
+	p := verifiersPage{URL: v.PublicURL() + "/t/" + v.Tenant.Slug + "/.well-known/jwks.json", Issuer: v.Tenant.Issuer, Chosen: v.Query("for"), Alg: "ES256"}
 	p.Push = v.c.origin(v.r) + "/v1/tenants/" + v.Tenant.Slug + "/key-events"
 	err := v.all(
 		into(v, "listPolicies", &policies, func(ctx context.Context) (*client.PolicyList, error) { return v.api.ListPolicies(ctx, v.Tenant.Slug) }),
@@ -357,5 +357,8 @@ func showVerifiers(v *visit) error {
 		p.Alg = string(policies.Items[0].Alg)
 	}
 	p.Snippets = snippets(p)
+	if !slices.ContainsFunc(p.Snippets, func(s snippet) bool { return s.ID == p.Chosen }) {
+		p.Chosen = p.Snippets[0].ID
+	}
 	return v.render("verifiers.html", "Verifiers of "+tenantName(v.Tenant), p)
 }
