@@ -25,7 +25,9 @@ var (
 // names without quotes, commas too many, numbers that are none.
 func lenient(payload []byte) (object map[string]json.RawMessage) {
 	text := strings.ReplaceAll(string(payload), "\x00", "")
-	text = strings.TrimLeft(text, "\ufeff\xff\xfe")
+	for _, mark := range []string{"\ufeff", "\xff\xfe", "\xfe\xff"} {
+		text = strings.TrimPrefix(text, mark)
+	}
 	for _, change := range []func(string) string{
 		func(s string) string { return s },
 		func(s string) string { return lineComment.ReplaceAllString(blockComment.ReplaceAllString(s, ""), "") },
