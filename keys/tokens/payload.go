@@ -93,10 +93,18 @@ func refuseLookalike(payload []byte, typ string) error {
 	if !bytes.HasPrefix(skipSpace(text), []byte("{")) {
 		return nil
 	}
-	if namesRegistered(text) || isTokenType(typ) && utf8.Valid(text) {
+	if namesRegistered(text) || isTokenType(typ) && (utf8.Valid(text) || readsAsObject(text)) {
 		return Forbidden("payload", "looks like a JSON object, but is none (RFC 8259: in UTF-8, without byte order mark and comments)")
 	}
 	return nil
+}
+
+// readsAsObject reports whether text begins with an object for decoders that replace what is
+// no UTF-8, as those of browsers and Node.js do. An empty one counts as binary data.
+func readsAsObject(text []byte) bool {
+	var object map[string]json.RawMessage
+	valid := bytes.ToValidUTF8(skipSpace(text), []byte("\ufffd"))
+	return json.NewDecoder(bytes.NewReader(valid)).Decode(&object) == nil && len(object) > 0
 }
 
 // skipSpace returns text without what lenient parsers skip before a value: controls,

@@ -65,7 +65,7 @@ func TestPayloadsThatAreNoTokens(t *testing.T) {
 			t.Fatalf("%x: %v", digest, err)
 		}
 	}
-	for _, payload := range []string{`{}`, `{"a":1}`, `{'a':1}`, "{a", "/**/{}", "\u00a0{}"} {
+	for _, payload := range []string{`{}`, `{"a":1}`, `{'a':1}`, "{a", "/**/{}", "\u00a0{}", "\ufeff{\"\xff\":1,\"role\":\"admin\"}", "\v{\"role\":\"\xff\"} "} {
 		for _, typ := range []string{"", "JWT", "at+jwt", "Application/JWT"} {
 			if _, err := rules().CheckPayload([]byte(payload), typ, Form{}); !errors.Is(err, ErrPolicy) {
 				t.Errorf("%q under %q: %v", payload, typ, err)
