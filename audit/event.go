@@ -26,6 +26,7 @@ const (
 	PolicyCreated       Action = "policy.created"
 	PolicyUpdated       Action = "policy.updated"
 	PolicyRetired       Action = "policy.retired"
+	PolicyWaiting       Action = "policy.waiting" // a rotation waits for verifiers to fetch the standby key
 	KeyCreated          Action = "key.created"
 	KeyImported         Action = "key.imported"
 	KeyActivated        Action = "key.activated"

@@ -189,6 +189,7 @@ const (
 	AuditActionPolicyCreated       AuditAction = "policy.created"
 	AuditActionPolicyRetired       AuditAction = "policy.retired"
 	AuditActionPolicyUpdated       AuditAction = "policy.updated"
+	AuditActionPolicyWaiting       AuditAction = "policy.waiting"
 	AuditActionSessionCreated      AuditAction = "session.created"
 	AuditActionSessionEnded        AuditAction = "session.ended"
 	AuditActionTenantCreated       AuditAction = "tenant.created"
@@ -253,6 +254,8 @@ func (e AuditAction) Valid() bool {
 	case AuditActionPolicyRetired:
 		return true
 	case AuditActionPolicyUpdated:
+		return true
+	case AuditActionPolicyWaiting:
 		return true
 	case AuditActionSessionCreated:
 		return true
@@ -916,6 +919,24 @@ func (e WebhookDeliveryStatus) Valid() bool {
 	}
 }
 
+// Defines values for WebhookFormat.
+const (
+	WebhookFormatKeyward WebhookFormat = "keyward"
+	WebhookFormatSet     WebhookFormat = "set"
+)
+
+// Valid indicates whether the value is a known member of the WebhookFormat enum.
+func (e WebhookFormat) Valid() bool {
+	switch e {
+	case WebhookFormatKeyward:
+		return true
+	case WebhookFormatSet:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WebhookStatus.
 const (
 	WebhookStatusActive   WebhookStatus = "active"
@@ -1284,6 +1305,10 @@ type CreateWebhookRequest struct {
 	// Actions The actions to send, each in full or as a prefix such as `key.*`; all if empty
 	Actions     *WebhookActions `json:"actions,omitempty"`
 	Description *string         `json:"description,omitempty"`
+
+	// Format `keyward`: an audit event as JSON with a detached signature. `set`: a Security Event Token (RFC 8417), signed by the platform's active key and
+	// pushed as RFC 8935 has it (`application/secevent+jwt`, answered with 202); of actions of `key.*` and `tenant.*` alone. It cannot be changed.
+	Format *WebhookFormat `json:"format,omitempty"`
 
 	// URL `https`, without user name and fragment, and not to a private address. Networks that the operator has allowed
 	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
@@ -2250,7 +2275,11 @@ type Webhook struct {
 
 	// DisabledReason Why it is disabled: by request, because the receiver answered 410, or because no delivery succeeded for three days
 	DisabledReason *WebhookDisabledReason `json:"disabled_reason,omitempty"`
-	ID             openapi_types.UUID     `json:"id"`
+
+	// Format `keyward`: an audit event as JSON with a detached signature. `set`: a Security Event Token (RFC 8417), signed by the platform's active key and
+	// pushed as RFC 8935 has it (`application/secevent+jwt`, answered with 202); of actions of `key.*` and `tenant.*` alone. It cannot be changed.
+	Format WebhookFormat      `json:"format"`
+	ID     openapi_types.UUID `json:"id"`
 
 	// LastDeliveryAt When a delivery last succeeded
 	LastDeliveryAt *time.Time `json:"last_delivery_at,omitempty"`
@@ -2319,6 +2348,10 @@ type WebhookDeliveryList struct {
 
 // WebhookDeliveryStatus Whether an event has reached the webhook
 type WebhookDeliveryStatus string
+
+// WebhookFormat `keyward`: an audit event as JSON with a detached signature. `set`: a Security Event Token (RFC 8417), signed by the platform's active key and
+// pushed as RFC 8935 has it (`application/secevent+jwt`, answered with 202); of actions of `key.*` and `tenant.*` alone. It cannot be changed.
+type WebhookFormat string
 
 // WebhookList A page of webhooks
 type WebhookList struct {

@@ -13,24 +13,30 @@ import (
 )
 
 const adoptionOfStandbys = `-- name: AdoptionOfStandbys :many
-SELECT k.tenant_id, k.alg, count(*) AS fetchers, count(*) FILTER (WHERE c.set_at >= k.published_at) AS adopted
+SELECT k.tenant_id, k.alg, k.kid, count(*) AS fetchers, count(*) FILTER (WHERE c.set_at >= k.published_at) AS adopted,
+    COALESCE((array_agg(c.client ORDER BY c.seen_at DESC, c.client) FILTER (WHERE c.set_at < k.published_at))[1:$1::integer], '{}')::bigint[] AS stragglers,
+    EXISTS (SELECT 1 FROM audit_events e WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.action = 'policy.waiting') AS told
 FROM policies p
 JOIN keys k ON k.tenant_id = p.tenant_id AND k.alg = p.alg AND k.state = 'standby'
-JOIN jwks_clients c ON c.tenant_id = p.tenant_id AND c.seen_at >= $1
-WHERE p.tenant_id = ANY ($2::uuid[]) AND p.min_adoption > 0 AND p.retired_at IS NULL
-GROUP BY k.tenant_id, k.alg
+JOIN jwks_clients c ON c.tenant_id = p.tenant_id AND c.seen_at >= $2
+WHERE p.tenant_id = ANY ($3::uuid[]) AND p.min_adoption > 0 AND p.retired_at IS NULL
+GROUP BY k.tenant_id, k.alg, k.kid
 `
 
 type AdoptionOfStandbysRow struct {
-	TenantID uuid.UUID
-	Alg      string
-	Fetchers int64
-	Adopted  int64
+	TenantID   uuid.UUID
+	Alg        string
+	KID        string
+	Fetchers   int64
+	Adopted    int64
+	Stragglers []int64
+	Told       bool
 }
 
-// Of the standby keys whose policies ask for it: how many verifiers of the sample there are, and how many have fetched a set with the key.
-func (q *Queries) AdoptionOfStandbys(ctx context.Context, since time.Time, tenantIds []uuid.UUID) ([]AdoptionOfStandbysRow, error) {
-	rows, err := q.db.Query(ctx, adoptionOfStandbys, since, tenantIds)
+// Of the standby keys whose policies ask for it: how many verifiers of the sample there are, how many have fetched a set with the key, which
+// have not (those seen last), and whether the tenant's history says already that a rotation waits for them.
+func (q *Queries) AdoptionOfStandbys(ctx context.Context, most int32, since time.Time, tenantIds []uuid.UUID) ([]AdoptionOfStandbysRow, error) {
+	rows, err := q.db.Query(ctx, adoptionOfStandbys, most, since, tenantIds)
 	if err != nil {
 		return nil, err
 	}
@@ -41,8 +47,11 @@ func (q *Queries) AdoptionOfStandbys(ctx context.Context, since time.Time, tenan
 		if err := rows.Scan(
 			&i.TenantID,
 			&i.Alg,
+			&i.KID,
 			&i.Fetchers,
 			&i.Adopted,
+			&i.Stragglers,
+			&i.Told,
 		); err != nil {
 			return nil, err
 		}

@@ -63,7 +63,7 @@ UPDATE webhooks
 SET leased_until = $1::timestamptz
 FROM ready
 WHERE webhooks.tenant_id = ready.tenant_id AND webhooks.id = ready.id
-RETURNING webhooks.tenant_id, webhooks.id, webhooks.of_all, webhooks.url, webhooks.failures, webhooks.failing_since
+RETURNING webhooks.tenant_id, webhooks.id, webhooks.of_all, webhooks.url, webhooks.format, webhooks.failures, webhooks.failing_since
 `
 
 type ClaimWebhooksParams struct {
@@ -83,6 +83,7 @@ type ClaimWebhooksRow struct {
 	ID           uuid.UUID
 	OfAll        bool
 	Url          *string
+	Format       string
 	Failures     int32
 	FailingSince *time.Time
 }
@@ -115,6 +116,7 @@ func (q *Queries) ClaimWebhooks(ctx context.Context, arg ClaimWebhooksParams) ([
 			&i.ID,
 			&i.OfAll,
 			&i.Url,
+			&i.Format,
 			&i.Failures,
 			&i.FailingSince,
 		); err != nil {
@@ -419,7 +421,7 @@ func (q *Queries) GetDelivery(ctx context.Context, tenantID uuid.UUID, webhookID
 }
 
 const getWebhook = `-- name: GetWebhook :one
-SELECT tenant_id, id, of_all, url, actions, description, status, disabled_reason, created_at, updated_at, last_delivery_at
+SELECT tenant_id, id, of_all, url, actions, description, format, status, disabled_reason, created_at, updated_at, last_delivery_at
 FROM webhooks
 WHERE tenant_id = $1 AND id = $2 AND of_all = $3 AND status <> 'deleted'
 `
@@ -431,6 +433,7 @@ type GetWebhookRow struct {
 	Url            *string
 	Actions        []string
 	Description    string
+	Format         string
 	Status         string
 	DisabledReason *string
 	CreatedAt      time.Time
@@ -448,6 +451,7 @@ func (q *Queries) GetWebhook(ctx context.Context, tenantID uuid.UUID, iD uuid.UU
 		&i.Url,
 		&i.Actions,
 		&i.Description,
+		&i.Format,
 		&i.Status,
 		&i.DisabledReason,
 		&i.CreatedAt,
@@ -458,8 +462,8 @@ func (q *Queries) GetWebhook(ctx context.Context, tenantID uuid.UUID, iD uuid.UU
 }
 
 const insertWebhook = `-- name: InsertWebhook :exec
-INSERT INTO webhooks (tenant_id, id, of_all, url, actions, description, created_at, updated_at, place_xid, place_seq)
-VALUES ($1, $2, $3, $4::text, $5, $6, $7, $7, $8, $9)
+INSERT INTO webhooks (tenant_id, id, of_all, url, actions, description, format, created_at, updated_at, place_xid, place_seq)
+VALUES ($1, $2, $3, $4::text, $5, $6, $7, $8, $8, $9, $10)
 `
 
 type InsertWebhookParams struct {
@@ -469,6 +473,7 @@ type InsertWebhookParams struct {
 	Url         string
 	Actions     []string
 	Description string
+	Format      string
 	CreatedAt   time.Time
 	PlaceXID    uint64
 	PlaceSeq    int64
@@ -482,6 +487,7 @@ func (q *Queries) InsertWebhook(ctx context.Context, arg InsertWebhookParams) er
 		arg.Url,
 		arg.Actions,
 		arg.Description,
+		arg.Format,
 		arg.CreatedAt,
 		arg.PlaceXID,
 		arg.PlaceSeq,
@@ -601,7 +607,7 @@ func (q *Queries) ListDeliveries(ctx context.Context, arg ListDeliveriesParams) 
 }
 
 const listWebhooks = `-- name: ListWebhooks :many
-SELECT tenant_id, id, of_all, url, actions, description, status, disabled_reason, created_at, updated_at, last_delivery_at
+SELECT tenant_id, id, of_all, url, actions, description, format, status, disabled_reason, created_at, updated_at, last_delivery_at
 FROM webhooks
 WHERE tenant_id = $1 AND of_all = $2 AND status <> 'deleted'
   AND (created_at, id) < ($3::timestamptz, $4::uuid)
@@ -624,6 +630,7 @@ type ListWebhooksRow struct {
 	Url            *string
 	Actions        []string
 	Description    string
+	Format         string
 	Status         string
 	DisabledReason *string
 	CreatedAt      time.Time
@@ -654,6 +661,7 @@ func (q *Queries) ListWebhooks(ctx context.Context, arg ListWebhooksParams) ([]L
 			&i.Url,
 			&i.Actions,
 			&i.Description,
+			&i.Format,
 			&i.Status,
 			&i.DisabledReason,
 			&i.CreatedAt,

@@ -57,7 +57,7 @@ func (s *webhookServer) redeliver(c echo.Context, tenantID *uuid.UUID, id, deliv
 
 func renderWebhook(w webhook.Webhook) Webhook {
 	out := Webhook{
-		ID: w.ID, URL: w.URL, Actions: w.Actions, Description: nonZero(w.Description), Status: WebhookStatus(w.Status),
+		ID: w.ID, URL: w.URL, Actions: w.Actions, Description: nonZero(w.Description), Format: WebhookFormat(w.Format), Status: WebhookStatus(w.Status),
 		DisabledReason: nonZero(WebhookDisabledReason(w.DisabledReason)), CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt, LastDeliveryAt: w.LastDeliveryAt,
 	}
 	if out.Actions == nil {
@@ -96,7 +96,7 @@ func (s *webhookServer) createWebhook(c echo.Context, tenantID *uuid.UUID, locat
 	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	n := webhook.New{TenantID: tenantID, URL: body.URL, Actions: valueOr(body.Actions, nil), Description: valueOr(body.Description, "")}
+	n := webhook.New{TenantID: tenantID, URL: body.URL, Actions: valueOr(body.Actions, nil), Description: valueOr(body.Description, ""), Format: webhook.Format(valueOr(body.Format, ""))}
 	if err := s.checkActions(n.Actions); err != nil {
 		return err
 	}

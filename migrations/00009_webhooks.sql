@@ -14,6 +14,7 @@ CREATE TABLE public.webhooks (
     url              text,
     actions          text[]      NOT NULL,
     description      text        NOT NULL DEFAULT '',
+    format           text        NOT NULL DEFAULT 'keyward', -- of its deliveries
     status           text        NOT NULL DEFAULT 'active',
     disabled_reason  text,
     created_at       timestamptz NOT NULL,
@@ -36,6 +37,7 @@ CREATE TABLE public.webhooks (
 
     PRIMARY KEY (tenant_id, id),
     CONSTRAINT webhooks_scope UNIQUE (tenant_id, id, of_all),
+    CONSTRAINT webhooks_format CHECK (format IN ('keyward', 'set')),
     CONSTRAINT webhooks_status CHECK (status IN ('active', 'disabled', 'deleted')),
     CONSTRAINT webhooks_url CHECK ((url IS NULL) = (status = 'deleted') AND char_length(url) BETWEEN 1 AND 2000),
     CONSTRAINT webhooks_description_length CHECK (char_length(description) <= 200),

@@ -1,15 +1,15 @@
 -- name: InsertWebhook :exec
-INSERT INTO webhooks (tenant_id, id, of_all, url, actions, description, created_at, updated_at, place_xid, place_seq)
-VALUES (@tenant_id, @id, @of_all, @url::text, @actions, @description, @created_at, @created_at, @place_xid, @place_seq);
+INSERT INTO webhooks (tenant_id, id, of_all, url, actions, description, format, created_at, updated_at, place_xid, place_seq)
+VALUES (@tenant_id, @id, @of_all, @url::text, @actions, @description, @format, @created_at, @created_at, @place_xid, @place_seq);
 
 -- name: GetWebhook :one
-SELECT tenant_id, id, of_all, url, actions, description, status, disabled_reason, created_at, updated_at, last_delivery_at
+SELECT tenant_id, id, of_all, url, actions, description, format, status, disabled_reason, created_at, updated_at, last_delivery_at
 FROM webhooks
 WHERE tenant_id = @tenant_id AND id = @id AND of_all = @of_all AND status <> 'deleted';
 
 -- name: ListWebhooks :many
 -- Newest first, after the cursor.
-SELECT tenant_id, id, of_all, url, actions, description, status, disabled_reason, created_at, updated_at, last_delivery_at
+SELECT tenant_id, id, of_all, url, actions, description, format, status, disabled_reason, created_at, updated_at, last_delivery_at
 FROM webhooks
 WHERE tenant_id = @tenant_id AND of_all = @of_all AND status <> 'deleted'
   AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
@@ -174,7 +174,7 @@ UPDATE webhooks
 SET leased_until = @leased_until::timestamptz
 FROM ready
 WHERE webhooks.tenant_id = ready.tenant_id AND webhooks.id = ready.id
-RETURNING webhooks.tenant_id, webhooks.id, webhooks.of_all, webhooks.url, webhooks.failures, webhooks.failing_since;
+RETURNING webhooks.tenant_id, webhooks.id, webhooks.of_all, webhooks.url, webhooks.format, webhooks.failures, webhooks.failing_since;
 
 -- name: DueDeliveries :many
 SELECT id, event_tenant_id, event_seq, attempts, asked_at

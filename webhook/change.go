@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"slices"
@@ -20,8 +21,10 @@ func (s *Store) Create(ctx context.Context, by audit.By, n New) (Webhook, error)
 		return Webhook{}, wrapError("create", err)
 	}
 	w := Webhook{
-		ID: id, TenantID: n.TenantID, URL: n.URL, Actions: sortUnique(n.Actions), Description: n.Description, Status: Active,
+		ID: id, TenantID: n.TenantID, URL: n.URL, Actions: sortUnique(n.Actions), Description: n.Description,
+		Format: cmp.Or(n.Format, Keyward), Status: Active,
 	}
+	w.fillActions()
 	if err := s.validate(w, true); err != nil {
 		return Webhook{}, err
 	}
@@ -53,7 +56,7 @@ func insertWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.Tena
 	}
 	q := tx.Later()
 	err = q.InsertWebhook(ctx, db.InsertWebhookParams{
-		TenantID: home.ID, ID: w.ID, OfAll: w.TenantID == nil, Url: w.URL, Actions: w.Actions, Description: w.Description,
+		TenantID: home.ID, ID: w.ID, OfAll: w.TenantID == nil, Url: w.URL, Actions: w.Actions, Description: w.Description, Format: string(w.Format),
 		CreatedAt: w.CreatedAt, PlaceXID: xid, PlaceSeq: seq,
 	})
 	if err != nil {
@@ -68,10 +71,20 @@ func insertWebhook(ctx context.Context, tx *db.Tx, by audit.By, home tenant.Tena
 // the host only, because its path may be a secret.
 func eventDetails(w Webhook) map[string]any {
 	d := map[string]any{"id": w.ID, "actions": w.Actions}
+	if w.Format != Keyward {
+		d["format"] = w.Format
+	}
 	if u, err := url.Parse(w.URL); err == nil {
 		d["host"] = u.Host
 	}
 	return d
+}
+
+// fillActions names the actions of a webhook for SETs that asks for all.
+func (w *Webhook) fillActions() {
+	if w.Format == SET && len(w.Actions) == 0 {
+		w.Actions = slices.Clone(setActions)
+	}
 }
 
 func sortUnique(actions []string) []string {
@@ -107,6 +120,7 @@ func (c Change) apply(w Webhook) Webhook {
 	}
 	if c.Actions != nil {
 		w.Actions = sortUnique(*c.Actions)
+		w.fillActions()
 	}
 	if c.Description != nil {
 		w.Description = *c.Description

@@ -17,6 +17,7 @@ type claim struct {
 	tenantID, id uuid.UUID
 	ofAll        bool
 	url          string
+	format       Format
 	lease        time.Time
 	failures     int
 	failingSince *time.Time
@@ -43,7 +44,7 @@ func (s *Sender) claim(ctx context.Context, l *lane) (claims []claim, err error)
 		claims = nil // the transaction may run twice
 		for _, r := range rows {
 			claims = append(claims, claim{
-				tenantID: r.TenantID, id: r.ID, ofAll: r.OfAll, url: db.ZeroIfNull(r.Url), lease: lease,
+				tenantID: r.TenantID, id: r.ID, ofAll: r.OfAll, url: db.ZeroIfNull(r.Url), format: Format(r.Format), lease: lease,
 				failures: int(r.Failures), failingSince: db.UTC(r.FailingSince),
 			})
 		}

@@ -124,21 +124,17 @@ func (s *Sender) listDue(ctx context.Context, c claim) (list []dueDelivery, err 
 // delivery is posted again.
 func (s *Sender) deliverOne(ctx context.Context, c *claim, d dueDelivery) (pause time.Duration, err error) {
 	at := s.store.now()
-	body, err := s.renderBody(ctx, *c, d, at)
-	if err != nil {
-		return 0, err
-	}
-	signature, err := s.cfg.Sign(ctx, body.text)
+	r, err := s.renderRequest(ctx, *c, d, at)
 	if err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	o := s.store.targets.post(ctx, c.url, body, signature)
+	o := s.store.targets.post(ctx, c.url, r)
 	if ended := time.Now(); ended.Sub(began) >= s.cfg.SlowAfter {
 		s.slow.add(c.id, ended)
 	}
 	if o.cause != "" {
-		s.cfg.Log.Info("webhook receiver gave no response", "webhook_id", c.id, "tenant_id", c.tenantID, "class", o.class, "error", o.cause)
+		s.cfg.Log.Info("webhook receiver gave no response, or a reason", "webhook_id", c.id, "tenant_id", c.tenantID, "class", o.class, "error", o.cause)
 	}
 	v := judgeAnswer(o, *c, d, s.store.now())
 	if err := s.record(ctx, c, d, at, v); err != nil {

@@ -30,7 +30,7 @@ func getWebhook(ctx context.Context, tx *db.Tx, tenantID *uuid.UUID, home, id uu
 
 func webhookFromRow(r db.ListWebhooksRow) Webhook {
 	w := Webhook{
-		ID: r.ID, URL: db.ZeroIfNull(r.Url), Actions: r.Actions, Description: r.Description, Status: Status(r.Status),
+		ID: r.ID, URL: db.ZeroIfNull(r.Url), Actions: r.Actions, Description: r.Description, Format: Format(r.Format), Status: Status(r.Status),
 		DisabledReason: Reason(db.ZeroIfNull(r.DisabledReason)), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), LastDeliveryAt: db.UTC(r.LastDeliveryAt),
 	}
 	if !r.OfAll {

@@ -7,11 +7,13 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,7 +24,7 @@ import (
 )
 
 // maxAnswer is the number of bytes read of a response, so that its connection can be
-// reused. They are discarded.
+// reused.
 const maxAnswer = 4 << 10
 
 // Headers of a request.
@@ -39,51 +41,81 @@ type body struct {
 	Attempt   int             `json:"attempt"`    // 1, 2, …
 	SentAt    time.Time       `json:"sent_at"`    // the receiver refuses old requests
 	Event     json.RawMessage `json:"event"`
-
-	action string
-	text   []byte
 }
 
-// renderBody returns the body of an attempt.
-func (s *Sender) renderBody(ctx context.Context, c claim, d dueDelivery, at time.Time) (body, error) {
+// request is what is posted.
+type request struct {
+	header http.Header
+	body   []byte
+}
+
+// renderRequest returns the request of an attempt, in the webhook's format.
+func (s *Sender) renderRequest(ctx context.Context, c claim, d dueDelivery, at time.Time) (request, error) {
 	e, err := s.cfg.Audit.Get(ctx, d.eventTenantID, d.eventSeq)
 	if err != nil {
-		return body{}, err
+		return request{}, err
+	}
+	if c.format == SET {
+		set, err := s.cfg.SignSET(ctx, e, d.id, audienceOf(c.url), at)
+		return request{http.Header{"Content-Type": {"application/secevent+jwt"}, "Accept": {"application/json"}}, []byte(set)}, err // RFC 8935 section 2.1
 	}
 	event, err := s.cfg.Render(e)
 	if err != nil {
-		return body{}, err
+		return request{}, err
 	}
-	b := body{ID: d.id, WebhookID: c.id, Attempt: d.attempts + 1, SentAt: at, Event: event, action: string(e.Action)}
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
-	err = enc.Encode(b)
-	b.text = bytes.TrimSuffix(text.Bytes(), []byte("\n"))
-	return b, err
+	if err := enc.Encode(body{ID: d.id, WebhookID: c.id, Attempt: d.attempts + 1, SentAt: at, Event: event}); err != nil {
+		return request{}, err
+	}
+	signed := bytes.TrimSuffix(text.Bytes(), []byte("\n"))
+	signature, err := s.cfg.Sign(ctx, signed)
+	return request{http.Header{
+		"Content-Type": {"application/json"}, signatureHeader: {signature}, deliveryHeader: {d.id.String()}, eventHeader: {string(e.Action)},
+	}, signed}, err
+}
+
+// audienceOf returns the aud of a receiver's SETs: the origin of its URL, whose path may
+// be a secret.
+func audienceOf(target string) string {
+	u, err := url.Parse(target)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // post sends one request and returns the response, or the class of its error.
-func (t *targets) post(ctx context.Context, target string, b body, signature string) answer {
+func (t *targets) post(ctx context.Context, target string, content request) answer {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(b.text))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(content.body))
 	if err != nil {
 		return answer{class: "invalid_url"}
 	}
-	r.Header.Set("Content-Type", "application/json")
+	r.Header = content.header
 	r.Header.Set("User-Agent", "Keyward-Webhook/1")
-	r.Header.Set(signatureHeader, signature)
-	r.Header.Set(deliveryHeader, b.ID.String())
-	r.Header.Set(eventHeader, b.action)
 	r, connected := traceConnection(r)
 	res, err := t.client(r.URL.Scheme).Do(r)
 	if err != nil {
 		return answer{class: errorClass(err, connected()), cause: causeOf(err)}
 	}
 	defer res.Body.Close()
-	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer)
-	return answerOf(res)
+	text, _ := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	a := answerOf(res)
+	a.cause = pushError(res, text)
+	return a
+}
+
+// pushError returns why a receiver refuses a SET (RFC 8935 section 2.3), for the
+// operator's log; empty if it says nothing of that form.
+func pushError(res *http.Response, text []byte) string {
+	var refusal struct{ Err, Description string }
+	if res.StatusCode != http.StatusBadRequest || json.Unmarshal(text, &refusal) != nil || refusal.Err == "" {
+		return ""
+	}
+	return strconv.Quote(fmt.Sprintf("%.64s: %.200s", refusal.Err, refusal.Description))
 }
 
 // answerOf classifies a response.

@@ -40,6 +40,12 @@ func (s *Store) validate(w Webhook, newURL bool) error {
 		if !actionPattern.MatchString(a) {
 			add(fmt.Sprintf("actions[%d]", i), "must be an action, as in key.revoked, or all of one thing's, as in key.*")
 		}
+		if thing, _, _ := strings.Cut(a, "."); w.Format == SET && thing != "key" && thing != "tenant" {
+			add(fmt.Sprintf("actions[%d]", i), "must be of key or tenant: a SET tells of nothing else")
+		}
+	}
+	if w.Format != Keyward && w.Format != SET {
+		add("format", "must be keyward or set")
 	}
 	if d := w.Description; utf8.RuneCountInString(d) > maxDescription || !utf8.ValidString(d) || strings.ContainsRune(d, 0) {
 		add("description", "must be at most %d characters", maxDescription)

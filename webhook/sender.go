@@ -27,7 +27,10 @@ type SenderConfig struct {
 	Render func(audit.Event) (json.RawMessage, error)
 	// Sign returns the detached JWS of a body, by a key of the platform.
 	Sign func(ctx context.Context, body []byte) (string, error)
-	Log  *slog.Logger // nil: no log
+	// SignSET returns an event as a SET for an audience, by a key of the platform. id is
+	// its jti, the same in each attempt, at its iat.
+	SignSET func(ctx context.Context, e audit.Event, id uuid.UUID, audience string, at time.Time) (string, error)
+	Log     *slog.Logger // nil: no log
 
 	Parallel int           // concurrent requests; 0: 16
 	Look     time.Duration // interval of polling for events without a notification; 0: 30 s

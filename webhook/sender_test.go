@@ -133,7 +133,7 @@ func TestDeliveryOutlivesItsSender(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%d due, %v", len(list), err)
 	}
-	w.store.targets.post(t.Context(), h.URL, body{ID: list[0].id}, "") // and then it dies
+	w.store.targets.post(t.Context(), h.URL, request{header: http.Header{deliveryHeader: {list[0].id.String()}}}) // and then it dies
 	k.take()
 	other := w.sender()
 	if w.once(other); len(k.take()) != 0 {

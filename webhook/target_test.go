@@ -17,8 +17,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -79,7 +77,7 @@ func TestPrivateAddressesAreNotDialled(t *testing.T) {
 	for _, host := range append([]string{"localhost", "0x7f000001", "2130706433", "127.1"}, private...) {
 		for _, scheme := range []string{"https", "http"} {
 			u := (&url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port)}).String()
-			a := newTargets(nil, trusting).post(t.Context(), u, body{ID: uuid.New()}, "")
+			a := newTargets(nil, trusting).post(t.Context(), u, request{header: http.Header{}})
 			if a.class != "connection_failed" || a.status != 0 || reached {
 				t.Errorf("%s: %+v", u, a)
 			}
@@ -88,13 +86,13 @@ func TestPrivateAddressesAreNotDialled(t *testing.T) {
 			}
 		}
 	}
-	if a := newTargets(loopback, trusting).post(t.Context(), s.URL, body{}, ""); a.status != 200 || !reached {
+	if a := newTargets(loopback, trusting).post(t.Context(), s.URL, request{header: http.Header{}}); a.status != 200 || !reached {
 		t.Errorf("an allowed network: %+v", a)
 	}
-	if a := newTargets(loopback, nil).post(t.Context(), s.URL, body{}, ""); a.class != "tls_failed" {
+	if a := newTargets(loopback, nil).post(t.Context(), s.URL, request{header: http.Header{}}); a.class != "tls_failed" {
 		t.Errorf("a certificate of nobody's: %+v", a)
 	}
-	if a := newTargets(loopback, nil).post(t.Context(), "http://93.184.215.14/", body{}, ""); a.class != "connection_failed" || !refusedAddress.MatchString(a.cause) {
+	if a := newTargets(loopback, nil).post(t.Context(), "http://93.184.215.14/", request{header: http.Header{}}); a.class != "connection_failed" || !refusedAddress.MatchString(a.cause) {
 		t.Errorf("plain HTTP to a public address: %+v", a)
 	}
 }
@@ -123,7 +121,7 @@ func TestErrorsHaveClasses(t *testing.T) {
 		"http://nobody.invalid:8080/": "connection_failed",
 		"http://%zz":                  "invalid_url",
 	} {
-		if a := ts.post(t.Context(), u, body{}, ""); a.class != class {
+		if a := ts.post(t.Context(), u, request{header: http.Header{}}); a.class != class {
 			t.Errorf("%s: %+v, want %s", u, a, class)
 		}
 	}

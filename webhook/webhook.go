@@ -15,6 +15,18 @@ const (
 	Disabled Status = "disabled"
 )
 
+// Format is the form of a webhook's requests.
+type Format string
+
+// The formats.
+const (
+	Keyward Format = "keyward" // an audit event as JSON, with a detached signature
+	SET     Format = "set"     // a Security Event Token (RFC 8417), pushed as RFC 8935 has it
+)
+
+// setActions are the actions of which a SET can tell, those that verifiers need.
+var setActions = []string{"key.*", "tenant.*"}
+
 // Reason is the reason why a webhook is disabled.
 type Reason string
 
@@ -32,6 +44,7 @@ type Webhook struct {
 	URL            string     // may hold a secret of the receiver's
 	Actions        []string   // "key.revoked" or "key.*"; none: all
 	Description    string
+	Format         Format
 	Status         Status
 	DisabledReason Reason // empty unless Disabled
 	CreatedAt      time.Time
@@ -45,6 +58,7 @@ type New struct {
 	URL         string
 	Actions     []string
 	Description string
+	Format      Format // empty: Keyward
 }
 
 // Change is a request for new settings of a webhook; nil fields stay as they are. A

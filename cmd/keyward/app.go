@@ -54,6 +54,7 @@ type app struct {
 	runsWorker bool // whether the worker runs in this process
 	healthOnly bool // whether it serves health checks alone
 
+	publicURL      string // of the service
 	discovery      func(*snapshot.Snapshot) (*snapshot.Document, error)
 	refresh        chan struct{}        // requests a check of the master keys; buffered, one request
 	workerCounters counters             // what the worker did
@@ -95,6 +96,7 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 // buildParts creates the remaining parts. It cannot fail and opens no
 // connection.
 func (a *app) buildParts(publicURL string) {
+	a.publicURL = publicURL
 	a.listener = &db.Listener{URL: a.cfg.listenURL, Changed: a.onTenantChange, Connected: a.onMissedChanges, Log: a.log, Clock: a.db}
 	a.listener.Self = a.processInfo
 	a.generator = moves.NewGenerator(a.cfg.generator)

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/keyward/keyward/client"
 )
 
 // publicExamination checks the public documents of a tenant as verifiers fetch
@@ -21,6 +24,9 @@ func (c *doctorCmd) examineTenant(ctx context.Context, p *program, r report) err
 		base = "http://" + p.cfg.addr
 	}
 	e.checkTenant(ctx, base, c.Tenant)
+	if c.APIKey != "" {
+		e.checkAdoption(ctx, remoteFlags{URL: c.URL, APIKey: c.APIKey}, c.Tenant)
+	}
 	return e.conclude()
 }
 
@@ -102,6 +108,47 @@ func (e *publicExamination) checkKeySet(ctx context.Context, m metadata) {
 	e.add(examineAlgorithms(m, keys)...)
 	e.add(examineAnswer(p)...)
 	e.checkValidators(ctx, p)
+}
+
+// namedStragglers is how many verifiers without a key a finding names.
+const namedStragglers = 20
+
+// checkAdoption names the verifiers that have not fetched the tenant's standby keys.
+func (e *publicExamination) checkAdoption(ctx context.Context, from remoteFlags, tenant string) {
+	api, err := from.openClient()
+	if err != nil {
+		e.addFinding(failure, "adoption", "%v", err)
+		return
+	}
+	standby := client.KeyStateStandby
+	for k, err := range api.Keys(ctx, tenant, &client.ListKeysParams{State: &standby}) {
+		var a *client.KeyAdoption
+		if err == nil {
+			a, err = api.GetKeyAdoption(ctx, tenant, k.KID)
+		}
+		if err != nil {
+			e.addFinding(failure, "adoption", "%v", err)
+			return
+		}
+		e.add(examineAdoption(k, *a))
+	}
+}
+
+// examineAdoption reports which verifiers lack a standby key.
+func examineAdoption(k client.Key, a client.KeyAdoption) finding {
+	if len(a.Stragglers) == 0 {
+		return newFinding(fine, "adoption", "%d of %d verifiers have the standby key %s (%s)", a.Adopted, a.Fetchers, k.KID, k.Alg)
+	}
+	var names []string
+	for _, s := range a.Stragglers[:min(len(a.Stragglers), namedStragglers)] {
+		names = append(names, s.Client+" (last seen "+formatTime(s.LastSeen)+")")
+	}
+	more := ""
+	if n := len(a.Stragglers) - len(names); n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return newFinding(warning, "adoption", "%d of %d verifiers have the standby key %s (%s); a rotation with min_adoption waits for: %s%s",
+		a.Adopted, a.Fetchers, k.KID, k.Alg, strings.Join(names, ", "), more)
 }
 
 // checkValidators sends a conditional request (RFC 9110 section 13.1.2) and a

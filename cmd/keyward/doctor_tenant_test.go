@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keyward/keyward/client"
 )
 
 const goodKey = `"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","y":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"`
@@ -118,4 +120,21 @@ func TestDoctorOfATenant(t *testing.T) {
 	}))
 	defer elsewhere.Close()
 	ask(elsewhere.URL, "platform").want(t, 1, "FAIL")
+}
+
+// The finding names who lacks a standby key, and how many more there are.
+func TestDoctorNamesStragglers(t *testing.T) {
+	k := client.Key{KID: "next", Alg: "ES256"}
+	if f := examineAdoption(k, client.KeyAdoption{Fetchers: 7, Adopted: 7}); f.Verdict != fine {
+		t.Errorf("%+v", f)
+	}
+	a := client.KeyAdoption{Fetchers: 100, Adopted: 70}
+	for i := range 30 {
+		a.Stragglers = append(a.Stragglers, client.Straggler{Client: fmt.Sprintf("%016x", i), LastSeen: time.Unix(1000, 0).UTC()})
+	}
+	f := examineAdoption(k, a)
+	if f.Verdict != warning || !strings.Contains(f.Text, "next") || !strings.Contains(f.Text, fmt.Sprintf("%016x", 19)) ||
+		strings.Contains(f.Text, fmt.Sprintf("%016x", 20)) || !strings.Contains(f.Text, "and 10 more") {
+		t.Errorf("%+v", f)
+	}
 }

@@ -23,6 +23,7 @@ func (a *app) newSender() *webhook.Sender {
 			})
 			return signed.JWS, err
 		},
+		SignSET: a.signEventToken,
 	})
 }
 

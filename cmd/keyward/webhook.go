@@ -100,6 +100,7 @@ func (p *program) showWebhook(w client.Webhook) error {
 	out.add("id", w.ID.String())
 	out.add("url", w.URL)
 	out.add("actions", actionsText(w))
+	out.add("format", string(w.Format))
 	out.add("description", optionalText(w.Description, orDash))
 	out.add("status", webhookStatus(w))
 	out.add("last delivery", optionalText(w.LastDeliveryAt, formatTime))

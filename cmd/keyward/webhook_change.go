@@ -13,6 +13,7 @@ type webhookCreateCmd struct {
 	URL         string   `arg:"" name:"url" placeholder:"URL|@FILE|-" help:"Post to this URL; @FILE or - (standard input) for a URL with a secret."`
 	Actions     []string `name:"action" placeholder:"ACTION" help:"Send these actions, as in key.revoked or key.*; may be repeated. Default: all."`
 	Description string   `name:"description" placeholder:"TEXT" help:"Set a description for people."`
+	Format      string   `name:"format" enum:"keyward,set," default:"" placeholder:"keyward|set" help:"Send audit events as JSON (keyward) or Security Event Tokens of keys and the tenant (set). Default: keyward."`
 	approvalFlag
 	eventScope
 }
@@ -28,6 +29,10 @@ func (c *webhookCreateCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	req := client.CreateWebhookRequest{URL: at, Description: nonEmpty(c.Description)}
+	if c.Format != "" {
+		format := client.WebhookFormat(c.Format)
+		req.Format = &format
+	}
 	if c.Actions != nil {
 		req.Actions = &c.Actions
 	}

@@ -221,7 +221,7 @@ var actionWords = map[string]string{
 	"key.activated": "Key began to sign", "key.created": "Key created", "key.deprecated": "Key stopped signing", "key.expired": "Key left the JWKS",
 	"key.revoked": "Key revoked", "key.purged": "Key purged", "key.exported": "Private key exported", "key.imported": "Key imported", "tenant.created": "Tenant created", "tenant.updated": "Settings changed",
 	"tenant.suspended": "Tenant suspended", "tenant.resumed": "Tenant resumed", "tenant.deleted": "Tenant deleted", "tenant.recovered": "Recovered after a restore", "policy.created": "Policy created",
-	"policy.updated": "Policy changed", "policy.retired": "Policy retired", "data_key.created": "Data key created", "data_key.rotated": "Data key rotated",
+	"policy.updated": "Policy changed", "policy.retired": "Policy retired", "policy.waiting": "Rotation waits for verifiers", "data_key.created": "Data key created", "data_key.rotated": "Data key rotated",
 	"data_key.rewrapped": "Data key re-wrapped", "data_key.destroyed": "Data key destroyed", "api_key.created": "API key created", "api_key.revoked": "API key revoked",
 	"webhook.created": "Webhook created", "webhook.updated": "Webhook changed", "webhook.disabled": "Webhook disabled", "webhook.deleted": "Webhook deleted",
 	"approval.requested": "Approval requested", "approval.approved": "Approval given", "approval.rejected": "Approval refused", "approval.used": "Approval used",

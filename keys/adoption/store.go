@@ -27,6 +27,9 @@ type Straggler struct {
 	LastSeen time.Time
 }
 
+// Pseudonym returns a verifier's pseudonym of the day as it is shown.
+func Pseudonym(client int64) string { return fmt.Sprintf("%016x", client) }
+
 // flushChunk is how many verifiers are written in one transaction.
 const flushChunk = 500
 
@@ -109,7 +112,7 @@ func summarize(rows []db.ListJWKSClientsRow, publishedAt time.Time) (a Adoption)
 	}
 	for _, row := range rows {
 		if row.SetAt.Before(publishedAt) {
-			a.Stragglers = append(a.Stragglers, Straggler{fmt.Sprintf("%016x", row.Client), row.SeenAt.UTC()})
+			a.Stragglers = append(a.Stragglers, Straggler{Pseudonym(row.Client), row.SeenAt.UTC()})
 		}
 	}
 	slices.SortFunc(a.Stragglers, func(x, y Straggler) int {

@@ -8,26 +8,54 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
+	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/adoption"
 )
 
-// adoptionOf returns the shares of verifiers that have fetched the standby keys of
-// those policies that ask for it. A tenant without verifiers has none.
-func (s *Store) adoptionOf(ctx context.Context, at time.Time, tenants []uuid.UUID) (shares map[uuid.UUID]map[jose.SignatureAlgorithm]float64, err error) {
+// standbyAdoption is how far a standby key has got among the verifiers.
+type standbyAdoption struct {
+	kid        string
+	share      float64
+	stragglers []string // pseudonyms of verifiers without the key, at most maxStragglers
+	told       bool     // the history has an event that the rotation waits for them
+}
+
+// maxStragglers bounds the verifiers that an event names.
+const maxStragglers = 20
+
+// adoptionOf returns how far the standby keys of those policies have got that ask for it.
+// A tenant without verifiers has none.
+func (s *Store) adoptionOf(ctx context.Context, at time.Time, tenants []uuid.UUID) (shares map[uuid.UUID]map[jose.SignatureAlgorithm]standbyAdoption, err error) {
 	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
-		rows, err := tx.AdoptionOfStandbys(ctx, at.Add(-adoption.Window), tenants)
-		shares = map[uuid.UUID]map[jose.SignatureAlgorithm]float64{} // the transaction may run twice
+		rows, err := tx.AdoptionOfStandbys(ctx, maxStragglers, at.Add(-adoption.Window), tenants)
+		shares = map[uuid.UUID]map[jose.SignatureAlgorithm]standbyAdoption{} // the transaction may run twice
 		for _, row := range rows {
 			if shares[row.TenantID] == nil {
-				shares[row.TenantID] = map[jose.SignatureAlgorithm]float64{}
+				shares[row.TenantID] = map[jose.SignatureAlgorithm]standbyAdoption{}
 			}
-			shares[row.TenantID][jose.SignatureAlgorithm(row.Alg)] = float64(row.Adopted) / float64(row.Fetchers)
+			a := standbyAdoption{kid: row.KID, share: float64(row.Adopted) / float64(row.Fetchers), told: row.Told}
+			for _, client := range row.Stragglers {
+				a.stragglers = append(a.stragglers, adoption.Pseudonym(client))
+			}
+			shares[row.TenantID][jose.SignatureAlgorithm(row.Alg)] = a
 		}
 		return err
 	})
 	return shares, err
+}
+
+// addWaitingEvent records, once per standby key, why a rotation waits, and for which
+// verifiers.
+func (l *ledger) addWaitingEvent(s keys.Schedule, kid string, until time.Time) {
+	a := l.adoption[s.Alg]
+	if a.told || a.kid != kid {
+		return
+	}
+	l.addEvent(audit.Event{Action: audit.PolicyWaiting, KID: kid}, map[string]any{
+		"alg": s.Alg, "adoption": a.share, "min_adoption": s.MinAdoption, "until": until, "stragglers": a.stragglers,
+	})
 }
 
 // maxWaitingLogged bounds how many waiting keys a process remembers.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
@@ -44,6 +45,18 @@ func TestRotationWaitsForAdoption(t *testing.T) {
 			p.only(t, other.ID, keys.Deprecated) // nobody else waits
 			if n := strings.Count(told.String(), "rotation waits for verifiers"); n != 1 {
 				t.Errorf("said %d times that it waits", n)
+			}
+			p.store.waitingLogged.Clear() // as in another process
+			p.tick(t)
+			p.clock.Advance(10 * time.Minute)
+			page, err := p.audit.List(t.Context(), acme.ID, audit.Filter{Action: string(audit.PolicyWaiting)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			events := page.Events
+			if len(events) != 1 || events[0].KID != standby || !strings.Contains(string(events[0].Details), `"stragglers":["0000000000000001"]`) ||
+				!strings.Contains(string(events[0].Details), `"min_adoption":0.9`) || !strings.Contains(string(events[0].Details), `"adoption":0.5`) {
+				t.Errorf("events: %+v", events)
 			}
 			if come {
 				dbtest.Exec(t, p.dsn, fmt.Sprintf("UPDATE jwks_clients SET set_at = seen_at WHERE tenant_id = '%s'", acme.ID))

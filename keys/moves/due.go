@@ -177,7 +177,7 @@ type batch struct {
 	sealers      map[uuid.UUID]custody.Sealer
 	candidates   map[policyRef]candidate
 	limited      map[policyRef]time.Duration // policies whose tenant has had its share of keys, and for how long
-	adoption     map[uuid.UUID]map[jose.SignatureAlgorithm]float64
+	adoption     map[uuid.UUID]map[jose.SignatureAlgorithm]standbyAdoption
 	waiting      func(tenantID uuid.UUID, s keys.Schedule, kid string, until time.Time) // told of rotations that wait for verifiers
 	generateTime time.Duration                                                          // time spent generating candidates
 	send         sendFunc
@@ -398,7 +398,9 @@ func (b *batch) applyPlan(l *ledger, done *Done) error {
 			done.countStep(step)
 		}
 		if until, waits := schedule.WaitsForAdoption(l.at, l.keysOf(p.Alg)); waits {
-			b.waiting(l.tenant.ID, schedule, l.keyInState(p.Alg, keys.Standby).KID, until)
+			kid := l.keyInState(p.Alg, keys.Standby).KID
+			l.addWaitingEvent(schedule, kid, until)
+			b.waiting(l.tenant.ID, schedule, kid, until)
 		}
 		l.reschedule(p)
 	}

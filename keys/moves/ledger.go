@@ -21,7 +21,7 @@ import (
 // events of these. A method that changes a key records transition and event together, so
 // that neither can be written without the other; statements turns ledgers into SQL.
 type ledger struct {
-	adoption map[jose.SignatureAlgorithm]float64 // of standby keys, where the worker has asked
+	adoption map[jose.SignatureAlgorithm]standbyAdoption // of standby keys, where the worker has asked
 	tenant   tenant.Tenant
 	head     audit.Head
 	jitter   float64
@@ -259,8 +259,8 @@ func (l *ledger) scheduleOf(p tenant.Policy) keys.Schedule {
 		Policy: p, ClockSkew: l.tenant.Caching.ClockSkew,
 		Jitter: keys.Jitter(l.tenant.ID, p.Alg, p.RotationInterval, l.jitter), Freezes: l.tenant.Freezes,
 	}
-	if share, known := l.adoption[p.Alg]; known {
-		s.Adoption = &share
+	if a, known := l.adoption[p.Alg]; known {
+		s.Adoption = &a.share
 	}
 	if l.tenant.CacheHorizon != nil {
 		s.HoldUntil = *l.tenant.CacheHorizon

@@ -19,9 +19,10 @@ import (
 // a reserved typ that callers of SignToken and SignPayload cannot use; verifiers of the
 // statement require that typ. Errors: those of SignPayload.
 func (s *Signer) Attest(ctx context.Context, o PayloadOrder) (signed SignedPayload, err error) {
-	if !tokens.ReservedType(o.Typ) {
+	if !tokens.ReservedType(o.Typ) && !tokens.IsEventType(o.Typ) {
 		return SignedPayload{}, fmt.Errorf("keys: attest: typ %q is not reserved", o.Typ)
 	}
+	o.attested = true
 	err = s.signWithRetry(ctx, tenant.PlatformSlug, func(d session) (err error) {
 		signed, err = s.signPayload(ctx, d, o, tokens.CallerHeader{})
 		return err

@@ -8,6 +8,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/keyward/keyward/keys/tokens"
+	"github.com/keyward/keyward/tenant"
 )
 
 // PayloadOrder requests a JWS over any payload.
@@ -20,6 +21,8 @@ type PayloadOrder struct {
 	// Protected is a header of the caller, encoded; empty: Keyward makes it. It has its own
 	// algorithm, typ and "b64", which then must not be given here.
 	Protected string
+
+	attested bool // it is a statement of Keyward's own
 }
 
 // SignedPayload is a compact JWS.
@@ -59,6 +62,15 @@ func (s *Signer) SignPayload(ctx context.Context, ref string, o PayloadOrder) (s
 	return signed, err
 }
 
+// checkEventType refuses a SET of the platform's tenant in a caller's request: receivers
+// of webhooks could take it for one of Keyward's. Errors: *tokens.ClaimError.
+func (d session) checkEventType(typ string) error {
+	if d.Slug == tenant.PlatformSlug && tokens.IsEventType(typ) {
+		return tokens.Invalid("typ", "must be another one: the platform's Security Event Tokens are for what Keyward itself attests")
+	}
+	return nil
+}
+
 // errOtherKID means that the header of a caller names a key that does not sign.
 var errOtherKID = errors.New("keys: the header names another key")
 
@@ -69,7 +81,10 @@ func (s *Signer) signPayload(ctx context.Context, d session, o PayloadOrder, own
 		return SignedPayload{}, err
 	}
 	var expires time.Time
-	if !tokens.ReservedType(o.Typ) { // an attestation is no token, and may last
+	if !o.attested { // an attestation is no token, and may last
+		if err := d.checkEventType(o.Typ); err != nil {
+			return SignedPayload{}, err
+		}
 		exp, err := d.tokenRules(p).CheckPayload(o.Payload, o.Typ, o.Form)
 		if err != nil {
 			return SignedPayload{}, err

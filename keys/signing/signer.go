@@ -193,6 +193,9 @@ func (s *Signer) signToken(ctx context.Context, d session, o Order) (Token, erro
 	if err := tokens.CheckType(o.Typ); err != nil {
 		return Token{}, err
 	}
+	if err := d.checkEventType(o.Typ); err != nil {
+		return Token{}, err
+	}
 	typ, err := o.Profile.Type(o.Typ)
 	if err != nil {
 		return Token{}, err

@@ -179,6 +179,13 @@ func ReservedType(typ string) bool {
 	return strings.HasPrefix(typ, "application/keyward-") || typ == "application/"+HistoryType
 }
 
+// EventType is the typ of a Security Event Token (RFC 8417 section 2.3). Tenants may sign
+// their own; the platform's tell of keys, and only Keyward signs them ([IsEventType]).
+const EventType = "secevent+jwt"
+
+// IsEventType reports whether a typ is [EventType], as a media type.
+func IsEventType(typ string) bool { return mediaType(typ) == "application/"+EventType }
+
 // CheckType refuses a [ReservedType] in a caller's request. Errors:
 // *[ClaimError].
 func CheckType(typ string) error {
