@@ -93,6 +93,12 @@ func (d *directory) withLock(ctx context.Context, slug string, fn func(*os.Root)
 	return fn(root)
 }
 
+// LatestOrder returns the order of the latest state of a slug that was written, or was
+// about to be, to the directory of a store; the zero order if none was.
+func LatestOrder(root *os.Root, slug string) (Order, error) {
+	return readMark(root, path.Join(markDir, slug))
+}
+
 // readMark returns the order of the state in the directory; the zero order precedes all.
 func readMark(root *os.Root, name string) (Order, error) {
 	text, err := root.ReadFile(name)

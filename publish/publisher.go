@@ -372,7 +372,7 @@ func (p *Publisher) continueRun(id uuid.UUID, r *run) bool {
 var errPanic = errors.New("publish: panic")
 
 func (p *Publisher) publishOnce(ctx context.Context, id uuid.UUID) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := finishSoon(ctx)
 	defer cancel()
 	var row db.PublicationOfRow
 	err = p.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
@@ -396,6 +396,26 @@ func (p *Publisher) publishOnce(ctx context.Context, id uuid.UUID) (err error) {
 	}
 	p.published.Add(1)
 	return p.recordSuccess(ctx, id, row, content)
+}
+
+// finishTimeout is how long an attempt may go on when the process ends, so that it leaves
+// no state half written.
+const finishTimeout = 3 * time.Second
+
+// finishSoon returns the context of one attempt.
+func finishSoon(ctx context.Context) (context.Context, context.CancelFunc) {
+	attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-attempt.Done():
+		case <-time.After(finishTimeout):
+			cancel()
+		}
+	})
+	return attempt, func() {
+		stop()
+		cancel()
+	}
 }
 
 // renderError is a failure of this service, not of the store.

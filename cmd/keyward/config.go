@@ -64,6 +64,7 @@ type settings struct {
 	CheckpointDir     string `name:"checkpoint-dir" var:"KEYWARD_CHECKPOINT_DIR" placeholder:"DIR" help:"Write checkpoints of all tenants' histories into this directory, which the worker does." accepts:"a directory that exists" unset:"none are written"`
 	CheckpointEvery   string `name:"checkpoint-interval" var:"KEYWARD_CHECKPOINT_INTERVAL" default:"1h" placeholder:"DURATION" help:"Write a checkpoint each time this long." accepts:"a duration from 1m0s to 168h0m0s, as in 90s, 30m or 24h"`
 	Publish           string `name:"publish" var:"KEYWARD_PUBLISH" placeholder:"URI" help:"Write the public documents of all tenants into this directory or S3-compatible bucket, which the worker does." accepts:"file:///directory that exists, or s3://bucket/prefix" unset:"none are written"`
+	FallbackDir       string `name:"fallback-dir" var:"KEYWARD_FALLBACK_DIR" placeholder:"DIR" help:"Serve the documents of this directory, which KEYWARD_PUBLISH has written, while keyward serve starts without the database." accepts:"a directory that exists" unset:"it does not start without the database"`
 	WebhookAllow      string `name:"webhook-allow" var:"KEYWARD_WEBHOOK_ALLOW" placeholder:"CIDRS" help:"Allow webhooks to reach these private networks, also by http." accepts:"networks with commas between, as in 10.1.0.0/16,fd00::/8" unset:"none"`
 	DNSResolver       string `name:"dns-resolver" var:"KEYWARD_DNS_RESOLVER" placeholder:"HOST:PORT" help:"Use this name server to look up the TXT records of tenants' domains." accepts:"host:port, as in 127.0.0.1:8080 or :8080" unset:"those of the system"`
 	OIDCIssuer        string `name:"oidc-issuer" var:"KEYWARD_OIDC_ISSUER" placeholder:"URL" help:"Accept access tokens of this identity provider on the admin API." accepts:"the issuer of an identity provider: an https URL without query and fragment (http on this machine), as in https://id.example.com" unset:"none"`
@@ -113,6 +114,7 @@ type config struct {
 	generator       moves.GeneratorConfig
 	webhookAllow    []netip.Prefix
 	publish         publish.Store // nil: not set
+	fallbackDir     string        // empty: none
 
 	expiredTokens bool // keyward dev
 
@@ -176,6 +178,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 		checkpointDir:      c.directory("KEYWARD_CHECKPOINT_DIR", s.CheckpointDir),
 		checkpointInterval: c.duration("KEYWARD_CHECKPOINT_INTERVAL", s.CheckpointEvery, time.Minute, 7*24*time.Hour),
 
+		fallbackDir:     c.directory("KEYWARD_FALLBACK_DIR", s.FallbackDir),
 		publish:         c.store("KEYWARD_PUBLISH", s.Publish),
 		webhookAllow:    c.networks("KEYWARD_WEBHOOK_ALLOW", s.WebhookAllow),
 		dnsResolver:     c.optionalAddress("KEYWARD_DNS_RESOLVER", s.DNSResolver),

@@ -22,10 +22,16 @@ type admin struct {
 	url, key string
 }
 
+// apiKey returns a platform_admin's credential.
+func apiKey(t *testing.T, env environ) string {
+	t.Helper()
+	return regexp.MustCompile(`kw_\w+`).FindString(keyward(t, env, "api-key", "create", "--role=platform_admin", "--name=test").stdout)
+}
+
 // startService starts keyward serve, with a platform_admin's credential.
 func startService(t *testing.T, env environ) (*running, admin) {
 	t.Helper()
-	key := regexp.MustCompile(`kw_\w+`).FindString(keyward(t, env, "api-key", "create", "--role=platform_admin", "--name=test").stdout)
+	key := apiKey(t, env)
 	r := launch(t, env, "serve", "--log-format=text")
 	return r, admin{t, r.until(t, `msg=serving url=(\S+)`)[1], key}
 }

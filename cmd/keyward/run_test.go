@@ -157,6 +157,7 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_ACCESS_LOG", "2", "a number from 0 to 1"},
 		{"KEYWARD_CHECKPOINT_DIR", "/nowhere", "a directory that exists"},
 		{"KEYWARD_CHECKPOINT_INTERVAL", "1s", "a duration from 1m0s"},
+		{"KEYWARD_FALLBACK_DIR", "/nowhere", "a directory that exists"},
 		{"KEYWARD_PUBLISH", "/srv/keys", "file:///directory that exists, or s3://bucket/prefix"},
 		{"KEYWARD_PUBLISH", "file:///nowhere", "file:///directory that exists, or s3://bucket/prefix"},
 		{"KEYWARD_PUBLISH", "s3://user:hunter2@bucket/prefix", "file:///directory that exists, or s3://bucket/prefix"},

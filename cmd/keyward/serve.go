@@ -52,7 +52,7 @@ func (p *program) serveAPI(ctx context.Context, works bool, prepare func(ctx con
 	if where.admin = where.public; len(listeners) > 1 {
 		where.admin = p.cfg.adminURL(listeners[1].Addr())
 	}
-	a, err := p.openApp(ctx, where.public)
+	a, err := p.openWithFallback(ctx, where.public, listeners[0])
 	if err != nil {
 		return err
 	}

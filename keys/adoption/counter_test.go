@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -199,4 +200,39 @@ func BenchmarkObserve(b *testing.B) {
 	for b.Loop() {
 		c.Observe(id, t0, address(1), "Go-http-client/1.1", Current)
 	}
+}
+
+// The verifiers of 100,000 tenants, two each, which is all that a process keeps, take a
+// bounded number of bytes; without requests they are given back.
+func TestBytesOfManyTenants(t *testing.T) {
+	const tenants, most = 100_000, 1000 // bytes of a tenant with two verifiers
+	inUse := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := inUse()
+	c, _ := counting()
+	for i := range tenants {
+		id := uuid.New()
+		c.Observe(id, t0, address(2*i), "an agent", NoValidator)
+		c.Observe(id, t0, address(2*i+1), "an agent", NoValidator)
+	}
+	each := (inUse() - before) / tenants
+	if kept, dropped := c.Stats(); kept != maxClients || dropped != 0 {
+		t.Errorf("%d kept, %d dropped", kept, dropped)
+	}
+	if t.Logf("%d bytes per tenant", each); each > most {
+		t.Errorf("a tenant takes %d bytes, want at most %d", each, most)
+	}
+	for _, r := range c.changed(t0.UnixMicro()) {
+		c.written(r)
+	}
+	c.changed(t0.Add(idleAfter + time.Second).UnixMicro())
+	if left := inUse() - before; left > tenants*most/10 {
+		t.Errorf("%d bytes are left", left)
+	}
+	runtime.KeepAlive(c)
 }
