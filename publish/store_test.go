@@ -88,10 +88,8 @@ func startGateway(t *testing.T) string {
 		}
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"data/keys", "sidecar"} {
-		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Mkdir(filepath.Join(dir, "keys"), 0o755); err != nil {
+		t.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -99,7 +97,7 @@ func startGateway(t *testing.T) string {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	cmd := exec.Command(program, "--port", addr, "--quiet", "posix", "--sidecar", filepath.Join(dir, "sidecar"), filepath.Join(dir, "data"))
+	cmd := exec.Command(program, "--port", addr, "--quiet", "posix", dir)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY=test", "ROOT_SECRET_KEY=testsecret")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -276,6 +274,7 @@ func TestAnOlderStateIsRefused(t *testing.T) {
 func TestConcurrentWritersEndWithTheNewest(t *testing.T) {
 	eachStore(t, func(t *testing.T, p place) {
 		const newest = 12
+		deadline := time.Now().Add(time.Minute)
 		order := rand.Perm(newest)
 		var writers sync.WaitGroup
 		for _, n := range order {
@@ -286,10 +285,10 @@ func TestConcurrentWritersEndWithTheNewest(t *testing.T) {
 					if err == nil || errors.Is(err, ErrSuperseded) {
 						return
 					}
-					if failed := (*StoreError)(nil); !errors.Is(err, errBusy) && !(errors.As(err, &failed) && failed.Status >= 500) { // VersityGW answers some races with 500
+					if t.Context().Err() != nil || time.Now().After(deadline) {
 						t.Error(err)
 						return
-					}
+					} // VersityGW answers some races with errors; a publisher tries again without end, too
 				}
 			})
 		}
