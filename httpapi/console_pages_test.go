@@ -322,7 +322,7 @@ func TestConsoleHistory(t *testing.T) {
 	s.get("/console/tenants/acme/history").has("The chain is broken at event 3")
 	signer := w.signedIn(w.key(tenant.TenantSigner, &acme.ID))
 	for _, path := range []string{"/history", "/history/export?format=csv", "/history/checkpoint"} {
-		signer.get("/console/tenants/acme" + path).is(http.StatusForbidden).lacks(`<tr id="e`, "drill-1")
+		signer.get("/console/tenants/acme"+path).is(http.StatusForbidden).lacks(`<tr id="e`, "drill-1")
 	}
 	signer.get("/console/tenants/other/history/export?format=csv").is(http.StatusNotFound)
 }

@@ -1781,6 +1781,11 @@ export interface components {
          * @enum {string}
          */
         TenantStatus: "active" | "suspended";
+        /**
+         * @description What is wrong with a tenant
+         * @enum {string}
+         */
+        TenantProblem: "no_standby" | "overdue" | "suspended" | "old_algorithm";
         /** @description A customer of the platform with its settings */
         Tenant: {
             replicas?: components["schemas"]["Replicas"];
@@ -3557,6 +3562,13 @@ export interface operations {
                 q?: string;
                 /** @description Tenants with this status */
                 status?: components["schemas"]["TenantStatus"];
+                /** @description Tenants with a policy of this algorithm; not with `q` or `status` */
+                alg?: components["schemas"]["Alg"];
+                /**
+                 * @description Tenants with this problem; not with `q` or `status`. `no_standby`: a policy has no standby key; `overdue`: what its schedule wants has not been
+                 *     done for 5 minutes, both among the 10,000 policies that have been due longest; `suspended`; `old_algorithm`: RSA keys of less than 3072 bits.
+                 */
+                problem?: components["schemas"]["TenantProblem"];
                 /** @description Maximum number of items on a page */
                 limit?: components["parameters"]["Limit"];
                 /** @description `next_cursor` of the previous page; opaque */
