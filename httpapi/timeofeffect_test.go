@@ -128,6 +128,21 @@ func TestWrongClockChangesNothing(t *testing.T) {
 	w.do("GET", "/v1/tenants/late", w.root, "").problem(ProblemCodeTenantNotFound)
 }
 
+// A process with a wrong clock refuses no request for a time that is right: it says that it
+// cannot answer.
+func TestWrongClockRefusesNoRightTime(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	fast := w.fastReplica(t)
+	soon := w.clock.now().Add(30 * time.Minute).UTC().Format(time.RFC3339)
+	public := body(map[string]string{"public_key": foreignEC(t).public(t), "expires_at": soon, "alg": "ES256"})
+	fast.do("POST", "/v1/tenants/acme/keys/import", w.root, public).problem(ProblemCodeUnavailable)
+	credential := `{"role":"tenant_auditor","expires_at":"` + soon + `"}`
+	fast.do("POST", "/v1/tenants/acme/api-keys", w.root, credential).problem(ProblemCodeUnavailable)
+	w.do("POST", "/v1/tenants/acme/keys/import", w.root, public).ok(201)
+	w.do("POST", "/v1/tenants/acme/api-keys", w.root, credential).ok(201)
+}
+
 // fastReplica is a server whose clock is an hour fast.
 func (w *world) fastReplica(t *testing.T) *world {
 	t.Helper()

@@ -19,6 +19,9 @@ import (
 // ErrUnavailable.
 func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey) (APIKey, string, error) {
 	if err := n.validate(s.now()); err != nil {
+		if wrong := s.db.CheckClock(); wrong != nil { // a right time may be refused by it
+			return APIKey{}, "", wrong
+		}
 		return APIKey{}, "", err
 	}
 	if s.authority == nil {

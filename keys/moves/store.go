@@ -95,6 +95,9 @@ func (s *Store) lockTenant(ctx context.Context, tx *db.Tx, by audit.By, tenantID
 	if errors.Is(err, db.ErrNoRows) || err == nil && row.Status == string(tenant.Deleted) {
 		return nil, tenant.ErrNotFound
 	}
+	if err == nil {
+		err = tx.CheckClock() // before anything is decided, or refused, by a wrong time
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +175,9 @@ func (s *Store) withLockedTenant(ctx context.Context, by audit.By, tenantID uuid
 	for {
 		m.restart()
 		err := s.cfg.DB.InLockedTenant(ctx, tenantID, func(tx *db.Tx, locked db.Locked) error {
+			if err := tx.CheckClock(); err != nil { // as in lockTenant
+				return err
+			}
 			l, err := s.lockedLedger(locked, by)
 			if err != nil {
 				return err
