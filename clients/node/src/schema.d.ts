@@ -2533,7 +2533,7 @@ export interface components {
          * @description What happened, as `thing.happened`
          * @enum {string}
          */
-        AuditAction: "tenant.created" | "tenant.updated" | "tenant.suspended" | "tenant.resumed" | "tenant.deleted" | "tenant.recovered" | "domain.verified" | "domain.removed" | "policy.created" | "policy.updated" | "policy.retired" | "key.created" | "key.imported" | "key.activated" | "key.deprecated" | "key.expired" | "key.revoked" | "key.purged" | "key.exported" | "data_key.created" | "data_key.rotated" | "data_key.rewrapped" | "data_key.destroyed" | "api_key.created" | "api_key.revoked" | "webhook.created" | "webhook.updated" | "webhook.disabled" | "webhook.deleted" | "approval.requested" | "approval.approved" | "approval.rejected" | "approval.used" | "authorization.denied" | "session.created" | "session.ended";
+        AuditAction: "tenant.created" | "tenant.updated" | "tenant.suspended" | "tenant.resumed" | "tenant.deleted" | "tenant.recovered" | "domain.verified" | "domain.removed" | "policy.created" | "policy.updated" | "policy.retired" | "policy.waiting" | "key.created" | "key.imported" | "key.activated" | "key.deprecated" | "key.expired" | "key.revoked" | "key.purged" | "key.exported" | "data_key.created" | "data_key.rotated" | "data_key.rewrapped" | "data_key.destroyed" | "api_key.created" | "api_key.revoked" | "webhook.created" | "webhook.updated" | "webhook.disabled" | "webhook.deleted" | "approval.requested" | "approval.approved" | "approval.rejected" | "approval.used" | "authorization.denied" | "session.created" | "session.ended";
         /**
          * @description The state of a key, or the status of a tenant
          * @enum {string}
@@ -2764,7 +2764,14 @@ export interface components {
             url: components["schemas"]["WebhookURL"];
             actions?: components["schemas"]["WebhookActions"];
             description?: string;
+            format?: components["schemas"]["WebhookFormat"];
         };
+        /**
+         * @description `keyward`: an audit event as JSON with a detached signature. `set`: a Security Event Token (RFC 8417), signed by the platform's active key and
+         *     pushed as RFC 8935 has it (`application/secevent+jwt`, answered with 202); of actions of `key.*` and `tenant.*` alone. It cannot be changed.
+         * @enum {string}
+         */
+        WebhookFormat: "keyward" | "set";
         /** @description The members to change; the others stay as they are */
         UpdateWebhookRequest: {
             url?: components["schemas"]["WebhookURL"];
@@ -2780,6 +2787,7 @@ export interface components {
             url: components["schemas"]["WebhookURL"];
             actions: components["schemas"]["WebhookActions"];
             description?: string;
+            format: components["schemas"]["WebhookFormat"];
             status: components["schemas"]["WebhookStatus"];
             /**
              * @description Why it is disabled: by request, because the receiver answered 410, or because no delivery succeeded for three days
