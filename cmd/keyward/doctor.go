@@ -16,7 +16,7 @@ type doctorCmd struct {
 	JSON   bool   `name:"json" help:"Print the findings as JSON."`
 	Tenant string `name:"tenant" xor:"what" placeholder:"SLUG" help:"Check the public documents of this tenant as a verifier sees them. Needs only the public URL."`
 	URL    string `name:"url" group:"api" var:"KEYWARD_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Connect to this Keyward. Default: ${default}."`
-	APIKey string `name:"api-key" group:"api" var:"KEYWARD_API_KEY" placeholder:"KEY" help:"Authenticate with this API key to name, with --tenant, the verifiers that lack a standby key; the variable hides it."`
+	APIKey string `name:"api-key" group:"api" var:"KEYWARD_API_KEY" secret:"" placeholder:"KEY" help:"Authenticate with this API key to name, with --tenant, the verifiers that lack a standby key; the variable hides it."`
 }
 
 // verdict is the result of a check.

@@ -25,7 +25,7 @@ import (
 // fallback answers verifiers from a directory that KEYWARD_PUBLISH has written, while the
 // process starts without the database. A document is served only if
 //
-//   - nobody but its owner can write it, and the owner is this user or root;
+//   - nobody but its owner can write it;
 //   - the tenant's signed set verifies with the plain set, has the same keys, and is
 //     neither beyond its exp nor older than KEYWARD_MAX_STALE;
 //   - no newer state was about to be written when a publisher was ended.

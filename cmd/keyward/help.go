@@ -163,7 +163,11 @@ func settingList(root *kong.Node) string {
 		if unset == "" {
 			unset = f.Tag.Get("unset")
 		}
-		for _, line := range wrapText(fmt.Sprintf("%s Accepts: %s. Default: %s.", f.Help, f.Tag.Get("accepts"), unset), helpWidth-6) {
+		text := fmt.Sprintf("%s Accepts: %s. Default: %s.", f.Help, f.Tag.Get("accepts"), unset)
+		if f.Tag.Has("secret") {
+			text += " " + variableOf(f.Tag) + fileSuffix + " names a file with it."
+		}
+		for _, line := range wrapText(text, helpWidth-6) {
 			b.WriteString("      " + line + "\n")
 		}
 	}

@@ -14,7 +14,7 @@ const defaultURL = "http://127.0.0.1:8080"
 // remoteFlags are shared by all commands that call the admin API.
 type remoteFlags struct {
 	URL       string `name:"url" group:"api" var:"KEYWARD_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Connect to this Keyward. Default: ${default}."`
-	APIKey    string `name:"api-key" group:"api" var:"KEYWARD_API_KEY" placeholder:"KEY" help:"Authenticate with this API key; the variable hides it."`
+	APIKey    string `name:"api-key" group:"api" var:"KEYWARD_API_KEY" secret:"" placeholder:"KEY" help:"Authenticate with this API key; the variable hides it."`
 	AllowHTTP bool   `name:"allow-http" group:"api" help:"Allow http to another machine; credential and keys travel unencrypted."`
 	Once      string `name:"idempotency-key" group:"api" placeholder:"KEY" help:"Repeat a change with the key that it printed."`
 	JSON      bool   `name:"json" group:"api" help:"Print the API's JSON answer; errors as JSON on standard error."`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 
@@ -144,10 +145,40 @@ func variableOf(tag *kong.Tag) string {
 	return tag.Get("var")
 }
 
+// fileSuffix ends the name of a variable that names a file with a secret, as container
+// platforms and systemd hand secrets over.
+const fileSuffix = "_FILE"
+
+const maxSecret = 64 << 10 // bytes
+
+// readSecret returns the content of a secret's file without the line break at its end.
+func readSecret(name, path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", &usageError{fmt.Sprintf("%s: %v", name, err)}
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
+	if err != nil {
+		return "", &usageError{fmt.Sprintf("%s: %v", name, err)}
+	}
+	secret := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	if secret == "" || len(content) > maxSecret || strings.ContainsAny(secret, "\r\n\x00") {
+		return "", badValue(name, "a file with the secret in one line")
+	}
+	return secret, nil
+}
+
 // envResolver returns the variables as values of flags that are not given.
 func envResolver(getenv func(string) string) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, error) {
 		name := variableOf(f.Tag)
+		if file := getenv(name + fileSuffix); f.Tag.Has("secret") && file != "" {
+			if getenv(name) != "" {
+				return nil, &usageError{name + " and " + name + fileSuffix + " are both set; set one of them"}
+			}
+			return readSecret(name+fileSuffix, file)
+		}
 		if name == "" || getenv(name) == "" {
 			return nil, nil
 		}
