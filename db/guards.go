@@ -29,7 +29,8 @@ var guardsFile []byte
 // identified by what it does: its source, or for one whose body is SQL its body as
 // PostgreSQL prints it, its settings, language and kind. pg_get_functiondef has all of
 // that too, but does not print it alike in every version of PostgreSQL. A trigger is
-// identified by its name and definition.
+// identified by its name and definition, without parentheses: PostgreSQL nests those of
+// an OR of three anew when it reads a dump.
 const guardsQuery = `
 WITH roles AS (
     SELECT oid, rolname FROM pg_catalog.pg_roles WHERE rolname IN ('keyward_owner', 'keyward_app', 'keyward_platform', 'keyward_public')
@@ -84,7 +85,7 @@ WITH roles AS (
     CROSS JOIN LATERAL (SELECT string_agg(CASE WHEN o = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(o)) END, ', ' ORDER BY pg_get_userbyid(o)) AS roles
                         FROM unnest(p.polroles) o) AS who
     UNION ALL
-    SELECT 12, 'trigger ' || t.name || ' ' || quote_ident(g.tgname) || ' ' || md5(pg_get_triggerdef(g.oid)),
+    SELECT 12, 'trigger ' || t.name || ' ' || quote_ident(g.tgname) || ' ' || md5(translate(pg_get_triggerdef(g.oid), '() ', '')),
         format('DROP TRIGGER IF EXISTS %I ON %s; ', g.tgname, t.name) || pg_get_triggerdef(g.oid)
     FROM pg_catalog.pg_trigger g JOIN tables t ON t.oid = g.tgrelid WHERE NOT g.tgisinternal
     UNION ALL

@@ -113,7 +113,7 @@ func TestInvalidRequestsNameTheirFields(t *testing.T) {
 		{"GET", "/v1/tenants?limit=many", "", []FieldError{{"limit", "must be an integer"}}},
 		{"GET", "/v1/tenants?limit=", "", []FieldError{{"limit", "must not be empty"}}},
 		{"GET", "/v1/tenants?limit=1&limit=2", "", []FieldError{{"limit", "must not be given twice"}}},
-		{"GET", "/v1/tenants?state=active", "", []FieldError{{"state", "is not known; accepted: q, status, limit, cursor"}}},
+		{"GET", "/v1/tenants?state=active", "", []FieldError{{"state", "is not known; accepted: q, status, alg, problem, limit, cursor"}}},
 		{"GET", "/v1/tenants/acme?x=1", "", []FieldError{{"x", "is not known; nothing is accepted here"}}},
 		{"GET", "/v1/tenants/acme/keys?valid_at=2026-13-01T00:00:00Z", "", []FieldError{{"valid_at", "must be an RFC 3339 time such as 2026-11-21T09:30:00Z"}}},
 		{"POST", "/v1/tenants/acme/keys/k1/revoke", `{"reason":"because","mode":"both"}`, []FieldError{

@@ -111,10 +111,11 @@ CREATE FUNCTION public.keyward_pieces(whole text) RETURNS tsvector
     RETURN array_to_tsvector(ARRAY(SELECT substr(whole, i, 3) FROM generate_series(1, length(whole)) AS i));
 
 -- keyward_pieces_of returns a query for texts that may contain part: those with all
--- of its trigrams or, if it is shorter than one, with a piece that begins with it.
+-- of its trigrams or, if it is shorter than one, with a piece that begins with it. The
+-- backslash is a number: how PostgreSQL prints one depends on a setting.
 CREATE FUNCTION public.keyward_pieces_of(part text) RETURNS tsquery
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-    RETURN (SELECT string_agg('''' || replace(replace(substr(part, i, 3), '\', '\\'), '''', '''''') || CASE WHEN length(part) < 3 THEN ''':*' ELSE '''' END, ' & ')::tsquery
+    RETURN (SELECT string_agg('''' || replace(replace(substr(part, i, 3), chr(92), repeat(chr(92), 2)), '''', '''''') || CASE WHEN length(part) < 3 THEN ''':*' ELSE '''' END, ' & ')::tsquery
         FROM generate_series(1, GREATEST(1, length(part) - 2)) AS i);
 
 -- The slug, domain and issuer of a deleted tenant are free again.

@@ -42,7 +42,7 @@ var (
 	ErrKeyChanged = errors.New("another key signs now: sign again")
 	// ErrDigest means that only a digest is there to be signed, or by another hash than
 	// the algorithm's.
-	ErrDigest = errors.New("Keyward signs messages with the hash of the algorithm, and no digests: use crypto.SignMessage")
+	ErrDigest = errors.New("a digest alone is not signed, only messages with the hash of the algorithm: use crypto.SignMessage")
 	// ErrNotJWS means that a message is no JWS signing input.
 	ErrNotJWS = errors.New("the message is no JWS signing input (RFC 7515 section 5.1)")
 )

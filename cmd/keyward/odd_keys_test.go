@@ -58,6 +58,10 @@ func oddKeys(t *testing.T) (all []oddKey) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	scalar, err := other.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
 	common := map[string][]string{
 		"kid":     {`""`, `null`, `7`, `"a\u0000b"`, `"a\nb"`, quote(strings.Repeat("k", 256)), quote(strings.Repeat("k", 257)), `" a "`, `"🔑/%2F?#"`, `["a"]`, ``},
 		"alg":     {`null`, `""`, `"HS256"`, `"none"`, `"RS256 "`, `"rs256"`, `7`, `"RSA-OAEP"`, `"ES256K"`, `"ES512"`, `["RS256"]`, ``},
@@ -93,7 +97,7 @@ func oddKeys(t *testing.T) (all []oddKey) {
 	}
 	secrets := map[string]map[string][]string{
 		"RSA": {"d": {`""`, `"AQ"`, quote(url(strange.D.Bytes())), `null`, `7`}, "p": {``, `"AQ"`, quote(url(signing.Primes[1].Bytes())), quote(url(strange.Primes[0].Bytes()))}, "qi": {``, `"AQ"`}, "dp": {``, `"Ag"`}},
-		"EC":  {"d": {`""`, `"AQ"`, quote(url(other.D.Bytes())), quote(url(make([]byte, 32))), quote(url(curve.Params().N.Bytes())), quote(url(curve.Params().P.Bytes())), `null`}},
+		"EC":  {"d": {`""`, `"AQ"`, quote(url(scalar)), quote(url(make([]byte, 32))), quote(url(curve.Params().N.Bytes())), quote(url(curve.Params().P.Bytes())), `null`}},
 		"OKP": {"d": {`""`, `"AQ"`, quote(url(make([]byte, 32))), quote(url(edwards)), `null`}},
 	}
 	for kty, key := range map[string]struct {
