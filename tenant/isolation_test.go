@@ -34,6 +34,7 @@ func (w world) populate(t *testing.T, slug string) uuid.UUID {
 		INSERT INTO webhooks (tenant_id, id, of_all, url, actions, created_at, updated_at, place_seq)
 		VALUES ('%[1]s', '%[1]s', false, 'https://example.com', '{}', now(), now(), 1);
 		INSERT INTO jwks_clients (tenant_id, client, set_at, seen_at) VALUES ('%[1]s', 1, now(), now());
+		INSERT INTO published_sets (tenant_id, target, epoch, version, feed_xid, due_at, failures) VALUES ('%[1]s', 'file:///sets', 1, 1, '1', now(), 0);
 		INSERT INTO domains (tenant_id, domain, token, created_at) VALUES ('%[1]s', 'id.example', repeat('t', 26), now());
 		INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, request_hash, requester_type, requester_id, requester_name, created_at, expires_at)
 		VALUES ('%[1]s', '%[1]s', 'purge', '{purge}', 'purgeKeys', '/', sha256('r'), 'operator', '', '', now(), now() + interval '1 day');
