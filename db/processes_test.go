@@ -109,8 +109,9 @@ func TestConfirm(t *testing.T) {
 	two.holdUp(hold)
 	change("held")
 	began := time.Now()
-	live, missing := one.Confirm(t.Context(), 300*time.Millisecond)
-	if live != 3 || !slices.Equal(missing, []string{"two"}) || time.Since(began) < 300*time.Millisecond {
+	const patience = 2 * time.Second // in which the third confirms on a busy machine too
+	live, missing := one.Confirm(t.Context(), patience)
+	if live != 3 || !slices.Equal(missing, []string{"two"}) || time.Since(began) < patience {
 		t.Errorf("%d live, %v did not confirm, after %v", live, missing, time.Since(began))
 	}
 	two.holdUp(nil)
@@ -125,8 +126,8 @@ func TestConfirm(t *testing.T) {
 	await(t, func() bool { live, others := one.Live(); return live == 2 && slices.Equal(others, []string{"two"}) })
 	// A process that was killed counts until its row is 10 s old.
 	dbtest.Exec(t, url, `INSERT INTO processes (id, name, kind, version, address, master_keys, clock_offset_microseconds, confirmed_until, heard_at)
-		VALUES (gen_random_uuid(), 'killed', 'worker', '1', '', '{}', 0, now(), now() - interval '5 s'), (gen_random_uuid(), 'gone', 'worker', '1', '', '{}', 0, now(), now() - interval '11 s')`)
-	if live, missing = one.Confirm(t.Context(), 100*time.Millisecond); live != 3 || !slices.Equal(missing, []string{"killed"}) {
+		VALUES (gen_random_uuid(), 'killed', 'worker', '1', '', '{}', 0, now(), now() - interval '2 s'), (gen_random_uuid(), 'gone', 'worker', '1', '', '{}', 0, now(), now() - interval '11 s')`)
+	if live, missing = one.Confirm(t.Context(), patience); live != 3 || !slices.Equal(missing, []string{"killed"}) {
 		t.Errorf("after a kill: %d live, %v did not confirm", live, missing)
 	}
 	rows, err := one.db.LiveProcesses(t.Context(), 100*time.Millisecond)
