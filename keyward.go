@@ -31,7 +31,6 @@ import (
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/snapshot"
-	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 	"github.com/keyward/keyward/worker"
@@ -197,10 +196,7 @@ func (s *Service) build(cfg Config) {
 	s.webhooks = webhook.NewStore(webhook.Config{DB: s.db, Now: now})
 	s.sender = webhook.NewSender(webhook.SenderConfig{
 		Store: s.webhooks, Audit: s.audit, By: audit.By{Actor: s.actor}, Render: httpapi.RenderEvent, Log: s.log,
-		Sign: func(ctx context.Context, body []byte) (string, error) {
-			signed, err := s.signer.Attest(ctx, signing.PayloadOrder{Payload: body, Typ: webhook.SignatureType, Form: tokens.Form{Detached: true}})
-			return signed.JWS, err
-		},
+		Signer: httpapi.EventSigner{Snapshots: s.snapshots, Signer: s.signer, PublicURL: cfg.PublicURL},
 	})
 	s.worker = worker.New(worker.Config{DB: s.db, Holder: s.actor.ID, Run: s.runDue, Now: now, Log: s.log, Every: s.chores()})
 }

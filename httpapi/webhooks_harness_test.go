@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,8 +14,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
-	"github.com/keyward/keyward/keys/signing"
-	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/webhook"
 )
 
@@ -24,12 +21,7 @@ import (
 func (w *world) newSender(log *slog.Logger) *webhook.Sender {
 	return webhook.NewSender(webhook.SenderConfig{
 		Store: w.webhooks, Audit: w.server.cfg.Audit, By: operator, Render: RenderEvent, Log: log,
-		Sign: func(ctx context.Context, body []byte) (string, error) {
-			signed, err := w.signer.Attest(ctx, signing.PayloadOrder{
-				Payload: body, Typ: "keyward-webhook+jws", Form: tokens.Form{Detached: true},
-			})
-			return signed.JWS, err
-		},
+		Signer: EventSigner{Snapshots: w.snapshots, Signer: w.signer, PublicURL: w.server.cfg.PublicURL},
 	})
 }
 

@@ -103,9 +103,17 @@ func (w *world) sender() *Sender {
 		Render: func(e audit.Event) (json.RawMessage, error) {
 			return json.RawMessage(fmt.Sprintf(`{"tenant":%q,"seq":%d,"action":%q}`, e.Tenant, e.Seq, e.Action)), nil
 		},
-		Sign: func(context.Context, []byte) (string, error) { return "a signature", nil },
+		Signer: signer{},
 	})
 }
+
+// signer signs nothing, or cannot.
+type signer struct {
+	Signer
+	err error
+}
+
+func (s signer) Sign(context.Context, []byte) (string, error) { return "a signature", s.err }
 
 func (w *world) once(s *Sender) {
 	w.t.Helper()

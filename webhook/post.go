@@ -56,7 +56,7 @@ func (s *Sender) renderRequest(ctx context.Context, c claim, d dueDelivery, at t
 		return request{}, err
 	}
 	if c.format == SET {
-		set, err := s.cfg.SignSET(ctx, e, d.id, audienceOf(c.url), at)
+		set, err := s.cfg.Signer.SignSET(ctx, e, d.id, audienceOf(c.url), at)
 		return request{http.Header{"Content-Type": {"application/secevent+jwt"}, "Accept": {"application/json"}}, []byte(set)}, err // RFC 8935 section 2.1
 	}
 	event, err := s.cfg.Render(e)
@@ -70,7 +70,7 @@ func (s *Sender) renderRequest(ctx context.Context, c claim, d dueDelivery, at t
 		return request{}, err
 	}
 	signed := bytes.TrimSuffix(text.Bytes(), []byte("\n"))
-	signature, err := s.cfg.Sign(ctx, signed)
+	signature, err := s.cfg.Signer.Sign(ctx, signed)
 	return request{http.Header{
 		"Content-Type": {"application/json"}, signatureHeader: {signature}, deliveryHeader: {d.id.String()}, eventHeader: {string(e.Action)},
 	}, signed}, err

@@ -25,12 +25,8 @@ type SenderConfig struct {
 	By    audit.By // the actor that disables failing webhooks
 	// Render returns an event in the form of the API.
 	Render func(audit.Event) (json.RawMessage, error)
-	// Sign returns the detached JWS of a body, by a key of the platform.
-	Sign func(ctx context.Context, body []byte) (string, error)
-	// SignSET returns an event as a SET for an audience, by a key of the platform. id is
-	// its jti, the same in each attempt, at its iat.
-	SignSET func(ctx context.Context, e audit.Event, id uuid.UUID, audience string, at time.Time) (string, error)
-	Log     *slog.Logger // nil: no log
+	Signer Signer
+	Log    *slog.Logger // nil: no log
 
 	Parallel int           // concurrent requests; 0: 16
 	Look     time.Duration // interval of polling for events without a notification; 0: 30 s
@@ -38,6 +34,15 @@ type SenderConfig struct {
 
 	ClaimTime time.Duration // after which a claimed webhook is released, at the end of an attempt; 0: 2 s
 	SlowAfter time.Duration // an attempt that takes longer puts its webhook into the slow lane; 0: 2 s
+}
+
+// Signer signs what is delivered, by a key of the platform.
+type Signer interface {
+	// Sign returns the detached JWS of a body.
+	Sign(ctx context.Context, body []byte) (string, error)
+	// SignSET returns an event as a SET for an audience. id is its jti, the same in each
+	// attempt, at its iat.
+	SignSET(ctx context.Context, e audit.Event, id uuid.UUID, audience string, at time.Time) (string, error)
 }
 
 // Sender turns events into deliveries and posts them. Any number of senders may

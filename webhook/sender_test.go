@@ -200,7 +200,7 @@ func TestTroubleOfOurOwnIsNotTheReceivers(t *testing.T) {
 	h := w.hook(&acme, k.url)
 	w.happens(acme, 1)
 	s := w.sender()
-	s.cfg.Sign = func(context.Context, []byte) (string, error) { return "", errors.New("no key") }
+	s.cfg.Signer = signer{err: errors.New("no key")}
 	w.once(s)
 	list, _, err := w.store.Deliveries(t.Context(), &acme, h.ID, Filter{})
 	if err != nil || len(list) != 1 || list[0].Attempts != 0 || list[0].Status != Pending || len(k.take()) != 0 {

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"context"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/httpapi"
-	"github.com/keyward/keyward/keys/signing"
-	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/webhook"
 )
 
@@ -17,13 +13,7 @@ import (
 func (a *app) newSender() *webhook.Sender {
 	return webhook.NewSender(webhook.SenderConfig{
 		Store: a.webhooks, Audit: a.audit, By: audit.By{Actor: a.workerActor()}, Render: httpapi.RenderEvent, Log: a.log,
-		Sign: func(ctx context.Context, body []byte) (string, error) {
-			signed, err := a.signer.Attest(ctx, signing.PayloadOrder{
-				Payload: body, Typ: webhook.SignatureType, Form: tokens.Form{Detached: true},
-			})
-			return signed.JWS, err
-		},
-		SignSET: a.signEventToken,
+		Signer: httpapi.EventSigner{Snapshots: a.snapshots, Signer: a.signer, PublicURL: a.publicURL},
 	})
 }
 

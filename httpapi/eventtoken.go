@@ -1,4 +1,4 @@
-package main
+package httpapi
 
 import (
 	"context"
@@ -10,9 +10,45 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/tenant"
+	"github.com/keyward/keyward/webhook"
 )
+
+// EventSigner signs what webhooks are told, by a key of the platform. It is a
+// [webhook.Signer].
+type EventSigner struct {
+	Snapshots *snapshot.Cache
+	Signer    *signing.Signer
+	PublicURL string // without a trailing slash
+}
+
+// Sign implements [webhook.Signer].
+func (s EventSigner) Sign(ctx context.Context, body []byte) (string, error) {
+	signed, err := s.Signer.Attest(ctx, signing.PayloadOrder{Payload: body, Typ: webhook.SignatureType, Form: tokens.Form{Detached: true}})
+	return signed.JWS, err
+}
+
+// SignSET implements [webhook.Signer].
+func (s EventSigner) SignSET(ctx context.Context, e audit.Event, id uuid.UUID, audience string, at time.Time) (string, error) {
+	platform, err := s.Snapshots.Fresh(ctx, tenant.PlatformSlug)
+	if err != nil {
+		return "", err
+	}
+	issuer := s.PublicURL + "/t/" + e.Tenant // of a deleted tenant
+	if snap, err := s.Snapshots.Fresh(ctx, e.TenantID.String()); err == nil {
+		issuer = snap.Issuer
+	} else if !errors.Is(err, tenant.ErrNotFound) {
+		return "", err
+	}
+	payload, err := json.Marshal(newEventToken(platform.Issuer, issuer, e, id, audience, at))
+	if err != nil {
+		return "", err
+	}
+	signed, err := s.Signer.Attest(ctx, signing.PayloadOrder{Payload: payload, Typ: tokens.EventType})
+	return signed.JWS, err
+}
 
 // credentialChange is the event type of CAEP 1.0 section 3.3.
 const credentialChange = "https://schemas.openid.net/secevent/caep/event-type/credential-change"
@@ -78,24 +114,4 @@ func newEventToken(platform, issuer string, e audit.Event, id uuid.UUID, audienc
 	}
 	t.Events = map[string]any{credentialChange: k}
 	return t
-}
-
-// signEventToken returns an event as a Security Event Token by the platform's key.
-func (a *app) signEventToken(ctx context.Context, e audit.Event, id uuid.UUID, audience string, at time.Time) (string, error) {
-	platform, err := a.snapshots.Fresh(ctx, tenant.PlatformSlug)
-	if err != nil {
-		return "", err
-	}
-	issuer := a.publicURL + "/t/" + e.Tenant // of a deleted tenant
-	if snap, err := a.snapshots.Fresh(ctx, e.TenantID.String()); err == nil {
-		issuer = snap.Issuer
-	} else if !errors.Is(err, tenant.ErrNotFound) {
-		return "", err
-	}
-	payload, err := json.Marshal(newEventToken(platform.Issuer, issuer, e, id, audience, at))
-	if err != nil {
-		return "", err
-	}
-	signed, err := a.signer.Attest(ctx, signing.PayloadOrder{Payload: payload, Typ: tokens.EventType})
-	return signed.JWS, err
 }
