@@ -9,6 +9,8 @@ import (
 	"os"
 	"path"
 	"strconv"
+
+	"github.com/keyward/keyward/internal/filelock"
 )
 
 // directory is a store in a file system. A web server that serves the directory serves
@@ -87,7 +89,11 @@ func (d *directory) withLock(ctx context.Context, slug string, fn func(*os.Root)
 		return storeError(name, err)
 	}
 	defer lock.Close() // frees the lock
-	if err := waitForLock(ctx, lock); err != nil {
+	err = filelock.Wait(ctx, lock)
+	if errors.Is(err, errors.ErrUnsupported) { // without a lock two workers could mix their states
+		err = errors.New("publishing to a directory needs flock(2), which this system does not have: publish to a bucket")
+	}
+	if err != nil {
 		return storeError(name, err)
 	}
 	return fn(root)

@@ -4,11 +4,11 @@ package seal
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"os"
 	"syscall"
-	"time"
+
+	"github.com/keyward/keyward/internal/filelock"
 )
 
 // excessMode returns the permissions that a master key file must not have. As
@@ -27,8 +27,6 @@ func excessOf(mode fs.FileMode, ofRoot, isRoot bool) fs.FileMode {
 	return mode & 0o077
 }
 
-const lockRetry = 5 * time.Millisecond
-
 // withLock runs fn while no other process, and nothing else in this one, changes
 // the master key. The kernel frees the lock of a process that dies.
 func (f file) withLock(ctx context.Context, like fs.FileInfo, fn func() error) error {
@@ -40,25 +38,10 @@ func (f file) withLock(ctx context.Context, like fs.FileInfo, fn func() error) e
 	if like != nil {
 		_ = keepOwner(lock, like) // so that the owner can lock, too, after root did
 	}
-	if err := waitForLock(ctx, lock); err != nil {
+	if err := filelock.Wait(ctx, lock); err != nil {
 		return err
 	}
 	return fn()
-}
-
-// waitForLock asks again and again, because flock(2) does not know contexts.
-func waitForLock(ctx context.Context, lock *os.File) error {
-	for {
-		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return os.NewSyscallError("flock", err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(lockRetry):
-		}
-	}
 }
 
 // keepOwner gives f the owner and group of another file, where they differ.

@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package publish
+package filelock
 
 import (
 	"context"
@@ -10,11 +10,12 @@ import (
 	"time"
 )
 
-const lockRetry = 5 * time.Millisecond
+const retry = 5 * time.Millisecond
 
-// waitForLock asks again and again, because flock(2) does not know contexts. The kernel
-// frees the lock of a process that dies.
-func waitForLock(ctx context.Context, lock *os.File) error {
+// Wait waits for the exclusive lock of an open file (flock(2)), which ends when the file is
+// closed, and so with its process. It asks again and again, because flock does not know
+// contexts. Errors: that of ctx; errors.ErrUnsupported where there is no flock.
+func Wait(ctx context.Context, lock *os.File) error {
 	for {
 		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
@@ -23,7 +24,7 @@ func waitForLock(ctx context.Context, lock *os.File) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(lockRetry):
+		case <-time.After(retry):
 		}
 	}
 }
