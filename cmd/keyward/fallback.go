@@ -171,7 +171,7 @@ func (p *program) openWithFallback(ctx context.Context, publicURL string, public
 		return nil, bad
 	}
 	p.log.Warn("the database is unavailable: serving copies of JWK Sets until it is back", "dir", p.cfg.fallbackDir, "addr", public.Addr().String(), "error", err)
-	stop := serveFallback(&fallback{root: root, maxStale: p.cfg.maxStale}, transport, public)
+	stop := serveFallback(newServer(&fallback{root: root, maxStale: p.cfg.maxStale}, p.log), transport, public)
 	defer stop()
 	notifySystemd("READY=1")
 	for {
@@ -188,8 +188,7 @@ func (p *program) openWithFallback(ctx context.Context, publicURL string, public
 
 // serveFallback serves until stop is called, which leaves the listener open: connections
 // that arrive meanwhile wait for the service.
-func serveFallback(f *fallback, t transport, public net.Listener) (stop func()) {
-	s := &http.Server{Handler: f, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second, MaxHeaderBytes: 64 << 10}
+func serveFallback(s *http.Server, t transport, public net.Listener) (stop func()) {
 	t.secureMain(s)
 	held := &heldListener{Listener: public}
 	ended := make(chan struct{})

@@ -77,15 +77,17 @@ func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error
 	return httpapi.New(cfg)
 }
 
+func (a *app) newServer(h http.Handler) *http.Server { return newServer(a.tracing.handler(h), a.log) }
+
 // newServer sets timeouts that cut off slow-loris clients, but leave slow
 // honest ones 30 s for a request. WriteTimeout ends the requests of an HTTP/2
 // client that reads nothing, but not its connection, so WriteByteTimeout does.
-func (a *app) newServer(h http.Handler) *http.Server {
+func newServer(h http.Handler, l *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: a.tracing.handler(h), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 64 << 10,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 250, WriteByteTimeout: 30 * time.Second},
-		ErrorLog: log.New(serverErrors{a.log}, "", 0),
+		ErrorLog: log.New(serverErrors{l}, "", 0),
 	}
 }
 
