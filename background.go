@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
-	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/httpapi"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/worker"
@@ -56,20 +55,9 @@ func (s *Service) runDue(ctx context.Context) (time.Time, error) {
 
 // chores are what the worker does from time to time.
 func (s *Service) chores() []worker.Chore {
-	asPlatform := func(do func(context.Context, *db.Tx) error) func(context.Context) error {
-		return func(ctx context.Context) error {
-			return s.db.AsPlatform(ctx, func(tx *db.Tx) error { return do(ctx, tx) })
-		}
-	}
 	return []worker.Chore{
-		{Name: "delete expired idempotency keys", Interval: time.Hour, Run: asPlatform(func(ctx context.Context, tx *db.Tx) error {
-			_, err := tx.ForgetIdempotencyKeys(ctx, now().Add(-24*time.Hour))
-			return err
-		})},
-		{Name: "delete processes that are gone", Interval: time.Hour, Run: asPlatform(func(ctx context.Context, tx *db.Tx) error {
-			_, err := tx.DeleteGoneProcesses(ctx)
-			return err
-		})},
+		{Name: "delete expired idempotency keys", Interval: time.Hour, Run: s.tenants.ForgetAnswers},
+		{Name: "delete processes that are gone", Interval: time.Hour, Run: s.db.ForgetGoneProcesses},
 		{Name: "delete old webhook deliveries", Interval: time.Hour, Run: s.webhooks.Purge},
 		{Name: "delete verifiers not seen lately", Interval: time.Hour, Run: s.adoption.Forget},
 	}

@@ -304,3 +304,12 @@ func (d *DB) CheckProcesses(ctx context.Context, wait time.Duration) (live []Pro
 	}
 	return live, unconfirmed, nil
 }
+
+// ForgetGoneProcesses deletes the rows of processes that ended without a word. Call it from
+// time to time. Errors: ErrUnavailable.
+func (d *DB) ForgetGoneProcesses(ctx context.Context) error {
+	return d.AsPlatform(ctx, func(tx *Tx) error {
+		_, err := tx.DeleteGoneProcesses(ctx)
+		return err
+	})
+}

@@ -39,6 +39,17 @@ const (
 	reservedAnswers        = 100    // of a credential that MaxAnswersOfTenant does not concern
 )
 
+// answerLifetime is how long an answer is stored at least.
+const answerLifetime = 24 * time.Hour
+
+// ForgetAnswers deletes stored answers whose lifetime is over. Call it from time to time.
+func (s *Store) ForgetAnswers(ctx context.Context) error {
+	return s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		_, err := tx.ForgetIdempotencyKeys(ctx, s.now().Add(-answerLifetime))
+		return err
+	})
+}
+
 // Once identifies a request with an Idempotency-Key. Requests of different callers, for
 // different tenants or with different approvals have nothing to do with each other.
 type Once struct {

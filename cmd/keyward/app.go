@@ -125,8 +125,8 @@ func (a *app) buildParts(publicURL string) {
 	a.worker = worker.New(worker.Config{
 		DB: a.db, Holder: a.workerActor().ID, Run: a.runPass, Now: utcNow, Log: a.log,
 		Every: append([]worker.Chore{
-			{Name: "delete expired idempotency keys", Interval: time.Hour, Run: a.forgetIdempotencyKeys},
-			{Name: "delete processes that are gone", Interval: time.Hour, Run: a.deleteGoneProcesses},
+			{Name: "delete expired idempotency keys", Interval: time.Hour, Run: a.tenants.ForgetAnswers},
+			{Name: "delete processes that are gone", Interval: time.Hour, Run: a.db.ForgetGoneProcesses},
 			{Name: "delete old webhook deliveries", Interval: time.Hour, Run: a.webhooks.Purge},
 			{Name: "delete verifiers not seen lately", Interval: time.Hour, Run: a.adoption.Forget},
 		}, a.checkpointChores()...),

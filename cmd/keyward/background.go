@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/audit"
-	"github.com/keyward/keyward/db"
 )
 
 const (
@@ -15,7 +14,6 @@ const (
 	busyPause         = 200 * time.Millisecond // before the next pass if other processes hold everything that is due
 	flushInterval     = 10 * time.Second       // between writes of evidence and last use
 	masterInterval    = time.Minute            // between checks of the master keys
-	idempotencyAge    = 24 * time.Hour         // lifetime of an Idempotency-Key
 	backgroundTimeout = 15 * time.Second       // of one flush, and of one check of the master keys
 	exitFlushTimeout  = 5 * time.Second        // timeout of the last flush
 )
@@ -59,20 +57,6 @@ func (a *app) runPass(ctx context.Context) (time.Time, error) {
 		return soon, nil
 	}
 	return done.Next, nil
-}
-
-func (a *app) forgetIdempotencyKeys(ctx context.Context) error {
-	return a.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		_, err := tx.ForgetIdempotencyKeys(ctx, utcNow().Add(-idempotencyAge))
-		return err
-	})
-}
-
-func (a *app) deleteGoneProcesses(ctx context.Context) error {
-	return a.db.AsPlatform(ctx, func(tx *db.Tx) error {
-		_, err := tx.DeleteGoneProcesses(ctx)
-		return err
-	})
 }
 
 // watchMasterKey checks the master keys on request and periodically.
