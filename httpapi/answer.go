@@ -11,9 +11,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/keyward/keyward/internal/admission"
-	"github.com/keyward/keyward/keys/moves"
-	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -100,24 +97,12 @@ func authChallenge(err error, code ProblemCode) string {
 // 9110 section 10.2.3).
 func retryAfter(err error) string {
 	wait := retryLater
-	var limited *rateLimitedError
-	if errors.As(err, &limited) {
-		wait = max(limited.retryAfter, time.Second)
-	}
-	if errors.Is(err, tenant.ErrTooManyAnswers) {
+	var refusal interface{ RetryIn() time.Duration } // that knows when it is over
+	switch {
+	case errors.As(err, &refusal):
+		wait = max(refusal.RetryIn(), time.Second)
+	case errors.Is(err, tenant.ErrTooManyAnswers):
 		wait = time.Hour // between two deletions of old answers
-	}
-	var busy *admission.BusyError
-	if errors.As(err, &busy) {
-		wait = max(busy.RetryAfter, time.Second)
-	}
-	var share *moves.RateError
-	if errors.As(err, &share) {
-		wait = max(share.RetryAfter, time.Second)
-	}
-	var overload *signing.OverloadError
-	if errors.As(err, &overload) {
-		wait = overload.RetryAfter
 	}
 	return strconv.Itoa(int(math.Ceil(wait.Seconds())))
 }

@@ -72,6 +72,9 @@ var (
 // rateLimitedError refuses a request until some time has passed.
 type rateLimitedError struct{ retryAfter time.Duration }
 
+// RetryIn returns the time that has to pass.
+func (e *rateLimitedError) RetryIn() time.Duration { return e.retryAfter }
+
 func (e *rateLimitedError) Error() string {
 	return fmt.Sprintf("httpapi: rate limited for %s", e.retryAfter)
 }

@@ -35,6 +35,9 @@ type Gate struct {
 // BusyError refuses a look-up until some time has passed.
 type BusyError struct{ RetryAfter time.Duration }
 
+// RetryIn returns RetryAfter.
+func (e *BusyError) RetryIn() time.Duration { return e.RetryAfter }
+
 func (e *BusyError) Error() string {
 	return fmt.Sprintf("too many look-ups of unknown names; retry in %s", e.RetryAfter)
 }

@@ -17,6 +17,9 @@ import (
 // keys, until RetryAfter has passed.
 type RateError struct{ RetryAfter time.Duration }
 
+// RetryIn returns RetryAfter.
+func (e *RateError) RetryIn() time.Duration { return e.RetryAfter }
+
 // Error returns a message that names the reason.
 func (e *RateError) Error() string {
 	return fmt.Sprintf("keys: the tenant has reached its rate of new RSA keys; retry in %s", e.RetryAfter)

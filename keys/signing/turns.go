@@ -22,6 +22,9 @@ const maxTurnWait = 250 * time.Millisecond
 // much to do as they can within the time that a caller waits. Nothing was done.
 type OverloadError struct{ RetryAfter time.Duration }
 
+// RetryIn returns RetryAfter.
+func (e *OverloadError) RetryIn() time.Duration { return e.RetryAfter }
+
 func (e *OverloadError) Error() string {
 	return "keys: more is to be signed and verified than the processors can do"
 }
