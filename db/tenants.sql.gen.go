@@ -364,6 +364,7 @@ WHERE id = ANY (ARRAY(
     UNION ALL
     (SELECT id FROM tenants
     WHERE status = $1::text AND (created_at, id) < ($2::timestamptz, $3::uuid)
+      AND ($5::text = '' OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = $5::text AND p.retired_at IS NULL) IS NOT NULL)
     ORDER BY created_at DESC, id DESC LIMIT $4::integer)))
 ORDER BY created_at DESC, id DESC
 LIMIT $4::integer
@@ -374,6 +375,7 @@ type ListTenantsParams struct {
 	BeforeCreatedAt time.Time
 	BeforeID        uuid.UUID
 	PageSize        int32
+	Alg             string
 }
 
 type ListTenantsRow struct {
@@ -406,13 +408,15 @@ type ListTenantsRow struct {
 	MAC                             []byte
 }
 
-// Live tenants or tenants with a status, newest first, after the cursor. Each list has an index in its order.
+// Live tenants or tenants with a status, of these also those with a live policy of an algorithm, newest first, after the cursor. Each list
+// has an index in its order. The subquery of one value keeps PostgreSQL from reading all policies.
 func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]ListTenantsRow, error) {
 	rows, err := q.db.Query(ctx, listTenants,
 		arg.Status,
 		arg.BeforeCreatedAt,
 		arg.BeforeID,
 		arg.PageSize,
+		arg.Alg,
 	)
 	if err != nil {
 		return nil, err

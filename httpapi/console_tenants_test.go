@@ -32,6 +32,7 @@ func TestTenantsByProblem(t *testing.T) {
 	for query, want := range map[string]string{
 		"problem=no_standby": "lonely", "problem=overdue": "late", "problem=suspended": "quiet", "problem=old_algorithm": "old", "alg=RS256": "fine-a old",
 		"alg=RS256&problem=old_algorithm": "old", "alg=ES384": "", "alg=ES256&problem=overdue": "late", "alg=RS256&problem=overdue": "", "problem=overdue&limit=1": "late",
+		"alg=ES256&problem=suspended": "quiet", "alg=RS256&problem=suspended": "", "alg=RS256&problem=no_standby": "", "alg=ES256&problem=old_algorithm": "",
 	} {
 		var list TenantList
 		w.do("GET", "/v1/tenants?"+query, w.root, "").ok(200, &list)

@@ -45,7 +45,8 @@ FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[]);
 
 -- name: ListTenants :many
--- Live tenants or tenants with a status, newest first, after the cursor. Each list has an index in its order.
+-- Live tenants or tenants with a status, of these also those with a live policy of an algorithm, newest first, after the cursor. Each list
+-- has an index in its order. The subquery of one value keeps PostgreSQL from reading all policies.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
@@ -57,6 +58,7 @@ WHERE id = ANY (ARRAY(
     UNION ALL
     (SELECT id FROM tenants
     WHERE status = @status::text AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+      AND (@alg::text = '' OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = @alg::text AND p.retired_at IS NULL) IS NOT NULL)
     ORDER BY created_at DESC, id DESC LIMIT @page_size::integer)))
 ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;

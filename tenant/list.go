@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -68,8 +69,11 @@ func (s *Store) List(ctx context.Context, f ListFilter) ([]Tenant, string, error
 // readTenants reads a page of a list.
 func readTenants(ctx context.Context, q *db.Queries, f ListFilter, after Position, now time.Time, size int) ([]Tenant, error) {
 	switch {
-	case f.Problem == IsSuspended && f.Alg == "":
-		return searchTenants(ctx, q, "", string(Suspended), after, size)
+	case f.Problem == IsSuspended:
+		rows, err := q.ListTenants(ctx, db.ListTenantsParams{
+			Status: string(Suspended), Alg: string(f.Alg), BeforeCreatedAt: after.CreatedAt, BeforeID: after.ID, PageSize: int32(size),
+		})
+		return tenantsFromRows(rows), err
 	case f.Problem == NoStandby, f.Problem == Overdue:
 		due := db.TenantsWithDuePoliciesParams{DueBefore: now, BeforeID: after.ID, Alg: string(f.Alg), NoStandby: f.Problem == NoStandby, PageSize: int32(size)}
 		if f.Problem == Overdue {
@@ -81,9 +85,7 @@ func readTenants(ctx context.Context, q *db.Queries, f ListFilter, after Positio
 		by := db.TenantsByAlgorithmParams{Algs: []string{string(f.Alg)}, BelowBits: math.MaxInt32, BeforeID: after.ID, PageSize: int32(size)}
 		if f.Problem == OldAlgorithm {
 			by.BelowBits = oldBits
-			if f.Alg == "" {
-				by.Algs = rsaAlgorithms
-			}
+			by.Algs = slices.DeleteFunc(slices.Clone(rsaAlgorithms), func(alg string) bool { return f.Alg != "" && alg != string(f.Alg) })
 		}
 		rows, err := q.TenantsByAlgorithm(ctx, by)
 		return tenantsFromRows(rows), err
