@@ -255,10 +255,7 @@ func (d *DB) AskProcesses(ctx context.Context, confirm time.Duration) ([]Process
 	asked, live, err := d.askForConfirmation(ctx)
 	for err == nil && confirm > 0 && time.Now().Before(deadline) && hasUnconfirmed(live, asked) {
 		if err = Pause(ctx, 50*time.Millisecond); err == nil {
-			err = d.AsPlatform(ctx, func(tx *Tx) (err error) {
-				live, err = tx.LiveProcesses(ctx)
-				return err
-			})
+			live, err = d.liveProcesses(ctx)
 		}
 	}
 	return live, time.UnixMicro(asked), err
@@ -271,38 +268,6 @@ func hasUnconfirmed(live []Process, asked int64) bool {
 		}
 	}
 	return false
-}
-
-// CheckProcesses returns the live processes, and which of them have not confirmed within
-// wait that they serve every change that was committed before the call. Errors:
-// ErrUnavailable.
-func (d *DB) CheckProcesses(ctx context.Context, wait time.Duration) (live []Process, unconfirmed map[uuid.UUID]bool, err error) {
-	asked, _, err := d.askForConfirmation(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	for deadline := time.Now().Add(wait); ; {
-		err := d.AsPlatform(ctx, func(tx *Tx) (err error) {
-			live, err = tx.LiveProcesses(ctx)
-			return err
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		if !hasUnconfirmed(live, asked) || time.Now().After(deadline) {
-			break
-		}
-		if err := Pause(ctx, 50*time.Millisecond); err != nil {
-			return nil, nil, err
-		}
-	}
-	unconfirmed = map[uuid.UUID]bool{}
-	for _, row := range live {
-		if hasUnconfirmed([]Process{row}, asked) {
-			unconfirmed[row.ID] = true
-		}
-	}
-	return live, unconfirmed, nil
 }
 
 // ForgetGoneProcesses deletes the rows of processes that ended without a word. Call it from

@@ -173,7 +173,7 @@ const confirmWait = 2 * time.Second
 // checkProcesses names the live processes, and those of them whose clock is off or that do
 // not hear of changes.
 func (e *examination) checkProcesses(ctx context.Context) {
-	live, unconfirmed, err := e.db.CheckProcesses(ctx, confirmWait)
+	live, asked, err := e.db.AskProcesses(ctx, confirmWait)
 	if err != nil {
 		e.addFinding(failure, "processes", "%v", err)
 		return
@@ -191,7 +191,7 @@ func (e *examination) checkProcesses(ctx context.Context) {
 			sound = false
 			e.addFinding(failure, "processes", "the clock of %s differs from the database's by %v: it neither changes nor signs; run NTP on its machine", p.Name, offset)
 		}
-		if unconfirmed[p.ID] {
+		if p.ConfirmedUntil.Before(asked) {
 			sound = false
 			e.addFinding(warning, "processes", "%s has not confirmed within %v that it serves the latest changes: is it stopped, overloaded or cut off from PostgreSQL? After 10 s without the database it signs nothing", p.Name, confirmWait)
 		}
