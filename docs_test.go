@@ -194,3 +194,62 @@ func TestDatabaseURLsAskForTLS(t *testing.T) {
 		t.Errorf("only %d URLs were found", found)
 	}
 }
+
+// TestDocumentationIndex checks that docs/README.md links every page of docs exactly
+// once. The README links the index.
+func TestDocumentationIndex(t *testing.T) {
+	index, err := os.ReadFile("docs/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := map[string]int{}
+	for _, match := range mdLink.FindAllStringSubmatch(string(index), -1) {
+		linked[filepath.Join("docs", filepath.FromSlash(match[1]))]++
+	}
+	pages := 0
+	for _, page := range files(t, ".md") {
+		inDocs, _ := filepath.Match(filepath.FromSlash("docs/*.md"), page)
+		if page == filepath.FromSlash("docs/README.md") || !inDocs {
+			continue
+		}
+		if pages++; linked[page] != 1 {
+			t.Errorf("docs/README.md links %s %d times, not once", page, linked[page])
+		}
+	}
+	if pages < 30 {
+		t.Errorf("only %d pages were found", pages)
+	}
+	if readme, err := os.ReadFile("README.md"); err != nil || !strings.Contains(string(readme), "](docs/README.md)") {
+		t.Errorf("README.md does not link docs/README.md: %v", err)
+	}
+}
+
+// TestVersionsAgree checks that what is released together has the version of the newest
+// entry in CHANGELOG.md.
+func TestVersionsAgree(t *testing.T) {
+	find := func(path, pattern string) string {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		match := regexp.MustCompile(pattern).FindStringSubmatch(string(text))
+		if match == nil {
+			t.Fatalf("%s has no version", path)
+		}
+		return match[1]
+	}
+	newest := find("CHANGELOG.md", `(?m)^## \[(\d+\.\d+\.\d+)\] - (?:unreleased|\d{4}-\d{2}-\d{2})$`)
+	for path, pattern := range map[string]string{
+		"deploy/helm/keyward/Chart.yaml": `(?m)^version: (\S+)$`,
+		"clients/node/package.json":      `(?m)^  "version": "([^"]+)"`,
+		"httpapi/openapi.yaml":           `(?m)^  version: (\S+)$`,
+	} {
+		if version := find(path, pattern); version != newest {
+			t.Errorf("%s has version %s, CHANGELOG.md %s", path, version, newest)
+		}
+	}
+	if version := find("deploy/helm/keyward/Chart.yaml", `(?m)^appVersion: "([^"]+)"$`); version != newest {
+		t.Errorf("Chart.yaml has appVersion %s, CHANGELOG.md %s", version, newest)
+	}
+}
