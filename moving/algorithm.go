@@ -1,8 +1,10 @@
 package moving
 
 import (
+	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/keyward/keyward/keys/keyfile"
 )
 
 var rsaAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
@@ -50,12 +52,12 @@ func (k *Key) chooseAlgorithm(s Settings) {
 	}
 	switch {
 	case k.SkipReason != "" || k.RefuseReason != "":
-	case k.Public.Kty == "oct":
-		k.SkipReason = "a shared secret: Keyward supports key pairs only"
-	case k.Public.isForEncryption():
-		k.SkipReason = "is for encryption, not for signatures"
+	case k.Public.labels().Stranger() != "":
+		k.SkipReason = k.Public.labels().Stranger()
+	case k.Public.Use != "" && k.Public.Use != "sig":
+		k.RefuseReason = fmt.Sprintf("its use is %.20q: it must be sig", k.Public.Use)
 	case len(can) == 0:
-		k.SkipReason = "Keyward has no algorithm for this type of key"
+		k.RefuseReason = k.Public.mislabelled()
 	case k.Public.Alg != "":
 		if k.Alg = k.Public.Alg; !slices.Contains(can, k.Alg) {
 			k.RefuseReason = "its alg is not supported for this type of key"
@@ -69,10 +71,21 @@ func (k *Key) chooseAlgorithm(s Settings) {
 	}
 }
 
-// isForEncryption reports whether use, key_ops or alg of a JWK exclude
-// signatures.
-func (j JWK) isForEncryption() bool {
-	signs := slices.Contains(j.KeyOps, "sign") || slices.Contains(j.KeyOps, "verify")
-	return j.Use != "" && j.Use != "sig" || len(j.KeyOps) > 0 && !signs ||
-		strings.HasPrefix(j.Alg, "RSA-OAEP") || strings.HasPrefix(j.Alg, "ECDH-ES") || j.Alg == "RSA1_5"
+// labels returns what the key says of its kind and purpose.
+func (j JWK) labels() keyfile.Labels {
+	return keyfile.Labels{KTY: j.Kty, CRV: j.Crv, Use: j.Use, Alg: j.Alg, KeyOps: j.KeyOps}
+}
+
+// mislabelled returns why a key without an algorithm is refused that is no stranger: a
+// label is missing or misspelled, and the source may have signed with it.
+func (j JWK) mislabelled() string {
+	switch j.Kty {
+	case "EC":
+		return "its crv must be P-256, P-384 or P-521"
+	case "OKP":
+		return "its crv must be Ed25519"
+	case "AKP":
+		return "its alg must be ML-DSA-44, ML-DSA-65 or ML-DSA-87"
+	}
+	return "its kty must be EC, OKP, RSA or AKP"
 }

@@ -65,6 +65,46 @@ func TestPlanRefusesWhatTheImportRefuses(t *testing.T) {
 	}
 }
 
+// What may be a key of ours with a label missing or misspelled is refused; a stranger is
+// left behind, and the plan says what it is.
+func TestPlanTellsStrangersFromMislabelledKeys(t *testing.T) {
+	ec, rs := jwkText(t, ecKey(t).Public(), "k", "ES256", "sig"), jwkText(t, rsaKey().Public(), "k", "RS256", "sig")
+	for _, c := range []struct {
+		jwk     string
+		members map[string]any
+		becomes string
+		why     string
+	}{
+		{rs, map[string]any{"kty": nil}, "refused", "its kty must be"},
+		{rs, map[string]any{"kty": ""}, "refused", "its kty must be"},
+		{rs, map[string]any{"kty": "rsa"}, "refused", "its kty must be"},
+		{rs, map[string]any{"kty": "RSA "}, "refused", "its kty must be"},
+		{ec, map[string]any{"kty": "ec"}, "refused", "its kty must be"},
+		{ec, map[string]any{"crv": nil}, "refused", "its crv must be"},
+		{ec, map[string]any{"crv": "p256"}, "refused", "its crv must be"},
+		{ec, map[string]any{"crv": "prime256v1"}, "refused", "its crv must be"},
+		{ec, map[string]any{"kty": "OKP", "crv": "ed25519"}, "refused", "its crv must be"},
+		{rs, map[string]any{"use": "SIG"}, "refused", `its use is "SIG"`},
+		{rs, map[string]any{"use": "tls"}, "left", `has the use "tls"`},
+		{rs, map[string]any{"use": "enc"}, "left", "is for encryption"},
+		{rs, map[string]any{"alg": "RSA-OAEP-256"}, "left", "is for encryption"},
+		{rs, map[string]any{"key_ops": []string{"deriveKey"}}, "left", "key_ops"},
+		{rs, map[string]any{"kty": "oct"}, "left", "is a shared secret"},
+		{rs, map[string]any{"kty": "LMS"}, "left", "has a kty"},
+		{ec, map[string]any{"crv": "secp256k1"}, "left", "has a crv"},
+		{ec, map[string]any{"kty": "OKP", "crv": "Ed448"}, "left", "has a crv"},
+	} {
+		got, steps := becomes(t, `{"keys":[`+edited(t, c.jwk, c.members)+`]}`, both)
+		if got[0] != "k "+c.becomes || !strings.Contains(steps[0].Why, c.why) {
+			t.Errorf("%v: %q, because it %q; want %s, %q", c.members, got, steps[0].Why, c.becomes, c.why)
+		}
+	}
+	// Keys without a kid and a thumbprint are told apart by their places.
+	if got, _ := becomes(t, `{"keys":[{"kty":"oct"},{},null,7]}`, both); !slices.Equal(got, []string{"keys[0] left", "keys[1] refused", "keys[2] refused", "keys[3] refused"}) {
+		t.Errorf("%q", got)
+	}
+}
+
 // Nothing is left behind in silence, and nothing that says nothing is refused.
 func TestPlanOfTwofoldKIDs(t *testing.T) {
 	one, other := jwkText(t, ecKey(t).Public(), "k", "ES256", "sig"), jwkText(t, ecKey(t).Public(), "k", "ES256", "sig")

@@ -72,7 +72,7 @@ func parseDotnet(text []byte, s Settings) (Key, error) {
 		}
 		return rsa.toKey("", s)
 	case isJWK(text):
-		return parseJWK(text, s), nil
+		return parseJWK(text, "key", s), nil
 	case json.Unmarshal(text, &temp) != nil || temp.Modulus == "" && temp.Parameters.Modulus == "":
 		return Key{}, fmt.Errorf("%w: it is not a key as .NET writes it: RSAParameters, a JWK or PEM", ErrFormat)
 	case temp.Modulus != "":
@@ -123,7 +123,7 @@ func dotNetKey(numbers, members map[string]string, kid string, s Settings) (k Ke
 		return k, err
 	}
 	defer clear(text)
-	k = parseJWK(text, s)
+	k = parseJWK(text, "key", s)
 	if k.State = "public"; k.Private != nil {
 		k.State = "private"
 	}

@@ -73,10 +73,7 @@ func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, 
 	}
 	keys := make([]Key, 0, len(set.Keys))
 	for i, raw := range set.Keys {
-		k := parseJWK(raw, s)
-		if k.KID == "" && k.RefuseReason != "" {
-			k.KID = fmt.Sprintf("keys[%d]", i)
-		}
+		k := parseJWK(raw, fmt.Sprintf("keys[%d]", i), s)
 		k.State = state(k.Private != nil)
 		keys = append(keys, k)
 	}
@@ -114,8 +111,9 @@ func isJWK(text []byte) bool {
 	return json.Unmarshal(text, &j) == nil && j.Kty != ""
 }
 
-// parseJWK parses a public or private key.
-func parseJWK(raw []byte, s Settings) Key {
+// parseJWK parses a public or private key. place names it if it has no kid and no
+// thumbprint.
+func parseJWK(raw []byte, place string, s Settings) Key {
 	var j struct {
 		JWK
 		KeyOps []string `json:"key_ops"`
@@ -123,12 +121,15 @@ func parseJWK(raw []byte, s Settings) Key {
 		Priv   any      `json:"priv"`
 	}
 	if json.Unmarshal(raw, &j) != nil {
-		return Key{RefuseReason: "is not a JWK (RFC 7517 section 4)"}
+		return Key{KID: place, RefuseReason: "is not a JWK (RFC 7517 section 4)"}
 	}
 	j.JWK.KeyOps = j.KeyOps
 	k := Key{KID: j.KID, Public: j.JWK}
-	if k.chooseAlgorithm(s); k.KID == "" {
-		k.KID, k.Note = k.Public.Thumbprint(), "it has no kid at the source; this is its thumbprint"
+	k.chooseAlgorithm(s)
+	if thumbprint, ok := k.Public.canonicalThumbprint(); k.KID == "" && ok {
+		k.KID, k.Note = thumbprint, "it has no kid at the source; this is its thumbprint"
+	} else if k.KID == "" {
+		k.KID = place
 	}
 	if (j.D != nil || j.Priv != nil) && k.SkipReason == "" && k.RefuseReason == "" {
 		k.Private = Secret(append([]byte(nil), raw...))

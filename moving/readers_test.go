@@ -152,7 +152,7 @@ func TestNodeJose(t *testing.T) {
 	}, ",")+`]}`)
 	keys, err := NodeJose(path, Settings{})
 	wantKeys(t, keys, err, "keys[5]  public public is not a JWK", "new ES256 private private", "mute  public public an RSA key without an algorithm",
-		"shared  public public a shared secret", "crypt  public public is for encryption", "old RS256 private private")
+		"shared  public public is a shared secret", "crypt  public public is for encryption", "old RS256 private private")
 	keys, err = NodeJose(path, Settings{Alg: "PS512"})
 	if err != nil || keys[2].Alg != "PS512" || keys[1].Alg != "ES256" {
 		t.Errorf("with --alg: %q, %v", summary(keys), err)

@@ -97,7 +97,7 @@ func redisKey(ctx context.Context, r redisStore, kid string, active, revoked boo
 		k.RefuseReason = "nothing is under " + redisJWK + kid
 		return k, nil
 	}
-	read := parseJWK([]byte(text), s)
+	read := parseJWK([]byte(text), kid, s)
 	clear(read.Private) // should be absent
 	k.Public, k.Alg, k.SkipReason, k.RefuseReason = read.Public, read.Alg, read.SkipReason, read.RefuseReason
 	if active {

@@ -75,13 +75,13 @@ func keysOfSet(list json.RawMessage) (Set, error) {
 		if j.members, err = strictjson.ParseObject(item); err != nil {
 			return Set{}, tokens.Invalid(j.field, err.Error())
 		}
-		reason := j.strangeness()
+		reason, forSignatures := j.strangeness()
 		if j.err != nil {
 			return Set{}, j.err
 		}
 		if reason != "" {
 			set.Skipped = append(set.Skipped, Skipped{Index: i, KID: j.text("kid"), Reason: reason})
-			if _, err := j.parseKey(false); first == nil && !j.isForEncryption() {
+			if _, err := j.parseKey(false); first == nil && forSignatures {
 				first = err
 			}
 			continue
@@ -129,7 +129,7 @@ func (j *foreignJWK) parseKey(private bool) (Key, error) {
 // and 4.3), and private members in a public key.
 func (j *foreignJWK) checkUse(private bool) {
 	if use := j.text("use"); use != "" && use != "sig" {
-		j.fail("use", "must be sig: the key is not for signatures")
+		j.fail("use", fmt.Sprintf("must be sig, not %.20q: the key is not for signatures", use))
 	}
 	operation := map[bool]string{true: "sign", false: "verify"}[private]
 	if ops, given := j.keyOperations(); given && !slices.Contains(ops, operation) {
@@ -145,36 +145,30 @@ func (j *foreignJWK) checkUse(private bool) {
 	}
 }
 
-// isForEncryption reports whether the key's members mark it for uses other than
-// signatures.
-func (j *foreignJWK) isForEncryption() bool {
-	alg, crv := j.text("alg"), j.text("crv")
-	ops, given := j.keyOperations()
-	return (j.has("use") && j.text("use") != "sig") || (given && !slices.Contains(ops, "verify")) ||
-		strings.HasPrefix(alg, "RSA-OAEP") || strings.HasPrefix(alg, "ECDH-ES") || alg == "RSA1_5" || crv == "X25519" || crv == "X448"
+// labels returns what the key says of its kind and purpose.
+func (j *foreignJWK) labels() Labels {
+	ops, _ := j.keyOperations()
+	return Labels{KTY: j.text("kty"), CRV: j.text("crv"), Use: j.text("use"), Alg: j.text("alg"), KeyOps: ops}
 }
 
 // strangeness returns why Keyward has no use for the key of a set; empty if it has.
-func (j *foreignJWK) strangeness() string {
-	kty, crv, alg := j.text("kty"), j.text("crv"), j.text("alg")
-	_, unsupported := keys.ParseAlgorithm(alg)
-	switch {
-	case j.isForEncryption():
-		return "is for encryption, not for signatures"
-	case kty == "oct":
-		return "is oct, a shared secret"
-	case kty != "" && kty != "EC" && kty != "OKP" && kty != "RSA" && kty != "AKP":
-		return "has a kty that Keyward does not support"
-	case kty == "EC" && crv != "" && curveNamed(crv) == nil, kty == "OKP" && crv != "" && crv != "Ed25519":
-		return "has a crv that Keyward does not support"
-	case alg != "" && unsupported != nil:
-		return "has an alg that Keyward does not support"
-	case kty == "RSA" && j.has("n"):
+// forSignatures is set if the key's owner made it for signatures.
+func (j *foreignJWK) strangeness() (reason string, forSignatures bool) {
+	l := j.labels()
+	_, unsupported := keys.ParseAlgorithm(l.Alg)
+	switch reason := l.Stranger(); {
+	case reason != "":
+		return reason, l.forSignatures()
+	case l.KeyOps != nil && !slices.Contains(l.KeyOps, "verify"):
+		return "is not to verify with: its key_ops do not name verify", false
+	case l.Alg != "" && unsupported != nil:
+		return "has an alg that Keyward does not support", true
+	case l.KTY == "RSA" && j.has("n"):
 		if bits := j.number("n").BitLen(); j.err == nil && bits > 0 && (bits < keys.MinRSABits || bits > jose.MaxRSAModulusBits) {
-			return fmt.Sprintf("is an RSA key of %d bits: %d to %d are supported", bits, keys.MinRSABits, jose.MaxRSAModulusBits)
+			return fmt.Sprintf("is an RSA key of %d bits: %d to %d are supported", bits, keys.MinRSABits, jose.MaxRSAModulusBits), true
 		}
 	}
-	return ""
+	return "", true
 }
 
 const contradicts = "has members that contradict each other"
