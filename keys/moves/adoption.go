@@ -25,24 +25,32 @@ type standbyAdoption struct {
 // maxStragglers bounds the verifiers that an event names.
 const maxStragglers = 20
 
+// adoptionByTenant is the adoption of the standby keys of tenants, by algorithm.
+type adoptionByTenant map[uuid.UUID]map[jose.SignatureAlgorithm]standbyAdoption
+
 // adoptionOf returns how far the standby keys of those policies have got that ask for it.
 // A tenant without verifiers has none.
-func (s *Store) adoptionOf(ctx context.Context, at time.Time, tenants []uuid.UUID) (shares map[uuid.UUID]map[jose.SignatureAlgorithm]standbyAdoption, err error) {
-	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
-		rows, err := tx.AdoptionOfStandbys(ctx, maxStragglers, at.Add(-adoption.Window), tenants)
-		shares = map[uuid.UUID]map[jose.SignatureAlgorithm]standbyAdoption{} // the transaction may run twice
-		for _, row := range rows {
-			if shares[row.TenantID] == nil {
-				shares[row.TenantID] = map[jose.SignatureAlgorithm]standbyAdoption{}
-			}
-			a := standbyAdoption{kid: row.KID, share: float64(row.Adopted) / float64(row.Fetchers), told: row.Told}
-			for _, client := range row.Stragglers {
-				a.stragglers = append(a.stragglers, adoption.Pseudonym(client))
-			}
-			shares[row.TenantID][jose.SignatureAlgorithm(row.Alg)] = a
-		}
+func (s *Store) adoptionOf(ctx context.Context, at time.Time, tenants []uuid.UUID) (shares adoptionByTenant, err error) {
+	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		shares, err = readAdoption(ctx, tx, at, tenants)
 		return err
 	})
+	return shares, err
+}
+
+func readAdoption(ctx context.Context, tx *db.Tx, at time.Time, tenants []uuid.UUID) (adoptionByTenant, error) {
+	rows, err := tx.AdoptionOfStandbys(ctx, maxStragglers, at.Add(-adoption.Window), tenants)
+	shares := adoptionByTenant{}
+	for _, row := range rows {
+		if shares[row.TenantID] == nil {
+			shares[row.TenantID] = map[jose.SignatureAlgorithm]standbyAdoption{}
+		}
+		a := standbyAdoption{kid: row.KID, share: float64(row.Adopted) / float64(row.Fetchers), told: row.Told}
+		for _, client := range row.Stragglers {
+			a.stragglers = append(a.stragglers, adoption.Pseudonym(client))
+		}
+		shares[row.TenantID][jose.SignatureAlgorithm(row.Alg)] = a
+	}
 	return shares, err
 }
 

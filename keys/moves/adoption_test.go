@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db/dbtest"
@@ -71,4 +72,33 @@ func TestRotationWaitsForAdoption(t *testing.T) {
 			p.intact(t, acme.ID)
 		})
 	}
+}
+
+// Two leaders that have both planned to record that a rotation waits record it once.
+func TestTwoLeadersRecordAWaitOnce(t *testing.T) {
+	a := newProcess(t)
+	b := a.another(t)
+	policy := tenant.DefaultPolicy(jose.ES256)
+	policy.Default, policy.MinAdoption, policy.MaxAdoptionWait = true, 0.9, 10*24*time.Hour
+	acme := a.tenant(t, "acme", policy)
+	a.clock.Advance(32 * 24 * time.Hour)
+	dbtest.Exec(t, a.dsn, "INSERT INTO jwks_clients (tenant_id, client, set_at, seen_at) VALUES ($1, 1, 'epoch', $2)", acme.ID, a.clock.Now())
+	var planned []*batch
+	for _, p := range []*process{a, b} {
+		w, err := p.store.prepareBatch(t.Context(), robot, p.store.currentTime(), []uuid.UUID{acme.ID}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		planned = append(planned, w)
+	}
+	for i, p := range []*process{a, b} {
+		if done, err := p.store.commitBatch(t.Context(), robot, planned[i], planned[i].tenants); err != nil || done.Failed != 0 || done.Rotated != 0 {
+			t.Fatalf("leader %d: %+v, %v", i, done, err)
+		}
+	}
+	page, err := a.audit.List(t.Context(), acme.ID, audit.Filter{Action: string(audit.PolicyWaiting)})
+	if err != nil || len(page.Events) != 1 {
+		t.Errorf("%d events that it waits, %v", len(page.Events), err)
+	}
+	a.intact(t, acme.ID)
 }

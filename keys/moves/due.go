@@ -176,8 +176,8 @@ type batch struct {
 	ledgers      map[uuid.UUID]*ledger // as read without locks
 	sealers      map[uuid.UUID]custody.Sealer
 	candidates   map[policyRef]candidate
-	limited      map[policyRef]time.Duration // policies whose tenant has had its share of keys, and for how long
-	adoption     map[uuid.UUID]map[jose.SignatureAlgorithm]standbyAdoption
+	limited      map[policyRef]time.Duration                                            // policies whose tenant has had its share of keys, and for how long
+	adoption     adoptionByTenant                                                       // as read without locks
 	waiting      func(tenantID uuid.UUID, s keys.Schedule, kid string, until time.Time) // told of rotations that wait for verifiers
 	generateTime time.Duration                                                          // time spent generating candidates
 	send         sendFunc
@@ -278,7 +278,6 @@ func (s *Store) commitBatch(ctx context.Context, by audit.By, w *batch, tenants 
 			return err
 		}
 		for _, l := range ledgers {
-			l.adoption = w.adoption[l.tenant.ID]
 			if err := w.applyPlan(l, &done); err != nil {
 				return err
 			}

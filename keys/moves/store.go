@@ -121,11 +121,32 @@ func (s *Store) lockIdleTenants(ctx context.Context, tx *db.Tx, by audit.By, w *
 	var changed []*ledger
 	for i, row := range rows {
 		ledgers[i] = s.newLedger(tenant.TenantRow(row), by, at)
+		ledgers[i].adoption = w.adoption[row.ID]
 		if !ledgers[i].reuseRead(w.ledgers[row.ID]) {
 			changed = append(changed, ledgers[i])
 		}
 	}
-	return ledgers, s.loadLedgers(ctx, tx, changed...)
+	if len(changed) == 0 {
+		return ledgers, nil
+	}
+	if err := s.loadLedgers(ctx, tx, changed...); err != nil {
+		return nil, err
+	}
+	return ledgers, loadAdoption(ctx, tx, at, changed)
+}
+
+// loadAdoption reads the adoption of locked tenants again that have changed since it was
+// read: another leader may have recorded that a rotation waits.
+func loadAdoption(ctx context.Context, tx *db.Tx, at time.Time, ledgers []*ledger) error {
+	ids := make([]uuid.UUID, len(ledgers))
+	for i, l := range ledgers {
+		ids[i] = l.tenant.ID
+	}
+	shares, err := readAdoption(ctx, tx, at, ids)
+	for _, l := range ledgers {
+		l.adoption = shares[l.tenant.ID]
+	}
+	return err
 }
 
 // loadLedgers reads the policies and keys of the ledgers' tenants.
