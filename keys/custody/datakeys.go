@@ -57,10 +57,12 @@ func (c *Custody) OpenDataKey(ctx context.Context, tenantID uuid.UUID, version i
 		}))
 }
 
-// asUnavailable turns the error of an unreachable KMS into db.ErrUnavailable,
-// as for an unreachable database, so that callers retry.
+// asUnavailable turns the error of a KMS that did not answer into db.ErrUnavailable,
+// as for an unreachable database, so that callers retry. It may have had no time to: a
+// deadline of the caller ended, or the caller for whom a data key was opened that
+// others wait for went away.
 func asUnavailable(err error) error {
-	if errors.Is(err, seal.ErrUnavailable) {
+	if errors.Is(err, seal.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%w: %w", db.ErrUnavailable, err)
 	}
 	return err

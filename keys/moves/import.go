@@ -70,14 +70,10 @@ func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UU
 	if err != nil {
 		return Entry{}, err
 	}
-	sealers, err := s.cfg.Custody.Sealers(ctx, tenantID)
-	if err != nil {
-		return Entry{}, err
-	}
-	entries, err := s.importKeys(ctx, by, tenantID, []candidate{c}, req.DryRun, func(l *ledger) ([]tenant.Policy, error) {
-		sealer, opened := sealers[tenantID]
-		if !opened {
-			return nil, custody.ErrDataKey
+	entries, err := s.importKeys(ctx, by, tenantID, []candidate{c}, req.DryRun, func(l *ledger, m *keySupply) ([]tenant.Policy, error) {
+		sealer, err := m.sealer()
+		if err != nil {
+			return nil, err
 		}
 		return nil, l.importPrivate(c, sealer, req.Active)
 	})
@@ -97,7 +93,7 @@ func (s *Store) ImportPublic(ctx context.Context, by audit.By, tenantID uuid.UUI
 	if err != nil {
 		return nil, set, err
 	}
-	entries, err := s.importKeys(ctx, by, tenantID, cs, req.DryRun, func(l *ledger) ([]tenant.Policy, error) {
+	entries, err := s.importKeys(ctx, by, tenantID, cs, req.DryRun, func(l *ledger, _ *keySupply) ([]tenant.Policy, error) {
 		return l.importPublic(cs, req.ExpiresAt.UTC().Truncate(time.Microsecond))
 	})
 	return entries, set, err
@@ -109,20 +105,16 @@ var errDryRun = errors.New("keys: dry run")
 // importKeys runs the transaction of an import, or rolls it back after a dry run. decide
 // adds the keys and returns the retired policies that have to be created for them.
 func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID, cs []candidate, dryRun bool,
-	decide func(*ledger) ([]tenant.Policy, error),
+	decide func(*ledger, *keySupply) ([]tenant.Policy, error),
 ) (entries []Entry, err error) {
-	err = s.cfg.DB.InTenant(ctx, tenantID, func(tx *db.Tx) error {
-		l, err := s.lockTenant(ctx, tx, by, tenantID)
-		if err != nil {
-			return err
-		}
+	err = s.withLockedTenant(ctx, by, tenantID, func(tx *db.Tx, l *ledger, m *keySupply) error {
 		if l.tenant.Slug == tenant.PlatformSlug {
 			return ErrPlatformImport
 		}
 		if err := errors.Join(refuseUsedKIDs(ctx, tx, tenantID, cs), l.refuseCompromised(cs), s.checkKeys(l, len(cs))); err != nil {
 			return err
 		}
-		carriers, err := decide(l)
+		carriers, err := decide(l, m)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal/kmstest"
 	"github.com/keyward/keyward/tenant"
 )
@@ -258,4 +260,34 @@ func TestDataKeyChangedMeanwhile(t *testing.T) {
 	}
 	q.sign(t, "acme")
 	p.intact(t, made.ID)
+}
+
+// A change that needs a KMS which hangs is refused as one to be tried again, whether the
+// KMS's own timeout or the request's deadline comes first, and changes nothing.
+func TestKMSThatHangsIsUnavailable(t *testing.T) {
+	kms := kmstest.NewVault(t)
+	for name, c := range map[string]struct{ kms, request time.Duration }{
+		"timeout of the KMS":      {50 * time.Millisecond, time.Minute},
+		"deadline of the request": {time.Minute, 500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProcessOn(t, dbtest.New(t), kms.URI+"&timeout="+c.kms.String())
+			made := p.tenant(t, "acme")
+			for _, change := range changesWithDataKeys(t) {
+				if change.name == "scheduled work" { // it is postponed
+					continue
+				}
+				p.cold()
+				resume, _ := hang(kms)
+				ctx, cancel := context.WithTimeout(t.Context(), c.request)
+				err := change.do(ctx, p, made)
+				cancel()
+				resume()
+				if !errors.Is(err, ErrUnavailable) || errors.Is(err, custody.ErrDataKey) {
+					t.Errorf("%s: %v", change.name, err)
+				}
+			}
+			p.intact(t, made.ID)
+		})
+	}
 }
