@@ -21,3 +21,6 @@ func ReadPage(ctx context.Context, q *db.Queries, f Filter) ([]Event, error) {
 
 // CursorBehind returns the cursor that a page of the filter's list would end with.
 func CursorBehind(f Filter, e Event) string { return f.bounded().cursor(positionAfter(e)) }
+
+// Unindexed is the last event that the indexes for filters leave out.
+const Unindexed = unindexed

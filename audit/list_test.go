@@ -170,3 +170,62 @@ func TestAppendOnly(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// The indexes for filters begin behind an event that statements must name too. A list is
+// the same on both of its sides, and across it.
+func TestFiltersAcrossTheFirstIndexedEvent(t *testing.T) {
+	w := newWorld(t)
+	id := w.tenant(t, "acme")
+	kinds := []struct{ action, state string }{{"key.created", "standby"}, {"key.activated", "active"}, {"key.deprecated", "deprecated"}}
+	w.tamper(t, fmt.Sprintf(`INSERT INTO audit_events (tenant_id, seq, at, action, actor_type, actor_id, actor_name, kid, to_state, details, prev_hash, hash)
+		SELECT '%s', i, timestamptz '%s' + i * interval '1 minute', (ARRAY['key.created', 'key.activated', 'key.deprecated'])[1 + i %% 3], 'api_key',
+			'id' || i %% 5, (ARRAY['worker', 'alice'])[1 + i %% 2], 'k' || i %% 7, (ARRAY['standby', 'active', 'deprecated'])[1 + i %% 3], '{}', sha256('0'), sha256('1')
+		FROM generate_series(2, 600) i; UPDATE tenants SET audit_seq = 600`, id, noon.Format(time.RFC3339)))
+	conn, err := pgx.Connect(t.Context(), w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	var starts string
+	if err := conn.QueryRow(t.Context(), `SELECT string_agg(DISTINCT substring(indexdef FROM 'seq > (\d+)'), ' ') FROM pg_indexes
+		WHERE tablename = 'audit_events' AND indexdef LIKE '%WHERE%'`).Scan(&starts); err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprint(audit.Unindexed); starts != want {
+		t.Fatalf("the indexes begin behind event %q, the lists believe %q", starts, want)
+	}
+	of := func(ctx context.Context, f audit.Filter) (audit.Page, error) { return w.List(ctx, id, f) }
+	for name, c := range map[string]struct {
+		f    audit.Filter
+		want func(i int) bool
+	}{
+		"kid":           {audit.Filter{KID: "k3"}, func(i int) bool { return i%7 == 3 }},
+		"action":        {audit.Filter{Action: kinds[1].action}, func(i int) bool { return i%3 == 1 }},
+		"state":         {audit.Filter{State: kinds[2].state}, func(i int) bool { return i%3 == 2 }},
+		"name":          {audit.Filter{Actor: "alice"}, func(i int) bool { return i%2 == 1 }},
+		"id":            {audit.Filter{Actor: "id4"}, func(i int) bool { return i%5 == 4 }},
+		"name and kid":  {audit.Filter{Actor: "alice", KID: "k0"}, func(i int) bool { return i%14 == 7 }},
+		"time":          {audit.Filter{Since: noon.Add(250 * time.Minute), Until: noon.Add(262 * time.Minute)}, func(i int) bool { return i >= 250 && i < 262 }},
+		"time and kid":  {audit.Filter{KID: "k1", Since: noon.Add(200 * time.Minute), Until: noon.Add(300 * time.Minute)}, func(i int) bool { return i%7 == 1 && i >= 200 && i < 300 }},
+		"of short part": {audit.Filter{KID: "k1", Until: noon.Add(50 * time.Minute)}, func(i int) bool { return i%7 == 1 && i < 50 }},
+		"of long part":  {audit.Filter{KID: "k1", Since: noon.Add(500 * time.Minute)}, func(i int) bool { return i%7 == 1 && i >= 500 }},
+	} {
+		for _, limit := range []int{1, 7, 500} {
+			for _, ascending := range []bool{false, true} {
+				c.f.Limit, c.f.Ascending = limit, ascending
+				var want []int64
+				for i := 2; i <= 600; i++ {
+					if c.want(i) {
+						want = append(want, int64(i))
+					}
+				}
+				if !ascending {
+					slices.Reverse(want)
+				}
+				if got := seqs(collect(t, of, c.f)); !slices.Equal(got, want) {
+					t.Errorf("%s, %d a page, ascending %t: %v, want %v", name, limit, ascending, got, want)
+				}
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -101,6 +102,47 @@ func TestFiltersReadAlongNoHistory(t *testing.T) {
 					t.Errorf("%s, ascending %v from %d, reads %v pages and %v rows in vain:\n%s", name, ascending, from, cost.Pages, cost.Vain, cost.Plans)
 				}
 			}
+		}
+	}
+}
+
+// The same of the statements that look for an event of a kind: they name the event at
+// which the indexes begin, so that each side is found.
+func TestNoStatementReadsAlongAHistory(t *testing.T) {
+	w := newWorld(t)
+	id := longHistory(t, w)
+	w.tamper(t, fmt.Sprintf(`
+		INSERT INTO policies (tenant_id, alg, is_default, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds, purge_after_seconds,
+				default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, created_at, updated_at)
+			VALUES ('%[1]s', 'ES256', true, 2592000, 86400, 86400, 86400, 3600, 3600, 8, now(), now());
+		INSERT INTO keys (tenant_id, kid, alg, state, origin, public_jwk, sealed_private, data_key_version, created_at, published_at, activated_at, activation, state_event)
+			VALUES ('%[1]s', 'signs', 'ES256', 'active', 'generated', '{}', 'x', 1, now(), now(), now(), 'first', 3);
+		ANALYZE keys; ANALYZE policies`, id))
+	conn, err := pgx.Connect(t.Context(), w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	for name, c := range map[string]struct {
+		role string
+		read func(*db.Queries) error
+	}{
+		"GetSealedKey":  {"keyward_app", func(q *db.Queries) error { _, err := q.GetSealedKey(t.Context(), id, "signs"); return err }},
+		"ListStrayKeys": {"keyward_platform", func(q *db.Queries) error { _, err := q.ListStrayKeys(t.Context(), id); return err }},
+		"DeletionEvent": {"keyward_platform", func(q *db.Queries) error {
+			if _, err := q.DeletionEvent(t.Context(), id); !errors.Is(err, pgx.ErrNoRows) {
+				return fmt.Errorf("a live tenant has a deletion event: %w", err)
+			}
+			return nil
+		}},
+		"SettingsChangedAt": {"keyward_platform", func(q *db.Queries) error { _, err := q.SettingsChangedAt(t.Context(), id); return err }},
+		"RestoredPolicies":  {"keyward_platform", func(q *db.Queries) error { _, err := q.RestoredPolicies(t.Context(), id); return err }},
+		"RestoredDomains":   {"keyward_platform", func(q *db.Queries) error { _, err := q.RestoredDomains(t.Context(), id); return err }},
+		"RevivedAPIKeys":    {"keyward_platform", func(q *db.Queries) error { _, err := q.RevivedAPIKeys(t.Context(), id); return err }},
+	} {
+		cost := dbtest.Explain(t, conn, c.role, id.String(), c.read)
+		if cost.Pages > 500 || cost.Vain > 1500 {
+			t.Errorf("%s reads %v pages and %v rows in vain:\n%s", name, cost.Pages, cost.Vain, cost.Plans)
 		}
 	}
 }

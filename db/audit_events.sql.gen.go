@@ -130,10 +130,13 @@ func (q *Queries) AuditHeadEvent(ctx context.Context, tenantID uuid.UUID) (Audit
 }
 
 const deletionEvent = `-- name: DeletionEvent :one
-SELECT seq, at, hash
-FROM audit_events
-WHERE tenant_id = $1 AND action = 'tenant.deleted'
-ORDER BY seq DESC
+SELECT e.seq, e.at, e.hash
+FROM (
+    SELECT b.seq, b.at, b.hash FROM audit_events b WHERE b.tenant_id = $1 AND b.seq <= 256 AND b.action = 'tenant.deleted'
+    UNION ALL
+    SELECT l.seq, l.at, l.hash FROM audit_events l WHERE l.tenant_id = $1 AND l.seq > 256 AND l.action = 'tenant.deleted'
+) AS e
+ORDER BY e.seq DESC
 LIMIT 1
 `
 
@@ -308,18 +311,19 @@ SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.a
 FROM audit_events e
 JOIN tenants t ON t.id = e.tenant_id
 WHERE e.tenant_id = $1
-  AND e.seq < $2::bigint
-  AND ($3::text = '' OR e.action = $3::text)
-  AND ($4::text = '' OR e.kid = $4::text)
-  AND ($5::text = '' OR e.to_state = $5::text)
-  AND ($6::text = '' OR e.actor_id = $6::text OR e.actor_name = $6::text)
-  AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+  AND e.seq > $2::bigint AND e.seq < $3::bigint
+  AND ($4::text = '' OR e.action = $4::text)
+  AND ($5::text = '' OR e.kid = $5::text)
+  AND ($6::text = '' OR e.to_state = $6::text)
+  AND ($7::text = '' OR e.actor_id = $7::text OR e.actor_name = $7::text)
+  AND e.at >= $8::timestamptz AND e.at < $9::timestamptz
 ORDER BY e.seq DESC
-LIMIT $9::integer
+LIMIT $10::integer
 `
 
 type ListAuditEventsParams struct {
 	TenantID  uuid.UUID
+	AfterSeq  int64
 	BeforeSeq int64
 	Action    string
 	KID       string
@@ -349,10 +353,12 @@ type ListAuditEventsRow struct {
 	Hash      []byte
 }
 
-// The events of one tenant that match the filters.
+// The events of one tenant that match the filters, of a stretch of its history on one side of the 256th event: the indexes for filters
+// begin behind it (see the table).
 func (q *Queries) ListAuditEvents(ctx context.Context, arg ListAuditEventsParams) ([]ListAuditEventsRow, error) {
 	rows, err := q.db.Query(ctx, listAuditEvents,
 		arg.TenantID,
+		arg.AfterSeq,
 		arg.BeforeSeq,
 		arg.Action,
 		arg.KID,
@@ -403,26 +409,27 @@ SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.a
 FROM audit_events e
 JOIN tenants t ON t.id = e.tenant_id
 WHERE e.tenant_id = $1
-  AND e.seq > $2::bigint
-  AND ($3::text = '' OR e.action = $3::text)
-  AND ($4::text = '' OR e.kid = $4::text)
-  AND ($5::text = '' OR e.to_state = $5::text)
-  AND ($6::text = '' OR e.actor_id = $6::text OR e.actor_name = $6::text)
-  AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+  AND e.seq > $2::bigint AND e.seq < $3::bigint
+  AND ($4::text = '' OR e.action = $4::text)
+  AND ($5::text = '' OR e.kid = $5::text)
+  AND ($6::text = '' OR e.to_state = $6::text)
+  AND ($7::text = '' OR e.actor_id = $7::text OR e.actor_name = $7::text)
+  AND e.at >= $8::timestamptz AND e.at < $9::timestamptz
 ORDER BY e.seq
-LIMIT $9::integer
+LIMIT $10::integer
 `
 
 type ListAuditEventsAscendingParams struct {
-	TenantID uuid.UUID
-	AfterSeq int64
-	Action   string
-	KID      string
-	State    string
-	Actor    string
-	Since    time.Time
-	Until    time.Time
-	PageSize int32
+	TenantID  uuid.UUID
+	AfterSeq  int64
+	BeforeSeq int64
+	Action    string
+	KID       string
+	State     string
+	Actor     string
+	Since     time.Time
+	Until     time.Time
+	PageSize  int32
 }
 
 type ListAuditEventsAscendingRow struct {
@@ -448,6 +455,7 @@ func (q *Queries) ListAuditEventsAscending(ctx context.Context, arg ListAuditEve
 	rows, err := q.db.Query(ctx, listAuditEventsAscending,
 		arg.TenantID,
 		arg.AfterSeq,
+		arg.BeforeSeq,
 		arg.Action,
 		arg.KID,
 		arg.State,
@@ -498,19 +506,19 @@ FROM (
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = $1 AND e.action = $2::text AND e.to_state = $3::text
       AND ($4::text = '' OR e.actor_id = $4::text OR e.actor_name = $4::text)
-      AND e.seq < $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
-    ORDER BY e.seq DESC LIMIT $8::integer)
+      AND e.seq > $5::bigint AND e.seq < $6::bigint AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+    ORDER BY e.seq DESC LIMIT $9::integer)
     UNION ALL
     (SELECT e.seq FROM audit_events e
-    WHERE e.tenant_id = $1 AND e.action = $9::text AND e.to_state = $3::text
+    WHERE e.tenant_id = $1 AND e.action = $10::text AND e.to_state = $3::text
       AND ($4::text = '' OR e.actor_id = $4::text OR e.actor_name = $4::text)
-      AND e.seq < $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
-    ORDER BY e.seq DESC LIMIT $8::integer)
+      AND e.seq > $5::bigint AND e.seq < $6::bigint AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+    ORDER BY e.seq DESC LIMIT $9::integer)
 ) AS found
 JOIN audit_events e ON e.tenant_id = $1 AND e.seq = found.seq
 JOIN tenants t ON t.id = e.tenant_id
 ORDER BY e.seq DESC
-LIMIT $8::integer
+LIMIT $9::integer
 `
 
 type ListAuditEventsByStateParams struct {
@@ -518,6 +526,7 @@ type ListAuditEventsByStateParams struct {
 	FirstAction string
 	State       string
 	Actor       string
+	AfterSeq    int64
 	BeforeSeq   int64
 	Since       time.Time
 	Until       time.Time
@@ -551,6 +560,7 @@ func (q *Queries) ListAuditEventsByState(ctx context.Context, arg ListAuditEvent
 		arg.FirstAction,
 		arg.State,
 		arg.Actor,
+		arg.AfterSeq,
 		arg.BeforeSeq,
 		arg.Since,
 		arg.Until,
@@ -599,19 +609,19 @@ FROM (
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = $1 AND e.action = $2::text AND e.to_state = $3::text
       AND ($4::text = '' OR e.actor_id = $4::text OR e.actor_name = $4::text)
-      AND e.seq > $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
-    ORDER BY e.seq LIMIT $8::integer)
+      AND e.seq > $5::bigint AND e.seq < $6::bigint AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+    ORDER BY e.seq LIMIT $9::integer)
     UNION ALL
     (SELECT e.seq FROM audit_events e
-    WHERE e.tenant_id = $1 AND e.action = $9::text AND e.to_state = $3::text
+    WHERE e.tenant_id = $1 AND e.action = $10::text AND e.to_state = $3::text
       AND ($4::text = '' OR e.actor_id = $4::text OR e.actor_name = $4::text)
-      AND e.seq > $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
-    ORDER BY e.seq LIMIT $8::integer)
+      AND e.seq > $5::bigint AND e.seq < $6::bigint AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+    ORDER BY e.seq LIMIT $9::integer)
 ) AS found
 JOIN audit_events e ON e.tenant_id = $1 AND e.seq = found.seq
 JOIN tenants t ON t.id = e.tenant_id
 ORDER BY e.seq
-LIMIT $8::integer
+LIMIT $9::integer
 `
 
 type ListAuditEventsByStateAscendingParams struct {
@@ -620,6 +630,7 @@ type ListAuditEventsByStateAscendingParams struct {
 	State       string
 	Actor       string
 	AfterSeq    int64
+	BeforeSeq   int64
 	Since       time.Time
 	Until       time.Time
 	PageSize    int32
@@ -652,6 +663,7 @@ func (q *Queries) ListAuditEventsByStateAscending(ctx context.Context, arg ListA
 		arg.State,
 		arg.Actor,
 		arg.AfterSeq,
+		arg.BeforeSeq,
 		arg.Since,
 		arg.Until,
 		arg.PageSize,
@@ -699,27 +711,27 @@ FROM (
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = $1 AND e.actor_id = $2::text AND e.actor_name <> 'worker'
       AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
-      AND e.seq < $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
-    ORDER BY e.seq DESC LIMIT $8::integer)
+      AND e.seq > $5::bigint AND e.seq < $6::bigint AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+    ORDER BY e.seq DESC LIMIT $9::integer)
     UNION ALL
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = $1 AND e.actor_name = $2::text AND e.actor_name <> 'worker' AND e.actor_id <> $2::text
       AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
-      AND e.seq < $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
-    ORDER BY e.seq DESC LIMIT $8::integer)
+      AND e.seq > $5::bigint AND e.seq < $6::bigint AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+    ORDER BY e.seq DESC LIMIT $9::integer)
     UNION ALL
     (SELECT w.seq FROM (
         SELECT e.seq FROM audit_events e
         WHERE e.tenant_id = $1 AND e.actor_id = $2::text AND e.actor_name = 'worker'
           AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
-          AND e.seq < $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+          AND e.seq > $5::bigint AND e.seq < $6::bigint AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
         OFFSET 0) AS w
-    ORDER BY w.seq DESC LIMIT $8::integer)
+    ORDER BY w.seq DESC LIMIT $9::integer)
 ) AS found
 JOIN audit_events e ON e.tenant_id = $1 AND e.seq = found.seq
 JOIN tenants t ON t.id = e.tenant_id
 ORDER BY e.seq DESC
-LIMIT $8::integer
+LIMIT $9::integer
 `
 
 type ListAuditEventsOfActorParams struct {
@@ -727,6 +739,7 @@ type ListAuditEventsOfActorParams struct {
 	Actor     string
 	Action    string
 	State     string
+	AfterSeq  int64
 	BeforeSeq int64
 	Since     time.Time
 	Until     time.Time
@@ -760,6 +773,7 @@ func (q *Queries) ListAuditEventsOfActor(ctx context.Context, arg ListAuditEvent
 		arg.Actor,
 		arg.Action,
 		arg.State,
+		arg.AfterSeq,
 		arg.BeforeSeq,
 		arg.Since,
 		arg.Until,
@@ -807,38 +821,39 @@ FROM (
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = $1 AND e.actor_id = $2::text AND e.actor_name <> 'worker'
       AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
-      AND e.seq > $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
-    ORDER BY e.seq LIMIT $8::integer)
+      AND e.seq > $5::bigint AND e.seq < $6::bigint AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+    ORDER BY e.seq LIMIT $9::integer)
     UNION ALL
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = $1 AND e.actor_name = $2::text AND e.actor_name <> 'worker' AND e.actor_id <> $2::text
       AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
-      AND e.seq > $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
-    ORDER BY e.seq LIMIT $8::integer)
+      AND e.seq > $5::bigint AND e.seq < $6::bigint AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
+    ORDER BY e.seq LIMIT $9::integer)
     UNION ALL
     (SELECT w.seq FROM (
         SELECT e.seq FROM audit_events e
         WHERE e.tenant_id = $1 AND e.actor_id = $2::text AND e.actor_name = 'worker'
           AND ($3::text = '' OR e.action = $3::text) AND ($4::text = '' OR e.to_state = $4::text)
-          AND e.seq > $5::bigint AND e.at >= $6::timestamptz AND e.at < $7::timestamptz
+          AND e.seq > $5::bigint AND e.seq < $6::bigint AND e.at >= $7::timestamptz AND e.at < $8::timestamptz
         OFFSET 0) AS w
-    ORDER BY w.seq LIMIT $8::integer)
+    ORDER BY w.seq LIMIT $9::integer)
 ) AS found
 JOIN audit_events e ON e.tenant_id = $1 AND e.seq = found.seq
 JOIN tenants t ON t.id = e.tenant_id
 ORDER BY e.seq
-LIMIT $8::integer
+LIMIT $9::integer
 `
 
 type ListAuditEventsOfActorAscendingParams struct {
-	TenantID uuid.UUID
-	Actor    string
-	Action   string
-	State    string
-	AfterSeq int64
-	Since    time.Time
-	Until    time.Time
-	PageSize int32
+	TenantID  uuid.UUID
+	Actor     string
+	Action    string
+	State     string
+	AfterSeq  int64
+	BeforeSeq int64
+	Since     time.Time
+	Until     time.Time
+	PageSize  int32
 }
 
 type ListAuditEventsOfActorAscendingRow struct {
@@ -867,6 +882,7 @@ func (q *Queries) ListAuditEventsOfActorAscending(ctx context.Context, arg ListA
 		arg.Action,
 		arg.State,
 		arg.AfterSeq,
+		arg.BeforeSeq,
 		arg.Since,
 		arg.Until,
 		arg.PageSize,

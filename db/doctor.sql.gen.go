@@ -339,9 +339,11 @@ func (q *Queries) PoliciesWithoutKeys(ctx context.Context, afterTenantID uuid.UU
 const restoredDomains = `-- name: RestoredDomains :many
 SELECT d.domain
 FROM domains d
-WHERE d.tenant_id = $1 AND d.verified_at IS NOT NULL AND d.verified_at IS DISTINCT FROM (
-    SELECT max(e.at) FROM audit_events e
-    WHERE e.tenant_id = d.tenant_id AND e.action IN ('domain.verified', 'domain.removed') AND e.details ->> 'domain' = d.domain)
+WHERE d.tenant_id = $1 AND d.verified_at IS NOT NULL AND d.verified_at IS DISTINCT FROM GREATEST(
+    (SELECT max(e.at) FROM audit_events e
+    WHERE e.tenant_id = d.tenant_id AND e.seq <= 256 AND e.action IN ('domain.verified', 'domain.removed') AND e.details ->> 'domain' = d.domain),
+    (SELECT max(e.at) FROM audit_events e
+    WHERE e.tenant_id = d.tenant_id AND e.seq > 256 AND e.action IN ('domain.verified', 'domain.removed') AND e.details ->> 'domain' = d.domain))
 ORDER BY d.domain
 `
 
@@ -369,10 +371,13 @@ func (q *Queries) RestoredDomains(ctx context.Context, tenantID uuid.UUID) ([]st
 const restoredPolicies = `-- name: RestoredPolicies :many
 SELECT p.alg
 FROM policies p
-WHERE p.tenant_id = $1 AND p.updated_at IS DISTINCT FROM (
-    SELECT max(e.at) FROM audit_events e
-    WHERE e.tenant_id = p.tenant_id AND e.action IN ('policy.created', 'policy.updated', 'policy.retired')
-      AND COALESCE(e.details ->> 'alg', e.details -> 'after' ->> 'alg') = p.alg)
+WHERE p.tenant_id = $1 AND p.updated_at IS DISTINCT FROM GREATEST(
+    (SELECT max(e.at) FROM audit_events e
+    WHERE e.tenant_id = p.tenant_id AND e.seq <= 256 AND e.action IN ('policy.created', 'policy.updated', 'policy.retired')
+      AND COALESCE(e.details ->> 'alg', e.details -> 'after' ->> 'alg') = p.alg),
+    (SELECT max(e.at) FROM audit_events e
+    WHERE e.tenant_id = p.tenant_id AND e.seq > 256 AND e.action IN ('policy.created', 'policy.updated', 'policy.retired')
+      AND COALESCE(e.details ->> 'alg', e.details -> 'after' ->> 'alg') = p.alg))
 ORDER BY p.alg
 `
 
@@ -399,10 +404,14 @@ func (q *Queries) RestoredPolicies(ctx context.Context, tenantID uuid.UUID) ([]s
 
 const revivedAPIKeys = `-- name: RevivedAPIKeys :many
 SELECT k.id
-FROM audit_events e
+FROM (
+    SELECT b.tenant_id, b.details FROM audit_events b WHERE b.tenant_id = $1 AND b.seq <= 256 AND b.action = 'api_key.revoked'
+    UNION ALL
+    SELECT l.tenant_id, l.details FROM audit_events l WHERE l.tenant_id = $1 AND l.seq > 256 AND l.action = 'api_key.revoked'
+) AS e
 JOIN tenants t ON t.id = e.tenant_id
 JOIN api_keys k ON k.id::text = e.details ->> 'id' AND (k.tenant_id = t.id OR k.tenant_id IS NULL AND t.slug = 'platform')
-WHERE e.tenant_id = $1 AND e.action = 'api_key.revoked' AND k.revoked_at IS NULL
+WHERE k.revoked_at IS NULL
 ORDER BY k.id
 `
 
@@ -428,9 +437,11 @@ func (q *Queries) RevivedAPIKeys(ctx context.Context, tenantID uuid.UUID) ([]uui
 }
 
 const settingsChangedAt = `-- name: SettingsChangedAt :one
-SELECT COALESCE(max(at), 'epoch')::timestamptz AS at
-FROM audit_events
-WHERE tenant_id = $1 AND action IN ('tenant.created', 'tenant.updated', 'tenant.suspended', 'tenant.resumed', 'tenant.deleted')
+SELECT COALESCE(GREATEST(
+    (SELECT max(b.at) FROM audit_events b WHERE b.tenant_id = $1 AND b.seq <= 256
+        AND b.action IN ('tenant.created', 'tenant.updated', 'tenant.suspended', 'tenant.resumed', 'tenant.deleted')),
+    (SELECT max(l.at) FROM audit_events l WHERE l.tenant_id = $1 AND l.seq > 256
+        AND l.action IN ('tenant.created', 'tenant.updated', 'tenant.suspended', 'tenant.resumed', 'tenant.deleted'))), 'epoch')::timestamptz AS at
 `
 
 // The time of the last change of a tenant's names, settings or status, as its history has it.

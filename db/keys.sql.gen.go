@@ -168,7 +168,9 @@ SELECT k.alg, k.public_jwk, k.sealed_private, k.data_key_version, d.wrapped, d.m
     (EXISTS (SELECT 1 FROM audit_events e
              WHERE e.tenant_id = k.tenant_id AND e.seq = k.state_event AND e.kid = k.kid AND e.to_state = k.state)
      AND NOT EXISTS (SELECT 1 FROM audit_events e
-                     WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.to_state IS NOT NULL))::boolean AS is_latest
+                     WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.seq <= 256 AND e.to_state IS NOT NULL)
+     AND NOT EXISTS (SELECT 1 FROM audit_events e
+                     WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.seq > 256 AND e.to_state IS NOT NULL))::boolean AS is_latest
 FROM keys k
 LEFT JOIN data_keys d ON d.tenant_id = k.tenant_id AND d.version = k.data_key_version
 WHERE k.tenant_id = $1 AND k.kid = $2 AND k.state = 'active'
@@ -443,7 +445,9 @@ WHERE k.tenant_id = $1
   AND NOT (EXISTS (SELECT 1 FROM audit_events e
                    WHERE e.tenant_id = k.tenant_id AND e.seq = k.state_event AND e.kid = k.kid AND e.to_state = k.state)
            AND NOT EXISTS (SELECT 1 FROM audit_events e
-                           WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.to_state IS NOT NULL))
+                           WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.seq <= 256 AND e.to_state IS NOT NULL)
+           AND NOT EXISTS (SELECT 1 FROM audit_events e
+                           WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.seq > k.state_event AND e.seq > 256 AND e.to_state IS NOT NULL))
 ORDER BY k.kid
 `
 

@@ -49,8 +49,10 @@ func (q *Queries) EndConsoleSessions(ctx context.Context) (int64, error) {
 
 const headsAtCheckpoint = `-- name: HeadsAtCheckpoint :many
 SELECT m.tenant_id::uuid AS tenant_id, COALESCE(t.status, '')::text AS status, COALESCE(t.audit_seq, 0)::bigint AS head_seq, e.hash,
-    EXISTS (SELECT 1 FROM audit_events r WHERE r.tenant_id = m.tenant_id AND r.action = 'tenant.recovered'
-        AND r.details ->> 'checkpoint_hash' = m.hash) AS recovered
+    (EXISTS (SELECT 1 FROM audit_events r WHERE r.tenant_id = m.tenant_id AND r.seq <= 256 AND r.action = 'tenant.recovered'
+        AND r.details ->> 'checkpoint_hash' = m.hash)
+     OR EXISTS (SELECT 1 FROM audit_events r WHERE r.tenant_id = m.tenant_id AND r.seq > 256 AND r.action = 'tenant.recovered'
+        AND r.details ->> 'checkpoint_hash' = m.hash))::boolean AS recovered
 FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::bigint[]) AS seq, unnest($3::text[]) AS hash) AS m
 LEFT JOIN tenants t ON t.id = m.tenant_id
 LEFT JOIN audit_events e ON e.tenant_id = m.tenant_id AND e.seq = m.seq

@@ -32,13 +32,14 @@ ORDER BY e.seq
 LIMIT @page_size::integer;
 
 -- name: ListAuditEvents :many
--- The events of one tenant that match the filters.
+-- The events of one tenant that match the filters, of a stretch of its history on one side of the 256th event: the indexes for filters
+-- begin behind it (see the table).
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
     e.request_id, e.details, e.prev_hash, e.hash
 FROM audit_events e
 JOIN tenants t ON t.id = e.tenant_id
 WHERE e.tenant_id = @tenant_id
-  AND e.seq < @before_seq::bigint
+  AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint
   AND (@action::text = '' OR e.action = @action::text)
   AND (@kid::text = '' OR e.kid = @kid::text)
   AND (@state::text = '' OR e.to_state = @state::text)
@@ -53,7 +54,7 @@ SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.a
 FROM audit_events e
 JOIN tenants t ON t.id = e.tenant_id
 WHERE e.tenant_id = @tenant_id
-  AND e.seq > @after_seq::bigint
+  AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint
   AND (@action::text = '' OR e.action = @action::text)
   AND (@kid::text = '' OR e.kid = @kid::text)
   AND (@state::text = '' OR e.to_state = @state::text)
@@ -70,13 +71,13 @@ FROM (
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = @tenant_id AND e.action = @first_action::text AND e.to_state = @state::text
       AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
-      AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+      AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
     ORDER BY e.seq DESC LIMIT @page_size::integer)
     UNION ALL
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = @tenant_id AND e.action = @other_action::text AND e.to_state = @state::text
       AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
-      AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+      AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
     ORDER BY e.seq DESC LIMIT @page_size::integer)
 ) AS found
 JOIN audit_events e ON e.tenant_id = @tenant_id AND e.seq = found.seq
@@ -91,13 +92,13 @@ FROM (
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = @tenant_id AND e.action = @first_action::text AND e.to_state = @state::text
       AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
-      AND e.seq > @after_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+      AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
     ORDER BY e.seq LIMIT @page_size::integer)
     UNION ALL
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = @tenant_id AND e.action = @other_action::text AND e.to_state = @state::text
       AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
-      AND e.seq > @after_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+      AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
     ORDER BY e.seq LIMIT @page_size::integer)
 ) AS found
 JOIN audit_events e ON e.tenant_id = @tenant_id AND e.seq = found.seq
@@ -114,20 +115,20 @@ FROM (
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = @tenant_id AND e.actor_id = @actor::text AND e.actor_name <> 'worker'
       AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
-      AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+      AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
     ORDER BY e.seq DESC LIMIT @page_size::integer)
     UNION ALL
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = @tenant_id AND e.actor_name = @actor::text AND e.actor_name <> 'worker' AND e.actor_id <> @actor::text
       AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
-      AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+      AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
     ORDER BY e.seq DESC LIMIT @page_size::integer)
     UNION ALL
     (SELECT w.seq FROM (
         SELECT e.seq FROM audit_events e
         WHERE e.tenant_id = @tenant_id AND e.actor_id = @actor::text AND e.actor_name = 'worker'
           AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
-          AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+          AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
         OFFSET 0) AS w
     ORDER BY w.seq DESC LIMIT @page_size::integer)
 ) AS found
@@ -143,20 +144,20 @@ FROM (
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = @tenant_id AND e.actor_id = @actor::text AND e.actor_name <> 'worker'
       AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
-      AND e.seq > @after_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+      AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
     ORDER BY e.seq LIMIT @page_size::integer)
     UNION ALL
     (SELECT e.seq FROM audit_events e
     WHERE e.tenant_id = @tenant_id AND e.actor_name = @actor::text AND e.actor_name <> 'worker' AND e.actor_id <> @actor::text
       AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
-      AND e.seq > @after_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+      AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
     ORDER BY e.seq LIMIT @page_size::integer)
     UNION ALL
     (SELECT w.seq FROM (
         SELECT e.seq FROM audit_events e
         WHERE e.tenant_id = @tenant_id AND e.actor_id = @actor::text AND e.actor_name = 'worker'
           AND (@action::text = '' OR e.action = @action::text) AND (@state::text = '' OR e.to_state = @state::text)
-          AND e.seq > @after_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+          AND e.seq > @after_seq::bigint AND e.seq < @before_seq::bigint AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
         OFFSET 0) AS w
     ORDER BY w.seq LIMIT @page_size::integer)
 ) AS found
@@ -220,10 +221,13 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::xid8 AS settled, pg_snapshot_xma
 
 -- name: DeletionEvent :one
 -- The event that deletes a tenant. Only purges of its keys follow it.
-SELECT seq, at, hash
-FROM audit_events
-WHERE tenant_id = @tenant_id AND action = 'tenant.deleted'
-ORDER BY seq DESC
+SELECT e.seq, e.at, e.hash
+FROM (
+    SELECT b.seq, b.at, b.hash FROM audit_events b WHERE b.tenant_id = @tenant_id AND b.seq <= 256 AND b.action = 'tenant.deleted'
+    UNION ALL
+    SELECT l.seq, l.at, l.hash FROM audit_events l WHERE l.tenant_id = @tenant_id AND l.seq > 256 AND l.action = 'tenant.deleted'
+) AS e
+ORDER BY e.seq DESC
 LIMIT 1;
 
 -- name: AuditHeadEvent :one

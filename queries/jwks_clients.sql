@@ -33,7 +33,8 @@ SELECT client, set_at, seen_at FROM jwks_clients WHERE tenant_id = @tenant_id AN
 -- have not (those seen last), and whether the tenant's history says already that a rotation waits for them.
 SELECT k.tenant_id, k.alg, k.kid, count(*) AS fetchers, count(*) FILTER (WHERE c.set_at >= k.published_at) AS adopted,
     COALESCE((array_agg(c.client ORDER BY c.seen_at DESC, c.client) FILTER (WHERE c.set_at < k.published_at))[1:@most::integer], '{}')::bigint[] AS stragglers,
-    EXISTS (SELECT 1 FROM audit_events e WHERE e.tenant_id = k.tenant_id AND e.kid = k.kid AND e.action = 'policy.waiting') AS told
+    (EXISTS (SELECT 1 FROM audit_events e WHERE e.tenant_id = k.tenant_id AND e.seq <= 256 AND e.kid = k.kid AND e.action = 'policy.waiting')
+     OR EXISTS (SELECT 1 FROM audit_events e WHERE e.tenant_id = k.tenant_id AND e.seq > 256 AND e.kid = k.kid AND e.action = 'policy.waiting'))::boolean AS told
 FROM policies p
 JOIN keys k ON k.tenant_id = p.tenant_id AND k.alg = p.alg AND k.state = 'standby'
 JOIN jwks_clients c ON c.tenant_id = p.tenant_id AND c.seen_at >= @since

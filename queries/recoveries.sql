@@ -23,8 +23,10 @@ SELECT GREATEST(
 -- For each end of a history in a checkpoint: the tenant's head now, the hash of the event at that seq, and whether a recovery has
 -- dealt with this checkpoint of it.
 SELECT m.tenant_id::uuid AS tenant_id, COALESCE(t.status, '')::text AS status, COALESCE(t.audit_seq, 0)::bigint AS head_seq, e.hash,
-    EXISTS (SELECT 1 FROM audit_events r WHERE r.tenant_id = m.tenant_id AND r.action = 'tenant.recovered'
-        AND r.details ->> 'checkpoint_hash' = m.hash) AS recovered
+    (EXISTS (SELECT 1 FROM audit_events r WHERE r.tenant_id = m.tenant_id AND r.seq <= 256 AND r.action = 'tenant.recovered'
+        AND r.details ->> 'checkpoint_hash' = m.hash)
+     OR EXISTS (SELECT 1 FROM audit_events r WHERE r.tenant_id = m.tenant_id AND r.seq > 256 AND r.action = 'tenant.recovered'
+        AND r.details ->> 'checkpoint_hash' = m.hash))::boolean AS recovered
 FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@seqs::bigint[]) AS seq, unnest(@hashes::text[]) AS hash) AS m
 LEFT JOIN tenants t ON t.id = m.tenant_id
 LEFT JOIN audit_events e ON e.tenant_id = m.tenant_id AND e.seq = m.seq
