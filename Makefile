@@ -57,7 +57,8 @@ MODULES = $$(find . -mindepth 2 -name go.mod ! -path './tools/*' ! -path './inte
 
 SOURCES = $$(find . -name '*.go' ! -name '*.gen.go' ! -path '*/node_modules/*' ! -path './.keyward/*')
 
-SCRIPTS = .ci/run .ci/commit-subjects deploy/release deploy/sbom deploy/ensure-postgres deploy/image-from-binary deploy/postgres-image deploy/rootfs
+SCRIPTS = .ci/run .ci/commit-subjects .ci/compose-ha deploy/release deploy/sbom deploy/ensure-postgres deploy/image-from-binary deploy/postgres-image deploy/haproxy-image \
+	deploy/copy-libraries deploy/rootfs deploy/compose-ha/make-secrets deploy/compose-ha/node deploy/compose-ha/logins
 
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 

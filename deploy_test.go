@@ -107,6 +107,18 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// HAProxy accepts the configuration of the compose file for high availability.
+func TestProxyConfiguration(t *testing.T) {
+	needProgram(t, "haproxy", "Debian: haproxy")
+	if out, err := exec.CommandContext(t.Context(), "haproxy", "-c", "-f", "deploy/compose-ha/haproxy.cfg").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// composeVariable matches the use of a variable of compose's own, and comments, which
+// name these.
+var composeVariable = regexp.MustCompile(`\$\{[A-Z_]+|(?m:^#.*$)`)
+
 // Everything below deploy names only settings that exist.
 func TestDeploymentsNameExistingSettings(t *testing.T) {
 	config, err := os.ReadFile("cmd/keyward/config.go")
@@ -123,8 +135,8 @@ func TestDeploymentsNameExistingSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range named.FindAllString(string(text), -1) {
-			if seen++; !strings.Contains(string(config), `var:"`+name+`"`) {
+		for _, name := range named.FindAllString(composeVariable.ReplaceAllString(string(text), ""), -1) {
+			if seen++; !strings.Contains(string(config), `var:"`+strings.TrimSuffix(name, "_FILE")+`"`) {
 				t.Errorf("%s names %s, which is no setting", path, name)
 			}
 		}
