@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,7 +65,7 @@ func (r *revocation) run(ctx context.Context, tx *db.Tx, home TenantRow, tenantI
 	if err := home.Tenant().CheckApproval(r.by, ChangeAPIKeys); err != nil {
 		return err
 	}
-	made, locked, err := r.descendants(ctx, tx, tenantID, id, children)
+	made, locked, err := r.descendants(ctx, tx, home.ID, tenantID, id, children)
 	if err != nil {
 		return err
 	}
@@ -72,12 +73,15 @@ func (r *revocation) run(ctx context.Context, tx *db.Tx, home TenantRow, tenantI
 	if !children {
 		r.left, made = len(made), nil
 	}
-	n := 0 // of the home's own descendants, which are first in the platform's case and all in a tenant's
-	for n < len(made) && (made[n].TenantID == nil || *made[n].TenantID == home.ID && tenantID != nil) {
-		n++
+	// Keys of the platform and of its tenant have their events in one chain.
+	atHome := func(k db.APIKeyDescendantsRow) bool { return k.TenantID == nil || *k.TenantID == home.ID }
+	for _, k := range made {
+		if atHome(k) {
+			own = append(own, k)
+		}
 	}
-	r.add(home, append(own, made[:n]...))
-	r.addTenants(locked, made[n:])
+	r.add(home, own)
+	r.addTenants(locked, slices.DeleteFunc(made, atHome))
 	w := tx.Later()
 	if _, err := w.RevokeAPIKeysByID(ctx, &r.at, r.ids); err != nil {
 		return err
@@ -91,7 +95,7 @@ func (r *revocation) run(ctx context.Context, tx *db.Tx, home TenantRow, tenantI
 // and returns those in which credentials may be revoked. The home is locked before, so
 // that the credential, and others of the platform, make no more; those of the other
 // tenants make no more once these are locked, so they are read again then.
-func (r *revocation) descendants(ctx context.Context, tx *db.Tx, tenantID *uuid.UUID, id uuid.UUID, children bool) (
+func (r *revocation) descendants(ctx context.Context, tx *db.Tx, homeID uuid.UUID, tenantID *uuid.UUID, id uuid.UUID, children bool) (
 	made []db.APIKeyDescendantsRow, locked map[uuid.UUID]TenantRow, err error,
 ) {
 	made, err = tx.APIKeyDescendants(ctx, r.at, id.String())
@@ -100,7 +104,7 @@ func (r *revocation) descendants(ctx context.Context, tx *db.Tx, tenantID *uuid.
 	}
 	locked = map[uuid.UUID]TenantRow{}
 	for i, k := range made {
-		if k.TenantID == nil || i > 0 && made[i-1].TenantID != nil && *made[i-1].TenantID == *k.TenantID {
+		if k.TenantID == nil || *k.TenantID == homeID || i > 0 && made[i-1].TenantID != nil && *made[i-1].TenantID == *k.TenantID {
 			continue
 		}
 		row, err := r.store.lockLive(ctx, tx, *k.TenantID)
