@@ -4,9 +4,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 
+import fastifyCORS from '@fastify/cors';
+import koaCORS from '@koa/cors';
 import { Controller, Get, Module, Req } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
+import cors from 'cors';
 import express from 'express';
 import Fastify from 'fastify';
 import Koa from 'koa';
@@ -18,18 +21,23 @@ import * as forKoa from '../src/koa.js';
 import { KeywardGuard, Public } from '../src/nestjs.js';
 import { admin, refused, sign, tenant, url } from './keyward.js';
 
-/** apps start a server each: /me answers the sub of the token, /open answers to everybody. */
+const page = 'https://app.example.com';
+
+/** apps start a server each: /me answers the sub of the token, /open answers to everybody. CORS comes before the guard, as README.md says. */
 const apps = {
   async express(options) {
     const app = express();
+    app.use(cors({ origin: page }));
     app.get('/open', (req, res) => res.json({ sub: req.auth?.claims.sub ?? null }));
-    app.get('/me', forExpress.keyward(options), (req, res) => res.json({ sub: req.auth?.claims.sub ?? null }));
+    app.use('/me', forExpress.keyward(options));
+    app.get('/me', (req, res) => res.json({ sub: req.auth?.claims.sub ?? null }));
     const server = app.listen(0, '127.0.0.1');
     await once(server, 'listening');
     return { port: server.address().port, close: () => server.close() };
   },
   async koa(options) {
     const app = new Koa();
+    app.use(koaCORS({ origin: page }));
     app.use(async (ctx, next) => {
       if (ctx.path !== '/open') return next();
       ctx.body = { sub: null };
@@ -42,6 +50,7 @@ const apps = {
   },
   async fastify(options) {
     const app = Fastify();
+    app.register(fastifyCORS, { origin: page });
     app.get('/open', async () => ({ sub: null }));
     app.register(async (scope) => {
       scope.register(forFastify.keyward, options);
@@ -74,6 +83,7 @@ async function nest(options, adapter) {
   class App {}
   Module({ controllers: [Me] })(App);
   const app = await NestFactory.create(App, ...(adapter ? [adapter] : []), { logger: false });
+  app.enableCors({ origin: page });
   app.useGlobalGuards(new KeywardGuard(options));
   await app.listen(0, '127.0.0.1');
   return { port: app.getHttpServer().address().port, close: () => app.close() };
@@ -116,6 +126,17 @@ for (const [name, start] of Object.entries(apps)) {
     await admin.revokeKey(acme.slug, good.kid, { reason: 'compromised' });
     assert.equal(await refused(verifier, good.token), 'key_revoked');
     await refuses(await get('/me', `Bearer ${good.token}`), 401, 'key_revoked', /error="invalid_token"/);
+  });
+
+  test(`the guard of ${name} behind CORS`, async (t) => {
+    const { port, close } = await start({ verifier });
+    t.after(close);
+    const preflight = await fetch(`http://127.0.0.1:${port}/me`, { method: 'OPTIONS', headers: { Origin: page, 'Access-Control-Request-Method': 'GET', 'Access-Control-Request-Headers': 'authorization' } });
+    assert.equal(preflight.status, 204); // it has no token
+    assert.equal(preflight.headers.get('access-control-allow-origin'), page);
+    const refusal = await fetch(`http://127.0.0.1:${port}/me`, { headers: { Origin: page } });
+    assert.equal(refusal.status, 401);
+    assert.equal(refusal.headers.get('access-control-allow-origin'), page); // else the page's script cannot read it
   });
 
   test(`the guard of ${name} while no keys can be had`, async (t) => {
