@@ -43,12 +43,14 @@ var verifierClasses = []struct {
 }{
 	{class: "whole set, 5 minutes", examples: []string{"PyJWKClient", "Apigee VerifyJWT", "Spring Security (Nimbus)"}, age: 5 * time.Minute, refetches: true, why: "The set is fetched anew when it is 5 minutes old."},
 	{class: "whole set, 10 minutes", examples: []string{"panva jose createRemoteJWKSet"}, age: 10 * time.Minute, refetches: true, why: "The set is fetched anew when it is 10 minutes old; an unknown kid does so earlier, at most every 30 seconds."},
+	{class: "whole set and verified tokens, 5 minutes each", examples: []string{"Apache mod_oauth2"}, age: 10 * time.Minute, why: "The set is fetched anew when it is 5 minutes old; a token that was verified before is accepted without a look at the set for 5 minutes more."},
 	{class: "single key, 10 minutes", examples: []string{"node jwks-rsa"}, age: 10 * time.Minute, why: "Each kid is cached for itself; fetching another one drops nothing."},
 	{class: "whole set, 15 minutes", examples: []string{"lestrrat jwx jwk.Cache"}, age: 15 * time.Minute, why: "The set is fetched anew after 15 minutes, or max-age if that is longer; an unknown kid changes nothing.", orMaxAge: true},
 	{class: "whole set, 20 minutes", examples: []string{"Istio"}, age: 20 * time.Minute, why: "The set is fetched anew every 20 minutes, an unknown kid changes nothing: tokens of a fresh key fail until then."},
 	{class: "whole set, 1 hour", examples: []string{"MicahParks keyfunc", "AWS API Gateway"}, age: time.Hour, refetches: true, why: "The set is fetched anew every hour; an unknown kid does so earlier, with keyfunc at most every 5 minutes."},
 	{class: "single key, 10 hours", examples: []string{"jwks-rsa-java"}, age: 10 * time.Hour, why: "Each kid is cached for itself; fetching another one drops nothing."},
 	{class: "whole set, no age limit", examples: []string{"coreos go-oidc RemoteKeySet"}, refetches: true, why: "Only an unknown kid or a restart makes it fetch again."},
+	{class: "whole set, no age limit, kept for max-age at least", examples: []string{"Kubernetes API server"}, why: "Only an unknown kid that comes after max-age, or a restart, makes it fetch again: tokens of a fresh key fail until then."},
 	{class: "single key, no age limit", examples: []string{"PyJWKClient with cache_keys"}, why: "A cached kid stays until the process restarts or other kids crowd it out."},
 }
 

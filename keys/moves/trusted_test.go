@@ -26,7 +26,7 @@ func TestTrustedUntil(t *testing.T) {
 
 	for class, until := range map[string]time.Duration{
 		"follows Cache-Control": 6 * time.Minute, "whole set, 10 minutes": 10 * time.Minute,
-		"single key, 10 hours": 10 * hour, "whole set, 1 hour": hour,
+		"whole set and verified tokens, 5 minutes each": 10 * time.Minute, "single key, 10 hours": 10 * hour, "whole set, 1 hour": hour,
 	} {
 		if got := quiet[class].Until; got == nil || !got.Equal(t0.Add(until)) {
 			t.Errorf("%s: %v, want %v", class, got, t0.Add(until))
@@ -40,6 +40,9 @@ func TestTrustedUntil(t *testing.T) {
 	oidc := "whole set, no age limit"
 	if quiet[oidc].Until != nil || quiet[oidc].EndsAtFreshToken || !fresh[oidc].EndsAtFreshToken {
 		t.Error("only an unknown kid makes go-oidc refetch")
+	}
+	if kept := fresh["whole set, no age limit, kept for max-age at least"]; kept.Until != nil || kept.EndsAtFreshToken || len(kept.Examples) == 0 {
+		t.Error("an unknown kid within max-age does not make Kubernetes refetch")
 	}
 	if fresh["single key, 10 hours"].EndsAtFreshToken || fresh["follows Cache-Control"].EndsAtFreshToken {
 		t.Error("a fresh key does not help a verifier that caches single keys or goes by age")
