@@ -99,6 +99,11 @@ func TestPlanTellsStrangersFromMislabelledKeys(t *testing.T) {
 			t.Errorf("%v: %q, because it %q; want %s, %q", c.members, got, steps[0].Why, c.becomes, c.why)
 		}
 	}
+	for _, jwk := range []string{edited(t, rs, map[string]any{"kty": "RSA-HSM"}), edited(t, ec, map[string]any{"kty": "EC-HSM"})} { // of Azure Key Vault
+		if got, steps := becomes(t, `{"keys":[`+jwk+`]}`, both); got[0] != "k deprecated" {
+			t.Errorf("%q, because it %q", got, steps[0].Why)
+		}
+	}
 	// Keys without a kid and a thumbprint are told apart by their places.
 	if got, _ := becomes(t, `{"keys":[{"kty":"oct"},{},null,7]}`, both); !slices.Equal(got, []string{"keys[0] left", "keys[1] refused", "keys[2] refused", "keys[3] refused"}) {
 		t.Errorf("%q", got)

@@ -123,7 +123,7 @@ func parseJWK(raw []byte, place string, s Settings) Key {
 	if json.Unmarshal(raw, &j) != nil {
 		return Key{KID: place, RefuseReason: "is not a JWK (RFC 7517 section 4)"}
 	}
-	j.JWK.KeyOps = j.KeyOps
+	j.JWK.KeyOps, j.Kty = j.KeyOps, keyfile.KeyType(j.Kty)
 	k := Key{KID: j.KID, Public: j.JWK}
 	k.chooseAlgorithm(s)
 	if thumbprint, ok := k.Public.canonicalThumbprint(); k.KID == "" && ok {

@@ -105,7 +105,7 @@ func keysOfSet(list json.RawMessage) (Set, error) {
 func (j *foreignJWK) parseKey(private bool) (Key, error) {
 	j.checkUse(private)
 	b := Key{Field: j.field, KID: j.text("kid"), Alg: jose.SignatureAlgorithm(j.text("alg"))}
-	switch kty := j.text("kty"); kty {
+	switch KeyType(j.text("kty")) {
 	case "EC":
 		j.readEC(&b, private)
 	case "OKP":
@@ -148,7 +148,7 @@ func (j *foreignJWK) checkUse(private bool) {
 // labels returns what the key says of its kind and purpose.
 func (j *foreignJWK) labels() Labels {
 	ops, _ := j.keyOperations()
-	return Labels{KTY: j.text("kty"), CRV: j.text("crv"), Use: j.text("use"), Alg: j.text("alg"), KeyOps: ops}
+	return Labels{KTY: KeyType(j.text("kty")), CRV: j.text("crv"), Use: j.text("use"), Alg: j.text("alg"), KeyOps: ops}
 }
 
 // strangeness returns why Keyward has no use for the key of a set; empty if it has.

@@ -36,6 +36,15 @@ func (l Labels) Stranger() string {
 	return ""
 }
 
+// KeyType returns the key type that a kty stands for. Azure Key Vault writes RSA-HSM and
+// EC-HSM for keys that an HSM holds; the public halves are RSA and EC keys like others.
+func KeyType(kty string) string {
+	if plain, held := strings.CutSuffix(kty, "-HSM"); held && (plain == "RSA" || plain == "EC") {
+		return plain
+	}
+	return kty
+}
+
 // misspelled reports whether a label is empty, or one of the names but for case, spaces
 // and punctuation.
 func misspelled(label string, names ...string) bool {

@@ -37,7 +37,7 @@ func TestSetWithStrangers(t *testing.T) {
 		}
 	}
 	silent := edit(string(must(keys.PublicJWK(rs.Public(), jose.RS256, "net"))), map[string]any{"key_ops": []string{}, "oth": []string{}, "x5c": []string{}, "x5t": nil})
-	for _, text := range []string{silent, "\ufeff" + silent, `{"keys":[` + silent + `,` + silent + `]}`} {
+	for _, text := range []string{silent, "\ufeff" + silent, edit(silent, map[string]any{"kty": "RSA-HSM"}), `{"keys":[` + silent + `,` + silent + `]}`} {
 		cs, set, err := PublicImport{Key: []byte(text)}.parseCandidates()
 		if err != nil || len(cs) != 1 || cs[0].kid != "net" || len(set.Skipped) > 0 {
 			t.Errorf("%.40q: %v %+v", text, err, set.Skipped)
