@@ -183,6 +183,7 @@ lint: ## check format, vet, staticcheck, shell scripts, commit subjects and gene
 	@.ci/commit-subjects
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is missing: scripts are not checked" >&2; fi
 	go vet ./...
+	cd tools && go vet ./...
 	$(TOOL) staticcheck ./...
 	$(TOOL) sqlc diff
 	@before=$$(cat $(GENERATED) | cksum); $(MAKE) --no-print-directory generate >/dev/null || exit; \
@@ -191,7 +192,7 @@ lint: ## check format, vet, staticcheck, shell scripts, commit subjects and gene
 build: ## build a static binary, bin/keyward
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/keyward ./cmd/keyward
 
-release: ## make archives, packages and checksums of a version in dist (make release VERSION=v1.2.3)
+release: ## make archives, packages, images and checksums of a version in dist (make release VERSION=v1.2.3)
 	deploy/release $(VERSION) dist
 
 cross: ## compile for other systems (make cross CROSS='darwin/arm64 windows/arm64')

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -78,6 +79,7 @@ func TestRelease(t *testing.T) {
 			t.Errorf("%s has no licence", c.Name)
 		}
 	}
+	checkImage(t, dir)
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		return
 	}
@@ -85,6 +87,78 @@ func TestRelease(t *testing.T) {
 	for _, file := range []string{"./usr/bin/keyward", "./lib/systemd/system/keyward.service", "./usr/share/man/man1/keyward.1.gz"} {
 		if err != nil || !strings.Contains(string(list), file) {
 			t.Errorf("the package lacks %s: %v\n%s", file, err, list)
+		}
+	}
+}
+
+// checkImage checks the image of a release: it is listed in SHA256SUMS, and its
+// configuration is that of the Dockerfile.
+func checkImage(t *testing.T, dir string) {
+	t.Helper()
+	archive := "keyward_0.0.0-test_linux_" + runtime.GOARCH + ".oci.tar"
+	if !strings.Contains(read(t, filepath.Join(dir, "SHA256SUMS")), archive) {
+		t.Errorf("SHA256SUMS lacks %s", archive)
+	}
+	layout := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "tar", "-C", layout, "-xf", filepath.Join(dir, archive)).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	// blob reads what a descriptor of the layout names.
+	type descriptor struct{ Digest string }
+	blob := func(d descriptor, v any) {
+		if err := json.Unmarshal([]byte(read(t, filepath.Join(layout, "blobs", strings.Replace(d.Digest, ":", "/", 1)))), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var index struct{ Manifests []descriptor }
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(layout, "index.json"))), &index); err != nil || len(index.Manifests) != 1 {
+		t.Fatalf("%v: %d manifests", err, len(index.Manifests))
+	}
+	var manifest struct {
+		Config descriptor
+		Layers []descriptor
+	}
+	blob(index.Manifests[0], &manifest)
+	var image struct {
+		OS, Architecture, Created string
+		Config                    struct {
+			User, WorkingDir string
+			Entrypoint, Cmd  []string
+			ExposedPorts     map[string]struct{}
+			Labels           map[string]string
+		}
+	}
+	blob(manifest.Config, &image)
+	if image.OS != "linux" || image.Architecture != runtime.GOARCH || image.Created != "2023-11-14T22:13:20Z" {
+		t.Errorf("an image for %s/%s of %s", image.OS, image.Architecture, image.Created)
+	}
+	if labels := image.Config.Labels; labels["org.opencontainers.image.version"] != "v0.0.0-test" || labels["org.opencontainers.image.revision"] != "0123456789" {
+		t.Errorf("labels %v", labels)
+	}
+	dockerfile := read(t, "../../Dockerfile")
+	entrypoint, _ := json.Marshal(image.Config.Entrypoint)
+	command, _ := json.Marshal(image.Config.Cmd)
+	for _, line := range []string{"USER " + image.Config.User, "WORKDIR " + image.Config.WorkingDir, "ENTRYPOINT " + string(entrypoint), "CMD " + string(command)} {
+		if !strings.Contains(dockerfile, "\n"+line+"\n") {
+			t.Errorf("the Dockerfile has no line %q", line)
+		}
+	}
+	for port := range image.Config.ExposedPorts {
+		if !strings.Contains(dockerfile, "\nEXPOSE "+strings.TrimSuffix(port, "/tcp")+"\n") {
+			t.Errorf("the Dockerfile does not expose %s", port)
+		}
+	}
+	var files strings.Builder
+	for _, layer := range manifest.Layers {
+		list, err := exec.CommandContext(t.Context(), "tar", "--numeric-owner", "-tvzf", filepath.Join(layout, "blobs", strings.Replace(layer.Digest, ":", "/", 1))).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, list)
+		}
+		files.Write(list)
+	}
+	for _, file := range []string{`-rwxr-xr-x 0/0 .* \./keyward`, `-rw-r--r-- 0/0 .* \./etc/ssl/certs/ca-certificates\.crt`, `drwxr-xr-x 65532/65532 .* \./tmp/`, `drwxr-xr-x 65532/65532 .* \./var/lib/keyward/`} {
+		if !regexp.MustCompile(`(?m)^` + file + `$`).MatchString(files.String()) {
+			t.Errorf("the image has no %s:\n%s", file, files.String())
 		}
 	}
 }
