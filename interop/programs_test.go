@@ -65,14 +65,20 @@ func findPython(t *testing.T) string {
 
 // javaProgram runs with a trust store that has this run's authority.
 func javaProgram(t *testing.T) string {
+	needJDK(t)
+	store := filepath.Join(t.TempDir(), "trusted.p12")
+	runQuietly(t, ".", "keytool", "-importcert", "-noprompt", "-alias", "ca", "-file", trusted.file, "-keystore", store, "-storetype", "PKCS12", "-storepass", "changeit")
+	return runIn(t, "../examples/java", "java", "-Djavax.net.ssl.trustStore="+store, "-Djavax.net.ssl.trustStorePassword=changeit", "Program.java")
+}
+
+// needJDK skips a test on a machine that has no JDK.
+func needJDK(t *testing.T) {
+	t.Helper()
 	for _, program := range []string{"java", "javac", "keytool"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("there is no %s on the PATH", program)
 		}
 	}
-	store := filepath.Join(t.TempDir(), "trusted.p12")
-	runQuietly(t, ".", "keytool", "-importcert", "-noprompt", "-alias", "ca", "-file", trusted.file, "-keystore", store, "-storetype", "PKCS12", "-storepass", "changeit")
-	return runIn(t, "../examples/java", "java", "-Djavax.net.ssl.trustStore="+store, "-Djavax.net.ssl.trustStorePassword=changeit", "Program.java")
 }
 
 func goProgram(t *testing.T) string { return runIn(t, "../examples", "go", "run", "./integrating") }

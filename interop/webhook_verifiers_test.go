@@ -219,7 +219,59 @@ func TestPythonWebhookVerifier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers := strings.Fields(string(out))
+	checkAnswers(t, list, string(out))
+}
+
+// javaWebhooks reads deliveries, a line of signature and body in base64 each, and says of each
+// whether verifyDelivery of docs/integrating.md accepts it.
+const javaWebhooks = `
+import java.util.Base64;
+import java.util.Scanner;
+
+final class Deliveries {
+  public static void main(String[] args) throws Exception {
+    Program.Keys platform = new Program.Keys(args[0]);
+    for (Scanner in = new Scanner(System.in); in.hasNextLine();) {
+      String[] request = in.nextLine().split(" ", -1);
+      try {
+        Program.verifyDelivery(platform, args[1], request[0].isEmpty() ? null : request[0], Base64.getDecoder().decode(request[1]));
+        System.out.println("accepted");
+      } catch (Exception e) {
+        System.out.println("refused");
+      }
+    }
+  }
+}
+`
+
+// TestJavaWebhookVerifier runs verifyDelivery of docs/integrating.md, which leaves
+// repetitions to its caller. The JDK is all it needs.
+func TestJavaWebhookVerifier(t *testing.T) {
+	needJDK(t)
+	source, dir := filepath.Join(t.TempDir(), "Deliveries.java"), t.TempDir()
+	if err := os.WriteFile(source, []byte(javaWebhooks), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	runQuietly(t, ".", "javac", "-d", dir, "../examples/java/Program.java", source)
+	jwksURL, list := webhookRequests(t)
+	var in bytes.Buffer
+	for _, r := range list {
+		fmt.Fprintf(&in, "%s %s\n", r.signature, base64.StdEncoding.EncodeToString(r.body))
+	}
+	cmd := exec.CommandContext(t.Context(), "java", "-cp", dir, "Deliveries", jwksURL, webhookID)
+	cmd.Stdin, cmd.Stderr = &in, os.Stderr
+	cmd.Env = append(os.Environ(), "KEYWARD_URL=http://127.0.0.1:1", "KEYWARD_API_KEY=none")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkAnswers(t, list, string(out))
+}
+
+// checkAnswers compares a verifier's answers, one for each delivery, with what is genuine.
+func checkAnswers(t *testing.T, list []webhookRequest, out string) {
+	t.Helper()
+	answers := strings.Fields(out)
 	if len(answers) != len(list) {
 		t.Fatalf("%d answers to %d deliveries", len(answers), len(list))
 	}
