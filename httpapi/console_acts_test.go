@@ -132,13 +132,13 @@ func TestConsoleShowsMarkupAsText(t *testing.T) {
 	w := newWorld(t)
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
 	s := w.signedIn(w.root)
-	made := s.post("/console/tenants/new", "slug", "acme", "name", evil, "alg", "ES256", "rotation_interval_seconds", "30d", "publish_lead_seconds", "1d",
+	made := s.post("/console/new-tenant", "slug", "acme", "name", evil, "alg", "ES256", "rotation_interval_seconds", "30d", "publish_lead_seconds", "1d",
 		"grace_period_seconds", "7d", "purge_after_seconds", "90d", "default_token_ttl_seconds", "15m", "max_token_ttl_seconds", "1d").has("The tenant is there")
 	kid := w.keys("acme", "active")[0].KID
 	s.post("/console/tenants/acme/api-keys", "role", "tenant_admin", "name", evil).has("Copy the new key now")
 	s.post("/console/tenants/acme/webhooks", "url", "https://hooks.example.com/"+evil, "description", evil)
 	s.post("/console/tenants/acme/act/revoke", "kid", kid, "reason", "compromised", "comment", evil).is(http.StatusOK)
-	s.post("/console/tenants/new", "slug", evil, "name", evil, "issuer", evil, "custom_domain", evil, "alg", evil).is(422)
+	s.post("/console/new-tenant", "slug", evil, "name", evil, "issuer", evil, "custom_domain", evil, "alg", evil).is(422)
 	for _, path := range []string{
 		"/tenants", "/tenants?q=" + "%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "/tenants/acme", "/tenants/acme/settings", "/tenants/acme/api-keys", "/tenants/acme/webhooks",
 		"/tenants/acme/history", "/tenants/acme/key?kid=" + kid, "/history?actor=%22%3E%3Cscript%3Ealert(1)%3C/script%3E&kid=%3Cscript%3E",

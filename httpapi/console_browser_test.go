@@ -75,7 +75,7 @@ func TestConsoleScreenshots(t *testing.T) {
 	}
 	kid := w.keys("healthy", "active")[0].KID
 	for name, path := range map[string]string{
-		"new-tenant": "/tenants/new", "keys": "/tenants/revoked/keys", "key": "/tenants/revoked/key?kid=" + w.keys("revoked", "revoked")[0].KID,
+		"new-tenant": "/new-tenant", "keys": "/tenants/revoked/keys", "key": "/tenants/revoked/key?kid=" + w.keys("revoked", "revoked")[0].KID,
 		"policies": "/tenants/many/policies", "policy": "/tenants/many/policies/ES256", "verifiers": "/tenants/healthy/verifiers?for=jose",
 		"settings": "/tenants/healthy/settings", "domains": "/tenants/healthy/domains", "history": "/tenants/revoked/history?verify=1", "approvals": "/tenants/healthy/approvals",
 		"webhooks": "/tenants/healthy/webhooks", "api-keys": "/platform/api-keys", "rotate": "/tenants/rotating/act/rotate",
@@ -166,7 +166,7 @@ func TestConsoleAccessibility(t *testing.T) {
 	for _, dark := range []bool{false, true} {
 		p.View(1200, 800, dark)
 		for _, path := range []string{
-			"/tenants", "/tenants/new", "/tenants/healthy", "/tenants/many", "/tenants/revoked", "/tenants/no-standby", "/tenants/revoked/keys",
+			"/tenants", "/new-tenant", "/tenants/healthy", "/tenants/many", "/tenants/revoked", "/tenants/no-standby", "/tenants/revoked/keys",
 			"/tenants/revoked/key?kid=" + w.keys("revoked", "revoked")[0].KID, "/tenants/many/policies", "/tenants/many/policies/RS256", "/tenants/healthy/verifiers",
 			"/tenants/healthy/settings", "/tenants/revoked/history", "/tenants/healthy/approvals", "/tenants/healthy/webhooks", "/tenants/healthy/api-keys", "/tenants/healthy/domains",
 			"/tenants/rotating/act/rotate", "/tenants/healthy/act/revoke?kid=" + kid, "/tenants/many/act/revoke-all", "/tenants/healthy/act/import",

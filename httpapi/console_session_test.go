@@ -135,7 +135,7 @@ func TestConsoleRefusesOtherSites(t *testing.T) {
 	w.tenant("acme")
 	s := w.signedIn(w.root)
 	before := w.state()
-	for _, path := range []string{"/console/sign-out", "/console/tenants/acme/act/rotate", "/console/tenants/acme/act/suspend", "/console/tenants/new", "/console/sign-in"} {
+	for _, path := range []string{"/console/sign-out", "/console/tenants/acme/act/rotate", "/console/tenants/acme/act/suspend", "/console/new-tenant", "/console/sign-in"} {
 		for header, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"} {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+path, strings.NewReader("slug=evil&alg=ES256"))
 			if err != nil {

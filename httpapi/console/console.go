@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -67,6 +68,7 @@ type Config struct {
 type Console struct {
 	cfg     Config
 	mux     *http.ServeMux
+	routes  []string     // the patterns of mux
 	views   func() views // parsed when a page is first asked for
 	origins *http.CrossOriginProtection
 }
@@ -103,13 +105,22 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mux.ServeHTTP(w, r)
 }
 
+// Routes returns the pattern of each page and each form, as [http.ServeMux] has it.
+func (c *Console) Routes() []string { return slices.Clone(c.routes) }
+
+// handle registers a handler and its pattern.
+func (c *Console) handle(pattern string, h http.HandlerFunc) {
+	c.routes = append(c.routes, pattern)
+	c.mux.HandleFunc(pattern, h)
+}
+
 // register lists every page.
 func (c *Console) register() {
-	c.mux.HandleFunc("GET /console/static/{file}", func(w http.ResponseWriter, r *http.Request) { c.views().serveAsset(w, r) })
-	c.mux.HandleFunc("GET /console/sign-in", c.showSignIn)
-	c.mux.HandleFunc("POST /console/sign-in", c.signIn)
-	c.mux.HandleFunc("GET /console/oidc/start", c.startOIDC)
-	c.mux.HandleFunc("GET /console/oidc/callback", c.finishOIDC)
+	c.handle("GET /console/static/{file}", func(w http.ResponseWriter, r *http.Request) { c.views().serveAsset(w, r) })
+	c.handle("GET /console/sign-in", c.showSignIn)
+	c.handle("POST /console/sign-in", c.signIn)
+	c.handle("GET /console/oidc/start", c.startOIDC)
+	c.handle("GET /console/oidc/callback", c.finishOIDC)
 
 	c.page("POST /console/sign-out", signOut)
 	c.page("POST /console/sign-out-everywhere", signOutEverywhere)
@@ -119,8 +130,8 @@ func (c *Console) register() {
 	c.page("GET /console", home)
 
 	c.page("GET /console/tenants", listTenants)
-	c.page("GET /console/tenants/new", newTenant)
-	c.page("POST /console/tenants/new", createTenant)
+	c.page("GET /console/new-tenant", newTenant)
+	c.page("POST /console/new-tenant", createTenant)
 	c.page("GET /console/history", platformHistory)
 	c.page("GET /console/history/export", exportHistory)
 	c.page("GET /console/history/checkpoint", downloadCheckpoint)

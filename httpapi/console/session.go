@@ -49,7 +49,7 @@ func (c *Console) setCookie(w http.ResponseWriter, r *http.Request, name, value 
 
 // page registers a page for signed-in people.
 func (c *Console) page(pattern string, show func(*visit) error) {
-	c.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	c.handle(pattern, func(w http.ResponseWriter, r *http.Request) {
 		token := c.token(r)
 		if token == "" && c.retriedWithCookie(w, r) {
 			return
