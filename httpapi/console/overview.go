@@ -109,6 +109,7 @@ func (v *visit) readOverview() (overview, error) {
 		return overview{}, err
 	}
 	o := newOverview(v.Now, *v.Tenant, policies.Items, published.Items, revoked.Items, adopted, v.Can("listKeys"))
+	v.keepAllowed(o.Findings)
 	o.Pending = approvals.Items
 	o.Keys = groupByPolicy(slices.Concat(o.Keys, revoked.Items, expired.Items), o.Policies)
 	for i := range o.Revoked {
@@ -116,6 +117,20 @@ func (v *visit) readOverview() (overview, error) {
 	}
 	o.Timeline = newTimeline(v.Now, o.Policies, o.Keys)
 	return o, nil
+}
+
+// keepAllowed takes the links to what the visitor may not do out of findings.
+func (v *visit) keepAllowed(all []finding) {
+	for i, f := range all {
+		path, _, _ := strings.Cut(f.Link, "?")
+		name, isAct := strings.CutPrefix(path, "act/")
+		switch {
+		case isAct && !v.Can(acts[name].Operation):
+			all[i].Link, all[i].Action = "", ""
+		case strings.HasPrefix(path, "policies/") && !v.Can("putPolicy"):
+			all[i].Link = "policies"
+		}
+	}
 }
 
 // adoptions returns who has fetched the standby keys among keys, by kid.
