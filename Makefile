@@ -80,7 +80,8 @@ test: ## run all tests against a real PostgreSQL
 	@[ -n "$(RACE)" ] || echo "no C compiler: tests run without the race detector" >&2
 	go test $(RACE) -timeout 25m $(TESTFLAGS) ./...
 
-modules: ## vet and test the separate modules: middleware and examples
+modules: ## vet and test the separate modules: middleware, fronts and examples
+	@deploy/ensure-postgres
 	@for module in $(MODULES); do \
 		echo "$$module"; \
 		(cd "$$module" && go vet ./... && go test $(RACE) $(TESTFLAGS) ./...) || exit; \
