@@ -60,6 +60,12 @@ func (s *surfer) get(path string) shownPage {
 // post sends a form: names and values in turn.
 func (s *surfer) post(path string, fields ...string) shownPage {
 	s.w.t.Helper()
+	return s.postFrom("same-origin", path, fields...)
+}
+
+// postFrom sends a form as a page of a site does, in the words of Sec-Fetch-Site.
+func (s *surfer) postFrom(site, path string, fields ...string) shownPage {
+	s.w.t.Helper()
 	form := url.Values{}
 	for i := 0; i < len(fields); i += 2 {
 		form.Set(fields[i], fields[i+1])
@@ -69,7 +75,7 @@ func (s *surfer) post(path string, fields ...string) shownPage {
 		s.w.t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	r.Header.Set("Sec-Fetch-Site", site)
 	return s.send(r)
 }
 

@@ -216,7 +216,7 @@ func TestConsoleRoutesNeedASession(t *testing.T) {
 				}
 			}
 			if r.posts() {
-				mine.crossSite(path, r.enter...).is(http.StatusForbidden).has("another site")
+				mine.postFrom("cross-site", path, r.enter...).is(http.StatusForbidden).has("another site")
 			}
 		}
 	}
@@ -232,22 +232,6 @@ func (s *surfer) visit(r consoleRoute, path string) shownPage {
 		return s.post(path, r.enter...)
 	}
 	return s.get(path)
-}
-
-// crossSite posts a form as a page of another site does.
-func (s *surfer) crossSite(path string, fields ...string) shownPage {
-	s.w.t.Helper()
-	form := url.Values{}
-	for i := 0; i < len(fields); i += 2 {
-		form.Set(fields[i], fields[i+1])
-	}
-	r, err := http.NewRequestWithContext(s.w.t.Context(), http.MethodPost, s.w.url+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		s.w.t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Sec-Fetch-Site", "cross-site")
-	return s.send(r)
 }
 
 // To another tenant's people acme is a tenant that does not exist, on every route.
