@@ -3,9 +3,10 @@
 package durations
 
 import (
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/plural"
 )
 
 // Units are the units of a text, the largest first. No text has months: they differ in
@@ -23,7 +24,7 @@ func Words(d time.Duration) string {
 	var words []string
 	for _, u := range Units {
 		if n := d / u.Size; n > 0 {
-			words = append(words, Count(int(n), u.Name))
+			words = append(words, plural.Count(int64(n), u.Name))
 			d -= n * u.Size
 		}
 	}
@@ -31,12 +32,4 @@ func Words(d time.Duration) string {
 		return "0 seconds"
 	}
 	return strings.Join(words, " ")
-}
-
-// Count writes a number of units, as in "1 day" or "2 days".
-func Count(n int, unit string) string {
-	if n == 1 {
-		return "1 " + unit
-	}
-	return strconv.Itoa(n) + " " + unit + "s"
 }
