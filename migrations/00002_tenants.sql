@@ -91,7 +91,11 @@ CREATE TABLE public.tenants (
         AND array_position(freeze_ends, NULL) IS NULL AND array_position(freeze_reasons, NULL) IS NULL),
     CONSTRAINT tenants_approval_required CHECK (
         approval_required <@ ARRAY['revoke', 'revoke_all', 'import', 'purge', 'delete', 'policy', 'api_keys', 'settings'] AND cardinality(approval_required) <= 8),
-    CONSTRAINT tenants_audit_head CHECK (audit_seq >= 1 AND octet_length(audit_hash) = 32)
+    CONSTRAINT tenants_audit_head CHECK (audit_seq >= 1 AND octet_length(audit_hash) = 32),
+    CONSTRAINT tenants_representable CHECK (LEAST(cache_horizon, not_before, audit_at, created_at, updated_at, deleted_at) >= '0001-01-01Z'
+        AND GREATEST(cache_horizon, not_before, audit_at, created_at, updated_at, deleted_at) < '10000-01-01Z'
+        AND '0001-01-01Z' <= ALL (freeze_starts) AND '10000-01-01Z' > ALL (freeze_starts)
+        AND '0001-01-01Z' <= ALL (freeze_ends) AND '10000-01-01Z' > ALL (freeze_ends))
 ) WITH (
     -- Every event moves the head of the chain, which no index contains. With free
     -- space on its page the row stays there, and no index is written (HOT).
@@ -132,6 +136,8 @@ CREATE INDEX tenants_feed ON public.tenants (feed_xid, id);
 -- first; written at the end, which leaves no half-empty pages.
 CREATE INDEX tenants_live_created ON public.tenants (created_at, id) WHERE status <> 'deleted';
 CREATE INDEX tenants_by_status ON public.tenants (status, created_at, id);
+-- Tenants with many published keys: the lines of their outlines that begin with "key". For all others the index holds nothing.
+CREATE INDEX tenants_large_set ON public.tenants (id) WHERE status <> 'deleted' AND length(jwks_outline) - length(replace(jwks_outline, chr(10) || 'key ', chr(10) || 'key')) > 12;
 -- Search by any part of slug or name, at a cost by the number of matches. Without
 -- the extension pg_trgm, which not every login may create. The pending list is
 -- short, because every search reads all of it. No statistics: plans are to be the

@@ -40,12 +40,16 @@ CREATE TABLE public.policies (
     CONSTRAINT policies_max_adoption_wait CHECK (max_adoption_wait_seconds BETWEEN 0 AND 315360000),
     CONSTRAINT policies_lead_within_interval CHECK (
         rotation_interval_seconds = 0 OR publish_lead_seconds <= rotation_interval_seconds),
-    CONSTRAINT policies_retired_is_not_default CHECK (retired_at IS NULL OR NOT is_default)
+    CONSTRAINT policies_retired_is_not_default CHECK (retired_at IS NULL OR NOT is_default),
+    CONSTRAINT policies_representable CHECK (LEAST(due_at, created_at, updated_at, retired_at) >= '0001-01-01Z'
+        AND GREATEST(due_at, created_at, updated_at, retired_at) < '10000-01-01Z')
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE UNIQUE INDEX policies_one_default ON public.policies (tenant_id) WHERE is_default;
 -- Tenants by what they sign with.
 CREATE INDEX policies_by_alg ON public.policies (alg, tenant_id) WHERE retired_at IS NULL;
+-- Policies that make RSA keys of less than 3072 bits. Of all others the index holds nothing.
+CREATE INDEX policies_old_rsa ON public.policies (tenant_id) WHERE retired_at IS NULL AND rsa_bits < 3072;
 -- The worker's queue: its cost depends on the number of due policies alone.
 CREATE INDEX policies_due ON public.policies (due_at, tenant_id, alg) WHERE due_at IS NOT NULL;
 

@@ -22,7 +22,8 @@ CREATE TABLE public.master_keys (
 
     CONSTRAINT master_keys_endorsement CHECK ((endorsed_by IS NULL) = (endorsement IS NULL)),
     CONSTRAINT master_keys_retired_is_not_current CHECK (retired_at IS NULL OR NOT is_current),
-    CONSTRAINT master_keys_version_once UNIQUE (uri, version)
+    CONSTRAINT master_keys_version_once UNIQUE (uri, version),
+    CONSTRAINT master_keys_representable CHECK (LEAST(created_at, retired_at) >= '0001-01-01Z' AND GREATEST(created_at, retired_at) < '10000-01-01Z')
 );
 
 CREATE UNIQUE INDEX master_keys_one_current ON public.master_keys (is_current) WHERE is_current;
@@ -43,7 +44,9 @@ CREATE TABLE public.data_keys (
     CONSTRAINT data_keys_version CHECK (version >= 1),
     CONSTRAINT data_keys_wrapped CHECK ((wrapped IS NOT NULL) = (destroyed_at IS NULL)),
     CONSTRAINT data_keys_master_key CHECK ((master_key_id IS NOT NULL) = (destroyed_at IS NULL)),
-    CONSTRAINT data_keys_current_is_live CHECK (NOT is_current OR destroyed_at IS NULL)
+    CONSTRAINT data_keys_current_is_live CHECK (NOT is_current OR destroyed_at IS NULL),
+    CONSTRAINT data_keys_representable CHECK (LEAST(created_at, rewrapped_at, destroyed_at) >= '0001-01-01Z'
+        AND GREATEST(created_at, rewrapped_at, destroyed_at) < '10000-01-01Z')
 );
 
 CREATE UNIQUE INDEX data_keys_one_current ON public.data_keys (tenant_id) WHERE is_current;

@@ -31,9 +31,10 @@ CREATE TABLE public.audit_events (
     PRIMARY KEY (tenant_id, seq),
     CONSTRAINT audit_events_seq CHECK (seq >= 1),
     CONSTRAINT audit_events_action CHECK (action ~ '^[a-z_]+\.[a-z_]+$'),
-    CONSTRAINT audit_events_actor_type CHECK (actor_type IN ('api_key', 'oidc', 'worker', 'operator')),
+    CONSTRAINT audit_events_actor_type CHECK (actor_type IN ('api_key', 'oidc', 'workload', 'worker', 'operator')),
     CONSTRAINT audit_events_hashes CHECK (octet_length(hash) = 32 AND octet_length(prev_hash) = 32),
-    CONSTRAINT audit_events_details CHECK (json_typeof(details) = 'object')
+    CONSTRAINT audit_events_details CHECK (json_typeof(details) = 'object'),
+    CONSTRAINT audit_events_representable CHECK (at >= '0001-01-01Z' AND at < '10000-01-01Z')
 ) WITH (
     -- Pages are marked all-visible by the number of rows appended, see tenants.
     autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_vacuum_insert_threshold = 10000, autovacuum_analyze_scale_factor = 0.02

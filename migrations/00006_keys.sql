@@ -81,7 +81,9 @@ CREATE TABLE public.keys (
 
     -- No token outlives its key.
     CONSTRAINT keys_horizon_when_deprecated CHECK (deprecated_at IS NULL OR activated_at IS NULL OR token_horizon IS NOT NULL),
-    CONSTRAINT keys_no_token_outlives_key CHECK (expires_at >= token_horizon AND expired_at >= token_horizon)
+    CONSTRAINT keys_no_token_outlives_key CHECK (expires_at >= token_horizon AND expired_at >= token_horizon),
+    CONSTRAINT keys_representable CHECK (LEAST(created_at, published_at, activated_at, deprecated_at, token_horizon, expires_at, expired_at, revoked_at, purged_at, last_signed_at, last_token_expires_at) >= '0001-01-01Z'
+        AND GREATEST(created_at, published_at, activated_at, deprecated_at, token_horizon, expires_at, expired_at, revoked_at, purged_at, last_signed_at, last_token_expires_at) < '10000-01-01Z')
 ) WITH (
     -- Free space for changes in place, of the times of the last signature.
     fillfactor = 90,
@@ -91,7 +93,7 @@ CREATE TABLE public.keys (
 CREATE UNIQUE INDEX keys_one_active ON public.keys (tenant_id, alg) WHERE state = 'active';
 CREATE UNIQUE INDEX keys_one_standby ON public.keys (tenant_id, alg) WHERE state = 'standby';
 CREATE INDEX keys_by_age ON public.keys (tenant_id, created_at DESC, kid DESC);
-CREATE INDEX keys_by_policy ON public.keys (tenant_id, alg) WHERE state <> 'purged';
+CREATE INDEX keys_by_state ON public.keys (tenant_id, state, created_at DESC, kid DESC) WHERE state <> 'purged';
 CREATE INDEX keys_by_data_key ON public.keys (tenant_id, data_key_version) WHERE data_key_version IS NOT NULL;
 
 -- +goose StatementBegin

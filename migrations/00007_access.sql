@@ -27,7 +27,9 @@ CREATE TABLE public.api_keys (
         ('platform_admin', 'platform_auditor', 'tenant_admin', 'tenant_signer', 'tenant_auditor', 'tenant_verifier')),
     CONSTRAINT api_keys_role_has_its_tenant CHECK ((tenant_id IS NOT NULL) = (left(role, 7) = 'tenant_')),
     CONSTRAINT api_keys_name_length CHECK (char_length(name) <= 200),
-    CONSTRAINT api_keys_secret_hash CHECK (octet_length(secret_hash) = 32)
+    CONSTRAINT api_keys_secret_hash CHECK (octet_length(secret_hash) = 32),
+    CONSTRAINT api_keys_representable CHECK (LEAST(created_at, expires_at, revoked_at, last_used_at) >= '0001-01-01Z'
+        AND GREATEST(created_at, expires_at, revoked_at, last_used_at) < '10000-01-01Z')
 ) WITH (fillfactor = 80); -- free space for changes of last_used_at in place
 
 CREATE INDEX api_keys_by_tenant ON public.api_keys (tenant_id, created_at DESC, id DESC);
@@ -80,7 +82,8 @@ CREATE TABLE public.domains (
 
     PRIMARY KEY (tenant_id, domain),
     CONSTRAINT domains_form CHECK (domain = lower(domain) AND char_length(domain) BETWEEN 3 AND 253),
-    CONSTRAINT domains_token CHECK (char_length(token) BETWEEN 26 AND 64)
+    CONSTRAINT domains_token CHECK (char_length(token) BETWEEN 26 AND 64),
+    CONSTRAINT domains_representable CHECK (LEAST(created_at, verified_at) >= '0001-01-01Z' AND GREATEST(created_at, verified_at) < '10000-01-01Z')
 );
 
 CREATE UNIQUE INDEX domains_verified ON public.domains (domain) WHERE verified_at IS NOT NULL;
@@ -106,13 +109,15 @@ $$;
 
 CREATE TRIGGER domains_guard BEFORE INSERT OR UPDATE ON public.domains
     FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_domain();
+CREATE CONSTRAINT TRIGGER domains_claimed_audited AFTER INSERT ON public.domains
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_audited('domain.claimed', 'domain');
 CREATE CONSTRAINT TRIGGER domains_verified_audited AFTER UPDATE ON public.domains
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_audited('domain.verified', 'domain');
 CREATE CONSTRAINT TRIGGER domains_removed_audited AFTER DELETE ON public.domains
     DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW WHEN (OLD.verified_at IS NOT NULL)
-    EXECUTE FUNCTION public.keyward_guard_audited('domain.removed', 'domain');
+    FOR EACH ROW EXECUTE FUNCTION public.keyward_guard_audited('domain.removed', 'domain');
 
 -- Answers to requests with an Idempotency-Key, written in the transaction of the
 -- change, so that a request whose answer was lost is answered as the first time. The
@@ -130,7 +135,8 @@ CREATE TABLE public.idempotency_keys (
 
     PRIMARY KEY (tenant_id, credential_id, key, approval_id),
     CONSTRAINT idempotency_keys_length CHECK (char_length(key) BETWEEN 1 AND 255),
-    CONSTRAINT idempotency_keys_answer CHECK (octet_length(answer) BETWEEN 45 AND 16777216)
+    CONSTRAINT idempotency_keys_answer CHECK (octet_length(answer) BETWEEN 45 AND 16777216),
+    CONSTRAINT idempotency_keys_representable CHECK (created_at >= '0001-01-01Z' AND created_at < '10000-01-01Z')
 );
 
 CREATE INDEX idempotency_keys_by_age ON public.idempotency_keys (created_at);
@@ -141,7 +147,8 @@ CREATE TABLE public.leases (
     holder     text        NOT NULL,
     term       bigint      NOT NULL,
     expires_at timestamptz NOT NULL,
-    renewed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT leases_representable CHECK (LEAST(expires_at, renewed_at) >= '0001-01-01Z' AND GREATEST(expires_at, renewed_at) < '10000-01-01Z')
 );
 
 RESET search_path;

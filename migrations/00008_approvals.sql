@@ -38,7 +38,9 @@ CREATE TABLE public.approvals (
         AND (decider_id IS NOT NULL) = (decided_at IS NOT NULL) AND (decider_name IS NOT NULL) = (decided_at IS NOT NULL)),
     CONSTRAINT approvals_used CHECK ((used_at IS NOT NULL) = (status = 'used')),
     CONSTRAINT approvals_expires CHECK (expires_at > created_at AND decided_at < expires_at AND used_at < expires_at),
-    CONSTRAINT approvals_second_person CHECK ((decider_type, decider_id) IS DISTINCT FROM (requester_type, requester_id))
+    CONSTRAINT approvals_second_person CHECK ((decider_type, decider_id) IS DISTINCT FROM (requester_type, requester_id)),
+    CONSTRAINT approvals_representable CHECK (LEAST(created_at, expires_at, decided_at, used_at) >= '0001-01-01Z'
+        AND GREATEST(created_at, expires_at, decided_at, used_at) < '10000-01-01Z')
 );
 
 CREATE INDEX approvals_created ON public.approvals (tenant_id, created_at DESC, id DESC);

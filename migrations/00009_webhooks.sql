@@ -48,7 +48,9 @@ CREATE TABLE public.webhooks (
         (disabled_reason IS NOT NULL) = (status = 'disabled') AND disabled_reason IN ('requested', 'gone', 'failing')),
     CONSTRAINT webhooks_failing CHECK (failures >= 0 AND (failing_since IS NOT NULL) = (failures > 0)),
     CONSTRAINT webhooks_place CHECK (of_all OR (place_xid = '0' AND place_tenant_id = '00000000-0000-0000-0000-000000000000')),
-    CONSTRAINT webhooks_due_is_active CHECK (due_at IS NULL OR status = 'active')
+    CONSTRAINT webhooks_due_is_active CHECK (due_at IS NULL OR status = 'active'),
+    CONSTRAINT webhooks_representable CHECK (LEAST(created_at, updated_at, ended_at, due_at, leased_until, failing_since, last_delivery_at) >= '0001-01-01Z'
+        AND GREATEST(created_at, updated_at, ended_at, due_at, leased_until, failing_since, last_delivery_at) < '10000-01-01Z')
 );
 
 CREATE INDEX webhooks_created ON public.webhooks (tenant_id, created_at DESC, id DESC);
@@ -90,7 +92,9 @@ CREATE TABLE public.webhook_deliveries (
     CONSTRAINT webhook_deliveries_delivered CHECK (status <> 'delivered' OR delivered_at IS NOT NULL),
     CONSTRAINT webhook_deliveries_attempts CHECK (attempts >= 0),
     CONSTRAINT webhook_deliveries_last_status CHECK (last_status BETWEEN 100 AND 999),
-    CONSTRAINT webhook_deliveries_last_error CHECK (last_error ~ '^[a-z_]{1,40}$')
+    CONSTRAINT webhook_deliveries_last_error CHECK (last_error ~ '^[a-z_]{1,40}$'),
+    CONSTRAINT webhook_deliveries_representable CHECK (LEAST(asked_at, due_at, last_attempt_at, delivered_at, created_at) >= '0001-01-01Z'
+        AND GREATEST(asked_at, due_at, last_attempt_at, delivered_at, created_at) < '10000-01-01Z')
 );
 
 CREATE INDEX webhook_deliveries_pending ON public.webhook_deliveries (tenant_id, webhook_id, due_at, id) WHERE status = 'pending';

@@ -21,12 +21,12 @@ GRANT SELECT, INSERT ON public.domains TO keyward_app;
 GRANT SELECT ON public.data_keys TO keyward_app;
 
 GRANT SELECT (id, slug, issuer, custom_domain, metadata, jwks_path, jwks_headers, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
-    jwks_stale_if_error_seconds, clock_skew_seconds, not_before, approval_required, audit_seq, feed_xid, jwks, jwks_outline, jwks_xid, created_at, updated_at, mac)
+    jwks_stale_if_error_seconds, clock_skew_seconds, not_before, approval_required, audit_seq, feed_xid, jwks, jwks_outline, jwks_xid, updated_at, mac)
     ON public.tenants TO keyward_public;
 GRANT SELECT (tenant_id, alg, is_default, rsa_bits, rotation_interval_seconds, publish_lead_seconds, grace_period_seconds, purge_after_seconds,
     default_token_ttl_seconds, max_token_ttl_seconds, max_published_keys, min_adoption, max_adoption_wait_seconds, updated_at, retired_at, mac) ON public.policies TO keyward_public;
-GRANT SELECT (tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, deprecated_at,
-    expires_at, expired_at, revoked_at, revocation_reason, purged_at) ON public.keys TO keyward_public;
+GRANT SELECT (tenant_id, kid, alg, algs, state, public_jwk, created_at, activated_at, deprecated_at,
+    expires_at, expired_at, revoked_at, revocation_reason) ON public.keys TO keyward_public;
 GRANT SELECT (tenant_id, seq, at) ON public.audit_events TO keyward_public;
 
 -- Row level security, FORCEd because the owner would be exempt. The condition is

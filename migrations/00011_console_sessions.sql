@@ -24,7 +24,9 @@ CREATE TABLE public.console_sessions (
     CONSTRAINT console_sessions_role CHECK (role IN
         ('platform_admin', 'platform_auditor', 'tenant_admin', 'tenant_signer', 'tenant_auditor', 'tenant_verifier')),
     CONSTRAINT console_sessions_role_has_its_tenant CHECK ((of_tenant IS NOT NULL) = (role IS NOT NULL AND left(role, 7) = 'tenant_')),
-    CONSTRAINT console_sessions_times CHECK (created_at <= last_seen_at AND created_at < expires_at)
+    CONSTRAINT console_sessions_times CHECK (created_at <= last_seen_at AND created_at < expires_at),
+    CONSTRAINT console_sessions_representable CHECK (LEAST(created_at, last_seen_at, expires_at) >= '0001-01-01Z'
+        AND GREATEST(created_at, last_seen_at, expires_at) < '10000-01-01Z')
 );
 
 CREATE INDEX console_sessions_by_api_key ON public.console_sessions (api_key_id) WHERE api_key_id IS NOT NULL;

@@ -8,8 +8,10 @@ CREATE TABLE public.recoveries (
     epoch    bigint PRIMARY KEY,
     at       timestamptz NOT NULL,
     operator text        NOT NULL,
+    mac      bytea, -- authenticates the row (tenant/authority.go)
 
-    CONSTRAINT recoveries_epoch CHECK (epoch >= 1)
+    CONSTRAINT recoveries_epoch CHECK (epoch >= 1),
+    CONSTRAINT recoveries_representable CHECK (at >= '0001-01-01Z' AND at < '10000-01-01Z')
 );
 
 GRANT SELECT, INSERT ON public.recoveries TO keyward_platform;

@@ -11,10 +11,13 @@ CREATE TABLE public.jwks_clients (
     seen_at   timestamptz NOT NULL,
 
     PRIMARY KEY (tenant_id, client),
-    CONSTRAINT jwks_clients_client CHECK (client >= 0)
+    CONSTRAINT jwks_clients_client CHECK (client >= 0),
+    CONSTRAINT jwks_clients_representable CHECK (LEAST(set_at, seen_at) >= '0001-01-01Z' AND GREATEST(set_at, seen_at) < '10000-01-01Z')
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX jwks_clients_by_age ON public.jwks_clients (seen_at);
+-- Verifiers that keep asking with an old set.
+CREATE INDEX jwks_clients_behind ON public.jwks_clients (tenant_id) WHERE set_at = timestamptz '1970-01-01 00:00:00+00';
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.jwks_clients TO keyward_platform;
 GRANT SELECT ON public.jwks_clients TO keyward_app;

@@ -16,8 +16,11 @@ CREATE TABLE public.processes (
     heard_at                  timestamptz NOT NULL DEFAULT clock_timestamp(),
     confirmed_until           timestamptz NOT NULL, -- it serves every change that was committed before
 
+    CONSTRAINT processes_master_keys CHECK (array_position(master_keys, NULL) IS NULL),
     CONSTRAINT processes_kind CHECK (kind IN ('serve', 'worker')),
-    CONSTRAINT processes_length CHECK (char_length(name) <= 300 AND char_length(version) <= 100 AND char_length(address) <= 300)
+    CONSTRAINT processes_length CHECK (char_length(name) <= 300 AND char_length(version) <= 100 AND char_length(address) <= 300),
+    CONSTRAINT processes_representable CHECK (LEAST(started_at, heard_at, confirmed_until) >= '0001-01-01Z'
+        AND GREATEST(started_at, heard_at, confirmed_until) < '10000-01-01Z')
 ) WITH (fillfactor = 50);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.processes TO keyward_platform;

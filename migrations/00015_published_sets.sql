@@ -19,7 +19,9 @@ CREATE TABLE public.published_sets (
     PRIMARY KEY (tenant_id, target),
     CONSTRAINT published_sets_target CHECK (char_length(target) BETWEEN 1 AND 1024),
     CONSTRAINT published_sets_failing CHECK ((failures > 0) = (failing_since IS NOT NULL) AND (failures > 0) = (error IS NOT NULL)),
-    CONSTRAINT published_sets_error CHECK (char_length(error) <= 300)
+    CONSTRAINT published_sets_error CHECK (char_length(error) <= 300),
+    CONSTRAINT published_sets_representable CHECK (LEAST(published_at, due_at, failing_since) >= '0001-01-01Z'
+        AND GREATEST(published_at, due_at, failing_since) < '10000-01-01Z')
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX published_sets_due ON public.published_sets (target, due_at);
@@ -32,19 +34,16 @@ CREATE TABLE public.publish_places (
     caught_up_at timestamptz NULL, -- when the end of the feed was reached last
 
     CONSTRAINT publish_places_target CHECK (char_length(target) BETWEEN 1 AND 1024),
-    CONSTRAINT publish_places_place CHECK (char_length(place) <= 200)
+    CONSTRAINT publish_places_place CHECK (char_length(place) <= 200),
+    CONSTRAINT publish_places_representable CHECK (caught_up_at >= '0001-01-01Z' AND caught_up_at < '10000-01-01Z')
 );
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.published_sets TO keyward_platform;
 GRANT SELECT, INSERT, UPDATE ON public.publish_places TO keyward_platform;
-GRANT SELECT ON public.published_sets TO keyward_app;
 
 ALTER TABLE public.published_sets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.published_sets FORCE ROW LEVEL SECURITY;
 CREATE POLICY every_tenant ON public.published_sets TO keyward_platform USING (true) WITH CHECK (true);
-CREATE POLICY one_tenant ON public.published_sets TO keyward_app
-    USING (tenant_id = nullif(current_setting('keyward.tenant_id', true), '')::uuid)
-    WITH CHECK (tenant_id = nullif(current_setting('keyward.tenant_id', true), '')::uuid);
 
 RESET search_path;
 RESET ROLE;
