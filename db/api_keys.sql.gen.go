@@ -14,13 +14,18 @@ import (
 
 const aPIKeyDescendants = `-- name: APIKeyDescendants :many
 WITH RECURSIVE made AS (
-    SELECT k.id FROM api_keys k WHERE k.creator_type = 'api_key' AND k.creator_id = $2::text
+    SELECT k.id FROM api_keys k WHERE k.creator_type = 'api_key' AND k.creator_id = $1::text
     UNION
     SELECT k.id FROM made JOIN api_keys k ON k.creator_type = 'api_key' AND k.creator_id = made.id::text
+), live AS (
+    SELECT k.id, k.tenant_id, k.role, k.name, ''::text AS issuer, k.created_at FROM made JOIN api_keys k ON k.id = made.id
+    WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2::timestamptz)
+    UNION ALL
+    SELECT w.id, w.tenant_id, w.role, w.name, w.issuer, w.created_at FROM (SELECT $1::text AS id UNION ALL SELECT made.id::text FROM made) AS makers
+    JOIN workload_identities w ON w.creator_type = 'api_key' AND w.creator_id = makers.id AND w.deleted_at IS NULL
+    WHERE w.expires_at IS NULL OR w.expires_at > $2::timestamptz
 )
-SELECT k.id, k.tenant_id, k.role, k.name FROM made JOIN api_keys k ON k.id = made.id
-WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $1::timestamptz)
-ORDER BY k.tenant_id NULLS FIRST, k.created_at, k.id
+SELECT id, tenant_id, role, name, issuer FROM live ORDER BY tenant_id NULLS FIRST, created_at, id
 `
 
 type APIKeyDescendantsRow struct {
@@ -28,11 +33,13 @@ type APIKeyDescendantsRow struct {
 	TenantID *uuid.UUID
 	Role     string
 	Name     string
+	Issuer   string
 }
 
-// The live API keys that an API key made, and that these made, revoked and expired ones in between included, in the order of their creation.
-func (q *Queries) APIKeyDescendants(ctx context.Context, now time.Time, maker string) ([]APIKeyDescendantsRow, error) {
-	rows, err := q.db.Query(ctx, aPIKeyDescendants, now, maker)
+// The live API keys and workload identities that an API key made, and that these made, revoked and expired ones in between included, in the order
+// of their creation. A workload makes none.
+func (q *Queries) APIKeyDescendants(ctx context.Context, maker string, now time.Time) ([]APIKeyDescendantsRow, error) {
+	rows, err := q.db.Query(ctx, aPIKeyDescendants, maker, now)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +52,7 @@ func (q *Queries) APIKeyDescendants(ctx context.Context, now time.Time, maker st
 			&i.TenantID,
 			&i.Role,
 			&i.Name,
+			&i.Issuer,
 		); err != nil {
 			return nil, err
 		}
@@ -109,13 +117,13 @@ func (q *Queries) APIKeyMakers(ctx context.Context, id uuid.UUID) ([]APIKeyMaker
 const countAPIKeys = `-- name: CountAPIKeys :one
 SELECT count(*) FROM (
     SELECT FROM api_keys
-    WHERE (tenant_id = $1::uuid OR $1::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL
-    LIMIT $2::integer) AS live
+    WHERE (tenant_id = $1::uuid OR $1::uuid IS NULL AND tenant_id IS NULL) AND (revoked_at IS NULL OR created_at > $2::timestamptz)
+    LIMIT $3::integer) AS live
 `
 
-// The live API keys of a tenant or, if tenant_id is NULL, of the platform, counted up to a limit.
-func (q *Queries) CountAPIKeys(ctx context.Context, tenantID *uuid.UUID, most int32) (int64, error) {
-	row := q.db.QueryRow(ctx, countAPIKeys, tenantID, most)
+// The API keys of a tenant or, if tenant_id is NULL, of the platform, that are live or were made since a time, counted up to a limit.
+func (q *Queries) CountAPIKeys(ctx context.Context, tenantID *uuid.UUID, since time.Time, most int32) (int64, error) {
+	row := q.db.QueryRow(ctx, countAPIKeys, tenantID, since, most)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -396,23 +404,14 @@ func (q *Queries) ListUnrevokedTenantAPIKeys(ctx context.Context, tenantID uuid.
 	return items, nil
 }
 
-const revokeAPIKeys = `-- name: RevokeAPIKeys :execrows
-UPDATE api_keys SET revoked_at = $1, mac = NULL
-WHERE (tenant_id = $2::uuid OR $2::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL
-`
-
-func (q *Queries) RevokeAPIKeys(ctx context.Context, revokedAt *time.Time, tenantID *uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, revokeAPIKeys, revokedAt, tenantID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const revokeAPIKeysByID = `-- name: RevokeAPIKeysByID :execrows
-UPDATE api_keys SET revoked_at = $1, mac = NULL WHERE id = ANY ($2::uuid[]) AND revoked_at IS NULL
+WITH locked AS (
+    SELECT api_keys.id FROM api_keys WHERE api_keys.id = ANY ($2::uuid[]) ORDER BY api_keys.id FOR NO KEY UPDATE
+)
+UPDATE api_keys SET revoked_at = $1, mac = NULL FROM locked WHERE api_keys.id = locked.id AND api_keys.revoked_at IS NULL
 `
 
+// Rows are locked in the order of TouchAPIKeys.
 func (q *Queries) RevokeAPIKeysByID(ctx context.Context, revokedAt *time.Time, ids []uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, revokeAPIKeysByID, revokedAt, ids)
 	if err != nil {
@@ -445,7 +444,7 @@ FROM m, locked
 WHERE api_keys.id = m.id AND api_keys.id = locked.id
 `
 
-// Rows are locked in one order, so that concurrent flushes of replicas do not deadlock.
+// Rows are locked in one order, so that flushes of replicas and revocations do not deadlock.
 func (q *Queries) TouchAPIKeys(ctx context.Context, ids []uuid.UUID, usedAts []time.Time) error {
 	_, err := q.db.Exec(ctx, touchAPIKeys, ids, usedAts)
 	return err

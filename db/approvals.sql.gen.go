@@ -12,16 +12,22 @@ import (
 	"github.com/google/uuid"
 )
 
-const countPendingApprovals = `-- name: CountPendingApprovals :one
-SELECT count(*) FROM approvals
-WHERE tenant_id = $1 AND created_at > $2::timestamptz AND status = 'pending'
+const countApprovals = `-- name: CountApprovals :one
+SELECT count(*) FILTER (WHERE status = 'pending') AS pending, count(*) AS requested FROM approvals
+WHERE tenant_id = $1 AND created_at > $2::timestamptz
 `
 
-func (q *Queries) CountPendingApprovals(ctx context.Context, tenantID uuid.UUID, since time.Time) (int64, error) {
-	row := q.db.QueryRow(ctx, countPendingApprovals, tenantID, since)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
+type CountApprovalsRow struct {
+	Pending   int64
+	Requested int64
+}
+
+// Of those requested since a time: how many wait, and all.
+func (q *Queries) CountApprovals(ctx context.Context, tenantID uuid.UUID, since time.Time) (CountApprovalsRow, error) {
+	row := q.db.QueryRow(ctx, countApprovals, tenantID, since)
+	var i CountApprovalsRow
+	err := row.Scan(&i.Pending, &i.Requested)
+	return i, err
 }
 
 const decideApproval = `-- name: DecideApproval :execrows

@@ -51,6 +51,8 @@ type DB struct {
 
 	clock   clockMonitor
 	repeats atomic.Int64
+
+	checkRecovery atomic.Pointer[RecoveryCheck] // see TrustRecoveries
 }
 
 // Open returns a DB, which connects when it is first used. The caller must Close
@@ -83,6 +85,9 @@ func describedQueries(mode pgx.QueryExecMode) int {
 	return 0
 }
 
+// poolConnectTimeout bounds an attempt to connect, unless the URL says otherwise.
+const poolConnectTimeout = 5 * time.Second
+
 func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error) {
 	pc, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -103,7 +108,7 @@ func newPool(ctx context.Context, url string, cfg Config) (*pgxpool.Pool, error)
 	}
 	pc.ConnConfig.Tracer = cfg.Tracer
 	if pc.ConnConfig.ConnectTimeout == 0 {
-		pc.ConnConfig.ConnectTimeout = 5 * time.Second
+		pc.ConnConfig.ConnectTimeout = poolConnectTimeout
 	}
 	watchPeer(pc.ConnConfig)
 	pc.ConnConfig.DescriptionCacheCapacity = describedQueries(pc.ConnConfig.DefaultQueryExecMode)
@@ -186,6 +191,8 @@ type Tx struct {
 	tx      session
 	clock   *clockMonitor
 	changes bool // something was written, or queued to be
+
+	checkRecovery *atomic.Pointer[RecoveryCheck]
 }
 
 // Changing marks the transaction as a change for [WithChange], for statements that are
@@ -247,7 +254,9 @@ func (d *DB) runTx(ctx context.Context, role, tenant string, fn func(*Tx) error)
 }
 
 // newTx returns the transaction that fn of a door gets.
-func (d *DB) newTx(tx session) *Tx { return &Tx{Queries: New(tx), tx: tx, clock: &d.clock} }
+func (d *DB) newTx(tx session) *Tx {
+	return &Tx{Queries: New(tx), tx: tx, clock: &d.clock, checkRecovery: &d.checkRecovery}
+}
 
 // beginAs begins a transaction under a role and compares the clocks.
 func (d *DB) beginAs(ctx context.Context, role, tenant string) (*begun, error) {

@@ -436,6 +436,39 @@ func (q *Queries) RevivedAPIKeys(ctx context.Context, tenantID uuid.UUID) ([]uui
 	return items, nil
 }
 
+const revivedWorkloadIdentities = `-- name: RevivedWorkloadIdentities :many
+SELECT w.id
+FROM (
+    SELECT b.details FROM audit_events b WHERE b.tenant_id = $1 AND b.seq <= 256 AND b.action = 'workload_identity.deleted'
+    UNION ALL
+    SELECT l.details FROM audit_events l WHERE l.tenant_id = $1 AND l.seq > 256 AND l.action = 'workload_identity.deleted'
+) AS e
+JOIN workload_identities w ON w.tenant_id = $1 AND w.id::text = e.details ->> 'id'
+WHERE w.deleted_at IS NULL
+ORDER BY w.id
+`
+
+// Live workload identities that the tenant's history says are deleted.
+func (q *Queries) RevivedWorkloadIdentities(ctx context.Context, tenantID uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, revivedWorkloadIdentities, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const settingsChangedAt = `-- name: SettingsChangedAt :one
 SELECT COALESCE(GREATEST(
     (SELECT max(b.at) FROM audit_events b WHERE b.tenant_id = $1 AND b.seq <= 256
@@ -571,14 +604,16 @@ func (q *Queries) UnguardedRoles(ctx context.Context) ([]string, error) {
 }
 
 const unguardedTables = `-- name: UnguardedTables :many
-SELECT relname::text AS name
-FROM pg_catalog.pg_class
-WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-  AND relname IN ('tenants', 'policies', 'keys', 'data_keys', 'audit_events', 'api_keys', 'idempotency_keys', 'approvals', 'webhooks', 'webhook_deliveries')
-  AND NOT (relrowsecurity AND relforcerowsecurity)
+SELECT c.relname::text AS name
+FROM pg_catalog.pg_class c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+  AND (c.relname = 'tenants'
+    OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped))
+  AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+ORDER BY c.relname
 `
 
-// Tables of tenants without forced row level security.
+// Tables of tenants, which are those that say of each row whose it is, without forced row level security.
 func (q *Queries) UnguardedTables(ctx context.Context) ([]string, error) {
 	rows, err := q.db.Query(ctx, unguardedTables)
 	if err != nil {
@@ -592,6 +627,54 @@ func (q *Queries) UnguardedTables(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		items = append(items, name)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const workloadIdentitiesToCheck = `-- name: WorkloadIdentitiesToCheck :many
+SELECT tenant_id, id, name, issuer, audience, jwks_uri, rules, role, max_token_lifetime_seconds, created_at, expires_at, deleted_at, last_used_at,
+    creator_type, creator_id, creator_name, mac, maker_mac
+FROM workload_identities
+WHERE (tenant_id, id) > ($1::uuid, $2::uuid)
+ORDER BY tenant_id, id
+LIMIT $3::integer
+`
+
+func (q *Queries) WorkloadIdentitiesToCheck(ctx context.Context, afterTenantID uuid.UUID, afterID uuid.UUID, stretch int32) ([]WorkloadIdentity, error) {
+	rows, err := q.db.Query(ctx, workloadIdentitiesToCheck, afterTenantID, afterID, stretch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []WorkloadIdentity
+	for rows.Next() {
+		var i WorkloadIdentity
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.Name,
+			&i.Issuer,
+			&i.Audience,
+			&i.JWKSURI,
+			&i.Rules,
+			&i.Role,
+			&i.MaxTokenLifetimeSeconds,
+			&i.CreatedAt,
+			&i.ExpiresAt,
+			&i.DeletedAt,
+			&i.LastUsedAt,
+			&i.CreatorType,
+			&i.CreatorID,
+			&i.CreatorName,
+			&i.MAC,
+			&i.MakerMAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -115,6 +115,32 @@ func (q *Queries) IssuerAtHost(ctx context.Context, host string) (string, error)
 	return slug, err
 }
 
+const issuersOfTenants = `-- name: IssuersOfTenants :many
+SELECT COALESCE(issuer_name, lower(rtrim(issuer, '/')), '/t/' || slug)::text AS issuer FROM tenants
+WHERE status <> 'deleted' AND COALESCE(issuer_name, lower(rtrim(issuer, '/')), '/t/' || slug) = ANY ($1::text[])
+`
+
+// Which of some issuers live tenants have, in the form in which these are unique.
+func (q *Queries) IssuersOfTenants(ctx context.Context, issuers []string) ([]string, error) {
+	rows, err := q.db.Query(ctx, issuersOfTenants, issuers)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var issuer string
+		if err := rows.Scan(&issuer); err != nil {
+			return nil, err
+		}
+		items = append(items, issuer)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listDomains = `-- name: ListDomains :many
 SELECT tenant_id, domain, token, created_at, verified_at, mac FROM domains
 WHERE tenant_id = $1 AND domain > $2

@@ -105,7 +105,7 @@ func expectedRows(t *testing.T, send func(*db.Writes, context.Context) error) {
 			return send(w, t.Context())
 		})
 	}
-	if err := due(2); !errors.Is(err, db.ErrGuard) || !strings.Contains(err.Error(), "statement 1 changed 1 rows instead of 2") {
+	if err := due(2); !errors.Is(err, db.ErrGuard) || !strings.Contains(err.Error(), "statement 1 changed 1 row instead of 2") {
 		t.Errorf("one row instead of two: %v, want ErrGuard", err)
 	}
 	if n := count(t, d, "keyward_platform", "", "policies", "due_at IS NOT NULL"); n != 0 {

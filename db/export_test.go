@@ -1,6 +1,11 @@
 package db
 
-import "github.com/jackc/pgx/v5/pgxpool"
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pressly/goose/v3"
+)
 
 // Raw lets tests run statements that the program does not have.
 func (t *Tx) Raw() DBTX { return t.tx }
@@ -23,4 +28,12 @@ func (d *DB) StandbyOutage() <-chan struct{} {
 		return o.over
 	}
 	return nil
+}
+
+// MigrateTo applies the migrations up to a version.
+func MigrateTo(ctx context.Context, url string, version int64) error {
+	return withGoose(url, func(p *goose.Provider) error {
+		_, err := p.UpTo(ctx, version)
+		return err
+	})
 }

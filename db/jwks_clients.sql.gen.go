@@ -12,6 +12,61 @@ import (
 	"github.com/google/uuid"
 )
 
+const adoptionOfKeys = `-- name: AdoptionOfKeys :many
+SELECT m.tenant_id::uuid AS tenant_id, m.kid::text AS kid, count(*) AS sampled, count(*) FILTER (WHERE c.set_at >= m.published_at) AS adopted, max(c.client)::bigint AS largest
+FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::text[]) AS kid, unnest($3::timestamptz[]) AS published_at) AS m
+JOIN jwks_clients c ON c.tenant_id = m.tenant_id AND c.seen_at >= $4
+GROUP BY m.tenant_id, m.kid
+`
+
+type AdoptionOfKeysParams struct {
+	TenantIds    []uuid.UUID
+	Kids         []string
+	PublishedAts []time.Time
+	Since        time.Time
+}
+
+type AdoptionOfKeysRow struct {
+	TenantID uuid.UUID
+	KID      string
+	Sampled  int64
+	Adopted  int64
+	Largest  int64
+}
+
+// Of keys that tenants published at a time: how many verifiers of the sample there are, how many have fetched a set with the key, and the
+// largest pseudonym, from which the number of verifiers is estimated.
+func (q *Queries) AdoptionOfKeys(ctx context.Context, arg AdoptionOfKeysParams) ([]AdoptionOfKeysRow, error) {
+	rows, err := q.db.Query(ctx, adoptionOfKeys,
+		arg.TenantIds,
+		arg.Kids,
+		arg.PublishedAts,
+		arg.Since,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AdoptionOfKeysRow
+	for rows.Next() {
+		var i AdoptionOfKeysRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.KID,
+			&i.Sampled,
+			&i.Adopted,
+			&i.Largest,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const adoptionOfStandbys = `-- name: AdoptionOfStandbys :many
 SELECT k.tenant_id, k.alg, k.kid, count(*) AS fetchers, count(*) FILTER (WHERE c.set_at >= k.published_at) AS adopted,
     COALESCE((array_agg(c.client ORDER BY c.seen_at DESC, c.client) FILTER (WHERE c.set_at < k.published_at))[1:$1::integer], '{}')::bigint[] AS stragglers,

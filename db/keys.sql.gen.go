@@ -42,6 +42,21 @@ func (q *Queries) ActivateKeys(ctx context.Context, arg ActivateKeysParams) (int
 	return result.RowsAffected(), nil
 }
 
+const countPurgedKeys = `-- name: CountPurgedKeys :one
+SELECT count(*) FROM (
+    SELECT FROM keys
+    WHERE tenant_id = $1 AND created_at > $2::timestamptz AND state = 'purged'
+    LIMIT $3::integer) AS purged
+`
+
+// The purged keys of a tenant that were made since a time, counted up to a limit.
+func (q *Queries) CountPurgedKeys(ctx context.Context, tenantID uuid.UUID, since time.Time, most int32) (int64, error) {
+	row := q.db.QueryRow(ctx, countPurgedKeys, tenantID, since, most)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const deprecateKeys = `-- name: DeprecateKeys :execrows
 UPDATE keys
 SET state = 'deprecated', deprecated_at = m.at, token_horizon = m.token_horizon, expires_at = m.expires_at,
@@ -267,18 +282,15 @@ FROM keys
 WHERE tenant_id = $1
   AND ($2::text = '' OR state = $2::text)
   AND ($3::text = '' OR alg = $3::text OR $3::text = ANY (algs))
-  AND ($4::timestamptz = 'epoch'::timestamptz
-       OR published_at <= $4::timestamptz AND COALESCE(expired_at, revoked_at, 'infinity') > $4::timestamptz)
-  AND (created_at, kid) < ($5::timestamptz, $6::text)
+  AND (created_at, kid) < ($4::timestamptz, $5::text)
 ORDER BY created_at DESC, kid DESC
-LIMIT $7::integer
+LIMIT $6::integer
 `
 
 type ListKeysParams struct {
 	TenantID        uuid.UUID
 	State           string
 	Alg             string
-	ValidAt         time.Time
 	BeforeCreatedAt time.Time
 	BeforeKID       string
 	PageSize        int32
@@ -307,13 +319,12 @@ type ListKeysRow struct {
 	LastTokenExpiresAt *time.Time
 }
 
-// Newest first, after the cursor. valid_at selects keys that were published at that time; the epoch selects all.
+// Newest first, after the cursor. A state leads to ListKeysInState, unless it is that of most keys of an old tenant, purged.
 func (q *Queries) ListKeys(ctx context.Context, arg ListKeysParams) ([]ListKeysRow, error) {
 	rows, err := q.db.Query(ctx, listKeys,
 		arg.TenantID,
 		arg.State,
 		arg.Alg,
-		arg.ValidAt,
 		arg.BeforeCreatedAt,
 		arg.BeforeKID,
 		arg.PageSize,
@@ -407,6 +418,202 @@ func (q *Queries) ListKeysEver(ctx context.Context, tenantID uuid.UUID) ([]ListK
 	return items, nil
 }
 
+const listKeysInState = `-- name: ListKeysInState :many
+SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+    expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
+FROM keys
+WHERE tenant_id = $1 AND state = $2::text AND state <> 'purged'
+  AND ($3::text = '' OR alg = $3::text OR $3::text = ANY (algs))
+  AND (created_at, kid) < ($4::timestamptz, $5::text)
+ORDER BY created_at DESC, kid DESC
+LIMIT $6::integer
+`
+
+type ListKeysInStateParams struct {
+	TenantID        uuid.UUID
+	State           string
+	Alg             string
+	BeforeCreatedAt time.Time
+	BeforeKID       string
+	PageSize        int32
+}
+
+type ListKeysInStateRow struct {
+	TenantID           uuid.UUID
+	KID                string
+	Alg                string
+	Algs               []string
+	State              string
+	Origin             string
+	PublicJWK          []byte
+	CreatedAt          time.Time
+	PublishedAt        time.Time
+	ActivatedAt        *time.Time
+	Activation         *string
+	DeprecatedAt       *time.Time
+	TokenHorizon       *time.Time
+	ExpiresAt          *time.Time
+	ExpiredAt          *time.Time
+	RevokedAt          *time.Time
+	RevocationReason   *string
+	PurgedAt           *time.Time
+	LastSignedAt       *time.Time
+	LastTokenExpiresAt *time.Time
+}
+
+// ListKeys in one state but purged, by an index that has each state in the order of the list.
+func (q *Queries) ListKeysInState(ctx context.Context, arg ListKeysInStateParams) ([]ListKeysInStateRow, error) {
+	rows, err := q.db.Query(ctx, listKeysInState,
+		arg.TenantID,
+		arg.State,
+		arg.Alg,
+		arg.BeforeCreatedAt,
+		arg.BeforeKID,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListKeysInStateRow
+	for rows.Next() {
+		var i ListKeysInStateRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.KID,
+			&i.Alg,
+			&i.Algs,
+			&i.State,
+			&i.Origin,
+			&i.PublicJWK,
+			&i.CreatedAt,
+			&i.PublishedAt,
+			&i.ActivatedAt,
+			&i.Activation,
+			&i.DeprecatedAt,
+			&i.TokenHorizon,
+			&i.ExpiresAt,
+			&i.ExpiredAt,
+			&i.RevokedAt,
+			&i.RevocationReason,
+			&i.PurgedAt,
+			&i.LastSignedAt,
+			&i.LastTokenExpiresAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listKeysValidAt = `-- name: ListKeysValidAt :many
+SELECT k.tenant_id, k.kid, k.alg, k.algs, k.state, k.origin, k.public_jwk, k.created_at, k.published_at, k.activated_at, k.activation, k.deprecated_at, k.token_horizon,
+    k.expires_at, k.expired_at, k.revoked_at, k.revocation_reason, k.purged_at, k.last_signed_at, k.last_token_expires_at
+FROM keys k
+WHERE k.tenant_id = $1 AND k.kid = ANY (ARRAY(
+    SELECT published.kid FROM keys published
+    WHERE published.tenant_id = $1 AND published.state IN ('standby', 'active', 'deprecated') AND published.published_at <= $2::timestamptz
+    UNION ALL
+    (SELECT gone.kid FROM keys gone
+    WHERE gone.tenant_id = $1 AND (SELECT t.audit_at FROM tenants t WHERE t.id = $1) > $2::timestamptz
+      AND gone.published_at <= $2::timestamptz AND COALESCE(gone.expired_at, gone.revoked_at) > $2::timestamptz
+      AND ($3::text = '' OR gone.state = $3::text) AND ($4::text = '' OR gone.alg = $4::text OR $4::text = ANY (gone.algs))
+      AND (gone.created_at, gone.kid) < ($5::timestamptz, $6::text)
+    ORDER BY gone.created_at DESC, gone.kid DESC LIMIT $7::integer)))
+  AND ($3::text = '' OR k.state = $3::text) AND ($4::text = '' OR k.alg = $4::text OR $4::text = ANY (k.algs))
+  AND (k.created_at, k.kid) < ($5::timestamptz, $6::text)
+ORDER BY k.created_at DESC, k.kid DESC
+LIMIT $7::integer
+`
+
+type ListKeysValidAtParams struct {
+	TenantID        uuid.UUID
+	ValidAt         time.Time
+	State           string
+	Alg             string
+	BeforeCreatedAt time.Time
+	BeforeKID       string
+	PageSize        int32
+}
+
+type ListKeysValidAtRow struct {
+	TenantID           uuid.UUID
+	KID                string
+	Alg                string
+	Algs               []string
+	State              string
+	Origin             string
+	PublicJWK          []byte
+	CreatedAt          time.Time
+	PublishedAt        time.Time
+	ActivatedAt        *time.Time
+	Activation         *string
+	DeprecatedAt       *time.Time
+	TokenHorizon       *time.Time
+	ExpiresAt          *time.Time
+	ExpiredAt          *time.Time
+	RevokedAt          *time.Time
+	RevocationReason   *string
+	PurgedAt           *time.Time
+	LastSignedAt       *time.Time
+	LastTokenExpiresAt *time.Time
+}
+
+// ListKeys that were published at a time: those that still are, and those that left since. The latter are looked for only if the tenant
+// has changed since.
+func (q *Queries) ListKeysValidAt(ctx context.Context, arg ListKeysValidAtParams) ([]ListKeysValidAtRow, error) {
+	rows, err := q.db.Query(ctx, listKeysValidAt,
+		arg.TenantID,
+		arg.ValidAt,
+		arg.State,
+		arg.Alg,
+		arg.BeforeCreatedAt,
+		arg.BeforeKID,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListKeysValidAtRow
+	for rows.Next() {
+		var i ListKeysValidAtRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.KID,
+			&i.Alg,
+			&i.Algs,
+			&i.State,
+			&i.Origin,
+			&i.PublicJWK,
+			&i.CreatedAt,
+			&i.PublishedAt,
+			&i.ActivatedAt,
+			&i.Activation,
+			&i.DeprecatedAt,
+			&i.TokenHorizon,
+			&i.ExpiresAt,
+			&i.ExpiredAt,
+			&i.RevokedAt,
+			&i.RevocationReason,
+			&i.PurgedAt,
+			&i.LastSignedAt,
+			&i.LastTokenExpiresAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listSealedKeys = `-- name: ListSealedKeys :many
 SELECT kid, sealed_private, data_key_version FROM keys WHERE tenant_id = $1 AND sealed_private IS NOT NULL ORDER BY kid
 `
@@ -465,6 +672,150 @@ func (q *Queries) ListStrayKeys(ctx context.Context, tenantID uuid.UUID) ([]stri
 			return nil, err
 		}
 		items = append(items, kid)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const publishedKeysOfTenant = `-- name: PublishedKeysOfTenant :many
+SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+    expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
+FROM keys
+WHERE tenant_id = $1 AND state IN ('standby', 'active', 'deprecated')
+ORDER BY created_at DESC, kid DESC
+`
+
+type PublishedKeysOfTenantRow struct {
+	TenantID           uuid.UUID
+	KID                string
+	Alg                string
+	Algs               []string
+	State              string
+	Origin             string
+	PublicJWK          []byte
+	CreatedAt          time.Time
+	PublishedAt        time.Time
+	ActivatedAt        *time.Time
+	Activation         *string
+	DeprecatedAt       *time.Time
+	TokenHorizon       *time.Time
+	ExpiresAt          *time.Time
+	ExpiredAt          *time.Time
+	RevokedAt          *time.Time
+	RevocationReason   *string
+	PurgedAt           *time.Time
+	LastSignedAt       *time.Time
+	LastTokenExpiresAt *time.Time
+}
+
+// What the schedule depends on: keys that are gone change nothing for the others.
+func (q *Queries) PublishedKeysOfTenant(ctx context.Context, tenantID uuid.UUID) ([]PublishedKeysOfTenantRow, error) {
+	rows, err := q.db.Query(ctx, publishedKeysOfTenant, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PublishedKeysOfTenantRow
+	for rows.Next() {
+		var i PublishedKeysOfTenantRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.KID,
+			&i.Alg,
+			&i.Algs,
+			&i.State,
+			&i.Origin,
+			&i.PublicJWK,
+			&i.CreatedAt,
+			&i.PublishedAt,
+			&i.ActivatedAt,
+			&i.Activation,
+			&i.DeprecatedAt,
+			&i.TokenHorizon,
+			&i.ExpiresAt,
+			&i.ExpiredAt,
+			&i.RevokedAt,
+			&i.RevocationReason,
+			&i.PurgedAt,
+			&i.LastSignedAt,
+			&i.LastTokenExpiresAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const publishedKeysOfTenants = `-- name: PublishedKeysOfTenants :many
+SELECT tenant_id, kid, alg, algs, state, origin, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+    expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
+FROM keys
+WHERE tenant_id = ANY ($1::uuid[]) AND state IN ('standby', 'active', 'deprecated')
+ORDER BY tenant_id, created_at DESC, kid DESC
+`
+
+type PublishedKeysOfTenantsRow struct {
+	TenantID           uuid.UUID
+	KID                string
+	Alg                string
+	Algs               []string
+	State              string
+	Origin             string
+	CreatedAt          time.Time
+	PublishedAt        time.Time
+	ActivatedAt        *time.Time
+	Activation         *string
+	DeprecatedAt       *time.Time
+	TokenHorizon       *time.Time
+	ExpiresAt          *time.Time
+	ExpiredAt          *time.Time
+	RevokedAt          *time.Time
+	RevocationReason   *string
+	PurgedAt           *time.Time
+	LastSignedAt       *time.Time
+	LastTokenExpiresAt *time.Time
+}
+
+// PublishedKeysOfTenant of several tenants, without the keys themselves.
+func (q *Queries) PublishedKeysOfTenants(ctx context.Context, tenantIds []uuid.UUID) ([]PublishedKeysOfTenantsRow, error) {
+	rows, err := q.db.Query(ctx, publishedKeysOfTenants, tenantIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PublishedKeysOfTenantsRow
+	for rows.Next() {
+		var i PublishedKeysOfTenantsRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.KID,
+			&i.Alg,
+			&i.Algs,
+			&i.State,
+			&i.Origin,
+			&i.CreatedAt,
+			&i.PublishedAt,
+			&i.ActivatedAt,
+			&i.Activation,
+			&i.DeprecatedAt,
+			&i.TokenHorizon,
+			&i.ExpiresAt,
+			&i.ExpiredAt,
+			&i.RevokedAt,
+			&i.RevocationReason,
+			&i.PurgedAt,
+			&i.LastSignedAt,
+			&i.LastTokenExpiresAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -3,10 +3,12 @@ package db
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -26,12 +28,30 @@ type Migration struct {
 
 // Migrate applies the pending migrations to the database at url. Concurrent calls
 // wait for each other by a session lock, so url must not lead through a transaction
-// pooler. A crash leaves only whole migrations.
+// pooler. A crash leaves only whole migrations. A migration that does not get the lock of a
+// table within migrationLockWait is rolled back and tried again, for migrationPatience:
+// whoever needs the table meanwhile would wait behind it.
 func Migrate(ctx context.Context, url string) error {
 	return withGoose(url, func(p *goose.Provider) error {
-		_, err := p.Up(ctx)
-		return err
+		for began := time.Now(); ; {
+			_, err := p.Up(ctx)
+			if !isLocked(err) || time.Since(began) > migrationPatience || Pause(ctx, migrationPause) != nil {
+				return err
+			}
+		}
 	})
+}
+
+const (
+	migrationLockWait = "2s"
+	migrationPause    = time.Second
+	migrationPatience = 5 * time.Minute
+)
+
+// isLocked reports whether a migration was rolled back for the locks of others.
+func isLocked(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && (refused.Code == "55P03" || refused.Code == "40P01")
 }
 
 // MigrationStatus returns every migration of this program, oldest first.
@@ -88,7 +108,13 @@ func withGoose(url string, fn func(*goose.Provider) error) error {
 		return fmt.Errorf("db: database URL: %w", err)
 	}
 	cfg.RuntimeParams["standard_conforming_strings"] = "on" // as transactionSettings
-	conn := stdlib.OpenDB(*cfg)
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = poolConnectTimeout
+	}
+	conn := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "set lock_timeout = '"+migrationLockWait+"'") // poolers refuse it at the start of a connection
+		return err
+	}))
 	defer conn.Close()
 	p, err := newGoose(conn)
 	if err != nil {

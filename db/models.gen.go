@@ -117,3 +117,31 @@ type Process struct {
 	HeardAt                 time.Time
 	ConfirmedUntil          time.Time
 }
+
+type Recovery struct {
+	Epoch    int64
+	At       time.Time
+	Operator string
+	MAC      []byte
+}
+
+type WorkloadIdentity struct {
+	TenantID                uuid.UUID
+	ID                      uuid.UUID
+	Name                    string
+	Issuer                  string
+	Audience                string
+	JWKSURI                 *string
+	Rules                   []byte
+	Role                    string
+	MaxTokenLifetimeSeconds int32
+	CreatedAt               time.Time
+	ExpiresAt               *time.Time
+	DeletedAt               *time.Time
+	LastUsedAt              *time.Time
+	CreatorType             string
+	CreatorID               string
+	CreatorName             string
+	MAC                     []byte
+	MakerMAC                []byte
+}

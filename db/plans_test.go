@@ -54,6 +54,8 @@ func crowd(t *testing.T, tenants int) string {
 	dbtest.Exec(t, url, `SET session_replication_role = replica;
 		INSERT INTO api_keys (id, tenant_id, role, name, secret_hash, created_at)
 			SELECT gen_random_uuid(), id, 'tenant_admin', '', sha256('s'), now() FROM tenants;
+		INSERT INTO workload_identities (tenant_id, id, name, issuer, audience, rules, role, max_token_lifetime_seconds, created_at, creator_type, creator_id, creator_name)
+			SELECT id, gen_random_uuid(), 'ci', 'https://ci.example', 'keyward', '[]', 'tenant_signer', 3600, now(), 'operator', '', '' FROM tenants;
 		INSERT INTO idempotency_keys (tenant_id, credential_id, key, request_hash, answer, created_at)
 			SELECT id, 'c', 'k', 'h', sha256('a') || sha256('b'), now() FROM tenants;
 		ANALYZE`)
@@ -66,7 +68,7 @@ var whole = map[string][]string{
 	"reads what a re-wrap has left, if one is due": {"CountStaleDataKeys"},
 }
 
-var wholeTable = regexp.MustCompile(`Seq Scan on (tenants|policies|keys|data_keys|audit_events|api_keys|idempotency_keys)\b`)
+var wholeTable = regexp.MustCompile(`Seq Scan on (tenants|policies|keys|data_keys|audit_events|api_keys|workload_identities|idempotency_keys)\b`)
 
 // No statement of a request or of the worker costs by how many tenants there
 // are: with the plan that serves any parameters, and under row level security,

@@ -70,8 +70,7 @@ func (q *Queries) NextPublication(ctx context.Context, target string) (time.Time
 
 const publicationOf = `-- name: PublicationOf :one
 SELECT t.slug, t.status, t.audit_seq, t.feed_xid, COALESCE(p.feed_xid, '0'::xid8)::xid8 AS published_xid, COALESCE(p.epoch, 0)::bigint AS epoch, COALESCE(p.version, -1)::bigint AS version,
-    COALESCE(p.failures, 0)::integer AS failures, COALESCE(p.due_at, '9999-01-01Z')::timestamptz AS due_at,
-    (SELECT COALESCE(max(r.epoch), 0) FROM recoveries r)::bigint AS current_epoch
+    COALESCE(p.failures, 0)::integer AS failures, COALESCE(p.due_at, '9999-01-01Z')::timestamptz AS due_at
 FROM tenants t
 LEFT JOIN published_sets p ON p.tenant_id = t.id AND p.target = $1
 WHERE t.id = $2
@@ -87,7 +86,6 @@ type PublicationOfRow struct {
 	Version      int64
 	Failures     int32
 	DueAt        time.Time
-	CurrentEpoch int64
 }
 
 // A tenant, deleted or not, and what was published of it.
@@ -104,7 +102,6 @@ func (q *Queries) PublicationOf(ctx context.Context, target string, tenantID uui
 		&i.Version,
 		&i.Failures,
 		&i.DueAt,
-		&i.CurrentEpoch,
 	)
 	return i, err
 }

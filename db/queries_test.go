@@ -41,7 +41,7 @@ func statements(t *testing.T) (all []statement) {
 
 // carries finds the tenant in a statement: a database that is distributed by
 // it sends the statement to one place.
-var carries = regexp.MustCompile(`(?s)tenant_id (=|IS NOT DISTINCT FROM) (\$\d|ANY \(\$\d|m\.tenant_id|keyward_tenant\(\))` +
+var carries = regexp.MustCompile(`(?s)tenant_id (=|IS NOT DISTINCT FROM) (\$\d|gone\.tenant_id|ANY \(\$\d|m\.tenant_id|keyward_tenant\(\))` +
 	`|(FROM|UPDATE) tenants\s.*WHERE (t\.)?id = (\$\d|ANY \(\$\d)|tenants\.id = m\.tenant_id` +
 	`|a\.tenant_id = w\.tenant_id AND a\.seq > w\.place_seq|INSERT INTO (\w+ \(tenant_id|tenants \(id|api_keys \(id, tenant_id)`)
 
@@ -49,22 +49,22 @@ var carries = regexp.MustCompile(`(?s)tenant_id (=|IS NOT DISTINCT FROM) (\$\d|A
 var everywhere = map[string][]string{
 	"the tenant is what they look for":                                                               {"PublicTenantBySlug", "LiveTenantID", "GetCredential", "APIKeyMakers", "TenantOfDomain"},
 	"what a credential of the platform made may be in any tenant":                                    {"APIKeyDescendants", "RevokeAPIKeysByID"},
-	"names of all tenants are compared, when one changes":                                            {"HostsTaken", "IssuerAtHost"},
+	"names of all tenants are compared, when one changes or a workload's issuer is trusted":          {"HostsTaken", "IssuerAtHost", "IssuersOfTenants"},
 	"the platform's credentials are no tenant's, and uses of credentials are flushed by their id":    {"ListPlatformAPIKeys", "TouchAPIKeys"},
 	"a queue of every tenant's work, off the path of requests; a distributed worker asks each shard": {"DuePolicies", "NextDueAt", "CountDuePolicies", "CountBacklogs", "ClaimWebhooks", "NextWebhookReady", "LockAnyWebhooksBehind", "CountPendingDeliveries", "OldestDuePolicy", "OldestWaitingEvent", "OldestPendingDelivery", "DuePublications", "NextPublication", "UnpublishedTenants", "CountUnpublished"},
-	"every tenant's, and only the platform may ask":                                                  {"ListTenants", "MatchNewestTenants", "MoreThanNewestTenants", "FindTenants", "TenantsByAlgorithm", "TenantsWithDuePolicies", "Fleet", "FeedOfAll", "ListAuditEventsOfAll", "ListAuditEventsOfAllAscending", "EventsOfAllBehind", "LockWebhooksOfAll", "TenantsToldOf", "ListAuditHeads", "StoredTransactions"},
+	"every tenant's, and only the platform may ask":                                                  {"ListTenants", "MatchTenants", "NthTenant", "SamplePieces", "FindTenants", "TenantsByAlgorithm", "NthByAlgorithm", "TenantsWithOldAlgorithms", "NthWithOldAlgorithm", "TenantsWithDuePolicies", "TenantsWithLargeSets", "NthWithLargeSet", "TenantsWithVerifiersBehind", "Fleet", "FeedOfAll", "ListAuditEventsOfAll", "ListAuditEventsOfAllAscending", "EventsOfAllBehind", "LockWebhooksOfAll", "TenantsToldOf", "ListAuditHeads", "StoredTransactions"},
 	"a re-wrap goes through every data key, and says how far it is":                                  {"DataKeysWrappedBy", "CountStaleDataKeys", "CountWrappedDataKeys"},
 	"a session of the console is found before its tenant is known": {
 		"InsertConsoleSession", "GetConsoleSession", "TouchConsoleSession", "DeleteConsoleSession", "DeleteConsoleSessionsOf", "DeleteEndedConsoleSessions", "EndConsoleSessions",
 		"DeleteOldestConsoleSessions",
 	},
 	"housekeeping":               {"ForgetIdempotencyKeys", "ForgetDeliveries", "ForgetWebhooks", "ForgetJWKSClients"},
-	"doctor looks at everything": {"PoliciesWithoutKeys", "EndOfPolicies", "TenantsToCheck", "PoliciesToCheck", "APIKeysToCheck", "ApprovalsToCheck", "ConsoleSessionsToCheck", "DomainsToCheck"},
+	"doctor looks at everything": {"PoliciesWithoutKeys", "EndOfPolicies", "TenantsToCheck", "PoliciesToCheck", "APIKeysToCheck", "ApprovalsToCheck", "ConsoleSessionsToCheck", "DomainsToCheck", "WorkloadIdentitiesToCheck"},
 	"the census of metrics counts everything, range by range": {"CountKeysByState", "CountPoliciesWithoutStandby"},
 	"no table of tenants": {
 		"FeedBounds", "PlanForFilters", "LockNames", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",
 		"CountMasterKeys", "DatabaseClock", "LoginIsSuperuser", "UnguardedRoles", "UnguardedTables", "AcquireLease", "ReleaseLease", "RenewLease", "LeaseAge",
-		"UpsertProcess", "LiveProcesses", "DeleteProcess", "DeleteGoneProcesses", "AskForConfirmation", "AnswerConfirmation", "BeginEpoch", "CurrentEpoch", "DescribeDatabase", "GetLease", "PublishPlace", "SavePublishPlace",
+		"UpsertProcess", "LiveProcesses", "DeleteProcess", "DeleteGoneProcesses", "AskForConfirmation", "AnswerConfirmation", "InsertRecovery", "ListRecoveries", "DescribeDatabase", "GetLease", "PublishPlace", "SavePublishPlace",
 	},
 }
 

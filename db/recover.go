@@ -3,9 +3,49 @@ package db
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
+
+// RecoveryCheck checks the authentication code of a row of recoveries.
+type RecoveryCheck func(epoch int64, at time.Time, operator string, mac []byte) error
+
+// TrustRecoveries makes [Tx.CurrentEpoch] count the rows that check accepts. Call it when
+// the key of the codes is open; until then no row counts.
+func (d *DB) TrustRecoveries(check RecoveryCheck) { d.checkRecovery.Store(&check) }
+
+// CurrentEpoch returns the number of the latest recovery of the database; 0: there was
+// none. A row without a valid code does not count: somebody else wrote it.
+func (t *Tx) CurrentEpoch(ctx context.Context) (int64, error) {
+	current, _, err := t.epochs(ctx)
+	return current, err
+}
+
+// NextEpoch returns the epoch that a recovery begins: the first one after the current
+// one that no row has, which may be a row that does not count.
+func (t *Tx) NextEpoch(ctx context.Context) (int64, error) {
+	_, next, err := t.epochs(ctx)
+	return next, err
+}
+
+func (t *Tx) epochs(ctx context.Context) (current, next int64, err error) {
+	rows, err := t.ListRecoveries(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	check, taken := t.checkRecovery.Load(), make(map[int64]bool, len(rows))
+	for _, r := range rows {
+		taken[r.Epoch] = true
+		if check != nil && (*check)(r.Epoch, r.At, r.Operator, r.MAC) == nil {
+			current = max(current, r.Epoch)
+		}
+	}
+	for next = current + 1; taken[next]; {
+		next++
+	}
+	return current, next, nil
+}
 
 // MaxSkippedTransactions is the largest number of transactions that
 // [SkipTransactions] skips: each leaves about 50 bytes in the WAL.

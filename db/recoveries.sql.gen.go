@@ -12,28 +12,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const beginEpoch = `-- name: BeginEpoch :exec
-INSERT INTO recoveries (epoch, at, operator)
-SELECT COALESCE(max(epoch), 0) + 1, $1::timestamptz, $2::text FROM recoveries
-`
-
-func (q *Queries) BeginEpoch(ctx context.Context, at time.Time, operator string) error {
-	_, err := q.db.Exec(ctx, beginEpoch, at, operator)
-	return err
-}
-
-const currentEpoch = `-- name: CurrentEpoch :one
-SELECT COALESCE(max(epoch), 0)::bigint AS epoch FROM recoveries
-`
-
-// The number of recoveries so far.
-func (q *Queries) CurrentEpoch(ctx context.Context) (int64, error) {
-	row := q.db.QueryRow(ctx, currentEpoch)
-	var epoch int64
-	err := row.Scan(&epoch)
-	return epoch, err
-}
-
 const endConsoleSessions = `-- name: EndConsoleSessions :execrows
 DELETE FROM console_sessions
 `
@@ -84,6 +62,57 @@ func (q *Queries) HeadsAtCheckpoint(ctx context.Context, tenantIds []uuid.UUID, 
 			&i.HeadSeq,
 			&i.Hash,
 			&i.Recovered,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const insertRecovery = `-- name: InsertRecovery :exec
+INSERT INTO recoveries (epoch, at, operator, mac) VALUES ($1, $2, $3, $4)
+`
+
+type InsertRecoveryParams struct {
+	Epoch    int64
+	At       time.Time
+	Operator string
+	MAC      []byte
+}
+
+func (q *Queries) InsertRecovery(ctx context.Context, arg InsertRecoveryParams) error {
+	_, err := q.db.Exec(ctx, insertRecovery,
+		arg.Epoch,
+		arg.At,
+		arg.Operator,
+		arg.MAC,
+	)
+	return err
+}
+
+const listRecoveries = `-- name: ListRecoveries :many
+SELECT epoch, at, operator, mac FROM recoveries ORDER BY epoch DESC
+`
+
+// The latest first, also those that are not believed: see Tx.CurrentEpoch.
+func (q *Queries) ListRecoveries(ctx context.Context) ([]Recovery, error) {
+	rows, err := q.db.Query(ctx, listRecoveries)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Recovery
+	for rows.Next() {
+		var i Recovery
+		if err := rows.Scan(
+			&i.Epoch,
+			&i.At,
+			&i.Operator,
+			&i.MAC,
 		); err != nil {
 			return nil, err
 		}

@@ -113,6 +113,8 @@ func TestGuardsCannotBeShadowed(t *testing.T) {
 		{"a key moves where none does", "keys_transition", "UPDATE public.keys SET state = 'purged', purged_at = pg_catalog.now(), revoked_at = pg_catalog.now(), revocation_reason = 'compromised', public_jwk = NULL, sealed_private = NULL, data_key_version = NULL, state_event = 2"},
 		{"a key gets another past", "keys_history", "UPDATE public.keys SET alg = 'ES384'"},
 		{"a credential appears", "api_keys_change_is_audited", "INSERT INTO public.api_keys (id, role, name, secret_hash, created_at) VALUES ('" + b.String() + "', 'platform_admin', '', pg_catalog.sha256('mine'), pg_catalog.now())"},
+		{"a workload identity appears", "workload_identities_change_is_audited", "INSERT INTO public.workload_identities (tenant_id, id, name, issuer, audience, rules, role, max_token_lifetime_seconds, created_at, creator_type, creator_id, creator_name) VALUES ('" + a.String() + "', '" + b.String() + "', 'ci', 'https://ci.example', 'keyward', '[]', 'tenant_admin', 3600, pg_catalog.now(), 'operator', '', '')"},
+		{"a workload identity gets another issuer", "workload_identities_identity", "UPDATE public.workload_identities SET issuer = 'https://evil.example'"},
 		{"a credential gets another secret", "api_keys_identity", "UPDATE public.api_keys SET secret_hash = pg_catalog.sha256('mine')"},
 		{"a domain is verified", "domains_change_is_audited", "UPDATE public.domains SET verified_at = pg_catalog.now() WHERE tenant_id OPERATOR(pg_catalog.=) '" + a.String() + "'"},
 		{"a domain is verified at birth", "domains_birth", "INSERT INTO public.domains VALUES ('" + a.String() + "', 'x.example', pg_catalog.repeat('t', 26), pg_catalog.now(), pg_catalog.now())"},
@@ -161,7 +163,7 @@ func (e attacker) seesOneTenant() {
 func fakeEvents() string {
 	events := []string{}
 	for i, action := range []string{
-		"key.revoked", "key.purged", "api_key.created", "policy.updated", "tenant.updated", "webhook.created", "webhook.updated", "approval.approved",
+		"key.revoked", "key.purged", "api_key.created", "workload_identity.created", "policy.updated", "tenant.updated", "webhook.created", "webhook.updated", "approval.approved",
 	} {
 		for _, id := range []string{a.String(), b.String()} {
 			events = append(events, fmt.Sprintf(`{"tenant_id":"%[1]s","seq":%[2]d,"at":"2030-01-01T00:00:00Z","action":"%[3]s","actor_type":"operator","actor_id":"","actor_name":"",

@@ -24,9 +24,11 @@ WHERE id = ANY (ARRAY(
           AND strpos(COALESCE(search_text, lower(slug || ' ' || name)), $1::text) > 0
           AND ($2::text = '' AND status <> 'deleted' OR status = $2::text)
           AND (created_at, id) < ($3::timestamptz, $4::uuid)
+          AND (COALESCE(cardinality($5::text[]), 0) = 0 OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = ANY ($5::text[])
+            AND COALESCE(p.rsa_bits, 0) < $6::integer AND p.retired_at IS NULL LIMIT 1) IS NOT NULL)
         OFFSET 0) AS found
     ORDER BY created_at DESC, id DESC
-    LIMIT $5::integer))
+    LIMIT $7::integer))
 ORDER BY created_at DESC, id DESC
 `
 
@@ -35,6 +37,8 @@ type FindTenantsParams struct {
 	Status          string
 	BeforeCreatedAt time.Time
 	BeforeID        uuid.UUID
+	Algs            []string
+	BelowBits       int32
 	PageSize        int32
 }
 
@@ -68,7 +72,7 @@ type FindTenantsRow struct {
 	MAC                             []byte
 }
 
-// MatchNewestTenants among all tenants, by the trigram index: for rare texts. Without OFFSET 0 PostgreSQL could expect many matches and
+// MatchTenants among all tenants, by the trigram index: for rare texts. Without OFFSET 0 PostgreSQL could expect many matches and
 // read all tenants in order.
 func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]FindTenantsRow, error) {
 	rows, err := q.db.Query(ctx, findTenants,
@@ -76,6 +80,8 @@ func (q *Queries) FindTenants(ctx context.Context, arg FindTenantsParams) ([]Fin
 		arg.Status,
 		arg.BeforeCreatedAt,
 		arg.BeforeID,
+		arg.Algs,
+		arg.BelowBits,
 		arg.PageSize,
 	)
 	if err != nil {
@@ -364,7 +370,6 @@ WHERE id = ANY (ARRAY(
     UNION ALL
     (SELECT id FROM tenants
     WHERE status = $1::text AND (created_at, id) < ($2::timestamptz, $3::uuid)
-      AND ($5::text = '' OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = $5::text AND p.retired_at IS NULL) IS NOT NULL)
     ORDER BY created_at DESC, id DESC LIMIT $4::integer)))
 ORDER BY created_at DESC, id DESC
 LIMIT $4::integer
@@ -375,7 +380,6 @@ type ListTenantsParams struct {
 	BeforeCreatedAt time.Time
 	BeforeID        uuid.UUID
 	PageSize        int32
-	Alg             string
 }
 
 type ListTenantsRow struct {
@@ -408,15 +412,13 @@ type ListTenantsRow struct {
 	MAC                             []byte
 }
 
-// Live tenants or tenants with a status, of these also those with a live policy of an algorithm, newest first, after the cursor. Each list
-// has an index in its order. The subquery of one value keeps PostgreSQL from reading all policies.
+// Live tenants or tenants with a status, newest first, after the cursor. Each list has an index in its order.
 func (q *Queries) ListTenants(ctx context.Context, arg ListTenantsParams) ([]ListTenantsRow, error) {
 	rows, err := q.db.Query(ctx, listTenants,
 		arg.Status,
 		arg.BeforeCreatedAt,
 		arg.BeforeID,
 		arg.PageSize,
-		arg.Alg,
 	)
 	if err != nil {
 		return nil, err
@@ -640,35 +642,41 @@ func (q *Queries) LockTenant(ctx context.Context, tenantID uuid.UUID) (LockTenan
 	return i, err
 }
 
-const matchNewestTenants = `-- name: MatchNewestTenants :many
+const matchTenants = `-- name: MatchTenants :many
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
-    SELECT id FROM (
-        (SELECT id, COALESCE(search_text, lower(slug || ' ' || name)) AS text, created_at FROM tenants
-        WHERE $1::text = '' AND status <> 'deleted' AND (created_at, id) < ($2::timestamptz, $3::uuid)
-        ORDER BY created_at DESC, id DESC LIMIT 1000)
-        UNION ALL
-        (SELECT id, COALESCE(search_text, lower(slug || ' ' || name)) AS text, created_at FROM tenants
-        WHERE status = $1::text AND (created_at, id) < ($2::timestamptz, $3::uuid)
-        ORDER BY created_at DESC, id DESC LIMIT 1000)) AS newest
-    WHERE strpos(text, $4::text) > 0
-    ORDER BY created_at DESC, id DESC
-    LIMIT $5::integer))
+    (SELECT id FROM tenants
+    WHERE $1::text = '' AND status <> 'deleted' AND (created_at, id) < ($2::timestamptz, $3::uuid) AND (created_at, id) >= ($4::timestamptz, $5::uuid)
+      AND strpos(COALESCE(search_text, lower(slug || ' ' || name)), $6::text) > 0
+      AND (COALESCE(cardinality($7::text[]), 0) = 0 OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = ANY ($7::text[])
+        AND COALESCE(p.rsa_bits, 0) < $8::integer AND p.retired_at IS NULL LIMIT 1) IS NOT NULL)
+    ORDER BY created_at DESC, id DESC LIMIT $9::integer)
+    UNION ALL
+    (SELECT id FROM tenants
+    WHERE status = $1::text AND (created_at, id) < ($2::timestamptz, $3::uuid) AND (created_at, id) >= ($4::timestamptz, $5::uuid)
+      AND strpos(COALESCE(search_text, lower(slug || ' ' || name)), $6::text) > 0
+      AND (COALESCE(cardinality($7::text[]), 0) = 0 OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = ANY ($7::text[])
+        AND COALESCE(p.rsa_bits, 0) < $8::integer AND p.retired_at IS NULL LIMIT 1) IS NOT NULL)
+    ORDER BY created_at DESC, id DESC LIMIT $9::integer)))
 ORDER BY created_at DESC, id DESC
 `
 
-type MatchNewestTenantsParams struct {
+type MatchTenantsParams struct {
 	Status          string
 	BeforeCreatedAt time.Time
 	BeforeID        uuid.UUID
+	UntilCreatedAt  time.Time
+	UntilID         uuid.UUID
 	Q               string
+	Algs            []string
+	BelowBits       int32
 	PageSize        int32
 }
 
-type MatchNewestTenantsRow struct {
+type MatchTenantsRow struct {
 	ID                              uuid.UUID
 	Slug                            string
 	Name                            string
@@ -698,22 +706,27 @@ type MatchNewestTenantsRow struct {
 	MAC                             []byte
 }
 
-// Tenants among the newest thousand after the cursor whose slug or name contains a text, given with its case folded. A frequent text fills a page this way.
-func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenantsParams) ([]MatchNewestTenantsRow, error) {
-	rows, err := q.db.Query(ctx, matchNewestTenants,
+// Tenants from the cursor down to another one, newest first, whose slug or name contains a text, given with its case folded, and which have a live policy of one
+// of the algorithms, if there are any. It reads every tenant of that stretch until its page is full.
+func (q *Queries) MatchTenants(ctx context.Context, arg MatchTenantsParams) ([]MatchTenantsRow, error) {
+	rows, err := q.db.Query(ctx, matchTenants,
 		arg.Status,
 		arg.BeforeCreatedAt,
 		arg.BeforeID,
+		arg.UntilCreatedAt,
+		arg.UntilID,
 		arg.Q,
+		arg.Algs,
+		arg.BelowBits,
 		arg.PageSize,
 	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []MatchNewestTenantsRow
+	var items []MatchTenantsRow
 	for rows.Next() {
-		var i MatchNewestTenantsRow
+		var i MatchTenantsRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Slug,
@@ -751,25 +764,6 @@ func (q *Queries) MatchNewestTenants(ctx context.Context, arg MatchNewestTenants
 		return nil, err
 	}
 	return items, nil
-}
-
-const moreThanNewestTenants = `-- name: MoreThanNewestTenants :one
-SELECT EXISTS (
-    (SELECT id FROM tenants
-    WHERE $1::text = '' AND status <> 'deleted' AND (created_at, id) < ($2::timestamptz, $3::uuid)
-    ORDER BY created_at DESC, id DESC OFFSET 1000 LIMIT 1)
-    UNION ALL
-    (SELECT id FROM tenants
-    WHERE status = $1::text AND (created_at, id) < ($2::timestamptz, $3::uuid)
-    ORDER BY created_at DESC, id DESC OFFSET 1000 LIMIT 1))::boolean AS more
-`
-
-// Whether there are more tenants after that thousand.
-func (q *Queries) MoreThanNewestTenants(ctx context.Context, status string, beforeCreatedAt time.Time, beforeID uuid.UUID) (bool, error) {
-	row := q.db.QueryRow(ctx, moreThanNewestTenants, status, beforeCreatedAt, beforeID)
-	var more bool
-	err := row.Scan(&more)
-	return more, err
 }
 
 const moveAuditHeads = `-- name: MoveAuditHeads :execrows
@@ -812,6 +806,115 @@ func (q *Queries) MoveAuditHeads(ctx context.Context, arg MoveAuditHeadsParams) 
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const nthByAlgorithm = `-- name: NthByAlgorithm :one
+SELECT created_at, id FROM tenants
+WHERE id = (SELECT tenant_id FROM policies
+    WHERE policies.alg >= $1::text AND (policies.alg, tenant_id) < ($1::text, $2::uuid) AND retired_at IS NULL
+    ORDER BY policies.alg DESC, tenant_id DESC OFFSET $3::integer LIMIT 1)
+`
+
+type NthByAlgorithmRow struct {
+	CreatedAt time.Time
+	ID        uuid.UUID
+}
+
+// The tenant of the nth policy that TenantsByAlgorithm looks at.
+func (q *Queries) NthByAlgorithm(ctx context.Context, alg string, beforeID uuid.UUID, skip int32) (NthByAlgorithmRow, error) {
+	row := q.db.QueryRow(ctx, nthByAlgorithm, alg, beforeID, skip)
+	var i NthByAlgorithmRow
+	err := row.Scan(&i.CreatedAt, &i.ID)
+	return i, err
+}
+
+const nthTenant = `-- name: NthTenant :one
+SELECT created_at, id FROM (
+    (SELECT created_at, id FROM tenants
+    WHERE $1::text = '' AND status <> 'deleted' AND (created_at, id) < ($2::timestamptz, $3::uuid)
+    ORDER BY created_at DESC, id DESC OFFSET $4::integer LIMIT 1)
+    UNION ALL
+    (SELECT created_at, id FROM tenants
+    WHERE status = $1::text AND (created_at, id) < ($2::timestamptz, $3::uuid)
+    ORDER BY created_at DESC, id DESC OFFSET $4::integer LIMIT 1)) AS nth
+`
+
+type NthTenantParams struct {
+	Status          string
+	BeforeCreatedAt time.Time
+	BeforeID        uuid.UUID
+	Skip            int32
+}
+
+type NthTenantRow struct {
+	CreatedAt time.Time
+	ID        uuid.UUID
+}
+
+// The nth tenant after the cursor.
+func (q *Queries) NthTenant(ctx context.Context, arg NthTenantParams) (NthTenantRow, error) {
+	row := q.db.QueryRow(ctx, nthTenant,
+		arg.Status,
+		arg.BeforeCreatedAt,
+		arg.BeforeID,
+		arg.Skip,
+	)
+	var i NthTenantRow
+	err := row.Scan(&i.CreatedAt, &i.ID)
+	return i, err
+}
+
+const nthWithLargeSet = `-- name: NthWithLargeSet :one
+SELECT created_at, id FROM tenants
+WHERE status <> 'deleted' AND length(jwks_outline) - length(replace(jwks_outline, chr(10) || 'key ', chr(10) || 'key')) > 12 AND id < $1::uuid
+ORDER BY id DESC OFFSET $2::integer LIMIT 1
+`
+
+type NthWithLargeSetRow struct {
+	CreatedAt time.Time
+	ID        uuid.UUID
+}
+
+// The nth tenant that TenantsWithLargeSets looks at.
+func (q *Queries) NthWithLargeSet(ctx context.Context, beforeID uuid.UUID, skip int32) (NthWithLargeSetRow, error) {
+	row := q.db.QueryRow(ctx, nthWithLargeSet, beforeID, skip)
+	var i NthWithLargeSetRow
+	err := row.Scan(&i.CreatedAt, &i.ID)
+	return i, err
+}
+
+const nthWithOldAlgorithm = `-- name: NthWithOldAlgorithm :one
+SELECT created_at, id FROM tenants
+WHERE id = (SELECT tenant_id FROM policies WHERE retired_at IS NULL AND rsa_bits < 3072 AND tenant_id < $1::uuid
+    ORDER BY tenant_id DESC OFFSET $2::integer LIMIT 1)
+`
+
+type NthWithOldAlgorithmRow struct {
+	CreatedAt time.Time
+	ID        uuid.UUID
+}
+
+// The tenant of the nth policy that TenantsWithOldAlgorithms looks at.
+func (q *Queries) NthWithOldAlgorithm(ctx context.Context, beforeID uuid.UUID, skip int32) (NthWithOldAlgorithmRow, error) {
+	row := q.db.QueryRow(ctx, nthWithOldAlgorithm, beforeID, skip)
+	var i NthWithOldAlgorithmRow
+	err := row.Scan(&i.CreatedAt, &i.ID)
+	return i, err
+}
+
+const samplePieces = `-- name: SamplePieces :one
+SELECT count(DISTINCT split_part(ctid::text, ',', 1)) AS pages
+FROM tenants TABLESAMPLE SYSTEM ((SELECT 100 * LEAST(1, 1200 / GREATEST(reltuples, 1), 400.0 / GREATEST(1, pg_relation_size(oid) / 8192)) FROM pg_catalog.pg_class WHERE oid = 'public.tenants'::regclass)) REPEATABLE (0)
+WHERE NOT EXISTS (SELECT FROM unnest($1::text[]) AS piece WHERE strpos(COALESCE(search_text, lower(slug || ' ' || name)), piece) = 0)
+`
+
+// In how many pages of a sample of the table, which is the same until the table grows, tenants have all of some pieces of text. The sample has about 1,200 tenants, in at
+// most 400 pages. Pages are counted because tenants that were made together are often named alike: of those, one page would have many.
+func (q *Queries) SamplePieces(ctx context.Context, pieces []string) (int64, error) {
+	row := q.db.QueryRow(ctx, samplePieces, pieces)
+	var pages int64
+	err := row.Scan(&pages)
+	return pages, err
 }
 
 const shareTenant = `-- name: ShareTenant :exec
@@ -860,22 +963,22 @@ SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
-    SELECT p.tenant_id
-    FROM unnest($1::text[]) AS wanted (alg)
-    CROSS JOIN LATERAL (
-        SELECT tenant_id FROM policies
-        WHERE policies.alg = wanted.alg AND retired_at IS NULL AND tenant_id < $2::uuid AND COALESCE(rsa_bits, 0) < $3::integer
-          AND (SELECT t.status FROM tenants t WHERE t.id = policies.tenant_id) <> 'deleted'
-        ORDER BY tenant_id DESC LIMIT $4::integer) AS p
-    GROUP BY p.tenant_id ORDER BY p.tenant_id DESC LIMIT $4::integer))
+    SELECT tenant_id FROM policies
+    WHERE (policies.alg, tenant_id) >= ($1::text, $2::uuid) AND (policies.alg, tenant_id) < ($1::text, $3::uuid) AND retired_at IS NULL
+      AND (SELECT ($4::text = '' AND t.status <> 'deleted' OR t.status = $4::text)
+      AND ($5::text = '' OR strpos(COALESCE(t.search_text, lower(t.slug || ' ' || t.name)), $5::text) > 0)
+      FROM tenants t WHERE t.id = policies.tenant_id)
+    ORDER BY policies.alg DESC, tenant_id DESC LIMIT $6::integer))
 ORDER BY id DESC
 `
 
 type TenantsByAlgorithmParams struct {
-	Algs      []string
-	BeforeID  uuid.UUID
-	BelowBits int32
-	PageSize  int32
+	Alg      string
+	UntilID  uuid.UUID
+	BeforeID uuid.UUID
+	Status   string
+	Q        string
+	PageSize int32
 }
 
 type TenantsByAlgorithmRow struct {
@@ -908,12 +1011,16 @@ type TenantsByAlgorithmRow struct {
 	MAC                             []byte
 }
 
-// Live tenants with a live policy of one of the algorithms, whose RSA keys are smaller than a limit, newest first: ids begin with the time.
+// Tenants with a live policy of an algorithm, newest first: ids begin with the time. Policies are looked at down to the tenant until_id. The tenants are live
+// or have the status, and their slug or name contains the text.
+// Rows are compared, and not algorithms alone, so that only the index of algorithms has the order: the primary key would read every policy to find none.
 func (q *Queries) TenantsByAlgorithm(ctx context.Context, arg TenantsByAlgorithmParams) ([]TenantsByAlgorithmRow, error) {
 	rows, err := q.db.Query(ctx, tenantsByAlgorithm,
-		arg.Algs,
+		arg.Alg,
+		arg.UntilID,
 		arg.BeforeID,
-		arg.BelowBits,
+		arg.Status,
+		arg.Q,
 		arg.PageSize,
 	)
 	if err != nil {
@@ -969,11 +1076,15 @@ SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks
 FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT due.tenant_id
-    FROM (SELECT tenant_id, alg FROM policies WHERE due_at <= $1::timestamptz AND retired_at IS NULL ORDER BY due_at LIMIT 10000) AS due
-    WHERE due.tenant_id < $2::uuid AND ($3::text = '' OR due.alg = $3::text)
-      AND (SELECT t.status FROM tenants t WHERE t.id = due.tenant_id) <> 'deleted'
-      AND (NOT $4::boolean OR (SELECT k.kid FROM keys k WHERE k.tenant_id = due.tenant_id AND k.alg = due.alg AND k.state = 'standby' LIMIT 1) IS NULL)
-    GROUP BY due.tenant_id ORDER BY due.tenant_id DESC LIMIT $5::integer))
+    FROM (SELECT tenant_id, alg FROM (SELECT tenant_id, alg FROM policies WHERE due_at <= $1::timestamptz ORDER BY due_at LIMIT 10000) AS longest
+        WHERE tenant_id < $2::uuid AND ($3::text = '' OR alg = $3::text)
+        ORDER BY tenant_id DESC OFFSET 0) AS due
+    WHERE (NOT $4::boolean OR (SELECT k.alg FROM keys k WHERE k.tenant_id = due.tenant_id AND k.alg = due.alg AND k.state = 'standby' LIMIT 1) IS NULL)
+      AND (SELECT ($5::text = '' AND t.status <> 'deleted' OR t.status = $5::text)
+      AND ($6::text = '' OR strpos(COALESCE(t.search_text, lower(t.slug || ' ' || t.name)), $6::text) > 0)
+      FROM tenants t WHERE t.id = due.tenant_id)
+      AND (SELECT p.retired_at IS NULL FROM policies p WHERE p.tenant_id = due.tenant_id AND p.alg = due.alg)
+    GROUP BY due.tenant_id ORDER BY due.tenant_id DESC LIMIT $7::integer))
 ORDER BY id DESC
 `
 
@@ -982,6 +1093,8 @@ type TenantsWithDuePoliciesParams struct {
 	BeforeID  uuid.UUID
 	Alg       string
 	NoStandby bool
+	Status    string
+	Q         string
 	PageSize  int32
 }
 
@@ -1015,14 +1128,17 @@ type TenantsWithDuePoliciesRow struct {
 	MAC                             []byte
 }
 
-// Live tenants among those of the 10,000 policies that have been due longest, newest first: ids begin with the time. Of no_standby only those
-// whose policy has no standby key, which makes it due. Subqueries of one value keep PostgreSQL from reading all tenants or all standby keys instead.
+// Tenants among those of the 10,000 policies that have been due longest, newest first: ids begin with the time. Of no_standby only those
+// whose policy has no standby key, which makes it due. Status and text as in TenantsByAlgorithm. The policies are sorted before anything else is asked of them, so
+// that a full page asks it of few. Subqueries of one value keep PostgreSQL from reading all tenants or all standby keys instead.
 func (q *Queries) TenantsWithDuePolicies(ctx context.Context, arg TenantsWithDuePoliciesParams) ([]TenantsWithDuePoliciesRow, error) {
 	rows, err := q.db.Query(ctx, tenantsWithDuePolicies,
 		arg.DueBefore,
 		arg.BeforeID,
 		arg.Alg,
 		arg.NoStandby,
+		arg.Status,
+		arg.Q,
 		arg.PageSize,
 	)
 	if err != nil {
@@ -1032,6 +1148,352 @@ func (q *Queries) TenantsWithDuePolicies(ctx context.Context, arg TenantsWithDue
 	var items []TenantsWithDuePoliciesRow
 	for rows.Next() {
 		var i TenantsWithDuePoliciesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Name,
+			&i.Issuer,
+			&i.CustomDomain,
+			&i.Status,
+			&i.JWKSMaxAgeSeconds,
+			&i.JWKSStaleWhileRevalidateSeconds,
+			&i.JWKSStaleIfErrorSeconds,
+			&i.ClockSkewSeconds,
+			&i.CacheHorizon,
+			&i.NotBefore,
+			&i.AuditSeq,
+			&i.AuditHash,
+			&i.AuditAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeletedAt,
+			&i.FeedXID,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
+			&i.ApprovalRequired,
+			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const tenantsWithLargeSets = `-- name: TenantsWithLargeSets :many
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT id FROM tenants
+    WHERE status <> 'deleted' AND length(jwks_outline) - length(replace(jwks_outline, chr(10) || 'key ', chr(10) || 'key')) > 12
+      AND id >= $1::uuid AND id < $2::uuid AND ($3::text = '' OR status = $3::text)
+      AND ($4::text = '' OR strpos(COALESCE(search_text, lower(slug || ' ' || name)), $4::text) > 0)
+      AND ($5::text = '' OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = $5::text AND p.retired_at IS NULL) IS NOT NULL)
+    ORDER BY id DESC LIMIT $6::integer))
+ORDER BY id DESC
+`
+
+type TenantsWithLargeSetsParams struct {
+	UntilID  uuid.UUID
+	BeforeID uuid.UUID
+	Status   string
+	Q        string
+	Alg      string
+	PageSize int32
+}
+
+type TenantsWithLargeSetsRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	AuditAt                         *time.Time
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
+	MAC                             []byte
+}
+
+// Tenants with more than 12 published keys, which is the condition of the index tenants_large_set, newest first: ids begin with the time. Sets are looked at down to the tenant until_id. Status and text as
+// in TenantsByAlgorithm.
+func (q *Queries) TenantsWithLargeSets(ctx context.Context, arg TenantsWithLargeSetsParams) ([]TenantsWithLargeSetsRow, error) {
+	rows, err := q.db.Query(ctx, tenantsWithLargeSets,
+		arg.UntilID,
+		arg.BeforeID,
+		arg.Status,
+		arg.Q,
+		arg.Alg,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TenantsWithLargeSetsRow
+	for rows.Next() {
+		var i TenantsWithLargeSetsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Name,
+			&i.Issuer,
+			&i.CustomDomain,
+			&i.Status,
+			&i.JWKSMaxAgeSeconds,
+			&i.JWKSStaleWhileRevalidateSeconds,
+			&i.JWKSStaleIfErrorSeconds,
+			&i.ClockSkewSeconds,
+			&i.CacheHorizon,
+			&i.NotBefore,
+			&i.AuditSeq,
+			&i.AuditHash,
+			&i.AuditAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeletedAt,
+			&i.FeedXID,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
+			&i.ApprovalRequired,
+			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const tenantsWithOldAlgorithms = `-- name: TenantsWithOldAlgorithms :many
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT tenant_id FROM policies
+    WHERE retired_at IS NULL AND rsa_bits < 3072 AND tenant_id >= $1::uuid AND tenant_id < $2::uuid AND ($3::text = '' OR alg = $3::text)
+      AND (SELECT ($4::text = '' AND t.status <> 'deleted' OR t.status = $4::text)
+      AND ($5::text = '' OR strpos(COALESCE(t.search_text, lower(t.slug || ' ' || t.name)), $5::text) > 0)
+      FROM tenants t WHERE t.id = policies.tenant_id)
+    GROUP BY tenant_id ORDER BY tenant_id DESC LIMIT $6::integer))
+ORDER BY id DESC
+`
+
+type TenantsWithOldAlgorithmsParams struct {
+	UntilID  uuid.UUID
+	BeforeID uuid.UUID
+	Alg      string
+	Status   string
+	Q        string
+	PageSize int32
+}
+
+type TenantsWithOldAlgorithmsRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	AuditAt                         *time.Time
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
+	MAC                             []byte
+}
+
+// Tenants with a live policy that makes RSA keys of less than 3072 bits, which is the condition of the index policies_old_rsa, newest first: ids begin with the
+// time. Policies are looked at down to the tenant until_id. Status and text as in TenantsByAlgorithm.
+func (q *Queries) TenantsWithOldAlgorithms(ctx context.Context, arg TenantsWithOldAlgorithmsParams) ([]TenantsWithOldAlgorithmsRow, error) {
+	rows, err := q.db.Query(ctx, tenantsWithOldAlgorithms,
+		arg.UntilID,
+		arg.BeforeID,
+		arg.Alg,
+		arg.Status,
+		arg.Q,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TenantsWithOldAlgorithmsRow
+	for rows.Next() {
+		var i TenantsWithOldAlgorithmsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Name,
+			&i.Issuer,
+			&i.CustomDomain,
+			&i.Status,
+			&i.JWKSMaxAgeSeconds,
+			&i.JWKSStaleWhileRevalidateSeconds,
+			&i.JWKSStaleIfErrorSeconds,
+			&i.ClockSkewSeconds,
+			&i.CacheHorizon,
+			&i.NotBefore,
+			&i.AuditSeq,
+			&i.AuditHash,
+			&i.AuditAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeletedAt,
+			&i.FeedXID,
+			&i.FreezeStarts,
+			&i.FreezeEnds,
+			&i.FreezeReasons,
+			&i.ApprovalRequired,
+			&i.Metadata,
+			&i.JWKSPath,
+			&i.JWKSHeaders,
+			&i.MAC,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const tenantsWithVerifiersBehind = `-- name: TenantsWithVerifiersBehind :many
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT behind.tenant_id
+    FROM (SELECT seen.tenant_id
+        FROM (SELECT tenant_id, min(set_at) AS set_at FROM (
+              (SELECT tenant_id, set_at FROM jwks_clients WHERE set_at = timestamptz '1970-01-01 00:00:00+00' AND seen_at >= $1::timestamptz AND tenant_id < $2::uuid
+               ORDER BY tenant_id DESC LIMIT 4000)
+              UNION ALL
+              (SELECT tenant_id, set_at FROM jwks_clients WHERE seen_at >= $1::timestamptz ORDER BY seen_at LIMIT 4000)) AS looked_at
+            WHERE tenant_id < $2::uuid GROUP BY tenant_id) AS seen
+        WHERE (SELECT k.kid FROM keys k
+              WHERE k.tenant_id = seen.tenant_id AND k.state = 'standby' AND k.published_at > seen.set_at AND ($3::text = '' OR k.alg = $3::text)
+                AND (SELECT k.published_at + p.publish_lead_seconds * interval '1 second' FROM policies p WHERE p.tenant_id = k.tenant_id AND p.alg = k.alg) < $4::timestamptz
+              LIMIT 1) IS NOT NULL OFFSET 0) AS behind
+    WHERE (SELECT ($5::text = '' AND t.status <> 'deleted' OR t.status = $5::text)
+      AND ($6::text = '' OR strpos(COALESCE(t.search_text, lower(t.slug || ' ' || t.name)), $6::text) > 0)
+      FROM tenants t WHERE t.id = behind.tenant_id)
+    ORDER BY behind.tenant_id DESC LIMIT $7::integer))
+ORDER BY id DESC
+`
+
+type TenantsWithVerifiersBehindParams struct {
+	Since    time.Time
+	BeforeID uuid.UUID
+	Alg      string
+	Now      time.Time
+	Status   string
+	Q        string
+	PageSize int32
+}
+
+type TenantsWithVerifiersBehindRow struct {
+	ID                              uuid.UUID
+	Slug                            string
+	Name                            string
+	Issuer                          *string
+	CustomDomain                    *string
+	Status                          string
+	JWKSMaxAgeSeconds               int32
+	JWKSStaleWhileRevalidateSeconds int32
+	JWKSStaleIfErrorSeconds         int32
+	ClockSkewSeconds                int32
+	CacheHorizon                    *time.Time
+	NotBefore                       *time.Time
+	AuditSeq                        int64
+	AuditHash                       []byte
+	AuditAt                         *time.Time
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
+	DeletedAt                       *time.Time
+	FeedXID                         uint64
+	FreezeStarts                    []time.Time
+	FreezeEnds                      []time.Time
+	FreezeReasons                   []string
+	ApprovalRequired                []string
+	Metadata                        []byte
+	JWKSPath                        *string
+	JWKSHeaders                     []byte
+	MAC                             []byte
+}
+
+// Tenants with a verifier that has not fetched a standby key whose publish lead is over, newest first: ids begin with the time. Those are looked at that
+// keep asking with an old set, 4,000 at a time, and the 4,000 that have been away longest. Status and text as in TenantsByAlgorithm. OFFSET 0 has
+// tenants looked at only if they are behind.
+func (q *Queries) TenantsWithVerifiersBehind(ctx context.Context, arg TenantsWithVerifiersBehindParams) ([]TenantsWithVerifiersBehindRow, error) {
+	rows, err := q.db.Query(ctx, tenantsWithVerifiersBehind,
+		arg.Since,
+		arg.BeforeID,
+		arg.Alg,
+		arg.Now,
+		arg.Status,
+		arg.Q,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TenantsWithVerifiersBehindRow
+	for rows.Next() {
+		var i TenantsWithVerifiersBehindRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Slug,

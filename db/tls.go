@@ -2,10 +2,11 @@ package db
 
 import (
 	"crypto/tls"
-	"net/netip"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/keyward/keyward/internal/loopback"
 )
 
 // UnverifiedHosts returns the hosts of a database URL that are on other machines and to
@@ -31,6 +32,5 @@ func UnverifiedHosts(url string) (hosts []string, err error) {
 
 // isLocalHost reports whether a host is a socket's directory or a loopback address.
 func isLocalHost(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "" || host == "localhost" || strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || err == nil && ip.IsLoopback()
+	return host == "" || strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || loopback.IsHost(host)
 }

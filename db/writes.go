@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/keyward/keyward/internal/plural"
 )
 
 // ErrGuard is returned by Writes.Send if a statement changed another number of rows
@@ -69,7 +71,7 @@ func (w *Writes) run(ctx context.Context, queued []*pgx.QueuedQuery, want []int6
 	for i, want := range want {
 		tag, err := results.Exec()
 		if err == nil && want >= 0 && tag.RowsAffected() != want {
-			err = fmt.Errorf("%w: statement %d changed %d rows instead of %d", ErrGuard, first+i, tag.RowsAffected(), want)
+			err = fmt.Errorf("%w: statement %d changed %s instead of %d", ErrGuard, first+i, plural.Count(tag.RowsAffected(), "row"), want)
 		}
 		if err != nil {
 			failed = err

@@ -34,13 +34,17 @@ ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
 
 -- name: RevokeAPIKeysByID :execrows
-UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL WHERE id = ANY (@ids::uuid[]) AND revoked_at IS NULL;
+-- Rows are locked in the order of TouchAPIKeys.
+WITH locked AS (
+    SELECT api_keys.id FROM api_keys WHERE api_keys.id = ANY (@ids::uuid[]) ORDER BY api_keys.id FOR NO KEY UPDATE
+)
+UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL FROM locked WHERE api_keys.id = locked.id AND api_keys.revoked_at IS NULL;
 
 -- name: RevokeTenantAPIKeys :execrows
 UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL WHERE tenant_id = @tenant_id::uuid AND revoked_at IS NULL;
 
 -- name: TouchAPIKeys :exec
--- Rows are locked in one order, so that concurrent flushes of replicas do not deadlock.
+-- Rows are locked in one order, so that flushes of replicas and revocations do not deadlock.
 WITH m AS (
     SELECT unnest(@ids::uuid[]) AS id, unnest(@used_ats::timestamptz[]) AS used_at
 ), locked AS (
@@ -71,24 +75,26 @@ SELECT id, role, name FROM api_keys
 WHERE (tenant_id = sqlc.narg(tenant_id)::uuid OR sqlc.narg(tenant_id)::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL
 ORDER BY id FOR NO KEY UPDATE;
 
--- name: RevokeAPIKeys :execrows
-UPDATE api_keys SET revoked_at = @revoked_at, mac = NULL
-WHERE (tenant_id = sqlc.narg(tenant_id)::uuid OR sqlc.narg(tenant_id)::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL;
-
 -- name: APIKeyDescendants :many
--- The live API keys that an API key made, and that these made, revoked and expired ones in between included, in the order of their creation.
+-- The live API keys and workload identities that an API key made, and that these made, revoked and expired ones in between included, in the order
+-- of their creation. A workload makes none.
 WITH RECURSIVE made AS (
     SELECT k.id FROM api_keys k WHERE k.creator_type = 'api_key' AND k.creator_id = @maker::text
     UNION
     SELECT k.id FROM made JOIN api_keys k ON k.creator_type = 'api_key' AND k.creator_id = made.id::text
+), live AS (
+    SELECT k.id, k.tenant_id, k.role, k.name, ''::text AS issuer, k.created_at FROM made JOIN api_keys k ON k.id = made.id
+    WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > @now::timestamptz)
+    UNION ALL
+    SELECT w.id, w.tenant_id, w.role, w.name, w.issuer, w.created_at FROM (SELECT @maker::text AS id UNION ALL SELECT made.id::text FROM made) AS makers
+    JOIN workload_identities w ON w.creator_type = 'api_key' AND w.creator_id = makers.id AND w.deleted_at IS NULL
+    WHERE w.expires_at IS NULL OR w.expires_at > @now::timestamptz
 )
-SELECT k.id, k.tenant_id, k.role, k.name FROM made JOIN api_keys k ON k.id = made.id
-WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > @now::timestamptz)
-ORDER BY k.tenant_id NULLS FIRST, k.created_at, k.id;
+SELECT id, tenant_id, role, name, issuer FROM live ORDER BY tenant_id NULLS FIRST, created_at, id;
 
 -- name: CountAPIKeys :one
--- The live API keys of a tenant or, if tenant_id is NULL, of the platform, counted up to a limit.
+-- The API keys of a tenant or, if tenant_id is NULL, of the platform, that are live or were made since a time, counted up to a limit.
 SELECT count(*) FROM (
     SELECT FROM api_keys
-    WHERE (tenant_id = sqlc.narg(tenant_id)::uuid OR sqlc.narg(tenant_id)::uuid IS NULL AND tenant_id IS NULL) AND revoked_at IS NULL
+    WHERE (tenant_id = sqlc.narg(tenant_id)::uuid OR sqlc.narg(tenant_id)::uuid IS NULL AND tenant_id IS NULL) AND (revoked_at IS NULL OR created_at > @since::timestamptz)
     LIMIT @most::integer) AS live;

@@ -45,6 +45,7 @@ SET status = CASE status WHEN 'pending' THEN 'rejected' ELSE 'used' END, mac = N
     used_at = CASE status WHEN 'approved' THEN @now::timestamptz END
 WHERE tenant_id = @tenant_id AND status IN ('pending', 'approved') AND expires_at > @now::timestamptz;
 
--- name: CountPendingApprovals :one
-SELECT count(*) FROM approvals
-WHERE tenant_id = @tenant_id AND created_at > @since::timestamptz AND status = 'pending';
+-- name: CountApprovals :one
+-- Of those requested since a time: how many wait, and all.
+SELECT count(*) FILTER (WHERE status = 'pending') AS pending, count(*) AS requested FROM approvals
+WHERE tenant_id = @tenant_id AND created_at > @since::timestamptz;

@@ -63,6 +63,33 @@ WHERE e.tenant_id = @tenant_id
 ORDER BY e.seq
 LIMIT @page_size::integer;
 
+-- name: AuditSeqsBetween :one
+-- The first and the last event between two times of those that the indexes for filters have, 0 if there are none. A history's times rise
+-- with its seqs, which PostgreSQL does not know: with a time at which only others have many events it would read a whole history.
+SELECT COALESCE((SELECT e.seq FROM audit_events e WHERE e.tenant_id = @tenant_id AND e.seq > 256 AND e.at >= @since::timestamptz AND e.at < @until::timestamptz ORDER BY e.at, e.seq LIMIT 1), 0)::bigint AS first_seq,
+    COALESCE((SELECT e.seq FROM audit_events e WHERE e.tenant_id = @tenant_id AND e.seq > 256 AND e.at >= @since::timestamptz AND e.at < @until::timestamptz ORDER BY e.at DESC, e.seq DESC LIMIT 1), 0)::bigint AS last_seq;
+
+-- name: ListEarlyAuditEvents :many
+-- ListAuditEvents of the stretch before the indexes for filters, at most 256 events. The subquery reads them by the primary key: most tenants
+-- have few events, so that PostgreSQL would take them for most of the table and read all of it.
+SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,
+    e.request_id, e.details, e.prev_hash, e.hash
+FROM (
+    SELECT early.tenant_id, early.seq, early.at, early.action, early.actor_type, early.actor_id, early.actor_name, early.kid, early.from_state, early.to_state, early.reason,
+        early.request_id, early.details, early.prev_hash, early.hash
+    FROM audit_events early
+    WHERE early.tenant_id = @tenant_id AND early.seq > @after_seq::bigint AND early.seq < @before_seq::bigint
+    ORDER BY early.seq LIMIT 256
+) AS e
+JOIN tenants t ON t.id = e.tenant_id
+WHERE (@action::text = '' OR e.action = @action::text)
+  AND (@kid::text = '' OR e.kid = @kid::text)
+  AND (@state::text = '' OR e.to_state = @state::text)
+  AND (@actor::text = '' OR e.actor_id = @actor::text OR e.actor_name = @actor::text)
+  AND e.at >= @since::timestamptz AND e.at < @until::timestamptz
+ORDER BY CASE WHEN @ascending::boolean THEN e.seq ELSE -e.seq END
+LIMIT @page_size::integer;
+
 -- name: ListAuditEventsByState :many
 -- Events by which a key entered a state, by the one or two actions that lead to it: an index has each action in order.
 SELECT e.tenant_id, t.slug, e.seq, e.at, e.action, e.actor_type, e.actor_id, e.actor_name, e.kid, e.from_state, e.to_state, e.reason,

@@ -12,12 +12,14 @@ LEFT JOIN pg_catalog.pg_roles r ON r.rolname = wanted.name
 WHERE r.rolname IS NULL OR r.rolsuper OR r.rolbypassrls;
 
 -- name: UnguardedTables :many
--- Tables of tenants without forced row level security.
-SELECT relname::text AS name
-FROM pg_catalog.pg_class
-WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-  AND relname IN ('tenants', 'policies', 'keys', 'data_keys', 'audit_events', 'api_keys', 'idempotency_keys', 'approvals', 'webhooks', 'webhook_deliveries')
-  AND NOT (relrowsecurity AND relforcerowsecurity);
+-- Tables of tenants, which are those that say of each row whose it is, without forced row level security.
+SELECT c.relname::text AS name
+FROM pg_catalog.pg_class c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+  AND (c.relname = 'tenants'
+    OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped))
+  AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+ORDER BY c.relname;
 
 -- name: EndOfPolicies :one
 -- The tenant at the end of a range of this many policies after another tenant; the greatest possible id if there are fewer.
@@ -64,6 +66,14 @@ SELECT id, tenant_id, role, name, secret_hash, created_at, expires_at, revoked_a
 FROM api_keys
 WHERE id > @after_id::uuid
 ORDER BY id
+LIMIT @stretch::integer;
+
+-- name: WorkloadIdentitiesToCheck :many
+SELECT tenant_id, id, name, issuer, audience, jwks_uri, rules, role, max_token_lifetime_seconds, created_at, expires_at, deleted_at, last_used_at,
+    creator_type, creator_id, creator_name, mac, maker_mac
+FROM workload_identities
+WHERE (tenant_id, id) > (@after_tenant_id::uuid, @after_id::uuid)
+ORDER BY tenant_id, id
 LIMIT @stretch::integer;
 
 -- name: ApprovalsToCheck :many
@@ -132,6 +142,18 @@ JOIN tenants t ON t.id = e.tenant_id
 JOIN api_keys k ON k.id::text = e.details ->> 'id' AND (k.tenant_id = t.id OR k.tenant_id IS NULL AND t.slug = 'platform')
 WHERE k.revoked_at IS NULL
 ORDER BY k.id;
+
+-- name: RevivedWorkloadIdentities :many
+-- Live workload identities that the tenant's history says are deleted.
+SELECT w.id
+FROM (
+    SELECT b.details FROM audit_events b WHERE b.tenant_id = @tenant_id AND b.seq <= 256 AND b.action = 'workload_identity.deleted'
+    UNION ALL
+    SELECT l.details FROM audit_events l WHERE l.tenant_id = @tenant_id AND l.seq > 256 AND l.action = 'workload_identity.deleted'
+) AS e
+JOIN workload_identities w ON w.tenant_id = @tenant_id AND w.id::text = e.details ->> 'id'
+WHERE w.deleted_at IS NULL
+ORDER BY w.id;
 
 -- name: DescribeDatabase :one
 -- The size is 0 if the role may not know it.

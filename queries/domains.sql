@@ -15,6 +15,11 @@ SELECT slug FROM tenants
 WHERE status <> 'deleted' AND (custom_domain = @host::text OR issuer_name IS NOT NULL AND substring(issuer_name FROM '^https?://([^/:]+)') = @host::text)
 ORDER BY slug LIMIT 1;
 
+-- name: IssuersOfTenants :many
+-- Which of some issuers live tenants have, in the form in which these are unique.
+SELECT COALESCE(issuer_name, lower(rtrim(issuer, '/')), '/t/' || slug)::text AS issuer FROM tenants
+WHERE status <> 'deleted' AND COALESCE(issuer_name, lower(rtrim(issuer, '/')), '/t/' || slug) = ANY (@issuers::text[]);
+
 -- name: VerifiedDomains :many
 SELECT tenant_id, domain, token, created_at, verified_at, mac FROM domains
 WHERE tenant_id = @tenant_id AND domain = ANY (@domains::text[]) AND verified_at IS NOT NULL;

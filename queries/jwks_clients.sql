@@ -40,3 +40,11 @@ JOIN keys k ON k.tenant_id = p.tenant_id AND k.alg = p.alg AND k.state = 'standb
 JOIN jwks_clients c ON c.tenant_id = p.tenant_id AND c.seen_at >= @since
 WHERE p.tenant_id = ANY (@tenant_ids::uuid[]) AND p.min_adoption > 0 AND p.retired_at IS NULL
 GROUP BY k.tenant_id, k.alg, k.kid;
+
+-- name: AdoptionOfKeys :many
+-- Of keys that tenants published at a time: how many verifiers of the sample there are, how many have fetched a set with the key, and the
+-- largest pseudonym, from which the number of verifiers is estimated.
+SELECT m.tenant_id::uuid AS tenant_id, m.kid::text AS kid, count(*) AS sampled, count(*) FILTER (WHERE c.set_at >= m.published_at) AS adopted, max(c.client)::bigint AS largest
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@kids::text[]) AS kid, unnest(@published_ats::timestamptz[]) AS published_at) AS m
+JOIN jwks_clients c ON c.tenant_id = m.tenant_id AND c.seen_at >= @since
+GROUP BY m.tenant_id, m.kid;

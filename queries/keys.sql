@@ -57,6 +57,13 @@ UPDATE keys
 SET token_horizon = GREATEST(token_horizon, @token_horizon::timestamptz)
 WHERE tenant_id = @tenant_id AND alg = ANY (@algs::text[]) AND state = 'active';
 
+-- name: CountPurgedKeys :one
+-- The purged keys of a tenant that were made since a time, counted up to a limit.
+SELECT count(*) FROM (
+    SELECT FROM keys
+    WHERE tenant_id = @tenant_id AND created_at > @since::timestamptz AND state = 'purged'
+    LIMIT @most::integer) AS purged;
+
 -- name: UnpurgedKeysOfTenants :many
 SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
@@ -70,18 +77,64 @@ SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, publish
 FROM keys
 WHERE tenant_id = @tenant_id AND kid = @kid;
 
+-- name: PublishedKeysOfTenant :many
+-- What the schedule depends on: keys that are gone change nothing for the others.
+SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+    expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
+FROM keys
+WHERE tenant_id = @tenant_id AND state IN ('standby', 'active', 'deprecated')
+ORDER BY created_at DESC, kid DESC;
+
+-- name: PublishedKeysOfTenants :many
+-- PublishedKeysOfTenant of several tenants, without the keys themselves.
+SELECT tenant_id, kid, alg, algs, state, origin, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+    expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
+FROM keys
+WHERE tenant_id = ANY (@tenant_ids::uuid[]) AND state IN ('standby', 'active', 'deprecated')
+ORDER BY tenant_id, created_at DESC, kid DESC;
+
 -- name: ListKeys :many
--- Newest first, after the cursor. valid_at selects keys that were published at that time; the epoch selects all.
+-- Newest first, after the cursor. A state leads to ListKeysInState, unless it is that of most keys of an old tenant, purged.
 SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
 FROM keys
 WHERE tenant_id = @tenant_id
   AND (@state::text = '' OR state = @state::text)
   AND (@alg::text = '' OR alg = @alg::text OR @alg::text = ANY (algs))
-  AND (@valid_at::timestamptz = 'epoch'::timestamptz
-       OR published_at <= @valid_at::timestamptz AND COALESCE(expired_at, revoked_at, 'infinity') > @valid_at::timestamptz)
   AND (created_at, kid) < (@before_created_at::timestamptz, @before_kid::text)
 ORDER BY created_at DESC, kid DESC
+LIMIT @page_size::integer;
+
+-- name: ListKeysInState :many
+-- ListKeys in one state but purged, by an index that has each state in the order of the list.
+SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
+    expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at
+FROM keys
+WHERE tenant_id = @tenant_id AND state = @state::text AND state <> 'purged'
+  AND (@alg::text = '' OR alg = @alg::text OR @alg::text = ANY (algs))
+  AND (created_at, kid) < (@before_created_at::timestamptz, @before_kid::text)
+ORDER BY created_at DESC, kid DESC
+LIMIT @page_size::integer;
+
+-- name: ListKeysValidAt :many
+-- ListKeys that were published at a time: those that still are, and those that left since. The latter are looked for only if the tenant
+-- has changed since.
+SELECT k.tenant_id, k.kid, k.alg, k.algs, k.state, k.origin, k.public_jwk, k.created_at, k.published_at, k.activated_at, k.activation, k.deprecated_at, k.token_horizon,
+    k.expires_at, k.expired_at, k.revoked_at, k.revocation_reason, k.purged_at, k.last_signed_at, k.last_token_expires_at
+FROM keys k
+WHERE k.tenant_id = @tenant_id AND k.kid = ANY (ARRAY(
+    SELECT published.kid FROM keys published
+    WHERE published.tenant_id = @tenant_id AND published.state IN ('standby', 'active', 'deprecated') AND published.published_at <= @valid_at::timestamptz
+    UNION ALL
+    (SELECT gone.kid FROM keys gone
+    WHERE gone.tenant_id = @tenant_id AND (SELECT t.audit_at FROM tenants t WHERE t.id = @tenant_id) > @valid_at::timestamptz
+      AND gone.published_at <= @valid_at::timestamptz AND COALESCE(gone.expired_at, gone.revoked_at) > @valid_at::timestamptz
+      AND (@state::text = '' OR gone.state = @state::text) AND (@alg::text = '' OR gone.alg = @alg::text OR @alg::text = ANY (gone.algs))
+      AND (gone.created_at, gone.kid) < (@before_created_at::timestamptz, @before_kid::text)
+    ORDER BY gone.created_at DESC, gone.kid DESC LIMIT @page_size::integer)))
+  AND (@state::text = '' OR k.state = @state::text) AND (@alg::text = '' OR k.alg = @alg::text OR @alg::text = ANY (k.algs))
+  AND (k.created_at, k.kid) < (@before_created_at::timestamptz, @before_kid::text)
+ORDER BY k.created_at DESC, k.kid DESC
 LIMIT @page_size::integer;
 
 -- name: GetSealedKey :one

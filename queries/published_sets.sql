@@ -1,8 +1,7 @@
 -- name: PublicationOf :one
 -- A tenant, deleted or not, and what was published of it.
 SELECT t.slug, t.status, t.audit_seq, t.feed_xid, COALESCE(p.feed_xid, '0'::xid8)::xid8 AS published_xid, COALESCE(p.epoch, 0)::bigint AS epoch, COALESCE(p.version, -1)::bigint AS version,
-    COALESCE(p.failures, 0)::integer AS failures, COALESCE(p.due_at, '9999-01-01Z')::timestamptz AS due_at,
-    (SELECT COALESCE(max(r.epoch), 0) FROM recoveries r)::bigint AS current_epoch
+    COALESCE(p.failures, 0)::integer AS failures, COALESCE(p.due_at, '9999-01-01Z')::timestamptz AS due_at
 FROM tenants t
 LEFT JOIN published_sets p ON p.tenant_id = t.id AND p.target = @target
 WHERE t.id = @tenant_id;

@@ -1,10 +1,9 @@
--- name: CurrentEpoch :one
--- The number of recoveries so far.
-SELECT COALESCE(max(epoch), 0)::bigint AS epoch FROM recoveries;
+-- name: ListRecoveries :many
+-- The latest first, also those that are not believed: see Tx.CurrentEpoch.
+SELECT epoch, at, operator, mac FROM recoveries ORDER BY epoch DESC;
 
--- name: BeginEpoch :exec
-INSERT INTO recoveries (epoch, at, operator)
-SELECT COALESCE(max(epoch), 0) + 1, @at::timestamptz, @operator::text FROM recoveries;
+-- name: InsertRecovery :exec
+INSERT INTO recoveries (epoch, at, operator, mac) VALUES (@epoch, @at, @operator, @mac);
 
 -- name: EndConsoleSessions :execrows
 -- All of them: which were ended in the time that was lost is unknown.

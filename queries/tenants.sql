@@ -45,8 +45,7 @@ FROM tenants
 WHERE id = ANY (@tenant_ids::uuid[]);
 
 -- name: ListTenants :many
--- Live tenants or tenants with a status, of these also those with a live policy of an algorithm, newest first, after the cursor. Each list
--- has an index in its order. The subquery of one value keeps PostgreSQL from reading all policies.
+-- Live tenants or tenants with a status, newest first, after the cursor. Each list has an index in its order.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
@@ -58,77 +57,169 @@ WHERE id = ANY (ARRAY(
     UNION ALL
     (SELECT id FROM tenants
     WHERE status = @status::text AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
-      AND (@alg::text = '' OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = @alg::text AND p.retired_at IS NULL) IS NOT NULL)
     ORDER BY created_at DESC, id DESC LIMIT @page_size::integer)))
 ORDER BY created_at DESC, id DESC
 LIMIT @page_size::integer;
 
 -- name: TenantsByAlgorithm :many
--- Live tenants with a live policy of one of the algorithms, whose RSA keys are smaller than a limit, newest first: ids begin with the time.
+-- Tenants with a live policy of an algorithm, newest first: ids begin with the time. Policies are looked at down to the tenant until_id. The tenants are live
+-- or have the status, and their slug or name contains the text.
+-- Rows are compared, and not algorithms alone, so that only the index of algorithms has the order: the primary key would read every policy to find none.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
-    SELECT p.tenant_id
-    FROM unnest(@algs::text[]) AS wanted (alg)
-    CROSS JOIN LATERAL (
-        SELECT tenant_id FROM policies
-        WHERE policies.alg = wanted.alg AND retired_at IS NULL AND tenant_id < @before_id::uuid AND COALESCE(rsa_bits, 0) < @below_bits::integer
-          AND (SELECT t.status FROM tenants t WHERE t.id = policies.tenant_id) <> 'deleted'
-        ORDER BY tenant_id DESC LIMIT @page_size::integer) AS p
-    GROUP BY p.tenant_id ORDER BY p.tenant_id DESC LIMIT @page_size::integer))
+    SELECT tenant_id FROM policies
+    WHERE (policies.alg, tenant_id) >= (@alg::text, @until_id::uuid) AND (policies.alg, tenant_id) < (@alg::text, @before_id::uuid) AND retired_at IS NULL
+      AND (SELECT (@status::text = '' AND t.status <> 'deleted' OR t.status = @status::text)
+      AND (@q::text = '' OR strpos(COALESCE(t.search_text, lower(t.slug || ' ' || t.name)), @q::text) > 0)
+      FROM tenants t WHERE t.id = policies.tenant_id)
+    ORDER BY policies.alg DESC, tenant_id DESC LIMIT @page_size::integer))
 ORDER BY id DESC;
 
+-- name: NthByAlgorithm :one
+-- The tenant of the nth policy that TenantsByAlgorithm looks at.
+SELECT created_at, id FROM tenants
+WHERE id = (SELECT tenant_id FROM policies
+    WHERE policies.alg >= @alg::text AND (policies.alg, tenant_id) < (@alg::text, @before_id::uuid) AND retired_at IS NULL
+    ORDER BY policies.alg DESC, tenant_id DESC OFFSET @skip::integer LIMIT 1);
+
+-- name: TenantsWithOldAlgorithms :many
+-- Tenants with a live policy that makes RSA keys of less than 3072 bits, which is the condition of the index policies_old_rsa, newest first: ids begin with the
+-- time. Policies are looked at down to the tenant until_id. Status and text as in TenantsByAlgorithm.
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT tenant_id FROM policies
+    WHERE retired_at IS NULL AND rsa_bits < 3072 AND tenant_id >= @until_id::uuid AND tenant_id < @before_id::uuid AND (@alg::text = '' OR alg = @alg::text)
+      AND (SELECT (@status::text = '' AND t.status <> 'deleted' OR t.status = @status::text)
+      AND (@q::text = '' OR strpos(COALESCE(t.search_text, lower(t.slug || ' ' || t.name)), @q::text) > 0)
+      FROM tenants t WHERE t.id = policies.tenant_id)
+    GROUP BY tenant_id ORDER BY tenant_id DESC LIMIT @page_size::integer))
+ORDER BY id DESC;
+
+-- name: NthWithOldAlgorithm :one
+-- The tenant of the nth policy that TenantsWithOldAlgorithms looks at.
+SELECT created_at, id FROM tenants
+WHERE id = (SELECT tenant_id FROM policies WHERE retired_at IS NULL AND rsa_bits < 3072 AND tenant_id < @before_id::uuid
+    ORDER BY tenant_id DESC OFFSET @skip::integer LIMIT 1);
+
 -- name: TenantsWithDuePolicies :many
--- Live tenants among those of the 10,000 policies that have been due longest, newest first: ids begin with the time. Of no_standby only those
--- whose policy has no standby key, which makes it due. Subqueries of one value keep PostgreSQL from reading all tenants or all standby keys instead.
+-- Tenants among those of the 10,000 policies that have been due longest, newest first: ids begin with the time. Of no_standby only those
+-- whose policy has no standby key, which makes it due. Status and text as in TenantsByAlgorithm. The policies are sorted before anything else is asked of them, so
+-- that a full page asks it of few. Subqueries of one value keep PostgreSQL from reading all tenants or all standby keys instead.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
     SELECT due.tenant_id
-    FROM (SELECT tenant_id, alg FROM policies WHERE due_at <= @due_before::timestamptz AND retired_at IS NULL ORDER BY due_at LIMIT 10000) AS due
-    WHERE due.tenant_id < @before_id::uuid AND (@alg::text = '' OR due.alg = @alg::text)
-      AND (SELECT t.status FROM tenants t WHERE t.id = due.tenant_id) <> 'deleted'
-      AND (NOT @no_standby::boolean OR (SELECT k.kid FROM keys k WHERE k.tenant_id = due.tenant_id AND k.alg = due.alg AND k.state = 'standby' LIMIT 1) IS NULL)
+    FROM (SELECT tenant_id, alg FROM (SELECT tenant_id, alg FROM policies WHERE due_at <= @due_before::timestamptz ORDER BY due_at LIMIT 10000) AS longest
+        WHERE tenant_id < @before_id::uuid AND (@alg::text = '' OR alg = @alg::text)
+        ORDER BY tenant_id DESC OFFSET 0) AS due
+    WHERE (NOT @no_standby::boolean OR (SELECT k.alg FROM keys k WHERE k.tenant_id = due.tenant_id AND k.alg = due.alg AND k.state = 'standby' LIMIT 1) IS NULL)
+      AND (SELECT (@status::text = '' AND t.status <> 'deleted' OR t.status = @status::text)
+      AND (@q::text = '' OR strpos(COALESCE(t.search_text, lower(t.slug || ' ' || t.name)), @q::text) > 0)
+      FROM tenants t WHERE t.id = due.tenant_id)
+      AND (SELECT p.retired_at IS NULL FROM policies p WHERE p.tenant_id = due.tenant_id AND p.alg = due.alg)
     GROUP BY due.tenant_id ORDER BY due.tenant_id DESC LIMIT @page_size::integer))
 ORDER BY id DESC;
 
--- name: MatchNewestTenants :many
--- Tenants among the newest thousand after the cursor whose slug or name contains a text, given with its case folded. A frequent text fills a page this way.
+-- name: TenantsWithLargeSets :many
+-- Tenants with more than 12 published keys, which is the condition of the index tenants_large_set, newest first: ids begin with the time. Sets are looked at down to the tenant until_id. Status and text as
+-- in TenantsByAlgorithm.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
     feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
 FROM tenants
 WHERE id = ANY (ARRAY(
-    SELECT id FROM (
-        (SELECT id, COALESCE(search_text, lower(slug || ' ' || name)) AS text, created_at FROM tenants
-        WHERE @status::text = '' AND status <> 'deleted' AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
-        ORDER BY created_at DESC, id DESC LIMIT 1000)
-        UNION ALL
-        (SELECT id, COALESCE(search_text, lower(slug || ' ' || name)) AS text, created_at FROM tenants
-        WHERE status = @status::text AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
-        ORDER BY created_at DESC, id DESC LIMIT 1000)) AS newest
-    WHERE strpos(text, @q::text) > 0
-    ORDER BY created_at DESC, id DESC
-    LIMIT @page_size::integer))
-ORDER BY created_at DESC, id DESC;
+    SELECT id FROM tenants
+    WHERE status <> 'deleted' AND length(jwks_outline) - length(replace(jwks_outline, chr(10) || 'key ', chr(10) || 'key')) > 12
+      AND id >= @until_id::uuid AND id < @before_id::uuid AND (@status::text = '' OR status = @status::text)
+      AND (@q::text = '' OR strpos(COALESCE(search_text, lower(slug || ' ' || name)), @q::text) > 0)
+      AND (@alg::text = '' OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = @alg::text AND p.retired_at IS NULL) IS NOT NULL)
+    ORDER BY id DESC LIMIT @page_size::integer))
+ORDER BY id DESC;
 
--- name: MoreThanNewestTenants :one
--- Whether there are more tenants after that thousand.
-SELECT EXISTS (
+-- name: NthWithLargeSet :one
+-- The nth tenant that TenantsWithLargeSets looks at.
+SELECT created_at, id FROM tenants
+WHERE status <> 'deleted' AND length(jwks_outline) - length(replace(jwks_outline, chr(10) || 'key ', chr(10) || 'key')) > 12 AND id < @before_id::uuid
+ORDER BY id DESC OFFSET @skip::integer LIMIT 1;
+
+-- name: TenantsWithVerifiersBehind :many
+-- Tenants with a verifier that has not fetched a standby key whose publish lead is over, newest first: ids begin with the time. Those are looked at that
+-- keep asking with an old set, 4,000 at a time, and the 4,000 that have been away longest. Status and text as in TenantsByAlgorithm. OFFSET 0 has
+-- tenants looked at only if they are behind.
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
+FROM tenants
+WHERE id = ANY (ARRAY(
+    SELECT behind.tenant_id
+    FROM (SELECT seen.tenant_id
+        FROM (SELECT tenant_id, min(set_at) AS set_at FROM (
+              (SELECT tenant_id, set_at FROM jwks_clients WHERE set_at = timestamptz '1970-01-01 00:00:00+00' AND seen_at >= @since::timestamptz AND tenant_id < @before_id::uuid
+               ORDER BY tenant_id DESC LIMIT 4000)
+              UNION ALL
+              (SELECT tenant_id, set_at FROM jwks_clients WHERE seen_at >= @since::timestamptz ORDER BY seen_at LIMIT 4000)) AS looked_at
+            WHERE tenant_id < @before_id::uuid GROUP BY tenant_id) AS seen
+        WHERE (SELECT k.kid FROM keys k
+              WHERE k.tenant_id = seen.tenant_id AND k.state = 'standby' AND k.published_at > seen.set_at AND (@alg::text = '' OR k.alg = @alg::text)
+                AND (SELECT k.published_at + p.publish_lead_seconds * interval '1 second' FROM policies p WHERE p.tenant_id = k.tenant_id AND p.alg = k.alg) < @now::timestamptz
+              LIMIT 1) IS NOT NULL OFFSET 0) AS behind
+    WHERE (SELECT (@status::text = '' AND t.status <> 'deleted' OR t.status = @status::text)
+      AND (@q::text = '' OR strpos(COALESCE(t.search_text, lower(t.slug || ' ' || t.name)), @q::text) > 0)
+      FROM tenants t WHERE t.id = behind.tenant_id)
+    ORDER BY behind.tenant_id DESC LIMIT @page_size::integer))
+ORDER BY id DESC;
+
+-- name: MatchTenants :many
+-- Tenants from the cursor down to another one, newest first, whose slug or name contains a text, given with its case folded, and which have a live policy of one
+-- of the algorithms, if there are any. It reads every tenant of that stretch until its page is full.
+SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
+    jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
+    feed_xid, freeze_starts, freeze_ends, freeze_reasons, approval_required, metadata, jwks_path, jwks_headers, mac
+FROM tenants
+WHERE id = ANY (ARRAY(
     (SELECT id FROM tenants
-    WHERE @status::text = '' AND status <> 'deleted' AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
-    ORDER BY created_at DESC, id DESC OFFSET 1000 LIMIT 1)
+    WHERE @status::text = '' AND status <> 'deleted' AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid) AND (created_at, id) >= (@until_created_at::timestamptz, @until_id::uuid)
+      AND strpos(COALESCE(search_text, lower(slug || ' ' || name)), @q::text) > 0
+      AND (COALESCE(cardinality(@algs::text[]), 0) = 0 OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = ANY (@algs::text[])
+        AND COALESCE(p.rsa_bits, 0) < @below_bits::integer AND p.retired_at IS NULL LIMIT 1) IS NOT NULL)
+    ORDER BY created_at DESC, id DESC LIMIT @page_size::integer)
     UNION ALL
     (SELECT id FROM tenants
+    WHERE status = @status::text AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid) AND (created_at, id) >= (@until_created_at::timestamptz, @until_id::uuid)
+      AND strpos(COALESCE(search_text, lower(slug || ' ' || name)), @q::text) > 0
+      AND (COALESCE(cardinality(@algs::text[]), 0) = 0 OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = ANY (@algs::text[])
+        AND COALESCE(p.rsa_bits, 0) < @below_bits::integer AND p.retired_at IS NULL LIMIT 1) IS NOT NULL)
+    ORDER BY created_at DESC, id DESC LIMIT @page_size::integer)))
+ORDER BY created_at DESC, id DESC;
+
+-- name: NthTenant :one
+-- The nth tenant after the cursor.
+SELECT created_at, id FROM (
+    (SELECT created_at, id FROM tenants
+    WHERE @status::text = '' AND status <> 'deleted' AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+    ORDER BY created_at DESC, id DESC OFFSET @skip::integer LIMIT 1)
+    UNION ALL
+    (SELECT created_at, id FROM tenants
     WHERE status = @status::text AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
-    ORDER BY created_at DESC, id DESC OFFSET 1000 LIMIT 1))::boolean AS more;
+    ORDER BY created_at DESC, id DESC OFFSET @skip::integer LIMIT 1)) AS nth;
+
+-- name: SamplePieces :one
+-- In how many pages of a sample of the table, which is the same until the table grows, tenants have all of some pieces of text. The sample has about 1,200 tenants, in at
+-- most 400 pages. Pages are counted because tenants that were made together are often named alike: of those, one page would have many.
+SELECT count(DISTINCT split_part(ctid::text, ',', 1)) AS pages
+FROM tenants TABLESAMPLE SYSTEM ((SELECT 100 * LEAST(1, 1200 / GREATEST(reltuples, 1), 400.0 / GREATEST(1, pg_relation_size(oid) / 8192)) FROM pg_catalog.pg_class WHERE oid = 'public.tenants'::regclass)) REPEATABLE (0)
+WHERE NOT EXISTS (SELECT FROM unnest(@pieces::text[]) AS piece WHERE strpos(COALESCE(search_text, lower(slug || ' ' || name)), piece) = 0);
 
 -- name: FindTenants :many
--- MatchNewestTenants among all tenants, by the trigram index: for rare texts. Without OFFSET 0 PostgreSQL could expect many matches and
+-- MatchTenants among all tenants, by the trigram index: for rare texts. Without OFFSET 0 PostgreSQL could expect many matches and
 -- read all tenants in order.
 SELECT id, slug, name, issuer, custom_domain, status, jwks_max_age_seconds, jwks_stale_while_revalidate_seconds,
     jwks_stale_if_error_seconds, clock_skew_seconds, cache_horizon, not_before, audit_seq, audit_hash, audit_at, created_at, updated_at, deleted_at,
@@ -141,6 +232,8 @@ WHERE id = ANY (ARRAY(
           AND strpos(COALESCE(search_text, lower(slug || ' ' || name)), @q::text) > 0
           AND (@status::text = '' AND status <> 'deleted' OR status = @status::text)
           AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+          AND (COALESCE(cardinality(@algs::text[]), 0) = 0 OR (SELECT p.alg FROM policies p WHERE p.tenant_id = tenants.id AND p.alg = ANY (@algs::text[])
+            AND COALESCE(p.rsa_bits, 0) < @below_bits::integer AND p.retired_at IS NULL LIMIT 1) IS NOT NULL)
         OFFSET 0) AS found
     ORDER BY created_at DESC, id DESC
     LIMIT @page_size::integer))

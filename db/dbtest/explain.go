@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/keyward/keyward/db"
@@ -100,6 +101,9 @@ func inlineLiterals(args []any) string {
 		}
 		if list, is := a.([]string); is {
 			a = "{" + strings.Join(list, ",") + "}" // of names without special characters
+		}
+		if list, is := a.([]uuid.UUID); is {
+			a = "{" + strings.Join(uuid.UUIDs(list).Strings(), ",") + "}"
 		}
 		texts[i] = "'" + strings.ReplaceAll(fmt.Sprint(a), "'", "''") + "'"
 	}

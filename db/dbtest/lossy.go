@@ -5,14 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // LossyProxy lies between a program and its database, and loses what it is told to. It reads
@@ -52,40 +48,6 @@ func NewLossyProxy(t testing.TB, databaseURL string) *LossyProxy {
 	})
 	t.Cleanup(func() { listener.Close(); p.Away(true); done.Wait() })
 	return p
-}
-
-// proxyEnds are both ends of a proxy.
-type proxyEnds struct {
-	listener         net.Listener
-	url              string // of the database through the proxy
-	network, address string // of the server
-}
-
-// listenFor listens on the loopback interface for a proxy to the database at a URL.
-func listenFor(t testing.TB, databaseURL string) proxyEnds {
-	t.Helper()
-	cfg, err := pgx.ParseConfig(databaseURL)
-	if err != nil {
-		t.Fatalf("dbtest: %v", err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("dbtest: %v", err)
-	}
-	through := url.URL{
-		Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Host: listener.Addr().String(), Path: "/" + cfg.Database, RawQuery: "sslmode=disable",
-	}
-	ends := proxyEnds{listener: listener, url: through.String()}
-	ends.network, ends.address = networkAddress(cfg)
-	return ends
-}
-
-func networkAddress(cfg *pgx.ConnConfig) (network, address string) {
-	port := strconv.Itoa(int(cfg.Port))
-	if strings.HasPrefix(cfg.Host, "/") {
-		return "unix", cfg.Host + "/.s.PGSQL." + port
-	}
-	return "tcp", net.JoinHostPort(cfg.Host, port)
 }
 
 // LoseCommit loses the answer to the next COMMIT of a transaction that wrote something:

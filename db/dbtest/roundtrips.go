@@ -1,16 +1,12 @@
 package dbtest
 
 import (
-	"fmt"
+	"bytes"
 	"io"
 	"net"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // RoundTrips is a proxy to PostgreSQL that counts requests sent after an answer.
@@ -21,6 +17,20 @@ type RoundTrips struct {
 	freezeAt atomic.Int64 // the request that is held back; 0: none
 	frozen   chan struct{}
 	ended    chan struct{}
+
+	onCommit atomic.Pointer[func()]
+}
+
+// OnCommit calls do before each COMMIT goes on to PostgreSQL, as a network may hold one
+// back. nil ends that.
+func (r *RoundTrips) OnCommit(do func()) { r.onCommit.Store(&do) }
+
+// holdCommit calls what OnCommit was given if a request is a COMMIT, which pgx sends by the
+// simple protocol.
+func (r *RoundTrips) holdCommit(request []byte) {
+	if do := r.onCommit.Load(); do != nil && *do != nil && bytes.Contains(request, []byte("commit\x00")) {
+		(*do)()
+	}
 }
 
 // Count returns the number of round trips so far.
@@ -49,26 +59,17 @@ func (r *RoundTrips) hold(request int64) {
 // CountRoundTrips starts a proxy in front of a database; it ends with the test.
 func CountRoundTrips(t testing.TB, dsn string) *RoundTrips {
 	t.Helper()
-	cfg, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &RoundTrips{frozen: make(chan struct{}), ended: make(chan struct{})}
+	ends := listenFor(t, dsn)
+	l := ends.listener
+	r := &RoundTrips{DSN: ends.url, frozen: make(chan struct{}), ended: make(chan struct{})}
 	t.Cleanup(func() { l.Close(); close(r.ended) })
-	port := l.Addr().(*net.TCPAddr).Port
-	r.DSN = fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", url.UserPassword(cfg.User, cfg.Password), port, cfg.Database)
-	network, address := pgNetwork(cfg)
 	go func() {
 		for {
 			client, err := l.Accept()
 			if err != nil {
 				return
 			}
-			server, err := net.Dial(network, address)
+			server, err := net.Dial(ends.network, ends.address)
 			if err != nil {
 				client.Close()
 				continue
@@ -79,13 +80,6 @@ func CountRoundTrips(t testing.TB, dsn string) *RoundTrips {
 	return r
 }
 
-func pgNetwork(cfg *pgx.ConnConfig) (network, address string) {
-	if strings.HasPrefix(cfg.Host, "/") {
-		return "unix", fmt.Sprintf("%s/.s.PGSQL.%d", cfg.Host, cfg.Port)
-	}
-	return "tcp", net.JoinHostPort(cfg.Host, fmt.Sprint(cfg.Port))
-}
-
 func (r *RoundTrips) forward(client, server net.Conn) {
 	var (
 		answered atomic.Bool
@@ -94,27 +88,28 @@ func (r *RoundTrips) forward(client, server net.Conn) {
 	answered.Store(true)
 	both.Go(func() {
 		defer server.Close()
-		_ = copyStream(server, client, func() {
+		_ = copyStream(server, client, func(request []byte) {
 			if answered.Swap(false) {
 				r.hold(r.count.Add(1))
 			}
+			r.holdCommit(request)
 		})
 	})
 	both.Go(func() {
 		defer client.Close()
-		_ = copyStream(client, server, func() { answered.Store(true) })
+		_ = copyStream(client, server, func([]byte) { answered.Store(true) })
 	})
 	both.Wait()
 }
 
-func copyStream(to io.Writer, from io.Reader, seen func()) error {
+func copyStream(to io.Writer, from io.Reader, seen func([]byte)) error {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
 		if err != nil {
 			return err
 		}
-		seen()
+		seen(buffer[:n])
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return err
 		}
