@@ -77,6 +77,16 @@ func readPage(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Event, er
 }
 
 func readStretch(ctx context.Context, tx *db.Tx, f Filter, part stretch, size int32) ([]Event, error) {
+	switch {
+	case part.before <= unindexed+1:
+		return readEarly(ctx, tx, f, part, size)
+	case f.hasTimes():
+		between, err := tx.AuditSeqsBetween(ctx, f.TenantID, f.Since, f.Until)
+		if err != nil || between.FirstSeq == 0 {
+			return nil, err
+		}
+		part.after, part.before = max(part.after, between.FirstSeq-1), min(part.before, between.LastSeq+1)
+	}
 	actions, known := actionsInto[f.State]
 	switch {
 	case f.KID == "" && f.Actor != "" && f.Actor != schedule:
@@ -94,6 +104,15 @@ func readStretch(ctx context.Context, tx *db.Tx, f Filter, part stretch, size in
 	}
 	rows, err := tx.ListAuditEvents(ctx, wanted)
 	return mapRows(rows, listRowEvent), err
+}
+
+// readEarly reads a stretch that no index for filters has.
+func readEarly(ctx context.Context, tx *db.Tx, f Filter, part stretch, size int32) ([]Event, error) {
+	rows, err := tx.ListEarlyAuditEvents(ctx, db.ListEarlyAuditEventsParams{
+		TenantID: f.TenantID, AfterSeq: part.after, BeforeSeq: part.before, Action: f.Action, KID: f.KID, State: f.State, Actor: f.Actor,
+		Since: f.Since, Until: f.Until, Ascending: f.Ascending, PageSize: size,
+	})
+	return mapRows(rows, func(r db.ListEarlyAuditEventsRow) Event { return listRowEvent(db.ListAuditEventsRow(r)) }), err
 }
 
 func readActor(ctx context.Context, tx *db.Tx, f Filter, part stretch, size int32) ([]Event, error) {
@@ -135,5 +154,8 @@ func readUnfiltered(ctx context.Context, tx *db.Tx, f Filter, p position) ([]Eve
 
 // hasConditions reports whether the filter leaves out any event.
 func (f Filter) hasConditions() bool {
-	return f.Action+f.KID+f.State+f.Actor != "" || !f.Since.Equal(beginning) || !f.Until.Equal(end)
+	return f.Action+f.KID+f.State+f.Actor != "" || f.hasTimes()
 }
+
+// hasTimes reports whether the filter leaves out events by their time.
+func (f Filter) hasTimes() bool { return !f.Since.Equal(beginning) || !f.Until.Equal(end) }

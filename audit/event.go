@@ -21,6 +21,7 @@ const (
 	TenantResumed       Action = "tenant.resumed"
 	TenantDeleted       Action = "tenant.deleted"
 	TenantRecovered     Action = "tenant.recovered"
+	DomainClaimed       Action = "domain.claimed"
 	DomainVerified      Action = "domain.verified"
 	DomainRemoved       Action = "domain.removed"
 	PolicyCreated       Action = "policy.created"
@@ -52,6 +53,9 @@ const (
 	AuthorizationDenied Action = "authorization.denied"
 	SessionCreated      Action = "session.created"
 	SessionEnded        Action = "session.ended"
+
+	WorkloadIdentityCreated Action = "workload_identity.created"
+	WorkloadIdentityDeleted Action = "workload_identity.deleted"
 )
 
 // ActorType is the kind of an actor.
@@ -61,6 +65,7 @@ type ActorType string
 const (
 	ActorAPIKey   ActorType = "api_key"  // a credential, ID is its id
 	ActorOIDC     ActorType = "oidc"     // a user of the operator's identity provider, ID is iss, "#" and sub
+	ActorWorkload ActorType = "workload" // a workload with a token of its platform, ID is the id of its workload identity, "#" and sub
 	ActorWorker   ActorType = "worker"   // the worker's schedule, ID is the process
 	ActorOperator ActorType = "operator" // a person at a shell with the database's password
 )

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	long = 60_000 // events of the long history
-	rare = 12     // of them that a filter looks for, in its middle
+	long  = 60_000 // events of the long history
+	rare  = 12     // of them that a filter looks for, in its middle
+	short = 300    // tenants with a short history each, so that most events of the table are early ones
 )
 
 // longHistory gives a tenant a history that is dear to read along: rotations by
@@ -43,6 +44,10 @@ func longHistory(t *testing.T, w world) uuid.UUID {
 			CASE WHEN rare THEN 'alice' WHEN i %% 10 = 0 THEN 'deploy' ELSE 'worker' END AS actor,
 			CASE WHEN rare THEN 'alice-id' WHEN i %% 10 = 0 THEN 'deploy-id' WHEN i BETWEEN %[1]d / 3 AND %[1]d / 3 + %[2]d THEN 'host/rare' ELSE 'host/usual' END AS actor_id,
 			CASE WHEN rare THEN 'rare' ELSE 'k' || i / 4 END AS kid) e WHERE t.slug = 'long'`, long, rare))
+	w.tamper(t, fmt.Sprintf(`INSERT INTO audit_events (tenant_id, seq, at, action, actor_type, actor_id, actor_name, details, prev_hash, hash)
+		SELECT (lpad(to_hex(n), 8, '0') || '-0000-7000-8000-000000000000')::uuid, i, timestamptz '%s' + i * interval '1 minute', 'authorization.denied', 'api_key', 'id', 'name',
+			'{}', sha256('0'), sha256('1')
+		FROM generate_series(1, %d) n, generate_series(1, 255) i`, noon.Format(time.RFC3339), short))
 	w.tamper(t, fmt.Sprintf("UPDATE tenants SET audit_seq = %d WHERE slug = 'long'", long))
 	dbtest.Exec(t, w.url, "VACUUM ANALYZE audit_events")
 	return id
@@ -98,7 +103,8 @@ func TestFiltersReadAlongNoHistory(t *testing.T) {
 					_, err := audit.ReadPage(t.Context(), q, f)
 					return err
 				})
-				if cost.Pages > 500 || cost.Vain > 1500 {
+				// The first 256 events are read whole, beside what a page needs, and times are turned into seqs.
+				if cost.Pages > 700 || cost.Vain > 1500 {
 					t.Errorf("%s, ascending %v from %d, reads %v pages and %v rows in vain:\n%s", name, ascending, from, cost.Pages, cost.Vain, cost.Plans)
 				}
 			}
