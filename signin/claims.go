@@ -33,20 +33,19 @@ func (c claims) textValues(path string) []string {
 }
 
 // at returns the claim with the full name path, else the member at that path of
-// nested objects.
+// nested objects. Names may have dots, as kubernetes.io has: the longest that is an
+// object is descended into.
 func (c claims) at(path string) json.RawMessage {
 	if raw, ok := c[path]; ok {
 		return raw
 	}
-	name, rest, more := strings.Cut(path, ".")
-	if !more {
-		return nil
+	for end := strings.LastIndexByte(path, '.'); end > 0; end = strings.LastIndexByte(path[:end], '.') {
+		var inner claims
+		if raw, ok := c[path[:end]]; ok && json.Unmarshal(raw, &inner) == nil && inner != nil {
+			return inner.at(path[end+1:])
+		}
 	}
-	var inner claims
-	if json.Unmarshal(c[name], &inner) != nil {
-		return nil
-	}
-	return inner.at(rest)
+	return nil
 }
 
 // firstText returns the first of the claims that is a non-empty string.

@@ -1,4 +1,5 @@
-// Package signin authenticates users of the operator's identity provider. On the
+// Package signin authenticates users of the operator's identity provider, and
+// workloads by tokens of issuers that tenants trust ([Workloads]). On the
 // admin API it maps the access tokens (RFC 9068, or any JWT signed with the same key
 // set) of one issuer to a [tenant.Principal]; for the web console it carries out the
 // authorization code flow ([CodeFlow]).

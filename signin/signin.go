@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/internal/loopback"
 	"github.com/keyward/keyward/jwks"
 	"github.com/keyward/keyward/tenant"
 )
@@ -89,11 +89,7 @@ func CheckIssuer(text string) error {
 // isLocal reports whether a URL is http on this machine.
 func isLocal(text string) bool {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" {
-		return false
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	return err == nil && u.Scheme == "http" && loopback.IsHost(u.Hostname())
 }
 
 // noIDToken rejects ID tokens, which are meant for a client only, where they
