@@ -330,7 +330,8 @@ func TestExpiryIsKept(t *testing.T) {
 	}
 }
 
-// A tenant has a bounded number of live credentials, and so has the platform.
+// A tenant has a bounded number of live credentials, and so has the platform. One that was
+// revoked makes room only after a day: who makes and revokes in a loop fills no table.
 func TestAPIKeysAreBounded(t *testing.T) {
 	w := newWorld(t)
 	w.tenant(t, tenant.PlatformSlug)
@@ -352,7 +353,41 @@ func TestAPIKeysAreBounded(t *testing.T) {
 		if _, err := w.RevokeAPIKey(t.Context(), somebody, of, last.ID, false); err != nil {
 			t.Fatal(err)
 		}
-		w.key(t, of, role)
+		if _, _, err := w.CreateAPIKey(t.Context(), somebody, tenant.NewAPIKey{TenantID: of, Role: role}); !errors.As(err, &full) {
+			t.Errorf("one more in place of one that was made and revoked today: %v", err)
+		}
 	}
 	w.key(t, &other, tenant.TenantSigner)
+	w.pass(tenant.CountedFor)
+	for of, role := range map[*uuid.UUID]tenant.Role{nil: tenant.PlatformAuditor, &acme: tenant.TenantSigner} {
+		w.key(t, of, role)
+	}
+}
+
+// A tenant asks for a bounded number of approvals in a day, whether they wait or were
+// decided, since their rows are kept.
+func TestApprovalsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	acme, other := w.tenant(t, "acme"), w.tenant(t, "other")
+	dbtest.Exec(t, w.url, `SET session_replication_role = replica;
+		INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
+			decider_type, decider_id, decider_name, created_at, expires_at, decided_at)
+		SELECT '`+acme.String()+`', gen_random_uuid(), 'purge', '{purge}', 'purgeKeys', '/', sha256('r'), 'rejected', 'oidc', 'a', 'a', 'oidc', 'b', 'b',
+			'`+noon.Format(time.RFC3339)+`'::timestamptz, '`+noon.Format(time.RFC3339)+`'::timestamptz + interval '1 day', '`+noon.Format(time.RFC3339)+`'::timestamptz
+		FROM generate_series(1, 10000)`)
+	ask := func(id uuid.UUID) error {
+		e := &tenant.NeedsApprovalError{TenantID: id, Operation: tenant.Purge, Effects: []tenant.Operation{tenant.Purge}}
+		_, err := w.RequestApproval(t.Context(), somebody, e, tenant.Request{OperationID: "purgeKeys", Path: "/", Digest: make([]byte, 32)})
+		return err
+	}
+	if err := ask(acme); !errors.Is(err, tenant.ErrTooManyApprovals) {
+		t.Errorf("one more in the same day: %v", err)
+	}
+	if err := ask(other); err != nil {
+		t.Errorf("another tenant: %v", err)
+	}
+	w.pass(tenant.ApprovalLifetime)
+	if err := ask(acme); err != nil {
+		t.Errorf("a day later: %v", err)
+	}
 }

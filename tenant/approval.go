@@ -44,6 +44,10 @@ const ApprovalLifetime = 24 * time.Hour
 // never deleted.
 const maxPendingApprovals = 1000
 
+// maxRequestedApprovals bounds the requests of a tenant within [ApprovalLifetime], decided
+// ones included: their rows are kept.
+const maxRequestedApprovals = 10_000
+
 // ApprovalStatus is the state of an approval.
 type ApprovalStatus string
 

@@ -27,11 +27,12 @@ func (s *Store) RequestApproval(ctx context.Context, by audit.By, e *NeedsApprov
 	err = s.changeHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
 		now := home.TimeOfEffect(s.now())
 		a.CreatedAt, a.ExpiresAt = now, now.Add(ApprovalLifetime)
-		if n, err := tx.CountPendingApprovals(ctx, tenantID, now.Add(-ApprovalLifetime)); err != nil || n >= maxPendingApprovals {
+		n, err := tx.CountApprovals(ctx, tenantID, now.Add(-ApprovalLifetime))
+		if err != nil || n.Pending >= maxPendingApprovals || n.Requested >= maxRequestedApprovals {
 			return cmp.Or(err, ErrTooManyApprovals)
 		}
 		w := tx.Later()
-		err := w.InsertApproval(ctx, db.InsertApprovalParams{
+		err = w.InsertApproval(ctx, db.InsertApprovalParams{
 			TenantID: tenantID, ID: id, Operation: string(a.Operation), Effects: guardedColumn(a.Effects), OperationID: a.OperationID, Path: a.Path, RequestHash: r.Digest,
 			RequesterType: string(by.Actor.Type), RequesterID: by.Actor.ID, RequesterName: by.Actor.Name, CreatedAt: now, ExpiresAt: a.ExpiresAt,
 			MAC: s.authority.mac(a.macRecord(tenantID)),
@@ -56,7 +57,7 @@ func (s *Store) DecideApproval(ctx context.Context, by audit.By, tenantID, id uu
 	if approve {
 		a, err := s.Approval(ctx, tenantID, id)
 		if err == nil && a.Status == Pending && !sameActor(a.RequestedBy, by.Actor) { // else moveApproval says why
-			err = s.checkSecondPerson(ctx, a, by.Actor)
+			err = s.checkSecondPerson(ctx, tenantID, a, by.Actor)
 		}
 		if err != nil {
 			return Approval{}, err

@@ -58,7 +58,7 @@ func (s *Store) Authenticate(ctx context.Context, key string) (Principal, error)
 		return p, err
 	}
 	id, _ := parseKey(key)
-	c, err := s.readOnce(ctx, id)
+	c, err := s.findCredential(ctx, id)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -92,24 +92,30 @@ func (s *Store) verify(c credential, key string, id uuid.UUID, now time.Time) (P
 	return c.Principal, nil
 }
 
-// readOnce reads a credential from the database once for all concurrent callers.
-// The read continues if the first caller is cancelled.
-func (s *Store) readOnce(ctx context.Context, id uuid.UUID) (credential, error) {
-	result := s.reads.DoChan(id.String(), func() (any, error) {
+// findCredential reads a credential from the database.
+func (s *Store) findCredential(ctx context.Context, id uuid.UUID) (credential, error) {
+	return readOnce(ctx, s, "authenticate", id, s.read)
+}
+
+// readOnce reads what has an id from the database once for all concurrent callers, and
+// waits for readWait. The read continues if the first caller is cancelled. what is that of
+// errors, and tells ids of different things apart.
+func readOnce[T any](ctx context.Context, s *Store, what string, id uuid.UUID, read func(context.Context, uuid.UUID) (T, error)) (out T, err error) {
+	result := s.reads.DoChan(what+" "+id.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		return s.read(ctx, id)
+		return read(ctx, id)
 	})
 	wait := time.NewTimer(readWait)
 	defer wait.Stop()
 	select {
 	case <-ctx.Done():
-		return credential{}, ctx.Err()
+		return out, ctx.Err()
 	case <-wait.C:
-		return credential{}, fmt.Errorf("tenant: authenticate: %w", ErrUnavailable)
+		return out, fmt.Errorf("tenant: %s: %w", what, ErrUnavailable)
 	case r := <-result:
-		c, _ := r.Val.(credential)
-		return c, r.Err
+		out, _ = r.Val.(T)
+		return out, r.Err
 	}
 }
 
@@ -121,7 +127,7 @@ func (s *Store) read(ctx context.Context, id uuid.UUID) (c credential, err error
 			return credential{}, err
 		}
 	}
-	c, err = s.readUnchanged(ctx, id)
+	c, err = readUnchanged(ctx, id, s.readAndKeep)
 	switch {
 	case err == nil:
 		s.known.Note(id, struct{}{})
@@ -132,13 +138,13 @@ func (s *Store) read(ctx context.Context, id uuid.UUID) (c credential, err error
 	return c, err
 }
 
-// readUnchanged reads a credential, and reads it again if its tenant changed meanwhile: a
+// readUnchanged reads what has an id, and reads it again if its tenant changed meanwhile: a
 // caller that came after the change may share this read.
-func (s *Store) readUnchanged(ctx context.Context, id uuid.UUID) (c credential, err error) {
+func readUnchanged[T any](ctx context.Context, id uuid.UUID, readAndKeep func(context.Context, uuid.UUID) (T, bool, error)) (out T, err error) {
 	for kept, tries := false, 0; err == nil && !kept && tries < 3; tries++ {
-		c, kept, err = s.readAndKeep(ctx, id)
+		out, kept, err = readAndKeep(ctx, id)
 	}
-	return c, err
+	return out, err
 }
 
 func (s *Store) readAndKeep(ctx context.Context, id uuid.UUID) (c credential, kept bool, err error) {

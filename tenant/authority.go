@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,8 +27,8 @@ var (
 	ErrNoAuthority = errors.New("tenant: the authority key is not open")
 )
 
-// Authority authenticates rows that confer authority: credentials, tenants, policies
-// and approvals. Write access to the database is not enough to make one that is
+// Authority authenticates rows that confer authority: credentials, workload identities,
+// tenants, policies and approvals. Write access to the database is not enough to make one that is
 // believed, because the key is wrapped by the master key (custody.Custody.Authority).
 //
 // The code of a row is a byte for the format and HMAC-SHA-256 (RFC 2104) over
@@ -253,6 +254,27 @@ func (a *Authority) checkMaker(k db.APIKey) error {
 	return a.check("api_keys.maker", k.ID.String(), makerRecord(k), k.MakerMAC)
 }
 
+// workloadRecord is the input of a workload identity's code. It has no code once it is
+// deleted, as a revoked credential.
+func workloadRecord(r db.WorkloadIdentity) macRecord {
+	return newMACRecord("workload_identities").id(&r.TenantID).id(&r.ID).text(r.Name).text(r.Issuer).text(r.Audience).optional(r.JWKSURI).bytes(r.Rules).
+		text(r.Role).number(int64(r.MaxTokenLifetimeSeconds)).time(&r.CreatedAt).time(r.ExpiresAt).text(r.CreatorType).text(r.CreatorID).text(r.CreatorName)
+}
+
+func (a *Authority) checkWorkload(r db.WorkloadIdentity) error {
+	return a.check("workload_identities", r.TenantID.String()+"/"+r.ID.String(), workloadRecord(r), r.MAC)
+}
+
+// workloadMakerRecord is the input of the code of a workload identity's maker, which stays
+// when the identity is deleted.
+func workloadMakerRecord(r db.WorkloadIdentity) macRecord {
+	return newMACRecord("workload_identities.maker").id(&r.TenantID).id(&r.ID).time(&r.CreatedAt).text(r.CreatorType).text(r.CreatorID).text(r.CreatorName)
+}
+
+func (a *Authority) checkWorkloadMaker(r db.WorkloadIdentity) error {
+	return a.check("workload_identities.maker", r.TenantID.String()+"/"+r.ID.String(), workloadMakerRecord(r), r.MakerMAC)
+}
+
 func domainRecord(r db.Domain) macRecord {
 	return newMACRecord("domains").id(&r.TenantID).text(r.Domain).text(r.Token).time(r.VerifiedAt)
 }
@@ -264,6 +286,17 @@ func (a *Authority) checkDomain(r db.Domain) error {
 		return nil
 	}
 	return a.check("domains", r.TenantID.String()+"/"+r.Domain, domainRecord(r), r.MAC)
+}
+
+func recoveryRecord(epoch int64, at time.Time, operator string) macRecord {
+	return newMACRecord("recoveries").number(epoch).time(&at).text(operator)
+}
+
+// CheckRecovery checks the code of a row of recoveries. The number of the last one is
+// signed into JWK Sets, and verifiers that pin the platform's key refuse a smaller one
+// ever after. Errors: ErrForged, ErrNoAuthority.
+func (a *Authority) CheckRecovery(epoch int64, at time.Time, operator string, mac []byte) error {
+	return a.check("recoveries", strconv.FormatInt(epoch, 10), recoveryRecord(epoch, at, operator), mac)
 }
 
 // sessionRecord is the input of a console session's code: all but its last use.

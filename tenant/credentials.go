@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -15,7 +16,7 @@ import (
 // Callers decide whether by may do so; the store checks that role and tenant fit
 // together. A crash before the response may leave a credential with an unknown key,
 // unless the request runs in [Store.RunOnce]. Errors: *FieldErrors, *PolicyError if the
-// new credential would outlive its maker, ErrNotFound, ErrNoPlatform, ErrNoAuthority,
+// new credential would outlive its maker, ErrMadeByWorkload, ErrNotFound, ErrNoPlatform, ErrNoAuthority,
 // ErrUnavailable.
 func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey) (APIKey, string, error) {
 	if err := n.validate(s.now()); err != nil {
@@ -24,8 +25,8 @@ func (s *Store) CreateAPIKey(ctx context.Context, by audit.By, n NewAPIKey) (API
 		}
 		return APIKey{}, "", err
 	}
-	if s.authority == nil {
-		return APIKey{}, "", ErrNoAuthority // nobody would believe the row
+	if err := s.mayMakeCredentials(by.Actor); err != nil {
+		return APIKey{}, "", err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -88,11 +89,16 @@ func (s *Store) withLock(ctx context.Context, tx *db.Tx, id uuid.UUID, fn func(*
 	return fn(tx, row)
 }
 
+// CountedFor is how long a row that is kept for good, as a revoked API key or a purged
+// key, counts for the limits of a tenant: otherwise one who makes and ends them in a loop
+// fills a table without end.
+const CountedFor = 24 * time.Hour
+
 // checkAPIKeys returns a *LimitError if there is no room for one more credential.
 func (s *Store) checkAPIKeys(ctx context.Context, tx *db.Tx, tenantID *uuid.UUID) error {
-	n, err := tx.CountAPIKeys(ctx, tenantID, int32(s.maxAPIKeys))
+	n, err := tx.CountAPIKeys(ctx, tenantID, s.now().Add(-CountedFor), int32(s.maxAPIKeys))
 	if err == nil && n >= int64(s.maxAPIKeys) {
-		err = &LimitError{What: "live API keys", Limit: s.maxAPIKeys}
+		err = &LimitError{What: "API keys that are live, or were made within 24 hours,", Limit: s.maxAPIKeys}
 	}
 	return err
 }

@@ -18,11 +18,15 @@ type maker struct {
 	platform bool // an API key of the platform
 }
 
-// makers returns an actor and the ancestors of its credential, and the time
+// makers returns an actor in a tenant and the ancestors of its credential, and the time
 // at which the credential was made: zero for one that is no API key. Operators are left
 // out: they have the database. Errors: ErrForged for a row whose maker is not the one
 // that Keyward wrote, ErrUnavailable.
-func (s *Store) makers(ctx context.Context, actor audit.Actor) (line []maker, createdAt time.Time, err error) {
+func (s *Store) makers(ctx context.Context, tenantID uuid.UUID, actor audit.Actor) (line []maker, createdAt time.Time, err error) {
+	if actor.Type == audit.ActorWorkload {
+		line, err = s.workloadMakers(ctx, tenantID, actor)
+		return line, time.Time{}, err
+	}
 	id, err := uuid.Parse(actor.ID)
 	if actor.Type != audit.ActorAPIKey || err != nil {
 		return []maker{{Actor: actor}}, time.Time{}, nil
@@ -53,14 +57,18 @@ func (s *Store) makers(ctx context.Context, actor audit.Actor) (line []maker, cr
 
 // checkSecondPerson returns ErrNotSecondPerson if the approver may be the person who
 // requested an approval: their credentials have a maker in common, one of them
-// included, or the approver's was made after the request. An API key of the platform
-// is no such maker for a tenant's requester: it makes the first keys of every tenant.
-func (s *Store) checkSecondPerson(ctx context.Context, a Approval, approver audit.Actor) error {
-	requesters, _, err := s.makers(ctx, a.RequestedBy)
+// included, or the approver's was made after the request, or is a workload, which is no
+// person. An API key of the platform is no such maker for a tenant's requester: it makes
+// the first keys of every tenant.
+func (s *Store) checkSecondPerson(ctx context.Context, tenantID uuid.UUID, a Approval, approver audit.Actor) error {
+	if approver.Type == audit.ActorWorkload {
+		return ErrNotSecondPerson
+	}
+	requesters, _, err := s.makers(ctx, tenantID, a.RequestedBy)
 	if err != nil {
 		return err
 	}
-	approvers, createdAt, err := s.makers(ctx, approver)
+	approvers, createdAt, err := s.makers(ctx, tenantID, approver)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ const (
 // added tells which. Domain may have labels in Unicode (RFC 5891). Nothing is said
 // about other tenants: each may claim any host. Errors: *FieldErrors,
 // ErrTooManyDomains, ErrNotFound, ErrUnavailable.
-func (s *Store) AddDomain(ctx context.Context, tenantID uuid.UUID, domain string) (d Domain, added bool, err error) {
+func (s *Store) AddDomain(ctx context.Context, by audit.By, tenantID uuid.UUID, domain string) (d Domain, added bool, err error) {
 	var broken fields
 	name, _ := canonicalDomain(domain)
 	if !s.names.isProvable(name) {
@@ -61,8 +61,11 @@ func (s *Store) AddDomain(ctx context.Context, tenantID uuid.UUID, domain string
 		}
 		row = db.Domain{TenantID: tenantID, Domain: name, Token: rand.Text(), CreatedAt: home.TimeOfEffect(s.now())}
 		d, added = s.domainFromRow(row), true
-		tx.Changing()
-		return tx.InsertDomain(ctx, db.InsertDomainParams{TenantID: tenantID, Domain: row.Domain, Token: row.Token, CreatedAt: row.CreatedAt})
+		w := tx.Later()
+		if err := w.InsertDomain(ctx, db.InsertDomainParams{TenantID: tenantID, Domain: row.Domain, Token: row.Token, CreatedAt: row.CreatedAt}); err != nil {
+			return err
+		}
+		return sendWithEvent(ctx, w, home, d.event(by, audit.DomainClaimed, row.CreatedAt))
 	})
 	return d, added, wrapDomainError("add domain", err)
 }
@@ -169,11 +172,10 @@ func (s *Store) removeDomain(ctx context.Context, tx *db.Tx, by audit.By, home T
 		return err
 	}
 	w.Expect(1)
-	if row.VerifiedAt == nil { // nobody relied on it
-		return w.Send(ctx)
-	}
-	if err := home.Tenant().CheckApproval(by, ChangeSettings); err != nil {
-		return err
+	if row.VerifiedAt != nil { // nobody relies on a mere claim
+		if err := home.Tenant().CheckApproval(by, ChangeSettings); err != nil {
+			return err
+		}
 	}
 	return sendWithEvent(ctx, w, home, s.domainFromRow(row).event(by, audit.DomainRemoved, home.TimeOfEffect(s.now())))
 }

@@ -26,6 +26,8 @@ var (
 	ErrBuiltIn            = errors.New("tenant: the platform's own tenant cannot be suspended or deleted")
 	ErrNoPlatform         = errors.New("tenant: the platform's own tenant does not exist yet")
 	ErrNoAPIKey           = errors.New("tenant: no such API key")
+	ErrNoWorkload         = errors.New("tenant: no such workload identity")
+	ErrMadeByWorkload     = errors.New("tenant: a workload makes no credentials")
 	ErrUnauthenticated    = errors.New("tenant: not a valid credential")
 	ErrNoRole             = errors.New("tenant: authenticated, but without a role")
 	ErrNoIdentityProvider = errors.New("tenant: the identity provider's keys are unavailable")

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,12 +46,19 @@ func ReadList(ctx context.Context, q *db.Queries, f ListFilter) ([]uuid.UUID, er
 	if err != nil {
 		return nil, err
 	}
-	rows, err := readTenants(ctx, q, f, after, time.Now(), PageLimit(f.Limit)+1)
+	rows, _, err := readTenants(ctx, q, f, after, time.Now())
 	ids := make([]uuid.UUID, len(rows))
 	for i, r := range rows {
 		ids[i] = r.ID
 	}
 	return ids, err
+}
+
+// WalkAtMost sets how many tenants a page of a list looks at until the test ends.
+func WalkAtMost(t testing.TB, n int32) {
+	before := maxWalk
+	maxWalk = n
+	t.Cleanup(func() { maxWalk = before })
 }
 
 // CursorAt is the cursor of a list that goes on behind a time.

@@ -23,7 +23,7 @@ func (s *Store) Forged(ctx context.Context, stretch int32, limit int) (rows []st
 		}
 	}
 	for _, read := range []func(context.Context, int32, func(error, string, ...any)) error{
-		s.forgedAPIKeys, s.forgedSessions, s.forgedTenants, s.forgedDomains, s.forgedPolicies, s.forgedApprovals,
+		s.forgedAPIKeys, s.forgedWorkloads, s.forgedSessions, s.forgedTenants, s.forgedDomains, s.forgedPolicies, s.forgedApprovals, s.forgedRecoveries,
 	} {
 		if err := read(ctx, stretch, note); err != nil {
 			return nil, wrapError("check authentication codes", err)
@@ -58,6 +58,22 @@ func (s *Store) forgedAPIKeys(ctx context.Context, stretch int32, note func(erro
 				forged = errors.Join(forged, s.authority.checkAPIKey(k))
 			}
 			note(forged, "API key %s (%s)", k.ID, k.Role)
+		}
+		return len(rows), err
+	})
+}
+
+func (s *Store) forgedWorkloads(ctx context.Context, stretch int32, note func(error, string, ...any)) error {
+	after := db.WorkloadIdentity{}
+	return s.inStretches(ctx, stretch, func(tx *db.Tx) (int, error) {
+		rows, err := tx.WorkloadIdentitiesToCheck(ctx, after.TenantID, after.ID, stretch)
+		for _, w := range rows {
+			after = w
+			forged := s.authority.checkWorkloadMaker(w)
+			if w.DeletedAt == nil { // a deleted one has only the code of its maker
+				forged = errors.Join(forged, s.authority.checkWorkload(w))
+			}
+			note(forged, "workload identity %s of tenant %s (%s)", w.ID, w.TenantID, w.Role)
 		}
 		return len(rows), err
 	})
@@ -124,6 +140,17 @@ func (s *Store) forgedApprovals(ctx context.Context, stretch int32, note func(er
 	})
 }
 
+// forgedRecoveries reads all rows at once: keyward recover writes one each time it runs.
+func (s *Store) forgedRecoveries(ctx context.Context, _ int32, note func(error, string, ...any)) error {
+	return s.db.AsPlatform(ctx, func(tx *db.Tx) error {
+		rows, err := tx.ListRecoveries(ctx)
+		for _, r := range rows {
+			note(s.authority.CheckRecovery(r.Epoch, r.At, r.Operator, r.MAC), "recovery %d by %s", r.Epoch, r.Operator)
+		}
+		return err
+	})
+}
+
 // Restored compares the rows of a live tenant that confer authority with its history,
 // and returns a description of each one that was put back to an earlier state, which
 // leaves its code valid. Errors: ErrUnavailable.
@@ -140,6 +167,13 @@ func (s *Store) Restored(ctx context.Context, t Tenant) (rows []string, err erro
 		revived, err := tx.RevivedAPIKeys(ctx, t.ID)
 		for _, id := range revived {
 			rows = append(rows, "API key "+id.String())
+		}
+		if err != nil {
+			return err
+		}
+		workloads, err := tx.RevivedWorkloadIdentities(ctx, t.ID)
+		for _, id := range workloads {
+			rows = append(rows, "workload identity "+id.String())
 		}
 		if err != nil {
 			return err

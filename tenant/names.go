@@ -50,10 +50,17 @@ func validateIssuer(broken *fields, issuer string) {
 	if issuer == "" {
 		return
 	}
+	_, afterScheme, _ := strings.Cut(issuer, "://")
 	if !isWebURL(issuer) || len(issuer) > 500 || strings.Contains(issuer, "?") {
 		broken.add("issuer", "must be an absolute https or http URL of at most 500 ASCII characters without query and fragment")
+	} else if _, urlPath, _ := strings.Cut(afterScheme, "/"); strings.Trim(urlPath, issuerCharacters) != "" {
+		broken.add("issuer", "must have a path of letters, digits and -._~%%:@+=,/ only: it is copied into the settings of verifiers and into commands, where other characters have a meaning")
 	}
 }
+
+// issuerCharacters are those of an issuer's path. RFC 3986 section 3.3 allows others,
+// among them $ ( ) ; & and ', which a shell executes.
+const issuerCharacters = pathCharacters + "%:@+=,/"
 
 // isWebURL reports whether text is an absolute http or https URL without
 // fragment and user information, in ASCII.

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/idna"
+
+	"github.com/keyward/keyward/internal/loopback"
 )
 
 // Namespace is the name space that all tenants share: issuers, which tell a
@@ -99,10 +101,8 @@ func (n Namespace) holds(w webName) bool {
 	return w.host == n.publicURL.host && (w.port == n.publicURL.port || !isThisMachine(w.host))
 }
 
-func isThisMachine(host string) bool {
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host == "localhost" || err == nil && addr.IsLoopback()
-}
+// isThisMachine reports whether the host of a URL, an IPv6 address in brackets, is this machine.
+func isThisMachine(host string) bool { return loopback.IsHost(strings.Trim(host, "[]")) }
 
 // webName is a URL in the form in which verifiers that normalize it would compare
 // it (RFC 3986 section 6.2).

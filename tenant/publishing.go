@@ -65,6 +65,9 @@ var ownedHeaders = []string{
 	"set-cookie", "set-cookie2", "www-authenticate", "authentication-info", "authorization", "access-control-", "cross-origin-", "strict-transport-security",
 	"public-key-pins", "public-key-pins-report-only", "x-content-type-options", "x-frame-options", "x-xss-protection", "x-permitted-cross-domain-policies", "referrer-policy", "permissions-policy",
 	"feature-policy", "clear-site-data", "origin-agent-cluster", "timing-allow-origin", "sec-", "expect-ct", "nel", "report-to", "reporting-endpoints", "document-policy",
+	// by which a browser fetches, stores or reports something
+	"link", "service-worker-allowed", "sourcemap", "x-sourcemap", "speculation-rules", "supports-loading-mode", "no-vary-search", "accept-ch", "critical-ch", "use-as-dictionary", "attribution-reporting-",
+	"integrity-policy", "integrity-policy-report-only", "set-login", "shared-storage-write", "x-dns-prefetch-control", "x-ua-compatible",
 	// of proxies that obey an answer, and of Keyward
 	"x-accel-", "x-sendfile", "x-lighttpd-send-file", "x-litespeed-", "x-reproxy-url", "x-forwarded-", "x-real-ip", "x-request-id", "keyward-",
 }

@@ -14,15 +14,15 @@ import (
 
 // RevokedAPIKeys is the result of a revocation.
 type RevokedAPIKeys struct {
-	IDs  []uuid.UUID // the named credential first, then its descendants
+	IDs  []uuid.UUID // the named credential first, then its descendants, workload identities last
 	Left int         // live descendants that were not revoked
 }
 
 // RevokeAPIKey revokes a credential of a tenant, or of the platform for a nil
 // tenantID. With children, all that descend from it are revoked in the same
-// transaction: those that it made, and those that these made. A credential of the
-// platform makes some in other tenants; those of tenants that require a second person's
-// approval are left. This process refuses them from then on, other processes once they
+// transaction: those that it made, and those that these made, workload identities
+// included. A credential of the platform makes some in other tenants; those of tenants
+// that require a second person's approval are left. This process refuses them from then on, other processes once they
 // receive the notification. Errors: ErrNoAPIKey, also for a credential that was
 // revoked before, *NeedsApprovalError, ErrNotFound, ErrNoPlatform, ErrUnavailable.
 func (s *Store) RevokeAPIKey(ctx context.Context, by audit.By, tenantID *uuid.UUID, id uuid.UUID, children bool) (RevokedAPIKeys, error) {
@@ -37,9 +37,10 @@ func (s *Store) RevokeAPIKey(ctx context.Context, by audit.By, tenantID *uuid.UU
 	db.AfterCommit(ctx, func() {
 		for _, home := range r.homes {
 			s.credentials.drop(home)
+			s.workloads.drop(home)
 		}
 	})
-	return RevokedAPIKeys{IDs: r.ids, Left: r.left}, nil
+	return RevokedAPIKeys{IDs: slices.Concat(r.ids, r.workloads), Left: r.left}, nil
 }
 
 // revocation is the revocation of credentials in one transaction.
@@ -50,8 +51,10 @@ type revocation struct {
 
 	audit audit.Write
 	homes []uuid.UUID // tenants in whose chains the events are
-	ids   []uuid.UUID
+	ids   []uuid.UUID // API keys
 	left  int
+
+	workloads, workloadTenants []uuid.UUID // identities that they made, and whose they are
 }
 
 func (r *revocation) run(ctx context.Context, tx *db.Tx, home TenantRow, tenantID *uuid.UUID, id uuid.UUID, children bool) error {
@@ -87,6 +90,12 @@ func (r *revocation) run(ctx context.Context, tx *db.Tx, home TenantRow, tenantI
 		return err
 	}
 	w.Expect(len(r.ids))
+	if len(r.workloads) > 0 {
+		if _, err := w.DeleteWorkloadIdentities(ctx, r.at, r.workloadTenants, r.workloads); err != nil {
+			return err
+		}
+		w.Expect(len(r.workloads))
+	}
 	return w.SendWithAudit(ctx, db.MoveAuditHeadsParams(r.audit.Heads), db.InsertAuditEventsParams(r.audit.Events), r.audit.Payloads)
 }
 
@@ -98,7 +107,7 @@ func (r *revocation) run(ctx context.Context, tx *db.Tx, home TenantRow, tenantI
 func (r *revocation) descendants(ctx context.Context, tx *db.Tx, homeID uuid.UUID, tenantID *uuid.UUID, id uuid.UUID, children bool) (
 	made []db.APIKeyDescendantsRow, locked map[uuid.UUID]TenantRow, err error,
 ) {
-	made, err = tx.APIKeyDescendants(ctx, r.at, id.String())
+	made, err = tx.APIKeyDescendants(ctx, id.String(), r.at)
 	if err != nil || tenantID != nil || !children {
 		return made, nil, err
 	}
@@ -116,7 +125,7 @@ func (r *revocation) descendants(ctx context.Context, tx *db.Tx, homeID uuid.UUI
 			locked[*k.TenantID] = row
 		}
 	}
-	made, err = tx.APIKeyDescendants(ctx, r.at, id.String())
+	made, err = tx.APIKeyDescendants(ctx, id.String(), r.at)
 	return made, locked, err
 }
 
@@ -141,9 +150,15 @@ func (r *revocation) addTenants(locked map[uuid.UUID]TenantRow, made []db.APIKey
 func (r *revocation) add(home TenantRow, list []db.APIKeyDescendantsRow) {
 	var events []audit.Event
 	for _, k := range list {
-		r.ids = append(r.ids, k.ID)
 		e := r.by.Event(home.TimeOfEffect(r.at), audit.APIKeyRevoked)
-		e.Details = audit.Details(r.by.Details(map[string]any{"id": k.ID, "role": k.Role, "name": k.Name}))
+		details := map[string]any{"id": k.ID, "role": k.Role, "name": k.Name}
+		if k.Issuer == "" {
+			r.ids = append(r.ids, k.ID)
+		} else {
+			r.workloads, r.workloadTenants = append(r.workloads, k.ID), append(r.workloadTenants, *k.TenantID)
+			e.Action, details = audit.WorkloadIdentityDeleted, WorkloadEnd(k.ID, k.Role, k.Name, k.Issuer)
+		}
+		e.Details = audit.Details(r.by.Details(details))
 		events = append(events, e)
 	}
 	r.homes = append(r.homes, home.ID)

@@ -148,7 +148,7 @@ func (s *Store) principalOf(ctx context.Context, id uuid.UUID) (Principal, error
 	c, ok := s.credentials.get(id, age.Read(s.now))
 	if !ok {
 		var err error
-		if c, err = s.readOnce(ctx, id); err != nil {
+		if c, err = s.findCredential(ctx, id); err != nil {
 			return Principal{}, err
 		}
 	}

@@ -60,6 +60,7 @@ func TestSpecFields(t *testing.T) {
 				"a.example", "//a.example", "/t/a", "ftp://a.example", "https://", "https:///x", "https://u@a.example", "https://a.example?",
 				"https://a.example?x=1", "https://a.example#", "https://a.example/#f", "https://a.example/ x", "https://ä.example", "https://a.example/\n",
 				"https://:443", "https://a.example/" + strings.Repeat("a", 500), "urn:a",
+				"https://a.example/$(id)", "https://a.example/`id`", "https://a.example/a;id", "https://a.example/'a", `https://a.example/"><script>`, "https://a.example/{a}", "https://a.example/a|b", `https://a.example/\a`,
 			},
 		},
 		{

@@ -29,6 +29,10 @@ type Config struct {
 	// nil: no domain can be verified.
 	LookupTXT func(ctx context.Context, name string) ([]string, error)
 
+	// RefusedURL returns why no document may be fetched from a URL, or "". nil: no
+	// workload identity can be created.
+	RefusedURL func(rawURL string) string
+
 	// MaxAPIKeys bounds the live credentials of a tenant, and those of the platform; 0:
 	// 10,000.
 	MaxAPIKeys int
@@ -51,21 +55,28 @@ type Store struct {
 	lookupTXT func(ctx context.Context, name string) ([]string, error)
 	lookups   chan struct{} // in progress
 
+	refusedURL func(rawURL string) string
+
 	maxAPIKeys int // live ones of a tenant, or of the platform
 
-	slugs       *cache[string, uuid.UUID]
-	credentials *cache[uuid.UUID, credential]
-	reads       singleflight.Group // of credentials, by id
-	coldReads   *admission.Gate
-	known       *admission.Recent[uuid.UUID, struct{}]  // credentials that were valid once
-	unknown     *admission.Recent[uuid.UUID, time.Time] // ids of no credential, and when they were read
-	used        usage
+	slugs         *cache[string, uuid.UUID]
+	credentials   *cache[uuid.UUID, credential]
+	workloads     *cache[uuid.UUID, []WorkloadIdentity] // by tenant
+	reads         singleflight.Group                    // of credentials, by id, and of workload identities
+	coldReads     *admission.Gate
+	known         *admission.Recent[uuid.UUID, struct{}]  // credentials that were valid once, and tenants that had workload identities
+	unknown       *admission.Recent[uuid.UUID, time.Time] // ids of no credential, and when they were read
+	used          usage[uuid.UUID]                        // of API keys
+	usedWorkloads usage[workloadKey]
 }
 
 // New returns a Store.
 func New(cfg Config) *Store {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.RefusedURL == nil {
+		cfg.RefusedURL = func(string) string { return "cannot be fetched from by this process" }
 	}
 	if cfg.CacheLifetime == 0 {
 		cfg.CacheLifetime = 30 * time.Second
@@ -77,10 +88,12 @@ func New(cfg Config) *Store {
 		authority:   cfg.Authority,
 		names:       cfg.Names,
 		lookupTXT:   cfg.LookupTXT,
+		refusedURL:  cfg.RefusedURL,
 		maxAPIKeys:  cmp.Or(cfg.MaxAPIKeys, 10_000),
 		lookups:     make(chan struct{}, maxLookups),
 		slugs:       newCache[string, uuid.UUID](cfg.CacheLifetime),
 		credentials: newCache[uuid.UUID, credential](cfg.CacheLifetime),
+		workloads:   newCache[uuid.UUID, []WorkloadIdentity](cfg.CacheLifetime),
 		coldReads:   admission.New(admission.Config{Now: cfg.Now, Rate: ColdReads, Burst: 2 * ColdReads, Concurrent: 4}),
 		known:       admission.NewRecent[uuid.UUID, struct{}](maxCacheEntries),
 		unknown:     admission.NewRecent[uuid.UUID, time.Time](maxUnknown),
@@ -92,6 +105,7 @@ func New(cfg Config) *Store {
 func (s *Store) Changed(tenantID uuid.UUID) {
 	s.slugs.drop(tenantID)
 	s.credentials.drop(tenantID)
+	s.workloads.drop(tenantID)
 }
 
 // Invalidate drops all cache entries. Call it whenever LISTEN starts (again), because
@@ -100,6 +114,7 @@ func (s *Store) Changed(tenantID uuid.UUID) {
 func (s *Store) Invalidate() {
 	s.slugs.clear()
 	s.credentials.clear()
+	s.workloads.clear()
 }
 
 // Resolve returns the id of the live tenant with the slug or id ref. Errors: ErrNotFound, ErrUnavailable.

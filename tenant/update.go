@@ -82,6 +82,11 @@ func (s *Store) updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uui
 			return Tenant{}, err
 		}
 	}
+	if before.OwnIssuer != after.OwnIssuer {
+		if err := s.checkOwnIssuer(ctx, tx, after); err != nil {
+			return Tenant{}, err
+		}
+	}
 	names, err := s.claimNames(ctx, tx, before, after, c.OnlyVerifiedHosts)
 	if err != nil {
 		return Tenant{}, err
