@@ -6,6 +6,7 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/mldsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -25,7 +26,10 @@ var (
 
 const cannotSign = "is a key for key agreement (X25519 or X448), which cannot sign"
 
-var oidRSA = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1} // RFC 8017 appendix A.1
+var (
+	oidRSA = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1} // RFC 8017 appendix A.1
+	oidEC  = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}     // RFC 5480 section 2.1.1
+)
 
 // isRSA reports whether a key is an RSA key, for PSS alone or not.
 func isRSA(id pkix.AlgorithmIdentifier) bool {
@@ -173,6 +177,9 @@ func publicDER(field, label string, der []byte) (crypto.PublicKey, error) {
 	if isRSA(spki.Algorithm) {
 		return rsaPublicDER(field, spki.Bits.Bytes)
 	}
+	if key := compressedPoint(spki.Algorithm, spki.Bits.Bytes); key != nil {
+		return key, nil
+	}
 	parsed, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
 		return nil, unreadable
@@ -181,6 +188,9 @@ func publicDER(field, label string, der []byte) (crypto.PublicKey, error) {
 	case *ecdsa.PublicKey:
 		return key, nil
 	case ed25519.PublicKey:
+		if !soundEd25519(key) {
+			return nil, tokens.Invalid(field, "is "+unsoundEd25519)
+		}
 		return ed25519.PublicKey(bytes.Clone(key)), nil // it is a part of der, which is cleared
 	case *mldsa.PublicKey:
 		return key, nil
@@ -188,6 +198,30 @@ func publicDER(field, label string, der []byte) (crypto.PublicKey, error) {
 		return nil, tokens.Invalid(field, cannotSign)
 	}
 	return nil, unreadable
+}
+
+// compressedPoint returns the EC key of a compressed point (RFC 5480 section 2.2), which
+// package x509 does not read, or nil.
+func compressedPoint(id pkix.AlgorithmIdentifier, point []byte) *ecdsa.PublicKey {
+	var curve asn1.ObjectIdentifier
+	if _, err := asn1.Unmarshal(id.Parameters.FullBytes, &curve); err != nil || !id.Algorithm.Equal(oidEC) || len(point) == 0 || point[0] == 4 {
+		return nil
+	}
+	name := map[string]string{"1.2.840.10045.3.1.7": "P-256", "1.3.132.0.34": "P-384", "1.3.132.0.35": "P-521"}[curve.String()]
+	on := curveNamed(name)
+	if on == nil {
+		return nil
+	}
+	x, y := elliptic.UnmarshalCompressed(on, point)
+	if x == nil {
+		return nil
+	}
+	size := (on.Params().BitSize + 7) / 8
+	key, err := ecdsa.ParseUncompressedPublicKey(on, append(append([]byte{4}, x.FillBytes(make([]byte, size))...), y.FillBytes(make([]byte, size))...))
+	if err != nil {
+		return nil
+	}
+	return key
 }
 
 func rsaPublicDER(field string, der []byte) (crypto.PublicKey, error) {

@@ -2,6 +2,7 @@ package keyfile
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -10,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
 	"strings"
@@ -56,8 +58,10 @@ func publicJWKs(raw []byte) (Set, error) {
 	return Set{Keys: []Key{b}}, err
 }
 
-// keysOfSet reads the signature keys of a JWK Set. It skips the keys that
-// Keyward has no use for (RFC 7517 section 5), with the reason.
+// keysOfSet reads the signature keys of a JWK Set. It skips what is none, and refuses a
+// key that cannot be imported, by itself and with the reason (RFC 7517 section 5). A set
+// that has a private key, of any kind and use, is refused whole: it was not meant to be
+// sent. A shared secret (oct) is skipped.
 func keysOfSet(list json.RawMessage) (Set, error) {
 	var items []json.RawMessage
 	const field = FieldPublic + ".keys"
@@ -68,37 +72,36 @@ func keysOfSet(list json.RawMessage) (Set, error) {
 		return Set{}, tokens.Invalid(field, fmt.Sprintf("must have at most %d keys", MaxKeys))
 	}
 	set := Set{IsSet: true}
-	var first error // why the first key of another kind is none of ours
 	for i, item := range items {
 		j := &foreignJWK{field: fmt.Sprintf("%s[%d]", field, i)}
-		var err error
-		if j.members, err = strictjson.ParseObject(item); err != nil {
-			return Set{}, tokens.Invalid(j.field, err.Error())
+		members, err := strictjson.ParseObject(item)
+		if j.members = members; err != nil {
+			set.Refuse(i, "", tokens.Invalid(j.field, err.Error()))
+			continue
 		}
-		reason, forSignatures := j.strangeness()
-		if j.err != nil {
-			return Set{}, j.err
+		if member := j.privateMember(); member != "" {
+			return Set{}, tokens.Invalid(j.field+"."+member, isPrivate)
 		}
-		if reason != "" {
-			set.Skipped = append(set.Skipped, Skipped{Index: i, KID: j.text("kid"), Reason: reason})
-			if _, err := j.parseKey(false); first == nil && forSignatures {
-				first = err
-			}
+		labels, kid := j.labels(), j.text("kid")
+		if reason := labels.Stranger(); reason != "" && j.err == nil {
+			set.skip(i, kid, reason, j)
+			continue
+		}
+		if reason := labels.Unsupported(); reason != "" && j.err == nil {
+			set.Refuse(i, kid, tokens.Invalid(j.field, reason))
 			continue
 		}
 		b, err := j.parseKey(false)
-		if err != nil {
-			return Set{}, err
+		if b.Index = i; err != nil {
+			set.Refuse(i, kid, err)
+			continue
 		}
 		set.Keys = append(set.Keys, b)
 	}
-	switch {
-	case len(set.Keys) > 0:
-		return set, nil
-	case first != nil:
-		return Set{}, first
+	if len(set.Keys) == 0 {
+		return Set{}, cmp.Or(set.fault, tokens.Invalid(field, "has no key for signatures"))
 	}
-	return Set{}, tokens.Invalid(field, "has no key for signatures")
+	return set, nil
 }
 
 // parseKey reads the key, its kid and its alg.
@@ -125,23 +128,48 @@ func (j *foreignJWK) parseKey(private bool) (Key, error) {
 	return b, nil
 }
 
+// isPrivate refuses a private member of what is sent as a public key.
+const isPrivate = "is private; send the public members alone, or the whole key as private_key to sign with it"
+
+// privateMember returns a private member of the key; empty if it has none. Names of another
+// case are private too: .NET's JsonWebKey calls it D, and what is secret must not be taken
+// for nothing.
+func (j *foreignJWK) privateMember() string {
+	for _, name := range slices.Sorted(maps.Keys(j.members)) {
+		if slices.Contains(privateMembers, strings.ToLower(name)) && j.has(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// privateMembers are those of the private half of a key pair (RFC 7518 sections 6.2.2 and
+// 6.3.2, RFC 8037 section 2, RFC 9964).
+var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "priv"}
+
+// checkPrimes refuses RSA keys of more than two primes.
+func (j *foreignJWK) checkPrimes() {
+	if j.has("oth") {
+		j.fail("oth", "must be absent: RSA keys of more than two primes are not imported")
+	}
+}
+
 // checkUse refuses keys for uses other than signatures (RFC 7517 sections 4.2
 // and 4.3), and private members in a public key.
 func (j *foreignJWK) checkUse(private bool) {
 	if use := j.text("use"); use != "" && use != "sig" {
 		j.fail("use", fmt.Sprintf("must be sig, not %.20q: the key is not for signatures", use))
 	}
-	operation := map[bool]string{true: "sign", false: "verify"}[private]
-	if ops, given := j.keyOperations(); given && !slices.Contains(ops, operation) {
-		j.fail("key_ops", "must name "+operation)
+	ops, given := j.keyOperations()
+	switch signs, verifies := slices.Contains(ops, "sign"), slices.Contains(ops, "verify"); {
+	case given && private && !signs:
+		j.fail("key_ops", "must name sign")
+	case given && !signs && !verifies: // some issuers publish the key_ops of the private half
+		j.fail("key_ops", "must name verify")
 	}
-	if j.has("oth") {
-		j.fail("oth", "must be absent: RSA keys of more than two primes are not imported")
-	}
-	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "priv"} {
-		if !private && j.has(name) {
-			j.fail(name, "is private; send the public members alone, or the whole key as private_key to sign with it")
-		}
+	j.checkPrimes()
+	if member := j.privateMember(); !private && member != "" {
+		j.fail(member, isPrivate)
 	}
 }
 
@@ -149,26 +177,6 @@ func (j *foreignJWK) checkUse(private bool) {
 func (j *foreignJWK) labels() Labels {
 	ops, _ := j.keyOperations()
 	return Labels{KTY: KeyType(j.text("kty")), CRV: j.text("crv"), Use: j.text("use"), Alg: j.text("alg"), KeyOps: ops}
-}
-
-// strangeness returns why Keyward has no use for the key of a set; empty if it has.
-// forSignatures is set if the key's owner made it for signatures.
-func (j *foreignJWK) strangeness() (reason string, forSignatures bool) {
-	l := j.labels()
-	_, unsupported := keys.ParseAlgorithm(l.Alg)
-	switch reason := l.Stranger(); {
-	case reason != "":
-		return reason, l.forSignatures()
-	case l.KeyOps != nil && !slices.Contains(l.KeyOps, "verify"):
-		return "is not to verify with: its key_ops do not name verify", false
-	case l.Alg != "" && unsupported != nil:
-		return "has an alg that Keyward does not support", true
-	case l.KTY == "RSA" && j.has("n"):
-		if bits := j.number("n").BitLen(); j.err == nil && bits > 0 && (bits < keys.MinRSABits || bits > jose.MaxRSAModulusBits) {
-			return fmt.Sprintf("is an RSA key of %d bits: %d to %d are supported", bits, keys.MinRSABits, jose.MaxRSAModulusBits), true
-		}
-	}
-	return "", true
 }
 
 const contradicts = "has members that contradict each other"
@@ -241,6 +249,8 @@ func (j *foreignJWK) coordinate(name string, size int) []byte {
 	return full
 }
 
+const unsoundEd25519 = "no point of the curve, or one of small order, whose signatures anybody can make"
+
 // readOKP reads the members of an Ed25519 key (RFC 8037 section 2).
 func (j *foreignJWK) readOKP(b *Key, private bool) {
 	switch j.text("crv") {
@@ -251,8 +261,12 @@ func (j *foreignJWK) readOKP(b *Key, private bool) {
 		j.fail("crv", "must be Ed25519")
 	}
 	x := j.octets("x")
-	if j.err == nil && len(x) != ed25519.PublicKeySize {
+	switch {
+	case j.err != nil:
+	case len(x) != ed25519.PublicKeySize:
 		j.fail("x", "must be 32 bytes")
+	case !soundEd25519(x):
+		j.fail("x", "is "+unsoundEd25519)
 	}
 	if j.err != nil {
 		return
@@ -394,8 +408,13 @@ func (j *foreignJWK) fail(name, message string) {
 
 // text returns a string member; empty if it is absent.
 func (j *foreignJWK) text(name string) (s string) {
-	if j.has(name) && json.Unmarshal(j.members[name], &s) != nil {
+	raw := j.members[name]
+	switch {
+	case !j.has(name):
+	case json.Unmarshal(raw, &s) != nil:
 		j.fail(name, "must be a string")
+	case strings.ContainsRune(s, '\ufffd') && !bytes.ContainsRune(raw, '\ufffd') && !bytes.Contains(bytes.ToLower(raw), []byte(`\ufffd`)):
+		j.fail(name, "is not Unicode: half of a surrogate pair stands alone") // the decoder has replaced it
 	}
 	return s
 }

@@ -29,25 +29,12 @@ const MaxKeys = 64
 // when a parser returns it; whether it fits an algorithm is asked by [brought.algorithm].
 type Key struct {
 	Field   string // where it is in the request: private_key, public_key.keys[2]
+	Index   int    // in its JWK Set
 	Private crypto.Signer
 	Public  crypto.PublicKey
 	KID     string                    // its JWK's own; empty: it has none
 	Alg     jose.SignatureAlgorithm   // likewise
 	pss     []jose.SignatureAlgorithm // of an RSASSA-PSS key: the algorithms that it is restricted to
-}
-
-// Set is what a file with public keys holds.
-type Set struct {
-	Keys    []Key
-	IsSet   bool // a JWK Set, even of one key
-	Skipped []Skipped
-}
-
-// Skipped is a key of a JWK Set that Keyward has no use for.
-type Skipped struct {
-	Index  int    // in the set
-	KID    string // its own; empty: none
-	Reason string
 }
 
 // ParsePrivate reads one private key: PEM with PKCS#8 (RFC 5958), PKCS#1 (RFC
@@ -87,19 +74,19 @@ func looksLikePEM(material []byte) bool { return bytes.Contains(material, []byte
 
 // Algorithm returns the key's algorithm. The requested one and the JWK's alg
 // must agree, except that EdDSA and Ed25519 are interchangeable and the
-// requested one is used. An EC key without either has its curve's. Errors:
+// requested one is used. A key without either has its usual one. Errors:
 // [*tokens.ClaimError].
 func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, error) {
 	if asked != "" && b.Alg != "" && asked != b.Alg && !(keys.KeyType(asked) == "OKP" && keys.KeyType(b.Alg) == "OKP") {
 		return "", tokens.Invalid("alg", "is not the alg that the JWK says it is for")
 	}
-	name := cmp.Or(asked, b.Alg, b.OnlyAlgorithm())
+	name := cmp.Or(asked, b.Alg, b.UsualAlgorithm())
 	if b.pss != nil {
 		if name == "" && len(b.pss) > 0 {
 			name = b.pss[0]
 		}
 		if !slices.Contains(b.pss, name) {
-			return "", tokens.Invalid("alg", "is not one that this RSASSA-PSS key may sign with")
+			return "", tokens.Invalid("alg", b.pssRule())
 		}
 	}
 	if name == "" {
@@ -117,19 +104,33 @@ func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, 
 	return alg, nil
 }
 
+// PSSNone is why an RSASSA-PSS key is refused that no algorithm may use.
+const PSSNone = "is an RSASSA-PSS key that is restricted to a hash, a mask or a salt that PS256, PS384 and PS512 do not have"
+
+// pssRule says which algorithms an RSASSA-PSS key may have.
+func (b Key) pssRule() string {
+	if len(b.pss) == 0 {
+		return "fits no key such as this, which " + PSSNone
+	}
+	return fmt.Sprintf("is not one that this RSASSA-PSS key may sign with: %s", b.pss)
+}
+
 // Restricted returns the algorithms that an RSASSA-PSS key may sign with, nil for every
 // other key.
 func (b Key) Restricted() []jose.SignatureAlgorithm { return b.pss }
 
-// OnlyAlgorithm returns the single algorithm of an EC key (RFC 7518 section
-// 3.4) or an ML-DSA key (RFC 9964); empty for other keys.
-func (b Key) OnlyAlgorithm() jose.SignatureAlgorithm {
-	switch keys.KeyType(b.fittingAlgorithm()) {
-	case "EC", "AKP":
-		return b.fittingAlgorithm()
+// UsualAlgorithm returns the algorithm of a key that does not name one: the single one of
+// an EC key (RFC 7518 section 3.4) or an ML-DSA key (RFC 9964), EdDSA of an Ed25519 key;
+// empty for RSA keys, which have several.
+func (b Key) UsualAlgorithm() jose.SignatureAlgorithm {
+	if keys.KeyType(b.fittingAlgorithm()) == "RSA" {
+		return ""
 	}
-	return ""
+	return b.fittingAlgorithm()
 }
+
+// Fits reports whether the algorithm can use the key.
+func (b Key) Fits(alg jose.SignatureAlgorithm) bool { return keys.CheckPublic(alg, b.Public) == nil }
 
 // fittingAlgorithm returns the first algorithm that can use the key, empty if
 // none can.

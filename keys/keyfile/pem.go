@@ -1,7 +1,6 @@
 package keyfile
 
 import (
-	"bytes"
 	"crypto"
 	"encoding/pem"
 	"strings"
@@ -21,6 +20,11 @@ const (
 	pemPublic      = "PUBLIC KEY"
 	pemPublicPKCS1 = "RSA PUBLIC KEY"
 )
+
+const encryptedPEM = "is encrypted with a passphrase; decrypt it first with: openssl pkey -in key.pem -out plain.pem, and delete that file afterwards"
+
+// BrokenPEM is why PEM is refused of which a block cannot be read.
+const BrokenPEM = "has PEM that cannot be read: a line is broken or the END line is missing"
 
 // privatePEM reads the one private key of a PEM file, beside which its public
 // half may stand.
@@ -102,25 +106,19 @@ func publicPEM(text []byte) (Key, error) {
 // pemBlocks returns the blocks of a file that contain keys. It refuses a file
 // with any other or a malformed block.
 func pemBlocks(field string, text []byte) (blocks []*pem.Block, err error) {
-	text = Reflow(text)
-	begun := bytes.Count(text, []byte("-----BEGIN "))
-	for len(blocks) <= MaxKeys {
-		block, rest := pem.Decode(text)
-		if block == nil {
-			break
-		}
-		blocks, text = append(blocks, block), rest
-		if err := refuseBlock(field, block); err != nil {
+	blocks, whole, encrypted := Blocks(text)
+	for _, b := range blocks {
+		if err := refuseBlock(field, b); err != nil {
 			return blocks, err
 		}
 	}
 	switch {
 	case len(blocks) > MaxKeys:
 		return blocks, tokens.Invalid(field, "holds several keys; import one at a time")
-	case len(blocks) < begun && bytes.Contains(text, []byte(`\n`)):
-		return blocks, tokens.Invalid(field, `has PEM whose lines end in a backslash and an n; they must end in line breaks`)
-	case len(blocks) < begun:
-		return blocks, tokens.Invalid(field, "has PEM that cannot be read: a line is broken or the END line is missing")
+	case !whole && encrypted:
+		return blocks, tokens.Invalid(field, encryptedPEM)
+	case !whole:
+		return blocks, tokens.Invalid(field, BrokenPEM)
 	}
 	return withoutCurves(field, blocks)
 }
@@ -155,7 +153,7 @@ func refuseBlock(field string, b *pem.Block) error {
 		return tokens.Invalid(field, "has a PEM block of a type that is no key; accepted are private keys as PKCS#8, PKCS#1 or SEC 1 and public keys as SubjectPublicKeyInfo or PKCS#1")
 	}
 	if legacy || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED") {
-		return tokens.Invalid(field, "is encrypted with a passphrase; decrypt it first with: openssl pkey -in key.pem -out plain.pem, and delete that file afterwards")
+		return tokens.Invalid(field, encryptedPEM)
 	}
 	return nil
 }

@@ -36,6 +36,15 @@ func (l Labels) Stranger() string {
 	return ""
 }
 
+// Unsupported returns why Keyward cannot import a key that is for signatures and of a type
+// that it has; empty if it may be able to. Tokens of such a key will not verify.
+func (l Labels) Unsupported() string {
+	if _, err := keys.ParseAlgorithm(l.Alg); l.Alg != "" && err != nil {
+		return "has an alg that Keyward does not support"
+	}
+	return ""
+}
+
 // KeyType returns the key type that a kty stands for. Azure Key Vault writes RSA-HSM and
 // EC-HSM for keys that an HSM holds; the public halves are RSA and EC keys like others.
 func KeyType(kty string) string {

@@ -64,6 +64,24 @@ func TestUnusualForms(t *testing.T) {
 			t.Errorf("compressed point: %v", err)
 		}
 	}
+	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.ES512} {
+		key := keystest.Signer(keystest.PrivateKey(t, alg)).(*ecdsa.PrivateKey)
+		var spki struct {
+			Algorithm pkix.AlgorithmIdentifier
+			Bits      asn1.BitString
+		}
+		_, _ = asn1.Unmarshal(keystest.Must(x509.MarshalPKIXPublicKey(&key.PublicKey)), &spki)
+		full := spki.Bits.Bytes
+		point := append([]byte{2 + full[len(full)-1]&1}, full[1:1+len(full)/2]...)
+		spki.Bits = asn1.BitString{Bytes: point, BitLength: 8 * len(point)}
+		for _, flip := range []byte{0, 1} {
+			point[0] ^= flip
+			set, err := ParsePublic([]byte(pemOf(pemPublic, keystest.Must(asn1.Marshal(spki)))))
+			if err != nil || keys.EqualPublic(set.Keys[0].Public, &key.PublicKey) != (flip == 0) {
+				t.Errorf("compressed point of a public key: %v", err)
+			}
+		}
+	}
 	ed := keystest.Signer(keystest.PrivateKey(t, jose.EdDSA)).(ed25519.PrivateKey)
 	var outer pkcs8
 	_, _ = asn1.Unmarshal(keystest.Must(x509.MarshalPKCS8PrivateKey(ed)), &outer)

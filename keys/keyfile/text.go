@@ -3,8 +3,10 @@ package keyfile
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/pem"
 	"regexp"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Text returns the text of a key file as UTF-8 without a byte order mark. Windows tools
@@ -43,8 +45,9 @@ func Text(file []byte) []byte {
 	return text
 }
 
-// pemBlock matches a PEM block without headers, whatever white space is in it.
-var pemBlock = regexp.MustCompile(`-----BEGIN ([A-Z0-9 ]+)-----([A-Za-z0-9+/=\s]*)-----END ([A-Z0-9 ]+)-----`)
+// pemBlock matches a PEM block without headers, whatever white space is in it, also
+// as it is escaped in JSON and environment variables.
+var pemBlock = regexp.MustCompile(`-----BEGIN ([A-Z0-9 ]+)-----((?:[A-Za-z0-9+/=\s\p{Z}\x{200b}\x{feff}]|\\[nrt/])*)-----END ([A-Z0-9 ]+)-----`)
 
 // Reflow writes PEM blocks in the lines of RFC 7468 section 2: some are indented, as in
 // YAML, or on one line, as in environment variables.
@@ -52,9 +55,10 @@ func Reflow(text []byte) []byte {
 	return pemBlock.ReplaceAllFunc(text, func(block []byte) []byte {
 		parts := pemBlock.FindSubmatch(block)
 		out := append(append([]byte("\n-----BEGIN "), parts[1]...), "-----\n"...)
-		n := 0
+		n, escaped := 0, false
 		for _, c := range parts[2] {
-			if bytes.IndexByte([]byte(" \t\r\n\f\v"), c) >= 0 {
+			space := c >= utf8.RuneSelf || c == '\\' || escaped && c != '/' || bytes.IndexByte([]byte(" \t\r\n\f\v"), c) >= 0
+			if escaped = c == '\\'; space {
 				continue
 			}
 			if out = append(out, c); n%64 == 63 {
@@ -64,4 +68,20 @@ func Reflow(text []byte) []byte {
 		}
 		return append(append(append(out, "\n-----END "...), parts[3]...), "-----\n"...)
 	})
+}
+
+// pemBegin matches the first line of a PEM block.
+var pemBegin = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]+-----`)
+
+// Blocks returns the PEM blocks of a text, however it is laid out. whole is false if
+// one of them cannot be read; encrypted, if that is one of those of RFC 1421, whose
+// header depends on lines.
+func Blocks(text []byte) (blocks []*pem.Block, whole, encrypted bool) {
+	text = Reflow(text)
+	begun := len(pemBegin.FindAllIndex(text, -1))
+	encrypted = bytes.Contains(text, []byte("4,ENCRYPTED"))
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		blocks = append(blocks, block)
+	}
+	return blocks, len(blocks) >= begun, encrypted
 }
