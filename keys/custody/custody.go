@@ -171,6 +171,7 @@ func (c *Custody) Refresh(ctx context.Context) error {
 	defer c.mu.Unlock()
 	if c.authority == nil { // of two at once the first stays
 		c.authority = authority
+		c.cfg.DB.TrustRecoveries(authority.CheckRecovery)
 	}
 	return nil
 }

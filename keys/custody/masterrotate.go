@@ -8,6 +8,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
 )
@@ -317,9 +318,9 @@ type WrapsError struct {
 // Error names the master key and counts the data keys under it.
 func (e *WrapsError) Error() string {
 	if e.Current {
-		return fmt.Sprintf("keys: version %s of %s is the current master key and wraps %d data keys", e.Version, e.URI, e.DataKeys)
+		return fmt.Sprintf("keys: version %s of %s is the current master key and wraps %s", e.Version, e.URI, plural.Count(e.DataKeys, "data key"))
 	}
-	return fmt.Sprintf("keys: version %s of %s still wraps %d data keys", e.Version, e.URI, e.DataKeys)
+	return fmt.Sprintf("keys: version %s of %s still wraps %s", e.Version, e.URI, plural.Count(e.DataKeys, "data key"))
 }
 
 // RetireMaster retires a version of a master key for good: nothing can be

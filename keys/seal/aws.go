@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	tinkaws "github.com/tink-crypto/tink-go-awskms/v3/integration/awskms"
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
@@ -40,11 +42,23 @@ func newAWS(rest string) (source, string, error) {
 // shared files, the role of the container or machine. Retries are remote's.
 func (k awsKey) newClient(ctx context.Context) (tink.AEADWithContext, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(k.region),
-		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }))
+		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }), config.WithAPIOptions([]func(*middleware.Stack) error{traceAWS}))
 	if err != nil {
 		return nil, err
 	}
 	return tinkaws.NewAEADWithContext(ctx, k.arn, tinkaws.WithKMS(awskms.NewFromConfig(cfg)))
+}
+
+// traceAWS adds traceparent after a request is signed, so that a proxy which continues
+// the trace does not break the signature.
+func traceAWS(stack *middleware.Stack) error {
+	return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("traceparent",
+		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			if r, ok := in.Request.(*smithyhttp.Request); ok {
+				injectTrace(ctx, r.Header)
+			}
+			return next.HandleFinalize(ctx, in)
+		}), middleware.After)
 }
 
 // awsFaults are the codes of KMS and of what authenticates before it.

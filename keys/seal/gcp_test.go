@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -31,7 +32,11 @@ type gcpFake struct {
 	code    codes.Code
 	corrupt atomic.Bool // sums do not match
 	silent  atomic.Bool // does not answer in time
+	traced  atomic.Value
 }
+
+// traceparents returns those of the last call.
+func (f *gcpFake) traceparents() []string { return f.traced.Load().([]string) }
 
 func newGCP(t *testing.T) *gcpFake {
 	t.Helper()
@@ -54,6 +59,7 @@ func sum(b []byte) *wrapperspb.Int64Value {
 
 func (f *gcpFake) came(ctx context.Context, name string, ad []byte, adSum *wrapperspb.Int64Value) error {
 	f.calls.Add(1)
+	f.traced.Store(metadata.ValueFromIncomingContext(ctx, "traceparent"))
 	if f.silent.Load() {
 		// The deadline may pass here before it does at the client, which would
 		// then take an answer.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -50,7 +54,7 @@ type fault struct {
 }
 
 func (r *remote) EncryptWithContext(ctx context.Context, plain, ad []byte) ([]byte, error) {
-	out, err := r.callWithRetries(ctx, func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
+	out, err := r.callWithRetries(ctx, "KMS encrypt", func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
 		return a.EncryptWithContext(ctx, plain, ad)
 	})
 	if errors.Is(err, ErrCannotOpen) { // nothing was to be opened
@@ -60,16 +64,16 @@ func (r *remote) EncryptWithContext(ctx context.Context, plain, ad []byte) ([]by
 }
 
 func (r *remote) DecryptWithContext(ctx context.Context, ciphertext, ad []byte) ([]byte, error) {
-	return r.callWithRetries(ctx, func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
+	return r.callWithRetries(ctx, "KMS decrypt", func(ctx context.Context, a tink.AEADWithContext) ([]byte, error) {
 		return a.DecryptWithContext(ctx, ciphertext, ad)
 	})
 }
 
 type request func(context.Context, tink.AEADWithContext) ([]byte, error)
 
-func (r *remote) callWithRetries(ctx context.Context, do request) ([]byte, error) {
+func (r *remote) callWithRetries(ctx context.Context, name string, do request) ([]byte, error) {
 	for attempt := 1; ; attempt++ {
-		out, err := r.callOnce(ctx, do)
+		out, err := r.traceCall(ctx, name, do)
 		if err == nil || !errors.Is(err, ErrUnavailable) || attempt == callAttempts {
 			return out, err
 		}
@@ -79,11 +83,26 @@ func (r *remote) callWithRetries(ctx context.Context, do request) ([]byte, error
 	}
 }
 
+// traceCall is one attempt, with a span if traces are exported.
+func (r *remote) traceCall(ctx context.Context, name string, do request) ([]byte, error) {
+	ctx, span := otel.Tracer("keyward/kms").Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient))
+	defer span.End()
+	out, err := r.callOnce(ctx, do)
+	if err != nil {
+		span.SetStatus(codes.Error, "failed") // the log has the service's words
+	}
+	return out, err
+}
+
+// injectTrace gives a request the traceparent of its context, if traces are exported.
+// Google's client does that by itself.
+func injectTrace(ctx context.Context, h http.Header) {
+	otel.GetTextMapPropagator().Inject(ctx, propagation.HeaderCarrier(h))
+}
+
 // callOnce blames the caller's context before the service: a call that was
 // given up says nothing about the key.
 func (r *remote) callOnce(ctx context.Context, do request) ([]byte, error) {
-	ctx, span := otel.Tracer("keyward/kms").Start(ctx, "KMS call") // does nothing unless traces are exported
-	defer span.End()
 	timed, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	a, err := r.client(timed)

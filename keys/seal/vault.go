@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/hashicorp/vault/api"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/keyward/keyward/internal/loopback"
 )
 
 // vaultKey is a key of the transit engine of HashiCorp Vault or OpenBao. The
@@ -43,7 +44,7 @@ func newVault(rest string) (source, string, error) {
 	}
 	switch {
 	case o.tls == "":
-	case o.tls == tlsOff && isLoopback(u.Hostname()), o.tls == tlsOffOverNetwork:
+	case o.tls == tlsOff && loopback.IsHost(u.Hostname()), o.tls == tlsOffOverNetwork:
 		u.Scheme = "http"
 	case o.tls == tlsOff:
 		return nil, "", fmt.Errorf("%w: without TLS the token and every data key cross the network readably; tls=off is for this machine, "+
@@ -54,11 +55,6 @@ func newVault(rest string) (source, string, error) {
 	src := newKMS(vaultKey{u.String(), path}, o)
 	src.doubted = true // Vault ignores what it does not know, and old ones do not know it
 	return src, "hcvault://" + host + path + options, nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // newClient reads the environment as the vault command does, except for the address

@@ -45,12 +45,14 @@ func (v *vaultCaller) withDeadline(ctx context.Context) (tink.AEAD, error) {
 	return hcvault.NewAEAD(v.key.path, client.Logical())
 }
 
-// during makes requests that end with a context.
+// during makes requests that end with a context and continue its trace.
 type during struct {
 	ctx  context.Context
 	next http.RoundTripper
 }
 
 func (d during) RoundTrip(r *http.Request) (*http.Response, error) {
-	return d.next.RoundTrip(r.WithContext(d.ctx))
+	r = r.Clone(d.ctx)
+	injectTrace(d.ctx, r.Header)
+	return d.next.RoundTrip(r)
 }
