@@ -75,13 +75,29 @@ type entry struct {
 	loadedAt age.Instant
 	dirty    atomic.Bool  // a change was notified since
 	failedAt atomic.Int64 // when loading it again failed, in ns by monotonic; 0: never
+	cache    *otter.Cache[string, *entry]
 }
 
 // cacheEntry fills and returns s.entry, which is embedded in Snapshot so that both lie
-// in the same cache lines.
-func (s *Snapshot) cacheEntry(loadedAt age.Instant) *entry {
-	s.entry.snapshot, s.entry.loadedAt = s, loadedAt
+// in the same cache lines. cache is where it will be.
+func (s *Snapshot) cacheEntry(loadedAt age.Instant, cache *otter.Cache[string, *entry]) *entry {
+	s.entry.snapshot, s.entry.loadedAt, s.entry.cache = s, loadedAt, cache
 	return &s.entry
+}
+
+// reweigh tells the cache, if it has this entry, that it needs more memory than before.
+func (e *entry) reweigh() {
+	if e.cache == nil {
+		return
+	}
+	for _, ref := range []string{e.snapshot.Slug, e.snapshot.TenantID.String()} {
+		e.cache.ComputeIfPresent(ref, func(known *entry) (*entry, otter.ComputeOp) {
+			if known != e {
+				return known, otter.CancelOp
+			}
+			return e, otter.WriteOp // which weighs it again
+		})
+	}
 }
 
 // New returns an empty cache.
@@ -511,7 +527,7 @@ func (s *Cache) readRef(ctx context.Context, ref string) (*entry, error) {
 		s.cfg.Log.Error("tenant snapshot cannot be built", "tenant_id", public.Tenant.ID, "error", err)
 		return nil, err
 	}
-	return snap.cacheEntry(e.loadedAt), nil
+	return snap.cacheEntry(e.loadedAt, s.entries), nil
 }
 
 // believe checks the codes of what was read of a tenant: of its row, and of its

@@ -30,9 +30,12 @@ func TestOutlineDoesNotMatchBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	snap := &Snapshot{}
-	if err := snap.applySet(set); err != nil || len(snap.published) != 1 || string(snap.published[0].jwk) != string(jwk) || len(snap.Policies) != 2 ||
-		snap.Policies[0].ActiveKID != kid || snap.Policies[0].MaxTokenTTL != time.Hour || snap.Policies[1].DefaultTokenTTL != 15*time.Minute {
-		t.Fatalf("%s of %s: %+v, %v", set.Outline, set.Body, snap, err)
+	if err := snap.applySet(set); err != nil {
+		t.Fatalf("%s of %s: %v", set.Outline, set.Body, err)
+	}
+	if c := snap.readContents(); len(c.published) != 1 || string(c.published[0].jwk) != string(jwk) || len(c.policies) != 2 ||
+		c.policies[0].ActiveKID != kid || c.policies[0].MaxTokenTTL != time.Hour || c.policies[1].DefaultTokenTTL != 15*time.Minute {
+		t.Fatalf("%s of %s: %+v", set.Outline, set.Body, c)
 	}
 	for _, outline := range []string{
 		"key ES256\n", "key ES256 active 10\n", "key ES256 active -1 x\n", "key ES256 active 100000 x\n", "key ES256 active 9223372036854775807 x\n",

@@ -13,7 +13,7 @@ func TestOlderLoadsDoNotReplaceNewerOnes(t *testing.T) {
 	refs := []string{"acme", acme.String()}
 	load := func(cache *Cache, ref string, of uuid.UUID, version int64) {
 		snap := &Snapshot{TenantID: of, Slug: "acme", Version: version}
-		f := &pendingLoad{done: make(chan struct{}), entry: snap.cacheEntry(cache.now())}
+		f := &pendingLoad{done: make(chan struct{}), entry: snap.cacheEntry(cache.now(), cache.entries)}
 		cache.pendingLoads[ref] = f
 		cache.finishLoad(ref, f)
 		if got := f.entry.snapshot; got.Version < version {

@@ -163,8 +163,7 @@ func publishedSet(p db.Public) (Set, error) {
 	return RenderSet(p.ChangedAt, all, policies)
 }
 
-// applySet fills the snapshot from a set. Keys and policies refer to the bytes of the
-// body. Errors: an outline that does not match the body.
+// applySet fills the snapshot from a set. Errors: an outline that does not match the body.
 func (s *Snapshot) applySet(set Set) error {
 	header, lines, _ := strings.Cut(set.Outline, "\n")
 	version, changedAt := cutField(header)
@@ -172,26 +171,38 @@ func (s *Snapshot) applySet(set Set) error {
 	if err != nil || version != outlineVersion {
 		return s.outlineError()
 	}
-	s.JWKS, s.ChangedAt = set.Body, time.UnixMicro(micros)
+	s.JWKS, s.outline, s.ChangedAt = set.Body, lines, time.UnixMicro(micros)
+	if !s.readOutline(nil) {
+		return s.outlineError()
+	}
 	s.addHeader(s.ChangedAt)
+	return nil
+}
+
+// readOutline adds what the outline says to contents, or only checks it if they are nil.
+// Keys and policies refer to the bytes of body and outline. It reports whether the outline
+// matches the body.
+func (s *Snapshot) readOutline(c *contents) bool {
 	at := len(setPrefix)
-	s.published = make([]publicKey, 0, strings.Count(lines, "key ")+strings.Count(lines, "also "))
-	for line := range strings.Lines(lines) {
+	if c != nil {
+		c.published = make([]publicKey, 0, strings.Count(s.outline, "key ")+strings.Count(s.outline, "also "))
+	}
+	for line := range strings.Lines(s.outline) {
 		kind, line := cutField(line)
 		var ok bool
 		switch kind {
 		case "key", "also":
-			at, ok = s.addKeyLine(line, at, kind == "also")
+			at, ok = s.readKeyLine(c, line, at, kind == "also")
 		case "policy":
-			ok = s.addPolicyLine(line)
+			ok = s.readPolicyLine(c, line)
 		case "mac":
 			ok = true // checked before
 		}
 		if !ok {
-			return s.outlineError()
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 func (s *Snapshot) outlineError() error {
@@ -204,9 +215,9 @@ func cutField(line string) (word, rest string) {
 	return word, rest
 }
 
-// addKeyLine adds the key of an outline line; its JWK begins at offset at of the body.
+// readKeyLine adds the key of an outline line; its JWK begins at offset at of the body.
 // next is the offset of the next JWK.
-func (s *Snapshot) addKeyLine(line string, at int, further bool) (next int, ok bool) {
+func (s *Snapshot) readKeyLine(c *contents, line string, at int, further bool) (next int, ok bool) {
 	alg, line := cutField(line)
 	state, line := cutField(line)
 	length, kid := cutField(line)
@@ -216,14 +227,16 @@ func (s *Snapshot) addKeyLine(line string, at int, further bool) (next int, ok b
 	if err != nil || unknown != nil || kid == "" || rank < 0 || size < 0 || size > len(s.JWKS)-len(setSuffix)-at {
 		return 0, false
 	}
-	s.published = s.published[:len(s.published)+1] // filled in place: publicKey must not be copied
-	k := &s.published[len(s.published)-1]
-	k.further = further
-	k.kid, k.alg, k.state, k.jwk = kid, a, publishedStates[rank], s.JWKS[at:at+size:at+size]
+	if c != nil {
+		c.published = c.published[:len(c.published)+1] // filled in place: publicKey must not be copied
+		k := &c.published[len(c.published)-1]
+		k.further = further
+		k.kid, k.alg, k.state, k.jwk = kid, a, publishedStates[rank], s.JWKS[at:at+size:at+size]
+	}
 	return at + size + len(","), true
 }
 
-func (s *Snapshot) addPolicyLine(line string) bool {
+func (s *Snapshot) readPolicyLine(c *contents, line string) bool {
 	alg, line := cutField(line)
 	ttl, line := cutField(line)
 	maxTTL, line := cutField(line)
@@ -233,17 +246,20 @@ func (s *Snapshot) addPolicyLine(line string) bool {
 	if unknown != nil || err != nil || err2 != nil {
 		return false
 	}
+	if c == nil {
+		return true
+	}
 	p := SigningPolicy{
 		Alg: a, Default: line == "default",
 		DefaultTokenTTL: time.Duration(defaultSeconds) * time.Second, MaxTokenTTL: time.Duration(maxSeconds) * time.Second,
 	}
-	for i := range s.published {
-		if k := &s.published[i]; k.alg == p.Alg && k.state == keys.Active && !k.further {
+	for i := range c.published {
+		if k := &c.published[i]; k.alg == p.Alg && k.state == keys.Active && !k.further {
 			p.ActiveKID = k.kid
 			p.jwt, _ = tokens.Header{KID: k.kid, Alg: p.Alg, Typ: tokens.TypeJWT}.Protect(tokens.Form{}) // fails only for Extra
 		}
 	}
-	s.Policies = append(s.Policies, p)
+	c.policies = append(c.policies, p)
 	return true
 }
 

@@ -46,7 +46,6 @@ type Snapshot struct {
 	NotBefore time.Time // zero: tokens of any age are accepted
 	Version   int64     // the seq of the tenant's last audit event
 
-	Policies []SigningPolicy // the default one first
 	Metadata json.RawMessage // a JSON object: the tenant's own members of its discovery document; empty: none
 
 	ChangedAt time.Time // since when the JWK Set is in effect
@@ -54,9 +53,34 @@ type Snapshot struct {
 	JWKSPath string        // a further path of the JWK Set; empty: none
 	headers  []headerField // further response headers of the JWK Set
 
-	published []publicKey
+	outline   string // checked; the contents are made of it
+	contents  atomic.Pointer[contents]
 	discovery atomic.Pointer[Document]
 }
+
+// contents are the keys and policies of a snapshot. They are made on demand, because of
+// most tenants in memory only the JWK Set is read: with pointers to each key, a hundred
+// thousand tenants keep the garbage collector busy.
+type contents struct {
+	published []publicKey
+	policies  []SigningPolicy // the default one first
+}
+
+// readContents returns the contents.
+func (s *Snapshot) readContents() *contents {
+	if c := s.contents.Load(); c != nil {
+		return c
+	}
+	c := &contents{}
+	s.readOutline(c) // cannot fail: it was checked
+	if s.contents.CompareAndSwap(nil, c) {
+		s.entry.reweigh()
+	}
+	return s.contents.Load()
+}
+
+// Policies returns the policies that sign, the default one first. Do not change them.
+func (s *Snapshot) Policies() []SigningPolicy { return s.readContents().policies }
 
 // Document is a response body and its entity tag.
 type Document struct {
@@ -75,7 +99,9 @@ func (s *Snapshot) Discovery(render func(*Snapshot) (*Document, error)) (*Docume
 	if err != nil {
 		return nil, err
 	}
-	s.discovery.CompareAndSwap(nil, d)
+	if s.discovery.CompareAndSwap(nil, d) {
+		s.entry.reweigh()
+	}
 	return s.discovery.Load(), nil
 }
 
@@ -110,15 +136,15 @@ type publicKey struct {
 	further bool                             // alg is not that of the key's policy
 }
 
-// parsePublic returns the parsed key, parsing it at the first call. Errors: those of
+// parsePublic returns a parsed key, parsing it at the first call. Errors: those of
 // [keys.ParsePublicJWK].
-func (k *publicKey) parsePublic() (crypto.PublicKey, error) {
+func (s *Snapshot) parsePublic(k *publicKey) (crypto.PublicKey, error) {
 	if parsed := k.parsed.Load(); parsed != nil {
 		return *parsed, nil
 	}
 	public, err := keys.ParsePublicJWK(k.alg, k.jwk)
-	if err == nil {
-		k.parsed.Store(&public)
+	if err == nil && k.parsed.CompareAndSwap(nil, &public) {
+		s.entry.reweigh()
 	}
 	return public, err
 }
@@ -126,8 +152,9 @@ func (k *publicKey) parsePublic() (crypto.PublicKey, error) {
 // findKey returns the published JWK with this kid and algorithm, else one with this kid,
 // or nil.
 func (s *Snapshot) findKey(kid string, alg jose.SignatureAlgorithm) (found *publicKey) {
-	for i := range s.published {
-		k := &s.published[i]
+	published := s.readContents().published
+	for i := range published {
+		k := &published[i]
 		switch {
 		case k.kid != kid:
 		case k.alg == alg:
@@ -147,7 +174,7 @@ func (s *Snapshot) Find(kid string, alg jose.SignatureAlgorithm) (k tokens.Verif
 	if p == nil {
 		return tokens.VerificationKey{}, false, nil
 	}
-	public, err := p.parsePublic()
+	public, err := s.parsePublic(p)
 	return tokens.VerificationKey{Key: keys.Key{TenantID: s.TenantID, KID: kid, Alg: p.alg, State: p.state}, Public: public}, true, err
 }
 
@@ -197,9 +224,9 @@ func (s *Snapshot) epochValue() string {
 	return strconv.FormatInt(s.NotBeforeSeconds(), 10)
 }
 
-// addHeader computes the header fields of the JWKS, and copies the slug, these fields
-// and the JWKS into one block of memory, because they are read together. The entity tag
-// covers the epoch and the tenant's own headers too: a cache that revalidates with 304 would keep an epoch that was
+// addHeader computes the header fields of the JWKS, and copies the slug, these fields,
+// the JWKS and the outline into one block of memory: what a response needs is read
+// together. The entity tag covers the epoch and the tenant's own headers too: a cache that revalidates with 304 would keep an epoch that was
 // removed (RFC 9111 section 3.2 adds and replaces fields, it removes none).
 func (s *Snapshot) addHeader(changedAt time.Time) {
 	hash := sha256.New()
@@ -211,7 +238,7 @@ func (s *Snapshot) addHeader(changedAt time.Time) {
 	for _, f := range s.headers {
 		hash.Write([]byte("\n" + f.name + ": " + f.value[0]))
 	}
-	text := make([]byte, 0, len(s.Slug)+headerSize+len(s.JWKS))
+	text := make([]byte, 0, len(s.Slug)+headerSize+len(s.JWKS)+len(s.outline))
 	text = append(text, s.Slug...)
 	slug := len(text)
 	text = append(base64.RawURLEncoding.AppendEncode(append(text, '"'), hash.Sum(nil)[:18]), '"')
@@ -225,9 +252,11 @@ func (s *Snapshot) addHeader(changedAt time.Time) {
 	text = strconv.AppendInt(text, int64(len(s.JWKS)), 10)
 	length := len(text)
 	text = append(text, s.JWKS...)
-	all := unsafe.String(unsafe.SliceData(text), length) // #nosec G103 -- never written again
-	s.Slug, s.etag[0], s.modified[0], s.caching[0], s.length[0] = all[:slug], all[slug:tag], all[tag:modified], all[modified:caching], all[caching:]
-	s.JWKS = text[length:len(text):len(text)]
+	body := len(text)
+	text = append(text, s.outline...)
+	all := unsafe.String(unsafe.SliceData(text), len(text)) // #nosec G103 -- never written again
+	s.Slug, s.etag[0], s.modified[0], s.caching[0], s.length[0] = all[:slug], all[slug:tag], all[tag:modified], all[modified:caching], all[caching:length]
+	s.JWKS, s.outline = text[length:body:body], all[body:]
 }
 
 // headerSize is an upper bound of the size of these fields, in bytes.
@@ -287,13 +316,14 @@ func (s *Snapshot) Length() []string { return s.length[:] }
 // Algorithms returns the algorithms that a verifier needs: those of live policies, the
 // default first, then those of retired policies with a key that is still published.
 func (s *Snapshot) Algorithms() []jose.SignatureAlgorithm {
-	algs := make([]jose.SignatureAlgorithm, 0, len(s.Policies))
-	for _, p := range s.Policies {
+	c := s.readContents()
+	algs := make([]jose.SignatureAlgorithm, 0, len(c.policies))
+	for _, p := range c.policies {
 		algs = append(algs, p.Alg)
 	}
 	live := len(algs)
-	for i := range s.published {
-		if alg := s.published[i].alg; !slices.Contains(algs, alg) {
+	for i := range c.published {
+		if alg := c.published[i].alg; !slices.Contains(algs, alg) {
 			algs = append(algs, alg)
 		}
 	}
@@ -304,7 +334,7 @@ func (s *Snapshot) Algorithms() []jose.SignatureAlgorithm {
 // Policy returns the live policy of an algorithm; an empty one selects the default.
 // Errors: keys.ErrPolicyNotFound.
 func (s *Snapshot) Policy(alg jose.SignatureAlgorithm) (SigningPolicy, error) {
-	for _, p := range s.Policies {
+	for _, p := range s.Policies() {
 		if p.Alg == alg || alg == "" && p.Default {
 			return p, nil
 		}
@@ -321,19 +351,28 @@ func parsedWeight(k *publicKey) int {
 	return 128 + len(k.jwk)/2
 }
 
-// Weight returns the memory that the snapshot needs, in bytes, rounded up: with its keys
-// parsed, its discovery document and the cache's own overhead.
-// TestATenantWeighsWhatItTakes compares it with the heap.
+// Weight returns the memory that the snapshot needs now, in bytes, rounded up, with the
+// cache's own overhead. TestATenantWeighsWhatItTakes compares it with the heap.
 func (s *Snapshot) Weight() int {
-	bytes := 1450 + len(s.JWKS)*17/16 + 2*len(s.Metadata) + len(s.JWKSPath)
+	bytes := 900 + (len(s.JWKS)+len(s.outline))*9/8 + 2*len(s.Metadata) + len(s.JWKSPath)
 	for _, f := range s.headers {
 		bytes += 64 + len(f.name) + len(f.value[0])
 	}
-	for i := range s.Policies {
-		bytes += 160 + len(s.Policies[i].jwt)
+	if s.discovery.Load() != nil {
+		bytes += 640
 	}
-	for i := range s.published {
-		bytes += 168 + len(s.published[i].kid) + parsedWeight(&s.published[i])
+	c := s.contents.Load()
+	if c == nil {
+		return bytes
+	}
+	for i := range c.policies {
+		bytes += 160 + len(c.policies[i].jwt)
+	}
+	for i := range c.published {
+		bytes += 136
+		if k := &c.published[i]; k.parsed.Load() != nil {
+			bytes += parsedWeight(k)
+		}
 	}
 	return bytes
 }
