@@ -1,11 +1,12 @@
 package adoption
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
-	"maps"
 	"math"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +19,8 @@ import (
 
 // Limits of what is kept.
 const (
-	Sample = 256                // verifiers of one tenant
-	Window = 3 * 24 * time.Hour // how long a verifier counts after its last request
+	Sample = 256                   // verifiers of one tenant
+	Window = tenant.VerifierWindow // how long a verifier counts after its last request
 
 	maxClients   = 200_000          // in one process, of all tenants
 	rewriteAfter = 10 * time.Minute // between writes of a verifier that goes on as before
@@ -59,17 +60,16 @@ type Counter struct {
 
 type shard struct {
 	mu      sync.Mutex
-	tenants map[uuid.UUID]*sample
+	tenants map[uuid.UUID]sample
 }
 
-// sample is the verifiers of one tenant, by pseudonym.
-type sample struct {
-	clients map[int64]*client
-	largest int64 // pseudonym of a full sample, so that further verifiers cost no search; 0: not known
-}
+// sample is the verifiers of one tenant, ordered by pseudonym. It is one piece of memory
+// without pointers: most tenants have a few, and there are many tenants.
+type sample []client
 
 // client is a verifier of one tenant. Times are in µs since 1970; 0 is never.
 type client struct {
+	name          int64 // its pseudonym of the day
 	setAt, seenAt int64 // as in jwks_clients
 	sent          int64 // the set that it was sent last
 	writtenSet    int64
@@ -87,7 +87,7 @@ type secrets struct {
 func New(cfg Config) *Counter {
 	c := &Counter{cfg: cfg}
 	for i := range c.shards {
-		c.shards[i].tenants = map[uuid.UUID]*sample{}
+		c.shards[i].tenants = map[uuid.UUID]sample{}
 	}
 	return c
 }
@@ -120,10 +120,16 @@ func (c *Counter) Observe(tenantID uuid.UUID, setAt time.Time, addr netip.Addr, 
 
 // find returns a verifier that is kept, or nil. The shard is locked.
 func (s *shard) find(tenantID uuid.UUID, name int64) *client {
-	if of := s.tenants[tenantID]; of != nil {
-		return of.clients[name]
+	of := s.tenants[tenantID]
+	if i, found := of.search(name); found {
+		return &of[i]
 	}
 	return nil
+}
+
+// search returns where a pseudonym is, or would be.
+func (of sample) search(name int64) (i int, found bool) {
+	return slices.BinarySearchFunc(of, name, func(one client, name int64) int { return cmp.Compare(one.name, name) })
 }
 
 // observe notes a request. A verifier that was sent the set in effect and asks with
@@ -141,31 +147,22 @@ func (one *client) observe(set, now int64, v Validator) {
 // smallest of its tenant or if the process has no room. The shard is locked.
 func (c *Counter) admit(s *shard, tenantID uuid.UUID, name int64) *client {
 	of := s.tenants[tenantID]
-	if of == nil {
-		of = &sample{clients: map[int64]*client{}}
-	}
-	if len(of.clients) >= Sample {
-		if of.largest == 0 {
-			for other := range of.clients {
-				of.largest = max(of.largest, other)
-			}
-		}
-		if name > of.largest {
+	i, _ := of.search(name)
+	switch {
+	case len(of) < Sample:
+		if c.kept.Add(1) > maxClients {
+			c.kept.Add(-1)
+			c.dropped.Add(1)
 			return nil
 		}
-		delete(of.clients, of.largest)
-		of.largest = 0
-		c.kept.Add(-1)
-	}
-	if c.kept.Load() >= maxClients {
-		c.dropped.Add(1)
+	case i == len(of):
 		return nil
+	default:
+		of = of[:len(of)-1]
 	}
+	of = slices.Insert(of, i, client{name: name})
 	s.tenants[tenantID] = of
-	one := &client{}
-	of.clients[name] = one
-	c.kept.Add(1)
-	return one
+	return &of[i]
 }
 
 // pseudonymInput is the length of a secret, a tenant's id, an address and an agent.
@@ -212,7 +209,6 @@ func (c *Counter) Stats() (kept, dropped int64) {
 // record is a verifier to be written.
 type record struct {
 	tenantID uuid.UUID
-	name     int64
 	client
 }
 
@@ -223,22 +219,20 @@ func (c *Counter) changed(now int64) (out []record) {
 		s := &c.shards[i]
 		s.mu.Lock()
 		for tenantID, of := range s.tenants {
-			maps.DeleteFunc(of.clients, func(name int64, one *client) bool {
-				idle := now-one.seenAt > int64(idleAfter/time.Microsecond) && one.writtenAt == one.seenAt
-				if idle {
-					c.kept.Add(-1)
-				}
-				return idle
+			of = slices.DeleteFunc(of, func(one client) bool {
+				return now-one.seenAt > int64(idleAfter/time.Microsecond) && one.writtenAt == one.seenAt
 			})
-			of.largest = 0 // it may be gone
-			for name, one := range of.clients {
+			c.kept.Add(int64(len(of) - len(s.tenants[tenantID])))
+			for _, one := range of {
 				if one.writtenAt == 0 || one.setAt != one.writtenSet || one.seenAt-one.writtenAt > int64(rewriteAfter/time.Microsecond) ||
 					one.seenAt != one.writtenAt && now-one.seenAt > int64(rewriteAfter/time.Microsecond) {
-					out = append(out, record{tenantID, name, *one})
+					out = append(out, record{tenantID, one})
 				}
 			}
-			if len(of.clients) == 0 {
+			if len(of) == 0 {
 				delete(s.tenants, tenantID)
+			} else {
+				s.tenants[tenantID] = of
 			}
 		}
 		s.mu.Unlock()

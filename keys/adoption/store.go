@@ -105,6 +105,35 @@ func (c *Counter) Of(ctx context.Context, tenantID uuid.UUID, publishedAt time.T
 	return a, err
 }
 
+// Key is a key that a tenant has published.
+type Key struct {
+	TenantID    uuid.UUID
+	KID         string
+	PublishedAt time.Time
+}
+
+// OfKeys returns what Of does, without the stragglers, for keys of any tenants, in their
+// order. Errors: those of the database.
+func (c *Counter) OfKeys(ctx context.Context, keys []Key) ([]Adoption, error) {
+	out := make([]Adoption, len(keys))
+	if c == nil || len(keys) == 0 {
+		return out, nil
+	}
+	p, place := db.AdoptionOfKeysParams{Since: c.cfg.Now().Add(-Window)}, map[Key]int{}
+	for i, k := range keys {
+		p.TenantIds, p.Kids, p.PublishedAts = append(p.TenantIds, k.TenantID), append(p.Kids, k.KID), append(p.PublishedAts, k.PublishedAt)
+		place[Key{TenantID: k.TenantID, KID: k.KID}] = i
+	}
+	err := c.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
+		rows, err := tx.AdoptionOfKeys(ctx, p)
+		for _, row := range rows {
+			out[place[Key{TenantID: row.TenantID, KID: row.KID}]] = adoptionOf(int(row.Sampled), int(row.Adopted), row.Largest)
+		}
+		return err
+	})
+	return out, err
+}
+
 // summarize counts a sample in the order of pseudonyms.
 func summarize(rows []db.ListJWKSClientsRow, publishedAt time.Time) (a Adoption) {
 	if len(rows) == 0 {
@@ -121,9 +150,16 @@ func summarize(rows []db.ListJWKSClientsRow, publishedAt time.Time) (a Adoption)
 		}
 		return strings.Compare(x.Client, y.Client)
 	})
-	adopted := len(rows) - len(a.Stragglers)
-	a.Fetchers = estimate(len(rows), rows[len(rows)-1].Client)
-	a.Share = float64(adopted) / float64(len(rows))
+	stragglers := a.Stragglers
+	a = adoptionOf(len(rows), len(rows)-len(stragglers), rows[len(rows)-1].Client)
+	a.Stragglers = stragglers
+	return a
+}
+
+// adoptionOf returns the adoption of a key that so many of a sample have. largest is the
+// largest pseudonym of the sample, which is not empty.
+func adoptionOf(sampled, adopted int, largest int64) Adoption {
+	a := Adoption{Fetchers: estimate(sampled, largest), Share: float64(adopted) / float64(sampled)}
 	a.Adopted = int64(a.Share*float64(a.Fetchers) + 0.5)
 	return a
 }
