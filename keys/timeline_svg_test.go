@@ -21,7 +21,7 @@ const (
 )
 
 // TestTimelinePicture holds the picture of the README against [keys.Plan]. With
-// KEYWARD_DRAW=1 (make timeline) it draws the picture again instead.
+// KEYWARD_DRAW=1 (make pictures) it draws the picture again instead.
 func TestTimelinePicture(t *testing.T) {
 	picture := drawTimeline(simulateTimeline(t))
 	if os.Getenv("KEYWARD_DRAW") != "" {
@@ -34,7 +34,7 @@ func TestTimelinePicture(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(committed, picture) {
-		t.Errorf("%s does not show what keys.Plan does: run make timeline", timelineFile)
+		t.Errorf("%s does not show what keys.Plan does: run make pictures", timelineFile)
 	}
 }
 
@@ -61,22 +61,29 @@ func simulateTimeline(t *testing.T) []bar {
 			promoteStandby(schedule, all, now)
 		}
 		steps, _ := keys.Plan(now, schedule, all)
-		for _, step := range steps {
-			switch step.Kind {
-			case keys.Promote:
-				promoteStandby(schedule, all, now)
-			case keys.CreateStandby:
-				all = append(all, newKey(len(all), keys.Standby, now))
-			case keys.Expire:
-				i := slices.IndexFunc(all, func(k keys.Key) bool { return k.KID == step.KID })
-				all[i].State, all[i].ExpiredAt = keys.Expired, &now
-			case keys.Purge:
-				t.Errorf("day %d: nothing is purged within the purge period", day)
-			}
+		if slices.ContainsFunc(steps, func(step keys.Step) bool { return step.Kind == keys.Purge }) {
+			t.Errorf("day %d: nothing is purged within the purge period", day)
 		}
+		all = followSteps(schedule, all, steps, now)
 		bars = extendBars(bars, all, day)
 	}
 	return bars
+}
+
+// followSteps carries out what keys.Plan says, except that it purges nothing.
+func followSteps(s keys.Schedule, all []keys.Key, steps []keys.Step, now time.Time) []keys.Key {
+	for _, step := range steps {
+		switch step.Kind {
+		case keys.Promote:
+			promoteStandby(s, all, now)
+		case keys.CreateStandby:
+			all = append(all, newKey(len(all), keys.Standby, now))
+		case keys.Expire:
+			i := slices.IndexFunc(all, func(k keys.Key) bool { return k.KID == step.KID })
+			all[i].State, all[i].ExpiredAt = keys.Expired, &now
+		}
+	}
+	return all
 }
 
 func newKey(n int, state keys.State, at time.Time) keys.Key {

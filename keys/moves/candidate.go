@@ -27,6 +27,8 @@ type candidate struct {
 	jwk     json.RawMessage
 	private keys.Private // zero for an imported public key
 	origin  keys.Origin
+	index   int   // in the JWK Set that it was imported from
+	twins   []int // where else the set has the same key, for other algorithms or twice
 }
 
 // newCandidate returns a candidate for a policy, with a key that is ready if there is

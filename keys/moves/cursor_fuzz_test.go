@@ -14,9 +14,9 @@ func FuzzCursor(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, cursor string) {
-		at, kid, err := parseCursor(cursor)
-		if err == nil && cursor != "" && (!keys.ValidKID(kid) || strings.ContainsRune(kid, 0) || at.Year() < 1970 || at.Year() > 9999) {
-			t.Errorf("%q: %v %q", cursor, at, kid)
+		p, err := parseCursor(cursor)
+		if err == nil && cursor != "" && (!keys.ValidKID(p.kid) || strings.ContainsRune(p.kid, 0) || p.createdAt.Year() < 1970 || p.createdAt.Year() > 9999) {
+			t.Errorf("%q: %v %q", cursor, p.createdAt, p.kid)
 		}
 	})
 }

@@ -86,7 +86,7 @@ func (s *Store) runBatches(ctx context.Context, by audit.By, at time.Time, due [
 			defer slots.Release(taken)
 			done, busy, err := s.runBatch(working, by, at, tenants, yield)
 			mu.Lock()
-			sum.add(done)
+			sum.Add(done)
 			mu.Unlock()
 			if yield && err == nil {
 				s.pause(working, busy)
@@ -307,7 +307,7 @@ func (s *Store) commitHalves(ctx context.Context, by audit.By, w *batch, tenants
 		if err != nil {
 			return Done{}, err
 		}
-		sum.add(done)
+		sum.Add(done)
 	}
 	return sum, nil
 }
@@ -319,12 +319,16 @@ func (s *Store) commitEach(ctx context.Context, by audit.By, w *batch) (sum Done
 		if err != nil {
 			return Done{}, err
 		}
-		sum.add(done)
+		sum.Add(done)
 	}
 	return sum, nil
 }
 
-func (d *Done) add(o Done) {
+// IsIdle reports whether no key was moved and no tenant failed.
+func (d Done) IsIdle() bool { return d.Rotated+d.Created+d.Expired+d.Purged+d.Failed == 0 }
+
+// Add adds what another pass did; Next stays.
+func (d *Done) Add(o Done) {
 	d.Tenants, d.Rotated, d.Created = d.Tenants+o.Tenants, d.Rotated+o.Rotated, d.Created+o.Created
 	d.Expired, d.Purged, d.Failed = d.Expired+o.Expired, d.Purged+o.Purged, d.Failed+o.Failed
 }

@@ -230,7 +230,7 @@ func (p *process) tick(t testing.TB) Done {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum.add(done)
+		sum.Add(done)
 		if sum.Next = done.Next; done.Tenants == 0 {
 			return sum
 		}

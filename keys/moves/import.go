@@ -47,6 +47,7 @@ type PrivateImport struct {
 	KID    string                    // empty: the JWK's own if its form is valid here, else the thumbprint
 	Active bool                      // becomes the active key instead of the standby
 	DryRun bool                      // decide all, change nothing
+	Others int                       // how many more keys a dry run counts as imported before
 }
 
 // PublicImport requests the import of public keys, so that tokens of a previous system
@@ -58,6 +59,7 @@ type PublicImport struct {
 	KID       string                    // of a single key; empty: the JWK's own, else the thumbprint
 	ExpiresAt time.Time                 // when the keys leave the JWKS, at most ten years ahead
 	DryRun    bool                      // decide all, change nothing
+	Others    int                       // how many more keys a dry run counts as imported before
 }
 
 // ImportPrivate imports a private key. As standby it replaces the present one, which is
@@ -70,7 +72,7 @@ func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UU
 	if err != nil {
 		return Entry{}, err
 	}
-	entries, err := s.importKeys(ctx, by, tenantID, []candidate{c}, req.DryRun, func(l *ledger, m *keySupply) ([]tenant.Policy, error) {
+	entries, err := s.importKeys(ctx, by, tenantID, &importing{cs: []candidate{c}, dryRun: req.DryRun, others: req.Others}, func(l *ledger, m *keySupply, _ []candidate) ([]tenant.Policy, error) {
 		sealer, err := m.sealer()
 		if err != nil {
 			return nil, err
@@ -83,20 +85,35 @@ func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UU
 	return entries[0], nil
 }
 
-// ImportPublic imports one public key, or all signature keys of a JWK Set, or none. They
+// ImportPublic imports one public key, or the signature keys of a JWK Set. They
 // are added as deprecated and expire by schedule. An algorithm without a policy gets one
 // that is retired from the start: it never signs, and the worker expires its keys. The
-// set says what the file held, and which keys were skipped. Errors: those of
-// ImportPrivate but custody.ErrDataKey.
+// set says what the file held, and which keys were skipped or refused; if no key of it
+// comes in, the error is that of the first sound one, which the tenant does not take, else
+// that of the first that cannot be imported. Errors: those of ImportPrivate but
+// custody.ErrDataKey.
 func (s *Store) ImportPublic(ctx context.Context, by audit.By, tenantID uuid.UUID, req PublicImport) ([]Entry, keyfile.Set, error) {
 	cs, set, err := req.parseCandidates()
 	if err != nil {
 		return nil, set, err
 	}
-	entries, err := s.importKeys(ctx, by, tenantID, cs, req.DryRun, func(l *ledger, _ *keySupply) ([]tenant.Policy, error) {
+	in := &importing{cs: cs, isSet: set.IsSet, dryRun: req.DryRun, others: req.Others}
+	entries, err := s.importKeys(ctx, by, tenantID, in, func(l *ledger, _ *keySupply, cs []candidate) ([]tenant.Policy, error) {
 		return l.importPublic(cs, req.ExpiresAt.UTC().Truncate(time.Microsecond))
 	})
+	for _, k := range in.skipped {
+		set.Skip(k)
+	}
 	return entries, set, err
+}
+
+// importing is an import of keys that are sound by themselves.
+type importing struct {
+	cs      []candidate
+	isSet   bool              // a key that the tenant does not take keeps no other out
+	dryRun  bool              // decide all, change nothing
+	others  int               // keys that a dry run counts as imported before
+	skipped []keyfile.Skipped // of a set: what the tenant does not take
 }
 
 // errDryRun rolls back the transaction of a dry run.
@@ -104,22 +121,26 @@ var errDryRun = errors.New("keys: dry run")
 
 // importKeys runs the transaction of an import, or rolls it back after a dry run. decide
 // adds the keys and returns the retired policies that have to be created for them.
-func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID, cs []candidate, dryRun bool,
-	decide func(*ledger, *keySupply) ([]tenant.Policy, error),
+func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID, in *importing,
+	decide func(*ledger, *keySupply, []candidate) ([]tenant.Policy, error),
 ) (entries []Entry, err error) {
 	err = s.withLockedTenant(ctx, by, tenantID, func(tx *db.Tx, l *ledger, m *keySupply) error {
 		if l.tenant.Slug == tenant.PlatformSlug {
 			return ErrPlatformImport
 		}
-		if err := errors.Join(refuseUsedKIDs(ctx, tx, tenantID, cs), l.refuseCompromised(cs), s.checkKeys(l, len(cs))); err != nil {
+		cs, err := in.admitKeys(ctx, tx, l)
+		if err == nil {
+			err = s.checkKeys(ctx, tx, l, len(cs)+in.others)
+		}
+		if err != nil {
 			return err
 		}
-		carriers, err := decide(l, m)
+		carriers, err := decide(l, m, cs)
 		if err != nil {
 			return err
 		}
 		entries = l.entriesOf(cs)
-		if dryRun {
+		if in.dryRun {
 			return errDryRun
 		}
 		return l.writeImport(ctx, tx, carriers)
@@ -128,6 +149,69 @@ func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID,
 		return entries, nil
 	}
 	return entries, err
+}
+
+// admitKeys returns the keys that the tenant takes: none of a kid that it has used, and
+// none that it revoked as compromised. Of a set the others come in all the same.
+func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []candidate, err error) {
+	in.skipped = nil // of another attempt
+	compromised, err := l.compromised()
+	if err != nil {
+		return nil, err
+	}
+	var first error
+	for _, c := range in.cs {
+		skipped := keyfile.Skipped{KID: c.kid}
+		err := refuseUsedKID(ctx, tx, l.tenant.ID, c)
+		if err == nil {
+			err = refuseCompromised(compromised, c)
+		}
+		var used *UsedKIDError
+		var claim *tokens.ClaimError
+		switch {
+		case err == nil:
+			cs = append(cs, c)
+			continue
+		case in.isSet && errors.As(err, &used):
+			skipped.Reason, skipped.Refused = l.usedBy(c)
+		case in.isSet && errors.As(err, &claim):
+			skipped.Reason, skipped.Refused = keyfile.Fault(err), true
+		default:
+			return nil, err
+		}
+		for _, skipped.Index = range append([]int{c.index}, c.twins...) {
+			in.skipped = append(in.skipped, skipped)
+		}
+		first = cmp.Or(first, err)
+	}
+	if len(cs) == 0 {
+		return nil, first
+	}
+	return cs, nil
+}
+
+// usedBy returns why a key does not come in whose kid the tenant has used. refused is set
+// if tokens of the key will not verify: it is another key than the one that had the kid, or
+// that one has left the JWK Set.
+func (l *ledger) usedBy(c candidate) (reason string, refused bool) {
+	k := l.findKey(c.kid)
+	if k == nil {
+		return "has the kid of a key that the tenant purged, and a kid is used once", true
+	}
+	there, err := keys.ParsePublicJWK(k.Alg, k.PublicJWK)
+	imported, faulty := keys.ParsePublicJWK(c.alg, c.jwk)
+	if errors.Join(err, faulty) != nil || !keys.EqualPublic(there, imported) {
+		return "is another key than the one that the tenant has of this kid", true
+	}
+	if !k.State.Published() {
+		return "is " + string(k.State) + " in this tenant, and a kid is used once", true
+	}
+	for _, alg := range append([]jose.SignatureAlgorithm{c.alg}, c.algs...) {
+		if alg != k.Alg && !slices.Contains(k.Algs, alg) {
+			return "is there already, but not for " + string(alg), true
+		}
+	}
+	return "is there already as " + string(k.State), false
 }
 
 // entriesOf returns the present entries of the candidates' keys.
@@ -177,43 +261,84 @@ func (r PublicImport) parseCandidates() ([]candidate, keyfile.Set, error) {
 	if set.IsSet && len(r.Algs) > 0 {
 		return nil, set, tokens.Invalid("algs", "must be absent: a JWK Set has a key for several algorithms once for each, with the same kid")
 	}
-	var cs []candidate
-	for _, b := range set.Keys {
-		alg := r.Alg
-		if set.IsSet && cmp.Or(b.Alg, b.OnlyAlgorithm()) != "" {
-			alg = "" // in a set, alg applies to the keys without one
-		}
-		if alg == "" && !set.IsSet && len(r.Algs) > 0 && b.Alg == "" {
-			alg = r.Algs[0]
-		}
-		c, err := importedCandidate(b, alg, r.KID)
-		if err == nil {
-			err = c.addAlgorithms(b, r.Algs)
-		}
-		if err != nil {
-			return nil, set, err
-		}
-		if cs, err = mergeCandidate(cs, c, b); err != nil {
-			return nil, set, err
-		}
+	if !set.IsSet {
+		c, err := r.candidateOf(set.Keys[0], false)
+		return []candidate{c}, set, err
 	}
-	return cs, set, nil
+	cs := r.candidatesOf(&set)
+	return cs, set, set.Err()
 }
 
-// mergeCandidate adds a key of a set, or its algorithm to an earlier entry of the same key.
-func mergeCandidate(cs []candidate, c candidate, b keyfile.Key) ([]candidate, error) {
+// candidatesOf returns the candidates of a set, and leaves it the keys that they are of.
+func (r PublicImport) candidatesOf(set *keyfile.Set) (cs []candidate) {
+	twofold := map[string]bool{} // kids that the set gives to different keys
+	kids := map[int]string{}     // by place in the set
+	all := set.Keys
+	for _, b := range all {
+		c, err := r.candidateOf(b, true)
+		if err == nil {
+			kids[b.Index] = c.kid
+			cs, err = mergeCandidate(cs, c, b, twofold)
+		}
+		if err != nil {
+			delete(kids, b.Index)
+			set.Refuse(b.Index, b.KID, err)
+		}
+	}
+	set.Keys = nil
+	for _, b := range all {
+		switch kid, sound := kids[b.Index]; {
+		case sound && twofold[kid]:
+			set.Refuse(b.Index, b.KID, errTwofold(b))
+		case sound:
+			set.Keys = append(set.Keys, b)
+		}
+	}
+	return slices.DeleteFunc(cs, func(c candidate) bool { return twofold[c.kid] })
+}
+
+// errTwofold refuses each of several keys of a set that have one kid.
+func errTwofold(b keyfile.Key) error {
+	return tokens.Invalid(b.Field+".kid", "is that of another key of the set")
+}
+
+// candidateOf chooses the kid and the algorithms of one key. In a set, alg applies to the
+// keys without one that it fits.
+func (r PublicImport) candidateOf(b keyfile.Key, inSet bool) (candidate, error) {
+	alg := r.Alg
+	if inSet && (b.Alg != "" || b.UsualAlgorithm() != "" && !b.Fits(alg)) {
+		alg = ""
+	}
+	if alg == "" && len(r.Algs) > 0 && b.Alg == "" {
+		alg = r.Algs[0]
+	}
+	c, err := importedCandidate(b, alg, r.KID)
+	if err == nil {
+		err = c.addAlgorithms(b, r.Algs)
+	}
+	return c, err
+}
+
+// mergeCandidate adds a key of a set, or its algorithm to an earlier entry of the same
+// key. Of a kid that the set has another key of, it adds none and notes that it is twofold.
+func mergeCandidate(cs []candidate, c candidate, b keyfile.Key, twofold map[string]bool) ([]candidate, error) {
 	twin := slices.IndexFunc(cs, func(o candidate) bool { return o.kid == c.kid })
 	if twin < 0 {
 		return append(cs, c), nil
 	}
 	public, err := keys.ParsePublicJWK(cs[twin].alg, cs[twin].jwk)
 	if err != nil {
-		return nil, err
+		return cs, err
 	}
 	if !keys.EqualPublic(public, b.Public) {
-		return nil, tokens.Invalid(b.Field+".kid", "is that of another key of the set")
+		twofold[c.kid] = true
+		return cs, errTwofold(b)
 	}
-	return cs, cs[twin].addAlgorithms(b, []jose.SignatureAlgorithm{c.alg})
+	if err := cs[twin].addAlgorithms(b, []jose.SignatureAlgorithm{c.alg}); err != nil {
+		return cs, err
+	}
+	cs[twin].twins = append(cs[twin].twins, c.index)
+	return cs, nil
 }
 
 // addAlgorithms adds algorithms that tokens of the key may have.
@@ -248,7 +373,7 @@ func importedCandidate(b keyfile.Key, alg jose.SignatureAlgorithm, kid string) (
 		return candidate{}, err
 	}
 	jwk, err := keys.PublicJWK(b.Public, alg, kid)
-	return candidate{alg: alg, kid: kid, jwk: jwk, origin: keys.Imported}, err
+	return candidate{alg: alg, kid: kid, jwk: jwk, origin: keys.Imported, index: b.Index}, err
 }
 
 // rsaModulusBits returns the length of an RSA modulus, 0 for other keys.
@@ -259,35 +384,52 @@ func rsaModulusBits(pub crypto.PublicKey) int {
 	return 0
 }
 
-// refuseCompromised rejects keys that the tenant revoked as compromised, under any kid.
-func (l *ledger) refuseCompromised(cs []candidate) error {
+// compromisedKey is a key that the tenant revoked as compromised.
+type compromisedKey struct {
+	kid    string
+	public crypto.PublicKey
+}
+
+// compromised returns those keys. Of many, parsing takes time, so an import does it once.
+func (l *ledger) compromised() (all []compromisedKey, err error) {
 	for _, k := range l.keys {
 		if k.State != keys.Revoked || k.RevocationReason != keys.Compromised {
 			continue
 		}
-		compromised, err := keys.ParsePublicJWK(k.Alg, k.PublicJWK)
+		public, err := keys.ParsePublicJWK(k.Alg, k.PublicJWK)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for _, c := range cs {
-			if imported, err := keys.ParsePublicJWK(c.alg, c.jwk); err == nil && keys.EqualPublic(compromised, imported) {
-				return tokens.Forbidden("kid", "is of a key that this tenant revoked as compromised, as "+k.KID)
-			}
+		all = append(all, compromisedKey{k.KID, public})
+	}
+	return all, nil
+}
+
+// refuseCompromised rejects a key that is one of these, under any kid.
+func refuseCompromised(compromised []compromisedKey, c candidate) error {
+	if len(compromised) == 0 {
+		return nil
+	}
+	imported, err := keys.ParsePublicJWK(c.alg, c.jwk)
+	if err != nil {
+		return nil // it equals none
+	}
+	for _, k := range compromised {
+		if keys.EqualPublic(k.public, imported) {
+			return tokens.Forbidden("kid", "is of a key that this tenant revoked as compromised, as "+k.kid)
 		}
 	}
 	return nil
 }
 
-// refuseUsedKIDs rejects kids that the tenant has or had, purged keys included.
-func refuseUsedKIDs(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, cs []candidate) error {
-	for _, c := range cs {
-		_, err := tx.GetKey(ctx, tenantID, c.kid)
-		if err == nil {
-			return &UsedKIDError{KID: c.kid}
-		}
-		if !errors.Is(err, db.ErrNoRows) {
-			return err
-		}
+// refuseUsedKID rejects a kid that the tenant has or had, purged keys included.
+func refuseUsedKID(ctx context.Context, tx *db.Tx, tenantID uuid.UUID, c candidate) error {
+	_, err := tx.GetKey(ctx, tenantID, c.kid)
+	if err == nil {
+		return &UsedKIDError{KID: c.kid}
+	}
+	if !errors.Is(err, db.ErrNoRows) {
+		return err
 	}
 	return nil
 }

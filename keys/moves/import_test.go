@@ -3,6 +3,7 @@ package moves
 import (
 	"crypto"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -242,4 +243,46 @@ func TestUsedAndCompromisedKeysStayOut(t *testing.T) {
 	if _, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, key); !errors.As(err, &used) {
 		t.Errorf("the kid of a purged key: %v", err)
 	}
+}
+
+// Of a set, a key that the tenant has is skipped; one that it had is refused, because tokens
+// of it do not verify.
+func TestSetsOfKeysThatWereThere(t *testing.T) {
+	p := newProcess(t)
+	acme := p.tenant(t, "acme")
+	set := `{"keys":[`
+	for _, alg := range []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.ES384} {
+		set += string(must(keys.PublicJWK(keystest.PrivateKey(t, alg).Public(), alg, "of-"+string(alg)))) + ","
+	}
+	try := func(kid string) (said string) {
+		fine := string(must(keys.PublicJWK(keystest.PrivateKey(t, jose.RS256).Public(), jose.RS256, kid)))
+		_, got, err := p.store.ImportPublic(t.Context(), tester, acme.ID, PublicImport{Key: []byte(set + fine + "]}"), ExpiresAt: p.clock.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range got.Skipped {
+			said += fmt.Sprintf("%s %t: %s\n", k.KID, k.Refused, k.Reason)
+		}
+		return said
+	}
+	want := func(said, want string) {
+		t.Helper()
+		if said != want {
+			t.Errorf("%s\nwant\n%s", said, want)
+		}
+	}
+	want(try("first"), "")
+	if _, err := p.store.Revoke(t.Context(), tester, acme.ID, "of-EdDSA", RevokeRequest{Reason: keys.Compromised}); err != nil {
+		t.Fatal(err)
+	}
+	const revoked = "of-EdDSA true: is revoked in this tenant, and a kid is used once\n"
+	want(try("second"), "of-ES256 false: is there already as deprecated\n"+revoked+"of-ES384 false: is there already as deprecated\n")
+	p.clock.Advance(2 * time.Hour)
+	p.tick(t)
+	want(try("third"), "of-ES256 true: is expired in this tenant, and a kid is used once\n"+revoked+"of-ES384 true: is expired in this tenant, and a kid is used once\n")
+	if _, err := p.store.Purge(t.Context(), tester, acme.ID); err != nil {
+		t.Fatal(err)
+	}
+	const purged = "has the kid of a key that the tenant purged, and a kid is used once\n"
+	want(try("fourth"), "of-ES256 true: "+purged+"of-EdDSA true: "+purged+"of-ES384 true: "+purged)
 }

@@ -127,8 +127,9 @@ func TestRefusedImportsChangeNothing(t *testing.T) {
 		"end in the past":    {Key: one, ExpiresAt: p.clock.Now().Add(-time.Second)},
 		"end too far":        {Key: one, ExpiresAt: p.clock.Now().Add(maxPublicLifetime + time.Hour)},
 		"no room":            {Key: must(keys.PublicJWK(keystest.PrivateKey(t, jose.ES384).Public(), jose.ES384, "x")), ExpiresAt: soon},
-		"second of a set":    {Key: []byte(`{"keys":[` + string(one) + `,{"kty":"EC"}]}`), ExpiresAt: soon},
-		"kid in the set":     {Key: []byte(`{"keys":[` + string(one) + `,` + string(must(keys.PublicJWK(ec.Public(), jose.ES256, kid))) + `]}`), ExpiresAt: soon},
+		"a set":              {Key: []byte(`{"keys":[{"kty":"EC"},7]}`), ExpiresAt: soon},
+		"kid in the set":     {Key: []byte(`{"keys":[` + string(must(keys.PublicJWK(ec.Public(), jose.ES256, kid))) + `]}`), ExpiresAt: soon},
+		"private in a set":   {Key: []byte(`{"keys":[` + string(one) + `,` + written(keystest.Signer(rs))["JWK"] + `]}`), ExpiresAt: soon},
 		"private, as public": {Key: []byte(written(keystest.Signer(ec))["PKCS#8"]), ExpiresAt: soon},
 	} {
 		if _, _, err := p.store.ImportPublic(t.Context(), tester, acme.ID, r); err == nil {

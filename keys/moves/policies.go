@@ -25,7 +25,7 @@ func (s *Store) PutPolicy(ctx context.Context, by audit.By, tenantID uuid.UUID, 
 		}
 		old, err := l.findPolicy(p.Alg)
 		if created = errors.Is(err, keys.ErrPolicyNotFound); created {
-			if err := errors.Join(s.checkKeys(l, 2), m.admit(p, 2)); err != nil {
+			if err := errors.Join(s.checkKeys(ctx, tx, l, 2), m.admit(p, 2)); err != nil {
 				return err
 			}
 			p, err = l.addPolicy(p, m)

@@ -32,11 +32,11 @@ func TestReferencesToATenantAgree(t *testing.T) {
 		}
 		token := p.sign(t, c.signs)
 		for _, ref := range []string{"acme", id} {
-			if snap, stale, err := p.snapshots.Get(t.Context(), ref); err != nil || stale != 0 || !strings.HasPrefix(string(snap.JWKS), `{"keys":[{`) || !strings.Contains(string(snap.JWKS), token.KID) || snap.Policies[0].ActiveKID != token.KID {
+			if snap, stale, err := p.snapshots.Get(t.Context(), ref); err != nil || stale != 0 || !strings.HasPrefix(string(snap.JWKS), `{"keys":[{`) || !strings.Contains(string(snap.JWKS), token.KID) || snap.Policies()[0].ActiveKID != token.KID {
 				t.Errorf("%s: the set of %s does not begin with the key that signs (stale for %v, %v)", name, ref, stale, err)
 			}
 		}
-		if snap, _, err := p.snapshots.OfDomain(t.Context(), domain); err != nil || snap.Policies[0].ActiveKID != token.KID {
+		if snap, _, err := p.snapshots.OfDomain(t.Context(), domain); err != nil || snap.Policies()[0].ActiveKID != token.KID {
 			t.Errorf("%s: the set of the domain does not begin with the key that signs (%v)", name, err)
 		}
 		p.cut.Store(false)

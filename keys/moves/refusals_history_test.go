@@ -105,6 +105,51 @@ func TestDatabaseRefusesCustody(t *testing.T) {
 	})
 }
 
+func TestDatabaseRefusesWorkloadIdentities(t *testing.T) {
+	p := newPSQL(t)
+	// An identity has the id of the refusal's own tenant.
+	insert := func(role, rules string) string {
+		return `INSERT INTO workload_identities (tenant_id, id, name, issuer, audience, rules, role, max_token_lifetime_seconds, created_at, creator_type, creator_id, creator_name)
+			VALUES ({id}, {id}, 'ci', 'https://ci.example', 'keyward', '` + rules + `', '` + role + `', 3600, now(), 'operator', '', '');`
+	}
+	told := func(action audit.Action, role, text string) func(*act, uuid.UUID) error {
+		return func(a *act, id uuid.UUID) error {
+			_, err := a.happen(id, audit.Event{Action: action, Details: audit.Details(columns{"id": id, "role": role})})
+			return errors.Join(err, sql(text)(a, id))
+		}
+	}
+	created := func(text string) func(*act, uuid.UUID) error {
+		return told(audit.WorkloadIdentityCreated, "tenant_signer", text)
+	}
+	mine, end := insert("tenant_signer", "[]"), "UPDATE workload_identities SET deleted_at = now() WHERE tenant_id = {id};"
+	change := func(set string) func(*act, uuid.UUID) error {
+		return created(mine + "UPDATE workload_identities SET " + set + " WHERE tenant_id = {id}")
+	}
+	all := []refusal{
+		{"as it should be", "", keys.Born, func(a *act, id uuid.UUID) error {
+			return errors.Join(created(mine)(a, id), told(audit.WorkloadIdentityDeleted, "tenant_signer", end)(a, id))
+		}},
+		{"rules that are no list", "workload_identities_rules", keys.Born, created(insert("tenant_signer", "{}"))},
+		{"created without event", "workload_identities_change_is_audited", keys.Born, sql(mine)},
+		{"created with the event of another role", "workload_identities_change_is_audited", keys.Born, created(insert("tenant_admin", "[]"))},
+		{"created with the event of its end", "workload_identities_change_is_audited", keys.Born, told(audit.WorkloadIdentityDeleted, "tenant_signer", mine)},
+		{"deleted without event", "workload_identities_change_is_audited", keys.Born, created(mine + end)},
+		{"deleted comes back", "workload_identities_deleted_stays", keys.Born, created(mine + end + "UPDATE workload_identities SET deleted_at = NULL WHERE tenant_id = {id}")},
+		{"a token of a year", "workload_identities_lifetime", keys.Born, created(strings.Replace(mine, "3600", "31536000", 1))},
+		{"made by a workload", "workload_identities_maker", keys.Born, created(strings.Replace(mine, "'operator'", "'workload'", 1))},
+	}
+	for _, role := range []string{"platform_admin", "platform_auditor", "tenant_god"} {
+		all = append(all, refusal{"the role " + role, "workload_identities_role", keys.Born, told(audit.WorkloadIdentityCreated, role, insert(role, "[]"))})
+	}
+	for _, set := range []string{
+		"id = gen_random_uuid()", "name = 'x'", "issuer = 'https://x.example'", "audience = 'x'", "jwks_uri = 'https://x.example'", "rules = '[1]'", "role = 'tenant_admin'",
+		"max_token_lifetime_seconds = 7200", "created_at = now() - interval '1 s'", "expires_at = now()", "creator_id = 'x'", "maker_mac = 'x'",
+	} {
+		all = append(all, refusal{set, "workload_identities_identity", keys.Born, change(set)})
+	}
+	p.against(t, all)
+}
+
 func TestDatabaseRefusesCredentials(t *testing.T) {
 	p := newPSQL(t)
 	platform := p.tenant("platform")

@@ -80,7 +80,6 @@ func refusedPrivateKeys(t testing.TB) []refusedKey {
 		{"another's half", ecPEM + string(must(keys.PublicPEM(other.Public()))), jose.ES256, keyfile.FieldPrivate, "not its own"},
 		{"public only", string(must(keys.PublicPEM(ec.Public()))), jose.ES256, keyfile.FieldPrivate, "public_key"},
 		{"only a curve", pemOf("EC PARAMETERS", []byte{6, 1, 1}), jose.ES256, keyfile.FieldPrivate, "holds no key"},
-		{"escaped lines", strings.ReplaceAll(ecPEM, "\n", `\n`), jose.ES256, keyfile.FieldPrivate, "line breaks"},
 		{"cut off", ecPEM[:len(ecPEM)/2], jose.ES256, keyfile.FieldPrivate, "END line"},
 		{"rubbish", pemOf("PRIVATE KEY", []byte("rubbish")), jose.ES256, keyfile.FieldPrivate, "cannot be read"},
 		{"rubbish PKCS#1", pemOf("RSA PRIVATE KEY", []byte("rubbish")), jose.RS256, keyfile.FieldPrivate, "cannot be read"},
@@ -252,16 +251,37 @@ func TestRefusedPublicKeys(t *testing.T) {
 		{"null key", `{"keys":[null]}`, "", "public_key.keys[0]", "JSON object"},
 		{"only for encryption", `{"keys":[` + edit(jwk, map[string]any{"use": "enc"}) + `]}`, "", "public_key.keys", "no key"},
 		{"use is no text", `{"keys":[` + edit(jwk, map[string]any{"use": 7}) + `]}`, "", "public_key.keys[0].use", "string"},
-		{"use misspelled", `{"keys":[` + jwk + `,` + edit(jwk, map[string]any{"use": "SIG"}) + `]}`, "", "public_key.keys[1].use", `not "SIG"`},
-		{"kty misspelled", `{"keys":[` + jwk + `,` + edit(jwk, map[string]any{"kty": "ec"}) + `]}`, "", "public_key.keys[1].kty", "must be EC"},
-		{"crv misspelled", `{"keys":[` + jwk + `,` + edit(jwk, map[string]any{"crv": "p-256"}) + `]}`, "", "public_key.keys[1].crv", "must be P-256"},
-		{"no kty", `{"keys":[` + jwk + `,` + edit(jwk, map[string]any{"kty": nil}) + `]}`, "", "public_key.keys[1].kty", "must be EC"},
+		{"use misspelled", `{"keys":[` + edit(jwk, map[string]any{"use": "SIG"}) + `]}`, "", "public_key.keys[0].use", `not "SIG"`},
+		{"kty misspelled", `{"keys":[` + edit(jwk, map[string]any{"kty": "ec"}) + `]}`, "", "public_key.keys[0].kty", "must be EC"},
+		{"crv misspelled", `{"keys":[` + edit(jwk, map[string]any{"crv": "p-256"}) + `]}`, "", "public_key.keys[0].crv", "must be P-256"},
+		{"no kty", `{"keys":[` + edit(jwk, map[string]any{"kty": nil}) + `]}`, "", "public_key.keys[0].kty", "must be EC"},
 		{"too many", `{"keys":[` + many + `]}`, "", "public_key.keys", "at most 64"},
-		{"kid twice", `{"keys":[` + jwk + `,` + edit(bare, map[string]any{"kid": "k", "alg": "RS256"}) + `]}`, "", "public_key.keys[1].kid", "another key"},
-		{"second without alg", `{"keys":[` + jwk + `,` + bare + `]}`, "", "alg", "required"},
+		{"kid twice", `{"keys":[` + jwk + `,` + edit(bare, map[string]any{"kid": "k", "alg": "RS256"}) + `]}`, "", "public_key.keys[0].kid", "another key"},
+		{"no alg, then no point", `{"keys":[` + bare + `,` + edit(jwk, map[string]any{"x": "AA"}) + `]}`, "", "alg", "required"},
+		{"no point, then no alg", `{"keys":[` + edit(jwk, map[string]any{"x": "AA"}) + `,` + bare + `]}`, "", "public_key.keys[0].x", "point"},
+		{"set without alg", `{"keys":[` + bare + `]}`, "", "alg", "required"},
 	} {
 		_, _, err := PublicImport{Key: []byte(c.text), Alg: c.alg}.parseCandidates()
 		refusedAs(t, c, err)
+	}
+	// In a set a key is refused alone.
+	for name, c := range map[string]struct{ key, reason string }{
+		"use":        {edit(jwk, map[string]any{"use": "SIG"}), "its use must be sig"},
+		"kty":        {edit(jwk, map[string]any{"kty": "ec"}), "its kty must be EC"},
+		"no crv":     {edit(jwk, map[string]any{"crv": nil}), "its crv must be P-256"},
+		"no alg":     {bare, "its alg is required"},
+		"no JWK":     {"7", "is not a JSON object"},
+		"e = 3":      {edit(bare, map[string]any{"e": "Aw", "alg": "RS256"}), "is an RSA key with a public exponent below 65537"},
+		"unusual":    {edit(jwk, map[string]any{"alg": "ES256K"}), "has an alg that Keyward does not support"},
+		"wrong alg":  {edit(jwk, map[string]any{"alg": "ES384"}), "ES384 signs with an EC key on P-384"},
+		"kid":        {edit(jwk, map[string]any{"kid": "a\n"}), "its kid must be"},
+		"kid, other": {edit(jwk, map[string]any{"kid": strings.Repeat("k", 257)}), "its kid must be"},
+	} {
+		good := edit(jwk, map[string]any{"kid": "good"})
+		cs, set, err := PublicImport{Key: []byte(`{"keys":[` + c.key + `,` + good + `]}`)}.parseCandidates()
+		if err != nil || len(cs) != 1 || cs[0].kid != "good" || len(set.Skipped) != 1 || !set.Skipped[0].Refused || set.Skipped[0].Index != 0 || !strings.Contains(set.Skipped[0].Reason, c.reason) {
+			t.Errorf("%s: %v, %v %+v", name, err, cs, set.Skipped)
+		}
 	}
 	if _, _, err := (PublicImport{Key: []byte(`{"keys":[` + jwk + `]}`), KID: "x"}).parseCandidates(); !errors.Is(err, tokens.ErrInvalid) {
 		t.Errorf("kid with a set: %v", err)

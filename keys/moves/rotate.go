@@ -42,19 +42,22 @@ type RotateRequest struct {
 // ErrRotationWaits, tenant.ErrNotFound, custody.ErrDataKey, ErrUnavailable.
 func (s *Store) Rotate(ctx context.Context, by audit.By, tenantID uuid.UUID, req RotateRequest) (Rotation, error) {
 	var out Rotation
-	err := s.changeTenant(ctx, by, tenantID, func(l *ledger, m *keySupply) (err error) {
+	err := s.withLockedTenant(ctx, by, tenantID, func(tx *db.Tx, l *ledger, m *keySupply) (err error) {
 		p, err := l.findPolicy(req.Alg)
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(s.checkKeys(l, 1), m.admit(p, 1)); err != nil {
+		if err := errors.Join(s.checkKeys(ctx, tx, l, 1), m.admit(p, 1)); err != nil {
 			return err
 		}
 		out, err = l.rotateKeys(p, m)
-		if err == nil && req.Reason != "" {
+		if err != nil {
+			return err
+		}
+		if req.Reason != "" {
 			l.setReason(req.Reason)
 		}
-		return err
+		return writeLedgers(ctx, tx, l)
 	})
 	return out, err
 }

@@ -141,7 +141,7 @@ func TestSetsThatDoNotCount(t *testing.T) {
 		dbtest.Exec(t, p.dsn, "CREATE TABLE before AS SELECT * FROM tenants; SET session_replication_role = replica; "+fmt.Sprintf(sql, made.ID, other.ID))
 		p.snapshots.Missed()
 		snap, _, err := p.snapshots.Get(t.Context(), "acme")
-		if err != nil || !bytes.Equal(snap.JWKS, want.Body) || snap.Policies[0].ActiveKID == "" {
+		if err != nil || !bytes.Equal(snap.JWKS, want.Body) || snap.Policies()[0].ActiveKID == "" {
 			t.Errorf("%s: served is %s, %v", name, snap.JWKS, err)
 		}
 		if read, err := p.db.PublicTenant(t.Context(), made.ID, ""); err != nil || read.Tenant.JWKS != nil || len(read.Keys) != 2 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/tenant"
 )
 
@@ -176,11 +177,20 @@ func (u *usage) frequent(tenantID uuid.UUID, now time.Time) bool {
 }
 
 // checkKeys returns a *tenant.LimitError if a tenant with n more keys would have too
-// many. Rotations by schedule and revocations are not checked: a key that is not replaced
-// would be worse than one too many.
-func (s *Store) checkKeys(l *ledger, n int) error {
-	if len(l.keys)+n <= s.cfg.MaxKeys {
+// many. A key that was made and purged lately counts too, since its row is kept. Rotations
+// by schedule and revocations are not checked: a key that is not replaced would be worse
+// than one too many.
+func (s *Store) checkKeys(ctx context.Context, tx *db.Tx, l *ledger, n int) error {
+	room := s.cfg.MaxKeys - len(l.keys) - n
+	if room >= 0 && l.head.Seq > int64(room) { // every purged key has an event
+		purged, err := tx.CountPurgedKeys(ctx, l.tenant.ID, l.at.Add(-tenant.CountedFor), int32(room)+1)
+		if err != nil {
+			return err
+		}
+		room -= int(purged)
+	}
+	if room >= 0 {
 		return nil
 	}
-	return &tenant.LimitError{What: "keys that are not purged", Limit: s.cfg.MaxKeys}
+	return &tenant.LimitError{What: "keys that are not purged, or were made within 24 hours,", Limit: s.cfg.MaxKeys}
 }

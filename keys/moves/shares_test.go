@@ -228,7 +228,8 @@ func TestScheduleKeepsToTheShare(t *testing.T) {
 	}
 }
 
-// A tenant has a bounded number of keys. Revocations, which end more than they begin,
+// A tenant has a bounded number of keys, of which those that were purged count for a day:
+// who makes and purges them in a loop fills no table. Revocations, which end more than they begin,
 // are not refused.
 func TestKeysOfATenantAreBounded(t *testing.T) {
 	p := newProcess(t)
@@ -253,6 +254,16 @@ func TestKeysOfATenantAreBounded(t *testing.T) {
 	}
 	if _, err := p.store.RevokeAll(t.Context(), tester, acme, keys.Compromised, ""); err != nil {
 		t.Errorf("a revocation: %v", err)
+	}
+	if purged, err := p.store.Purge(t.Context(), tester, acme); err != nil || len(purged) < 5 {
+		t.Fatalf("%d purged: %v", len(purged), err)
+	}
+	if _, err := p.store.Rotate(t.Context(), tester, acme, RotateRequest{}); !errors.As(err, &full) {
+		t.Errorf("one more in place of those made and purged today: %v", err)
+	}
+	p.clock.Advance(tenant.CountedFor)
+	if _, err := p.store.Rotate(t.Context(), tester, acme, RotateRequest{}); err != nil {
+		t.Errorf("a day later: %v", err)
 	}
 	if other := p.tenant(t, "other").ID; other == acme {
 		t.Error("one tenant twice")

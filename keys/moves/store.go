@@ -268,18 +268,6 @@ func (s *Store) readTenants(ctx context.Context, by audit.By, at time.Time, tena
 	return ledgers, err
 }
 
-// readTenant reads a tenant without a lock. Errors: ErrNotFound.
-func (s *Store) readTenant(ctx context.Context, tenantID uuid.UUID) (*ledger, error) {
-	ledgers, err := s.readTenants(ctx, audit.By{}, s.currentTime(), []uuid.UUID{tenantID})
-	if err != nil {
-		return nil, err
-	}
-	if len(ledgers) == 0 {
-		return nil, ErrNotFound
-	}
-	return ledgers[0], ledgers[0].refused
-}
-
 // openPreview returns a ledger that is never written, for dry runs: its changes stay in
 // memory. Errors: tenant.ErrNotFound, ErrUnavailable.
 func (s *Store) openPreview(ctx context.Context, by audit.By, tenantID uuid.UUID) (*ledger, error) {

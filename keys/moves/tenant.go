@@ -201,6 +201,9 @@ func (s *Store) DeleteTenant(ctx context.Context, by audit.By, tenantID uuid.UUI
 		if err := l.releaseDomains(ctx, tx); err != nil {
 			return err
 		}
+		if err := l.endWorkloads(ctx, tx); err != nil {
+			return err
+		}
 		if err := l.endTenant(versions, credentials); err != nil {
 			return err
 		}
@@ -220,11 +223,24 @@ func (l *ledger) releaseDomains(ctx context.Context, tx *db.Tx) error {
 		return err
 	}
 	for _, row := range rows {
-		if row.VerifiedAt != nil {
-			l.addEvent(audit.Event{Action: audit.DomainRemoved}, map[string]any{"domain": row.Domain})
-		}
+		l.addEvent(audit.Event{Action: audit.DomainRemoved}, map[string]any{"domain": row.Domain})
 	}
 	_, err = tx.DeleteDomains(ctx, l.tenant.ID)
+	return err
+}
+
+// endWorkloads deletes the workload identities of a tenant that is deleted.
+func (l *ledger) endWorkloads(ctx context.Context, tx *db.Tx) error {
+	rows, err := tx.LockWorkloadIdentities(ctx, l.tenant.ID)
+	if err != nil {
+		return err
+	}
+	ids, owners := make([]uuid.UUID, len(rows)), make([]uuid.UUID, len(rows))
+	for i, w := range rows {
+		ids[i], owners[i] = w.ID, l.tenant.ID
+		l.addEvent(audit.Event{Action: audit.WorkloadIdentityDeleted}, tenant.WorkloadEnd(w.ID, w.Role, w.Name, w.Issuer))
+	}
+	_, err = tx.DeleteWorkloadIdentities(ctx, l.at, owners, ids)
 	return err
 }
 

@@ -156,12 +156,136 @@ func TestTimesOfOneChainNeverRunBackwards(t *testing.T) {
 // query reads one value as superuser.
 func (p *process) query(t *testing.T, sql string, into any) {
 	t.Helper()
+	p.scan(t, sql, []any{into})
+}
+
+// scan reads the only row of a query.
+func (p *process) scan(t *testing.T, sql string, into []any, args ...any) {
+	t.Helper()
 	conn, err := pgx.Connect(t.Context(), p.dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	if err := conn.QueryRow(t.Context(), sql).Scan(into); err != nil {
+	if err := conn.QueryRow(t.Context(), sql, args...).Scan(into...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// shifted makes the clocks of the process and of the database movable together, so that
+// the database goes on comparing them.
+func shifted(t *testing.T, p *process) (shift func(time.Duration)) {
+	t.Helper()
+	p.clock.move = nil // which would end the comparison
+	var by time.Duration
+	return func(d time.Duration) {
+		by += d
+		dbtest.ShiftClock(t, p.dsn, by)
+		p.clock.Advance(d)
+	}
+}
+
+// checkTimes checks the events of a tenant from seq on: their time is that of the
+// database, within the bound, and none is before an earlier one.
+func checkTimes(t *testing.T, p *process, id uuid.UUID, seq int64) {
+	t.Helper()
+	var events, off, backwards int
+	p.scan(t, `SELECT count(*) FILTER (WHERE seq > $2), count(*) FILTER (WHERE seq > $2 AND abs(extract(epoch FROM public.keyward_clock() - at)) > 5), count(*) FILTER (WHERE at < before)
+		FROM (SELECT seq, at, lag(at) OVER (ORDER BY seq) AS before FROM audit_events WHERE tenant_id = $1) AS e`, []any{&events, &off, &backwards}, id, seq)
+	if events == 0 || off > 0 || backwards > 0 {
+		t.Errorf("%d events, of which the time of %d is not that of the database, and of %d before an earlier one", events, off, backwards)
+	}
+}
+
+func lastSeq(t *testing.T, p *process, id uuid.UUID) (seq int64) {
+	t.Helper()
+	p.scan(t, "SELECT audit_seq FROM tenants WHERE id = $1", []any{&seq}, id)
+	return seq
+}
+
+// A COMMIT that reaches the database too late, as by a network that held it back, is
+// refused there, and the change is made again with the time of the second attempt.
+func TestHeldCommitIsMadeAgain(t *testing.T) {
+	p, proxy := newCountedProcess(t)
+	shift := shifted(t, p)
+	id := p.tenant(t, "acme").ID
+	for _, c := range []struct {
+		name   string
+		change func() error
+	}{
+		{"a rotation", func() error {
+			_, err := p.store.Rotate(t.Context(), tester, id, RotateRequest{})
+			return err
+		}},
+		{"a revocation", func() error {
+			_, err := p.store.Revoke(t.Context(), tester, id, p.only(t, id, keys.Active), RevokeRequest{Reason: keys.Compromised})
+			return err
+		}},
+		{"a pass of the worker", func() error {
+			if done := p.tick(t); done.Rotated == 0 || done.Failed > 0 {
+				t.Errorf("%+v", done)
+			}
+			return nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			shift(31 * 24 * time.Hour)
+			seq, repeats := lastSeq(t, p, id), p.db.Repeats()
+			proxy.OnCommit(func() {
+				if p.db.Repeats() == repeats { // reads commit as well
+					shift(keys.TimeTolerance + time.Second)
+				}
+			})
+			defer proxy.OnCommit(nil)
+			if err := c.change(); err != nil {
+				t.Fatal(err)
+			}
+			if p.db.Repeats() == repeats {
+				t.Error("no transaction was refused")
+			}
+			checkTimes(t, p, id, seq)
+			p.intact(t, id)
+		})
+	}
+}
+
+// A lock that somebody holds on the table of policies for 20 s while the worker passes makes
+// no time of a key older than the transaction that moved it.
+func TestLockedTableDuringAPass(t *testing.T) {
+	for _, mode := range []string{"ACCESS EXCLUSIVE", "SHARE"} { // nothing is read; nothing is written
+		t.Run(mode, func(t *testing.T) {
+			p := newProcess(t)
+			shift := shifted(t, p)
+			id := p.tenant(t, "acme").ID
+			shift(31 * 24 * time.Hour)
+			seq := lastSeq(t, p, id)
+			conn, err := pgx.Connect(t.Context(), p.dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close(context.WithoutCancel(t.Context()))
+			if _, err := conn.Exec(t.Context(), "BEGIN; LOCK TABLE public.policies IN "+mode+" MODE"); err != nil {
+				t.Fatal(err)
+			}
+			passed := make(chan error, 1)
+			go func() {
+				_, err := p.store.RunDue(context.WithoutCancel(t.Context()), robot, 100)
+				passed <- err
+			}()
+			for waits := 0; waits == 0; {
+				if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'public.policies'::regclass").Scan(&waits); err != nil {
+					t.Fatal(err)
+				}
+			}
+			shift(20 * time.Second)
+			if _, err := conn.Exec(t.Context(), "COMMIT"); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-passed; err != nil {
+				t.Fatal(err)
+			}
+			checkTimes(t, p, id, seq)
+			p.intact(t, id)
+		})
 	}
 }

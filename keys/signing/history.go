@@ -75,11 +75,11 @@ func (s *Signer) signHistory(ctx context.Context, snap *snapshot.Snapshot) (*His
 // signStatement signs a JWT of [tokens.HistoryType] with the key of the default policy
 // or, if that has none, of another one. Errors: ErrNoActiveKey, db.ErrUnavailable.
 func (s *Signer) signStatement(ctx context.Context, snap *snapshot.Snapshot, payload []byte, began age.Instant) (*History, error) {
-	i := slices.IndexFunc(snap.Policies, func(p snapshot.SigningPolicy) bool { return p.ActiveKID != "" })
+	i := slices.IndexFunc(snap.Policies(), func(p snapshot.SigningPolicy) bool { return p.ActiveKID != "" })
 	if i < 0 {
 		return nil, ErrNoActiveKey
 	}
-	p := snap.Policies[i] // the default one, unless it has no active key
+	p := snap.Policies()[i] // the default one, unless it has no active key
 	head, err := tokens.Header{KID: p.ActiveKID, Alg: p.Alg, Typ: tokens.HistoryType}.Protect(tokens.Form{})
 	if err != nil {
 		return nil, err
