@@ -33,6 +33,7 @@ import (
 // afterwards, so that no late writer brings back a tenant that was deleted meanwhile.
 type bucket struct {
 	name, prefix string
+	timeout      time.Duration // of a request, without what its body takes at minRate
 
 	mu   sync.Mutex
 	open *connection // nil: not used yet
@@ -40,7 +41,7 @@ type bucket struct {
 
 // connection is what requests are made with.
 type connection struct {
-	client      aws.HTTPClient
+	client      *http.Client
 	credentials aws.CredentialsProvider
 	region      string
 	base        *url.URL // of the bucket
@@ -50,8 +51,9 @@ type connection struct {
 const (
 	orderField     = "X-Amz-Meta-Keyward-Order"
 	requestTimeout = 10 * time.Second
-	maxAttempts    = 5 // at an object that others write, too
-	maxAnswer      = 64 << 10
+	minRate        = 256 << 10 // bytes per second
+	maxAttempts    = 5         // at an object that others write, too
+	maxAnswer      = 64 << 10  // bytes of a body, and of a header
 )
 
 // Target implements [Store].
@@ -117,9 +119,9 @@ func (b *bucket) Check(ctx context.Context) error {
 	if err := b.write(ctx, probe, Order{}, http.Header{}); err != nil {
 		return storeError(probe.Path, err)
 	}
-	err := b.write(ctx, probe, Order{}, http.Header{"If-None-Match": {"*"}})
+	err := b.write(ctx, probe, Order{}, onlyNew)
 	if err == nil {
-		return storeError(probe.Path, errors.New("the store ignores If-None-Match: an older set could replace a newer one in it"))
+		err = errUnconditional
 	}
 	if !isConflict(err) {
 		return storeError(probe.Path, err)
@@ -127,6 +129,11 @@ func (b *bucket) Check(ctx context.Context) error {
 	_, _, err = b.request(ctx, http.MethodDelete, probe.Path, nil, nil)
 	return storeError(probe.Path, err)
 }
+
+// onlyNew is the condition that there is no such object.
+var onlyNew = http.Header{"If-None-Match": {"*"}}
+
+var errUnconditional = errors.New("the store ignores If-None-Match: one document could replace another in it")
 
 // putNewer writes an object unless the store has a newer one. created reports whether
 // there was none. Errors: ErrSuperseded.
@@ -141,7 +148,7 @@ func (b *bucket) putNewer(ctx context.Context, o Object, at Order) (created bool
 		}
 		condition := http.Header{"If-Match": {tag}}
 		if tag == "" {
-			condition = http.Header{"If-None-Match": {"*"}}
+			condition = onlyNew
 		}
 		if err = b.write(ctx, o, at, condition); !isConflict(err) {
 			return tag == "", err
@@ -207,34 +214,66 @@ func (b *bucket) write(ctx context.Context, o Object, at Order, condition http.H
 	return err
 }
 
-// request makes a signed request. Errors: *StoreError for an answer that is no success.
+// request makes a signed request and reads the whole answer. Errors: *StoreError for an
+// answer that is no success.
 func (b *bucket) request(ctx context.Context, method, name string, body []byte, header http.Header) (http.Header, []byte, error) {
-	c, err := b.connect(ctx)
+	return b.requestWith(ctx, method, name, payload{int64(len(body)), sha256.Sum256(body), func() io.Reader { return bytes.NewReader(body) }}, header)
+}
+
+// requestWith is request with a body that need not be in memory.
+func (b *bucket) requestWith(ctx context.Context, method, name string, body payload, header http.Header) (http.Header, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout+time.Duration(body.size/minRate)*time.Second)
+	defer cancel()
+	answer, err := b.send(ctx, method, name, body, header)
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, c.base.JoinPath(b.prefix, name).String(), bytes.NewReader(body))
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	return answer.Header, text, err
+}
+
+// payload is the body of a request.
+type payload struct {
+	size int64
+	sum  [sha256.Size]byte
+	open func() io.Reader // from the beginning
+}
+
+var emptyPayload = payload{0, sha256.Sum256(nil), func() io.Reader { return http.NoBody }}
+
+// send sends a signed request. The caller must close the body of the answer, which is a
+// success. Errors: *StoreError for another answer.
+func (b *bucket) send(ctx context.Context, method, name string, body payload, header http.Header) (*http.Response, error) {
+	c, err := b.connect(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, method, c.base.JoinPath(b.prefix, name).String(), http.NoBody) // #nosec G125 -- fixed names and a slug
+	if err != nil {
+		return nil, err
+	}
+	if body.size > 0 {
+		r.ContentLength = body.size
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(body.open()), nil }
+		r.Body, _ = r.GetBody()
 	}
 	for field, values := range header {
 		r.Header[field] = values
 	}
-	if err := c.sign(ctx, r, body); err != nil {
-		return nil, nil, err
+	if err := c.sign(ctx, r, body.sum); err != nil {
+		return nil, err
 	}
 	answer, err := c.client.Do(r)
 	if err != nil {
-		return nil, nil, withoutURL(err)
+		return nil, withoutURL(err)
+	}
+	if answer.StatusCode/100 == 2 {
+		return answer, nil
 	}
 	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if answer.StatusCode/100 != 2 {
-		return nil, nil, &StoreError{Status: answer.StatusCode, Code: errorCode(text)}
-	}
-	return answer.Header, text, err
+	text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer)) // the code is a help, no more
+	return nil, &StoreError{Status: answer.StatusCode, Code: errorCode(text)}
 }
 
 // withoutURL removes what a signed URL may say.
@@ -245,25 +284,29 @@ func withoutURL(err error) error {
 	return err
 }
 
-// errorCode returns the code of an error document.
+// errorCode returns the code of an error document. It is shown in logs and terminals, so
+// one that is not of letters and digits, as all of S3 are, is none.
 func errorCode(document []byte) string {
 	var answer struct {
 		XMLName xml.Name `xml:"Error"`
 		Code    string
 	}
-	if xml.Unmarshal(document, &answer) != nil || len(answer.Code) > 64 {
+	if xml.Unmarshal(document, &answer) != nil || len(answer.Code) > 64 || strings.ContainsFunc(answer.Code, isNotAlphanumeric) {
 		return ""
 	}
 	return answer.Code
 }
 
+func isNotAlphanumeric(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+}
+
 // sign signs a request with AWS Signature Version 4.
-func (c *connection) sign(ctx context.Context, r *http.Request, body []byte) error {
+func (c *connection) sign(ctx context.Context, r *http.Request, sum [sha256.Size]byte) error {
 	credentials, err := c.credentials.Retrieve(ctx)
 	if err != nil {
 		return fmt.Errorf("AWS credentials: %w", err)
 	}
-	sum := sha256.Sum256(body)
 	hash := hex.EncodeToString(sum[:])
 	r.Header.Set("X-Amz-Content-Sha256", hash)
 	return c.signer.SignHTTP(ctx, credentials, r, hash, "s3", c.region, time.Now())
@@ -291,13 +334,26 @@ func (b *bucket) connect(ctx context.Context) (*connection, error) {
 		return nil, errors.New("AWS_ENDPOINT_URL_S3 is not a URL")
 	}
 	if byPath {
-		base = base.JoinPath(b.name)
+		base = base.JoinPath(b.name) // #nosec G125 -- of the configuration
 	} else {
 		base.Host = b.name + "." + base.Host
 	}
 	b.open = &connection{
-		client: cfg.HTTPClient, credentials: cfg.Credentials, region: region, base: base,
+		client: boundedClient(cfg), credentials: cfg.Credentials, region: region, base: base,
 		signer: v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
 	}
 	return b.open, nil
+}
+
+// boundedClient returns the client of the AWS configuration, which has the certificates of
+// AWS_CA_BUNDLE, with bounded headers. It follows no redirect: the signature is for one
+// host, and whoever answers for the store would choose whom this process sends requests.
+func boundedClient(cfg aws.Config) *http.Client {
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if from, ok := cfg.HTTPClient.(interface{ GetTransport() *http.Transport }); ok {
+		transport := from.GetTransport()
+		transport.MaxResponseHeaderBytes = maxAnswer
+		client.Transport = transport
+	}
+	return client
 }

@@ -31,6 +31,11 @@ const (
 	lockFiles = 256 // which the slugs share
 )
 
+func (d *directory) exists() bool {
+	info, err := os.Stat(d.path)
+	return err == nil && info.IsDir()
+}
+
 // Target implements [Store].
 func (d *directory) Target() string { return "file://" + d.path }
 

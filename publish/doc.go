@@ -11,4 +11,7 @@
 //
 // The order of states is an [Order]: writes are conditional on what is in the store. It
 // trusts the store to keep its word about that, which [Store.Check] tests.
+//
+// An [Archive] keeps other documents, checkpoints, in the same kinds of places: one that is
+// there is never replaced.
 package publish

@@ -371,19 +371,28 @@ func (p *Publisher) continueRun(id uuid.UUID, r *run) bool {
 // errPanic stands for a recovered panic, whose value may be secret.
 var errPanic = errors.New("publish: panic")
 
+// publication is a tenant and what was published of it.
+type publication struct {
+	db.PublicationOfRow
+	currentEpoch int64 // of the database
+}
+
 func (p *Publisher) publishOnce(ctx context.Context, id uuid.UUID) (err error) {
 	ctx, cancel := finishSoon(ctx)
 	defer cancel()
-	var row db.PublicationOfRow
+	var row publication
 	err = p.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
-		row, err = tx.PublicationOf(ctx, p.cfg.Store.Target(), id)
+		if row.currentEpoch, err = tx.CurrentEpoch(ctx); err != nil {
+			return err
+		}
+		row.PublicationOfRow, err = tx.PublicationOf(ctx, p.cfg.Store.Target(), id)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	now := p.cfg.Now()
-	if row.PublishedXID == row.FeedXID && row.Epoch == row.CurrentEpoch && row.Failures == 0 && now.Before(row.DueAt) {
+	if row.PublishedXID == row.FeedXID && row.Epoch == row.currentEpoch && row.Failures == 0 && now.Before(row.DueAt) {
 		return nil
 	}
 	content, err := p.put(ctx, id, row)
@@ -424,14 +433,14 @@ type renderError struct{ error }
 func (e renderError) Unwrap() error { return e.error }
 
 // put renders a tenant and puts it into the store; a deleted one is removed.
-func (p *Publisher) put(ctx context.Context, id uuid.UUID, row db.PublicationOfRow) (content *Content, err error) {
+func (p *Publisher) put(ctx context.Context, id uuid.UUID, row publication) (content *Content, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.cfg.Log.Error("panic while a tenant was published", "tenant_id", id, "at", callstack.OfPanic())
 			err = renderError{errPanic}
 		}
 	}()
-	at := Order{Epoch: row.CurrentEpoch, TenantID: id, Version: row.AuditSeq}
+	at := Order{Epoch: row.currentEpoch, TenantID: id, Version: row.AuditSeq}
 	if row.Status != string(tenant.Deleted) {
 		c, err := p.cfg.Render(ctx, id, row.Slug, row.AuditSeq)
 		if err != nil {
@@ -452,14 +461,14 @@ func (p *Publisher) put(ctx context.Context, id uuid.UUID, row db.PublicationOfR
 }
 
 // recordSuccess records a published state; a tenant that is removed needs no row.
-func (p *Publisher) recordSuccess(ctx context.Context, id uuid.UUID, row db.PublicationOfRow, content *Content) error {
+func (p *Publisher) recordSuccess(ctx context.Context, id uuid.UUID, row publication, content *Content) error {
 	target, now := p.cfg.Store.Target(), p.cfg.Now()
 	return p.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		if content == nil {
 			return tx.ForgetPublished(ctx, id, target)
 		}
 		return tx.RecordPublished(ctx, db.RecordPublishedParams{
-			TenantID: id, Target: target, Epoch: row.CurrentEpoch, Version: content.Version, FeedXID: row.FeedXID, PublishedAt: now,
+			TenantID: id, Target: target, Epoch: row.currentEpoch, Version: content.Version, FeedXID: row.FeedXID, PublishedAt: now,
 			DueAt: keys.Later(content.RefreshAt, now.Add(minRefresh)),
 		})
 	})
@@ -470,7 +479,7 @@ func (p *Publisher) recordSuccess(ctx context.Context, id uuid.UUID, row db.Publ
 func (p *Publisher) recordFailure(ctx context.Context, id uuid.UUID, before int32, cause error) error {
 	p.failures.Add(1)
 	wait := min(minRetry<<min(before, 10), maxRetry)
-	wait = wait/2 + rand.N(wait/2+1)
+	wait = wait/2 + rand.N(wait/2+1) // #nosec G404 -- spreads attempts
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
 	defer cancel()
 	now := p.cfg.Now()

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
-	"path/filepath"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -260,13 +261,14 @@ func TestTwoLeaders(t *testing.T) {
 	w := newWorld(t)
 	p := inDirectory(t, t.TempDir())
 	id := w.tenant("acme")
-	behind := func(c *Config) {
+	late := func(c *Config) {
 		render := c.Render
 		c.Render = func(ctx context.Context, id uuid.UUID, slug string, atLeast int64) (Content, error) {
-			return render(ctx, id, slug, max(atLeast-1, 1)) // an older state than the database has
+			time.Sleep(rand.N(20 * time.Millisecond)) // the other one has put a newer state meanwhile
+			return render(ctx, id, slug, atLeast)
 		}
 	}
-	one, two := w.publisher(p), w.publisher(p, behind)
+	one, two := w.publisher(p), w.publisher(p, late)
 	var seq int64
 	for range 20 {
 		seq = w.change(id)
@@ -320,8 +322,9 @@ func TestNotifiedTenantsAreBounded(t *testing.T) {
 // A directory that vanishes, as a disk that is not mounted, is an outage like others.
 func TestADirectoryThatComesBack(t *testing.T) {
 	w := newWorld(t)
-	dir := filepath.Join(t.TempDir(), "mount")
+	dir := t.TempDir()
 	p := inDirectory(t, dir)
+	w.must(os.Remove(dir))
 	w.tenant("acme")
 	pub := w.publisher(p)
 	eventually(t, "it fails", func() bool {

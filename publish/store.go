@@ -34,7 +34,7 @@ func (o Order) String() string {
 	return strconv.FormatInt(o.Epoch, 10) + "." + o.TenantID.String() + "." + strconv.FormatInt(o.Version, 10)
 }
 
-// parseOrder is the inverse of String.
+// parseOrder is the inverse of String: what String does not write is no order.
 func parseOrder(text string) (o Order, err error) {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
@@ -44,7 +44,7 @@ func parseOrder(text string) (o Order, err error) {
 	o.Epoch, errs[0] = strconv.ParseInt(parts[0], 10, 64)
 	o.TenantID, errs[1] = uuid.Parse(parts[1])
 	o.Version, errs[2] = strconv.ParseInt(parts[2], 10, 64)
-	if errors.Join(errs[:]...) != nil {
+	if errors.Join(errs[:]...) != nil || o.String() != text {
 		return Order{}, errBadMark
 	}
 	return o, nil
@@ -72,7 +72,7 @@ type Store interface {
 var (
 	// ErrSuperseded means that a store has a newer state than the one to be published.
 	ErrSuperseded = errors.New("publish: the store has a newer state of this tenant")
-	// ErrBadURI means that a URI names no store.
+	// ErrBadURI means that a URI names no store, or a directory that does not exist.
 	ErrBadURI = errors.New("publish: not the URI of a store")
 
 	errBadMark = errors.New("publish: the order of a published state cannot be read: it was changed by hand")
@@ -84,21 +84,35 @@ const markDir = ".keyward"
 // Open returns the store that a URI names: file:///directory, which must exist, or
 // s3://bucket/prefix. It opens no connection. Errors: ErrBadURI.
 func Open(uri string) (Store, error) {
+	d, b, err := parseURI(uri)
+	switch {
+	case err != nil:
+		return nil, err
+	case b != nil:
+		return b, nil
+	case !d.exists():
+		return nil, ErrBadURI
+	}
+	return d, nil
+}
+
+// parseURI returns the directory or the bucket that a URI names. Errors: ErrBadURI.
+func parseURI(uri string) (*directory, *bucket, error) {
 	u, err := url.Parse(uri)
 	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, ErrBadURI
+		return nil, nil, ErrBadURI
 	}
 	switch {
 	case u.Scheme == "file" && u.Host == "" && filepath.IsAbs(filepath.FromSlash(u.Path)):
-		return &directory{path: filepath.Clean(filepath.FromSlash(u.Path))}, nil
+		return &directory{path: filepath.Clean(filepath.FromSlash(u.Path))}, nil, nil
 	case u.Scheme == "s3" && u.Host != "" && u.Port() == "":
 		prefix := strings.TrimPrefix(path.Clean("/"+u.Path), "/")
 		if prefix != "" {
 			prefix += "/"
 		}
-		return &bucket{name: u.Host, prefix: prefix}, nil
+		return nil, &bucket{name: u.Host, prefix: prefix, timeout: requestTimeout}, nil
 	}
-	return nil, ErrBadURI
+	return nil, nil, ErrBadURI
 }
 
 // storeError says which document could not be published.

@@ -311,8 +311,99 @@ func TestCheck(t *testing.T) {
 	if err := inBucket(t, lenient.URL).Check(t.Context()); err == nil || !strings.Contains(err.Error(), "If-None-Match") {
 		t.Errorf("a store that ignores conditions: %v", err)
 	}
-	if err := inDirectory(t, filepath.Join(t.TempDir(), "gone")).Check(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+	dir := t.TempDir()
+	gone := inDirectory(t, dir)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Check(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A store that answers with malice makes a state fail: it neither leads this process
+// elsewhere, nor fills its memory, nor writes to the operator's terminal.
+func TestAHostileBucket(t *testing.T) {
+	var led atomic.Int64
+	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		led.Add(1)
+		w.Header().Set("ETag", `"inside"`)
+	}))
+	t.Cleanup(inside.Close)
+	endless := func(write func([]byte) error) {
+		piece := []byte(strings.Repeat("a", 32<<10))
+		for range 4096 { // 128 MiB
+			if write(piece) != nil {
+				return
+			}
+		}
+		t.Error("128 MiB were read")
+	}
+	at := Order{0, firstTenant, 7}
+	for name, hinder := range map[string]func(http.ResponseWriter, *http.Request){
+		"redirects, 307": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, inside.URL+"/x", http.StatusTemporaryRedirect)
+		},
+		"redirects, 308": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, inside.URL+"/x", http.StatusPermanentRedirect)
+		},
+		"redirects, 302": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, inside.URL+"/x", http.StatusFound) },
+		"an order that is none": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Etag"], w.Header()[orderField] = []string{`"1"`}, []string{"99999999999999999999 x"}
+		},
+		"no entity tag": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) },
+		"a tag that never matches": func(w http.ResponseWriter, r *http.Request) {
+			if w.Header().Set("ETag", `"wrong"`); r.Method == http.MethodPut {
+				w.WriteHeader(http.StatusPreconditionFailed)
+			}
+		},
+		"a code for a terminal": func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, "<Error><Code>Denied\u009b2J\n&#x202e;</Code></Error>")
+		},
+		"an endless body": func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+			endless(func(piece []byte) error {
+				_, err := w.Write(piece)
+				return err
+			})
+		},
+		"an endless header": func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\n")
+			endless(func(piece []byte) error {
+				_, err := fmt.Fprintf(conn, "X-%s: a\r\n", piece)
+				return err
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := newFakeBucket(t)
+			fake.hinders(func(w http.ResponseWriter, r *http.Request) bool {
+				hinder(w, r)
+				return true
+			})
+			err := inBucket(t, fake.URL).Put(t.Context(), "acme", at, documents(at))
+			if err == nil || errors.Is(err, ErrSuperseded) || len(err.Error()) > 500 || strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' || r > '~' }) {
+				t.Errorf("%q", err)
+			}
+		})
+	}
+	if n := led.Load(); n > 0 {
+		t.Errorf("%d requests were led elsewhere", n)
 	}
 }
 
@@ -447,8 +538,12 @@ func TestAKilledWriterLeavesWholeDocuments(t *testing.T) {
 }
 
 func TestOpen(t *testing.T) {
+	dir, file := filepath.Join(t.TempDir(), "of keys"), filepath.Join(t.TempDir(), "file")
+	if err := errors.Join(mkdir(dir), os.WriteFile(file, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	for uri, target := range map[string]string{
-		"file:///srv/keys/": "file:///srv/keys", "s3://keys": "s3://keys/", "s3://keys/a/b/": "s3://keys/a/b/",
+		"file://" + dir + "/": "file://" + dir, "file://" + strings.ReplaceAll(dir, " ", "%20"): "file://" + dir, "file://" + dir + "/gone": "", "file://" + file: "", "s3://keys": "s3://keys/", "s3://keys/a/b/": "s3://keys/a/b/",
 		"": "", "/srv/keys": "", "file://host/srv": "", "file:srv": "", "s3:///a": "", "s3://user:secret@keys/a": "", "https://keys": "", "s3://keys?x=1": "",
 	} {
 		s, err := Open(uri)
@@ -458,6 +553,9 @@ func TestOpen(t *testing.T) {
 			}
 		} else if err != nil || s.Target() != target {
 			t.Errorf("%q: %v %v", uri, s, err)
+		}
+		if _, archiveErr := OpenArchive(uri); !errors.Is(archiveErr, err) {
+			t.Errorf("%q: %v, but as an archive %v", uri, err, archiveErr)
 		}
 	}
 }
