@@ -53,14 +53,18 @@ func (k *Key) chooseAlgorithm(s Settings) {
 	switch {
 	case k.SkipReason != "" || k.RefuseReason != "":
 	case k.Public.labels().Stranger() != "":
-		k.SkipReason = k.Public.labels().Stranger()
+		k.SkipReason, k.Stranger = k.Public.labels().Stranger(), true
+	case k.Public.labels().Unsupported() != "":
+		k.RefuseReason = k.Public.labels().Unsupported()
 	case k.Public.Use != "" && k.Public.Use != "sig":
 		k.RefuseReason = fmt.Sprintf("its use is %.20q: it must be sig", k.Public.Use)
+	case k.only != nil && len(can) == 0:
+		k.RefuseReason = keyfile.PSSNone
 	case len(can) == 0:
 		k.RefuseReason = k.Public.mislabelled()
 	case k.Public.Alg != "":
 		if k.Alg = k.Public.Alg; !slices.Contains(can, k.Alg) {
-			k.RefuseReason = "its alg is not supported for this type of key"
+			k.RefuseReason = "its alg is not one of this type of key"
 		}
 	case slices.Contains(can, s.Alg):
 		k.Alg = s.Alg

@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"math/big"
 	"slices"
 	"strings"
@@ -136,6 +137,14 @@ func TestHydraPairs(t *testing.T) {
 	if got, _ := becomes(t, set, both); !slices.Equal(got, []string{"public:x standby", "public:x left"}) {
 		t.Errorf("%q", got)
 	}
+	for set, want := range map[string]string{
+		set: "public:x", `{"keys":[` + jwkText(t, key, "private:x", "RS256", "sig") + `]}`: "private:x",
+		strings.Replace(set, "public:x", "public:y", 1): "private:x",
+	} {
+		if keys, err := JWKFile(write(t, t.TempDir(), "set.json", set), Settings{}); err != nil || keys[0].KID != want {
+			t.Errorf("jwk-file: %v, %v, want %s", keys, err, want)
+		}
+	}
 }
 
 // Leading zeros, there or not, make no other key: a plan that is run again skips it.
@@ -166,7 +175,9 @@ func TestForeignTexts(t *testing.T) {
 	pem := privatePEM(t, rsaKey())
 	for _, text := range []string{
 		"\ufeff" + pem, utf16(pem), strings.ReplaceAll(pem, "\n", "\r\n"), strings.ReplaceAll(pem, "\n", " "), strings.ReplaceAll(pem, "\n", ""),
-		"    " + strings.ReplaceAll(pem, "\n", "\n    "),
+		"    " + strings.ReplaceAll(pem, "\n", "\n    "), strings.ReplaceAll(pem, "\n", "\n\u00a0\u200b"),
+		strings.ReplaceAll(pem, "\n", `\n`), `KEY="` + strings.ReplaceAll(pem, "\n", `\r\n`) + `"`, strings.ReplaceAll(strings.ReplaceAll(pem, "\n", `\n`), "/", `\/`),
+		"# what -----BEGIN means\n" + pem,
 	} {
 		keys, err := OAuth2Server(write(t, t.TempDir(), "key.pem", text), Settings{})
 		if err != nil {
@@ -175,6 +186,35 @@ func TestForeignTexts(t *testing.T) {
 		}
 		if s := Plan(keys, both, here); s[0].Becomes != Standby {
 			t.Errorf("%.60q: %+v", text, s[0])
+		}
+	}
+}
+
+// PEM of which a part is not read is refused as a whole, with the reason.
+func TestPEMThatLosesNoKey(t *testing.T) {
+	private, public, other := privatePEM(t, rsaKey()), publicPEM(t, rsaKey()), publicPEM(t, ecKey(t))
+	legacy := "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"
+	broken := strings.Replace(private, "-----END", "----END", 1)
+	for name, test := range map[string]struct{ text, why string }{
+		"private and another public":     {private + other, "a public key that is not its own"},
+		"two public":                     {public + other, "several public keys"},
+		"private and two public":         {private + public + public, "several keys"},
+		"one broken":                     {public + broken, "a line is broken"},
+		"broken":                         {broken, "a line is broken"},
+		"encrypted as of old":            {legacy, "openssl pkey"},
+		"encrypted as of old, one line":  {strings.ReplaceAll(legacy, "\n", " "), "openssl pkey"},
+		"encrypted as of old, indented":  {"  " + strings.ReplaceAll(legacy, "\n", "\n  "), "openssl pkey"},
+		"encrypted as of old, escaped":   {strings.ReplaceAll(legacy, "\n", `\n`), "openssl pkey"},
+		"encrypted as of old, and a key": {public + legacy, "openssl pkey"},
+	} {
+		path := write(t, t.TempDir(), "key.pem", test.text)
+		for reader, read := range map[string]func() ([]Key, error){
+			"oauth2-server": func() ([]Key, error) { return OAuth2Server(path, Settings{}) },
+			"dotnet":        func() ([]Key, error) { return Dotnet(path, "", Settings{}) },
+		} {
+			if keys, err := read(); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), test.why) {
+				t.Errorf("%s by %s: %v, %v", name, reader, keys, err)
+			}
 		}
 	}
 }

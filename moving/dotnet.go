@@ -27,6 +27,33 @@ type dotNetEC struct {
 	Q struct{ X, Y string }
 }
 
+// dotNetJWK is a JsonWebKey of Microsoft.IdentityModel as System.Text.Json writes it,
+// which names the members as the properties are: Kty, Kid. NetDevPack stores it.
+type dotNetJWK struct {
+	Kty, Crv, N, E, D, DP, DQ, P, Q, QI, X, Y, Alg, Use, Kid string
+	KeyOps                                                   []string
+}
+
+func (j dotNetJWK) toKey(s Settings) (Key, error) {
+	members := map[string]any{}
+	for name, value := range map[string]string{
+		"kty": j.Kty, "crv": j.Crv, "n": j.N, "e": j.E, "d": j.D, "dp": j.DP, "dq": j.DQ, "p": j.P, "q": j.Q, "qi": j.QI, "x": j.X, "y": j.Y, "alg": j.Alg, "use": j.Use, "kid": j.Kid,
+	} {
+		if value != "" {
+			members[name] = value
+		}
+	}
+	if len(j.KeyOps) > 0 {
+		members["key_ops"] = j.KeyOps
+	}
+	text, err := json.Marshal(members)
+	if err != nil {
+		return Key{}, err
+	}
+	defer clear(text)
+	return parseJWK(text, "key", s), nil
+}
+
 // Dotnet reads a key that a .NET program wrote: RSAParameters as JSON or XML
 // (RSA.ToXmlString), the tempkey.rsa of IdentityServer4, a JWK, or PEM; or the key store
 // of Duende IdentityServer ([duendeKeys]). kid is that of a single key; empty: its own.
@@ -60,6 +87,7 @@ func parseDotnet(text []byte, s Settings) (Key, error) {
 		KeyID      string `json:"KeyId"`
 		Parameters dotNetRSA
 	}
+	var property dotNetJWK
 	switch {
 	case bytes.Contains(text, []byte("-----BEGIN ")):
 		k, err := parsePEM(text)
@@ -73,6 +101,8 @@ func parseDotnet(text []byte, s Settings) (Key, error) {
 		return rsa.toKey("", s)
 	case isJWK(text):
 		return parseJWK(text, "key", s), nil
+	case json.Unmarshal(text, &property) == nil && property.Kty != "":
+		return property.toKey(s)
 	case json.Unmarshal(text, &temp) != nil || temp.Modulus == "" && temp.Parameters.Modulus == "":
 		return Key{}, fmt.Errorf("%w: it is not a key as .NET writes it: RSAParameters, a JWK or PEM", ErrFormat)
 	case temp.Modulus != "":
@@ -176,8 +206,7 @@ func (d duendeKey) toKey(s Settings) Key {
 		k.RefuseReason = "it is encrypted by ASP.NET Data Protection, which only that server opens: decrypt it there with ISigningKeyProtector.Unprotect, write its parameters to a file, and import that with keyward import-from dotnet --kid " + d.ID
 		return k
 	case d.IsX509Certificate:
-		k.RefuseReason = "it is a certificate with its key: write it as PKCS#12 there and import that with keyward import-from pkcs12 --kid " + d.ID
-		return k
+		return d.withCertificate(k)
 	}
 	var data struct {
 		Parameters dotNetRSA
@@ -200,4 +229,28 @@ func (d duendeKey) toKey(s Settings) Key {
 	}
 	k.State = state
 	return k
+}
+
+// withCertificate reads the PKCS#12 file, without a password, in which a key with a
+// certificate lies. Its kid is that of the store.
+func (d duendeKey) withCertificate(k Key) Key {
+	var data struct{ CertificateRawData []byte }
+	k.RefuseReason = "its data are no PKCS#12 file with one private key: write it to a file there and import that with keyward import-from pkcs12 --kid " + d.ID
+	if json.Unmarshal([]byte(d.Data), &data) != nil {
+		return k
+	}
+	defer clear(data.CertificateRawData)
+	entries, err := openPKCS12(data.CertificateRawData, "", pkcs12Patience)
+	if err != nil || len(entries) != 1 || entries[0].private == nil {
+		return k
+	}
+	read, err := privateFromSigner(entries[0].private)
+	if err != nil {
+		return k
+	}
+	read.KID, read.State = k.KID, k.State
+	if read.chooseAlgorithm(Settings{Alg: d.Algorithm}); read.Alg != d.Algorithm {
+		read.RefuseReason = "its algorithm does not fit its key"
+	}
+	return read
 }

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/keyward/keyward/internal/loopback"
 )
 
 // Limits of a request to a source.
@@ -58,9 +59,7 @@ func fetchDocument(ctx context.Context, address string, redirects int) ([]byte, 
 // isConfidential reports whether a connection to u can be neither read nor
 // changed: https, or http on this machine.
 func isConfidential(u *url.URL) bool {
-	host := u.Hostname()
-	loopback := host == "localhost" || net.ParseIP(host).IsLoopback()
-	return u.Scheme == "https" || u.Scheme == "http" && loopback
+	return u.Scheme == "https" || u.Scheme == "http" && loopback.IsHost(u.Hostname())
 }
 
 func isURL(source string) bool {

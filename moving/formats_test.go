@@ -2,11 +2,16 @@ package moving
 
 import (
 	"crypto"
+	"crypto/ed25519"
 	"crypto/mldsa"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,6 +60,33 @@ func TestPKCS12(t *testing.T) {
 	keys, err = OAuth2Server(write(t, t.TempDir(), "bag.pem", string(k)), Settings{})
 	wantPlan(t, keys, err, thumbprint+" standby RS256")
 
+	// Beside keys of types that Keyward does not have, and without any certificate.
+	keys, err = PKCS12(at("mixed.p12"), PKCS12Options{Password: "changeit", KIDFrom: KIDAlias}, Settings{Alg: "RS256"})
+	wantPlan(t, keys, err, "dsa left ", "rsa standby RS256", "ec standby ES256", "ed standby EdDSA", "weak refused ", "ed448 left ", "x left ")
+	if err == nil && (!keys[0].Stranger || !strings.Contains(keys[4].RefuseReason, "1024 bits") || !strings.Contains(keys[6].SkipReason, "key agreement")) {
+		t.Errorf("%q", summary(keys))
+	}
+	keys, err = PKCS12(at("mixed.p12"), PKCS12Options{Password: "changeit", KIDFrom: KIDCertificate}, Settings{Alg: "RS256"})
+	if err != nil || len(keys) != 7 || len(keys[1].KID) != 40 || keys[1].RefuseReason != "" {
+		t.Errorf("%q %v", summary(keys), err)
+	}
+	keys, err = PKCS12(at("secp256k1.p12"), PKCS12Options{Password: "secret", KIDFrom: KIDThumbprint}, Settings{})
+	wantPlan(t, keys, err, "k1 left ")
+	keys, err = PKCS12(at("nocerts.p12"), PKCS12Options{Password: "secret", KIDFrom: KIDThumbprint, KID: "bare"}, Settings{Alg: "RS256"})
+	wantPlan(t, keys, err, "bare standby RS256")
+
+	// RSASSA-PSS keys: of keytool, of openssl with parameters, and in the encryption of old files.
+	keys, err = PKCS12(at("pss-keytool.p12"), PKCS12Options{Password: "changeit", KIDFrom: KIDAlias}, Settings{Alg: "RS256"})
+	wantPlan(t, keys, err, "pss standby PS256", "rsa standby RS256")
+	keys, err = PKCS12(at("pss-openssl.p12"), PKCS12Options{Password: "secret", KIDFrom: KIDCertificate}, Settings{})
+	if err != nil || len(keys) != 1 || keys[0].KID != "B894223A9C3003038141271A4F8E9E125ADAE484" || keys[0].Alg != "PS384" || keys[0].Private == nil || keys[0].RefuseReason != "" {
+		t.Errorf("%q %v", summary(keys), err)
+	}
+	keys, err = PKCS12(at("pss-legacy.p12"), PKCS12Options{Password: "secret", KIDFrom: KIDThumbprint}, Settings{})
+	if err != nil || len(keys) != 1 || keys[0].Private != nil || !strings.Contains(keys[0].RefuseReason, "openssl pkcs12") {
+		t.Errorf("%q %v", summary(keys), err)
+	}
+
 	for name, c := range map[string]struct {
 		o   PKCS12Options
 		why string
@@ -63,7 +95,8 @@ func TestPKCS12(t *testing.T) {
 		"openssl.p12":   {PKCS12Options{Password: "wrong"}, "password does not open it"},
 		"legacy.p12":    {PKCS12Options{}, "--password-file"},
 		"keytool.p12":   {PKCS12Options{Password: "changeit", KID: "one"}, "2 private keys"},
-		"nocerts.p12":   {PKCS12Options{Password: "secret"}, "openssl pkcs12"},
+		"mixed.p12":     {PKCS12Options{Password: "wrong"}, "password does not open it"},
+		"secp256k1.p12": {PKCS12Options{}, "--password-file"},
 		"encrypted.pem": {PKCS12Options{}, "PEM and not PKCS#12"},
 	} {
 		if _, err := PKCS12(at(name), c.o, Settings{}); err == nil || !strings.Contains(err.Error(), c.why) {
@@ -100,11 +133,117 @@ func TestPSSKeys(t *testing.T) {
 	wantPlan(t, keys, err, "p deprecated PS256")
 }
 
+// A shared secret beside key pairs, as keytool -genseckey writes it, stays behind by name.
+func TestPKCS12WithSecret(t *testing.T) {
+	der, err := x509.MarshalPKCS8PrivateKey(ecKey(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := func(name string, id asn1.ObjectIdentifier, value []byte) safeBag {
+		text, err := asn1.Marshal(asn1.RawValue{Tag: asn1.TagBMPString, Bytes: bmpString(name)[:2*len(name)]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return safeBag{
+			ID: id, Value: asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: value},
+			Attributes: []bagAttribute{{oidFriendlyName, asn1.RawValue{Tag: asn1.TagSet, IsCompound: true, Bytes: text}}},
+		}
+	}
+	secret, err := asn1.Marshal(struct {
+		ID    asn1.ObjectIdentifier
+		Value []byte `asn1:"explicit,tag:0"`
+	}{oidData, []byte("secret")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := singlePart([]safeBag{named("pair", oidKeyBag, der), named("hmac", oidSecretBag, secret)}, bmpString("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := PKCS12(write(t, t.TempDir(), "store.p12", string(file)), PKCS12Options{Password: "x", KIDFrom: KIDAlias}, Settings{})
+	wantPlan(t, keys, err, "pair standby ES256", "hmac left ")
+	if err == nil && (!keys[1].Stranger || !strings.Contains(keys[1].SkipReason, "shared secret")) {
+		t.Errorf("%+v", keys[1])
+	}
+}
+
+// An RSASSA-PSS key comes in for the algorithm that its parameters allow, if there is one:
+// the same hash for the mask, and no longer salt than the algorithm has.
+func TestPSSKeysWithParameters(t *testing.T) {
+	type algorithmID struct {
+		Algorithm  asn1.ObjectIdentifier
+		Parameters any `asn1:"optional"`
+	}
+	sha := func(n int) asn1.ObjectIdentifier { return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, n} } // 1: SHA-256
+	mgf1, sha1 := asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 8}, asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}
+	for name, test := range map[string]struct {
+		hash, mask, inner asn1.ObjectIdentifier
+		salt, trailer     int
+		want              string
+	}{
+		"PS256":            {sha(1), mgf1, sha(1), 32, 1, "standby PS256"},
+		"a shorter salt":   {sha(1), mgf1, sha(1), 20, 1, "standby PS256"},
+		"PS384":            {sha(2), mgf1, sha(2), 48, 1, "standby PS384"},
+		"PS512":            {sha(3), mgf1, sha(3), 64, 1, "standby PS512"},
+		"a longer salt":    {sha(1), mgf1, sha(1), 64, 1, "refused"},
+		"another mask":     {sha(1), mgf1, sha1, 32, 1, "refused"},
+		"SHA-1":            {sha1, mgf1, sha1, 20, 1, "refused"},
+		"SHA-224":          {sha(4), mgf1, sha(4), 28, 1, "refused"},
+		"no MGF1":          {sha(1), sha1, sha(1), 32, 1, "refused"},
+		"another trailer":  {sha(1), mgf1, sha(1), 32, 2, "refused"},
+		"SHA-512/256":      {sha(6), mgf1, sha(6), 32, 1, "refused"},
+		"a mask for PS512": {sha(1), mgf1, sha(3), 32, 1, "refused"},
+	} {
+		der, err := asn1.Marshal(struct {
+			Version   int
+			Algorithm algorithmID
+			Key       []byte
+		}{0, algorithmID{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}, struct {
+			Hash    algorithmID `asn1:"explicit,tag:0"`
+			Mask    algorithmID `asn1:"explicit,tag:1"`
+			Salt    int         `asn1:"explicit,tag:2"`
+			Trailer int         `asn1:"explicit,tag:3"`
+		}{algorithmID{test.hash, asn1.NullRawValue}, algorithmID{test.mask, algorithmID{test.inner, asn1.NullRawValue}}, test.salt, test.trailer}}, x509.MarshalPKCS1PrivateKey(rsaKey())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		keys, err := OAuth2Server(write(t, t.TempDir(), "key.pem", text), Settings{})
+		if err != nil || len(keys) != 1 {
+			t.Fatalf("%s: %v", name, err)
+		}
+		step := Plan(keys, Target{Policies: []string{"RS256", "PS256", "PS384", "PS512"}}, here)[0]
+		if got := step.Becomes + " " + step.Alg; !strings.HasPrefix(got, test.want) || step.Becomes == Refused && !strings.Contains(step.Why, "RSASSA-PSS") {
+			t.Errorf("%s: %s, %s; want %s", name, got, step.Why, test.want)
+		}
+	}
+}
+
 func std(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
 func TestKeycloak(t *testing.T) {
 	rs, ec := rsaKey(), ecKey(t)
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(ec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pasted, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ed8, err := x509.MarshalPKCS8PrivateKey(ed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pq, err := mldsa.GenerateKey(mldsa.MLDSA44())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pq8, err := x509.MarshalPKCS8PrivateKey(pq)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,11 +272,21 @@ func TestKeycloak(t *testing.T) {
 		provider("masked", "rsa-generated", map[string]string{"privateKey": "**********", "priority": "20"}),
 		provider("store", "java-keystore", map[string]string{"keystore": "/k.jks", "priority": "10"}),
 		provider("broken", "rsa", map[string]string{"privateKey": "AAAA", "priority": "5"}),
+		provider("pasted", "rsa", map[string]string{"privateKey": privatePEM(t, pasted), "priority": "4", "keyUse": "SIG", "algorithm": "PS256"}),
+		provider("pasted enc", "rsa", map[string]string{"privateKey": privatePEM(t, rs), "priority": "3", "keyUse": "ENC"}),
+		provider("ed", "eddsa-generated", map[string]string{"eddsaPrivateKey": std(ed8), "eddsaEllipticCurveKey": "Ed25519", "priority": "2"}),
+		provider("pq", "mldsa-generated", map[string]string{"mldsaPrivateKey": std(pq8), "mldsaAlgorithmKey": "ML-DSA-44", "priority": "1"}),
+		provider("agreement", "ecdh-generated", map[string]string{"ecdhPrivateKey": "AAAA", "ecdhAlgorithm": "ECDH-ES", "priority": "1"}),
+		provider("ed448", "eddsa-generated", map[string]string{"eddsaPrivateKey": "AAAA", "eddsaEllipticCurveKey": "Ed448", "priority": "1"}),
 	}, ",") + `]}}`
 	for _, text := range []string{realm, "[" + realm + "]", "\ufeff" + realm} {
 		keys, err := Keycloak(write(t, t.TempDir(), "realm.json", text), Settings{})
 		wantPlan(t, keys, err, kid(rs.Public())+" standby RS512", kid(ec.Public())+" deprecated ES256", "hmac left ", "off left ", "masked refused ", "store refused ",
-			"broken refused ", "enc left ")
+			"broken refused ", kid(pasted.Public())+" standby PS256", "pasted enc left ", kid(ed.Public())+" standby EdDSA", kid(pq.PublicKey())+" refused ML-DSA-44", "agreement left ", "ed448 left ", "enc left ")
+	}
+	for _, text := range []string{std(x509.MarshalPKCS1PrivateKey(rs)), strings.ReplaceAll(privatePEM(t, rs), "\n", `\n`)} { // of Keycloak 1 and 2.2
+		keys, err := Keycloak(write(t, t.TempDir(), "realm.json", `{"realm":"r","privateKey":"`+text+`","publicKey":"AAAA","codeSecret":"x"}`), Settings{})
+		wantPlan(t, keys, err, kid(rs.Public())+" standby RS256")
 	}
 	if _, err := Keycloak(write(t, t.TempDir(), "realm.json", `{"realm":"r","components":{}}`), Settings{}); err == nil || !strings.Contains(err.Error(), "kc.sh export") {
 		t.Error(err)
@@ -173,6 +322,10 @@ func TestDotnet(t *testing.T) {
 		"public XML":           {onlyPublic, "x", "x deprecated RS256"},
 		"tempkey.rsa":          {`{"KeyId":"ab12","Parameters":` + string(numbers) + `}`, "", "ab12 standby RS256"},
 		"tempkey.jwk":          {jwkText(t, rsaKey(), "tj", "RS256", ""), "", "tj standby RS256"},
+		"JsonWebKey":           {property(jwkText(t, rsaKey(), "ndp", "RS256", "sig")), "", "ndp standby RS256"},
+		"JsonWebKey, public":   {property(jwkText(t, ecKey(t).Public(), "ndp", "ES256", "sig")), "", "ndp deprecated ES256"},
+		"JsonWebKey, its kid":  {property(jwkText(t, rsaKey(), "", "RS256", "sig")), "given", "given standby RS256"},
+		"JsonWebKey, enc":      {property(jwkText(t, rsaKey(), "e", "", "enc")), "", "e left "},
 		"PEM":                  {privatePEM(t, rsaKey()), "", thumbprint + " standby RS256"},
 		"half a private key":   {strings.Replace(string(numbers), `"P":`, `"p1":`, 1), "h", "h refused RS256"},
 		"byte order mark, XML": {"\ufeff" + xml, "x", "x standby RS256"},
@@ -182,11 +335,29 @@ func TestDotnet(t *testing.T) {
 			wantPlan(t, keys, err, c.want)
 		})
 	}
-	for _, text := range []string{`{}`, `<a/>`, `{"Modulus":"%%"}`, `[]`, ``} {
+	for _, text := range []string{`{}`, `{"Kty":null,"N":"AQAB"}`, `<a/>`, `{"Modulus":"%%"}`, `[]`, ``} {
 		if _, err := Dotnet(write(t, t.TempDir(), "key", text), "", Settings{}); err == nil {
 			t.Errorf("%q was read", text)
 		}
 	}
+}
+
+// property writes a JWK as System.Text.Json writes a JsonWebKey: with the names and the
+// nulls of its properties.
+func property(jwk string) string {
+	var members map[string]any
+	if err := json.Unmarshal([]byte(jwk), &members); err != nil {
+		panic(err)
+	}
+	out := map[string]any{"AdditionalData": map[string]any{}, "KeyId": members["kid"], "KeyOps": []string{}, "Oth": nil, "X5c": []string{}, "K": nil, "KeySize": 2048, "HasPrivateKey": members["d"] != nil}
+	for _, name := range []string{"Alg", "Crv", "D", "DP", "DQ", "E", "Kid", "Kty", "N", "P", "Q", "QI", "Use", "X", "Y"} {
+		out[name] = members[strings.ToLower(name)]
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }
 
 func TestDuende(t *testing.T) {
@@ -218,11 +389,17 @@ func TestDuende(t *testing.T) {
 	ecData, _ := json.Marshal(map[string]any{"D": std(d), "Q": map[string]string{"X": std(point[1:33]), "Y": std(point[33:])}, "Id": "C3"})
 	file("C3", "2026-01-02T00:00:00Z", "ES256", string(ecData), false, false)
 	file("D4", "2025-01-02T00:00:00Z", "RS256", `{"CertificateRawData":"AAAA"}`, true, false)
+	pfx, err := os.ReadFile("testdata/formats/nopass.p12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file("D5", "2025-01-01T00:00:00Z", "PS256", `{"CertificateRawData":"`+std(pfx)+`","HasX509Certificate":true,"Id":"D5","Algorithm":"PS256"}`, true, false)
+	file("D6", "2024-12-01T00:00:00Z", "ES256", `{"CertificateRawData":"`+std(pfx)+`"}`, true, false)
 	file("E5", "2024-01-02T00:00:00Z", "ES256", string(numbers), false, false)
 	file("F6", "2023-01-02T00:00:00Z", "RS256", `7`, false, false)
 	keys, err := Dotnet(dir, "", Settings{})
-	wantPlan(t, keys, err, "B2 refused ", "C3 standby ES256", "A1 standby RS256", "D4 refused ", "E5 refused ", "F6 refused ")
-	if err == nil && (!strings.Contains(keys[0].RefuseReason, "ISigningKeyProtector") || !strings.Contains(keys[3].RefuseReason, "pkcs12")) {
+	wantPlan(t, keys, err, "B2 refused ", "C3 standby ES256", "A1 standby RS256", "D4 refused ", "D5 standby PS256", "D6 refused ", "E5 refused ", "F6 refused ")
+	if err == nil && (!strings.Contains(keys[0].RefuseReason, "ISigningKeyProtector") || !strings.Contains(keys[3].RefuseReason, "pkcs12") || !strings.Contains(keys[5].RefuseReason, "does not fit")) {
 		t.Errorf("%q", summary(keys))
 	}
 	keys, err = Dotnet(filepath.Join(dir, "is-signing-key-A1.json"), "", Settings{})

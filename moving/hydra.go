@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/keyward/keyward/keys/keyfile"
@@ -48,6 +49,18 @@ func Hydra(ctx context.Context, source string, secrets []string, s Settings) (ke
 func (k *Key) joinPair() {
 	if name, half := strings.CutPrefix(k.KID, "private:"); half && k.Private != nil {
 		k.KID, k.Note = "public:"+name, joinNotes(k.Note, "tokens name its public half, so it takes that kid")
+	}
+}
+
+// joinPairs joins the pairs of Hydra 1 in a file that need not be Hydra's: only those of
+// which both halves are there.
+func joinPairs(keys []Key) {
+	for i := range keys {
+		k := &keys[i]
+		name, half := strings.CutPrefix(k.KID, "private:")
+		if half && slices.ContainsFunc(keys, func(o Key) bool { return o.KID == "public:"+name && o.Public.Thumbprint() == k.Public.Thumbprint() }) {
+			k.joinPair()
+		}
 	}
 }
 

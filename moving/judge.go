@@ -70,15 +70,23 @@ func (k Key) judge(private bool) string {
 	if err == nil {
 		return ""
 	}
+	return faultOf(err)
+}
+
+// faultOf returns what is wrong with a key, without quoting it.
+func faultOf(err error) string {
 	var claim *tokens.ClaimError
-	if errors.As(err, &claim) {
-		_, member, inside := strings.Cut(claim.Field, ".")
-		if inside {
-			return "its " + member + " " + claim.Message
-		}
-		return claim.Message
+	var key *keyError
+	switch {
+	case errors.As(err, &key):
+		return key.fault
+	case !errors.As(err, &claim):
+		return err.Error()
 	}
-	return err.Error()
+	if _, member, inside := strings.Cut(claim.Field, "."); inside {
+		return "its " + member + " " + claim.Message
+	}
+	return claim.Message
 }
 
 // canonicalThumbprint returns the thumbprint of the key itself: leading zeros in numbers,

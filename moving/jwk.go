@@ -2,6 +2,7 @@ package moving
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/keyfile"
 )
 
@@ -54,25 +56,21 @@ func (j JWK) Thumbprint() string {
 
 // parseSet parses a JWK Set. state names the state of a key in the source.
 func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
 	text = keyfile.Text(text)
-	// The decoder's error may quote the text.
-	if json.Unmarshal(text, &set) != nil || set.Keys == nil && !isJWK(text) {
-		return nil, fmt.Errorf("%w: it is not a JWK Set (RFC 7517 section 5)", ErrFormat)
-	}
 	if countMembers(text, "keys") > 1 {
 		return nil, fmt.Errorf("%w: it has the member keys twice, of which decoders read one", ErrFormat)
 	}
-	if set.Keys == nil { // one JWK, not in a set
-		set.Keys = []json.RawMessage{text}
+	entries, err := keyfile.Entries(text)
+	switch {
+	case err != nil:
+		return nil, formatError("it is not a JWK Set (RFC 7517 section 5): it", err)
+	case len(entries) == 1 && countMembers(text, "keys") == 0 && !isJWK(text):
+		return nil, fmt.Errorf("%w: it is not a JWK Set (RFC 7517 section 5)", ErrFormat)
+	case len(entries) > maxKeys:
+		return nil, fmt.Errorf("%w: it has %s, more than %d", ErrFormat, plural.Count(len(entries), "key"), maxKeys)
 	}
-	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("%w: it has %d keys, more than %d", ErrFormat, len(set.Keys), maxKeys)
-	}
-	keys := make([]Key, 0, len(set.Keys))
-	for i, raw := range set.Keys {
+	keys := make([]Key, 0, len(entries))
+	for i, raw := range entries {
 		k := parseJWK(raw, fmt.Sprintf("keys[%d]", i), s)
 		k.State = state(k.Private != nil)
 		keys = append(keys, k)
@@ -105,33 +103,27 @@ func countMembers(object []byte, name string) (n int) {
 
 // isJWK reports whether a text is a single JWK.
 func isJWK(text []byte) bool {
-	var j struct {
-		Kty string `json:"kty"`
-	}
-	return json.Unmarshal(text, &j) == nil && j.Kty != ""
+	e, _ := keyfile.ReadEntry(text)
+	return e.KTY != ""
 }
 
 // parseJWK parses a public or private key. place names it if it has no kid and no
 // thumbprint.
 func parseJWK(raw []byte, place string, s Settings) Key {
-	var j struct {
-		JWK
-		KeyOps []string `json:"key_ops"`
-		D      any      `json:"d"`
-		Priv   any      `json:"priv"`
+	e, err := keyfile.ReadEntry(raw)
+	if err != nil {
+		return Key{KID: cmp.Or(e.KID, place), RefuseReason: "is not a JWK (RFC 7517 section 4): " + faultOf(err)}
 	}
-	if json.Unmarshal(raw, &j) != nil {
-		return Key{KID: place, RefuseReason: "is not a JWK (RFC 7517 section 4)"}
-	}
-	j.JWK.KeyOps, j.Kty = j.KeyOps, keyfile.KeyType(j.Kty)
-	k := Key{KID: j.KID, Public: j.JWK}
+	k := Key{KID: e.KID, Public: JWK{
+		Kty: e.KTY, Crv: e.CRV, X: e.X, Y: e.Y, N: e.N, E: e.E, Pub: e.Pub, KID: e.KID, Alg: e.Alg, Use: e.Use, KeyOps: e.KeyOps,
+	}}
 	k.chooseAlgorithm(s)
 	if thumbprint, ok := k.Public.canonicalThumbprint(); k.KID == "" && ok {
 		k.KID, k.Note = thumbprint, "it has no kid at the source; this is its thumbprint"
 	} else if k.KID == "" {
 		k.KID = place
 	}
-	if (j.D != nil || j.Priv != nil) && k.SkipReason == "" && k.RefuseReason == "" {
+	if e.Private && k.SkipReason == "" && k.RefuseReason == "" {
 		k.Private = Secret(append([]byte(nil), raw...))
 	}
 	return k

@@ -52,10 +52,13 @@ type Key struct {
 	Private      Secret    // PEM or JWK; nil: not in the source, or not needed
 	Note         string    // for the plan
 	SkipReason   string    // why an import is pointless; empty: it is not
+	Stranger     bool      // it is skipped because it is no key for signatures, or of a kind that Keyward does not have
 	RefuseReason string    // why an import is impossible; empty: it is not
 	only         []string  // the algorithms that an RSASSA-PSS key may have; nil: all of its type
 	verifyOnly   bool      // the source does not sign with it, although it has the private key
+	fault        string    // why the import would refuse its public half; set by Plan
 	twin         bool      // it comes in with another entry of the same key; set by Plan
+	twinOf       int       // the place of that entry in the plan
 }
 
 // Readers return keys in signing order: the first private key of an algorithm

@@ -33,6 +33,7 @@ func Keycloak(path string, s Settings) ([]Key, error) {
 	defer clear(text)
 	type realm struct {
 		Components map[string]json.RawMessage `json:"components"`
+		PrivateKey string                     `json:"privateKey"` // before Keycloak 2.3, which had no providers
 	}
 	var one realm
 	body := keyfile.Text(text)
@@ -44,6 +45,10 @@ func Keycloak(path string, s Settings) ([]Key, error) {
 		one = several[0]
 	}
 	var providers []keycloakProvider
+	if one.Components == nil && one.PrivateKey != "" {
+		only := keycloakProvider{Name: "the realm's key", ProviderID: "rsa", Config: map[string][]string{"privateKey": {one.PrivateKey}}}
+		return []Key{only.toKey(s)}, nil
+	}
 	if raw, there := one.Components[keycloakComponent]; !there || json.Unmarshal(raw, &providers) != nil || len(providers) > maxKeys {
 		return nil, fmt.Errorf("%w: it has no components of type %s: export the realm with kc.sh export", ErrFormat, keycloakComponent)
 	}
@@ -73,15 +78,17 @@ func (p keycloakProvider) priority() int {
 // from the key.
 func (p keycloakProvider) toKey(s Settings) Key {
 	k := Key{KID: p.Name, State: "active"}
-	material := p.first("privateKey", "ecdsaPrivateKey", "ecPrivateKey", "eddsaPrivateKey")
+	material := p.first("privateKey", "ecdsaPrivateKey", "ecPrivateKey", "eddsaPrivateKey", "mldsaPrivateKey")
 	masked := material != "" && strings.Trim(material, "*") == ""
 	switch {
 	case strings.HasPrefix(p.ProviderID, "hmac") || strings.HasPrefix(p.ProviderID, "aes"):
-		k.SkipReason = "a shared secret: Keyward supports key pairs only"
+		k.SkipReason, k.Stranger = "a shared secret: Keyward supports key pairs only", true
 	case p.first("enabled") == "false":
 		k.SkipReason = "it is disabled: its tokens do not verify at the source either"
 	case strings.EqualFold(p.first("keyUse"), "enc") || strings.HasPrefix(p.ProviderID, "rsa-enc") || strings.HasPrefix(p.ProviderID, "ecdh"):
-		k.SkipReason = "is for encryption, not for signatures"
+		k.SkipReason, k.Stranger = "is for encryption, not for signatures", true
+	case p.first("eddsaEllipticCurveKey") == "Ed448":
+		k.SkipReason, k.Stranger = "has a crv that Keyward does not support", true
 	case p.ProviderID == "java-keystore":
 		k.RefuseReason = "its key lies in a Java keystore: import that with keyward import-from pkcs12 and the kid of the realm's certs"
 	case masked:
@@ -95,15 +102,9 @@ func (p keycloakProvider) toKey(s Settings) Key {
 }
 
 func (p keycloakProvider) readKey(k *Key, material string, s Settings) {
-	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(material), ""))
-	defer clear(der)
+	read, err := p.parseMaterial(material)
 	if err != nil {
-		k.RefuseReason = "its private key is not base64"
-		return
-	}
-	read, err := privateFromDER(der)
-	if err != nil {
-		k.RefuseReason = err.Error()
+		k.RefuseReason = "its private key " + faultOf(err)
 		return
 	}
 	read.State = k.State
@@ -117,6 +118,20 @@ func (p keycloakProvider) readKey(k *Key, material string, s Settings) {
 		k.Public.Alg = "RS256" // Keycloak's default
 	}
 	k.chooseAlgorithm(s)
+}
+
+// parseMaterial parses a private key as Keycloak generates it, which is DER in base64, or
+// as an administrator pasted it, which may be PEM.
+func (p keycloakProvider) parseMaterial(material string) (Key, error) {
+	if strings.Contains(material, "-----BEGIN ") {
+		return parsePEM([]byte(material))
+	}
+	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(material), ""))
+	defer clear(der)
+	if err != nil {
+		return Key{}, &keyError{"it", "is not base64"}
+	}
+	return privateFromDER(der)
 }
 
 // keycloakKID returns the kid that Keycloak derives from a public key: the SHA-256 of its

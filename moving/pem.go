@@ -14,16 +14,23 @@ import (
 )
 
 // parsePEM parses the one key of a PEM file, as the import does: SPKI or PKCS#1 (public),
-// PKCS#8, PKCS#1 or SEC 1 (private). Certificates beside it are ignored.
+// PKCS#8, PKCS#1 or SEC 1 (private), beside which its public half may stand. Certificates
+// are ignored.
 func parsePEM(text []byte) (k Key, err error) {
-	text = keyfile.Text(text)
-	block, err := onlyBlock(keyfile.Reflow(text))
+	private, public, err := keyBlocks(keyfile.Text(text))
+	defer func() {
+		for _, b := range private {
+			clear(b.Bytes)
+		}
+	}()
 	if err != nil {
 		return k, err
 	}
-	defer clear(block.Bytes)
-	only := pem.EncodeToMemory(block)
-	if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+	var only []byte
+	for _, b := range append(private, public...) {
+		only = append(only, pem.EncodeToMemory(b)...)
+	}
+	if len(private) > 0 {
 		return privateKey(only)
 	}
 	set, err := keyfile.ParsePublic(only)
@@ -68,43 +75,61 @@ func privateFromDER(der []byte) (k Key, err error) {
 
 // keyOf converts the public half of a parsed key.
 func keyOf(parsed keyfile.Key) (k Key, err error) {
-	for _, alg := range parsed.Restricted() {
-		k.only = append(k.only, string(alg))
+	if algs := parsed.Restricted(); algs != nil {
+		k.only = []string{} // also if there is none
+		for _, alg := range algs {
+			k.only = append(k.only, string(alg))
+		}
 	}
 	k.Public, err = publicJWK(parsed.Public)
 	return k, err
 }
+
+// keyError is an ErrFormat about one key.
+type keyError struct{ thing, fault string }
+
+func (e *keyError) Error() string { return ErrFormat.Error() + ": " + e.thing + " " + e.fault }
+
+func (e *keyError) Unwrap() error { return ErrFormat }
 
 // formatError returns an ErrFormat that says what is wrong with the named thing, without
 // quoting it.
 func formatError(thing string, err error) error {
 	var claim *tokens.ClaimError
 	if errors.As(err, &claim) {
-		return fmt.Errorf("%w: %s %s", ErrFormat, thing, claim.Message)
+		return &keyError{thing, claim.Message}
 	}
-	return fmt.Errorf("%w: %s cannot be read", ErrFormat, thing)
+	return &keyError{thing, "cannot be read"}
 }
 
-// onlyBlock returns the block with the private key, else the first public one.
-func onlyBlock(text []byte) (found *pem.Block, err error) {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		private := strings.HasSuffix(block.Type, "PRIVATE KEY")
+// keyBlocks returns the blocks of the one private key, and of the public ones. Of several
+// keys none is taken: which of them the source used, a file does not say.
+func keyBlocks(text []byte) (private, public []*pem.Block, err error) {
+	blocks, whole, encrypted := keyfile.Blocks(text)
+	for _, b := range blocks {
+		encrypted = encrypted || strings.Contains(b.Type, "ENCRYPTED")
 		switch {
-		case strings.Contains(block.Type, "ENCRYPTED") || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
-			return nil, fmt.Errorf("%w: the PEM is encrypted; decrypt a copy with: openssl pkey -in key.pem -out plain.pem", ErrFormat)
-		case block.Type == "OPENSSH PRIVATE KEY":
-			return nil, fmt.Errorf("%w: the key is in OpenSSH's own form; write a copy of it anew with: ssh-keygen -p -m PKCS8 -f copy-of-key", ErrFormat)
-		case private && found != nil && strings.HasSuffix(found.Type, "PRIVATE KEY"):
-			return nil, fmt.Errorf("%w: the PEM holds several private keys", ErrFormat)
-		case private || found == nil && strings.HasSuffix(block.Type, "PUBLIC KEY"):
-			found = block
+		case b.Type == "OPENSSH PRIVATE KEY":
+			return nil, nil, fmt.Errorf("%w: the key is in OpenSSH's own form; write a copy of it anew with: ssh-keygen -p -m PKCS8 -f copy-of-key", ErrFormat)
+		case strings.HasSuffix(b.Type, "PRIVATE KEY"):
+			private = append(private, b)
+		case strings.HasSuffix(b.Type, "PUBLIC KEY"):
+			public = append(public, b)
 		}
 	}
-	if found == nil && bytes.Contains(text, []byte("-----BEGIN CERTIFICATE-----")) {
-		return nil, fmt.Errorf("%w: it holds a certificate; take its public key out with: openssl x509 -in cert.pem -noout -pubkey", ErrFormat)
+	switch {
+	case encrypted:
+		err = fmt.Errorf("%w: the PEM is encrypted; decrypt a copy with: openssl pkey -in key.pem -out plain.pem", ErrFormat)
+	case !whole:
+		err = fmt.Errorf("%w: it %s", ErrFormat, keyfile.BrokenPEM)
+	case len(private) > 1:
+		err = fmt.Errorf("%w: the PEM holds several private keys", ErrFormat)
+	case len(private) == 0 && len(public) > 1:
+		err = fmt.Errorf("%w: the PEM holds several public keys; import one at a time with keyward key import --pem, or all in a JWK Set", ErrFormat)
+	case len(private)+len(public) == 0 && bytes.Contains(text, []byte("-----BEGIN CERTIFICATE-----")):
+		err = fmt.Errorf("%w: it holds a certificate; take its public key out with: openssl x509 -in cert.pem -noout -pubkey", ErrFormat)
+	case len(private)+len(public) == 0:
+		err = fmt.Errorf("%w: it has no key in PEM", ErrFormat)
 	}
-	if found == nil {
-		return nil, fmt.Errorf("%w: it has no key in PEM", ErrFormat)
-	}
-	return found, nil
+	return private, public, err
 }

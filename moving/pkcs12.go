@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/keyward/keyward/internal/plural"
 )
 
 // Values of PKCS12Options.KIDFrom.
@@ -54,30 +56,52 @@ func PKCS12(path string, o PKCS12Options, s Settings) ([]Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.KID != "" && len(entries) > 1 {
-		return nil, fmt.Errorf("%w: it has %d private keys, so they cannot all have the kid given", ErrFormat, len(entries))
+	usable := 0
+	for _, e := range entries {
+		if e.private != nil || e.pss != nil {
+			usable++
+		}
+	}
+	if o.KID != "" && usable > 1 {
+		return nil, fmt.Errorf("%w: it has %s, so they cannot all have the kid given", ErrFormat, plural.Count(usable, "private key"))
 	}
 	var keys []Key
-	for _, e := range entries {
-		k, err := privateFromSigner(e.private)
-		if err != nil {
-			k = Key{RefuseReason: "its type is none that Keyward has"}
-		}
-		k.State = "private"
-		if k.KID, err = e.kid(k, o); err != nil {
-			k.KID, k.RefuseReason = e.alias, err.Error()
-		}
-		k.chooseAlgorithm(s)
-		keys = append(keys, k)
+	for i, e := range entries {
+		keys = append(keys, e.toKey(fmt.Sprintf("keys[%d]", i), o, s))
 	}
 	return keys, nil
 }
 
+// toKey returns the entry's key. place names it if it has neither kid nor alias.
+func (e pkcs12Entry) toKey(place string, o PKCS12Options, s Settings) (k Key) {
+	var err error
+	if e.private == nil && e.pss == nil {
+		return Key{KID: cmp.Or(e.alias, place), State: "private", SkipReason: e.skip, Stranger: e.skip != "", RefuseReason: e.refuse}
+	}
+	if e.pss != nil {
+		k, err = privateKey(e.pss)
+	} else {
+		k, err = privateFromSigner(e.private)
+	}
+	k.State = "private"
+	if err != nil {
+		k.KID, k.RefuseReason = cmp.Or(e.alias, place), faultOf(err)
+		return k
+	}
+	if k.KID, err = e.kid(k, o); err != nil {
+		k.KID, k.RefuseReason = cmp.Or(e.alias, place), err.Error()
+	}
+	k.chooseAlgorithm(s)
+	return k
+}
+
 // pkcs12Entry is a private key of a file, with its certificate if there is one.
 type pkcs12Entry struct {
-	alias       string
-	private     crypto.PrivateKey
-	certificate *x509.Certificate
+	alias        string
+	private      crypto.PrivateKey // nil: pss has it, or skip or refuse says why it cannot be had
+	pss          Secret            // an RSASSA-PSS key in PEM
+	certificate  *x509.Certificate
+	skip, refuse string
 }
 
 func (e pkcs12Entry) kid(k Key, o PKCS12Options) (string, error) {
@@ -120,33 +144,33 @@ func openPKCS12(file []byte, password string, patience time.Duration) ([]pkcs12E
 	}
 }
 
-// pkcs12Entries decodes a file. ToPEM alone reads several keys and their names; it knows
-// fewer types than DecodeChain, which reads one key.
+// pkcs12Entries decodes a file. ToPEM alone reads several keys and their names, but fails
+// for the whole file if it does not know the type of one.
 func pkcs12Entries(file []byte, password string) ([]pkcs12Entry, error) {
 	//lint:ignore SA1019 nothing else reads all keys of a file; see above
 	blocks, err := pkcs12.ToPEM(file, password)
-	if err == nil {
-		defer func() {
-			for _, b := range blocks {
-				if b.Type == "PRIVATE KEY" { // a parsed certificate refers to its bytes
-					clear(b.Bytes)
-				}
+	defer func() {
+		for _, b := range blocks {
+			if b.Type == "PRIVATE KEY" { // a parsed certificate refers to its bytes
+				clear(b.Bytes)
 			}
-		}()
-		if entries := entriesOf(blocks); len(entries) > 0 {
-			return entries, nil
 		}
-	}
-	private, certificate, _, err := pkcs12.DecodeChain(file, password)
+	}()
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword) && password == "":
 		return nil, fmt.Errorf("%w: it needs a password: give --password-file", ErrFormat)
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return nil, fmt.Errorf("%w: the password does not open it", ErrFormat)
-	case err != nil || private == nil:
+	case err == nil:
+		if entries := entriesOf(blocks); len(entries) > 0 {
+			return entries, nil
+		}
+	}
+	entries, err := entriesOneByOne(file, password)
+	if err != nil || len(entries) == 0 {
 		return nil, fmt.Errorf("%w: it is no PKCS#12 file with private keys that Keyward can read; take a key out with: openssl pkcs12 -in store.p12 -nocerts -nodes -out key.pem, import that with keyward key import --pem, and delete it", ErrFormat)
 	}
-	return []pkcs12Entry{{private: private, certificate: certificate}}, nil
+	return entries, nil
 }
 
 func entriesOf(blocks []*pem.Block) (entries []pkcs12Entry) {
@@ -169,11 +193,7 @@ func entriesOf(blocks []*pem.Block) (entries []pkcs12Entry) {
 			return nil
 		}
 		e := pkcs12Entry{alias: b.Headers["friendlyName"], private: signer}
-		for _, c := range certificates {
-			if public, ok := c.PublicKey.(interface{ Equal(x crypto.PublicKey) bool }); ok && public.Equal(signer.Public()) {
-				e.certificate = c
-			}
-		}
+		e.findCertificate(certificates)
 		entries = append(entries, e)
 	}
 	return entries

@@ -1,11 +1,11 @@
 package moving
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys"
 )
 
@@ -65,7 +65,13 @@ func (s Step) Moves() bool {
 // signs, or the key named by Options; the others verify. Keys already imported
 // are skipped, so that a plan can be executed twice.
 func Plan(all []Key, t Target, o Options) []Step {
-	all = mergeAlgorithms(all, t, o)
+	all = slices.Clone(all)
+	for i := range all {
+		if k := &all[i]; k.RefuseReason == "" && k.SkipReason == "" {
+			k.fault = k.judge(false)
+		}
+	}
+	mergeAlgorithms(all, t, o)
 	p := planner{o, t, conflicts(all), map[string]bool{}}
 	steps := make([]Step, 0, len(all))
 	for _, k := range all {
@@ -73,7 +79,29 @@ func Plan(all []Key, t Target, o Options) []Step {
 		s.Key, s.Why = k, joinNotes(k.Note, s.Why)
 		steps = append(steps, s)
 	}
+	FollowTwins(steps)
 	return steps
+}
+
+// FollowTwins gives the other entries of a key that does not come in the outcome of its
+// first one. Call it after refusing steps.
+func FollowTwins(steps []Step) {
+	for i := range steps {
+		s := &steps[i]
+		if first := steps[s.twinOf]; s.twin && !first.Moves() {
+			s.Becomes, s.Why = first.Becomes, first.Why
+		}
+	}
+}
+
+// sound reports whether nothing in the key itself keeps it out. One that is not sound
+// keeps no other key of its kid out.
+func (k Key) sound() bool { return k.RefuseReason == "" && k.SkipReason == "" && k.fault == "" }
+
+// OnlyStrangers reports whether a plan has keys, and none that is for signatures and of a
+// kind that Keyward has.
+func OnlyStrangers(steps []Step) bool {
+	return len(steps) > 0 && !slices.ContainsFunc(steps, func(s Step) bool { return !s.Stranger })
 }
 
 // conflicts returns, by kid, why none of its keys can be imported: the source has several
@@ -81,7 +109,7 @@ func Plan(all []Key, t Target, o Options) []Step {
 func conflicts(all []Key) map[string]string {
 	first, why := map[string]Key{}, map[string]string{}
 	for _, k := range all {
-		if k.RefuseReason != "" || k.SkipReason != "" {
+		if !k.sound() {
 			continue
 		}
 		other, there := first[k.KID]
@@ -98,12 +126,11 @@ func conflicts(all []Key) map[string]string {
 // mergeAlgorithms gives the first entry of each key all the algorithms that the source has
 // the key for under its kid, and marks the others as its twins. A private entry counts as
 // the first. A key that is to sign joins the first algorithm with a policy.
-func mergeAlgorithms(all []Key, t Target, o Options) []Key {
-	all = slices.Clone(all)
+func mergeAlgorithms(all []Key, t Target, o Options) {
 	first := map[[2]string]int{} // by kid and thumbprint
 	algs := map[[2]string][]string{}
 	for i, k := range all {
-		if k.RefuseReason != "" || k.SkipReason != "" {
+		if !k.sound() {
 			continue
 		}
 		id := [2]string{k.KID, k.Public.Thumbprint()}
@@ -116,15 +143,15 @@ func mergeAlgorithms(all []Key, t Target, o Options) []Key {
 	}
 	for i := range all {
 		k := &all[i]
-		if k.RefuseReason != "" || k.SkipReason != "" {
+		if !k.sound() {
 			continue
 		}
 		id := [2]string{k.KID, k.Public.Thumbprint()}
-		if k.twin = first[id] != i; !k.twin && len(algs[id]) > 1 {
+		k.twinOf = first[id]
+		if k.twin = k.twinOf != i; !k.twin && len(algs[id]) > 1 {
 			k.setAlgorithms(algs[id], t, o)
 		}
 	}
-	return all
 }
 
 // setAlgorithms sets the algorithms of a key that the source has for several.
@@ -171,7 +198,7 @@ type planner struct {
 }
 
 func (p *planner) planKey(k Key) Step {
-	signs := k.RefuseReason == "" && k.SkipReason == "" && !k.twin && p.isSigner(k)
+	signs := k.sound() && !k.twin && p.isSigner(k)
 	known, there := p.findKnown(k.KID)
 	switch {
 	case k.RefuseReason != "":
@@ -188,6 +215,8 @@ func (p *planner) planKey(k Key) Step {
 		return Step{Becomes: Refused, Why: "the tenant has another key of this kid"}
 	case there && known.Thumbprint != "" && !known.covers(k):
 		return Step{Becomes: Refused, Why: "the tenant has this key for " + strings.Join(known.algorithms(), ", ") + " alone, and tokens of another algorithm would not verify"}
+	case there && !keys.State(known.State).Published():
+		return p.planGone(k, known)
 	case there:
 		return Step{Becomes: Present, Why: "already there as " + known.State}
 	}
@@ -195,10 +224,23 @@ func (p *planner) planKey(k Key) Step {
 	if signs {
 		s = p.planSigner(k)
 	}
-	if why := k.judge(signs); why != "" && s.Moves() {
+	why := k.fault
+	if signs && why == "" {
+		why = k.judge(true)
+	}
+	if why != "" && s.Moves() {
 		return Step{Becomes: Refused, Why: why}
 	}
 	return s
+}
+
+// planGone refuses a key that the tenant had, because its tokens will not verify, unless it
+// has expired at the source too.
+func (p *planner) planGone(k Key, known Known) Step {
+	if s := p.planVerifier(k); s.Becomes == Left {
+		return s
+	}
+	return Step{Becomes: Refused, Why: "the tenant had it: it is " + known.State + ", its tokens do not verify, and a kid is used once"}
 }
 
 // isSigner reports whether a key becomes the signing key of its algorithm.
@@ -254,7 +296,7 @@ func (p *planner) findKnown(kid string) (Known, bool) {
 // formatDays formats a duration, in days if it is whole days.
 func formatDays(d time.Duration) string {
 	if d%(24*time.Hour) == 0 {
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
+		return plural.Count(int64(d/(24*time.Hour)), "day")
 	}
 	return d.String()
 }
