@@ -48,7 +48,9 @@ func (w *Worker) lead(ctx context.Context) {
 		defer close(done)
 		w.renewLease(renewing, expiry, lose)
 	}()
+	endApart := w.startApart(ctx, leading)
 	w.runPasses(ctx, leading)
+	endApart()
 	stop()
 	<-done
 	w.releaseLease(ctx)

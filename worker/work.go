@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/keyward/keyward/internal/callstack"
@@ -50,23 +51,63 @@ func (w *Worker) runPass(leading context.Context) (next time.Time, err error) {
 	return next, err
 }
 
-// runChores runs the due chores. It returns the time of the next, zero if there
-// is none. A failed chore is retried after at most a minute.
+// runChores runs the due chores that are not apart. It returns the time of the next, zero
+// if there is none.
 func (w *Worker) runChores(ctx, leading context.Context, due []time.Time) (next time.Time) {
 	for i, chore := range w.cfg.Every {
+		if chore.Apart {
+			continue
+		}
 		if ctx.Err() != nil || leading.Err() != nil {
 			return next
 		}
-		if now := w.cfg.Now(); !due[i].After(now) {
-			due[i] = now.Add(chore.Interval)
-			if err := w.catchPanic(chore.Name, func() error { return chore.Run(leading) }); err != nil {
-				due[i] = now.Add(min(chore.Interval, time.Minute))
-				w.cfg.Log.Error("worker chore failed", "chore", chore.Name, "error", err)
-			}
+		if !due[i].After(w.cfg.Now()) {
+			due[i] = w.runChore(leading, chore)
 		}
 		next = earlierNonZero(next, due[i])
 	}
 	return next
+}
+
+// runChore runs a chore and returns when it is due again: if it failed, after at most a
+// minute.
+func (w *Worker) runChore(ctx context.Context, chore Chore) (due time.Time) {
+	now := w.cfg.Now()
+	err := w.catchPanic(chore.Name, func() error {
+		err := chore.Run(ctx)
+		if ctx.Err() != nil { // it was cut off, which is no failure
+			return nil
+		}
+		return err
+	})
+	if err == nil {
+		return now.Add(chore.Interval)
+	}
+	w.cfg.Log.Error("worker chore failed", "chore", chore.Name, "error", err)
+	return now.Add(min(chore.Interval, time.Minute))
+}
+
+// startApart starts the chores that are apart, which end with ctx or leading. The returned
+// function waits for their end.
+func (w *Worker) startApart(ctx, leading context.Context) (wait func()) {
+	both, end := context.WithCancel(leading)
+	unlink := context.AfterFunc(ctx, end)
+	var running sync.WaitGroup
+	for _, chore := range w.cfg.Every {
+		if !chore.Apart {
+			continue
+		}
+		running.Go(func() {
+			for both.Err() == nil {
+				sleepContext(both, w.runChore(both, chore).Sub(w.cfg.Now()))
+			}
+		})
+	}
+	return func() {
+		end()
+		unlink()
+		running.Wait()
+	}
 }
 
 // waitUntil waits until a time (zero: none), a call of Wake, or the end of a

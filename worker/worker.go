@@ -44,6 +44,7 @@ type Chore struct {
 	Name     string
 	Interval time.Duration
 	Run      func(ctx context.Context) error
+	Apart    bool // in a goroutine of its own, so that passes do not wait for it
 }
 
 // Status is the state of a Worker.

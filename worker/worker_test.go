@@ -338,8 +338,8 @@ func TestChores(t *testing.T) {
 		DB: open(t, dbtest.New(t)), Idle: time.Hour,
 		Run: func(context.Context) (time.Time, error) { return never, nil },
 		Every: []Chore{
-			{"fails", time.Hour, func(context.Context) error { once <- struct{}{}; return errors.New("no") }},
-			{"often", time.Millisecond, func(ctx context.Context) error {
+			{Name: "fails", Interval: time.Hour, Run: func(context.Context) error { once <- struct{}{}; return errors.New("no") }},
+			{Name: "often", Interval: time.Millisecond, Run: func(ctx context.Context) error {
 				select {
 				case often <- struct{}{}:
 				case <-ctx.Done():
@@ -353,6 +353,45 @@ func TestChores(t *testing.T) {
 	}
 	if await(t, once); len(once) != 0 {
 		t.Error("a chore was done again before its time")
+	}
+}
+
+// A chore that is apart runs again after it failed, holds up no pass, and ends with the worker.
+func TestAChoreApartHoldsUpNoPass(t *testing.T) {
+	t.Parallel()
+	begun, passes, runs, ended := make(chan struct{}), make(chan time.Time), make(chan struct{}), make(chan error, 1)
+	log := &lockedBuffer{}
+	w, stop, done := run(t, Config{
+		DB: open(t, dbtest.New(t)), Idle: time.Hour, Run: signal(passes, nothing), Log: slog.New(slog.NewTextHandler(log, nil)),
+		Every: []Chore{
+			{Name: "stuck", Interval: time.Hour, Apart: true, Run: func(ctx context.Context) error {
+				close(begun)
+				<-ctx.Done()
+				ended <- ctx.Err()
+				return ctx.Err()
+			}},
+			{Name: "fails", Interval: time.Millisecond, Apart: true, Run: func(ctx context.Context) error {
+				select {
+				case runs <- struct{}{}:
+				case <-ctx.Done():
+				}
+				return errors.New("away")
+			}},
+		},
+	})
+	await(t, begun)
+	for range 3 {
+		w.Wake()
+		await(t, passes)
+		await(t, runs)
+	}
+	stop()
+	await(t, done)
+	if err := await(t, ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("the chore ended with %v", err)
+	}
+	if text := log.String(); strings.Contains(text, "chore=stuck") || !strings.Contains(text, "chore=fails") {
+		t.Errorf("that a chore is cut off is no failure: %s", text)
 	}
 }
 
