@@ -19,7 +19,7 @@ import (
 // timeout bounds one attempt, from the name resolution to the last byte read.
 const timeout = 10 * time.Second
 
-var errNotAllowed = errors.New("webhook: plain http is not allowed to this address")
+var errNotAllowed = errors.New("plain http is not allowed to this address")
 
 // targets restricts requests to public addresses by https, and to the allowed
 // networks by https or http. The dialled address decides, not the name. Not public
@@ -29,6 +29,22 @@ type targets struct {
 	allow  []netip.Prefix
 	secure *http.Client // for https
 	plain  *http.Client // for http
+}
+
+// Guarded returns an HTTP client that reaches only what webhooks may reach, and a
+// function that returns the reason to refuse a URL for it, or "". It is for other
+// documents whose URLs tenants choose. The client follows no redirect.
+func Guarded(allow []netip.Prefix) (client *http.Client, refusal func(rawURL string) string) {
+	t := newTargets(allow, nil)
+	return &http.Client{Timeout: timeout, CheckRedirect: t.secure.CheckRedirect, Transport: schemeTransport{t}}, t.refusal
+}
+
+// schemeTransport sends each request by the transport of its scheme.
+type schemeTransport struct{ targets *targets }
+
+// RoundTrip implements [http.RoundTripper].
+func (s schemeTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return s.targets.client(r.URL.Scheme).Transport.RoundTrip(r)
 }
 
 func newTargets(allow []netip.Prefix, roots *tls.Config) *targets {

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keyward/keyward/jwks"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -94,6 +96,49 @@ func TestPrivateAddressesAreNotDialled(t *testing.T) {
 	}
 	if a := newTargets(loopback, nil).post(t.Context(), "http://93.184.215.14/", request{header: http.Header{}}); a.class != "connection_failed" || !refusedAddress.MatchString(a.cause) {
 		t.Errorf("plain HTTP to a public address: %+v", a)
+	}
+}
+
+// The same holds for the documents of issuers that tenants name: neither a name, nor a
+// redirect, nor a URL in a document leads a client elsewhere.
+func TestIssuersLeadNowhereElse(t *testing.T) {
+	reached := false
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	defer elsewhere.Close()
+	_, port, _ := net.SplitHostPort(elsewhere.Listener.Addr().String())
+	nothing, _ := Guarded(nil)
+	for _, u := range []string{"http://localhost:" + port, "https://localhost:" + port, elsewhere.URL} {
+		if resp, err := nothing.Get(u); err == nil || reached {
+			t.Errorf("%s: %v", u, resp)
+		}
+	}
+
+	var issuer string
+	allowed := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/redirected/.well-known/openid-configuration" {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+			return
+		}
+		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuer+"/named", elsewhere.URL)
+	}))
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("this machine has no IPv6:", err)
+	}
+	allowed.Listener.Close()
+	allowed.Listener = l
+	allowed.Start()
+	defer allowed.Close()
+	issuer = allowed.URL
+	client, _ := Guarded([]netip.Prefix{netip.MustParsePrefix("::1/128")})
+	for _, path := range []string{"/redirected", "/named"} {
+		keys, err := jwks.New(jwks.Config{Issuer: issuer + path, HTTPClient: client, AllowHTTP: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if set, err := keys.Keys(t.Context()); err == nil || reached {
+			t.Errorf("%s: %v", path, set)
+		}
 	}
 }
 
