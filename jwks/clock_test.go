@@ -157,6 +157,48 @@ func TestAnIssuerThatHangsCostsNoTime(t *testing.T) {
 	})
 }
 
+// Forged signatures, which anybody can send, do not wait for an issuer that hangs, and
+// made-up kids do so in its first fetch alone.
+func TestForgedTokensDoNotWaitForAnIssuerThatHangs(t *testing.T) {
+	for name, test := range map[string]struct {
+		kid  string
+		want []error
+		wait time.Duration // in the first fetch
+	}{"a signature": {"1", []error{jwks.ErrSignature}, 500 * time.Millisecond}, "a kid": {"2", []error{jwks.ErrJWKS}, 30 * time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				issuer, stranger := jwkstest.New(issuerURL), jwkstest.New(issuerURL)
+				stranger.Add("2", "ES256")
+				verifier := newVerifier(t, issuer, jwks.VerifierConfig{Keys: jwks.Config{StaleIfError: time.Hour}})
+				verify := func(of *jwkstest.Issuer, kid string, wait time.Duration, want ...error) {
+					t.Helper()
+					start := time.Now()
+					_, err := verifier.Verify(t.Context(), of.Token(kid, jwkstest.Claims{"aud": "orders"}))
+					if waited := time.Since(start); waited > wait {
+						t.Errorf("waited %s for %v", waited, err)
+					}
+					if len(want) == 0 && err != nil || len(want) > 0 && !errors.Is(err, want[0]) {
+						t.Errorf("%v, want %v", err, want)
+					}
+				}
+				verify(issuer, "1", 0)
+				time.Sleep(time.Minute)
+				issuer.Answer(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+				verify(stranger, test.kid, test.wait, test.want...)
+				time.Sleep(time.Minute) // the fetch has ended, and so has the wait after it
+				for range 10 {
+					verify(stranger, test.kid, 500*time.Millisecond, test.want...)
+					verify(issuer, "1", 500*time.Millisecond)
+					time.Sleep(10 * time.Second)
+				}
+				issuer.Answer(nil)
+				time.Sleep(2 * time.Minute)
+				verify(issuer, "1", 500*time.Millisecond)
+			})
+		})
+	}
+}
+
 // Where there is nothing else, callers wait for a slow issuer.
 func TestASlowIssuerIsWaitedForIfThereIsNoOtherSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -81,7 +81,8 @@ type Config struct {
 	RequestsPerMinute int
 	// UnknownKidsPerMinute bounds the fetches for kids that the set does not have,
 	// and for signatures that its keys do not verify, with or without RateLimit; 0
-	// is 6, less than 0 none.
+	// is 6, less than 0 none. Callers wait at most half a second for a fetch about a
+	// signature, and for one about a kid if the fetch before failed.
 	UnknownKidsPerMinute int
 	// Cooldown is how long after such a fetch there is no other; 0 is 5 seconds.
 	Cooldown time.Duration

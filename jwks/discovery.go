@@ -66,8 +66,12 @@ func (c *Client) discover(ctx context.Context, forced bool) (string, error) {
 	var failed []error
 	for _, address := range metadataURLs(c.config.Issuer) {
 		d, err := c.web.getDocument(ctx, address, nil, forced)
+		found := ""
 		if err == nil {
-			return c.parseMetadata(address, d.body)
+			found, err = c.parseMetadata(address, d.body)
+		}
+		if err == nil {
+			return found, nil
 		}
 		failed = append([]error{err}, failed...) // the last one counts first
 		if !meansAbsent(err) {
@@ -79,11 +83,15 @@ func (c *Client) discover(ctx context.Context, forced bool) (string, error) {
 
 // meansAbsent reports whether the answer means that the document is not there.
 // Servers, gateways and object stores say so in several ways: 400, 403, 404, 405,
-// 410, 501. An answer that may be another one soon is not among them.
+// 410, 501, a page of HTML with 200, a redirect to a login elsewhere. An answer that
+// may be another one soon is not among them.
 func meansAbsent(err error) bool {
 	failed := (*FetchError)(nil)
 	if !errors.As(err, &failed) {
 		return false
+	}
+	if errors.Is(err, errNotObject) || errors.Is(err, errRedirect) {
+		return true
 	}
 	switch failed.Status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:

@@ -212,16 +212,24 @@ func TestFreshness(t *testing.T) {
 		header func() http.Header
 		want   time.Duration
 	}{
-		"nothing":              {func() http.Header { return http.Header{} }, unknown},
-		"only other things":    {func() http.Header { return http.Header{"Cache-Control": {"public, must-revalidate"}} }, unknown},
-		"negative":             {func() http.Header { return http.Header{"Cache-Control": {"max-age=-1"}} }, stale},
-		"letters":              {func() http.Header { return http.Header{"Cache-Control": {"max-age=abc"}} }, stale},
-		"a fraction":           {func() http.Header { return http.Header{"Cache-Control": {"max-age=1.5"}} }, stale},
-		"no value":             {func() http.Header { return http.Header{"Cache-Control": {"max-age"}} }, stale},
-		"an empty value":       {func() http.Header { return http.Header{"Cache-Control": {"max-age="}} }, stale},
-		"two of them":          {func() http.Header { return http.Header{"Cache-Control": {"max-age=60, max-age=300"}} }, stale},
-		"two fields":           {func() http.Header { return http.Header{"Cache-Control": {"max-age=60", "max-age=60"}} }, stale},
-		"one good, one bad":    {func() http.Header { return http.Header{"Cache-Control": {"max-age=abc, max-age=300"}} }, stale},
+		"nothing":           {func() http.Header { return http.Header{} }, unknown},
+		"only other things": {func() http.Header { return http.Header{"Cache-Control": {"public, must-revalidate"}} }, unknown},
+		"negative":          {func() http.Header { return http.Header{"Cache-Control": {"max-age=-1"}} }, stale},
+		"letters":           {func() http.Header { return http.Header{"Cache-Control": {"max-age=abc"}} }, stale},
+		"a fraction":        {func() http.Header { return http.Header{"Cache-Control": {"max-age=1.5"}} }, stale},
+		"no value":          {func() http.Header { return http.Header{"Cache-Control": {"max-age"}} }, stale},
+		"an empty value":    {func() http.Header { return http.Header{"Cache-Control": {"max-age="}} }, stale},
+		"two of them":       {func() http.Header { return http.Header{"Cache-Control": {"max-age=60, max-age=300"}} }, stale},
+		"two fields":        {func() http.Header { return http.Header{"Cache-Control": {"max-age=60", "max-age=60"}} }, stale},
+		"one good, one bad": {func() http.Header { return http.Header{"Cache-Control": {"max-age=abc, max-age=300"}} }, stale},
+		"no comma":          {func() http.Header { return http.Header{"Cache-Control": {"public max-age=600"}} }, stale},
+		"a semicolon":       {func() http.Header { return http.Header{"Cache-Control": {"public; max-age=600"}} }, stale},
+		"a colon":           {func() http.Header { return http.Header{"Cache-Control": {"max-age:600"}} }, stale},
+		"two, a semicolon":  {func() http.Header { return http.Header{"Cache-Control": {"no-cache; private"}} }, stale},
+		"an open quote":     {func() http.Header { return http.Header{"Cache-Control": {`private="a, max-age=600`}} }, stale},
+		"something of others": {func() http.Header {
+			return http.Header{"Cache-Control": {"x-max-age=5, y=\"; max-age=5\", max-age=60"}}
+		}, time.Minute},
 		"quoted commas":        {func() http.Header { return http.Header{"Cache-Control": {`private="a, max-age=5, \", b", max-age=60`}} }, time.Minute},
 		"in quotes":            {func() http.Header { return http.Header{"Cache-Control": {`max-age="60"`}} }, time.Minute},
 		"s-maxage is others'":  {func() http.Header { return http.Header{"Cache-Control": {"s-maxage=5, max-age=60"}} }, time.Minute},
@@ -241,6 +249,18 @@ func TestFreshness(t *testing.T) {
 		"Age":                {func() http.Header { return http.Header{"Age": {"20"}, "Cache-Control": {"max-age=60"}} }, 40 * time.Second},
 		"Age twice":          {func() http.Header { return http.Header{"Age": {"20, 50"}, "Cache-Control": {"max-age=60"}} }, 40 * time.Second},
 		"Age that is none":   {func() http.Header { return http.Header{"Age": {"-20"}, "Cache-Control": {"max-age=60"}} }, time.Minute},
+		"Age beyond it":      {func() http.Header { return http.Header{"Age": {"100000"}, "Cache-Control": {"max-age=300"}} }, stale},
+		"Age, far too large": {func() http.Header {
+			return http.Header{"Age": {"99999999999999999999"}, "Cache-Control": {"max-age=300"}}
+		}, stale},
+		"Expires without Date, by RFC 850": {func() http.Header {
+			return http.Header{"Expires": {time.Now().Add(2 * time.Minute).UTC().Format("Monday, 02-Jan-06 15:04:05 GMT")}}
+		}, 2 * time.Minute},
+		"a comma too many":      {func() http.Header { return http.Header{"Cache-Control": {",, max-age=60,"}} }, time.Minute},
+		"upper case":            {func() http.Header { return http.Header{"Cache-Control": {"MAX-AGE=60"}} }, time.Minute},
+		"no-cache with a field": {func() http.Header { return http.Header{"Cache-Control": {`no-cache="Set-Cookie", max-age=60`}} }, stale},
+		"a sign":                {func() http.Header { return http.Header{"Cache-Control": {"max-age=+60"}} }, stale},
+		"many digits":           {func() http.Header { return http.Header{"Cache-Control": {"max-age=9999999999999999999999"}} }, unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -426,6 +446,35 @@ func TestDiscoveryFallsBack(t *testing.T) {
 		}
 		t.Log(status)
 		wants(t, w.client(t, jwks.Config{Issuer: issuerURL}), "1", want)
+	}
+}
+
+// Sites of one page answer every path with it, and login proxies send to the login.
+func TestDiscoveryFallsBackFromPages(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		want   error
+	}{
+		"a page":  {text("<!doctype html><title>Shop</title>"), nil},
+		"nothing": {text(""), nil},
+		"a list":  {text("[]"), nil},
+		"a login elsewhere": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://login.example/", http.StatusFound)
+		}, nil},
+		"metadata of another":    {text(`{"issuer":"https://issuer.example/t/other","jwks_uri":"https://issuer.example/jwks.json"}`), jwks.ErrJWKS},
+		"metadata without https": {text(`{"issuer":"` + issuerURL + `","jwks_uri":"http://issuer.example/jwks.json"}`), jwks.ErrJWKS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer := jwkstest.New(issuerURL)
+			w := &world{hosts: map[string]http.HandlerFunc{"issuer.example": func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration") {
+					test.answer(w, r)
+					return
+				}
+				issuer.ServeHTTP(w, r)
+			}}}
+			wants(t, w.client(t, jwks.Config{Issuer: issuerURL}), "1", test.want)
+		})
 	}
 }
 

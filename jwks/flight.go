@@ -83,6 +83,18 @@ func catchPanic(fn func() error) (err error) {
 	return fn()
 }
 
+// catchExit is catchPanic for a callback that may also end its goroutine, with
+// [runtime.Goexit], which must then not be the caller's.
+func catchExit(fn func() error) error {
+	err, done := errGoexit, make(chan struct{})
+	go func() {
+		defer close(done)
+		err = catchPanic(fn)
+	}()
+	<-done
+	return err
+}
+
 // land publishes the result of a fetch, and lets the callers go on. The deferred
 // calls run even if the clock or the logger, which are callbacks, end the goroutine.
 func (s *source) land(f *flight) {

@@ -2,6 +2,7 @@ package jwks
 
 import (
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -119,6 +120,8 @@ func parseCacheControl(header http.Header) cacheControl {
 			c.maxAge = addSeconds(c.maxAge, value)
 		case "stale-if-error":
 			c.ifError = addSeconds(c.ifError, value)
+		default:
+			c.readMangled(directive)
 		}
 	}
 	for _, value := range header.Values("Pragma") { // of a server that knows HTTP/1.0 only (RFC 9111 section 5.4)
@@ -126,6 +129,23 @@ func parseCacheControl(header http.Header) cacheControl {
 	}
 	return c
 }
+
+// readMangled reads what is no directive (RFC 9111 section 5.2), such as
+// "public; max-age=60": which freshness it means is not known, but that it means some.
+func (c *cacheControl) readMangled(directive string) {
+	if wholeDirective.MatchString(directive) {
+		return
+	}
+	said := strings.ToLower(directive)
+	c.forbidden = c.forbidden || strings.Contains(said, "no-store") || strings.Contains(said, "no-cache")
+	if strings.Contains(said, "max-age") {
+		c.maxAge = invalid
+	}
+}
+
+// wholeDirective matches a token, with or without a value that is a token or a quoted
+// string.
+var wholeDirective = regexp.MustCompile("^[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*(=[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]*|\"(\\\\.|[^\"\\\\])*\")[ \t]*)?$")
 
 // splitList splits a list at its commas, except those in quoted strings (RFC 9110
 // section 5.6.1).
@@ -174,7 +194,7 @@ func parseSeconds(s string) int64 {
 // freshness returns how long the set may be used: the issuer's max-age or Expires,
 // less the time the answer lay in caches on the way, within [least, most]. An
 // answer that says nothing about it gets most; one that says what is no valid
-// freshness is uncacheable.
+// freshness, or that is stale already, is uncacheable.
 func (c cacheControl) freshness(header http.Header, now time.Time, least, most time.Duration) time.Duration {
 	lifetime := time.Duration(0)
 	switch expires := header.Values("Expires"); {
@@ -186,12 +206,11 @@ func (c cacheControl) freshness(header http.Header, now time.Time, least, most t
 	case len(expires) == 0:
 		return most
 	}
-	if lifetime <= 0 {
+	first, _, _ := strings.Cut(header.Get("Age"), ",")
+	if lifetime -= time.Duration(max(parseSeconds(first), 0)) * time.Second; lifetime <= 0 { // a cache on the way has kept it for too long
 		return min(max(uncacheable, least), most)
 	}
-	first, _, _ := strings.Cut(header.Get("Age"), ",")
-	age := time.Duration(max(parseSeconds(first), 0)) * time.Second
-	return min(max(lifetime-age, least), most)
+	return min(max(lifetime, least), most)
 }
 
 // parseExpires returns the time from date, or else from now, until expires; 0 if

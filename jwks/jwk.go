@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Reasons why a key of a set is not used. They reach [Config.OnSkip].
@@ -64,11 +65,11 @@ func parseKey(raw string) (*Key, string, error) {
 
 // setMember takes a member in. It returns false if the value is of a wrong type.
 func (j *jwk) setMember(name, value string) (ok bool) {
-	if value == "null" {
+	if value == "null" || isEmptyList(value) {
 		return true
 	}
 	if slices.Contains(privateMembers, name) {
-		j.private = j.private || !isEmptyList(value)
+		j.private = true
 		return true
 	}
 	var field *string
@@ -103,9 +104,10 @@ func (j *jwk) setMember(name, value string) (ok bool) {
 	return ok
 }
 
+// isEmptyList reports whether a JSON value is a list without elements.
 func isEmptyList(value string) bool {
-	n := 0
-	return eachElement(value, func(string) { n++ }) && n == 0
+	inner, isList := strings.CutPrefix(value, "[")
+	return isList && strings.TrimLeft(inner, " \t\r\n") == "]"
 }
 
 // algorithm returns the algorithm that the key verifies, or why it verifies none.

@@ -132,7 +132,7 @@ func (c *Client) replacedKey(ctx context.Context, kid string, alg *algorithm, ol
 		if key == nil || fingerprintOf(key.key) != fingerprintOf(old.key) || have.fetched.within(s.config.Cooldown, now) {
 			continue
 		}
-		newer, err := s.newerCopy(ctx, have)
+		newer, err := s.newerCopy(ctx, have, false)
 		if err != nil || newer == have {
 			return nil
 		}
@@ -167,7 +167,7 @@ func (s *source) findKey(ctx context.Context, kid string, alg *algorithm) (*Key,
 	key, matches := have.pick(kid, alg, now)
 	// The second try is for a fetch that began before the key was published.
 	for tries := 0; tries < 2 && matches == 0 && !fetched && !have.knows(kid); tries++ {
-		newer, err := s.newerCopy(ctx, have)
+		newer, err := s.newerCopy(ctx, have, true)
 		if errors.Is(err, ErrRateLimited) { // the set at hand answers the question well enough
 			return nil, fmt.Errorf("%w (%w)", have.lookupError(kid, 0), err)
 		}

@@ -89,14 +89,14 @@ func (s *subscription) listen(ctx context.Context) {
 	const settled = 10 * time.Second // a stream that lasts so long was none that failed
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := catchPanic(func() error { return s.connect(ctx) })
+		err := catchExit(func() error { return s.connect(ctx) })
 		if time.Since(began) >= settled {
 			s.failures = 0
 		}
 		wait := reconnectDelay(s.retry, s.failures, err)
 		s.failures++
 		if ctx.Err() == nil {
-			_ = catchPanic(func() error {
+			_ = catchExit(func() error {
 				s.client.config.Logger.Warn("The event stream is lost", slog.Any("error", err), slog.Duration("retry_after", wait))
 				return nil
 			})

@@ -316,29 +316,58 @@ func (neverEnding) Read(p []byte) (int, error) {
 	return copy(p, bytes.Repeat([]byte("x"), len(p))), nil
 }
 
-// A token function that panics costs one connection.
-func TestATokenFunctionThatPanics(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client, f := newClient(t, jwkstest.New(issuerURL), jwks.Config{}), &feed{opened: make(chan *connection, 10)}
-		ctx, end := context.WithCancel(t.Context())
-		done, calls := make(chan error, 1), 0
-		go func() {
-			done <- client.Subscribe(ctx, jwks.Push{URL: issuerURL + "/events", HTTPClient: &http.Client{Transport: f}, Token: func(context.Context) (string, error) {
-				if calls++; calls == 1 {
-					panic("oops")
-				}
-				return "token", nil
-			}})
-		}()
-		time.Sleep(20 * time.Second)
-		if !client.Stats().Subscribed || calls != 2 {
-			t.Errorf("%d calls, %+v", calls, client.Stats())
+// A callback that panics or ends its goroutine costs one connection, or one fetch that
+// an event asked for: the subscription goes on.
+func TestCallbacksOfASubscriptionThatMisbehave(t *testing.T) {
+	for way, misbehave := range map[string]func(){"panic": func() { panic("oops") }, "Goexit": runtime.Goexit} {
+		for _, name := range []string{"Token", "transport", "Logger", "Now"} {
+			t.Run(name+" "+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					armed, fired := "", 0
+					once := func(callback string) {
+						if armed == callback {
+							armed, fired = "", fired+1
+							misbehave()
+						}
+					}
+					issuer := jwkstest.New(issuerURL)
+					client := newClient(t, issuer, jwks.Config{
+						Logger: slog.New(callingHandler{func() { once("Logger") }}),
+						Now:    func() time.Time { once("Now"); return time.Now() },
+					})
+					f := &feed{opened: make(chan *connection, 10)}
+					ctx, end := context.WithCancel(t.Context())
+					done := make(chan error, 1)
+					armed = name
+					go func() {
+						done <- client.Subscribe(ctx, jwks.Push{
+							URL: issuerURL + "/events", Token: func(context.Context) (string, error) { once("Token"); return "token", nil },
+							HTTPClient: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) { once("transport"); return f.RoundTrip(r) })},
+						})
+					}()
+					time.Sleep(20 * time.Second)
+					if !client.Stats().Subscribed || fired != 1 {
+						t.Fatalf("fired %d times, %+v", fired, client.Stats())
+					}
+					stream := <-f.opened
+					for len(f.opened) > 0 {
+						stream = <-f.opened
+					}
+					before := issuer.Requests()
+					armed = map[bool]string{true: name}[name == "Now" || name == "Logger"]
+					stream.say(t, "event: key.created\ndata: {}\n\n")
+					time.Sleep(time.Minute)
+					if armed != "" || issuer.Requests() == before {
+						t.Errorf("%d requests after the event, %d before", issuer.Requests(), before)
+					}
+					end()
+					if err := <-done; !errors.Is(err, context.Canceled) {
+						t.Error(err)
+					}
+				})
+			})
 		}
-		end()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	})
+	}
 }
 
 func TestPushesThatCannotWork(t *testing.T) {

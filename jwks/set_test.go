@@ -67,6 +67,7 @@ func TestMembersOfKeys(t *testing.T) {
 	}{
 		"plain":                   {`{` + ec + `}`, nil},
 		"empty lists of .NET":     {`{` + ec + `,"key_ops":[],"oth":[],"x5c":[]}`, nil},
+		"empty lists, anywhere":   {`{` + ec + `,"use":[],"alg":[],"kid":[ ],"n":[],"d":[],"x5t":[]}`, nil},
 		"nulls of .NET":           {`{` + ec + `,"key_ops":null,"oth":null,"x5c":null,"d":null,"k":null,"use":null,"alg":null,"kid":null,"n":null}`, nil},
 		"a list with white space": {`{` + ec + `,"oth": [ ] }`, nil},
 		"other case":              {`{` + ec + `,"USE":"enc","Alg":"HS256","KEY_OPS":["sign"],"D":"AAAA"}`, nil},

@@ -76,7 +76,9 @@ func (s *source) usableCopy(ctx context.Context) (c *copied, fetched bool, err e
 // newerCopy returns a newer copy than had, in which a kid was not found or a
 // signature did not verify. It returns had itself if no fetch is due so soon after
 // the last one. If a budget forbids the fetch, the error is a *[RateLimitError].
-func (s *source) newerCopy(ctx context.Context, had *copied) (*copied, error) {
+// Callers that can do without, and all after a fetch that failed, wait only
+// maxStaleWait: any stranger can send a token that leads here.
+func (s *source) newerCopy(ctx context.Context, had *copied, patient bool) (*copied, error) {
 	now := s.clock.read()
 	s.mu.Lock()
 	if c := s.current.Load(); c != had {
@@ -84,6 +86,7 @@ func (s *source) newerCopy(ctx context.Context, had *copied) (*copied, error) {
 		return c, nil
 	}
 	f, err := s.flight, error(nil)
+	patient = patient && s.failures == 0
 	switch {
 	case f != nil:
 	case !s.coolDown.isOver(now) || s.config.UnknownKidsPerMinute < 0:
@@ -96,10 +99,13 @@ func (s *source) newerCopy(ctx context.Context, had *copied) (*copied, error) {
 		}
 	}
 	s.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case patient:
+		return f.wait(ctx)
 	}
-	return f.wait(ctx)
+	return f.waitBriefly(ctx, now)
 }
 
 // renew waits for a fetch that began after the call and that no cache on the way

@@ -101,7 +101,7 @@ func (s *subscription) follow(ctx context.Context) {
 		for failures := 0; ; {
 			sleepFor(ctx, limit.untilNext(clock.read()))
 			limit.take()
-			err := catchPanic(func() error { return s.client.Refresh(ctx) })
+			err := catchExit(func() error { return s.client.Refresh(ctx) })
 			if err == nil || ctx.Err() != nil {
 				break
 			}

@@ -24,6 +24,7 @@ func TestMiddleware(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := echo.New()
+	e.Use(echo.WrapMiddleware(allowOrigin)) // before the guard
 	guard := jwkshttp.New(verifier, jwkshttp.Config{})
 	e.GET("/orders", func(c echo.Context) error {
 		token, ok := echojwks.Token(c)
@@ -54,4 +55,29 @@ func TestMiddleware(t *testing.T) {
 			t.Errorf("%s: %d %v", name, w.Code, w.Header())
 		}
 	}
+
+	// A preflight needs no token, and scripts can read refusals.
+	for method, status := range map[string]int{http.MethodOptions: http.StatusNoContent, http.MethodGet: http.StatusUnauthorized} {
+		r := httptest.NewRequest(method, "/orders", nil)
+		r.Header.Set("Origin", "https://app.example.com")
+		r.Header.Set("Access-Control-Request-Method", http.MethodGet)
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, r)
+		if w.Code != status || w.Header().Get("Access-Control-Allow-Origin") != "https://app.example.com" {
+			t.Errorf("%s: %d %v", method, w.Code, w.Header())
+		}
+	}
+}
+
+// allowOrigin is what middleware.CORS of Echo does, without its dependencies.
+func allowOrigin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "https://app.example.com")
+		if r.Method == http.MethodOptions {
+			w.Header().Set("Access-Control-Allow-Headers", "Authorization")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -4,7 +4,7 @@ go 1.27.0
 
 require (
 	github.com/go-jose/go-jose/v4 v4.1.8
-	github.com/keyward/keyward v0.0.0
+	github.com/keyward/keyward v0.1.0
 	github.com/labstack/echo/v4 v4.16.0
 )
 
