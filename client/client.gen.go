@@ -25,6 +25,7 @@ const (
 	ActorTypeOidc     ActorType = "oidc"
 	ActorTypeOperator ActorType = "operator"
 	ActorTypeWorker   ActorType = "worker"
+	ActorTypeWorkload ActorType = "workload"
 )
 
 // Valid indicates whether the value is a known member of the ActorType enum.
@@ -37,6 +38,8 @@ func (e ActorType) Valid() bool {
 	case ActorTypeOperator:
 		return true
 	case ActorTypeWorker:
+		return true
+	case ActorTypeWorkload:
 		return true
 	default:
 		return false
@@ -165,43 +168,46 @@ func (e ApprovalStatus) Valid() bool {
 
 // Defines values for AuditAction.
 const (
-	AuditActionAPIKeyCreated       AuditAction = "api_key.created"
-	AuditActionAPIKeyRevoked       AuditAction = "api_key.revoked"
-	AuditActionApprovalApproved    AuditAction = "approval.approved"
-	AuditActionApprovalRejected    AuditAction = "approval.rejected"
-	AuditActionApprovalRequested   AuditAction = "approval.requested"
-	AuditActionApprovalUsed        AuditAction = "approval.used"
-	AuditActionAuthorizationDenied AuditAction = "authorization.denied"
-	AuditActionDataKeyCreated      AuditAction = "data_key.created"
-	AuditActionDataKeyDestroyed    AuditAction = "data_key.destroyed"
-	AuditActionDataKeyRewrapped    AuditAction = "data_key.rewrapped"
-	AuditActionDataKeyRotated      AuditAction = "data_key.rotated"
-	AuditActionDomainRemoved       AuditAction = "domain.removed"
-	AuditActionDomainVerified      AuditAction = "domain.verified"
-	AuditActionKeyActivated        AuditAction = "key.activated"
-	AuditActionKeyCreated          AuditAction = "key.created"
-	AuditActionKeyDeprecated       AuditAction = "key.deprecated"
-	AuditActionKeyExpired          AuditAction = "key.expired"
-	AuditActionKeyExported         AuditAction = "key.exported"
-	AuditActionKeyImported         AuditAction = "key.imported"
-	AuditActionKeyPurged           AuditAction = "key.purged"
-	AuditActionKeyRevoked          AuditAction = "key.revoked"
-	AuditActionPolicyCreated       AuditAction = "policy.created"
-	AuditActionPolicyRetired       AuditAction = "policy.retired"
-	AuditActionPolicyUpdated       AuditAction = "policy.updated"
-	AuditActionPolicyWaiting       AuditAction = "policy.waiting"
-	AuditActionSessionCreated      AuditAction = "session.created"
-	AuditActionSessionEnded        AuditAction = "session.ended"
-	AuditActionTenantCreated       AuditAction = "tenant.created"
-	AuditActionTenantDeleted       AuditAction = "tenant.deleted"
-	AuditActionTenantRecovered     AuditAction = "tenant.recovered"
-	AuditActionTenantResumed       AuditAction = "tenant.resumed"
-	AuditActionTenantSuspended     AuditAction = "tenant.suspended"
-	AuditActionTenantUpdated       AuditAction = "tenant.updated"
-	AuditActionWebhookCreated      AuditAction = "webhook.created"
-	AuditActionWebhookDeleted      AuditAction = "webhook.deleted"
-	AuditActionWebhookDisabled     AuditAction = "webhook.disabled"
-	AuditActionWebhookUpdated      AuditAction = "webhook.updated"
+	AuditActionAPIKeyCreated           AuditAction = "api_key.created"
+	AuditActionAPIKeyRevoked           AuditAction = "api_key.revoked"
+	AuditActionApprovalApproved        AuditAction = "approval.approved"
+	AuditActionApprovalRejected        AuditAction = "approval.rejected"
+	AuditActionApprovalRequested       AuditAction = "approval.requested"
+	AuditActionApprovalUsed            AuditAction = "approval.used"
+	AuditActionAuthorizationDenied     AuditAction = "authorization.denied"
+	AuditActionDataKeyCreated          AuditAction = "data_key.created"
+	AuditActionDataKeyDestroyed        AuditAction = "data_key.destroyed"
+	AuditActionDataKeyRewrapped        AuditAction = "data_key.rewrapped"
+	AuditActionDataKeyRotated          AuditAction = "data_key.rotated"
+	AuditActionDomainClaimed           AuditAction = "domain.claimed"
+	AuditActionDomainRemoved           AuditAction = "domain.removed"
+	AuditActionDomainVerified          AuditAction = "domain.verified"
+	AuditActionKeyActivated            AuditAction = "key.activated"
+	AuditActionKeyCreated              AuditAction = "key.created"
+	AuditActionKeyDeprecated           AuditAction = "key.deprecated"
+	AuditActionKeyExpired              AuditAction = "key.expired"
+	AuditActionKeyExported             AuditAction = "key.exported"
+	AuditActionKeyImported             AuditAction = "key.imported"
+	AuditActionKeyPurged               AuditAction = "key.purged"
+	AuditActionKeyRevoked              AuditAction = "key.revoked"
+	AuditActionPolicyCreated           AuditAction = "policy.created"
+	AuditActionPolicyRetired           AuditAction = "policy.retired"
+	AuditActionPolicyUpdated           AuditAction = "policy.updated"
+	AuditActionPolicyWaiting           AuditAction = "policy.waiting"
+	AuditActionSessionCreated          AuditAction = "session.created"
+	AuditActionSessionEnded            AuditAction = "session.ended"
+	AuditActionTenantCreated           AuditAction = "tenant.created"
+	AuditActionTenantDeleted           AuditAction = "tenant.deleted"
+	AuditActionTenantRecovered         AuditAction = "tenant.recovered"
+	AuditActionTenantResumed           AuditAction = "tenant.resumed"
+	AuditActionTenantSuspended         AuditAction = "tenant.suspended"
+	AuditActionTenantUpdated           AuditAction = "tenant.updated"
+	AuditActionWebhookCreated          AuditAction = "webhook.created"
+	AuditActionWebhookDeleted          AuditAction = "webhook.deleted"
+	AuditActionWebhookDisabled         AuditAction = "webhook.disabled"
+	AuditActionWebhookUpdated          AuditAction = "webhook.updated"
+	AuditActionWorkloadIdentityCreated AuditAction = "workload_identity.created"
+	AuditActionWorkloadIdentityDeleted AuditAction = "workload_identity.deleted"
 )
 
 // Valid indicates whether the value is a known member of the AuditAction enum.
@@ -228,6 +234,8 @@ func (e AuditAction) Valid() bool {
 	case AuditActionDataKeyRewrapped:
 		return true
 	case AuditActionDataKeyRotated:
+		return true
+	case AuditActionDomainClaimed:
 		return true
 	case AuditActionDomainRemoved:
 		return true
@@ -280,6 +288,10 @@ func (e AuditAction) Valid() bool {
 	case AuditActionWebhookDisabled:
 		return true
 	case AuditActionWebhookUpdated:
+		return true
+	case AuditActionWorkloadIdentityCreated:
+		return true
+	case AuditActionWorkloadIdentityDeleted:
 		return true
 	default:
 		return false
@@ -376,6 +388,30 @@ func (e CreateTenantAPIKeyRequestRole) Valid() bool {
 	case CreateTenantAPIKeyRequestRoleTenantSigner:
 		return true
 	case CreateTenantAPIKeyRequestRoleTenantVerifier:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CreateWorkloadIdentityRequestRole.
+const (
+	CreateWorkloadIdentityRequestRoleTenantAdmin    CreateWorkloadIdentityRequestRole = "tenant_admin"
+	CreateWorkloadIdentityRequestRoleTenantAuditor  CreateWorkloadIdentityRequestRole = "tenant_auditor"
+	CreateWorkloadIdentityRequestRoleTenantSigner   CreateWorkloadIdentityRequestRole = "tenant_signer"
+	CreateWorkloadIdentityRequestRoleTenantVerifier CreateWorkloadIdentityRequestRole = "tenant_verifier"
+)
+
+// Valid indicates whether the value is a known member of the CreateWorkloadIdentityRequestRole enum.
+func (e CreateWorkloadIdentityRequestRole) Valid() bool {
+	switch e {
+	case CreateWorkloadIdentityRequestRoleTenantAdmin:
+		return true
+	case CreateWorkloadIdentityRequestRoleTenantAuditor:
+		return true
+	case CreateWorkloadIdentityRequestRoleTenantSigner:
+		return true
+	case CreateWorkloadIdentityRequestRoleTenantVerifier:
 		return true
 	default:
 		return false
@@ -729,15 +765,19 @@ func (e Role) Valid() bool {
 
 // Defines values for TenantProblem.
 const (
-	TenantProblemNoStandby    TenantProblem = "no_standby"
-	TenantProblemOldAlgorithm TenantProblem = "old_algorithm"
-	TenantProblemOverdue      TenantProblem = "overdue"
-	TenantProblemSuspended    TenantProblem = "suspended"
+	TenantProblemLargeSet        TenantProblem = "large_set"
+	TenantProblemNoStandby       TenantProblem = "no_standby"
+	TenantProblemOldAlgorithm    TenantProblem = "old_algorithm"
+	TenantProblemOverdue         TenantProblem = "overdue"
+	TenantProblemSuspended       TenantProblem = "suspended"
+	TenantProblemVerifiersBehind TenantProblem = "verifiers_behind"
 )
 
 // Valid indicates whether the value is a known member of the TenantProblem enum.
 func (e TenantProblem) Valid() bool {
 	switch e {
+	case TenantProblemLargeSet:
+		return true
 	case TenantProblemNoStandby:
 		return true
 	case TenantProblemOldAlgorithm:
@@ -745,6 +785,8 @@ func (e TenantProblem) Valid() bool {
 	case TenantProblemOverdue:
 		return true
 	case TenantProblemSuspended:
+		return true
+	case TenantProblemVerifiersBehind:
 		return true
 	default:
 		return false
@@ -1005,11 +1047,11 @@ type Actor struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 
-	// Type api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
+	// Type api_key: a credential; oidc: somebody of the operator's identity provider; workload: a workload with a token of its platform, whose id begins with that of its workload identity; worker: the schedule; operator: somebody at a shell
 	Type ActorType `json:"type"`
 }
 
-// ActorType api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
+// ActorType api_key: a credential; oidc: somebody of the operator's identity provider; workload: a workload with a token of its platform, whose id begins with that of its workload identity; worker: the schedule; operator: somebody at a shell
 type ActorType string
 
 // AddDomainRequest A host that the tenant is going to prove
@@ -1180,6 +1222,18 @@ type CheckpointInclusion struct {
 	TenantID openapi_types.UUID `json:"tenant_id"`
 }
 
+// ClaimRule A condition on a claim, of which exactly one of `equals`, `prefix` and `one_of` is given. Values are compared as they are; a claim that is a list of
+// strings meets it with one of them
+type ClaimRule struct {
+	// Claim The name, or a path of names with dots between, as `kubernetes.io.namespace`
+	Claim  string   `json:"claim"`
+	Equals *string  `json:"equals,omitempty"`
+	OneOf  []string `json:"one_of,omitempty"`
+
+	// Prefix Ends with `:` or `/` behind at least two names, as `repo:octo-org/`
+	Prefix *string `json:"prefix,omitempty"`
+}
+
 // CreatePlatformAPIKeyRequest A new credential of the platform
 type CreatePlatformAPIKeyRequest struct {
 	// ExpiresAt Must be in the future; never if absent
@@ -1258,7 +1312,7 @@ type CreateTenantRequest struct {
 	// FreezeWindows Windows without scheduled rotations
 	FreezeWindows []FreezeWindow `json:"freeze_windows,omitempty"`
 
-	// Issuer An http or https URL without query and fragment (RFC 8414 section 2). Absent, `{public URL}/t/{slug}`
+	// Issuer An http or https URL without query and fragment (RFC 8414 section 2), with a path of letters, digits and `-._~%:@+=,/`. Absent, `{public URL}/t/{slug}`
 	Issuer *string `json:"issuer,omitempty"`
 
 	// JWKSHeaders Further response headers of the JWK Set, by name, except those of the connection, of caching and of security
@@ -1314,6 +1368,35 @@ type CreateWebhookRequest struct {
 	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
 	URL WebhookURL `json:"url"`
 }
+
+// CreateWorkloadIdentityRequest Which tokens sign in, and as what
+type CreateWorkloadIdentityRequest struct {
+	// Audience The `aud` of the tokens, exactly; tokens for several audiences are refused
+	Audience string `json:"audience"`
+
+	// ExpiresAt The end of the identity, in the future; never if absent
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Issuer The `iss` of the tokens, exactly
+	Issuer string `json:"issuer"`
+
+	// JWKSURI Where the issuer's keys are; found by discovery if absent. Private addresses are refused, except those of `KEYWARD_WEBHOOK_ALLOW`
+	JWKSURI *string `json:"jwks_uri,omitempty"`
+
+	// MaxTokenLifetimeSeconds Tokens that live longer are refused; 3600 by default
+	MaxTokenLifetimeSeconds *int `json:"max_token_lifetime_seconds,omitempty"`
+
+	// Name The name of the actor in the history
+	Name string                            `json:"name"`
+	Role CreateWorkloadIdentityRequestRole `json:"role"`
+
+	// Rules All must hold. One must be about who the workload is: `sub`, `azp`, `client_id`, `repository`, `repository_id`, `repository_owner`, `repository_owner_id`,
+	// `kubernetes.io.namespace`, `kubernetes.io.serviceaccount.name` or `kubernetes.io.serviceaccount.uid`
+	Rules []ClaimRule `json:"rules"`
+}
+
+// CreateWorkloadIdentityRequestRole defines model for CreateWorkloadIdentityRequest.Role.
+type CreateWorkloadIdentityRequestRole string
 
 // CreatedAPIKey A new credential with its secret, which is shown once
 type CreatedAPIKey struct {
@@ -1447,8 +1530,8 @@ type FreezeWindow struct {
 
 // GuardedOperation An effect, whichever request has it. `revoke`: a key leaves the JWK Set by a decision; `revoke_all`: none is left that has been
 // published for a day, of the tenant or of a live policy; `import`; `purge`: a public key is erased, at once or, by a lower
-// `purge_after_seconds`, earlier; `delete`; `policy`: a policy is created, changed or retired; `api_keys`: a credential is
-// created or revoked; `settings`: the tenant's own members, its data key, domains and webhooks
+// `purge_after_seconds`, earlier; `delete`; `policy`: a policy is created, changed or retired; `api_keys`: a credential or a
+// workload identity is created or ended; `settings`: the tenant's own members, its data key, domains and webhooks
 type GuardedOperation string
 
 // Health Liveness
@@ -1479,6 +1562,9 @@ type ImportKeyRequest struct {
 
 	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// FurtherKeys With `dry_run`: how many other keys the caller is about to import before this request, so that the limit of keys of the tenant counts them
+	FurtherKeys *int `json:"further_keys,omitempty"`
 
 	// KID 1 to 256 bytes of UTF-8 without control characters
 	KID *string `json:"kid,omitempty"`
@@ -2063,6 +2149,9 @@ type SkippedKey struct {
 	Index  int     `json:"index"`
 	KID    *string `json:"kid,omitempty"`
 	Reason string  `json:"reason"`
+
+	// Refused Whether tokens of the key will not verify: it is for signatures and cannot be imported. False for keys that no token of the tenant can need, and for those that are there already as standby, active or deprecated
+	Refused bool `json:"refused"`
 }
 
 // Straggler A verifier that has not fetched the key
@@ -2366,6 +2455,38 @@ type WebhookStatus string
 // (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
 type WebhookURL = string
 
+// WorkloadIdentity Which tokens of another issuer sign in, and as what
+type WorkloadIdentity struct {
+	Audience  string    `json:"audience"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy Who made the change
+	CreatedBy Actor              `json:"created_by"`
+	ExpiresAt *time.Time         `json:"expires_at,omitempty"`
+	ID        openapi_types.UUID `json:"id"`
+	Issuer    string             `json:"issuer"`
+	JWKSURI   *string            `json:"jwks_uri,omitempty"`
+
+	// LastUsedAt When a token of it last signed in
+	LastUsedAt              *time.Time `json:"last_used_at,omitempty"`
+	MaxTokenLifetimeSeconds int        `json:"max_token_lifetime_seconds"`
+	Name                    string     `json:"name"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
+
+	// Role What a credential may do
+	Role  Role        `json:"role"`
+	Rules []ClaimRule `json:"rules"`
+}
+
+// WorkloadIdentityList A page of workload identities
+type WorkloadIdentityList struct {
+	Items      []WorkloadIdentity `json:"items"`
+	NextCursor *string            `json:"next_cursor,omitempty"`
+}
+
 // APIKeyIDPath defines model for APIKeyIDPath.
 type APIKeyIDPath = openapi_types.UUID
 
@@ -2448,6 +2569,9 @@ type Until = time.Time
 
 // WebhookIDPath defines model for WebhookIDPath.
 type WebhookIDPath = openapi_types.UUID
+
+// WorkloadIdentityPath defines model for WorkloadIdentityPath.
+type WorkloadIdentityPath = openapi_types.UUID
 
 // APIKeyListResponse A page of credentials
 type APIKeyListResponse = APIKeyList
@@ -2719,11 +2843,13 @@ type ListTenantsParams struct {
 	// Status Tenants with this status
 	Status *TenantStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Alg Tenants with a policy of this algorithm; not with `q` or `status`
+	// Alg Tenants with a policy of this algorithm
 	Alg *Alg `form:"alg,omitempty" json:"alg,omitempty"`
 
-	// Problem Tenants with this problem; not with `q` or `status`. `no_standby`: a policy has no standby key; `overdue`: what its schedule wants has not been
-	// done for 5 minutes, both among the 10,000 policies that have been due longest; `suspended`; `old_algorithm`: RSA keys of less than 3072 bits.
+	// Problem Tenants with this problem. `no_standby`: a policy has no standby key; `overdue`: what its schedule wants has not been done for 5 minutes, both
+	// among the 10,000 policies that have been due longest; `suspended`; `verifiers_behind`: verifiers that came within three days have not fetched a
+	// standby key whose publish lead is over, among those that keep asking with an old set and the 4,000 that have been away longest; `large_set`: more
+	// than 12 published keys; `old_algorithm`: RSA keys of less than 3072 bits.
 	Problem *TenantProblem `form:"problem,omitempty" json:"problem,omitempty"`
 
 	// Limit Maximum number of items on a page
@@ -2899,6 +3025,15 @@ type ListTenantWebhookDeliveriesParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ListWorkloadIdentitiesParams defines parameters for ListWorkloadIdentities.
+type ListWorkloadIdentitiesParams struct {
+	// Limit Maximum number of items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the previous page; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListPlatformWebhooksParams defines parameters for ListPlatformWebhooks.
 type ListPlatformWebhooksParams struct {
 	// Limit Maximum number of items on a page
@@ -2982,6 +3117,9 @@ type CreateTenantWebhookJSONRequestBody = CreateWebhookRequest
 
 // UpdateTenantWebhookJSONRequestBody defines body for UpdateTenantWebhook for application/json ContentType.
 type UpdateTenantWebhookJSONRequestBody = UpdateWebhookRequest
+
+// CreateWorkloadIdentityJSONRequestBody defines body for CreateWorkloadIdentity for application/json ContentType.
+type CreateWorkloadIdentityJSONRequestBody = CreateWorkloadIdentityRequest
 
 // CreatePlatformWebhookJSONRequestBody defines body for CreatePlatformWebhook for application/json ContentType.
 type CreatePlatformWebhookJSONRequestBody = CreateWebhookRequest
@@ -3588,7 +3726,8 @@ type ClientInterface interface {
 
 	// ListTenants List tenants
 	//
-	// Newest first. Roles: platform_admin, platform_auditor.
+	// Newest first. Where no index has what is asked for, as a text in the names of many old tenants, a page ends after at most 20,000 tenants were looked
+	// at, with what was found and a `next_cursor`. Roles: platform_admin, platform_auditor.
 	//
 	// Corresponds with GET /v1/tenants (the `ListTenants` operationId).
 	ListTenants(ctx context.Context, params *ListTenantsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3871,9 +4010,15 @@ type ClientInterface interface {
 	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
-	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-	// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
-	// another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
+	// most. Of a JWK Set (64 keys at most) every key for signatures enters that can be imported; `alg` is for keys that do not name
+	// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists
+	// the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
+	// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
+	// whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
+	// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. If no key of the
+	// set enters, the error is that of the first one that is sound and the tenant does not take, else that of the first that cannot be imported.
+	// A set with a private key is refused whole.
+	// An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
 	//
 	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
@@ -3894,9 +4039,15 @@ type ClientInterface interface {
 	// PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 	//
 	// **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
-	// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-	// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
-	// another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
+	// most. Of a JWK Set (64 keys at most) every key for signatures enters that can be imported; `alg` is for keys that do not name
+	// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists
+	// the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
+	// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
+	// whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
+	// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. If no key of the
+	// set enters, the error is that of the first one that is sound and the tenant does not take, else that of the first that cannot be imported.
+	// A set with a private key is refused whole.
+	// An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
 	//
 	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
@@ -4243,6 +4394,49 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverTenantWebhook` operationId).
 	RedeliverTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListWorkloadIdentities List the tenant's workload identities
+	//
+	// Newest first, without those deleted. Role: admin.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/workload-identities (the `ListWorkloadIdentities` operationId).
+	ListWorkloadIdentities(ctx context.Context, tenant TenantPath, params *ListWorkloadIdentitiesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateWorkloadIdentityWithBody Let workloads of another issuer sign in
+	//
+	// A token of the issuer, for this audience alone, that meets every rule, is then a credential of the tenant: `Authorization: Bearer <token>`. For
+	// service accounts of Kubernetes, SPIFFE JWT-SVIDs, GitHub Actions and the like. At most 50, those made within 24 hours included. An identity is not changed: create another one and delete
+	// this one. A workload creates none. Role: admin.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/workload-identities (the `CreateWorkloadIdentity` operationId).
+	CreateWorkloadIdentityWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateWorkloadIdentity Let workloads of another issuer sign in
+	//
+	// A token of the issuer, for this audience alone, that meets every rule, is then a credential of the tenant: `Authorization: Bearer <token>`. For
+	// service accounts of Kubernetes, SPIFFE JWT-SVIDs, GitHub Actions and the like. At most 50, those made within 24 hours included. An identity is not changed: create another one and delete
+	// this one. A workload creates none. Role: admin.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/workload-identities (the `CreateWorkloadIdentity` operationId).
+	CreateWorkloadIdentity(ctx context.Context, tenant TenantPath, body CreateWorkloadIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteWorkloadIdentity Delete a workload identity
+	//
+	// Its tokens are refused at once, and streams opened with them end. Role: admin.
+	//
+	// Corresponds with DELETE /v1/tenants/{tenant}/workload-identities/{id} (the `DeleteWorkloadIdentity` operationId).
+	DeleteWorkloadIdentity(ctx context.Context, tenant TenantPath, id WorkloadIdentityPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetWorkloadIdentity Read a workload identity
+	//
+	// Role: admin.
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/workload-identities/{id} (the `GetWorkloadIdentity` operationId).
+	GetWorkloadIdentity(ctx context.Context, tenant TenantPath, id WorkloadIdentityPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPlatformWebhooks List the webhooks of the platform
 	//
@@ -4796,7 +4990,8 @@ func (c *Requests) GetJWKSFeed(ctx context.Context, params *GetJWKSFeedParams, r
 
 // ListTenants List tenants
 //
-// Newest first. Roles: platform_admin, platform_auditor.
+// Newest first. Where no index has what is asked for, as a text in the names of many old tenants, a page ends after at most 20,000 tenants were looked
+// at, with what was found and a `next_cursor`. Roles: platform_admin, platform_auditor.
 //
 // Corresponds with GET /v1/tenants (the `ListTenants` operationId).
 func (c *Requests) ListTenants(ctx context.Context, params *ListTenantsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5389,9 +5584,15 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 // PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
-// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
-// another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
+// most. Of a JWK Set (64 keys at most) every key for signatures enters that can be imported; `alg` is for keys that do not name
+// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists
+// the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
+// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
+// whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
+// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. If no key of the
+// set enters, the error is that of the first one that is sound and the tenant does not take, else that of the first that cannot be imported.
+// A set with a private key is refused whole.
+// An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
 //
 // Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 // fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
@@ -5422,9 +5623,15 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 // PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
 //
 // **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
-// most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
-// another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
+// most. Of a JWK Set (64 keys at most) every key for signatures enters that can be imported; `alg` is for keys that do not name
+// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists
+// the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
+// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
+// whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
+// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. If no key of the
+// set enters, the error is that of the first one that is sound and the tenant does not take, else that of the first that cannot be imported.
+// A set with a private key is refused whole.
+// An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
 //
 // Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 // fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
@@ -6102,6 +6309,99 @@ func (c *Requests) ListTenantWebhookDeliveries(ctx context.Context, tenant Tenan
 // Corresponds with POST /v1/tenants/{tenant}/webhooks/{id}/deliveries/{delivery}/redeliver (the `RedeliverTenantWebhook` operationId).
 func (c *Requests) RedeliverTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRedeliverTenantWebhookRequest(c.Server, tenant, id, delivery)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListWorkloadIdentities List the tenant's workload identities
+//
+// Newest first, without those deleted. Role: admin.
+//
+// Corresponds with GET /v1/tenants/{tenant}/workload-identities (the `ListWorkloadIdentities` operationId).
+func (c *Requests) ListWorkloadIdentities(ctx context.Context, tenant TenantPath, params *ListWorkloadIdentitiesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListWorkloadIdentitiesRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateWorkloadIdentityWithBody Let workloads of another issuer sign in
+//
+// A token of the issuer, for this audience alone, that meets every rule, is then a credential of the tenant: `Authorization: Bearer <token>`. For
+// service accounts of Kubernetes, SPIFFE JWT-SVIDs, GitHub Actions and the like. At most 50, those made within 24 hours included. An identity is not changed: create another one and delete
+// this one. A workload creates none. Role: admin.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/workload-identities (the `CreateWorkloadIdentity` operationId).
+func (c *Requests) CreateWorkloadIdentityWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWorkloadIdentityRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateWorkloadIdentity Let workloads of another issuer sign in
+//
+// A token of the issuer, for this audience alone, that meets every rule, is then a credential of the tenant: `Authorization: Bearer <token>`. For
+// service accounts of Kubernetes, SPIFFE JWT-SVIDs, GitHub Actions and the like. At most 50, those made within 24 hours included. An identity is not changed: create another one and delete
+// this one. A workload creates none. Role: admin.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/workload-identities (the `CreateWorkloadIdentity` operationId).
+func (c *Requests) CreateWorkloadIdentity(ctx context.Context, tenant TenantPath, body CreateWorkloadIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWorkloadIdentityRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteWorkloadIdentity Delete a workload identity
+//
+// Its tokens are refused at once, and streams opened with them end. Role: admin.
+//
+// Corresponds with DELETE /v1/tenants/{tenant}/workload-identities/{id} (the `DeleteWorkloadIdentity` operationId).
+func (c *Requests) DeleteWorkloadIdentity(ctx context.Context, tenant TenantPath, id WorkloadIdentityPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteWorkloadIdentityRequest(c.Server, tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetWorkloadIdentity Read a workload identity
+//
+// Role: admin.
+//
+// Corresponds with GET /v1/tenants/{tenant}/workload-identities/{id} (the `GetWorkloadIdentity` operationId).
+func (c *Requests) GetWorkloadIdentity(ctx context.Context, tenant TenantPath, id WorkloadIdentityPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetWorkloadIdentityRequest(c.Server, tenant, id)
 	if err != nil {
 		return nil, err
 	}
@@ -10316,6 +10616,208 @@ func NewRedeliverTenantWebhookRequest(server string, tenant TenantPath, id Webho
 	return req, nil
 }
 
+// NewListWorkloadIdentitiesRequest constructs an http.Request for the ListWorkloadIdentities method
+func NewListWorkloadIdentitiesRequest(server string, tenant TenantPath, params *ListWorkloadIdentitiesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/v1/tenants/%s/workload-identities", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateWorkloadIdentityRequest calls the generic CreateWorkloadIdentity builder with application/json body
+func NewCreateWorkloadIdentityRequest(server string, tenant TenantPath, body CreateWorkloadIdentityJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateWorkloadIdentityRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewCreateWorkloadIdentityRequestWithBody constructs an http.Request for the CreateWorkloadIdentity method, with any body, and a specified content type
+func NewCreateWorkloadIdentityRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/v1/tenants/%s/workload-identities", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDeleteWorkloadIdentityRequest constructs an http.Request for the DeleteWorkloadIdentity method
+func NewDeleteWorkloadIdentityRequest(server string, tenant TenantPath, id WorkloadIdentityPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/v1/tenants/%s/workload-identities/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetWorkloadIdentityRequest constructs an http.Request for the GetWorkloadIdentity method
+func NewGetWorkloadIdentityRequest(server string, tenant TenantPath, id WorkloadIdentityPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := formatPath("/v1/tenants/%s/workload-identities/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListPlatformWebhooksRequest constructs an http.Request for the ListPlatformWebhooks method
 func NewListPlatformWebhooksRequest(server string, params *ListPlatformWebhooksParams) (*http.Request, error) {
 	var err error
@@ -10932,6 +11434,27 @@ func (c *Client) ListTenantWebhookDeliveries(ctx context.Context, tenant TenantP
 // RedeliverTenantWebhook: Send a delivery again.
 func (c *Client) RedeliverTenantWebhook(ctx context.Context, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath, reqEditors ...RequestEditorFn) (*WebhookDelivery, error) {
 	return Decode[WebhookDelivery](c.Requests.RedeliverTenantWebhook(ctx, tenant, id, delivery, reqEditors...))
+}
+
+// ListWorkloadIdentities: List the tenant's workload identities.
+func (c *Client) ListWorkloadIdentities(ctx context.Context, tenant TenantPath, params *ListWorkloadIdentitiesParams, reqEditors ...RequestEditorFn) (*WorkloadIdentityList, error) {
+	return Decode[WorkloadIdentityList](c.Requests.ListWorkloadIdentities(ctx, tenant, params, reqEditors...))
+}
+
+// CreateWorkloadIdentity: Let workloads of another issuer sign in.
+func (c *Client) CreateWorkloadIdentity(ctx context.Context, tenant TenantPath, body CreateWorkloadIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*WorkloadIdentity, error) {
+	return Decode[WorkloadIdentity](c.Requests.CreateWorkloadIdentity(ctx, tenant, body, reqEditors...))
+}
+
+// DeleteWorkloadIdentity: Delete a workload identity.
+func (c *Client) DeleteWorkloadIdentity(ctx context.Context, tenant TenantPath, id WorkloadIdentityPath, reqEditors ...RequestEditorFn) error {
+	_, err := Bytes(c.Requests.DeleteWorkloadIdentity(ctx, tenant, id, reqEditors...))
+	return err
+}
+
+// GetWorkloadIdentity: Read a workload identity.
+func (c *Client) GetWorkloadIdentity(ctx context.Context, tenant TenantPath, id WorkloadIdentityPath, reqEditors ...RequestEditorFn) (*WorkloadIdentity, error) {
+	return Decode[WorkloadIdentity](c.Requests.GetWorkloadIdentity(ctx, tenant, id, reqEditors...))
 }
 
 // ListPlatformWebhooks: List the webhooks of the platform.

@@ -3,11 +3,12 @@ package client
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/loopback"
 )
 
 // What [New] refuses.
@@ -72,8 +73,7 @@ func (s *sender) checkConfig(at string) error {
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
 		return ErrBadURL
 	}
-	here := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
-	if u.Scheme == "http" && !here && !s.insecure {
+	if u.Scheme == "http" && !loopback.IsHost(u.Hostname()) && !s.insecure {
 		return ErrInsecure
 	}
 	if s.key == "" {

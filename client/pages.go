@@ -45,6 +45,13 @@ func (c *Client) PlatformAPIKeys(ctx context.Context, params *ListPlatformAPIKey
 	return iteratePages[APIKey](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListPlatformAPIKeys(ctx, p) })
 }
 
+// WorkloadIdentities iterates over the workload identities of a tenant, as
+// [Client.Tenants] does.
+func (c *Client) WorkloadIdentities(ctx context.Context, tenant string, params *ListWorkloadIdentitiesParams) iter.Seq2[WorkloadIdentity, error] {
+	p := copyParams(params)
+	return iteratePages[WorkloadIdentity](&p.Limit, &p.Cursor, func() (*http.Response, error) { return c.Requests.ListWorkloadIdentities(ctx, tenant, p) })
+}
+
 // copyParams returns a copy of params, so that paging does not change the caller's.
 func copyParams[P any](params *P) *P {
 	p := new(P)
