@@ -13,7 +13,8 @@ export interface paths {
         };
         /**
          * List tenants
-         * @description Newest first. Roles: platform_admin, platform_auditor.
+         * @description Newest first. Where no index has what is asked for, as a text in the names of many old tenants, a page ends after at most 20,000 tenants were looked
+         *     at, with what was found and a `next_cursor`. Roles: platform_admin, platform_auditor.
          */
         get: operations["listTenants"];
         put?: never;
@@ -346,9 +347,15 @@ export interface paths {
          *     PEM may hold PKCS#8, PKCS#1 or SEC 1. The kid is `kid`, else the JWK's own, else the RFC 7638 thumbprint.
          *
          *     **Public** keys enter as deprecated, so that tokens of a system left behind verify until `expires_at`, ten years ahead at
-         *     most. Of a JWK Set (64 keys at most) every key for signatures enters, or none does; `alg` is for keys that do not name
-         *     it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists the keys that Keyward has no use for (RFC 7517 section 5): shared secrets, keys for encryption, of
-         *     another `kty`, `crv` or `alg`, RSA keys below 2048 or above 4096 bits. For an algorithm without a policy a retired policy is created, which never signs.
+         *     most. Of a JWK Set (64 keys at most) every key for signatures enters that can be imported; `alg` is for keys that do not name
+         *     it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists
+         *     the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
+         *     another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
+         *     whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
+         *     key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. If no key of the
+         *     set enters, the error is that of the first one that is sound and the tenant does not take, else that of the first that cannot be imported.
+         *     A set with a private key is refused whole.
+         *     An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
          *
          *     Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
          *     fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
@@ -940,6 +947,70 @@ export interface paths {
          * @description Role: admin.
          */
         delete: operations["revokeTenantAPIKey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/workload-identities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's slug or id
+                 * @example acme
+                 */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * List the tenant's workload identities
+         * @description Newest first, without those deleted. Role: admin.
+         */
+        get: operations["listWorkloadIdentities"];
+        put?: never;
+        /**
+         * Let workloads of another issuer sign in
+         * @description A token of the issuer, for this audience alone, that meets every rule, is then a credential of the tenant: `Authorization: Bearer <token>`. For
+         *     service accounts of Kubernetes, SPIFFE JWT-SVIDs, GitHub Actions and the like. At most 50, those made within 24 hours included. An identity is not changed: create another one and delete
+         *     this one. A workload creates none. Role: admin.
+         */
+        post: operations["createWorkloadIdentity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/workload-identities/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's slug or id
+                 * @example acme
+                 */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The id of the workload identity */
+                id: components["parameters"]["WorkloadIdentityPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Read a workload identity
+         * @description Role: admin.
+         */
+        get: operations["getWorkloadIdentity"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a workload identity
+         * @description Its tokens are refused at once, and streams opened with them end. Role: admin.
+         */
+        delete: operations["deleteWorkloadIdentity"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1785,7 +1856,7 @@ export interface components {
          * @description What is wrong with a tenant
          * @enum {string}
          */
-        TenantProblem: "no_standby" | "overdue" | "suspended" | "old_algorithm";
+        TenantProblem: "no_standby" | "overdue" | "suspended" | "verifiers_behind" | "large_set" | "old_algorithm";
         /** @description A customer of the platform with its settings */
         Tenant: {
             replicas?: components["schemas"]["Replicas"];
@@ -1837,7 +1908,7 @@ export interface components {
             /** @description Lower-case letters, digits and inner hyphens; not of the form of an id */
             slug: string;
             name?: string;
-            /** @description An http or https URL without query and fragment (RFC 8414 section 2). Absent, `{public URL}/t/{slug}` */
+            /** @description An http or https URL without query and fragment (RFC 8414 section 2), with a path of letters, digits and `-._~%:@+=,/`. Absent, `{public URL}/t/{slug}` */
             issuer?: string;
             /** @description A host name without port; kept in lower case */
             custom_domain?: string;
@@ -1931,8 +2002,8 @@ export interface components {
         /**
          * @description An effect, whichever request has it. `revoke`: a key leaves the JWK Set by a decision; `revoke_all`: none is left that has been
          *     published for a day, of the tenant or of a live policy; `import`; `purge`: a public key is erased, at once or, by a lower
-         *     `purge_after_seconds`, earlier; `delete`; `policy`: a policy is created, changed or retired; `api_keys`: a credential is
-         *     created or revoked; `settings`: the tenant's own members, its data key, domains and webhooks
+         *     `purge_after_seconds`, earlier; `delete`; `policy`: a policy is created, changed or retired; `api_keys`: a credential or a
+         *     workload identity is created or ended; `settings`: the tenant's own members, its data key, domains and webhooks
          * @enum {string}
          */
         GuardedOperation: "revoke" | "revoke_all" | "import" | "purge" | "delete" | "policy" | "api_keys" | "settings";
@@ -2215,6 +2286,8 @@ export interface components {
             index: number;
             kid?: string;
             reason: string;
+            /** @description Whether tokens of the key will not verify: it is for signatures and cannot be imported. False for keys that no token of the tenant can need, and for those that are there already as standby, active or deprecated */
+            refused: boolean;
         };
         /** @description PEM or a JSON object, which may be encoded in a string */
         KeyMaterial: string | {
@@ -2243,6 +2316,8 @@ export interface components {
             expires_at?: string;
             /** @description The same as in the query */
             dry_run?: boolean;
+            /** @description With `dry_run`: how many other keys the caller is about to import before this request, so that the limit of keys of the tenant counts them */
+            further_keys?: number;
         };
         /** @description How many of the verifiers that lately fetched the JWK Set have fetched one with this key */
         KeyAdoption: {
@@ -2533,7 +2608,7 @@ export interface components {
          * @description What happened, as `thing.happened`
          * @enum {string}
          */
-        AuditAction: "tenant.created" | "tenant.updated" | "tenant.suspended" | "tenant.resumed" | "tenant.deleted" | "tenant.recovered" | "domain.verified" | "domain.removed" | "policy.created" | "policy.updated" | "policy.retired" | "policy.waiting" | "key.created" | "key.imported" | "key.activated" | "key.deprecated" | "key.expired" | "key.revoked" | "key.purged" | "key.exported" | "data_key.created" | "data_key.rotated" | "data_key.rewrapped" | "data_key.destroyed" | "api_key.created" | "api_key.revoked" | "webhook.created" | "webhook.updated" | "webhook.disabled" | "webhook.deleted" | "approval.requested" | "approval.approved" | "approval.rejected" | "approval.used" | "authorization.denied" | "session.created" | "session.ended";
+        AuditAction: "tenant.created" | "tenant.updated" | "tenant.suspended" | "tenant.resumed" | "tenant.deleted" | "tenant.recovered" | "domain.claimed" | "domain.verified" | "domain.removed" | "policy.created" | "policy.updated" | "policy.retired" | "policy.waiting" | "key.created" | "key.imported" | "key.activated" | "key.deprecated" | "key.expired" | "key.revoked" | "key.purged" | "key.exported" | "data_key.created" | "data_key.rotated" | "data_key.rewrapped" | "data_key.destroyed" | "api_key.created" | "api_key.revoked" | "webhook.created" | "webhook.updated" | "webhook.disabled" | "webhook.deleted" | "approval.requested" | "approval.approved" | "approval.rejected" | "approval.used" | "authorization.denied" | "session.created" | "session.ended" | "workload_identity.created" | "workload_identity.deleted";
         /**
          * @description The state of a key, or the status of a tenant
          * @enum {string}
@@ -2542,10 +2617,10 @@ export interface components {
         /** @description Who made the change */
         Actor: {
             /**
-             * @description api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
+             * @description api_key: a credential; oidc: somebody of the operator's identity provider; workload: a workload with a token of its platform, whose id begins with that of its workload identity; worker: the schedule; operator: somebody at a shell
              * @enum {string}
              */
-            type: "api_key" | "oidc" | "worker" | "operator";
+            type: "api_key" | "oidc" | "workload" | "worker" | "operator";
             id: string;
             name: string;
         };
@@ -2719,6 +2794,71 @@ export interface components {
         /** @description A page of credentials */
         APIKeyList: {
             items: components["schemas"]["APIKey"][];
+            next_cursor?: string;
+        };
+        /**
+         * @description A condition on a claim, of which exactly one of `equals`, `prefix` and `one_of` is given. Values are compared as they are; a claim that is a list of
+         *     strings meets it with one of them
+         */
+        ClaimRule: {
+            /** @description The name, or a path of names with dots between, as `kubernetes.io.namespace` */
+            claim: string;
+            equals?: string;
+            /** @description Ends with `:` or `/` behind at least two names, as `repo:octo-org/` */
+            prefix?: string;
+            one_of?: string[];
+        };
+        /** @description Which tokens sign in, and as what */
+        CreateWorkloadIdentityRequest: {
+            /** @description The name of the actor in the history */
+            name: string;
+            /** @description The `iss` of the tokens, exactly */
+            issuer: string;
+            /** @description The `aud` of the tokens, exactly; tokens for several audiences are refused */
+            audience: string;
+            /** @description Where the issuer's keys are; found by discovery if absent. Private addresses are refused, except those of `KEYWARD_WEBHOOK_ALLOW` */
+            jwks_uri?: string;
+            /**
+             * @description All must hold. One must be about who the workload is: `sub`, `azp`, `client_id`, `repository`, `repository_id`, `repository_owner`, `repository_owner_id`,
+             *     `kubernetes.io.namespace`, `kubernetes.io.serviceaccount.name` or `kubernetes.io.serviceaccount.uid`
+             */
+            rules: components["schemas"]["ClaimRule"][];
+            /** @enum {string} */
+            role: "tenant_admin" | "tenant_signer" | "tenant_auditor" | "tenant_verifier";
+            /** @description Tokens that live longer are refused; 3600 by default */
+            max_token_lifetime_seconds?: number;
+            /**
+             * Format: date-time
+             * @description The end of the identity, in the future; never if absent
+             */
+            expires_at?: string;
+        };
+        /** @description Which tokens of another issuer sign in, and as what */
+        WorkloadIdentity: {
+            replicas?: components["schemas"]["Replicas"];
+            /** Format: uuid */
+            id: string;
+            name: string;
+            issuer: string;
+            audience: string;
+            jwks_uri?: string;
+            rules: components["schemas"]["ClaimRule"][];
+            role: components["schemas"]["Role"];
+            max_token_lifetime_seconds: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at?: string;
+            /**
+             * Format: date-time
+             * @description When a token of it last signed in
+             */
+            last_used_at?: string;
+            created_by: components["schemas"]["Actor"];
+        };
+        /** @description A page of workload identities */
+        WorkloadIdentityList: {
+            items: components["schemas"]["WorkloadIdentity"][];
             next_cursor?: string;
         };
         /** @description A host that the tenant is going to prove */
@@ -3447,6 +3587,8 @@ export interface components {
         KIDPath: string;
         /** @description The id of the credential, which is the second part of the API key */
         APIKeyIDPath: string;
+        /** @description The id of the workload identity */
+        WorkloadIdentityPath: string;
         /** @description The host, as in `id.acme.example` */
         DomainPath: string;
         /** @description The id of the webhook */
@@ -3570,11 +3712,13 @@ export interface operations {
                 q?: string;
                 /** @description Tenants with this status */
                 status?: components["schemas"]["TenantStatus"];
-                /** @description Tenants with a policy of this algorithm; not with `q` or `status` */
+                /** @description Tenants with a policy of this algorithm */
                 alg?: components["schemas"]["Alg"];
                 /**
-                 * @description Tenants with this problem; not with `q` or `status`. `no_standby`: a policy has no standby key; `overdue`: what its schedule wants has not been
-                 *     done for 5 minutes, both among the 10,000 policies that have been due longest; `suspended`; `old_algorithm`: RSA keys of less than 3072 bits.
+                 * @description Tenants with this problem. `no_standby`: a policy has no standby key; `overdue`: what its schedule wants has not been done for 5 minutes, both
+                 *     among the 10,000 policies that have been due longest; `suspended`; `verifiers_behind`: verifiers that came within three days have not fetched a
+                 *     standby key whose publish lead is over, among those that keep asking with an old set and the 4,000 that have been away longest; `large_set`: more
+                 *     than 12 published keys; `old_algorithm`: RSA keys of less than 3072 bits.
                  */
                 problem?: components["schemas"]["TenantProblem"];
                 /** @description Maximum number of items on a page */
@@ -5411,6 +5555,204 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: components["responses"]["RevokedAPIKeysResponse"];
+            202: components["responses"]["ApprovalRequired"];
+            204: components["responses"]["NoContent"];
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    listWorkloadIdentities: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items on a page */
+                limit?: components["parameters"]["Limit"];
+                /** @description `next_cursor` of the previous page; opaque */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's slug or id
+                 * @example acme
+                 */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of workload identities */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkloadIdentityList"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["TenantNotFound"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    createWorkloadIdentity: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to repeat: the same key with the same request (method, path, query, body) gets the
+                 *     first answer again, with `Idempotent-Replayed: true`; with another request 409. Kept for 24 hours, per
+                 *     credential, tenant and approval. Refusals are not kept, since they have changed nothing.
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /**
+                 * @description `wait=N` (RFC 7240, N from 0 to 5): answer when every live process serves the change, at most N seconds later. The answer has
+                 *     `replicas`, and the header `Keyward-Replicas: live=…, confirmed=…`; `Preference-Applied` says for how long it would have waited.
+                 * @example wait=5
+                 */
+                Prefer?: components["parameters"]["PreferWait"];
+                /**
+                 * @description The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+                 *     `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
+                 */
+                "Keyward-Approval"?: components["parameters"]["KeywardApproval"];
+            };
+            path: {
+                /**
+                 * @description The tenant's slug or id
+                 * @example acme
+                 */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "release",
+                 *       "issuer": "https://token.actions.githubusercontent.com",
+                 *       "audience": "https://keys.example.com",
+                 *       "rules": [
+                 *         {
+                 *           "claim": "sub",
+                 *           "equals": "repo:octo-org/octo-repo:environment:production"
+                 *         }
+                 *       ],
+                 *       "role": "tenant_signer"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CreateWorkloadIdentityRequest"];
+            };
+        };
+        responses: {
+            /** @description The identity */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkloadIdentity"];
+                };
+            };
+            202: components["responses"]["ApprovalRequired"];
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["TenantNotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["PolicyViolation"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getWorkloadIdentity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's slug or id
+                 * @example acme
+                 */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The id of the workload identity */
+                id: components["parameters"]["WorkloadIdentityPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The identity */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkloadIdentity"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteWorkloadIdentity: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to repeat: the same key with the same request (method, path, query, body) gets the
+                 *     first answer again, with `Idempotent-Replayed: true`; with another request 409. Kept for 24 hours, per
+                 *     credential, tenant and approval. Refusals are not kept, since they have changed nothing.
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /**
+                 * @description `wait=N` (RFC 7240, N from 0 to 5): answer when every live process serves the change, at most N seconds later. The answer has
+                 *     `replicas`, and the header `Keyward-Replicas: live=…, confirmed=…`; `Preference-Applied` says for how long it would have waited.
+                 * @example wait=5
+                 */
+                Prefer?: components["parameters"]["PreferWait"];
+                /**
+                 * @description The id of an approval for the same request: same caller, path, query and body. Ignored if the tenant's
+                 *     `approval_required` does not require one. Refused with 409 if the approver's API key was revoked since.
+                 */
+                "Keyward-Approval"?: components["parameters"]["KeywardApproval"];
+            };
+            path: {
+                /**
+                 * @description The tenant's slug or id
+                 * @example acme
+                 */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The id of the workload identity */
+                id: components["parameters"]["WorkloadIdentityPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
             202: components["responses"]["ApprovalRequired"];
             204: components["responses"]["NoContent"];
             400: components["responses"]["InvalidRequest"];
