@@ -21,6 +21,7 @@ const (
 	ActorTypeOidc     ActorType = "oidc"
 	ActorTypeOperator ActorType = "operator"
 	ActorTypeWorker   ActorType = "worker"
+	ActorTypeWorkload ActorType = "workload"
 )
 
 // Valid indicates whether the value is a known member of the ActorType enum.
@@ -33,6 +34,8 @@ func (e ActorType) Valid() bool {
 	case ActorTypeOperator:
 		return true
 	case ActorTypeWorker:
+		return true
+	case ActorTypeWorkload:
 		return true
 	default:
 		return false
@@ -161,43 +164,46 @@ func (e ApprovalStatus) Valid() bool {
 
 // Defines values for AuditAction.
 const (
-	AuditActionAPIKeyCreated       AuditAction = "api_key.created"
-	AuditActionAPIKeyRevoked       AuditAction = "api_key.revoked"
-	AuditActionApprovalApproved    AuditAction = "approval.approved"
-	AuditActionApprovalRejected    AuditAction = "approval.rejected"
-	AuditActionApprovalRequested   AuditAction = "approval.requested"
-	AuditActionApprovalUsed        AuditAction = "approval.used"
-	AuditActionAuthorizationDenied AuditAction = "authorization.denied"
-	AuditActionDataKeyCreated      AuditAction = "data_key.created"
-	AuditActionDataKeyDestroyed    AuditAction = "data_key.destroyed"
-	AuditActionDataKeyRewrapped    AuditAction = "data_key.rewrapped"
-	AuditActionDataKeyRotated      AuditAction = "data_key.rotated"
-	AuditActionDomainRemoved       AuditAction = "domain.removed"
-	AuditActionDomainVerified      AuditAction = "domain.verified"
-	AuditActionKeyActivated        AuditAction = "key.activated"
-	AuditActionKeyCreated          AuditAction = "key.created"
-	AuditActionKeyDeprecated       AuditAction = "key.deprecated"
-	AuditActionKeyExpired          AuditAction = "key.expired"
-	AuditActionKeyExported         AuditAction = "key.exported"
-	AuditActionKeyImported         AuditAction = "key.imported"
-	AuditActionKeyPurged           AuditAction = "key.purged"
-	AuditActionKeyRevoked          AuditAction = "key.revoked"
-	AuditActionPolicyCreated       AuditAction = "policy.created"
-	AuditActionPolicyRetired       AuditAction = "policy.retired"
-	AuditActionPolicyUpdated       AuditAction = "policy.updated"
-	AuditActionPolicyWaiting       AuditAction = "policy.waiting"
-	AuditActionSessionCreated      AuditAction = "session.created"
-	AuditActionSessionEnded        AuditAction = "session.ended"
-	AuditActionTenantCreated       AuditAction = "tenant.created"
-	AuditActionTenantDeleted       AuditAction = "tenant.deleted"
-	AuditActionTenantRecovered     AuditAction = "tenant.recovered"
-	AuditActionTenantResumed       AuditAction = "tenant.resumed"
-	AuditActionTenantSuspended     AuditAction = "tenant.suspended"
-	AuditActionTenantUpdated       AuditAction = "tenant.updated"
-	AuditActionWebhookCreated      AuditAction = "webhook.created"
-	AuditActionWebhookDeleted      AuditAction = "webhook.deleted"
-	AuditActionWebhookDisabled     AuditAction = "webhook.disabled"
-	AuditActionWebhookUpdated      AuditAction = "webhook.updated"
+	AuditActionAPIKeyCreated           AuditAction = "api_key.created"
+	AuditActionAPIKeyRevoked           AuditAction = "api_key.revoked"
+	AuditActionApprovalApproved        AuditAction = "approval.approved"
+	AuditActionApprovalRejected        AuditAction = "approval.rejected"
+	AuditActionApprovalRequested       AuditAction = "approval.requested"
+	AuditActionApprovalUsed            AuditAction = "approval.used"
+	AuditActionAuthorizationDenied     AuditAction = "authorization.denied"
+	AuditActionDataKeyCreated          AuditAction = "data_key.created"
+	AuditActionDataKeyDestroyed        AuditAction = "data_key.destroyed"
+	AuditActionDataKeyRewrapped        AuditAction = "data_key.rewrapped"
+	AuditActionDataKeyRotated          AuditAction = "data_key.rotated"
+	AuditActionDomainClaimed           AuditAction = "domain.claimed"
+	AuditActionDomainRemoved           AuditAction = "domain.removed"
+	AuditActionDomainVerified          AuditAction = "domain.verified"
+	AuditActionKeyActivated            AuditAction = "key.activated"
+	AuditActionKeyCreated              AuditAction = "key.created"
+	AuditActionKeyDeprecated           AuditAction = "key.deprecated"
+	AuditActionKeyExpired              AuditAction = "key.expired"
+	AuditActionKeyExported             AuditAction = "key.exported"
+	AuditActionKeyImported             AuditAction = "key.imported"
+	AuditActionKeyPurged               AuditAction = "key.purged"
+	AuditActionKeyRevoked              AuditAction = "key.revoked"
+	AuditActionPolicyCreated           AuditAction = "policy.created"
+	AuditActionPolicyRetired           AuditAction = "policy.retired"
+	AuditActionPolicyUpdated           AuditAction = "policy.updated"
+	AuditActionPolicyWaiting           AuditAction = "policy.waiting"
+	AuditActionSessionCreated          AuditAction = "session.created"
+	AuditActionSessionEnded            AuditAction = "session.ended"
+	AuditActionTenantCreated           AuditAction = "tenant.created"
+	AuditActionTenantDeleted           AuditAction = "tenant.deleted"
+	AuditActionTenantRecovered         AuditAction = "tenant.recovered"
+	AuditActionTenantResumed           AuditAction = "tenant.resumed"
+	AuditActionTenantSuspended         AuditAction = "tenant.suspended"
+	AuditActionTenantUpdated           AuditAction = "tenant.updated"
+	AuditActionWebhookCreated          AuditAction = "webhook.created"
+	AuditActionWebhookDeleted          AuditAction = "webhook.deleted"
+	AuditActionWebhookDisabled         AuditAction = "webhook.disabled"
+	AuditActionWebhookUpdated          AuditAction = "webhook.updated"
+	AuditActionWorkloadIdentityCreated AuditAction = "workload_identity.created"
+	AuditActionWorkloadIdentityDeleted AuditAction = "workload_identity.deleted"
 )
 
 // Valid indicates whether the value is a known member of the AuditAction enum.
@@ -224,6 +230,8 @@ func (e AuditAction) Valid() bool {
 	case AuditActionDataKeyRewrapped:
 		return true
 	case AuditActionDataKeyRotated:
+		return true
+	case AuditActionDomainClaimed:
 		return true
 	case AuditActionDomainRemoved:
 		return true
@@ -276,6 +284,10 @@ func (e AuditAction) Valid() bool {
 	case AuditActionWebhookDisabled:
 		return true
 	case AuditActionWebhookUpdated:
+		return true
+	case AuditActionWorkloadIdentityCreated:
+		return true
+	case AuditActionWorkloadIdentityDeleted:
 		return true
 	default:
 		return false
@@ -351,6 +363,30 @@ func (e CreateTenantAPIKeyRequestRole) Valid() bool {
 	case CreateTenantAPIKeyRequestRoleTenantSigner:
 		return true
 	case CreateTenantAPIKeyRequestRoleTenantVerifier:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CreateWorkloadIdentityRequestRole.
+const (
+	CreateWorkloadIdentityRequestRoleTenantAdmin    CreateWorkloadIdentityRequestRole = "tenant_admin"
+	CreateWorkloadIdentityRequestRoleTenantAuditor  CreateWorkloadIdentityRequestRole = "tenant_auditor"
+	CreateWorkloadIdentityRequestRoleTenantSigner   CreateWorkloadIdentityRequestRole = "tenant_signer"
+	CreateWorkloadIdentityRequestRoleTenantVerifier CreateWorkloadIdentityRequestRole = "tenant_verifier"
+)
+
+// Valid indicates whether the value is a known member of the CreateWorkloadIdentityRequestRole enum.
+func (e CreateWorkloadIdentityRequestRole) Valid() bool {
+	switch e {
+	case CreateWorkloadIdentityRequestRoleTenantAdmin:
+		return true
+	case CreateWorkloadIdentityRequestRoleTenantAuditor:
+		return true
+	case CreateWorkloadIdentityRequestRoleTenantSigner:
+		return true
+	case CreateWorkloadIdentityRequestRoleTenantVerifier:
 		return true
 	default:
 		return false
@@ -722,15 +758,19 @@ func (e Role) Valid() bool {
 
 // Defines values for TenantProblem.
 const (
-	TenantProblemNoStandby    TenantProblem = "no_standby"
-	TenantProblemOldAlgorithm TenantProblem = "old_algorithm"
-	TenantProblemOverdue      TenantProblem = "overdue"
-	TenantProblemSuspended    TenantProblem = "suspended"
+	TenantProblemLargeSet        TenantProblem = "large_set"
+	TenantProblemNoStandby       TenantProblem = "no_standby"
+	TenantProblemOldAlgorithm    TenantProblem = "old_algorithm"
+	TenantProblemOverdue         TenantProblem = "overdue"
+	TenantProblemSuspended       TenantProblem = "suspended"
+	TenantProblemVerifiersBehind TenantProblem = "verifiers_behind"
 )
 
 // Valid indicates whether the value is a known member of the TenantProblem enum.
 func (e TenantProblem) Valid() bool {
 	switch e {
+	case TenantProblemLargeSet:
+		return true
 	case TenantProblemNoStandby:
 		return true
 	case TenantProblemOldAlgorithm:
@@ -738,6 +778,8 @@ func (e TenantProblem) Valid() bool {
 	case TenantProblemOverdue:
 		return true
 	case TenantProblemSuspended:
+		return true
+	case TenantProblemVerifiersBehind:
 		return true
 	default:
 		return false
@@ -998,11 +1040,11 @@ type Actor struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 
-	// Type api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
+	// Type api_key: a credential; oidc: somebody of the operator's identity provider; workload: a workload with a token of its platform, whose id begins with that of its workload identity; worker: the schedule; operator: somebody at a shell
 	Type ActorType `json:"type"`
 }
 
-// ActorType api_key: a credential; oidc: somebody of the operator's identity provider; worker: the schedule; operator: somebody at a shell
+// ActorType api_key: a credential; oidc: somebody of the operator's identity provider; workload: a workload with a token of its platform, whose id begins with that of its workload identity; worker: the schedule; operator: somebody at a shell
 type ActorType string
 
 // AddDomainRequest A host that the tenant is going to prove
@@ -1173,6 +1215,18 @@ type CheckpointInclusion struct {
 	TenantID openapi_types.UUID `json:"tenant_id"`
 }
 
+// ClaimRule A condition on a claim, of which exactly one of `equals`, `prefix` and `one_of` is given. Values are compared as they are; a claim that is a list of
+// strings meets it with one of them
+type ClaimRule struct {
+	// Claim The name, or a path of names with dots between, as `kubernetes.io.namespace`
+	Claim  string   `json:"claim"`
+	Equals *string  `json:"equals,omitempty"`
+	OneOf  []string `json:"one_of,omitempty"`
+
+	// Prefix Ends with `:` or `/` behind at least two names, as `repo:octo-org/`
+	Prefix *string `json:"prefix,omitempty"`
+}
+
 // CreatePlatformAPIKeyRequest A new credential of the platform
 type CreatePlatformAPIKeyRequest struct {
 	// ExpiresAt Must be in the future; never if absent
@@ -1209,7 +1263,7 @@ type CreateTenantRequest struct {
 	// FreezeWindows Windows without scheduled rotations
 	FreezeWindows []FreezeWindow `json:"freeze_windows,omitempty"`
 
-	// Issuer An http or https URL without query and fragment (RFC 8414 section 2). Absent, `{public URL}/t/{slug}`
+	// Issuer An http or https URL without query and fragment (RFC 8414 section 2), with a path of letters, digits and `-._~%:@+=,/`. Absent, `{public URL}/t/{slug}`
 	Issuer *string `json:"issuer,omitempty"`
 
 	// JWKSHeaders Further response headers of the JWK Set, by name, except those of the connection, of caching and of security
@@ -1265,6 +1319,35 @@ type CreateWebhookRequest struct {
 	// (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
 	URL WebhookURL `json:"url"`
 }
+
+// CreateWorkloadIdentityRequest Which tokens sign in, and as what
+type CreateWorkloadIdentityRequest struct {
+	// Audience The `aud` of the tokens, exactly; tokens for several audiences are refused
+	Audience string `json:"audience"`
+
+	// ExpiresAt The end of the identity, in the future; never if absent
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Issuer The `iss` of the tokens, exactly
+	Issuer string `json:"issuer"`
+
+	// JWKSURI Where the issuer's keys are; found by discovery if absent. Private addresses are refused, except those of `KEYWARD_WEBHOOK_ALLOW`
+	JWKSURI *string `json:"jwks_uri,omitempty"`
+
+	// MaxTokenLifetimeSeconds Tokens that live longer are refused; 3600 by default
+	MaxTokenLifetimeSeconds *int `json:"max_token_lifetime_seconds,omitempty"`
+
+	// Name The name of the actor in the history
+	Name string                            `json:"name"`
+	Role CreateWorkloadIdentityRequestRole `json:"role"`
+
+	// Rules All must hold. One must be about who the workload is: `sub`, `azp`, `client_id`, `repository`, `repository_id`, `repository_owner`, `repository_owner_id`,
+	// `kubernetes.io.namespace`, `kubernetes.io.serviceaccount.name` or `kubernetes.io.serviceaccount.uid`
+	Rules []ClaimRule `json:"rules"`
+}
+
+// CreateWorkloadIdentityRequestRole defines model for CreateWorkloadIdentityRequest.Role.
+type CreateWorkloadIdentityRequestRole string
 
 // CreatedAPIKey A new credential with its secret, which is shown once
 type CreatedAPIKey struct {
@@ -1398,8 +1481,8 @@ type FreezeWindow struct {
 
 // GuardedOperation An effect, whichever request has it. `revoke`: a key leaves the JWK Set by a decision; `revoke_all`: none is left that has been
 // published for a day, of the tenant or of a live policy; `import`; `purge`: a public key is erased, at once or, by a lower
-// `purge_after_seconds`, earlier; `delete`; `policy`: a policy is created, changed or retired; `api_keys`: a credential is
-// created or revoked; `settings`: the tenant's own members, its data key, domains and webhooks
+// `purge_after_seconds`, earlier; `delete`; `policy`: a policy is created, changed or retired; `api_keys`: a credential or a
+// workload identity is created or ended; `settings`: the tenant's own members, its data key, domains and webhooks
 type GuardedOperation string
 
 // Health Liveness
@@ -1430,6 +1513,9 @@ type ImportKeyRequest struct {
 
 	// ExpiresAt Required for public keys, and only for them
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// FurtherKeys With `dry_run`: how many other keys the caller is about to import before this request, so that the limit of keys of the tenant counts them
+	FurtherKeys *int `json:"further_keys,omitempty"`
 
 	// KID 1 to 256 bytes of UTF-8 without control characters
 	KID *string `json:"kid,omitempty"`
@@ -2035,6 +2121,9 @@ type SkippedKey struct {
 	Index  int     `json:"index"`
 	KID    *string `json:"kid,omitempty"`
 	Reason string  `json:"reason"`
+
+	// Refused Whether tokens of the key will not verify: it is for signatures and cannot be imported. False for keys that no token of the tenant can need, and for those that are there already as standby, active or deprecated
+	Refused bool `json:"refused"`
 }
 
 // Straggler A verifier that has not fetched the key
@@ -2338,6 +2427,38 @@ type WebhookStatus string
 // (`KEYWARD_WEBHOOK_ALLOW`) may be private and take `http`. Only admins can read it
 type WebhookURL = string
 
+// WorkloadIdentity Which tokens of another issuer sign in, and as what
+type WorkloadIdentity struct {
+	Audience  string    `json:"audience"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy Who made the change
+	CreatedBy Actor              `json:"created_by"`
+	ExpiresAt *time.Time         `json:"expires_at,omitempty"`
+	ID        openapi_types.UUID `json:"id"`
+	Issuer    string             `json:"issuer"`
+	JWKSURI   *string            `json:"jwks_uri,omitempty"`
+
+	// LastUsedAt When a token of it last signed in
+	LastUsedAt              *time.Time `json:"last_used_at,omitempty"`
+	MaxTokenLifetimeSeconds int        `json:"max_token_lifetime_seconds"`
+	Name                    string     `json:"name"`
+
+	// Replicas Which processes serve the change: in the answer to a revocation, and in that to any change with `Prefer: wait`. Without the
+	// preference only the answering process has confirmed. A live process that has not may still serve and sign what was before.
+	Replicas *Replicas `json:"replicas,omitempty"`
+
+	// Role What a credential may do
+	Role  Role        `json:"role"`
+	Rules []ClaimRule `json:"rules"`
+}
+
+// WorkloadIdentityList A page of workload identities
+type WorkloadIdentityList struct {
+	Items      []WorkloadIdentity `json:"items"`
+	NextCursor *string            `json:"next_cursor,omitempty"`
+}
+
 // APIKeyIDPath defines model for APIKeyIDPath.
 type APIKeyIDPath = openapi_types.UUID
 
@@ -2420,6 +2541,9 @@ type Until = time.Time
 
 // WebhookIDPath defines model for WebhookIDPath.
 type WebhookIDPath = openapi_types.UUID
+
+// WorkloadIdentityPath defines model for WorkloadIdentityPath.
+type WorkloadIdentityPath = openapi_types.UUID
 
 // APIKeyListResponse A page of credentials
 type APIKeyListResponse = APIKeyList
@@ -2691,11 +2815,13 @@ type ListTenantsParams struct {
 	// Status Tenants with this status
 	Status *TenantStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Alg Tenants with a policy of this algorithm; not with `q` or `status`
+	// Alg Tenants with a policy of this algorithm
 	Alg *Alg `form:"alg,omitempty" json:"alg,omitempty"`
 
-	// Problem Tenants with this problem; not with `q` or `status`. `no_standby`: a policy has no standby key; `overdue`: what its schedule wants has not been
-	// done for 5 minutes, both among the 10,000 policies that have been due longest; `suspended`; `old_algorithm`: RSA keys of less than 3072 bits.
+	// Problem Tenants with this problem. `no_standby`: a policy has no standby key; `overdue`: what its schedule wants has not been done for 5 minutes, both
+	// among the 10,000 policies that have been due longest; `suspended`; `verifiers_behind`: verifiers that came within three days have not fetched a
+	// standby key whose publish lead is over, among those that keep asking with an old set and the 4,000 that have been away longest; `large_set`: more
+	// than 12 published keys; `old_algorithm`: RSA keys of less than 3072 bits.
 	Problem *TenantProblem `form:"problem,omitempty" json:"problem,omitempty"`
 
 	// Limit Maximum number of items on a page
@@ -2871,6 +2997,15 @@ type ListTenantWebhookDeliveriesParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ListWorkloadIdentitiesParams defines parameters for ListWorkloadIdentities.
+type ListWorkloadIdentitiesParams struct {
+	// Limit Maximum number of items on a page
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the previous page; opaque
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListPlatformWebhooksParams defines parameters for ListPlatformWebhooks.
 type ListPlatformWebhooksParams struct {
 	// Limit Maximum number of items on a page
@@ -2954,6 +3089,9 @@ type CreateTenantWebhookJSONRequestBody = CreateWebhookRequest
 
 // UpdateTenantWebhookJSONRequestBody defines body for UpdateTenantWebhook for application/json ContentType.
 type UpdateTenantWebhookJSONRequestBody = UpdateWebhookRequest
+
+// CreateWorkloadIdentityJSONRequestBody defines body for CreateWorkloadIdentity for application/json ContentType.
+type CreateWorkloadIdentityJSONRequestBody = CreateWorkloadIdentityRequest
 
 // CreatePlatformWebhookJSONRequestBody defines body for CreatePlatformWebhook for application/json ContentType.
 type CreatePlatformWebhookJSONRequestBody = CreateWebhookRequest
@@ -3486,6 +3624,18 @@ type ServerInterface interface {
 	// RedeliverTenantWebhook Send a delivery again
 	// (POST /v1/tenants/{tenant}/webhooks/{id}/deliveries/{delivery}/redeliver)
 	RedeliverTenantWebhook(ctx echo.Context, tenant TenantPath, id WebhookIDPath, delivery DeliveryPath) error
+	// ListWorkloadIdentities List the tenant's workload identities
+	// (GET /v1/tenants/{tenant}/workload-identities)
+	ListWorkloadIdentities(ctx echo.Context, tenant TenantPath, params ListWorkloadIdentitiesParams) error
+	// CreateWorkloadIdentity Let workloads of another issuer sign in
+	// (POST /v1/tenants/{tenant}/workload-identities)
+	CreateWorkloadIdentity(ctx echo.Context, tenant TenantPath) error
+	// DeleteWorkloadIdentity Delete a workload identity
+	// (DELETE /v1/tenants/{tenant}/workload-identities/{id})
+	DeleteWorkloadIdentity(ctx echo.Context, tenant TenantPath, id WorkloadIdentityPath) error
+	// GetWorkloadIdentity Read a workload identity
+	// (GET /v1/tenants/{tenant}/workload-identities/{id})
+	GetWorkloadIdentity(ctx echo.Context, tenant TenantPath, id WorkloadIdentityPath) error
 	// ListPlatformWebhooks List the webhooks of the platform
 	// (GET /v1/webhooks)
 	ListPlatformWebhooks(ctx echo.Context, params ListPlatformWebhooksParams) error
@@ -5471,6 +5621,102 @@ func (w *ServerInterfaceWrapper) RedeliverTenantWebhook(ctx echo.Context) error 
 	return err
 }
 
+// ListWorkloadIdentities converts echo context to params.
+func (w *ServerInterfaceWrapper) ListWorkloadIdentities(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListWorkloadIdentitiesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListWorkloadIdentities(ctx, tenant, params)
+	return err
+}
+
+// CreateWorkloadIdentity converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateWorkloadIdentity(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateWorkloadIdentity(ctx, tenant)
+	return err
+}
+
+// DeleteWorkloadIdentity converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteWorkloadIdentity(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id WorkloadIdentityPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteWorkloadIdentity(ctx, tenant, id)
+	return err
+}
+
+// GetWorkloadIdentity converts echo context to params.
+func (w *ServerInterfaceWrapper) GetWorkloadIdentity(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id WorkloadIdentityPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetWorkloadIdentity(ctx, tenant, id)
+	return err
+}
+
 // ListPlatformWebhooks converts echo context to params.
 func (w *ServerInterfaceWrapper) ListPlatformWebhooks(ctx echo.Context) error {
 	var err error
@@ -5734,6 +5980,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/v1/tenants/:tenant/webhooks/:id", wrapper.UpdateTenantWebhook, options.OperationMiddlewares["updateTenantWebhook"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant/webhooks/:id/deliveries", wrapper.ListTenantWebhookDeliveries, options.OperationMiddlewares["listTenantWebhookDeliveries"]...)
 	router.POST(options.BaseURL+"/v1/tenants/:tenant/webhooks/:id/deliveries/:delivery/redeliver", wrapper.RedeliverTenantWebhook, options.OperationMiddlewares["redeliverTenantWebhook"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/workload-identities", wrapper.ListWorkloadIdentities, options.OperationMiddlewares["listWorkloadIdentities"]...)
+	router.POST(options.BaseURL+"/v1/tenants/:tenant/workload-identities", wrapper.CreateWorkloadIdentity, options.OperationMiddlewares["createWorkloadIdentity"]...)
+	router.DELETE(options.BaseURL+"/v1/tenants/:tenant/workload-identities/:id", wrapper.DeleteWorkloadIdentity, options.OperationMiddlewares["deleteWorkloadIdentity"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant/workload-identities/:id", wrapper.GetWorkloadIdentity, options.OperationMiddlewares["getWorkloadIdentity"]...)
 	router.GET(options.BaseURL+"/v1/webhooks", wrapper.ListPlatformWebhooks, options.OperationMiddlewares["listPlatformWebhooks"]...)
 	router.POST(options.BaseURL+"/v1/webhooks", wrapper.CreatePlatformWebhook, options.OperationMiddlewares["createPlatformWebhook"]...)
 	router.DELETE(options.BaseURL+"/v1/webhooks/:id", wrapper.DeletePlatformWebhook, options.OperationMiddlewares["deletePlatformWebhook"]...)

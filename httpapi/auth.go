@@ -119,7 +119,7 @@ func (s *gate) authorized(a permission, next echo.HandlerFunc) echo.HandlerFunc 
 		open := c.Request().Context()
 		k := beginWork(c, open, patience)
 		defer func() { k.end() }()
-		p, err := s.authenticate(c.Request())
+		p, err := s.authenticate(c.Request(), c.Param("tenant"))
 		if err != nil {
 			return err
 		}
@@ -165,28 +165,29 @@ func setPrivateHeaders(h http.Header) {
 	h["Content-Security-Policy"], h["Referrer-Policy"] = noContent, noReferrer
 }
 
-// authenticate checks the credential (RFC 6750 section 2.1). Only failures
+// authenticate checks the credential (RFC 6750 section 2.1) of a request for the tenant
+// that ref names, if any. Only failures
 // count against the rate limit of the client's network, and only credentials that
 // are not cached have to wait for it, so that the valid ones in use are never slowed
 // down.
-func (s *gate) authenticate(r *http.Request) (tenant.Principal, error) {
+func (s *gate) authenticate(r *http.Request, ref string) (tenant.Principal, error) {
 	if caller, signedIn := r.Context().Value(callerKey{}).(console.Caller); signedIn {
 		return caller(r.Context())
 	}
-	return s.authenticateWith(r, bearerToken(r))
+	return s.authenticateWith(r, ref, bearerToken(r))
 }
 
-// authenticateWith checks a credential that came with a request.
-func (s *gate) authenticateWith(r *http.Request, credential string) (tenant.Principal, error) {
+// authenticateWith checks a credential that came with a request for a tenant, or none.
+func (s *gate) authenticateWith(r *http.Request, ref, credential string) (tenant.Principal, error) {
 	if credential == "" {
 		return tenant.Principal{}, errNoCredential
 	}
 	p, known, err := s.cfg.Tenants.AuthenticateCached(credential)
-	if s.isSignInToken(credential) {
+	if s.isToken(credential) {
 		known = false
 	}
 	if !known {
-		if p, err = s.lookUp(r, credential); errors.As(err, new(*admission.BusyError)) {
+		if p, err = s.lookUp(r, ref, credential); errors.As(err, new(*admission.BusyError)) {
 			s.limitedBy.failures.Inc()
 		}
 	}
@@ -220,17 +221,17 @@ const suspectLookUps = 5
 // lookUp finds the owner of a credential that is not cached. A network that has
 // reached its limit shares a few look-ups with all others that have, so that its own
 // valid credentials still get in unless guesses use these up.
-func (s *gate) lookUp(r *http.Request, key string) (tenant.Principal, error) {
+func (s *gate) lookUp(r *http.Request, ref, key string) (tenant.Principal, error) {
 	if s.failures.wait(s.clients.clientNetwork(r), age.Read(s.cfg.Now)) > 0 {
 		leave, err := s.suspects.Enter(r.Context())
 		if err != nil {
 			return tenant.Principal{}, err
 		}
-		p, err := s.findPrincipal(r.Context(), key)
+		p, err := s.findPrincipal(r.Context(), ref, key)
 		leave(!errors.Is(err, tenant.ErrUnauthenticated))
 		return p, err
 	}
-	return s.findPrincipal(r.Context(), key)
+	return s.findPrincipal(r.Context(), ref, key)
 }
 
 // limitByCredential enforces the rate limit of a credential, if one is
@@ -246,29 +247,50 @@ func (s *gate) limitByCredential(p tenant.Principal) error {
 	return nil
 }
 
-// findPrincipal returns the owner of a credential: of an API key, or of a token
-// of the operator's identity provider. A token has the form of a JWS (RFC 7515
-// section 7.1), which no API key has.
-func (s *gate) findPrincipal(ctx context.Context, credential string) (tenant.Principal, error) {
-	if s.isSignInToken(credential) {
+// findPrincipal returns the owner of a credential: of an API key, of a token of the
+// operator's identity provider, or of a workload's token for the tenant that ref names. A
+// token has the form of a JWS (RFC 7515 section 7.1), which no API key has.
+func (s *gate) findPrincipal(ctx context.Context, ref, credential string) (tenant.Principal, error) {
+	switch {
+	case !s.isToken(credential):
+		return s.cfg.Tenants.Authenticate(ctx, credential)
+	case s.cfg.SignIn != nil && (s.cfg.Workloads == nil || s.cfg.SignIn.Issued(credential)):
 		return s.cfg.SignIn.Principal(ctx, credential)
 	}
-	return s.cfg.Tenants.Authenticate(ctx, credential)
+	return s.findWorkload(ctx, ref, credential)
 }
 
-// isSignInToken reports whether a credential goes to the operator's identity provider.
-func (s *gate) isSignInToken(credential string) bool {
-	return s.cfg.SignIn != nil && !strings.HasPrefix(credential, "kw_") && strings.Count(credential, ".") == 2
+// isToken reports whether a credential is a token of another issuer.
+func (s *gate) isToken(credential string) bool {
+	return (s.cfg.SignIn != nil || s.cfg.Workloads != nil) && !strings.HasPrefix(credential, "kw_") && strings.Count(credential, ".") == 2
 }
 
-// authenticateAgain authenticates a request again, which lasts longer than its
-// credential may. It is not limited.
-func (s *gate) authenticateAgain(ctx context.Context, r *http.Request) error {
+// findWorkload returns the owner of a workload's token. The path says which tenant's
+// identities are asked, since several tenants may trust an issuer. A tenant that does not
+// exist is answered like one that does not trust the token.
+func (s *gate) findWorkload(ctx context.Context, ref, token string) (tenant.Principal, error) {
+	if s.cfg.Workloads == nil || ref == "" {
+		return tenant.Principal{}, tenant.ErrUnauthenticated
+	}
+	var w call
+	err := s.resolveTenant(ctx, &w, ref)
+	if errors.Is(err, tenant.ErrNotFound) {
+		return tenant.Principal{}, tenant.ErrUnauthenticated
+	}
+	if err != nil {
+		return tenant.Principal{}, err
+	}
+	return s.cfg.Workloads.Principal(ctx, w.tenantID, token)
+}
+
+// authenticateAgain authenticates a request for a tenant, or none, again, which lasts
+// longer than its credential may. It is not limited.
+func (s *gate) authenticateAgain(ctx context.Context, r *http.Request, ref string) error {
 	if caller, signedIn := r.Context().Value(callerKey{}).(console.Caller); signedIn {
 		_, err := caller(ctx)
 		return err
 	}
-	_, err := s.findPrincipal(ctx, bearerToken(r))
+	_, err := s.findPrincipal(ctx, ref, bearerToken(r))
 	return err
 }
 

@@ -2,13 +2,17 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/keyward/keyward/httpapi/console"
+	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/adoption"
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
@@ -38,7 +42,7 @@ func (s *server) registerConsole(e *echo.Echo) error {
 			s.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 		},
 		Authenticate: func(r *http.Request, apiKey string) (tenant.Principal, error) {
-			p, err := s.authenticateWith(r, apiKey)
+			p, err := s.authenticateWith(r, "", apiKey) // a workload has no browser
 			if limited := (*rateLimitedError)(nil); errors.As(err, &limited) {
 				err = console.ErrLimited
 			}
@@ -58,6 +62,7 @@ func (s *server) registerConsole(e *echo.Echo) error {
 		Sessions:     s.cfg.Tenants,
 		Allows:       func(role tenant.Role, operation string) bool { return permissions[operation].allows(role) },
 		TrustedUntil: trustedUntil,
+		Overviews:    s.overviews,
 		URL:          s.cfg.Console.URL, Provider: s.cfg.Console.Provider, Platform: s.cfg.Console.Platform, PublicURL: s.cfg.PublicURL,
 		Now: s.cfg.Now, Log: s.cfg.Log, Version: s.cfg.Version,
 	})
@@ -82,4 +87,48 @@ func trustedUntil(revokedAt time.Time, c tenant.Caching, wasActive bool) []conso
 		out = append(out, console.Trust{Class: t.Class, Examples: t.Examples, Until: t.Until, Why: t.Why})
 	}
 	return out
+}
+
+// overviews reads policies, published keys and adoption of tenants by the stores that
+// answer listPolicies, listKeys and getKeyAdoption, for all of them at once.
+func (s *server) overviews(ctx context.Context, tenants []uuid.UUID) ([]byte, error) {
+	read, err := s.cfg.Store.Overviews(ctx, tenants)
+	if err != nil {
+		return nil, err
+	}
+	var standby []adoption.Key
+	out := make([]tenantOverview, len(read))
+	for i, o := range read {
+		out[i] = tenantOverview{TenantID: o.TenantID, Keys: renderKeys(o.Published), Refused: o.Refused != nil}
+		for _, p := range o.Policies {
+			out[i].Policies = append(out[i].Policies, renderPolicy(p))
+		}
+		for _, k := range o.Published {
+			if k.State == keys.Standby {
+				standby = append(standby, adoption.Key{TenantID: o.TenantID, KID: k.KID, PublishedAt: k.PublishedAt})
+			}
+		}
+	}
+	adopted, err := s.cfg.Adoption.OfKeys(ctx, standby)
+	if err != nil {
+		return nil, err
+	}
+	byTenant := map[uuid.UUID][]KeyAdoption{}
+	for i, a := range adopted {
+		k := standby[i]
+		byTenant[k.TenantID] = append(byTenant[k.TenantID], KeyAdoption{KID: k.KID, PublishedAt: k.PublishedAt, Fetchers: a.Fetchers, Adopted: a.Adopted, Share: a.Share, Stragglers: []Straggler{}})
+	}
+	for i := range out {
+		out[i].Adoption = byTenant[out[i].TenantID]
+	}
+	return json.Marshal(out)
+}
+
+// tenantOverview is what the console's list says of a tenant, as the API writes it.
+type tenantOverview struct {
+	TenantID uuid.UUID     `json:"tenant_id"`
+	Policies []Policy      `json:"policies"`
+	Keys     []Key         `json:"keys"`
+	Adoption []KeyAdoption `json:"adoption"`
+	Refused  bool          `json:"refused"`
 }

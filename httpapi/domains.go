@@ -15,7 +15,7 @@ func (s *adminServer) AddDomain(c echo.Context, _ TenantPath) error {
 	if err := decodeBody(c, &body); err != nil {
 		return err
 	}
-	d, added, err := s.cfg.Tenants.AddDomain(c.Request().Context(), callOf(c).tenantID, body.Domain)
+	d, added, err := s.cfg.Tenants.AddDomain(c.Request().Context(), auditBy(c), callOf(c).tenantID, body.Domain)
 	if err != nil {
 		return err
 	}

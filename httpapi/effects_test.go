@@ -35,6 +35,7 @@ func (w *world) effectfulRequests(slug string) (list []effectful) {
 	dns.set(claimed.TxtName, claimed.TxtValue)
 	w.do("POST", at+"/domains/"+host+"/verify", w.root, "").ok(200)
 	victim := w.made(at+"/api-keys", w.root, `{"role":"tenant_signer"}`).ID.String()
+	workload := w.workload(at, aWorkload).ID.String()
 	ofAll := w.made("/v1/api-keys", w.root, `{"role":"platform_auditor"}`).ID.String()
 	const url = `{"url":"https://hooks.example/x"}`
 	hook, ofPlatform := w.hook(at+"/webhooks", w.root, url).ID.String(), w.hook("/v1/webhooks", w.root, url).ID.String()
@@ -56,6 +57,8 @@ func (w *world) effectfulRequests(slug string) (list []effectful) {
 		{"rotateDataKey", "POST", at + "/data-key/rotate", "", settings, 200},
 		{"createTenantAPIKey", "POST", at + "/api-keys", `{"role":"tenant_auditor"}`, e{"api_keys"}, 201},
 		{"revokeTenantAPIKey", "DELETE", at + "/api-keys/" + victim, "", e{"api_keys"}, 204},
+		{"createWorkloadIdentity", "POST", at + "/workload-identities", aWorkload, e{"api_keys"}, 201},
+		{"deleteWorkloadIdentity", "DELETE", at + "/workload-identities/" + workload, "", e{"api_keys"}, 204},
 		{"createPlatformAPIKey", "POST", "/v1/api-keys", `{"role":"platform_auditor"}`, e{"api_keys"}, 201},
 		{"revokePlatformAPIKey", "DELETE", "/v1/api-keys/" + ofAll, "", e{"api_keys"}, 204},
 		{"verifyDomain", "POST", at + "/domains/" + host + "/verify", "", settings, 200},
@@ -133,7 +136,7 @@ func (w *world) guardedState() string {
 	w.t.Helper()
 	return scalar[string](w, `SELECT concat_ws('|', (SELECT string_agg(slug || status || name || approval_required::text, ',' ORDER BY id) FROM tenants),
 		(SELECT string_agg(p::text, ',' ORDER BY tenant_id, alg) FROM policies p), (SELECT string_agg(kid || state || (sealed_private IS NULL), ',' ORDER BY kid) FROM keys),
-		(SELECT string_agg(d::text, ',' ORDER BY tenant_id, version) FROM data_keys d), (SELECT string_agg(id::text || COALESCE(revoked_at::text, ''), ',' ORDER BY id) FROM api_keys),
+		(SELECT string_agg(d::text, ',' ORDER BY tenant_id, version) FROM data_keys d), (SELECT string_agg(id::text || COALESCE(revoked_at::text, ''), ',' ORDER BY id) FROM api_keys), (SELECT string_agg(i::text, ',' ORDER BY id) FROM workload_identities i),
 		(SELECT string_agg(d::text, ',' ORDER BY tenant_id, domain) FROM domains d), (SELECT string_agg(id::text || status || description, ',' ORDER BY id) FROM webhooks),
 		(SELECT count(*) FROM audit_events WHERE action NOT LIKE 'approval.%'))`)
 }

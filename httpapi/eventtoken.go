@@ -51,7 +51,7 @@ func (s EventSigner) SignSET(ctx context.Context, e audit.Event, id uuid.UUID, a
 }
 
 // credentialChange is the event type of CAEP 1.0 section 3.3.
-const credentialChange = "https://schemas.openid.net/secevent/caep/event-type/credential-change"
+const credentialChange = "https://schemas.openid.net/secevent/caep/event-type/credential-change" // #nosec G101 -- a type of events
 
 // eventToken holds the claims of a Security Event Token (RFC 8417 section 2.2). It says
 // what happened to which key or tenant, and neither who did it nor the free text that

@@ -27,6 +27,7 @@ import (
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/snapshot"
+	"github.com/keyward/keyward/signin"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 )
@@ -160,6 +161,9 @@ func newWorldLike(t testing.TB, dsn string, configure func(*Config), store ...fu
 	return w
 }
 
+// sharedDocument is read once for all worlds: it is an eighth of what a world costs.
+var sharedDocument = sync.OnceValues(readDocument)
+
 func (w *world) wire(d *db.DB, masterURI string) {
 	w.db = d
 	log := slog.New(slog.NewJSONHandler(io.MultiWriter(w.log, shown.Place("the log of "+w.t.Name())), &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -183,20 +187,27 @@ func (w *world) wire(d *db.DB, masterURI string) {
 		DB: d, PublicURL: testPublicURL, Now: w.clock.now, Log: log, HeardUntil: w.listener.HeardUntil, Authority: custody.Authority(),
 	})
 	w.signer = signing.New(signing.Config{DB: d, Snapshots: w.snapshots, Custody: custody, Now: w.clock.now, Log: log})
-	w.tenants = tenant.New(tenant.Config{DB: d, Now: w.clock.now, Names: names, Authority: custody.Authority(), LookupTXT: w.lookupTXT})
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	guarded, refused := webhook.Guarded(loopback)
+	w.tenants = tenant.New(tenant.Config{DB: d, Now: w.clock.now, Names: names, Authority: custody.Authority(), LookupTXT: w.lookupTXT, RefusedURL: refused})
 	w.adoption = adoption.New(adoption.Config{DB: d, Authority: custody.Authority(), Now: w.clock.now})
-	w.webhooks = webhook.NewStore(webhook.Config{DB: d, Now: w.clock.now, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	w.webhooks = webhook.NewStore(webhook.Config{DB: d, Now: w.clock.now, Allow: loopback})
 	if err := w.store.EnsurePlatform(w.t.Context(), operator); err != nil {
 		w.t.Fatal(err)
 	}
 	cfg := Config{
 		PublicURL: testPublicURL + "/", Store: w.store, Snapshots: w.snapshots, Signer: w.signer, Tenants: w.tenants, Adoption: w.adoption,
 		Processes: w.listener,
+		Workloads: signin.NewWorkloads(signin.WorkloadsConfig{Identities: w.tenants.WorkloadsOf, Used: w.tenants.NoteWorkload, HTTPClient: guarded, Now: w.clock.now, Log: log}),
 		Audit:     audit.New(audit.Config{DB: d, Now: w.clock.now}), Webhooks: w.webhooks, Metrics: prometheus.NewRegistry(),
 		Now: w.clock.now, Log: log, Version: "test",
 	}
 	w.configure(&cfg)
-	h, err := New(cfg)
+	doc, err := sharedDocument()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	h, err := newAPI(cfg, doc)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -311,7 +322,7 @@ func (w *world) state() string {
 		(SELECT string_agg(tenant_id || alg || updated_at || is_default, ',' ORDER BY tenant_id, alg) FROM policies),
 		(SELECT string_agg(kid || state, ',' ORDER BY kid) FROM keys),
 		(SELECT count(*) FROM audit_events WHERE action <> 'authorization.denied'),
-		(SELECT count(*) FROM api_keys WHERE revoked_at IS NULL), (SELECT count(*) FROM idempotency_keys))`)
+		(SELECT count(*) FROM api_keys WHERE revoked_at IS NULL), (SELECT count(*) FROM workload_identities WHERE deleted_at IS NULL), (SELECT count(*) FROM idempotency_keys))`)
 }
 
 func readFile(t testing.TB, name string) string {

@@ -31,8 +31,8 @@ func (s *adminServer) ImportKey(c echo.Context, _ TenantPath, params ImportKeyPa
 		return err
 	}
 	body.DryRun = &dry
-	if dry {
-		return s.importMaterial(c, body)
+	if !dry && body.FurtherKeys != nil {
+		return invalidField("further_keys", "must be absent without dry_run")
 	}
 	return s.importMaterial(c, body)
 }
@@ -69,7 +69,7 @@ func (s *adminServer) importPrivateKey(c echo.Context, body ImportKeyRequest) er
 	defer clear(key)
 	e, err := s.cfg.Store.ImportPrivate(c.Request().Context(), auditBy(c), callOf(c).tenantID, moves.PrivateImport{
 		Key: key, Alg: jose.SignatureAlgorithm(*body.Alg), Algs: algorithms(body.Algs), KID: valueOr(body.KID, ""), Active: valueOr(body.Role, "") == ImportKeyRequestRoleActive,
-		DryRun: valueOr(body.DryRun, false),
+		DryRun: valueOr(body.DryRun, false), Others: valueOr(body.FurtherKeys, 0),
 	})
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (s *adminServer) importPrivateKey(c echo.Context, body ImportKeyRequest) er
 func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest) error {
 	entries, set, err := s.cfg.Store.ImportPublic(c.Request().Context(), auditBy(c), callOf(c).tenantID, moves.PublicImport{
 		Key: materialText(*body.PublicKey), Alg: jose.SignatureAlgorithm(valueOr(body.Alg, "")), Algs: algorithms(body.Algs), KID: valueOr(body.KID, ""),
-		ExpiresAt: valueOr(body.ExpiresAt, time.Time{}), DryRun: valueOr(body.DryRun, false),
+		ExpiresAt: valueOr(body.ExpiresAt, time.Time{}), DryRun: valueOr(body.DryRun, false), Others: valueOr(body.FurtherKeys, 0),
 	})
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest) er
 	if set.IsSet {
 		out := KeyList{Items: renderKeys(entries)}
 		for _, k := range set.Skipped {
-			out.Skipped = append(out.Skipped, SkippedKey{Index: k.Index, KID: nonZero(k.KID), Reason: k.Reason})
+			out.Skipped = append(out.Skipped, SkippedKey{Index: k.Index, KID: nonZero(k.KID), Reason: k.Reason, Refused: k.Refused})
 		}
 		if valueOr(body.DryRun, false) {
 			return replyJSON(c, http.StatusOK, out)

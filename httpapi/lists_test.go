@@ -47,11 +47,15 @@ func (w *world) inhabited() (places []place) {
 			hook     Webhook
 			approval Approval
 			key      CreatedAPIKey
+			workload WorkloadIdentity
 		)
 		for range 2 {
 			hook = w.hook("/v1/tenants/"+slug+"/webhooks", w.root, `{"url":"`+r.url+`"}`)
 			w.do("POST", "/v1/tenants/"+slug+"/api-keys", w.root, `{"role":"tenant_auditor"}`).ok(201, &key)
 			w.do("POST", "/v1/tenants/"+slug+"/keys/purge", w.root, "").ok(202, &approval)
+		}
+		for _, name := range []string{"ci", "deployer"} {
+			workload = w.workload("/v1/tenants/"+slug, strings.Replace(aWorkload, "ci", name, 1))
 		}
 		for _, host := range []string{"login", "keys"} {
 			w.do("POST", "/v1/tenants/"+slug+"/domains", w.root, `{"domain":"`+host+"."+slug+`.example"}`).ok(201)
@@ -59,7 +63,8 @@ func (w *world) inhabited() (places []place) {
 		w.do("POST", "/v1/tenants/"+slug+"/keys/rotate", w.root, "{}").ok(200)
 		places = append(places, place{slug, map[string]string{
 			"/v1/tenants/{tenant}/webhooks": hook.ID.String(), "/v1/tenants/{tenant}/approvals": approval.ID.String(),
-			"/v1/tenants/{tenant}/keys": w.keys(slug, KeyStateActive)[0].KID, "/v1/webhooks": ofAll.String(), "/v1/tenants": gone.ID.String(),
+			"/v1/tenants/{tenant}/workload-identities": workload.ID.String(),
+			"/v1/tenants/{tenant}/keys":                w.keys(slug, KeyStateActive)[0].KID, "/v1/webhooks": ofAll.String(), "/v1/tenants": gone.ID.String(),
 		}})
 	}
 	w.deliver()

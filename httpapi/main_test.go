@@ -10,6 +10,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/keyward/keyward/httpapi/browsertest"
 	"github.com/keyward/keyward/keys/keystest"
 )
 
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) {
 	shown.Tee()
 	http.DefaultTransport = shown.Transport(http.DefaultTransport)
 	code := m.Run()
+	browsertest.Close()
 	if code == 0 && entire() {
 		code = unexercised()
 	}

@@ -215,7 +215,7 @@ func (w *world) walkMatrix(own, foreign map[string]string) {
 // rows is state without what denied attempts move.
 func (w *world) rows() string {
 	w.server.denials.writing.Wait()
-	return scalar[string](w, `SELECT concat_ws('|', (SELECT count(*) FROM tenants), (SELECT count(*) FROM policies), (SELECT count(*) FROM api_keys),
+	return scalar[string](w, `SELECT concat_ws('|', (SELECT count(*) FROM tenants), (SELECT count(*) FROM policies), (SELECT count(*) FROM api_keys), (SELECT count(*) FROM workload_identities),
 		(SELECT string_agg(kid || state, ',' ORDER BY kid) FROM keys), (SELECT count(*) FROM audit_events WHERE action <> 'authorization.denied'))`)
 }
 
@@ -272,6 +272,9 @@ func (w *world) belongingsOf(root string, r *receiver) belongings {
 		role = "platform_auditor"
 	}
 	have := belongings{"webhooks": hook.ID.String(), "api-keys": w.made(root+"/api-keys", w.root, `{"role":"`+role+`"}`).ID.String()}
+	if root != "/v1" {
+		have["workload-identities"] = w.workload(root, aWorkload).ID.String()
+	}
 	w.deliver()
 	have["deliveries"] = w.deliveries(root + "/webhooks/" + hook.ID.String() + "/deliveries")[0].ID.String()
 	if root == "/v1" {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -270,6 +271,41 @@ func TestRefusedNamesSayWhy(t *testing.T) {
 			if len(p.Errors) != 1 || p.Errors[0].Field != "name" || !strings.Contains(p.Errors[0].Message, want) {
 				t.Errorf("%s %s with the name %.20q: %s %v, want a word about %s", method, path, name, p.Detail, p.Errors, want)
 			}
+		}
+	}
+}
+
+// A claim and its removal are in the tenant's history although nobody relies on a host that is
+// not verified; a repeated claim changes nothing and writes nothing. The database refuses a
+// claim without its event.
+func TestClaimsOfDomainsAreAudited(t *testing.T) {
+	w := newWorld(t)
+	acme := w.tenant("acme")
+	admin := w.key(tenant.TenantAdmin, &acme.ID)
+	w.do("POST", "/v1/tenants/acme/domains", admin, settingBody("domain", "id.acme.example")).ok(201)
+	w.do("POST", "/v1/tenants/acme/domains", admin, settingBody("domain", "ID.acme.example")).ok(200)
+	w.do("DELETE", "/v1/tenants/acme/domains/id.acme.example", admin, "").ok(204)
+	w.do("POST", "/v1/tenants/acme/domains", admin, settingBody("domain", "next.acme.example")).ok(201)
+	var events AuditEventList
+	w.do("GET", "/v1/tenants/acme/audit?order=asc&action=domain.claimed", admin, "").ok(200, &events)
+	if len(events.Items) != 2 || string(events.Items[0].Details) != `{"domain":"id.acme.example"}` || events.Items[0].Actor.Type != "api_key" {
+		t.Errorf("claims: %+v", events.Items)
+	}
+	w.do("GET", "/v1/tenants/acme/audit?action=domain.removed", admin, "").ok(200, &events)
+	if len(events.Items) != 1 || string(events.Items[0].Details) != `{"domain":"id.acme.example"}` {
+		t.Errorf("removals: %+v", events.Items)
+	}
+	conn, err := pgx.Connect(t.Context(), w.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	for _, statement := range []string{
+		"INSERT INTO domains (tenant_id, domain, token, created_at) SELECT id, 'silent.example', repeat('A', 26), now() FROM tenants WHERE slug = 'acme'",
+		"DELETE FROM domains WHERE domain = 'next.acme.example'",
+	} {
+		if _, err := conn.Exec(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "rows of domains do not change without an audit event") {
+			t.Errorf("%s: %v", statement, err)
 		}
 	}
 }

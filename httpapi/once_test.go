@@ -94,6 +94,8 @@ func TestEveryChangeIsMadeOnce(t *testing.T) {
 		{"signPayload", "POST", "/v1/tenants/acme/sign", `{"payload":"aGVsbG8"}`},
 		{"createTenantAPIKey", "POST", "/v1/tenants/acme/api-keys", `{"role":"tenant_signer"}`},
 		{"revokeTenantAPIKey", "DELETE", id("/v1/tenants/acme/api-keys"), ``},
+		{"createWorkloadIdentity", "POST", "/v1/tenants/acme/workload-identities", aWorkload},
+		{"deleteWorkloadIdentity", "DELETE", "/v1/tenants/acme/workload-identities/" + w.workload("/v1/tenants/acme", aWorkload).ID.String(), ``},
 		{"createPlatformAPIKey", "POST", "/v1/api-keys", `{"role":"platform_auditor"}`},
 		{"revokePlatformAPIKey", "DELETE", id("/v1/api-keys"), ``},
 		{"addDomain", "POST", "/v1/tenants/acme/domains", `{"domain":"www.acme.example"}`},

@@ -130,6 +130,7 @@ func TestHeadersThatATenantCannotSet(t *testing.T) {
 		"Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Proxy-Connection", "Proxy-Authenticate", "Content-Encoding", "Content-Type", "Content-Security-Policy",
 		"set-cookie", "Strict-Transport-Security", "X-Frame-Options", "Access-Control-Allow-Credentials", "Cross-Origin-Resource-Policy", "Clear-Site-Data", "Cache-Control", "CDN-Cache-Control",
 		"Cloudflare-CDN-Cache-Control", "Surrogate-Control", "Expires", "Age", "Vary", "Location", "Refresh", "X-Accel-Redirect", "X-Sendfile", "WWW-Authenticate", "Keyward-Not-Before", "Keyward-Stale", "Date", "Sec-GPC",
+		"Link", "Service-Worker-Allowed", "SourceMap", "Speculation-Rules",
 	} {
 		refused(name, "x")
 		refused(strings.ToLower(name), "x")

@@ -90,7 +90,7 @@ var rules = []rule{
 	sentinelRule(tenant.ErrUnauthenticated, ProblemCodeUnauthenticated, "The credential is not valid, has expired or was revoked."),
 	sentinelRule(errForbidden, ProblemCodeForbidden, ""),
 	sentinelRule(tenant.ErrNoRole, ProblemCodeForbidden, "The identity provider assigns you no role in Keyward."),
-	sentinelRule(tenant.ErrNoIdentityProvider, ProblemCodeUnavailable, "The identity provider is unavailable, so its tokens cannot be verified now; try again."),
+	sentinelRule(tenant.ErrNoIdentityProvider, ProblemCodeUnavailable, "The issuer of the token, an identity provider, is unavailable, so its tokens cannot be verified now; try again."),
 	typeRule(func(*rateLimitedError) *Problem { return newProblem(ProblemCodeRateLimited, "") }),
 	typeRule(func(*moves.RateError) *Problem {
 		return newProblem(ProblemCodeRateLimited, "The tenant has reached its rate of new RSA keys; the Retry-After header says when to try again.")
@@ -116,17 +116,19 @@ var rules = []rule{
 	sentinelRule(tenant.ErrSuspended, ProblemCodeTenantSuspended, ""),
 	sentinelRule(tenant.ErrBuiltIn, ProblemCodeConflict, "The platform's own tenant cannot be suspended or deleted."),
 	sentinelRule(tenant.ErrNoAPIKey, ProblemCodeNotFound, "There is no such API key."),
+	sentinelRule(tenant.ErrNoWorkload, ProblemCodeNotFound, "There is no such workload identity."),
+	sentinelRule(tenant.ErrMadeByWorkload, ProblemCodeForbidden, "A workload creates no credentials and no workload identities: they would outlive its token."),
 	sentinelRule(tenant.ErrTooManyAnswers, ProblemCodeRateLimited, fmt.Sprintf("The answers to %d requests with an Idempotency-Key are stored for this credential in the tenant, or to %d for the tenant. They are kept for 24 hours; requests without the header are carried out.", tenant.MaxAnswersOfCredential, tenant.MaxAnswersOfTenant)),
 	sentinelRule(tenant.ErrIdempotencyMismatch, ProblemCodeConflict, "This Idempotency-Key was used for another request."),
 	sentinelRule(tenant.ErrAnswerUnreadable, ProblemCodeConflict, "This request was carried out, and its answer cannot be read any more; read the state instead."),
 	sentinelRule(tenant.ErrBadCursor, ProblemCodeInvalidRequest, "The cursor is not one that this list returned."),
 	sentinelRule(tenant.ErrNoApproval, ProblemCodeNotFound, "There is no such approval."),
 	sentinelRule(tenant.ErrOwnRequest, ProblemCodeForbidden, "You requested this approval; a second person must decide."),
-	sentinelRule(tenant.ErrNotSecondPerson, ProblemCodeForbidden, "A second person must decide: this credential is newer than the request, or it and the requester's were made by one another or by the same person."),
+	sentinelRule(tenant.ErrNotSecondPerson, ProblemCodeForbidden, "A second person must decide: this credential is a workload's or newer than the request, or it and the requester's were made by one another or by the same person."),
 	sentinelRule(tenant.ErrOtherRequester, ProblemCodeForbidden, "Another caller requested this approval; only that caller can use it."),
 	sentinelRule(tenant.ErrOtherRequest, ProblemCodeConflict, "The approval is for another request: operation, path, query and body must be the same."),
 	sentinelRule(tenant.ErrApproverRevoked, ProblemCodeConflict, "The credential that approved this has been revoked since; ask for another approval."),
-	sentinelRule(tenant.ErrTooManyApprovals, ProblemCodeConflict, "The limit of 1000 approvals that wait is reached; decide some first."),
+	sentinelRule(tenant.ErrTooManyApprovals, ProblemCodeConflict, "The limit of 1000 approvals that wait, or of 10000 that were asked for within 24 hours, is reached."),
 	sentinelRule(tenant.ErrNeedsApproval, ProblemCodeConflict, "This needs the approval of a second person."),
 	typeRule(func(e *tenant.ApprovalStatusError) *Problem {
 		return newProblem(ProblemCodeConflict, "The approval is "+string(e.Status)+".")

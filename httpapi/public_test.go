@@ -107,10 +107,10 @@ func TestJWKSContentType(t *testing.T) {
 func TestDiscovery(t *testing.T) {
 	w := newWorld(t)
 	w.do("POST", "/v1/tenants", w.root, `{"slug":"acme","issuer":"https://id.acme.example/?","policies":[{"alg":"ES256"}]}`).problem(ProblemCodeInvalidRequest)
-	w.do("POST", "/v1/tenants", w.root, `{"slug":"acme","issuer":"https://id.acme.example/a&b","policies":[{"alg":"ES256","default":true},{"alg":"Ed25519"}]}`).ok(201)
+	w.do("POST", "/v1/tenants", w.root, `{"slug":"acme","issuer":"https://id.acme.example/a,b=c","policies":[{"alg":"ES256","default":true},{"alg":"Ed25519"}]}`).ok(201)
 	for path, issuer := range map[string]string{
-		"/t/acme/.well-known/openid-configuration":       "https://id.acme.example/a&b",
-		"/.well-known/oauth-authorization-server/t/acme": "https://id.acme.example/a&b",
+		"/t/acme/.well-known/openid-configuration":       "https://id.acme.example/a,b=c",
+		"/.well-known/oauth-authorization-server/t/acme": "https://id.acme.example/a,b=c",
 		"/.well-known/openid-configuration":              testPublicURL + "/t/platform",
 		"/.well-known/oauth-authorization-server":        testPublicURL + "/t/platform",
 	} {

@@ -1,10 +1,14 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/db/dbtest"
@@ -93,6 +97,47 @@ func TestUnconfirmedReplicasAreNamed(t *testing.T) {
 		a := w.do(step.method, step.path, w.root, step.body, "Prefer", step.prefer).ok(200)
 		if a.Header.Get("Preference-Applied") != "" || a.Header.Get("Keyward-Replicas") != "" {
 			t.Errorf("%s %s, %s: %v", step.method, step.path, step.prefer, a.Header)
+		}
+	}
+}
+
+// A change that nobody waits for asks no process to confirm it, so that it costs no write more;
+// one that somebody waits for asks once.
+func TestAChangeThatNobodyWaitsForAsksNobody(t *testing.T) {
+	w := newWorld(t)
+	w.replica(t)
+	w.tenant("acme")
+	conn, err := pgx.Connect(t.Context(), w.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if _, err := conn.Exec(t.Context(), "LISTEN keyward_confirm"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		headers []string
+		asks    int
+	}{{nil, 0}, {[]string{"Prefer", "wait=5"}, 1}} {
+		w.do("PATCH", "/v1/tenants/acme", w.root, body(map[string]string{"name": fmt.Sprint(c.asks)}), c.headers...).ok(200)
+		if _, err := conn.Exec(t.Context(), "NOTIFY keyward_confirm, 'end'"); err != nil {
+			t.Fatal(err)
+		}
+		asks := 0
+		for {
+			n, err := conn.WaitForNotification(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n.Payload == "end" {
+				break
+			}
+			if strings.HasPrefix(n.Payload, "ask ") {
+				asks++
+			}
+		}
+		if asks != c.asks {
+			t.Errorf("with %q processes were asked %d times, want %d", c.headers, asks, c.asks)
 		}
 	}
 }

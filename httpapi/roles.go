@@ -84,6 +84,11 @@ var permissions = map[string]permission{
 	"listPlatformAPIKeys":  {roles: platform},
 	"revokePlatformAPIKey": {roles: platform, guarded: true},
 
+	"createWorkloadIdentity": {roles: admins, guarded: true},
+	"listWorkloadIdentities": {roles: admins},
+	"getWorkloadIdentity":    {roles: admins},
+	"deleteWorkloadIdentity": {roles: admins, guarded: true},
+
 	"addDomain":    {roles: admins},
 	"listDomains":  {roles: admins},
 	"verifyDomain": {roles: admins, guarded: true},

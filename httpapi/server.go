@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -28,6 +29,15 @@ import (
 // tenant.ErrNoIdentityProvider.
 type SignIn interface {
 	Principal(ctx context.Context, token string) (tenant.Principal, error)
+	// Issued reports whether a token says that it is the identity provider's.
+	Issued(token string) bool
+	Issuer() string
+}
+
+// Workloads authenticates workloads by tokens of issuers that a tenant trusts. Errors:
+// those of [tenant.Store.Authenticate] and tenant.ErrNoIdentityProvider.
+type Workloads interface {
+	Principal(ctx context.Context, tenantID uuid.UUID, token string) (tenant.Principal, error)
 }
 
 // Config configures the API. The stores are required.
@@ -61,7 +71,8 @@ type Config struct {
 	// PublicURL.
 	TrustedProxies []netip.Prefix
 	RateLimits     RateLimits
-	SignIn         SignIn      // nil: API keys only
+	SignIn         SignIn      // nil: API keys and workloads only
+	Workloads      Workloads   // nil: API keys and people only
 	Processes      ProcessList // nil: this process is the only one
 	Console        ConsoleConfig
 	Now            func() time.Time // nil: time.Now
@@ -110,6 +121,10 @@ func New(cfg Config) (API, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newAPI(cfg, doc)
+}
+
+func newAPI(cfg Config, doc *openapi3.T) (API, error) {
 	s, err := newServer(cfg, doc)
 	if err != nil {
 		return nil, err

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/jwks"
 	"github.com/keyward/keyward/keys/tokens"
 )
@@ -165,5 +167,40 @@ func TestAPinnedVerifierFollowsTheSignedSet(t *testing.T) {
 	w.do("POST", path+"/keys/revoke", w.root, `{"reason":"compromised","mode":"fresh"}`).ok(200)
 	if err := verifier.Refresh(t.Context()); !errors.Is(err, jwks.ErrNotSigned) {
 		t.Errorf("a set signed by a fresh key: %v", err)
+	}
+}
+
+// A row in recoveries begins no epoch because it is there: signed sets, which a verifier
+// with a pinned key refuses ever after if their epoch falls, and cursors go on as before.
+// A recovery takes the next number that is free, even if the row has the highest.
+func TestForgedRecoveryIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	const path, signed = "/v1/tenants/acme", "/t/acme/.well-known/jwks.jwt"
+	var feed JWKSFeed
+	w.do("GET", "/v1/jwks-feed", w.root, "").ok(200, &feed)
+	epoch := func() int64 {
+		t.Helper()
+		w.do("POST", path+"/keys/rotate", w.root, "").ok(200) // so that a set is signed
+		return openSet(t, w.do("GET", "/t/acme/.well-known/jwks.json", "", "").body, w.do("GET", signed, "", "").ok(200).body).Epoch
+	}
+	dbtest.Exec(t, w.dsn, "INSERT INTO recoveries (epoch, at, operator, mac) VALUES (1, now(), 'mallory', NULL), (9223372036854775807, now(), 'mallory', sha256('mallory'))")
+	if e := epoch(); e != 0 {
+		t.Errorf("forged rows began epoch %d", e)
+	}
+	w.do("GET", "/v1/jwks-feed?since="+feed.NextCursor, w.root, "").ok(200)
+	if n := strings.Count(w.log.String(), `"table":"recoveries"`); n != 2 {
+		t.Errorf("%d log lines for two forged rows", n)
+	}
+	if err := w.tenants.BeginEpoch(t.Context(), operator); err != nil {
+		t.Fatal(err)
+	}
+	if e := epoch(); e != 2 {
+		t.Errorf("the recovery began epoch %d, not the first that is free", e)
+	}
+	w.do("GET", "/v1/jwks-feed?since="+feed.NextCursor, w.root, "").problem(ProblemCodeInvalidRequest)
+	dbtest.Exec(t, w.dsn, "UPDATE recoveries SET epoch = 7 WHERE epoch = 2")
+	if e := epoch(); e != 0 {
+		t.Errorf("the code of one epoch made epoch %d", e)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/tenant"
 )
@@ -31,8 +32,8 @@ func policyWarnings(p tenant.Policy) (warnings []string) {
 		"Verifiers that do not know RFC 9964 refuse the tokens: keep another algorithm as default until all accept this one. Most skip the keys; some, as the Kubernetes API server, auth0/go-jwt-middleware 2.3 and by default lestrrat-go/jwx 3.3, refuse a JWK Set that has them, and need a tenant without.")
 	jwk := jwkBeside + base64.RawURLEncoding.EncodedLen(params.PublicKeySize())
 	if set := jwk * p.MaxPublishedKeys; set > largestSet {
-		warnings = append(warnings, fmt.Sprintf("max_published_keys allows a JWK Set of %d kB; Nimbus (Spring Security) refuses more than %d kB: at most %d keys fit.",
-			set>>10, largestSet>>10, largestSet/jwk))
+		warnings = append(warnings, fmt.Sprintf("max_published_keys allows a JWK Set of %d kB; Nimbus (Spring Security) refuses more than %d kB: at most %s fit.",
+			set>>10, largestSet>>10, plural.Count(largestSet/jwk, "key")))
 	}
 	return warnings
 }

@@ -81,6 +81,11 @@ func requiredOnly(schema *openapi3.Schema, value any) (small any, whole bool) {
 			}
 			members[name] = member
 		}
+		for _, name := range sortedNames(value) { // one of several members is required
+			if uint64(len(members)) < schema.MinProps {
+				members[name] = value[name]
+			}
+		}
 		return members, true
 	case []any:
 		if schema.Items == nil || len(value) == 0 {

@@ -102,7 +102,7 @@ func (st *stream) logTrouble(err error) {
 // the tenant was deleted, which revokes its credentials too, the remaining
 // events are written first: gone is the reason to end the stream after them.
 func (st *stream) checkCredential(ctx context.Context) (gone, err error) {
-	err = st.server.gate.authenticateAgain(ctx, st.request)
+	err = st.server.gate.authenticateAgain(ctx, st.request, st.tenantRef())
 	gone = st.checkTenant(ctx)
 	switch {
 	case !errors.Is(err, tenant.ErrUnauthenticated) && !errors.Is(err, tenant.ErrNoRole):
@@ -111,6 +111,14 @@ func (st *stream) checkCredential(ctx context.Context) (gone, err error) {
 		return gone, nil
 	}
 	return nil, noCredential
+}
+
+// tenantRef returns the id of the stream's tenant, or "".
+func (st *stream) tenantRef() string {
+	if st.tenantID == uuid.Nil {
+		return ""
+	}
+	return st.tenantID.String()
 }
 
 // checkTenant returns noTenant if the tenant was deleted.

@@ -74,7 +74,7 @@ func TestEveryChangeTakesItsTimeUnderItsLock(t *testing.T) {
 	for _, action := range []string{
 		"tenant.created", "tenant.updated", "tenant.deleted", "policy.created", "policy.updated", "policy.retired", "key.created", "key.activated",
 		"key.deprecated", "key.revoked", "key.imported", "data_key.rotated", "api_key.created", "api_key.revoked", "webhook.created", "webhook.deleted",
-		"approval.approved", "domain.verified", "domain.removed",
+		"approval.approved", "domain.claimed", "domain.verified", "domain.removed",
 	} {
 		if !actions[action] {
 			t.Errorf("no change wrote %s: %v", action, slices.Sorted(maps.Keys(actions)))
@@ -206,6 +206,9 @@ func (w *world) changeable(e errand, slug string) map[string]string {
 			w.do("POST", "/v1/tenants/"+slug+"/domains/"+host+"/verify", w.root, "").ok(200)
 		}
 		things["domain"] = host
+	}
+	if e.OperationID == "deleteWorkloadIdentity" {
+		things["id"] = w.workload("/v1/tenants/"+slug, aWorkload).ID.String()
 	}
 	if e.OperationID == "retirePolicy" {
 		things["alg"] = "RS256" // not the default
