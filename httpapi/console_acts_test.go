@@ -27,7 +27,11 @@ func TestConsoleActs(t *testing.T) {
 		return s.post(base+"/act/"+name, append(shown.hidden(base+"/act/"+name), fields...)...)
 	}
 	old := w.keys("acme", "active")
-	act("rotate?alg=ES256", "reason", "a drill").is(http.StatusOK).has("Rotated: the standby signs now")
+	rotation := s.get(base + "/act/rotate").has("<em>a new key</em>") // the next standby is in the set then
+	if n := strings.Count(rotation.Body, "<td>ES256</td>"); n != 3 {
+		t.Errorf("%d keys of a rotation have their algorithm", n)
+	}
+	act("rotate?alg=ES256", "reason", "a drill").is(http.StatusOK).has("Rotated: the standby signs now", "1 of 1 replica serves it")
 	kid := ""
 	for _, k := range w.keys("acme", "active") {
 		if k.Alg == "ES256" {
@@ -41,7 +45,7 @@ func TestConsoleActs(t *testing.T) {
 	if got := w.keys("acme", "revoked"); len(got) != 1 || got[0].KID != kid {
 		t.Errorf("revoked: %+v", got)
 	}
-	s.get(base).has("A revoked key", "compromised")
+	s.get(base).has("A revoked key", "compromised", "slow verifiers: until", "until restarted")
 	s.get(base+"/key?kid="+kid).has("Who may still trust it", "found in a log")
 	act("suspend").has("Suspended: nothing is signed")
 	act("resume").has("Resumed")
@@ -56,6 +60,7 @@ func TestConsoleActs(t *testing.T) {
 	if got := w.keys("acme", "revoked"); len(got) != 0 {
 		t.Errorf("not purged: %+v", got)
 	}
+	s.get(base+"/act/delete").has("What happens at once", "JWKS after", "How long verifiers may still trust them").lacks("first token of the fresh key")
 	act("delete", "confirm", "acme").is(http.StatusOK).has("Tenant acme is deleted")
 	w.do("GET", "/v1/tenants/acme", w.root, "").refused("tenant_not_found")
 }
@@ -153,7 +158,7 @@ func TestConsoleShowsMarkupAsText(t *testing.T) {
 func TestConsoleApprovals(t *testing.T) {
 	w := newWorld(t)
 	w.tenant("acme")
-	w.do("PATCH", "/v1/tenants/acme", w.root, `{"approval_required":["revoke_all"]}`).ok(200, new(Tenant))
+	w.do("PATCH", "/v1/tenants/acme", w.root, `{"approval_required":["revoke","revoke_all"]}`).ok(200, new(Tenant))
 	first, second := w.signedIn(w.root), w.signedIn(w.key(tenant.PlatformAdmin, nil))
 	const path = "/console/tenants/acme/act/revoke-all"
 	before := w.keys("acme", "active")[0].KID
@@ -179,4 +184,7 @@ func TestConsoleApprovals(t *testing.T) {
 	if w.keys("acme", "active")[0].KID == before {
 		t.Error("not done with approval")
 	}
+	kid := w.keys("acme", "active")[0].KID
+	w.do("POST", "/v1/tenants/acme/keys/"+kid+"/revoke", w.root, `{"reason":"superseded"}`).ok(202)
+	second.get("/console/tenants/acme/approvals").has(`key?kid=` + kid) // what it would revoke
 }

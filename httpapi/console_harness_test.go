@@ -150,7 +150,7 @@ var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value=
 func (w *world) browse(b *browsertest.Browser, key string) *browsertest.Page {
 	w.t.Helper()
 	p := b.Open(w.url + "/console")
-	if p.Eval(`document.querySelector("#key") === null`) == "true" { // pages of one browser share their cookies
+	if p.Eval(`document.querySelector("#key") === null`) == "true" { // pages of one test share their cookies
 		return p
 	}
 	p.Fill("#key", key)
@@ -165,6 +165,7 @@ func shoot(t testing.TB, p *browsertest.Page, name string) {
 	if dir == "" {
 		return
 	}
+	p.WaitFor(`!document.querySelector(".live") || !document.querySelector("[data-live]") || document.querySelector(".live").hasAttribute("data-on")`)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

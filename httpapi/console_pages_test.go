@@ -44,6 +44,47 @@ func TestConsoleDomains(t *testing.T) {
 	s.get("/console/tenants/other/domains").is(http.StatusNotFound)
 }
 
+// A workload identity is created from what people write into the form, which names their
+// faults beside the fields, and deleted.
+func TestConsoleWorkloads(t *testing.T) {
+	w := newWorld(t)
+	acme := w.tenant("acme")
+	w.tenant("other")
+	s := w.signedIn(w.key(tenant.TenantAdmin, &acme.ID))
+	const path = "/console/tenants/acme/workloads"
+	s.get(path).is(http.StatusOK).has("No workload identity")
+	good := []string{"name", "payments", "role", "tenant_signer", "issuer", "https://ci.example.com", "audience", "keyward", "rules", " sub = a \r\n\r\nsub=b=c\nref=main", "prefixes", "job=one:two:\njob=one:two:three:", "max_token_lifetime_seconds", "10m", "expires_at", "2099-01-31T09:00"}
+	for field, faults := range map[string][]string{
+		"name": {""}, "issuer": {"ci.example.com", ""}, "audience": {""}, "rules": {"sub", "sub=", "=a", "iss=https://ci.example.com", "ref=main"}, "prefixes": {"sub", "sub=repo:", "sub=one:two"},
+		"jwks_uri": {"ftp://ci.example.com"}, "max_token_lifetime_seconds": {"soon", "1s", "2000000000000"}, "expires_at": {"tomorrow", "2001-01-01"},
+	} {
+		for _, fault := range faults {
+			before := w.changes()
+			s.post(path, append(good, field, fault, "prefixes", "", field, fault)...).is(422).has(field + "-wrong")
+			if w.changes() != before {
+				t.Errorf("%s %q has changed something", field, fault)
+			}
+		}
+	}
+	s.post(path, append(good, "role", "platform_admin")...).is(422)
+	s.post(path, good...).is(http.StatusOK).has("The workload identity is there", "payments", "one of <code>a</code>, <code>b=c</code>", "begins with <code>one:two:three:</code>", "10 minutes")
+	var list WorkloadIdentityList
+	w.do("GET", "/v1/tenants/acme/workload-identities", w.root, "").ok(200, &list)
+	if len(list.Items) != 1 {
+		t.Fatal(list)
+	}
+	if got := list.Items[0]; fmt.Sprint(got.Rules[0].OneOf) != "[a b=c]" || *got.Rules[1].Equals != "main" || *got.Rules[2].Prefix != "one:two:" || *got.Rules[3].Prefix != "one:two:three:" || len(got.Rules) != 4 ||
+		got.MaxTokenLifetimeSeconds != 600 || got.ExpiresAt == nil || got.ExpiresAt.Year() != 2099 || got.Role != "tenant_signer" || got.JWKSURI != nil {
+		t.Errorf("made: %+v", got)
+	}
+	w.signedIn(w.key(tenant.TenantAuditor, &acme.ID)).get(path).is(http.StatusForbidden)
+	s.get("/console/tenants/other/workloads").is(http.StatusNotFound)
+	s.post(path+"/delete", "id", "x").is(http.StatusNotFound)
+	s.post(path+"/delete", "id", list.Items[0].ID.String()).is(http.StatusOK).has("The workload identity is deleted", "No workload identity")
+	s.post(path+"/delete", "id", list.Items[0].ID.String()).is(http.StatusNotFound)
+	s.get("/console/tenants/acme/history").has("Workload identity created", "Workload identity deleted")
+}
+
 // settings are the fields of a tenant's settings as the page shows them.
 func (s *surfer) settings(slug string) (fields []string) {
 	s.w.t.Helper()
@@ -76,6 +117,7 @@ func TestConsoleAdoption(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	s.get("/console/tenants/acme").has("1 of 3 verifiers have fetched it").lacks("verifiers behind") // every cache may still have the old set
+	s.get("/console/tenants?problem=verifiers_behind").has("No tenant matches")
 	s.get("/console/tenants/acme/key?kid="+next.KID).has("1 of 3 verifiers", "33 %", "2 verifiers behind", "waits for 90 %")
 	w.clock.pass(25 * time.Hour)
 	w.fetches("quick", "")
@@ -83,6 +125,15 @@ func TestConsoleAdoption(t *testing.T) {
 	s = w.signedIn(w.root)
 	s.get("/console/tenants/acme").has("ES256: 2 verifiers behind", "Who is behind")
 	s.get("/console/tenants").has("ES256: 2 verifiers behind")
+	w.tenant("other") // nobody has fetched its keys
+	s.get("/console/tenants?problem=verifiers_behind").is(http.StatusOK).has("tenants/acme").lacks("tenants/other")
+	for query, want := range map[string]int{"": 1, "&q=acm": 1, "&q=other": 0, "&alg=ES256": 1, "&alg=RS256": 0, "&status=active": 1, "&status=suspended": 0} {
+		var list TenantList
+		w.do("GET", "/v1/tenants?problem=verifiers_behind"+query, w.root, "").ok(200, &list)
+		if len(list.Items) != want {
+			t.Errorf("%s: %d tenants with verifiers behind", query, len(list.Items))
+		}
+	}
 	w.clock.pass(24 * time.Hour)
 	w.fetches("quick", "")
 	w.adoptionOf(next.KID)
@@ -101,6 +152,7 @@ func TestConsoleRepeatsWhatWasApproved(t *testing.T) {
 	var hook Webhook
 	w.do("POST", "/v1/tenants/acme/webhooks", w.root, `{"url":"https://hooks.example.com/x"}`).ok(201, &hook)
 	old := w.made("/v1/tenants/acme/api-keys", w.root, `{"role":"tenant_signer","name":"old"}`)
+	identity := w.workload("/v1/tenants/acme", aWorkload)
 	s := w.signedIn(w.key(tenant.TenantAdmin, &acme.ID))
 	second := w.key(tenant.TenantAdmin, &acme.ID)
 	renamed := append(s.settings("acme"), "name", "New name")
@@ -116,6 +168,8 @@ func TestConsoleRepeatsWhatWasApproved(t *testing.T) {
 		{base + "/policies/ES256", policy, "The policy is saved"},
 		{base + "/api-keys", []string{"role", "tenant_auditor", "name", "new", "nonce", "n1"}, "Copy the new key now"},
 		{base + "/api-keys/revoke", []string{"id", old.ID.String()}, "is revoked"},
+		{base + "/workloads", []string{"role", "tenant_signer", "name", "new", "issuer", "https://ci.example.com", "audience", "keyward", "rules", "sub=job", "nonce", "n3"}, "The workload identity is there"},
+		{base + "/workloads/delete", []string{"id", identity.ID.String()}, "The workload identity is deleted"},
 		{base + "/webhooks", []string{"url", "https://hooks.example.com/y", "nonce", "n2"}, "hooks.example.com/y"},
 		{base + "/webhooks/" + hook.ID.String(), []string{"do", "delete"}, "The webhook is deleted"},
 		{base + "/domains", []string{"do", "verify", "domain", "id.acme.example"}, "is verified"},
@@ -325,4 +379,19 @@ func TestConsoleHistory(t *testing.T) {
 		signer.get("/console/tenants/acme"+path).is(http.StatusForbidden).lacks(`<tr id="e`, "drill-1")
 	}
 	signer.get("/console/tenants/other/history/export?format=csv").is(http.StatusNotFound)
+}
+
+// A fault of an item of a list is shown at the field that has the list, with the item: the
+// API numbers items, and a form has no field of such a name.
+func TestFaultsOfListItemsAreShownAtTheirField(t *testing.T) {
+	w := newWorld(t)
+	w.tenant("acme")
+	s := w.signedIn(w.root)
+	for _, path := range []string{"/console/tenants/acme/webhooks", "/console/platform/webhooks"} {
+		s.post(path, "url", "https://hooks.example.com/", "actions", "key.revoked, key.*, key.forgotten").is(422).
+			has(`id="actions-wrong">key.forgotten: is not an action`, `value="key.revoked, key.*, key.forgotten"`)
+	}
+	workload := []string{"role", "tenant_signer", "name", "ci", "issuer", "https://ci.example.com", "audience", "keyward", "prefixes", "job=no-end", "rules"}
+	s.post("/console/tenants/acme/workloads", append(workload, "sub=job\nref=")...).is(422).has(`id="rules-wrong">ref: `)
+	s.post("/console/tenants/acme/workloads", append(workload, "sub=job")...).is(422).has(`id="prefixes-wrong">job: `)
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // consoleRoute is a route of the console with addresses of it for a tenant acme. KID, HOOK,
-// HOOK-OF-ALL, CREDENTIAL, CREDENTIAL-OF-ACME, APPROVAL and PEM in them stand for something that is there.
+// HOOK-OF-ALL, CREDENTIAL, CREDENTIAL-OF-ACME, WORKLOAD, APPROVAL and PEM in them stand for something that is there.
 type consoleRoute struct {
 	pattern string
 	at      []string
@@ -57,26 +57,27 @@ var consoleRoutes = []consoleRoute{
 	{pattern: "GET /console/history", at: []string{"/console/history"}, live: true},
 	{pattern: "GET /console/history/export", at: []string{"/console/history/export?format=csv"}, file: true},
 	{pattern: "GET /console/history/checkpoint", at: []string{"/console/history/checkpoint"}, file: true},
-	{pattern: "GET /console/platform", at: []string{"/console/platform"}},
-	{pattern: "GET /console/incident", at: []string{"/console/incident?q=acme"}},
-	{pattern: "GET /console/platform/api-keys", at: []string{"/console/platform/api-keys"}},
-	{pattern: "GET /console/platform/webhooks", at: []string{"/console/platform/webhooks"}},
+	{pattern: "GET /console/platform", at: []string{"/console/platform"}, live: true},
+	{pattern: "GET /console/incident", at: []string{"/console/incident?q=acme"}, live: true},
+	{pattern: "GET /console/platform/api-keys", at: []string{"/console/platform/api-keys"}, live: true},
+	{pattern: "GET /console/platform/webhooks", at: []string{"/console/platform/webhooks"}, live: true},
 	{pattern: "GET /console/platform/webhooks/{webhook}", at: []string{"/console/platform/webhooks/HOOK-OF-ALL"}, live: true},
 
 	{pattern: "GET /console/tenants/{tenant}", at: []string{"/console/tenants/acme"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/keys", at: []string{"/console/tenants/acme/keys"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/key", at: []string{"/console/tenants/acme/key?kid=KID"}, live: true},
-	{pattern: "GET /console/tenants/{tenant}/policies", at: []string{"/console/tenants/acme/policies"}},
-	{pattern: "GET /console/tenants/{tenant}/policies/{alg}", at: []string{"/console/tenants/acme/policies/ES256", "/console/tenants/acme/policies/EdDSA"}},
+	{pattern: "GET /console/tenants/{tenant}/policies", at: []string{"/console/tenants/acme/policies"}, live: true},
+	{pattern: "GET /console/tenants/{tenant}/policies/{alg}", at: []string{"/console/tenants/acme/policies/ES256", "/console/tenants/acme/policies/EdDSA"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/verifiers", at: []string{"/console/tenants/acme/verifiers?for=spring"}, live: true},
-	{pattern: "GET /console/tenants/{tenant}/domains", at: []string{"/console/tenants/acme/domains"}},
-	{pattern: "GET /console/tenants/{tenant}/settings", at: []string{"/console/tenants/acme/settings"}},
+	{pattern: "GET /console/tenants/{tenant}/domains", at: []string{"/console/tenants/acme/domains"}, live: true},
+	{pattern: "GET /console/tenants/{tenant}/settings", at: []string{"/console/tenants/acme/settings"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/history", at: []string{"/console/tenants/acme/history?verify=1"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/history/export", at: []string{"/console/tenants/acme/history/export?format=ndjson"}, file: true},
 	{pattern: "GET /console/tenants/{tenant}/history/checkpoint", at: []string{"/console/tenants/acme/history/checkpoint"}, file: true},
-	{pattern: "GET /console/tenants/{tenant}/approvals", at: []string{"/console/tenants/acme/approvals"}},
-	{pattern: "GET /console/tenants/{tenant}/api-keys", at: []string{"/console/tenants/acme/api-keys"}},
-	{pattern: "GET /console/tenants/{tenant}/webhooks", at: []string{"/console/tenants/acme/webhooks"}},
+	{pattern: "GET /console/tenants/{tenant}/approvals", at: []string{"/console/tenants/acme/approvals"}, live: true},
+	{pattern: "GET /console/tenants/{tenant}/api-keys", at: []string{"/console/tenants/acme/api-keys"}, live: true},
+	{pattern: "GET /console/tenants/{tenant}/workloads", at: []string{"/console/tenants/acme/workloads"}, live: true},
+	{pattern: "GET /console/tenants/{tenant}/webhooks", at: []string{"/console/tenants/acme/webhooks"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/webhooks/{webhook}", at: []string{"/console/tenants/acme/webhooks/HOOK"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/act/{act}", at: []string{
 		"/console/tenants/acme/act/rotate", "/console/tenants/acme/act/revoke?kid=KID", "/console/tenants/acme/act/retire?alg=RS256", "/console/tenants/acme/act/revoke-all",
@@ -94,6 +95,10 @@ var consoleRoutes = []consoleRoute{
 	{pattern: "POST /console/tenants/{tenant}/approvals/{approval}", at: []string{"/console/tenants/acme/approvals/APPROVAL"}, operation: "approveApproval", on: "/console/tenants/acme/approvals", enter: []string{"do", "approve"}, says: "Your decision is recorded"},
 	{pattern: "POST /console/tenants/{tenant}/api-keys", at: []string{"/console/tenants/acme/api-keys"}, operation: "createTenantAPIKey", enter: []string{"role", "tenant_auditor"}, says: "Copy the new key now"},
 	{pattern: "POST /console/tenants/{tenant}/api-keys/revoke", at: []string{"/console/tenants/acme/api-keys/revoke"}, operation: "revokeTenantAPIKey", on: "/console/tenants/acme/api-keys", enter: []string{"id", "CREDENTIAL-OF-ACME"}, says: "The API key is revoked"},
+	{pattern: "POST /console/tenants/{tenant}/workloads", at: []string{"/console/tenants/acme/workloads"}, operation: "createWorkloadIdentity", enter: []string{
+		"role", "tenant_signer", "name", "new", "issuer", "https://ci.example.com", "audience", "keyward", "rules", "sub=job\nsub=other", "prefixes", "job=one:two:",
+	}, says: "The workload identity is there"},
+	{pattern: "POST /console/tenants/{tenant}/workloads/delete", at: []string{"/console/tenants/acme/workloads/delete"}, operation: "deleteWorkloadIdentity", on: "/console/tenants/acme/workloads", enter: []string{"id", "WORKLOAD"}, says: "The workload identity is deleted"},
 	{pattern: "POST /console/tenants/{tenant}/webhooks", at: []string{"/console/tenants/acme/webhooks"}, operation: "createTenantWebhook", enter: []string{"url", "https://hooks.example.com/new"}, says: "hooks.example.com/new"},
 	{pattern: "POST /console/tenants/{tenant}/webhooks/{webhook}", at: []string{"/console/tenants/acme/webhooks/HOOK"}, operation: "updateTenantWebhook", enter: []string{"do", "delete"}, says: "The webhook is deleted"},
 	{pattern: "POST /console/tenants/{tenant}/act/{act}", at: []string{"/console/tenants/acme/act/rotate"}, operation: "rotateKeys", says: "Rotated"},
@@ -134,13 +139,14 @@ func (w *world) routes() []consoleRoute {
 	}
 	old := w.made("/v1/api-keys", w.root, `{"role":"platform_auditor","name":"old"}`)
 	ofAcme := w.made("/v1/tenants/acme/api-keys", w.root, `{"role":"tenant_auditor","name":"old"}`)
+	identity := w.workload("/v1/tenants/acme", `{"name":"a-rather-long-name-of-a-workload","issuer":"https://oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF","audience":"keyward","rules":[{"claim":"sub","one_of":["system:serviceaccount:payments:api","system:serviceaccount:payments:worker"]},{"claim":"ref","prefix":"refs/heads/"}],"role":"tenant_signer"}`)
 	for _, k := range w.keys("acme", KeyStateStandby) {
 		if k.Alg == "RS256" { // to be purged, and missing
 			w.do("POST", "/v1/tenants/acme/keys/"+k.KID+"/revoke", w.root, `{"reason":"superseded"}`).ok(200)
 		}
 	}
 	fill := strings.NewReplacer("KID", w.keys("acme", KeyStateActive)[0].KID, "HOOK-OF-ALL", ofAll.ID.String(), "HOOK", hook.ID.String(),
-		"CREDENTIAL-OF-ACME", ofAcme.ID.String(), "CREDENTIAL", old.ID.String(), "APPROVAL", waiting.Items[0].ID.String(), "PEM", foreignEC(w.t).pem)
+		"CREDENTIAL-OF-ACME", ofAcme.ID.String(), "CREDENTIAL", old.ID.String(), "WORKLOAD", identity.ID.String(), "APPROVAL", waiting.Items[0].ID.String(), "PEM", foreignEC(w.t).pem)
 	routes := slices.Clone(consoleRoutes)
 	for i, r := range routes {
 		r.at, r.enter, r.on = slices.Clone(r.at), slices.Clone(r.enter), fill.Replace(cmp.Or(r.on, r.at[0]))

@@ -48,7 +48,7 @@ func TestConsoleSessionsHideTheirSecrets(t *testing.T) {
 	if rows == "" || strings.Contains(rows, token) || strings.Contains(rows, w.root[36:]) {
 		t.Errorf("the database has %s", rows)
 	}
-	for _, away := range []string{"https://evil.example/", "//evil.example/", "/\\evil.example", "/v1/tenants", "javascript:alert(1)", "/console/sign-out"} {
+	for _, away := range []string{"https://evil.example/", "//evil.example/", "/\\evil.example", "/v1/tenants", "javascript:alert(1)", "/console/sign-out", "/console/../v1/tenants", "/console/%2e%2e/v1/tenants", "/console/..//evil.example", "/console//evil.example"} {
 		if to := w.goesOnAt(away); to != "/console" {
 			t.Errorf("%q leads to %q", away, to)
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// Every page fits a phone, in both colours, without anything that moves sideways but tables and
-// the timeline in their frames.
+// Every page fits a phone without anything that moves sideways but tables and the timeline in
+// their frames, and axe-core finds nothing on it, dark and light.
 func TestConsoleFitsAPhone(t *testing.T) {
 	w := newShownWorld(t)
 	b := browsertest.New(t)
@@ -27,9 +27,28 @@ func TestConsoleFitsAPhone(t *testing.T) {
 		if wide := p.Eval("document.documentElement.scrollWidth > innerWidth"); wide != "false" {
 			t.Errorf("%s is wider than 320 pixels: %s", path, p.Eval(`[...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth && !e.closest(".scroll, .tl, .tabs, pre")).map((e) => e.tagName + "." + e.className).slice(0, 5).join(" ")`))
 		}
+		if hidden := p.Eval(`[...document.querySelectorAll(".tabs [aria-current]")].some((e) => e.getBoundingClientRect().right > innerWidth)`); hidden != "false" {
+			t.Errorf("%s: the tab of the page is out of sight", path)
+		}
+		name := strings.Trim(pictureName.ReplaceAllString(strings.TrimPrefix(path, "/console/"), "-"), "-")
+		shoot(t, p, "page-"+name+"-narrow-dark")
+		checkAccessible(t, p, path+", dark and narrow")
+		p.View(1200, 800, false)
+		shoot(t, p, "page-"+name)
+		if plain := p.Eval(`[...document.querySelectorAll(".btn-small, .btn-danger")].filter((e) => {
+			const style = getComputedStyle(e), danger = e.classList.contains("btn-danger") && !e.classList.contains("btn-main");
+			return e.classList.contains("btn-small") && e.offsetHeight > 29 || danger && style.color !== style.borderTopColor;
+		}).map((e) => e.outerHTML).join()`); plain != "" {
+			t.Errorf("%s: buttons that do not look as they are meant to: %s", path, plain)
+		}
+		checkAccessible(t, p, path)
+		p.View(320, 700, true)
 	}
 	p.Goto("about:blank")
 }
+
+// pictureName matches what is not of the name of a picture: identifiers too.
+var pictureName = regexp.MustCompile(`(?i)kid=.*|[0-9a-f]{8}-[0-9a-f-]{27}|[^a-z0-9]+`)
 
 var pageLink = regexp.MustCompile(`href="(/console[^"#]*)"`)
 

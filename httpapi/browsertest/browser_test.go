@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -70,5 +71,38 @@ func watchPage(t *testing.T, path string) {
 	own := Start(t, path).Open(site.URL + "/worker.js")
 	if foreign := own.Foreign(); len(foreign) != 0 {
 		t.Errorf("a page without references requested %v", foreign)
+	}
+}
+
+// Tests share a Chromium, and neither cookies nor pages: those end with their test.
+func TestBrowsersAreApart(t *testing.T) {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := r.Cookie("session")
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "1"})
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprintf(w, "<!doctype html><p>%t</p>", err == nil)
+	}))
+	defer site.Close()
+	t.Cleanup(Close)
+	said := func(p *Page) string { return p.Eval(`document.querySelector("p").textContent`) }
+	New(t)
+	first := shared
+	for range 2 {
+		t.Run("context", func(t *testing.T) {
+			b := New(t)
+			if p := b.Open(site.URL); said(p) != "false" || said(b.Open(site.URL)) != "true" {
+				t.Error("cookies of another test, or none of the same one")
+			}
+			if shared != first {
+				t.Error("another Chromium was started")
+			}
+		})
+	}
+	if n := len(shared.conn.pages); n != 0 {
+		t.Errorf("%d pages are left", n)
+	}
+	first.stop()
+	if New(t).Open(site.URL); shared == first {
+		t.Error("a Chromium that has ended is used again")
 	}
 }

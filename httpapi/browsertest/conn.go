@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 	"time"
 )
@@ -115,4 +116,11 @@ func (c *conn) call(session, method string, params, result any) error {
 	case <-time.After(patience):
 		return fmt.Errorf("browsertest: %s: no answer within %s", method, patience)
 	}
+}
+
+// forget drops the pages of a browser context that has ended.
+func (c *conn) forget(b *Browser) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.pages, func(_ string, page *Page) bool { return page.b == b })
 }

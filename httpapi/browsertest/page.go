@@ -34,7 +34,7 @@ func (b *Browser) Open(address string) *Page {
 	var target struct {
 		ID string `json:"targetId"`
 	}
-	b.call("", "Target.createTarget", map[string]any{"url": "about:blank"}, &target)
+	b.call("", "Target.createTarget", map[string]any{"url": "about:blank", "browserContextId": b.context}, &target)
 	var attached struct {
 		Session string `json:"sessionId"`
 	}
@@ -96,10 +96,12 @@ func (p *Page) Fill(selector, text string) {
 	p.Eval(fmt.Sprintf(`document.querySelector(%q).value = %q`, selector, text))
 }
 
-// View sets the size of the viewport in CSS pixels, and the preferred colors.
+// View sets the size of the viewport in CSS pixels, of which a scrollbar takes none, and
+// the preferred colors.
 func (p *Page) View(width, height int, dark bool) {
 	p.b.t.Helper()
 	p.b.call(p.session, "Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
+	p.b.call(p.session, "Emulation.setScrollbarsHidden", map[string]any{"hidden": true}, nil)
 	scheme := "light"
 	if dark {
 		scheme = "dark"

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/oapi-codegen/nullable"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 )
 
 // act is something that can be done to a tenant. It is shown as a dry run first.
@@ -36,7 +39,7 @@ var acts = map[string]act{
 	"suspend":    {Title: "Suspend the tenant", Button: "Suspend now", Operation: "updateTenant", Danger: true, preview: previewNothing, do: setStatus("suspended")},
 	"resume":     {Title: "Resume the tenant", Button: "Resume now", Operation: "updateTenant", preview: previewNothing, do: setStatus("active")},
 	"purge":      {Title: "Purge old keys", Button: "Purge now", Operation: "purgeKeys", Danger: true, Typed: true, preview: previewPurge, do: purge},
-	"delete":     {Title: "Delete the tenant", Button: "Delete for ever", Operation: "deleteTenant", Danger: true, Typed: true, preview: previewNothing, do: deleteTenant},
+	"delete":     {Title: "Delete the tenant", Button: "Delete for ever", Operation: "deleteTenant", Danger: true, Typed: true, preview: previewDeletion, do: deleteTenant},
 	"import":     {Title: "Import a key", Button: "Import", Operation: "importKey", preview: previewNothing, do: importKey},
 	"retire":     {Title: "Retire a policy", Button: "Retire now", Operation: "retirePolicy", Danger: true, preview: previewRetirement, do: retire},
 }
@@ -71,6 +74,29 @@ type actPage struct {
 
 // replicas is how many processes serve a change.
 type replicas struct{ Live, Confirmed int }
+
+// served is what an answer says about the replicas that serve its change.
+type served struct {
+	Replicas *replicas `json:"replicas"`
+}
+
+// query carries it to the page that follows.
+func (s *served) query() string {
+	if s.Replicas == nil {
+		return ""
+	}
+	return fmt.Sprintf("&served=%d&of=%d", s.Replicas.Confirmed, s.Replicas.Live)
+}
+
+// Served says on that page how many replicas serve the change, or nothing.
+func (v *visit) Served() string {
+	confirmed, err1 := strconv.Atoi(v.Query("served"))
+	live, err2 := strconv.Atoi(v.Query("of"))
+	if err1 != nil || err2 != nil {
+		return ""
+	}
+	return fmt.Sprintf(" %d of %s %s it.", confirmed, plural.Count(live, "replica"), plural.Verb(live, "serves", "serve"))
+}
 
 // keyChange is what becomes of a key at once.
 type keyChange struct {
@@ -231,9 +257,27 @@ func previewRotation(v *visit, p *actPage) error {
 		return err
 	}
 	p.Published = would.PublishedSeconds
-	p.Changes, p.Later = splitSteps(v.Now, would.Timeline)
-	p.Before, p.After = jwksOf(would.JWKSBefore), jwksOf(would.JWKSAfter)
+	alg := p.Values.Get("alg")
+	for _, policy := range p.Overview.Policies {
+		if alg == "" && policy.Default {
+			alg = string(policy.Alg)
+		}
+	}
+	p.Changes, p.Later = splitSteps(v.Now, alg, would.Timeline)
+	p.Before, p.After = jwksOf(would.JWKSBefore), jwksAfter(would.JWKSAfter, p.Changes)
 	return nil
+}
+
+// jwksAfter returns a set as it becomes, with the keys that are made then: a dry run cannot
+// name them.
+func jwksAfter(set client.JWKSet, changes []keyChange) []jwk {
+	after := jwksOf(set)
+	for _, c := range changes {
+		if c.New {
+			after = append(after, jwk{Alg: c.Alg})
+		}
+	}
+	return after
 }
 
 func jwksOf(set client.JWKSet) []jwk {
@@ -245,11 +289,11 @@ func jwksOf(set client.JWKSet) []jwk {
 }
 
 func rotate(v *visit, p *actPage) error {
-	_, err := client.Bytes(v.api.Requests.RotateKeys(v.r.Context(), v.Tenant.Slug, nil, p.rotation(), p.once()...))
+	done, err := client.Decode[served](v.api.Requests.RotateKeys(v.r.Context(), v.Tenant.Slug, nil, p.rotation(), p.once()...))
 	if err != nil {
 		return err
 	}
-	return v.redirect(v.Base() + "?done=rotated") // a page that is loaded again must not rotate again
+	return v.redirect(v.Base() + "?done=rotated" + done.query()) // a page that is loaded again must not rotate again
 }
 
 func (p *actPage) revocation() client.RevokeRequest {
@@ -377,11 +421,11 @@ func revokeAll(v *visit, p *actPage) error {
 
 func setStatus(status client.TenantStatus) func(*visit, *actPage) error {
 	return func(v *visit, p *actPage) error {
-		_, err := v.api.UpdateTenant(v.r.Context(), v.Tenant.Slug, client.UpdateTenantRequest{Status: &status}, p.once()...)
+		done, err := client.Decode[served](v.api.Requests.UpdateTenant(v.r.Context(), v.Tenant.Slug, client.UpdateTenantRequest{Status: &status}, p.once()...))
 		if err != nil {
 			return err
 		}
-		return v.redirect(v.Base() + "?done=" + map[client.TenantStatus]string{"suspended": "suspended", "active": "resumed"}[status])
+		return v.redirect(v.Base() + "?done=" + map[client.TenantStatus]string{"suspended": "suspended", "active": "resumed"}[status] + done.query())
 	}
 }
 
@@ -411,6 +455,23 @@ func purge(v *visit, p *actPage) error {
 	return nil
 }
 
+func previewDeletion(v *visit, p *actPage) error {
+	for _, k := range p.Overview.Keys {
+		if !isPublished(k) {
+			continue
+		}
+		p.Changes = append(p.Changes, keyChange{KID: k.KID, Alg: string(k.Alg), Before: string(k.State), After: "revoked"})
+		if until := k.LastTokenExpiresAt; until != nil && until.After(v.Now) && (p.Breaks == nil || until.After(*p.Breaks)) {
+			p.Breaks = until
+		}
+	}
+	p.beforeAndAfter()
+	if len(p.Changes) > 0 {
+		p.Trust = v.trustOf(client.Key{RevokedAt: &v.Now}) // no fresh key comes after it
+	}
+	return nil
+}
+
 func deleteTenant(v *visit, p *actPage) error {
 	if _, err := client.Bytes(v.api.Requests.DeleteTenant(v.r.Context(), v.Tenant.Slug, p.once()...)); err != nil {
 		return err
@@ -423,7 +484,7 @@ func previewRetirement(v *visit, p *actPage) error {
 	if err != nil {
 		return err
 	}
-	p.Changes, p.Later = splitSteps(v.Now, would.Timeline)
+	p.Changes, p.Later = splitSteps(v.Now, p.Values.Get("alg"), would.Timeline)
 	p.Before, p.After = jwksOf(would.JWKSBefore), jwksOf(would.JWKSAfter)
 	return nil
 }
@@ -442,6 +503,9 @@ func nullText(text string) nullable.Nullable[string] {
 	}
 	return nullable.NewNullableWithValue(text)
 }
+
+// wrongTime is shown beside a field that parseTime cannot read.
+const wrongTime = "Not a time: use 2026-01-31T09:00, in UTC."
 
 func parseTime(text string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"} {

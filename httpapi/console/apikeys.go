@@ -112,7 +112,7 @@ func (v *visit) makeAPIKey(ctx context.Context, p *apiKeysPage) (*client.Created
 	if text := p.V("expires_at"); text != "" {
 		t, err := parseTime(text)
 		if err != nil {
-			p.Fields = map[string]string{"expires_at": "Not a time: use 2026-01-31T09:00, in UTC."}
+			p.Fields = map[string]string{"expires_at": wrongTime}
 			return nil, nil
 		}
 		body.ExpiresAt = &t

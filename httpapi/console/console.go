@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/tenant"
 )
@@ -51,6 +53,10 @@ type Config struct {
 	// TrustedUntil says how long verifiers may trust a key that was revoked; nil:
 	// it is not shown.
 	TrustedUntil func(revokedAt time.Time, c tenant.Caching, wasActive bool) []Trust
+	// Overviews returns, for a page of a list, what the API answers about policies, published
+	// keys and the adoption of their standby keys: a JSON array of [tenantFacts]. It is asked
+	// for people of the platform only. Errors: tenant.ErrUnavailable.
+	Overviews func(ctx context.Context, tenants []uuid.UUID) ([]byte, error)
 
 	URL       string   // where browsers reach the console's address; empty: where the request was sent to
 	PublicURL string   // where verifiers reach the platform
@@ -158,6 +164,9 @@ func (c *Console) register() {
 	c.page("GET "+t+"/verifiers", showVerifiers)
 	c.page("GET "+t+"/domains", listDomains)
 	c.page("POST "+t+"/domains", changeDomains)
+	c.page("GET "+t+"/workloads", listWorkloads)
+	c.page("POST "+t+"/workloads", createWorkload)
+	c.page("POST "+t+"/workloads/delete", deleteWorkload)
 	c.page("GET "+t+"/settings", showSettings)
 	c.page("POST "+t+"/settings", saveSettings)
 	c.page("GET "+t+"/history", tenantHistory)

@@ -4,7 +4,9 @@
 // It holds no rule of its own. Every page is made of answers of the admin API,
 // which it calls in the same process through [Config.API] (api.go): the request
 // goes through the same routes as one from the network, with the same table of
-// roles, approvals, audit events, limits and errors. The only difference is how
+// roles, approvals, audit events, limits and errors. The facts of a page of the list of
+// tenants come from the same stores for all its rows at once ([Config.Overviews]), since
+// the API answers them tenant by tenant. The only difference is how
 // the caller is known: by the session of the console, and no longer by a
 // credential in a header. Which buttons a page has is asked of the same table
 // ([Config.Allows]).

@@ -3,7 +3,9 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/keyward/keyward/client"
@@ -90,29 +92,63 @@ func explainProblem(p *client.Problem) *pageError {
 	if detail == "" {
 		detail = p.Title
 	}
+	if strings.TrimSuffix(detail, ".") == title { // said in the title already
+		detail = ""
+		if p.Status == http.StatusNotFound {
+			detail = "It was deleted, or the address is not quite right."
+		}
+	}
 	return &pageError{p.Status, title, detail}
 }
 
 // formErrors returns the faults of the fields of a form, and whether the
-// error is of a kind that the form can show.
+// error is of a kind that the form can show. A fault of an item of a list is shown at the
+// field of the list, with the number of the item.
 func formErrors(err error) (map[string]string, string, bool) {
+	return formErrorsOf(err, func(string, int) (field, item string) { return "", "" })
+}
+
+// formErrorsOf is formErrors for a form whose fields have lists in them: nameItem returns the
+// field that has an item of a list of the request and what the form calls the item, "" if it
+// does not know it.
+func formErrorsOf(err error, nameItem func(list string, i int) (field, item string)) (map[string]string, string, bool) {
 	var p *client.Problem
 	if !errors.As(err, &p) || p.Status >= http.StatusInternalServerError || p.Status == http.StatusNotFound || p.Status == http.StatusForbidden {
 		return nil, "", false
 	}
 	fields := map[string]string{}
 	for _, f := range p.Errors {
-		name := f.Field
-		if i := strings.LastIndexByte(name, '.'); i >= 0 {
-			name = name[i+1:]
-		}
-		fields[name] = strings.TrimSpace(fields[name] + " " + f.Message)
+		name, message := placeFault(f, nameItem)
+		fields[name] = strings.TrimSpace(fields[name] + " " + message)
 	}
 	detail := p.Detail
 	if detail == "" && len(fields) == 0 {
 		detail = explainProblem(p).Title + "."
 	}
 	return fields, detail, true
+}
+
+// placeFault returns the field of a form that has a fault, and what to say there. A field of
+// a request is a path as in policies[0].alg, of which forms have the last part.
+func placeFault(f client.FieldError, nameItem func(list string, i int) (field, item string)) (name, message string) {
+	for part := range strings.SplitSeq(f.Field, ".") {
+		list, i, isItem := parseItem(part)
+		if field, item := nameItem(list, i); isItem && field != "" {
+			return field, item + ": " + f.Message + "."
+		}
+		name, message = list, f.Message
+		if isItem {
+			message = fmt.Sprintf("Item %d: %s.", i+1, f.Message)
+		}
+	}
+	return name, message
+}
+
+// parseItem splits a part of a path as in actions[2].
+func parseItem(part string) (list string, i int, isItem bool) {
+	list, number, found := strings.Cut(strings.TrimSuffix(part, "]"), "[")
+	i, err := strconv.Atoi(number)
+	return list, i, found && err == nil
 }
 
 // fail shows an error to whoever it is.

@@ -6,17 +6,19 @@ import (
 	"html/template"
 	"math"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
 	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/internal/durations"
+	"github.com/keyward/keyward/internal/plural"
 )
 
 // formatters are the functions of the templates.
 var formatters = template.FuncMap{
 	"when": when, "at": at, "date": shortDate, "duration": duration, "seconds": secondsText, "kid": shortKID, "query": queryValue,
-	"path": url.PathEscape, "deref": deref, "pretty": pretty, "dict": dict, "plural": plural, "stateWord": stateWord, "actionWord": actionWord,
+	"path": url.PathEscape, "deref": deref, "pretty": pretty, "dict": dict, "plural": countOf, "stateWord": stateWord, "actionWord": actionWord,
 	"roleWord": roleWord, "join": strings.Join, "reasonWord": reasonWord, "list": func(v ...string) []string { return v }, "text": text, "f1": oneDecimal, "percent": percent, "stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"safeQuery": safeQuery,
 }
@@ -100,13 +102,17 @@ func duration(d time.Duration) string {
 			continue
 		}
 		if n >= 4 || i == len(durations.Units)-1 {
-			return plural(int(math.Round(float64(d)/float64(u.Size))), u.Name)
+			rounded := time.Duration(math.Round(float64(d) / float64(u.Size)))
+			if i > 0 && rounded*u.Size == durations.Units[i-1].Size { // 59 minutes and 40 seconds are an hour
+				return plural.Count(1, durations.Units[i-1].Name)
+			}
+			return plural.Count(int(rounded), u.Name)
 		}
 		next := durations.Units[i+1]
 		if rest := (d - n*u.Size) / next.Size; rest > 0 {
-			return plural(int(n), u.Name) + " " + plural(int(rest), next.Name)
+			return plural.Count(int(n), u.Name) + " " + plural.Count(int(rest), next.Name)
 		}
-		return plural(int(n), u.Name)
+		return plural.Count(int(n), u.Name)
 	}
 	return ""
 }
@@ -119,21 +125,14 @@ func relativeTo(now time.Time, t *time.Time) string {
 	return relative(now, *t)
 }
 
+// countOf returns a number of any type with its noun.
+func countOf(n any, noun string) string { return plural.Count(reflect.ValueOf(n).Int(), noun) }
+
 // percent is a share from 0 to 1 in words, rounded down: 100 % is all.
 func percent(share float64) string { return fmt.Sprintf("%d %%", int(share*100)) }
 
 // secondsText is a setting in words, exactly.
 func secondsText(n int64) string { return durations.Words(seconds(n)) }
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	if strings.HasSuffix(word, "y") && !strings.HasSuffix(word, "ay") && !strings.HasSuffix(word, "ey") {
-		return fmt.Sprint(n, " ", strings.TrimSuffix(word, "y"), "ies")
-	}
-	return fmt.Sprint(n, " ", word, "s")
-}
 
 // shortKID shortens the name of a key for reading; the whole is beside it.
 func shortKID(kid string) string {
@@ -225,10 +224,10 @@ var actionWords = map[string]string{
 	"key.revoked": "Key revoked", "key.purged": "Key purged", "key.exported": "Private key exported", "key.imported": "Key imported", "tenant.created": "Tenant created", "tenant.updated": "Settings changed",
 	"tenant.suspended": "Tenant suspended", "tenant.resumed": "Tenant resumed", "tenant.deleted": "Tenant deleted", "tenant.recovered": "Recovered after a restore", "policy.created": "Policy created",
 	"policy.updated": "Policy changed", "policy.retired": "Policy retired", "policy.waiting": "Rotation waits for verifiers", "data_key.created": "Data key created", "data_key.rotated": "Data key rotated",
-	"data_key.rewrapped": "Data key re-wrapped", "data_key.destroyed": "Data key destroyed", "api_key.created": "API key created", "api_key.revoked": "API key revoked",
+	"data_key.rewrapped": "Data key re-wrapped", "data_key.destroyed": "Data key destroyed", "api_key.created": "API key created", "api_key.revoked": "API key revoked", "workload_identity.created": "Workload identity created", "workload_identity.deleted": "Workload identity deleted",
 	"webhook.created": "Webhook created", "webhook.updated": "Webhook changed", "webhook.disabled": "Webhook disabled", "webhook.deleted": "Webhook deleted",
 	"approval.requested": "Approval requested", "approval.approved": "Approval given", "approval.rejected": "Approval refused", "approval.used": "Approval used",
-	"domain.verified": "Domain verified", "domain.removed": "Domain removed", "authorization.denied": "Attempt denied", "session.created": "Signed in to the console", "session.ended": "Signed out of the console",
+	"domain.claimed": "Domain claimed", "domain.verified": "Domain verified", "domain.removed": "Domain removed", "authorization.denied": "Attempt denied", "session.created": "Signed in to the console", "session.ended": "Signed out of the console",
 }
 
 func actionWord(action any) string {

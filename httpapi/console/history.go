@@ -158,7 +158,7 @@ func (q *filterQuery) time(name string) *client.Since {
 	}
 	t, err := parseTime(text)
 	if err != nil {
-		q.wrong = "Not a time: use 2026-01-31T09:00, in UTC."
+		q.wrong = wrongTime
 		return nil
 	}
 	return &t

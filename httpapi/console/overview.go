@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
+	"github.com/keyward/keyward/tenant"
 )
 
 // overview is what a tenant's page says at a glance: what signs, what signs next
@@ -73,9 +75,7 @@ type finding struct {
 }
 
 const (
-	lateAfter   = 5 * time.Minute // after which a rotation is overdue
-	largeSet    = 12              // published keys, above which answers become heavy
-	recently    = 24 * time.Hour  // a revocation that is still news
+	recently    = 24 * time.Hour // a revocation that is still news
 	farTooOld   = 366 * 24 * time.Hour
 	shownKeys   = 100
 	shownLately = 5
@@ -134,7 +134,7 @@ func (v *visit) keepAllowed(all []finding) {
 }
 
 // adoptions returns who has fetched the standby keys among keys, by kid.
-func (v *visit) adoptions(tenant string, keys []client.Key) (map[string]*client.KeyAdoption, error) {
+func (v *visit) adoptions(ref string, keys []client.Key) (map[string]*client.KeyAdoption, error) {
 	var standby []client.Key
 	for _, k := range keys {
 		if k.State == client.KeyStateStandby && v.Can("getKeyAdoption") {
@@ -144,7 +144,7 @@ func (v *visit) adoptions(tenant string, keys []client.Key) (map[string]*client.
 	found, fetches := make([]client.KeyAdoption, len(standby)), make([]fetch, len(standby))
 	for i, k := range standby {
 		fetches[i] = into(v, "getKeyAdoption", &found[i], func(ctx context.Context) (*client.KeyAdoption, error) {
-			return v.api.GetKeyAdoption(ctx, tenant, k.KID)
+			return v.api.GetKeyAdoption(ctx, ref, k.KID)
 		})
 	}
 	err := v.all(fetches...)
@@ -210,7 +210,7 @@ func newLine(now time.Time, p client.Policy, published []client.Key, adopted map
 	} else if l.Active != nil {
 		l.NextAt = l.Active.NextTransitionAt
 	}
-	l.Late = l.NextAt != nil && now.Sub(*l.NextAt) > lateAfter
+	l.Late = l.NextAt != nil && now.Sub(*l.NextAt) > tenant.OverdueAfter
 	return l
 }
 
@@ -235,10 +235,10 @@ func findings(now time.Time, t client.Tenant, o overview, canSeeKeys bool) []fin
 			add("bad", alg+": no standby key", "Nothing is published that could take over. The worker makes one within seconds; if this stays, the worker does not run. A revocation now would break verification until caches refetch.", "policies/"+alg, "Policy")
 		}
 		if n := l.Behind(); n > 0 && l.Waits {
-			add("warn", alg+": the rotation waits for "+plural(n, "verifier"), fmt.Sprintf("%s of the verifiers have fetched the next key, and the policy wants %s. It signs at the latest %s.", percent(l.Adoption.Share), percent(l.Policy.MinAdoption), relativeTo(now, l.NextAt)),
+			add("warn", alg+": the rotation waits for "+plural.Count(n, "verifier"), fmt.Sprintf("%s of the verifiers have fetched the next key, and the policy wants %s. It signs at the latest %s.", percent(l.Adoption.Share), percent(l.Policy.MinAdoption), relativeTo(now, l.NextAt)),
 				"key?kid="+query(l.Standby.KID), "Who is behind")
 		} else if n > 0 && now.After(*l.ReadyAt) {
-			add("warn", alg+": "+plural(n, "verifier")+" behind", "They came lately and have not fetched the next key, though every well-behaved cache should have. Its tokens fail there until they do.", "key?kid="+query(l.Standby.KID), "Who is behind")
+			add("warn", alg+": "+plural.Count(n, "verifier")+" behind", "They came lately and have not fetched the next key, though every well-behaved cache should have. Its tokens fail there until they do.", "key?kid="+query(l.Standby.KID), "Who is behind")
 		}
 		if l.Late && l.Standby != nil {
 			add("bad", alg+": rotation is overdue", "It was due "+relative(now, *l.NextAt)+". The worker does not run, or a freeze window or a full key set holds it.", "act/rotate?alg="+alg, "Rotate now…")
@@ -251,10 +251,10 @@ func findings(now time.Time, t client.Tenant, o overview, canSeeKeys bool) []fin
 		}
 	}
 	for _, k := range o.Revoked {
-		add("warn", "Key "+shortKID(k.KID)+" was revoked "+relative(now, *k.RevokedAt), "Reason: "+reasonWord(k.RevocationReason)+". Verifiers that keep old copies of the JWKS may trust it a little longer.", "key?kid="+query(k.KID), "Who still trusts it")
+		add("warn", "Key "+shortKID(k.KID)+" was revoked "+relative(now, *k.RevokedAt), "Reason: "+reasonWord(k.RevocationReason)+". Verifiers that keep old copies of the JWKS may still trust it.", "key?kid="+query(k.KID), "Who still trusts it")
 	}
-	if n := len(o.Keys); n > largeSet {
-		add("warn", fmt.Sprintf("Large set: %d keys are published", n), "Every verifier downloads all of them. A shorter grace period or a longer rotation interval makes fewer.", "policies", "Policies")
+	if n := len(o.Keys); n > tenant.LargeSet {
+		add("warn", "Large set: "+plural.Count(n, "key")+" are published", "Every verifier downloads all of them. A shorter grace period or a longer rotation interval makes fewer.", "policies", "Policies")
 	}
 	for _, f := range t.FreezeWindows {
 		if now.After(f.From) && now.Before(f.Until) {

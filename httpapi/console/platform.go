@@ -99,6 +99,7 @@ func (v *visit) checks(ctx context.Context) (list []check, ready bool) {
 type incidentPage struct {
 	Q       string
 	Tenants []tenantRow
+	More    bool // may match, beside these
 }
 
 // showIncident is where to begin when a key may have leaked: it finds the tenant
@@ -115,6 +116,9 @@ func showIncident(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p.Tenants = v.judge(list.Items)
+	p.More = list.NextCursor != nil
+	if p.Tenants, err = v.judge(list.Items); err != nil {
+		return err
+	}
 	return v.render("incident.html", "Incident", p)
 }

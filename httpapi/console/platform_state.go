@@ -1,6 +1,10 @@
 package console
 
-import "time"
+import (
+	"time"
+
+	"github.com/keyward/keyward/tenant"
+)
 
 // PlatformState is what the processes of an installation have in common: what lies in
 // their database, and what `keyward doctor` says of it.
@@ -94,7 +98,9 @@ func (p PlatformState) Failing() (n int) {
 }
 
 // Late reports whether work has waited for longer than a worker that runs would let it.
-func (b Backlog) Late(now time.Time) bool { return !b.Oldest.IsZero() && now.Sub(b.Oldest) > lateAfter }
+func (b Backlog) Late(now time.Time) bool {
+	return !b.Oldest.IsZero() && now.Sub(b.Oldest) > tenant.OverdueAfter
+}
 
 // Full reports whether there may be more than was counted.
 func (b Backlog) Full() bool { return b.Count >= b.Most }

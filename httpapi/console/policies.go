@@ -201,6 +201,7 @@ type policyPage struct {
 	Preview      *client.PolicyPreview
 	Changes      []keyChange
 	Later        []client.TimelineStep
+	After        []jwk
 }
 
 // readPolicyPage reads the policy that the form is about.
@@ -298,18 +299,19 @@ func (v *visit) putPolicy(p *policyPage, body client.PutPolicyRequest, save bool
 		return err
 	}
 	p.Preview = preview
-	p.Changes, p.Later = splitSteps(v.Now, preview.Timeline)
+	p.Changes, p.Later = splitSteps(v.Now, p.Alg, preview.Timeline)
+	p.After = jwksAfter(preview.JWKSAfter, p.Changes)
 	return nil
 }
 
-// splitSteps separates immediate steps from the later ones of the schedule.
-func splitSteps(now time.Time, steps []client.TimelineStep) (changes []keyChange, afterwards []client.TimelineStep) {
+// splitSteps separates immediate steps of an algorithm from the later ones of the schedule.
+func splitSteps(now time.Time, alg string, steps []client.TimelineStep) (changes []keyChange, afterwards []client.TimelineStep) {
 	for _, s := range steps {
 		if s.At.After(now.Add(2 * time.Second)) {
 			afterwards = append(afterwards, s)
 			continue
 		}
-		c := keyChange{New: s.KID == nil}
+		c := keyChange{New: s.KID == nil, Alg: alg}
 		if s.KID != nil {
 			c.KID = *s.KID
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -139,7 +140,8 @@ func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request, ended bool
 func safeNext(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || strings.ContainsAny(next, "\\\r\n\t") ||
-		(u.Path != "/console" && !strings.HasPrefix(u.Path, "/console/")) || strings.HasPrefix(u.Path, "/console/sign-") || strings.HasPrefix(u.Path, "/console/oidc/") {
+		(u.Path != "/console" && !strings.HasPrefix(u.Path, "/console/")) || path.Clean(u.Path) != strings.TrimSuffix(u.Path, "/") || // no dot segments, which browsers resolve
+		strings.HasPrefix(u.Path, "/console/sign-") || strings.HasPrefix(u.Path, "/console/oidc/") {
 		return "/console"
 	}
 	return u.RequestURI()

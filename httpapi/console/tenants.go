@@ -3,22 +3,25 @@ package console
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
+
+	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/client"
 )
 
-// perPage is how many tenants a page shows: for each, keys and policies are read.
+// perPage is how many tenants a page shows.
 const perPage = 20
 
 type tenantsPage struct {
 	Q, Status    string
 	Alg, Problem string
-	Worst        []tenantRow // with a problem, of all tenants
+	Worst        []tenantRow            // with a problem, of all tenants
+	More         []client.TenantProblem // that more tenants have
 	Rows         []tenantRow
 	Next         string // query of the next page
 	Error        string
@@ -28,10 +31,13 @@ type tenantsPage struct {
 func (p tenantsPage) Filtered() bool { return p.Q+p.Status+p.Alg+p.Problem != "" }
 
 // mostWorst is how many tenants of each problem are listed before all others.
-const mostWorst = 5
+const mostWorst = 3
 
 // problems are what tenants are searched for, the worst first.
-var problems = []client.TenantProblem{client.TenantProblemNoStandby, client.TenantProblemOverdue, client.TenantProblemSuspended, client.TenantProblemOldAlgorithm}
+var problems = []client.TenantProblem{
+	client.TenantProblemNoStandby, client.TenantProblemOverdue, client.TenantProblemSuspended, client.TenantProblemVerifiersBehind, client.TenantProblemLargeSet,
+	client.TenantProblemOldAlgorithm,
+}
 
 type tenantRow struct {
 	client.Tenant
@@ -66,15 +72,12 @@ func listTenants(v *visit) error {
 	var worst []client.Tenant
 	calls := []fetch{into(v, "listTenants", &list, func(ctx context.Context) (*client.TenantList, error) { return v.api.ListTenants(ctx, &params) })}
 	if !p.Filtered() && params.Cursor == nil {
-		calls = append(calls, func(ctx context.Context) (err error) { worst, err = v.worstTenants(ctx); return err })
+		calls = append(calls, func(ctx context.Context) (err error) { worst, p.More, err = v.worstTenants(ctx); return err })
 	}
 	if err := v.all(calls...); err != nil {
 		var shown bool
 		if _, p.Error, shown = formErrors(err); !shown {
 			return err
-		}
-		if p.Q+p.Status != "" && p.Alg+p.Problem != "" {
-			p.Error = "Search by name and status, or by algorithm and problem: the two lists have different orders."
 		}
 		return v.renderStatus(http.StatusUnprocessableEntity, "tenants.html", "Tenants", p)
 	}
@@ -82,9 +85,12 @@ func listTenants(v *visit) error {
 		q.Set("cursor", *list.NextCursor)
 		p.Next = q.Encode()
 	}
-	rows := v.judge(slices.Concat(worst, slices.DeleteFunc(list.Items, func(t client.Tenant) bool {
+	rows, err := v.judge(slices.Concat(worst, slices.DeleteFunc(list.Items, func(t client.Tenant) bool {
 		return slices.ContainsFunc(worst, func(w client.Tenant) bool { return w.ID == t.ID })
 	})))
+	if err != nil {
+		return err
+	}
 	for _, row := range rows {
 		if slices.ContainsFunc(worst, func(w client.Tenant) bool { return w.ID == row.ID }) {
 			p.Worst = append(p.Worst, row)
@@ -95,12 +101,18 @@ func listTenants(v *visit) error {
 	return v.render("tenants.html", "Tenants", p)
 }
 
-// worstTenants returns a few tenants of each problem that wants somebody to act.
-func (v *visit) worstTenants(ctx context.Context) (worst []client.Tenant, err error) {
-	for _, problem := range problems[:3] {
-		list, err := v.api.ListTenants(ctx, &client.ListTenantsParams{Problem: &problem, Limit: new(mostWorst)})
-		if err != nil {
-			return nil, err
+// worstTenants returns a few tenants of each problem, and the problems that more have.
+func (v *visit) worstTenants(ctx context.Context) (worst []client.Tenant, more []client.TenantProblem, err error) {
+	lists, fetches := make([]client.TenantList, len(problems)), make([]fetch, len(problems))
+	for i, problem := range problems {
+		fetches[i] = into(v, "listTenants", &lists[i], func(ctx context.Context) (*client.TenantList, error) {
+			return v.api.ListTenants(ctx, &client.ListTenantsParams{Problem: &problem, Limit: new(mostWorst)})
+		})
+	}
+	err = all(ctx, fetches...)
+	for i, list := range lists {
+		if list.NextCursor != nil && len(list.Items) > 0 {
+			more = append(more, problems[i])
 		}
 		for _, t := range list.Items {
 			if !slices.ContainsFunc(worst, func(w client.Tenant) bool { return w.ID == t.ID }) {
@@ -108,44 +120,70 @@ func (v *visit) worstTenants(ctx context.Context) (worst []client.Tenant, err er
 			}
 		}
 	}
-	return worst, nil
+	return worst, more, err
 }
 
-// judge reads the keys and policies of tenants, a few at once.
-func (v *visit) judge(tenants []client.Tenant) []tenantRow {
-	rows := make([]tenantRow, len(tenants))
-	slots := make(chan struct{}, 4)
-	var wg sync.WaitGroup
-	for i, t := range tenants {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			rows[i] = v.judgeOne(t)
-		})
+// tenantFacts is what the API says about what signs for a tenant.
+type tenantFacts struct {
+	TenantID uuid.UUID             `json:"tenant_id"`
+	Policies []client.Policy       `json:"policies"`
+	Keys     []client.Key          `json:"keys"` // published
+	Adoption []*client.KeyAdoption `json:"adoption"`
+	Refused  bool                  `json:"refused"` // its rows are not believed, and not shown
+}
+
+// judge reads the policies and keys of tenants, all at once.
+func (v *visit) judge(tenants []client.Tenant) ([]tenantRow, error) {
+	facts, err := v.readFacts(tenants)
+	if err != nil {
+		return nil, err
 	}
-	wg.Wait()
+	rows := make([]tenantRow, len(tenants))
+	for i, t := range tenants {
+		f, found := facts[t.ID]
+		if rows[i] = (tenantRow{Tenant: t, Unread: !found || f.Refused}); rows[i].Unread {
+			continue
+		}
+		adopted := map[string]*client.KeyAdoption{}
+		for _, a := range f.Adoption {
+			if a.Fetchers > 0 {
+				adopted[a.KID] = a
+			}
+		}
+		rows[i].overview = newOverview(v.Now, t, f.Policies, f.Keys, nil, adopted, true)
+	}
 	slices.SortStableFunc(rows, func(a, b tenantRow) int {
 		order := []string{"bad", "warn", "info", ""}
 		return cmp.Compare(slices.Index(order, a.Worst()), slices.Index(order, b.Worst()))
 	})
-	return rows
+	return rows, nil
 }
 
-func (v *visit) judgeOne(t client.Tenant) tenantRow {
-	ctx := v.r.Context()
-	policies, err := v.api.ListPolicies(ctx, t.ID.String())
-	if err != nil {
-		return tenantRow{Tenant: t, Unread: true}
+// readFacts returns the facts of tenants by their ids, none if the visitor may not read
+// them of every tenant.
+func (v *visit) readFacts(tenants []client.Tenant) (map[uuid.UUID]tenantFacts, error) {
+	for _, operation := range []string{"listTenants", "listPolicies", "listKeys", "getKeyAdoption"} {
+		if !v.Can(operation) {
+			return nil, nil
+		}
 	}
-	keys, err := v.api.ListKeys(ctx, t.ID.String(), &client.ListKeysParams{ValidAt: &v.Now, Limit: new(40)})
-	if err != nil {
-		return tenantRow{Tenant: t, Unread: true}
+	ids := make([]uuid.UUID, len(tenants))
+	for i, t := range tenants {
+		ids[i] = t.ID
 	}
-	adopted, err := v.adoptions(t.ID.String(), keys.Items)
+	text, err := v.c.cfg.Overviews(v.r.Context(), ids)
 	if err != nil {
-		return tenantRow{Tenant: t, Unread: true}
+		return nil, err
 	}
-	return tenantRow{Tenant: t, overview: newOverview(v.Now, t, policies.Items, keys.Items, nil, adopted, true)}
+	var all []tenantFacts
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, err
+	}
+	byID := make(map[uuid.UUID]tenantFacts, len(all))
+	for _, f := range all {
+		byID[f.TenantID] = f
+	}
+	return byID, nil
 }
 
 // form is a form that is shown again with what is wrong.
@@ -250,7 +288,7 @@ func listKeys(v *visit) error {
 	if p.When != "" {
 		t, err := parseTime(p.When)
 		if err != nil {
-			p.Error = "Not a time: use 2026-01-31T09:00, in UTC."
+			p.Error = wrongTime
 		} else {
 			params.ValidAt = &t
 		}

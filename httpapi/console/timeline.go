@@ -137,14 +137,19 @@ func (tl *timeline) span(policies map[client.Alg]client.Policy, all []client.Key
 		p := policies[k.Alg]
 		interval := cmp.Or(seconds(p.RotationIntervalSeconds), 14*24*time.Hour)
 		limit := interval*3/2 + seconds(p.GracePeriodSeconds)
+		var ends []*time.Time
 		if isPublished(k) {
+			ends = []*time.Time{k.NextTransitionAt, k.ExpiresAt}
+		}
+		if isPublished(k) || len(all) == 1 { // all that is known of a key on its own page
 			back = max(back, min(tl.now.Sub(k.PublishedAt), limit))
+			ends = append(ends, k.LastTokenExpiresAt)
 		}
 		if left := leftAt(k); left != nil {
 			back = max(back, min(tl.now.Sub(*left)*3/2, limit))
 		}
-		for _, t := range []*time.Time{k.NextTransitionAt, k.ExpiresAt, k.LastTokenExpiresAt} {
-			if t == nil || !isPublished(k) {
+		for _, t := range ends {
+			if t == nil {
 				continue
 			}
 			after := time.Duration(0)

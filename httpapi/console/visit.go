@@ -62,10 +62,16 @@ func (v *visit) Base() string {
 	return "/console/tenants/" + v.Tenant.Slug
 }
 
+// URL returns the address of the page.
+func (v *visit) URL() string { return v.r.URL.RequestURI() }
+
 // EventsURL returns where changes that concern the page are streamed, "" if the
-// visitor may not read events.
+// visitor may not read events. The answer to a form is not what its address shows, so it
+// stays as it is.
 func (v *visit) EventsURL() string {
 	switch {
+	case v.r.Method != http.MethodGet:
+		return ""
 	case v.Tenant != nil && v.Can("streamTenantEvents"):
 		return "/console/events?tenant=" + url.QueryEscape(v.Tenant.Slug)
 	case v.Tenant == nil && v.Can("streamPlatformEvents"):
@@ -82,8 +88,11 @@ func (v *visit) findTenant() (err error) {
 }
 
 // all makes calls at once and returns the first error.
-func (v *visit) all(fetches ...fetch) error {
-	ctx, cancel := context.WithCancel(v.r.Context())
+func (v *visit) all(fetches ...fetch) error { return all(v.r.Context(), fetches...) }
+
+// all makes calls at once and returns the first error.
+func all(ctx context.Context, fetches ...fetch) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	errs := make([]error, len(fetches))
 	var wg sync.WaitGroup

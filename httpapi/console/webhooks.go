@@ -60,7 +60,8 @@ func createWebhook(v *visit) error {
 	p := webhooksPage{form: form{Values: v.r.PostForm}}
 	body := client.CreateWebhookRequest{URL: strings.TrimSpace(p.V("url"))}
 	setText(&body.Description, p.Values, "description")
-	if actions := strings.FieldsFunc(p.V("actions"), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' }); len(actions) > 0 {
+	actions := strings.FieldsFunc(p.V("actions"), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' })
+	if len(actions) > 0 {
 		body.Actions = &actions
 	}
 	hook, err := v.makeWebhook(v.r.Context(), body)
@@ -71,7 +72,13 @@ func createWebhook(v *visit) error {
 		return err
 	}
 	var shown bool
-	if p.Fields, p.Error, shown = formErrors(err); !shown {
+	p.Fields, p.Error, shown = formErrorsOf(err, func(list string, i int) (field, item string) {
+		if list != "actions" || i < 0 || i >= len(actions) {
+			return "", ""
+		}
+		return list, actions[i]
+	})
+	if !shown {
 		return err
 	}
 	return v.showWebhooks(p, 422)

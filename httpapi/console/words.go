@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ func init() {
 		"problems": func() []client.TenantProblem { return problems }, "problemWord": problemWord, "offset": offset, "bytes": bytesText, "int": func(n int64) int { return int(n) },
 		"add": func(a, b any) string { return oneDecimal(number(a) + number(b)) }, "algorithms": func() []string { return algorithms },
 		"isRSA": isRSA, "isPublished": isPublished, "algs": algorithmsOf, "jwks": jwksOf, "becomes": becomes, "nextWord": nextWord, "laneWord": laneWord, "actorWord": actorWord,
-		"operationWord": operationWord, "operationEffect": operationEffect, "approvalWord": approvalWord, "reasonLabel": reasonLabel, "hookReason": hookReason,
+		"operationWord": operationWord, "operationEffect": operationEffect, "approvalWord": approvalWord, "reasonLabel": reasonLabel, "hookReason": hookReason, "concerns": concerns,
 		"liveWords": liveWords, "time": func(t any) time.Time { moment, _ := timeOf(t); return moment },
 	})
 }
@@ -64,7 +65,7 @@ func laneWord(state string) string {
 }
 
 func actorWord(kind any) string {
-	return map[string]string{"api_key": "API key", "oidc": "identity provider", "worker": "schedule", "operator": "shell"}[fmt.Sprint(kind)]
+	return map[string]string{"api_key": "API key", "oidc": "identity provider", "workload": "workload", "worker": "schedule", "operator": "shell"}[fmt.Sprint(kind)]
 }
 
 func operationWord(op any) string {
@@ -75,6 +76,24 @@ func operationWord(op any) string {
 		return word
 	}
 	return fmt.Sprint(op)
+}
+
+// concern is what a request of a tenant is about: a key, or what its path names else.
+type concern struct{ KID, Rest string }
+
+// concerns reads the path of a request. Nil: it is about the tenant itself.
+func concerns(path string) *concern {
+	_, rest, _ := strings.Cut(strings.TrimPrefix(path, "/v1/tenants/"), "/")
+	parts := strings.Split(rest, "/")
+	switch {
+	case len(parts) < 2 || parts[0] == "keys" && len(parts) == 2:
+		return nil
+	case parts[0] == "keys":
+		if kid, err := url.PathUnescape(parts[1]); err == nil {
+			return &concern{KID: kid}
+		}
+	}
+	return &concern{Rest: rest}
 }
 
 func operationEffect(op any) string {
@@ -147,6 +166,6 @@ func shortTime(d time.Duration) string {
 func problemWord(p client.TenantProblem) string {
 	return map[client.TenantProblem]string{
 		client.TenantProblemNoStandby: "No standby key", client.TenantProblemOverdue: "Overdue", client.TenantProblemSuspended: "Suspended",
-		client.TenantProblemOldAlgorithm: "Old algorithm",
+		client.TenantProblemVerifiersBehind: "Verifiers behind", client.TenantProblemLargeSet: "Large set", client.TenantProblemOldAlgorithm: "Old algorithm",
 	}[p]
 }

@@ -7,6 +7,10 @@ const say = (text) => {
   if (region) region.textContent = text;
 };
 
+// On a narrow screen the tab of this page is among those that are shown.
+const tab = document.querySelector(".tabs [aria-current]");
+if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - 16;
+
 // Copy buttons: data-copy is the text, data-copy-from the id of an element.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy], [data-copy-from]");
@@ -54,33 +58,106 @@ window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
 
-// Live updates: when something has changed, the parts with data-live are taken from
-// the page as it is now. Forms are never in them, so nothing that was typed is lost.
+// Live updates: when something has changed, the parts with data-live are brought to what
+// the page shows now. Elements that stay are kept, and so are focus, scroll positions, open
+// details and whatever was entered. Rows are told apart by data-row or id.
 const source = document.body.dataset.events;
 const light = document.querySelector(".live");
-let waiting = 0;
+const fields = "INPUT SELECT TEXTAREA";
+
+// nameOf asks for attributes, since a form's property is its field of that name.
+const nameOf = (node) => node.getAttribute ? node.getAttribute("data-row") || node.getAttribute("id") || "" : "";
+
+// isTouched says whether somebody has entered something, or is about to.
+const isTouched = (field) => {
+  if (field.type === "hidden") return false;
+  if (field === document.activeElement && !/^(checkbox|radio|button|submit)$/.test(field.type)) return true;
+  if (field.nodeName === "SELECT") {
+    const chosen = [...field.options].some((o) => o.defaultSelected);
+    return [...field.options].some((o, i) => o.selected !== (chosen ? o.defaultSelected : i === 0));
+  }
+  if (/^(checkbox|radio)$/.test(field.type)) return field.checked !== field.defaultChecked;
+  return field.value !== field.defaultValue;
+};
+
+// bring makes an element what it is now. In seen it counts the changes that are news, and
+// those of fields that keep what was entered.
+const bring = (old, now, seen) => {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== now.data) {
+      if (!old.parentElement.closest("time")) seen.changes++;
+      old.data = now.data;
+    }
+    return;
+  }
+  if (old.hasAttribute("data-keep") || old.dataset.busy || old.isEqualNode(now)) return;
+  if (fields.includes(old.nodeName)) {
+    if (isTouched(old)) { seen.kept++; return; }
+    if (old.type !== "hidden") seen.changes++;
+  }
+  for (const { name } of [...old.attributes]) if (!now.hasAttribute(name) && name !== "open" && name !== "data-sent") old.removeAttribute(name);
+  for (const { name, value } of [...now.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  if (old.nodeName === "INPUT" && old.type !== "hidden") { old.value = now.defaultValue; old.checked = now.defaultChecked; }
+  bringChildren(old, now, seen);
+};
+
+const bringChildren = (old, now, seen) => {
+  const named = new Map([...old.children].filter(nameOf).map((child) => [nameOf(child), child]));
+  let place = old.firstChild;
+  for (const child of [...now.childNodes]) {
+    const name = nameOf(child);
+    let same = name ? named.get(name) : place;
+    if (!same || same.nodeName !== child.nodeName || nameOf(same) !== name) {
+      old.insertBefore(child.cloneNode(true), place);
+      if (child.textContent.trim()) seen.changes++;
+      continue;
+    }
+    if (same === place) place = place.nextSibling; else old.insertBefore(same, place);
+    bring(same, child, seen);
+  }
+  while (place) {
+    const next = place.nextSibling;
+    if (place.textContent.trim()) seen.changes++;
+    place.remove();
+    place = next;
+  }
+};
 
 const refresh = async (news) => {
-  waiting = 0;
   const response = await fetch(location.href, { headers: { "X-Console-Refresh": "1" } });
   if (response.status === 401) { location.reload(); return; }
   if (!response.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-  const focused = document.activeElement && document.activeElement.id;
+  const focused = document.activeElement;
+  const seen = { changes: 0, kept: 0 };
   for (const part of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(part.id);
-    if (!now || now.innerHTML === part.innerHTML) continue;
-    const open = [...part.querySelectorAll("details")].map((d) => d.open);
-    part.replaceChildren(...now.cloneNode(true).childNodes);
-    part.querySelectorAll("details").forEach((d, i) => { if (open[i]) d.open = true; });
+    if (now) bringChildren(part, now, seen);
   }
-  if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
-  say(news);
+  if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+  document.getElementById("kept").hidden = !seen.kept;
+  if (news && seen.changes + seen.kept) say(news + (seen.kept ? ". What you entered is kept." : ""));
+};
+
+// Changes that come close together are shown at once, every two seconds at most.
+let timer = 0;
+let latest = 0;
+const news = new Set();
+const refreshSoon = (word) => {
+  if (word) news.add(word);
+  if (timer) return;
+  timer = setTimeout(() => {
+    const words = [...news].join(", ");
+    timer = 0; // what changes from now on is not in the answer
+    latest = Date.now();
+    news.clear();
+    refresh(words).catch(() => {}); // the next change shows it too, or the stream when it is back
+  }, Math.max(300, latest + 2000 - Date.now()));
 };
 
 // Pages of what has no events look again by themselves.
 const every = document.querySelector("[data-every]");
-if (every) setInterval(() => { if (!document.hidden) refresh(""); }, 1000 * every.dataset.every);
+if (every) setInterval(() => { if (!document.hidden) refreshSoon(""); }, 1000 * every.dataset.every);
 
 if (source && document.querySelector("[data-live]") && window.EventSource) {
   const events = new EventSource(source);
@@ -90,17 +167,17 @@ if (source && document.querySelector("[data-live]") && window.EventSource) {
     light.toggleAttribute("data-on", on);
     light.textContent = text;
   };
-  events.onopen = () => show(true, "Live");
+  let lost = false;
+  events.onopen = () => {
+    show(true, "Live");
+    if (lost) refreshSoon("Live again");
+    lost = false;
+  };
   events.onerror = () => {
-    show(false, "Not live: reconnecting");
-    if (events.readyState === EventSource.CLOSED) show(false, "Not live: reload the page");
+    lost = true;
+    show(false, events.readyState === EventSource.CLOSED ? "Not live: reload the page" : "Not live: reconnecting");
   };
   const words = JSON.parse(document.body.dataset.words || "{}");
-  for (const [action, word] of Object.entries(words)) {
-    events.addEventListener(action, () => {
-      if (waiting) clearTimeout(waiting);
-      waiting = setTimeout(() => refresh(word), 300);
-    });
-  }
+  for (const [action, word] of Object.entries(words)) events.addEventListener(action, () => refreshSoon(word));
   window.addEventListener("pagehide", () => events.close());
 }
