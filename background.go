@@ -12,6 +12,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/httpapi"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/worker"
 )
@@ -75,6 +76,7 @@ func (s *Service) changed(id uuid.UUID, slug string) {
 		s.refreshSoon()
 	}
 	s.sender.Changed(id)
+	s.publisher.Changed(id)
 	s.worker.Wake()
 }
 
@@ -83,6 +85,7 @@ func (s *Service) missed() {
 	s.caches().Missed()
 	s.refreshSoon()
 	s.sender.Missed()
+	s.publisher.Missed()
 	s.worker.Wake()
 }
 
@@ -145,7 +148,7 @@ func (s *Service) probe(ctx context.Context) map[string]error {
 	case !state.Writable:
 		parts["database"] = errors.New("PostgreSQL is read-only")
 	case state.Pending > 0:
-		parts["migrations"] = fmt.Errorf("%d migrations are pending", state.Pending)
+		parts["migrations"] = fmt.Errorf("%s pending", plural.Count(state.Pending, "migration"))
 	}
 	return parts
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/jwks"
+	"github.com/keyward/keyward/jwks/jwkstest"
 )
 
 func Example() {
@@ -40,13 +43,15 @@ func Example() {
 }
 
 // embedded opens Keyward as a program does that embeds it, behind a server.
-func embedded(t *testing.T, database, master string) (*keyward.Service, string) {
+func embedded(t *testing.T, database, master string, changes ...func(*keyward.Config)) (*keyward.Service, string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	url := "http://" + server.Listener.Addr().String()
-	kw, err := keyward.Open(t.Context(), keyward.Config{
-		DatabaseURL: database, MasterKey: master, CreateMasterKey: true, PublicURL: url, Log: slog.New(slog.DiscardHandler),
-	})
+	config := keyward.Config{DatabaseURL: database, MasterKey: master, CreateMasterKey: true, PublicURL: url, Log: slog.New(slog.DiscardHandler)}
+	for _, change := range changes {
+		change(&config)
+	}
+	kw, err := keyward.Open(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +146,9 @@ func TestEmbeddingRefuses(t *testing.T) {
 		"a final slash":  func(c *keyward.Config) { c.PublicURL += "/" },
 		"not in ASCII":   func(c *keyward.Config) { c.PublicURL = "https://schlüssel.example" },
 		"a relative URL": func(c *keyward.Config) { c.PublicURL = "keys.example.com" },
+		"no store":       func(c *keyward.Config) { c.Publish = "/srv/keys" },
+		"no directory":   func(c *keyward.Config) { c.Publish = "file://" + filepath.Join(t.TempDir(), "gone") },
+		"a file":         func(c *keyward.Config) { c.Publish = "file://" + os.Args[0] },
 	} {
 		c := good
 		change(&c)
@@ -155,5 +163,82 @@ func TestEmbeddingRefuses(t *testing.T) {
 	}
 	if _, err := keyward.Open(t.Context(), keyward.Config{DatabaseURL: database, MasterKey: "file:/nonexistent/master.json", PublicURL: good.PublicURL, Log: good.Log}); err == nil {
 		t.Error("it opens without a master key")
+	}
+}
+
+// Workloads sign in to an embedded Keyward. Their issuers may be in private networks only if
+// the program allows it, and so may webhooks.
+func TestEmbeddingWorkloads(t *testing.T) {
+	issuer := jwkstest.New("https://ci.example.com", jose.ES256)
+	server := httptest.NewServer(issuer)
+	t.Cleanup(server.Close)
+	identity := client.CreateWorkloadIdentityRequest{
+		Name: "ci", Issuer: issuer.URL, Audience: "keyward", JWKSURI: new(server.URL + "/jwks.json"), Role: "tenant_signer", Rules: []client.ClaimRule{{Claim: "sub", Equals: new("job")}},
+	}
+	for allowed, networks := range map[bool][]netip.Prefix{true: {netip.MustParsePrefix("127.0.0.0/8")}, false: nil} {
+		kw, url := embedded(t, dbtest.Empty(t), "file:"+filepath.Join(t.TempDir(), "master.json"), func(c *keyward.Config) { c.AllowNetworks = networks })
+		admin := adminOfAcme(t, kw, url)
+		if _, err := admin.CreateTenantWebhook(t.Context(), "acme", client.CreateWebhookRequest{URL: server.URL + "/hook"}); (err == nil) != allowed {
+			t.Errorf("allowed %t, a webhook: %v", allowed, err)
+		}
+		if _, err := admin.CreateWorkloadIdentity(t.Context(), "acme", identity); (err == nil) != allowed {
+			t.Errorf("allowed %t, an identity: %v", allowed, err)
+		}
+		if !allowed {
+			continue
+		}
+		for sub, want := range map[string]bool{"job": true, "other": false} {
+			workload, err := client.New(url, issuer.Token("1", jwkstest.Claims{"sub": sub, "aud": "keyward"}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := workload.SignToken(t.Context(), "acme", client.SignTokenRequest{Claims: client.JSONObject(`{"sub":"alice"}`)}); (err == nil) != want {
+				t.Errorf("a token of %s: %v", sub, err)
+			}
+		}
+	}
+}
+
+// adminOfAcme makes a tenant acme, and returns a client that administers it.
+func adminOfAcme(t *testing.T, kw *keyward.Service, url string) *client.Client {
+	t.Helper()
+	key, err := kw.CreateAPIKey(t.Context(), "platform_admin", "", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := client.New(url, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTenant(t.Context(), client.CreateTenantRequest{Slug: "acme"}); err != nil {
+		t.Fatal(err)
+	}
+	return admin
+}
+
+// An embedded Keyward copies the public documents to where the program says, byte for byte
+// as it serves them.
+func TestEmbeddingPublishes(t *testing.T) {
+	dir := t.TempDir()
+	kw, url := embedded(t, dbtest.Empty(t), "file:"+filepath.Join(t.TempDir(), "master.json"), func(c *keyward.Config) { c.Publish = "file://" + dir })
+	adminOfAcme(t, kw, url)
+	const path = "/t/acme/.well-known/jwks.json"
+	resp, err := http.Get(url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	served, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %v", resp.Status, err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		copied, err := os.ReadFile(dir + path)
+		if string(copied) == string(served) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("published is %q, %v; served is %q", copied, err, served)
+		}
 	}
 }

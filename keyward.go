@@ -3,8 +3,8 @@
 // example. It has the compatibility promise of the HTTP API, and the other packages that
 // it is made of have none.
 //
-// The program keyward offers more: configuration by environment, TLS, sign-in by OpenID
-// Connect, metrics, tracing and drains.
+// The program keyward offers more: configuration by environment, TLS, sign-in of people by
+// OpenID Connect, metrics, tracing and drains.
 package keyward
 
 import (
@@ -25,12 +25,15 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/httpapi"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/adoption"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/snapshot"
+	"github.com/keyward/keyward/publish"
+	"github.com/keyward/keyward/signin"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 	"github.com/keyward/keyward/worker"
@@ -64,6 +67,14 @@ type Config struct {
 	// MaxConns bounds the connections to the database; 0: the larger of 4 and the number
 	// of CPUs.
 	MaxConns int32
+	// AllowNetworks are networks beside the public ones that tenants may send requests to, by
+	// http too: with webhooks, and for the keys of the issuers of workload identities. Empty:
+	// public addresses by https alone.
+	AllowNetworks []netip.Prefix
+	// Publish is where the worker copies the public documents of all tenants, as
+	// KEYWARD_PUBLISH: file:///directory, which exists, or s3://bucket/prefix. Empty: nowhere.
+	Publish   string
+	publishTo publish.Store // nil: nowhere
 	// TrustedProxies may set the client's address in X-Forwarded-For or Forwarded.
 	TrustedProxies []netip.Prefix
 	// Log is the logger; nil: slog.Default.
@@ -83,11 +94,13 @@ type Service struct {
 	signer    *signing.Signer
 	adoption  *adoption.Counter
 	tenants   *tenant.Store
+	workloads *signin.Workloads
 	audit     *audit.Store
 	webhooks  *webhook.Store
 	sender    *webhook.Sender
 	listener  *db.Listener
 	worker    *worker.Worker
+	publisher *publish.Publisher // nil: Config.Publish is empty
 
 	log     *slog.Logger
 	actor   audit.Actor
@@ -128,7 +141,7 @@ func Open(ctx context.Context, cfg Config) (_ *Service, err error) {
 		}
 	}()
 	if n, err := d.PendingMigrations(ctx); err != nil || n > 0 {
-		return nil, errors.Join(fmt.Errorf("keyward: %d migrations are pending", n), err)
+		return nil, errors.Join(fmt.Errorf("keyward: %s pending", plural.Count(n, "migration")), err)
 	}
 	s.custody = custody.New(custody.Config{DB: d, URI: cfg.MasterKey, Now: now, Log: s.log})
 	if err := s.custody.Open(ctx); err != nil {
@@ -157,6 +170,11 @@ func (cfg *Config) complete() error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.ContainsAny(cfg.PublicURL, "?#") ||
 		strings.HasSuffix(cfg.PublicURL, "/") || strings.IndexFunc(cfg.PublicURL, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
 		return fmt.Errorf("%w: PublicURL must be an absolute http or https URL in ASCII without query, fragment and final slash", ErrConfig)
+	}
+	if cfg.Publish != "" {
+		if cfg.publishTo, err = publish.Open(cfg.Publish); err != nil {
+			return fmt.Errorf("%w: Publish must be file:///directory that exists, or s3://bucket/prefix", ErrConfig)
+		}
 	}
 	if cfg.ListenDatabaseURL == "" {
 		cfg.ListenDatabaseURL = cfg.DatabaseURL
@@ -191,20 +209,28 @@ func (s *Service) build(cfg Config) {
 	})
 	s.signer = signing.New(signing.Config{DB: s.db, Snapshots: s.snapshots, Custody: s.custody, Now: now, Log: s.log})
 	s.adoption = adoption.New(adoption.Config{DB: s.db, Authority: authority, Now: now})
-	s.tenants = tenant.New(tenant.Config{DB: s.db, Now: now, Names: names, Authority: authority, LookupTXT: tenant.TXTResolver("")})
+	guarded, refused := webhook.Guarded(cfg.AllowNetworks)
+	s.tenants = tenant.New(tenant.Config{DB: s.db, Now: now, Names: names, Authority: authority, LookupTXT: tenant.TXTResolver(""), RefusedURL: refused})
+	s.workloads = signin.NewWorkloads(signin.WorkloadsConfig{Identities: s.tenants.WorkloadsOf, Used: s.tenants.NoteWorkload, HTTPClient: guarded, Now: now, Log: s.log})
 	s.audit = audit.New(audit.Config{DB: s.db, Now: now})
-	s.webhooks = webhook.NewStore(webhook.Config{DB: s.db, Now: now})
+	s.webhooks = webhook.NewStore(webhook.Config{DB: s.db, Allow: cfg.AllowNetworks, Now: now})
 	s.sender = webhook.NewSender(webhook.SenderConfig{
 		Store: s.webhooks, Audit: s.audit, By: audit.By{Actor: s.actor}, Render: httpapi.RenderEvent, Log: s.log,
 		Signer: httpapi.EventSigner{Snapshots: s.snapshots, Signer: s.signer, PublicURL: cfg.PublicURL},
 	})
 	s.worker = worker.New(worker.Config{DB: s.db, Holder: s.actor.ID, Run: s.runDue, Now: now, Log: s.log, Every: s.chores()})
+	if cfg.publishTo != nil {
+		documents := httpapi.Documents{Caches: s.caches(), PublicURL: cfg.PublicURL, Now: now}
+		s.publisher = publish.New(publish.Config{
+			DB: s.db, Store: cfg.publishTo, Feed: s.snapshots.Fleet, Render: documents.Render, Paths: httpapi.DocumentPaths, Leads: s.worker.Leader, Now: now, Log: s.log,
+		})
+	}
 }
 
 func (s *Service) apiConfig(cfg Config) httpapi.Config {
 	return httpapi.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Snapshots: s.snapshots, Signer: s.signer, Tenants: s.tenants, Audit: s.audit,
-		Adoption: s.adoption, Webhooks: s.webhooks, Processes: s.listener, Ready: s.checkReady, Now: now, Log: s.log, Version: "embedded",
+		Adoption: s.adoption, Workloads: s.workloads, Webhooks: s.webhooks, Processes: s.listener, Ready: s.checkReady, Now: now, Log: s.log, Version: "embedded",
 		Streams: httpapi.Streams{Stop: s.streams}, TrustedProxies: cfg.TrustedProxies,
 	}
 }
@@ -250,6 +276,9 @@ func (s *Service) start(ctx context.Context, works bool) {
 	if works {
 		loops.Go(func() { _ = s.worker.Run(ctx) }) // always nil
 		loops.Go(func() { s.sender.Run(ctx) })
+		if s.publisher != nil {
+			loops.Go(func() { s.publisher.Run(ctx) })
+		}
 	}
 	s.close = sync.OnceFunc(func() {
 		s.ready.stop()

@@ -15,6 +15,7 @@ import (
 func Chi(verifier *jwks.Verifier) http.Handler {
 	guard := jwkshttp.New(verifier, jwkshttp.Config{Realm: "orders"})
 	r := chi.NewRouter()
+	r.Use(allowOrigin("https://app.example.com")) // before the guard; go-chi/cors does the same
 	r.Get("/healthz", func(http.ResponseWriter, *http.Request) {})
 	r.Group(func(r chi.Router) {
 		r.Use(guard.Require())

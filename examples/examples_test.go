@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
@@ -41,7 +42,10 @@ func TestServices(t *testing.T) {
 			return response
 		},
 	} {
-		t.Run(name, func(t *testing.T) { service(t, issuer, ask) })
+		t.Run(name, func(t *testing.T) {
+			service(t, issuer, ask)
+			crossOrigin(t, ask)
+		})
 	}
 }
 
@@ -75,6 +79,30 @@ func service(t *testing.T, issuer *jwkstest.Issuer, ask func(*http.Request) *htt
 		}
 		if test.status >= 400 && response.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %s: %v", test.method, test.path, response.Header)
+		}
+	}
+}
+
+// crossOrigin asks as browsers do for scripts: the preflight needs no token, and the script
+// of the allowed origin alone may read a refusal.
+func crossOrigin(t *testing.T, ask func(*http.Request) *http.Response) {
+	for _, origin := range []string{"https://app.example.com", "https://elsewhere.example"} {
+		allowed := map[bool]string{true: origin}[origin == "https://app.example.com"]
+		preflight := httptest.NewRequest(http.MethodOptions, "/orders", nil)
+		preflight.Header.Set("Access-Control-Request-Method", "POST")
+		preflight.Header.Set("Access-Control-Request-Headers", "authorization")
+		for _, r := range []*http.Request{preflight, httptest.NewRequest(http.MethodGet, "/me", nil)} {
+			r.Header.Set("Origin", origin)
+			response := ask(r)
+			if got := response.Header.Get("Access-Control-Allow-Origin"); got != allowed {
+				t.Errorf("%s for %s: %d allows %q", r.Method, origin, response.StatusCode, got)
+			}
+			if r == preflight && (response.StatusCode/100 != 2 || allowed != "" && !strings.Contains(strings.ToLower(response.Header.Get("Access-Control-Allow-Headers")), "authorization")) {
+				t.Errorf("preflight for %s: %d %v", origin, response.StatusCode, response.Header)
+			}
+			if r != preflight && response.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s without a token: %d", r.Method, response.StatusCode)
+			}
 		}
 	}
 }

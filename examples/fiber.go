@@ -2,6 +2,7 @@ package examples
 
 import (
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/cors"
 
 	"github.com/keyward/keyward/jwks"
 	"github.com/keyward/keyward/jwks/jwkshttp"
@@ -11,6 +12,9 @@ import (
 // is asked, and only the words of a refusal are the guard's.
 func Fiber(verifier *jwks.Verifier) *fiber.App {
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
+	app.Use(cors.New(cors.Config{ // before the guard
+		AllowOrigins: "https://app.example.com", AllowHeaders: "Authorization,Content-Type", ExposeHeaders: "WWW-Authenticate,Retry-After",
+	}))
 	app.Get("/healthz", func(*fiber.Ctx) error { return nil })
 	app.Get("/me", requireFiber(verifier), func(c *fiber.Ctx) error {
 		token, _ := jwks.FromContext(c.UserContext())

@@ -21,7 +21,7 @@ func Gin(verifier *jwks.Verifier) http.Handler {
 		c.String(http.StatusOK, token.Subject)
 	})
 	r.POST("/orders", requireGin(guard, "orders:write"), func(c *gin.Context) { c.Status(http.StatusCreated) })
-	return r
+	return allowOrigin("https://app.example.com")(r) // before the guard; gin-contrib/cors does the same by r.Use
 }
 
 // requireGin wants a good token with these scopes.
