@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 )
 
 // credentialScope holds the flags of commands about the API keys of a tenant
@@ -43,7 +44,7 @@ func (c *apiKeyListCmd) Run(ctx context.Context, p *program) error {
 
 type apiKeyRevokeCmd struct {
 	ID       uuid.UUID `arg:"" name:"id" help:"Select the API key by id, as keyward api-key list prints it."`
-	Children bool      `name:"children" help:"Revoke also the API keys that this one made, and that these made."`
+	Children bool      `name:"children" help:"Revoke also the API keys and workload identities that this one made, and that these made."`
 	approvalFlag
 	credentialScope
 	confirmFlag
@@ -75,10 +76,10 @@ func (c *apiKeyRevokeCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if done.ChildrenRevoked > 0 {
-		p.printNote("%d API keys that descend from it are revoked too.", done.ChildrenRevoked)
+		p.printNote("Revoked too: %s that it made, or that these made.", plural.Count(done.ChildrenRevoked, "credential"))
 	}
 	if done.ChildrenLeft > 0 {
-		p.printNote("%d API keys that descend from it are still valid.", done.ChildrenLeft)
+		p.printNote("Still valid: %s that it made, or that these made.", plural.Count(done.ChildrenLeft, "credential"))
 	}
 	return nil
 }

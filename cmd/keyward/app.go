@@ -20,6 +20,7 @@ import (
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/snapshot"
 	"github.com/keyward/keyward/publish"
+	"github.com/keyward/keyward/signin"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/webhook"
 	"github.com/keyward/keyward/worker"
@@ -46,6 +47,7 @@ type app struct {
 	tenants    *tenant.Store
 	audit      *audit.Store
 	webhooks   *webhook.Store
+	workloads  *signin.Workloads
 	sender     *webhook.Sender
 	listener   *db.Listener
 	worker     *worker.Worker
@@ -54,10 +56,10 @@ type app struct {
 	runsWorker bool // whether the worker runs in this process
 	healthOnly bool // whether it serves health checks alone
 
-	publicURL      string // of the service
-	discovery      func(*snapshot.Snapshot) (*snapshot.Document, error)
+	publicURL      string               // of the service
 	refresh        chan struct{}        // requests a check of the master keys; buffered, one request
 	workerCounters counters             // what the worker did
+	passes         passReport           // what of it was not logged yet
 	census         census               // how many keys there are
 	registry       *prometheus.Registry // nil without metrics
 	stopping       atomic.Bool
@@ -73,7 +75,6 @@ func (p *program) openApp(ctx context.Context, publicURL string) (_ *app, err er
 	if err != nil {
 		return nil, err
 	}
-	p.warnAboutTLS()
 	a := &app{cfg: p.cfg, log: p.log, lines: p.lines, tracing: p.tracing, db: d, refresh: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
@@ -118,7 +119,11 @@ func (a *app) buildParts(publicURL string) {
 	if a.cfg.adoption {
 		a.adoption = adoption.New(adoption.Config{DB: a.db, Authority: a.custody.Authority(), Now: utcNow})
 	}
-	a.tenants = tenant.New(tenant.Config{DB: a.db, Now: utcNow, Names: names, Authority: a.custody.Authority(), LookupTXT: tenant.TXTResolver(a.cfg.dnsResolver), MaxAPIKeys: a.cfg.maxAPIKeys})
+	guarded, refused := webhook.Guarded(a.cfg.webhookAllow)
+	a.tenants = tenant.New(tenant.Config{
+		DB: a.db, Now: utcNow, Names: names, Authority: a.custody.Authority(), LookupTXT: tenant.TXTResolver(a.cfg.dnsResolver), MaxAPIKeys: a.cfg.maxAPIKeys, RefusedURL: refused,
+	})
+	a.workloads = signin.NewWorkloads(signin.WorkloadsConfig{Identities: a.tenants.WorkloadsOf, Used: a.tenants.NoteWorkload, HTTPClient: guarded, Now: utcNow, Log: a.log})
 	a.audit = audit.New(audit.Config{DB: a.db, Now: utcNow})
 	a.webhooks = webhook.NewStore(webhook.Config{DB: a.db, Allow: a.cfg.webhookAllow, Now: utcNow})
 	a.sender = a.newSender()
@@ -132,7 +137,6 @@ func (a *app) buildParts(publicURL string) {
 		}, a.checkpointChores()...),
 	})
 	a.census.leads = a.worker.Leader
-	a.discovery = httpapi.NewDiscovery(publicURL)
 	a.publisher = a.newPublisher()
 }
 

@@ -71,7 +71,7 @@ func TestSecondPerson(t *testing.T) {
 		{"import", []string{"key", "import", "--pem=" + private, "--alg=EdDSA", "--kid=-a"}, "One or more keys will be imported into acme", "-a (EdDSA) is standby."},
 		{"import", []string{"key", "import", "--pem=" + public, "--alg=EdDSA", "--kid=b", "--keep-for=1h"}, "One or more keys", "b (EdDSA) is deprecated until "},
 		{"import", []string{"key", "import", "--jwks=" + set}, "One or more keys", "mine-2 (EdDSA) is deprecated until "},
-		{"purge", []string{"key", "purge", "--yes"}, "The public keys of these 2 will be purged", "2 keys purged."},
+		{"purge", []string{"key", "purge", "--yes"}, "The public parts of 2 keys will be purged", "2 keys purged."},
 		{"revoke_all", []string{"key", "revoke-all", "--reason=compromised", "--comment=it's a \"drill\"", "--yes"}, "leave the JWKS at once", "keys revoked."},
 		{"relax", []string{"tenant", "update", "acme", "--approval-required=delete", "--name=A & B"}, "no longer need an approval: revoke_all, import, purge, delete", "A & B"},
 		{"delete", []string{"tenant", "delete", "--yes"}, "will be deleted permanently", "acme is deleted"},
@@ -192,7 +192,7 @@ func TestImportFromWithApproval(t *testing.T) {
 	_, _, _, set := onDisk(t, newKey(t), "old")
 	before := ok(t, first, "key", "list", "--tenant=acme", "--json")
 	move := []string{"import-from", "hydra", set, "--tenant=acme"}
-	keyward(t, first, append(move, "--dry-run")...).want(t, exitOK, "old-1", "Nothing was changed (--dry-run)")
+	keyward(t, first, append(move, "--dry-run")...).want(t, exitFailed, "old-1", "Nothing was changed (--dry-run)", "requires an approval for every import")
 	keyward(t, first, append(move, "--yes")...).want(t, exitFailed, "requires an approval for every import, and these are 2", "keyward tenant update acme '--approval-required=revoke_all,purge,delete'")
 	if ok(t, first, "key", "list", "--tenant=acme", "--json") != before || len(okJSON[client.ApprovalList](t, first, "approval", "list", "--tenant=acme").Items) > 0 {
 		t.Error("something was changed")

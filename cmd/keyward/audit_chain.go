@@ -11,6 +11,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/signing"
 )
 
@@ -144,7 +145,7 @@ func (c *chainCheck) checkEnd(name string) error {
 		}
 	}
 	if c.reported != nil && c.reported.Seq > seq {
-		return fmt.Errorf("%s ends at seq %d, and the server reports %d events: events are missing", name, seq, c.reported.Seq)
+		return fmt.Errorf("%s ends at seq %d, and the server reports %s: events are missing", name, seq, plural.Count(c.reported.Seq, "event"))
 	}
 	return nil
 }

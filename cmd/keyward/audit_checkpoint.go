@@ -6,6 +6,7 @@ import (
 	"mime"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/signing"
 )
 
@@ -76,7 +77,7 @@ func (c *auditCheckpointCmd) writeAll(ctx context.Context, p *program, api *clie
 	}); err != nil {
 		return err
 	}
-	p.printNote("The checkpoint has the histories of %d tenants. Keep it out of reach of the database's administrators and its backups, together with\n%s: keyward recover --checkpoint detects what a restore brought back.",
-		content.tree.Size(), keysURL(c.URL))
+	p.printNote("The checkpoint has the %s of %s. Keep it out of reach of the database's administrators and its backups, together with\n%s: keyward recover --checkpoint detects what a restore brought back.",
+		plural.Noun(content.tree.Size(), "history"), plural.Count(content.tree.Size(), "tenant"), keysURL(c.URL))
 	return nil
 }

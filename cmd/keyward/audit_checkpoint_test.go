@@ -58,7 +58,7 @@ func TestCheckpointOfAllTenants(t *testing.T) {
 		t.Fatal(err)
 	}
 	keyward(t, env, "audit", "checkpoint", "--all", "--out="+file).want(t, exitOK, "has the histories of 2 tenants", "keyward recover")
-	kept, err := openCheckpoint(file, []byte(read(t, set)))
+	kept, err := openCheckpoint(localFile{path: file}, []byte(read(t, set)))
 	if err != nil || kept.all.Tenants != 2 {
 		t.Fatalf("%+v: %v", kept, err)
 	}
@@ -86,7 +86,7 @@ func TestCheckpointOfAllTenants(t *testing.T) {
 		"not JSON":          "{",
 		"empty":             "",
 	} {
-		if _, err := openCheckpoint(fileOf(t, text), []byte(read(t, set))); err == nil {
+		if _, err := openCheckpoint(localFile{path: fileOf(t, text)}, []byte(read(t, set))); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

@@ -54,8 +54,17 @@ func sameOrigin(a, b string) bool {
 
 const maxKeySetBytes = 1 << 20 // bytes
 
-// readKeySet reads a JWK Set or a key history from a file or a URL.
+// readKeySet reads a JWK Set or a key history from a file, a URL or a place of
+// KEYWARD_CHECKPOINTS.
 func readKeySet(ctx context.Context, from string) ([]byte, error) {
+	if isArchived(from) {
+		file, remove, err := localCopy(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		defer remove()
+		from = file.path
+	}
 	if !strings.HasPrefix(from, "https://") && !strings.HasPrefix(from, "http://") {
 		return os.ReadFile(from)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/signing"
 )
 
@@ -125,10 +126,10 @@ func (c *auditVerifyCmd) printServerResult(p *program, text []byte, said client.
 			err = errReported
 		}
 	case !said.Intact:
-		err = fmt.Errorf("the server reports the chain of %s broken at seq %s: only the %d events before are intact",
-			c.tenantName(), optionalText(said.BrokenAt, formatInt), said.Events)
+		err = fmt.Errorf("the server reports the chain of %s broken at seq %s: only the %s before %s intact",
+			c.tenantName(), optionalText(said.BrokenAt, formatInt), plural.Count(said.Events, "event"), plural.Verb(said.Events, "is", "are"))
 	default:
-		_, err = fmt.Fprintf(p.stdout, "intact according to the server: %d events of %s, head hash %s\n", said.Events, c.tenantName(), said.Head.Hash)
+		_, err = fmt.Fprintf(p.stdout, "intact according to the server: %s of %s, head hash %s\n", plural.Count(said.Events, "event"), c.tenantName(), said.Head.Hash)
 	}
 	return err
 }
@@ -174,9 +175,9 @@ func (c *auditVerifyCmd) printProof(p *program, proof chainProof) error {
 	if c.JSON {
 		return json.NewEncoder(p.stdout).Encode(proof)
 	}
-	what := fmt.Sprintf("intact: %d events of tenant %s, head hash %s\n", proof.Events, proof.TenantID, proof.Head.Hash)
+	what := fmt.Sprintf("intact: %s of tenant %s, head hash %s\n", plural.Count(proof.Events, "event"), proof.TenantID, proof.Head.Hash)
 	if proof.FirstSeq > 1 {
-		what = fmt.Sprintf("intact: %d events of tenant %s, seq %d to %d, head hash %s\n", proof.Events, proof.TenantID, proof.FirstSeq, proof.Head.Seq, proof.Head.Hash)
+		what = fmt.Sprintf("intact: %s of tenant %s, seq %d to %d, head hash %s\n", plural.Count(proof.Events, "event"), proof.TenantID, proof.FirstSeq, proof.Head.Seq, proof.Head.Hash)
 	}
 	_, err := fmt.Fprint(p.stdout, what)
 	if kept := proof.Checkpoint; err == nil && kept != nil {

@@ -44,6 +44,10 @@ func TestDoctorNamesForgedRows(t *testing.T) {
 			"a session", "INSERT INTO console_sessions (token_hash, subject, subject_name, role, created_at, last_seen_at, expires_at) VALUES (sha256('mine'), 'me', 'me', 'platform_admin', now(), now(), now() + interval '1 hour')",
 			"DELETE FROM console_sessions", "console session ",
 		},
+		{
+			"a recovery", "INSERT INTO recoveries (epoch, at, operator) VALUES (9223372036854775807, now(), 'mallory')",
+			"DELETE FROM recoveries", "recovery 9223372036854775807 by mallory",
+		},
 	} {
 		dbtest.Exec(t, url, past+c.harm)
 		keyward(t, deployed, "doctor").want(t, exitFailed, "FAIL  authority", c.said)

@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/keyward/keyward/audit"
+	"github.com/keyward/keyward/internal/age"
+	"github.com/keyward/keyward/keys/moves"
 )
 
 const (
@@ -48,15 +51,37 @@ func (a *app) runPass(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	moved := done.Rotated + done.Created + done.Expired + done.Purged
 	a.workerCounters.add(done)
-	if moved+done.Failed > 0 {
-		a.log.Info("worker pass completed", "tenants", done.Tenants, "rotated", done.Rotated, "created", done.Created,
-			"expired", done.Expired, "purged", done.Purged, "failed", done.Failed)
-	} else if soon := utcNow().Add(busyPause); !done.Next.IsZero() && done.Next.Before(soon) {
+	a.passes.report(a.log, done)
+	if soon := utcNow().Add(busyPause); done.IsIdle() && !done.Next.IsZero() && done.Next.Before(soon) {
 		return soon, nil
 	}
 	return done.Next, nil
+}
+
+// passReport sums up what passes did: with many tenants most passes move something, and a
+// line for each would drown the rest of the log. Only the worker's goroutine uses it.
+type passReport struct {
+	passes  int         // that moved something or failed, since the last line
+	done    moves.Done  // by those
+	written age.Instant // when a line was; zero: never
+}
+
+// report adds a pass, and logs the sum unless a line was written within sampleInterval.
+// What is left is logged by a later pass, which comes within a minute, or lost with the
+// process: metrics count it, and the history has each change.
+func (p *passReport) report(log *slog.Logger, done moves.Done) {
+	if !done.IsIdle() {
+		p.passes++
+		p.done.Add(done)
+	}
+	if p.passes == 0 || p.written.Within(sampleInterval, age.Now()) {
+		return
+	}
+	sum := p.done
+	log.Info("worker passes completed", "passes", p.passes, "tenants", sum.Tenants, "rotated", sum.Rotated, "created", sum.Created,
+		"expired", sum.Expired, "purged", sum.Purged, "failed", sum.Failed)
+	*p = passReport{written: age.Now()}
 }
 
 // watchMasterKey checks the master keys on request and periodically.

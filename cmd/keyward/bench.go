@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
@@ -36,7 +37,7 @@ func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 	}
 	began := time.Now()
 	err = moves.Seed{Tenants: c.Tenants, Keys: c.Keys, Events: c.Events, Prefix: c.Prefix}.Write(ctx, a.store, localOperator(), func(done moves.SeedProgress) {
-		fmt.Fprintf(p.stderr, "%d of %d tenants, %d of %d events\n", done.Tenants, c.Tenants, done.Events, c.Tenants*c.Events)
+		fmt.Fprintf(p.stderr, "%d of %s, %d of %s\n", done.Tenants, plural.Count(c.Tenants, "tenant"), done.Events, plural.Count(c.Tenants*c.Events, "event"))
 	})
 	switch {
 	case errors.Is(err, moves.ErrBadSeed):
@@ -50,7 +51,7 @@ func (c *benchSeedCmd) Run(ctx context.Context, p *program) error {
 	}
 	took := time.Since(began)
 	rows := c.Tenants * (3 + c.Keys + c.Events)
-	fmt.Fprintf(p.stdout, "%d tenants, %d rows in %v: %.0f rows a second.\n", c.Tenants, rows, took.Round(time.Millisecond), float64(rows)/took.Seconds())
+	fmt.Fprintf(p.stdout, "%s, %s in %v: %.0f rows a second.\n", plural.Count(c.Tenants, "tenant"), plural.Count(rows, "row"), took.Round(time.Millisecond), float64(rows)/took.Seconds())
 	return c.verifySample(ctx, p, a)
 }
 

@@ -65,6 +65,52 @@ func TestMovingCases(t *testing.T) {
 			c.check(t, env, ask, fmt.Sprintf("run-%d", i), fmt.Sprintf("api-%d", i))
 		})
 	}
+	t.Run("key import", func(t *testing.T) { keyImportOfSets(t, env, ask) })
+	t.Run("key import of private JWKs", func(t *testing.T) { keyImportOfPrivateJWKs(t, env, ask) })
+}
+
+// keyImportOfPrivateJWKs demands that a private JWK that names its algorithm needs no flag,
+// alone or as the one key of a set.
+func keyImportOfPrivateJWKs(t *testing.T, env environ, ask *recorder) {
+	ask.ask(t, "POST", "/v1/tenants", `{"slug":"private"}`, true)
+	for i, form := range []string{"%s", `{"keys":[%s]}`} {
+		jwk := fmt.Sprintf(`{"kty":"EC","crv":"P-256","kid":"own-%d","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"`, i) // RFC 7517 appendix A.2
+		for alg, code := range map[string]int{`,"alg":"ES384"}`: exitFailed, `}`: exitFailed, `,"alg":"ES256"}`: exitOK} {
+			file := filepath.Join(t.TempDir(), "key.json")
+			if err := os.WriteFile(file, []byte(fmt.Sprintf(form, jwk+alg)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if r := keyward(t, env, "key", "import", "--tenant=private", "--jwks="+file, "--dry-run"); r.code != code {
+				t.Errorf("%s: exit code %d: %s", alg, r.code, r.stderr)
+			}
+		}
+	}
+}
+
+// keyImportOfSets demands that key import fails, by name, if tokens of a key will not
+// verify, takes the good keys all the same, and takes lists and nulls of .NET for absent.
+func keyImportOfSets(t *testing.T, env environ, ask *recorder) {
+	ask.ask(t, "POST", "/v1/tenants", `{"slug":"sets"}`, true)
+	key := func(kid, alg, more string) string {
+		return `{"kty":"EC","crv":"P-256","alg":"` + alg + `","kid":"` + kid + `","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"` + more + `}`
+	}
+	for i, c := range []struct {
+		set, stderr string
+		code, keys  int
+	}{
+		{`{"keys":[` + key("a", "ES256", `,"d":null,"oth":[]`) + `,{"kty":"oct","kid":"b","k":"AA"}]}`, "b was skipped", exitOK, 1},
+		{`{"keys":[` + key("c", "ES256", `,"key_ops":["sign"]`) + `,` + key("d", "ES256K", "") + `]}`, "d is REFUSED", exitFailed, 2},
+		{`{"keys":[{"kty":"oct","kid":"b","k":"AA"}]}`, "shared secret", exitFailed, 2},
+	} {
+		file := filepath.Join(t.TempDir(), "set.json")
+		if err := os.WriteFile(file, []byte(c.set), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := keyward(t, env, "key", "import", "--tenant=sets", "--jwks="+file)
+		if got := len(imported(t, env, "sets")); r.code != c.code || !strings.Contains(r.stderr, c.stderr) || got != c.keys {
+			t.Errorf("%d: exit code %d, %d keys: %s", i, r.code, got, r.stderr)
+		}
+	}
 }
 
 func (c movingCase) check(t *testing.T, env environ, ask *recorder, tenant, other string) {

@@ -1,82 +1,136 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
+	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/keys/signing"
-	"github.com/keyward/keyward/keys/snapshot"
+	"github.com/keyward/keyward/publish"
 	"github.com/keyward/keyward/tenant"
 	"github.com/keyward/keyward/worker"
 )
 
 const (
-	keptCheckpoints    = 100 // files; older ones are deleted
-	checkpointPattern  = "keyward-*.checkpoint"
+	keptCheckpoints    = 100 // files in a directory; older ones are deleted
+	checkpointSuffix   = ".checkpoint"
+	checkpointKeys     = ".jwks.json" // of the platform's JWK Set to verify it with
 	checkpointTimeForm = "20060102T150405Z"
-	platformSetFile    = "platform-jwks.json"
 )
 
 // checkpointChores returns the chore that writes checkpoints, none without
-// KEYWARD_CHECKPOINT_DIR.
+// KEYWARD_CHECKPOINTS. It runs beside the others: a bucket can be slow.
 func (a *app) checkpointChores() []worker.Chore {
-	if a.cfg.checkpointDir == "" {
+	if a.cfg.checkpoints == nil {
 		return nil
 	}
-	return []worker.Chore{{Name: "write checkpoint", Interval: a.cfg.checkpointInterval, Run: a.writeCheckpoint}}
+	return []worker.Chore{{Name: "write checkpoint", Interval: a.cfg.checkpointInterval, Run: (&checkpointWriter{app: a, now: utcNow}).write, Apart: true}}
 }
 
-// writeCheckpoint writes a checkpoint of all tenants with its leaves, and the platform's
-// JWK Set to verify it with, into the directory. Each file is replaced atomically.
-func (a *app) writeCheckpoint(ctx context.Context) error {
-	name := "keyward-" + utcNow().Format(checkpointTimeForm) + ".checkpoint"
-	err := replaceFile(filepath.Join(a.cfg.checkpointDir, name), 0o600, func(w io.Writer) error {
-		lines := json.NewEncoder(w)
-		signed, err := a.signer.CheckpointPlatform(ctx, a.audit, uuid.Nil, func(l signing.CheckpointLeaf) error { return lines.Encode(l) })
+// checkpointWriter writes checkpoints, each with the platform's JWK Set to verify it with
+// under the same name, which is there before it. What is written cannot be taken back: the
+// next attempt at a checkpoint goes on where one failed, so that an outage leaves no sets
+// without checkpoints.
+type checkpointWriter struct {
+	*app
+	now        func() time.Time
+	unfinished checkpointAttempt // no name: none
+}
+
+// checkpointAttempt is a name that may have a set, and has no checkpoint as far as is known.
+type checkpointAttempt struct {
+	name    string
+	began   time.Time
+	set     []byte // nil: not tried yet
+	written bool   // the set is there; if not, it may be
+}
+
+var errOtherSet = errors.New("the platform's JWK Set has changed since it was written for this checkpoint")
+
+// write writes a checkpoint of all tenants with its leaves. A name is used again for as
+// long as it says about when the checkpoint was made.
+func (w *checkpointWriter) write(ctx context.Context) error {
+	archive, now, err := w.cfg.checkpoints, w.now(), errOtherSet
+	if u := w.unfinished; u.name != "" && now.Sub(u.began) < w.cfg.checkpointInterval {
+		err = w.try(ctx) // ErrExists: it was written, and the answer was lost
+	}
+	if errors.Is(err, errOtherSet) || errors.Is(err, publish.ErrExists) {
+		w.unfinished = checkpointAttempt{name: "keyward-" + now.Format(checkpointTimeForm), began: now}
+		if err = w.try(ctx); errors.Is(err, publish.ErrExists) { // by another process
+			w.unfinished = checkpointAttempt{}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("checkpoint not written to %s: %w", archive.Target(), err)
+	}
+	w.unfinished = checkpointAttempt{}
+	oldest, err := archive.KeepNewest("keyward-*"+checkpointSuffix, keptCheckpoints)
+	if err != nil || oldest == "" {
+		return err
+	}
+	return archive.DeleteBefore("keyward-*"+checkpointKeys, strings.TrimSuffix(oldest, checkpointSuffix))
+}
+
+// try makes an attempt. Errors: errOtherSet, publish.ErrExists, and others.
+func (w *checkpointWriter) try(ctx context.Context) error {
+	return w.cfg.checkpoints.Create(ctx, w.unfinished.name+checkpointSuffix, "application/x-ndjson", func(to io.Writer) error {
+		out := bufio.NewWriter(to)
+		lines := json.NewEncoder(out)
+		signed, err := w.signer.CheckpointPlatform(ctx, w.audit, uuid.Nil, func(l signing.CheckpointLeaf) error { return lines.Encode(l) })
 		if err != nil {
 			return err
 		}
-		return lines.Encode(map[string]string{"checkpoint": signed.JWS})
-	})
-	if err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
-	}
-	platform, _, err := a.snapshots.Get(ctx, tenant.PlatformSlug)
-	if err != nil {
-		return fmt.Errorf("checkpoint: the platform's JWK Set: %w", err)
-	}
-	if err := a.writePlatformSet(platform); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
-	}
-	return deleteOldCheckpoints(a.cfg.checkpointDir)
-}
-
-func (a *app) writePlatformSet(platform *snapshot.Snapshot) error {
-	return replaceFile(filepath.Join(a.cfg.checkpointDir, platformSetFile), 0o600, func(w io.Writer) error {
-		_, err := w.Write(platform.JWKS)
-		return err
+		if err := lines.Encode(map[string]string{"checkpoint": signed.JWS}); err != nil {
+			return err
+		}
+		if err := w.writeSet(ctx); err != nil {
+			return err
+		}
+		return out.Flush()
 	})
 }
 
-// deleteOldCheckpoints keeps the newest checkpoints of a directory; their names sort by
-// time.
-func deleteOldCheckpoints(dir string) error {
-	files, err := filepath.Glob(filepath.Join(dir, checkpointPattern))
-	if err != nil || len(files) <= keptCheckpoints {
+// writeSet writes the platform's set for the attempt, unless it is there.
+func (w *checkpointWriter) writeSet(ctx context.Context) error {
+	platform, _, err := w.snapshots.Get(ctx, tenant.PlatformSlug)
+	if err != nil {
+		return fmt.Errorf("the platform's JWK Set: %w", err)
+	}
+	u := &w.unfinished
+	again := u.set != nil
+	switch {
+	case again && !bytes.Equal(u.set, platform.JWKS):
+		return errOtherSet
+	case u.written:
+		return nil
+	}
+	u.set = platform.JWKS
+	err = w.cfg.checkpoints.Create(ctx, u.name+checkpointKeys, "application/json", func(to io.Writer) error {
+		_, err := to.Write(platform.JWKS)
 		return err
+	})
+	if again && errors.Is(err, publish.ErrExists) { // written by the attempt before, whose answer was lost
+		err = nil
 	}
-	slices.Sort(files)
-	var failed error
-	for _, file := range files[:len(files)-keptCheckpoints] {
-		failed = errors.Join(failed, os.Remove(file))
+	u.written = err == nil
+	return err
+}
+
+// checkCheckpoints checks the place of KEYWARD_CHECKPOINTS.
+func (e *examination) checkCheckpoints(ctx context.Context) {
+	archive := e.p.cfg.checkpoints
+	if archive == nil {
+		return
 	}
-	return failed
+	ctx, cancel := context.WithTimeout(ctx, publishTestTime)
+	defer cancel()
+	e.checkError("checkpoints", archive.Target()+" takes new documents and replaces none", "check the address, the credentials and what they may do (docs/recovery.md)", archive.Check(ctx))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/keys/signing"
+	"github.com/keyward/keyward/publish"
 )
 
 // checkpointContent is what a checkpoint's file has beside its leaves.
@@ -73,7 +74,7 @@ func readCheckpointContent(from io.Reader, each func(signing.CheckpointLeaf) err
 
 // keptCheckpoint is a verified checkpoint of one tenant or of all.
 type keptCheckpoint struct {
-	file      string
+	file      localFile
 	one       *signing.Checkpoint // nil: of all tenants
 	all       signing.PlatformCheckpoint
 	inclusion *signing.Inclusion // of one tenant in all
@@ -82,16 +83,16 @@ type keptCheckpoint struct {
 
 // openCheckpoint reads a file and verifies its checkpoint with the platform's keys, a JWK
 // Set or a key history, and the leaves with the checkpoint.
-func openCheckpoint(file string, set []byte) (*keptCheckpoint, error) {
+func openCheckpoint(file localFile, set []byte) (*keptCheckpoint, error) {
 	k := &keptCheckpoint{file: file}
 	content, err := k.read(nil)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file.name, err)
 	}
 	if jwsType(content.jws) != signing.PlatformCheckpointType {
 		one, err := signing.VerifyCheckpoint(content.jws, set)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, fmt.Errorf("%s: %w", file.name, err)
 		}
 		k.one = &one
 		return k, nil
@@ -100,9 +101,39 @@ func openCheckpoint(file string, set []byte) (*keptCheckpoint, error) {
 		err = k.checkContent(content)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file.name, err)
 	}
 	return k, nil
+}
+
+// isArchived reports whether a document is named as one in a place of KEYWARD_CHECKPOINTS.
+func isArchived(name string) bool {
+	return strings.HasPrefix(name, "s3://") || strings.HasPrefix(name, "file://")
+}
+
+// localFile is a file with a document that was asked for by a name.
+type localFile struct {
+	name string // in messages: the file's, or the document's URI
+	path string
+}
+
+// localCopy returns the file with a checkpoint. One in a place of KEYWARD_CHECKPOINTS is
+// copied to a temporary file, because it is read more than once. The caller must call
+// remove.
+func localCopy(ctx context.Context, name string) (file localFile, remove func(), err error) {
+	if !isArchived(name) {
+		return localFile{name, name}, func() {}, nil
+	}
+	f, err := os.CreateTemp("", "keyward-*")
+	if err != nil {
+		return localFile{}, nil, err
+	}
+	remove = func() { os.Remove(f.Name()) }
+	if err = errors.Join(publish.ReadDocument(ctx, name, f), f.Close()); err != nil {
+		remove()
+		return localFile{}, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return localFile{name, f.Name()}, remove, nil
 }
 
 // checkContent compares leaves and proof with the signed root.
@@ -119,7 +150,7 @@ func (k *keptCheckpoint) checkContent(content checkpointContent) error {
 }
 
 func (k *keptCheckpoint) read(each func(signing.CheckpointLeaf) error) (checkpointContent, error) {
-	f, err := os.Open(k.file)
+	f, err := os.Open(k.file.path)
 	if err != nil {
 		return checkpointContent{}, err
 	}
@@ -138,7 +169,7 @@ func (k *keptCheckpoint) eachLeaf(each func(signing.CheckpointLeaf) error) error
 	case k.inclusion != nil:
 		return each(k.inclusion.CheckpointLeaf)
 	}
-	return fmt.Errorf("%s has a checkpoint of all tenants without its leaves, and names none of them: make it with keyward audit checkpoint --all", k.file)
+	return fmt.Errorf("%s has a checkpoint of all tenants without its leaves, and names none of them: make it with keyward audit checkpoint --all", k.file.name)
 }
 
 // of returns the checkpoint of one tenant. A checkpoint of another tenant is returned as
@@ -155,7 +186,7 @@ func (k *keptCheckpoint) of(tenantID uuid.UUID) (signing.Checkpoint, error) {
 		return nil
 	})
 	if err == nil && found == nil {
-		err = fmt.Errorf("the checkpoint in %s has no tenant %s", k.file, tenantID)
+		err = fmt.Errorf("the checkpoint in %s has no tenant %s", k.file.name, tenantID)
 	}
 	if err != nil {
 		return signing.Checkpoint{}, err
@@ -184,7 +215,7 @@ func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *cl
 	if err != nil {
 		return nil, err
 	}
-	kept, err := openCheckpoint(file, set)
+	kept, err := openCheckpoint(localFile{file, file}, set)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,8 @@ import (
 
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/httpapi"
+	"github.com/keyward/keyward/internal/loopback"
 	"github.com/keyward/keyward/keys/moves"
-	"github.com/keyward/keyward/publish"
 )
 
 // checks parses settings and keeps the first error.
@@ -90,30 +90,26 @@ func (c *checks) directory(variable, value string) string {
 	return value
 }
 
-// store checks the URI of a store of published documents; an empty value is none.
-func (c *checks) store(variable, value string) publish.Store {
+// openStore opens the store, of published documents or of checkpoints, that a URI names;
+// an empty value is none.
+func openStore[S any](c *checks, variable, value string, open func(uri string) (S, error)) (none S) {
 	if value == "" {
-		return nil
+		return none
 	}
-	store, err := publish.Open(value)
-	if dir, isDir := strings.CutPrefix(value, "file://"); isDir && err == nil {
-		if info, bad := os.Stat(dir); bad != nil || !info.IsDir() {
-			err = publish.ErrBadURI
-		}
-	}
+	store, err := open(value)
 	if err != nil {
 		c.reject(variable, "file:///directory that exists, or s3://bucket/prefix")
-		return nil
+		return none
 	}
 	return store
 }
 
-// drainDelay returns -1 for the default.
-func (c *checks) drainDelay(value string) time.Duration {
+// optionalDuration returns -1 for a variable that is not set, else a duration of 0 to most.
+func (c *checks) optionalDuration(variable, value string, most time.Duration) time.Duration {
 	if value == "" {
 		return -1
 	}
-	return c.duration("KEYWARD_DRAIN_DELAY", value, 0, 10*time.Minute)
+	return c.duration(variable, value, 0, most)
 }
 
 func (c *checks) oneOf(variable, value string, names ...string) string {
@@ -181,7 +177,7 @@ func (c *checks) publicURL(variable, value string) string {
 // keys of a set that is fetched by plain http.
 func (c *checks) verifierURL(s settings) string {
 	value := c.publicURL("KEYWARD_PUBLIC_URL", s.PublicURL)
-	if u, err := url.Parse(value); err == nil && u.Scheme == "http" && !isLocalHost(u.Hostname()) && !s.AllowHTTP {
+	if u, err := url.Parse(value); err == nil && u.Scheme == "http" && !loopback.IsHost(u.Hostname()) && !s.AllowHTTP {
 		c.reject("KEYWARD_PUBLIC_URL", "an https URL, or http for this machine alone (localhost, 127.0.0.1); KEYWARD_ALLOW_HTTP=true allows http")
 	}
 	return value

@@ -53,6 +53,7 @@ type settings struct {
 	TrustedProxies    string `name:"trusted-proxies" var:"KEYWARD_TRUSTED_PROXIES" placeholder:"CIDRS" help:"Trust the client addresses that these proxies report." accepts:"addresses and networks with commas between, as in 10.0.0.0/8,2001:db8::1, and not the whole address space" unset:"none"`
 	RateLimitAddress  string `name:"rate-limit-address" var:"KEYWARD_RATE_LIMIT_ADDRESS" placeholder:"RATE" help:"Limit the requests from one client address." accepts:"a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000" unset:"no limit"`
 	RateLimitCred     string `name:"rate-limit-credential" var:"KEYWARD_RATE_LIMIT_CREDENTIAL" placeholder:"RATE" help:"Limit the requests with one credential." accepts:"a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000" unset:"no limit"`
+	MaxConnections    string `name:"max-connections" var:"KEYWARD_MAX_CONNECTIONS" placeholder:"N" help:"Limit the connections to each address; beyond it, those without a request are closed for new ones." accepts:"a whole number from 10 to 1000000" unset:"10000, or a quarter of the file descriptors of the process if that is less"`
 	TenantShare       string `name:"tenant-share" var:"KEYWARD_TENANT_SHARE" default:"0.1" placeholder:"FRACTION" help:"Limit one tenant to this share of the streams and exports." accepts:"a number from 0 to 1"`
 	MaxStreams        string `name:"max-streams" var:"KEYWARD_MAX_STREAMS" default:"1000" placeholder:"N" help:"Limit the event streams that are open at once." accepts:"a whole number from 1 to 1000000"`
 	MaxKeyStreams     string `name:"max-key-streams" var:"KEYWARD_MAX_KEY_STREAMS" default:"10000" placeholder:"N" help:"Limit the key event streams that are open at once." accepts:"a whole number from 1 to 1000000"`
@@ -61,11 +62,11 @@ type settings struct {
 	TenantMaxAPIKeys  string `name:"tenant-max-api-keys" var:"KEYWARD_TENANT_MAX_API_KEYS" default:"10000" placeholder:"N" help:"Limit the live API keys of a tenant, and those of the platform." accepts:"a whole number from 1 to 1000000"`
 	TenantRSARate     string `name:"tenant-rsa-rate" var:"KEYWARD_TENANT_RSA_RATE" default:"20/m:60" placeholder:"RATE" help:"Limit the RSA keys that are generated for one tenant; revocations are never refused." accepts:"a number per s, m or h, as in 100/s or 6000/m, and how many at once, as in 100/s:200; each from 1 to 1000000"`
 	RSAParallel       string `name:"rsa-parallel" var:"KEYWARD_RSA_PARALLEL" placeholder:"N" help:"Make this many RSA keys at a time, half of them for one tenant." accepts:"a whole number from 0 to 1000" unset:"the number of CPUs, and at least 2"`
-	CheckpointDir     string `name:"checkpoint-dir" var:"KEYWARD_CHECKPOINT_DIR" placeholder:"DIR" help:"Write checkpoints of all tenants' histories into this directory, which the worker does." accepts:"a directory that exists" unset:"none are written"`
+	Checkpoints       string `name:"checkpoints" var:"KEYWARD_CHECKPOINTS" placeholder:"URI" help:"Write checkpoints of all tenants' histories into this directory or S3-compatible bucket, which the worker does." accepts:"file:///directory that exists, or s3://bucket/prefix" unset:"none are written"`
 	CheckpointEvery   string `name:"checkpoint-interval" var:"KEYWARD_CHECKPOINT_INTERVAL" default:"1h" placeholder:"DURATION" help:"Write a checkpoint each time this long." accepts:"a duration from 1m0s to 168h0m0s, as in 90s, 30m or 24h"`
 	Publish           string `name:"publish" var:"KEYWARD_PUBLISH" placeholder:"URI" help:"Write the public documents of all tenants into this directory or S3-compatible bucket, which the worker does." accepts:"file:///directory that exists, or s3://bucket/prefix" unset:"none are written"`
-	FallbackDir       string `name:"fallback-dir" var:"KEYWARD_FALLBACK_DIR" placeholder:"DIR" help:"Serve the documents of this directory, which KEYWARD_PUBLISH has written, while keyward serve starts without the database." accepts:"a directory that exists" unset:"it does not start without the database"`
-	WebhookAllow      string `name:"webhook-allow" var:"KEYWARD_WEBHOOK_ALLOW" placeholder:"CIDRS" help:"Allow webhooks to reach these private networks, also by http." accepts:"networks with commas between, as in 10.1.0.0/16,fd00::/8" unset:"none"`
+	FallbackDir       string `name:"fallback-dir" var:"KEYWARD_FALLBACK_DIR" placeholder:"DIR" help:"Serve the documents of this directory, which KEYWARD_PUBLISH has written, while keyward serve waits for the database at its start." accepts:"a directory that exists" unset:"verifiers wait as well"`
+	WebhookAllow      string `name:"webhook-allow" var:"KEYWARD_WEBHOOK_ALLOW" placeholder:"CIDRS" help:"Allow webhooks, and fetches of the keys of workloads' issuers, to reach these private networks, also by http." accepts:"networks with commas between, as in 10.1.0.0/16,fd00::/8" unset:"none"`
 	DNSResolver       string `name:"dns-resolver" var:"KEYWARD_DNS_RESOLVER" placeholder:"HOST:PORT" help:"Use this name server to look up the TXT records of tenants' domains." accepts:"host:port, as in 127.0.0.1:8080 or :8080" unset:"those of the system"`
 	OIDCIssuer        string `name:"oidc-issuer" var:"KEYWARD_OIDC_ISSUER" placeholder:"URL" help:"Accept access tokens of this identity provider on the admin API." accepts:"the issuer of an identity provider: an https URL without query and fragment (http on this machine), as in https://id.example.com" unset:"none"`
 	OIDCAudience      string `name:"oidc-audience" var:"KEYWARD_OIDC_AUDIENCE" placeholder:"NAMES" help:"Require one of these names in the aud of those tokens." accepts:"names with commas between, as in https://keys.example.com" unset:"none; required with KEYWARD_OIDC_ISSUER"`
@@ -75,6 +76,7 @@ type settings struct {
 	ConsoleSecret     string `name:"console-oidc-client-secret" var:"KEYWARD_CONSOLE_OIDC_CLIENT_SECRET" secret:"" placeholder:"SECRET" help:"Authenticate that client with this secret." accepts:"a secret, with KEYWARD_CONSOLE_OIDC_CLIENT_ID" unset:"a public client"`
 	ConsoleScopes     string `name:"console-oidc-scopes" var:"KEYWARD_CONSOLE_OIDC_SCOPES" placeholder:"SCOPES" help:"Send these scopes, so that the tokens have the claims of KEYWARD_OIDC_ROLES." accepts:"scopes with spaces between, as in openid profile groups" unset:"openid profile email"`
 	ConsoleProvider   string `name:"console-oidc-name" var:"KEYWARD_CONSOLE_OIDC_NAME" placeholder:"NAME" help:"Name the identity provider so on the sign-in page." accepts:"a name of at most 60 characters" unset:"the host of KEYWARD_OIDC_ISSUER"`
+	StartWait         string `name:"start-wait" var:"KEYWARD_START_WAIT" placeholder:"DURATION" help:"Wait this long for the database and the KMS when the service starts; 0s: end at once if one is unavailable." accepts:"a duration from 0s to 8760h0m0s, as in 90s, 30m or 24h" unset:"without limit"`
 	DrainDelay        string `name:"drain-delay" var:"KEYWARD_DRAIN_DELAY" placeholder:"DURATION" help:"Keep serving this long after a signal, with /readyz at 503, so that load balancers notice." accepts:"a duration from 0s to 10m0s, as in 90s, 30m or 24h" unset:"5s after SIGTERM, 0s after Ctrl-C"`
 	ShutdownTimeout   string `name:"shutdown-timeout" var:"KEYWARD_SHUTDOWN_TIMEOUT" default:"30s" placeholder:"DURATION" help:"Wait this long for requests in flight after that." accepts:"a duration from 0s to 1h0m0s, as in 90s, 30m or 24h"`
 }
@@ -110,6 +112,7 @@ type config struct {
 	rateLimits      httpapi.RateLimits
 	streams         httpapi.Streams
 	tenantMaxKeys   int
+	maxConnections  int // to an address; 0: by the file descriptors
 	maxAPIKeys      int // of a tenant, or of the platform
 	generator       moves.GeneratorConfig
 	webhookAllow    []netip.Prefix
@@ -118,12 +121,13 @@ type config struct {
 
 	expiredTokens bool // keyward dev
 
-	checkpointDir      string // empty: no checkpoints
+	checkpoints        publish.Archive // nil: not set
 	checkpointInterval time.Duration
 
 	dnsResolver     string                // empty: the system's
 	signIn          signin.Config         // Issuer empty: disabled
 	codeFlow        signin.CodeFlowConfig // ClientID empty: API keys only
+	startWait       time.Duration         // for the database and the KMS; negative: without limit
 	drainDelay      time.Duration         // negative: the default, which depends on the signal
 	shutdownTimeout time.Duration
 }
@@ -165,6 +169,7 @@ func (s settings) parse(ctx context.Context) (config, error) {
 			Address:    c.rate("KEYWARD_RATE_LIMIT_ADDRESS", s.RateLimitAddress),
 			Credential: c.rate("KEYWARD_RATE_LIMIT_CREDENTIAL", s.RateLimitCred),
 		},
+		maxConnections: c.maxConnections(s),
 		streams: httpapi.Streams{
 			Most:     c.number("KEYWARD_MAX_STREAMS", s.MaxStreams, 1, 1_000_000),
 			MostKeys: c.number("KEYWARD_MAX_KEY_STREAMS", s.MaxKeyStreams, 1, 1_000_000),
@@ -175,16 +180,17 @@ func (s settings) parse(ctx context.Context) (config, error) {
 		maxAPIKeys:    c.number("KEYWARD_TENANT_MAX_API_KEYS", s.TenantMaxAPIKeys, 1, 1_000_000),
 		generator:     c.generator(s),
 
-		checkpointDir:      c.directory("KEYWARD_CHECKPOINT_DIR", s.CheckpointDir),
+		checkpoints:        openStore(&c, "KEYWARD_CHECKPOINTS", s.Checkpoints, publish.OpenArchive),
 		checkpointInterval: c.duration("KEYWARD_CHECKPOINT_INTERVAL", s.CheckpointEvery, time.Minute, 7*24*time.Hour),
 
 		fallbackDir:     c.directory("KEYWARD_FALLBACK_DIR", s.FallbackDir),
-		publish:         c.store("KEYWARD_PUBLISH", s.Publish),
+		publish:         openStore(&c, "KEYWARD_PUBLISH", s.Publish, publish.Open),
 		webhookAllow:    c.networks("KEYWARD_WEBHOOK_ALLOW", s.WebhookAllow),
 		dnsResolver:     c.optionalAddress("KEYWARD_DNS_RESOLVER", s.DNSResolver),
 		signIn:          c.signIn(s),
 		codeFlow:        c.codeFlow(s),
-		drainDelay:      c.drainDelay(s.DrainDelay),
+		startWait:       c.optionalDuration("KEYWARD_START_WAIT", s.StartWait, 365*24*time.Hour),
+		drainDelay:      c.optionalDuration("KEYWARD_DRAIN_DELAY", s.DrainDelay, 10*time.Minute),
 		shutdownTimeout: c.duration("KEYWARD_SHUTDOWN_TIMEOUT", s.ShutdownTimeout, 0, time.Hour),
 	}, c.err
 }

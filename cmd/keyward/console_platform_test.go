@@ -34,7 +34,7 @@ func TestPlatformPage(t *testing.T) {
 		return string(text)
 	}
 	_ = read(browser.PostForm(address+"/console/sign-in", url.Values{"key": {key}}))
-	wanted := []string{"1 live", "each serves every change", process, "✓ Leads", "Nothing due", "current", "data keys are wrapped by the current one", "PostgreSQL", "row security", "✓ fine", "agrees"}
+	wanted := []string{"1 live", "each serves every change", process, "✓ Leads", "Nothing due", "current", "wrapped by the current one", "PostgreSQL", "row security", "✓ fine", "agrees"}
 	lacking := wanted
 	for end := time.Now().Add(time.Minute); len(lacking) > 0; { // the worker takes the lease a moment after the start
 		page := read(browser.Get(address + "/console/platform"))

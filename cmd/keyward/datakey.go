@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/tenant"
 )
@@ -38,6 +39,7 @@ func (c *rotateDataKeyCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%d private keys of %s are sealed under version %d of its data key; the old one is destroyed.\n", r.Resealed, c.Tenant, r.Version)
+	_, err = fmt.Fprintf(p.stdout, "%s of %s %s sealed under version %d of its data key; the old one is destroyed.\n",
+		plural.Count(r.Resealed, "private key"), c.Tenant, plural.Verb(r.Resealed, "is", "are"), r.Version)
 	return err
 }

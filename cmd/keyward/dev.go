@@ -55,6 +55,7 @@ func (c *devCmd) Run(ctx context.Context, p *program) error {
 // tenant, and then serves. database is the text printed about the database.
 func (p *program) serveDev(ctx context.Context, dir, database string) error {
 	p.cfg.expiredTokens = true
+	p.cfg.startWait = 0 // somebody looks on
 	if p.cfg.masterKey == "" {
 		p.cfg.masterKey = "file:" + (&url.URL{Path: filepath.Join(dir, masterFile)}).EscapedPath()
 		if _, err := seal.Init(ctx, p.cfg.masterKey); err != nil && !errors.Is(err, seal.ErrExists) {
@@ -64,7 +65,7 @@ func (p *program) serveDev(ctx context.Context, dir, database string) error {
 	if err := p.migrateSchema(ctx); err != nil {
 		return err
 	}
-	return p.serveAPI(ctx, true, func(ctx context.Context, a *app, where urls) error {
+	return p.serveAPI(ctx, service{works: true}, func(ctx context.Context, a *app, where urls) error {
 		keyFile := filepath.Join(dir, adminKeyFile)
 		if err := a.ensureAdminKey(ctx, keyFile); err != nil {
 			return err

@@ -135,7 +135,7 @@ func (c *doctorCmd) Run(ctx context.Context, p *program) error {
 
 // checkDatabase runs the checks that need a database.
 func (e *examination) checkDatabase(ctx context.Context) {
-	if !e.checkError("database", "answers", "is it running, and is KEYWARD_DATABASE_URL right?", e.db.Ping(ctx)) ||
+	if !e.checkError("database", "answers", "is it running, and is KEYWARD_DATABASE_URL right? A service that starts waits for it (KEYWARD_START_WAIT)", e.db.Ping(ctx)) ||
 		!e.checkSession(ctx) || !e.checkSchema(ctx) {
 		return
 	}
@@ -149,6 +149,7 @@ func (e *examination) checkDatabase(ctx context.Context) {
 	e.checkProcesses(ctx)
 	e.checkWorker(ctx)
 	e.checkPublishing(ctx)
+	e.checkCheckpoints(ctx)
 	e.checkInvariants(ctx)
 	e.checkHistories(ctx)
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keyward/keyward/internal/loopback"
 )
 
 // Limits for warnings.
@@ -60,7 +62,7 @@ func examineTransport(p fetchedPage) finding {
 	switch {
 	case err != nil:
 		return newFinding(failure, "transport", "%q is no URL", p.url)
-	case p.ends.IsZero() && !isLocalHost(u.Hostname()):
+	case p.ends.IsZero() && !loopback.IsHost(u.Hostname()):
 		return newFinding(failure, "transport", "%s is not https: an attacker on the network can replace the keys", p.url)
 	case !p.ends.IsZero() && p.ends.Before(p.at.Add(certificateWarning)):
 		return newFinding(warning, "transport", "the certificate ends on %s: renew it", p.ends.UTC().Format(time.DateOnly))

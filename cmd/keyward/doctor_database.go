@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/worker"
 )
 
@@ -71,7 +72,7 @@ func (e *examination) checkSchema(ctx context.Context) bool {
 	n, err := e.db.PendingMigrations(ctx)
 	switch {
 	case err == nil && n > 0:
-		e.addFixed(failure, "migrations", []string{"keyward migrate up"}, "%d are pending: run keyward migrate up", n)
+		e.addFixed(failure, "migrations", []string{"keyward migrate up"}, "%d %s pending: run keyward migrate up", n, plural.Verb(n, "is", "are"))
 		return false
 	case err == nil && n < 0:
 		e.addFinding(warning, "migrations", "schema is newer than this binary: finish the upgrade")
@@ -178,7 +179,7 @@ func (e *examination) checkTransactions(ctx context.Context) {
 		e.addFinding(failure, "transactions", "%v", err)
 	case at.Stored >= at.Unused:
 		e.addFixed(failure, "transactions", []string{"keyward recover"},
-			"the rows come from a server that was %d transactions ahead of this one: no feed, event stream or webhook goes on until this one is as far", at.Stored-at.Unused+1)
+			"the rows come from a server that was %s ahead of this one: no feed, event stream or webhook goes on until this one is as far", plural.Count(at.Stored-at.Unused+1, "transaction"))
 	default:
 		e.addFinding(fine, "transactions", "feeds and webhooks are in order")
 	}

@@ -75,7 +75,7 @@ func TestDocumentedLogins(t *testing.T) {
 	}
 	keyward(t, env, "master", "init").want(t, exitOK)
 	keyward(t, env, "migrate", "up").want(t, exitOK)
-	keyward(t, env, "recover").want(t, exitOK, "0 roles")
+	keyward(t, env, "recover").want(t, exitOK, "Roles, privileges, policies and triggers that were restored: 0.")
 	env["KEYWARD_DATABASE_URL"] = as("keyward_service")
 	r := launch(t, env, "serve", "--log-format=text")
 	r.until(t, `leadership acquired`)
@@ -121,7 +121,7 @@ func TestDoctorMends(t *testing.T) {
 		{"ALTER ROLE " + name + " SET standard_conforming_strings = off", "database", "standard_conforming_strings is off (user)"},
 		{"SET session_replication_role = replica; UPDATE tenants SET feed_xid = (pg_current_xact_id()::text::bigint + 20000)::text::xid8", "transactions", "ahead of this one"},
 		{"INSERT INTO leases (name, holder, term, expires_at, renewed_at) VALUES ('worker', 'gone', 1, now() - interval '1 hour', now() - interval '1 hour') ON CONFLICT (name) DO UPDATE SET renewed_at = excluded.renewed_at", "worker", "none has renewed its lease for 1h0m"},
-		{"DELETE FROM public.keyward_migrations WHERE version_id = (SELECT max(version_id) FROM public.keyward_migrations)", "migrations", "1 are pending"},
+		{"DELETE FROM public.keyward_migrations WHERE version_id = (SELECT max(version_id) FROM public.keyward_migrations)", "migrations", "1 is pending"},
 	} {
 		dbtest.Exec(t, super, c.harm)
 		list, ok := findings(t, env)

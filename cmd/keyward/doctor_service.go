@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/loopback"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
 )
@@ -27,7 +28,7 @@ func (e *examination) checkConfiguration() {
 	switch {
 	case cfg.publicURL == "":
 		e.addFinding(warning, "configuration", "KEYWARD_PUBLIC_URL is not set: issuers begin with this machine's address; set it to what verifiers use")
-	case u.Scheme == "http" && !isLocalHost(u.Hostname()):
+	case u.Scheme == "http" && !loopback.IsHost(u.Hostname()):
 		e.addFinding(warning, "configuration", "KEYWARD_PUBLIC_URL is not https: an attacker on the network can replace the keys")
 	default:
 		e.addFinding(fine, "configuration", "public URL %s", cfg.publicURL)

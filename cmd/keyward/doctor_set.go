@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys"
 )
 
@@ -43,11 +44,11 @@ func examineSet(body []byte) (keys []jwk, findings []finding) {
 	case len(body) > nimbusMaxBytes:
 		findings = append(findings, newFinding(failure, "JWK Set", "has %d bytes; Nimbus (Spring Security) refuses more than %d: lower max_published_keys or the grace period, or use ES256 instead of RSA or ML-DSA", len(body), nimbusMaxBytes))
 	case len(keys) > gatewayMaxKeys:
-		findings = append(findings, newFinding(failure, "JWK Set", "has %d keys; some gateways refuse more than %d: lower max_published_keys", len(keys), gatewayMaxKeys))
+		findings = append(findings, newFinding(failure, "JWK Set", "has %s; some gateways refuse more than %d: lower max_published_keys", plural.Count(len(keys), "key"), gatewayMaxKeys))
 	case len(keys) > keyCountWarning:
-		findings = append(findings, newFinding(warning, "JWK Set", "has %d keys; every verifier fetches them all: shorten the grace period or lengthen the rotation interval", len(keys)))
+		findings = append(findings, newFinding(warning, "JWK Set", "has %s; every verifier fetches them all: shorten the grace period or lengthen the rotation interval", plural.Count(len(keys), "key")))
 	default:
-		findings = append(findings, newFinding(fine, "JWK Set", "%d keys in %d bytes", len(keys), len(body)))
+		findings = append(findings, newFinding(fine, "JWK Set", "%s in %d bytes", plural.Count(len(keys), "key"), len(body)))
 	}
 	seen := map[string][]jwk{}
 	for i, k := range keys {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 )
 
 // publicExamination checks the public documents of a tenant as verifiers fetch
@@ -137,7 +138,7 @@ func (e *publicExamination) checkAdoption(ctx context.Context, from remoteFlags,
 // examineAdoption reports which verifiers lack a standby key.
 func examineAdoption(k client.Key, a client.KeyAdoption) finding {
 	if len(a.Stragglers) == 0 {
-		return newFinding(fine, "adoption", "%d of %d verifiers have the standby key %s (%s)", a.Adopted, a.Fetchers, k.KID, k.Alg)
+		return newFinding(fine, "adoption", "%d of %s %s the standby key %s (%s)", a.Adopted, plural.Count(a.Fetchers, "verifier"), plural.Verb(a.Adopted, "has", "have"), k.KID, k.Alg)
 	}
 	var names []string
 	for _, s := range a.Stragglers[:min(len(a.Stragglers), namedStragglers)] {
@@ -147,8 +148,8 @@ func examineAdoption(k client.Key, a client.KeyAdoption) finding {
 	if n := len(a.Stragglers) - len(names); n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	return newFinding(warning, "adoption", "%d of %d verifiers have the standby key %s (%s); a rotation with min_adoption waits for: %s%s",
-		a.Adopted, a.Fetchers, k.KID, k.Alg, strings.Join(names, ", "), more)
+	return newFinding(warning, "adoption", "%d of %s %s the standby key %s (%s); a rotation with min_adoption waits for: %s%s",
+		a.Adopted, plural.Count(a.Fetchers, "verifier"), plural.Verb(a.Adopted, "has", "have"), k.KID, k.Alg, strings.Join(names, ", "), more)
 }
 
 // checkValidators sends a conditional request (RFC 9110 section 13.1.2) and a

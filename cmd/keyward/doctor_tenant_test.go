@@ -36,7 +36,7 @@ func TestSetsAsVerifiersSeeThem(t *testing.T) {
 		want verdict
 		says string
 	}{
-		"good":           {set(one), fine, "1 keys"},
+		"good":           {set(one), fine, "1 key"},
 		"HTML":           {"<html>", failure, "jwks_uri"},
 		"an array":       {"[]", failure, "keys"},
 		"no keys":        {set(), failure, "no keys"},

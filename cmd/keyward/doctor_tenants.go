@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
@@ -38,7 +39,8 @@ func (e *examination) checkInvariants(ctx context.Context) {
 		e.addFinding(fine, "keys", "every policy has one active and one standby key")
 	}
 	if overdue > 0 {
-		e.addFinding(failure, "schedule", "%d policies have been due for more than %v: run keyward worker, or serve without --no-worker", overdue, overdueLimit)
+		e.addFinding(failure, "schedule", "%s %s been due for more than %v: run keyward worker, or serve without --no-worker",
+			plural.Count(overdue, "policy"), plural.Verb(overdue, "has", "have"), overdueLimit)
 		return
 	}
 	e.addFinding(fine, "schedule", "nothing is overdue")
@@ -120,7 +122,7 @@ func (e *examination) checkHistories(ctx context.Context) {
 	if cursor != "" {
 		what = "the newest; --all verifies every one"
 	}
-	e.addFinding(fine, "audit", "%d tenants with %d events intact (%s)", proved, events, what)
+	e.addFinding(fine, "audit", "%s with %s intact (%s)", plural.Count(proved, "tenant"), plural.Count(events, "event"), what)
 }
 
 // verifyHistory verifies a tenant's chain and compares its keys, settings and

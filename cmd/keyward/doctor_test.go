@@ -21,7 +21,7 @@ func TestDoctor(t *testing.T) {
 		},
 		{
 			"UPDATE policies SET due_at = now() - interval '1 hour'", "UPDATE policies SET due_at = now() + interval '1 hour'",
-			"FAIL  schedule        1 policies have been due",
+			"FAIL  schedule        1 policy has been due",
 		},
 		{
 			"SET session_replication_role = replica; UPDATE audit_events SET reason = 'changed' WHERE seq = 2",

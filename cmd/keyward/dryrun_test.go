@@ -40,7 +40,7 @@ func TestDryRuns(t *testing.T) {
 		{"key revoke --reason=superseded -- " + active, []string{active, "revoked", standby, "would leave the JWKS at once: tokens signed here live until", "MAY STILL TRUST IT"}, `"dry_run":true`},
 		{"key revoke --reason=superseded --alg=EdDSA", []string{active, "revoked", standby}, `"dry_run":true`},
 		{"key revoke --reason=compromised -- " + active, []string{"A fresh key that no verifier has seen will sign"}, `"mode":"fresh"`},
-		{"key revoke-all --reason=compromised", []string{active, standby, "These 4 would leave", "tokens signed here live until", "MAY STILL TRUST IT"}, `"dry_run":true`},
+		{"key revoke-all --reason=compromised", []string{active, standby, "4 keys would leave", "tokens signed here live until", "MAY STILL TRUST IT"}, `"dry_run":true`},
 	} {
 		dry := func(flags string) result {
 			words := strings.Fields(c.command)

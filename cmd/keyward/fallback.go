@@ -2,21 +2,19 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"regexp"
 	"strconv"
 	"time"
 
-	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/httpapi"
 	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/publish"
 	"github.com/keyward/keyward/tenant"
@@ -25,7 +23,7 @@ import (
 // fallback answers verifiers from a directory that KEYWARD_PUBLISH has written, while the
 // process starts without the database. A document is served only if
 //
-//   - nobody but its owner can write it;
+//   - nobody but the directory's owner can have written it, or linked to it;
 //   - the tenant's signed set verifies with the plain set, has the same keys, and is
 //     neither beyond its exp nor older than KEYWARD_MAX_STALE;
 //   - no newer state was about to be written when a publisher was ended.
@@ -33,12 +31,12 @@ import (
 // It is marked as stale. All other requests are answered with 503.
 type fallback struct {
 	root     *os.Root
+	info     fs.FileInfo // of root
 	maxStale time.Duration
 }
 
 const (
-	openRetry       = time.Second // between attempts to reach the database
-	fallbackMaxAge  = 60          // seconds for which caches keep such an answer
+	fallbackMaxAge  = 60 // seconds for which caches keep such an answer
 	maxDocumentSize = 4 << 20
 )
 
@@ -53,12 +51,7 @@ func (f *fallback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	m := fallbackPath.FindStringSubmatch(r.URL.Path)
-	switch {
-	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz/public":
-		h.Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"status":"ok","checks":{"process":{"ok":true}}}` + "\n"))
-		return
-	case m == nil || r.Method != http.MethodGet && r.Method != http.MethodHead:
+	if m == nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		unavailable(w)
 		return
 	}
@@ -84,22 +77,22 @@ func (f *fallback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 }
 
-// unavailable answers with the problem that the service has without its database.
+// unavailable answers with the problem that the service has without its database or KMS.
 func unavailable(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Retry-After", "1")
 	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = w.Write([]byte(`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"the database is unavailable","code":"unavailable"}` + "\n"))
+	_, _ = w.Write([]byte(`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"PostgreSQL or the KMS does not respond","code":"unavailable"}` + "\n"))
 }
 
 // document returns a document of a tenant, and how old its state may be.
 func (f *fallback) document(slug, path string, now time.Time) (body []byte, age time.Duration, err error) {
-	paths := publicPaths(slug)
-	set, err := f.read(paths.set)
+	paths := httpapi.PathsOf(slug)
+	set, err := f.read(paths.Set)
 	if err != nil {
 		return nil, 0, err
 	}
-	signed, err := f.read(paths.signedSet)
+	signed, err := f.read(paths.SignedSet)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -127,23 +120,31 @@ func (f *fallback) document(slug, path string, now time.Time) (body []byte, age 
 		return nil, 0, errNotCurrent
 	}
 	switch path {
-	case paths.set:
+	case paths.Set:
 		return set, age, nil
-	case paths.signedSet:
+	case paths.SignedSet:
 		return signed, age, nil
 	}
 	body, err = f.read(path)
 	return body, age, err
 }
 
-// read reads a document that nobody else can have written.
+// read reads a document that nobody else can have written: whoever can write a directory
+// above it could have put another file, or a symbolic link to that of another tenant, in
+// its place.
 func (f *fallback) read(path string) ([]byte, error) {
-	info, err := f.root.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxDocumentSize || othersCanWrite(info) {
-		return nil, fmt.Errorf("%s: %w", path, fs.ErrPermission)
+	for i, r := range path + "/" {
+		if r != '/' {
+			continue
+		}
+		info, err := f.root.Lstat(path[:i])
+		if err != nil {
+			return nil, err
+		}
+		whole := i == len(path)
+		if whole != info.Mode().IsRegular() || !whole && !info.IsDir() || whole && info.Size() > maxDocumentSize || othersCanWrite(info) || !sameOwner(info, f.info) {
+			return nil, fmt.Errorf("%s: %w", path[:i], fs.ErrPermission)
+		}
 	}
 	return f.root.ReadFile(path)
 }
@@ -151,91 +152,23 @@ func (f *fallback) read(path string) ([]byte, error) {
 // othersCanWrite reports whether users other than the owner can change a file.
 func othersCanWrite(info fs.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
 
-// openWithFallback opens the app. While the database is unavailable and there are copies
-// to serve, it serves them on the public address and tries again.
-func (p *program) openWithFallback(ctx context.Context, publicURL string, public net.Listener) (*app, error) {
-	a, err := p.openApp(ctx, publicURL)
-	if err == nil || p.cfg.fallbackDir == "" || !errors.Is(err, db.ErrUnavailable) {
-		return a, err
+// openFallback returns the handler of KEYWARD_FALLBACK_DIR, nil without one. The caller
+// must close its root.
+func (c config) openFallback() (*fallback, error) {
+	if c.fallbackDir == "" {
+		return nil, nil
 	}
-	root, bad := os.OpenRoot(p.cfg.fallbackDir)
-	if bad != nil {
-		return nil, errors.Join(err, bad)
+	root, err := os.OpenRoot(c.fallbackDir)
+	if err != nil {
+		return nil, err
 	}
-	defer root.Close()
-	if info, bad := root.Stat("."); bad != nil || othersCanWrite(info) {
-		return nil, errors.Join(err, fmt.Errorf("KEYWARD_FALLBACK_DIR: others can write %s: %w", p.cfg.fallbackDir, fs.ErrPermission))
+	info, err := root.Stat(".")
+	if err == nil && othersCanWrite(info) {
+		err = fmt.Errorf("KEYWARD_FALLBACK_DIR: others can write %s: %w", c.fallbackDir, fs.ErrPermission)
 	}
-	transport, bad := p.cfg.loadTransport()
-	if bad != nil {
-		return nil, bad
+	if err != nil {
+		_ = root.Close() // nothing was written
+		return nil, err
 	}
-	p.log.Warn("the database is unavailable: serving copies of JWK Sets until it is back", "dir", p.cfg.fallbackDir, "addr", public.Addr().String(), "error", err)
-	stop := serveFallback(newServer(&fallback{root: root, maxStale: p.cfg.maxStale}, p.log), transport, public)
-	defer stop()
-	notifySystemd("READY=1")
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(openRetry):
-		}
-		if a, err = p.openApp(ctx, publicURL); err == nil || !errors.Is(err, db.ErrUnavailable) {
-			return a, err
-		}
-	}
-}
-
-// serveFallback serves until stop is called, which leaves the listener open: connections
-// that arrive meanwhile wait for the service.
-func serveFallback(s *http.Server, t transport, public net.Listener) (stop func()) {
-	t.secureMain(s)
-	held := &heldListener{Listener: public}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if s.TLSConfig != nil {
-			_ = s.ServeTLS(held, "", "") // always an error: it is stopped
-			return
-		}
-		_ = s.Serve(held)
-	}()
-	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		defer cancel()
-		if s.Shutdown(ctx) != nil {
-			_ = s.Close() // what is left is cut off
-		}
-		<-ended
-		held.release()
-	}
-}
-
-// heldListener ends Accept when it is closed, and keeps the listener below open.
-type heldListener struct{ net.Listener }
-
-type deadliner interface{ SetDeadline(time.Time) error }
-
-// Accept implements [net.Listener].
-func (l *heldListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = net.ErrClosed
-	}
-	return conn, err
-}
-
-// Close implements [net.Listener].
-func (l *heldListener) Close() error {
-	if d, ok := l.Listener.(deadliner); ok {
-		return d.SetDeadline(time.Unix(1, 0))
-	}
-	return nil
-}
-
-// release lets the listener accept again.
-func (l *heldListener) release() {
-	if d, ok := l.Listener.(deadliner); ok {
-		_ = d.SetDeadline(time.Time{}) // fails only for a listener that is closed
-	}
+	return &fallback{root: root, info: info, maxStale: c.maxStale}, nil
 }

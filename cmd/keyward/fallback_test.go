@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -79,22 +80,31 @@ func TestAStartWithoutADatabase(t *testing.T) {
 		"/readyz/public": 200, "/healthz": 200, "/readyz": 503, "/v1/tenants": 503, "/t/nobody/.well-known/jwks.json": 503, "/t/acme/.well-known/jwks-history": 503,
 		"/t/../.keyward/acme": 503, "/.keyward/acme": 503,
 	} {
-		if resp, text := fetchFrom(t, url+path); resp.StatusCode != status || status == 503 && !strings.Contains(text, `"code":"unavailable"`) {
+		if resp, text := fetchFrom(t, url+path); resp.StatusCode != status || status == 503 && !strings.Contains(text, `"code":"unavailable"`) && !strings.Contains(text, "PostgreSQL does not respond") {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, text)
 		}
 	}
 	restore := func(path string) {
 		t.Helper()
-		if err := os.WriteFile(file(path), []byte(want[path]), 0o644); err != nil {
+		if err := errors.Join(os.Chmod(filepath.Dir(file(path)), 0o755), os.RemoveAll(file(path)), os.WriteFile(file(path), []byte(want[path]), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, damage := range map[string]func() error{
-		"changed":   func() error { return os.WriteFile(file(set), []byte(want["/.well-known/jwks.json"]), 0o644) },
-		"cut short": func() error { return os.WriteFile(file(set), []byte(want[set][:40]), 0o644) },
-		"writable":  func() error { return os.Chmod(file(set), 0o666) },
-		"gone":      func() error { return os.Remove(file(set)) },
-	} {
+	damages := map[string]func() error{
+		"changed":                  func() error { return os.WriteFile(file(set), []byte(want["/.well-known/jwks.json"]), 0o644) },
+		"cut short":                func() error { return os.WriteFile(file(set), []byte(want[set][:40]), 0o644) },
+		"writable":                 func() error { return os.Chmod(file(set), 0o666) },
+		"gone":                     func() error { return os.Remove(file(set)) },
+		"in a directory of others": func() error { return os.Chmod(filepath.Dir(file(set)), 0o775) }, // #nosec G302 -- what is refused
+		"a link": func() error {
+			return errors.Join(os.Rename(file(set), file("/t/acme/copy")), os.Symlink("../copy", file(set)))
+		},
+		"a directory": func() error { return errors.Join(os.Remove(file(set)), os.Mkdir(file(set), 0o755)) },
+	}
+	if os.Geteuid() == 0 { // others may not give files away
+		damages["of another user"] = func() error { return os.Chown(file(set), 65534, -1) }
+	}
+	for name, damage := range damages {
 		if err := damage(); err != nil {
 			t.Fatal(err)
 		}

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -126,13 +128,7 @@ func openFrontDoor(t *testing.T, secure bool, change func(s *http.Server)) *fron
 	}
 	change(s)
 	served := make(chan error, 1)
-	go func() {
-		if secure {
-			served <- s.ServeTLS(f, "", "")
-			return
-		}
-		served <- s.Serve(f)
-	}()
+	go func() { served <- serveGuarded(s, f, a.cfg.maxConnections, a.log) }()
 	t.Cleanup(func() { s.Close(); <-served })
 	return f
 }
@@ -493,5 +489,114 @@ func TestManySilentConnections(t *testing.T) {
 	}
 	for _, e := range ends {
 		e.isClosed(t, "silence")
+	}
+}
+
+// Beyond the bound of connections those without a request make room for new ones: who
+// opens connections and says nothing, or keeps them idle, shuts nobody out.
+func TestMoreConnectionsThanAllowed(t *testing.T) {
+	const most = 20
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&logged, nil))
+	held, entered := make(chan struct{}), make(chan struct{}, most)
+	s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			entered <- struct{}{}
+			<-held
+		}
+	}), log)
+	ended := make(chan error, 1)
+	guarded := guardConns(s, l, most, log)
+	go func() { ended <- s.Serve(guarded) }()
+	ask := func(path string) (net.Conn, *bufio.Reader) {
+		t.Helper()
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if path != "" {
+			fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+		}
+		return conn, bufio.NewReader(conn)
+	}
+	answered := func(in *bufio.Reader) bool {
+		res, err := http.ReadResponse(in, nil)
+		return err == nil && res.StatusCode == 200
+	}
+	slow := make([]*bufio.Reader, most/2)
+	for i := range slow {
+		_, slow[i] = ask("/slow")
+		<-entered
+	}
+	first, _ := ask("") // silent
+	_, idle := ask("/")
+	if !answered(idle) {
+		t.Fatal("no answer below the bound")
+	}
+	for range 3 * most { // keep-alive connections that nobody closes
+		if _, in := ask("/"); !answered(in) {
+			t.Fatal("idle connections shut a new one out")
+		}
+	}
+	for name, in := range map[string]io.Reader{"the silent one": first, "the idle one": idle} {
+		if _, err := in.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s is not closed: %v", name, err)
+		}
+	}
+	for range most / 2 {
+		_, in := ask("/slow")
+		slow = append(slow, in)
+		<-entered
+	}
+	if conn, _ := ask("/"); true { // every place has a request
+		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("one beyond the bound is not closed: %v", err)
+		}
+	}
+	close(held)
+	for i, in := range slow {
+		if !answered(in) {
+			t.Errorf("request %d was cut off", i)
+		}
+	}
+	if _, in := ask("/"); !answered(in) {
+		t.Error("no answer after the flood")
+	}
+	s.Close()
+	<-ended
+	if n := strings.Count(logged.String(), "KEYWARD_MAX_CONNECTIONS"); n != 1 {
+		t.Errorf("%d log lines: %s", n, &logged)
+	}
+}
+
+// A connection that sends frames which belong to no request is closed long before it is
+// idle for 120 s.
+func TestFramesOutsideOfRequests(t *testing.T) {
+	f := openFrontDoor(t, true, func(*http.Server) {})
+	for name, send := range map[string]func(*http2Client) error{
+		"settings": func(c *http2Client) error { return c.WriteSettings() },
+		"pings":    func(c *http2Client) error { return c.WritePing(true, [8]byte{}) },
+		"empty parts of a head": func(c *http2Client) error {
+			return c.WriteContinuation(1, false, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, e := f.http2()
+			go c.listen(func(http2.Frame) {})
+			if strings.Contains(name, "head") {
+				_ = c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.request("GET", "/"), EndStream: true})
+			}
+			c.until(t, maxIdleBytes, func(int) error { return send(c) })
+			e.isClosed(t, name)
+			if n := e.read.Load(); n > maxIdleBytes+(128<<10) {
+				t.Errorf("%d bytes were read", n)
+			}
+		})
 	}
 }

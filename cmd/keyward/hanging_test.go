@@ -24,6 +24,7 @@ func TestStopWhilePostgreSQLHangs(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			dsn, begin := hang(t, dbtest.NewServer(t))
 			env := environ{
 				"KEYWARD_DATABASE_URL": dsn, "KEYWARD_MASTER_KEY": "file:" + filepath.Join(t.TempDir(), "master.json"), "KEYWARD_ADDR": "127.0.0.1:0",

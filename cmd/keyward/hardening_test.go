@@ -87,25 +87,48 @@ func commandRunner(t *testing.T, env environ) func(command string) (string, erro
 	}
 }
 
-// runDocumented runs each line of a page's blocks of a kind, and compares what it prints
+// documentedCommands returns the commands of a page's blocks of a kind: lines, and from a
+// line "(" to a line ")" one command.
+func documentedCommands(page, kind string) (commands []string) {
+	inside := false
+	for _, block := range regexp.MustCompile("(?s)```sh "+kind+"\n(.*?)```").FindAllStringSubmatch(page, -1) {
+		for line := range strings.Lines(block[1]) {
+			trimmed := strings.TrimSpace(line)
+			switch {
+			case inside:
+				commands[len(commands)-1] += line
+			case trimmed != "": // before the end of an indented block
+				commands = append(commands, line)
+			}
+			inside = trimmed == "(" || inside && trimmed != ")"
+		}
+	}
+	return commands
+}
+
+// runDocumented runs each command of a page's blocks of a kind, and compares what it prints
 // with the remark after it: a line that begins so, or nothing at all. Without a
 // remark the command must succeed.
 func runDocumented(t *testing.T, page, kind string, env environ) (ran int) {
 	t.Helper()
-	run := commandRunner(t, env)
-	for _, block := range regexp.MustCompile("(?s)```sh "+kind+"\n(.*?)```").FindAllStringSubmatch(page, -1) {
-		for line := range strings.Lines(block[1]) {
-			command, want, promised := strings.Cut(strings.TrimSpace(line), "  # ")
-			out, err := run(command)
-			ran++
-			switch want = strings.TrimSpace(want); {
-			case !promised && err != nil:
-				t.Errorf("%s: %v\n%s", command, err, out)
-			case want == "nothing" && strings.TrimSpace(out) != "":
-				t.Errorf("%s prints\n%s", command, out)
-			case promised && want != "nothing" && !slices.ContainsFunc(strings.Split(out, "\n"), func(printed string) bool { return strings.HasPrefix(strings.TrimSpace(printed), want) }):
-				t.Errorf("%s prints no %q:\n%s", command, want, out)
-			}
+	return runDocumentedBy(t, commandRunner(t, env), page, kind)
+}
+
+// runDocumentedBy is runDocumented with what runs a command, so that parts of a page share a
+// directory.
+func runDocumentedBy(t *testing.T, run func(command string) (string, error), page, kind string) (ran int) {
+	t.Helper()
+	for _, line := range documentedCommands(page, kind) {
+		command, want, promised := strings.Cut(strings.TrimSpace(line), "  # ")
+		out, err := run(command)
+		ran++
+		switch want = strings.TrimSpace(want); {
+		case !promised && err != nil:
+			t.Errorf("%s: %v\n%s", command, err, out)
+		case want == "nothing" && strings.TrimSpace(out) != "":
+			t.Errorf("%s prints\n%s", command, out)
+		case promised && want != "nothing" && !slices.ContainsFunc(strings.Split(out, "\n"), func(printed string) bool { return strings.HasPrefix(strings.TrimSpace(printed), want) }):
+			t.Errorf("%s prints no %q:\n%s", command, want, out)
 		}
 	}
 	return ran

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keyward/keyward/httpapi"
+	"github.com/keyward/keyward/internal/sdnotify"
 )
 
 // newServers returns the HTTP servers: one for everything, or one for the
@@ -56,7 +57,7 @@ func (a *app) newAPI(publicURL string, stop <-chan struct{}) (httpapi.API, error
 	streams.Stop = stop
 	cfg := httpapi.Config{
 		PublicURL: publicURL, Store: a.store, Snapshots: a.snapshots, Signer: a.signer, Tenants: a.tenants, Audit: a.audit,
-		Adoption: a.adoption,
+		Adoption: a.adoption, Workloads: a.workloads,
 		Webhooks: a.webhooks, Processes: a.listener,
 		Ready: a.checkReady, ReadyPublic: a.checkPublic, Now: utcNow, Log: a.log, Version: versionText(),
 		Streams: streams, TrustedProxies: a.cfg.trustedProxies, RateLimits: a.cfg.rateLimits,
@@ -143,15 +144,11 @@ func (a *app) serveRequests(ctx context.Context, servers []*http.Server, listene
 	failed := make(chan error, len(servers))
 	for i, s := range servers {
 		go func() {
-			if s.TLSConfig != nil {
-				failed <- s.ServeTLS(listeners[i], "", "")
-				return
-			}
-			failed <- s.Serve(listeners[i])
+			failed <- serveGuarded(s, listeners[i], a.cfg.maxConnections, a.log)
 		}()
 	}
 	ready()
-	notifySystemd("READY=1")
+	sdnotify.Notify("READY=1")
 	select {
 	case err := <-failed:
 		return errors.Join(err, a.shutdownServers(ctx, servers))
@@ -165,7 +162,7 @@ func (a *app) serveRequests(ctx context.Context, servers []*http.Server, listene
 // announceStop makes /readyz and /readyz/public answer 503.
 func (a *app) announceStop() {
 	if !a.stopping.Swap(true) {
-		notifySystemd("STOPPING=1")
+		sdnotify.Notify("STOPPING=1")
 		a.log.Info("shutting down; repeat the signal to stop at once")
 	}
 }

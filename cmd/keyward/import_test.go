@@ -2,13 +2,17 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,6 +96,50 @@ func TestKeyImport(t *testing.T) {
 	keyward(t, env, "key", "import", "--tenant=nobody", "--pem="+private, "--alg=EdDSA").want(t, exitFailed, "404")
 }
 
+// A private key in what is to be a set of public keys does not leave the machine, nor does
+// a shared secret.
+func TestSecretsAreNotSent(t *testing.T) {
+	var sent bytes.Buffer
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(&sent, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprint(w, `{"items":[]}`)
+	}))
+	defer api.Close()
+	env := environ{"KEYWARD_URL": api.URL, "KEYWARD_API_KEY": "none"}
+	public := doorKey(t, curveKey(t, elliptic.P256()), "public", "ES256")
+	ec := func(members ...string) string {
+		return doorKey(t, curveKey(t, elliptic.P256()), "private", "ES256", append(members, "d", `"c2VjcmV0"`)...)
+	}
+	for file, code := range map[string]int{
+		`{"keys":[` + public + `,` + ec() + `]}`:                                   exitUsage,
+		`{"keys":[` + public + `,` + ec("use", `"enc"`) + `]}`:                     exitUsage,
+		`{"keys":[` + ec("crv", `"secp256k1"`) + `,` + public + `]}`:               exitUsage,
+		`{"keys":[` + ec("key_ops", `["deriveBits"]`) + `,7]}`:                     exitUsage,
+		`{"keys":[` + ec("use", `"enc"`) + `]}`:                                    exitFailed,
+		`{"keys":[` + public + `,` + strings.Replace(ec(), `"d"`, `"D"`, 1) + `]}`: exitUsage,
+		ec("crv", `"secp256k1"`):                                                   exitFailed,
+		`{"keys":[{"kid":"a",` + ec()[1:] + `,` + public + `]}`:                    exitFailed,
+		`{"keys":[` + public + `,{"kty":"oct","kid":"shared","k":"c2VjcmV0"}]}`:    exitOK,
+		`{"kty":"oct","k":"c2VjcmV0"}`:                                             exitOK,
+	} {
+		sent.Reset()
+		path := filepath.Join(t.TempDir(), "keys.json")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := keyward(t, env, "key", "import", "--tenant=acme", "--jwks="+path)
+		if r.code != code || (code == exitOK) != (sent.Len() > 0) || strings.Contains(sent.String()+r.stdout+r.stderr, "c2VjcmV0") {
+			t.Errorf("%s: %d, %s%s; sent: %s", file, r.code, r.stdout, r.stderr, &sent)
+		}
+		sent.Reset()
+		if r := keyward(t, env, "key", "import", "--tenant=acme", "--pem="+path); r.code != exitFailed || sent.Len() > 0 {
+			t.Errorf("%s as PEM: %d, %s%s; sent: %s", file, r.code, r.stdout, r.stderr, &sent)
+		}
+	}
+}
+
 func TestImportFrom(t *testing.T) {
 	env := served(t)
 	older, newer := newKey(t), newKey(t)
@@ -144,9 +192,47 @@ func TestImportFromGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes")
-	r.want(t, exitFailed, "REFUSED", "its d must be 32 bytes", "2 moved.", "1 of 3 keys were not imported")
+	r.want(t, exitFailed, "REFUSED", "its d must be 32 bytes", "2 moved.", "cannot be imported: 1 of 3 keys")
 	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes").want(t, exitFailed, "already there as deprecated", "Nothing to do.")
 	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--dry-run").want(t, exitFailed, "REFUSED", "its d must be 32 bytes")
+}
+
+// Of more keys than one request has room for, those of an algorithm whose JWKS would be
+// full are refused in the plan, and those of others come in: the plan is the run.
+func TestImportFromOfManyKeys(t *testing.T) {
+	env := served(t)
+	set := jose.JSONWebKeySet{}
+	for i := range 70 {
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: newKey(t).Public(), KeyID: fmt.Sprint("many-", i), Algorithm: "EdDSA"})
+	}
+	curve, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set.Keys = append(set.Keys, jose.JSONWebKey{Key: curve.Public(), KeyID: strings.Repeat("k", 300), Algorithm: "ES384"}, jose.JSONWebKey{Key: curve.Public(), KeyID: "alone", Algorithm: "ES384"})
+	text, err := json.Marshal(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "set.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plan := keyward(t, env, "import-from", "jwk-file", file, "--tenant=acme", "--dry-run")
+	plan.want(t, exitFailed, "together with the others", "cannot be imported: 71 of 72 keys", "kkkk… (300 bytes)")
+	if strings.Contains(plan.stdout, strings.Repeat("k", 65)) {
+		t.Error("the plan shows the whole of a kid that is too long")
+	}
+	keyward(t, env, "import-from", "jwk-file", file, "--tenant=acme", "--yes").want(t, exitFailed, "1 moved.", "cannot be imported: 71 of 72 keys")
+	if got := imported(t, env, "acme"); len(got) != 1 || got[0] != "alone deprecated ES384" {
+		t.Errorf("imported: %q", got)
+	}
+}
+
+func TestSanitizeText(t *testing.T) {
+	if got := sanitizeText("a\u202eb\u2066c\u2028d\ae\u05de\u200d\U0001f511"); got != "a?b?c?d?e\u05de\u200d\U0001f511" {
+		t.Errorf("%q", got)
+	}
 }
 
 func TestNobodyAtTheTerminal(t *testing.T) {

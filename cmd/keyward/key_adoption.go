@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 )
 
 type keyAdoptionCmd struct {
@@ -26,7 +27,7 @@ func (p *program) printAdoption(a client.KeyAdoption) error {
 		_, err := fmt.Fprintln(p.stdout, "No verifier has fetched the JWKS within three days, or KEYWARD_ADOPTION is off.")
 		return err
 	}
-	fmt.Fprintf(p.stdout, "%d of %d verifiers (%.0f %%) have fetched a JWKS with key %s, published %s.\n", a.Adopted, a.Fetchers, 100*a.Share, a.KID, formatTime(a.PublishedAt))
+	fmt.Fprintf(p.stdout, "%d of %s (%.0f %%) %s fetched a JWKS with key %s, published %s.\n", a.Adopted, plural.Count(a.Fetchers, "verifier"), 100*a.Share, plural.Verb(a.Adopted, "has", "have"), a.KID, formatTime(a.PublishedAt))
 	if len(a.Stragglers) == 0 {
 		return nil
 	}

@@ -2,14 +2,18 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/keyfile"
 )
 
@@ -54,11 +58,16 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return c.explainApproval(p, c.remoteFlags, c.Tenant, err, c.repeatCommand(req)...)
 	}
+	refused := slices.DeleteFunc(slices.Clone(list.Skipped), func(k client.SkippedKey) bool { return !k.Refused })
 	if c.JSON {
-		return json.NewEncoder(p.stdout).Encode(list)
+		return errors.Join(json.NewEncoder(p.stdout).Encode(list), refusedError(refused))
 	}
 	for _, k := range list.Skipped {
-		fmt.Fprintf(p.stderr, "%s was skipped: it %s.\n", skippedName(k), sanitizeText(k.Reason))
+		what := "was skipped"
+		if k.Refused {
+			what = "is REFUSED"
+		}
+		fmt.Fprintf(p.stderr, "%s %s: it %s.\n", skippedName(k), what, sanitizeText(k.Reason))
 	}
 	verb := "is"
 	if c.DryRun {
@@ -68,9 +77,17 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintf(p.stdout, "%s (%s) %s %s%s.\n", sanitizeText(k.KID), algorithmsText(k), verb, k.State, untilText(k.ExpiresAt))
 	}
 	if c.DryRun {
-		return p.printUnchanged()
+		return errors.Join(p.printUnchanged(), refusedError(refused))
 	}
-	return nil
+	return refusedError(refused)
+}
+
+// refusedError returns an error if keys of a set for signatures were not imported.
+func refusedError(refused []client.SkippedKey) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	return fmt.Errorf("not imported: %s of the set, whose tokens will not verify", plural.Count(len(refused), "key"))
 }
 
 // skippedName returns the kid of a skipped key, or its place in the set.
@@ -78,7 +95,7 @@ func skippedName(k client.SkippedKey) string {
 	if k.KID == nil {
 		return fmt.Sprintf("keys[%d]", k.Index)
 	}
-	return sanitizeText(*k.KID)
+	return kidText(*k.KID)
 }
 
 // importRequest builds the request. The API validates the key.
@@ -88,6 +105,9 @@ func (c *keyImportCmd) importRequest(text []byte) (k client.ImportKeyRequest, er
 	if c.PEM != "" && !bytes.Contains(text, []byte("-----BEGIN ")) && (bytes.HasPrefix(text, []byte{0x30}) || bytes.HasPrefix(text, []byte{0xfe, 0xed})) {
 		return k, &usageError{"the file is binary: PKCS#12 and keystores are read by keyward import-from pkcs12; DER becomes PEM with: openssl pkey -inform DER -in key.der -out key.pem"}
 	}
+	if c.PEM != "" && bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) { // private or not, it would be sent as a public key
+		return k, errors.New("not sent: the file is JSON, which --jwks reads")
+	}
 	if c.PEM != "" {
 		if material, err = json.Marshal(string(text)); err != nil {
 			return k, err
@@ -96,6 +116,7 @@ func (c *keyImportCmd) importRequest(text []byte) (k client.ImportKeyRequest, er
 		return k, err
 	}
 	if private {
+		k.Alg = cmp.Or(k.Alg, algOfJWK(material))
 		k.PrivateKey, k.Role = &material, new(client.ImportKeyRequestRole(c.As))
 		return k, nil
 	}
@@ -123,32 +144,39 @@ func (c *keyImportCmd) repeatCommand(k client.ImportKeyRequest) []string {
 	return append([]string{"key", "import", "--tenant", c.Tenant}, flags...)
 }
 
-// onlyJWK returns a JWK or JWK Set for import, and whether it is private. A
-// private key in a set is accepted only alone.
+// onlyJWK returns a JWK or JWK Set for import, and whether it is private. A private key
+// in a set is accepted only alone. What the API would refuse with a private key in it, and
+// shared secrets, are not sent.
 func onlyJWK(text []byte) (material json.RawMessage, private bool, err error) {
-	type jwk struct {
-		D json.RawMessage `json:"d"`
-	}
-	var one struct {
-		jwk
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if json.Unmarshal(text, &one) != nil { // the decoder's error would quote the text
+	entries, err := keyfile.Entries(text)
+	if err != nil && !json.Valid(text) {
 		return nil, false, &usageError{"--jwks must name a file with a JWK or a JWK Set"}
 	}
-	for _, raw := range one.Keys {
-		var k jwk
-		if json.Unmarshal(raw, &k) == nil && k.D != nil {
-			private = true
+	if err != nil { // private members are not found in such a file
+		return nil, false, fmt.Errorf("not sent: the file %s", keyfile.Fault(err))
+	}
+	var stranger string
+	for _, raw := range entries {
+		if e, _ := keyfile.ReadEntry(raw); e.Private {
+			private, stranger = true, e.Stranger()
 		}
 	}
 	switch {
-	case private && len(one.Keys) == 1:
-		return one.Keys[0], true, nil
+	case private && len(entries) > 1:
+		return nil, false, &usageError{"the set has several keys, some of them private; keyward import-from jwk-file imports it"}
+	case private && stranger != "":
+		return nil, false, fmt.Errorf("not sent: the private key %s", stranger)
 	case private:
-		return nil, false, &usageError{"the set has several keys, some of them private; keyward import-from node-jose imports it"}
+		return entries[0], true, nil
 	}
-	return text, one.D != nil, nil
+	material, err = keyfile.WithoutSharedSecrets(text)
+	return material, false, err
+}
+
+// algOfJWK returns the algorithm that a private JWK names, nil if it names none or is PEM.
+func algOfJWK(material json.RawMessage) *client.Alg {
+	e, _ := keyfile.ReadEntry(material) // what is wrong the API says
+	return nonEmpty(client.Alg(e.Alg))
 }
 
 // maxKeyFile limits a key file, in bytes.

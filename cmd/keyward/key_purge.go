@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 )
 
 type keyPurgeCmd struct {
@@ -24,13 +25,13 @@ func (c *keyPurgeCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if gone > 0 {
-		if err := c.confirm(p, fmt.Sprintf("Purge %d keys of %s?", gone, c.Tenant)); err != nil {
+		if err := c.confirm(p, fmt.Sprintf("Purge %s of %s?", plural.Count(gone, "key"), c.Tenant)); err != nil {
 			return err
 		}
 	}
 	resp, err := api.Requests.PurgeKeys(ctx, c.Tenant, client.NoOptions{}, c.requestEditors()...)
 	err = printAnswer(p, c.JSON, resp, err, func(r client.PurgeResult) error {
-		_, err := fmt.Fprintf(p.stdout, "%d keys purged.\n", len(r.Purged))
+		_, err := fmt.Fprintf(p.stdout, "%s purged.\n", plural.Count(len(r.Purged), "key"))
 		return err
 	})
 	return c.explainApproval(p, c.remoteFlags, c.Tenant, err, "key", "purge", "--tenant", c.Tenant)
@@ -55,6 +56,6 @@ func (p *program) previewPurge(ctx context.Context, api *client.Client, tenant s
 	if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
 		return 0, err
 	}
-	p.printNote("The public keys of these %d will be purged; kids, times and reasons stay.", gone)
+	p.printNote("The public %s of %s will be purged; kids, times and reasons stay.", plural.Noun(gone, "part"), plural.Count(gone, "key"))
 	return gone, nil
 }

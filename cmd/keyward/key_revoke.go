@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 )
 
 // revokeFlags are shared by key revoke and key revoke-all.
@@ -204,13 +205,13 @@ func (p *program) previewRevokeAll(ctx context.Context, api *client.Client, tena
 	if err := t.print(p.stderr, terminalWidth(p.stderr)); err != nil {
 		return err
 	}
-	p.printNote("All %d will leave the JWKS at once, replaced by fresh keys that no verifier has seen: %s", len(s.published), s.tokenImpact())
+	p.printNote("%s will leave the JWKS at once, replaced by fresh keys that no verifier has seen: %s", plural.Count(len(s.published), "key"), s.tokenImpact())
 	return nil
 }
 
 // printRevokeAll prints the new keys and the remaining trust in the old ones.
 func (p *program) printRevokeAll(r client.RevokeAllResult) error {
-	fmt.Fprintf(p.stdout, "%d keys revoked.\n", len(r.Revoked))
+	fmt.Fprintf(p.stdout, "%s revoked.\n", plural.Count(len(r.Revoked), "key"))
 	if err := p.printTable(keyTable(append(r.Active, r.Standby...)...)); err != nil {
 		return err
 	}
@@ -223,7 +224,7 @@ func (p *program) printRevokeAllPreview(r client.RevokeAllResult) error {
 	if err := p.printTable(keyTable(r.Revoked...)); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "\nThese %d would leave the JWKS at once, replaced by fresh keys that no verifier has seen: %s\n", len(r.Revoked), tokenImpact(r.BreaksTokensUntil))
+	fmt.Fprintf(p.stdout, "\n%s would leave the JWKS at once, replaced by fresh keys that no verifier has seen: %s\n", plural.Count(len(r.Revoked), "key"), tokenImpact(r.BreaksTokensUntil))
 	if err := p.printTrustedUntil(r.TrustedUntil); err != nil {
 		return err
 	}

@@ -46,13 +46,31 @@ func TestAPIKeyMakers(t *testing.T) {
 			t.Errorf("the table has no maker:\n%s", table)
 		}
 	}
+	made := okJSON[client.WorkloadIdentity](t, environ{"KEYWARD_URL": env["KEYWARD_URL"], "KEYWARD_API_KEY": deputy, "KEYWARD_TENANT": "acme"}, "workload", "create",
+		"--name=ci", "--issuer=https://ci.example.com", "--audience=https://keys.example.com", "--role=tenant_signer", "--max-token-lifetime=10m", "--expires-in=720h",
+		"--rule=environment=production", "--rule=environment=staging", "--rule=ref=a=b,c", "--rule-prefix=sub=repo:octo-org/")
+	if r := made.Rules; len(r) != 3 || len(r[0].OneOf) != 2 || *r[1].Equals != "a=b,c" || *r[2].Prefix != "repo:octo-org/" || made.MaxTokenLifetimeSeconds != 600 || made.ExpiresAt == nil {
+		t.Errorf("%+v", made)
+	}
+	if table := ok(t, env, "workload", "list", "--tenant=acme"); !strings.Contains(table, "environment=production|staging, ref=a=b,c, sub=repo:octo-org/…") || !strings.Contains(table, "deputy (api_key ") {
+		t.Error(table)
+	}
+	if text := ok(t, env, "workload", "show", "--tenant=acme", made.ID.String()); !strings.Contains(text, "10m0s") {
+		t.Error(text)
+	}
+	keyward(t, env, "workload", "create", "--tenant=acme", "--name=x", "--issuer=x", "--audience=x", "--role=tenant_signer", "--rule=sub").want(t, exitUsage, "--rule must be CLAIM=VALUE")
+	otherID := okJSON[client.WorkloadIdentity](t, env, "workload", "create", "--tenant=acme", "--name=x", "--issuer=https://ci.example.com", "--audience=x", "--role=tenant_signer", "--rule=sub=x").ID.String()
+	keyward(t, env, "workload", "delete", "--tenant=acme", otherID).want(t, exitUsage, "--yes")
+	keyward(t, env, "workload", "delete", "--tenant=acme", "--yes", otherID).want(t, exitOK, "is deleted")
+
 	var id string
 	for _, k := range okJSON[client.APIKeyList](t, env, "api-key", "list").Items {
 		if k.Name == "deputy" {
 			id = k.ID.String()
 		}
 	}
-	keyward(t, env, "api-key", "revoke", "--children", "--yes", id).want(t, exitOK, "2 API keys that descend from it are revoked too")
+	keyward(t, env, "api-key", "revoke", "--children", "--yes", id).want(t, exitOK, "Revoked too: 3 credentials")
+	keyward(t, env, "workload", "show", "--tenant=acme", made.ID.String()).want(t, exitFailed, "not_found")
 	for slug, key := range children {
 		refused := environ{"KEYWARD_URL": env["KEYWARD_URL"], "KEYWARD_API_KEY": key}
 		keyward(t, refused, "tenant", "show", slug).want(t, exitFailed, "unauthenticated")

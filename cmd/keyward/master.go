@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
 )
@@ -137,7 +138,7 @@ func (c *masterRotateCmd) Run(ctx context.Context, p *program) error {
 	if r.Resumed {
 		fmt.Fprintln(p.stdout, "An earlier rotation was finished.")
 	}
-	fmt.Fprintf(p.stdout, "%d data keys are wrapped by version %s of %s.\n", r.Rewrapped, r.Current.Version, r.Current.URI)
+	fmt.Fprintf(p.stdout, "%s %s wrapped by version %s of %s.\n", plural.Count(r.Rewrapped, "data key"), plural.Verb(r.Rewrapped, "is", "are"), r.Current.Version, r.Current.URI)
 	for _, m := range r.Retired {
 		fmt.Fprintf(p.stdout, "Version %s of %s no longer wraps a data key; keyward master prune removes it, but backups from before today need it.\n", m.Version, m.URI)
 	}
@@ -156,7 +157,7 @@ func (c *masterRetireCmd) Run(ctx context.Context, p *program) error {
 	defer done()
 	k, err := masters.RetireMaster(ctx, c.URI, c.Version)
 	if wraps := (*custody.WrapsError)(nil); errors.As(err, &wraps) && !wraps.Current {
-		return fmt.Errorf("%w\n  keyward master rotate moves them to the current one", err)
+		return fmt.Errorf("%w\n  keyward master rotate moves %s to the current one", err, plural.Verb(wraps.DataKeys, "it", "them"))
 	}
 	if err != nil {
 		return err
@@ -192,7 +193,8 @@ func (p *program) printKept(ctx context.Context, masters *custody.Custody) error
 	list, err := masters.Status(ctx)
 	for _, m := range list {
 		if !m.Current && m.DataKeys > 0 {
-			fmt.Fprintf(p.stdout, "Version %s of %s still wraps %d data keys and stays; keyward master rotate moves them.\n", m.Version, m.URI, m.DataKeys)
+			fmt.Fprintf(p.stdout, "Version %s of %s still wraps %s and stays; keyward master rotate moves %s.\n", m.Version, m.URI,
+				plural.Count(m.DataKeys, "data key"), plural.Verb(m.DataKeys, "it", "them"))
 		}
 	}
 	return err

@@ -34,8 +34,8 @@ func TestMasterRotateNamesWhoLacksTheVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	register("elsewhere/1", "1 hour", ring.Versions()...) // the file was copied there
-	keyward(t, env, "master", "rotate").want(t, exitOK, "are wrapped by version "+ring.Newest())
+	keyward(t, env, "master", "rotate").want(t, exitOK, "1 data key is wrapped by version "+ring.Newest())
 	keyward(t, env, "master", "rotate").want(t, exitFailed, "elsewhere/1")
 	keyward(t, env, "master", "rotate", "--to", "file:"+filepath.Join(t.TempDir(), "new.json")).want(t, exitFailed, "elsewhere/1")
-	keyward(t, env, "master", "rotate", "--force").want(t, exitOK, "are wrapped by")
+	keyward(t, env, "master", "rotate", "--force").want(t, exitOK, "1 data key is wrapped by")
 }

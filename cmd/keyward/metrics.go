@@ -35,6 +35,7 @@ func (a *app) newMetrics() *prometheus.Registry {
 		&sample{descs: ageDescs, ask: a.measureAges}, &a.census)
 	a.registerWorker(r)
 	a.registerSender(r)
+	a.registerWorkloads(r)
 	a.registerPublisher(r)
 	a.registerReaders(r)
 	a.registerPool(r)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/plural"
 )
 
 type migrateCmd struct {
@@ -51,5 +52,5 @@ func (migrateStatusCmd) Run(ctx context.Context, p *program) error {
 	if err := w.Flush(); err != nil || pending == 0 {
 		return err
 	}
-	return fmt.Errorf("%d migrations are pending\n  run keyward migrate up", pending)
+	return fmt.Errorf("pending: %s\n  run keyward migrate up", plural.Count(pending, "migration"))
 }

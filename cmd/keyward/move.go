@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/keyfile"
 	"github.com/keyward/keyward/moving"
 )
@@ -67,7 +68,7 @@ func (m *mover) judgeSteps(ctx context.Context) error {
 		if !s.Moves() {
 			continue
 		}
-		err := m.importStep(ctx, *s, true)
+		err := m.importStep(ctx, *s, &rehearsal{})
 		var problem *client.Problem
 		switch {
 		case err == nil:
@@ -77,20 +78,49 @@ func (m *mover) judgeSteps(ctx context.Context) error {
 			return err
 		}
 	}
-	return m.judgeTogether(ctx)
+	if err := m.judgeTogether(ctx); err != nil {
+		return err
+	}
+	if err := m.judgeCount(ctx); err != nil {
+		return err
+	}
+	moving.FollowTwins(m.steps)
+	return nil
 }
 
 // judgeTogether asks the API whether the keys to verify with fit into the tenant's JWKS
-// all together; none of them is imported if they do not.
+// all together; none of them is imported if they do not. More than one request has room
+// for are judged by algorithm.
 func (m *mover) judgeTogether(ctx context.Context) error {
+	var all []*moving.Step
+	byAlg, entries := map[string][]*moving.Step{}, 0
+	for i := range m.steps {
+		if s := &m.steps[i]; s.Becomes == moving.Deprecated {
+			all, byAlg[s.Alg] = append(all, s), append(byAlg[s.Alg], s)
+			entries += max(len(s.Algs), 1)
+		}
+	}
+	if entries <= keyfile.MaxKeys {
+		return m.judgeGroup(ctx, all, keyfile.MaxKeys)
+	}
+	for _, group := range byAlg {
+		if err := m.judgeGroup(ctx, group, 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judgeGroup asks the API whether it would import keys together, and refuses all of them
+// if it would not. It names up to algsPerKey algorithms of each; one is enough for a group of
+// one algorithm, since a key takes room in the policy of its first one. Of more keys than a
+// request has room for the first ones decide: no policy that rotates has room for as many.
+func (m *mover) judgeGroup(ctx context.Context, group []*moving.Step, algsPerKey int) error {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	var until time.Time
-	for _, s := range m.steps {
-		if s.Becomes != moving.Deprecated {
-			continue
-		}
+	for _, s := range group {
 		if s.Until.After(until) {
 			until = s.Until
 		}
@@ -98,9 +128,10 @@ func (m *mover) judgeTogether(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		set.Keys = append(set.Keys, jwks...)
+		set.Keys = append(set.Keys, jwks[:min(len(jwks), algsPerKey)]...)
 	}
-	if len(set.Keys) < 2 || len(set.Keys) > keyfile.MaxKeys { // more do not fit into one request
+	set.Keys = set.Keys[:min(len(set.Keys), keyfile.MaxKeys)]
+	if len(set.Keys) < 2 {
 		return nil
 	}
 	material, err := json.Marshal(set)
@@ -108,14 +139,33 @@ func (m *mover) judgeTogether(ctx context.Context) error {
 		return err
 	}
 	_, err = m.api.ImportKeys(ctx, m.flags.Tenant, client.ImportKeyRequest{PublicKey: new(client.KeyMaterial(material)), ExpiresAt: &until, DryRun: new(true)})
+	return refuseTogether(group, err)
+}
+
+// judgeCount asks the API whether the tenant may have as many keys as the plan imports,
+// and refuses all of them if it may not.
+func (m *mover) judgeCount(ctx context.Context) error {
+	var moves []*moving.Step
+	for i := range m.steps {
+		if s := &m.steps[i]; s.Moves() {
+			moves = append(moves, s)
+		}
+	}
+	if len(moves) < 2 {
+		return nil
+	}
+	return refuseTogether(moves, m.importStep(ctx, *moves[0], &rehearsal{others: len(moves) - 1}))
+}
+
+// refuseTogether refuses all of a group if the API has refused it; any other error it
+// returns.
+func refuseTogether(group []*moving.Step, err error) error {
 	var problem *client.Problem
 	if !errors.As(err, &problem) || !isRefusal(problem.Status) {
 		return err
 	}
-	for i := range m.steps {
-		if s := &m.steps[i]; s.Becomes == moving.Deprecated {
-			s.Becomes, s.Why = moving.Refused, "together with the others: "+refusalText(problem)
-		}
+	for _, s := range group {
+		s.Becomes, s.Why = moving.Refused, "together with the others: "+refusalText(problem)
 	}
 	return nil
 }
@@ -152,11 +202,14 @@ func (m *mover) runPlan(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	if todo > 0 && !m.flags.DryRun {
+	if todo > 0 && m.flags.DryRun {
+		return errors.Join(m.printResult(p), m.checkApprovalRule(todo))
+	}
+	if todo > 0 {
 		if err := m.checkApprovalRule(todo); err != nil {
 			return err
 		}
-		if err := m.flags.confirm(p, fmt.Sprintf("Import %d keys into %s?", todo, m.flags.Tenant)); err != nil {
+		if err := m.flags.confirm(p, fmt.Sprintf("Import %s into %s?", plural.Count(todo, "key"), m.flags.Tenant)); err != nil {
 			return err
 		}
 		bar := p.newProgress("keys", todo)
@@ -190,7 +243,7 @@ func (m *mover) carryOut(ctx context.Context, bar *progress) {
 			if !s.Moves() || signing == (s.Becomes == moving.Deprecated) {
 				continue
 			}
-			if err := m.importStep(ctx, s, false); err != nil {
+			if err := m.importStep(ctx, s, nil); err != nil {
 				m.failed[s.KID] = err
 			}
 			bar.add(1)
@@ -198,14 +251,20 @@ func (m *mover) carryOut(ctx context.Context, bar *progress) {
 	}
 }
 
-// importStep imports a key, or has the API check that for a dry run.
-func (m *mover) importStep(ctx context.Context, s moving.Step, dry bool) (err error) {
+// rehearsal is a dry run of one import, after that of other keys.
+type rehearsal struct{ others int }
+
+// importStep imports a key, or has the API check that.
+func (m *mover) importStep(ctx context.Context, s moving.Step, dry *rehearsal) (err error) {
 	k := client.ImportKeyRequest{KID: nonEmpty(s.KID), Alg: nonEmpty(client.Alg(s.Alg))}
 	for _, alg := range s.Algs {
 		k.Algs = append(k.Algs, client.Alg(alg))
 	}
-	if dry {
-		k.DryRun = &dry
+	if dry != nil {
+		k.DryRun = new(true)
+	}
+	if dry != nil && dry.others > 0 {
+		k.FurtherKeys = &dry.others
 	}
 	var material client.KeyMaterial
 	if s.Becomes == moving.Deprecated {
@@ -238,7 +297,7 @@ type stepReport struct {
 }
 
 // printResult prints the result. It returns an error if a key could not be
-// imported.
+// imported, or none is of a kind that Keyward has.
 func (m *mover) printResult(p *program) error {
 	var reports []stepReport
 	moved, failed := 0, 0
@@ -259,8 +318,14 @@ func (m *mover) printResult(p *program) error {
 	} else {
 		m.printSummary(p, moved)
 	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d keys were not imported; imported keys stay, and running it again imports the rest", failed, len(reports))
+	switch {
+	case len(m.failed) > 0:
+		return fmt.Errorf("not imported: %d of %s; imported keys stay, and running it again imports the rest", failed, plural.Count(len(reports), "key"))
+	case failed > 0:
+		return fmt.Errorf("cannot be imported: %d of %s", failed, plural.Count(len(reports), "key"))
+	}
+	if moving.OnlyStrangers(m.steps) {
+		return errors.New("the source has no key for signatures that Keyward supports")
 	}
 	return nil
 }
@@ -284,7 +349,7 @@ func (m *mover) reportStep(s moving.Step) stepReport {
 func (m *mover) printSummary(p *program, moved int) {
 	for _, s := range m.steps {
 		if err := m.failed[s.KID]; err != nil {
-			fmt.Fprintf(p.stderr, "%s: %v\n", sanitizeText(s.KID), err)
+			fmt.Fprintf(p.stderr, "%s: %v\n", kidText(s.KID), err)
 		}
 	}
 	switch {
@@ -301,7 +366,7 @@ func (m *mover) printSummary(p *program, moved int) {
 func (m *mover) printPlan(w io.Writer) error {
 	t := table{head: []string{"KID", "ALG", "FROM STATE", "BECOMES", "NOTE"}}
 	for _, s := range m.steps {
-		t.add(s.KID, orDash(s.Alg), s.State, outcomeText(s), s.Why)
+		t.add(kidText(s.KID), orDash(s.Alg), s.State, outcomeText(s), s.Why)
 	}
 	return t.print(w, terminalWidth(w))
 }

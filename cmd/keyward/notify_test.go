@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -18,38 +19,52 @@ func TestServiceManagerIsNotified(t *testing.T) {
 		"serve": {"serve", "--no-worker"}, "worker": {"worker"}, "listening": {"worker", "--admin-addr=127.0.0.1:0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "kw") // short: a socket's path has at most 107 bytes
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { os.RemoveAll(dir) })
-			socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer socket.Close()
-			t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "notify"))
-			t.Setenv("WATCHDOG_USEC", "60000000")
+			manager := newServiceManager(t)
 			r := launch(t, deployed(t), args...)
-			var got []string
-			until := func(state string) {
-				t.Helper()
-				for buf := make([]byte, 100); !slices.Contains(got, state); {
-					n, err := socket.Read(buf)
-					if err != nil {
-						t.Fatal(err)
-					}
-					got = append(got, string(buf[:n]))
-				}
-			}
-			until("READY=1")
-			until("WATCHDOG=1")
-			if slices.Contains(got, "STOPPING=1") {
+			manager.until(t, "READY=1")
+			manager.until(t, "WATCHDOG=1")
+			if slices.Contains(manager.states, "STOPPING=1") {
 				t.Error("it stops already")
 			}
 			r.stop()
-			until("STOPPING=1")
+			manager.until(t, "STOPPING=1")
 		})
+	}
+}
+
+// serviceManager is the socket of a service manager, as systemd has it.
+type serviceManager struct {
+	socket *net.UnixConn
+	states []string
+}
+
+// newServiceManager listens until the end of the test.
+func newServiceManager(t *testing.T) *serviceManager {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kw") // short: a socket's path has at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "notify"))
+	t.Setenv("WATCHDOG_USEC", "60000000")
+	return &serviceManager{socket: socket}
+}
+
+// until waits for a state.
+func (m *serviceManager) until(t *testing.T, state string) {
+	t.Helper()
+	for buf := make([]byte, 200); !slices.Contains(m.states, state); {
+		n, err := m.socket.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.states = append(m.states, strings.Split(string(buf[:n]), "\n")...)
 	}
 }
 

@@ -10,13 +10,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/keyward/keyward/client"
 )
 
 // oddKey is a JWK Set of one key that no system should write and some do.
@@ -63,7 +67,7 @@ func oddKeys(t *testing.T) (all []oddKey) {
 		t.Fatal(err)
 	}
 	common := map[string][]string{
-		"kid":     {`""`, `null`, `7`, `"a\u0000b"`, `"a\nb"`, quote(strings.Repeat("k", 256)), quote(strings.Repeat("k", 257)), `" a "`, `"🔑/%2F?#"`, `["a"]`, ``},
+		"kid":     {`""`, `null`, `7`, `"a\u0000b"`, `"a\nb"`, quote(strings.Repeat("k", 256)), quote(strings.Repeat("k", 257)), `" a "`, `"🔑/%2F?#"`, `["a"]`, `"a\ud800b"`, ``},
 		"alg":     {`null`, `""`, `"HS256"`, `"none"`, `"RS256 "`, `"rs256"`, `7`, `"RSA-OAEP"`, `"ES256K"`, `"ES512"`, `["RS256"]`, ``},
 		"use":     {`null`, `""`, `"enc"`, `"SIG"`, `7`, `"tls"`, `["sig"]`, ``},
 		"key_ops": {`null`, `[]`, `["verify"]`, `["sign"]`, `["sign","verify"]`, `["encrypt"]`, `["verify","verify"]`, `"verify"`, `[7]`, `[null]`},
@@ -73,6 +77,10 @@ func oddKeys(t *testing.T) (all []oddKey) {
 		"ext":     {`true`, `"true"`},
 		"iat":     {`1`, `"1"`},
 		"odd":     {`{"a":{"b":[1,2,{"c":null}]}}`, strings.Repeat("[", 200) + strings.Repeat("]", 200)},
+		"d":       {`null`, `[]`},
+		"p":       {`null`, `[]`},
+		"Alg":     {`"RS512"`, `"ES384"`},
+		"KID":     {`"other"`},
 		"oth":     {`[]`, `null`, `[{"r":"AQ","d":"AQ","t":"AQ"}]`},
 	}
 	n, e := signing.N, big.NewInt(int64(signing.E))
@@ -161,8 +169,9 @@ func TestOddKeysArePlannedAsTheyRun(t *testing.T) {
 	}
 	env := served(t)
 	ask := &recorder{url: env["KEYWARD_URL"], key: env["KEYWARD_API_KEY"]}
+	ask.ask(t, "POST", "/v1/tenants", `{"slug":"judge","policies":[{"alg":"ES256","default":true},{"alg":"RS256"},{"alg":"EdDSA"}]}`, true) // stays without imports
 	file := filepath.Join(t.TempDir(), "set.json")
-	outcomes := map[string]int{}
+	outcomes, judged := map[string]int{}, 0
 	var tenant string
 	read := func(flags ...string) (steps []stepReport, r result) {
 		r = keyward(t, env, append([]string{"import-from", "jwk-file", file, "--tenant=" + tenant, "--json", "--as=verify-only"}, flags...)...)
@@ -198,8 +207,16 @@ func TestOddKeysArePlannedAsTheyRun(t *testing.T) {
 			refused = refused || r.Becomes == "refused"
 			outcomes[r.Becomes]++
 		}
-		if (done.code == exitOK) == refused {
+		strangers := !slices.ContainsFunc(run, func(r stepReport) bool { return r.Becomes != "left" })
+		if (done.code == exitOK) == (refused || strangers) {
 			t.Errorf("%s: exit code %d of %+v: %s", odd.name, done.code, run, done.stderr)
+		}
+		if strings.Contains(odd.name, " public ") {
+			judged++
+			judgeByAPI(t, ask, odd.name, set, plan, dry.code)
+			if judged%8 == 0 || outside[odd.name] {
+				judgeByKeyImport(t, env, odd.name, file, plan, dry.code)
+			}
 		}
 	}
 	for _, becomes := range []string{"deprecated", "left", "refused"} {
@@ -207,8 +224,85 @@ func TestOddKeysArePlannedAsTheyRun(t *testing.T) {
 			t.Errorf("no key is %s", becomes)
 		}
 	}
-	t.Logf("outcomes: %v", outcomes)
+	t.Logf("outcomes: %v, %d judged by the API", outcomes, judged)
+	if judged == 0 {
+		t.Error("the API judged no key")
+	}
 	if n := len(imported(t, env, tenant)); n == 0 {
 		t.Error("the last tenant has no imported key")
+	}
+}
+
+// outcomesOf counts what becomes of the keys of a plan: those that come in, those that are
+// left behind and those that are refused. Entries of one key come in once.
+func outcomesOf(plan []stepReport) (in, left, refused int) {
+	for _, s := range plan {
+		switch {
+		case s.Becomes == "refused":
+			refused++
+		case s.Becomes == "left" && !strings.Contains(s.Note, "twice"):
+			left++
+		case s.Becomes != "left":
+			in++
+		}
+	}
+	return in, left, refused
+}
+
+// outcomesOfList counts the same of an answer of the API.
+func outcomesOfList(list client.KeyList) (in, left, refused int) {
+	for _, k := range list.Skipped {
+		if k.Refused {
+			refused++
+		} else {
+			left++
+		}
+	}
+	return len(list.Items), left, refused
+}
+
+// judgeByAPI demands that the API judges a set of public keys as the plan does: the set
+// alone, and its keys beside a good one, which none of them keeps out.
+func judgeByAPI(t *testing.T, ask *recorder, name, set string, plan []stepReport, code int) {
+	t.Helper()
+	try := func(set string) (status int, list client.KeyList) {
+		body, err := json.Marshal(map[string]any{"public_key": set, "dry_run": true, "expires_at": time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, answer := ask.post(t, "/v1/tenants/judge/keys/import", string(body))
+		_ = json.Unmarshal([]byte(answer), &list)
+		return status, list
+	}
+	status, list := try(set)
+	if _, _, refused := outcomesOfList(list); (status == http.StatusOK && refused == 0) != (code == exitOK) {
+		t.Errorf("%s: the plan ends with %d, the API answers %d and refuses %d: %+v", name, code, status, refused, plan)
+	}
+	rest, single := strings.CutPrefix(set, `{"keys":[`)
+	if !single || len(plan) == 0 || strings.Contains(name, "member twice") {
+		return
+	}
+	const good = `{"kty":"EC","crv":"P-256","alg":"ES256","kid":"good","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}` // RFC 7517 appendix A.1
+	status, list = try(`{"keys":[` + good + `,` + rest)
+	in, left, refused := outcomesOfList(list)
+	planned, leftThere, refusedThere := outcomesOf(plan)
+	if status != http.StatusOK || in != planned+1 || left != leftThere || refused != refusedThere {
+		t.Errorf("%s: beside a good key by the API (%d) %d come in, %+v; in the plan %+v", name, status, in, list.Skipped, plan)
+	}
+}
+
+// outside are the keys that key import tries although it tries few.
+var outside = map[string]bool{"RSA public beside null": true, "EC public twice": true, "RSA public e=\"Aw\"": true, "RSA public e=\"AQ\"": true}
+
+// judgeByKeyImport demands that the terminal judges a set of public keys as the plan does.
+func judgeByKeyImport(t *testing.T, env environ, name, file string, plan []stepReport, code int) {
+	t.Helper()
+	r := keyward(t, env, "key", "import", "--tenant=judge", "--jwks="+file, "--dry-run", "--json")
+	var list client.KeyList
+	_ = json.Unmarshal([]byte(r.stdout), &list)
+	in, _, refused := outcomesOfList(list)
+	planned, _, refusedThere := outcomesOf(plan)
+	if (r.code == exitOK) != (code == exitOK) || in != planned || in > 0 && refused != refusedThere {
+		t.Errorf("%s: key import ends with %d and %d keys: %s%s; in the plan %+v", name, r.code, in, r.stdout, r.stderr, plan)
 	}
 }

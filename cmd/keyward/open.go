@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/custody"
 	"github.com/keyward/keyward/keys/seal"
 	"github.com/keyward/keyward/tenant"
@@ -105,7 +106,7 @@ func requireSchema(ctx context.Context, d *db.DB) error {
 	case err != nil:
 		return fmt.Errorf("the database has no schema yet, or this login may not use it (%w)\n  run keyward migrate up, or start with --migrate", err)
 	case n > 0:
-		return fmt.Errorf("the database lacks %d of this program's migrations\n  run keyward migrate up, or start with --migrate", n)
+		return fmt.Errorf("the database lacks %s of this program\n  run keyward migrate up, or start with --migrate", plural.Count(n, "migration"))
 	}
 	return nil
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// A pass writes a line if it has moved something, and none if there was nothing to do:
-// passes come at least once a minute, and with each change of a tenant.
+// Passes write no line if there was nothing to do: they come at least once a minute, and with
+// each change of a tenant. What they move is summed up in one line of many passes.
 func TestPassesThatMoveNothingAreSilent(t *testing.T) {
 	url := dbtest.New(t)
 	a := opened(t, url)
@@ -62,7 +62,19 @@ func TestPassesThatMoveNothingAreSilent(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if got := strings.Count(lines.String(), "worker pass completed"); got != 1 {
+	if got := strings.Count(lines.String(), "worker passes completed"); got != 1 {
 		t.Errorf("the pass in which a key expired wrote %d lines:\n%s", got, lines.String())
+	}
+	lines.Reset()
+	for range 3 {
+		a.passes.report(a.log, moves.Done{Tenants: 2, Rotated: 1})
+	}
+	if lines.Len() != 0 {
+		t.Errorf("passes within %v of a line wrote:\n%s", sampleInterval, lines.String())
+	}
+	a.passes.written = a.passes.written.Step(-sampleInterval)
+	a.passes.report(a.log, moves.Done{})
+	if got := lines.String(); !strings.Contains(got, "passes=3 tenants=6 rotated=3 created=0") || strings.Count(got, "\n") != 1 {
+		t.Errorf("the line of the passes after it:\n%s", got)
 	}
 }

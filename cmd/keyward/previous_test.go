@@ -21,25 +21,45 @@ import (
 	"github.com/keyward/keyward/migrations"
 )
 
-// During an upgrade the program before runs on the schema after. It is built
-// from history and must become ready, serve keys and sign.
-func TestPreviousProgramOnThisSchema(t *testing.T) {
+// The commands of docs/upgrading.md work, in their order. Between them the program before,
+// which is built from history, runs on the schema after: it must serve keys and sign.
+func TestUpgradeAsDocumented(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a program")
 	}
 	commit := previousCommit(t)
-	program := buildCommit(t, commit)
-	p := previous{t: t, program: program, env: append(os.Environ(),
-		"KEYWARD_DATABASE_URL="+dbtest.New(t), "KEYWARD_ADDR="+freeAddress(t),
-		"KEYWARD_MASTER_KEY=file:"+filepath.Join(t.TempDir(), "master.json"))}
+	program, dump := buildCommit(t, commit), postgresProgram(t, "pg_dump")
+	env := environ{
+		"KEYWARD_DATABASE_URL": dbtest.Empty(t), "KEYWARD_ADDR": freeAddress(t), "KEYWARD_MASTER_KEY": "file:" + filepath.Join(t.TempDir(), "master.json"),
+		"PATH": strings.Join([]string{filepath.Dir(built(t)), filepath.Dir(dump), os.Getenv("PATH")}, string(os.PathListSeparator)),
+	}
+	p := previous{t: t, program: program, env: os.Environ()}
+	for name, value := range env {
+		p.env = append(p.env, name+"="+value)
+	}
+	p.run("migrate", "up")
 	p.run("master", "init")
 	key := regexp.MustCompile(`kw_\w+`).FindString(p.run("api-key", "create", "--role=platform_admin", "--name=previous"))
-	url := p.serve()
+	url, stop := p.serve()
+	run := commandRunner(t, env)
+	page := strings.ReplaceAll(read(t, "../../docs/upgrading.md"), "postgres://keyward_backup@db/keyward?sslmode=verify-full", env["KEYWARD_DATABASE_URL"])
+	ran := runDocumentedBy(t, run, page, "upgrade")
+
 	p.ask(http.MethodPost, url+"/v1/tenants", key, `{"slug":"previous"}`, http.StatusCreated)
 	set := p.ask(http.MethodGet, url+"/t/previous/.well-known/jwks.json", "", "", http.StatusOK)
 	token := p.ask(http.MethodPost, url+"/v1/tenants/previous/tokens", key, `{"claims":{"sub":"someone"}}`, http.StatusOK)
 	if keys, _ := set["keys"].([]any); len(keys) != 2 || token["token"] == nil {
 		t.Errorf("commit %s serves %v and signs %v, want an active and a standby key, and a token", commit, set, token)
+	}
+
+	stop()
+	url = launch(t, env, "serve", "--log-format=text").until(t, `msg=serving url=(\S+)`)[1]
+	if ran += runDocumentedBy(t, run, page, "upgraded"); ran != 5 {
+		t.Errorf("%d commands were found", ran)
+	}
+	verified := p.ask(http.MethodPost, url+"/v1/tenants/previous/tokens/verify", key, `{"token":"`+token["token"].(string)+`"}`, http.StatusOK)
+	if verified["valid"] != true {
+		t.Errorf("a token of the program before: %v", verified)
 	}
 }
 
@@ -163,9 +183,9 @@ func (p previous) run(args ...string) string {
 	return string(out)
 }
 
-// serve returns the URL of a running server that has become ready. It ends with
-// the test.
-func (p previous) serve() string {
+// serve returns the URL of a running server that has become ready. It ends with stop, or
+// with the test.
+func (p previous) serve() (url string, stop func()) {
 	p.t.Helper()
 	var log bytes.Buffer
 	cmd := p.command("serve")
@@ -175,8 +195,8 @@ func (p previous) serve() string {
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = cmd.Wait() }()
-	p.t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
-	var url string
+	stop = func() { _ = cmd.Process.Kill(); <-ended }
+	p.t.Cleanup(stop)
 	for _, v := range p.env {
 		if address, ok := strings.CutPrefix(v, "KEYWARD_ADDR="); ok {
 			url = "http://" + address
@@ -188,7 +208,7 @@ func (p previous) serve() string {
 		if resp, err := http.Get(url + "/readyz"); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return url
+				return url, stop
 			}
 		}
 		select {

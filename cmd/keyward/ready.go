@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/plural"
 )
 
 const (
@@ -78,7 +79,7 @@ func (a *app) probeParts(ctx context.Context) map[string]error {
 	case !state.Writable:
 		checks["database"] = errReadOnly
 	case state.Pending > 0:
-		checks["migrations"] = fmt.Errorf("%d migrations are pending; run keyward migrate up", state.Pending)
+		checks["migrations"] = fmt.Errorf("%s pending; run keyward migrate up", plural.Count(state.Pending, "migration"))
 	}
 	checks["clock"] = a.hideCause("clock", errClock, a.db.CheckClock())
 	return checks

@@ -10,26 +10,40 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/moves"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/tenant"
 )
 
 type recoverCmd struct {
-	Checkpoint string `name:"checkpoint" placeholder:"FILE" help:"Check the restored histories against this checkpoint, as keyward audit checkpoint wrote it."`
-	JWKS       string `name:"jwks" placeholder:"FILE|URL" help:"Verify the checkpoint with these platform keys. Default: those of the restored database."`
-	Revoke     bool   `name:"revoke" help:"Revoke what may have come back to life: the keys and API keys of each tenant whose history does not have the checkpoint's event."`
+	Checkpoint string   `name:"checkpoint" placeholder:"FILE|URI" help:"Check the restored histories against this checkpoint, as keyward audit checkpoint or KEYWARD_CHECKPOINTS wrote it; s3://bucket/prefix/name for one in a bucket."`
+	JWKS       string   `name:"jwks" placeholder:"FILE|URL" help:"Verify the checkpoint with these platform keys, s3://bucket/prefix/name for those in a bucket. Default: those of the restored database."`
+	Revoke     bool     `name:"revoke" help:"Revoke what may have come back to life: the keys and API keys of each tenant whose history does not have the checkpoint's event."`
+	History    []string `name:"history" sep:"none" placeholder:"FILE" help:"Read from this copy of histories, as keyward audit export wrote it, which keys and credentials these are, and revoke no others; repeat for further files, the earlier first."`
 }
 
 // Run is keyward recover. It returns an error if a tenant's history does not agree with
 // the checkpoint and nothing was revoked.
 func (c *recoverCmd) Run(ctx context.Context, p *program) error {
-	if c.Checkpoint == "" && (c.Revoke || c.JWKS != "") {
-		return &usageError{"--revoke and --jwks need --checkpoint: only a checkpoint tells what the restored database lacks"}
+	if c.Checkpoint == "" && (c.Revoke || c.JWKS != "" || c.History != nil) {
+		return &usageError{"--revoke, --history and --jwks need --checkpoint: only a checkpoint tells what the restored database lacks"}
 	}
 	if err := p.needDatabase(); err != nil {
 		return err
 	}
+	if _, err := p.masterURI(); err != nil {
+		return err
+	}
+	copies, err := readHistories(p, c.History)
+	if err != nil {
+		return err
+	}
+	file, remove, err := localCopy(ctx, c.Checkpoint)
+	if err != nil {
+		return err
+	}
+	defer remove()
 	if err := c.mend(ctx, p); err != nil {
 		return err
 	}
@@ -43,18 +57,18 @@ func (c *recoverCmd) Run(ctx context.Context, p *program) error {
 	}
 	var kept *keptCheckpoint
 	if c.Checkpoint != "" {
-		if kept, err = c.openCheckpoint(ctx, d); err != nil {
+		if kept, err = c.openCheckpoint(ctx, d, file); err != nil {
 			return err
 		}
 	}
-	if err := p.beginEpoch(ctx, d); err != nil {
+	if err := c.beginEpoch(ctx, p, d); err != nil {
 		return err
 	}
 	if kept == nil {
 		p.printNote("A restore brings back what was revoked after the backup: compare the histories with a checkpoint, --checkpoint FILE.")
 		return nil
 	}
-	return c.compare(ctx, p, d, kept)
+	return c.compare(ctx, p, d, kept, copies)
 }
 
 // mend restores the guards and the order of transactions.
@@ -66,37 +80,37 @@ func (c *recoverCmd) mend(ctx context.Context, p *program) error {
 	for _, statement := range done {
 		fmt.Fprintln(p.stdout, statement)
 	}
-	fmt.Fprintf(p.stdout, "%d roles, privileges, policies and triggers were restored.\n", len(done))
+	fmt.Fprintf(p.stdout, "Roles, privileges, policies and triggers that were restored: %d.\n", len(done))
 	skipped, err := db.SkipTransactions(ctx, p.cfg.listenURL, func(left uint64) {
-		p.printNote("%d transactions to skip, until this server is as far as the one before.", left)
+		p.printNote("%s to skip, until this server is as far as the one before.", plural.Count(left, "transaction"))
 	})
 	if err != nil {
 		return err
 	}
 	if skipped > 0 {
-		fmt.Fprintf(p.stdout, "%d transactions were skipped, so that feeds and webhooks go on.\n", skipped)
+		fmt.Fprintf(p.stdout, "%s %s skipped, so that feeds and webhooks go on.\n", plural.Count(skipped, "transaction"), plural.Verb(skipped, "was", "were"))
 	}
 	return nil
 }
 
 // beginEpoch makes the cursors of gateways and event streams invalid, and ends the
-// sessions of the console.
-func (p *program) beginEpoch(ctx context.Context, d *db.DB) error {
-	err := d.AsPlatform(ctx, func(tx *db.Tx) error {
-		if _, err := tx.EndConsoleSessions(ctx); err != nil {
-			return err
-		}
-		return tx.BeginEpoch(ctx, utcNow(), localOperator().Actor.Name)
-	})
-	if err == nil {
+// sessions of the console. It needs the master key: nobody believes a recovery that is
+// recorded without it.
+func (c *recoverCmd) beginEpoch(ctx context.Context, p *program, d *db.DB) error {
+	custody, err := p.openCustody(ctx, d)
+	if err != nil {
+		return err
+	}
+	tenants := tenant.New(tenant.Config{DB: d, Now: utcNow, Authority: custody.Authority()})
+	if err = tenants.BeginEpoch(ctx, localOperator()); err == nil {
 		_, err = fmt.Fprintln(p.stdout, "Cursors of gateways and event streams are invalid now: their readers begin again. Console sessions ended.")
 	}
 	return err
 }
 
-// openCheckpoint verifies the checkpoint with the keys of --jwks, or with those that the
-// platform's tenant has or had according to the restored database.
-func (c *recoverCmd) openCheckpoint(ctx context.Context, d *db.DB) (*keptCheckpoint, error) {
+// openCheckpoint verifies the checkpoint in a file with the keys of --jwks, or with those
+// that the platform's tenant has or had according to the restored database.
+func (c *recoverCmd) openCheckpoint(ctx context.Context, d *db.DB, file localFile) (*keptCheckpoint, error) {
 	if c.JWKS != "" {
 		set, err := readKeySet(ctx, c.JWKS)
 		if err != nil {
@@ -105,13 +119,13 @@ func (c *recoverCmd) openCheckpoint(ctx context.Context, d *db.DB) (*keptCheckpo
 		if history, is := payloadOf(set); is {
 			set = history
 		}
-		return openCheckpoint(c.Checkpoint, set)
+		return openCheckpoint(file, set)
 	}
 	set, err := restoredPlatformKeys(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	kept, err := openCheckpoint(c.Checkpoint, set)
+	kept, err := openCheckpoint(file, set)
 	if errors.Is(err, signing.ErrCheckpoint) {
 		return nil, fmt.Errorf("%w\n  if the platform's key is newer than the backup: pass the JWK Set that was kept with the checkpoint, --jwks FILE", err)
 	}
@@ -150,6 +164,7 @@ func restoredPlatformKeys(ctx context.Context, d *db.DB) ([]byte, error) {
 type difference struct {
 	leaf    signing.CheckpointLeaf
 	headSeq int64
+	lost    *lostEvents // nil: which events are missing is not known
 }
 
 // comparedAtOnce is how many tenants are compared in one statement.
@@ -157,17 +172,18 @@ const comparedAtOnce = 1000
 
 // comparison collects the result of comparing all tenants with a checkpoint.
 type comparison struct {
-	p     *program
-	d     *db.DB
-	batch []signing.CheckpointLeaf
+	p      *program
+	d      *db.DB
+	copies map[uuid.UUID]*historyCopy
+	batch  []signing.CheckpointLeaf
 
 	compared, lost, recovered int
 	differing                 []difference
 }
 
 // compare compares the histories and, with --revoke, revokes.
-func (c *recoverCmd) compare(ctx context.Context, p *program, d *db.DB, kept *keptCheckpoint) error {
-	cmp := &comparison{p: p, d: d}
+func (c *recoverCmd) compare(ctx context.Context, p *program, d *db.DB, kept *keptCheckpoint, copies map[uuid.UUID]*historyCopy) error {
+	cmp := &comparison{p: p, d: d, copies: copies}
 	err := kept.eachLeaf(func(l signing.CheckpointLeaf) error {
 		if cmp.batch = append(cmp.batch, l); len(cmp.batch) < comparedAtOnce {
 			return nil
@@ -180,13 +196,13 @@ func (c *recoverCmd) compare(ctx context.Context, p *program, d *db.DB, kept *ke
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "%d tenants compared: %d differ from the checkpoint, %d were recovered before, %d are lost.\n",
-		cmp.compared, len(cmp.differing), cmp.recovered, cmp.lost)
+	fmt.Fprintf(p.stdout, "%s compared: %d %s from the checkpoint, %d %s recovered before, %d %s lost.\n", plural.Count(cmp.compared, "tenant"),
+		len(cmp.differing), plural.Verb(len(cmp.differing), "differs", "differ"), cmp.recovered, plural.Verb(cmp.recovered, "was", "were"), cmp.lost, plural.Verb(cmp.lost, "is", "are"))
 	switch {
 	case len(cmp.differing) == 0:
 		return nil
 	case !c.Revoke:
-		return fmt.Errorf("%d tenants may have keys and API keys that were revoked: repeat with --revoke, which replaces all of theirs", len(cmp.differing))
+		return fmt.Errorf("%s may have keys and API keys that were revoked: repeat with --revoke, which replaces %s", plural.Count(len(cmp.differing), "tenant"), cmp.replaces())
 	}
 	return p.revokeRevived(ctx, cmp.differing)
 }
@@ -215,14 +231,16 @@ func (c *comparison) flush(ctx context.Context) error {
 		return err
 	}
 	for _, row := range rows {
-		c.add(byID[row.TenantID], row)
+		if err := c.add(ctx, byID[row.TenantID], row); err != nil {
+			return err
+		}
 	}
 	c.compared, c.batch = c.compared+len(c.batch), c.batch[:0]
 	return nil
 }
 
 // add judges one tenant and prints what differs.
-func (c *comparison) add(l signing.CheckpointLeaf, row db.HeadsAtCheckpointRow) {
+func (c *comparison) add(ctx context.Context, l signing.CheckpointLeaf, row db.HeadsAtCheckpointRow) error {
 	say := func(what, format string, args ...any) {
 		fmt.Fprintf(c.p.stdout, "%-9s  %s (%s): %s\n", what, l.Tenant, l.TenantID, fmt.Sprintf(format, args...))
 	}
@@ -235,13 +253,19 @@ func (c *comparison) add(l signing.CheckpointLeaf, row db.HeadsAtCheckpointRow) 
 	case fmt.Sprintf("%x", row.Hash) == l.Hash:
 	case row.Status == string(tenant.Deleted):
 		say("deleted", "its history ends at seq %d, the checkpoint is at %d; nothing of it can sign", row.HeadSeq, l.Seq)
-	case row.HeadSeq < l.Seq:
-		say("behind", "its history ends at seq %d, the checkpoint is at %d", row.HeadSeq, l.Seq)
-		c.differing = append(c.differing, difference{l, row.HeadSeq})
 	default:
-		say("rewritten", "the event at seq %d is not that of the checkpoint", l.Seq)
-		c.differing = append(c.differing, difference{l, row.HeadSeq})
+		if row.HeadSeq < l.Seq {
+			say("behind", "its history ends at seq %d, the checkpoint is at %d", row.HeadSeq, l.Seq)
+		} else {
+			say("rewritten", "the event at seq %d is not that of the checkpoint", l.Seq)
+		}
+		lost, err := c.findLost(ctx, l, row.HeadSeq)
+		if err != nil {
+			return err
+		}
+		c.differing = append(c.differing, difference{l, row.HeadSeq, lost})
 	}
+	return nil
 }
 
 // revokeRevived revokes the credentials and then the keys of each tenant. One that fails
@@ -263,9 +287,9 @@ func (p *program) revokeRevived(ctx context.Context, tenants []difference) error
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d tenants could not be recovered, so what came back to life there still works: suspend them, mend the cause, and repeat the command", failed, len(tenants))
+		return fmt.Errorf("%d of %s could not be recovered, so what came back to life there still works: suspend them, mend the cause, and repeat the command", failed, plural.Count(len(tenants), "tenant"))
 	}
-	p.printNote("Tell the tenants: their API keys are revoked (keyward api-key create makes new ones), and tokens issued before are refused.")
+	p.printNote("Tell the tenants whose API keys were revoked (keyward api-key create makes new ones), and do again by hand what docs/recovery.md lists.")
 	return nil
 }
 
@@ -274,15 +298,16 @@ func (a *app) recoverTenant(ctx context.Context, p *program, by audit.By, t diff
 	if err != nil {
 		return err
 	}
-	ended, err := a.tenants.EndCredentials(ctx, by, restored)
+	ended, err := a.tenants.EndCredentials(ctx, by, restored, t.lost.credentials())
 	if err != nil {
 		return err
 	}
-	done, err := a.store.Recover(ctx, by, restored.ID, moves.Recovery{Seq: t.leaf.Seq, Hash: t.leaf.Hash, HeadSeq: t.headSeq})
+	done, err := a.store.Recover(ctx, by, restored.ID, moves.Recovery{Seq: t.leaf.Seq, Hash: t.leaf.Hash, HeadSeq: t.headSeq, Lost: t.lost.keys()})
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "recovered  %s (%s): revoked %d keys, %d API keys and %d approvals; %d new keys sign\n",
-		restored.Slug, restored.ID, len(done.Revoked), ended.APIKeys, ended.Approvals, len(done.Active))
+	_, err = fmt.Fprintf(p.stdout, "recovered  %s (%s): revoked %s, %s, %s and %s; activated %s\n", restored.Slug, restored.ID,
+		plural.Count(len(done.Revoked), "key"), plural.Count(ended.APIKeys, "API key"), plural.Count(ended.WorkloadIdentities, "workload identity"),
+		plural.Count(ended.Approvals, "approval"), plural.Count(len(done.Active), "new key"))
 	return err
 }

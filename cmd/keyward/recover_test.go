@@ -3,13 +3,18 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -37,7 +42,7 @@ func TestRecoverAfterARestore(t *testing.T) {
 	keyward(t, env, "doctor").want(t, exitFailed, "FAIL  guards", "fix:  keyward recover")
 	keyward(t, env, "recover").want(t, exitOK, "ALTER TABLE public.keys OWNER TO keyward_owner;", "were restored")
 	keyward(t, env, "doctor", "--all").want(t, exitOK, "OK    guards", "OK    writing", "OK    audit")
-	keyward(t, env, "recover").want(t, exitOK, "0 roles")
+	keyward(t, env, "recover").want(t, exitOK, "restored: 0")
 }
 
 // backups are ways to bring a database back to an earlier time. Each takes a server and
@@ -110,7 +115,7 @@ func tenantKIDs(t *testing.T, r *recorder, tenant string) (kids []string) {
 // files of a test.
 func documented(t *testing.T, command, checkpoint, set string) []string {
 	t.Helper()
-	if !strings.Contains(read(t, "../../docs/recovery.md"), command+"\n") {
+	if !regexp.MustCompile(`(?m)^ *` + regexp.QuoteMeta(command) + `( +#.*)?$`).MatchString(read(t, "../../docs/recovery.md")) {
 		t.Errorf("docs/recovery.md does not have %q", command)
 	}
 	command = strings.NewReplacer("all.checkpoint", checkpoint, "platform-jwks.json", set).Replace(command)
@@ -173,12 +178,12 @@ func testRecovery(t *testing.T, backUp func(*testing.T, *dbtest.Server) func() s
 		t.Errorf("transactions were skipped: %t", skipped)
 	}
 	first.want(t, exitFailed,
-		"behind     acme", "lost       late", "1 differ from the checkpoint", "1 are lost", "repeat with --revoke")
+		"behind     acme", "lost       late", "1 differs from the checkpoint", "1 is lost", "repeat with --revoke")
 	back := serveAgain(t, env, key)
 	if !slices.Contains(tenantKIDs(t, back, "acme"), leaked) {
 		t.Fatal("the revoked key did not come back; there is nothing to test")
 	}
-	keyward(t, env, documented(t, "keyward recover --checkpoint all.checkpoint --jwks platform-jwks.json --revoke", checkpoint, set)...).want(t, exitOK, "recovered  acme", "revoked 2 keys, 1 API keys")
+	keyward(t, env, documented(t, "keyward recover --checkpoint all.checkpoint --jwks platform-jwks.json --revoke", checkpoint, set)...).want(t, exitOK, "recovered  acme", "revoked 2 keys, 1 API key,")
 
 	after := serveAgain(t, env, key)
 	if kids := tenantKIDs(t, after, "acme"); slices.Contains(kids, leaked) || len(kids) != 2 {
@@ -217,8 +222,42 @@ func testRecovery(t *testing.T, backUp func(*testing.T, *dbtest.Server) func() s
 	if len(feed.Items) != 3 {
 		t.Errorf("the feed has %d tenants", len(feed.Items))
 	}
-	keyward(t, env, "recover", "--checkpoint="+checkpoint, "--revoke").want(t, exitOK, "0 differ from the checkpoint, 1 were recovered before")
+	keyward(t, env, "recover", "--checkpoint="+checkpoint, "--revoke").want(t, exitOK, "0 differ from the checkpoint, 1 was recovered before")
 	keyward(t, env, documented(t, "keyward doctor --all", checkpoint, set)...).want(t, exitOK, "OK    audit", "OK    guards", "OK    transactions")
+}
+
+// The commands of docs/recovery.md work, in their order: those that prepare, before and
+// after which a key is revoked, and those of the day on which the database is lost.
+func TestRecoveryAsDocumented(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("no curl here to paste the commands for")
+	}
+	local := deployed(t)
+	local["KEYWARD_PUBLIC_URL"] = "https://keys.example.com"
+	dump, restored := postgresProgram(t, "pg_dump"), dbtest.Empty(t)
+	env := maps.Clone(local)
+	key := apiKey(t, local)
+	server := launch(t, local, "serve", "--log-format=text")
+	rec := &recorder{url: "http://" + server.until(t, servingAt)[1], key: key}
+	env["KEYWARD_URL"], env["KEYWARD_API_KEY"] = rec.url, key
+	env["PATH"] = strings.Join([]string{filepath.Dir(built(t)), filepath.Dir(dump), os.Getenv("PATH")}, string(os.PathListSeparator))
+	run := commandRunner(t, env)
+	rec.ask(t, "POST", "/v1/tenants", `{"slug":"acme"}`, true)
+	if out, err := run("pg_dump --format=custom --file=keyward.dump '" + env["KEYWARD_DATABASE_URL"] + "'"); err != nil {
+		t.Fatal(out)
+	}
+	leaked := tenantKIDs(t, rec, "acme")[0]
+	rec.ask(t, "POST", "/v1/tenants/acme/keys/"+leaked+"/revoke", `{"reason":"compromised"}`, true)
+	page := strings.ReplaceAll(read(t, "../../docs/recovery.md"), "postgres://keyward_migrator@db/keyward?sslmode=verify-full", restored)
+	ran := runDocumentedBy(t, run, page, "prepare")
+	server.stop()
+	env["KEYWARD_DATABASE_URL"], local["KEYWARD_DATABASE_URL"] = restored, restored
+	if ran += runDocumentedBy(t, run, page, "recover"); ran < 8 {
+		t.Errorf("only %d commands were found", ran)
+	}
+	if kids := tenantKIDs(t, serveAgain(t, local, key), "acme"); slices.Contains(kids, leaked) || len(kids) != 2 {
+		t.Errorf("acme publishes %v, and %s was revoked", kids, leaked)
+	}
 }
 
 // The worker writes checkpoints into a directory when it begins, with the keys to verify
@@ -227,9 +266,9 @@ func TestCheckpointsOnASchedule(t *testing.T) {
 	env := deployed(t)
 	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK)
 	dir := t.TempDir()
-	env["KEYWARD_CHECKPOINT_DIR"] = filepath.Join(dir, "none")
-	keyward(t, env, "serve").want(t, exitUsage, "KEYWARD_CHECKPOINT_DIR", "a directory that exists")
-	env["KEYWARD_CHECKPOINT_DIR"] = dir
+	env["KEYWARD_CHECKPOINTS"] = "file://" + filepath.Join(dir, "none")
+	keyward(t, env, "serve").want(t, exitUsage, "KEYWARD_CHECKPOINTS", "directory that exists")
+	env["KEYWARD_CHECKPOINTS"] = "file://" + dir
 	for i := range keptCheckpoints + 20 {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("keyward-20200101T%06dZ.checkpoint", i)), nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -241,11 +280,100 @@ func TestCheckpointsOnASchedule(t *testing.T) {
 		files, _ = filepath.Glob(filepath.Join(dir, "keyward-2*.checkpoint"))
 		return len(files) == keptCheckpoints && !strings.Contains(files[keptCheckpoints-1], "-2020")
 	})
-	kept, err := openCheckpoint(files[keptCheckpoints-1], []byte(read(t, filepath.Join(dir, platformSetFile))))
+	newest := files[keptCheckpoints-1]
+	set := strings.TrimSuffix(newest, checkpointSuffix) + checkpointKeys
+	kept, err := openCheckpoint(localFile{path: newest}, []byte(read(t, set)))
 	if err != nil || !kept.leaves || kept.all.Tenants != 1 {
 		t.Errorf("%+v: %v", kept, err)
 	}
-	keyward(t, env, "recover", "--checkpoint="+files[keptCheckpoints-1]).want(t, exitOK, "1 tenants compared: 0 differ")
+	keyward(t, env, "recover", "--checkpoint="+newest).want(t, exitOK, "1 tenant compared: 0 differ")
+	keyward(t, env, "recover", "--checkpoint=file://"+newest, "--jwks=file://"+set).want(t, exitOK, "1 tenant compared: 0 differ")
+	keyward(t, env, "doctor").want(t, exitOK, "OK    checkpoints     file://"+dir+" takes new documents")
+}
+
+// fakeBucket is a server with the part of the S3 API that checkpoints use: objects are
+// written once and read.
+type fakeBucket struct {
+	mu      sync.Mutex
+	away    bool
+	objects map[string][]byte
+}
+
+func (f *fakeBucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	object, found := f.objects[r.URL.Path]
+	switch {
+	case f.away:
+		w.WriteHeader(http.StatusServiceUnavailable)
+	case r.Method == http.MethodPut && r.Header.Get("If-None-Match") == "*" && !found:
+		f.objects[r.URL.Path] = body
+	case r.Method == http.MethodPut:
+		w.WriteHeader(http.StatusPreconditionFailed)
+	case r.Method == http.MethodGet && found:
+		_, _ = w.Write(object)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+// paths returns the paths of the objects with a suffix, in order.
+func (f *fakeBucket) paths(suffix string) (paths []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for path := range f.objects {
+		if strings.HasSuffix(path, suffix) {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+func (f *fakeBucket) setAway(away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = away
+}
+
+// Checkpoints go to a bucket as to a directory, with the credentials of KEYWARD_PUBLISH; an
+// outage is logged, counted and found by doctor, and recover reads them from there.
+func TestCheckpointsInABucket(t *testing.T) {
+	bucket := &fakeBucket{objects: map[string][]byte{}, away: true}
+	server := httptest.NewServer(bucket)
+	t.Cleanup(server.Close)
+	for variable, value := range map[string]string{
+		"AWS_ENDPOINT_URL_S3": server.URL, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testsecret", "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+	} {
+		t.Setenv(variable, value)
+	}
+	env := deployed(t)
+	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK)
+	env["KEYWARD_CHECKPOINTS"] = "s3://kept/acme"
+	first := launch(t, env, "worker", "--log-format=text")
+	first.until(t, `msg="worker chore failed" chore="write checkpoint" error="checkpoint not written to s3://kept/acme/: .*503`)
+	keyward(t, env, "doctor").want(t, exitFailed, "FAIL  checkpoints", "503")
+	first.stop()
+	bucket.setAway(false)
+	launch(t, env, "worker", "--log-format=text").until(t, "leadership acquired")
+	eventually(t, "a checkpoint", func() bool { return len(bucket.paths(checkpointSuffix)) > 0 })
+	keyward(t, env, "doctor").want(t, exitOK, "OK    checkpoints     s3://kept/acme/ takes new documents and replaces none")
+	at := "s3:/" + bucket.paths(checkpointSuffix)[0]
+	keyward(t, env, "recover", "--checkpoint="+at, "--jwks="+strings.TrimSuffix(at, checkpointSuffix)+checkpointKeys).want(t, exitOK, "1 tenant compared: 0 differ")
+	keyward(t, env, "recover", "--checkpoint=s3://kept/acme/none.checkpoint").want(t, exitFailed, "s3://kept/acme/none.checkpoint", "404")
+	bucket.cut(bucket.paths(checkpointSuffix)[0])
+	keyward(t, env, "recover", "--checkpoint=s3://kept/acme/cut").want(t, exitFailed, "keyward: s3://kept/acme/cut: not a checkpoint")
+	keyward(t, env, "recover", "--checkpoint=s3://kept/acme/bare").want(t, exitFailed, "s3://kept/acme/bare has a checkpoint of all tenants without its leaves")
+}
+
+// cut adds two parts of a checkpoint: its beginning, and it without its leaves.
+func (f *fakeBucket) cut(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	text := string(f.objects[path])
+	f.objects["/kept/acme/cut"] = []byte(text[:10])
+	f.objects["/kept/acme/bare"] = []byte(text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:])
 }
 
 // A tenant that cannot be recovered, and a run that was interrupted between its
@@ -269,5 +397,5 @@ func TestRecoverGoesOn(t *testing.T) {
 	}
 	dbtest.Exec(t, env["KEYWARD_DATABASE_URL"], "SET session_replication_role = replica; UPDATE policies SET mac = NULL WHERE "+later["broken"])
 	keyward(t, env, "recover", "--checkpoint="+file, "--revoke").want(t, exitFailed, "2 differ", "recovered  acme", "failed     broken", "1 of 2 tenants could not be recovered")
-	keyward(t, env, "recover", "--checkpoint="+file).want(t, exitFailed, "1 differ", "1 were recovered before")
+	keyward(t, env, "recover", "--checkpoint="+file).want(t, exitFailed, "1 differ", "1 was recovered before")
 }

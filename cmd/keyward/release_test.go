@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/keyward/keyward/db/dbtest"
 )
 
 // releaseTools are the programs that deploy/release calls.
@@ -54,40 +56,121 @@ func TestRelease(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(said), "keyward v0.0.0-test\ncommit 0123456789\n") {
 		t.Errorf("%s: %v", said, err)
 	}
+	for _, front := range []string{"keyward-kubernetes-signer", "keyward-spiffe-bundle"} {
+		if out, err := exec.CommandContext(t.Context(), filepath.Join(dir, name, front), "--version").CombinedOutput(); err != nil || string(out) != front+" v0.0.0-test\n" {
+			t.Errorf("%s: %s: %v", front, out, err)
+		}
+	}
 	for file, has := range map[string]string{
+		"docs/install.md": "# Installing", "docs/alternatives.md": "## ", "deploy/systemd/keyward.service": "Type=notify", "deploy/systemd/keyward.env": "KEYWARD_DATABASE_URL=",
+		"deploy/prometheus/keyward.rules.yml": "alert:", "deploy/grafana/keyward.json": "panels", "deploy/helm/keyward/Chart.yaml": "name: keyward", "deploy/compose-ha/docker-compose.yml": "services:", "docker-compose.yml": "services:",
 		"keyward.1": ".SS keyward audit checkpoint", "LICENSE": "Apache", "completion/keyward.bash": "keyward complete", "completion/_keyward": "#compdef", "completion/keyward.fish": "complete -c keyward",
 	} {
 		if !strings.Contains(read(t, filepath.Join(dir, name, file)), has) {
 			t.Errorf("%s lacks %q", file, has)
 		}
 	}
+	checkComponents(t, dir, "keyward", "github.com/jackc/pgx/v5", 20)
+	checkComponents(t, dir, "keyward-kubernetes-signer", "k8s.io/externaljwt", 10)
+	checkComponents(t, dir, "keyward-spiffe-bundle", "github.com/go-jose/go-jose/v4", 5)
+	checkImage(t, dir)
+	checkChart(t, filepath.Join(dir, "keyward_0.0.0-test_chart.tgz"))
+	if _, err := exec.LookPath("dpkg-deb"); err != nil {
+		return
+	}
+	installDocumented(t, filepath.Join(dir, "keyward_0.0.0-test_"+runtime.GOARCH+".deb"))
+	list, err := exec.CommandContext(t.Context(), "dpkg-deb", "--contents", filepath.Join(dir, "keyward_0.0.0-test_"+runtime.GOARCH+".deb")).CombinedOutput()
+	for _, file := range []string{
+		"./usr/bin/keyward", "./lib/systemd/system/keyward.service", "./lib/systemd/system/keyward-kubernetes-signer.service", "./lib/systemd/system/keyward-spiffe-bundle.service", "./usr/share/doc/keyward/kubernetes-signer.env", "./usr/share/man/man1/keyward.1.gz", "./usr/bin/keyward-kubernetes-signer", "./usr/bin/keyward-spiffe-bundle", "./usr/share/doc/keyward/keyward.env",
+		"./usr/share/doc/keyward/docs/install.md", "./usr/share/doc/keyward/prometheus/keyward.rules.yml", "./etc/keyward/",
+	} {
+		if err != nil || !strings.Contains(string(list), file) {
+			t.Errorf("the package lacks %s: %v\n%s", file, err, list)
+		}
+	}
+}
+
+// installDocumented runs the commands of docs/install.md for systemd with the Debian package
+// unpacked into a directory, without systemctl, and against a database of its own.
+func installDocumented(t *testing.T, deb string) {
+	t.Helper()
+	root, dsn := t.TempDir(), dbtest.Empty(t)
+	if !strings.HasPrefix(dsn, "postgres") {
+		t.Log("the commands of docs/install.md are not run: they need the database's URL")
+		return
+	}
+	if !strings.Contains(dsn, "?") {
+		dsn += "?sslmode=prefer"
+	}
+	dsn += "&application_name=a%20$HOME%23;b#c" // what a shell would read as something else, on whatever server
+	script := "set -e\n"
+	for _, block := range regexp.MustCompile("(?s)```sh systemd\n(.*?)```").FindAllStringSubmatch(read(t, "../../docs/install.md"), -1) {
+		for line := range strings.Lines(block[1]) {
+			switch {
+			case strings.HasPrefix(line, "apt-get install "):
+				line = "dpkg-deb -x " + deb + " " + root + "\n"
+			case strings.HasPrefix(line, "systemctl enable "):
+				continue
+			case strings.Contains(line, "# then edit it"):
+				line += `sed -i 's|postgres:[^'"'"']*|` + strings.ReplaceAll(dsn, "&", `\&`) + "|' /etc/keyward/keyward.env\n"
+			}
+			script += line
+		}
+	}
+	script = strings.NewReplacer(" /etc/keyward", " "+root+"/etc/keyward", "file:/etc/keyward", "file:"+root+"/etc/keyward", " /usr/share", " "+root+"/usr/share",
+		"PGPASSFILE=/etc", "PGPASSFILE="+root+"/etc", "postgres://keyward_migrator@db.example.com/keyward?sslmode=verify-full", dsn).Replace(script)
+	script += "echo \"url: $KEYWARD_DATABASE_URL\"\n"
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(root, "usr", "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	for _, want := range []string{"url: " + dsn + "\n", "Created file:", "schema is up to date", "(platform_admin)", "OK    migrations", "OK    master key"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the commands of docs/install.md say no %q (%v):\n%s\n%s", want, err, script, out)
+		}
+	}
+}
+
+// checkComponents reads the list of components of a program, which has a module, at least
+// so many components, and a licence for each.
+func checkComponents(t *testing.T, dir, program, module string, least int) {
+	t.Helper()
 	type component struct {
 		Name, Version, PURL string
 		Licenses            []struct{ License struct{ ID string } }
 	}
-	var bom struct{ Components []component }
-	if err := json.Unmarshal([]byte(read(t, filepath.Join(dir, "keyward_0.0.0-test.cdx.json"))), &bom); err != nil {
+	file := program + "_0.0.0-test.cdx.json"
+	var bom struct {
+		Metadata   struct{ Component component }
+		Components []component
+	}
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(dir, file))), &bom); err != nil {
 		t.Fatal(err)
 	}
-	if len(bom.Components) < 20 || !slices.ContainsFunc(bom.Components, func(c component) bool {
-		return c.Name == "github.com/jackc/pgx/v5" && c.PURL == "pkg:golang/github.com/jackc/pgx/v5@"+c.Version
+	if bom.Metadata.Component.Name != program || len(bom.Components) < least || !slices.ContainsFunc(bom.Components, func(c component) bool {
+		return c.Name == module && c.PURL == "pkg:golang/"+module+"@"+c.Version
 	}) {
-		t.Errorf("%d components", len(bom.Components))
+		t.Errorf("%s: %d components of %s, or not %s", file, len(bom.Components), bom.Metadata.Component.Name, module)
 	}
 	for _, c := range bom.Components {
 		if len(c.Licenses) != 1 || c.Licenses[0].License.ID == "" {
-			t.Errorf("%s has no licence", c.Name)
+			t.Errorf("%s: %s has no licence", file, c.Name)
 		}
 	}
-	checkImage(t, dir)
-	if _, err := exec.LookPath("dpkg-deb"); err != nil {
+	if !strings.Contains(read(t, filepath.Join(dir, "SHA256SUMS")), file) {
+		t.Errorf("SHA256SUMS lacks %s", file)
+	}
+}
+
+// checkChart renders the chart of a release, where Helm is installed.
+func checkChart(t *testing.T, chart string) {
+	t.Helper()
+	if _, err := exec.LookPath("helm"); err != nil {
 		return
 	}
-	list, err := exec.CommandContext(t.Context(), "dpkg-deb", "--contents", filepath.Join(dir, "keyward_0.0.0-test_"+runtime.GOARCH+".deb")).CombinedOutput()
-	for _, file := range []string{"./usr/bin/keyward", "./lib/systemd/system/keyward.service", "./usr/share/man/man1/keyward.1.gz"} {
-		if err != nil || !strings.Contains(string(list), file) {
-			t.Errorf("the package lacks %s: %v\n%s", file, err, list)
-		}
+	out, err := exec.CommandContext(t.Context(), "helm", "template", "keyward", chart, "--kube-version=1.27.0", "--set=publicURL=https://keys.example.com",
+		"--set=database.serviceSecret=a", "--set=database.migratorSecret=b", "--set=masterKey.secret=c").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "kind: Deployment") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
@@ -172,7 +255,7 @@ func TestManPage(t *testing.T) {
 			t.Errorf("no section of %s", commandName(leaf))
 		}
 	}
-	for _, want := range []string{"KEYWARD_DATABASE_URL", "KEYWARD_CHECKPOINT_DIR", ".SH EXIT STATUS"} {
+	for _, want := range []string{"KEYWARD_DATABASE_URL", "KEYWARD_CHECKPOINTS", ".SH EXIT STATUS"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
 		}

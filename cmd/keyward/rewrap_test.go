@@ -98,12 +98,12 @@ func TestRewrapIsPausedAndKilled(t *testing.T) {
 			t.Errorf("%v: %v, said %q", end, err, said)
 		}
 		old := superseded(t, env)
-		keyward(t, env, "master", "retire", old).want(t, exitFailed, old, "still wraps 1 data keys", "keyward master rotate")
-		keyward(t, env, "master", "prune").want(t, exitOK, old, "still wraps 1 data keys and stays")
+		keyward(t, env, "master", "retire", old).want(t, exitFailed, old, "still wraps 1 data key", "keyward master rotate")
+		keyward(t, env, "master", "prune").want(t, exitOK, old, "still wraps 1 data key and stays")
 		if err := conn.Close(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		keyward(t, env, "master", "rotate").want(t, exitOK, "An earlier rotation was finished.", "1 data keys")
+		keyward(t, env, "master", "rotate").want(t, exitOK, "An earlier rotation was finished.", "1 data key")
 		keyward(t, env, "master", "retire", old).want(t, exitOK, "is retired")
 	}
 	keyward(t, env, "master", "rotate", "--full-speed").want(t, exitOK, "4 data keys are wrapped")

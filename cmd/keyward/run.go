@@ -31,6 +31,7 @@ type cli struct {
 	Master   masterCmd     `cmd:"" help:"Manage the master key."`
 	Tenant   tenantCmd     `cmd:"" help:"Manage tenants."`
 	APIKey   apiKeyCmd     `cmd:"" name:"api-key" help:"Manage API keys."`
+	Workload workloadCmd   `cmd:"" help:"Manage which tokens of other issuers sign in."`
 	Key      keyCmd        `cmd:"" help:"Manage a tenant's keys."`
 	Policy   policyCmd     `cmd:"" help:"Manage a tenant's signing policies."`
 	Domain   domainCmd     `cmd:"" help:"Manage the hosts that a tenant has proved to own."`

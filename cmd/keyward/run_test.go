@@ -2,10 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"log/slog"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -148,6 +148,7 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_MAX_STREAMS", "0", "a whole number from 1"},
 		{"KEYWARD_MAX_KEY_STREAMS", "many", "a whole number from 1"},
 		{"KEYWARD_MAX_EXPORTS", "0", "a whole number from 1"},
+		{"KEYWARD_MAX_CONNECTIONS", "9", "a whole number from 10"},
 		{"KEYWARD_TENANT_MAX_KEYS", "99", "a whole number from 100"},
 		{"KEYWARD_TENANT_MAX_API_KEYS", "0", "a whole number from 1"},
 		{"KEYWARD_TENANT_RSA_RATE", "fast", "a number per s, m or h"},
@@ -155,7 +156,8 @@ func TestBadValues(t *testing.T) {
 		{"KEYWARD_OIDC_ISSUER", "http://id.example.com", "an https URL"},
 		{"KEYWARD_PPROF", "true", "true only with KEYWARD_ADMIN_ADDR"},
 		{"KEYWARD_ACCESS_LOG", "2", "a number from 0 to 1"},
-		{"KEYWARD_CHECKPOINT_DIR", "/nowhere", "a directory that exists"},
+		{"KEYWARD_CHECKPOINTS", "/srv/checkpoints", "file:///directory that exists, or s3://bucket/prefix"},
+		{"KEYWARD_CHECKPOINTS", "file:///nowhere", "file:///directory that exists, or s3://bucket/prefix"},
 		{"KEYWARD_CHECKPOINT_INTERVAL", "1s", "a duration from 1m0s"},
 		{"KEYWARD_FALLBACK_DIR", "/nowhere", "a directory that exists"},
 		{"KEYWARD_PUBLISH", "/srv/keys", "file:///directory that exists, or s3://bucket/prefix"},
@@ -217,8 +219,30 @@ func TestServeRefuses(t *testing.T) {
 		keyward(t, env, "serve").want(t, exitFailed, "keyward master init")
 	})
 	t.Run("no database", func(t *testing.T) {
-		env := environ{"KEYWARD_DATABASE_URL": "postgres://keyward@127.0.0.1:1/x", "KEYWARD_MASTER_KEY": env["KEYWARD_MASTER_KEY"], "KEYWARD_ADDR": "127.0.0.1:0"}
+		env := environ{"KEYWARD_DATABASE_URL": "postgres://keyward@127.0.0.1:1/x", "KEYWARD_MASTER_KEY": env["KEYWARD_MASTER_KEY"], "KEYWARD_ADDR": "127.0.0.1:0", "KEYWARD_START_WAIT": "0s"}
 		keyward(t, env, "serve").want(t, exitFailed, "unavailable", "KEYWARD_DATABASE_URL")
+		keyward(t, env, "serve", "--migrate").want(t, exitFailed, "unavailable", "KEYWARD_DATABASE_URL")
+		keyward(t, env, "worker").want(t, exitFailed, "unavailable", "KEYWARD_DATABASE_URL")
+		env["KEYWARD_START_WAIT"] = "1ns"
+		keyward(t, env, "worker").want(t, exitFailed, "waiting; KEYWARD_START_WAIT bounds", "not within KEYWARD_START_WAIT")
+	})
+	t.Run("a database that waiting does not mend", func(t *testing.T) {
+		at, err := url.Parse(dbtest.NewProxy(t, env["KEYWARD_DATABASE_URL"]).DSN()) // TCP, as sockets know no TLS
+		if err != nil {
+			t.Fatal(err)
+		}
+		none, noTLS, stranger := *at, *at, *at
+		none.Path = "/no_such_database"
+		noTLS.RawQuery = "sslmode=require"
+		stranger.User = url.User("no_such_login")
+		for _, c := range []struct {
+			url  url.URL
+			says string
+		}{{none, "does not exist"}, {noTLS, "refused TLS"}, {stranger, "no_such_login"}} {
+			env := environ{"KEYWARD_DATABASE_URL": c.url.String(), "KEYWARD_MASTER_KEY": env["KEYWARD_MASTER_KEY"], "KEYWARD_ADDR": "127.0.0.1:0", "KEYWARD_START_WAIT": "1m"}
+			keyward(t, env, "serve").want(t, exitFailed, c.says)
+			keyward(t, env, "worker", "--migrate").want(t, exitFailed, c.says)
+		}
 	})
 	t.Run("bad certificate", func(t *testing.T) {
 		keyward(t, env, "serve", "--tls-cert=/dev/null", "--tls-key=/dev/null").want(t, exitUsage, "KEYWARD_TLS_CERT")
@@ -292,11 +316,11 @@ func TestMasterRotation(t *testing.T) {
 	keyward(t, env, "api-key", "create", "--role=platform_admin").want(t, exitOK) // creates a tenant with a data key
 	keyward(t, env, "master", "status").want(t, exitOK, "current", "yes")
 	keyward(t, env, "master", "prune").want(t, exitOK, "Nothing")
-	keyward(t, env, "master", "rotate").want(t, exitOK, "1 data keys", "prune")
+	keyward(t, env, "master", "rotate").want(t, exitOK, "1 data key", "prune")
 	keyward(t, env, "master", "status").want(t, exitOK, "current", "retired")
 	keyward(t, env, "master", "prune").want(t, exitOK, "Removed")
 	next := "file:" + filepath.Join(t.TempDir(), "next.json")
-	keyward(t, env, "master", "rotate", "--to="+next).want(t, exitOK, "1 data keys", "next.json", "KEYWARD_MASTER_KEY")
+	keyward(t, env, "master", "rotate", "--to="+next).want(t, exitOK, "1 data key", "next.json", "KEYWARD_MASTER_KEY")
 	env["KEYWARD_MASTER_KEY"] = next
 	keyward(t, env, "master", "status").want(t, exitOK, "next.json")
 	keyward(t, env, "doctor").want(t, exitOK, "opens the data keys of this database")
@@ -349,12 +373,10 @@ func TestDevWithoutPostgres(t *testing.T) {
 }
 
 func TestNothingOfTheEnvironmentIsLogged(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
 	var out bytes.Buffer
-	env := environ{"KEYWARD_DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/x", "KEYWARD_MASTER_KEY": "file:nothing", "KEYWARD_ADDR": "127.0.0.1:0"}
-	runProgram(ctx, []string{"serve", "--log-level=debug"}, strings.NewReader(""), io.MultiWriter(&out), &out, env.get)
-	if strings.Contains(out.String(), "hunter2") {
+	env := environ{"KEYWARD_DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/x", "KEYWARD_MASTER_KEY": "file:nothing", "KEYWARD_ADDR": "127.0.0.1:0", "KEYWARD_START_WAIT": "1ns"}
+	runProgram(t.Context(), []string{"serve", "--log-level=debug"}, strings.NewReader(""), io.MultiWriter(&out), &out, env.get)
+	if !strings.Contains(out.String(), "waiting; KEYWARD_START_WAIT") || strings.Contains(out.String(), "hunter2") {
 		t.Errorf("the password is shown: %s", out.String())
 	}
 }

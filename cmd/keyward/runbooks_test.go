@@ -2,12 +2,17 @@ package main
 
 import (
 	"maps"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/db/dbtest"
 )
 
 // The commands of docs/runbooks.md work, in their order.
@@ -36,5 +41,138 @@ func TestRunbooks(t *testing.T) {
 	}
 	if ran < 12 {
 		t.Errorf("only %d commands were found", ran)
+	}
+}
+
+// The commands for a leaked master key replace it on two machines, whose processes go on,
+// and then every key and API key.
+func TestRunbookOfALeakedMasterKey(t *testing.T) {
+	if _, err := exec.LookPath("jq"); err != nil {
+		t.Skip("no jq here to paste the commands for")
+	}
+	local := deployed(t)
+	local["KEYWARD_PUBLIC_URL"] = "" // derived from the address
+	env := servedOn(t, local)        // with the tenant acme
+	rec := &recorder{url: env["KEYWARD_URL"], key: env["KEYWARD_API_KEY"]}
+	var signer client.CreatedAPIKey
+	unmarshal(t, rec.ask(t, "POST", "/v1/tenants/acme/api-keys", `{"role":"tenant_signer","name":"signer"}`, true), &signer)
+	rec.ask(t, "POST", "/v1/tenants/acme/workload-identities",
+		`{"name":"ci","issuer":"https://ci.example.com","audience":"keyward","rules":[{"claim":"sub","equals":"main"}],"role":"tenant_signer"}`, true)
+	before := tenantKIDs(t, rec, "acme")
+	first := strings.TrimPrefix(local["KEYWARD_MASTER_KEY"], "file:")
+	other := filepath.Join(t.TempDir(), "master.json")
+	copyFile(t, first, other)
+	there := maps.Clone(local)
+	there["KEYWARD_MASTER_KEY"] = "file:" + other
+	second := &recorder{url: "http://" + launch(t, there, "serve", "--log-format=text").until(t, servingAt)[1], key: rec.key}
+
+	both := maps.Clone(local)
+	maps.Copy(both, env)
+	run := commandRunner(t, both)
+	page := strings.NewReplacer("scp ", "cp ", "other-machine:/etc/keyward/master.json", other, "/etc/keyward/master.json", first).Replace(read(t, "../../docs/runbooks.md"))
+	if ran := runDocumentedBy(t, run, page, "leaked-master-key"); ran != 5 {
+		t.Errorf("%d commands were found", ran)
+	}
+	replacement, err := run("cat replacement.key")
+	if err != nil {
+		t.Fatal(replacement)
+	}
+	if open, err := run("find . -type f -perm /077"); err != nil || open != "" {
+		t.Errorf("others can read %s: %v", open, err)
+	}
+	for _, old := range []string{rec.key, signer.Key} {
+		if r := keyward(t, environ{"KEYWARD_URL": second.url, "KEYWARD_API_KEY": old}, "key", "list", "--tenant=acme"); r.code == exitOK {
+			t.Error("an API key of before works")
+		}
+	}
+	second.key = strings.TrimSpace(replacement)
+	second.ask(t, "POST", "/v1/tenants/acme/tokens", `{}`, true) // by the copied version
+	for _, kid := range tenantKIDs(t, second, "acme") {
+		if slices.Contains(before, kid) {
+			t.Errorf("key %s of before is published", kid)
+		}
+	}
+	for _, path := range []string{"/v1/tenants/acme/api-keys", "/v1/tenants/acme/workload-identities"} {
+		if left := second.ask(t, "GET", path, "", true); !strings.Contains(string(left), `"items":[]`) {
+			t.Errorf("%s: %s", path, left)
+		}
+	}
+}
+
+// Whichever command fails of those that replace everything, jq too, the whole fails, and
+// nothing is done after it.
+func TestRunbookOfALeakedMasterKeyStops(t *testing.T) {
+	jq, err := exec.LookPath("jq")
+	if err != nil {
+		t.Skip("no jq here to paste the commands for")
+	}
+	commands := documentedCommands(read(t, "../../docs/runbooks.md"), "leaked-master-key")
+	everything, stubs := commands[len(commands)-1], t.TempDir()
+	const count = `echo >>ran; [ "$(wc -l <ran)" -ne "$FAILING" ] || exit 3; `
+	for name, script := range map[string]string{
+		"keyward": count + `case "$*" in *--json*) echo '{"items":[{"slug":"acme","id":"one"},{"slug":"other","id":"two"}]}';; esac`,
+		"jq":      count + `exec ` + jq + ` "$@"`,
+	} {
+		if err := os.WriteFile(filepath.Join(stubs, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(failing int) (ran int, err error) {
+		c := exec.CommandContext(t.Context(), "sh", "-c", everything)
+		c.Dir = t.TempDir()
+		c.Env = append(os.Environ(), "PATH="+stubs+string(os.PathListSeparator)+os.Getenv("PATH"), "FAILING="+strconv.Itoa(failing))
+		err = c.Run()
+		return len(read(t, filepath.Join(c.Dir, "ran"))), err
+	}
+	all, err := run(0)
+	if err != nil || all < 30 {
+		t.Fatalf("%d commands ran: %v", all, err)
+	}
+	for failing := 1; failing <= all; failing++ {
+		if ran, err := run(failing); err == nil || ran != failing {
+			t.Errorf("command %d fails: %d of %d ran, %v", failing, ran, all, err)
+		}
+	}
+}
+
+// After the loss of the master key the commands make a new installation that has the same
+// issuers.
+func TestRunbookOfALostMasterKey(t *testing.T) {
+	local := deployed(t)
+	local["KEYWARD_PUBLIC_URL"] = "https://keys.example.com"
+	rec := serveAgain(t, local, apiKey(t, local))
+	rec.ask(t, "POST", "/v1/tenants", `{"slug":"acme"}`, true)
+	issuer := func(r *recorder) string {
+		var found struct{ Issuer string }
+		unmarshal(t, r.ask(t, "GET", "/t/acme/.well-known/openid-configuration", "", false), &found)
+		return found.Issuer
+	}
+	before := issuer(rec)
+	if err := os.Remove(strings.TrimPrefix(local["KEYWARD_MASTER_KEY"], "file:")); err != nil {
+		t.Fatal(err)
+	}
+	keyward(t, local, "doctor").want(t, exitFailed, "FAIL  master key")
+	local["KEYWARD_DATABASE_URL"] = dbtest.Empty(t)
+	page := read(t, "../../docs/runbooks.md")
+	both := maps.Clone(local)
+	run := commandRunner(t, both)
+	ran := runDocumentedBy(t, run, page, "lost-master-key")
+	again := serveAgain(t, local, "")
+	both["KEYWARD_URL"] = again.url
+	if open, err := run("find . -type f -perm /077"); err != nil || open != "" {
+		t.Errorf("others can read %s: %v", open, err)
+	}
+	if ran += runDocumentedBy(t, run, page, "lost-master-key-served"); ran != 4 {
+		t.Errorf("%d commands were found", ran)
+	}
+	if after := issuer(again); after != before {
+		t.Errorf("the issuer was %s and is %s", before, after)
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.WriteFile(to, []byte(read(t, from)), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

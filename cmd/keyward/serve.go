@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"runtime"
@@ -18,12 +19,10 @@ type serveCmd struct {
 
 // Run is keyward serve.
 func (c *serveCmd) Run(ctx context.Context, p *program) error {
-	if c.Migrate {
-		if err := p.migrateSchema(ctx); err != nil {
-			return err
-		}
+	if err := p.needDatabase(); err != nil {
+		return err
 	}
-	return p.serveAPI(ctx, !c.NoWorker, func(context.Context, *app, urls) error { return nil })
+	return p.serveAPI(ctx, service{works: !c.NoWorker, migrates: c.Migrate}, func(context.Context, *app, urls) error { return nil })
 }
 
 // migrateSchema applies pending migrations.
@@ -34,9 +33,15 @@ func (p *program) migrateSchema(ctx context.Context) error {
 	return db.Migrate(ctx, p.cfg.listenURL)
 }
 
-// serveAPI runs the API and, if works is true, the worker, until ctx is done.
-// Requests are served once prepare has returned.
-func (p *program) serveAPI(ctx context.Context, works bool, prepare func(ctx context.Context, a *app, urls urls) error) error {
+// service says what serveAPI does beside serving.
+type service struct {
+	works    bool // runs the worker
+	migrates bool // applies pending migrations first
+}
+
+// serveAPI runs a service until ctx is done. It waits for PostgreSQL first. Requests are
+// served once prepare has returned.
+func (p *program) serveAPI(ctx context.Context, s service, prepare func(ctx context.Context, a *app, urls urls) error) error {
 	defer p.startServiceLog()()
 	end, err := p.trace(ctx)
 	if err != nil {
@@ -49,15 +54,19 @@ func (p *program) serveAPI(ctx context.Context, works bool, prepare func(ctx con
 	}
 	defer closeAll(listeners)
 	where := urls{public: p.cfg.verifierURL(listeners[0].Addr())}
+	start := opening{program: p, publicURL: where.public, migrate: s.migrates, public: listeners[0]}
 	if where.admin = where.public; len(listeners) > 1 {
-		where.admin = p.cfg.adminURL(listeners[1].Addr())
+		where.admin, start.admin = p.cfg.adminURL(listeners[1].Addr()), listeners[1]
 	}
-	a, err := p.openWithFallback(ctx, where.public, listeners[0])
+	a, err := start.run(ctx)
+	if errors.Is(err, errStopped) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer a.close()
-	a.runsWorker = works
+	a.runsWorker = s.works
 	room := allocateHeadroom(os.Getenv) // GOGC and GOMEMLIMIT are the runtime's, not settings
 	defer runtime.KeepAlive(room)
 	return a.runService(ctx, listeners, where, prepare)
@@ -125,6 +134,7 @@ func (a *app) runService(ctx context.Context, listeners []net.Listener, where ur
 		return err
 	}
 	debug.FreeOSMemory() // what only the start needed
+	dropProgramPages()
 	return a.serveRequests(ctx, servers, listeners, func() {
 		a.log.Info("serving", "url", where.public, "addr", listeners[0].Addr().String(), "worker", a.runsWorker, "admin_url", where.admin)
 	})

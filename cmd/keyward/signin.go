@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keyward/keyward/httpapi"
 	"github.com/keyward/keyward/jwks"
@@ -103,4 +104,15 @@ func (a *app) configureOIDC(cfg *httpapi.Config) (err error) {
 		cfg.Console.Provider, err = signin.NewCodeFlow(s, a.cfg.codeFlow)
 	}
 	return err
+}
+
+// registerWorkloads registers the counters of tokens of workloads.
+func (a *app) registerWorkloads(r *prometheus.Registry) {
+	for i, outcome := range []string{"accepted", "refused", "unavailable"} {
+		addCounter(r, "keyward_workload_tokens_total", "Tokens of workloads, by outcome; unavailable: the issuer's keys could not be fetched, or the database not be asked.",
+			prometheus.Labels{"outcome": outcome}, func() int64 {
+				accepted, refused, unavailable := a.workloads.Counts()
+				return [...]int64{accepted, refused, unavailable}[i]
+			})
+	}
 }

@@ -36,7 +36,7 @@ func TestClientsThatDribble(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(l) }()
+	go func() { ended <- serveGuarded(s, l, 0, a.log) }()
 	defer func() { s.Close(); <-ended }()
 	for name, c := range map[string]struct{ text, answer string }{
 		"body": {fmt.Sprintf("POST /v1/tenants HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 90000\r\n\r\n"+

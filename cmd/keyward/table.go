@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -86,14 +87,24 @@ func isTerminal(stream any) bool {
 }
 
 // sanitizeText replaces control characters, so that foreign text cannot control
-// the terminal.
+// the terminal, nor turn the direction of what follows it.
 func sanitizeText(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		turns := r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 // Unicode Standard Annex 9 section 2
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || turns {
 			return '?'
 		}
 		return r
 	}, s)
+}
+
+// kidText returns a kid for a terminal. One that is too long to be imported is cut.
+func kidText(kid string) string {
+	const longest, enough = 256, 64 // bytes
+	if len(kid) <= longest {
+		return sanitizeText(kid)
+	}
+	return sanitizeText(strings.ToValidUTF8(kid[:enough], "")) + fmt.Sprintf("… (%d bytes)", len(kid))
 }
 
 // formatTime formats a time to the second.

@@ -56,8 +56,8 @@ func (t tenantArg) openTenant() (*client.Client, string, error) {
 type tenantListCmd struct {
 	Q       string `name:"search" placeholder:"TEXT" help:"Filter by text in slug or name."`
 	Status  string `name:"status" enum:",active,suspended" default:"" help:"Filter by status: active or suspended."`
-	Alg     string `name:"alg" placeholder:"ALG" help:"Filter by the algorithm of a policy, without --search and --status."`
-	Problem string `name:"problem" enum:",no_standby,overdue,suspended,old_algorithm" default:"" help:"Filter by what is wrong: no_standby, overdue, suspended or old_algorithm."`
+	Alg     string `name:"alg" placeholder:"ALG" help:"Filter by the algorithm of a policy."`
+	Problem string `name:"problem" enum:",no_standby,overdue,suspended,verifiers_behind,large_set,old_algorithm" default:"" help:"Filter by what is wrong: no_standby, overdue, suspended, verifiers_behind, large_set or old_algorithm."`
 	listFlags
 	remoteFlags
 }

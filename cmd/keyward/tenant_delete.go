@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/plural"
 )
 
 type tenantDeleteCmd struct {
@@ -49,7 +50,7 @@ func (p *program) previewDeletion(ctx context.Context, api *client.Client, name 
 		return nil, err
 	}
 	p.printNote("%s (%s, %s) will be deleted permanently, with its private keys and data keys.", t.Slug, orDash(t.Name), t.ID)
-	p.printNote("%d published keys will be revoked: %s", len(s.published), s.tokenImpact())
+	p.printNote("%s will be revoked: %s", plural.Count(len(s.published), "published key"), s.tokenImpact())
 	return t, nil
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/moves"
 )
@@ -73,7 +74,7 @@ func (c *tenantExportCmd) Run(ctx context.Context, p *program) error {
 	if c.JSON {
 		return json.NewEncoder(p.stdout).Encode(map[string]any{"tenant": c.Tenant, "directory": c.Dir, "format": c.Format, "keys": len(all), "private": c.Private})
 	}
-	_, err = fmt.Fprintf(p.stdout, "%d keys of %s are in %s.\n", len(all), c.Tenant, c.Dir)
+	_, err = fmt.Fprintf(p.stdout, "Written to %s: %s of %s.\n", c.Dir, plural.Count(len(all), "key"), c.Tenant)
 	return err
 }
 

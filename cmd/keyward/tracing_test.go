@@ -13,6 +13,9 @@ import (
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/keyward/keyward/db/dbtest"
+	"github.com/keyward/keyward/keys/seal/kmstest"
 )
 
 // collectSpans starts a collector, as OTEL_EXPORTER_OTLP_ENDPOINT names one, and returns
@@ -50,17 +53,23 @@ func collectSpans(t *testing.T) (url string, spans func() map[string][]string) {
 	}
 }
 
-// A request continues its caller's trace down to the statements of the database. Without
-// the standard variables nothing is traced.
+// A request continues its caller's trace down to the statements of the database and the
+// calls of a KMS. Without the standard variables nothing is traced.
 func TestTraces(t *testing.T) {
-	env := deployed(t)
+	env := environ{"KEYWARD_DATABASE_URL": dbtest.New(t), "KEYWARD_MASTER_KEY": kmstest.NewVault(t).URI, "KEYWARD_ADDR": "127.0.0.1:0", "KEYWARD_PUBLIC_URL": "https://keys.example.com"}
 	key := strings.TrimSpace(keyward(t, env, "api-key", "create", "--role=platform_admin").stdout)
 	url, spans := collectSpans(t)
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
+	created := false
 	visit := func() {
 		r := launch(t, env, "serve", "--log-format=text")
-		rec := &recorder{url: r.until(t, `msg=serving url=(\S+)`)[1], key: key}
+		rec := &recorder{url: "http://" + r.until(t, servingAt)[1], key: key}
+		if !created {
+			rec.ask(t, "POST", "/v1/tenants", `{"slug":"acme"}`, true)
+			created = true
+		}
 		rec.ask(t, "GET", "/v1/tenants", "", true, "Traceparent", "00-"+id+"-00f067aa0ba902b7-01")
+		rec.ask(t, "POST", "/v1/tenants/acme/tokens", `{"claims":{"sub":"alice"}}`, true, "Traceparent", "00-"+id+"-00f067aa0ba902b7-01")
 		if code := r.stop(); code != exitOK {
 			t.Errorf("exit code %d", code)
 		}
@@ -75,7 +84,7 @@ func TestTraces(t *testing.T) {
 	t.Setenv("OTEL_SDK_DISABLED", "")
 	visit()
 	names := strings.Join(spans()[id], ", ")
-	for _, want := range []string{"listTenants", "SQL ListTenants"} {
+	for _, want := range []string{"listTenants", "SQL ListTenants", "KMS decrypt"} {
 		if !strings.Contains(names, want) {
 			t.Errorf("the trace has %q, not %q", names, want)
 		}

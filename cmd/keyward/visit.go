@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -72,9 +71,6 @@ func (v *verifierClient) get(ctx context.Context, method, url string, headers ..
 
 // unknownSlug returns a random slug without a tenant.
 func unknownSlug() string { return "nobody-" + strings.ToLower(rand.Text()[:16]) }
-
-// isLocalHost reports whether a host is this machine, where plain http is safe.
-func isLocalHost(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
 // metadataURLs returns the two locations of an issuer's metadata: appended
 // (OpenID Connect Discovery 1.0 section 4) and inserted (RFC 8414 section 3.1).

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
+
+	"github.com/keyward/keyward/internal/sdnotify"
 )
 
 type workerCmd struct {
@@ -12,23 +15,22 @@ type workerCmd struct {
 
 // Run is keyward worker.
 func (c *workerCmd) Run(ctx context.Context, p *program) error {
-	if c.Migrate {
-		if err := p.migrateSchema(ctx); err != nil {
-			return err
-		}
+	if err := p.needDatabase(); err != nil {
+		return err
 	}
-	return p.runWorker(ctx)
+	return p.runWorker(ctx, c.Migrate)
 }
 
 // runWorker runs the worker until ctx is done, and serves health checks and
-// metrics on the admin address if there is one.
-func (p *program) runWorker(ctx context.Context) error {
+// metrics on the admin address if there is one. It waits for PostgreSQL first.
+func (p *program) runWorker(ctx context.Context, migrates bool) error {
 	defer p.startServiceLog()()
 	end, err := p.trace(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
+	start := opening{program: p, publicURL: p.cfg.publicURL, migrate: migrates}
 	var listeners []net.Listener
 	if p.cfg.adminAddr != "" {
 		l, err := net.Listen("tcp", p.cfg.adminAddr)
@@ -36,9 +38,12 @@ func (p *program) runWorker(ctx context.Context) error {
 			return err
 		}
 		defer l.Close()
-		listeners = append(listeners, l)
+		listeners, start.admin = append(listeners, l), l
 	}
-	a, err := p.openApp(ctx, p.cfg.publicURL)
+	a, err := start.run(ctx)
+	if errors.Is(err, errStopped) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -47,7 +52,7 @@ func (p *program) runWorker(ctx context.Context) error {
 	a.cfg.drainDelay = 0 // no load balancer sends requests here
 	if len(listeners) == 0 {
 		a.log.Info("working", "holder", process)
-		notifySystemd("READY=1")
+		sdnotify.Notify("READY=1")
 		context.AfterFunc(ctx, a.announceStop)
 		a.runBackground(ctx)
 		return nil
