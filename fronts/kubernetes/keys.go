@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 
 	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/internal/age"
+	"github.com/keyward/keyward/internal/cachecontrol"
 )
 
 var errNoKeys = errors.New("the tenant publishes no key of an algorithm that kube-apiserver accepts")
@@ -83,7 +83,7 @@ func (k *keySource) fetch(ctx context.Context) (set *externaljwt.FetchKeysRespon
 	if err != nil {
 		return nil, 0, err
 	}
-	set = &externaljwt.FetchKeysResponse{RefreshHintSeconds: max(1, directive(header, "max-age"))}
+	set = &externaljwt.FetchKeysResponse{RefreshHintSeconds: max(1, int64(cachecontrol.Directive(header, "max-age")/time.Second))}
 	for _, jwk := range document.Keys {
 		if key, ok := publicKey(jwk); ok {
 			set.Keys = append(set.Keys, key)
@@ -95,7 +95,7 @@ func (k *keySource) fetch(ctx context.Context) (set *externaljwt.FetchKeysRespon
 	// A Keyward without its database serves what it had, and says how old that is.
 	old, _ := strconv.ParseInt(header.Get("Keyward-Stale"), 10, 64) // absent: 0
 	set.DataTimestamp = timestamppb.New(asked.Add(-time.Duration(old) * time.Second))
-	return set, time.Duration(directive(header, "stale-if-error")) * time.Second, nil
+	return set, cachecontrol.Directive(header, "stale-if-error"), nil
 }
 
 // publicKey returns a JWK as kube-apiserver wants it. ok is false for a key that
@@ -108,16 +108,4 @@ func publicKey(text json.RawMessage) (key *externaljwt.Key, ok bool) {
 	}
 	der, err := x509.MarshalPKIXPublicKey(jwk.Key)
 	return &externaljwt.Key{KeyId: jwk.KeyID, Key: der}, err == nil
-}
-
-// directive returns the seconds of a directive of Cache-Control, 0 if it is absent.
-func directive(header http.Header, name string) int64 {
-	for part := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
-		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		if strings.EqualFold(key, name) {
-			seconds, _ := strconv.ParseInt(value, 10, 32) // not a number: 0
-			return max(0, seconds)
-		}
-	}
-	return 0
 }

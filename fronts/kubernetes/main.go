@@ -21,7 +21,11 @@ import (
 	externaljwt "k8s.io/externaljwt/apis/v1"
 
 	"github.com/keyward/keyward/client"
+	"github.com/keyward/keyward/internal/sdnotify"
 )
+
+// version is set by the linker.
+var version = "devel"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -44,7 +48,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, log *sl
 	tenant := flags.String("tenant", getenv("KEYWARD_TENANT"), "Sign with the keys of this tenant, by slug or id (KEYWARD_TENANT).")
 	alg := flags.String("alg", "ES256", "Sign with this algorithm: RS256, ES256, ES384 or ES512.")
 	socket := flags.String("socket", "/run/keyward/kubernetes.sock", "Listen on this Unix socket.")
+	showVersion := flags.Bool("version", false, "Print the version and end.")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *showVersion {
+		_, err := fmt.Println("keyward-kubernetes-signer", version)
 		return err
 	}
 	if *url == "" || *tenant == "" || flags.NArg() > 0 {
@@ -93,7 +102,11 @@ func (s *signer) listenAndServe(ctx context.Context, socket string) error {
 	}
 	server := grpc.NewServer()
 	externaljwt.RegisterExternalJWTSignerServer(server, s)
-	defer context.AfterFunc(ctx, server.GracefulStop)()
+	defer context.AfterFunc(ctx, func() {
+		sdnotify.Notify("STOPPING=1")
+		server.GracefulStop()
+	})()
 	s.log.Info("signing for kube-apiserver", "socket", socket, "tenant", s.tenant, "alg", s.alg, "issuer", s.issuer)
+	sdnotify.Notify("READY=1") // the socket accepts connections since listen
 	return server.Serve(listener)
 }

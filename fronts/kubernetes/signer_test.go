@@ -463,6 +463,33 @@ func TestSocket(t *testing.T) {
 	}
 }
 
+// systemd hears that the service has started when kube-apiserver can connect, and not before.
+func TestServiceManagerIsNotified(t *testing.T) {
+	c := startKeyward(t, client.CreateTenantRequest{Policies: []client.CreatePolicyRequest{policy("ES256", 7200)}})
+	dir, err := os.MkdirTemp("", "signer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "n"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "n"))
+	c.start(t)
+	state := make([]byte, 100)
+	n, err := manager.Read(state)
+	if err != nil || string(state[:n]) != "READY=1" {
+		t.Errorf("the service manager heard %q (%v)", state[:n], err)
+	}
+	conn, err := net.Dial("unix", c.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
 // The credential comes from a variable or from a file that a variable names.
 func TestAPIKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
