@@ -62,19 +62,19 @@ var (
 
 var libraries = []library{
 	{
-		name: "go-oidc (discovery)", open: openOIDCDiscovery, lacks: noNewNames,
+		name: "go-oidc (discovery)", open: openExample(openOIDC), lacks: noNewNames,
 		unknownKID: refetches, replaces: true, example: "coreos go-oidc RemoteKeySet",
 	},
 	{
-		name: "go-oidc (jwks)", open: openOIDCKeySet, lacks: noNewNames,
+		name: "go-oidc (jwks)", open: openExample(openOIDCKeySet), lacks: noNewNames,
 		unknownKID: refetches, replaces: true, example: "coreos go-oidc RemoteKeySet",
 	},
 	{
-		name: "keyfunc + golang-jwt", open: openKeyfunc, lacks: noNewNames,
+		name: "keyfunc + golang-jwt", open: openExample(openKeyfunc), lacks: noNewNames,
 		unknownKID: refetches, replaces: true, example: "MicahParks keyfunc",
 	},
 	{
-		name: "jwx", open: openJWX, lacks: postQuantum, strict: true,
+		name: "jwx", open: openExample(openJWX), lacks: postQuantum, strict: true,
 		unknownKID: waits, example: "lestrrat jwx jwk.Cache",
 	},
 	{
@@ -89,6 +89,21 @@ var libraries = []library{
 		name: "jwks-rsa + jose", node: true, open: openNode("jwks-rsa+jose"), lacks: postQuantum,
 		unknownKID: refetches, example: "node jwks-rsa",
 	},
+}
+
+// openExample opens a verifier of the examples in readers/ for one algorithm.
+func openExample(open func(context.Context, *tenant, []string) (verifySubject, error)) func(*testing.T, *tenant, string) verify {
+	return func(t *testing.T, tn *tenant, alg string) verify {
+		t.Helper()
+		example, err := open(t.Context(), tn, []string{alg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(ctx context.Context, token string) error {
+			_, err := example(ctx, token)
+			return err
+		}
+	}
 }
 
 // present are the libraries that this machine can run.

@@ -92,26 +92,17 @@ var (
 
 var foreignReaders = []*reader{
 	{
-		name: "go-oidc", dir: "go-oidc", file: "reader.go", from: "github.com/coreos/go-oidc/v3", open: openGo(func(ctx context.Context, tn *tenant, _ []string) (verifySubject, error) {
-			v, err := gooidc.NewVerifier(ctx, tn.issuer, audience)
-			return func(ctx context.Context, token string) (string, error) { return gooidc.Verify(ctx, v, token) }, err
-		}),
+		name: "go-oidc", dir: "go-oidc", file: "reader.go", from: "github.com/coreos/go-oidc/v3", open: openGo(openOIDC),
 		needs: needsDiscovery, cache: "no limit",
 		conduct: conduct{lacks: noNewNames, reads: "all", trusts: true},
 	},
 	{
-		name: "keyfunc + golang-jwt", dir: "keyfunc", file: "reader.go", from: "github.com/MicahParks/keyfunc/v3", open: openGo(func(ctx context.Context, tn *tenant, algorithms []string) (verifySubject, error) {
-			v, err := keyfunc.NewVerifier(ctx, tn.jwks, tn.issuer, audience, algorithms...)
-			return v.Verify, err
-		}),
+		name: "keyfunc + golang-jwt", dir: "keyfunc", file: "reader.go", from: "github.com/MicahParks/keyfunc/v3", open: openGo(openKeyfunc),
 		needs: needsJWKS, cache: "1 h",
 		conduct: conduct{lacks: noNewNames, reads: "all", trusts: true},
 	},
 	{
-		name: "jwx", dir: "jwx", file: "reader.go", from: "github.com/lestrrat-go/jwx/v3", open: openGo(func(ctx context.Context, tn *tenant, _ []string) (verifySubject, error) {
-			v, err := jwx.NewVerifier(ctx, tn.jwks, tn.issuer, audience)
-			return v.Verify, err
-		}),
+		name: "jwx", dir: "jwx", file: "reader.go", from: "github.com/lestrrat-go/jwx/v3", open: openGo(openJWX),
 		needs: needsJWKS, cache: "15 min, or `max-age` if longer",
 		conduct: conduct{lacks: postQuantum, reads: "no ML-DSA", refuses: true, trusts: true, keeps: true},
 	},
@@ -289,6 +280,21 @@ func openGo(open func(context.Context, *tenant, []string) (verifySubject, error)
 		}
 		return session{version: required(t, r.from), verify: verify}
 	}
+}
+
+func openOIDC(ctx context.Context, tn *tenant, _ []string) (verifySubject, error) {
+	v, err := gooidc.NewVerifier(ctx, tn.issuer, audience)
+	return func(ctx context.Context, token string) (string, error) { return gooidc.Verify(ctx, v, token) }, err
+}
+
+func openKeyfunc(ctx context.Context, tn *tenant, algorithms []string) (verifySubject, error) {
+	v, err := keyfunc.NewVerifier(ctx, tn.jwks, tn.issuer, audience, algorithms...)
+	return v.Verify, err
+}
+
+func openJWX(ctx context.Context, tn *tenant, _ []string) (verifySubject, error) {
+	v, err := jwx.NewVerifier(ctx, tn.jwks, tn.issuer, audience)
+	return v.Verify, err
 }
 
 // byAlgorithm opens a verifier for each algorithm, for readers that take one alone
