@@ -50,9 +50,10 @@ func startServers(ctx context.Context, o options) (s *servers, err error) {
 		return nil, err
 	}
 	s = &servers{dir: dir}
+	started := s // which a return of nil replaces
 	defer func() {
 		if err != nil {
-			s.close()
+			started.close()
 		}
 	}()
 	if o.keyward == "" {
