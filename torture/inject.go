@@ -82,6 +82,22 @@ func restartProcess(_ context.Context, c *campaign, p *process) (func() error, e
 	return func() error { defer back(); return p.start() }, nil
 }
 
+// startDuring kills a process, does a harm to PostgreSQL, and starts the process while that
+// lasts.
+func startDuring(harm func(context.Context, *campaign, *process) (func() error, error)) func(context.Context, *campaign, *process) (func() error, error) {
+	return func(ctx context.Context, c *campaign, p *process) (func() error, error) {
+		back := p.away()
+		p.end(syscall.SIGKILL, time.Second)
+		lift, err := harm(ctx, c, nil)
+		started := p.start()
+		if err != nil {
+			back()
+			return nil, errors.Join(err, started)
+		}
+		return func() error { defer back(); return errors.Join(lift(), started) }, nil
+	}
+}
+
 func stopPostgres(sig syscall.Signal) func(context.Context, *campaign, *process) (func() error, error) {
 	return func(_ context.Context, c *campaign, _ *process) (func() error, error) {
 		c.postgres.stop(sig)
