@@ -52,13 +52,13 @@ func TestChart(t *testing.T) {
 		}
 		for _, part := range []string{
 			"kind: Deployment", "kind: Job", "kind: Service\n", "kind: ServiceAccount", "kind: PodDisruptionBudget", "kind: NetworkPolicy", "kind: PodMonitor", "kind: PrometheusRule",
-			"replicas: 2", "path: /healthz, port: admin", "path: /readyz, port: admin", "args: [worker]", "args: [serve, --no-worker]", "args: [migrate, up]", "runAsNonRoot: true", "alert: KeywardNoWorker",
+			"replicas: 2", "path: /healthz, port: admin", "path: /readyz, port: admin", "path: /readyz/public, port: admin", "args: [worker]", "args: [serve, --no-worker]", "args: [migrate, up]", "runAsNonRoot: true", "alert: KeywardNoWorker",
 		} {
 			if !strings.Contains(out, part) {
 				t.Errorf("with %s: no %q", master, part)
 			}
 		}
-		if strings.Contains(out, "secretName: master") != (master == "masterKey.secret=master") {
+		if strings.Contains(out, `secretName: "master"`) != (master == "masterKey.secret=master") {
 			t.Errorf("with %s the Secret is wrong", master)
 		}
 	}
@@ -66,6 +66,42 @@ func TestChart(t *testing.T) {
 		if out, err := render(t, "--set", "masterKey.secret=master", "--set", bad); err == nil || !strings.Contains(out, "schema") {
 			t.Errorf("%s is accepted: %v %s", bad, err, out)
 		}
+	}
+}
+
+// What is in front of verifiers asks whether JWKS can be served, from memory too, and what is
+// in front of administrators whether a process can change and sign: the check of the other
+// would take every replica out with the database, or leave in those that can do nothing.
+func TestEveryBackEndHasItsReadiness(t *testing.T) {
+	for file, parts := range map[string][]string{
+		"deploy/compose-ha/haproxy.cfg": {`backend public\n(?:  .*\n)*?  option httpchk GET /readyz/public\n`, `backend admin\n(?:  .*\n)*?  option httpchk GET /readyz\n`},
+		"deploy/helm/keyward/templates/deployment.yaml": {
+			`readinessProbe: \{httpGet: \{path: \{\{ ternary "/readyz/public" "/readyz" \(eq \$part "serve"\) \}\}`, `livenessProbe: \{httpGet: \{path: /healthz,`, `startupProbe: \{httpGet: \{path: /healthz,`,
+		},
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range parts {
+			if !regexp.MustCompile(part).Match(text) {
+				t.Errorf("%s lacks %s", file, part)
+			}
+		}
+	}
+	// No other file asks for either; one that does needs a line above.
+	err := filepath.WalkDir("deploy", func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if known := strings.HasSuffix(path, "haproxy.cfg") || strings.HasSuffix(path, "templates/deployment.yaml"); bytes.Contains(text, []byte("/readyz")) && !known {
+			t.Errorf("%s asks for readiness: which?", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -85,17 +121,17 @@ func TestChartHasTheAlertRules(t *testing.T) {
 func TestUnits(t *testing.T) {
 	needProgram(t, "systemd-analyze", "Debian: systemd")
 	units, _ := filepath.Glob("deploy/systemd/*.service")
-	if len(units) != 2 {
+	if len(units) != 4 {
 		t.Fatalf("%d units", len(units))
 	}
-	dir := t.TempDir()
+	dir, program := t.TempDir(), regexp.MustCompile(`/usr/bin/keyward[a-z-]*`)
 	for _, unit := range units {
 		text, err := os.ReadFile(unit)
 		if err != nil {
 			t.Fatal(err)
 		}
 		installed := filepath.Join(dir, filepath.Base(unit))
-		if err := os.WriteFile(installed, bytes.ReplaceAll(text, []byte("/usr/bin/keyward"), []byte("/bin/true")), 0o644); err != nil {
+		if err := os.WriteFile(installed, program.ReplaceAll(text, []byte("/bin/true")), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--man=no", installed).CombinedOutput(); err != nil || bytes.Contains(out, []byte(installed)) {
@@ -121,13 +157,17 @@ var composeVariable = regexp.MustCompile(`\$\{[A-Z_]+|(?m:^#.*$)`)
 
 // Everything below deploy names only settings that exist.
 func TestDeploymentsNameExistingSettings(t *testing.T) {
-	config, err := os.ReadFile("cmd/keyward/config.go")
-	if err != nil {
-		t.Fatal(err)
+	var config []byte
+	for _, path := range []string{"cmd/keyward/config.go", "cmd/keyward/remote.go", "cmd/keyward/audit.go"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config = append(config, text...)
 	}
 	named := regexp.MustCompile(`KEYWARD_[A-Z_]+[A-Z]`)
 	seen := 0
-	for _, path := range files(t, ".yaml", ".yml", ".tpl", ".service", ".txt") {
+	for _, path := range files(t, ".yaml", ".yml", ".tpl", ".service", ".env", ".txt") {
 		if !strings.HasPrefix(filepath.ToSlash(path), "deploy/") {
 			continue
 		}
