@@ -2,6 +2,7 @@ package keyward_test
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,5 +37,38 @@ func TestEveryCodeIsExplained(t *testing.T) {
 	}
 	for code := range rows {
 		t.Errorf("docs/troubleshooting.md explains %s, which the API does not have", code)
+	}
+}
+
+// TestSymptomsAreLogged looks the messages that docs/troubleshooting.md quotes as symptoms
+// up in the sources: operators search for them as they are.
+func TestSymptomsAreLogged(t *testing.T) {
+	page, err := os.ReadFile("docs/troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^\| "([^"]+)"`).FindAllStringSubmatch(string(page), -1) {
+		missing[m[1]] = true
+	}
+	if len(missing) == 0 {
+		t.Fatal("no message is quoted")
+	}
+	for _, path := range files(t, ".go") {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for message := range missing {
+			if strings.Contains(string(text), `"`+message) {
+				delete(missing, message)
+			}
+		}
+	}
+	for message := range missing {
+		t.Errorf("docs/troubleshooting.md quotes %q, which nothing says", message)
 	}
 }

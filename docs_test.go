@@ -249,6 +249,13 @@ func TestVersionsAgree(t *testing.T) {
 			t.Errorf("%s has version %s, CHANGELOG.md %s", path, version, newest)
 		}
 	}
+	// Importers ignore replace, so what the sub-modules require must be the version that is
+	// tagged with them.
+	for _, module := range []string{"jwks/echojwks", "jwks/grpcjwks"} {
+		if version := find(module+"/go.mod", `(?m)^\s*(?:require )?github\.com/keyward/keyward v(\S+)$`); version != newest {
+			t.Errorf("%s requires version %s, CHANGELOG.md has %s", module, version, newest)
+		}
+	}
 	if version := find("deploy/helm/keyward/Chart.yaml", `(?m)^appVersion: "([^"]+)"$`); version != newest {
 		t.Errorf("Chart.yaml has appVersion %s, CHANGELOG.md %s", version, newest)
 	}
