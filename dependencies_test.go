@@ -59,6 +59,7 @@ var reasons = map[string]string{
 	"google.golang.org/api":                                           "master keys in Google Cloud KMS",
 	"google.golang.org/grpc":                                          "errors of Google Cloud KMS",
 	"google.golang.org/protobuf":                                      "Tink's keysets",
+	"k8s.io/externaljwt":                                              "the API of kube-apiserver for signers of its tokens",
 	"pgregory.net/rapid":                                              "property tests",
 	"software.sslmate.com/src/go-pkcs12":                              "import of PKCS#12 files",
 }
@@ -136,7 +137,15 @@ type goPackage struct {
 // packages lists the packages that patterns need on Linux, by their import path.
 func packages(t *testing.T, args ...string) map[string]goPackage {
 	t.Helper()
+	return packagesIn(t, ".", args...)
+}
+
+// packagesIn is packages for patterns of the module in a directory. Keyward's own modules
+// are all main ones.
+func packagesIn(t *testing.T, dir string, args ...string) map[string]goPackage {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-deps", "-json=ImportPath,Standard,Imports,Module"}, args...)...)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
 	var problems bytes.Buffer
 	cmd.Stderr = &problems
@@ -153,6 +162,7 @@ func packages(t *testing.T, args ...string) map[string]goPackage {
 			t.Fatal(err)
 		}
 		if p.Module != nil && !p.Standard {
+			p.Module.Main = p.Module.Main || p.Module.Path == "github.com/keyward/keyward"
 			all[p.ImportPath] = p
 		}
 	}
@@ -219,9 +229,13 @@ func TestDependencies(t *testing.T) {
 	for _, d := range program {
 		listed[d.path] = true
 	}
+	signer := dependencies(t, packagesIn(t, "fronts/kubernetes", "."), listed)
+	for _, d := range signer {
+		listed[d.path] = true
+	}
 	tests := dependencies(t, packages(t, "-test", "./..."), listed)
 	for path := range reasons {
-		if !slices.ContainsFunc(slices.Concat(libraries, program, tests), func(d dependency) bool { return d.path == path }) {
+		if !slices.ContainsFunc(slices.Concat(libraries, program, signer, tests), func(d dependency) bool { return d.path == path }) {
 			t.Errorf("%s has a reason and is not required", path)
 		}
 	}
@@ -232,12 +246,12 @@ func TestDependencies(t *testing.T) {
 For reviewers: the modules that Keyward is made of, with licence and reason, for Linux. ` + "`make dependencies`" + ` writes this page; ` + "`TestDependencies`" + ` compares it with what is
 compiled, and refuses unknown licences and those that ask for more than their text. MPL-2.0, of HashiCorp's client of Vault, asks for the source of changes to its own files,
 of which there are none. Separate modules (middleware, examples, benchmarks, tools) have dependencies of their own, which importers do not inherit. Each release has a
-list of components in CycloneDX; ` + "`make sbom`" + ` makes one.
+list of components of each program in CycloneDX; ` + "`make sbom`" + ` makes one.
 `)
 	for _, part := range []struct {
 		title string
 		list  []dependency
-	}{{"Of the libraries `jwks` and `client`", libraries}, {"Of the program, besides", program}, {"Of tests alone", tests}} {
+	}{{"Of the libraries `jwks` and `client`", libraries}, {"Of the program, besides", program}, {"Of `keyward-kubernetes-signer`, besides", signer}, {"Of tests alone", tests}} {
 		fmt.Fprintf(&page, "\n## %s\n\n| module | version | licence | reason |\n| --- | --- | --- | --- |\n", part.title)
 		for _, d := range part.list {
 			fmt.Fprintf(&page, "| %s | %s | %s | %s |\n", d.path, d.version, d.licence, d.reason)
