@@ -63,7 +63,7 @@ SCRIPTS = .ci/run .ci/commit-subjects .ci/compose-ha deploy/release deploy/sbom 
 GENERATED = $$(find . -name '*.gen.go' ! -path '*/node_modules/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain dev test modules interop torture torture-soak bench beside growth soak fuzz timeline metrics guards dependencies sbom gosec vulncheck generate imports lint build release cross image image-from-binary
+.PHONY: help toolchain dev test modules interop torture torture-soak bench beside growth soak fuzz timeline pictures metrics guards dependencies sbom gosec vulncheck generate imports lint build release cross image image-from-binary
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-19s %s\n", $$1, $$2 }' Makefile
@@ -78,7 +78,7 @@ dev: ## run everything with no configuration (make dev ARGS='--addr 127.0.0.1:90
 test: ## run all tests against a real PostgreSQL
 	@deploy/ensure-postgres
 	@[ -n "$(RACE)" ] || echo "no C compiler: tests run without the race detector" >&2
-	go test $(RACE) -timeout 25m $(TESTFLAGS) ./...
+	go test $(RACE) -timeout 40m $(TESTFLAGS) ./...
 
 modules: ## vet and test the separate modules: middleware, fronts and examples
 	@deploy/ensure-postgres
@@ -102,13 +102,16 @@ clients: ## test the npm package, the programs of docs/integrating.md and genera
 types: ## generate the npm package's types from openapi.yaml (needs Node.js)
 	cd clients/node && npm ci --silent && npm run --silent types
 
+# The options that make torture and make torture-soak share.
+CAMPAIGN = $(if $(SEED),-seed $(SEED)) $(if $(REPORT),-report $(abspath $(REPORT))) $(if $(PROGRAM),-keyward $(abspath $(PROGRAM))) $(if $(PREVIOUS),-previous $(if $(filter none git,$(PREVIOUS)),$(PREVIOUS),$(abspath $(PREVIOUS)))) $(if $(FAILOVER),-failover)
+
 torture: ## inject faults into three replicas, two workers and PostgreSQL, and check every promise (make torture DURATION=10m SEED=7 REPORT=docs/torture.md)
 	@deploy/ensure-postgres
-	cd torture && go run . -duration $(DURATION) $(if $(SEED),-seed $(SEED)) $(if $(REPORT),-report $(abspath $(REPORT))) $(if $(PROGRAM),-keyward $(abspath $(PROGRAM))) $(if $(PREVIOUS),-previous $(if $(filter none git,$(PREVIOUS)),$(PREVIOUS),$(abspath $(PREVIOUS)))) $(if $(FAILOVER),-failover)
+	cd torture && go run . -duration $(DURATION) $(CAMPAIGN)
 
 torture-soak: ## the same for SOAK (1h) with a fault each half minute; write docs/soak.md with pictures of memory, connections, tables and lateness
 	@deploy/ensure-postgres
-	cd torture && go run . -duration $(SOAK) -gap 30s -pace $(PACE) -soak $(abspath $(SOAKPAGE)) $(if $(SEED),-seed $(SEED)) $(if $(PROGRAM),-keyward $(abspath $(PROGRAM)))
+	cd torture && go run . -duration $(SOAK) -gap 30s -pace $(PACE) -soak $(abspath $(SOAKPAGE)) $(CAMPAIGN)
 
 bench: ## run all benchmarks
 	@deploy/ensure-postgres
@@ -135,8 +138,16 @@ fuzz: ## run every fuzz target for FUZZTIME each
 		(cd "$${file%/*}" && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) .) || exit; \
 	done
 
-timeline: ## draw docs/timeline.svg, the picture in the README
-	KEYWARD_DRAW=1 go test -count=1 -run '^TestTimelinePicture$$' ./keys
+timeline: pictures
+pictures: ## draw the pictures in docs that show what the program does: timeline, life of a key, caches, revocation, parts
+	KEYWARD_DRAW=1 go test -count=1 -run '^(TestTimelinePicture|TestPictures)$$' ./keys
+
+.PHONY: screenshots
+screenshots: ## take the pictures of the console in docs again (needs Chromium)
+	@deploy/ensure-postgres
+	dir=$$(mktemp -d) && KEYWARD_SCREENSHOTS=$$dir go test -count=1 -run '^TestConsoleScreenshots$$' ./httpapi && \
+		cp $$dir/tenant-rotating.png docs/console-tenant.png && cp $$dir/tenant-rotating-dark.png docs/console-dark.png && cp $$dir/revoke.png docs/console-revoke.png && \
+		rm -r $$dir
 
 metrics: ## write the table of metrics into docs/monitoring.md
 	KEYWARD_DRAW=1 go test -count=1 -run '^TestTableOfMetrics$$' ./cmd/keyward
@@ -164,9 +175,10 @@ gosec: ## search the program for insecure constructs (downloads gosec)
 	CGO_ENABLED=0 go run $(GOSEC) -quiet $(GOSEC_EXCLUDES) ./...
 
 VULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+VULNDB ?= https://vuln.go.dev
 
 vulncheck: ## compare the modules with the Go vulnerability database (needs vuln.go.dev)
-	CGO_ENABLED=0 go run $(VULNCHECK) ./...
+	CGO_ENABLED=0 go run $(VULNCHECK) -db $(VULNDB) ./...
 
 generate: ## regenerate code
 	$(TOOL) sqlc generate
