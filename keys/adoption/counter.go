@@ -55,6 +55,7 @@ type Counter struct {
 	secrets atomic.Pointer[secrets]
 	kept    atomic.Int64
 	dropped atomic.Int64
+	first   atomic.Uint32 // the shard that the next flush begins with
 	shards  [shardCount]shard
 }
 
@@ -212,11 +213,13 @@ type record struct {
 	client
 }
 
-// changed lists what is to be written, and drops verifiers that were not seen for
-// long.
-func (c *Counter) changed(now int64) (out []record) {
-	for i := range c.shards {
-		s := &c.shards[i]
+// changed lists what is to be written, at most so many, and drops verifiers that were
+// not seen for long. What there was no room for comes first the next time.
+func (c *Counter) changed(now int64, most int) (out []record) {
+	first := c.first.Load()
+	for i := range uint32(shardCount) {
+		n := (first + i) % shardCount
+		s := &c.shards[n]
 		s.mu.Lock()
 		for tenantID, of := range s.tenants {
 			of = slices.DeleteFunc(of, func(one client) bool {
@@ -224,8 +227,7 @@ func (c *Counter) changed(now int64) (out []record) {
 			})
 			c.kept.Add(int64(len(of) - len(s.tenants[tenantID])))
 			for _, one := range of {
-				if one.writtenAt == 0 || one.setAt != one.writtenSet || one.seenAt-one.writtenAt > int64(rewriteAfter/time.Microsecond) ||
-					one.seenAt != one.writtenAt && now-one.seenAt > int64(rewriteAfter/time.Microsecond) {
+				if len(out) < most && one.isDue(now) {
 					out = append(out, record{tenantID, one})
 				}
 			}
@@ -236,8 +238,17 @@ func (c *Counter) changed(now int64) (out []record) {
 			}
 		}
 		s.mu.Unlock()
+		if len(out) < most {
+			c.first.Store(n + 1)
+		}
 	}
 	return out
+}
+
+// isDue reports whether what is known of a verifier is to be written.
+func (one *client) isDue(now int64) bool {
+	const rewrite = int64(rewriteAfter / time.Microsecond)
+	return one.writtenAt == 0 || one.setAt != one.writtenSet || one.seenAt-one.writtenAt > rewrite || one.seenAt != one.writtenAt && now-one.seenAt > rewrite
 }
 
 // written notes what a record says as stored.

@@ -63,13 +63,13 @@ func TestMemoryIsBounded(t *testing.T) {
 	if kept, dropped := c.Stats(); kept != maxClients || dropped == 0 {
 		t.Errorf("%d kept, %d dropped", kept, dropped)
 	}
-	for _, r := range c.changed(t0.UnixMicro()) {
+	for _, r := range c.changed(t0.UnixMicro(), maxClients) {
 		c.written(r)
 	}
-	if again := c.changed(t0.UnixMicro()); len(again) != 0 {
+	if again := c.changed(t0.UnixMicro(), maxClients); len(again) != 0 {
 		t.Errorf("%d are written twice", len(again))
 	}
-	c.changed(t0.Add(idleAfter + time.Second).UnixMicro())
+	c.changed(t0.Add(idleAfter+time.Second).UnixMicro(), maxClients)
 	if kept, _ := c.Stats(); kept != 0 {
 		t.Errorf("%d idle verifiers kept", kept)
 	}
@@ -90,12 +90,12 @@ func TestSamplesMerge(t *testing.T) {
 	}
 	merged := map[int64]bool{}
 	for _, c := range []*Counter{a, b} {
-		for _, r := range c.changed(t0.UnixMicro()) {
+		for _, r := range c.changed(t0.UnixMicro(), maxClients) {
 			merged[r.name] = true
 		}
 	}
 	largest := int64(0)
-	for _, r := range one.changed(t0.UnixMicro()) {
+	for _, r := range one.changed(t0.UnixMicro(), maxClients) {
 		if !merged[r.name] {
 			t.Errorf("%x is missing", r.name)
 		}
@@ -116,7 +116,7 @@ func TestPseudonyms(t *testing.T) {
 		for _, id := range []uuid.UUID{first, second} {
 			c.Observe(id, t0, address(1), "agent", NoValidator)
 		}
-		for _, r := range c.changed(now.UnixMicro()) {
+		for _, r := range c.changed(now.UnixMicro(), maxClients) {
 			names[r.tenantID] = r
 			c.written(r)
 		}
@@ -155,13 +155,43 @@ func TestOutdatedValidators(t *testing.T) {
 			c.Observe(id, set, address(1), "a", v)
 		}
 		rows := []db.ListJWKSClientsRow{}
-		for _, r := range c.changed(now.UnixMicro()) {
+		for _, r := range c.changed(now.UnixMicro(), maxClients) {
 			rows = append(rows, db.ListJWKSClientsRow{Client: r.name, SetAt: time.UnixMicro(r.setAt), SeenAt: time.UnixMicro(r.seenAt)})
 		}
 		a := summarize(rows, set)
 		if a.Fetchers != 1 || (a.Adopted == 1) != test.adopted || (len(a.Stragglers) == 0) != test.adopted || (a.Share == 1) != test.adopted {
 			t.Errorf("%s: %+v", name, a)
 		}
+	}
+}
+
+// What one flush has no room for is in the next ones, and nothing has to wait for what
+// came later.
+func TestFlushesAreBounded(t *testing.T) {
+	const all, most = 1000, 100
+	c, now := counting()
+	for i := range all {
+		c.Observe(uuid.New(), t0, address(i), "a", NoValidator)
+	}
+	early := 0
+	for range 3 * all / most {
+		*now = now.Add(time.Second)
+		for i := range most / 2 {
+			c.Observe(uuid.New(), t0, address(i), "a", NoValidator)
+		}
+		due := c.changed(now.UnixMicro(), most)
+		if len(due) > most {
+			t.Fatalf("%d are due, more than %d", len(due), most)
+		}
+		for _, r := range due {
+			c.written(r)
+			if r.seenAt == t0.UnixMicro() {
+				early++
+			}
+		}
+	}
+	if early != all {
+		t.Errorf("%d of %d early ones were written", early, all)
 	}
 }
 
@@ -181,7 +211,7 @@ func TestObservingWhileFlushing(t *testing.T) {
 			for i := range 2000 {
 				c.Observe(id, t0, address(g*1000+i), "a", NoValidator)
 				if i%500 == 0 {
-					for _, r := range c.changed(t0.UnixMicro()) {
+					for _, r := range c.changed(t0.UnixMicro(), maxClients) {
 						c.written(r)
 					}
 				}
@@ -227,10 +257,10 @@ func TestBytesOfManyTenants(t *testing.T) {
 	if t.Logf("%d bytes per tenant", each); each > most {
 		t.Errorf("a tenant takes %d bytes, want at most %d", each, most)
 	}
-	for _, r := range c.changed(t0.UnixMicro()) {
+	for _, r := range c.changed(t0.UnixMicro(), maxClients) {
 		c.written(r)
 	}
-	c.changed(t0.Add(idleAfter + time.Second).UnixMicro())
+	c.changed(t0.Add(idleAfter+time.Second).UnixMicro(), maxClients)
 	if left := inUse() - before; left > tenants*most/10 {
 		t.Errorf("%d bytes are left", left)
 	}

@@ -30,16 +30,21 @@ type Straggler struct {
 // Pseudonym returns a verifier's pseudonym of the day as it is shown.
 func Pseudonym(client int64) string { return fmt.Sprintf("%016x", client) }
 
-// flushChunk is how many verifiers are written in one transaction.
-const flushChunk = 500
+// flushChunk is how many verifiers are written in one transaction, and flushMost how
+// many in one flush: at midnight and after a start each verifier of each tenant is a
+// new one, and requests must not wait for all of them to be written.
+const (
+	flushChunk = 500
+	flushMost  = 10 * flushChunk
+)
 
-// Flush stores what was counted since the last one. What could not be stored is kept.
-// Errors: those of the database.
+// Flush stores what was counted since the last one, at most flushMost verifiers. What
+// was not stored is kept. Errors: those of the database.
 func (c *Counter) Flush(ctx context.Context) error {
 	if c == nil {
 		return nil
 	}
-	for chunk := range slices.Chunk(c.changed(c.cfg.Now().UnixMicro()), flushChunk) {
+	for chunk := range slices.Chunk(c.changed(c.cfg.Now().UnixMicro(), flushMost), flushChunk) {
 		if err := c.store(ctx, chunk); err != nil {
 			return fmt.Errorf("adoption: %w", err)
 		}
