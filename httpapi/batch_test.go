@@ -122,3 +122,46 @@ func TestTokensAreWrittenAsJSONWrites(t *testing.T) {
 		}
 	}
 }
+
+// questions of verifyToken: what is plain, nearly plain, and wrong.
+var questions = []string{
+	`{"token":"a.b.c"}`, ` { "token" : "a.b.c" , "audience":"x","issuer":"https://a.example","typ":"JWT" } `, `{"token":""}`, `{"token":"a","token":"b"}`, `{"token":1}`, `{"token":null}`, `{}`, `[]`, ``, `x`,
+	`{"token":"a\u002eb"}`, `{"token":"a","audience":""}`, `{"token":"a","any_issuer":true}`, `{"token":"a","algorithms":["ES256"]}`, `{"token":"a","x":"y"}`, `{"token":"a"} x`, `{"token":"a",}`, `{"to\u006ben":"a"}`,
+	"{\"token\":\"\x80\"}", `{"token":"\ud800"}`, `{"Token":"a"}`, `{"token":"ü"}`,
+}
+
+// FuzzQuickQuestion demands that a body which is read quickly means what the strict
+// reader makes of it.
+func FuzzQuickQuestion(f *testing.F) {
+	for _, body := range questions {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		quick, plain := quickQuestion(body)
+		if !plain {
+			return
+		}
+		var slow VerifyTokenRequest
+		if err := decodeStrict(body, &slow); err != nil || !reflect.DeepEqual(quick, slow) {
+			t.Errorf("%q: %+v, %+v, %v", body, quick, slow, err)
+		}
+	})
+}
+
+func TestVerdictsAreWrittenAsJSONWrites(t *testing.T) {
+	for _, body := range questions[:2] {
+		if _, plain := quickQuestion([]byte(body)); !plain {
+			t.Errorf("%s is not plain", body)
+		}
+	}
+	kid, state := "a\"ü<\u2028", KeyState("deprecated")
+	for _, object := range []string{`{}`, `{"a":"\ud800"}`, `{"a":"<&>\u0041\u2028ü/\/"}`, `{"n":1.0e+30,"m":[1,null]}`, `{ "a" : "b c" }`, "{\"a\":\r\n1}"} {
+		for _, valid := range []bool{true, false} {
+			r := VerifyTokenResult{Valid: valid, Claims: new(JSONObject(object)), Header: new(JSONObject(object)), KID: &kid, KeyState: &state}
+			want, err := encodeJSON(r)
+			if got, gotErr := encodeVerdict(r); err != nil || gotErr != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s: %s\n%s %v %v", object, got, want, err, gotErr)
+			}
+		}
+	}
+}
