@@ -51,6 +51,7 @@ func (s *source) startFlight(now instant, also *budget, forced bool) (*flight, e
 	}
 	s.limit.take()
 	also.take()
+	s.news = false
 	s.flight = &flight{began: now, forced: forced, done: make(chan struct{}), err: errGoexit}
 	go s.runFlight(s.flight)
 	return s.flight, nil

@@ -59,6 +59,9 @@ func (c *connection) say(t *testing.T, text string) {
 	synctest.Wait()
 }
 
+// spread is the time within which a subscriber has fetched the set.
+const spread = 250 * time.Millisecond
+
 const revokedOne = "id: 7\nevent: key.revoked\ndata: {\"kid\":\"1\",\"action\":\"key.revoked\"}\n\n"
 
 // subscribe runs a subscription in the test's bubble.
@@ -76,6 +79,7 @@ func subscribe(t *testing.T, client *jwks.Client, f *feed) {
 			t.Errorf("the subscription ended with %v", err)
 		}
 	})
+	time.Sleep(spread)
 	synctest.Wait()
 }
 
@@ -144,12 +148,14 @@ func TestEventsFetchTheSet(t *testing.T) {
 			before := issuer.Requests()
 			time.Sleep(10 * time.Second)
 			stream.say(t, "event: "+name+"\ndata: not JSON\n\n")
+			time.Sleep(spread)
+			synctest.Wait()
 			if got := issuer.Requests() - before; got != more {
 				t.Errorf("%q: %d fetches, want %d", name, got, more)
 			}
 		}
 		s := client.Stats()
-		if !s.Subscribed || s.Events != 8 || !s.LastEvent.Equal(time.Now()) {
+		if !s.Subscribed || s.Events != 8 || !s.LastEvent.Equal(time.Now().Add(-spread)) {
 			t.Errorf("%+v", s)
 		}
 		client.Close()
@@ -157,6 +163,33 @@ func TestEventsFetchTheSet(t *testing.T) {
 		if client.Stats().Subscribed {
 			t.Error("a closed client is subscribed")
 		}
+	})
+}
+
+// A key that takes over at once is published and signs at one moment. Its first token
+// must not wait for the subscriber's own time to fetch the set.
+func TestAKidThatAnEventAnnouncedDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := jwkstest.New(issuerURL)
+		client, f := newClient(t, issuer, jwks.Config{}), &feed{}
+		subscribe(t, client, f)
+		stream := <-f.opened
+		wants(t, client, "unknown", jwks.ErrSigningKeyNotFound) // the next such fetch is not due for a while
+		began := time.Now()
+		for _, kid := range []string{"2", "3"} {
+			wants(t, client, kid, jwks.ErrSigningKeyNotFound)
+			issuer.Add(kid, "ES256")
+			stream.say(t, "event: key.activated\ndata: {}\n\n")
+			wants(t, client, kid, nil)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the keys are known after %v", took)
+		}
+		before := issuer.Requests()
+		for range 100 {
+			wants(t, client, "unknown", jwks.ErrSigningKeyNotFound)
+		}
+		requests(t, issuer, before)
 	})
 }
 
@@ -236,6 +269,7 @@ func TestAStreamThatCannotGoOnBeginsAnew(t *testing.T) {
 		subscribe(t, client, f)
 		for n, text := range []string{"id: 4\n\n", "id: 5\n\ndata: " + strings.Repeat("x", 300_000)} {
 			stream := <-f.opened
+			time.Sleep(spread)
 			synctest.Wait()
 			requests(t, issuer, n+1)
 			if id := stream.header.Get("Last-Event-ID"); id != "" {

@@ -28,6 +28,7 @@ type source struct {
 	limit    *budget    // of all fetches; nil if there is none
 	unknown  *budget    // of fetches for unknown kids, within limit
 	revoked  revoked    // kids that events have revoked
+	news     bool       // events have told of a change, and no fetch has begun since
 }
 
 // freshCopy returns the copy at hand if it needs no attention at now, else nil.
@@ -75,7 +76,8 @@ func (s *source) usableCopy(ctx context.Context) (c *copied, fetched bool, err e
 
 // newerCopy returns a newer copy than had, in which a kid was not found or a
 // signature did not verify. It returns had itself if no fetch is due so soon after
-// the last one. If a budget forbids the fetch, the error is a *[RateLimitError].
+// the last one; one that an event has made due is not waited for, but done now. If
+// a budget forbids the fetch, the error is a *[RateLimitError].
 // Callers that can do without, and all after a fetch that failed, wait only
 // maxStaleWait: any stranger can send a token that leads here.
 func (s *source) newerCopy(ctx context.Context, had *copied, patient bool) (*copied, error) {
@@ -89,6 +91,8 @@ func (s *source) newerCopy(ctx context.Context, had *copied, patient bool) (*cop
 	patient = patient && s.failures == 0
 	switch {
 	case f != nil:
+	case s.news:
+		f, err = s.startFlight(now, nil, true)
 	case !s.coolDown.isOver(now) || s.config.UnknownKidsPerMinute < 0:
 		s.mu.Unlock()
 		return had, nil

@@ -79,15 +79,32 @@ func (c *Client) refuseKid(kid string) {
 // refetch makes follow fetch the set. Events that arrive during the fetch cause one
 // more fetch, however many they are.
 func (s *subscription) refetch() {
+	for _, source := range s.client.sources() {
+		if source != nil {
+			source.announce()
+		}
+	}
 	select {
 	case s.news <- struct{}{}:
 	default:
 	}
 }
 
+// announce notes that the set may have changed.
+func (s *source) announce() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.news = true
+}
+
 // refetches bounds the fetches that events cause in a minute. Further ones are late,
 // not lost, and a revoked kid is refused at once in any case.
 const refetches = 60
+
+// spread is the time within which subscribers fetch a set that has changed, each at
+// a moment of its own: all at once they would keep the issuer, and each other, from
+// the next event. A kid that is not known yet does not wait for it.
+const spread = 250 * time.Millisecond
 
 // follow fetches the set whenever there is news, and until that succeeds.
 func (s *subscription) follow(ctx context.Context) {
@@ -98,6 +115,7 @@ func (s *subscription) follow(ctx context.Context) {
 			return
 		case <-s.news:
 		}
+		sleepFor(ctx, rand.N(spread)) // #nosec G404 -- jitter
 		for failures := 0; ; {
 			sleepFor(ctx, limit.untilNext(clock.read()))
 			limit.take()
