@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -35,6 +36,7 @@ type provider struct {
 	codes   map[string]url.Values // the authorization request of each code that is not redeemed yet
 	person  jwkstest.Claims
 	nonce   string // of the ID token; empty: that of the request
+	iss     string // of its responses; empty: its URL
 	broken  bool
 	redeems int
 }
@@ -102,7 +104,7 @@ func (p *provider) authorize(w http.ResponseWriter, r *http.Request) {
 	defer p.mu.Unlock()
 	code := fmt.Sprintf("code-%d", len(p.codes)+p.redeems)
 	p.codes[code] = q
-	http.Redirect(w, r, q.Get("redirect_uri")+"?"+url.Values{"code": {code}, "state": {q.Get("state")}, "iss": {p.URL}}.Encode(), http.StatusSeeOther)
+	http.Redirect(w, r, q.Get("redirect_uri")+"?"+url.Values{"code": {code}, "state": {q.Get("state")}, "iss": {cmp.Or(p.iss, p.URL)}}.Encode(), http.StatusSeeOther)
 }
 
 // redeem gives tokens for a code, once, to the client that can prove that it asked.
@@ -206,7 +208,13 @@ func TestConsoleSessionsOfTheProvider(t *testing.T) {
 	w.surfer().signInAt(idp).is(http.StatusForbidden).has("You are known, but you have no role here")
 	idp.person, idp.nonce = personOf("P"), "of another sign-in"
 	w.surfer().signInAt(idp).is(http.StatusUnauthorized).has("answer was not accepted")
-	idp.nonce, idp.broken = "", true
+	before := idp.redeems
+	idp.nonce, idp.iss = "", "https://another.example" // RFC 9207: its code is not for this provider
+	w.surfer().signInAt(idp).is(http.StatusUnauthorized).has("answer was not accepted")
+	if idp.redeems != before {
+		t.Error("a code of another provider was sent to this one")
+	}
+	idp.iss, idp.broken = "", true
 	w.surfer().signInAt(idp).is(http.StatusServiceUnavailable).has("The identity provider does not answer", "next=%2Fconsole%2Faccount")
 	w.clock.pass(14 * time.Minute)
 	s.get("/console/account").has("Person A")

@@ -56,6 +56,7 @@ type endpoints struct {
 	Authorization string   `json:"authorization_endpoint"`
 	Token         string   `json:"token_endpoint"`
 	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
+	NamesItself   bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 section 3
 }
 
 // NewCodeFlow returns a CodeFlow of the issuer of s. It sends no request to the issuer.
@@ -110,6 +111,20 @@ func (f *CodeFlow) AuthorizeURL(ctx context.Context, redirectURI, state, nonce, 
 	}
 	u.RawQuery = q.Encode()
 	return u.String(), nil
+}
+
+// CheckResponse refuses an authorization response of another provider, or one without
+// iss of a provider that gives it (RFC 9207 section 2.4). iss is that parameter; empty if
+// there is none. Errors: tenant.ErrUnauthenticated, tenant.ErrNoIdentityProvider.
+func (f *CodeFlow) CheckResponse(ctx context.Context, iss string) error {
+	e, err := f.findEndpoints(ctx)
+	if err != nil {
+		return err
+	}
+	if iss != e.Issuer && (iss != "" || e.NamesItself) {
+		return fmt.Errorf("%w: the authorization response is not of the provider", tenant.ErrUnauthenticated)
+	}
+	return nil
 }
 
 // Exchange redeems an authorization code. It returns who signed in, and until when the

@@ -168,6 +168,21 @@ func TestRefusedCodes(t *testing.T) {
 }
 
 // What is the operator's fault, or the provider's, is not that of the person.
+// An authorization response says whose it is (RFC 9207): another's code is not redeemed.
+func TestResponsesOfAnotherProvider(t *testing.T) {
+	for _, c := range []struct {
+		iss     string
+		names   bool // whether the provider says that it names itself
+		refused bool
+	}{{"", false, false}, {issuer, false, false}, {issuer, true, false}, {"https://evil.example", false, true}, {issuer + "/", true, true}, {"", true, true}} {
+		e := newTokenEndpoint()
+		e.metadata["authorization_response_iss_parameter_supported"] = c.names
+		if err := e.flow(t, signin.CodeFlowConfig{}).CheckResponse(t.Context(), c.iss); errors.Is(err, tenant.ErrUnauthenticated) != c.refused {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
 func TestCodeFlowWithoutProvider(t *testing.T) {
 	for name, change := range map[string]func(*tokenEndpoint){
 		"no metadata":          func(e *tokenEndpoint) { e.metadata = nil },

@@ -22,6 +22,9 @@ type Provider interface {
 	// AuthorizeURL returns where the browser signs in. challenge is the SHA-256 of
 	// the verifier, base64url.
 	AuthorizeURL(ctx context.Context, redirectURI, state, nonce, challenge string) (string, error)
+	// CheckResponse refuses an authorization response of another provider, by its
+	// parameter iss (RFC 9207). Errors: those of the API's sign-in.
+	CheckResponse(ctx context.Context, iss string) error
 	// Exchange redeems a code and returns who signed in, and until when their
 	// access token is valid. Errors: those of the API's sign-in.
 	Exchange(ctx context.Context, redirectURI, code, verifier, nonce string) (tenant.Principal, time.Time, error)
@@ -115,7 +118,7 @@ func (c *Console) redeem(w http.ResponseWriter, r *http.Request) (next string, e
 	if err := c.cfg.Limit(r, false); err != nil { // each attempt is a request to the provider
 		return "", err
 	}
-	p, until, err := c.cfg.Provider.Exchange(r.Context(), c.redirectURI(r), r.FormValue("code"), parts[2], parts[1])
+	p, until, err := c.exchange(r, parts[2], parts[1])
 	if err != nil {
 		c.cfg.Log.WarnContext(r.Context(), "console: sign-in by the identity provider failed", "request_id", w.Header().Get("X-Request-Id"), "error", err)
 		c.cfg.Refused(r, w.Header().Get("X-Request-Id"), "", err)
@@ -125,4 +128,12 @@ func (c *Console) redeem(w http.ResponseWriter, r *http.Request) (next string, e
 		return "", err
 	}
 	return next, c.start(w, r, p, &signedIn{until})
+}
+
+// exchange redeems the code of an authorization response.
+func (c *Console) exchange(r *http.Request, verifier, nonce string) (tenant.Principal, time.Time, error) {
+	if err := c.cfg.Provider.CheckResponse(r.Context(), r.FormValue("iss")); err != nil {
+		return tenant.Principal{}, time.Time{}, err
+	}
+	return c.cfg.Provider.Exchange(r.Context(), c.redirectURI(r), r.FormValue("code"), verifier, nonce)
 }
