@@ -26,7 +26,7 @@ var owned = map[string]string{
 var ofThePlatform = []string{"published_sets"}
 
 // shared are the others, which no tenant has anything to do with.
-var shared = []string{"master_keys", "leases", "console_sessions", "recoveries", "processes", "publish_places"}
+var shared = []string{"master_keys", "leases", "console_sessions", "recoveries", "processes", "publish_places", "checkpoint_places"}
 
 var a, b = uuid.MustParse("0197aaaa-0000-7000-8000-000000000001"), uuid.MustParse("0197aaaa-0000-7000-8000-000000000002")
 

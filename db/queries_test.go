@@ -65,6 +65,7 @@ var everywhere = map[string][]string{
 		"FeedBounds", "PlanForFilters", "LockNames", "NotifyChanges", "InsertMasterKey", "ListMasterKeys", "LockCurrentMasterKey", "RetireMasterKey", "SupersedeMasterKey",
 		"CountMasterKeys", "DatabaseClock", "LoginIsSuperuser", "UnguardedRoles", "UnguardedTables", "AcquireLease", "ReleaseLease", "RenewLease", "LeaseAge",
 		"UpsertProcess", "LiveProcesses", "DeleteProcess", "DeleteGoneProcesses", "AskForConfirmation", "AnswerConfirmation", "InsertRecovery", "ListRecoveries", "DescribeDatabase", "GetLease", "PublishPlace", "SavePublishPlace",
+		"CheckpointPlace", "RecordCheckpoint", "RecordCheckpointFailure",
 	},
 }
 
@@ -102,7 +103,7 @@ var global = map[string]string{
 	"api_keys_pkey":              "a credential is looked up before its tenant is known",
 	"console_sessions_pkey":      "a session is looked up before its tenant is known",
 	"master_keys_pkey":           "no tenant's", "master_keys_version_once": "no tenant's", "master_keys_one_current": "no tenant's",
-	"master_keys_one_first": "no tenant's", "leases_pkey": "no tenant's", "processes_pkey": "no tenant's", "recoveries_pkey": "no tenant's", "publish_places_pkey": "no tenant's", "keyward_migrations_pkey": "no tenant's",
+	"master_keys_one_first": "no tenant's", "leases_pkey": "no tenant's", "processes_pkey": "no tenant's", "recoveries_pkey": "no tenant's", "publish_places_pkey": "no tenant's", "checkpoint_places_pkey": "no tenant's", "keyward_migrations_pkey": "no tenant's",
 }
 
 // A distributed database keeps a unique index only if it contains the column

@@ -23,6 +23,7 @@ func TestTimesThatGoDoesNotHave(t *testing.T) {
 	dbtest.Exec(t, url, `SET session_replication_role = replica;
 		INSERT INTO recoveries (epoch, at, operator) VALUES (1, now(), 'o');
 		INSERT INTO publish_places (target, place, caught_up_at) VALUES ('t', 'p', now());
+		INSERT INTO checkpoint_places (target, tried_since, written_at, failures) VALUES ('t', now(), now(), 0);
 		INSERT INTO console_sessions (token_hash, subject, subject_name, role, created_at, last_seen_at, expires_at) VALUES (sha256('s'), 's', 's', 'platform_admin', now(), now(), now() + interval '1 hour');
 		UPDATE tenants SET freeze_starts = ARRAY[now()], freeze_ends = ARRAY[now()], freeze_reasons = ARRAY['r']`)
 	conn, err := pgx.Connect(t.Context(), url)

@@ -486,16 +486,18 @@ func (p *Publisher) recordFailure(ctx context.Context, id uuid.UUID, before int3
 	p.cfg.Log.Warn("tenant not published; will be retried", "target", p.cfg.Store.Target(), "tenant_id", id, "retry_in", wait, "error", cause)
 	return p.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) error {
 		return tx.RecordUnpublished(ctx, db.RecordUnpublishedParams{
-			TenantID: id, Target: p.cfg.Store.Target(), FailedAt: now, DueAt: now.Add(wait), Error: shorten(cause.Error(), maxErrorText),
+			TenantID: id, Target: p.cfg.Store.Target(), FailedAt: now, DueAt: now.Add(wait), Error: ShortenError(cause),
 		})
 	})
 }
 
 const maxErrorText = 300 // characters, as a CHECK has it
 
-func shorten(text string, most int) string {
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most-1]) + "…"
+// ShortenError returns the text of an error as a row about a store can have it.
+func ShortenError(err error) string {
+	text := err.Error()
+	if runes := []rune(text); len(runes) > maxErrorText {
+		return string(runes[:maxErrorText-1]) + "…"
 	}
 	return text
 }

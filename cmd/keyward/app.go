@@ -65,6 +65,8 @@ type app struct {
 	stopping       atomic.Bool
 	ready          readiness
 	platform       platformView // the console's page of it
+
+	checkpointFailures atomic.Int64 // failed attempts to write one
 }
 
 // openApp opens the database and the master key. It returns an error unless the

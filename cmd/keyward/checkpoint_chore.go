@@ -38,7 +38,7 @@ func (a *app) checkpointChores() []worker.Chore {
 // checkpointWriter writes checkpoints, each with the platform's JWK Set to verify it with
 // under the same name, which is there before it. What is written cannot be taken back: the
 // next attempt at a checkpoint goes on where one failed, so that an outage leaves no sets
-// without checkpoints.
+// without checkpoints, however long it is.
 type checkpointWriter struct {
 	*app
 	now        func() time.Time
@@ -55,11 +55,31 @@ type checkpointAttempt struct {
 
 var errOtherSet = errors.New("the platform's JWK Set has changed since it was written for this checkpoint")
 
-// write writes a checkpoint of all tenants with its leaves. A name is used again for as
-// long as it says about when the checkpoint was made.
+// write writes a checkpoint of all tenants with its leaves, and records that it did or why
+// it could not.
 func (w *checkpointWriter) write(ctx context.Context) error {
-	archive, now, err := w.cfg.checkpoints, w.now(), errOtherSet
-	if u := w.unfinished; u.name != "" && now.Sub(u.began) < w.cfg.checkpointInterval {
+	archive, now := w.cfg.checkpoints, w.now()
+	if err := w.writeNext(ctx, now); err != nil {
+		if ctx.Err() == nil { // it was not cut off
+			w.recordCheckpointFailure(ctx, now, err)
+		}
+		return fmt.Errorf("checkpoint not written to %s: %w", archive.Target(), err)
+	}
+	w.unfinished = checkpointAttempt{}
+	if err := w.recordCheckpoint(ctx, now); err != nil {
+		return fmt.Errorf("checkpoint written to %s, but not recorded: %w", archive.Target(), err)
+	}
+	oldest, err := archive.KeepNewest("keyward-*"+checkpointSuffix, keptCheckpoints)
+	if err != nil || oldest == "" {
+		return err
+	}
+	return archive.DeleteBefore("keyward-*"+checkpointKeys, strings.TrimSuffix(oldest, checkpointSuffix))
+}
+
+// writeNext goes on with the unfinished attempt, or begins another.
+func (w *checkpointWriter) writeNext(ctx context.Context, now time.Time) error {
+	err := errOtherSet
+	if w.goesOn(ctx, now) {
 		err = w.try(ctx) // ErrExists: it was written, and the answer was lost
 	}
 	if errors.Is(err, errOtherSet) || errors.Is(err, publish.ErrExists) {
@@ -68,15 +88,24 @@ func (w *checkpointWriter) write(ctx context.Context) error {
 			w.unfinished = checkpointAttempt{}
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("checkpoint not written to %s: %w", archive.Target(), err)
+	return err
+}
+
+// goesOn reports whether the name of the unfinished attempt is used again. After an interval
+// it says a wrong time, which a set that has or may have this name outweighs, unless a
+// checkpoint came after it: by its name this one would be older.
+func (w *checkpointWriter) goesOn(ctx context.Context, now time.Time) bool {
+	u := w.unfinished
+	switch {
+	case u.name == "":
+		return false
+	case now.Sub(u.began) < w.cfg.checkpointInterval:
+		return true
+	case u.set == nil:
+		return false
 	}
-	w.unfinished = checkpointAttempt{}
-	oldest, err := archive.KeepNewest("keyward-*"+checkpointSuffix, keptCheckpoints)
-	if err != nil || oldest == "" {
-		return err
-	}
-	return archive.DeleteBefore("keyward-*"+checkpointKeys, strings.TrimSuffix(oldest, checkpointSuffix))
+	place, err := readCheckpointPlace(ctx, w.db, w.cfg.checkpoints)
+	return err != nil || place.WrittenAt == nil || place.WrittenAt.Before(u.began)
 }
 
 // try makes an attempt. Errors: errOtherSet, publish.ErrExists, and others.
@@ -122,15 +151,4 @@ func (w *checkpointWriter) writeSet(ctx context.Context) error {
 	}
 	u.written = err == nil
 	return err
-}
-
-// checkCheckpoints checks the place of KEYWARD_CHECKPOINTS.
-func (e *examination) checkCheckpoints(ctx context.Context) {
-	archive := e.p.cfg.checkpoints
-	if archive == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, publishTestTime)
-	defer cancel()
-	e.checkError("checkpoints", archive.Target()+" takes new documents and replaces none", "check the address, the credentials and what they may do (docs/recovery.md)", archive.Check(ctx))
 }

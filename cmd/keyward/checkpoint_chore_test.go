@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/keyward/keyward/publish"
 )
 
@@ -106,15 +108,19 @@ func TestKeptCheckpointsKeepTheirSets(t *testing.T) {
 	check(2 * (keptCheckpoints - 2))
 }
 
-// However often a checkpoint or its set cannot be written, and if an answer is lost though
-// it was, there is no set without its checkpoint afterwards, and each verifies.
+// However often a checkpoint or its set cannot be written, for minutes or beyond intervals,
+// and if an answer is lost though it was, there is no set without its checkpoint afterwards,
+// and each verifies.
 func TestAFailedCheckpointLeavesNoSet(t *testing.T) {
 	for name, c := range map[string]struct {
 		suffix string
 		stored bool
+		pause  time.Duration
 	}{
-		"checkpoint refused": {checkpointSuffix, false}, "checkpoint's answer lost": {checkpointSuffix, true},
-		"set refused": {checkpointKeys, false}, "set's answer lost": {checkpointKeys, true},
+		"checkpoint refused": {checkpointSuffix, false, time.Minute}, "checkpoint's answer lost": {checkpointSuffix, true, time.Minute},
+		"set refused": {checkpointKeys, false, time.Minute}, "set's answer lost": {checkpointKeys, true, time.Minute},
+		"checkpoint refused for hours": {checkpointSuffix, false, 2 * time.Hour}, "set refused for hours": {checkpointKeys, false, 2 * time.Hour},
+		"set's answer lost for hours": {checkpointKeys, true, 2 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			failures, begins := 0, false
@@ -134,7 +140,7 @@ func TestAFailedCheckpointLeavesNoSet(t *testing.T) {
 				if failures > 3 {
 					t.Fatal("it fails for ever")
 				}
-				later(time.Minute)
+				later(c.pause)
 			}
 			checkpoints, sets := stems(t, dir, checkpointSuffix), stems(t, dir, checkpointKeys)
 			if len(checkpoints) < 2 || !slices.Equal(checkpoints, sets) {
@@ -150,14 +156,24 @@ func TestAFailedCheckpointLeavesNoSet(t *testing.T) {
 }
 
 // A name is not used again if the keys are not those of its set any more, or if it would
-// tell a wrong time.
+// tell a wrong time and no set has it, or a later checkpoint was written meanwhile.
 func TestAFailedCheckpointIsBegunAnew(t *testing.T) {
 	for name, change := range map[string]func(w *checkpointWriter, later func(time.Duration)){
 		"other keys": func(w *checkpointWriter, later func(time.Duration)) {
 			w.unfinished.set = []byte(`{"keys":[]}`)
 			later(time.Minute)
 		},
-		"long ago": func(_ *checkpointWriter, later func(time.Duration)) { later(time.Hour) },
+		"long ago, without a set": func(w *checkpointWriter, later func(time.Duration)) {
+			w.unfinished.set, w.unfinished.written = nil, false
+			later(time.Hour)
+		},
+		"long ago, with a later checkpoint": func(w *checkpointWriter, later func(time.Duration)) {
+			later(time.Hour)
+			if err := w.recordCheckpoint(t.Context(), w.now()); err != nil { // by another process
+				t.Fatal(err)
+			}
+			later(time.Hour)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			failed := false
@@ -179,4 +195,67 @@ func TestAFailedCheckpointIsBegunAnew(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Metrics and doctor say how old the last checkpoint is, whichever process wrote it, and
+// doctor why there is none; beyond three intervals it fails.
+func TestAgeOfTheLastCheckpoint(t *testing.T) {
+	away := false
+	w, dir, later := checkpointsInto(t, func(string) (failed, stored bool) { return away, false })
+	env := environ{"KEYWARD_DATABASE_URL": w.cfg.databaseURL, "KEYWARD_MASTER_KEY": w.cfg.masterKey, "KEYWARD_CHECKPOINTS": "file://" + dir}
+	check := func(age time.Duration, failures float64, findings ...string) {
+		t.Helper()
+		r := prometheus.NewRegistry()
+		w.registerCheckpoints(r)
+		if got := gauge(t, r, "keyward_checkpoint_age_seconds"); got < age.Seconds() || got > (age+time.Hour).Seconds() {
+			t.Errorf("the metric says %v s, want %v", got, age)
+		}
+		if got := gauge(t, r, "keyward_checkpoint_failures_total"); got != failures {
+			t.Errorf("the metric says %v failures, want %v", got, failures)
+		}
+		code := exitOK
+		if strings.HasPrefix(findings[0], "FAIL") {
+			code = exitFailed
+		}
+		keyward(t, env, "doctor").want(t, code, findings...)
+	}
+	check(0, 0, "WARN  checkpoints     no worker has written one yet", "keyward worker")
+	later(-4 * time.Hour)
+	away = true
+	if w.write(t.Context()) == nil {
+		t.Fatal("a checkpoint was written")
+	}
+	check(4*time.Hour, 1, "FAIL  checkpoints     none was ever written, since the first attempt at", "more than 3 intervals of 1h0m0s", "1 attempt failed: the store has gone", "keyward worker")
+	away = false
+	later(2 * time.Hour)
+	if err := w.write(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check(2*time.Hour, 1, "OK    checkpoints     the last was written at")
+	away = true
+	later(time.Hour)
+	for range 2 {
+		if w.write(t.Context()) == nil {
+			t.Fatal("a checkpoint was written")
+		}
+	}
+	check(2*time.Hour, 3, "WARN  checkpoints     the last was written at", "2 attempts failed")
+	env["KEYWARD_CHECKPOINT_INTERVAL"] = "30m"
+	check(2*time.Hour, 3, "FAIL  checkpoints     the last was written at", "more than 3 intervals of 30m0s")
+}
+
+// gauge returns the value of a metric without labels, a counter's too.
+func gauge(t *testing.T, r *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue() + f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }

@@ -37,6 +37,7 @@ func (a *app) newMetrics() *prometheus.Registry {
 	a.registerSender(r)
 	a.registerWorkloads(r)
 	a.registerPublisher(r)
+	a.registerCheckpoints(r)
 	a.registerReaders(r)
 	a.registerPool(r)
 	a.registerTransport(r)

@@ -52,6 +52,9 @@ func everyMetric(t *testing.T) map[string]metric {
 	}
 	a.cfg.publish = store
 	a.publisher = a.newPublisher()
+	if a.cfg.checkpoints, err = publish.OpenArchive("file://" + t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
 	a.cfg.tlsCert, a.cfg.tlsKey, a.cfg.adminAddr, a.cfg.adminClientCA = f.path("cert.pem"), f.path("key.pem"), ":0", f.path("ca.pem")
 	if _, err := a.newAPI("https://keys.example.com", nil); err != nil {
 		t.Fatal(err)
@@ -202,6 +205,7 @@ func TestDashboard(t *testing.T) {
 	}
 	env := deployed(t)
 	env["KEYWARD_RATE_LIMIT_ADDRESS"] = "1000/s" // so that refusals are counted
+	env["KEYWARD_CHECKPOINTS"] = "file://" + t.TempDir()
 	r := launch(t, env, "serve", "--log-format=text")
 	keyward := r.until(t, `msg=serving url=(\S+)`)[1]
 	prom := startPrometheus(t, server, strings.TrimPrefix(keyward, "http://"))
