@@ -22,10 +22,10 @@ import (
 type auditVerifyCmd struct {
 	Files      []string `arg:"" optional:"" name:"file" help:"Verify this export; the same as --export."`
 	Export     []string `name:"export" placeholder:"FILE" help:"Verify this export offline: NDJSON, oldest first, unfiltered; repeat for consecutive files, - for standard input."`
-	Checkpoint string   `name:"checkpoint" placeholder:"FILE" help:"Require the chain to contain this checkpoint's event, unchanged. The checkpoint also names the tenant."`
-	From       string   `name:"from" placeholder:"FILE" help:"Verify a part of a history, from this checkpoint to that of --to."`
-	To         string   `name:"to" placeholder:"FILE" help:"Verify a part of a history, up to this checkpoint."`
-	JWKS       string   `name:"jwks" placeholder:"FILE|URL" help:"Verify the checkpoint with these platform keys: a JWK Set or a key history. Default: the server's key history."`
+	Checkpoint string   `name:"checkpoint" placeholder:"FILE|URI" help:"Require the chain to contain this checkpoint's event, unchanged; s3://bucket/prefix/name or file:///directory/name for one that KEYWARD_CHECKPOINTS wrote. The checkpoint of one tenant also names it."`
+	From       string   `name:"from" placeholder:"FILE|URI" help:"Verify a part of a history, from this checkpoint to that of --to."`
+	To         string   `name:"to" placeholder:"FILE|URI" help:"Verify a part of a history, up to this checkpoint."`
+	JWKS       string   `name:"jwks" placeholder:"FILE|URL" help:"Verify the checkpoint with these platform keys: a JWK Set or a key history; s3://bucket/prefix/name for those in a bucket. Default: the server's key history."`
 	historyScope
 }
 
@@ -50,23 +50,37 @@ func (c *auditVerifyCmd) Run(ctx context.Context, p *program) error {
 	return c.verifyOnline(ctx, p)
 }
 
-// loadCheckpoints reads and verifies the files of --checkpoint, --from and --to.
-func (c *auditVerifyCmd) loadCheckpoints(ctx context.Context, p *program, api *client.Client) (kept []*keptCheckpoint, err error) {
-	for _, file := range []string{c.Checkpoint, c.From, c.To} {
-		k, err := c.loadCheckpoint(ctx, p, api, file)
-		if err != nil {
-			return nil, err
-		}
-		if k != nil {
-			kept = append(kept, k)
+// loadCheckpoints reads and verifies the checkpoints of --checkpoint, --from and --to. The
+// caller must call remove after the last use of what it returns, also after an error.
+func (c *auditVerifyCmd) loadCheckpoints(ctx context.Context, p *program, api *client.Client) (kept []*keptCheckpoint, remove func(), err error) {
+	var copies []func()
+	remove = func() {
+		for _, removeCopy := range copies {
+			removeCopy()
 		}
 	}
-	return kept, nil
+	for _, name := range []string{c.Checkpoint, c.From, c.To} {
+		if name == "" {
+			continue
+		}
+		file, removeCopy, err := localCopy(ctx, name)
+		if err != nil {
+			return nil, remove, err
+		}
+		copies = append(copies, removeCopy)
+		k, err := c.loadCheckpoint(ctx, p, api, file)
+		if err != nil {
+			return nil, remove, err
+		}
+		kept = append(kept, k)
+	}
+	return kept, remove, nil
 }
 
 // verifyOffline verifies the files of --export.
 func (c *auditVerifyCmd) verifyOffline(ctx context.Context, p *program) error {
-	kept, err := c.loadCheckpoints(ctx, p, nil)
+	kept, remove, err := c.loadCheckpoints(ctx, p, nil)
+	defer remove()
 	if err != nil {
 		return err
 	}
@@ -89,7 +103,8 @@ func (c *auditVerifyCmd) verifyOnline(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	kept, err := c.loadCheckpoints(ctx, p, api)
+	kept, remove, err := c.loadCheckpoints(ctx, p, api)
+	defer remove()
 	if err != nil {
 		return err
 	}

@@ -205,17 +205,13 @@ func jwsType(jws string) string {
 	return h.Typ
 }
 
-// loadCheckpoint reads and verifies the file of a flag, nil for an empty one. api may be
-// nil if --jwks is given.
-func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *client.Client, file string) (*keptCheckpoint, error) {
-	if file == "" {
-		return nil, nil
-	}
+// loadCheckpoint reads and verifies a checkpoint. api may be nil if --jwks is given.
+func (c *auditVerifyCmd) loadCheckpoint(ctx context.Context, p *program, api *client.Client, file localFile) (*keptCheckpoint, error) {
 	set, err := c.loadKeys(ctx, api)
 	if err != nil {
 		return nil, err
 	}
-	kept, err := openCheckpoint(localFile{file, file}, set)
+	kept, err := openCheckpoint(file, set)
 	if err != nil {
 		return nil, err
 	}

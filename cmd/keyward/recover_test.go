@@ -288,6 +288,9 @@ func TestCheckpointsOnASchedule(t *testing.T) {
 	}
 	keyward(t, env, "recover", "--checkpoint="+newest).want(t, exitOK, "1 tenant compared: 0 differ")
 	keyward(t, env, "recover", "--checkpoint=file://"+newest, "--jwks=file://"+set).want(t, exitOK, "1 tenant compared: 0 differ")
+	remote := maps.Clone(env)
+	maps.Copy(remote, servedOn(t, env))
+	keyward(t, remote, "audit", "verify", "--checkpoint=file://"+newest, "--jwks=file://"+set).want(t, exitOK, "includes the checkpoint by ")
 	keyward(t, env, "doctor").want(t, exitOK, "OK    checkpoints     file://"+dir+" takes new documents")
 }
 
@@ -358,13 +361,45 @@ func TestCheckpointsInABucket(t *testing.T) {
 	bucket.setAway(false)
 	launch(t, env, "worker", "--log-format=text").until(t, "leadership acquired")
 	eventually(t, "a checkpoint", func() bool { return len(bucket.paths(checkpointSuffix)) > 0 })
-	keyward(t, env, "doctor").want(t, exitOK, "OK    checkpoints     s3://kept/acme/ takes new documents and replaces none")
+	eventually(t, "doctor to know of it", func() bool {
+		r := keyward(t, env, "doctor")
+		return r.code == exitOK && strings.Contains(r.stdout, "OK    checkpoints     s3://kept/acme/ takes new documents and replaces none") &&
+			strings.Contains(r.stdout, "OK    checkpoints     the last was written at")
+	})
 	at := "s3:/" + bucket.paths(checkpointSuffix)[0]
 	keyward(t, env, "recover", "--checkpoint="+at, "--jwks="+strings.TrimSuffix(at, checkpointSuffix)+checkpointKeys).want(t, exitOK, "1 tenant compared: 0 differ")
 	keyward(t, env, "recover", "--checkpoint=s3://kept/acme/none.checkpoint").want(t, exitFailed, "s3://kept/acme/none.checkpoint", "404")
 	bucket.cut(bucket.paths(checkpointSuffix)[0])
+	verifyArchived(t, env, at)
 	keyward(t, env, "recover", "--checkpoint=s3://kept/acme/cut").want(t, exitFailed, "keyward: s3://kept/acme/cut: not a checkpoint")
 	keyward(t, env, "recover", "--checkpoint=s3://kept/acme/bare").want(t, exitFailed, "s3://kept/acme/bare has a checkpoint of all tenants without its leaves")
+}
+
+// verifyArchived verifies the platform's history with a checkpoint where the worker wrote it,
+// on a running server and offline, and with what is no checkpoint.
+func verifyArchived(t *testing.T, env environ, at string) {
+	t.Helper()
+	files := func() int {
+		left, err := filepath.Glob(filepath.Join(os.TempDir(), "keyward-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(left)
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	remote := maps.Clone(env)
+	maps.Copy(remote, servedOn(t, env))
+	jwks := "--jwks=" + strings.TrimSuffix(at, checkpointSuffix) + checkpointKeys
+	export := filepath.Join(t.TempDir(), "platform.ndjson")
+	ok(t, remote, "audit", "export", "--tenant=platform", "--out="+export)
+	for _, args := range [][]string{{"--checkpoint=" + at}, {"--checkpoint=" + at, "--export=" + export}, {"--from=" + at, "--to=" + at, "--export=" + export}} {
+		keyward(t, remote, append([]string{"audit", "verify", jwks}, args...)...).want(t, exitOK, "intact: ", "includes the checkpoint by ")
+	}
+	keyward(t, remote, "audit", "verify", jwks, "--checkpoint=s3://kept/acme/none.checkpoint").want(t, exitFailed, "s3://kept/acme/none.checkpoint", "404")
+	keyward(t, remote, "audit", "verify", jwks, "--checkpoint=s3://kept/acme/cut").want(t, exitFailed, "keyward: s3://kept/acme/cut: not a checkpoint")
+	if n := files(); n != 0 {
+		t.Errorf("%d temporary files are left", n)
+	}
 }
 
 // cut adds two parts of a checkpoint: its beginning, and it without its leaves.
