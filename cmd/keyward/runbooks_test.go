@@ -45,7 +45,8 @@ func TestRunbooks(t *testing.T) {
 }
 
 // The commands for a leaked master key replace it on two machines, whose processes go on,
-// and then every key and API key.
+// and then every key and API key, and reject what waits for approval, also of a tenant that
+// requires approvals.
 func TestRunbookOfALeakedMasterKey(t *testing.T) {
 	if _, err := exec.LookPath("jq"); err != nil {
 		t.Skip("no jq here to paste the commands for")
@@ -70,6 +71,8 @@ func TestRunbookOfALeakedMasterKey(t *testing.T) {
 	maps.Copy(both, env)
 	run := commandRunner(t, both)
 	page := strings.NewReplacer("scp ", "cp ", "other-machine:/etc/keyward/master.json", other, "/etc/keyward/master.json", first).Replace(read(t, "../../docs/runbooks.md"))
+	waiting := guard(t, rec, "acme")
+	liftApprovals(t, run, page, apiKey(t, local))
 	if ran := runDocumentedBy(t, run, page, "leaked-master-key"); ran != 5 {
 		t.Errorf("%d commands were found", ran)
 	}
@@ -92,10 +95,43 @@ func TestRunbookOfALeakedMasterKey(t *testing.T) {
 			t.Errorf("key %s of before is published", kid)
 		}
 	}
-	for _, path := range []string{"/v1/tenants/acme/api-keys", "/v1/tenants/acme/workload-identities"} {
+	if rejected := second.ask(t, "GET", "/v1/tenants/acme/approvals?status=rejected", "", true); !strings.Contains(string(rejected), waiting) {
+		t.Errorf("the approval %s was not rejected: %s", waiting, rejected)
+	}
+	for _, path := range []string{"/v1/tenants/acme/api-keys", "/v1/tenants/acme/workload-identities", "/v1/tenants/acme/approvals?status=pending", "/v1/tenants/acme/approvals?status=approved"} {
 		if left := second.ask(t, "GET", path, "", true); !strings.Contains(string(left), `"items":[]`) {
 			t.Errorf("%s: %s", path, left)
 		}
+	}
+}
+
+// guard makes a tenant require approvals, and returns the id of one that waits.
+func guard(t *testing.T, rec *recorder, slug string) (waiting string) {
+	t.Helper()
+	rec.ask(t, "PATCH", "/v1/tenants/"+slug, `{"approval_required":["revoke_all","api_keys"]}`, true)
+	var asked client.Approval
+	unmarshal(t, rec.ask(t, "POST", "/v1/tenants/"+slug+"/keys/revoke-all", `{"reason":"superseded"}`, true), &asked)
+	return asked.ID.String()
+}
+
+// liftApprovals runs the commands of a page after which a tenant requires no approvals; second
+// is the API key of a second person.
+func liftApprovals(t *testing.T, run func(string) (string, error), page, second string) {
+	t.Helper()
+	approval := ""
+	commands := documentedCommands(page, "leaked-master-key-approvals")
+	for _, line := range commands {
+		command, want, promised := strings.Cut(strings.TrimSpace(line), "  # ")
+		out, err := run(strings.NewReplacer("$SECOND", second, "$APPROVAL", approval).Replace(command))
+		if !promised && err != nil || !strings.Contains(out, want) {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+		if id := regexp.MustCompile(`--approval (\S+)`).FindStringSubmatch(out); id != nil {
+			approval = id[1]
+		}
+	}
+	if len(commands) != 4 {
+		t.Errorf("%d commands were found", len(commands))
 	}
 }
 
