@@ -4015,14 +4015,15 @@ type ClientInterface interface {
 	// the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
 	// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
 	// whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
-	// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. If no key of the
-	// set enters, the error is that of the first one that is sound and the tenant does not take, else that of the first that cannot be imported.
+	// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
+	// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
+	// not take, else that of the first that cannot be imported.
 	// A set with a private key is refused whole.
 	// An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
 	//
 	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-	// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material.
+	// keys where one is expected; a single key of a kid that the tenant has ever used (409). No answer repeats key material.
 	// `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
@@ -4044,14 +4045,15 @@ type ClientInterface interface {
 	// the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
 	// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
 	// whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
-	// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. If no key of the
-	// set enters, the error is that of the first one that is sound and the tenant does not take, else that of the first that cannot be imported.
+	// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
+	// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
+	// not take, else that of the first that cannot be imported.
 	// A set with a private key is refused whole.
 	// An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
 	//
 	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-	// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material.
+	// keys where one is expected; a single key of a kid that the tenant has ever used (409). No answer repeats key material.
 	// `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
@@ -5589,14 +5591,15 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 // the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
 // another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
 // whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
-// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. If no key of the
-// set enters, the error is that of the first one that is sound and the tenant does not take, else that of the first that cannot be imported.
+// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
+// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
+// not take, else that of the first that cannot be imported.
 // A set with a private key is refused whole.
 // An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
 //
 // Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 // fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material.
+// keys where one is expected; a single key of a kid that the tenant has ever used (409). No answer repeats key material.
 // `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 //
 // Takes any type of body and a specified content type.
@@ -5628,14 +5631,15 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 // the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
 // another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
 // whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
-// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. If no key of the
-// set enters, the error is that of the first one that is sound and the tenant does not take, else that of the first that cannot be imported.
+// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
+// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
+// not take, else that of the first that cannot be imported.
 // A set with a private key is refused whole.
 // An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
 //
 // Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 // fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-// keys where one is expected; a kid that the tenant has ever used (409). No answer repeats key material.
+// keys where one is expected; a single key of a kid that the tenant has ever used (409). No answer repeats key material.
 // `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 //
 // Takes a body of the `application/json` content type.

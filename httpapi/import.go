@@ -90,7 +90,7 @@ func (s *adminServer) importPublicKeys(c echo.Context, body ImportKeyRequest) er
 		for _, k := range set.Skipped {
 			out.Skipped = append(out.Skipped, SkippedKey{Index: k.Index, KID: nonZero(k.KID), Reason: k.Reason, Refused: k.Refused})
 		}
-		if valueOr(body.DryRun, false) {
+		if valueOr(body.DryRun, false) || len(entries) == 0 { // all are there already
 			return replyJSON(c, http.StatusOK, out)
 		}
 		return replyJSON(c, http.StatusCreated, out)

@@ -85,7 +85,7 @@ func TestPlanTellsStrangersFromMislabelledKeys(t *testing.T) {
 		{ec, map[string]any{"crv": "p256"}, "refused", "its crv must be"},
 		{ec, map[string]any{"crv": "prime256v1"}, "refused", "its crv must be"},
 		{ec, map[string]any{"kty": "OKP", "crv": "ed25519"}, "refused", "its crv must be"},
-		{rs, map[string]any{"use": "SIG"}, "refused", `its use is "SIG"`},
+		{rs, map[string]any{"use": "SIG"}, "refused", `its use must be sig, not "SIG"`},
 		{rs, map[string]any{"use": "tls"}, "left", `has the use "tls"`},
 		{rs, map[string]any{"use": "enc"}, "left", "is for encryption"},
 		{rs, map[string]any{"alg": "RSA-OAEP-256"}, "left", "is for encryption"},

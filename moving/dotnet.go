@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,11 +95,7 @@ func parseDotnet(text []byte, s Settings) (Key, error) {
 		k.name("", s)
 		return k, err
 	case bytes.HasPrefix(text, []byte("<")):
-		var rsa dotNetRSA
-		if xml.Unmarshal(text, &rsa) != nil || rsa.Modulus == "" {
-			return Key{}, fmt.Errorf("%w: it is not the XML of an RSA key (RSAKeyValue)", ErrFormat)
-		}
-		return rsa.toKey("", s)
+		return parseXML(text, s)
 	case isJWK(text):
 		return parseJWK(text, "key", s), nil
 	case json.Unmarshal(text, &property) == nil && property.Kty != "":
@@ -109,6 +106,26 @@ func parseDotnet(text []byte, s Settings) (Key, error) {
 		return temp.dotNetRSA.toKey(temp.KeyID, s)
 	}
 	return temp.Parameters.toKey(temp.KeyID, s)
+}
+
+// parseXML parses the XML of an RSA key: RSAKeyValue of RSA.ToXmlString, or RSAParameters
+// of XmlSerializer. The text is UTF-8 whatever its declaration says, because
+// [keyfile.Text] has decoded it.
+func parseXML(text []byte, s Settings) (Key, error) {
+	var key struct {
+		XMLName xml.Name
+		dotNetRSA
+	}
+	decoder := xml.NewDecoder(bytes.NewReader(text))
+	decoder.CharsetReader = func(_ string, input io.Reader) (io.Reader, error) { return input, nil }
+	err := decoder.Decode(&key)
+	switch {
+	case err == nil && key.XMLName.Local == "key":
+		return Key{}, fmt.Errorf("%w: it is a key of ASP.NET Data Protection, a shared secret that encrypts other keys and signs no tokens", ErrFormat)
+	case err != nil || key.Modulus == "":
+		return Key{}, fmt.Errorf("%w: it is not the XML of an RSA key (RSAKeyValue)", ErrFormat)
+	}
+	return key.toKey("", s)
 }
 
 // name sets the kid, the thumbprint if it is unknown, and the algorithm.

@@ -75,6 +75,19 @@ func TestPKCS12(t *testing.T) {
 	keys, err = PKCS12(at("nocerts.p12"), PKCS12Options{Password: "secret", KIDFrom: KIDThumbprint, KID: "bare"}, Settings{Alg: "RS256"})
 	wantPlan(t, keys, err, "bare standby RS256")
 
+	// Names in any script, one distinguished name for all, and a certificate without its key:
+	// the attributes of the latter the library does not read, nor its old encryption this package.
+	for name, other := range map[string]string{"trusted.p12": "старый", "trusted-legacy.p12": "B0E3B9B93FB21733E979BF91E81645D670E83650"} {
+		keys, err = PKCS12(at(name), PKCS12Options{Password: "changeit", KIDFrom: KIDAlias}, Settings{Alg: "RS256"})
+		wantPlan(t, keys, err, "schlüssel-rsa standby RS256", "鍵-ec standby ES256", "ключ deprecated RS256", other+" left ")
+		keys, err = PKCS12(at(name), PKCS12Options{Password: "changeit", KIDFrom: KIDCertificate}, Settings{Alg: "RS256"})
+		wantPlan(t, keys, err, "2FDAC25461BB6F8FC6BC5F70E1AB2718EFB8FA1E standby RS256", "D164CD079D8894911B2FCF6EE5069B1E235BB97A standby ES256",
+			"0449890CCE66B8D30EF7F5F95A78CF415E7C80A5 deprecated RS256", other+" left ")
+		if err == nil && !strings.Contains(keys[3].SkipReason, "certificate without a private key") {
+			t.Errorf("%q", summary(keys))
+		}
+	}
+
 	// RSASSA-PSS keys: of keytool, of openssl with parameters, and in the encryption of old files.
 	keys, err = PKCS12(at("pss-keytool.p12"), PKCS12Options{Password: "changeit", KIDFrom: KIDAlias}, Settings{Alg: "RS256"})
 	wantPlan(t, keys, err, "pss standby PS256", "rsa standby RS256")
@@ -329,11 +342,16 @@ func TestDotnet(t *testing.T) {
 		"PEM":                  {privatePEM(t, rsaKey()), "", thumbprint + " standby RS256"},
 		"half a private key":   {strings.Replace(string(numbers), `"P":`, `"p1":`, 1), "h", "h refused RS256"},
 		"byte order mark, XML": {"\ufeff" + xml, "x", "x standby RS256"},
+		"XmlSerializer":        {`<?xml version="1.0" encoding="utf-16"?>` + "\r\n" + strings.ReplaceAll(xml, "RSAKeyValue", "RSAParameters"), "x", "x standby RS256"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys, err := Dotnet(write(t, t.TempDir(), "key", c.text), c.kid, Settings{Alg: "RS256"})
 			wantPlan(t, keys, err, c.want)
 		})
+	}
+	const protection = `<?xml version="1.0" encoding="utf-8"?><key id="80732141-ec8f-4b80-af9c-c4d2d1ff8901" version="1"><descriptor deserializerType="x"><descriptor><masterKey><value>c2VjcmV0</value></masterKey></descriptor></descriptor></key>`
+	if _, err := Dotnet(write(t, t.TempDir(), "key.xml", protection), "", Settings{}); err == nil || !strings.Contains(err.Error(), "Data Protection") || strings.Contains(err.Error(), "c2VjcmV0") {
+		t.Error(err)
 	}
 	for _, text := range []string{`{}`, `{"Kty":null,"N":"AQAB"}`, `<a/>`, `{"Modulus":"%%"}`, `[]`, ``} {
 		if _, err := Dotnet(write(t, t.TempDir(), "key", text), "", Settings{}); err == nil {

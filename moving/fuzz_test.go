@@ -29,7 +29,7 @@ func FuzzReaders(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if k, err := parsePEM([]byte(text)); err == nil && len(k.Public.algorithms()) == 0 && k.Public.Kty == "" {
+		if k, err := parsePEM([]byte(text)); err == nil && k.Public.Kty == "" {
 			t.Errorf("a key of no kind: %+v", k.Public)
 		}
 		all, err := parseSet([]byte(text), Settings{}, privateOrPublic)
@@ -40,7 +40,7 @@ func FuzzReaders(f *testing.F) {
 			if s.Moves() && (s.Alg == "" || !keys.ValidKID(s.KID) || s.Public.Kty == "") {
 				t.Errorf("%+v would move", s)
 			}
-			if s.Becomes == Standby && s.Private == nil || strings.Contains(s.Why, `"`) {
+			if s.Becomes == Standby && s.Private == nil {
 				t.Errorf("%+v", s)
 			}
 		}

@@ -3,14 +3,11 @@ package moving
 import (
 	"crypto"
 	"encoding/json"
-	"errors"
-	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/keyfile"
-	"github.com/keyward/keyward/keys/tokens"
 )
 
 // PublicMaterial returns the public key as it is sent to be imported: a JWK without the
@@ -46,6 +43,31 @@ func (k Key) PublicJWKs() (jwks []json.RawMessage, err error) {
 	return jwks, nil
 }
 
+// labels returns what the key says of its kind and purpose.
+func (j JWK) labels() keyfile.Labels {
+	return keyfile.Labels{KTY: j.Kty, CRV: j.Crv, Use: j.Use, Alg: j.Alg, KeyOps: j.KeyOps}
+}
+
+// chooseAlgorithm sets the key's algorithm, or the reason for not importing it.
+func (k *Key) chooseAlgorithm(s Settings) {
+	if k.SkipReason != "" || k.RefuseReason != "" {
+		return
+	}
+	switch labels := k.Public.labels(); {
+	case labels.Stranger() != "":
+		k.SkipReason, k.Stranger = labels.Stranger(), true
+		return
+	case labels.Unsupported() != "":
+		k.RefuseReason = labels.Unsupported()
+		return
+	}
+	k.parsed.Alg = jose.SignatureAlgorithm(k.Public.Alg)
+	alg, err := k.parsed.ChooseAlgorithm(jose.SignatureAlgorithm(s.Alg))
+	if k.Alg = string(alg); err != nil {
+		k.Alg, k.RefuseReason = k.Public.Alg, keyfile.Fault(err)
+	}
+}
+
 // judge returns why the import would refuse the key; empty if it would not. It reads the
 // key with the parser of the import, so that a plan is what the run does.
 func (k Key) judge(private bool) string {
@@ -67,26 +89,13 @@ func (k Key) judge(private bool) string {
 			_, err = parsed.Algorithm(jose.SignatureAlgorithm(alg))
 		}
 	}
+	if err == nil && k.KID != "" {
+		_, err = keyfile.Key{Field: keyfile.FieldPublic, KID: k.KID}.ChooseKID("")
+	}
 	if err == nil {
 		return ""
 	}
-	return faultOf(err)
-}
-
-// faultOf returns what is wrong with a key, without quoting it.
-func faultOf(err error) string {
-	var claim *tokens.ClaimError
-	var key *keyError
-	switch {
-	case errors.As(err, &key):
-		return key.fault
-	case !errors.As(err, &claim):
-		return err.Error()
-	}
-	if _, member, inside := strings.Cut(claim.Field, "."); inside {
-		return "its " + member + " " + claim.Message
-	}
-	return claim.Message
+	return keyfile.Fault(err)
 }
 
 // canonicalThumbprint returns the thumbprint of the key itself: leading zeros in numbers,

@@ -2,7 +2,6 @@ package moving
 
 import (
 	"bytes"
-	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
@@ -110,13 +109,15 @@ func isJWK(text []byte) bool {
 // parseJWK parses a public or private key. place names it if it has no kid and no
 // thumbprint.
 func parseJWK(raw []byte, place string, s Settings) Key {
-	e, err := keyfile.ReadEntry(raw)
-	if err != nil {
-		return Key{KID: cmp.Or(e.KID, place), RefuseReason: "is not a JWK (RFC 7517 section 4): " + faultOf(err)}
-	}
+	e, _ := keyfile.ReadEntry(raw) // what is wrong with it, the judgement says
 	k := Key{KID: e.KID, Public: JWK{
 		Kty: e.KTY, Crv: e.CRV, X: e.X, Y: e.Y, N: e.N, E: e.E, Pub: e.Pub, KID: e.KID, Alg: e.Alg, Use: e.Use, KeyOps: e.KeyOps,
 	}}
+	got := keyfile.JudgePublic(raw)
+	k.parsed, k.SkipReason, k.Stranger = got.Key, got.Stranger, got.Stranger != ""
+	if got.Err != nil {
+		k.RefuseReason = keyfile.Fault(got.Err)
+	}
 	k.chooseAlgorithm(s)
 	if thumbprint, ok := k.Public.canonicalThumbprint(); k.KID == "" && ok {
 		k.KID, k.Note = thumbprint, "it has no kid at the source; this is its thumbprint"

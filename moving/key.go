@@ -13,6 +13,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/keyward/keyward/keys/keyfile"
 )
 
 // Errors of all readers. They wrap the cause, never the text that was read.
@@ -44,21 +46,21 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // Key is a key of a source.
 type Key struct {
 	KID          string
-	Alg          string    // empty: unknown
-	Algs         []string  // all, if the source has the key for several, Alg first; set by Plan
-	State        string    // in the source's terms
-	ExpiresAt    time.Time // expiry at the source; zero: none
-	Public       JWK       // without private members
-	Private      Secret    // PEM or JWK; nil: not in the source, or not needed
-	Note         string    // for the plan
-	SkipReason   string    // why an import is pointless; empty: it is not
-	Stranger     bool      // it is skipped because it is no key for signatures, or of a kind that Keyward does not have
-	RefuseReason string    // why an import is impossible; empty: it is not
-	only         []string  // the algorithms that an RSASSA-PSS key may have; nil: all of its type
-	verifyOnly   bool      // the source does not sign with it, although it has the private key
-	fault        string    // why the import would refuse its public half; set by Plan
-	twin         bool      // it comes in with another entry of the same key; set by Plan
-	twinOf       int       // the place of that entry in the plan
+	Alg          string      // empty: unknown
+	Algs         []string    // all, if the source has the key for several, Alg first; set by Plan
+	State        string      // in the source's terms
+	ExpiresAt    time.Time   // expiry at the source; zero: none
+	Public       JWK         // without private members
+	Private      Secret      // PEM or JWK; nil: not in the source, or not needed
+	Note         string      // for the plan
+	SkipReason   string      // why an import is pointless; empty: it is not
+	Stranger     bool        // it is skipped because it is no key for signatures, or of a kind that Keyward does not have
+	RefuseReason string      // why an import is impossible; empty: it is not
+	parsed       keyfile.Key // the public half, unless it is skipped or refused
+	verifyOnly   bool        // the source does not sign with it, although it has the private key
+	fault        string      // why the import would refuse its public half; set by Plan
+	twin         bool        // it comes in with another entry of the same key; set by Plan
+	twinOf       int         // the place of that entry in the plan
 }
 
 // Readers return keys in signing order: the first private key of an algorithm

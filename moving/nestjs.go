@@ -62,7 +62,7 @@ func (n nestKey) toKey(root *os.Root, s Settings) Key {
 	if err == nil {
 		var read Key
 		read, err = parsePEM(text)
-		k.Public, k.only = read.Public, read.only
+		k.Public, k.parsed = read.Public, read.parsed
 		clear(read.Private)
 	}
 	if err != nil {

@@ -16,7 +16,7 @@ func OAuth2Server(path string, s Settings) ([]Key, error) {
 	}
 	k.State = "the only key"
 	k.KID = k.Public.Thumbprint()
-	if k.Public.Kty == "RSA" && k.only == nil {
+	if k.Public.Kty == "RSA" {
 		s.Alg = cmp.Or(s.Alg, "RS256")
 	}
 	k.chooseAlgorithm(s)

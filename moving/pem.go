@@ -75,18 +75,23 @@ func privateFromDER(der []byte) (k Key, err error) {
 
 // keyOf converts the public half of a parsed key.
 func keyOf(parsed keyfile.Key) (k Key, err error) {
-	if algs := parsed.Restricted(); algs != nil {
-		k.only = []string{} // also if there is none
-		for _, alg := range algs {
-			k.only = append(k.only, string(alg))
-		}
-	}
+	k.parsed = parsed
+	k.parsed.Private = nil
 	k.Public, err = publicJWK(parsed.Public)
 	return k, err
 }
 
 // keyError is an ErrFormat about one key.
 type keyError struct{ thing, fault string }
+
+// faultOf returns what is wrong with one key of a source, without quoting it.
+func faultOf(err error) string {
+	var key *keyError
+	if errors.As(err, &key) {
+		return key.fault
+	}
+	return err.Error()
+}
 
 func (e *keyError) Error() string { return ErrFormat.Error() + ": " + e.thing + " " + e.fault }
 

@@ -76,7 +76,7 @@ func PKCS12(path string, o PKCS12Options, s Settings) ([]Key, error) {
 func (e pkcs12Entry) toKey(place string, o PKCS12Options, s Settings) (k Key) {
 	var err error
 	if e.private == nil && e.pss == nil {
-		return Key{KID: cmp.Or(e.alias, place), State: "private", SkipReason: e.skip, Stranger: e.skip != "", RefuseReason: e.refuse}
+		return Key{KID: cmp.Or(e.alias, place), State: cmp.Or(e.state, "private"), SkipReason: e.skip, Stranger: e.skip != "", RefuseReason: e.refuse}
 	}
 	if e.pss != nil {
 		k, err = privateKey(e.pss)
@@ -98,9 +98,11 @@ func (e pkcs12Entry) toKey(place string, o PKCS12Options, s Settings) (k Key) {
 // pkcs12Entry is a private key of a file, with its certificate if there is one.
 type pkcs12Entry struct {
 	alias        string
+	keyID        string            // that its certificate has as well
 	private      crypto.PrivateKey // nil: pss has it, or skip or refuse says why it cannot be had
 	pss          Secret            // an RSASSA-PSS key in PEM
 	certificate  *x509.Certificate
+	state        string // empty: private
 	skip, refuse string
 }
 
@@ -115,10 +117,15 @@ func (e pkcs12Entry) kid(k Key, o PKCS12Options) (string, error) {
 	case o.KIDFrom == KIDCertificate && e.certificate == nil:
 		return "", errors.New("it has no certificate: give --kid")
 	case o.KIDFrom == KIDCertificate:
-		sum := sha1.Sum(e.certificate.Raw) // #nosec G401 -- a name, not a proof
-		return strings.ToUpper(hex.EncodeToString(sum[:])), nil
+		return certificateHash(e.certificate), nil
 	}
 	return k.Public.Thumbprint(), nil
+}
+
+// certificateHash returns the name of a certificate in .NET.
+func certificateHash(c *x509.Certificate) string {
+	sum := sha1.Sum(c.Raw) // #nosec G401 -- a name, not a proof
+	return strings.ToUpper(hex.EncodeToString(sum[:]))
 }
 
 // openPKCS12 decodes a file, or gives it up after patience. What is given up goes on in
@@ -174,10 +181,10 @@ func pkcs12Entries(file []byte, password string) ([]pkcs12Entry, error) {
 }
 
 func entriesOf(blocks []*pem.Block) (entries []pkcs12Entry) {
-	var certificates []*x509.Certificate
+	var certificates []namedCertificate
 	for _, b := range blocks {
 		if certificate, err := x509.ParseCertificate(b.Bytes); err == nil {
-			certificates = append(certificates, certificate)
+			certificates = append(certificates, namedCertificate{b.Headers["friendlyName"], b.Headers["localKeyId"], certificate})
 		}
 	}
 	for _, b := range blocks {
@@ -192,9 +199,7 @@ func entriesOf(blocks []*pem.Block) (entries []pkcs12Entry) {
 		} else {
 			return nil
 		}
-		e := pkcs12Entry{alias: b.Headers["friendlyName"], private: signer}
-		e.findCertificate(certificates)
-		entries = append(entries, e)
+		entries = append(entries, pkcs12Entry{alias: b.Headers["friendlyName"], keyID: b.Headers["localKeyId"], private: signer})
 	}
-	return entries
+	return withCertificates(entries, certificates)
 }

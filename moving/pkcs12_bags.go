@@ -2,6 +2,7 @@ package moving
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ecdh"
 	"crypto/ed25519"
@@ -12,8 +13,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/binary"
-	"errors"
+	"encoding/hex"
 	"math/big"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -53,6 +55,7 @@ type (
 var (
 	oidData         = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
 	oidFriendlyName = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 20}
+	oidLocalKeyID   = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 21}
 	oidKeyBag       = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 1}
 	oidShroudedBag  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 2}
 	oidCertBag      = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 3}
@@ -74,11 +77,11 @@ func entriesOneByOne(file []byte, password string) (entries []pkcs12Entry, err e
 	if err != nil {
 		return nil, err
 	}
-	var others []contentInfo
+	var certificates []namedCertificate
 	for _, part := range parts {
-		bags, err := part.bags()
+		bags, err := part.bags(password)
 		if err != nil {
-			others = append(others, part)
+			certificates = append(certificates, certificatesIn(part, password, filler)...)
 			continue
 		}
 		for _, bag := range bags {
@@ -87,14 +90,57 @@ func entriesOneByOne(file []byte, password string) (entries []pkcs12Entry, err e
 				entries = append(entries, bag.entry(password, filler))
 			case bag.ID.Equal(oidSecretBag):
 				entries = append(entries, pkcs12Entry{alias: bag.name(), skip: "is a shared secret: Keyward supports key pairs only"})
+			case bag.ID.Equal(oidCertBag):
+				if c := bag.certificate(); c != nil {
+					certificates = append(certificates, namedCertificate{bag.name(), bag.keyID(), c})
+				}
 			}
 		}
 	}
-	certificates := certificatesIn(others, password)
-	for i := range entries {
-		entries[i].findCertificate(certificates)
+	return withCertificates(entries, certificates), nil
+}
+
+// namedCertificate is a certificate with its alias and the identifier that it shares with
+// its key, if they are known.
+type namedCertificate struct {
+	alias, keyID string
+	*x509.Certificate
+}
+
+// isOf reports whether a certificate that does not match a key belongs to it all the same:
+// to one that could not be decoded.
+func (c namedCertificate) isOf(e pkcs12Entry) bool {
+	if c.alias == "" && c.keyID == "" {
+		return e.certificate == nil // perhaps
 	}
-	return entries, nil
+	return e.certificate == nil && (c.alias != "" && c.alias == e.alias || c.keyID != "" && c.keyID == e.keyID)
+}
+
+// withCertificates gives each key its certificate. A certificate that belongs to no key,
+// and is not of the chain of another, is an entry of its own, as keytool -importcert adds
+// it: such a file may have the old keys of its owner, or just roots that it trusts.
+func withCertificates(entries []pkcs12Entry, certificates []namedCertificate) []pkcs12Entry {
+	taken := map[string]bool{}
+	for i := range entries {
+		e := &entries[i]
+		if e.findCertificate(certificates); e.certificate != nil {
+			taken[string(e.certificate.Raw)] = true
+		}
+	}
+	keys := entries
+	for _, c := range certificates {
+		issuer := slices.ContainsFunc(certificates, func(o namedCertificate) bool {
+			return bytes.Equal(o.RawIssuer, c.RawSubject) && !bytes.Equal(o.RawIssuer, o.RawSubject)
+		})
+		if !taken[string(c.Raw)] && !issuer && !slices.ContainsFunc(keys, c.isOf) {
+			entries = append(entries, pkcs12Entry{
+				alias: cmp.Or(c.alias, certificateHash(c.Certificate)), state: "certificate",
+				skip: "is a certificate without a private key; to verify tokens of its key, take that out with: openssl x509 -in cert.pem -noout -pubkey, and import it with keyward key import --pem",
+			})
+		}
+		taken[string(c.Raw)] = true
+	}
+	return entries
 }
 
 // contentsOf returns the parts of a file.
@@ -111,23 +157,51 @@ func contentsOf(file []byte) (parts []contentInfo, err error) {
 	return parts, err
 }
 
-// bags returns the bags of a part that is not encrypted.
-func (c contentInfo) bags() (bags []safeBag, err error) {
-	if !c.Type.Equal(oidData) {
-		return nil, errors.New("encrypted")
-	}
+// bags returns the bags of a part that is not encrypted, or by PBES2.
+func (c contentInfo) bags(password string) (bags []safeBag, err error) {
 	var contents []byte
-	if _, err := asn1.Unmarshal(c.Content.Bytes, &contents); err != nil {
+	if c.Type.Equal(oidData) {
+		_, err = asn1.Unmarshal(c.Content.Bytes, &contents)
+	} else {
+		var encrypted struct {
+			Version int
+			Content struct {
+				Type      asn1.ObjectIdentifier
+				Algorithm pkix.AlgorithmIdentifier
+				Data      []byte `asn1:"tag:0,optional"`
+			}
+		}
+		if _, err = asn1.Unmarshal(c.Content.Bytes, &encrypted); err == nil {
+			contents, err = decryptPBES2(encrypted.Content.Algorithm, encrypted.Content.Data, password)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	_, err = asn1.Unmarshal(contents, &bags)
 	return bags, err
 }
 
+// certificate returns the certificate of a bag, nil if it has none.
+func (b safeBag) certificate() *x509.Certificate {
+	var content struct {
+		ID   asn1.ObjectIdentifier
+		Data []byte `asn1:"tag:0,explicit"`
+	}
+	if _, err := asn1.Unmarshal(b.Value.Bytes, &content); err != nil || !content.ID.Equal(oidX509) {
+		return nil
+	}
+	c, err := x509.ParseCertificate(content.Data)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
 // entry decodes the key of a bag. filler is a bag with any certificate, without which the
 // library decodes no key.
 func (b safeBag) entry(password string, filler safeBag) pkcs12Entry {
-	e := pkcs12Entry{alias: b.name()}
+	e := pkcs12Entry{alias: b.name(), keyID: b.keyID()}
 	b.Attributes = nil
 	passwords := [][]byte{bmpString(password)}
 	if password == "" {
@@ -161,39 +235,51 @@ func (b safeBag) entry(password string, filler safeBag) pkcs12Entry {
 
 // name returns the friendlyName of a bag, which keytool calls alias.
 func (b safeBag) name() string {
-	for _, a := range b.Attributes {
-		var text asn1.RawValue
-		if _, err := asn1.Unmarshal(a.Values.Bytes, &text); err != nil || !a.ID.Equal(oidFriendlyName) || len(text.Bytes)%2 != 0 {
-			continue
-		}
-		var units []uint16
-		for i := 0; i < len(text.Bytes); i += 2 {
-			units = append(units, binary.BigEndian.Uint16(text.Bytes[i:]))
-		}
-		return string(utf16.Decode(units))
+	text := b.attribute(oidFriendlyName)
+	var units []uint16
+	for i := 0; i+1 < len(text); i += 2 {
+		units = append(units, binary.BigEndian.Uint16(text[i:]))
 	}
-	return ""
+	return string(utf16.Decode(units))
 }
 
-// certificatesIn returns the certificates of the parts that have no keys.
-func certificatesIn(parts []contentInfo, password string) (all []*x509.Certificate) {
-	for _, part := range parts {
-		empty, err := dataContent([]safeBag{})
-		if err != nil {
-			return all
+// keyID returns the localKeyId of a bag, which a key and its certificate share.
+func (b safeBag) keyID() string { return hex.EncodeToString(b.attribute(oidLocalKeyID)) }
+
+// attribute returns the value of an attribute of a bag, nil if it has none.
+func (b safeBag) attribute(id asn1.ObjectIdentifier) []byte {
+	for _, a := range b.Attributes {
+		var value asn1.RawValue
+		if _, err := asn1.Unmarshal(a.Values.Bytes, &value); err == nil && a.ID.Equal(id) {
+			return value.Bytes
 		}
-		alone, err := buildPFX([]contentInfo{part, empty}, bmpString(password))
-		if err != nil {
-			return all
-		}
-		//lint:ignore SA1019 nothing else reads certificates of any kind
-		blocks, err := pkcs12.ToPEM(alone, password)
-		for _, b := range blocks {
-			if c, err := x509.ParseCertificate(b.Bytes); err == nil {
-				all = append(all, c)
-			}
-		}
-		_ = err // without certificates keys have no kid of .NET, which is said of each
+	}
+	return nil
+}
+
+// certificatesIn returns the certificates of a part in an older encryption, which only the
+// library decrypts, without their names. Without certificates keys have no kid of .NET,
+// which is said of each.
+func certificatesIn(part contentInfo, password string, filler safeBag) (all []namedCertificate) {
+	key, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		return nil
+	}
+	unused := safeBag{ID: oidKeyBag, Value: asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: key}}
+	rest, err := dataContent([]safeBag{unused, filler})
+	if err != nil {
+		return nil
+	}
+	alone, err := buildPFX([]contentInfo{part, rest}, bmpString(password))
+	if err != nil {
+		return nil
+	}
+	_, first, others, err := pkcs12.DecodeChain(alone, password)
+	if err != nil {
+		return nil
+	}
+	for _, c := range append([]*x509.Certificate{first}, others...)[:len(others)] { // the last one is the filler
+		all = append(all, namedCertificate{Certificate: c})
 	}
 	return all
 }
@@ -276,14 +362,14 @@ func bmpString(password string) (encoded []byte) {
 }
 
 // findCertificate sets the certificate of the entry's key.
-func (e *pkcs12Entry) findCertificate(certificates []*x509.Certificate) {
+func (e *pkcs12Entry) findCertificate(certificates []namedCertificate) {
 	signer, is := e.private.(crypto.Signer)
 	for _, c := range certificates {
-		if e.pss != nil && e.certifies(c) {
-			e.certificate = c
+		if e.pss != nil && e.certifies(c.Certificate) {
+			e.certificate = c.Certificate
 		}
 		if public, ok := c.PublicKey.(interface{ Equal(x crypto.PublicKey) bool }); is && ok && public.Equal(signer.Public()) {
-			e.certificate = c
+			e.certificate = c.Certificate
 		}
 	}
 }

@@ -5,8 +5,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/keyfile"
+	"github.com/keyward/keyward/keys/tokens"
 )
 
 // Values of Step.Becomes.
@@ -76,7 +80,10 @@ func Plan(all []Key, t Target, o Options) []Step {
 	steps := make([]Step, 0, len(all))
 	for _, k := range all {
 		s := p.planKey(k)
-		s.Key, s.Why = k, joinNotes(k.Note, s.Why)
+		if s.Key = k; s.Moves() && len(k.Algs) > 0 {
+			s.Why = joinNotes("for "+strings.Join(k.Algs, ", "), s.Why)
+		}
+		s.Why = joinNotes(k.Note, s.Why)
 		steps = append(steps, s)
 	}
 	FollowTwins(steps)
@@ -117,7 +124,7 @@ func conflicts(all []Key) map[string]string {
 		case !there:
 			first[k.KID] = k
 		case other.Public.Thumbprint() != k.Public.Thumbprint():
-			why[k.KID] = "the source has several keys of this kid"
+			why[k.KID] = keyfile.Fault(tokens.Invalid("kid", keyfile.SharedKID))
 		}
 	}
 	return why
@@ -169,7 +176,6 @@ func (k *Key) setAlgorithms(algs []string, t Target, o Options) {
 			k.Algs = append(k.Algs, alg)
 		}
 	}
-	k.Note = joinNotes(k.Note, "for "+strings.Join(k.Algs, ", "))
 }
 
 // algorithms returns all algorithms of the tenant's key.
@@ -180,14 +186,15 @@ func (known Known) algorithms() []string {
 	return []string{known.Alg}
 }
 
-// covers reports whether the tenant's key is for all the algorithms of a key of the source.
-func (known Known) covers(k Key) bool {
+// without returns an algorithm of a key of the source that the tenant's key is not for;
+// empty if it is for all of them.
+func (known Known) without(k Key) jose.SignatureAlgorithm {
 	for _, alg := range append([]string{k.Alg}, k.Algs...) {
 		if !slices.Contains(known.algorithms(), alg) {
-			return false
+			return jose.SignatureAlgorithm(alg)
 		}
 	}
-	return true
+	return ""
 }
 
 type planner struct {
@@ -209,16 +216,14 @@ func (p *planner) planKey(k Key) Step {
 		return Step{Becomes: Refused, Why: p.twofold[k.KID]}
 	case k.twin:
 		return Step{Becomes: Left, Why: "the source lists this key twice; it comes in once"}
-	case !keys.ValidKID(k.KID):
-		return Step{Becomes: Refused, Why: "its kid must be " + keys.KIDRule}
 	case there && known.Thumbprint != "" && known.Thumbprint != k.Public.Thumbprint():
-		return Step{Becomes: Refused, Why: "the tenant has another key of this kid"}
-	case there && known.Thumbprint != "" && !known.covers(k):
-		return Step{Becomes: Refused, Why: "the tenant has this key for " + strings.Join(known.algorithms(), ", ") + " alone, and tokens of another algorithm would not verify"}
+		return Step{Becomes: Refused, Why: keyfile.AnotherKey}
 	case there && !keys.State(known.State).Published():
 		return p.planGone(k, known)
+	case there && known.without(k) != "":
+		return Step{Becomes: Refused, Why: keyfile.ThereWithout(known.without(k))}
 	case there:
-		return Step{Becomes: Present, Why: "already there as " + known.State}
+		return Step{Becomes: Present, Why: keyfile.ThereAs(keys.State(known.State))}
 	}
 	s := p.planVerifier(k)
 	if signs {
@@ -240,7 +245,7 @@ func (p *planner) planGone(k Key, known Known) Step {
 	if s := p.planVerifier(k); s.Becomes == Left {
 		return s
 	}
-	return Step{Becomes: Refused, Why: "the tenant had it: it is " + known.State + ", its tokens do not verify, and a kid is used once"}
+	return Step{Becomes: Refused, Why: keyfile.GoneAs(keys.State(known.State))}
 }
 
 // isSigner reports whether a key becomes the signing key of its algorithm.

@@ -74,40 +74,47 @@ func TestDoorsAgree(t *testing.T) {
 		name string
 		keys []string
 		want []string // of each key; twins of one that comes in are "in"
+
+		repeated bool // none comes in, and one is there
 	}{
-		{"a good key and a weak one of one kid", []string{rs("k"), doorKey(t, weak.Public(), "k", "RS256")}, []string{in, refused}},
-		{"a weak key and a good one of one kid", []string{doorKey(t, weak.Public(), "k", "RS256"), es("k")}, []string{refused, in}},
-		{"two good keys of one kid", []string{es("k"), rs("k"), es("fine")}, []string{refused, refused, in}},
-		{"two good keys of one kid and a weak one", []string{doorKey(t, weak.Public(), "k", "RS256"), es("k"), rs("k"), es("fine")}, []string{refused, refused, refused, in}},
-		{"a stranger of the same kid", []string{strings.Replace(stranger, `"s"`, `"k"`, 1), es("k")}, []string{left, in}},
-		{"an alg that is not supported, of the same kid", []string{doorKey(t, other, "k", "ES256K"), es("k")}, []string{refused, in}},
-		{"e = 3", []string{rs("three", "e", `"Aw"`), es("fine"), stranger}, []string{refused, in, left}},
-		{"even e", []string{rs("even", "e", `"AQAC"`), es("fine")}, []string{refused, in}},
-		{"RSA 1024", []string{doorKey(t, weak.Public(), "weak", "RS256"), rs("fine")}, []string{refused, in}},
-		{"padded", []string{es("padded", "x", `"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4="`), rs("fine")}, []string{refused, in}},
-		{"off the curve", []string{es("off", "x", `"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4"`), rs("fine")}, []string{refused, in}},
-		{"empty n", []string{rs("empty", "n", `""`), es("fine")}, []string{refused, in}},
-		{"no RSA alg", []string{rs("none", "alg", ""), es("fine")}, []string{refused, in}},
-		{"another alg", []string{rs("wrong", "alg", `"ES256"`), es("fine")}, []string{refused, in}},
-		{"misspelled use", []string{es("use", "use", `"SIG"`), rs("fine")}, []string{refused, in}},
-		{"a number for a use", []string{es("use", "use", `7`), rs("fine")}, []string{refused, in}},
-		{"a long kid", []string{es(strings.Repeat("k", 257)), rs("fine")}, []string{refused, in}},
-		{"no JWK", []string{`null`, `7`, `{}`, es("fine")}, []string{refused, refused, refused, in}},
-		{"a member twice", []string{`{"kid":"a",` + es("b")[1:], rs("fine")}, []string{refused, refused}}, // no two readers have to agree on such a file
-		{"for several algorithms", []string{rs("k"), rs("k", "alg", `"PS512"`), rs("k", "e", `"Aw"`)}, []string{in, in, refused}},
-		{"several algorithms, one of them wrong", []string{rs("k"), rs("k", "alg", `"ES256"`)}, []string{in, refused}},
-		{"a private key for encryption", []string{es("enc", "use", `"enc"`, "d", `"AQ"`), rs("fine")}, []string{left, in}},
-		{"a private key of another curve", []string{rs("fine"), es("k1", "crv", `"secp256k1"`, "d", `"AQ"`)}, []string{in, left}},
-		{"for several algorithms, and the tenant has another key of the kid", []string{rs("there"), rs("there", "alg", `"PS512"`), es("fine")}, []string{refused, refused, in}},
-		{"twice, and it was compromised", []string{doorKey(t, other, "new", "ES256"), es("fine"), doorKey(t, other, "new", "ES256")}, []string{refused, in, refused}},
-		{"twice, and it is there", []string{doorKey(t, there, "there", "ES256"), doorKey(t, there, "there", "ES256"), es("fine")}, []string{left, left, in}},
-		{"no kid", []string{es("", "kid", ""), es("", "kid", "")}, []string{in, in}},
-		{"a key that is there", []string{doorKey(t, there, "there", "ES256"), es("fine")}, []string{left, in}},
-		{"another key that is there", []string{es("there"), es("fine")}, []string{refused, in}},
-		{"a key that is revoked", []string{doorKey(t, other, "compromised", "ES256"), es("fine")}, []string{refused, in}},
-		{"a key that was compromised", []string{doorKey(t, other, "new", "ES256"), es("fine")}, []string{refused, in}},
-		{"weak keys alone", []string{rs("three", "e", `"Aw"`), doorKey(t, weak.Public(), "weak", "RS256")}, []string{refused, refused}},
-		{"strangers alone", []string{stranger}, []string{left}},
+		{"a good key and a weak one of one kid", []string{rs("k"), doorKey(t, weak.Public(), "k", "RS256")}, []string{in, refused}, false},
+		{"a weak key and a good one of one kid", []string{doorKey(t, weak.Public(), "k", "RS256"), es("k")}, []string{refused, in}, false},
+		{"two good keys of one kid", []string{es("k"), rs("k"), es("fine")}, []string{refused, refused, in}, false},
+		{"two good keys of one kid and a weak one", []string{doorKey(t, weak.Public(), "k", "RS256"), es("k"), rs("k"), es("fine")}, []string{refused, refused, refused, in}, false},
+		{"a stranger of the same kid", []string{strings.Replace(stranger, `"s"`, `"k"`, 1), es("k")}, []string{left, in}, false},
+		{"an alg that is not supported, of the same kid", []string{doorKey(t, other, "k", "ES256K"), es("k")}, []string{refused, in}, false},
+		{"e = 3", []string{rs("three", "e", `"Aw"`), es("fine"), stranger}, []string{refused, in, left}, false},
+		{"even e", []string{rs("even", "e", `"AQAC"`), es("fine")}, []string{refused, in}, false},
+		{"RSA 1024", []string{doorKey(t, weak.Public(), "weak", "RS256"), rs("fine")}, []string{refused, in}, false},
+		{"padded", []string{es("padded", "x", `"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4="`), rs("fine")}, []string{refused, in}, false},
+		{"off the curve", []string{es("off", "x", `"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4"`), rs("fine")}, []string{refused, in}, false},
+		{"empty n", []string{rs("empty", "n", `""`), es("fine")}, []string{refused, in}, false},
+		{"no RSA alg", []string{rs("none", "alg", ""), es("fine")}, []string{refused, in}, false},
+		{"another alg", []string{rs("wrong", "alg", `"ES256"`), es("fine")}, []string{refused, in}, false},
+		{"misspelled use", []string{es("use", "use", `"SIG"`), rs("fine")}, []string{refused, in}, false},
+		{"a number for a use", []string{es("use", "use", `7`), rs("fine")}, []string{refused, in}, false},
+		{"a long kid", []string{es(strings.Repeat("k", 257)), rs("fine")}, []string{refused, in}, false},
+		{"no JWK", []string{`null`, `7`, `{}`, es("fine")}, []string{refused, refused, refused, in}, false},
+		{"a member twice", []string{`{"kid":"a",` + es("b")[1:], rs("fine")}, []string{refused, refused}, false}, // no two readers have to agree on such a file
+		{"for several algorithms", []string{rs("k"), rs("k", "alg", `"PS512"`), rs("k", "e", `"Aw"`)}, []string{in, in, refused}, false},
+		{"several algorithms, one of them wrong", []string{rs("k"), rs("k", "alg", `"ES256"`)}, []string{in, refused}, false},
+		{"a private key for encryption", []string{es("enc", "use", `"enc"`, "d", `"AQ"`), rs("fine")}, []string{left, in}, false},
+		{"a private key of another curve", []string{rs("fine"), es("k1", "crv", `"secp256k1"`, "d", `"AQ"`)}, []string{in, left}, false},
+		{"for several algorithms, and the tenant has another key of the kid", []string{rs("there"), rs("there", "alg", `"PS512"`), es("fine")}, []string{refused, refused, in}, false},
+		{"twice, and it was compromised", []string{doorKey(t, other, "new", "ES256"), es("fine"), doorKey(t, other, "new", "ES256")}, []string{refused, in, refused}, false},
+		{"twice, and it is there", []string{doorKey(t, there, "there", "ES256"), doorKey(t, there, "there", "ES256"), es("fine")}, []string{left, left, in}, false},
+		{"no kid", []string{es("", "kid", ""), es("", "kid", "")}, []string{in, in}, false},
+		{"a key that is there", []string{doorKey(t, there, "there", "ES256"), es("fine")}, []string{left, in}, false},
+		{"another key that is there", []string{es("there"), es("fine")}, []string{refused, in}, false},
+		{"a key that is revoked", []string{doorKey(t, other, "compromised", "ES256"), es("fine")}, []string{refused, in}, false},
+		{"a key that was compromised", []string{doorKey(t, other, "new", "ES256"), es("fine")}, []string{refused, in}, false},
+		{"weak keys alone", []string{rs("three", "e", `"Aw"`), doorKey(t, weak.Public(), "weak", "RS256")}, []string{refused, refused}, false},
+		{"strangers alone", []string{stranger}, []string{left}, false},
+		{"a set again", []string{doorKey(t, there, "there", "ES256"), doorKey(t, there, "there", "ES256")}, []string{left, left}, true},
+		{"a set again, beside a stranger", []string{stranger, doorKey(t, there, "there", "ES256")}, []string{left, left}, true},
+		{"a set again, beside a weak key", []string{doorKey(t, there, "there", "ES256"), rs("three", "e", `"Aw"`)}, []string{left, refused}, true},
+		{"a set again, beside another key of a kid in use", []string{doorKey(t, there, "there", "ES256"), es("compromised")}, []string{left, refused}, true},
+		{"a set again, for one algorithm more", []string{doorKey(t, signing.Public(), "rs-there", "RS256"), doorKey(t, signing.Public(), "rs-there", "PS256")}, []string{refused, refused}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "set.json")
@@ -115,31 +122,34 @@ func TestDoorsAgree(t *testing.T) {
 			if err := os.WriteFile(file, []byte(set), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			good := !slices.Contains(c.want, refused) && slices.Contains(c.want, in)
+			good := !slices.Contains(c.want, refused) && (slices.Contains(c.want, in) || c.repeated)
 			private := strings.Contains(set, `"d":`)
 			soon := time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)
-			doors := map[string]func(tenant string) (got []string, ok bool){
-				"import-from --dry-run": func(tenant string) ([]string, bool) {
+			reasons := map[int]string{} // by key, as the first door says
+			doors := map[string]func(tenant string) (got, why []string, ok bool){
+				"import-from --dry-run": func(tenant string) (got, why []string, ok bool) {
 					return planOutcomes(t, keyward(t, env, "import-from", "jwk-file", file, "--tenant="+tenant, "--as=verify-only", "--json", "--dry-run"))
 				},
-				"import-from": func(tenant string) ([]string, bool) {
+				"import-from": func(tenant string) (got, why []string, ok bool) {
 					return planOutcomes(t, keyward(t, env, "import-from", "jwk-file", file, "--tenant="+tenant, "--as=verify-only", "--json", "--yes"))
 				},
-				"key import --dry-run": func(tenant string) ([]string, bool) {
+				"key import --dry-run": func(tenant string) (got, why []string, ok bool) {
 					r := keyward(t, env, "key", "import", "--jwks="+file, "--tenant="+tenant, "--json", "--dry-run")
-					return listOutcomes(r.stdout, len(c.keys)), r.code == exitOK
+					got, why = listOutcomes(r.stdout, len(c.keys))
+					return got, why, r.code == exitOK
 				},
-				"key import": func(tenant string) ([]string, bool) {
+				"key import": func(tenant string) (got, why []string, ok bool) {
 					r := keyward(t, env, "key", "import", "--jwks="+file, "--tenant="+tenant, "--json")
-					return listOutcomes(r.stdout, len(c.keys)), r.code == exitOK
+					got, why = listOutcomes(r.stdout, len(c.keys))
+					return got, why, r.code == exitOK
 				},
 			}
 			for _, dry := range []bool{true, false} {
-				doors[fmt.Sprintf("the API, dry_run %t", dry)] = func(tenant string) ([]string, bool) {
+				doors[fmt.Sprintf("the API, dry_run %t", dry)] = func(tenant string) (got, why []string, ok bool) {
 					body, _ := json.Marshal(map[string]any{"public_key": set, "dry_run": dry, "expires_at": soon})
 					status, answer := ask.post(t, "/v1/tenants/"+tenant+"/keys/import", string(body))
-					got := listOutcomes(answer, len(c.keys))
-					return got, status < http.StatusBadRequest && !slices.Contains(got, refused)
+					got, why = listOutcomes(answer, len(c.keys))
+					return got, why, status < http.StatusBadRequest && !slices.Contains(got, refused)
 				}
 			}
 			n := 0
@@ -147,20 +157,31 @@ func TestDoorsAgree(t *testing.T) {
 				tenant := fmt.Sprintf("doors-%d-%d", i, n)
 				n++
 				ask.ask(t, "POST", "/v1/tenants", `{"slug":"`+tenant+`","policies":[{"alg":"ES256","default":true}]}`, true)
-				for kid, pub := range map[string]*ecdsa.PublicKey{"there": there, "compromised": other} {
-					body, _ := json.Marshal(map[string]any{"public_key": json.RawMessage(doorKey(t, pub, kid, "ES256")), "expires_at": soon})
+				for _, jwk := range map[string]string{"there": doorKey(t, there, "there", "ES256"), "compromised": doorKey(t, other, "compromised", "ES256"), "rs-there": doorKey(t, signing.Public(), "rs-there", "RS256")} {
+					body, _ := json.Marshal(map[string]any{"public_key": json.RawMessage(jwk), "expires_at": soon})
 					ask.ask(t, "POST", "/v1/tenants/"+tenant+"/keys/import", string(body), true)
 				}
 				ask.ask(t, "POST", "/v1/tenants/"+tenant+"/keys/compromised/revoke", `{"reason":"compromised"}`, true)
 				before := len(imported(t, env, tenant))
-				got, ok := door(tenant)
+				got, why, ok := door(tenant)
+				for i, outcome := range got {
+					if outcome == in {
+						continue
+					}
+					if reasons[i] == "" {
+						reasons[i] = why[i]
+					}
+					if why[i] == "" || why[i] != reasons[i] {
+						t.Errorf("%s says of key %d %q, another door %q", name, i, why[i], reasons[i])
+					}
+				}
 				if private && !strings.HasPrefix(name, "import-from") { // only import-from takes private keys apart
 					if came := len(imported(t, env, tenant)) - before; ok || got != nil || came != 0 {
 						t.Errorf("%s: %t, %q, %d keys came in; want a refusal of the whole set", name, ok, got, came)
 					}
 					continue
 				}
-				if ok != good || got != nil && !slices.Equal(got, c.want) || got == nil && slices.Contains(c.want, in) {
+				if ok != good || got != nil && !slices.Equal(got, c.want) || got == nil && (slices.Contains(c.want, in) || c.repeated) {
 					t.Errorf("%s: %t, %q; want %t, %q", name, ok, got, good, c.want)
 				}
 				want := 0
@@ -182,17 +203,18 @@ func TestDoorsAgree(t *testing.T) {
 	}
 }
 
-// planOutcomes returns what becomes of each key of a plan.
-func planOutcomes(t *testing.T, r result) (all []string, ok bool) {
+// planOutcomes returns what becomes of each key of a plan, and why.
+func planOutcomes(t *testing.T, r result) (all, why []string, ok bool) {
 	t.Helper()
 	var said struct{ Keys []stepReport }
 	if r.stdout == "" { // a file that is no key set has no plan
-		return nil, r.code == exitOK
+		return nil, nil, r.code == exitOK
 	}
 	if err := json.Unmarshal([]byte(r.stdout), &said); err != nil {
 		t.Fatalf("%v: %s%s", err, r.stdout, r.stderr)
 	}
 	for _, s := range said.Keys {
+		why = append(why, strings.TrimPrefix(s.Note, "it has no kid at the source; this is its thumbprint; "))
 		switch {
 		case s.Becomes == "deprecated" || strings.Contains(s.Note, "lists this key twice"):
 			all = append(all, "in")
@@ -205,25 +227,27 @@ func planOutcomes(t *testing.T, r result) (all []string, ok bool) {
 			t.Errorf("%s is %s without a reason", s.KID, s.Becomes)
 		}
 	}
-	return all, r.code == exitOK
+	return all, why, r.code == exitOK
 }
 
-// listOutcomes returns what becomes of each of n keys by an answer of the API; nil if none
-// came in.
-func listOutcomes(answer string, n int) (all []string) {
+// listOutcomes returns what becomes of each of n keys by an answer of the API, and why; nil
+// if it is not a list.
+func listOutcomes(answer string, n int) (all, why []string) {
 	var list client.KeyList
-	if json.Unmarshal([]byte(answer), &list) != nil || len(list.Items) == 0 {
-		return nil
+	if json.Unmarshal([]byte(answer), &list) != nil || list.Items == nil {
+		return nil, nil
 	}
+	why = make([]string, n)
 	for range n {
 		all = append(all, "in")
 	}
 	for _, k := range list.Skipped {
+		why[k.Index] = k.Reason
 		if all[k.Index] = "left"; k.Refused {
 			all[k.Index] = "refused"
 		}
 	}
-	return all
+	return all, why
 }
 
 // A tenant's own limits are in the plan: as many keys as it may have, and a second person.
@@ -247,12 +271,12 @@ func TestLimitsOfTheTenantAreInThePlan(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	move := func(flag string) ([]string, bool) {
+	move := func(flag string) ([]string, []string, bool) {
 		return planOutcomes(t, keyward(t, served, "import-from", "jwk-file", file, "--tenant=full", "--json", flag))
 	}
 	write(97) // with four keys of its own, the tenant would have 101
 	for _, flag := range []string{"--dry-run", "--yes"} {
-		if got, ok := move(flag); ok || len(got) != 97 || slices.Contains(got, "in") {
+		if got, _, ok := move(flag); ok || len(got) != 97 || slices.Contains(got, "in") {
 			t.Errorf("%s: %t, %q", flag, ok, got)
 		}
 	}
@@ -267,7 +291,7 @@ func TestLimitsOfTheTenantAreInThePlan(t *testing.T) {
 		t.Errorf("%d keys", n)
 	}
 	for _, flag := range []string{"--dry-run", "--yes"} {
-		if got, ok := move(flag); !ok || len(got) != 96 || slices.Contains(got, "refused") {
+		if got, _, ok := move(flag); !ok || len(got) != 96 || slices.Contains(got, "refused") {
 			t.Errorf("%s: %t, %q", flag, ok, got)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/moving"
 )
 
@@ -194,17 +195,17 @@ func (f moveFlags) moveKeys(ctx context.Context, p *program, sign signFlags, key
 	return m.runPlan(ctx, p)
 }
 
-func (f moveFlags) checkFlags(sign signFlags, keys []moving.Key) error {
+func (f moveFlags) checkFlags(sign signFlags, all []moving.Key) error {
 	if f.KeepFor <= 0 {
 		return &usageError{"--keep-for must be a duration above 0, as in 168h"}
 	}
-	if f.Alg != "" && !moving.ValidAlg(f.Alg) {
+	if _, err := keys.ParseAlgorithm(f.Alg); f.Alg != "" && err != nil {
 		return &usageError{"--alg must be an algorithm that Keyward supports, as in RS256"}
 	}
-	if len(keys) == 0 {
+	if len(all) == 0 {
 		return errors.New("the source has no keys")
 	}
-	for _, k := range keys {
+	for _, k := range all {
 		if sign.Signs == "" || k.KID == sign.Signs && k.Private != nil {
 			return nil
 		}

@@ -87,13 +87,61 @@ func TestKeyImport(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil || len(list.Items) != 2 || list.Items[1].KID != "mine-2" {
 		t.Errorf("%s: %v", r.stdout, err)
 	}
-	keyward(t, env, "key", "import", "--tenant=acme", "--jwks="+set).want(t, exitFailed, "mine-1", "409")
 	keyward(t, env, "key", "import", "--tenant=acme", "--pem="+jwk, "--alg=EdDSA").want(t, exitFailed)
 	keyward(t, env, "key", "import", "--tenant=acme").want(t, exitUsage, "--pem", "--jwks")
 	keyward(t, env, "key", "import", "--tenant=acme", "--pem="+private, "--jwks="+jwk).want(t, exitUsage)
 	keyward(t, env, "key", "import", "--tenant=acme", "--jwks="+private).want(t, exitUsage, "--jwks")
 	keyward(t, env, "key", "import", "--tenant=acme", "--pem=/does/not/exist").want(t, exitFailed, "/does/not/exist")
 	keyward(t, env, "key", "import", "--tenant=nobody", "--pem="+private, "--alg=EdDSA").want(t, exitFailed, "404")
+}
+
+// A repeated import of the same key is no error, by key import as by import-from, and
+// changes nothing. A key of the same kid that is not what the command asks for is one.
+func TestKeyImportCanBeRepeated(t *testing.T) {
+	env := served(t)
+	private, public, jwk, set := onDisk(t, newKey(t), "mine")
+	otherPrivate, _, otherJWK, _ := onDisk(t, newKey(t), "mine")
+	const until = "--expires-at=2030-01-31T00:00:00Z"
+	importKey := func(flags ...string) result {
+		return keyward(t, env, append([]string{"key", "import", "--tenant=acme"}, flags...)...)
+	}
+	for _, flags := range [][]string{
+		{"--pem=" + private, "--alg=EdDSA", "--kid=a"}, {"--pem=" + public, "--alg=EdDSA", "--kid=b", until}, {"--jwks=" + jwk, "--as=active"}, {"--jwks=" + set},
+	} {
+		importKey(flags...).want(t, exitOK)
+		if flags[0] == "--pem="+private { // the standby that the next one replaces, revoked as superseded
+			importKey(flags...).want(t, exitOK, "a was skipped: it is there already as standby.", "Nothing to do.")
+		}
+	}
+	before := imported(t, env, "acme")
+	for said, flags := range map[string][]string{
+		"b was skipped: it is there already as deprecated.":     {"--pem=" + public, "--alg=EdDSA", "--kid=b", until},
+		"mine was skipped: it is there already as active.":      {"--jwks=" + jwk, "--as=active"},
+		"mine-2 was skipped: it is there already as deprecated": {"--jwks=" + set},
+	} {
+		importKey(flags...).want(t, exitOK, said, "Nothing to do.")
+		importKey(append(flags, "--dry-run")...).want(t, exitOK, said)
+		r := importKey(append(flags, "--json")...)
+		var list client.KeyList
+		if err := json.Unmarshal([]byte(r.stdout), &list); err != nil || r.code != exitOK || len(list.Items) != 0 || len(list.Skipped) == 0 {
+			t.Errorf("%d: %s%s", r.code, r.stdout, r.stderr)
+		}
+	}
+	for name, flags := range map[string][]string{
+		"another key":     {"--jwks=" + otherJWK, "--as=active"},
+		"another key PEM": {"--pem=" + otherPrivate, "--alg=EdDSA", "--kid=a"},
+		"for longer":      {"--pem=" + public, "--alg=EdDSA", "--kid=b", "--expires-at=2030-02-28T00:00:00Z"},
+		"to sign with":    {"--pem=" + private, "--alg=EdDSA", "--kid=b"},
+		"at once":         {"--pem=" + private, "--alg=EdDSA", "--kid=a", "--as=active"},
+		"one alg more":    {"--pem=" + public, "--alg=EdDSA", "--kid=b", "--algs=EdDSA,Ed25519", until},
+	} {
+		if r := importKey(flags...); r.code != exitFailed || !strings.Contains(r.stderr, "409") {
+			t.Errorf("%s: exit code %d: %s", name, r.code, r.stderr)
+		}
+	}
+	if after := imported(t, env, "acme"); strings.Join(after, "\n") != strings.Join(before, "\n") {
+		t.Errorf("%q became %q", before, after)
+	}
 }
 
 // A private key in what is to be a set of public keys does not leave the machine, nor does
@@ -169,7 +217,7 @@ func TestImportFrom(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.stdout), &said); err != nil || len(said.Keys) != 3 || !said.Keys[0].Done || !said.Keys[2].Done || said.Keys[1].Becomes != "left" {
 		t.Fatalf("%v in %s", err, r.stdout)
 	}
-	move("--yes").want(t, exitOK, "already there as standby", "already there as deprecated", "Nothing to do.")
+	move("--yes").want(t, exitOK, "is there already as standby", "is there already as deprecated", "Nothing to do.")
 	move("--signs=nobody").want(t, exitUsage, "--signs")
 	move("--keep-for=0s").want(t, exitUsage, "--keep-for")
 	move("--alg=HS256").want(t, exitUsage, "--alg")
@@ -193,7 +241,7 @@ func TestImportFromGoesOn(t *testing.T) {
 	}
 	r := keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes")
 	r.want(t, exitFailed, "REFUSED", "its d must be 32 bytes", "2 moved.", "cannot be imported: 1 of 3 keys")
-	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes").want(t, exitFailed, "already there as deprecated", "Nothing to do.")
+	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--yes").want(t, exitFailed, "is there already as deprecated", "Nothing to do.")
 	keyward(t, env, "import-from", "hydra", file, "--tenant=acme", "--dry-run").want(t, exitFailed, "REFUSED", "its d must be 32 bytes")
 }
 

@@ -8,13 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/internal/plural"
+	"github.com/keyward/keyward/keys"
 	"github.com/keyward/keyward/keys/keyfile"
+	"github.com/keyward/keyward/moving"
 )
 
 // sourceFlags name the file of a key; exactly one is required.
@@ -55,6 +60,9 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 		defer clear(*req.PrivateKey)
 	}
 	list, err := api.ImportKeyList(ctx, c.Tenant, req, c.requestEditors()...)
+	if there := c.presentKey(ctx, api, req, err); there != nil {
+		list, err = &client.KeyList{Items: []client.Key{}, Skipped: []client.SkippedKey{*there}}, nil
+	}
 	if err != nil {
 		return c.explainApproval(p, c.remoteFlags, c.Tenant, err, c.repeatCommand(req)...)
 	}
@@ -76,10 +84,92 @@ func (c *keyImportCmd) Run(ctx context.Context, p *program) error {
 	for _, k := range list.Items {
 		fmt.Fprintf(p.stdout, "%s (%s) %s %s%s.\n", sanitizeText(k.KID), algorithmsText(k), verb, k.State, untilText(k.ExpiresAt))
 	}
-	if c.DryRun {
-		return errors.Join(p.printUnchanged(), refusedError(refused))
+	switch {
+	case c.DryRun:
+		err = p.printUnchanged()
+	case len(list.Items) == 0:
+		fmt.Fprintln(p.stdout, "Nothing to do.")
 	}
-	return refusedError(refused)
+	return errors.Join(err, refusedError(refused))
+}
+
+// presentKey returns what is said of a key that the API refused because the tenant has it
+// already: the same key, for the same algorithms, in the state asked for. Then the command
+// was repeated, which is no error, as for a JWK Set and import-from. Otherwise it returns
+// nil.
+func (c *keyImportCmd) presentKey(ctx context.Context, api *client.Client, req client.ImportKeyRequest, refusal error) *client.SkippedKey {
+	var problem *client.Problem
+	if !errors.As(refusal, &problem) || problem.Status != http.StatusConflict {
+		return nil
+	}
+	own, err := parsedKey(req)
+	if err != nil {
+		return nil
+	}
+	kid, err := own.ChooseKID(c.KID)
+	if err != nil {
+		return nil
+	}
+	there, err := api.GetKey(ctx, c.Tenant, kid)
+	if err != nil || there.PublicJWK == nil || !c.isInState(req, there) {
+		return nil
+	}
+	var public moving.JWK
+	thumbprint, err := keys.Thumbprint(own.Public)
+	if err != nil || json.Unmarshal(*there.PublicJWK, &public) != nil || public.Thumbprint() != thumbprint {
+		return nil
+	}
+	var asked client.Alg
+	if req.Alg != nil {
+		asked = *req.Alg
+	}
+	alg, err := own.Algorithm(jose.SignatureAlgorithm(asked))
+	if err != nil {
+		return nil
+	}
+	for _, alg := range append([]client.Alg{client.Alg(alg)}, c.Algs...) {
+		if alg != there.Alg && !slices.Contains(there.Algs, alg) {
+			return nil
+		}
+	}
+	return &client.SkippedKey{KID: &kid, Reason: keyfile.ThereAs(keys.State(there.State))}
+}
+
+// isInState reports whether a key of the tenant is what the request would have made of it.
+func (c *keyImportCmd) isInState(req client.ImportKeyRequest, there *client.Key) bool {
+	switch {
+	case req.PrivateKey == nil:
+		return keys.State(there.State).Published() && (c.Expires == nil || there.ExpiresAt != nil && there.ExpiresAt.Equal(*c.Expires))
+	case c.As == moving.Active:
+		return there.State == client.KeyStateActive
+	}
+	return there.State == client.KeyStateStandby || there.State == client.KeyStateActive
+}
+
+// parsedKey parses the one key of a request.
+func parsedKey(req client.ImportKeyRequest) (keyfile.Key, error) {
+	if req.PrivateKey != nil {
+		material := materialText(*req.PrivateKey)
+		defer clear(material)
+		return keyfile.ParsePrivate(material)
+	}
+	set, err := keyfile.ParsePublic(materialText(*req.PublicKey))
+	if err == nil && set.IsSet {
+		err = errors.New("it is a set")
+	}
+	if err != nil {
+		return keyfile.Key{}, err
+	}
+	return set.Keys[0], nil
+}
+
+// materialText returns a copy of the PEM or the JWK of a request.
+func materialText(material client.KeyMaterial) []byte {
+	var text string
+	if json.Unmarshal(material, &text) == nil {
+		return []byte(text)
+	}
+	return bytes.Clone(material)
 }
 
 // refusedError returns an error if keys of a set for signatures were not imported.

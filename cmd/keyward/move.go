@@ -15,6 +15,7 @@ import (
 	"github.com/keyward/keyward/client"
 	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/keyfile"
+	"github.com/keyward/keyward/keys/tokens"
 	"github.com/keyward/keyward/moving"
 )
 
@@ -178,8 +179,7 @@ func isRefusal(status int) bool {
 // refusalText returns why the API refuses a key.
 func refusalText(p *client.Problem) string {
 	for _, e := range p.Errors {
-		name := strings.TrimPrefix(strings.TrimPrefix(e.Field, "private_key."), "public_key.")
-		return "its " + name + " " + e.Message
+		return keyfile.Fault(tokens.Invalid(e.Field, e.Message))
 	}
 	return p.Detail
 }

@@ -82,26 +82,56 @@ func keysOfSet(list json.RawMessage) (Set, error) {
 		if member := j.privateMember(); member != "" {
 			return Set{}, tokens.Invalid(j.field+"."+member, isPrivate)
 		}
-		labels, kid := j.labels(), j.text("kid")
-		if reason := labels.Stranger(); reason != "" && j.err == nil {
-			set.skip(i, kid, reason, j)
-			continue
+		switch got, kid := j.judge(), j.text("kid"); {
+		case got.Stranger != "":
+			set.skip(i, kid, got.Stranger, j)
+		case got.Err != nil:
+			set.Refuse(i, kid, got.Err)
+		default:
+			got.Key.Index = i
+			set.Keys = append(set.Keys, got.Key)
 		}
-		if reason := labels.Unsupported(); reason != "" && j.err == nil {
-			set.Refuse(i, kid, tokens.Invalid(j.field, reason))
-			continue
-		}
-		b, err := j.parseKey(false)
-		if b.Index = i; err != nil {
-			set.Refuse(i, kid, err)
-			continue
-		}
-		set.Keys = append(set.Keys, b)
 	}
 	if len(set.Keys) == 0 {
 		return Set{}, cmp.Or(set.fault, tokens.Invalid(field, "has no key for signatures"))
 	}
 	return set, nil
+}
+
+// Judgement is what becomes of a JWK by itself, whatever comes with it and whatever the
+// tenant has.
+type Judgement struct {
+	Key      Key    // if it has neither of the others
+	Stranger string // why Keyward has no use for it, as [Labels.Stranger] says
+	Err      error  // why it is refused: [*tokens.ClaimError], without key material
+}
+
+// JudgePublic judges the public half of a JWK, as an import of a JWK Set does. It looks at
+// no private member.
+func JudgePublic(raw []byte) Judgement {
+	members, err := strictjson.ParseObject(raw)
+	if err != nil {
+		return Judgement{Err: tokens.Invalid(FieldPublic, err.Error())}
+	}
+	maps.DeleteFunc(members, func(name string, _ json.RawMessage) bool {
+		return slices.Contains(privateMembers, strings.ToLower(name))
+	})
+	return (&foreignJWK{field: FieldPublic, members: members}).judge()
+}
+
+// judge judges a public JWK.
+func (j *foreignJWK) judge() Judgement {
+	labels := j.labels()
+	switch reason, unsupported := labels.Stranger(), labels.Unsupported(); {
+	case j.err != nil:
+		return Judgement{Err: j.err}
+	case reason != "":
+		return Judgement{Stranger: reason}
+	case unsupported != "":
+		return Judgement{Err: tokens.Invalid(j.field, unsupported)}
+	}
+	key, err := j.parseKey(false)
+	return Judgement{Key: key, Err: err}
 }
 
 // parseKey reads the key, its kid and its alg.

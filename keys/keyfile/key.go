@@ -26,7 +26,7 @@ const (
 const MaxKeys = 64
 
 // Key is a key that comes from elsewhere. It is whole and strong enough
-// when a parser returns it; whether it fits an algorithm is asked by [brought.algorithm].
+// when a parser returns it; whether it fits an algorithm is asked by [Key.Algorithm].
 type Key struct {
 	Field   string // where it is in the request: private_key, public_key.keys[2]
 	Index   int    // in its JWK Set
@@ -90,7 +90,7 @@ func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, 
 		}
 	}
 	if name == "" {
-		return "", tokens.Invalid("alg", "is required: the key does not say which algorithm it is for")
+		return "", tokens.Invalid("alg", "is required: the key does not say which algorithm it is for, so the import has to name it")
 	}
 	alg, err := keys.ParseAlgorithm(string(name))
 	switch {
@@ -104,20 +104,25 @@ func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, 
 	return alg, nil
 }
 
-// PSSNone is why an RSASSA-PSS key is refused that no algorithm may use.
-const PSSNone = "is an RSASSA-PSS key that is restricted to a hash, a mask or a salt that PS256, PS384 and PS512 do not have"
+// ChooseAlgorithm returns the algorithm of one key of several: its own, else fallback if
+// the key fits it, else its usual one. Errors: [*tokens.ClaimError].
+func (b Key) ChooseAlgorithm(fallback jose.SignatureAlgorithm) (jose.SignatureAlgorithm, error) {
+	if b.Alg != "" || b.pss != nil && !slices.Contains(b.pss, fallback) || b.UsualAlgorithm() != "" && !b.Fits(fallback) {
+		fallback = ""
+	}
+	return b.Algorithm(fallback)
+}
+
+// pssNone is why an RSASSA-PSS key is refused that no algorithm may use.
+const pssNone = "is an RSASSA-PSS key that is restricted to a hash, a mask or a salt that PS256, PS384 and PS512 do not have"
 
 // pssRule says which algorithms an RSASSA-PSS key may have.
 func (b Key) pssRule() string {
 	if len(b.pss) == 0 {
-		return "fits no key such as this, which " + PSSNone
+		return "fits no key such as this, which " + pssNone
 	}
 	return fmt.Sprintf("is not one that this RSASSA-PSS key may sign with: %s", b.pss)
 }
-
-// Restricted returns the algorithms that an RSASSA-PSS key may sign with, nil for every
-// other key.
-func (b Key) Restricted() []jose.SignatureAlgorithm { return b.pss }
 
 // UsualAlgorithm returns the algorithm of a key that does not name one: the single one of
 // an EC key (RFC 7518 section 3.4) or an ML-DSA key (RFC 9964), EdDSA of an Ed25519 key;

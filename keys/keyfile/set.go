@@ -63,8 +63,8 @@ func (s *Set) Err() error {
 	return s.fault
 }
 
-// Fault returns what is wrong with a key, worded to follow its name or "it", without
-// quoting it.
+// Fault returns why a key is refused, worded to follow its name or "it", without quoting
+// it. Every door to an import words it so: the API, key import and the plan of import-from.
 func Fault(err error) string {
 	var claim *tokens.ClaimError
 	if !errors.As(err, &claim) {
@@ -82,5 +82,5 @@ func Fault(err error) string {
 	if member = strings.TrimPrefix(member, "."); member == "" {
 		return claim.Message
 	}
-	return "is not valid: its " + member + " " + claim.Message
+	return "cannot be imported: its " + member + " " + claim.Message
 }

@@ -88,10 +88,11 @@ func (s *Store) ImportPrivate(ctx context.Context, by audit.By, tenantID uuid.UU
 // ImportPublic imports one public key, or the signature keys of a JWK Set. They
 // are added as deprecated and expire by schedule. An algorithm without a policy gets one
 // that is retired from the start: it never signs, and the worker expires its keys. The
-// set says what the file held, and which keys were skipped or refused; if no key of it
-// comes in, the error is that of the first sound one, which the tenant does not take, else
-// that of the first that cannot be imported. Errors: those of ImportPrivate but
-// custody.ErrDataKey.
+// set says what the file held, and which keys were skipped or refused. A set can be
+// repeated: if its keys are there already, nothing changes and there are no entries. If no
+// key of it comes in and none is there, the error is that of the first sound one, which the
+// tenant does not take, else that of the first that cannot be imported. Errors: those of
+// ImportPrivate but custody.ErrDataKey.
 func (s *Store) ImportPublic(ctx context.Context, by audit.By, tenantID uuid.UUID, req PublicImport) ([]Entry, keyfile.Set, error) {
 	cs, set, err := req.parseCandidates()
 	if err != nil {
@@ -136,7 +137,7 @@ func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID,
 			return err
 		}
 		carriers, err := decide(l, m, cs)
-		if err != nil {
+		if err != nil || len(cs) == 0 {
 			return err
 		}
 		entries = l.entriesOf(cs)
@@ -152,7 +153,8 @@ func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID,
 }
 
 // admitKeys returns the keys that the tenant takes: none of a kid that it has used, and
-// none that it revoked as compromised. Of a set the others come in all the same.
+// none that it revoked as compromised. Of a set the others come in all the same; it
+// returns none without an error if one is there already.
 func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []candidate, err error) {
 	in.skipped = nil // of another attempt
 	compromised, err := l.compromised()
@@ -160,6 +162,7 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 		return nil, err
 	}
 	var first error
+	there := false
 	for _, c := range in.cs {
 		skipped := keyfile.Skipped{KID: c.kid}
 		err := refuseUsedKID(ctx, tx, l.tenant.ID, c)
@@ -174,6 +177,7 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 			continue
 		case in.isSet && errors.As(err, &used):
 			skipped.Reason, skipped.Refused = l.usedBy(c)
+			there = there || !skipped.Refused
 		case in.isSet && errors.As(err, &claim):
 			skipped.Reason, skipped.Refused = keyfile.Fault(err), true
 		default:
@@ -184,7 +188,7 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 		}
 		first = cmp.Or(first, err)
 	}
-	if len(cs) == 0 {
+	if len(cs) == 0 && !there {
 		return nil, first
 	}
 	return cs, nil
@@ -196,22 +200,22 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 func (l *ledger) usedBy(c candidate) (reason string, refused bool) {
 	k := l.findKey(c.kid)
 	if k == nil {
-		return "has the kid of a key that the tenant purged, and a kid is used once", true
+		return keyfile.PurgedKID, true
 	}
 	there, err := keys.ParsePublicJWK(k.Alg, k.PublicJWK)
 	imported, faulty := keys.ParsePublicJWK(c.alg, c.jwk)
 	if errors.Join(err, faulty) != nil || !keys.EqualPublic(there, imported) {
-		return "is another key than the one that the tenant has of this kid", true
+		return keyfile.AnotherKey, true
 	}
 	if !k.State.Published() {
-		return "is " + string(k.State) + " in this tenant, and a kid is used once", true
+		return keyfile.GoneAs(k.State), true
 	}
 	for _, alg := range append([]jose.SignatureAlgorithm{c.alg}, c.algs...) {
 		if alg != k.Alg && !slices.Contains(k.Algs, alg) {
-			return "is there already, but not for " + string(alg), true
+			return keyfile.ThereWithout(alg), true
 		}
 	}
-	return "is there already as " + string(k.State), false
+	return keyfile.ThereAs(k.State), false
 }
 
 // entriesOf returns the present entries of the candidates' keys.
@@ -299,20 +303,23 @@ func (r PublicImport) candidatesOf(set *keyfile.Set) (cs []candidate) {
 
 // errTwofold refuses each of several keys of a set that have one kid.
 func errTwofold(b keyfile.Key) error {
-	return tokens.Invalid(b.Field+".kid", "is that of another key of the set")
+	return tokens.Invalid(b.Field+".kid", keyfile.SharedKID)
 }
 
 // candidateOf chooses the kid and the algorithms of one key. In a set, alg applies to the
 // keys without one that it fits.
 func (r PublicImport) candidateOf(b keyfile.Key, inSet bool) (candidate, error) {
-	alg := r.Alg
-	if inSet && (b.Alg != "" || b.UsualAlgorithm() != "" && !b.Fits(alg)) {
-		alg = ""
-	}
+	alg, err := r.Alg, error(nil)
 	if alg == "" && len(r.Algs) > 0 && b.Alg == "" {
 		alg = r.Algs[0]
 	}
-	c, err := importedCandidate(b, alg, r.KID)
+	if inSet {
+		alg, err = b.ChooseAlgorithm(alg)
+	}
+	var c candidate
+	if err == nil {
+		c, err = importedCandidate(b, alg, r.KID)
+	}
 	if err == nil {
 		err = c.addAlgorithms(b, r.Algs)
 	}

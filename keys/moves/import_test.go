@@ -272,6 +272,21 @@ func TestSetsOfKeysThatWereThere(t *testing.T) {
 		}
 	}
 	want(try("first"), "")
+	seq := p.seq(t, acme.ID)
+	for _, dry := range []bool{true, false} {
+		again := PublicImport{Key: []byte(strings.TrimSuffix(set, ",") + "]}"), ExpiresAt: p.clock.Now().Add(time.Hour), DryRun: dry}
+		entries, got, err := p.store.ImportPublic(t.Context(), tester, acme.ID, again)
+		if err != nil || len(entries) != 0 || len(got.Skipped) != 3 || got.Skipped[0].Refused {
+			t.Errorf("a set again, dry run %t: %v, %+v, %v", dry, entries, got.Skipped, err)
+		}
+		again.ExpiresAt = p.clock.Now()
+		if _, _, err := p.store.ImportPublic(t.Context(), tester, acme.ID, again); err == nil {
+			t.Error("a set again, until now, is no error")
+		}
+	}
+	if p.seq(t, acme.ID) != seq {
+		t.Error("a set again wrote something")
+	}
 	if _, err := p.store.Revoke(t.Context(), tester, acme.ID, "of-EdDSA", RevokeRequest{Reason: keys.Compromised}); err != nil {
 		t.Fatal(err)
 	}
