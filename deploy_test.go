@@ -62,10 +62,65 @@ func TestChart(t *testing.T) {
 			t.Errorf("with %s the Secret is wrong", master)
 		}
 	}
-	for _, bad := range []string{"masterKey.secret=", "publicURL=keys.example.com", "publicURL=https://keys.example.com/", "replicas=0", "drainDelay=soon", "databse.url=x"} {
+	for _, bad := range []string{
+		"masterKey.secret=", "publicURL=keys.example.com", "publicURL=https://keys.example.com/", "replicas=0", "drainDelay=soon", "databse.url=x", "nameOverride=other",
+		"fullnameOverride=Keyward", "fullnameOverride=a_b", "fullnameOverride=1", "image.repository=", "image.repository=a b", "image.tag=a:b", "imagePullSecrets[0]=name",
+		"admin.port=8080", "podDisruptionBudget.minAvailable=half", "podDisruptionBudget.minAvailable=-1", "podAnnotations.a=1", "nodeSelector.a=true", "serviceAccount.annotations.a=1",
+		// What the chart sets: twice in a pod, one of the two is lost, or the probes ask the wrong port.
+		"env.KEYWARD_ADDR=:80", "env.KEYWARD_ADMIN_ADDR=:80", "env.KEYWARD_DATABASE_URL=x", "env.KEYWARD_DRAIN_DELAY=1s", "env.KEYWARD_MASTER_KEY=x", "env.KEYWARD_NO_WORKER=true", "env.KEYWARD_PUBLIC_URL=x",
+	} {
 		if out, err := render(t, "--set", "masterKey.secret=master", "--set", bad); err == nil || !strings.Contains(out, "schema") {
 			t.Errorf("%s is accepted: %v %s", bad, err, out)
 		}
+	}
+}
+
+// No container has a variable twice, of which Kubernetes takes one, whatever env has.
+func TestChartSetsEachVariableOnce(t *testing.T) {
+	needProgram(t, "helm", "go install helm.sh/helm/v3/cmd/helm@v3.19.0")
+	out, err := render(t, "--set", "masterKey.secret=master", "--set", "env.KEYWARD_LOG_FORMAT=text", "--set", "env.KEYWARD_LOG_LEVEL=debug")
+	if err != nil {
+		t.Fatal(out)
+	}
+	containers := strings.Split(out, "\n          env:")[1:]
+	for _, c := range containers {
+		names := regexp.MustCompile(`\{name: (KEYWARD_\w+),`).FindAllStringSubmatch(c, -1)
+		seen := map[string]bool{}
+		for _, name := range names {
+			if seen[name[1]] {
+				t.Errorf("%s is set twice", name[1])
+			}
+			seen[name[1]] = true
+		}
+	}
+	if len(containers) != 3 || strings.Count(out, `{name: KEYWARD_LOG_FORMAT, value: "text"}`) != 2 {
+		t.Errorf("%d containers:\n%s", len(containers), out)
+	}
+}
+
+// The values in the commands of docs/install.md are those that the chart has, and what it
+// says to run in a pod is there.
+func TestChartAsDocumented(t *testing.T) {
+	needProgram(t, "helm", "go install helm.sh/helm/v3/cmd/helm@v3.19.0")
+	page := strings.ReplaceAll(text(t, "docs/install.md"), "\\\n", " ")
+	commands := regexp.MustCompile(`(?m)^helm (?:install|upgrade) keyward keyward_\S+_chart\.tgz (.*?)(?: #.*)?$`).FindAllStringSubmatch(page, -1)
+	for _, command := range commands {
+		args := strings.Fields(strings.NewReplacer("'", "", "--reuse-values", "").Replace(command[1]))
+		out, err := render(t, append([]string{"--set", "masterKey.secret=master"}, args...)...)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", command[0], err, out)
+		}
+		for i, arg := range args {
+			if _, value, _ := strings.Cut(arg, "="); i > 0 && args[i-1] == "--set" && !strings.Contains(out, value) {
+				t.Errorf("%s: nothing has %s", command[0], value)
+			}
+		}
+	}
+	if len(commands) != 3 {
+		t.Errorf("%d commands were found", len(commands))
+	}
+	if notes := text(t, chart+"/templates/NOTES.txt"); !strings.Contains(page, "kubectl exec deploy/keyward -- /keyward api-key create --role platform_admin") || !strings.Contains(notes, "-- /keyward api-key create --role platform_admin") {
+		t.Error("the page or the notes do not say how to make the first API key")
 	}
 }
 

@@ -94,7 +94,7 @@ func TestChartKeepsValues(t *testing.T) {
 database: {serviceSecret: "123", migratorSecret: "1e3"}
 masterKey: {secret: "007"}
 serviceAccount: {name: "12"}
-fullnameOverride: "34"
+fullnameOverride: "true"
 env:
   KEYWARD_MAX_STREAMS: 1000000
   KEYWARD_ACCESS_LOG: 0.25
@@ -122,7 +122,7 @@ env:
 			t.Errorf("%s: %s, %v", name, found[1], err)
 		}
 	}
-	if number := regexp.MustCompile(`(?m)\b(?:name|secretName|serviceAccountName|app\.kubernetes\.io/instance): *[0-9][0-9e]*[,}]?$`).FindAllString(out, -1); number != nil {
+	if number := regexp.MustCompile(`(?m)\b(?:name|secretName|serviceAccountName|app\.kubernetes\.io/instance): *(?:[0-9][0-9e]*|true)[,}]?$`).FindAllString(out, -1); number != nil {
 		t.Errorf("not text: %q", number)
 	}
 }

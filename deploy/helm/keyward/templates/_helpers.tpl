@@ -22,7 +22,9 @@ two, and Helm writes a whole number of a file of values as 1e+06. */ -}}
 - {name: KEYWARD_DATABASE_URL, valueFrom: {secretKeyRef: {name: {{ .secret | quote }}, key: url}}}
 - {name: KEYWARD_MASTER_KEY, value: {{ if .root.Values.masterKey.secret }}"file:/etc/keyward/master.json"{{ else }}{{ include "keyward.value" .root.Values.masterKey.uri }}{{ end }}}
 - {name: KEYWARD_ADMIN_ADDR, value: ":{{ .root.Values.admin.port }}"}
+{{- if not (hasKey .root.Values.env "KEYWARD_LOG_FORMAT") }}
 - {name: KEYWARD_LOG_FORMAT, value: json}
+{{- end }}
 - {name: KEYWARD_DRAIN_DELAY, value: {{ .root.Values.drainDelay | quote }}}
 {{- range $name, $value := .root.Values.env }}
 - {name: {{ $name }}, value: {{ include "keyward.value" $value }}}
