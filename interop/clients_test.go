@@ -23,7 +23,7 @@ func needNode(t *testing.T, dir string) {
 	t.Helper()
 	err := checkNode(t.Context())
 	if err == nil {
-		err = install(t.Context(), dir)
+		err = installed(dir)
 	}
 	if err != nil {
 		t.Skip(err)

@@ -48,7 +48,7 @@ func startNode(ctx context.Context, dir string) (*nodeProcess, error) {
 	if err := checkNode(ctx); err != nil {
 		return nil, err
 	}
-	if err := install(ctx, dir); err != nil {
+	if err := installed(dir); err != nil {
 		return nil, err
 	}
 	p := &nodeProcess{ended: make(chan struct{}), waiting: map[int]chan<- nodeAnswer{}}
@@ -88,8 +88,20 @@ func checkNode(ctx context.Context) error {
 	return nil
 }
 
+// installs has a func() error for each directory whose libraries were asked for.
+var installs sync.Map
+
+// installed fetches the libraries of a directory, once: two at a time would delete each
+// other's.
+func installed(dir string) error {
+	once, _ := installs.LoadOrStore(dir, sync.OnceValue(func() error { return install(dir) }))
+	return once.(func() error)()
+}
+
 // install fetches the libraries, unless those of the lock file are there.
-func install(ctx context.Context, dir string) error {
+func install(dir string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
 	want, err := os.Stat(filepath.Join(dir, "package-lock.json"))
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package interop
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -172,15 +170,13 @@ func (o origin) move(t *testing.T, tn *tenant, source string, flags ...string) [
 	return said.Keys
 }
 
-var installSources = sync.OnceValue(func() error { return install(context.Background(), "sources") })
-
 // make makes the source with the libraries that such a system uses.
 func (o origin) make(t *testing.T, where string) []left {
 	t.Helper()
 	if noNode != nil {
 		t.Skip(noNode)
 	}
-	if err := installSources(); errors.Is(err, errNoNode) {
+	if err := installed("sources"); errors.Is(err, errNoNode) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
