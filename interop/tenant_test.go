@@ -3,6 +3,7 @@ package interop
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -94,8 +95,9 @@ func answer[T any](t *testing.T, method, path string, body any) T {
 	return v
 }
 
-// call is answer for other goroutines than the test's. A nil body is none. A
-// 503 has changed nothing, so it is asked again: the machine may be busy.
+// call is answer for other goroutines than the test's. A nil body is none. After a
+// 503 it asks again, as the same request, since the change may have been made: the
+// machine may be busy.
 func call[T any](ctx context.Context, method, path string, body any) (v T, err error) {
 	var sent []byte
 	if body != nil {
@@ -103,8 +105,9 @@ func call[T any](ctx context.Context, method, path string, body any) (v T, err e
 			return v, err
 		}
 	}
+	once := rand.Text()
 	for begun := time.Now(); ; time.Sleep(200 * time.Millisecond) {
-		status, got, err := ask(ctx, method, path, sent)
+		status, got, err := ask(ctx, method, path, sent, once)
 		switch {
 		case err != nil:
 			return v, err
@@ -116,13 +119,16 @@ func call[T any](ctx context.Context, method, path string, body any) (v T, err e
 	}
 }
 
-func ask(ctx context.Context, method, path string, body []byte) (status int, answer []byte, err error) {
+func ask(ctx context.Context, method, path string, body []byte, once string) (status int, answer []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, keyward.url+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+keyward.adminKey)
 	req.Header.Set("Content-Type", "application/json")
+	if method != http.MethodGet {
+		req.Header.Set("Idempotency-Key", once)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, nil, err
