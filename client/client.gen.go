@@ -4013,7 +4013,8 @@ type ClientInterface interface {
 	// most. Of a JWK Set (64 keys at most) every key for signatures enters that can be imported; `alg` is for keys that do not name
 	// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists
 	// the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
-	// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
+	// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that their issuer has revoked (`revoked`) or that have expired there (`exp`,
+	// which ends the others before `expires_at`); keys that are there already; and, with `refused`, keys
 	// whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
 	// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
 	// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
@@ -4043,7 +4044,8 @@ type ClientInterface interface {
 	// most. Of a JWK Set (64 keys at most) every key for signatures enters that can be imported; `alg` is for keys that do not name
 	// it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists
 	// the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
-	// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
+	// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that their issuer has revoked (`revoked`) or that have expired there (`exp`,
+	// which ends the others before `expires_at`); keys that are there already; and, with `refused`, keys
 	// whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
 	// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
 	// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
@@ -5589,7 +5591,8 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 // most. Of a JWK Set (64 keys at most) every key for signatures enters that can be imported; `alg` is for keys that do not name
 // it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists
 // the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
-// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
+// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that their issuer has revoked (`revoked`) or that have expired there (`exp`,
+// which ends the others before `expires_at`); keys that are there already; and, with `refused`, keys
 // whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
 // key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
 // there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
@@ -5629,7 +5632,8 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 // most. Of a JWK Set (64 keys at most) every key for signatures enters that can be imported; `alg` is for keys that do not name
 // it. A key that the set has once for each of several algorithms, with one kid, enters for all of them (`algs`). `skipped` lists
 // the others, each with the reason: keys that Keyward has no use for (RFC 7517 section 5), as shared secrets, keys for encryption, of
-// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that are there already; and, with `refused`, keys
+// another `use`, `kty` or `crv`, or whose `key_ops` name neither `sign` nor `verify`; keys that their issuer has revoked (`revoked`) or that have expired there (`exp`,
+// which ends the others before `expires_at`); keys that are there already; and, with `refused`, keys
 // whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
 // key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
 // there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/big"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -92,6 +93,12 @@ func TestPlanTellsStrangersFromMislabelledKeys(t *testing.T) {
 		{rs, map[string]any{"key_ops": []string{"deriveKey"}}, "left", "key_ops"},
 		{rs, map[string]any{"kty": "oct"}, "left", "is a shared secret"},
 		{rs, map[string]any{"kty": "LMS"}, "left", "has a kty"},
+		{rs, map[string]any{"revoked": map[string]any{"revoked_at": 1, "reason": "compromised"}}, "left", "is revoked at its issuer"},
+		{rs, map[string]any{"revoked": true, "kty": "rsa"}, "left", "is revoked at its issuer"},
+		{rs, map[string]any{"exp": noon.Unix()}, "left", "has expired at its issuer: 2026-01-02T12:00:00Z"},
+		{rs, map[string]any{"exp": float64(noon.Unix()) + 60.5, "revoked": false}, "deprecated", "until its expiry at the source"},
+		{rs, map[string]any{"exp": "never", "revoked": nil}, "deprecated", "for 2 days"},
+		{rs, map[string]any{"exp": 0}, "deprecated", "for 2 days"},
 		{ec, map[string]any{"crv": "secp256k1"}, "left", "has a crv"},
 		{ec, map[string]any{"kty": "OKP", "crv": "Ed448"}, "left", "has a crv"},
 	} {
@@ -154,6 +161,27 @@ func TestPlanSkipsKeysWithLeadingZeros(t *testing.T) {
 	known := Known{KID: "k", Alg: "RS256", State: "deprecated", Thumbprint: public("k", "RS256").Public.Thumbprint()}
 	if got, _ := becomes(t, `{"keys":[`+rs+`]}`, Target{Keys: []Known{known}}); got[0] != "k there" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A private key that has expired at its source does not sign here.
+func TestExpiredKeysDoNotSign(t *testing.T) {
+	past := edited(t, jwkText(t, rsaKey(), "past", "RS256", "sig"), map[string]any{"exp": noon.Unix()})
+	future := edited(t, jwkText(t, rsaKey(), "future", "RS256", "sig"), map[string]any{"exp": noon.Unix() + 1})
+	if got, _ := becomes(t, `{"keys":[`+past+`,`+future+`]}`, both); !slices.Equal(got, []string{"past left", "future standby"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// PEM that openssl writes and Keyward does not take says what it is and what to do.
+func TestPEMOfOtherKinds(t *testing.T) {
+	for name, why := range map[string]string{
+		"explicit-sec1.pem": "named_curve", "explicit-pkcs8.pem": "named_curve", "explicit.pub.pem": "named_curve", "secp256k1.pem": "P-256, P-384 or P-521",
+		"nopass.p12": "import-from pkcs12", "encrypted.pem": "openssl pkey",
+	} {
+		if keys, err := OAuth2Server(filepath.Join("testdata/formats", name), Settings{}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v, %v", name, keys, err)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keyward/keyward/internal/plural"
 	"github.com/keyward/keyward/keys/keyfile"
 )
 
@@ -67,9 +68,10 @@ func Dotnet(path, kid string, s Settings) ([]Key, error) {
 		return nil, err
 	}
 	defer clear(text)
-	var stored duendeKey
-	if json.Unmarshal(keyfile.Text(text), &stored) == nil && stored.ID != "" && stored.Data != "" {
-		return []Key{stored.toKey(s)}, nil
+	if keys, several := severalDotnet(keyfile.Text(text), s); several && len(keys) > 1 && kid != "" {
+		return keys, fmt.Errorf("%w: it has %s, so they cannot all have the kid given", ErrFormat, plural.Count(len(keys), "key"))
+	} else if several && kid == "" {
+		return keys, nil
 	}
 	k, err := parseDotnet(keyfile.Text(text), s)
 	if err != nil {
@@ -81,6 +83,38 @@ func Dotnet(path, kid string, s Settings) ([]Key, error) {
 	return []Key{k}, nil
 }
 
+// severalDotnet parses a file that may have several keys: a file of the key store of Duende
+// IdentityServer, the rows of its table Keys as a list, or a JsonWebKeySet by the names of
+// its properties.
+func severalDotnet(text []byte, s Settings) (keys []Key, several bool) {
+	var one duendeKey
+	var rows []duendeKey
+	var set struct {
+		Keys []json.RawMessage
+	}
+	switch {
+	case json.Unmarshal(text, &one) == nil && one.ID != "" && one.Data != "":
+		return []Key{one.toKey(s)}, true
+	case json.Unmarshal(text, &rows) == nil && len(rows) > 0 && len(rows) <= maxKeys && !slices.ContainsFunc(rows, func(d duendeKey) bool { return d.ID == "" || d.Data == "" }):
+		return keysOfStore(rows, s), true
+	case json.Unmarshal(text, &set) != nil || len(set.Keys) == 0 || len(set.Keys) > maxKeys || countMembers(text, "keys") != 1:
+		return nil, false
+	}
+	for i, raw := range set.Keys {
+		k := parseJWK(raw, fmt.Sprintf("keys[%d]", i), s)
+		var property dotNetJWK
+		if !isJWK(raw) && json.Unmarshal(raw, &property) == nil && property.Kty != "" {
+			var err error
+			if k, err = property.toKey(s); err != nil {
+				return nil, false
+			}
+		}
+		k.State = privateOrPublic(k.hasPrivate)
+		keys = append(keys, k)
+	}
+	return keys, true
+}
+
 func parseDotnet(text []byte, s Settings) (Key, error) {
 	text = bytes.TrimSpace(text)
 	var temp struct {
@@ -89,6 +123,7 @@ func parseDotnet(text []byte, s Settings) (Key, error) {
 		Parameters dotNetRSA
 	}
 	var property dotNetJWK
+	var curve dotNetEC
 	switch {
 	case bytes.Contains(text, []byte("-----BEGIN ")):
 		k, err := parsePEM(text)
@@ -100,6 +135,8 @@ func parseDotnet(text []byte, s Settings) (Key, error) {
 		return parseJWK(text, "key", s), nil
 	case json.Unmarshal(text, &property) == nil && property.Kty != "":
 		return property.toKey(s)
+	case json.Unmarshal(text, &curve) == nil && curve.alg() != "":
+		return curve.toKey("", curve.alg(), s)
 	case json.Unmarshal(text, &temp) != nil || temp.Modulus == "" && temp.Parameters.Modulus == "":
 		return Key{}, fmt.Errorf("%w: it is not a key as .NET writes it: RSAParameters, a JWK or PEM", ErrFormat)
 	case temp.Modulus != "":
@@ -145,6 +182,13 @@ func (r dotNetRSA) toKey(kid string, s Settings) (Key, error) {
 	}, map[string]string{"kty": "RSA"}, kid, s)
 }
 
+// alg returns the algorithm of the curve, which the length of its numbers tells; empty for
+// another one.
+func (c dotNetEC) alg() string {
+	x, _ := base64.StdEncoding.DecodeString(c.Q.X)
+	return map[int]string{32: "ES256", 48: "ES384", 66: "ES512"}[len(x)]
+}
+
 func (c dotNetEC) toKey(kid, alg string, s Settings) (Key, error) {
 	crv := map[string]string{"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}[alg]
 	return dotNetKey(map[string]string{"x": c.Q.X, "y": c.Q.Y, "d": c.D}, map[string]string{"kty": "EC", "crv": crv, "alg": alg}, kid, s)
@@ -180,7 +224,7 @@ func dotNetKey(numbers, members map[string]string, kid string, s Settings) (k Ke
 // duendeKey is a file of Duende IdentityServer's key store (SerializedKey).
 type duendeKey struct {
 	ID                string `json:"Id"`
-	Created           time.Time
+	Created           dotNetTime
 	Algorithm         string
 	IsX509Certificate bool
 	Data              string
@@ -208,12 +252,28 @@ func duendeKeys(dir string, s Settings) ([]Key, error) {
 		clear(text)
 		stored = append(stored, d)
 	}
-	slices.SortStableFunc(stored, func(a, b duendeKey) int { return b.Created.Compare(a.Created) })
-	var keys []Key
+	return keysOfStore(stored, s), nil
+}
+
+// keysOfStore returns the keys of a store, the newest first.
+func keysOfStore(stored []duendeKey, s Settings) (keys []Key) {
+	slices.SortStableFunc(stored, func(a, b duendeKey) int { return b.Created.Compare(a.Created.Time) })
 	for _, d := range stored {
 		keys = append(keys, d.toKey(s))
 	}
-	return keys, nil
+	return keys
+}
+
+// dotNetTime is a DateTime of .NET in UTC, which databases write without a zone.
+type dotNetTime struct{ time.Time }
+
+// UnmarshalJSON parses the time.
+func (t *dotNetTime) UnmarshalJSON(text []byte) (err error) {
+	said := strings.Replace(strings.Trim(string(text), `"`), " ", "T", 1)
+	if t.Time, err = time.Parse(time.RFC3339Nano, said); err != nil {
+		t.Time, err = time.Parse("2006-01-02T15:04:05.999999999", said)
+	}
+	return err
 }
 
 func (d duendeKey) toKey(s Settings) Key {

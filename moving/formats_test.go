@@ -294,6 +294,9 @@ func TestKeycloak(t *testing.T) {
 	}, ",") + `]}}`
 	for _, text := range []string{realm, "[" + realm + "]", "\ufeff" + realm} {
 		keys, err := Keycloak(write(t, t.TempDir(), "realm.json", text), Settings{})
+		if err != nil || keys[1].State != "passive" || keys[3].State != "disabled" {
+			t.Errorf("%q, %v", summary(keys), err)
+		}
 		wantPlan(t, keys, err, kid(rs.Public())+" standby RS512", kid(ec.Public())+" deprecated ES256", "hmac left ", "off left ", "masked refused ", "store refused ",
 			"broken refused ", kid(pasted.Public())+" standby PS256", "pasted enc left ", kid(ed.Public())+" standby EdDSA", kid(pq.PublicKey())+" refused ML-DSA-44", "agreement left ", "ed448 left ", "enc left ")
 	}
@@ -328,6 +331,21 @@ func TestDotnet(t *testing.T) {
 	}
 	xml += "</RSAKeyValue>"
 	onlyPublic := fmt.Sprintf("<RSAKeyValue><Modulus>%s</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>", dotNetText()["Modulus"])
+	ec := ecKey(t)
+	point, err := ec.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := ec.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	curve := fmt.Sprintf(`{"Curve":{"CurveType":2},"Q":{"X":%q,"Y":%q},"D":%q}`, std(point[1:33]), std(point[33:]), std(d))
+	data, _ := json.Marshal(`{"Parameters":` + string(numbers) + `}`)
+	two := `{"keys":[` + jwkText(t, rsaKey(), "a", "RS256", "sig") + `,` + jwkText(t, ec, "b", "ES256", "sig") + `]}`
+	if _, err := Dotnet(write(t, t.TempDir(), "key", two), "x", Settings{}); err == nil || !strings.Contains(err.Error(), "2 keys") {
+		t.Errorf("one kid for two keys: %v", err)
+	}
 	for name, c := range map[string]struct{ text, kid, want string }{
 		"RSAParameters":        {string(numbers), "", thumbprint + " standby RS256"},
 		"with a kid":           {string(numbers), "a/b", "a/b standby RS256"},
@@ -342,6 +360,10 @@ func TestDotnet(t *testing.T) {
 		"PEM":                  {privatePEM(t, rsaKey()), "", thumbprint + " standby RS256"},
 		"half a private key":   {strings.Replace(string(numbers), `"P":`, `"p1":`, 1), "h", "h refused RS256"},
 		"byte order mark, XML": {"\ufeff" + xml, "x", "x standby RS256"},
+		"ECParameters":         {curve, "c", "c standby ES256"},
+		"a set of JsonWebKeys": {`{"Keys":[` + property(jwkText(t, rsaKey(), "ndp", "RS256", "sig")) + `],"AdditionalData":{}}`, "", "ndp standby RS256"},
+		"a JWK Set":            {`{"keys":[` + jwkText(t, rsaKey(), "set", "RS256", "sig") + `]}`, "", "set standby RS256"},
+		"rows of the table":    {`[{"Id":"A1","Version":1,"Created":"2026-01-01T00:00:00.12","Use":"signing","Algorithm":"RS512","IsX509Certificate":false,"DataProtected":false,"Data":` + string(data) + `}]`, "", "A1 standby RS512"},
 		"XmlSerializer":        {`<?xml version="1.0" encoding="utf-16"?>` + "\r\n" + strings.ReplaceAll(xml, "RSAKeyValue", "RSAParameters"), "x", "x standby RS256"},
 	} {
 		t.Run(name, func(t *testing.T) {

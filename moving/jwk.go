@@ -71,7 +71,7 @@ func parseSet(text []byte, s Settings, state func(private bool) string) ([]Key, 
 	keys := make([]Key, 0, len(entries))
 	for i, raw := range entries {
 		k := parseJWK(raw, fmt.Sprintf("keys[%d]", i), s)
-		k.State = state(k.Private != nil)
+		k.State = state(k.hasPrivate)
 		keys = append(keys, k)
 	}
 	return keys, nil
@@ -110,11 +110,11 @@ func isJWK(text []byte) bool {
 // thumbprint.
 func parseJWK(raw []byte, place string, s Settings) Key {
 	e, _ := keyfile.ReadEntry(raw) // what is wrong with it, the judgement says
-	k := Key{KID: e.KID, Public: JWK{
+	k := Key{KID: e.KID, hasPrivate: e.Private, Public: JWK{
 		Kty: e.KTY, Crv: e.CRV, X: e.X, Y: e.Y, N: e.N, E: e.E, Pub: e.Pub, KID: e.KID, Alg: e.Alg, Use: e.Use, KeyOps: e.KeyOps,
 	}}
 	got := keyfile.JudgePublic(raw)
-	k.parsed, k.SkipReason, k.Stranger = got.Key, got.Stranger, got.Stranger != ""
+	k.parsed, k.ExpiresAt, k.SkipReason, k.Stranger = got.Key, got.Key.Expires, got.Stranger, got.Stranger != ""
 	if got.Err != nil {
 		k.RefuseReason = keyfile.Fault(got.Err)
 	}

@@ -57,6 +57,7 @@ type Key struct {
 	Stranger     bool        // it is skipped because it is no key for signatures, or of a kind that Keyward does not have
 	RefuseReason string      // why an import is impossible; empty: it is not
 	parsed       keyfile.Key // the public half, unless it is skipped or refused
+	hasPrivate   bool        // the source has its private key, read here or not
 	verifyOnly   bool        // the source does not sign with it, although it has the private key
 	fault        string      // why the import would refuse its public half; set by Plan
 	twin         bool        // it comes in with another entry of the same key; set by Plan

@@ -40,7 +40,7 @@ func Keycloak(path string, s Settings) ([]Key, error) {
 	if json.Unmarshal(body, &one) != nil {
 		var several []realm
 		if json.Unmarshal(body, &several) != nil || len(several) != 1 {
-			return nil, fmt.Errorf("%w: it is not the export of one realm", ErrFormat)
+			return nil, fmt.Errorf("%w: it is not the export of one realm: write that with kc.sh export --realm", ErrFormat)
 		}
 		one = several[0]
 	}
@@ -69,6 +69,17 @@ func (p keycloakProvider) first(names ...string) string {
 	return ""
 }
 
+// state returns the state of the provider in Keycloak's terms.
+func (p keycloakProvider) state() string {
+	switch {
+	case p.first("enabled") == "false":
+		return "disabled"
+	case p.first("active") == "false":
+		return "passive"
+	}
+	return "active"
+}
+
 func (p keycloakProvider) priority() int {
 	n, _ := strconv.Atoi(p.first("priority"))
 	return n
@@ -77,7 +88,7 @@ func (p keycloakProvider) priority() int {
 // toKey returns the provider's key. An error names the provider, because its kid follows
 // from the key.
 func (p keycloakProvider) toKey(s Settings) Key {
-	k := Key{KID: p.Name, State: "active"}
+	k := Key{KID: p.Name, State: p.state()}
 	material := p.first("privateKey", "ecdsaPrivateKey", "ecPrivateKey", "eddsaPrivateKey", "mldsaPrivateKey")
 	masked := material != "" && strings.Trim(material, "*") == ""
 	switch {
@@ -108,9 +119,8 @@ func (p keycloakProvider) readKey(k *Key, material string, s Settings) {
 		return
 	}
 	read.State = k.State
-	if *k = read; p.first("active") == "false" {
-		k.State, k.verifyOnly = "passive", true
-	}
+	*k = read
+	k.verifyOnly = k.State == "passive"
 	k.KID = cmp.Or(p.first("kid"), keycloakKID(k.Public))
 	if alg := p.first("algorithm"); alg != "" {
 		k.Public.Alg = alg

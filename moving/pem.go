@@ -133,6 +133,8 @@ func keyBlocks(text []byte) (private, public []*pem.Block, err error) {
 		err = fmt.Errorf("%w: the PEM holds several public keys; import one at a time with keyward key import --pem, or all in a JWK Set", ErrFormat)
 	case len(private)+len(public) == 0 && bytes.Contains(text, []byte("-----BEGIN CERTIFICATE-----")):
 		err = fmt.Errorf("%w: it holds a certificate; take its public key out with: openssl x509 -in cert.pem -noout -pubkey", ErrFormat)
+	case len(private)+len(public) == 0 && bytes.HasPrefix(text, []byte{0x30}):
+		err = fmt.Errorf("%w: it is binary: PKCS#12 is read by keyward import-from pkcs12; DER becomes PEM with: openssl pkey -inform DER -in key.der -out key.pem", ErrFormat)
 	case len(private)+len(public) == 0:
 		err = fmt.Errorf("%w: it has no key in PEM", ErrFormat)
 	}

@@ -250,7 +250,8 @@ func (p *planner) planGone(k Key, known Known) Step {
 
 // isSigner reports whether a key becomes the signing key of its algorithm.
 func (p *planner) isSigner(k Key) bool {
-	if k.Private == nil || k.verifyOnly || p.As == VerifyOnly || p.signer[k.Alg] || p.Signs != "" && p.Signs != k.KID {
+	expired := !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(p.Now)
+	if k.Private == nil || k.verifyOnly || expired || p.As == VerifyOnly || p.signer[k.Alg] || p.Signs != "" && p.Signs != k.KID {
 		return false
 	}
 	p.signer[k.Alg] = true
@@ -284,7 +285,7 @@ func (p *planner) planVerifier(k Key) Step {
 		s.Until, s.Why = longest, "for ten years, the longest that Keyward keeps a public key"
 	}
 	if !s.Until.After(p.Now) {
-		return Step{Becomes: Left, Why: "it has expired: " + s.Until.Format(time.RFC3339)}
+		return Step{Becomes: Left, Why: keyfile.ExpiredAt(s.Until)}
 	}
 	return s
 }

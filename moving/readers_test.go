@@ -151,8 +151,8 @@ func TestNodeJose(t *testing.T) {
 		jwkText(t, ecKey(t), "new", "", "sig"), `{"kty":7}`,
 	}, ",")+`]}`)
 	keys, err := NodeJose(path, Settings{})
-	wantKeys(t, keys, err, "keys[5]  public public cannot be imported: its kty must be a string", "new ES256 private private", "mute  public public cannot be imported: its alg is required",
-		"shared  public public is a shared secret", "crypt  public public is for encryption", "old RS256 private private")
+	wantKeys(t, keys, err, "keys[5]  public public cannot be imported: its kty must be a string", "new ES256 private private", "mute  private public cannot be imported: its alg is required",
+		"shared  public public is a shared secret", "crypt  private public is for encryption", "old RS256 private private")
 	keys, err = NodeJose(path, Settings{Alg: "PS512"})
 	if err != nil || keys[2].Alg != "PS512" || keys[1].Alg != "ES256" {
 		t.Errorf("with --alg: %q, %v", summary(keys), err)

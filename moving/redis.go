@@ -99,7 +99,7 @@ func redisKey(ctx context.Context, r redisStore, kid string, active, revoked boo
 	}
 	read := parseJWK([]byte(text), kid, s)
 	clear(read.Private) // should be absent
-	k.Public, k.Alg, k.SkipReason, k.RefuseReason = read.Public, read.Alg, read.SkipReason, read.RefuseReason
+	k.Public, k.Alg, k.ExpiresAt, k.SkipReason, k.RefuseReason = read.Public, read.Alg, read.ExpiresAt, read.SkipReason, read.RefuseReason
 	if active {
 		err = k.redisPrivate(ctx, r)
 	}

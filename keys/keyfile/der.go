@@ -24,6 +24,17 @@ var (
 	errPrivateDER = tokens.Invalid(FieldPrivate, "cannot be read; it may be an RSA key, an EC key on the named curve P-256, P-384 or P-521, an Ed25519 key, or an ML-DSA key with its seed, as PKCS#8, PKCS#1 or SEC 1")
 )
 
+const explicitCurve = "is an EC key that has its curve as numbers; name the curve with: openssl pkey -in key.pem -ec_param_enc named_curve -out named.pem (of a public key, with -pubin -pubout)"
+
+// hasExplicitCurve reports whether an EC key has the parameters of its curve instead of its
+// name (SEC 1 section C.2): who chooses those can make a second key for signatures.
+func hasExplicitCurve(id pkix.AlgorithmIdentifier) bool {
+	return id.Algorithm.Equal(oidEC) && isSequence(id.Parameters.FullBytes)
+}
+
+// isSequence reports whether DER is a SEQUENCE.
+func isSequence(der []byte) bool { return len(der) > 0 && der[0] == 0x30 }
+
 const cannotSign = "is a key for key agreement (X25519 or X448), which cannot sign"
 
 var (
@@ -62,7 +73,7 @@ func privateDER(label string, der []byte) (crypto.Signer, error) {
 	case pemSEC1:
 		key, err := x509.ParseECPrivateKey(der)
 		if err != nil {
-			return nil, errPrivateDER
+			return nil, sec1Error(der)
 		}
 		return key, sec1Half(der, key)
 	}
@@ -74,6 +85,21 @@ func privateDER(label string, der []byte) (crypto.Signer, error) {
 	return pkcs8Key(der, outer)
 }
 
+// sec1Error returns why an EC key in SEC 1 is not read.
+func sec1Error(der []byte) error {
+	var key struct {
+		Version    int
+		PrivateKey []byte
+		Curve      asn1.RawValue `asn1:"optional,explicit,tag:0"`
+		PublicKey  asn1.RawValue `asn1:"optional,explicit,tag:1"`
+	}
+	_, err := asn1.Unmarshal(der, &key)
+	if clear(key.PrivateKey); err == nil && isSequence(key.Curve.Bytes) {
+		return tokens.Invalid(FieldPrivate, explicitCurve)
+	}
+	return errPrivateDER
+}
+
 func pkcs8Key(der []byte, outer pkcs8) (crypto.Signer, error) {
 	if isRSA(outer.Algorithm) {
 		key, err := rsaDER(outer.PrivateKey)
@@ -81,6 +107,9 @@ func pkcs8Key(der []byte, outer pkcs8) (crypto.Signer, error) {
 			return nil, err
 		}
 		return key, isHalf(outer.PublicKey, key)
+	}
+	if hasExplicitCurve(outer.Algorithm) {
+		return nil, tokens.Invalid(FieldPrivate, explicitCurve)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
@@ -176,6 +205,9 @@ func publicDER(field, label string, der []byte) (crypto.PublicKey, error) {
 	}
 	if isRSA(spki.Algorithm) {
 		return rsaPublicDER(field, spki.Bits.Bytes)
+	}
+	if hasExplicitCurve(spki.Algorithm) {
+		return nil, tokens.Invalid(field, explicitCurve)
 	}
 	if key := compressedPoint(spki.Algorithm, spki.Bits.Bytes); key != nil {
 		return key, nil

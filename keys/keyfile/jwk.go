@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -125,6 +126,8 @@ func (j *foreignJWK) judge() Judgement {
 	switch reason, unsupported := labels.Stranger(), labels.Unsupported(); {
 	case j.err != nil:
 		return Judgement{Err: j.err}
+	case reason == "" && j.isRevoked():
+		return Judgement{Stranger: revoked}
 	case reason != "":
 		return Judgement{Stranger: reason}
 	case unsupported != "":
@@ -137,7 +140,10 @@ func (j *foreignJWK) judge() Judgement {
 // parseKey reads the key, its kid and its alg.
 func (j *foreignJWK) parseKey(private bool) (Key, error) {
 	j.checkUse(private)
-	b := Key{Field: j.field, KID: j.text("kid"), Alg: jose.SignatureAlgorithm(j.text("alg"))}
+	b := Key{Field: j.field, KID: j.text("kid"), Alg: jose.SignatureAlgorithm(j.text("alg")), Expires: j.expiry()}
+	if j.isRevoked() {
+		j.fail("", revoked)
+	}
 	switch KeyType(j.text("kty")) {
 	case "EC":
 		j.readEC(&b, private)
@@ -397,6 +403,24 @@ func (j *foreignJWK) checkCRT(key *rsa.PrivateKey) {
 			j.fail("", contradicts+": dp, dq or qi do not belong to the others")
 		}
 	}
+}
+
+// isRevoked reports whether the issuer has revoked the key (revoked of OpenID Federation
+// 1.0 section 8.7; other systems write true).
+func (j *foreignJWK) isRevoked() bool {
+	raw := j.members["revoked"]
+	return bytes.HasPrefix(raw, []byte("{")) || string(raw) == "true"
+}
+
+// expiry returns when the key expires at its issuer (exp of the same section), zero for
+// never. What is no number is a member of somebody's own.
+func (j *foreignJWK) expiry() time.Time {
+	var seconds float64
+	if json.Unmarshal(j.members["exp"], &seconds) != nil || seconds == 0 {
+		return time.Time{}
+	}
+	const most = 1 << 40 // a year that every format of time has
+	return time.Unix(int64(max(min(seconds, most), -most)), 0).UTC()
 }
 
 func (j *foreignJWK) number(name string) *big.Int {

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -34,6 +35,7 @@ type Key struct {
 	Public  crypto.PublicKey
 	KID     string                    // its JWK's own; empty: it has none
 	Alg     jose.SignatureAlgorithm   // likewise
+	Expires time.Time                 // likewise; zero: never
 	pss     []jose.SignatureAlgorithm // of an RSASSA-PSS key: the algorithms that it is restricted to
 }
 
@@ -90,7 +92,7 @@ func (b Key) Algorithm(asked jose.SignatureAlgorithm) (jose.SignatureAlgorithm, 
 		}
 	}
 	if name == "" {
-		return "", tokens.Invalid("alg", "is required: the key does not say which algorithm it is for, so the import has to name it")
+		return "", tokens.Invalid("alg", "is required, since the key does not say which algorithm it is for: give one (alg, --alg)")
 	}
 	alg, err := keys.ParseAlgorithm(string(name))
 	switch {

@@ -1,6 +1,8 @@
 package keyfile
 
 import (
+	"time"
+
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/keyward/keyward/keys"
@@ -17,6 +19,15 @@ const SharedKID = "is also that of another key of the source, and Keyward keeps 
 
 // ThereAs returns why a key is skipped that the tenant has in a published state.
 func ThereAs(state keys.State) string { return "is there already as " + string(state) }
+
+// revoked is why a JWK is not imported that its issuer revoked (OpenID Federation 1.0
+// section 8.7).
+const revoked = "is revoked at its issuer"
+
+// ExpiredAt returns why a key is not imported that its issuer had until an instant.
+func ExpiredAt(t time.Time) string {
+	return "has expired at its issuer: " + t.UTC().Format(time.RFC3339)
+}
 
 // GoneAs returns why a key is refused that the tenant had: its tokens do not verify.
 func GoneAs(state keys.State) string {

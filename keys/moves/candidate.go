@@ -25,6 +25,7 @@ type candidate struct {
 	algs    []jose.SignatureAlgorithm // all of a key for several, alg first; else nil
 	kid     string
 	jwk     json.RawMessage
+	expires time.Time    // at its issuer; zero: never
 	private keys.Private // zero for an imported public key
 	origin  keys.Origin
 	index   int   // in the JWK Set that it was imported from

@@ -154,7 +154,7 @@ func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID,
 
 // admitKeys returns the keys that the tenant takes: none of a kid that it has used, and
 // none that it revoked as compromised. Of a set the others come in all the same; it
-// returns none without an error if one is there already.
+// returns none without an error if one is there already or has expired at its issuer.
 func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []candidate, err error) {
 	in.skipped = nil // of another attempt
 	compromised, err := l.compromised()
@@ -162,10 +162,14 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 		return nil, err
 	}
 	var first error
-	there := false
+	harmless := false // a key stays away without loss
 	for _, c := range in.cs {
 		skipped := keyfile.Skipped{KID: c.kid}
 		err := refuseUsedKID(ctx, tx, l.tenant.ID, c)
+		expired := err == nil && c.hasExpired(l.at)
+		if expired {
+			err = tokens.Invalid(keyfile.FieldPublic, keyfile.ExpiredAt(c.expires))
+		}
 		if err == nil {
 			err = refuseCompromised(compromised, c)
 		}
@@ -177,7 +181,9 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 			continue
 		case in.isSet && errors.As(err, &used):
 			skipped.Reason, skipped.Refused = l.usedBy(c)
-			there = there || !skipped.Refused
+			harmless = harmless || !skipped.Refused
+		case in.isSet && expired:
+			skipped.Reason, harmless = keyfile.ExpiredAt(c.expires), true
 		case in.isSet && errors.As(err, &claim):
 			skipped.Reason, skipped.Refused = keyfile.Fault(err), true
 		default:
@@ -188,10 +194,16 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 		}
 		first = cmp.Or(first, err)
 	}
-	if len(cs) == 0 && !there {
+	if len(cs) == 0 && !harmless {
 		return nil, first
 	}
 	return cs, nil
+}
+
+// hasExpired reports whether the key has expired at its issuer. Private keys, which are
+// imported to sign, follow the schedule of their policy.
+func (c candidate) hasExpired(now time.Time) bool {
+	return c.private.Alg() == "" && !c.expires.IsZero() && !c.expires.After(now)
 }
 
 // usedBy returns why a key does not come in whose kid the tenant has used. refused is set
@@ -199,6 +211,9 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 // that one has left the JWK Set.
 func (l *ledger) usedBy(c candidate) (reason string, refused bool) {
 	k := l.findKey(c.kid)
+	if k == nil && c.hasExpired(l.at) {
+		return keyfile.ExpiredAt(c.expires), false
+	}
 	if k == nil {
 		return keyfile.PurgedKID, true
 	}
@@ -206,6 +221,9 @@ func (l *ledger) usedBy(c candidate) (reason string, refused bool) {
 	imported, faulty := keys.ParsePublicJWK(c.alg, c.jwk)
 	if errors.Join(err, faulty) != nil || !keys.EqualPublic(there, imported) {
 		return keyfile.AnotherKey, true
+	}
+	if !k.State.Published() && c.hasExpired(l.at) {
+		return keyfile.ExpiredAt(c.expires), false
 	}
 	if !k.State.Published() {
 		return keyfile.GoneAs(k.State), true
@@ -380,7 +398,7 @@ func importedCandidate(b keyfile.Key, alg jose.SignatureAlgorithm, kid string) (
 		return candidate{}, err
 	}
 	jwk, err := keys.PublicJWK(b.Public, alg, kid)
-	return candidate{alg: alg, kid: kid, jwk: jwk, origin: keys.Imported, index: b.Index}, err
+	return candidate{alg: alg, kid: kid, jwk: jwk, expires: b.Expires, origin: keys.Imported, index: b.Index}, err
 }
 
 // rsaModulusBits returns the length of an RSA modulus, 0 for other keys.
@@ -520,7 +538,11 @@ func (l *ledger) importPublic(cs []candidate, expires time.Time) (carriers []ten
 		if !l.hasPolicy(c.alg) {
 			carriers = append(carriers, l.addCarrierPolicy(c.alg))
 		}
-		l.addPublicKey(c, expires)
+		until := expires
+		if !c.expires.IsZero() && c.expires.Before(until) {
+			until = c.expires
+		}
+		l.addPublicKey(c, until)
 	}
 	return carriers, l.rescheduleImported()
 }

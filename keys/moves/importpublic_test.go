@@ -13,6 +13,7 @@ import (
 
 	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/keys"
+	"github.com/keyward/keyward/keys/keyfile"
 	"github.com/keyward/keyward/keys/keystest"
 	"github.com/keyward/keyward/keys/signing"
 	"github.com/keyward/keyward/keys/tokens"
@@ -141,6 +142,40 @@ func TestRefusedImportsChangeNothing(t *testing.T) {
 	}
 	if _, err := p.store.ImportPrivate(t.Context(), tester, uuid.New(), PrivateImport{Key: []byte(written(keystest.Signer(ec))["JWK"]), Alg: jose.ES256}); !errors.Is(err, tenant.ErrNotFound) {
 		t.Errorf("no tenant: %v", err)
+	}
+}
+
+// A public key leaves the JWKS when it expires at its issuer, if that is earlier than asked,
+// and one that has expired there, or was revoked, does not come in.
+func TestKeysThatEndAtTheirIssuer(t *testing.T) {
+	p := newProcess(t)
+	acme := p.tenant(t, "acme")
+	soon := p.clock.Now().Add(time.Hour).Truncate(time.Second)
+	jwk := func(kid string, member any) string {
+		text := string(must(keys.PublicJWK(keystest.PrivateKey(t, jose.ES256).Public(), jose.ES256, kid)))
+		return edit(text, map[string]any{"exp": member})
+	}
+	ask := func(material string) ([]Entry, keyfile.Set, error) {
+		return p.store.ImportPublic(t.Context(), tester, acme.ID, PublicImport{Key: []byte(material), ExpiresAt: soon.Add(time.Hour)})
+	}
+	set := `{"keys":[` + jwk("soon", soon.Unix()) + `,` + jwk("late", soon.Add(9*time.Hour).Unix()) + `,` + jwk("past", p.clock.Now().Unix()) + `]}`
+	entries, got, err := ask(set)
+	if err != nil || len(entries) != 2 || !entries[0].ExpiresAt.Equal(soon) || !entries[1].ExpiresAt.Equal(soon.Add(time.Hour)) {
+		t.Fatalf("%+v, %v", entries, err)
+	}
+	if len(got.Skipped) != 1 || got.Skipped[0].KID != "past" || got.Skipped[0].Refused || !strings.HasPrefix(got.Skipped[0].Reason, "has expired at its issuer") {
+		t.Errorf("%+v", got.Skipped)
+	}
+	seq := p.seq(t, acme.ID)
+	for material, why := range map[string]string{
+		jwk("past", 1): "has expired at its issuer", edit(jwk("gone", nil), map[string]any{"revoked": map[string]any{"revoked_at": 1}}): "is revoked at its issuer",
+	} {
+		if _, _, err := ask(material); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v", material, err)
+		}
+	}
+	if p.seq(t, acme.ID) != seq {
+		t.Error("something was written")
 	}
 }
 
