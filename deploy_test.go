@@ -198,6 +198,32 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// The units make the directories of checkpoints that docs/recovery.md names, and take the
+// settings of docs/publishing.md for a directory that a web server reads.
+func TestUnitsWriteWhereDocumented(t *testing.T) {
+	recovery := text(t, "docs/recovery.md")
+	edits := regexp.MustCompile("(?s)```ini\n(.*?)```").FindStringSubmatch(text(t, "docs/publishing.md"))
+	if edits == nil {
+		t.Fatal("docs/publishing.md has no settings of a unit")
+	}
+	for _, name := range []string{"keyward", "keyward-worker"} {
+		unit := text(t, "deploy/systemd/"+name+".service")
+		if place := "/var/lib/" + name + "/checkpoints"; !strings.Contains(unit, "\nStateDirectory="+name+" "+name+"/checkpoints\n") || !strings.Contains(recovery, "`file://"+place+"`") || !strings.Contains(unit, "file://"+place) {
+			t.Errorf("%s does not make %s, or docs/recovery.md does not name it", name, place)
+		}
+	}
+	needProgram(t, "systemd-analyze", "Debian: systemd")
+	dir := t.TempDir()
+	unit := filepath.Join(dir, "keyward.service")
+	edited := strings.Replace(text(t, "deploy/systemd/keyward.service"), "/usr/bin/keyward", "/bin/true", 1) + "\n" + strings.Replace(edits[1], "User=keyward", "User=daemon", 1)
+	if err := os.WriteFile(unit, []byte(edited), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--man=no", unit).CombinedOutput(); err != nil || bytes.Contains(out, []byte(unit)) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // HAProxy accepts the configuration of the compose file for high availability.
 func TestProxyConfiguration(t *testing.T) {
 	needProgram(t, "haproxy", "Debian: haproxy")

@@ -42,7 +42,8 @@ func TestUpgradeAsDocumented(t *testing.T) {
 	key := regexp.MustCompile(`kw_\w+`).FindString(p.run("api-key", "create", "--role=platform_admin", "--name=previous"))
 	url, stop := p.serve()
 	run := commandRunner(t, env)
-	page := strings.ReplaceAll(read(t, "../../docs/upgrading.md"), "postgres://keyward_backup@db/keyward?sslmode=verify-full", env["KEYWARD_DATABASE_URL"])
+	page := strings.NewReplacer("postgres://keyward_backup@db/keyward?sslmode=verify-full", env["KEYWARD_DATABASE_URL"], "postgres://keyward_migrator@db/keyward?sslmode=verify-full", env["KEYWARD_DATABASE_URL"]).
+		Replace(read(t, "../../docs/upgrading.md"))
 	ran := runDocumentedBy(t, run, page, "upgrade")
 
 	p.ask(http.MethodPost, url+"/v1/tenants", key, `{"slug":"previous"}`, http.StatusCreated)

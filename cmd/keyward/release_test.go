@@ -79,6 +79,7 @@ func TestRelease(t *testing.T) {
 		return
 	}
 	installDocumented(t, filepath.Join(dir, "keyward_0.0.0-test_"+runtime.GOARCH+".deb"))
+	checkNoScripts(t, filepath.Join(dir, "keyward_0.0.0-test_"+runtime.GOARCH+".deb"))
 	list, err := exec.CommandContext(t.Context(), "dpkg-deb", "--contents", filepath.Join(dir, "keyward_0.0.0-test_"+runtime.GOARCH+".deb")).CombinedOutput()
 	for _, file := range []string{
 		"./usr/bin/keyward", "./lib/systemd/system/keyward.service", "./lib/systemd/system/keyward-kubernetes-signer.service", "./lib/systemd/system/keyward-spiffe-bundle.service", "./usr/share/doc/keyward/kubernetes-signer.env", "./usr/share/man/man1/keyward.1.gz", "./usr/bin/keyward-kubernetes-signer", "./usr/bin/keyward-spiffe-bundle", "./usr/share/doc/keyward/keyward.env",
@@ -127,6 +128,20 @@ func installDocumented(t *testing.T, deb string) {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the commands of docs/install.md say no %q (%v):\n%s\n%s", want, err, script, out)
 		}
+	}
+}
+
+// checkNoScripts checks that a package runs nothing when it is installed or upgraded, and has
+// no files of settings, as docs/upgrading.md says.
+func checkNoScripts(t *testing.T, deb string) {
+	t.Helper()
+	control := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "dpkg-deb", "--control", deb, control).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	files, err := os.ReadDir(control)
+	if err != nil || len(files) != 1 || files[0].Name() != "control" {
+		t.Errorf("the package has %v: %v", files, err)
 	}
 }
 
