@@ -98,7 +98,7 @@ func (q *Queries) EndOpenApprovals(ctx context.Context, arg EndOpenApprovalsPara
 }
 
 const getApproval = `-- name: GetApproval :one
-SELECT tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
+SELECT tenant_id, id, operation, effects, operation_id, path, changes, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = $1 AND id = $2
@@ -114,6 +114,7 @@ func (q *Queries) GetApproval(ctx context.Context, tenantID uuid.UUID, iD uuid.U
 		&i.Effects,
 		&i.OperationID,
 		&i.Path,
+		&i.Changes,
 		&i.RequestHash,
 		&i.Status,
 		&i.RequesterType,
@@ -132,8 +133,8 @@ func (q *Queries) GetApproval(ctx context.Context, tenantID uuid.UUID, iD uuid.U
 }
 
 const insertApproval = `-- name: InsertApproval :exec
-INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, request_hash, requester_type, requester_id, requester_name, created_at, expires_at, mac)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, changes, request_hash, requester_type, requester_id, requester_name, created_at, expires_at, mac)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 `
 
 type InsertApprovalParams struct {
@@ -143,6 +144,7 @@ type InsertApprovalParams struct {
 	Effects       []string
 	OperationID   string
 	Path          string
+	Changes       []byte
 	RequestHash   []byte
 	RequesterType string
 	RequesterID   string
@@ -160,6 +162,7 @@ func (q *Queries) InsertApproval(ctx context.Context, arg InsertApprovalParams) 
 		arg.Effects,
 		arg.OperationID,
 		arg.Path,
+		arg.Changes,
 		arg.RequestHash,
 		arg.RequesterType,
 		arg.RequesterID,
@@ -172,7 +175,7 @@ func (q *Queries) InsertApproval(ctx context.Context, arg InsertApprovalParams) 
 }
 
 const listApprovals = `-- name: ListApprovals :many
-SELECT tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
+SELECT tenant_id, id, operation, effects, operation_id, path, changes, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = $1
@@ -216,6 +219,7 @@ func (q *Queries) ListApprovals(ctx context.Context, arg ListApprovalsParams) ([
 			&i.Effects,
 			&i.OperationID,
 			&i.Path,
+			&i.Changes,
 			&i.RequestHash,
 			&i.Status,
 			&i.RequesterType,
@@ -263,6 +267,80 @@ func (q *Queries) ListOpenApprovals(ctx context.Context, tenantID uuid.UUID, now
 	for rows.Next() {
 		var i ListOpenApprovalsRow
 		if err := rows.Scan(&i.ID, &i.Operation, &i.Status); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listWaitingApprovals = `-- name: ListWaitingApprovals :many
+SELECT a.tenant_id, a.id, a.operation, a.effects, a.operation_id, a.path, a.changes, a.request_hash, a.status, a.requester_type, a.requester_id, a.requester_name, a.decider_type, a.decider_id, a.decider_name, a.created_at, a.expires_at, a.decided_at, a.used_at, a.mac, t.slug, t.name
+FROM approvals a
+JOIN tenants t ON t.id = a.tenant_id
+WHERE a.status = 'pending' AND a.expires_at > $1::timestamptz AND a.created_at > $2::timestamptz
+  AND (a.created_at, a.id) < ($3::timestamptz, $4::uuid) AND t.status <> 'deleted'
+ORDER BY a.created_at DESC, a.id DESC
+LIMIT $5::integer
+`
+
+type ListWaitingApprovalsParams struct {
+	Now             time.Time
+	Since           time.Time
+	BeforeCreatedAt time.Time
+	BeforeID        uuid.UUID
+	PageSize        int32
+}
+
+type ListWaitingApprovalsRow struct {
+	Approval Approval
+	Slug     string
+	Name     string
+}
+
+// Those of all tenants that wait, newest first, after the cursor. None that was requested before @since has not ended.
+func (q *Queries) ListWaitingApprovals(ctx context.Context, arg ListWaitingApprovalsParams) ([]ListWaitingApprovalsRow, error) {
+	rows, err := q.db.Query(ctx, listWaitingApprovals,
+		arg.Now,
+		arg.Since,
+		arg.BeforeCreatedAt,
+		arg.BeforeID,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListWaitingApprovalsRow
+	for rows.Next() {
+		var i ListWaitingApprovalsRow
+		if err := rows.Scan(
+			&i.Approval.TenantID,
+			&i.Approval.ID,
+			&i.Approval.Operation,
+			&i.Approval.Effects,
+			&i.Approval.OperationID,
+			&i.Approval.Path,
+			&i.Approval.Changes,
+			&i.Approval.RequestHash,
+			&i.Approval.Status,
+			&i.Approval.RequesterType,
+			&i.Approval.RequesterID,
+			&i.Approval.RequesterName,
+			&i.Approval.DeciderType,
+			&i.Approval.DeciderID,
+			&i.Approval.DeciderName,
+			&i.Approval.CreatedAt,
+			&i.Approval.ExpiresAt,
+			&i.Approval.DecidedAt,
+			&i.Approval.UsedAt,
+			&i.Approval.MAC,
+			&i.Slug,
+			&i.Name,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

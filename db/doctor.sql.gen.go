@@ -56,7 +56,7 @@ func (q *Queries) APIKeysToCheck(ctx context.Context, afterID uuid.UUID, stretch
 }
 
 const approvalsToCheck = `-- name: ApprovalsToCheck :many
-SELECT tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
+SELECT tenant_id, id, operation, effects, operation_id, path, changes, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE (tenant_id, id) > ($1::uuid, $2::uuid) AND status IN ('pending', 'approved')
@@ -80,6 +80,7 @@ func (q *Queries) ApprovalsToCheck(ctx context.Context, afterTenantID uuid.UUID,
 			&i.Effects,
 			&i.OperationID,
 			&i.Path,
+			&i.Changes,
 			&i.RequestHash,
 			&i.Status,
 			&i.RequesterType,

@@ -978,6 +978,36 @@ func (q *Queries) RevokeKeys(ctx context.Context, arg RevokeKeysParams) (int64, 
 	return result.RowsAffected(), nil
 }
 
+const tenantsWithPublishedKey = `-- name: TenantsWithPublishedKey :many
+SELECT k.tenant_id
+FROM keys k
+JOIN tenants t ON t.id = k.tenant_id
+WHERE k.kid = $1 AND k.state IN ('standby', 'active', 'deprecated') AND t.status <> 'deleted'
+ORDER BY k.tenant_id
+LIMIT $2::integer
+`
+
+// The live tenants that publish a key with a kid: more than one only if they imported it.
+func (q *Queries) TenantsWithPublishedKey(ctx context.Context, kID string, pageSize int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, tenantsWithPublishedKey, kID, pageSize)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var tenant_id uuid.UUID
+		if err := rows.Scan(&tenant_id); err != nil {
+			return nil, err
+		}
+		items = append(items, tenant_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const unpurgedKeysOfTenants = `-- name: UnpurgedKeysOfTenants :many
 SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,
     expires_at, expired_at, revoked_at, revocation_reason, purged_at, last_signed_at, last_token_expires_at

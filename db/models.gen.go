@@ -34,6 +34,7 @@ type Approval struct {
 	Effects       []string
 	OperationID   string
 	Path          string
+	Changes       []byte
 	RequestHash   []byte
 	Status        string
 	RequesterType string

@@ -1057,10 +1057,12 @@ type AddDomainRequest struct {
 // has 2,420, 3,309 or 4,627 bytes, so tokens have more than 3.3, 4.6 or 6.3 kB.
 type Alg string
 
-// Approval A request that waits for a second person. Only a digest of the request is stored
+// Approval A request that waits for a second person. Of the request a digest is stored, and which values of settings and policies it would change
 type Approval struct {
-	CreatedAt time.Time  `json:"created_at"`
-	DecidedAt *time.Time `json:"decided_at,omitempty"`
+	// Changes What the request would change of the tenant's settings and of its policies
+	Changes   []ApprovalChange `json:"changes,omitempty"`
+	CreatedAt time.Time        `json:"created_at"`
+	DecidedAt *time.Time       `json:"decided_at,omitempty"`
 
 	// DecidedBy Who made the change
 	DecidedBy *Actor `json:"decided_by,omitempty"`
@@ -1091,6 +1093,24 @@ type Approval struct {
 	// Status Where an approval stands; `used` means that the request was repeated with it
 	Status ApprovalStatus `json:"status"`
 	UsedAt *time.Time     `json:"used_at,omitempty"`
+}
+
+// ApprovalChange A value that a request would change, as it was when the request was made
+type ApprovalChange struct {
+	// After The value that the request asks for; absent if it asks for none
+	After json.RawMessage `json:"after,omitempty"`
+
+	// Alg Of the policy that has the field; absent for a setting of the tenant
+	Alg *string `json:"alg,omitempty"`
+
+	// Before The value at that time; absent if there was none, also since the policy did not exist
+	Before json.RawMessage `json:"before,omitempty"`
+
+	// Field As the tenant or the policy has it, such as `grace_period_seconds`
+	Field string `json:"field"`
+
+	// TooLong A value has more than 2,000 bytes of JSON, and both are left out
+	TooLong *bool `json:"too_long,omitempty"`
 }
 
 // ApprovalList A page of approvals
@@ -2551,10 +2571,10 @@ type APIKeyListResponse = APIKeyList
 // ApprovalListResponse A page of approvals
 type ApprovalListResponse = ApprovalList
 
-// ApprovalRequired A request that waits for a second person. Only a digest of the request is stored
+// ApprovalRequired A request that waits for a second person. Of the request a digest is stored, and which values of settings and policies it would change
 type ApprovalRequired = Approval
 
-// ApprovalResponse A request that waits for a second person. Only a digest of the request is stored
+// ApprovalResponse A request that waits for a second person. Of the request a digest is stored, and which values of settings and policies it would change
 type ApprovalResponse = Approval
 
 // Conflict RFC 9457

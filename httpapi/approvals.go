@@ -185,6 +185,17 @@ func renderApproval(a tenant.Approval) Approval {
 	if a.DecidedBy != nil {
 		out.DecidedBy = new(renderActor(*a.DecidedBy))
 	}
+	if len(a.Changes) > 0 {
+		out.Changes = renderChanges(a.Changes)
+	}
+	return out
+}
+
+func renderChanges(list []tenant.ApprovalChange) []ApprovalChange {
+	out := make([]ApprovalChange, len(list))
+	for i, c := range list {
+		out[i] = ApprovalChange{Field: c.Field, Alg: nonZero(c.Alg), Before: c.Before, After: c.After, TooLong: nonZero(c.TooLong)}
+	}
 	return out
 }
 

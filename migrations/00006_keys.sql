@@ -94,6 +94,8 @@ CREATE UNIQUE INDEX keys_one_active ON public.keys (tenant_id, alg) WHERE state 
 CREATE UNIQUE INDEX keys_one_standby ON public.keys (tenant_id, alg) WHERE state = 'standby';
 CREATE INDEX keys_by_age ON public.keys (tenant_id, created_at DESC, kid DESC);
 CREATE INDEX keys_by_state ON public.keys (tenant_id, state, created_at DESC, kid DESC) WHERE state <> 'purged';
+-- Who publishes a key of which only the kid is known, as that of a token that was found.
+CREATE INDEX keys_published_kid ON public.keys (kid) WHERE state IN ('standby', 'active', 'deprecated');
 CREATE INDEX keys_by_data_key ON public.keys (tenant_id, data_key_version) WHERE data_key_version IS NOT NULL;
 
 -- +goose StatementBegin

@@ -4,7 +4,7 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Requests for the approval of a second person, and the decisions. The request
 -- itself is stored as a digest only: its body may hold a private key. Its path says
--- which key, credential or webhook it concerns.
+-- which key, credential or webhook it concerns, changes which values of settings and policies.
 CREATE TABLE public.approvals (
     tenant_id      uuid        NOT NULL REFERENCES public.tenants (id),
     id             uuid        NOT NULL,
@@ -12,6 +12,7 @@ CREATE TABLE public.approvals (
     effects        text[]      NOT NULL,
     operation_id   text        NOT NULL,
     path           text        NOT NULL,
+    changes        json,       -- of settings and policies: [{field, alg, before, after}]
     request_hash   bytea       NOT NULL,
     status         text        NOT NULL DEFAULT 'pending',
     requester_type text        NOT NULL,
@@ -31,6 +32,7 @@ CREATE TABLE public.approvals (
     CONSTRAINT approvals_effects CHECK (cardinality(effects) BETWEEN 1 AND 8
         AND effects <@ ARRAY['revoke', 'revoke_all', 'import', 'purge', 'delete', 'policy', 'api_keys', 'settings']),
     CONSTRAINT approvals_request CHECK (char_length(operation_id) BETWEEN 1 AND 100 AND char_length(path) BETWEEN 1 AND 2000),
+    CONSTRAINT approvals_changes CHECK (json_typeof(changes) = 'array' AND octet_length(changes::text) <= 65536),
     CONSTRAINT approvals_request_hash CHECK (octet_length(request_hash) = 32),
     CONSTRAINT approvals_status CHECK (status IN ('pending', 'approved', 'rejected', 'used')),
     CONSTRAINT approvals_decided CHECK ((decided_at IS NOT NULL) = (status <> 'pending')),
@@ -44,6 +46,8 @@ CREATE TABLE public.approvals (
 );
 
 CREATE INDEX approvals_created ON public.approvals (tenant_id, created_at DESC, id DESC);
+-- Those of all tenants that wait. Those that have ended stay in it, behind the others.
+CREATE INDEX approvals_waiting ON public.approvals (created_at DESC, id DESC) WHERE status = 'pending';
 
 -- +goose StatementBegin
 -- keyward_guard_approval checks the transitions of an approval.
@@ -57,8 +61,8 @@ BEGIN
         END IF;
         RETURN NEW;
     END IF;
-    IF (NEW.tenant_id, NEW.id, NEW.operation, NEW.effects, NEW.operation_id, NEW.path, NEW.request_hash, NEW.requester_type, NEW.requester_id, NEW.requester_name, NEW.created_at, NEW.expires_at)
-        IS DISTINCT FROM (OLD.tenant_id, OLD.id, OLD.operation, OLD.effects, OLD.operation_id, OLD.path, OLD.request_hash, OLD.requester_type, OLD.requester_id, OLD.requester_name, OLD.created_at, OLD.expires_at) THEN
+    IF (NEW.tenant_id, NEW.id, NEW.operation, NEW.effects, NEW.operation_id, NEW.path, NEW.changes::text, NEW.request_hash, NEW.requester_type, NEW.requester_id, NEW.requester_name, NEW.created_at, NEW.expires_at)
+        IS DISTINCT FROM (OLD.tenant_id, OLD.id, OLD.operation, OLD.effects, OLD.operation_id, OLD.path, OLD.changes::text, OLD.request_hash, OLD.requester_type, OLD.requester_id, OLD.requester_name, OLD.created_at, OLD.expires_at) THEN
         PERFORM public.keyward_refuse('approvals_identity', 'an approval keeps its request, requester and end');
     END IF;
     IF (OLD.status, NEW.status) NOT IN (('pending', 'approved'), ('pending', 'rejected'), ('approved', 'used')) THEN

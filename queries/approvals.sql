@@ -1,16 +1,16 @@
 -- name: InsertApproval :exec
-INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, request_hash, requester_type, requester_id, requester_name, created_at, expires_at, mac)
-VALUES (@tenant_id, @id, @operation, @effects, @operation_id, @path, @request_hash, @requester_type, @requester_id, @requester_name, @created_at, @expires_at, @mac);
+INSERT INTO approvals (tenant_id, id, operation, effects, operation_id, path, changes, request_hash, requester_type, requester_id, requester_name, created_at, expires_at, mac)
+VALUES (@tenant_id, @id, @operation, @effects, @operation_id, @path, @changes, @request_hash, @requester_type, @requester_id, @requester_name, @created_at, @expires_at, @mac);
 
 -- name: GetApproval :one
-SELECT tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
+SELECT tenant_id, id, operation, effects, operation_id, path, changes, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: ListApprovals :many
 -- Newest first, after the cursor. An unfinished approval after its end is expired.
-SELECT tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
+SELECT tenant_id, id, operation, effects, operation_id, path, changes, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE tenant_id = @tenant_id
@@ -18,6 +18,16 @@ WHERE tenant_id = @tenant_id
        CASE WHEN status IN ('pending', 'approved') AND expires_at <= @now::timestamptz THEN 'expired' ELSE status END)
   AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
 ORDER BY created_at DESC, id DESC
+LIMIT @page_size::integer;
+
+-- name: ListWaitingApprovals :many
+-- Those of all tenants that wait, newest first, after the cursor. None that was requested before @since has not ended.
+SELECT sqlc.embed(a), t.slug, t.name
+FROM approvals a
+JOIN tenants t ON t.id = a.tenant_id
+WHERE a.status = 'pending' AND a.expires_at > @now::timestamptz AND a.created_at > @since::timestamptz
+  AND (a.created_at, a.id) < (@before_created_at::timestamptz, @before_id::uuid) AND t.status <> 'deleted'
+ORDER BY a.created_at DESC, a.id DESC
 LIMIT @page_size::integer;
 
 -- name: DecideApproval :execrows

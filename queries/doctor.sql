@@ -77,7 +77,7 @@ ORDER BY tenant_id, id
 LIMIT @stretch::integer;
 
 -- name: ApprovalsToCheck :many
-SELECT tenant_id, id, operation, effects, operation_id, path, request_hash, status, requester_type, requester_id, requester_name,
+SELECT tenant_id, id, operation, effects, operation_id, path, changes, request_hash, status, requester_type, requester_id, requester_name,
     decider_type, decider_id, decider_name, created_at, expires_at, decided_at, used_at, mac
 FROM approvals
 WHERE (tenant_id, id) > (@after_tenant_id::uuid, @after_id::uuid) AND status IN ('pending', 'approved')

@@ -93,6 +93,15 @@ FROM keys
 WHERE tenant_id = ANY (@tenant_ids::uuid[]) AND state IN ('standby', 'active', 'deprecated')
 ORDER BY tenant_id, created_at DESC, kid DESC;
 
+-- name: TenantsWithPublishedKey :many
+-- The live tenants that publish a key with a kid: more than one only if they imported it.
+SELECT k.tenant_id
+FROM keys k
+JOIN tenants t ON t.id = k.tenant_id
+WHERE k.kid = @kid AND k.state IN ('standby', 'active', 'deprecated') AND t.status <> 'deleted'
+ORDER BY k.tenant_id
+LIMIT @page_size::integer;
+
 -- name: ListKeys :many
 -- Newest first, after the cursor. A state leads to ListKeysInState, unless it is that of most keys of an old tenant, purged.
 SELECT tenant_id, kid, alg, algs, state, origin, public_jwk, created_at, published_at, activated_at, activation, deprecated_at, token_horizon,

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"bytes"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -73,6 +74,7 @@ type NeedsApprovalError struct {
 	Slug      string
 	Operation Operation   // the gravest of the effects that the tenant guards, or Relax
 	Effects   []Operation // all of the change, guarded or not
+	Changes   []ApprovalChange
 }
 
 func (e *NeedsApprovalError) Error() string {
@@ -121,6 +123,7 @@ type Approval struct {
 	Effects     []Operation // all that the request has
 	OperationID string      // of openapi.yaml
 	Path        string
+	Changes     []ApprovalChange
 	Status      ApprovalStatus
 	RequestedBy audit.Actor
 	DecidedBy   *audit.Actor
@@ -130,6 +133,7 @@ type Approval struct {
 	UsedAt      *time.Time
 
 	requestHash []byte
+	changes     json.RawMessage // Changes as stored
 }
 
 // Guards reports whether an operation requires a second person's approval.
@@ -163,7 +167,10 @@ func approvalFromRow(row db.Approval, now time.Time) Approval {
 		Effects: guardedFromColumn(row.Effects), OperationID: row.OperationID, Path: row.Path,
 		RequestedBy: audit.Actor{Type: audit.ActorType(row.RequesterType), ID: row.RequesterID, Name: row.RequesterName},
 		CreatedAt:   row.CreatedAt.UTC(), ExpiresAt: row.ExpiresAt.UTC(), DecidedAt: db.UTC(row.DecidedAt), UsedAt: db.UTC(row.UsedAt),
-		requestHash: row.RequestHash,
+		requestHash: row.RequestHash, changes: row.Changes,
+	}
+	if err := json.Unmarshal(row.Changes, &a.Changes); err != nil {
+		a.Changes = nil // there are none, or the row was not written by Keyward
 	}
 	if row.DeciderType != nil {
 		a.DecidedBy = &audit.Actor{Type: audit.ActorType(*row.DeciderType), ID: db.ZeroIfNull(row.DeciderID), Name: db.ZeroIfNull(row.DeciderName)}

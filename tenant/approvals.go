@@ -21,8 +21,11 @@ func (s *Store) RequestApproval(ctx context.Context, by audit.By, e *NeedsApprov
 		return Approval{}, wrapError("request approval", err)
 	}
 	a := Approval{
-		ID: id, Operation: e.Operation, Effects: e.Effects, OperationID: r.OperationID, Path: r.Path,
+		ID: id, Operation: e.Operation, Effects: e.Effects, OperationID: r.OperationID, Path: r.Path, Changes: e.Changes,
 		Status: Pending, RequestedBy: by.Actor, requestHash: r.Digest,
+	}
+	if a.changes, err = changesColumn(e.Changes); err != nil {
+		return Approval{}, wrapError("request approval", err)
 	}
 	err = s.changeHome(ctx, &tenantID, func(tx *db.Tx, home TenantRow) error {
 		now := home.TimeOfEffect(s.now())
@@ -33,7 +36,7 @@ func (s *Store) RequestApproval(ctx context.Context, by audit.By, e *NeedsApprov
 		}
 		w := tx.Later()
 		err = w.InsertApproval(ctx, db.InsertApprovalParams{
-			TenantID: tenantID, ID: id, Operation: string(a.Operation), Effects: guardedColumn(a.Effects), OperationID: a.OperationID, Path: a.Path, RequestHash: r.Digest,
+			TenantID: tenantID, ID: id, Operation: string(a.Operation), Effects: guardedColumn(a.Effects), OperationID: a.OperationID, Path: a.Path, Changes: a.changes, RequestHash: r.Digest,
 			RequesterType: string(by.Actor.Type), RequesterID: by.Actor.ID, RequesterName: by.Actor.Name, CreatedAt: now, ExpiresAt: a.ExpiresAt,
 			MAC: s.authority.mac(a.macRecord(tenantID)),
 		})
@@ -210,5 +213,40 @@ func (s *Store) Approvals(ctx context.Context, tenantID uuid.UUID, status Approv
 		all[i] = approvalFromRow(row, now)
 	}
 	all, next := Page(all, limit, func(a Approval) Position { return Position{a.CreatedAt, a.ID} })
+	return all, next, nil
+}
+
+// WaitingApproval is an approval that waits, with its tenant.
+type WaitingApproval struct {
+	Approval
+	TenantID   uuid.UUID
+	Slug, Name string // of the tenant
+}
+
+// WaitingApprovals returns the approvals of all tenants that wait, newest first, and the
+// cursor of the next page, "" on the last. Callers must allow it only to the platform.
+// Errors: ErrBadCursor, ErrUnavailable.
+func (s *Store) WaitingApprovals(ctx context.Context, limit int, cursor string) ([]WaitingApproval, string, error) {
+	after, err := ParsePosition(cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	var rows []db.ListWaitingApprovalsRow
+	now := s.now()
+	limit = PageLimit(limit)
+	err = s.db.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		rows, err = tx.ListWaitingApprovals(ctx, db.ListWaitingApprovalsParams{
+			Now: now, Since: now.Add(-ApprovalLifetime), BeforeCreatedAt: after.CreatedAt, BeforeID: after.ID, PageSize: int32(limit) + 1,
+		})
+		return err
+	})
+	if err != nil {
+		return nil, "", wrapError("waiting approvals", err)
+	}
+	all := make([]WaitingApproval, len(rows))
+	for i, row := range rows {
+		all[i] = WaitingApproval{Approval: approvalFromRow(row.Approval, now), TenantID: row.Approval.TenantID, Slug: row.Slug, Name: row.Name}
+	}
+	all, next := Page(all, limit, func(a WaitingApproval) Position { return Position{a.CreatedAt, a.ID} })
 	return all, next, nil
 }

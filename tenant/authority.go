@@ -312,7 +312,7 @@ func (a *Authority) checkSession(r db.ConsoleSession) error {
 // macRecord is the input of an approval's code, in each of its states. The times of its
 // request are in its id: see tooLong.
 func (a Approval) macRecord(tenantID uuid.UUID) macRecord {
-	r := newMACRecord("approvals").id(&tenantID).id(&a.ID).text(string(a.Operation)).list(guardedColumn(a.Effects)).text(a.OperationID).text(a.Path).bytes(a.requestHash).
+	r := newMACRecord("approvals").id(&tenantID).id(&a.ID).text(string(a.Operation)).list(guardedColumn(a.Effects)).text(a.OperationID).text(a.Path).bytes(a.changes).bytes(a.requestHash).
 		text(string(a.RequestedBy.Type)).text(a.RequestedBy.ID).text(a.RequestedBy.Name).
 		text(string(a.Status)).time(a.DecidedAt).time(a.UsedAt)
 	if a.DecidedBy != nil {

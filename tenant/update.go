@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -64,10 +65,7 @@ func (s *Store) updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uui
 	if len(events) == 0 {
 		return before, nil
 	}
-	if removesGuard(before, after.ApprovalRequired) && !approves(by, ChangeSettings) {
-		return Tenant{}, before.needsApproval(Relax, []Operation{ChangeSettings})
-	}
-	if err := before.CheckApproval(by, ChangeSettings); err != nil {
+	if err := checkUpdate(by, before, after); err != nil {
 		return Tenant{}, err
 	}
 	if after.Caching != before.Caching {
@@ -97,6 +95,21 @@ func (s *Store) updateTenant(ctx context.Context, tx *db.Tx, by audit.By, id uui
 		domains = []string{before.CustomDomain, after.CustomDomain}
 	}
 	return s.writeTenant(ctx, tx, after, names, row.Head(), events, domains...)
+}
+
+// checkUpdate returns a *NeedsApprovalError, with what would change, if this actor must not
+// make the change alone.
+func checkUpdate(by audit.By, before, after Tenant) error {
+	err := before.CheckApproval(by, ChangeSettings)
+	if removesGuard(before, after.ApprovalRequired) && !approves(by, ChangeSettings) {
+		err = before.needsApproval(Relax, []Operation{ChangeSettings})
+	}
+	var needs *NeedsApprovalError
+	if errors.As(err, &needs) {
+		changes, failed := settingChanges(before, after)
+		needs.Changes, err = changes, cmp.Or(failed, err)
+	}
+	return err
 }
 
 // claimNames checks the names that a change gives to the tenant, and returns all of

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -67,6 +68,9 @@ func approvalTable(a client.Approval) table {
 	out.add("operation", string(a.Operation))
 	out.add("request", a.OperationID+" "+a.Path)
 	out.add("effects", joinOperations(a.Effects))
+	for _, c := range a.Changes {
+		out.add("would change", changeText(c))
+	}
 	out.add("status", string(a.Status))
 	out.add("asked by", actorLabel(a.RequestedBy))
 	out.add("asked", formatTime(a.CreatedAt))
@@ -81,6 +85,19 @@ func approvalTable(a client.Approval) table {
 		out.add("used", formatTime(*a.UsedAt))
 	}
 	return out
+}
+
+// changeText returns a value that a request would change, as in
+// "ES256 grace_period_seconds: 604800 to 86400".
+func changeText(c client.ApprovalChange) string {
+	name := c.Field
+	if c.Alg != nil {
+		name = *c.Alg + " " + name
+	}
+	if c.TooLong != nil && *c.TooLong {
+		return name + ": a value that is too long to be shown"
+	}
+	return name + ": " + cmp.Or(string(c.Before), "none") + " to " + cmp.Or(string(c.After), "none")
 }
 
 // actorName returns an actor's name for a table, or its id if it has none.

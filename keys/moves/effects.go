@@ -1,6 +1,10 @@
 package moves
 
 import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -22,7 +26,41 @@ func (l *ledger) checkApproval() error {
 	if len(l.tenant.ApprovalRequired) == 0 {
 		return nil
 	}
-	return l.tenant.CheckApproval(l.by, l.effects()...)
+	err := l.tenant.CheckApproval(l.by, l.effects()...)
+	var needs *tenant.NeedsApprovalError
+	if errors.As(err, &needs) {
+		changes, failed := l.policyChanges()
+		needs.Changes, err = changes, cmp.Or(failed, err)
+	}
+	return err
+}
+
+// policyChanges returns what the ledger would change of policies, from the events that tell
+// of it.
+func (l *ledger) policyChanges() (all []tenant.ApprovalChange, err error) {
+	for _, e := range l.events {
+		var told struct{ Before, After map[string]any }
+		switch {
+		case e.Action == audit.PolicyUpdated:
+			err = json.Unmarshal(e.Details, &told)
+		case e.Action == audit.PolicyCreated && e.Reason != carriesImported:
+			err = json.Unmarshal(e.Details, &told.After)
+		default:
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		alg := fmt.Sprint(told.After["alg"])
+		delete(told.After, "alg")
+		delete(told.After, "approval") // of another request
+		changes, err := tenant.NewApprovalChanges(alg, told.Before, told.After)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, changes...)
+	}
+	return all, nil
 }
 
 // effects returns the effects of the ledger's changes for which a tenant can require approval.

@@ -178,6 +178,16 @@ func (s *Store) Overviews(ctx context.Context, tenants []uuid.UUID) (out []Overv
 	return out, err
 }
 
+// Holders returns the live tenants that publish a key with a kid, limit at most. Callers must
+// allow it only to the platform. Errors: ErrUnavailable.
+func (s *Store) Holders(ctx context.Context, kid string, limit int) (tenants []uuid.UUID, err error) {
+	err = s.cfg.DB.AsPlatform(ctx, func(tx *db.Tx) (err error) {
+		tenants, err = tx.TenantsWithPublishedKey(ctx, audit.StorableText(kid), int32(limit))
+		return err
+	})
+	return tenants, err
+}
+
 // readOverviews is readPublished for several tenants. A tenant that is refused is returned
 // with the reason.
 func (s *Store) readOverviews(ctx context.Context, tx *db.Tx, tenants []uuid.UUID) (map[uuid.UUID]*ledger, error) {

@@ -2019,7 +2019,7 @@ export interface components {
          * @enum {string}
          */
         ApprovalStatus: "pending" | "approved" | "rejected" | "used" | "expired";
-        /** @description A request that waits for a second person. Only a digest of the request is stored */
+        /** @description A request that waits for a second person. Of the request a digest is stored, and which values of settings and policies it would change */
         Approval: {
             replicas?: components["schemas"]["Replicas"];
             /** Format: uuid */
@@ -2031,6 +2031,8 @@ export interface components {
             operation_id: string;
             /** @description The request's path, which names what it concerns: a key, a credential, a webhook */
             path: string;
+            /** @description What the request would change of the tenant's settings and of its policies */
+            changes?: components["schemas"]["ApprovalChange"][];
             status: components["schemas"]["ApprovalStatus"];
             requested_by: components["schemas"]["Actor"];
             decided_by?: components["schemas"]["Actor"];
@@ -2045,6 +2047,19 @@ export interface components {
             decided_at?: string;
             /** Format: date-time */
             used_at?: string;
+        };
+        /** @description A value that a request would change, as it was when the request was made */
+        ApprovalChange: {
+            /** @description As the tenant or the policy has it, such as `grace_period_seconds` */
+            field: string;
+            /** @description Of the policy that has the field; absent for a setting of the tenant */
+            alg?: string;
+            /** @description The value at that time; absent if there was none, also since the policy did not exist */
+            before?: unknown;
+            /** @description The value that the request asks for; absent if it asks for none */
+            after?: unknown;
+            /** @description A value has more than 2,000 bytes of JSON, and both are left out */
+            too_long?: boolean;
         };
         /** @description The credentials that a revocation ended */
         RevokedAPIKeys: {
