@@ -63,7 +63,13 @@ func (s *server) registerConsole(e *echo.Echo) error {
 		Allows:       func(role tenant.Role, operation string) bool { return permissions[operation].allows(role) },
 		TrustedUntil: trustedUntil,
 		Overviews:    s.overviews,
-		URL:          s.cfg.Console.URL, Provider: s.cfg.Console.Provider, Platform: s.cfg.Console.Platform, PublicURL: s.cfg.PublicURL,
+		Waiting:      s.waitingApprovals,
+		Holders:      func(ctx context.Context, kid string) ([]uuid.UUID, error) { return s.cfg.Store.Holders(ctx, kid, 10) },
+		Replicas: func(ctx context.Context) (live, confirmed int) {
+			r := s.confirm(ctx, time.Second)
+			return r.Live, r.Confirmed
+		},
+		URL: s.cfg.Console.URL, Provider: s.cfg.Console.Provider, Platform: s.cfg.Console.Platform, PublicURL: s.cfg.PublicURL,
 		Now: s.cfg.Now, Log: s.cfg.Log, Version: s.cfg.Version,
 	})
 	if err != nil {
@@ -78,13 +84,17 @@ func (s *server) registerConsole(e *echo.Echo) error {
 	return nil
 }
 
-// trustedUntil is what a revocation answered, counted again for a key that was
-// revoked before. Whether another key's first token ends the trust earlier is not
-// known any more, so the longer time is shown.
-func trustedUntil(revokedAt time.Time, c tenant.Caching, wasActive bool) []console.Trust {
+// trustedUntil is what a revocation answered, counted again for a key that was revoked
+// before. Where fresh is false the longer time is shown: nobody knows of another key whose
+// first token ends the trust earlier.
+func trustedUntil(revokedAt time.Time, c tenant.Caching, wasActive, fresh bool) []console.Trust {
+	mode := moves.StandbyTakesOver
+	if fresh {
+		mode = moves.FreshTakesOver
+	}
 	var out []console.Trust
-	for _, t := range moves.TrustedUntil(revokedAt, c, moves.StandbyTakesOver, wasActive) {
-		out = append(out, console.Trust{Class: t.Class, Examples: t.Examples, Until: t.Until, Why: t.Why})
+	for _, t := range moves.TrustedUntil(revokedAt, c, mode, wasActive) {
+		out = append(out, console.Trust{Class: t.Class, Examples: t.Examples, Until: t.Until, EndsAtFreshToken: t.EndsAtFreshToken, Why: t.Why})
 	}
 	return out
 }
@@ -131,4 +141,30 @@ type tenantOverview struct {
 	Keys     []Key         `json:"keys"`
 	Adoption []KeyAdoption `json:"adoption"`
 	Refused  bool          `json:"refused"`
+}
+
+// waitingApprovals reads the approvals of all tenants that wait by the store that answers
+// listApprovals, for all tenants at once.
+func (s *server) waitingApprovals(ctx context.Context, limit int, cursor string) ([]byte, error) {
+	waiting, next, err := s.cfg.Tenants.WaitingApprovals(ctx, limit, cursor)
+	if err != nil {
+		return nil, err
+	}
+	list := waitingList{NextCursor: next}
+	for _, a := range waiting {
+		list.Items = append(list.Items, waitingItem{Approval: renderApproval(a.Approval), Slug: a.Slug, Name: a.Name})
+	}
+	return json.Marshal(list)
+}
+
+// waitingList is what the console's page of approvals shows, as the API writes it.
+type waitingList struct {
+	Items      []waitingItem `json:"items"`
+	NextCursor string        `json:"next_cursor"`
+}
+
+type waitingItem struct {
+	Approval Approval `json:"approval"`
+	Slug     string   `json:"slug"` // of the tenant
+	Name     string   `json:"name"`
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/httpapi/browsertest"
 	"github.com/keyward/keyward/httpapi/console"
+	"github.com/keyward/keyward/tenant"
 )
 
 // situations are tenants in which somebody has to see what is going on.
@@ -77,13 +78,19 @@ func TestConsoleScreenshots(t *testing.T) {
 		}
 	}
 	kid := w.keys("healthy", "active")[0].KID
+	w.do("PATCH", "/v1/tenants/many", w.root, `{"approval_required":["policy","settings","revoke"]}`).ok(200, new(Tenant))
+	asking := w.key(tenant.PlatformAdmin, nil)
+	w.do("PUT", "/v1/tenants/many/policies/ES256", asking, `{"default":true,"rotation_interval_seconds":1209600,"grace_period_seconds":259200,"max_token_ttl_seconds":7200}`).ok(202)
+	w.do("PATCH", "/v1/tenants/many", asking, `{"jwks_max_age_seconds":120,"issuer":"https://login.a-rather-long-name-of-a-customer.example.com/realms/customers","approval_required":["policy","revoke"]}`).ok(202)
+	w.do("POST", "/v1/tenants/many/keys/"+w.keys("many", "active")[0].KID+"/revoke", w.root, `{"reason":"superseded"}`).ok(202)
 	for name, path := range map[string]string{
 		"new-tenant": "/new-tenant", "keys": "/tenants/revoked/keys", "key": "/tenants/revoked/key?kid=" + w.keys("revoked", "revoked")[0].KID,
 		"policies": "/tenants/many/policies", "policy": "/tenants/many/policies/ES256", "verifiers": "/tenants/healthy/verifiers?for=jose",
 		"settings": "/tenants/healthy/settings", "domains": "/tenants/healthy/domains", "history": "/tenants/revoked/history?verify=1", "approvals": "/tenants/healthy/approvals",
 		"webhooks": "/tenants/healthy/webhooks", "workloads": "/tenants/healthy/workloads", "api-keys": "/platform/api-keys", "rotate": "/tenants/rotating/act/rotate",
 		"revoke": "/tenants/healthy/act/revoke?kid=" + kid, "revoke-all": "/tenants/many/act/revoke-all", "import": "/tenants/healthy/act/import",
-		"delete": "/tenants/healthy/act/delete", "platform": "/platform", "incident": "/incident?q=revoked", "account": "/account", "not-found": "/tenants/nobody",
+		"delete": "/tenants/healthy/act/delete", "platform": "/platform", "incident": "/incident?q=revoked", "incident-all": "/incident?alg=ES256&before=2100-01-01T00:00", "incident-replace": "/incident?alg=ES256&before=2100-01-01T00:00&reason=superseded", "approvals-all": "/approvals",
+		"revoked": "/tenants/revoked/revoked?done=1&kid=" + w.keys("revoked", "revoked")[0].KID, "approvals-values": "/tenants/many/approvals", "account": "/account", "not-found": "/tenants/nobody",
 		"platform-history": "/history",
 	} {
 		p.Goto(w.url + "/console" + path)
@@ -150,8 +157,9 @@ func TestConsoleIsLive(t *testing.T) {
 		"ES256": func() {
 			w.do("PUT", "/v1/tenants/acme/policies/ES256", w.root, `{"default":true,"grace_period_seconds":700000}`).ok(200)
 		},
-		"approvals": func() { w.do("POST", "/v1/tenants/acme/keys/purge", w.root, "").ok(202) },
-		"settings":  func() { w.do("PATCH", "/v1/tenants/acme", w.root, `{"name":"Acme of today"}`).ok(200) },
+		"/console/approvals": func() { w.do("POST", "/v1/tenants/acme/keys/purge", w.root, "").ok(202) },
+		"approvals":          func() { w.do("POST", "/v1/tenants/acme/keys/purge", w.root, "").ok(202) },
+		"settings":           func() { w.do("PATCH", "/v1/tenants/acme", w.root, `{"name":"Acme of today"}`).ok(200) },
 	}
 	tested := 0
 	for _, r := range routes {
@@ -172,6 +180,9 @@ func TestConsoleIsLive(t *testing.T) {
 			change = func() {
 				w.do("POST", "/v1/tenants/acme/keys/"+kid+"/revoke", w.root, `{"reason":"superseded"}`).ok(200)
 			}
+		}
+		if strings.Contains(path, "/revoked?kid=") { // what signs in its place changes
+			change = func() { w.do("POST", "/v1/tenants/acme/keys/rotate", w.root, `{"alg":"RS256"}`).ok(200) }
 		}
 		if change == nil {
 			change = func() { w.do("POST", "/v1/tenants/acme/keys/rotate", w.root, `{"alg":"ES256"}`).ok(200) }

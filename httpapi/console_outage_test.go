@@ -60,7 +60,7 @@ func TestConsoleWithoutDatabase(t *testing.T) {
 						}
 						p.is(http.StatusServiceUnavailable).has("What works meanwhile", "Try again").lacks("goroutine", "jackc", "SQLSTATE", "dial tcp")
 						if strings.HasPrefix(path, "/console/tenants/acme") {
-							p.has("keys of acme", `title="`+kid+`"`)
+							p.has("keys of acme", `data-copy="`+kid+`"`)
 						}
 						if r.posts() {
 							p.has("What you asked for was not done")

@@ -17,7 +17,7 @@ import (
 	"github.com/keyward/keyward/tenant"
 )
 
-// consoleRoute is a route of the console with addresses of it for a tenant acme. KID, HOOK,
+// consoleRoute is a route of the console with addresses of it for a tenant acme. KID, REVOKED, HOOK,
 // HOOK-OF-ALL, CREDENTIAL, CREDENTIAL-OF-ACME, WORKLOAD, APPROVAL and PEM in them stand for something that is there.
 type consoleRoute struct {
 	pattern string
@@ -58,7 +58,8 @@ var consoleRoutes = []consoleRoute{
 	{pattern: "GET /console/history/export", at: []string{"/console/history/export?format=csv"}, file: true},
 	{pattern: "GET /console/history/checkpoint", at: []string{"/console/history/checkpoint"}, file: true},
 	{pattern: "GET /console/platform", at: []string{"/console/platform"}, live: true},
-	{pattern: "GET /console/incident", at: []string{"/console/incident?q=acme"}, live: true},
+	{pattern: "GET /console/approvals", at: []string{"/console/approvals"}, live: true},
+	{pattern: "GET /console/incident", at: []string{"/console/incident?q=acme", "/console/incident?kid=KID", "/console/incident?alg=ES256&before=2100-01-01T00:00&reason=superseded"}, live: true},
 	{pattern: "GET /console/platform/api-keys", at: []string{"/console/platform/api-keys"}, live: true},
 	{pattern: "GET /console/platform/webhooks", at: []string{"/console/platform/webhooks"}, live: true},
 	{pattern: "GET /console/platform/webhooks/{webhook}", at: []string{"/console/platform/webhooks/HOOK-OF-ALL"}, live: true},
@@ -66,6 +67,7 @@ var consoleRoutes = []consoleRoute{
 	{pattern: "GET /console/tenants/{tenant}", at: []string{"/console/tenants/acme"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/keys", at: []string{"/console/tenants/acme/keys"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/key", at: []string{"/console/tenants/acme/key?kid=KID"}, live: true},
+	{pattern: "GET /console/tenants/{tenant}/revoked", at: []string{"/console/tenants/acme/revoked?kid=REVOKED"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/policies", at: []string{"/console/tenants/acme/policies"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/policies/{alg}", at: []string{"/console/tenants/acme/policies/ES256", "/console/tenants/acme/policies/EdDSA"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/verifiers", at: []string{"/console/tenants/acme/verifiers?for=spring"}, live: true},
@@ -74,7 +76,7 @@ var consoleRoutes = []consoleRoute{
 	{pattern: "GET /console/tenants/{tenant}/history", at: []string{"/console/tenants/acme/history?verify=1"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/history/export", at: []string{"/console/tenants/acme/history/export?format=ndjson"}, file: true},
 	{pattern: "GET /console/tenants/{tenant}/history/checkpoint", at: []string{"/console/tenants/acme/history/checkpoint"}, file: true},
-	{pattern: "GET /console/tenants/{tenant}/approvals", at: []string{"/console/tenants/acme/approvals"}, live: true},
+	{pattern: "GET /console/tenants/{tenant}/approvals", at: []string{"/console/tenants/acme/approvals", "/console/tenants/acme/approvals?approval=APPROVAL"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/api-keys", at: []string{"/console/tenants/acme/api-keys"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/workloads", at: []string{"/console/tenants/acme/workloads"}, live: true},
 	{pattern: "GET /console/tenants/{tenant}/webhooks", at: []string{"/console/tenants/acme/webhooks"}, live: true},
@@ -145,7 +147,7 @@ func (w *world) routes() []consoleRoute {
 			w.do("POST", "/v1/tenants/acme/keys/"+k.KID+"/revoke", w.root, `{"reason":"superseded"}`).ok(200)
 		}
 	}
-	fill := strings.NewReplacer("KID", w.keys("acme", KeyStateActive)[0].KID, "HOOK-OF-ALL", ofAll.ID.String(), "HOOK", hook.ID.String(),
+	fill := strings.NewReplacer("REVOKED", w.keys("acme", KeyStateRevoked)[0].KID, "KID", w.keys("acme", KeyStateActive)[0].KID, "HOOK-OF-ALL", ofAll.ID.String(), "HOOK", hook.ID.String(),
 		"CREDENTIAL-OF-ACME", ofAcme.ID.String(), "CREDENTIAL", old.ID.String(), "WORKLOAD", identity.ID.String(), "APPROVAL", waiting.Items[0].ID.String(), "PEM", foreignEC(w.t).pem)
 	routes := slices.Clone(consoleRoutes)
 	for i, r := range routes {

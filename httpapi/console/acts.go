@@ -361,22 +361,10 @@ func (p *actPage) beforeAndAfter() {
 
 func revoke(v *visit, p *actPage) error {
 	kid := p.Values.Get("kid")
-	done, err := client.Decode[struct {
-		client.RevokeResult
-		Replicas *replicas `json:"replicas"`
-	}](v.api.Requests.RevokeKey(v.r.Context(), v.Tenant.Slug, kid, nil, p.revocation(), p.once()...))
-	if err != nil {
+	if _, err := client.Bytes(v.api.Requests.RevokeKey(v.r.Context(), v.Tenant.Slug, kid, nil, p.revocation(), p.once()...)); err != nil {
 		return err
 	}
-	p.Done, p.Trust, p.Breaks, p.Replicas, p.Key = true, trusts(done.TrustedUntil), done.BreaksTokensUntil, done.Replicas, &done.Key
-	p.Changes = []keyChange{{KID: kid, Alg: string(done.Key.Alg), After: "revoked"}}
-	if done.Replacement != nil {
-		p.Changes = append(p.Changes, keyChange{KID: done.Replacement.KID, Alg: string(done.Key.Alg), After: string(done.Replacement.State)})
-	}
-	if done.Standby != nil {
-		p.Changes = append(p.Changes, keyChange{KID: done.Standby.KID, Alg: string(done.Key.Alg), After: string(done.Standby.State)})
-	}
-	return nil
+	return v.redirect(v.revokedPath(kid) + "&done=1")
 }
 
 func (p *actPage) massRevocation() client.RevokeAllRequest {
@@ -405,15 +393,15 @@ func previewRevokeAll(v *visit, p *actPage) error {
 }
 
 func revokeAll(v *visit, p *actPage) error {
-	done, err := client.Decode[struct {
-		client.RevokeAllResult
-		Replicas *replicas `json:"replicas"`
-	}](v.api.Requests.RevokeAllKeys(v.r.Context(), v.Tenant.Slug, nil, p.massRevocation(), p.once()...))
+	done, err := client.Decode[client.RevokeAllResult](v.api.Requests.RevokeAllKeys(v.r.Context(), v.Tenant.Slug, nil, p.massRevocation(), p.once()...))
 	if err != nil {
 		return err
 	}
-	p.Done, p.Trust, p.Breaks, p.Replicas = true, trusts(done.TrustedUntil), done.BreaksTokensUntil, done.Replicas
-	for _, k := range slices.Concat(done.Revoked, done.Active, done.Standby) {
+	if len(done.Revoked) > 0 { // of one request, any of them leads to all
+		return v.redirect(v.revokedPath(done.Revoked[0].KID) + "&done=1")
+	}
+	p.Done = true
+	for _, k := range slices.Concat(done.Active, done.Standby) {
 		p.Changes = append(p.Changes, keyChange{KID: k.KID, Alg: string(k.Alg), After: string(k.State)})
 	}
 	return nil

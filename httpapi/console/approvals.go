@@ -2,6 +2,8 @@ package console
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 
 	"github.com/google/uuid"
 
@@ -10,10 +12,13 @@ import (
 
 type approvalsPage struct {
 	Items  []client.Approval
+	Only   bool // the one that the address names
 	Status string
 	Next   string
 	Error  string
 	Mine   string // the visitor's actor id: nobody decides about their own request
+
+	now map[string]json.RawMessage // values of settings and policies
 }
 
 func listApprovals(v *visit) error { return v.showApprovals("", 200) }
@@ -33,15 +38,50 @@ func (v *visit) showApprovals(wrong string, status int) error {
 	if c := v.Query("cursor"); c != "" {
 		params.Cursor = &c
 	}
-	list, err := v.api.ListApprovals(v.r.Context(), v.Tenant.Slug, &params)
+	var list client.ApprovalListResponse
+	var policies client.PolicyList
+	err := v.all(
+		func(ctx context.Context) error { return v.readApprovals(ctx, &p, &params, &list) },
+		into(v, "listPolicies", &policies, func(ctx context.Context) (*client.PolicyList, error) { return v.api.ListPolicies(ctx, v.Tenant.Slug) }),
+	)
 	if err != nil {
 		return err
 	}
 	p.Items = list.Items
+	if p.now, err = v.currentValues(policies.Items); err != nil {
+		return err
+	}
 	if list.NextCursor != nil {
 		p.Next = "status=" + query(p.Status) + "&cursor=" + query(*list.NextCursor)
 	}
 	return v.renderStatus(status, "approvals.html", "Approvals of "+tenantName(v.Tenant), p)
+}
+
+// readApprovals reads a page of approvals, or the one that the address names.
+func (v *visit) readApprovals(ctx context.Context, p *approvalsPage, params *client.ListApprovalsParams, list *client.ApprovalListResponse) error {
+	id, err := uuid.Parse(v.Query("approval"))
+	if p.Only = err == nil; p.Only {
+		one, err := v.api.GetApproval(ctx, v.Tenant.Slug, id)
+		if err != nil {
+			return err
+		}
+		list.Items = []client.Approval{*one}
+		return nil
+	}
+	page, err := v.api.ListApprovals(ctx, v.Tenant.Slug, params)
+	if err == nil {
+		*list = *page
+	}
+	return err
+}
+
+// Changes returns what a request would change of settings and policies, and for one that
+// waits what has changed since it was made.
+func (p approvalsPage) Changes(a client.Approval) []valueChange {
+	if a.Status != client.ApprovalStatusPending {
+		return changesOf(a)
+	}
+	return changesFrom(a, p.now)
 }
 
 // decideApproval approves or rejects another person's request.

@@ -50,13 +50,24 @@ type Config struct {
 	Refused func(r *http.Request, requestID, apiKey string, err error)
 	// Allows reports whether a role may call an operation of openapi.yaml.
 	Allows func(role tenant.Role, operation string) bool
-	// TrustedUntil says how long verifiers may trust a key that was revoked; nil:
-	// it is not shown.
-	TrustedUntil func(revokedAt time.Time, c tenant.Caching, wasActive bool) []Trust
+	// TrustedUntil says how long verifiers may trust a key that was revoked, and had been
+	// active until a fresh key took over; nil: it is not shown.
+	TrustedUntil func(revokedAt time.Time, c tenant.Caching, wasActive, fresh bool) []Trust
 	// Overviews returns, for a page of a list, what the API answers about policies, published
 	// keys and the adoption of their standby keys: a JSON array of [tenantFacts]. It is asked
 	// for people of the platform only. Errors: tenant.ErrUnavailable.
 	Overviews func(ctx context.Context, tenants []uuid.UUID) ([]byte, error)
+	// Waiting returns a page of the approvals of all tenants that wait: a [waitingPage] in
+	// JSON. It is asked for people of the platform only. Errors: tenant.ErrBadCursor,
+	// tenant.ErrUnavailable.
+	Waiting func(ctx context.Context, limit int, cursor string) ([]byte, error)
+
+	// Replicas returns how many processes are live, and how many of them serve every change
+	// that was made before; nil: it is not shown.
+	Replicas func(ctx context.Context) (live, confirmed int)
+	// Holders returns tenants that publish a key with a kid, a few at most. It is asked for
+	// people of the platform only. Errors: tenant.ErrUnavailable.
+	Holders func(ctx context.Context, kid string) ([]uuid.UUID, error)
 
 	URL       string   // where browsers reach the console's address; empty: where the request was sent to
 	PublicURL string   // where verifiers reach the platform
@@ -142,6 +153,7 @@ func (c *Console) register() {
 	c.page("GET /console/history/export", exportHistory)
 	c.page("GET /console/history/checkpoint", downloadCheckpoint)
 	c.page("GET /console/platform", showPlatform)
+	c.page("GET /console/approvals", listWaiting)
 	c.page("GET /console/incident", showIncident)
 
 	for _, prefix := range []string{"/console/platform", "/console/tenants/{tenant}"} {
@@ -158,6 +170,7 @@ func (c *Console) register() {
 	c.page("GET "+t, showTenant)
 	c.page("GET "+t+"/keys", listKeys)
 	c.page("GET "+t+"/key", showKey)
+	c.page("GET "+t+"/revoked", showRevoked)
 	c.page("GET "+t+"/policies", listPolicies)
 	c.page("GET "+t+"/policies/{alg}", editPolicy)
 	c.page("POST "+t+"/policies/{alg}", savePolicy)

@@ -6,7 +6,8 @@
 // goes through the same routes as one from the network, with the same table of
 // roles, approvals, audit events, limits and errors. The facts of a page of the list of
 // tenants come from the same stores for all its rows at once ([Config.Overviews]), since
-// the API answers them tenant by tenant. The only difference is how
+// the API answers them tenant by tenant, and so do the approvals that wait for all tenants
+// ([Config.Waiting]). The only difference is how
 // the caller is known: by the session of the console, and no longer by a
 // credential in a header. Which buttons a page has is asked of the same table
 // ([Config.Allows]).

@@ -95,30 +95,3 @@ func (v *visit) checks(ctx context.Context) (list []check, ready bool) {
 	slices.SortFunc(list, func(a, b check) int { return strings.Compare(a.Name, b.Name) })
 	return list, answer.Status == "ok"
 }
-
-type incidentPage struct {
-	Q       string
-	Tenants []tenantRow
-	More    bool // may match, beside these
-}
-
-// showIncident is where to begin when a key may have leaked: it finds the tenant
-// and leads through the steps in order.
-func showIncident(v *visit) error {
-	if !v.OfPlatform() {
-		return v.redirect("/console/tenants/" + v.Session.TenantID.String() + "?incident=1")
-	}
-	p := incidentPage{Q: strings.TrimSpace(v.Query("q"))}
-	if p.Q == "" {
-		return v.render("incident.html", "Incident", p)
-	}
-	list, err := v.api.ListTenants(v.r.Context(), &client.ListTenantsParams{Q: &p.Q, Limit: new(10)})
-	if err != nil {
-		return err
-	}
-	p.More = list.NextCursor != nil
-	if p.Tenants, err = v.judge(list.Items); err != nil {
-		return err
-	}
-	return v.render("incident.html", "Incident", p)
-}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -202,6 +203,27 @@ type policyPage struct {
 	Changes      []keyChange
 	Later        []client.TimelineStep
 	After        []jwk
+}
+
+// Refused reports whether what was entered is not accepted.
+func (p policyPage) Refused() bool { return p.Error != "" || len(p.Fields) > 0 }
+
+// Verdict says whether what is entered holds: by the API, if it was asked.
+func (p policyPage) Verdict() string {
+	if p.Refused() {
+		labels := make([]string, 0, len(p.Fields))
+		for _, field := range slices.Sorted(maps.Keys(p.Fields)) {
+			labels = append(labels, fieldLabel(field))
+		}
+		return strings.TrimSpace("✕ Not accepted as it is. " + strings.Join(labels, ", "))
+	}
+	if p.Preview != nil {
+		return "✓ Accepted: it can be saved."
+	}
+	if slices.ContainsFunc(p.Inequalities, func(q inequality) bool { return !q.Holds }) {
+		return "✕ Not all of them hold."
+	}
+	return "✓ All of them hold."
 }
 
 // readPolicyPage reads the policy that the form is about.

@@ -16,7 +16,7 @@ func init() {
 		"problems": func() []client.TenantProblem { return problems }, "problemWord": problemWord, "offset": offset, "bytes": bytesText, "int": func(n int64) int { return int(n) },
 		"add": func(a, b any) string { return oneDecimal(number(a) + number(b)) }, "algorithms": func() []string { return algorithms },
 		"isRSA": isRSA, "isPublished": isPublished, "algs": algorithmsOf, "jwks": jwksOf, "becomes": becomes, "nextWord": nextWord, "laneWord": laneWord, "actorWord": actorWord,
-		"operationWord": operationWord, "operationEffect": operationEffect, "approvalWord": approvalWord, "reasonLabel": reasonLabel, "hookReason": hookReason, "concerns": concerns,
+		"operationWord": operationWord, "operationEffect": operationEffect, "approvalWord": approvalWord, "reasonLabel": reasonLabel, "hookReason": hookReason, "concerns": concerns, "changesOf": changesOf,
 		"liveWords": liveWords, "time": func(t any) time.Time { moment, _ := timeOf(t); return moment },
 	})
 }
@@ -100,6 +100,7 @@ func operationEffect(op any) string {
 	return map[string]string{
 		"revoke": "A key leaves the JWKS at once", "revoke_all": "All tokens of the tenant stop verifying", "import": "A key from outside signs or verifies here",
 		"purge": "Public keys of expired and revoked keys are erased", "delete": "All keys are destroyed", "relax": "The list of operations that need a second person gets shorter",
+		"api_keys": "Somebody gets in, or no longer does", "policy": "How long keys and tokens live, or which algorithm signs", "settings": "Names, caching, domains, webhooks or the data key",
 	}[fmt.Sprint(op)]
 }
 

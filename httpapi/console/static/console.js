@@ -2,28 +2,49 @@
 // it may be missing; every page works without.
 "use strict";
 
+// What is of no use without scripts is shown now.
+document.documentElement.classList.add("js");
+
+// say announces a text, also one that was announced before.
 const say = (text) => {
   const region = document.getElementById("announce");
-  if (region) region.textContent = text;
+  if (!region) return;
+  region.textContent = "";
+  setTimeout(() => { region.textContent = text; }, 50);
 };
 
 // On a narrow screen the tab of this page is among those that are shown.
 const tab = document.querySelector(".tabs [aria-current]");
 if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - 16;
 
-// Copy buttons: data-copy is the text, data-copy-from the id of an element.
+// write puts a text into the clipboard. Pages without TLS have only the old way to it.
+const write = async (text, focused) => {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = document.createElement("textarea");
+  area.className = "sr";
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  focused.focus({ preventScroll: true });
+  if (!done) throw new Error("refused");
+};
+
+// Copy buttons: data-copy is the text, data-copy-from the id of an element, data-said what
+// is announced.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy], [data-copy-from]");
   if (!button) return;
   const from = button.dataset.copyFrom && document.getElementById(button.dataset.copyFrom);
   const text = from ? from.textContent : button.dataset.copy;
   try {
-    await navigator.clipboard.writeText(text);
-    say("Copied");
+    await write(text, button);
+    say(button.dataset.said || (button.getAttribute("aria-label") || "").replace(/^Copy /, "Copied ") || "Copied");
     if (!button.dataset.busy) {
       const old = [...button.childNodes];
       button.dataset.busy = "1";
-      button.replaceChildren("Copied");
+      button.replaceChildren(button.classList.contains("kid-icon") ? "✓" : "Copied");
       setTimeout(() => { button.replaceChildren(...old); delete button.dataset.busy; }, 1200);
     }
   } catch {
@@ -46,6 +67,48 @@ document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-auto]");
   if (form && event.target.matches("select, input[type=radio]")) form.requestSubmit();
 });
+
+// A form with data-check asks the server what it thinks of what is entered, once nobody has
+// typed for a moment, and shows its answer: the parts with data-checked, and what is wrong
+// with each field. The server alone knows the rules; the form is sent as by its button.
+const checked = document.querySelector("form[data-check]");
+let recheck = () => {};
+if (checked) {
+  let pause = 0;
+  let asked = 0;
+  const show = (fresh) => {
+    for (const part of checked.querySelectorAll("[data-checked]")) {
+      const now = fresh.getElementById(part.id);
+      if (!now || part.hasAttribute("data-if-open") && !part.children.length) continue; // a dry run is opened by its button
+      part.setAttribute("data-keep", ""); // live updates know what is stored, not what is entered
+      bringChildren(part, now, { changes: 0, kept: 0 });
+    }
+    for (const field of checked.querySelectorAll("input[aria-describedby]")) {
+      const now = fresh.getElementById(field.id);
+      if (!now) continue;
+      for (const name of ["aria-invalid", "aria-describedby"]) {
+        if (now.hasAttribute(name)) field.setAttribute(name, now.getAttribute(name)); else field.removeAttribute(name);
+      }
+      for (const old of field.parentElement.querySelectorAll(".wrong")) old.remove();
+      for (const wrong of now.parentElement.querySelectorAll(".wrong")) field.after(wrong.cloneNode(true));
+    }
+    const verdict = checked.querySelector("#verdict");
+    if (verdict && verdict.textContent.trim() !== checked.dataset.said) say(checked.dataset.said = verdict.textContent.trim());
+  };
+  const ask = async () => {
+    const turn = ++asked;
+    const body = new URLSearchParams(new FormData(checked));
+    body.set("do", "check");
+    try {
+      const response = await fetch(checked.action, { method: "POST", body, redirect: "error" });
+      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+      if (turn === asked && fresh.getElementById("verdict")) show(fresh); // else something else was entered, or the session is over
+    } catch {} // the button asks too, and says what is wrong
+  };
+  const askSoon = () => { clearTimeout(pause); pause = setTimeout(ask, 350); };
+  checked.addEventListener("input", askSoon);
+  recheck = () => { if ([...checked.elements].some((field) => fields.includes(field.nodeName) && isTouched(field))) askSoon(); };
+}
 
 // A form is sent once: a second click waits for the first.
 document.addEventListener("submit", (event) => {
@@ -135,6 +198,7 @@ const refresh = async (news) => {
     if (now) bringChildren(part, now, seen);
   }
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+  recheck();
   document.getElementById("kept").hidden = !seen.kept;
   if (news && seen.changes + seen.kept) say(news + (seen.kept ? ". What you entered is kept." : ""));
 };
