@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,6 +140,44 @@ func TestAKidThatIsUsedAgain(t *testing.T) {
 		issuer.Add("1", "ES256")
 		verify(issuer, nil)
 		verify(stranger, jwks.ErrSignature)
+	})
+}
+
+// A kid that is used again for a key of another type is found out by the first token of
+// the new key, and tokens of another algorithm cost no more than unknown kids.
+func TestAKidThatIsUsedAgainForAnotherAlgorithm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer, stranger := jwkstest.New(issuerURL), jwkstest.New(issuerURL)
+		stranger.Revoke("1")
+		stranger.Add("1", "ES384")
+		verifier := newVerifier(t, issuer, jwks.VerifierConfig{Algorithms: []jose.SignatureAlgorithm{jose.ES256, jose.ES384}})
+		verify := func(of *jwkstest.Issuer, want error) {
+			t.Helper()
+			if _, err := verifier.Verify(t.Context(), of.Token("1", jwkstest.Claims{"aud": "orders"})); !errors.Is(err, want) {
+				t.Errorf("%v, want %v", err, want)
+			}
+		}
+		verify(issuer, nil)
+		for range 20 {
+			verify(stranger, jwks.ErrAlgorithm)
+		}
+		requests(t, issuer, 1) // the set is young enough
+		time.Sleep(time.Minute)
+		for range 600 { // a minute of tokens of another algorithm
+			verify(stranger, jwks.ErrAlgorithm)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := issuer.Requests(); n < 2 || n > 1+6+6 {
+			t.Errorf("%d requests", n)
+		}
+		time.Sleep(time.Minute)
+		issuer.Revoke("1")
+		issuer.Add("1", "ES384")
+		verify(issuer, nil)
+		time.Sleep(time.Minute)
+		issuer.Answer(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusServiceUnavailable) })
+		verify(jwkstest.New(issuerURL), jwks.ErrAlgorithm) // the set at hand answers well enough
+		verify(jwkstest.New(issuerURL), jwks.ErrAlgorithm)
 	})
 }
 

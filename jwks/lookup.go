@@ -166,8 +166,15 @@ func (s *source) findKey(ctx context.Context, kid string, alg *algorithm) (*Key,
 	now := s.clock.read()
 	key, matches := have.pick(kid, alg, now)
 	// The second try is for a fetch that began before the key was published.
-	for tries := 0; tries < 2 && matches == 0 && !fetched && !have.knows(kid); tries++ {
-		newer, err := s.newerCopy(ctx, have, true)
+	for tries := 0; tries < 2 && matches == 0 && !fetched; tries++ {
+		known := have.knows(kid) // for another algorithm; issuers should not use a kid again, but some do
+		if known && have.fetched.within(s.config.Cooldown, now) {
+			break
+		}
+		newer, err := s.newerCopy(ctx, have, !known)
+		if err != nil && known && ctx.Err() == nil {
+			break
+		}
 		if errors.Is(err, ErrRateLimited) { // the set at hand answers the question well enough
 			return nil, fmt.Errorf("%w (%w)", have.lookupError(kid, 0), err)
 		}
@@ -183,8 +190,7 @@ func (s *source) findKey(ctx context.Context, kid string, alg *algorithm) (*Key,
 	return key, nil
 }
 
-// knows reports whether the set has a key of that kid, so that a newer copy could
-// bring no other news about the kid than that it is gone.
+// knows reports whether the set has a key of that kid.
 func (s *set) knows(kid string) bool { return len(s.byID[kid]) > 0 }
 
 // lookupError returns the error of a kid and algorithm to which that many keys

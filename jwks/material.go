@@ -43,8 +43,8 @@ func newRSAKey(n, e string) (*rsa.PublicKey, error) {
 }
 
 // newECKey makes a key of base64url coordinates (RFC 7518 section 6.2.1). It
-// refuses points that are not on the curve. Coordinates without their leading
-// zeros, which some systems write, are taken.
+// refuses points that are not on the curve. Coordinates without their leading zeros, or
+// with more of them, as of a signed integer of Java, are taken.
 func newECKey(curve, x, y string) (*ecdsa.PublicKey, error) {
 	c := curves[curve]
 	if c == nil {
@@ -55,6 +55,9 @@ func newECKey(curve, x, y string) (*ecdsa.PublicKey, error) {
 	point[0] = 4 // uncompressed
 	for i, coordinate := range []string{x, y} {
 		number, err := base64.RawURLEncoding.DecodeString(coordinate)
+		for len(number) > size && number[0] == 0 {
+			number = number[1:]
+		}
 		if err != nil || len(number) == 0 || len(number) > size {
 			return nil, errNumbers
 		}

@@ -99,7 +99,7 @@ func TestMembersOfKeys(t *testing.T) {
 	}
 }
 
-// A coordinate that lost its leading zero is the same number.
+// A coordinate that lost its leading zero, or has more of them, is the same number.
 func TestStrippedCoordinates(t *testing.T) {
 	for n := range int64(2000) { // until a point has such a coordinate
 		x := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 240), big.NewInt(n))
@@ -120,6 +120,13 @@ func TestStrippedCoordinates(t *testing.T) {
 		short, _, err := parseKey(jwk(x.Bytes()))
 		if err != nil || fingerprintOf(full.key) != fingerprintOf(short.key) {
 			t.Errorf("without its zero: %v", err)
+		}
+		long, _, err := parseKey(jwk(x.FillBytes(make([]byte, 34))))
+		if err != nil || fingerprintOf(full.key) != fingerprintOf(long.key) {
+			t.Errorf("with two more: %v", err)
+		}
+		if _, _, err := parseKey(jwk(append([]byte{1}, x.FillBytes(make([]byte, 32))...))); !errors.Is(err, errNumbers) {
+			t.Errorf("too long: %v", err)
 		}
 		return
 	}
