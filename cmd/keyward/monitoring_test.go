@@ -205,7 +205,7 @@ func TestDashboard(t *testing.T) {
 	}
 	env := deployed(t)
 	env["KEYWARD_RATE_LIMIT_ADDRESS"] = "1000/s" // so that refusals are counted
-	env["KEYWARD_CHECKPOINTS"] = "file://" + t.TempDir()
+	env["KEYWARD_CHECKPOINTS"], env["KEYWARD_PUBLISH"] = "file://"+t.TempDir(), "file://"+t.TempDir()
 	r := launch(t, env, "serve", "--log-format=text")
 	keyward := r.until(t, `msg=serving url=(\S+)`)[1]
 	prom := startPrometheus(t, server, strings.TrimPrefix(keyward, "http://"))
