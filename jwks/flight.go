@@ -21,20 +21,23 @@ type flight struct {
 // [runtime.Goexit].
 var errGoexit = fmt.Errorf("%w: a callback ended its goroutine", ErrJWKS)
 
-// joinFlight returns the fetch under way, or starts one. A lenient caller, which
-// has a stale copy, does not wait for a fetch after one that failed: it gets the
-// error of that one.
-func (s *source) joinFlight(now instant, lenient bool) (*flight, error) {
+// joinFlight returns the fetch under way, or starts one; or the copy of a fetch that has
+// landed since the caller had that one. A lenient caller, which has a stale copy, does not
+// wait for a fetch after one that failed: it gets the error of that one.
+func (s *source) joinFlight(now instant, had *copied, lenient bool) (*copied, *flight, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c := s.current.Load(); c != nil && (had == nil || c.fetched != had.fetched) {
+		return c, nil, nil
+	}
 	f, err := s.flight, error(nil)
 	if f == nil {
 		f, err = s.startFlight(now, nil, false)
 	}
 	if lenient && s.failures > 0 {
-		return nil, s.failed
+		return nil, nil, s.failed
 	}
-	return f, err
+	return nil, f, err
 }
 
 // startFlight starts a fetch if back-off and budgets allow it. The caller holds

@@ -55,7 +55,10 @@ func (s *source) usableCopy(ctx context.Context) (c *copied, fetched bool, err e
 		age, _ := c.fetched.elapsed(now)
 		lenient = age < c.stale
 	}
-	f, err := s.joinFlight(now, lenient)
+	newer, f, err := s.joinFlight(now, c, lenient)
+	if newer != nil {
+		return newer, true, nil
+	}
 	if f != nil {
 		var fresh *copied
 		if lenient {
