@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -36,6 +37,12 @@ func TestConsoleIncidentOfAllTenants(t *testing.T) {
 		t.Error("the active key is replaced by a standby that is to be replaced as well")
 	}
 
+	_, commands, _ := strings.Cut(replaced.Body, `<pre id="commands"`)
+	revokes, waits, rotates := strings.Index(commands, "key revoke"), strings.Index(commands, "# Once the new standby keys"), strings.Index(commands, "key rotate")
+	if revokes < 0 || waits < revokes || rotates < waits {
+		t.Errorf("the commands rotate to a key that no verifier knows: %s", commands)
+	}
+
 	// By time: what was made since is left out.
 	s.get(page+"?before=2020-01-01T00:00").has("None of the", "looked at").lacks("keyward key revoke")
 	s.get(page + "?before=yesterday").has("Not a time")
@@ -57,6 +64,18 @@ func TestConsoleIncidentOfAllTenants(t *testing.T) {
 	s.get(page+"?kid="+active).is(http.StatusOK).has("acme").lacks("act/revoke", "keyward key revoke")
 	if p := w.signedIn(w.key(tenant.TenantAdmin, &other.ID)).get(page + "?kid=" + active); strings.Contains(p.Body, "acme") || strings.Contains(p.Body, acme.ID.String()) {
 		t.Errorf("%s tells of acme", p.Path)
+	}
+}
+
+// A page of tenants with many keys stays small, and says what it leaves out.
+func TestConsoleIncidentOfManyKeys(t *testing.T) {
+	w := newWorld(t)
+	for i := range 8 {
+		w.do("POST", "/v1/tenants", w.root, fmt.Sprintf(`{"slug":"many-%d","policies":[{"alg":"ES256","default":true},{"alg":"EdDSA"},{"alg":"ES384"},{"alg":"ES512"},{"alg":"Ed25519"},{"alg":"ML-DSA-44"},{"alg":"ML-DSA-65"}]}`, i)).ok(201)
+	}
+	p := w.signedIn(w.root).get("/console/incident?q=many-").is(http.StatusOK).has("8 tenants", "2 more keys", "14 more keys", "not among the commands")
+	if n := strings.Count(p.Body, "keyward key revoke"); n != 60 || len(p.Body) > 100_000 {
+		t.Errorf("%d commands in %d bytes", n, len(p.Body))
 	}
 }
 

@@ -198,3 +198,19 @@ func TestImportFromWithApproval(t *testing.T) {
 		t.Error("something was changed")
 	}
 }
+
+// What a request would change is told field by field, with what is not set as none.
+func TestChangeText(t *testing.T) {
+	for _, c := range []struct {
+		change client.ApprovalChange
+		want   string
+	}{
+		{client.ApprovalChange{Field: "grace_period_seconds", Alg: new("ES256"), Before: json.RawMessage("604800"), After: json.RawMessage("86400")}, "ES256 grace_period_seconds: 604800 to 86400"},
+		{client.ApprovalChange{Field: "custom_domain", After: json.RawMessage(`"id.example.com"`)}, `custom_domain: none to "id.example.com"`},
+		{client.ApprovalChange{Field: "metadata", TooLong: new(true)}, "metadata: a value that is too long to be shown"},
+	} {
+		if got := changeText(c.change); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}

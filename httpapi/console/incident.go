@@ -41,25 +41,38 @@ type step struct {
 	Why     string
 	Path    string // of the page that does it, below the tenant's; "": nothing is to be done
 	Command string
+	Later   bool // not before a new standby has been published for the publish lead
 }
 
-// maxSteps is how many keys of a tenant are shown.
-const maxSteps = 12
+// maxSteps is how many keys of a tenant are shown, and maxPageSteps how many of all tenants of
+// a page: others are counted, so that a page stays small.
+const (
+	maxSteps     = 12
+	maxPageSteps = 60
+)
 
 // Asked reports whether anything was searched for.
 func (p incidentPage) Asked() bool { return p.Q+p.Alg+p.KID+p.When != "" }
 
-// Commands returns the commands for everything that is shown, in order.
+// Commands returns the commands for everything that is shown, in order, those that have to
+// wait behind all others.
 func (p incidentPage) Commands() string {
-	var all []string
+	var now, later []string
 	for _, t := range p.Tenants {
 		for _, s := range t.Steps {
-			if s.Command != "" {
-				all = append(all, s.Command)
+			switch {
+			case s.Command == "":
+			case s.Later:
+				later = append(later, s.Command)
+			default:
+				now = append(now, s.Command)
 			}
 		}
 	}
-	return strings.Join(all, "\n")
+	if len(later) > 0 {
+		now = append(now, "# Once the new standby keys have been published for the publish lead:")
+	}
+	return strings.Join(append(now, later...), "\n")
 }
 
 // showIncident is where to begin when a key may have leaked: it finds the keys and leads
@@ -105,8 +118,11 @@ func (v *visit) findAffected(p *incidentPage) error {
 	if err != nil {
 		return err
 	}
+	room := maxPageSteps
 	for _, row := range rows {
-		if a := p.affects(row); len(a.Steps) > 0 || row.Unread || p.KID+p.Alg+p.When == "" {
+		a := p.affects(row, min(room, maxSteps))
+		room -= len(a.Steps)
+		if len(a.Steps)+a.Others > 0 || row.Unread || p.KID+p.Alg+p.When == "" {
 			p.Tenants = append(p.Tenants, a)
 		}
 	}
@@ -156,8 +172,9 @@ func (v *visit) holders(kid string) ([]client.Tenant, error) {
 	return tenants, v.all(calls...)
 }
 
-// affects returns what to do about the keys of a tenant that the incident is about.
-func (p incidentPage) affects(row tenantRow) affected {
+// affects returns what to do about the keys of a tenant that the incident is about, most of
+// them at most.
+func (p incidentPage) affects(row tenantRow, most int) affected {
 	a := affected{tenantRow: row}
 	var hit []client.Key
 	for _, k := range row.Keys { // active, standby, deprecated
@@ -172,8 +189,8 @@ func (p incidentPage) affects(row tenantRow) affected {
 	}
 	standby := map[client.Alg]bool{}
 	for _, k := range hit {
-		if len(a.Steps) == maxSteps {
-			a.Others = len(hit) - maxSteps
+		if len(a.Steps) == most {
+			a.Others = len(hit) - most
 			break
 		}
 		if k.State == client.KeyStateStandby {
@@ -198,7 +215,7 @@ func (p incidentPage) stepFor(slug string, k client.Key, standbyGoes bool) step 
 	case k.State == client.KeyStateStandby:
 		s.Why = "It would sign next; another one is made"
 	case k.State == client.KeyStateActive && standbyGoes:
-		s.Do, s.Why = "rotate", "Once the new standby has been published for the publish lead: then no verifier fails"
+		s.Do, s.Later, s.Why = "rotate", true, "Once the new standby has been published for the publish lead: then no verifier fails"
 	case k.State == client.KeyStateActive:
 		s.Do, s.Why = "rotate", "The standby signs from then on; tokens in use keep verifying"
 	default:

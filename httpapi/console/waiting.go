@@ -33,7 +33,7 @@ func (p waitingPage) Next() string {
 }
 
 // perWaiting is how many approvals the page of all tenants shows.
-const perWaiting = 40
+const perWaiting = 20
 
 // listWaiting shows what waits for a second person: of all tenants to the platform's
 // people, of their own to a tenant's.
