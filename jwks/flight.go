@@ -12,6 +12,7 @@ import (
 type flight struct {
 	began  instant
 	forced bool // caches on the way may not answer it
+	news   bool // events have made it due
 	done   chan struct{}
 	copy   *copied
 	err    error
@@ -54,8 +55,8 @@ func (s *source) startFlight(now instant, also *budget, forced bool) (*flight, e
 	}
 	s.limit.take()
 	also.take()
+	s.flight = &flight{began: now, forced: forced, news: s.news, done: make(chan struct{}), err: errGoexit}
 	s.news = false
-	s.flight = &flight{began: now, forced: forced, done: make(chan struct{}), err: errGoexit}
 	go s.runFlight(s.flight)
 	return s.flight, nil
 }
@@ -133,6 +134,7 @@ func (s *source) settle(f *flight, now instant) (wait time.Duration) {
 	s.stats.failures.Add(1)
 	s.failures++
 	s.failed = f.err
+	s.news = s.news || f.news
 	wait = backOffAfter(s.failures, f.err)
 	s.backOff = waitPeriod{now, wait}
 	return wait

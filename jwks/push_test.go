@@ -186,11 +186,30 @@ func TestAKidThatAnEventAnnouncedDoesNotWait(t *testing.T) {
 			t.Errorf("the keys are known after %v", took)
 		}
 		before := issuer.Requests()
+		time.Sleep(spread) // the subscriber's own fetch is not needed any more
 		for range 100 {
 			wants(t, client, "unknown", jwks.ErrSigningKeyNotFound)
 		}
 		requests(t, issuer, before)
 	})
+}
+
+// An event does not lift the bounds of what strangers' kids can cause.
+func TestEventsLiftNoBoundOfUnknownKids(t *testing.T) {
+	for most, fetches := range map[int]int{-1: 0, 2: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			issuer := jwkstest.New(issuerURL)
+			client, f := newClient(t, issuer, jwks.Config{UnknownKidsPerMinute: most}), &feed{}
+			subscribe(t, client, f)
+			stream := <-f.opened
+			before := issuer.Requests()
+			for range 5 {
+				stream.say(t, "event: tenant.updated\ndata: {}\n\n")
+				wants(t, client, "unknown", jwks.ErrSigningKeyNotFound)
+			}
+			requests(t, issuer, before+fetches)
+		})
+	}
 }
 
 func TestAFetchAnEventAsksForIsTriedAgain(t *testing.T) {

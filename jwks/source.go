@@ -79,8 +79,8 @@ func (s *source) usableCopy(ctx context.Context) (c *copied, fetched bool, err e
 
 // newerCopy returns a newer copy than had, in which a kid was not found or a
 // signature did not verify. It returns had itself if no fetch is due so soon after
-// the last one; one that an event has made due is not waited for, but done now. If
-// a budget forbids the fetch, the error is a *[RateLimitError].
+// the last one, unless an event has made it due. If a budget forbids the fetch, the
+// error is a *[RateLimitError].
 // Callers that can do without, and all after a fetch that failed, wait only
 // maxStaleWait: any stranger can send a token that leads here.
 func (s *source) newerCopy(ctx context.Context, had *copied, patient bool) (*copied, error) {
@@ -94,9 +94,7 @@ func (s *source) newerCopy(ctx context.Context, had *copied, patient bool) (*cop
 	patient = patient && s.failures == 0
 	switch {
 	case f != nil:
-	case s.news:
-		f, err = s.startFlight(now, nil, true)
-	case !s.coolDown.isOver(now) || s.config.UnknownKidsPerMinute < 0:
+	case !s.coolDown.isOver(now) && !s.news || s.config.UnknownKidsPerMinute < 0:
 		s.mu.Unlock()
 		return had, nil
 	default:

@@ -90,6 +90,22 @@ func (s *subscription) refetch() {
 	}
 }
 
+// hasNews reports whether a set may have changed since its last fetch began.
+func (c *Client) hasNews() bool {
+	for _, s := range c.sources() {
+		if s != nil && s.hasNews() {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *source) hasNews() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.news
+}
+
 // announce notes that the set may have changed.
 func (s *source) announce() {
 	s.mu.Lock()
@@ -116,7 +132,7 @@ func (s *subscription) follow(ctx context.Context) {
 		case <-s.news:
 		}
 		sleepFor(ctx, rand.N(spread)) // #nosec G404 -- jitter
-		for failures := 0; ; {
+		for failures := 0; s.client.hasNews(); {
 			sleepFor(ctx, limit.untilNext(clock.read()))
 			limit.take()
 			err := catchExit(func() error { return s.client.Refresh(ctx) })

@@ -167,7 +167,6 @@ func TestRefusedCodes(t *testing.T) {
 	}
 }
 
-// What is the operator's fault, or the provider's, is not that of the person.
 // An authorization response says whose it is (RFC 9207): another's code is not redeemed.
 func TestResponsesOfAnotherProvider(t *testing.T) {
 	for _, c := range []struct {
@@ -183,6 +182,7 @@ func TestResponsesOfAnotherProvider(t *testing.T) {
 	}
 }
 
+// What is the operator's fault, or the provider's, is not that of the person.
 func TestCodeFlowWithoutProvider(t *testing.T) {
 	for name, change := range map[string]func(*tokenEndpoint){
 		"no metadata":          func(e *tokenEndpoint) { e.metadata = nil },
