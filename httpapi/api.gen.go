@@ -2142,7 +2142,7 @@ type SkippedKey struct {
 	KID    *string `json:"kid,omitempty"`
 	Reason string  `json:"reason"`
 
-	// Refused Whether tokens of the key will not verify: it is for signatures and cannot be imported. False for keys that no token of the tenant can need, and for those that are there already as standby, active or deprecated
+	// Refused Whether tokens of the key will not verify: it is for signatures and cannot be imported. False for keys that no token of the tenant can need, for those that their issuer has revoked or that have expired there, and for those that are there already as standby, active or deprecated
 	Refused bool `json:"refused"`
 }
 

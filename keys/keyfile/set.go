@@ -23,7 +23,7 @@ type Skipped struct {
 	Index   int    // in the set
 	KID     string // its own; empty: none
 	Reason  string
-	Refused bool // tokens of the key will not verify; false: it is no key for signatures, of a kind that Keyward does not have, or already there
+	Refused bool // tokens of the key will not verify; false: it is no key for signatures, of a kind that Keyward does not have, already there, or ended at its issuer
 }
 
 // Refuse skips a key whose tokens will not verify. The others come in all the same.

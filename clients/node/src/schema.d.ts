@@ -2303,7 +2303,7 @@ export interface components {
             index: number;
             kid?: string;
             reason: string;
-            /** @description Whether tokens of the key will not verify: it is for signatures and cannot be imported. False for keys that no token of the tenant can need, and for those that are there already as standby, active or deprecated */
+            /** @description Whether tokens of the key will not verify: it is for signatures and cannot be imported. False for keys that no token of the tenant can need, for those that their issuer has revoked or that have expired there, and for those that are there already as standby, active or deprecated */
             refused: boolean;
         };
         /** @description PEM or a JSON object, which may be encoded in a string */
