@@ -64,7 +64,7 @@ func (s *server) registerConsole(e *echo.Echo) error {
 		TrustedUntil: trustedUntil,
 		Overviews:    s.overviews,
 		Waiting:      s.waitingApprovals,
-		Holders:      func(ctx context.Context, kid string) ([]uuid.UUID, error) { return s.cfg.Store.Holders(ctx, kid, 10) },
+		Holders:      s.cfg.Store.Holders,
 		Replicas: func(ctx context.Context) (live, confirmed int) {
 			r := s.confirm(ctx, time.Second)
 			return r.Live, r.Confirmed

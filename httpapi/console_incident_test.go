@@ -67,6 +67,31 @@ func TestConsoleIncidentOfAllTenants(t *testing.T) {
 	}
 }
 
+// A kid that more tenants publish than a page shows: the page and its commands say so, and the
+// text searches among those that are shown.
+func TestConsoleIncidentOfAKeyThatManyTenantsPublish(t *testing.T) {
+	w := newWorld(t)
+	pem := foreignEC(t).pem
+	body, err := json.Marshal(map[string]string{"private_key": pem, "alg": "ES256", "kid": "shared"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func(slug string) {
+		w.tenant(slug)
+		w.do("POST", "/v1/tenants/"+slug+"/keys/import", w.root, string(body)).ok(201)
+	}
+	for i := range 20 {
+		publish(fmt.Sprintf("held-%02d", i))
+	}
+	s := w.signedIn(w.root)
+	const page = "/console/incident?kid=shared"
+	s.get(page).is(http.StatusOK).has("20 tenants", "publish such keys").lacks("More tenants publish this key")
+	s.get(page+"&q=LD-07").has("1 tenant", "held-07").lacks("held-08", "More tenants publish this key")
+	s.get(page + "&q=nobody").has("None of the tenants that publish a key with this kid matches")
+	publish("one-more")
+	s.get(page).has("20 tenants", "More tenants publish this key</strong>", "# More tenants publish this key")
+}
+
 // A page of tenants with many keys stays small, and says what it leaves out.
 func TestConsoleIncidentOfManyKeys(t *testing.T) {
 	w := newWorld(t)

@@ -65,9 +65,9 @@ type Config struct {
 	// Replicas returns how many processes are live, and how many of them serve every change
 	// that was made before; nil: it is not shown.
 	Replicas func(ctx context.Context) (live, confirmed int)
-	// Holders returns tenants that publish a key with a kid, a few at most. It is asked for
+	// Holders returns tenants that publish a key with a kid, limit at most. It is asked for
 	// people of the platform only. Errors: tenant.ErrUnavailable.
-	Holders func(ctx context.Context, kid string) ([]uuid.UUID, error)
+	Holders func(ctx context.Context, kid string, limit int) ([]uuid.UUID, error)
 
 	URL       string   // where browsers reach the console's address; empty: where the request was sent to
 	PublicURL string   // where verifiers reach the platform

@@ -22,7 +22,7 @@ type incidentPage struct {
 	Tenants []affected
 	Looked  int    // how many tenants were looked at for this page
 	Next    string // query of the next page
-	More    bool   // the text was looked for among the newest tenants alone
+	More    bool   // there are more tenants than are shown
 	before  time.Time
 }
 
@@ -51,6 +51,12 @@ const (
 	maxPageSteps = 60
 )
 
+// maxHolders is how many tenants that publish one kid are shown.
+const maxHolders = perPage
+
+// MaxHolders returns how many tenants that publish one kid are shown.
+func (incidentPage) MaxHolders() int { return maxHolders }
+
 // Asked reports whether anything was searched for.
 func (p incidentPage) Asked() bool { return p.Q+p.Alg+p.KID+p.When != "" }
 
@@ -71,6 +77,9 @@ func (p incidentPage) Commands() string {
 	}
 	if len(later) > 0 {
 		now = append(now, "# Once the new standby keys have been published for the publish lead:")
+	}
+	if p.KID != "" && p.More {
+		later = append(later, "# More tenants publish this key: search for it again after these.")
 	}
 	return strings.Join(append(now, later...), "\n")
 }
@@ -133,7 +142,7 @@ func (v *visit) findAffected(p *incidentPage) error {
 // that the text and the algorithm lead to.
 func (v *visit) suspects(p *incidentPage) ([]client.Tenant, error) {
 	if p.KID != "" {
-		return v.holders(p.KID)
+		return v.holders(p)
 	}
 	list, err := v.api.ListTenants(v.r.Context(), &client.ListTenantsParams{
 		Limit: new(perPage), Q: as[string](&p.Q), Alg: as[client.Alg](&p.Alg), Cursor: as[string](new(v.Query("cursor"))),
@@ -154,22 +163,38 @@ func (v *visit) suspects(p *incidentPage) ([]client.Tenant, error) {
 	return list.Items, nil
 }
 
-// holders returns the tenants that publish a key with a kid.
-func (v *visit) holders(kid string) ([]client.Tenant, error) {
+// holders returns the tenants that publish a key with the kid and match the text, of
+// maxHolders tenants at most. It sets More if others publish the key too.
+func (v *visit) holders(p *incidentPage) ([]client.Tenant, error) {
 	for _, operation := range []string{"listTenants", "listKeys"} {
 		if !v.Can(operation) {
 			return nil, forbidden
 		}
 	}
-	ids, err := v.c.cfg.Holders(v.r.Context(), kid)
+	ids, err := v.c.cfg.Holders(v.r.Context(), p.KID, maxHolders+1)
 	if err != nil {
 		return nil, err
 	}
+	if p.More = len(ids) > maxHolders; p.More {
+		ids = ids[:maxHolders]
+	}
 	tenants, calls := make([]client.Tenant, len(ids)), make([]fetch, len(ids))
 	for i, id := range ids {
-		calls[i] = into(v, "getTenant", &tenants[i], func(ctx context.Context) (*client.Tenant, error) { return v.api.GetTenant(ctx, id.String()) })
+		calls[i] = into(v, "getTenant", &tenants[i], func(ctx context.Context) (*client.Tenant, error) {
+			t, err := v.api.GetTenant(ctx, id.String())
+			if isProblem(err, client.ProblemCodeTenantNotFound) { // deleted since
+				return nil, nil
+			}
+			return t, err
+		})
 	}
-	return tenants, v.all(calls...)
+	if err := v.all(calls...); err != nil {
+		return nil, err
+	}
+	text := strings.ToLower(p.Q)
+	return slices.DeleteFunc(tenants, func(t client.Tenant) bool {
+		return t.Slug == "" || !strings.Contains(strings.ToLower(t.Slug+"\n"+t.Name), text)
+	}), nil
 }
 
 // affects returns what to do about the keys of a tenant that the incident is about, most of
