@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/keyward/keyward/httpapi/browsertest"
@@ -21,6 +22,7 @@ func TestConsolePolicyIsCheckedWhileTyping(t *testing.T) {
 	w.tenant("acme")
 	p := w.browse(b, w.root)
 	p.Goto(w.url + "/console/tenants/acme/policies/ES256")
+	p.Eval(`window.asked = [], window.fetch = ((real) => (url, o) => { if (o.method === "POST") window.asked.push("X-Console-Refresh" in (o.headers || {})); return real(url, o); })(window.fetch)`)
 	before := w.state()
 	p.WaitFor(`document.getElementById("verdict").textContent.includes("All of them hold")`)
 	p.Eval(`document.getElementById("grace_period_seconds").focus()`)
@@ -45,6 +47,10 @@ func TestConsolePolicyIsCheckedWhileTyping(t *testing.T) {
 	// A change by somebody else does not take the answer away, and the form can be sent.
 	w.do("PUT", "/v1/tenants/acme/policies/ES256", w.root, `{"default":true,"purge_after_seconds":86400}`).ok(200)
 	p.WaitFor(`document.getElementById("purge_after_seconds").value === "1d"`)
+	p.WaitFor(`window.asked.at(-1) === true`) // a live refresh extends no session
+	if got := p.Eval(`window.asked.slice(0, -1).join()`); strings.Contains(got, "true") || !strings.Contains(got, "false") {
+		t.Errorf("while typing, checks were sent as refreshes: %s", got)
+	}
 	if got := p.Eval(`document.getElementById("verdict").textContent + document.getElementById("grace_period_seconds").value`); got != "✓ Accepted: it can be saved.8d" {
 		t.Errorf("after a change by somebody else: %s", got)
 	}

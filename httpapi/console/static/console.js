@@ -72,10 +72,11 @@ document.addEventListener("change", (event) => {
 // typed for a moment, and shows its answer: the parts with data-checked, and what is wrong
 // with each field. The server alone knows the rules; the form is sent as by its button.
 const checked = document.querySelector("form[data-check]");
-let recheck = () => {};
+let recheck = () => {}; // after a live refresh
 if (checked) {
   let pause = 0;
   let asked = 0;
+  let byHand = false; // somebody has typed since the last answer was asked for: that extends the session
   const show = (fresh) => {
     for (const part of checked.querySelectorAll("[data-checked]")) {
       const now = fresh.getElementById(part.id);
@@ -97,16 +98,18 @@ if (checked) {
   };
   const ask = async () => {
     const turn = ++asked;
+    const headers = byHand ? {} : { "X-Console-Refresh": "1" };
+    byHand = false;
     const body = new URLSearchParams(new FormData(checked));
     body.set("do", "check");
     try {
-      const response = await fetch(checked.action, { method: "POST", body, redirect: "error" });
+      const response = await fetch(checked.action, { method: "POST", body, headers, redirect: "error" });
       const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
       if (turn === asked && fresh.getElementById("verdict")) show(fresh); // else something else was entered, or the session is over
     } catch {} // the button asks too, and says what is wrong
   };
   const askSoon = () => { clearTimeout(pause); pause = setTimeout(ask, 350); };
-  checked.addEventListener("input", askSoon);
+  checked.addEventListener("input", () => { byHand = true; askSoon(); });
   recheck = () => { if ([...checked.elements].some((field) => fields.includes(field.nodeName) && isTouched(field))) askSoon(); };
 }
 
@@ -195,7 +198,9 @@ const refresh = async (news) => {
   const seen = { changes: 0, kept: 0 };
   for (const part of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(part.id);
-    if (now) bringChildren(part, now, seen);
+    if (!now) continue;
+    if (now.dataset.every) part.dataset.every = now.dataset.every; else delete part.dataset.every;
+    bringChildren(part, now, seen);
   }
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   recheck();
@@ -220,8 +225,13 @@ const refreshSoon = (word) => {
 };
 
 // Pages of what has no events look again by themselves.
-const every = document.querySelector("[data-every]");
-if (every) setInterval(() => { if (!document.hidden) refreshSoon(""); }, 1000 * every.dataset.every);
+let looked = Date.now();
+setInterval(() => {
+  const every = document.querySelector("[data-every]"); // seconds; a refresh may take it away
+  if (!every || document.hidden || Date.now() - Math.max(looked, latest) < 1000 * every.dataset.every) return;
+  looked = Date.now();
+  refreshSoon("");
+}, 1000);
 
 if (source && document.querySelector("[data-live]") && window.EventSource) {
   const events = new EventSource(source);
