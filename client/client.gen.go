@@ -4044,7 +4044,7 @@ type ClientInterface interface {
 	//
 	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-	// keys where one is expected; a single key of a kid that the tenant has ever used (409). No answer repeats key material.
+	// keys where one is expected; a single key that has expired at its issuer (`exp`), or of a kid that the tenant has ever used (409). No answer repeats key material.
 	// `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 	//
 	// Takes any type of body and a specified content type.
@@ -4075,7 +4075,7 @@ type ClientInterface interface {
 	//
 	// Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 	// fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-	// keys where one is expected; a single key of a kid that the tenant has ever used (409). No answer repeats key material.
+	// keys where one is expected; a single key that has expired at its issuer (`exp`), or of a kid that the tenant has ever used (409). No answer repeats key material.
 	// `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 	//
 	// Takes a body of the `application/json` content type.
@@ -5622,7 +5622,7 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 //
 // Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 // fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-// keys where one is expected; a single key of a kid that the tenant has ever used (409). No answer repeats key material.
+// keys where one is expected; a single key that has expired at its issuer (`exp`), or of a kid that the tenant has ever used (409). No answer repeats key material.
 // `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 //
 // Takes any type of body and a specified content type.
@@ -5663,7 +5663,7 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 //
 // Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
 // fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-// keys where one is expected; a single key of a kid that the tenant has ever used (409). No answer repeats key material.
+// keys where one is expected; a single key that has expired at its issuer (`exp`), or of a kid that the tenant has ever used (409). No answer repeats key material.
 // `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
 //
 // Takes a body of the `application/json` content type.

@@ -28,8 +28,9 @@ type candidate struct {
 	expires time.Time    // at its issuer; zero: never
 	private keys.Private // zero for an imported public key
 	origin  keys.Origin
-	index   int   // in the JWK Set that it was imported from
-	twins   []int // where else the set has the same key, for other algorithms or twice
+	field   string // where an imported key is in the request
+	index   int    // in the JWK Set that it was imported from
+	twins   []int  // where else the set has the same key, for other algorithms or twice
 }
 
 // newCandidate returns a candidate for a policy, with a key that is ready if there is

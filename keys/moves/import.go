@@ -168,7 +168,7 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 		err := refuseUsedKID(ctx, tx, l.tenant.ID, c)
 		expired := err == nil && c.hasExpired(l.at)
 		if expired {
-			err = tokens.Invalid(keyfile.FieldPublic, keyfile.ExpiredAt(c.expires))
+			err = c.expiredError()
 		}
 		if err == nil {
 			err = refuseCompromised(compromised, c)
@@ -200,10 +200,15 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 	return cs, nil
 }
 
-// hasExpired reports whether the key has expired at its issuer. Private keys, which are
-// imported to sign, follow the schedule of their policy.
+// hasExpired reports whether the key has expired at its issuer. A private key that has not
+// is imported to sign, and follows the schedule of its policy from then on.
 func (c candidate) hasExpired(now time.Time) bool {
-	return c.private.Alg() == "" && !c.expires.IsZero() && !c.expires.After(now)
+	return !c.expires.IsZero() && !c.expires.After(now)
+}
+
+// expiredError refuses a key that has expired at its issuer.
+func (c candidate) expiredError() error {
+	return tokens.Invalid(c.field+".exp", "is in the past: the key "+keyfile.ExpiredAt(c.expires))
 }
 
 // usedBy returns why a key does not come in whose kid the tenant has used. refused is set
@@ -398,7 +403,7 @@ func importedCandidate(b keyfile.Key, alg jose.SignatureAlgorithm, kid string) (
 		return candidate{}, err
 	}
 	jwk, err := keys.PublicJWK(b.Public, alg, kid)
-	return candidate{alg: alg, kid: kid, jwk: jwk, expires: b.Expires, origin: keys.Imported, index: b.Index}, err
+	return candidate{alg: alg, kid: kid, jwk: jwk, expires: b.Expires, origin: keys.Imported, field: b.Field, index: b.Index}, err
 }
 
 // rsaModulusBits returns the length of an RSA modulus, 0 for other keys.

@@ -174,8 +174,20 @@ func TestKeysThatEndAtTheirIssuer(t *testing.T) {
 			t.Errorf("%s: %v", material, err)
 		}
 	}
+	private := func(exp time.Time) error {
+		text := must((&jose.JSONWebKey{Key: keystest.Signer(keystest.PrivateKey(t, jose.ES256)), KeyID: "signs", Algorithm: "ES256"}).MarshalJSON())
+		_, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, PrivateImport{Key: []byte(edit(string(text), map[string]any{"exp": exp.Unix()})), Alg: jose.ES256})
+		return err
+	}
+	var fault *tokens.ClaimError
+	if err := private(p.clock.Now()); !errors.As(err, &fault) || fault.Field != "private_key.exp" || !strings.Contains(fault.Message, "has expired at its issuer") {
+		t.Errorf("a private key that has expired: %v", err)
+	}
 	if p.seq(t, acme.ID) != seq {
 		t.Error("something was written")
+	}
+	if err := private(soon); err != nil {
+		t.Errorf("a private key that will expire: %v", err)
 	}
 }
 

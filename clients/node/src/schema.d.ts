@@ -361,7 +361,7 @@ export interface paths {
          *
          *     Refused are: keys that do not match `alg`; different keys of one kid; RSA keys below 2048 or above 4096 bits, with a public exponent below 65537 or with the ROCA
          *     fingerprint; keys whose public and private parts do not match; encrypted PEM; certificates; symmetric keys; several
-         *     keys where one is expected; a single key of a kid that the tenant has ever used (409). No answer repeats key material.
+         *     keys where one is expected; a single key that has expired at its issuer (`exp`), or of a kid that the tenant has ever used (409). No answer repeats key material.
          *     `dry_run` makes the same checks and answers 200 with the keys as they would enter; it needs no approval and changes nothing. Role: admin.
          */
         post: operations["importKey"];
