@@ -90,6 +90,7 @@ type Approval struct {
 	ID      uuid.UUID
 	By      Actor
 	Effects []string // what By was told that the request does
+	Changes []string // the values that By was told that it sets, as package tenant writes them
 }
 
 // Details returns details with the member "approval" added if b has an Approval.

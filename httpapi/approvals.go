@@ -100,10 +100,7 @@ func (s *gate) useApproval(c echo.Context, header string) error {
 	if err != nil {
 		return err
 	}
-	w.approval = &audit.Approval{ID: approval.ID, By: *approval.DecidedBy}
-	for _, op := range approval.Effects {
-		w.approval.Effects = append(w.approval.Effects, string(op))
-	}
+	w.approval = approval.Given()
 	return nil
 }
 

@@ -262,6 +262,37 @@ func TestApprovalCoversTheEffectsOfItsTime(t *testing.T) {
 	revoke(active.KID, bringing(again)...).ok(200)
 }
 
+// An approval covers the values that its approver was told: what somebody else has changed
+// meanwhile is not changed back by it.
+func TestApprovalCoversTheValuesOfItsTime(t *testing.T) {
+	w := newWorld(t)
+	first, second := w.key(tenant.PlatformAdmin, nil), w.key(tenant.PlatformAdmin, nil)
+	w.do("POST", "/v1/tenants", w.root, `{"slug":"acme","name":"First","approval_required":["policy","settings"]}`).ok(201)
+	for _, c := range []struct{ method, path, request, meanwhile string }{
+		{"PUT", "/v1/tenants/acme/policies/ES256", `{"default":true,"grace_period_seconds":691200}`, `{"default":true,"min_adoption":0.5}`},
+		{"PATCH", "/v1/tenants/acme", `{"name":"First","clock_skew_seconds":30}`, `{"name":"Other"}`},
+	} {
+		send := func(body string, a *Approval) *answer {
+			if a == nil {
+				return w.do(c.method, c.path, first, body)
+			}
+			return w.do(c.method, c.path, first, body, bringing(*a)...)
+		}
+		var one, other, again Approval
+		send(c.request, nil).ok(202, &one)
+		send(c.meanwhile, nil).ok(202, &other)
+		w.decided(one, second, "approve").ok(200)
+		w.decided(other, second, "approve").ok(200)
+		send(c.meanwhile, &other).ok(200)
+		send(c.request, &one).ok(202, &again)
+		if again.ID == one.ID || len(again.Changes) == 0 {
+			t.Errorf("%s: %+v", c.path, again)
+		}
+		w.decided(again, second, "approve").ok(200)
+		send(c.request, &again).ok(200)
+	}
+}
+
 // Revoking a credential takes those along that it made, if asked, and says how many are
 // left if not.
 func TestChildrenOfARevokedCredential(t *testing.T) {

@@ -108,6 +108,37 @@ func approves(by audit.By, op Operation) bool {
 	return by.Approval != nil && slices.Contains(by.Approval.Effects, string(op))
 }
 
+// CheckChanges returns a *NeedsApprovalError if an approval for op covers a change whose
+// approver was not told of all these values: since the request was made, others have been
+// changed, and it would change them back.
+func (t Tenant) CheckChanges(by audit.By, op Operation, changes []ApprovalChange) error {
+	if !approves(by, op) {
+		return nil
+	}
+	for _, c := range changes {
+		if !slices.Contains(by.Approval.Changes, c.told()) {
+			effects := make([]Operation, len(by.Approval.Effects))
+			for i, effect := range by.Approval.Effects {
+				effects[i] = Operation(effect)
+			}
+			return &NeedsApprovalError{TenantID: t.ID, Slug: t.Slug, Operation: op, Effects: effects, Changes: changes}
+		}
+	}
+	return nil
+}
+
+// Given returns what of an approval a change must keep to.
+func (a Approval) Given() *audit.Approval {
+	given := &audit.Approval{ID: a.ID, By: *a.DecidedBy}
+	for _, op := range a.Effects {
+		given.Effects = append(given.Effects, string(op))
+	}
+	for _, c := range a.Changes {
+		given.Changes = append(given.Changes, c.told())
+	}
+	return given
+}
+
 // Request is a request that needs approval, as its approver sees it.
 type Request struct {
 	OperationID string // of openapi.yaml

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // ApprovalChange is a value of a setting or of a policy that a request would change, as it
@@ -15,6 +17,11 @@ type ApprovalChange struct {
 	Before  json.RawMessage `json:"before,omitempty"` // JSON; none: it was not set
 	After   json.RawMessage `json:"after,omitempty"`
 	TooLong bool            `json:"too_long,omitempty"` // a value is too long to be shown, and left out
+}
+
+// told returns what an approver was told that a field becomes.
+func (c ApprovalChange) told() string {
+	return strings.Join([]string{c.Alg, c.Field, strconv.FormatBool(c.TooLong), string(c.After)}, " ")
 }
 
 // maxShownValue is how many bytes of JSON a value of an ApprovalChange may have.

@@ -105,11 +105,18 @@ func checkUpdate(by audit.By, before, after Tenant) error {
 		err = before.needsApproval(Relax, []Operation{ChangeSettings})
 	}
 	var needs *NeedsApprovalError
-	if errors.As(err, &needs) {
-		changes, failed := settingChanges(before, after)
-		needs.Changes, err = changes, cmp.Or(failed, err)
+	if err == nil && by.Approval == nil {
+		return nil
 	}
-	return err
+	changes, failed := settingChanges(before, after)
+	switch {
+	case failed != nil:
+		return failed
+	case errors.As(err, &needs):
+		needs.Changes = changes
+		return err
+	}
+	return cmp.Or(err, before.CheckChanges(by, ChangeSettings, changes))
 }
 
 // claimNames checks the names that a change gives to the tenant, and returns all of

@@ -21,18 +21,26 @@ const knownAfter = tenant.ApprovalLifetime
 
 // checkApproval returns a *tenant.NeedsApprovalError if the ledger's changes have an
 // effect for which its tenant requires a second person. Every ledger is checked before it
-// is written, so that no request gets round it.
+// is written, so that no request gets round it. A tenant that is created has nothing yet
+// that a second person would have to agree to.
 func (l *ledger) checkApproval() error {
-	if len(l.tenant.ApprovalRequired) == 0 {
+	if len(l.tenant.ApprovalRequired) == 0 || slices.ContainsFunc(l.events, func(e audit.Event) bool { return e.Action == audit.TenantCreated }) {
 		return nil
 	}
 	err := l.tenant.CheckApproval(l.by, l.effects()...)
 	var needs *tenant.NeedsApprovalError
-	if errors.As(err, &needs) {
-		changes, failed := l.policyChanges()
-		needs.Changes, err = changes, cmp.Or(failed, err)
+	if err == nil && l.by.Approval == nil {
+		return nil
 	}
-	return err
+	changes, failed := l.policyChanges()
+	switch {
+	case failed != nil:
+		return failed
+	case errors.As(err, &needs):
+		needs.Changes = changes
+		return err
+	}
+	return cmp.Or(err, l.tenant.CheckChanges(l.by, tenant.ChangePolicy, changes))
 }
 
 // policyChanges returns what the ledger would change of policies, from the events that tell
