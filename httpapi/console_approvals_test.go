@@ -124,4 +124,25 @@ func TestConsoleApprovalsShowValues(t *testing.T) {
 	w.do("POST", "/v1/tenants/acme/approvals/"+other.ID.String()+"/approve", second, "").ok(200)
 	w.do("PATCH", "/v1/tenants/acme", w.root, `{"jwks_max_age_seconds":100}`, "Keyward-Approval", other.ID.String()).ok(200)
 	s.get(path+"?approval="+later.ID.String()).has("JWKS max-age", "1 minute 40 seconds", "was 2 minutes when it was asked for", "1 minute 30 seconds")
+
+	// So are values that were set then and are not now, and settings that no form has.
+	w.do("PATCH", "/v1/tenants/acme", w.root, `{"approval_required":[]}`, "Keyward-Approval", approved(t, w, second, change("PATCH", "", `{"approval_required":[]}`))).ok(200)
+	const windows = `"freeze_windows":[{"from":"2100-01-01T00:00:00Z","until":"2100-01-02T00:00:00Z","reason":"year end"}]`
+	w.do("PATCH", "/v1/tenants/acme", w.root, `{`+windows+`,"jwks_headers":{"Cache-Tag":"acme"},"metadata":{"service_documentation":"https://acme.example/<docs>"},"jwks_path":"auth/keys"}`).ok(200)
+	w.do("PATCH", "/v1/tenants/acme", w.root, `{"approval_required":["settings"]}`).ok(200)
+	last := change("PATCH", "", `{"freeze_windows":[],"custom_domain":null,"jwks_headers":{},"metadata":null,"jwks_path":null}`)
+	one := path + "?approval=" + last.ID.String()
+	s.get(one).has("Freeze windows", "year end", "Metadata of discovery", "Headers of the JWKS", "Further path of the JWKS", "Custom domain").lacks("when it was asked for")
+	w.do("PATCH", "/v1/tenants/acme", w.root, `{"freeze_windows":[],"custom_domain":null}`, "Keyward-Approval", approved(t, w, second, change("PATCH", "", `{"freeze_windows":[],"custom_domain":null}`))).ok(200)
+	p := s.get(one).has("was id.acme.example when it was asked for", "was [{&#34;from&#34;:&#34;2100-01-01T00:00:00Z&#34;")
+	if n := strings.Count(p.Body, "when it was asked for"); n != 2 {
+		t.Errorf("%d values are said to have changed since, want 2", n)
+	}
+}
+
+// approved approves a request and returns its id.
+func approved(t *testing.T, w *world, second string, a Approval) string {
+	t.Helper()
+	w.do("POST", "/v1/tenants/acme/approvals/"+a.ID.String()+"/approve", second, "").ok(200)
+	return a.ID.String()
 }

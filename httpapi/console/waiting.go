@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/keyward/keyward/client"
@@ -67,7 +66,8 @@ type valueChange struct {
 // changesOf returns what an approval would change of settings and policies.
 func changesOf(a client.Approval) []valueChange { return changesFrom(a, nil) }
 
-// changesFrom is changesOf with the values of now, by the algorithm and field.
+// changesFrom is changesOf with the values of now, by the algorithm and field: one that is
+// absent is not set. nil: they are not known.
 func changesFrom(a client.Approval, now map[string]json.RawMessage) (out []valueChange) {
 	for _, c := range a.Changes {
 		line := valueChange{Label: fieldLabel(c.Field), Before: valueWord(c.Field, c.Before), After: valueWord(c.Field, c.After)}
@@ -78,8 +78,8 @@ func changesFrom(a client.Approval, now map[string]json.RawMessage) (out []value
 		}
 		if c.TooLong != nil && *c.TooLong {
 			line.Before, line.After = "a long value", "another long value"
-		} else if is, known := now[alg+"."+c.Field]; known && valueWord(c.Field, is) != line.Before {
-			line.Now = valueWord(c.Field, is)
+		} else if is := valueWord(c.Field, now[alg+"."+c.Field]); now != nil && is != line.Before {
+			line.Now = is
 		}
 		out = append(out, line)
 	}
@@ -136,7 +136,11 @@ func valueWord(field string, value json.RawMessage) string {
 			return strings.Join(words, ", ")
 		}
 	}
-	return string(value)
+	same, err := json.Marshal(decoded) // whoever has written it: members in their order, no spaces
+	if err != nil {
+		return string(value)
+	}
+	return string(same)
 }
 
 // currentValues returns the settings and policies of a tenant by algorithm and field, as
@@ -151,10 +155,8 @@ func (v *visit) currentValues(policies []client.Policy) (map[string]json.RawMess
 	if t.Issuer == v.PublicURL()+"/t/"+t.Slug {
 		settings["issuer"] = json.RawMessage("null") // it follows from the slug
 	}
-	for _, field := range slices.Concat(settingFields, []string{"status"}) {
-		if value, has := settings[field]; has {
-			all["."+field] = value
-		}
+	for field, value := range settings {
+		all["."+field] = value
 	}
 	for _, p := range policies {
 		fields, err := fieldsOf(p)
