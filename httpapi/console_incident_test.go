@@ -167,6 +167,14 @@ func TestConsoleRevocationHasAnAddress(t *testing.T) {
 		t.Errorf("%d keys are revoked:\n%s", n, mass.Body)
 	}
 
+	// Whichever of its keys the address names, the first token of a fresh key ends the trust.
+	for _, k := range w.keys("acme", KeyStateRevoked) {
+		if k.KID == kid {
+			continue // by a request of its own
+		}
+		s.get(base+"/revoked?kid="+k.KID).has("2 keys revoked", "or at the first token of the fresh key")
+	}
+
 	// What takes over is told for a standby as well, without the hope for a fresh key's token.
 	kid = w.keys("acme", KeyStateActive)[0].KID
 	dry = s.get(base + "/act/revoke?mode=standby&reason=superseded&kid=" + kid)

@@ -108,7 +108,7 @@ func (p *revokedPage) tell(v *visit, events []client.AuditEvent, keys []client.K
 	_ = json.Unmarshal(p.Event.Details, &details) // without one there is none
 	p.Comment = details.Comment
 	algs := map[client.Alg]bool{}
-	fresh := map[client.Alg]bool{} // a key made by the same request signs
+	active, fresh := false, false // an active key was revoked; a key made by the same request signs
 	for _, e := range events {
 		k := known[*e.KID]
 		i := slices.IndexFunc(p.Changes, func(c keyChange) bool { return c.KID == *e.KID })
@@ -122,9 +122,10 @@ func (p *revokedPage) tell(v *visit, events []client.AuditEvent, keys []client.K
 		p.Changes[i].After = *e.ToState
 		switch {
 		case *e.ToState == string(client.KeyStateActive) && p.Changes[i].New:
-			fresh[k.Alg] = true
+			fresh = true
 		case *e.ToState == string(client.KeyStateRevoked):
 			p.Revoked++
+			active = active || p.Changes[i].Before == string(client.KeyStateActive)
 			algs[k.Alg] = true
 			if until := k.LastTokenExpiresAt; until != nil && until.After(e.At) && until.After(deadline(p.Breaks)) {
 				p.Breaks = until
@@ -137,6 +138,6 @@ func (p *revokedPage) tell(v *visit, events []client.AuditEvent, keys []client.K
 		}
 	}
 	slices.SortFunc(p.Signing, func(a, b client.Key) int { return cmp.Compare(a.Alg, b.Alg) })
-	p.Trust = v.trustAfter(p.Key, fresh[p.Key.Alg])
+	p.Trust = v.trustAfter(p.Key, active, fresh)
 	p.summarize(p.Trust)
 }

@@ -33,10 +33,13 @@ func trusts(all []client.VerifierTrust) []Trust {
 
 // trustOf is how long verifiers may still trust a key that was revoked, counted
 // from when it was; nil for other keys.
-func (v *visit) trustOf(k client.Key) []Trust { return v.trustAfter(k, false) }
+func (v *visit) trustOf(k client.Key) []Trust {
+	return v.trustAfter(k, k.ActivatedAt != nil && k.DeprecatedAt == nil, false)
+}
 
-// trustAfter is trustOf where it is known whether a fresh key took over.
-func (v *visit) trustAfter(k client.Key, fresh bool) []Trust {
+// trustAfter is trustOf where it is known whether an active key was revoked, and whether a
+// fresh one took over.
+func (v *visit) trustAfter(k client.Key, wasActive, fresh bool) []Trust {
 	if k.RevokedAt == nil || v.c.cfg.TrustedUntil == nil {
 		return nil
 	}
@@ -44,5 +47,5 @@ func (v *visit) trustAfter(k client.Key, fresh bool) []Trust {
 	return v.c.cfg.TrustedUntil(*k.RevokedAt, tenant.Caching{
 		MaxAge: seconds(t.JWKSMaxAgeSeconds), StaleWhileRevalidate: seconds(t.JWKSStaleWhileRevalidateSeconds),
 		StaleIfError: seconds(t.JWKSStaleIfErrorSeconds), ClockSkew: seconds(t.ClockSkewSeconds),
-	}, k.ActivatedAt != nil && k.DeprecatedAt == nil, fresh)
+	}, wasActive, fresh)
 }
