@@ -215,7 +215,7 @@ func (p policyPage) Verdict() string {
 		for _, field := range slices.Sorted(maps.Keys(p.Fields)) {
 			labels = append(labels, fieldLabel(field))
 		}
-		return strings.TrimSpace("✕ Not accepted as it is. " + strings.Join(labels, ", "))
+		return strings.TrimSpace("✕ Not accepted as it is. " + cmp.Or(strings.Join(labels, ", "), p.Error))
 	}
 	if p.Preview != nil {
 		return "✓ Accepted: it can be saved."
