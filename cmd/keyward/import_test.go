@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -101,12 +102,25 @@ func TestKeyImportCanBeRepeated(t *testing.T) {
 	env := served(t)
 	private, public, jwk, set := onDisk(t, newKey(t), "mine")
 	otherPrivate, _, otherJWK, _ := onDisk(t, newKey(t), "mine")
+	rs, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	several, ends := filepath.Join(t.TempDir(), "several.pem"), filepath.Join(t.TempDir(), "ends.json")
+	err = os.WriteFile(several, pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&rs.PublicKey)}), 0o600)
+	if err == nil { // exp is 2029-12-31
+		err = os.WriteFile(ends, []byte(doorKey(t, rs.Public(), "ends", "RS256", "exp", "1893369600")), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	const until = "--expires-at=2030-01-31T00:00:00Z"
 	importKey := func(flags ...string) result {
 		return keyward(t, env, append([]string{"key", "import", "--tenant=acme"}, flags...)...)
 	}
 	for _, flags := range [][]string{
 		{"--pem=" + private, "--alg=EdDSA", "--kid=a"}, {"--pem=" + public, "--alg=EdDSA", "--kid=b", until}, {"--jwks=" + jwk, "--as=active"}, {"--jwks=" + set},
+		{"--pem=" + several, "--algs=RS256,RS384", "--kid=r"}, {"--pem=" + public, "--algs=Ed25519", "--kid=e"}, {"--jwks=" + ends, until},
 	} {
 		importKey(flags...).want(t, exitOK)
 		if flags[0] == "--pem="+private { // the standby that the next one replaces, revoked as superseded
@@ -118,6 +132,9 @@ func TestKeyImportCanBeRepeated(t *testing.T) {
 		"b was skipped: it is there already as deprecated.":     {"--pem=" + public, "--alg=EdDSA", "--kid=b", until},
 		"mine was skipped: it is there already as active.":      {"--jwks=" + jwk, "--as=active"},
 		"mine-2 was skipped: it is there already as deprecated": {"--jwks=" + set},
+		"r was skipped: it is there already as deprecated.":     {"--pem=" + several, "--algs=RS256,RS384", "--kid=r"},
+		"e was skipped: it is there already as deprecated.":     {"--pem=" + public, "--algs=Ed25519", "--kid=e"},
+		"ends was skipped: it is there already as deprecated.":  {"--jwks=" + ends, until},
 	} {
 		importKey(flags...).want(t, exitOK, said, "Nothing to do.")
 		importKey(append(flags, "--dry-run")...).want(t, exitOK, said)
@@ -131,6 +148,9 @@ func TestKeyImportCanBeRepeated(t *testing.T) {
 		"another key":     {"--jwks=" + otherJWK, "--as=active"},
 		"another key PEM": {"--pem=" + otherPrivate, "--alg=EdDSA", "--kid=a"},
 		"for longer":      {"--pem=" + public, "--alg=EdDSA", "--kid=b", "--expires-at=2030-02-28T00:00:00Z"},
+		"for less long":   {"--jwks=" + ends, "--expires-at=2029-01-31T00:00:00Z"},
+		"another of its":  {"--pem=" + several, "--algs=RS512,RS256", "--kid=r"},
+		"another name":    {"--pem=" + public, "--algs=EdDSA", "--kid=e"},
 		"to sign with":    {"--pem=" + private, "--alg=EdDSA", "--kid=b"},
 		"at once":         {"--pem=" + private, "--alg=EdDSA", "--kid=a", "--as=active"},
 		"one alg more":    {"--pem=" + public, "--alg=EdDSA", "--kid=b", "--algs=EdDSA,Ed25519", until},

@@ -111,7 +111,7 @@ func (c *keyImportCmd) presentKey(ctx context.Context, api *client.Client, req c
 		return nil
 	}
 	there, err := api.GetKey(ctx, c.Tenant, kid)
-	if err != nil || there.PublicJWK == nil || !c.isInState(req, there) {
+	if err != nil || there.PublicJWK == nil || !c.isInState(req, own.Expires, there) {
 		return nil
 	}
 	var public moving.JWK
@@ -119,11 +119,7 @@ func (c *keyImportCmd) presentKey(ctx context.Context, api *client.Client, req c
 	if err != nil || json.Unmarshal(*there.PublicJWK, &public) != nil || public.Thumbprint() != thumbprint {
 		return nil
 	}
-	var asked client.Alg
-	if req.Alg != nil {
-		asked = *req.Alg
-	}
-	alg, err := own.Algorithm(jose.SignatureAlgorithm(asked))
+	alg, err := own.Algorithm(c.askedAlgorithm(req, own))
 	if err != nil {
 		return nil
 	}
@@ -135,15 +131,36 @@ func (c *keyImportCmd) presentKey(ctx context.Context, api *client.Client, req c
 	return &client.SkippedKey{KID: &kid, Reason: keyfile.ThereAs(keys.State(there.State))}
 }
 
+// askedAlgorithm returns the algorithm that the API takes for that of the request: the first
+// of several for a public key that names none.
+func (c *keyImportCmd) askedAlgorithm(req client.ImportKeyRequest, own keyfile.Key) jose.SignatureAlgorithm {
+	switch {
+	case req.Alg != nil:
+		return jose.SignatureAlgorithm(*req.Alg)
+	case own.Alg == "" && len(c.Algs) > 0:
+		return jose.SignatureAlgorithm(c.Algs[0])
+	}
+	return ""
+}
+
 // isInState reports whether a key of the tenant is what the request would have made of it.
-func (c *keyImportCmd) isInState(req client.ImportKeyRequest, there *client.Key) bool {
+// own is when the key expires at its issuer, which ends it before --expires-at.
+func (c *keyImportCmd) isInState(req client.ImportKeyRequest, own time.Time, there *client.Key) bool {
 	switch {
 	case req.PrivateKey == nil:
-		return keys.State(there.State).Published() && (c.Expires == nil || there.ExpiresAt != nil && there.ExpiresAt.Equal(*c.Expires))
+		return keys.State(there.State).Published() && (c.Expires == nil || there.ExpiresAt != nil && there.ExpiresAt.Equal(earlier(*c.Expires, own)))
 	case c.As == moving.Active:
 		return there.State == client.KeyStateActive
 	}
 	return there.State == client.KeyStateStandby || there.State == client.KeyStateActive
+}
+
+// earlier returns the earlier of two times, of which the second may be zero for never.
+func earlier(a, b time.Time) time.Time {
+	if !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // parsedKey parses the one key of a request.
