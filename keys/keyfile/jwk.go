@@ -405,12 +405,14 @@ func (j *foreignJWK) checkCRT(key *rsa.PrivateKey) {
 	}
 }
 
-// isRevoked reports whether the issuer has revoked the key (revoked of OpenID Federation
-// 1.0 section 8.7; other systems write true).
+// isRevoked reports whether the issuer has revoked the key: revoked of OpenID Federation
+// 1.0 section 8.7, an object; other systems write true or when it was.
 func (j *foreignJWK) isRevoked() bool {
-	raw := j.members["revoked"]
-	return bytes.HasPrefix(raw, []byte("{")) || string(raw) == "true"
+	return j.has("revoked") && string(j.members["revoked"]) != "false"
 }
+
+// lastSecond is the end of the year 9999, after which times have no form in JSON (RFC 3339).
+var lastSecond = float64(time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC).Unix())
 
 // expiry returns when the key expires at its issuer (exp of the same section), zero for
 // never. What is no number is a member of somebody's own.
@@ -419,8 +421,7 @@ func (j *foreignJWK) expiry() time.Time {
 	if json.Unmarshal(j.members["exp"], &seconds) != nil || seconds == 0 {
 		return time.Time{}
 	}
-	const most = 1 << 40 // a year that every format of time has
-	return time.Unix(int64(max(min(seconds, most), -most)), 0).UTC()
+	return time.Unix(int64(max(min(seconds, lastSecond), 0)), 0).UTC()
 }
 
 func (j *foreignJWK) number(name string) *big.Int {
