@@ -68,19 +68,22 @@ func Dotnet(path, kid string, s Settings) ([]Key, error) {
 		return nil, err
 	}
 	defer clear(text)
-	if keys, several := severalDotnet(keyfile.Text(text), s); several && len(keys) > 1 && kid != "" {
+	keys, several := severalDotnet(keyfile.Text(text), s)
+	if !several {
+		k, err := parseDotnet(keyfile.Text(text), s)
+		if err != nil {
+			return nil, err
+		}
+		keys = []Key{k}
+	}
+	switch {
+	case kid == "":
+	case len(keys) > 1:
 		return keys, fmt.Errorf("%w: it has %s, so they cannot all have the kid given", ErrFormat, plural.Count(len(keys), "key"))
-	} else if several && kid == "" {
-		return keys, nil
+	default:
+		keys[0].KID, keys[0].Note = kid, ""
 	}
-	k, err := parseDotnet(keyfile.Text(text), s)
-	if err != nil {
-		return nil, err
-	}
-	if kid != "" {
-		k.KID, k.Note = kid, ""
-	}
-	return []Key{k}, nil
+	return keys, nil
 }
 
 // severalDotnet parses a file that may have several keys: a file of the key store of Duende
@@ -264,20 +267,30 @@ func keysOfStore(stored []duendeKey, s Settings) (keys []Key) {
 	return keys
 }
 
-// dotNetTime is a DateTime of .NET in UTC, which databases write without a zone.
+// dotNetTime is a DateTime of .NET in UTC; zero: unknown. Databases write it without a zone,
+// or as a datetimeoffset with a space before it.
 type dotNetTime struct{ time.Time }
 
 // UnmarshalJSON parses the time.
-func (t *dotNetTime) UnmarshalJSON(text []byte) (err error) {
-	said := strings.Replace(strings.Trim(string(text), `"`), " ", "T", 1)
-	if t.Time, err = time.Parse(time.RFC3339Nano, said); err != nil {
-		t.Time, err = time.Parse("2006-01-02T15:04:05.999999999", said)
+func (t *dotNetTime) UnmarshalJSON(text []byte) error {
+	var said *string
+	err := json.Unmarshal(text, &said)
+	if err != nil || said == nil {
+		return err
+	}
+	for _, zone := range []string{"Z07:00", "", " Z07:00", "Z07"} {
+		if t.Time, err = time.Parse("2006-01-02T15:04:05"+zone, strings.Replace(*said, " ", "T", 1)); err == nil {
+			return nil
+		}
 	}
 	return err
 }
 
 func (d duendeKey) toKey(s Settings) Key {
-	k := Key{KID: d.ID, State: "created " + d.Created.UTC().Format(time.RFC3339)}
+	k := Key{KID: d.ID, State: "created at an unknown time"}
+	if !d.Created.IsZero() {
+		k.State = "created " + d.Created.UTC().Format(time.RFC3339)
+	}
 	switch {
 	case d.DataProtected:
 		k.RefuseReason = "it is encrypted by ASP.NET Data Protection, which only that server opens: decrypt it there with ISigningKeyProtector.Unprotect, write its parameters to a file, and import that with keyward import-from dotnet --kid " + d.ID

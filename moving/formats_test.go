@@ -342,29 +342,38 @@ func TestDotnet(t *testing.T) {
 	}
 	curve := fmt.Sprintf(`{"Curve":{"CurveType":2},"Q":{"X":%q,"Y":%q},"D":%q}`, std(point[1:33]), std(point[33:]), std(d))
 	data, _ := json.Marshal(`{"Parameters":` + string(numbers) + `}`)
+	row := func(created string) string {
+		return `[{"Id":"A1","Version":1,"Created":` + created + `,"Use":"signing","Algorithm":"RS512","IsX509Certificate":false,"DataProtected":false,"Data":` + string(data) + `}]`
+	}
 	two := `{"keys":[` + jwkText(t, rsaKey(), "a", "RS256", "sig") + `,` + jwkText(t, ec, "b", "ES256", "sig") + `]}`
 	if _, err := Dotnet(write(t, t.TempDir(), "key", two), "x", Settings{}); err == nil || !strings.Contains(err.Error(), "2 keys") {
 		t.Errorf("one kid for two keys: %v", err)
 	}
 	for name, c := range map[string]struct{ text, kid, want string }{
-		"RSAParameters":        {string(numbers), "", thumbprint + " standby RS256"},
-		"with a kid":           {string(numbers), "a/b", "a/b standby RS256"},
-		"XML":                  {xml, "x", "x standby RS256"},
-		"public XML":           {onlyPublic, "x", "x deprecated RS256"},
-		"tempkey.rsa":          {`{"KeyId":"ab12","Parameters":` + string(numbers) + `}`, "", "ab12 standby RS256"},
-		"tempkey.jwk":          {jwkText(t, rsaKey(), "tj", "RS256", ""), "", "tj standby RS256"},
-		"JsonWebKey":           {property(jwkText(t, rsaKey(), "ndp", "RS256", "sig")), "", "ndp standby RS256"},
-		"JsonWebKey, public":   {property(jwkText(t, ecKey(t).Public(), "ndp", "ES256", "sig")), "", "ndp deprecated ES256"},
-		"JsonWebKey, its kid":  {property(jwkText(t, rsaKey(), "", "RS256", "sig")), "given", "given standby RS256"},
-		"JsonWebKey, enc":      {property(jwkText(t, rsaKey(), "e", "", "enc")), "", "e left "},
-		"PEM":                  {privatePEM(t, rsaKey()), "", thumbprint + " standby RS256"},
-		"half a private key":   {strings.Replace(string(numbers), `"P":`, `"p1":`, 1), "h", "h refused RS256"},
-		"byte order mark, XML": {"\ufeff" + xml, "x", "x standby RS256"},
-		"ECParameters":         {curve, "c", "c standby ES256"},
-		"a set of JsonWebKeys": {`{"Keys":[` + property(jwkText(t, rsaKey(), "ndp", "RS256", "sig")) + `],"AdditionalData":{}}`, "", "ndp standby RS256"},
-		"a JWK Set":            {`{"keys":[` + jwkText(t, rsaKey(), "set", "RS256", "sig") + `]}`, "", "set standby RS256"},
-		"rows of the table":    {`[{"Id":"A1","Version":1,"Created":"2026-01-01T00:00:00.12","Use":"signing","Algorithm":"RS512","IsX509Certificate":false,"DataProtected":false,"Data":` + string(data) + `}]`, "", "A1 standby RS512"},
-		"XmlSerializer":        {`<?xml version="1.0" encoding="utf-16"?>` + "\r\n" + strings.ReplaceAll(xml, "RSAKeyValue", "RSAParameters"), "x", "x standby RS256"},
+		"RSAParameters":         {string(numbers), "", thumbprint + " standby RS256"},
+		"with a kid":            {string(numbers), "a/b", "a/b standby RS256"},
+		"XML":                   {xml, "x", "x standby RS256"},
+		"public XML":            {onlyPublic, "x", "x deprecated RS256"},
+		"tempkey.rsa":           {`{"KeyId":"ab12","Parameters":` + string(numbers) + `}`, "", "ab12 standby RS256"},
+		"tempkey.jwk":           {jwkText(t, rsaKey(), "tj", "RS256", ""), "", "tj standby RS256"},
+		"JsonWebKey":            {property(jwkText(t, rsaKey(), "ndp", "RS256", "sig")), "", "ndp standby RS256"},
+		"JsonWebKey, public":    {property(jwkText(t, ecKey(t).Public(), "ndp", "ES256", "sig")), "", "ndp deprecated ES256"},
+		"JsonWebKey, its kid":   {property(jwkText(t, rsaKey(), "", "RS256", "sig")), "given", "given standby RS256"},
+		"JsonWebKey, enc":       {property(jwkText(t, rsaKey(), "e", "", "enc")), "", "e left "},
+		"PEM":                   {privatePEM(t, rsaKey()), "", thumbprint + " standby RS256"},
+		"half a private key":    {strings.Replace(string(numbers), `"P":`, `"p1":`, 1), "h", "h refused RS256"},
+		"byte order mark, XML":  {"\ufeff" + xml, "x", "x standby RS256"},
+		"ECParameters":          {curve, "c", "c standby ES256"},
+		"a set of JsonWebKeys":  {`{"Keys":[` + property(jwkText(t, rsaKey(), "ndp", "RS256", "sig")) + `],"AdditionalData":{}}`, "", "ndp standby RS256"},
+		"a JWK Set":             {`{"keys":[` + jwkText(t, rsaKey(), "set", "RS256", "sig") + `]}`, "", "set standby RS256"},
+		"rows of the table":     {row(`"2026-01-01T00:00:00.12"`), "", "A1 standby RS512"},
+		"a row with a kid":      {row(`"2026-01-01 00:00:00.1234567 +00:00"`), "x", "x standby RS512"},
+		"a row of PostgreSQL":   {row(`"2026-01-01 00:00:00.123456\u002B00"`), "", "A1 standby RS512"},
+		"a row without a time":  {row(`null`), "", "A1 standby RS512"},
+		"a key file with a kid": {strings.Trim(row(`"2026-01-01T00:00:00.1234567Z"`), "[]"), "x", "x standby RS512"},
+		"a set with a kid":      {`{"keys":[` + jwkText(t, rsaKey(), "set", "RS256", "sig") + `]}`, "x", "x standby RS256"},
+		"a set without kids":    {`{"Keys":[` + property(jwkText(t, rsaKey(), "", "RS256", "sig")) + `]}`, "x", "x standby RS256"},
+		"XmlSerializer":         {`<?xml version="1.0" encoding="utf-16"?>` + "\r\n" + strings.ReplaceAll(xml, "RSAKeyValue", "RSAParameters"), "x", "x standby RS256"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys, err := Dotnet(write(t, t.TempDir(), "key", c.text), c.kid, Settings{Alg: "RS256"})
@@ -375,7 +384,7 @@ func TestDotnet(t *testing.T) {
 	if _, err := Dotnet(write(t, t.TempDir(), "key.xml", protection), "", Settings{}); err == nil || !strings.Contains(err.Error(), "Data Protection") || strings.Contains(err.Error(), "c2VjcmV0") {
 		t.Error(err)
 	}
-	for _, text := range []string{`{}`, `{"Kty":null,"N":"AQAB"}`, `<a/>`, `{"Modulus":"%%"}`, `[]`, ``} {
+	for _, text := range []string{`{}`, `{"Kty":null,"N":"AQAB"}`, `<a/>`, `{"Modulus":"%%"}`, `[]`, ``, row(`"yesterday"`), row(`7`)} {
 		if _, err := Dotnet(write(t, t.TempDir(), "key", text), "", Settings{}); err == nil {
 			t.Errorf("%q was read", text)
 		}
