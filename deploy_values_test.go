@@ -127,6 +127,26 @@ env:
 	}
 }
 
+// The tag of the image may pin a digest, a whole one.
+func TestChartPinsTheImage(t *testing.T) {
+	needProgram(t, "helm", "go install helm.sh/helm/v3/cmd/helm@v3.19.0")
+	digest := "@sha256:" + strings.Repeat("0a", 32)
+	for tag, allowed := range map[string]bool{
+		"": true, "0.1.0": true, "0.1.0" + digest: true,
+		digest: false, "0.1.0" + digest[:len(digest)-1]: false, "0.1.0" + digest + "0": false, "0.1.0" + strings.ToUpper(digest): false, "0.1.0" + digest + digest: false,
+	} {
+		out, err := render(t, "--set", "masterKey.secret=master", "--set", "image.repository=registry.example.com:5000/keyward", "--set-string", "image.tag="+tag)
+		switch {
+		case !allowed && (err == nil || !strings.Contains(out, "image") || !strings.Contains(out, "schema")):
+			t.Errorf("%q: %v %s", tag, err, out)
+		case allowed && err != nil:
+			t.Errorf("%q: %v %s", tag, err, out)
+		case allowed && tag != "" && strings.Count(out, `image: "registry.example.com:5000/keyward:`+tag+`"`) != 3:
+			t.Errorf("%q is not the image of each container", tag)
+		}
+	}
+}
+
 // Operators paste URLs of their own into the commands of the documentation: an & or ? in
 // one must not be the shell's.
 func TestURLsInCommandsAreQuoted(t *testing.T) {
