@@ -130,10 +130,29 @@ func putFile(root *os.Root, o Object) error {
 	if o.Body == nil {
 		return removeFile(root, o.Path)
 	}
-	if err := root.MkdirAll(path.Dir(o.Path), publicDirMode); err != nil {
+	if err := makePublicDir(root, path.Dir(o.Path)); err != nil {
 		return err
 	}
 	return replaceFile(root, o.Path, o.Body, publicFileMode)
+}
+
+// makePublicDir makes a directory and those above it that are missing, for everybody to
+// read: the umask does not count. Directories that are there keep their modes.
+func makePublicDir(root *os.Root, name string) error {
+	if name == "." {
+		return nil
+	}
+	if err := makePublicDir(root, path.Dir(name)); err != nil {
+		return err
+	}
+	err := root.Mkdir(name, publicDirMode)
+	if err == nil {
+		return root.Chmod(name, publicDirMode)
+	}
+	if info, statErr := root.Stat(name); statErr == nil && info.IsDir() {
+		return nil
+	}
+	return err
 }
 
 // removeFile removes a document, and the directories that it leaves empty.

@@ -448,19 +448,35 @@ func TestALateCreatorDoesNotBringBackADeletedTenant(t *testing.T) {
 	p.isEmpty(t)
 }
 
-// Documents are for everybody, whatever the umask, and nothing else is; no temporary file
-// and no empty directory is left.
+const umaskDir = "KEYWARD_TEST_PUBLISH_UMASK"
+
+// Documents and their directories are for everybody, whatever the umask, and nothing else
+// is; no temporary file and no empty directory is left.
 func TestFilesOfADirectory(t *testing.T) {
+	at := Order{0, firstTenant, 1}
+	if dir := os.Getenv(umaskDir); dir != "" {
+		if err := inDirectory(t, dir).Put(t.Context(), "acme", at, documents(at)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	dir := t.TempDir()
 	p := inDirectory(t, dir)
-	at := Order{0, firstTenant, 1}
-	if err := p.Put(t.Context(), "acme", at, documents(at)); err != nil {
-		t.Fatal(err)
+	cmd := exec.Command("sh", "-c", `umask 077; exec "$0" "$@"`, os.Args[0], "-test.run=^"+t.Name()+"$") // as the units have it
+	cmd.Env = append(os.Environ(), umaskDir+"="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	for name, mode := range map[string]fs.FileMode{setPath: 0o644, jwtPath: 0o644, ".keyward": fs.ModeDir | 0o700, ".keyward/acme": 0o600} {
+	public := fs.ModeDir | 0o755
+	for name, mode := range map[string]fs.FileMode{
+		"t": public, "t/acme": public, "t/acme/.well-known": public, setPath: 0o644, jwtPath: 0o644, ".keyward": fs.ModeDir | 0o700, ".keyward/acme": 0o600,
+	} {
 		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || info.Mode() != mode {
-			t.Errorf("%s: %v %v, want %v", name, info.Mode(), err, mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != mode {
+			t.Errorf("%s: %v, want %v", name, info.Mode(), mode)
 		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "t/acme/.well-known/.*.new")); len(left) > 0 {
