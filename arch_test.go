@@ -37,7 +37,7 @@ var below = map[string][]string{
 	"keys/seal/kmstest":     {},
 	"worker":                {"db", "internal/age", "internal/callstack"},
 	"webhook":               {"tenant", "audit", "db", "internal/retryafter"},
-	"publish":               {"keys", "keys/snapshot", "tenant", "db", "internal/callstack", "internal/filelock"},
+	"publish":               {"keys", "keys/snapshot", "tenant", "audit", "db", "internal/callstack", "internal/filelock"},
 	"internal/admission":    {},
 	"httpapi":               {"httpapi/console", "keys", "keys/adoption", "keys/tokens", "keys/snapshot", "keys/signing", "keys/custody", "keys/moves", "webhook", "publish", "tenant", "audit", "internal/admission", "internal/age", "internal/callstack", "internal/strictjson", "internal/plural"},
 	"internal/age":          {},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/keyward/keyward/audit"
 	"github.com/keyward/keyward/db"
 	"github.com/keyward/keyward/internal/callstack"
 	"github.com/keyward/keyward/keys"
@@ -493,9 +494,10 @@ func (p *Publisher) recordFailure(ctx context.Context, id uuid.UUID, before int3
 
 const maxErrorText = 300 // characters, as a CHECK has it
 
-// ShortenError returns the text of an error as a row about a store can have it.
+// ShortenError returns the text of an error as a row about a store can have it, whatever
+// bytes the store has answered.
 func ShortenError(err error) string {
-	text := err.Error()
+	text := audit.StorableText(err.Error())
 	if runes := []rune(text); len(runes) > maxErrorText {
 		return string(runes[:maxErrorText-1]) + "…"
 	}

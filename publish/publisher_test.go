@@ -23,6 +23,18 @@ import (
 	"github.com/keyward/keyward/keys/snapshot"
 )
 
+// The text of an error is what PostgreSQL takes, and 300 characters at most.
+func TestShortenError(t *testing.T) {
+	for text, want := range map[string]string{
+		"access denied": "access denied", "a\x00b": "a\uFFFDb", "gr\xfcn": "gr\uFFFDn", "\xff\xfe\x00": "\uFFFD\uFFFD",
+		strings.Repeat("é", 300): strings.Repeat("é", 300), strings.Repeat("é", 301): strings.Repeat("é", 299) + "…",
+	} {
+		if got := ShortenError(errors.New(text)); got != want {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
+	}
+}
+
 var somebody = audit.By{Actor: audit.Actor{Type: audit.ActorOperator, ID: "1000", Name: "somebody"}}
 
 // world is a database of tenants, whose versions are their documents.

@@ -32,13 +32,16 @@ func (a *app) recordCheckpoint(ctx context.Context, at time.Time) error {
 	})
 }
 
-// recordCheckpointFailure counts a failed attempt, and records it for keyward doctor if the
-// database answers: the caller logs the cause.
+// recordCheckpointFailure counts a failed attempt, and records it for keyward doctor: the
+// caller logs the cause.
 func (a *app) recordCheckpointFailure(ctx context.Context, at time.Time, cause error) {
 	a.checkpointFailures.Add(1)
-	_ = a.db.AsPlatform(ctx, func(tx *db.Tx) error {
+	err := a.db.AsPlatform(ctx, func(tx *db.Tx) error {
 		return tx.RecordCheckpointFailure(ctx, a.cfg.checkpoints.Target(), at, publish.ShortenError(cause))
 	})
+	if err != nil {
+		a.log.Warn("failed checkpoint not recorded", "target", a.cfg.checkpoints.Target(), "error", err)
+	}
 }
 
 var checkpointAgeDesc = prometheus.NewDesc("keyward_checkpoint_age_seconds",

@@ -32,7 +32,7 @@ func (a *troubledArchive) Create(ctx context.Context, name, contentType string, 
 	if err == nil && stored {
 		err = a.Archive.Create(ctx, name, contentType, write)
 	}
-	return errors.Join(err, errors.New("the store has gone"))
+	return errors.Join(err, errors.New("the store has gone\x00\xff"))
 }
 
 // checkpointsInto returns what writes checkpoints, one an hour, into a directory with
