@@ -45,7 +45,7 @@ func TestConsoleActs(t *testing.T) {
 	if got := w.keys("acme", "revoked"); len(got) != 1 || got[0].KID != kid {
 		t.Errorf("revoked: %+v", got)
 	}
-	s.get(base).has("A revoked key", "compromised", "slow verifiers: until", "until restarted")
+	s.get(base).has("A revoked key", "compromised", "slow verifiers: until", "until you restart them")
 	s.get(base+"/key?kid="+kid).has("Who may still trust it", "found in a log")
 	act("suspend").has("Suspended: nothing is signed")
 	act("resume").has("Resumed")

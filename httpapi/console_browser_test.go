@@ -27,6 +27,12 @@ func (w *world) situations() {
 	w.do("PUT", "/v1/tenants/many/policies/EdDSA", w.root, `{"rotation_interval_seconds":0}`).ok(201, new(Policy))
 	w.sign("healthy", `{"claims":{"sub":"u"}}`)
 	w.clock.pass(12 * 24 * time.Hour)
+	for _, slug := range []string{"rotating", "many"} { // the key that the rotation ends has been in use
+		w.sign(slug, `{"claims":{"sub":"u"},"ttl_seconds":80000}`)
+	}
+	if err := w.signer.FlushEvidence(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
 	w.do("POST", "/v1/tenants/rotating/keys/rotate", w.root, `{}`).ok(200, new(RotateResult))
 	w.do("POST", "/v1/tenants/many/keys/rotate", w.root, `{}`).ok(200, new(RotateResult))
 	for _, slug := range []string{"rotating", "revoked", "healthy"} {

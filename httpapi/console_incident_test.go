@@ -138,7 +138,7 @@ func TestConsoleRevocationHasAnAddress(t *testing.T) {
 	kid := w.keys("acme", KeyStateActive)[0].KID
 	dry := s.get(base + "/act/revoke?kid=" + kid)
 	done := s.post(base+"/act/revoke", append(dry.hidden(base+"/act/revoke"), "comment", "found in a build log")...).is(http.StatusOK).has(
-		"Done", "1 of 1 replica", "What to tell those who run verifiers", "found in a build log", "compromised", "are refused", "or at the first token of the fresh key")
+		"Done", "1 of 1 replica", "What to tell those who run verifiers", "To do: restart these verifiers, if you use them: coreos go-oidc", "found in a build log", "compromised", "are refused", "or at the first token of the fresh key")
 	if want := base + "/revoked?kid=" + kid + "&done=1"; done.Path != want {
 		t.Errorf("the address is %s, want %s", done.Path, want)
 	}

@@ -58,7 +58,7 @@ func TestConsoleWithoutDatabase(t *testing.T) {
 						} else if !strings.Contains(p.Body, "The database answers too slowly") {
 							p.has("The database does not answer")
 						}
-						p.is(http.StatusServiceUnavailable).has("What works meanwhile", "Try again").lacks("goroutine", "jackc", "SQLSTATE", "dial tcp")
+						p.is(http.StatusServiceUnavailable).has("What works meanwhile", "Try again", "Run <code>keyward doctor</code> on the server", "<strong>revoke it yourself</strong>").lacks("goroutine", "jackc", "SQLSTATE", "dial tcp")
 						if strings.HasPrefix(path, "/console/tenants/acme") {
 							p.has("keys of acme", `data-copy="`+kid+`"`)
 						}

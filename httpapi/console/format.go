@@ -20,7 +20,7 @@ var formatters = template.FuncMap{
 	"when": when, "at": at, "date": shortDate, "duration": duration, "seconds": secondsText, "kid": shortKID, "query": queryValue,
 	"path": url.PathEscape, "deref": deref, "pretty": pretty, "dict": dict, "plural": countOf, "stateWord": stateWord, "actionWord": actionWord,
 	"roleWord": roleWord, "join": strings.Join, "reasonWord": reasonWord, "list": func(v ...string) []string { return v }, "text": text, "f1": oneDecimal, "percent": percent, "stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"safeQuery": safeQuery,
+	"safeQuery": safeQuery, "neg": func(d time.Duration) time.Duration { return -d }, "platformLink": func() string { return platformLink },
 }
 
 // queryValue escapes a value for the query of a link. Its type keeps the template from
@@ -71,7 +71,7 @@ func shortDate(now time.Time, t any) string {
 	switch {
 	case !ok:
 		return "—"
-	case moment.Sub(now).Abs() < 20*time.Hour:
+	case moment.UTC().Format(time.DateOnly) == now.UTC().Format(time.DateOnly):
 		return moment.UTC().Format("15:04 UTC")
 	case moment.Sub(now).Abs() > 300*24*time.Hour:
 		return moment.UTC().Format("2 Jan 2006")

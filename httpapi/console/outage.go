@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,16 +25,16 @@ const (
 // outage is the page that is shown while the database does not answer. Everything
 // on it is public: readiness, and the tenant's JWK Set as it is served from memory.
 type outage struct {
-	Now    time.Time
-	Slow   bool // it answers, but not in time
-	Change bool // the request was to change something
-	Known  bool // that it was not changed
-	Checks map[string]client.Check
-	Tenant string // of the page that was asked for
-	Keys   []jwk
-	Stale  string // how the set is marked
-	Served bool
-	Retry  string
+	Now     time.Time
+	Slow    bool // it answers, but not in time
+	Change  bool // the request was to change something
+	Known   bool // that it was not changed
+	Checks  map[string]client.Check
+	Tenant  string // of the page that was asked for
+	Keys    []jwk
+	CopyAge time.Duration // since the database last confirmed the set; 0: not known, or it is current
+	Served  bool
+	Retry   string
 }
 
 // jwk is what a verifier sees of a key.
@@ -81,7 +82,8 @@ func (o *outage) readSet(ctx context.Context, api *client.Client) {
 	}
 	var set struct{ Keys []jwk }
 	o.Served = json.Unmarshal(text, &set) == nil
-	o.Keys, o.Stale = set.Keys, resp.Header.Get("Warning")
+	age, _ := strconv.ParseInt(resp.Header.Get("Keyward-Stale"), 10, 64) // without it: current
+	o.Keys, o.CopyAge = set.Keys, seconds(age)
 }
 
 // readiness asks /readyz, whose answer has the same form when something is wrong.

@@ -63,6 +63,7 @@ type revokedKey struct {
 	Caches  *time.Time // until when, if they follow Cache-Control
 	Longest *time.Time // if they follow ages of their own
 	Never   int        // kinds of verifiers that have to be restarted
+	Restart []string   // examples of them
 }
 
 // finding is something that wants attention.
@@ -70,9 +71,12 @@ type finding struct {
 	Level  string // bad, warn or info
 	Title  string
 	Detail string
-	Link   string // below the tenant's page
+	Link   string // below the tenant's page, or platformLink
 	Action string
 }
+
+// platformLink leads to the page that says whether the worker runs.
+const platformLink = "platform"
 
 const (
 	recently    = 24 * time.Hour // a revocation that is still news
@@ -125,6 +129,8 @@ func (v *visit) keepAllowed(all []finding) {
 		path, _, _ := strings.Cut(f.Link, "?")
 		name, isAct := strings.CutPrefix(path, "act/")
 		switch {
+		case f.Link == platformLink && !v.OfPlatform():
+			all[i].Link, all[i].Action = "", ""
 		case isAct && !v.Can(acts[name].Operation):
 			all[i].Link, all[i].Action = "", ""
 		case strings.HasPrefix(path, "policies/") && !v.Can("putPolicy"):
@@ -232,7 +238,7 @@ func findings(now time.Time, t client.Tenant, o overview, canSeeKeys bool) []fin
 			add("bad", alg+": no key signs", "Tokens of this algorithm cannot be issued.", "policies/"+alg, "Policy")
 		}
 		if l.Standby == nil {
-			add("bad", alg+": no standby key", "Nothing is published that could take over. The worker makes one within seconds; if this stays, the worker does not run. A revocation now would break verification until caches refetch.", "policies/"+alg, "Policy")
+			add("bad", alg+": no standby key", "Nothing is published that could take over: a revocation now would break verification until caches refetch. Keyward's worker makes one within seconds. If this stays, the worker does not run: whoever operates Keyward runs keyward doctor on the server, which says why and what to do.", platformLink, "Does the worker run?")
 		}
 		if n := l.Behind(); n > 0 && l.Waits {
 			add("warn", alg+": the rotation waits for "+plural.Count(n, "verifier"), fmt.Sprintf("%s of the verifiers have fetched the next key, and the policy wants %s. It signs at the latest %s.", percent(l.Adoption.Share), percent(l.Policy.MinAdoption), relativeTo(now, l.NextAt)),
@@ -273,6 +279,7 @@ func (r *revokedKey) summarize(all []Trust) {
 		switch {
 		case t.Until == nil:
 			r.Never++
+			r.Restart = append(r.Restart, t.Examples...)
 		case i == 0: // the first class follows HTTP
 			r.Caches = t.Until
 		case r.Longest == nil || t.Until.After(*r.Longest):

@@ -339,6 +339,9 @@ func (tl *timeline) ticks() {
 	}
 	for t := tl.From.Truncate(step).Add(step); t.Before(tl.Until) && len(tl.Ticks) < 40; t = t.Add(step) {
 		text := t.UTC().Format("2 Jan")
+		if len(tl.Ticks) == 0 || t.UTC().Year() != t.Add(-step).UTC().Year() {
+			text = t.UTC().Format("2 Jan 2006")
+		}
 		if step < 24*time.Hour {
 			text = t.UTC().Format("15:04")
 		}

@@ -243,7 +243,7 @@ if (source && document.querySelector("[data-live]") && window.EventSource) {
   };
   let lost = false;
   events.onopen = () => {
-    show(true, "Live");
+    show(true, "Updates by itself");
     if (lost) refreshSoon("Live again");
     lost = false;
   };
