@@ -55,8 +55,9 @@ type checkpointAttempt struct {
 
 var errOtherSet = errors.New("the platform's JWK Set has changed since it was written for this checkpoint")
 
-// write writes a checkpoint of all tenants with its leaves, and records that it did or why
-// it could not.
+// write writes a checkpoint of all tenants with its leaves, deletes old ones, and records that
+// it did or why it could not. Once it is written no error is returned, after which the chore
+// would write another within a minute, for as long as it lasts.
 func (w *checkpointWriter) write(ctx context.Context) error {
 	archive, now := w.cfg.checkpoints, w.now()
 	if err := w.writeNext(ctx, now); err != nil {
@@ -66,9 +67,18 @@ func (w *checkpointWriter) write(ctx context.Context) error {
 		return fmt.Errorf("checkpoint not written to %s: %w", archive.Target(), err)
 	}
 	w.unfinished = checkpointAttempt{}
-	if err := w.recordCheckpoint(ctx, now); err != nil {
-		return fmt.Errorf("checkpoint written to %s, but not recorded: %w", archive.Target(), err)
+	if err := w.deleteOld(); err != nil {
+		w.log.Warn("old checkpoints not deleted", "target", archive.Target(), "error", err)
 	}
+	if err := w.recordCheckpoint(ctx, now); err != nil {
+		w.log.Warn("checkpoint written, but not recorded", "target", archive.Target(), "error", err)
+	}
+	return nil
+}
+
+// deleteOld deletes all but the newest checkpoints, and the sets before them.
+func (w *checkpointWriter) deleteOld() error {
+	archive := w.cfg.checkpoints
 	oldest, err := archive.KeepNewest("keyward-*"+checkpointSuffix, keptCheckpoints)
 	if err != nil || oldest == "" {
 		return err

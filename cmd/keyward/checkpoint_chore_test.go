@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/keyward/keyward/db/dbtest"
 	"github.com/keyward/keyward/publish"
 )
 
@@ -106,6 +108,33 @@ func TestKeptCheckpointsKeepTheirSets(t *testing.T) {
 	}
 	check(2 * (keptCheckpoints - 1))
 	check(2 * (keptCheckpoints - 2))
+}
+
+// A checkpoint that cannot be recorded is one: old ones are deleted, and the chore does not
+// write another at once.
+func TestACheckpointThatIsNotRecorded(t *testing.T) {
+	w, dir, later := checkpointsInto(t, func(string) (failed, stored bool) { return false, false })
+	var logged bytes.Buffer
+	w.log = slog.New(slog.NewTextHandler(&logged, nil))
+	dbtest.Exec(t, w.cfg.databaseURL, "REVOKE INSERT, UPDATE ON checkpoint_places FROM keyward_platform")
+	for range keptCheckpoints + 1 {
+		name := filepath.Join(dir, "keyward-"+w.now().Format(checkpointTimeForm))
+		for _, suffix := range []string{checkpointKeys, checkpointSuffix} {
+			if err := os.WriteFile(name+suffix, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		later(time.Hour)
+	}
+	if err := w.write(t.Context()); err != nil {
+		t.Errorf("the chore fails: %v", err)
+	}
+	if checkpoints, sets := stems(t, dir, checkpointSuffix), stems(t, dir, checkpointKeys); len(checkpoints) != keptCheckpoints || !slices.Equal(checkpoints, sets) {
+		t.Errorf("%d checkpoints, %d sets", len(checkpoints), len(sets))
+	}
+	if !strings.Contains(logged.String(), "checkpoint written, but not recorded") || w.checkpointFailures.Load() != 0 {
+		t.Errorf("%d failures, logged: %s", w.checkpointFailures.Load(), logged.String())
+	}
 }
 
 // However often a checkpoint or its set cannot be written, for minutes or beyond intervals,
