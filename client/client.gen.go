@@ -4037,7 +4037,7 @@ type ClientInterface interface {
 	// which ends the others before `expires_at`); keys that are there already; and, with `refused`, keys
 	// whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
 	// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
-	// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
+	// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, as when all have expired, the error is that of the first one that is sound and the tenant does
 	// not take, else that of the first that cannot be imported.
 	// A set with a private key is refused whole.
 	// An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
@@ -4068,7 +4068,7 @@ type ClientInterface interface {
 	// which ends the others before `expires_at`); keys that are there already; and, with `refused`, keys
 	// whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
 	// key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
-	// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
+	// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, as when all have expired, the error is that of the first one that is sound and the tenant does
 	// not take, else that of the first that cannot be imported.
 	// A set with a private key is refused whole.
 	// An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
@@ -5615,7 +5615,7 @@ func (c *Requests) ListKeys(ctx context.Context, tenant TenantPath, params *List
 // which ends the others before `expires_at`); keys that are there already; and, with `refused`, keys
 // whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
 // key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
-// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
+// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, as when all have expired, the error is that of the first one that is sound and the tenant does
 // not take, else that of the first that cannot be imported.
 // A set with a private key is refused whole.
 // An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.
@@ -5656,7 +5656,7 @@ func (c *Requests) ImportKeyWithBody(ctx context.Context, tenant TenantPath, par
 // which ends the others before `expires_at`); keys that are there already; and, with `refused`, keys
 // whose tokens will not verify: weak or broken ones, of an `alg` that is not supported, different keys of one kid, of a kid that another
 // key of the tenant has or that left its JWK Set (expired, revoked, purged), or with a `use`, `kty` or `crv` that is misspelled (`SIG`, `rsa`) or missing where it is required. A set whose keys are
-// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, the error is that of the first one that is sound and the tenant does
+// there already changes nothing and answers 200, so it can be repeated. If no key of the set enters and none is there, as when all have expired, the error is that of the first one that is sound and the tenant does
 // not take, else that of the first that cannot be imported.
 // A set with a private key is refused whole.
 // An Ed25519 key without `alg` is one for `EdDSA`. For an algorithm without a policy a retired policy is created, which never signs.

@@ -111,6 +111,12 @@ func OnlyStrangers(steps []Step) bool {
 	return len(steps) > 0 && !slices.ContainsFunc(steps, func(s Step) bool { return !s.Stranger })
 }
 
+// OnlyLeft reports whether a plan has keys, and all of them stay behind: none comes in, and
+// none is there already.
+func OnlyLeft(steps []Step) bool {
+	return len(steps) > 0 && !slices.ContainsFunc(steps, func(s Step) bool { return s.Becomes != Left })
+}
+
 // conflicts returns, by kid, why none of its keys can be imported: the source has several
 // keys of this kid, and Keyward keeps one.
 func conflicts(all []Key) map[string]string {

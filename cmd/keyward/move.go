@@ -297,7 +297,7 @@ type stepReport struct {
 }
 
 // printResult prints the result. It returns an error if a key could not be
-// imported, or none is of a kind that Keyward has.
+// imported, or all of them stay behind.
 func (m *mover) printResult(p *program) error {
 	var reports []stepReport
 	moved, failed := 0, 0
@@ -324,8 +324,11 @@ func (m *mover) printResult(p *program) error {
 	case failed > 0:
 		return fmt.Errorf("cannot be imported: %d of %s", failed, plural.Count(len(reports), "key"))
 	}
-	if moving.OnlyStrangers(m.steps) {
+	switch {
+	case moving.OnlyStrangers(m.steps):
 		return errors.New("the source has no key for signatures that Keyward supports")
+	case moving.OnlyLeft(m.steps):
+		return errors.New("the source has no key to import: all of them stay behind")
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func (s *Store) importKeys(ctx context.Context, by audit.By, tenantID uuid.UUID,
 
 // admitKeys returns the keys that the tenant takes: none of a kid that it has used, and
 // none that it revoked as compromised. Of a set the others come in all the same; it
-// returns none without an error if one is there already or has expired at its issuer.
+// returns none without an error if one is there already.
 func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []candidate, err error) {
 	in.skipped = nil // of another attempt
 	compromised, err := l.compromised()
@@ -162,7 +162,7 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 		return nil, err
 	}
 	var first error
-	harmless := false // a key stays away without loss
+	present := false // a key is there already
 	for _, c := range in.cs {
 		skipped := keyfile.Skipped{KID: c.kid}
 		err := refuseUsedKID(ctx, tx, l.tenant.ID, c)
@@ -181,9 +181,9 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 			continue
 		case in.isSet && errors.As(err, &used):
 			skipped.Reason, skipped.Refused = l.usedBy(c)
-			harmless = harmless || !skipped.Refused
+			present = present || !skipped.Refused && l.publishes(c.kid)
 		case in.isSet && expired:
-			skipped.Reason, harmless = keyfile.ExpiredAt(c.expires), true
+			skipped.Reason = keyfile.ExpiredAt(c.expires)
 		case in.isSet && errors.As(err, &claim):
 			skipped.Reason, skipped.Refused = keyfile.Fault(err), true
 		default:
@@ -194,7 +194,7 @@ func (in *importing) admitKeys(ctx context.Context, tx *db.Tx, l *ledger) (cs []
 		}
 		first = cmp.Or(first, err)
 	}
-	if len(cs) == 0 && !harmless {
+	if len(cs) == 0 && !present {
 		return nil, first
 	}
 	return cs, nil
@@ -209,6 +209,12 @@ func (c candidate) hasExpired(now time.Time) bool {
 // expiredError refuses a key that has expired at its issuer.
 func (c candidate) expiredError() error {
 	return tokens.Invalid(c.field+".exp", "is in the past: the key "+keyfile.ExpiredAt(c.expires))
+}
+
+// publishes reports whether the tenant's JWK Set has a key of this kid.
+func (l *ledger) publishes(kid string) bool {
+	k := l.findKey(kid)
+	return k != nil && k.State.Published()
 }
 
 // usedBy returns why a key does not come in whose kid the tenant has used. refused is set

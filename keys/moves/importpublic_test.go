@@ -174,6 +174,13 @@ func TestKeysThatEndAtTheirIssuer(t *testing.T) {
 			t.Errorf("%s: %v", material, err)
 		}
 	}
+	old := `{"keys":[` + jwk("past", 1) + `,` + jwk("older", 1) + `]}`
+	if _, got, err := ask(old); err == nil || !strings.Contains(err.Error(), "public_key.keys[0].exp") || len(got.Skipped) != 2 {
+		t.Errorf("a set of keys that have expired: %+v, %v", got.Skipped, err)
+	}
+	if entries, got, err := ask(`{"keys":[` + jwk("past", 1) + `,` + jwk("soon", soon.Unix()) + `]}`); err != nil || len(entries) != 0 || len(got.Skipped) != 2 {
+		t.Errorf("beside one that is there: %+v, %+v, %v", entries, got.Skipped, err)
+	}
 	private := func(exp time.Time) error {
 		text := must((&jose.JSONWebKey{Key: keystest.Signer(keystest.PrivateKey(t, jose.ES256)), KeyID: "signs", Algorithm: "ES256"}).MarshalJSON())
 		_, err := p.store.ImportPrivate(t.Context(), tester, acme.ID, PrivateImport{Key: []byte(edit(string(text), map[string]any{"exp": exp.Unix()})), Alg: jose.ES256})
