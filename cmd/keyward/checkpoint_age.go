@@ -102,8 +102,8 @@ func (e *examination) checkCheckpointAge(place db.CheckpointPlaceRow) {
 	}
 	switch age := utcNow().Sub(since); {
 	case age > lateCheckpoints*interval:
-		e.addFixed(failure, "checkpoints", []string{"keyward worker"}, "%s, %v ago, more than %d intervals of %v: what is revoked meanwhile comes back to life with a restore%s",
-			last, age.Round(time.Second), lateCheckpoints, interval, why)
+		e.addFixed(failure, "checkpoints", []string{"keyward worker"}, "%s, %v ago, more than %s of %v: what is revoked meanwhile comes back to life with a restore%s",
+			last, age.Round(time.Second), plural.Count(lateCheckpoints, "interval"), interval, why)
 	case why != "":
 		e.addFinding(warning, "checkpoints", "%s%s", last, why)
 	default:
