@@ -257,15 +257,15 @@ func (b safeBag) attribute(id asn1.ObjectIdentifier) []byte {
 	return nil
 }
 
+// unusedKey is an Ed25519 key of zeros (RFC 8410 section 7): the library reads no file
+// without a key.
+var unusedKey = append([]byte{0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20}, make([]byte, 32)...)
+
 // certificatesIn returns the certificates of a part in an older encryption, which only the
 // library decrypts, without their names. Without certificates keys have no kid of .NET,
 // which is said of each.
 func certificatesIn(part contentInfo, password string, filler safeBag) (all []namedCertificate) {
-	key, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
-	if err != nil {
-		return nil
-	}
-	unused := safeBag{ID: oidKeyBag, Value: asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: key}}
+	unused := safeBag{ID: oidKeyBag, Value: asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: unusedKey}}
 	rest, err := dataContent([]safeBag{unused, filler})
 	if err != nil {
 		return nil

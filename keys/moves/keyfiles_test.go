@@ -23,7 +23,7 @@ var keyFiles = map[string]struct {
 	"rsa-pkcs1.pem":        {jose.RS512, ""},
 	"ec-sec1.pem":          {jose.ES256, ""}, // EC PARAMETERS first
 	"ed25519.pem":          {keys.Ed25519, ""},
-	"ec-explicit.pem":      {jose.ES256, "named curve"},
+	"ec-explicit.pem":      {jose.ES256, "curve as numbers"},
 	"secp256k1.pem":        {jose.ES256, "cannot be read"},
 	"ed448.pem":            {jose.EdDSA, "cannot be read"},
 	"x25519.pem":           {jose.EdDSA, "cannot sign"},
