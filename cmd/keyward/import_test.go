@@ -119,8 +119,13 @@ func TestKeyImportCanBeRepeated(t *testing.T) {
 		return keyward(t, env, append([]string{"key", "import", "--tenant=acme"}, flags...)...)
 	}
 	for _, flags := range [][]string{
-		{"--pem=" + private, "--alg=EdDSA", "--kid=a"}, {"--pem=" + public, "--alg=EdDSA", "--kid=b", until}, {"--jwks=" + jwk, "--as=active"}, {"--jwks=" + set},
-		{"--pem=" + several, "--algs=RS256,RS384", "--kid=r"}, {"--pem=" + public, "--algs=Ed25519", "--kid=e"}, {"--jwks=" + ends, until},
+		{"--pem=" + private, "--alg=EdDSA", "--kid=a"},
+		{"--pem=" + public, "--alg=EdDSA", "--kid=b", until},
+		{"--jwks=" + jwk, "--as=active"},
+		{"--jwks=" + set},
+		{"--pem=" + several, "--algs=RS256,RS384", "--kid=r"},
+		{"--pem=" + public, "--algs=Ed25519", "--kid=e"},
+		{"--jwks=" + ends, until},
 	} {
 		importKey(flags...).want(t, exitOK)
 		if flags[0] == "--pem="+private { // the standby that the next one replaces, revoked as superseded
