@@ -100,7 +100,7 @@ func (s *gate) useApproval(c echo.Context, header string) error {
 	if err != nil {
 		return err
 	}
-	w.approval = approval.Given()
+	w.approval = approval.Terms()
 	return nil
 }
 

@@ -3,6 +3,7 @@ package tenant
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -38,7 +39,7 @@ var guardableOperations = []Operation{Revoke, RevokeAll, Import, Purge, Delete, 
 var byGravity = []Operation{Delete, RevokeAll, Purge, Import, Revoke, ChangePolicy, ChangeAPIKeys, ChangeSettings}
 
 // ApprovalLifetime is the time from the request of an approval in which it can be
-// given and used.
+// terms and used.
 const ApprovalLifetime = 24 * time.Hour
 
 // maxPendingApprovals bounds the requests of a tenant that wait at one time: they are
@@ -108,35 +109,46 @@ func approves(by audit.By, op Operation) bool {
 	return by.Approval != nil && slices.Contains(by.Approval.Effects, string(op))
 }
 
-// CheckChanges returns a *NeedsApprovalError if an approval for op covers a change whose
-// approver was not told of all these values: since the request was made, others have been
-// changed, and it would change them back.
-func (t Tenant) CheckChanges(by audit.By, op Operation, changes []ApprovalChange) error {
-	if !approves(by, op) {
+// CheckValues completes a check of the approval that a change needs with the values that it
+// sets: refused is what the check has returned, and changes are asked for only if they
+// matter. It returns refused, with them, or a *NeedsApprovalError if an approval for op covers
+// a change whose approver was not told of all these values: since the request was made, others
+// have been changed, and it would change them back.
+func (t Tenant) CheckValues(by audit.By, op Operation, refused error, changes func() ([]ApprovalChange, error)) error {
+	if refused == nil && by.Approval == nil {
 		return nil
 	}
-	for _, c := range changes {
-		if !slices.Contains(by.Approval.Changes, c.told()) {
-			effects := make([]Operation, len(by.Approval.Effects))
-			for i, effect := range by.Approval.Effects {
-				effects[i] = Operation(effect)
-			}
-			return &NeedsApprovalError{TenantID: t.ID, Slug: t.Slug, Operation: op, Effects: effects, Changes: changes}
-		}
+	all, err := changes()
+	if err != nil {
+		return err
 	}
-	return nil
+	var needs *NeedsApprovalError
+	if errors.As(refused, &needs) {
+		needs.Changes = all
+	}
+	if refused != nil || !approves(by, op) {
+		return refused
+	}
+	if !slices.ContainsFunc(all, func(c ApprovalChange) bool { return !slices.Contains(by.Approval.Changes, c.shownValue()) }) {
+		return nil
+	}
+	effects := make([]Operation, len(by.Approval.Effects))
+	for i, effect := range by.Approval.Effects {
+		effects[i] = Operation(effect)
+	}
+	return &NeedsApprovalError{TenantID: t.ID, Slug: t.Slug, Operation: op, Effects: effects, Changes: all}
 }
 
-// Given returns what of an approval a change must keep to.
-func (a Approval) Given() *audit.Approval {
-	given := &audit.Approval{ID: a.ID, By: *a.DecidedBy}
+// Terms returns what of an approval a change must keep to.
+func (a Approval) Terms() *audit.Approval {
+	terms := &audit.Approval{ID: a.ID, By: *a.DecidedBy}
 	for _, op := range a.Effects {
-		given.Effects = append(given.Effects, string(op))
+		terms.Effects = append(terms.Effects, string(op))
 	}
 	for _, c := range a.Changes {
-		given.Changes = append(given.Changes, c.told())
+		terms.Changes = append(terms.Changes, c.shownValue())
 	}
-	return given
+	return terms
 }
 
 // Request is a request that needs approval, as its approver sees it.

@@ -19,8 +19,8 @@ type ApprovalChange struct {
 	TooLong bool            `json:"too_long,omitempty"` // a value is too long to be shown, and left out
 }
 
-// told returns what an approver was told that a field becomes.
-func (c ApprovalChange) told() string {
+// shownValue returns what an approver is shown that a field becomes.
+func (c ApprovalChange) shownValue() string {
 	return strings.Join([]string{c.Alg, c.Field, strconv.FormatBool(c.TooLong), string(c.After)}, " ")
 }
 

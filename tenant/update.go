@@ -1,7 +1,6 @@
 package tenant
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -104,19 +103,7 @@ func checkUpdate(by audit.By, before, after Tenant) error {
 	if removesGuard(before, after.ApprovalRequired) && !approves(by, ChangeSettings) {
 		err = before.needsApproval(Relax, []Operation{ChangeSettings})
 	}
-	var needs *NeedsApprovalError
-	if err == nil && by.Approval == nil {
-		return nil
-	}
-	changes, failed := settingChanges(before, after)
-	switch {
-	case failed != nil:
-		return failed
-	case errors.As(err, &needs):
-		needs.Changes = changes
-		return err
-	}
-	return cmp.Or(err, before.CheckChanges(by, ChangeSettings, changes))
+	return before.CheckValues(by, ChangeSettings, err, func() ([]ApprovalChange, error) { return settingChanges(before, after) })
 }
 
 // claimNames checks the names that a change gives to the tenant, and returns all of

@@ -1,9 +1,7 @@
 package moves
 
 import (
-	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,20 +25,7 @@ func (l *ledger) checkApproval() error {
 	if len(l.tenant.ApprovalRequired) == 0 || slices.ContainsFunc(l.events, func(e audit.Event) bool { return e.Action == audit.TenantCreated }) {
 		return nil
 	}
-	err := l.tenant.CheckApproval(l.by, l.effects()...)
-	var needs *tenant.NeedsApprovalError
-	if err == nil && l.by.Approval == nil {
-		return nil
-	}
-	changes, failed := l.policyChanges()
-	switch {
-	case failed != nil:
-		return failed
-	case errors.As(err, &needs):
-		needs.Changes = changes
-		return err
-	}
-	return cmp.Or(err, l.tenant.CheckChanges(l.by, tenant.ChangePolicy, changes))
+	return l.tenant.CheckValues(l.by, tenant.ChangePolicy, l.tenant.CheckApproval(l.by, l.effects()...), l.policyChanges)
 }
 
 // policyChanges returns what the ledger would change of policies, from the events that tell
