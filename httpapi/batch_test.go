@@ -123,21 +123,21 @@ func TestTokensAreWrittenAsJSONWrites(t *testing.T) {
 	}
 }
 
-// questions of verifyToken: what is plain, nearly plain, and wrong.
-var questions = []string{
+// verifications of verifyToken: what is plain, nearly plain, and wrong.
+var verifications = []string{
 	`{"token":"a.b.c"}`, ` { "token" : "a.b.c" , "audience":"x","issuer":"https://a.example","typ":"JWT" } `, `{"token":""}`, `{"token":"a","token":"b"}`, `{"token":1}`, `{"token":null}`, `{}`, `[]`, ``, `x`,
 	`{"token":"a\u002eb"}`, `{"token":"a","audience":""}`, `{"token":"a","any_issuer":true}`, `{"token":"a","algorithms":["ES256"]}`, `{"token":"a","x":"y"}`, `{"token":"a"} x`, `{"token":"a",}`, `{"to\u006ben":"a"}`,
 	"{\"token\":\"\x80\"}", `{"token":"\ud800"}`, `{"Token":"a"}`, `{"token":"ü"}`,
 }
 
-// FuzzQuickQuestion demands that a body which is read quickly means what the strict
+// FuzzQuickVerification demands that a body which is read quickly means what the strict
 // reader makes of it.
-func FuzzQuickQuestion(f *testing.F) {
-	for _, body := range questions {
+func FuzzQuickVerification(f *testing.F) {
+	for _, body := range verifications {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		quick, plain := quickQuestion(body)
+		quick, plain := quickVerification(body)
 		if !plain {
 			return
 		}
@@ -149,8 +149,8 @@ func FuzzQuickQuestion(f *testing.F) {
 }
 
 func TestVerdictsAreWrittenAsJSONWrites(t *testing.T) {
-	for _, body := range questions[:2] {
-		if _, plain := quickQuestion([]byte(body)); !plain {
+	for _, body := range verifications[:2] {
+		if _, plain := quickVerification([]byte(body)); !plain {
 			t.Errorf("%s is not plain", body)
 		}
 	}

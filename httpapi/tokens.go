@@ -73,23 +73,29 @@ func readOrder(body []byte) (signing.Order, error) {
 // which takes a quarter of the time. It reports false for any fault, duplicate members
 // too, which decodeOrder then names.
 func quickOrder(body []byte) (o signing.Order, ok bool) {
+	ok = quickObject(body, func(name string, raw jsontext.Value) bool { return setMember(&o, name, raw) })
+	return o, ok && o.Claims != nil
+}
+
+// quickObject gives set each member of the object that a body is, in one pass of the
+// tokenizer. It reports false for any fault, duplicate members too, and if set does.
+func quickObject(body []byte, set func(name string, raw jsontext.Value) bool) bool {
 	dec := borrowDecoder(body)
 	defer decoders.Put(dec)
 	if !readKind(dec, '{') {
-		return o, false
+		return false
 	}
 	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
+		token, err := dec.ReadToken()
 		if err != nil {
-			return o, false
+			return false
 		}
-		member := name.String()
-		raw := strictjson.ReadRaw(dec, body)
-		if raw == nil || !setMember(&o, member, raw) {
-			return o, false
+		name := token.String()
+		if raw := strictjson.ReadRaw(dec, body); raw == nil || !set(name, raw) {
+			return false
 		}
 	}
-	return o, readKind(dec, '}') && strictjson.AtEnd(dec) && o.Claims != nil
+	return readKind(dec, '}') && strictjson.AtEnd(dec)
 }
 
 func setMember(o *signing.Order, name string, raw jsontext.Value) bool {
@@ -205,7 +211,7 @@ func (s *tokenServer) SignPayload(c echo.Context, _ TenantPath) error {
 // VerifyToken verifies a token. An invalid token is answered with 200 and the
 // reason.
 func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
-	body, err := readQuestion(c)
+	body, err := readVerification(c)
 	if err != nil {
 		return err
 	}
@@ -241,8 +247,8 @@ func (s *tokenServer) VerifyToken(c echo.Context, _ TenantPath) error {
 	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, answer)
 }
 
-// readQuestion decodes a VerifyTokenRequest. Most need only one pass of the tokenizer.
-func readQuestion(c echo.Context) (r VerifyTokenRequest, err error) {
+// readVerification decodes a VerifyTokenRequest. Most need only one pass of the tokenizer.
+func readVerification(c echo.Context) (r VerifyTokenRequest, err error) {
 	body, err := readBody(c.Request())
 	if err != nil {
 		return r, err
@@ -250,31 +256,18 @@ func readQuestion(c echo.Context) (r VerifyTokenRequest, err error) {
 	if len(body) == 0 {
 		return r, errNoBody()
 	}
-	if r, ok := quickQuestion(body); ok {
+	if r, ok := quickVerification(body); ok {
 		return r, nil
 	}
 	return r, decodeStrict(body, &r)
 }
 
-// quickQuestion reads a VerifyTokenRequest of plain strings. It reports false for any
+// quickVerification reads a VerifyTokenRequest of plain strings. It reports false for any
 // other member and any fault, which decodeStrict then names.
-func quickQuestion(body []byte) (r VerifyTokenRequest, ok bool) {
-	dec := borrowDecoder(body)
-	defer decoders.Put(dec)
-	if !readKind(dec, '{') {
-		return r, false
-	}
-	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return r, false
-		}
-		member := name.String()
-		value := plainString(strictjson.ReadRaw(dec, body))
-		if value == "" {
-			return r, false
-		}
-		switch member {
+func quickVerification(body []byte) (r VerifyTokenRequest, ok bool) {
+	ok = quickObject(body, func(name string, raw jsontext.Value) bool {
+		value := plainString(raw)
+		switch name {
 		case "token":
 			r.Token = value
 		case "audience":
@@ -284,10 +277,11 @@ func quickQuestion(body []byte) (r VerifyTokenRequest, ok bool) {
 		case "typ":
 			r.Typ = &value
 		default:
-			return r, false
+			return false
 		}
-	}
-	return r, readKind(dec, '}') && strictjson.AtEnd(dec) && r.Token != ""
+		return value != ""
+	})
+	return r, ok && r.Token != ""
 }
 
 func (r VerifyTokenRequest) checkEmpty() error {
@@ -305,7 +299,7 @@ func (r VerifyTokenRequest) checkEmpty() error {
 // encodeVerdict encodes a result as encodeJSON does. A valid token's is written without
 // reflection; its header and claims have been checked, and need no second reading.
 func encodeVerdict(r VerifyTokenResult) ([]byte, error) {
-	if !r.Valid || r.Claims == nil || r.Header == nil || !compact(*r.Claims) || !compact(*r.Header) {
+	if !r.Valid || r.Claims == nil || r.Header == nil || !isCompact(*r.Claims) || !isCompact(*r.Header) {
 		return encodeJSON(r)
 	}
 	out := make([]byte, 0, len(*r.Claims)+len(*r.Header)+len(*r.KID)+128)
@@ -316,9 +310,9 @@ func encodeVerdict(r VerifyTokenResult) ([]byte, error) {
 	return append(out, ",\"valid\":true}\n"...), nil
 }
 
-// compact reports whether an object has no space at all; one inside of a string also
+// isCompact reports whether an object has no space at all; one inside of a string also
 // counts.
-func compact(o JSONObject) bool { return !bytes.ContainsAny(o, " \t\r\n") }
+func isCompact(o JSONObject) bool { return !bytes.ContainsAny(o, " \t\r\n") }
 
 // appendToken writes a [SignedToken] as encoding/json would. An
 // algorithm and a compact JWS have nothing to escape.
