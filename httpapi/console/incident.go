@@ -203,7 +203,7 @@ func (p incidentPage) affects(row tenantRow, most int) affected {
 	a := affected{tenantRow: row}
 	var hit []client.Key
 	for _, k := range row.Keys { // active, standby, deprecated
-		if (p.KID == "" || k.KID == p.KID) && (p.Alg == "" || strings.Contains(", "+algorithmsOf(k)+",", ", "+p.Alg+",")) && (p.When == "" || k.CreatedAt.Before(p.before)) {
+		if (p.KID == "" || k.KID == p.KID) && (p.Alg == "" || k.Alg == client.Alg(p.Alg) || slices.Contains(k.Algs, client.Alg(p.Alg))) && (p.When == "" || k.CreatedAt.Before(p.before)) {
 			hit = append(hit, k)
 		}
 	}
@@ -231,14 +231,12 @@ func (p incidentPage) affects(row tenantRow, most int) affected {
 func (p incidentPage) stepFor(slug string, k client.Key, standbyGoes bool) step {
 	s := step{Key: k, Do: "revoke"}
 	switch {
-	case p.Reason == "compromised" && k.State == client.KeyStateActive:
-		s.Why = "A fresh key signs from then on"
-	case p.Reason == "compromised" && k.State == client.KeyStateStandby:
-		s.Why = "It would sign next; another one is made"
-	case p.Reason == "compromised":
-		s.Why = "Its tokens still verify until it leaves"
 	case k.State == client.KeyStateStandby:
 		s.Why = "It would sign next; another one is made"
+	case p.Reason == "compromised" && k.State == client.KeyStateActive:
+		s.Why = "A fresh key signs from then on"
+	case p.Reason == "compromised":
+		s.Why = "Its tokens still verify until it leaves"
 	case k.State == client.KeyStateActive && standbyGoes:
 		s.Do, s.Later, s.Why = "rotate", true, "Once the new standby has been published for the publish lead: then no verifier fails"
 	case k.State == client.KeyStateActive:
